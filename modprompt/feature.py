@@ -42,6 +42,8 @@ class Feature:
         leaves: names in an output folder that show a training of it.
         alone: why a run of another kind has no training that it takes part in.
         otherwise: what is said of a trainer that has nothing of it, behind its name.
+        stages: what its first stages in experiments are called, in the plural; empty where it is none.
+        tested: percentages in its part of a result, with what a report calls them.
         is_protocol: whether it adds the protocol of experiments of its name; see plan and report.
         narrows: by flag, what a command says of the names that it narrows an experiment to.
         figures: the names of those that its report may draw.
@@ -56,6 +58,8 @@ class Feature:
     leaves: ClassVar[Tuple[str, ...]] = ()
     alone: ClassVar[str] = ""
     otherwise: ClassVar[str] = ""
+    stages: ClassVar[str] = ""
+    tested: ClassVar[Mapping[str, str]] = {}
     is_protocol: ClassVar[bool] = False
     narrows: ClassVar[Mapping[str, str]] = {}
     figures: ClassVar[Tuple[str, ...]] = ()
@@ -196,6 +200,10 @@ class Feature:
     def chose_images(self, result: Mapping[str, Any]) -> bool:
         """Whether a result's run has chosen the images of its training, so that its split says which there were."""
         return False
+
+    def fault_of_stage(self, trainer: str, keys: Sequence[str]) -> str:
+        """Why its first stage cannot stand before a trainer with these settings; empty if it can."""
+        return ""
 
     def finds(self, key: str) -> bool:
         """Whether its first stage finds the value of a setting."""

@@ -24,6 +24,7 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.protocols import ANY_SHOTS, base2new, few_shot, in_order, is_bound
 from modprompt.experiments.plan.reading import Reader
+from modprompt.feature import named
 
 KEYS = ("rounds", "budget", "gamma", "acquisitions", "few_shot", "base2new")
 SET_HERE = (
@@ -182,8 +183,11 @@ def read(reader: Reader, content: Mapping[str, Any], methods: Sequence[Method]) 
         if key in content:
             raise reader.fault(key, "protocol active has none; its labels are counted by rounds and budget")
     for method in methods:
-        if method.search is not None:
-            raise reader.fault(f"methods: {method.family}", "protocol active has no searches: write the schedule out")
+        if method.stage is not None:
+            raise reader.fault(
+                f"methods: {method.family}",
+                f"protocol active has no {named(method.stage_of).stages}: write the schedule out",
+            )
         if method.behind is not None:
             raise reader.fault(f"methods: {method.family}", "protocol active has no heads behind prompts")
     number = reader.number(content.get("rounds", 8), "rounds", 1, _MOST_ROUNDS)

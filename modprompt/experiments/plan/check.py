@@ -82,11 +82,11 @@ def _require_one_clip(job: Job) -> None:
     """Raise UserError if a training has another CLIP than its first stage."""
     if job.first is None:
         return
-    searched, trained = effective(job.first), effective(job)
+    found, trained = effective(job.first), effective(job)
     for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
-        if searched.get(key, "") != trained.get(key, ""):
+        if found.get(key, "") != trained.get(key, ""):
             what = f"its {job.first.stage}" if job.first.stage else "the training of its prompts"
-            raise UserError(f"{key} is {trained.get(key)!r}, in {what} {searched.get(key)!r}: give both one CLIP")
+            raise UserError(f"{key} is {trained.get(key)!r}, in {what} {found.get(key)!r}: give both one CLIP")
 
 
 def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:

@@ -8,8 +8,8 @@ validation            train on the base classes, measure on all their validation
 
 Protocols of features are planned by these (modprompt/feature.py).
 
-A method that trains nothing is tested alone. A two-stage method searches first, on the classes and shots of its
-training. The folders are those of the scripts, which share their runs with us.
+A method that trains nothing is tested alone. A two-stage method begins with its first stage, on the classes and
+shots of its training. The folders are those of the scripts, which share their runs with us.
 """
 
 from __future__ import annotations
@@ -157,11 +157,11 @@ def wanted(experiment: Experiment) -> Iterator[Job]:
 
 
 def jobs(*experiments: Experiment) -> list[Job]:
-    """All runs of some experiments, each once, behind the search and the training it needs."""
+    """All runs of some experiments, each once, behind the first stage and the training it needs."""
     once: dict[str, Job] = {}
     for experiment in experiments:
         for job in wanted(experiment):
-            once.setdefault(job.folder, job)  # a search may serve many seeds and methods
+            once.setdefault(job.folder, job)  # a first stage may serve many seeds and methods
     return list(once.values())
 
 

@@ -172,7 +172,7 @@ def write(
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
         "Without test images": untested(results),
-        "Searches": cost.searches(results),
+        **cost.stages(results),
         **(of_feature.notes(results) if of_feature else {}),
         "Warnings": warnings(results),
         "Not shown": [*figures.left_out(experiment), *left.faults, *unseen],

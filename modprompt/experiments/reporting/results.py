@@ -88,7 +88,7 @@ class Results:
         columns: the columns that runs fill.
         datasets: in order; the source of the cross protocols stands first.
 
-    `searches` has by family, data set and column of two-stage methods their trainings, and their searches' states;
+    `stages` has by family, data set and column of two-stage methods their trainings, and their first stages' states;
     `odd` the data sets with images that are not read alike by both rules.
     """
 
@@ -96,7 +96,7 @@ class Results:
         self.lines, self.columns, self.datasets = list(lines), tuple(columns), tuple(datasets)
         self._outcomes: dict[tuple[str, str, str], dict[int, Outcome]] = {}
         self.odd: set[str] = set()
-        self.searches: dict[tuple[str, str, str], tuple[list[Job], list[tuple[Job, state.State]]]] = {}
+        self.stages: dict[tuple[str, str, str], tuple[list[Job], list[tuple[Job, state.State]]]] = {}
 
     def in_groups(self) -> list[Line]:
         """The methods in the order of tables: by group if there are several groups, else as they came."""
@@ -113,13 +113,13 @@ class Results:
         self._outcomes.setdefault((label, dataset, column), {})[seed] = outcome
         self.odd |= {dataset} if alike.has_odd_images(outcome.result) else set()
 
-    def add_search(self, training: Job, search: tuple[Job, state.State]) -> None:
-        """Enter how the search of a training stands; one that serves many trainings is entered once."""
+    def add_stage(self, training: Job, stage: tuple[Job, state.State]) -> None:
+        """Enter how the first stage of a training stands; one that serves many trainings is entered once."""
         place = (training.method.family, training.dataset, training.column)
-        trainings, searches = self.searches.setdefault(place, ([], []))
+        trainings, stages = self.stages.setdefault(place, ([], []))
         trainings.append(training)
-        if all(search[0].folder != job.folder for job, _ in searches):
-            searches.append(search)
+        if all(stage[0].folder != job.folder for job, _ in stages):
+            stages.append(stage)
 
     def outcomes(self, line: Line, dataset: str, column: str) -> dict[int, Outcome]:
         """Outcomes by seed: one for each seed of the method."""
@@ -217,7 +217,7 @@ def of_experiment(
             continue
         _, stands = stood[job.folder]
         if job.first and job.first.stage and not job.tests:
-            results.add_search(job, stood[job.first.folder])
+            results.add_stage(job, stood[job.first.folder])
         front = stood[job.first.folder][1].result if job.first and job.first.is_front else None
         if stands.name == state.FINISHED:
             why = UNTESTED if stands.accuracy_pct is None else ""

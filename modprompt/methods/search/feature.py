@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from modprompt.errors import SettingError, UserError
 from modprompt.feature import Feature
@@ -21,6 +21,8 @@ class SearchFeature(Feature):
     node = "SEARCH"
     decided = {RUNS: False}
     in_records = True
+    stages = "searches"
+    tested = {"mixture_pct": "mixture", "path_pct": "discrete path"}
     alone = "a search is not run in rounds; give rounds the schedule that it leaves"
     otherwise = "does not search: SEARCH.ON True, or DPLSearch"
 
@@ -51,6 +53,14 @@ class SearchFeature(Feature):
     def placed(self, key: str, text: str, folder: Any) -> str:
         """The schedule's."""
         return schedule_files.placed(key, text, folder)
+
+    def fault_of_stage(self, trainer: str, keys: Sequence[str]) -> str:
+        """It finds a schedule, which the trainer must take, and does not have."""
+        if not table.sides_of(trainer):
+            return f"{trainer} is no method of ours whose schedule can be given"
+        node = table.row_of(trainer).node
+        given = [key for key in keys if key.startswith(f"{node}.") and self.finds(key)]
+        return f"{given[0]} is set, which a search is to find" if given else ""
 
     def finds(self, key: str) -> bool:
         """A schedule, however it is written."""

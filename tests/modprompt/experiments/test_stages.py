@@ -293,8 +293,8 @@ def test_of_searches_that_were_read_by_two_rules_there_is_no_mean(experiment):
     results.add("Searched", one.dataset, "base", 2, Outcome(50.0, result=odd))
     for job, facts in ((one, {}), (other, odd)):
         search = job, state.State(state.FINISHED, "", {"accuracy_pct": 50.0, **facts})
-        results.add_search(job, search)
-    (line,) = cost.searches(results)
+        results.add_stage(job, search)
+    ((line,),) = cost.stages(results).values()
     assert line.endswith(
         f"tested itself: no mean, made with different reading of images of {one.dataset} (family: seed 1 / people: seed 2)"
     )
@@ -343,7 +343,7 @@ def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_
 def test_faults_are_told_with_their_place(experiment, old, new, message):
     text = STAGES.replace(old, new, 1)
     if not message:
-        assert experiment(text).methods[1].search is not None
+        assert experiment(text).methods[1].stage is not None
         return
     with pytest.raises(UserError) as caught:
         experiment(text)
