@@ -26,7 +26,6 @@ from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import view_of
 from modprompt.trainers import backbone, mistakes, text_chunk
-from modprompt.trainers.config_aliases import require_stood_in
 from modprompt.trainers.config_nodes import method_of, searched
 from modprompt.trainers.part import Part, Run
 from modprompt.trainers.telling import tell_of
@@ -50,9 +49,7 @@ class Building(Part):
         kind, node = type(self.trainer), self.trainer.node_name
         if not hasattr(kind, "method_class"):  # as trainers were written for 0.1.0
             raise UserError(f"{kind.__name__} has no method_class: docs/own_trainer.md has how one is written")
-        one_of("MODEL.COMPILE", cfg.MODEL.get("COMPILE", ""), COMPILE)
-        if kind.method_class.second_node is not None:
-            require_stood_in(cfg, kind.method_class.second_node)
+        one_of("MODEL.COMPILE", cfg.MODEL.COMPILE, COMPILE)
         try:
             one_of("PREC", cfg.TRAINER[node].PREC, precision.CHOICES)
             method: Method = method_of(kind.method_class, cfg.TRAINER[node]).prepared()
@@ -68,7 +65,7 @@ class Building(Part):
         """
         cfg = self.cfg
         try:
-            row = None if cfg.MODEL.BACKBONE.get("PATH") else known.find(cfg.MODEL.BACKBONE.NAME)
+            row = None if cfg.MODEL.BACKBONE.PATH else known.find(cfg.MODEL.BACKBONE.NAME)
             if row is not None and row.layers[1]:
                 self.method.sides(Shape(*row.layers))
         except SettingError as error:
@@ -141,17 +138,16 @@ class Building(Part):
         trainer.model.to(trainer.device).cast(prec)
         look_at(clip_model)
         text_chunk.decide(trainer.model, cfg)
-        trainer.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
+        trainer.model.compile_encoders(cfg.MODEL.COMPILE)
 
     def optimiser(self) -> Any:
         """The optimiser that OPTIM and the method ask for, of all that is trained."""
-        optim_cfg = self.cfg.OPTIM.clone()
-        if optim_cfg.STAGED_LR:  # it would drop parameters that stand in no child module
+        cfg = self.cfg
+        if cfg.OPTIM.STAGED_LR:  # it would drop parameters that stand in no child module
             print("OPTIM.STAGED_LR True is not used: all that is trained has the rate of OPTIM.LR")
-            optim_cfg.defrost()
-            optim_cfg.STAGED_LR = False
+            cfg = cfg.changed({"OPTIM.STAGED_LR": False})
         with mistakes.of_settings("OPTIM"):
-            optimiser = build_optimizer(self.model.prompt_parameters(), optim_cfg)
+            optimiser = build_optimizer(self.model.prompt_parameters(), cfg.OPTIM)
         for name, value in self.method.optimiser_settings().items():  # what the method says beside OPTIM
             if name not in optimiser.defaults:
                 print(f"{name} {value} is not used: OPTIM.NAME {self.cfg.OPTIM.NAME} has none")
@@ -162,7 +158,7 @@ class Building(Part):
     def schedule(self, optimiser: Any) -> Any:
         """The rates that OPTIM asks for, by epoch; a run that ends within the warm-up says so."""
         optim, epochs = self.cfg.OPTIM, self.trainer.max_epoch
-        if 0 < epochs <= optim.WARMUP_EPOCH and not self.cfg.TEST.get("ONLY", False):
+        if 0 < epochs <= optim.WARMUP_EPOCH and not self.cfg.TEST.ONLY:
             constant = optim.WARMUP_TYPE == "constant"
             rate = f"at {optim.WARMUP_CONS_LR:g}" if constant else f"from {optim.WARMUP_MIN_LR:g} up"
             self.notes = [f"{'the one epoch is' if epochs == 1 else f'all {epochs} epochs are'} warm-up {rate}"]

@@ -81,7 +81,7 @@ def searched(method: Method, cfg: CfgNode) -> Method:
     Raises:
         SettingError: if a setting does not fit, or the method has none to find.
     """
-    if not cfg.get("SEARCH", {}).get("ON", False):
+    if not cfg.SEARCH.ON:
         return method
     try:
         return method_of(Search, cfg.SEARCH).over(method)

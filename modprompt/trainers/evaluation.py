@@ -76,14 +76,14 @@ class Evaluation(Part):
 
     def _feature_batches(self, split: str, loader: Any) -> Optional[FeatureBatches]:
         """Image features in place of images, where a setting asks for them or has some; None where none does."""
-        test, folder = self.cfg.TEST, self.cfg.TEST.get("FEATURE_CACHE", "")
-        found = kept_features.find(self.trainer, loader, test.FEATURES_OF) if test.get("FEATURES_OF", "") else None
+        test, folder = self.cfg.TEST, self.cfg.TEST.FEATURE_CACHE
+        found = kept_features.find(self.trainer, loader, test.FEATURES_OF) if test.FEATURES_OF else None
         if found is not None:
             take_number()
             return FeatureBatches(*found, loader)
         if folder and not self.prompts_images:
             return feature_batches(folder, f"{self.cfg.DATASET.NAME}_{split}", loader, self.trainer)
-        return FeatureBatches(*encode(loader, self.encode_image), loader) if test.get("KEEP_FEATURES", False) else None
+        return FeatureBatches(*encode(loader, self.encode_image), loader) if test.KEEP_FEATURES else None
 
     @property
     def prompts_images(self) -> bool:

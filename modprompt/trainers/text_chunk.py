@@ -16,8 +16,8 @@ FORM = maybe(whole(1))  # of what stands under it
 
 def decide(model: PromptedCLIP, cfg: Any) -> None:
     """By MODEL.TEXT_CHUNK, in classes; if it is 0 by free memory: a recorded step and one that is not need it twice."""
-    recorded = cfg.MODEL.get("COMPILE", "") == "graph"
-    model.limit_text(cfg.MODEL.get("TEXT_CHUNK", 0), SHARE / 2 if recorded else SHARE)
+    recorded = cfg.MODEL.COMPILE == "graph"
+    model.limit_text(cfg.MODEL.TEXT_CHUNK, SHARE / 2 if recorded else SHARE)
 
 
 def in_use(model: PromptedCLIP, cfg: Any) -> Optional[int]:
@@ -48,7 +48,7 @@ def take_back(model: PromptedCLIP, cfg: Any, state: Mapping[str, Any]) -> None:
     kept = state[KEY]
     if kept == now:
         return
-    if cfg.MODEL.get("TEXT_CHUNK", 0):
+    if cfg.MODEL.TEXT_CHUNK:
         print(f"MODEL.TEXT_CHUNK: the text side is computed {_say(now)}, not {_say(kept)} as before: sums round anew")
         return
     model.text_encoder.most_tokens = kept

@@ -8,7 +8,7 @@ from dassl.data.transforms import build_transform
 
 from modprompt.errors import UserError
 from modprompt.io.settings import Settings
-from modprompt.trainers import config, run  # noqa: F401 - registers trainers and readers
+from modprompt.trainers import run, run_config  # noqa: F401 - registers trainers and readers
 from modprompt.trainers.setting_values import faults
 
 WRONG = {
@@ -77,7 +77,7 @@ def test_file_that_brings_numbers_of_no_meaning_is_named_with_all_of_them(tmp_pa
         "INPUT: {PIXEL_MEAN: [.nan, 0, 0], RRCROP_SCALE: [5, 1]}\nOPTIM: {LR: .nan}\nDATASET: {NAME: Digits}\n"
     )
     with pytest.raises(UserError) as raised:
-        config.build(Settings.read([str(tmp_path / "c.yaml")], {"TRAINER.NAME": "MPL"}))
+        run_config.merged(Settings.read([str(tmp_path / "c.yaml")], {"TRAINER.NAME": "MPL"}))
     said = str(raised.value)
     assert all(f"c.yaml: {key} must be" in said for key in ("INPUT.PIXEL_MEAN", "INPUT.RRCROP_SCALE", "OPTIM.LR"))
 
