@@ -11,6 +11,7 @@ from modprompt.clip.design import SQUASH, Images
 from modprompt.clip.reading import images_of
 from modprompt.clip.source import Asked
 from modprompt.clip.structure import CLIP
+from modprompt.compat.run_settings import RunSettings
 from modprompt.errors import UserError
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import as_text
@@ -18,21 +19,20 @@ from modprompt.io.settings import as_text
 _TOLERANCE = 1e-6
 
 
-def asked_of(cfg: Any) -> Asked:
-    """The CLIP of a config."""
-    node = cfg.MODEL.BACKBONE
-    heads = node.HEADS
-    given = tuple(heads) if isinstance(heads, (list, tuple)) else (heads,)
-    return Asked(node.NAME, node.PATH, node.ACTIVATION, given)
+def asked_of(config: RunSettings) -> Asked:
+    """The CLIP that a run asks for."""
+    one, heads = config.backbone, config.backbone.heads
+    given = heads if isinstance(heads, tuple) else (heads,)
+    return Asked(one.name, one.path, one.activation, given)
 
 
-def load_clip(cfg: Any) -> CLIP:
-    """The CLIP of a config.
+def load_clip(config: RunSettings) -> CLIP:
+    """The CLIP that a run asks for.
 
     Raises:
         UserError: as clip.build.load_clip.
     """
-    return build.load_clip(*asked_of(cfg))
+    return build.load_clip(*asked_of(config))
 
 
 def input_texts(cfg: Any) -> Dict[str, str]:
@@ -62,7 +62,7 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> Dict[str, Any]:
     Raises:
         UserError: if there is no such CLIP, or nothing says how it is run.
     """
-    images = images_of(asked_of(cfg))
+    images = images_of(asked_of(cfg.config))
     changes, kept = _compared(cfg.INPUT, images, asked_for)
     path = cfg.MODEL.BACKBONE.PATH
     what = path or cfg.MODEL.BACKBONE.NAME
@@ -121,9 +121,9 @@ def requires_squash(cfg: Any) -> bool:
     return bool(cfg.INPUT.RESIZE_MODE == SQUASH)
 
 
-def require_there(cfg: Any) -> None:
-    """Raise UserError if the CLIP of a config is not on disk or not known; a hub is not asked."""
-    asked = asked_of(cfg)
+def require_there(config: RunSettings) -> None:
+    """Raise UserError if the CLIP of a run is not on disk or not known; a hub is not asked."""
+    asked = asked_of(config)
     if asked.path:
         images_of(asked)
     elif not asked.name.startswith(hub.PREFIX):

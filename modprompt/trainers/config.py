@@ -8,6 +8,7 @@ import difflib
 import warnings
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
 
+import dassl.data.transforms.transforms as known_transforms
 from dassl.config import cfg_default, get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -15,10 +16,11 @@ from yacs.config import CfgNode
 
 from modprompt.checks import check_name
 from modprompt.compat import defaults
-from modprompt.errors import UserError
+from modprompt.compat.run_settings import RunSettings
+from modprompt.errors import SettingError, UserError
 from modprompt.fields import kind_of
 from modprompt.io.settings import Given, Settings, as_text, level_of
-from modprompt.trainers import config_aliases, mistakes, setting_values
+from modprompt.trainers import config_aliases, mistakes
 from modprompt.trainers.config_nodes import is_switch
 
 
@@ -107,9 +109,20 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
 
 
 def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
-    """Settings whose faults would otherwise show late or not at all."""
-    for key, text in setting_values.faults(cfg):
-        yield Fault(key, text)
+    """Settings whose faults would otherwise show late or not at all, or as an error of another library."""
+    try:
+        RunSettings.read(cfg)
+    except SettingError as error:
+        yield from (Fault(key, f"{key}{text}") for key, text in error.faults)
+    asked = cfg.INPUT.TRANSFORMS
+    if not isinstance(asked, (list, tuple)):
+        yield Fault("INPUT.TRANSFORMS", f"INPUT.TRANSFORMS must be a list of names, got {asked!r}")
+        return
+    known: List[str] = list(known_transforms.AVAI_CHOICES)
+    for name in asked:
+        if name not in known:
+            said = f"INPUT.TRANSFORMS: there is no {name!r} (known: {', '.join(known)})"
+            yield Fault("INPUT.TRANSFORMS", said)
 
 
 def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
@@ -129,11 +142,6 @@ def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
 def _complain(faults: Sequence[Fault]) -> None:
     if faults:
         raise UserError("; ".join(fault.text for fault in faults))
-
-
-def check_values(cfg: CfgNode) -> None:
-    """Raise UserError, with all findings at once, if settings have values that no run can have."""
-    _complain(list(_value_faults(cfg)))
 
 
 def _checked(cfg: CfgNode, settings: Settings) -> List[Fault]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from modprompt.clip.as_bytes import sent
 from modprompt.clip.structure import CLIP
 from modprompt.engine.memory import take_share
+from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
 from modprompt.io.holding import Begins
@@ -206,6 +207,8 @@ def _begin(cfg: Any) -> None:
     """What comes before all in another codebase; in a program of ours it is done."""
     if cfg.OUTPUT_DIR:
         run_folder.keep(cfg.OUTPUT_DIR, Begins(cfg.TRAINER.NAME))
+    if cfg.ACTIVE.ROUNDS:
+        raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
     image_files.bound(cfg.INPUT.MAX_MEGAPIXELS)
     image_files.read_as(cfg.INPUT.READ_AS)
     device.set_up(cfg)

@@ -14,6 +14,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt import places
+from modprompt.compat.run_settings import RunSettings
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.errors import UserError
 from modprompt.io import holding
@@ -55,6 +56,15 @@ class RunConfig(CfgNode):
         add_defaults(one)
         one.freeze()
         return one
+
+    @property
+    def config(self) -> RunSettings:
+        """The same as typed values, but for what methods read.
+
+        Raises:
+            SettingError: with all values that no run can have.
+        """
+        return RunSettings.read(self)
 
     @classmethod
     def _copied(cls, node: CfgNode) -> "RunConfig":
@@ -159,8 +169,6 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
     mine = mine.changed(overrides.kept(mine))
     if os.environ.get(skip_finished.ONCE):
         skip_finished.require_folder_agrees(mine)
-    if mine.ACTIVE.ROUNDS:
-        raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
     second = getattr(method, "second_node", None)
     if second is not None:
         raise UserError(

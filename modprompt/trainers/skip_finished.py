@@ -148,4 +148,4 @@ def describe_model(model_dir: str, epoch: Optional[int]) -> str:
 
 
 def _fingerprint(cfg: Any) -> str:
-    return backbone.load_clip(cfg).fingerprint
+    return backbone.load_clip(cfg.config).fingerprint

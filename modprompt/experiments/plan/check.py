@@ -64,7 +64,7 @@ def _check_one(settings: Settings, job: Job) -> None:
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
     if issubclass(trainer, PromptTrainer):
-        backbone.require_there(cfg)
+        backbone.require_there(cfg.config)
 
 
 def _require_validation(reader: Any, root: Path) -> None:
