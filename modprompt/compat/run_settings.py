@@ -179,7 +179,7 @@ class TrainU(TrainX):
 
 
 @dataclass(frozen=True, repr=False)
-class TestLoading(Configured):
+class EvalLoader(Configured):
     """Batches of tests."""
 
     node = "DATALOADER.TEST"
@@ -330,7 +330,7 @@ class RunSettings(TopLevel):
     dataloader: Loading = Loading()
     train_x: TrainX = TrainX()
     train_u: TrainU = TrainU()
-    test_loader: TestLoading = TestLoading()
+    test_loader: EvalLoader = EvalLoader()
     model: Model = Model()
     backbone: Backbone = Backbone()
     head: Head = Head()
@@ -372,7 +372,7 @@ def _there(cls: Type[Configured], cfg: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 DASSL: Sequence[Type[Configured]] = (
-    TopLevel, Input, DasslDataset, Loading, TrainX, TrainU, TestLoading, DasslModel, DasslBackbone, Head, Optim, Train,
+    TopLevel, Input, DasslDataset, Loading, TrainX, TrainU, EvalLoader, DasslModel, DasslBackbone, Head, Optim, Train,
     DasslTest,
 )  # fmt: skip
 BESIDE_DASSL: Sequence[Type[Configured]] = (Dataset, Test, Model, Backbone, ImagesOfCLIP)  # with Dassl's of the node

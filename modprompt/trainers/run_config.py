@@ -97,8 +97,8 @@ def trainer_of(cfg: CfgNode) -> Any:
 
 def trains_nothing(cfg: CfgNode) -> bool:
     """Whether a configuration's trainer tests a CLIP as it is."""
-    parts = getattr(trainer_of(cfg), "parts", None)
-    return parts is not None and not parts.trains
+    trainer = trainer_of(cfg)
+    return hasattr(trainer, "method_class") and not trainer.parts.trains
 
 
 def trains(cfg: CfgNode, mode: Mode) -> bool:
