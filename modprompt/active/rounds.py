@@ -12,7 +12,6 @@ from typing import Any, Mapping, Sequence
 
 from dassl.data.datasets import build_dataset
 from dassl.engine import TRAINER_REGISTRY
-from yacs.config import CfgNode
 
 from modprompt.active import generators, record, same_run, selection
 from modprompt.active.choosing import Chooser
@@ -29,15 +28,15 @@ from modprompt.io.images import labels_of_choice
 from modprompt.io.result import NO_IMAGES, NO_TEST
 from modprompt.io.settings import Settings
 from modprompt.methods.table import ZERO_SHOT, kind_of
-from modprompt.trainers.config import of_one_training
 from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
+from modprompt.trainers.run_config import RunConfig
 
 _KEPT_ASIDE = ("results", "trainer")  # of a round's facts: they are for who goes on
 
 
-def settings_of(cfg: CfgNode) -> Active:
+def settings_of(cfg: RunConfig) -> Active:
     """What a configuration says of its rounds, checked.
 
     Raises:
@@ -58,7 +57,7 @@ def settings_of(cfg: CfgNode) -> Active:
     return active
 
 
-def run(cfg: CfgNode, settings: Settings) -> None:
+def run(cfg: RunConfig, settings: Settings) -> None:
     """Run the rounds that are not done yet, and leave result.json.
 
     Args:
@@ -85,7 +84,7 @@ class Rounds:
         active: what it says of rounds.
     """
 
-    def __init__(self, cfg: CfgNode, settings: Settings, active: Active) -> None:
+    def __init__(self, cfg: RunConfig, settings: Settings, active: Active) -> None:
         self.cfg, self.settings, self.active = cfg, settings, active
         self.folder = record.folder_of(cfg.OUTPUT_DIR)
         with generators.kept():  # a split that has to be made draws; whoever finds it there does not
@@ -311,11 +310,8 @@ class NewClasses:
         cfg: the configuration of a run on the base classes.
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
-        new = of_one_training(cfg)
-        new.defrost()
-        new.DATASET.SUBSAMPLE_CLASSES = "new"
-        new.freeze()
+    def __init__(self, cfg: RunConfig) -> None:
+        new = cfg.of_one_training(**{"DATASET.SUBSAMPLE_CLASSES": "new"})
         with generators.kept():
             self.dataset = build_dataset(new)
         self.names, self.dataset_name = list(self.dataset.classnames), cfg.DATASET.NAME

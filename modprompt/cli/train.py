@@ -82,10 +82,10 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
         with left_as_found():
             try:
                 with ending(INTERRUPTED) as ran:  # while the log is open, which gets it too
-                    from modprompt.trainers import run
+                    from modprompt.trainers import run, run_config
 
                     settings = _settings(args, check, source)
-                    mode = run.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
+                    mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
                     run.run(settings, mode, check)
             finally:
                 close_log(console)
