@@ -223,6 +223,10 @@ class Feature:
         """Whether a result may lack an accuracy."""
         return False
 
+    def labels(self, result: Mapping[str, Any]) -> str:
+        """How many labels the run of a result has asked for, in words; empty if it has not."""
+        return ""
+
     def lacks(self, folder: Any) -> str:
         """What a training that it takes part in has not left in its output folder; empty if nothing lacks."""
         return ""

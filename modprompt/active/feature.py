@@ -89,6 +89,12 @@ class ActiveFeature(Feature):
         last = rounds[-1] if isinstance(rounds, list) and rounds else None
         return isinstance(last, dict) and last.get("accuracy_pct", 0) is None and result.get("accuracy_pct", 0) is None
 
+    def labels(self, result: Mapping[str, Any]) -> str:
+        """Of all its rounds."""
+        active = result.get("active")
+        rounds = active.get("rounds") if isinstance(active, Mapping) else None
+        return f"{rounds[-1].get('labels')} in {len(rounds)} rounds of {active['method']}" if rounds and active else ""
+
     def changed(self, folder: Any, result: Mapping[str, Any]) -> List[str]:
         """Which rounds have other labels now, or no record any more."""
         if not result.get("active"):
