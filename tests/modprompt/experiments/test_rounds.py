@@ -103,16 +103,14 @@ def test_few_shot_runs_of_another_method_stand_beside_if_it_is_said(experiment):
 
 
 def test_method_that_cannot_do_without_rounds_must_say_what_its_few_shot_runs_are(experiment, tmp_path, monkeypatch):
-    from modprompt.trainers import config
+    from modprompt.trainers import run_config
 
-    def build(settings, tests=False, plain=config.build):
-        cfg = plain(settings, tests)
-        cfg.defrost()
-        cfg.ACTIVE.ROUNDS = cfg.ACTIVE.ROUNDS or 8
+    def merged(settings, tests=False, plain=run_config.merged):
         print("it says so")
-        return cfg
+        cfg = plain(settings, tests)
+        return cfg.changed({"ACTIVE.ROUNDS": cfg.ACTIVE.ROUNDS or 8})
 
-    monkeypatch.setattr(config, "build", build)
+    monkeypatch.setattr(run_config, "merged", merged)
     jobs = protocols.jobs(experiment(ROUNDS))
     assert check.check(jobs[:3], tmp_path, tmp_path) == []
     with pytest.raises(UserError, match="method MPL few-shot: MPL chooses its labels in rounds, whatever it is told"):
