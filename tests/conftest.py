@@ -39,7 +39,7 @@ import_clip()
 
 from clip.model import CLIP, convert_weights  # noqa: E402
 
-from tests import process_state  # noqa: E402
+from tests import cover, process_state  # noqa: E402
 from tests.warm import run_python  # noqa: E402
 
 torch.set_num_threads(1)
@@ -68,7 +68,9 @@ LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave slow cases out, unless they are asked for, by --slow, -m or name; give them time."""
+    """Leave slow cases and most of what has a cover out, unless they are asked for, by --slow, -m or name; give them time."""
+    for item in cover.left_out(items):
+        item.add_marker(pytest.mark.slow)
     slow = [item for item in items if item.get_closest_marker("slow")]
     for item in slow:
         if not item.get_closest_marker("timeout"):
