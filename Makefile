@@ -1,7 +1,11 @@
 # make demo   everything from nothing: environment, data, every method on seeds 1 2 3, tables and figures
-# make test   the tests, in a random order; make test SLOW=1 with the slow cases
+# make test   the tests, in a random order; make test SLOW=1 with the slow cases. Bytecode is kept, whatever is set
+#             elsewhere: else each worker and each program that a test starts would compile all anew
 # make lint   ruff and mypy
 # make campaign   what is survived: hostile files, flipped bits, kills, full disks; SEED=2 draws others (within an hour)
+# make hosts CHECKOUTS=dir   MPL in checkouts of other codebases of the family, whose folder that is, by each way there is;
+#             what is missing is said with the command that makes it. ONLY="CoOp MaPLe" takes some of them. Rows that are in
+#             build/hosts.json are not run again
 # make card   on a machine with a GPU: tests/card and one table of what is asked of it, within nine minutes; FULL=1 within an
 #             hour, going on where it stopped; REFERENCE=dir is a checkout of the official MPL repository. It ends with one
 #             file to send. WHEELS=dir takes Python's packages from that folder, and PyTorch from the system. No GPU has run it
@@ -15,6 +19,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?=
 TESTS ?=
+CHECKOUTS ?=
+ONLY ?=
 SEED ?= 1
 FULL ?=
 REFERENCE ?=
@@ -23,13 +29,13 @@ WHEELS ?=
 run := "$(CURDIR)/$(VENV)/bin/python"
 ready := $(VENV)/.ready$(addprefix -,$(notdir $(CONSTRAINTS)))
 
-.PHONY: demo test lint card docs wheel campaign
+.PHONY: demo test lint card docs wheel campaign hosts
 
 demo: $(ready)
 	PYTHON=$(run) bash scripts/demo.sh
 
 test: $(ready)
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m pytest -n 2 --dist worksteal $(if $(SLOW),--slow) $(TESTS)
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" env -u PYTHONDONTWRITEBYTECODE $(run) -m pytest -n 2 --dist worksteal $(if $(SLOW),--slow) $(TESTS)
 
 lint: $(ready)
 	$(run) -m ruff check .
@@ -41,6 +47,10 @@ card: $(if $(WHEELS),$(VENV)/.ready-wheels,$(ready))
 
 campaign: $(ready)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m tests.campaign --seed $(SEED)
+
+hosts: $(ready)
+	mkdir -p build
+	$(run) -m tests.hosts.check --results build/hosts.json "$(or $(CHECKOUTS),$(error make hosts CHECKOUTS=dir: the folder of the checkouts))" $(if $(ONLY),--only $(ONLY))
 
 docs: $(ready)
 	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict

@@ -5,8 +5,9 @@ The tests run on the Dassl that is importable, the real one or the small one of 
 
 from __future__ import annotations
 
+import copy
+import functools
 import os
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -38,7 +39,8 @@ import_clip()
 
 from clip.model import CLIP, convert_weights  # noqa: E402
 
-from tests import process_state  # noqa: E402
+from tests import cover, process_state  # noqa: E402
+from tests.warm import run_python  # noqa: E402
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
@@ -66,7 +68,9 @@ LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave slow cases out, unless they are asked for, by --slow, -m or name; give them time."""
+    """Leave slow cases and most of what has a cover out, unless they are asked for, by --slow, -m or name; give them time."""
+    for item in cover.left_out(items):
+        item.add_marker(pytest.mark.slow)
     slow = [item for item in items if item.get_closest_marker("slow")]
     for item in slow:
         if not item.get_closest_marker("timeout"):
@@ -125,8 +129,9 @@ def _process_is_kept():
         pytest.fail("\n".join(["the test has changed its process for all that follow:", *left]), pytrace=False)
 
 
-def random_clip(seed=0, *, text_layers=3, vision_layers=3, text_width=64, vision_width=128, resolution=32, patch=16):
-    """A stock CLIP with random float weights, token embeddings made larger so that words matter."""
+@functools.lru_cache(maxsize=8)
+def _made_clip(seed, text_layers, vision_layers, text_width, vision_width, resolution, patch):
+    """The model that random_clip gives copies of, and the state in which it leaves the generator."""
     torch.manual_seed(seed)
     model = CLIP(
         embed_dim=32,
@@ -142,7 +147,14 @@ def random_clip(seed=0, *, text_layers=3, vision_layers=3, text_width=64, vision
     )
     with torch.no_grad():
         model.token_embedding.weight.mul_(10)
-    return model.eval()
+    return model.eval(), torch.get_rng_state()
+
+
+def random_clip(seed=0, *, text_layers=3, vision_layers=3, text_width=64, vision_width=128, resolution=32, patch=16):
+    """A stock CLIP with random float weights, token embeddings made larger so that words matter; PyTorch draws on from there."""
+    model, state = _made_clip(seed, text_layers, vision_layers, text_width, vision_width, resolution, patch)
+    torch.set_rng_state(state)
+    return copy.deepcopy(model)
 
 
 def published(model):
@@ -314,15 +326,10 @@ def command(mpl_flags, mpl_options, tmp_path):
     return words
 
 
-def run_program(*arguments, **kwargs):
+def run_program(*arguments, folder=None, **environment):
     """train.py in a process of its own; returns the finished process, its output as text."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **kwargs.pop("env", {})},
-        **kwargs,
+    return run_python(
+        ROOT / "train.py", *arguments, folder=folder or Path.cwd(), environment={**os.environ, **environment}
     )
 
 

@@ -37,6 +37,7 @@ KNOWN = {  # as users of the CoOp, MaPLe, PromptSRC and official MPL repositorie
 }
 
 
+@pytest.mark.cover(6)
 @pytest.mark.parametrize("trainer", KNOWN)
 def test_known_names_are_there_and_say_the_truth(trainer):
     backbones = {"rn50": "RN50", "rn101": "RN101", "b16": "ViT-B/16", "b32": "ViT-B/32", "b4": "ViT-B/16"}
@@ -154,6 +155,7 @@ def test_there_are_configs():
     assert len(CONFIGS) >= 7
 
 
+@pytest.mark.cover(40)
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_config_is_loaded(path):
     assert load(path).is_frozen()

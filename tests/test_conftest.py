@@ -67,6 +67,7 @@ def test_end_of_a_run_says_what_was_left_out_skipped_hanging_and_leaking(suite):
     assert "signal handlers: {'SIGTERM': <Handlers.SIG_DFL: 0>} -> {'SIGTERM': <function " in out
 
 
+@pytest.mark.slow
 def test_slow_case_that_is_named_runs(suite):
     out = suite("test_cases.py::test_slow")
     assert "3 passed in " in out

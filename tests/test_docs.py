@@ -19,6 +19,7 @@ from tests.conftest import ROOT
 from tests.modprompt.test_boundaries import FLOORS
 from tests.registered import forget
 from tests.test_train import losses
+from tests.warm import run_python
 
 DOCS, PACKAGE = ROOT / "docs", ROOT / "modprompt"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -67,7 +68,8 @@ def test_example_works_in_python_alone(tmp_path):
         "assert torch.equal(again(images), model(images))\n"
         "assert 'dassl' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    done = run_python("-c", code, folder=tmp_path, environment={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
 
 
 def name_of(path):
@@ -220,6 +222,7 @@ def test_settings_are_read_with_default_and_meaning(tmp_path):
     assert read["made"] == ("tuple(range(3))", None)
 
 
+@pytest.mark.slow
 def test_reference_has_a_table_of_all_settings_of_a_method():
     griffe = pytest.importorskip("griffe")
     extensions = griffe.load_extensions(str(DOCS / "settings_of_methods.py"))

@@ -259,28 +259,32 @@ def layout(request, monkeypatch):
     lay_out_for(monkeypatch, request.param)
 
 
+@pytest.mark.cover(30)
 @pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (3, 4, 5))])
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("kind", KINDS)
 def test_fast_path_equals_whole_sequences(kind, seed):
     compare(kind, seed)
 
 
+@pytest.mark.cover(27)
 @pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("places", [("before_start", "before_ln_pre"), ("before_start", "behind_ln_pre"), ("", "")])
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("kind", PLACED)
 def test_fast_path_equals_whole_sequences_wherever_prompts_stand(kind, seed, places):
     compare(kind, seed + 20, most_tokens=12 if seed else None, places=places)
 
 
+@pytest.mark.cover(5)
 @pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["independent", "classes", "conditional", "own_deep", "middle"])
 def test_chunks_with_recomputation_equal_whole_sequences(kind, seed):
     compare(kind, seed + 10, most_tokens=12)
 
 
+@pytest.mark.cover(12)
 @pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("of", ["logits", "embeddings"])
 @pytest.mark.parametrize("kind", DESCRIBED)

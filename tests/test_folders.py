@@ -8,6 +8,7 @@ import pytest
 from modprompt.cli import train
 from modprompt.trainers.mpl import MPL
 from modprompt.use.trained import open_trained
+from tests import trained_once
 from tests.test_runs import to
 from tests.test_train import refusal
 
@@ -27,7 +28,7 @@ def words(mpl_flags, mpl_options):
 @pytest.fixture
 def trained(words, tmp_path, capsys):
     """The folder of a finished training."""
-    assert train.main(words()) == 0
+    trained_once.trained(words())
     capsys.readouterr()
     return tmp_path / "out"
 
@@ -95,6 +96,7 @@ def test_the_last_epoch_does_not_pass_for_the_best(best, tmp_path, capsys):
         open_trained(tmp_path / "out")
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("where", ["own", "another"])
 def test_a_killed_training_does_not_go_on_without_its_best_epoch(best, tmp_path, monkeypatch, capsys, where):
     def stop(self):
@@ -113,6 +115,7 @@ def test_a_killed_training_does_not_go_on_without_its_best_epoch(best, tmp_path,
     assert f"there is no {path}" in refusal(capsys, *best(*more, folder=folder))
 
 
+@pytest.mark.slow
 def test_a_training_that_went_on_from_another_ones_end_is_another(words, trained, tmp_path, capsys):
     longer, second = ["OPTIM.MAX_EPOCH", "3"], tmp_path / "second"
     resumed = words("--once", "--resume", trained, folder=second, options=longer)
@@ -141,6 +144,7 @@ def test_a_clip_as_it_is_is_no_test_of_a_model(trained, words, tmp_path, capsys)
     assert "Finished before: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_test_reads_images_as_its_training_was_asked_to(words, tmp_path, capsys):
     people = ["INPUT.READ_AS", "people"]
     assert train.main(words(options=people)) == 0

@@ -4,8 +4,6 @@ import ast
 import importlib
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
@@ -13,6 +11,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.cli import train  # noqa: F401 - registers all
 from tests.conftest import ROOT
+from tests.warm import run_python
 
 FRONTS = [
     *ROOT.glob("trainers/*.py"),
@@ -66,9 +65,7 @@ def foreign(tmp_path_factory):
 def ran(words, folder, *path):
     """What a program comes to in a folder, with these folders in front of its path."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *map(str, words)], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    return run_python(*words, folder=folder, environment=environment)
 
 
 @pytest.mark.slow

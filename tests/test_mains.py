@@ -260,7 +260,18 @@ def test_no_program_is_forgotten():
     assert found == {*CASES, *IN_A_PROCESS_OF_THEIR_OWN, *CHILDREN_ALONE}
 
 
-@pytest.mark.parametrize("case", [case for cases in CASES.values() for case in cases], ids=lambda case: case.__name__)
+TAKE_SECONDS = {a_comparison, kept_images}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] if case in TAKE_SECONDS else [])
+        for cases in CASES.values()
+        for case in cases
+    ],
+    ids=lambda case: case.__name__,
+)
 def test_program_leaves_its_process_as_it_found_it(case, request, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     program, words, code = case(request, monkeypatch, tmp_path)
@@ -298,7 +309,7 @@ assert not found, found
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words", "code"),
-    [("launch", ["script.py", "--flag"], 3), pytest.param("doctor", [], 0, marks=pytest.mark.slow)],
+    [("launch", ["script.py", "--flag"], 3), ("doctor", [], 0)],
 )
 def test_program_for_other_codebases_leaves_its_process_as_it_found_it(name, words, code, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)

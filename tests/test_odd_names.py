@@ -34,6 +34,7 @@ PROGRAMS = [
 ]  # fmt: skip
 
 
+@pytest.mark.cover(4)
 @pytest.mark.parametrize(
     ("words", "code"), PROGRAMS, ids=lambda one: " ".join(one[:4]) if isinstance(one, list) else ""
 )

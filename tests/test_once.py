@@ -14,6 +14,7 @@ from tests.conftest import ROOT, SAID, random_clip
 from tests.modprompt.data import trees
 from tests.test_runs import to
 from tests.test_train import refusal
+from tests.trained_once import trained
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def words(mpl_flags, mpl_options):
 @pytest.fixture
 def finished(words, tmp_path, capsys):
     """The folder of a run that was finished before."""
-    assert train.main(words()) == 0
+    trained(words())
     capsys.readouterr()
     return tmp_path / "out"
 
@@ -85,6 +86,7 @@ def test_other_weights_at_the_same_path_are_named(finished, words, clip_file, tm
     assert "is another one (CLIP 2:" in refusal(capsys, *words("MODEL.BACKBONE.PATH", str(other)))
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("name", ["split_zhou_EuroSAT.json", "split_fewshot/shot_4-seed_1.json"])
 def test_other_split_or_list_is_named(name, finished, words, eurosat_root, capsys):
     path = eurosat_root / "eurosat" / name
@@ -152,6 +154,7 @@ def test_result_of_an_earlier_version_is_taken_with_a_line(finished, words, clip
     assert "is another one (CLIP 000000000000 -> 2:" in refusal(capsys, *words())
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("files", [[1], {"eurosat/split.json": 1}])
 def test_result_with_odd_files_is_run_again(files, finished, words, capsys):
     rewritten(finished, files=files)

@@ -10,6 +10,7 @@ from modprompt.trainers.mpl import MPL
 from tests import plain_mpl
 from tests.conftest import bare, random_clip
 from tests.test_train import losses, refusal
+from tests.trained_once import trained
 
 
 def to(flags, folder):
@@ -86,7 +87,7 @@ def test_staged_rates_are_told_and_do_not_lose_the_prompts(mpl_flags, mpl_option
 
 
 def test_initial_prompts_are_loaded(mpl_flags, mpl_options, tmp_path):
-    assert train.main([*mpl_flags, *mpl_options]) == 0
+    trained([*mpl_flags, *mpl_options])
     path = tmp_path / "out" / "MultiModalPromptLearner" / "model.pth.tar-2"
     # at a rate of nothing, what is saved is what was loaded
     options = ["MODEL.INIT_WEIGHTS", str(path), "OPTIM.LR", "0", "OPTIM.WARMUP_CONS_LR", "0"]
@@ -106,7 +107,7 @@ def test_evaluation_computes_class_features_once(mpl_flags, mpl_options, monkeyp
 
 
 def test_finished_run_is_only_tested_again_and_not_continued_with_other_settings(mpl_flags, mpl_options, capsys):
-    assert train.main([*mpl_flags, *mpl_options]) == 0
+    trained([*mpl_flags, *mpl_options])
     capsys.readouterr()
     assert train.main([*mpl_flags, *mpl_options, "DATALOADER.TEST.BATCH_SIZE", "5"]) == 0
     out = capsys.readouterr().out
@@ -140,6 +141,7 @@ def test_run_killed_before_its_first_state_begins_anew(mpl_flags, mpl_options, t
     assert "unfinished training" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_resume_from_another_folder_and_then_from_ones_own(mpl_flags, mpl_options, tmp_path, capsys):
     def stop_before(epoch):
         def hook(self):
@@ -161,7 +163,7 @@ def test_resume_from_another_folder_and_then_from_ones_own(mpl_flags, mpl_option
 
 
 def test_another_clip_of_the_same_shape_is_noticed(mpl_flags, mpl_options, tmp_path, capsys):
-    assert train.main([*mpl_flags, *mpl_options]) == 0
+    trained([*mpl_flags, *mpl_options])
     torch.save(random_clip(2, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
     options = [*mpl_options, *bare(tmp_path / "other.pt")]
     assert "other settings (the weights of CLIP" in refusal(capsys, *mpl_flags, *options)
@@ -170,7 +172,7 @@ def test_another_clip_of_the_same_shape_is_noticed(mpl_flags, mpl_options, tmp_p
 
 
 def test_checkpoint_of_another_schedule_of_equal_shapes_is_not_evaluated(mpl_flags, mpl_options, tmp_path, capsys):
-    assert train.main([*mpl_flags, *mpl_options]) == 0
+    trained([*mpl_flags, *mpl_options])
     flags = [*mpl_flags, "--eval-only", "--model-dir", tmp_path / "out"]
     line = refusal(capsys, *flags, *mpl_options, "TRAINER.MPL.N_RM_OP", "0")
     assert "TRAINER.MPL.N_RM_OP is 0 here and 1 in the file" in line
@@ -185,7 +187,7 @@ def test_step_that_spoils_the_prompts_saves_nothing(mpl_flags, mpl_options, tmp_
 
 
 def test_checkpoint_that_is_not_finite_is_not_evaluated(mpl_flags, mpl_options, tmp_path, capsys):
-    assert train.main([*mpl_flags, *mpl_options]) == 0
+    trained([*mpl_flags, *mpl_options])
     content = saved(tmp_path / "out")
     content["state_dict"] = {name: value * float("nan") for name, value in content["state_dict"].items()}
     torch.save(content, tmp_path / "out" / "MultiModalPromptLearner" / "model.pth.tar-2")
@@ -193,9 +195,10 @@ def test_checkpoint_that_is_not_finite_is_not_evaluated(mpl_flags, mpl_options, 
     assert "is damaged (its part ctx is not made of finite numbers" in line
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("content", ["", "nothing.pth\n", "\xff\xfe"])
 def test_damaged_pointer_is_named(mpl_flags, mpl_options, tmp_path, capsys, content):
-    assert train.main([*mpl_flags, *mpl_options]) == 0
+    trained([*mpl_flags, *mpl_options])
     (tmp_path / "out" / "MultiModalPromptLearner" / "checkpoint").write_bytes(content.encode("latin-1"))
     assert "checkpoint does not name a checkpoint beside it" in refusal(capsys, *mpl_flags, *mpl_options)
 

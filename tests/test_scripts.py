@@ -93,13 +93,7 @@ def test_finished_run_with_other_options_is_refused(bash, clip_file, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value"),
-    [
-        ("SEED", "2"),
-        *(
-            pytest.param(*pair, marks=pytest.mark.slow)
-            for pair in (("DATASET.NUM_SHOTS", "4"), ("DATASET.SUBSAMPLE_CLASSES", "all"))
-        ),
-    ],
+    [("SEED", "2"), ("DATASET.NUM_SHOTS", "4"), ("DATASET.SUBSAMPLE_CLASSES", "all")],
 )
 def test_option_must_agree_with_the_folder_that_the_script_names(bash, clip_file, key, value):
     done = bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file), key, value)
@@ -206,6 +200,7 @@ def test_only_links_stand_in_the_folders_of_methods():
 WITH_ARGUMENTS = [path for path in LINKS if path.name != "reproduce.sh"]
 
 
+@pytest.mark.cover(40)
 @pytest.mark.parametrize("path", WITH_ARGUMENTS, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_method_script_explains_itself(path):
     done = subprocess.run(["bash", str(path)], capture_output=True, text=True, check=False)
@@ -235,6 +230,7 @@ def typed(tmp_path):
     return run
 
 
+@pytest.mark.cover(10)
 @pytest.mark.parametrize(
     ("script", "trainer", "config"),
     [

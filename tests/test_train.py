@@ -70,6 +70,7 @@ def test_same_seed_same_losses_other_seed_other_losses(mpl_flags, mpl_options, t
     assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("precision", ["amp", "fp16"])
 def test_other_precisions_train_on_a_cpu_and_say_what_they_are(mpl_flags, mpl_options, precision, capsys):
     assert train.main([*mpl_flags, *mpl_options, "TRAINER.MPL.PREC", precision, "USE_CUDA", "False"]) == 0
@@ -100,15 +101,14 @@ def undisturbed(clip_file, tmp_path_factory):
     return words, folder / "whole"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mark", "run_again"),  # the line at which the run is killed, and the epochs that the next start may then run
     [
-        pytest.param("epoch [1/4] batch [3/", [[1, 2, 3, 4]], marks=pytest.mark.slow),
-        pytest.param("epoch [3/4] batch [2/", [[3, 4]], marks=pytest.mark.slow),
-        pytest.param(
-            "Checkpoint saved", [[4], []], marks=pytest.mark.slow
-        ),  # the state of epoch 4 is written right after
-        pytest.param("Evaluate on", [[]], marks=pytest.mark.slow),
+        ("epoch [1/4] batch [3/", [[1, 2, 3, 4]]),
+        ("epoch [3/4] batch [2/", [[3, 4]]),
+        ("Checkpoint saved", [[4], []]),  # the state of epoch 4 is written right after
+        ("Evaluate on", [[]]),
     ],
 )
 def test_killed_run_goes_on_with_the_losses_of_an_undisturbed_one(undisturbed, tmp_path, mark, run_again):
@@ -183,6 +183,7 @@ BAD = [
 ]
 
 
+@pytest.mark.cover(10)
 @pytest.mark.parametrize(("flags", "options", "message"), BAD, ids=[case[2][:40] for case in BAD])
 def test_bad_input_is_one_line(mpl_flags, mpl_options, capsys, flags, options, message):
     assert message in refusal(capsys, *mpl_flags, *flags, *mpl_options, *options)

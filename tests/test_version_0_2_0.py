@@ -83,6 +83,7 @@ def losses(path):
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("init", KILLED)
 def test_its_killed_training_of_a_head_goes_on_exactly(init, tmp_path, capsys):
     out = Path(shutil.copytree(OLD / "killed" / init, tmp_path / "out"))

@@ -5,7 +5,7 @@ import importlib.metadata
 import platform
 import re
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Optional
 
 from modprompt import places
 from modprompt.version import __version__
@@ -40,6 +40,15 @@ def _head(git: Path) -> str:
     return said if _COMMIT.fullmatch(said) else ""
 
 
+@functools.lru_cache(maxsize=None)
+def _installed(name: str) -> Optional[str]:
+    """A package's version, which a process has read once; None for an extra that is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def versions() -> Dict[str, str]:
     """Versions of Python, of this package and of what is installed of constraints.txt, which codebases do not have."""
     found = {"python": platform.python_version(), "modprompt": __version__}
@@ -47,8 +56,6 @@ def versions() -> Dict[str, str]:
     path = places.constraints()
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     for name in (line.partition("==")[0].lower() for line in lines if "==" in line and not line.startswith("#")):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # an extra that is not installed
-            continue
+        version = _installed(name)
+        found.update({name: version} if version is not None else {})
     return found

@@ -39,6 +39,7 @@ def test_plain_cocoop_has_our_logits(clip_model):
     torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_class_names_are_different_and_always_the_same():
     assert len(set(class_names(21000))) == 21000
     assert class_names(50) == class_names(21000)[:50]

@@ -46,6 +46,7 @@ def test_results_that_differ_are_an_error(folder, monkeypatch):
         images.one_round(folder, 0, "kept")
 
 
+@pytest.mark.slow
 def test_program_prints_its_setting_and_the_table_and_leaves_nothing(tmp_path, capsys):
     assert images.main(["--images", "5", "--rounds", "1", "--workers", "0", "--folder", str(tmp_path)]) == 0
     said = capsys.readouterr().out

@@ -23,6 +23,7 @@ MIDDLE = {  # some 300 MB in float32
 }
 
 
+@pytest.mark.cover(4)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("form", loading.FORMS)
 def test_every_form_is_a_clip_of_the_shape_that_was_asked_for(tmp_path, form, activation):

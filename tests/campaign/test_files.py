@@ -81,6 +81,7 @@ def functions_that_ran(folder: Path) -> set[str]:
     return {f"{path.relative_to(ROOT).as_posix()}:{name}" for path, name in names if path.is_relative_to(ROOT)}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of readers, and of TorchScript
 def test_no_reader_is_without_a_kind(tmp_path):
     readers = functions_that_read()

@@ -16,7 +16,7 @@ import yaml
 from modprompt.errors import UserError
 from modprompt.io.holding import STATE
 from tests.conftest import BARE_CONFIG, ROOT, bare, published, random_clip, write_eurosat
-from tests.hosts.warm import Warm
+from tests.warm import Warm
 
 TIMEOUT_S = 300  # of a run
 EPOCHS, TESTED_EPOCH = 2, 1  # the one that --load-epoch takes is not the last

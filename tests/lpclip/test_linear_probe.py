@@ -264,6 +264,7 @@ def own(tmp_path):
     return [*flags, "--dataset-config-file", str(ROOT / "configs/datasets/image_folder.yaml")]
 
 
+@pytest.mark.cover(2)
 @pytest.mark.filterwarnings("ignore:images are not made as", "ignore:INPUT.TRANSFORMS has no 'normalize'")
 @pytest.mark.parametrize(
     "other",

@@ -15,7 +15,7 @@ from tests.modprompt.methods.parts.test_coupled import build
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("how", ["aot_eager", pytest.param("default", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["aot_eager", "default"])
 def test_compiled_encoders_give_the_same_logits_and_gradients(how):
     if how == "default" and not shutil.which("g++"):
         pytest.skip("there is no C++ compiler")

@@ -3,11 +3,11 @@ import csv
 import pytest
 import torch
 
-from modprompt.cli import train
 from modprompt.programs import report
 from tests.conftest import SAID, random_clip
 from tests.methods import METHODS
 from tests.old_checkpoints import as_version_1
+from tests.trained_once import trained
 from tools import interpret
 
 SAID_BY_FLAGS = ["--activation", SAID["activation"], "--heads", *map(str, SAID["heads"])]
@@ -17,12 +17,13 @@ SAID_BY_FLAGS = ["--activation", SAID["activation"], "--heads", *map(str, SAID["
 def run_folder(command, tmp_path):
     def of(row):
         method = METHODS[row]
-        assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
+        trained(command(method, "OPTIM.MAX_EPOCH", 1))
         return tmp_path / "out" / method.folder / "model.pth.tar-1"
 
     return of
 
 
+@pytest.mark.cover(3)
 @pytest.mark.parametrize(
     ("row", "vectors", "vision"),
     [  # vectors per layer

@@ -41,6 +41,7 @@ def verdicts(records, *kinds):
     return {row[3] for row in rows_of(records, *kinds)}
 
 
+@pytest.mark.slow
 def test_cases_come_into_the_table_and_none_holds_that_was_not_measured(tmp_path):
     words = ["--only", "ready", "attention", "resume", "--out", str(tmp_path)]
     assert child.run("tests.benchmarks.gpu.on_fake_card:harness", words, False) == 0

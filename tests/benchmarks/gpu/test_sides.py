@@ -15,6 +15,7 @@ DRY = Place(dry_run=True)
 needs_fake_cuda = pytest.mark.skipif(bool(building.why_not()), reason=building.why_not() or "-")
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("method", METHODS)
 def test_all_sides_start_alike_and_stay_together(method):
     curves = losses.measure(Task("losses", method, 50, "fp16"), DRY).numbers["losses"]

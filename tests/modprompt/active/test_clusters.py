@@ -99,6 +99,7 @@ class Elsewhere(KMeans):
         return self
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("means", [KMeans, Elsewhere])
 def test_clusters_are_those_of_kmeans_that_computes_its_own_tolerance(means, monkeypatch):
     monkeypatch.setattr("sklearn.cluster.KMeans", means)

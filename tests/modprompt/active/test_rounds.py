@@ -310,6 +310,7 @@ def test_new_classes_of_a_reader_that_is_not_ours_are_tested(words, tmp_path, mo
     assert all(one["new_accuracy_pct"] is not None for one in record_of(tmp_path / "out")["rounds"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default::UserWarning")  # the words of the fixture name MPL, too
 def test_validation_images_that_a_search_takes_count_as_labels_and_mark_the_result(words, tmp_path, capsys):
     tip = ("TRAINER.TIPADAPTER.AUGMENT_EPOCH", 1, "TRAINER.TIPADAPTER.SEARCH_STEP", "[3, 2]", "ACTIVE.METHOD", "random")

@@ -5,13 +5,14 @@ import pytest
 import modprompt
 from modprompt.cli import main
 from modprompt.use import export_files
+from tests.modprompt.use import made
 
 WORDS = ["zero", "one", "two"]
 
 
 @pytest.fixture
 def saved(tmp_path):
-    clip_model = modprompt.load_clip("glyph-clip", "cpu")[0]
+    clip_model = made.glyph()
 
     def save(method):
         method.on(clip_model, WORDS).save(tmp_path / "own.pt")

@@ -121,11 +121,11 @@ def test_module_of_the_current_folder_registers_trainer_and_reader(tmp_path):
     words = ["--trainer", "Mine", "--seed", 1, "--output-dir", "out", "--root", tmp_path / "data"]
     words += ["--config-file", ROOT / "configs/trainers/MPL/glyph.yaml"]
     options = ["DATASET.NAME", "MyDigits", "DATASET.NUM_SHOTS", 1, "OPTIM.MAX_EPOCH", 1]
-    done = run_program("--import", "mine", *words, *options, cwd=tmp_path)
+    done = run_program("--import", "mine", *words, *options, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert (result["trainer"], result["dataset"]) == ("Mine", "MyDigits")
-    without = run_program(*words, *options, cwd=tmp_path)
+    without = run_program(*words, *options, folder=tmp_path)
     assert without.returncode == 2
     assert without.stderr.startswith("error: --trainer: there is no 'Mine'")
     assert "; DATASET.NAME: there is no 'MyDigits'" in without.stderr

@@ -190,6 +190,7 @@ print(numbers + [float(torch.rand(1))])
 """
 
 
+@pytest.mark.slow
 def test_draws_without_a_seed_differ_from_program_to_program(forked):
     _, consoles = forked([], [], [], program=DRAWING, imported="torch")
     drawn = [json.loads(console.splitlines()[-1]) for console in consoles]

@@ -107,6 +107,7 @@ def test_package_is_watched_and_its_compiled_files_are_not():
     assert not any(path.endswith(".pyc") for path in files)
 
 
+@pytest.mark.slow
 def test_importing_all_that_runs_need_touches_no_card_and_starts_no_thread():
     code = """
 import sys

@@ -57,6 +57,7 @@ def test_a_run_goes_up_and_comes_down(hub, run, tmp_path, capsys):  # noqa: F811
     ]
 
 
+@pytest.mark.slow
 def test_an_experiment_goes_up_without_what_is_not_finished(hub, experiment, tmp_path, capsys):  # noqa: F811
     name, *flags = experiment
     _, err = said(capsys, 0, "push", name, "owner/small", *flags)
@@ -80,6 +81,7 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, capsys, monkeypatch):
     ]
 
 
+@pytest.mark.cover(5)
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -203,6 +203,7 @@ def _prompted(model):
     return model
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(
     ("takes", "words"),
     [

@@ -102,6 +102,7 @@ def test_what_open_clip_leaves_out_has_its_defaults(tmp_path):
     assert found.said["patch"] == 16
 
 
+@pytest.mark.slow
 def test_every_config_of_open_clip_is_read_or_refused_as_what_it_is():
     """The design of its package's own configs is that of its models: see test_known for the tags."""
     from tests.other_clips import other_package

@@ -38,6 +38,7 @@ def step_fused(clip_model):
     parameter.requires_grad_(False)
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("change", [load_state, through_data, step_fused])
 def test_prompts_know_a_clip_that_was_changed_behind_loading_as_another(change, loaded, tmp_path):
     model = on(modprompt.MPL, loaded)
@@ -94,6 +95,7 @@ def of(model):
     return fingerprint(model.state_dict(), model)
 
 
+@pytest.mark.slow
 def test_every_tensor_counts():
     model = random_clip(text_layers=1, vision_layers=1)
     before = of(model)

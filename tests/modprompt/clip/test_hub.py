@@ -699,6 +699,7 @@ def test_hub_that_is_gone(served, ask, cache):
     assert ask(OLD).said == []  # not asked for
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("page", [(500, b"broken"), (200, b"<html>pay here</html>"), (200, b"[]"), (403, b"")])
 def test_hub_that_answers_something_else(served, ask, cache, page):
     served.page = page

@@ -233,6 +233,7 @@ def batch(pair, count=3):
 # ---------------------------------------------------------------------- images, features, logits
 
 
+@pytest.mark.cover(4)
 def test_it_is_loaded_as_what_it_is(pair):
     facts = facts_of(pair.ours)
     assert (facts.name, facts.file, facts.dialect) == ("", "clip", pair.shape.dialect)
@@ -243,6 +244,7 @@ def test_it_is_loaded_as_what_it_is(pair):
     assert sum(value.numel() for value in pair.ours.parameters()) == parameters
 
 
+@pytest.mark.cover(4)
 @pytest.mark.parametrize("size", [(500, 375), (375, 500)])
 def test_images_are_made_as_the_package_makes_them(pair, size):
     picture = images_of(1, 1, size)[0]
@@ -259,6 +261,7 @@ def test_images_are_made_as_the_package_makes_them(pair, size):
         assert (theirs - image_transform(images)(picture)).abs().max() > WRONG, change
 
 
+@pytest.mark.cover(4)
 def test_features_and_logits_are_the_packages(pair):
     images, ids = batch(pair), clip.tokenize(TEXTS, truncate=True)
     image, text = raw_features(pair.oracle, images, ids)
@@ -270,6 +273,7 @@ def test_features_and_logits_are_the_packages(pair):
     assert difference(text[:1], text[1:2]) > 0.1
 
 
+@pytest.mark.cover(4)
 def test_engine_without_prompts_gives_the_packages_features_and_logits(pair):
     model = modprompt.ZeroshotCLIP().on(pair.ours, NAMES)
     images, ids = batch(pair), clip.tokenize([f"a photo of a {name}." for name in NAMES])
@@ -281,6 +285,7 @@ def test_engine_without_prompts_gives_the_packages_features_and_logits(pair):
         assert difference(own_logits(pair.oracle, images, ids), model(images)) <= TOLERANCE
 
 
+@pytest.mark.cover(4)
 def test_texts_that_are_filled_up_with_end_tokens_are_the_same(pair):
     """As transformers' tokeniser does it; the end of the text is the first of them."""
     ids = clip.tokenize(TEXTS, truncate=True).long()
@@ -315,6 +320,7 @@ def run_wrongly(pair, what):
         path.write_text(before)
 
 
+@pytest.mark.cover(4)
 @a_few
 @pytest.mark.parametrize("what", ["activation", "heads"])
 def test_wrong_activation_or_heads_would_be_seen(pair, what):
@@ -448,6 +454,7 @@ def prompted(clip_model, values=None):
     return model
 
 
+@pytest.mark.cover(2)
 @a_few
 def test_gradients_of_mpls_prompts_are_those_of_the_packages_own_blocks(pair):
     images, labels = batch(pair, 4), torch.tensor([0, 3, 5, 2])

@@ -76,6 +76,7 @@ def test_small_file_of_a_model_that_fits_into_no_memory_is_refused(tmp_path):
         backbone.load_clip("", str(tmp_path / "many.pt"), **SAID)
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("around", ["module.", "state_dict", "both"])
 def test_what_is_around_tensors_is_taken_off(tmp_path, around):
     state = random_clip(text_layers=1, vision_layers=1).state_dict()

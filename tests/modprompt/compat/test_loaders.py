@@ -35,6 +35,7 @@ def epochs(loader, count=3):
     return seen, torch.rand(1).item()
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("drop_last", [True, False])
 def test_same_samples_and_the_same_stream_as_with_new_workers(drop_last):
     dataset = Draws()

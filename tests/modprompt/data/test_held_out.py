@@ -179,6 +179,7 @@ def test_run_that_only_tests_chooses_nothing_and_names_what_its_model_was_chosen
     assert json.loads((tmp_path / "plain" / "result.json").read_text())["selected_on"] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always:.*by an earlier rule:UserWarning")
 def test_finished_training_of_an_earlier_version_is_known_by_the_old_hash(own_run, capsys):
     words, out = own_run
@@ -209,6 +210,7 @@ def test_own_folders_without_val_hold_out_too(tmp_path):
     assert len(dataset.val) == 4
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("own_val", [True, False])
 def test_best_epoch_is_not_chosen_on_other_images_after_a_kill(own_run, own_val, capsys):
     words, out = own_run

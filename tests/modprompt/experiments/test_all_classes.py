@@ -42,6 +42,7 @@ def test_tables_have_the_halves_among_all_and_their_h(experiment, tmp_path):
     assert [cell.mean for cell in detail.rows[1].cells] == pytest.approx([61.5, 48.5, mpl["H (all)"].mean])
 
 
+@pytest.mark.slow
 def test_report_has_it_in_all_its_files(experiment, tmp_path, capsys):
     found = experiment(TWO_SEEDS, "two")
     fill(found, tmp_path / "out")

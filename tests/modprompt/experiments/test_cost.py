@@ -128,6 +128,7 @@ def test_old_results_have_no_table(experiment, tmp_path):
     assert costs_of(found, tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_report_has_table_file_and_figure(experiment, tmp_path, capsys):
     found = experiment(FILE + "  MaPLe: {trainer: MaPLe, config: glyph}\n", "two")
     fill(found, tmp_path / "out")

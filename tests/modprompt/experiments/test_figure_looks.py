@@ -48,6 +48,7 @@ def bars_of(axes):
                 yield container.get_label(), look, bar.get_x(), bar.get_x() + bar.get_width(), bar.get_height()
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(("datasets", "methods"), MANY)
 def test_every_bar_stands_in_its_group_over_no_other_and_looks_like_no_other(
     experiment, tmp_path, drawn, datasets, methods
@@ -122,6 +123,7 @@ def test_gains_are_on_one_scale(experiment, tmp_path, drawn, datasets, methods):
         assert all(text.get_window_extent().x1 <= right + 2 for text in axes.texts)
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(("datasets", "methods"), MANY)
 def test_curves_differ_in_colour_and_marker(experiment, tmp_path, drawn, datasets, methods):
     found = made(experiment, datasets, methods, ("0", "1", "4", "16"))

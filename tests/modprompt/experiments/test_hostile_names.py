@@ -129,6 +129,7 @@ def test_page_has_no_element_or_attribute_out_of_names(page, tmp_path):
     assert all(len(row) == len(rows[0]) for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_page_runs_nothing_in_a_real_browser_and_keeps_its_style(page, tmp_path):
     """A script, a picture and a style that are put into the page are held by its policy; its own style is not."""

@@ -75,6 +75,7 @@ def in_browser(page, tmp_path, width, measure=""):
     return re.search(r"<title>(.*?)</title>", dom)[1].split()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_page_fits_a_phone_in_a_real_browser(page, tmp_path):
     width, tables, images, smallest, weight = in_browser(page, tmp_path, WIDTH)
@@ -85,6 +86,7 @@ def test_page_fits_a_phone_in_a_real_browser(page, tmp_path):
     assert int(weight) >= 700
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_tables_are_sorted_in_a_real_browser_by_the_page_s_own_script(page, tmp_path):
     sort = (
@@ -104,6 +106,7 @@ def test_tables_are_sorted_in_a_real_browser_by_the_page_s_own_script(page, tmp_
     assert html.unescape(first) == "<"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_page_uses_the_width_of_a_desktop(page, tmp_path):
     measure = (

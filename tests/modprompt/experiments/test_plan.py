@@ -151,6 +151,7 @@ def test_one_page_has_all_parts_and_each_has_its_own_files(file, tmp_path, capsy
     assert said.rstrip().endswith("index.html, the page of all parts")
 
 
+@pytest.mark.slow
 def test_parts_of_which_something_is_lacking_are_reported_with_it(file, tmp_path, capsys):
     path, out = file(), tmp_path / "out"
     for job in protocols.jobs(*spec.read_plan(path).parts):

@@ -101,13 +101,15 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
     assert settings_of(theirs).texts() == settings_of(ours).texts() == expected(job, tmp_path)
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(
     "name",
     [
         "cross_dataset",
         "domain_generalisation",
         "ablation_operations",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("base2new", "few_shot")),
+        "base2new",
+        "few_shot",
     ],
 )
 def test_expected_settings_are_those_that_train_records(name, tmp_path):

@@ -66,6 +66,7 @@ def test_without_matplotlib_there_are_tables_and_a_line(two, tmp_path, capsys, m
     assert "<img" not in (folder(tmp_path) / "index.html").read_text()
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_what_was_selected_on_test_stands_in_tables_only_where_it_is_asked_for(two, tmp_path, capsys):
     for path in (tmp_path / "out").rglob("MPL/**/result.json"):
         edit(path, selected_on="test")  # as a run of an earlier version says it, without a mark
@@ -82,6 +83,7 @@ def test_what_was_selected_on_test_stands_in_tables_only_where_it_is_asked_for(t
     assert r"MPL (selected on test) & 90.00 {" in (folder(tmp_path) / "report.tex").read_text()
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_row_of_other_seeds_than_the_caption_says_so_and_is_not_the_best(experiment, tmp_path):
     seeds = {"MaPLe": "[1, 2]", "MPL": "[1, 2, 3]"}
     text = "".join(
@@ -100,6 +102,7 @@ def test_a_row_of_other_seeds_than_the_caption_says_so_and_is_not_the_best(exper
     assert [row.get("seeds") for row in rows if row["method"] in ("MaPLe", "MPL")] == [[1, 2], [1, 2, 3]]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_every_result_is_read_once(two, tmp_path, reads):
     assert report.main(two) == 0
     jobs = protocols.jobs(spec.read(tmp_path / "two.yaml"))
@@ -113,6 +116,7 @@ def test_same_results_give_the_same_bytes(two, tmp_path):
     assert {path.name: path.read_bytes() for path in folder(tmp_path).iterdir()} == first
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_latex_is_booktabs_with_escaped_words(two, tmp_path):
     report.main(two)
     text = (folder(tmp_path) / "report.tex").read_text()
@@ -124,6 +128,7 @@ def test_latex_is_booktabs_with_escaped_words(two, tmp_path):
     assert not re.search(r"(?<!\\)_", text)
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_missing_runs_end_with_1_and_are_named(two, tmp_path, capsys):
     job = protocols.jobs(spec.read(tmp_path / "two.yaml"))[-1]
     (tmp_path / "out" / job.folder / "result.json").unlink()
@@ -140,6 +145,7 @@ def test_nothing_finished_is_a_report_of_what_is_missing(experiment, tmp_path):
     assert "MPL, dtd: base seed 1, base seed 2, base seed 3" in (folder(tmp_path) / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.slow
 def test_figures_that_have_nothing_to_show_any_more_go(two, tmp_path):
     report.main(two)
@@ -157,6 +163,7 @@ def theirs(root):
     return root
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.slow
 def test_logs_of_another_codebase_stand_beside_ours(two, tmp_path, capsys):
     assert report.main([*two, "--with", f"theirs={theirs(tmp_path / 'maple')}"]) == 1
@@ -166,6 +173,7 @@ def test_logs_of_another_codebase_stand_beside_ours(two, tmp_path, capsys):
     assert "- MaPLe (theirs), dtd: new seed 3: unfinished (empty log)" in text
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_output_folder_alone_is_reported_from_its_logs(tmp_path, capsys):
     root = theirs(tmp_path / "maple")
     assert report.main([str(root), "--out", str(tmp_path / "out"), "--seeds", "1", "2"]) == 0
@@ -175,6 +183,7 @@ def test_output_folder_alone_is_reported_from_its_logs(tmp_path, capsys):
     assert "## average over 2 data sets" in out
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_few_shot_folder_of_coop(tmp_path, capsys):
     for shots in (1, 16):
         for seed in (1, 2, 3):
@@ -208,6 +217,7 @@ def test_bad_words_end_with_one_line(two, tmp_path, monkeypatch, capsys, words, 
     assert err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_grid_has_a_heat_map(experiment, tmp_path):
     found = experiment(
         TWO
@@ -220,6 +230,7 @@ def test_grid_has_a_heat_map(experiment, tmp_path):
     assert not (folder(tmp_path, "grid") / "bars.png").exists()
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_cross_protocol_has_bars_and_gains(experiment, tmp_path):
     found = experiment(TWO.replace("base2new", "cross_dataset\nsource: imagenet"), "cross")
     fill(found, tmp_path / "out", lambda job: 50.0 + job.seed)
@@ -227,6 +238,7 @@ def test_cross_protocol_has_bars_and_gains(experiment, tmp_path):
     assert {path.name for path in folder(tmp_path, "cross").glob("*.png")} == {"bars.png", "gains.png", "tokens.png"}
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_results_beside_the_experiments_are_not_taken(two, tmp_path, capsys):
     """A variant's run in the same tree has its own folder and does not mix."""
     job = protocols.jobs(spec.read(tmp_path / "two.yaml", {"OPTIM.LR": "0.5"}))[-1]
@@ -235,6 +247,7 @@ def test_results_beside_the_experiments_are_not_taken(two, tmp_path, capsys):
     assert "| MPL | **90.00 +- 4.08**" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_two_trees_of_one_name_are_not_mixed(two, tmp_path, capsys):
     one, other = theirs(tmp_path / "a/output"), theirs(tmp_path / "b/output")
     assert report.main([*two, "--with", str(one), str(other)]) == 2
@@ -242,6 +255,7 @@ def test_two_trees_of_one_name_are_not_mixed(two, tmp_path, capsys):
     assert report.main([*two, "--with", f"a={one}", f"b={other}"]) == 1
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_seeds_of_a_folder_are_those_that_it_has(tmp_path, capsys):
     for seed in (4, 7):
         for half in ("train_base", "test_new"):
@@ -250,6 +264,7 @@ def test_seeds_of_a_folder_are_those_that_it_has(tmp_path, capsys):
     assert "over seeds 4, 7" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_folder_with_an_equals_sign_is_a_folder(two, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     theirs(tmp_path / "lr=1")
@@ -257,16 +272,17 @@ def test_folder_with_an_equals_sign_is_a_folder(two, tmp_path, monkeypatch, caps
     assert "| MaPLe (lr=1) |" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
         {"settings": [1]},
         {"schedules": {"text": "garbage", "vision": "[[0, 1]]"}},
-        pytest.param({"schedules": {"text": 5}}, marks=pytest.mark.slow),
-        pytest.param({"schedules": {}}, marks=pytest.mark.slow),
-        pytest.param({"schedules": [1]}, marks=pytest.mark.slow),
-        pytest.param({"schedules": {"text": "[[5, 0]]", "vision": "[[0, 1]]"}}, marks=pytest.mark.slow),
+        {"schedules": {"text": 5}},
+        {"schedules": {}},
+        {"schedules": [1]},
+        {"schedules": {"text": "[[5, 0]]", "vision": "[[0, 1]]"}},
         {"classes": ["a"], "shots": {"b": 1}},
         {"images_hash": [1], "backbone_hash": {}},
     ],
@@ -279,6 +295,7 @@ def test_result_that_was_edited_by_hand_spoils_no_report(two, tmp_path, fields):
     assert (folder(tmp_path) / "index.html").exists()
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.slow
 def test_result_that_is_nested_too_deep_is_damaged(two, tmp_path, capsys):
     job = protocols.jobs(spec.read(tmp_path / "two.yaml"))[-1]
@@ -297,6 +314,7 @@ def test_names_that_matplotlib_would_take_for_something_else(experiment, tmp_pat
     assert report.main([str(tmp_path / "three.yaml"), "--out", str(tmp_path / "out")]) == 0
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_every_grid_has_a_map_of_its_own(experiment, tmp_path):
     grid = "    grid: {OPTIM.LR: [0.1, 0.2]}\n"
     text = TWO.split("  MaPLe")[0] + "  A:\n    trainer: MPL\n    config: vit_b4_c1_add2_rm1\n" + grid

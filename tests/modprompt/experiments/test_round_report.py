@@ -161,6 +161,7 @@ def test_nothing_is_averaged_over_a_seed_that_has_not_finished(experiment, tmp_p
     ]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_runs_without_test_images_have_all_but_an_accuracy(experiment, tmp_path, capsys):
     found = experiment(FILE + "few_shot: false\n", "untested")
     fill_rounds(found, tmp_path / "out", lambda job: [None] * 3 if job.method.under == "random" else by_hand(job))
@@ -213,6 +214,7 @@ def files(experiment, tmp_path):
     return tmp_path / "out/reports/two"
 
 
+@pytest.mark.slow
 def test_files_of_a_report(files, tmp_path):
     assert sorted(path.name for path in files.iterdir()) == [
         "balance.pdf",

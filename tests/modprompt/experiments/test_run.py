@@ -169,6 +169,7 @@ def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, 
     assert read_json(path)["accuracy_pct"] == 50.0
 
 
+@pytest.mark.cover(4)
 @pytest.mark.parametrize(
     ("text", "words", "message"),
     [

@@ -32,6 +32,7 @@ def read_or_line(path):
     return True
 
 
+@pytest.mark.cover(5)
 @pytest.mark.parametrize("step", [60, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_value_of_another_type_is_a_line(file, step, tmp_path):

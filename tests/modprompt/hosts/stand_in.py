@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple, Tuple
@@ -30,6 +29,7 @@ from tests.modprompt.hosts.traits import (
     OWN_TRAINER,
     PROGRAM,
 )
+from tests.warm import run_python
 
 
 def write_data(folder: Path) -> Path:
@@ -223,5 +223,4 @@ def run_in(folder: Path, *words, installed=False, more_path=None) -> subprocess.
     path = [dassl_folder(), site() if installed else str(ROOT)]
     path += [str(more_path)] if more_path else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *map(str, words)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
+    return run_python(*words, folder=folder, environment=environment)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 
 import pytest
@@ -13,6 +12,7 @@ from modprompt.io.settings import Settings
 from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host
+from tests.warm import run_python
 
 START = ("-m", "modprompt", "train")
 READER = """from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
@@ -106,8 +106,7 @@ print(cfg.get("SPLE", {}).get("LAYERS"), cfg.TRAINER.COOP.N_CTX, cfg.TRAINER.COO
 )
 def test_keys_come_from_its_extend_cfg_and_no_module_of_its_trainers_is_run(more, trainer, said, tmp_path):
     host = codebase(tmp_path / "host", EXTEND.format(more=more))
-    words = [sys.executable, "-c", ASK, str(host), trainer]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    done = run_python("-c", ASK, host, trainer, folder=ROOT)
     assert done.stdout.splitlines()[-1] == said, done.stderr
     assert ("the keys of its extend_cfg are left out (" in done.stdout) == bool(more)
 
@@ -133,8 +132,7 @@ except borrowed.UserError as error:
 
 
 def taken(host, name):
-    words = [sys.executable, "-c", TAKE, str(host), name]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    done = run_python("-c", TAKE, host, name, folder=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -198,8 +196,7 @@ def test_variants_of_imagenet_have_test_images_alone_whoever_reads_them(tmp_path
     host = codebase(tmp_path / "host")
     (host / "datasets" / "a.py").write_text(READER.format(name="ImageNetA"))
     asks = TAKE + "print(DATASET_REGISTRY.get(sys.argv[2]).only_tests)"
-    words = [sys.executable, "-c", asks, str(host), "ImageNetA"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    done = run_python("-c", asks, host, "ImageNetA", folder=ROOT)
     assert done.stdout.splitlines()[-2:] == ["datasets.a", "True"], done.stderr
 
 
@@ -208,13 +205,9 @@ def test_its_readers_win_over_an_installed_package_of_that_name(tmp_path):
     (host / "datasets" / "euro.py").write_text(READER.format(name="EuroSAT"))
     (tmp_path / "installed" / "datasets").mkdir(parents=True)
     (tmp_path / "installed" / "datasets" / "__init__.py").touch()
-    words = [
-        sys.executable,
-        "-c",
-        TAKE.replace("import sys", f"import sys\nsys.path.append({str(tmp_path / 'installed')!r})", 1),
-    ]
-    done = subprocess.run([*words, str(host), "EuroSAT"], cwd=tmp_path, capture_output=True, text=True, timeout=100,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    take = TAKE.replace("import sys", f"import sys\nsys.path.append({str(tmp_path / 'installed')!r})", 1)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = run_python("-c", take, host, "EuroSAT", folder=tmp_path, environment=environment)
     assert done.stdout.splitlines()[-1] == "datasets.euro", done.stderr
 
 

@@ -9,6 +9,7 @@ import pytest
 from modprompt.hosts import install
 from tests.conftest import ROOT
 from tests.modprompt.hosts.stand_in import dassl_folder, git, run_in, write_host
+from tests.warm import run_python
 
 PATIENT = ("--seconds", "240")  # a machine that runs other tests beside this is slow
 DOCTOR = ("-m", "modprompt", "doctor")
@@ -131,7 +132,7 @@ def test_package_that_all_need_is_named_and_the_exit_code_says_so(tmp_path):
     (tmp_path / "train.py").write_text("import dassl; dassl.engine.build_trainer")
     block = "import sys; sys.modules['yacs'] = None; sys.argv = ['doctor']; from modprompt.doctor import main; sys.exit(main())"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = run_python("-c", block, folder=tmp_path, environment=environment)
     assert done.returncode == 1, done.stderr
     assert "MPL cannot run here as it is: see the arrows" in done.stdout
     assert "pip install yacs" in done.stdout
@@ -141,9 +142,7 @@ def test_package_that_all_need_is_named_and_the_exit_code_says_so(tmp_path):
 def test_without_a_dassl_our_program_runs_and_its_own_does_not(tmp_path):
     host = write_host(tmp_path / "host")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, *DOCTOR, *PATIENT], cwd=host, env=environment, capture_output=True, text=True
-    )
+    done = run_python(*DOCTOR, *PATIENT, folder=host, environment=environment)
     if dassl_folder() != str(ROOT / "modprompt/compat/stand_in"):
         pytest.skip("Dassl is installed")
     assert done.returncode == 0, done.stderr
@@ -153,8 +152,7 @@ def test_without_a_dassl_our_program_runs_and_its_own_does_not(tmp_path):
 
 @pytest.mark.slow
 def test_this_project_runs_on_the_dassl_that_it_brings():
-    words = [sys.executable, *DOCTOR, *PATIENT]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_python(*DOCTOR, *PATIENT, folder=ROOT)
     assert done.returncode == 0, done.stdout
     assert f"codebase  {ROOT}, this project" in done.stdout
     assert "trial     MPL trains and tests" in done.stdout

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 
 import pytest
@@ -8,6 +7,7 @@ import modprompt.trainers.all  # noqa: F401 - registers the trainers
 from modprompt.errors import UserError
 from modprompt.hosts import foreign
 from tests.conftest import ROOT
+from tests.warm import run_python
 
 
 def raised(error, context=None, cause=None, suppressed=False):
@@ -74,8 +74,7 @@ raise {error}
 
 def run(tmp_path, line, error, *words):
     (tmp_path / "train.py").write_text(PROGRAM.format(root=str(ROOT), line=line, error=error))
-    command = [sys.executable, "train.py", *words]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    return run_python("train.py", *words, folder=tmp_path)
 
 
 @pytest.mark.slow

@@ -19,9 +19,7 @@ KINDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind", ["plain", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "plain")]
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_mpl_trains_in_an_untouched_codebase_with_our_losses(kind, workshop, tmp_path):
     host = write_host(tmp_path / "host", **KINDS[kind])
     name = "ModMPL" if kind == "own MPL" else "MPL"

@@ -90,14 +90,14 @@ def test_settings_that_a_program_changes_are_told_and_kept_if_asked(trait, told,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["launcher", pytest.param("line", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", ["launcher", "line"])
 @pytest.mark.parametrize(
     ("flag", "value", "options", "told"),
     [
         ("--config-file", "configs/trainers/MPL/vit_b4_c1_ad2_rm1.yaml", (), "did you mean vit_b4_c1_add2_rm1.yaml"),
         ("--dataset-config-file", "configs/datasets/eurosta.yaml", (), "did you mean eurosat.yaml"),
-        pytest.param("", "", ("OPTIM.LRR", 1), "OPTIM.LRR", marks=pytest.mark.slow),
-        pytest.param("", "", ("OPTIM.MAX_EPOCH", "many"), "MAX_EPOCH", marks=pytest.mark.slow),
+        ("", "", ("OPTIM.LRR", 1), "OPTIM.LRR"),
+        ("", "", ("OPTIM.MAX_EPOCH", "many"), "MAX_EPOCH"),
         ("", "", ("TRAINER.MPL.N_CTXX", 1), "did you mean TRAINER.MPL.N_CTX"),
     ],
 )
@@ -117,10 +117,7 @@ def test_what_a_user_got_wrong_is_one_line(flag, value, options, told, way, work
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "trait",
-    [
-        "data set by a flag",
-        *(pytest.param(trait, marks=pytest.mark.slow) for trait in ("TASK and own trainer names", "wrong labels")),
-    ],
+    ["data set by a flag", "TASK and own trainer names", "wrong labels"],
 )
 def test_launcher_adds_what_it_asks_for_and_the_line_cannot(trait, workshop, tmp_path):
     host = write_host(tmp_path / "host", **TRAINED[trait])

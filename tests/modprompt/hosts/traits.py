@@ -18,17 +18,19 @@ def extend_cfg(cfg):
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"{defaults}
 
 
+# which setting a flag is for
+SETTINGS = {{
+    "root": "DATASET.ROOT",
+    "output_dir": "OUTPUT_DIR",
+    "trainer": "TRAINER.NAME",
+    "backbone": "MODEL.BACKBONE.NAME",
+    "seed": "SEED",
+}}
+
+
 def reset_cfg(cfg, args):
-    if args.root:
-        cfg.DATASET.ROOT = args.root
-    if args.output_dir:
-        cfg.OUTPUT_DIR = args.output_dir
-    if args.trainer:
-        cfg.TRAINER.NAME = args.trainer
-    if args.backbone:
-        cfg.MODEL.BACKBONE.NAME = args.backbone
-    if args.seed:
-        cfg.SEED = args.seed
+    given = vars(args)
+    cfg.merge_from_list([word for flag, key in SETTINGS.items() if given[flag] for word in (key, given[flag])])
 
 
 def setup_cfg(args):

@@ -208,6 +208,7 @@ def test_a_record_that_holds_itself_is_a_line(saved, clip_model, tmp_path):
     assert "is damaged" in line_of(tmp_path / "b.pt", clip_model)
 
 
+@pytest.mark.slow
 def test_program_and_tool_say_it_in_a_line(command, tmp_path, capsys):
     from tools import interpret
 

@@ -279,8 +279,8 @@ def load(folder, how, kind="plain", **environment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["plain", pytest.param("forked", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("how", ["none", "fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["plain", "forked"])
+@pytest.mark.parametrize("how", ["none", "fork", "spawn"])
 def test_real_dassl_reads_within_bounds_in_every_kind_of_worker(how, kind, real_dassl):
     run = load(real_dassl, how, kind)
     assert (run.returncode, run.stdout) == (0, "shape torch.Size([1, 10, 12, 3])\n"), run.stderr

@@ -103,6 +103,7 @@ SCALARS = (
 )
 
 
+@pytest.mark.cover(80)
 @pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize("scalar", SCALARS)
 def test_every_tag_on_every_value_is_read_or_a_line(tag, scalar):

@@ -14,6 +14,7 @@ from tests.conftest import SAID, random_clip
 from tests.methods import METHODS as ROWS
 from tests.methods import some_slow
 from tests.modprompt.methods.test_model import CLASSES, NAMES, by_name, on
+from tests.modprompt.use import made
 from tests.old_checkpoints import as_version_1
 
 WORDS = ["zero", "one"]
@@ -21,7 +22,7 @@ WORDS = ["zero", "one"]
 
 @pytest.fixture
 def glyph():
-    return modprompt.load_clip("glyph-clip", device="cpu")[0]
+    return made.glyph()
 
 
 def logits(model, size=32):
@@ -37,6 +38,7 @@ def moved(model):
     return model
 
 
+@pytest.mark.cover(3)
 @pytest.mark.parametrize("cls", some_slow(CLASSES), ids=by_name)
 def test_back_with_the_same_logits_to_the_bit(cls, glyph, tmp_path):
     model = moved(on(cls, glyph, WORDS))
@@ -49,6 +51,7 @@ def test_back_with_the_same_logits_to_the_bit(cls, glyph, tmp_path):
     assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", glyph)), logits(model))
 
 
+@pytest.mark.cover(3)
 @pytest.mark.parametrize("cls", some_slow(CLASSES), ids=by_name)
 def test_file_holds_plain_values_that_say_what_it_is(cls, glyph, tmp_path):
     model = on(cls, glyph, WORDS)
@@ -165,6 +168,7 @@ def altered(content, **changes):
     return {**content, KEY: {**content[KEY], **changes}}
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize(
     ("change", "message"),
     [

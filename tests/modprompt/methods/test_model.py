@@ -67,6 +67,7 @@ def test_only_the_prompts_learn(cls, clip_model, images, labels, capsys):
     assert capsys.readouterr().out == f"trainable: {count:,} of {total:,}, {100 * count / total:.4f}%\n"
 
 
+@pytest.mark.cover(5)
 @pytest.mark.parametrize("cls", some_slow(CLASSES), ids=by_name)
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_copies_and_pickles(cls, twin, clip_model, images, labels):
@@ -83,6 +84,7 @@ def test_copies_and_pickles(cls, twin, clip_model, images, labels):
     assert model.loss(images, labels).item() == before
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("cls", some_slow(LEARNING), ids=by_name)
 def test_training_goes_on_from_a_deep_copy_as_from_the_model(cls, clip_model, images, labels):
     def step(model):
@@ -97,6 +99,7 @@ def test_training_goes_on_from_a_deep_copy_as_from_the_model(cls, clip_model, im
     assert all(torch.equal(one, two) for one, two in zip(step(model), step(other)))
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("cls", some_slow(LEARNING), ids=by_name)
 def test_bfloat16_and_back(cls, clip_model, images, labels):
     settings = {"image_loss_weight": 1.0} if cls.__name__ in ("MPL", "PromptSRC") else {}
@@ -156,6 +159,7 @@ def teacher_of(model):
     return model.objective.terms[-1].of.class_features
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("cls", [modprompt.MPL, modprompt.PromptSRC], ids=by_name)
 def test_frozen_class_features_are_those_before_a_cast(cls):
     """PromptSRC's teacher has CLIP's exact weights, whenever the model was cast."""
@@ -164,6 +168,7 @@ def test_frozen_class_features_are_those_before_a_cast(cls):
     assert torch.equal(teacher_of(model), exact)
 
 
+@pytest.mark.slow
 def test_frozen_class_features_are_exact_for_a_second_model_of_the_clip_and_for_other_classes(clip_model):
     exact = teacher_of(taught(random_clip()))
     one, two = taught(clip_model), taught(clip_model)
@@ -196,6 +201,7 @@ def test_a_cast_behind_the_first_loss_is_as_one_in_front(images, labels):
     assert late.loss(images, labels).item() == early.loss(images, labels).item()
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_copies_of_what_was_cast_have_its_loss(twin, clip_model, images, labels):
     model = taught(clip_model).to(torch.bfloat16)
@@ -213,6 +219,7 @@ def test_a_rounded_clip_is_told_to_the_next_model(clip_model):
         on(modprompt.CoOp, clip_model)
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("cls", some_slow(one for one in CLASSES if one is not modprompt.CoCoOp), ids=by_name)
 def test_other_classes_behind_a_cast_are_as_in_front_of_it(cls, images):
     behind = on(cls, random_clip(), ["cat", "lynx"]).to(torch.bfloat16).with_classes(NAMES)

@@ -125,6 +125,7 @@ def test_it_is_saved_and_comes_back_by_its_name(own, tmp_path):
     assert torch.equal(again(images), model(images))
 
 
+@pytest.mark.slow
 def test_programs_import_it(own, tmp_path, capsys):
     clip_model, _ = modprompt.load_clip("glyph-clip", device="cpu")
     heated(own.Warm(n_ctx=2).on(clip_model, NAMES)).save("warm.pt")

@@ -53,6 +53,7 @@ def rates(epochs):
     return [1e-5 if epoch == 0 else 0.0035 for epoch in range(epochs)]
 
 
+@pytest.mark.cover(3)
 @pytest.mark.parametrize("prec", ["fp32", "bf16"])
 @pytest.mark.parametrize("row", some_slow(ROWS))
 def test_plain_loop_has_the_trainers_losses_to_the_last_digit(row, prec, command, clip_file, monkeypatch, capsys):
@@ -89,6 +90,7 @@ def test_plain_loop_has_the_trainers_losses_to_the_last_digit(row, prec, command
         assert torch.equal(model.eval()(images), seen.trainer.model.eval()(images))
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("row", [row for row in TABLE if row.kind == "zero-shot"], ids=lambda row: row.name)
 def test_zero_shot_has_the_trainers_logits(row, command, clip_file, monkeypatch):
     seen, build = [], PromptTrainer.build_model
@@ -102,6 +104,7 @@ def test_zero_shot_has_the_trainers_logits(row, command, clip_file, monkeypatch)
     assert model.count_parameters()["trainable"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", some_slow(row for row in METHODS if row != "coop_middle_csc"))
 def test_other_classes_have_the_logits_of_the_trainers_base_to_new(row, command, clip_file, tmp_path, monkeypatch):
     method = METHODS[row]

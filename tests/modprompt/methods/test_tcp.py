@@ -63,6 +63,7 @@ def require_equal(model, expected):
     assert all((a - b).abs().max() <= 1e-5 * largest for a, b in zip(mine, plain))
 
 
+@pytest.mark.cover(10)
 @pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("chunk", [0, 2])
 @pytest.mark.parametrize("kind", STEPS)
@@ -73,6 +74,7 @@ def test_loss_and_gradients_are_those_of_one_class_after_the_other(kind, chunk, 
     require_equal(model, plain_loss(model, [f"X X X {name}, a type of pet." for name in NAMES], PETS, STEPS[kind], 5))
 
 
+@pytest.mark.cover(3)
 @pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("place", ["behind_start", "before_start"])
 def test_fixed_words_between_context_and_name_are_each_classs_own_behind_its_tokens(place, clip_model):

@@ -63,6 +63,7 @@ def test_out_of_memory_in_training_names_what_to_set(command, raising, capsys, t
     assert TRAINING in (tmp_path / "out" / "log.txt").read_text()
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("evaluates", [False, True])
 def test_out_of_memory_in_a_test_names_its_batch(command, raising, capsys, tmp_path, evaluates):
     words, steps = command(METHODS["coop_end"], *BATCHES, "OPTIM.MAX_EPOCH", 1), 5

@@ -91,6 +91,7 @@ def test_a_state_of_a_recorded_run_is_that_of_one_that_is_not(command, tapes, tm
     assert all(type(group["lr"]) is float for groups in recorded for group in groups)
 
 
+@pytest.mark.slow
 def test_on_a_cpu_a_line_says_that_steps_are_run_eagerly_and_the_run_is_the_same(command, tmp_path, capsys):
     words = command(METHODS["mpl"])
     for how in ("", "graph"):
@@ -110,6 +111,7 @@ def derived():
     TRAINER_REGISTRY.register(force=True)(ours)
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("states", [False, True])
 def test_step_of_a_derived_trainer_is_recorded_where_it_states_for_itself_that_it_is_the_same(
     states, command, derived, tapes, tmp_path, capsys

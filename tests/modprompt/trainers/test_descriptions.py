@@ -68,6 +68,7 @@ def test_once_compares_the_content(words, tmp_path, capsys):
     assert "no descriptions at " in refusal(capsys, "--once", *asked)
 
 
+@pytest.mark.slow
 def test_run_that_was_stopped_goes_on_with_the_same_phrases_alone(words, tmp_path, capsys, monkeypatch):
     def stop(self):
         if self.epoch == 1:

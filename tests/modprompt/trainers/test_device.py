@@ -11,7 +11,7 @@ from modprompt.errors import UserError
 from modprompt.trainers import device
 from modprompt.trainers.device import WORKSPACE
 from tests import process_state
-from tests.methods import METHODS, SEARCHES, some_slow
+from tests.methods import METHODS, SEARCHES
 
 
 @pytest.fixture
@@ -139,6 +139,7 @@ def losses(out):
     ]
 
 
+@pytest.mark.slow
 def test_a_deterministic_run_has_the_losses_of_another_also_when_it_goes_on(command, tmp_path, capsys, monkeypatch):
     from modprompt.trainers.prompt_trainer import PromptTrainer
 
@@ -169,11 +170,7 @@ def test_a_deterministic_run_has_the_losses_of_another_also_when_it_goes_on(comm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "row",
-    some_slow(row for row in METHODS if row != "mpl")
-    + [pytest.param(row, marks=pytest.mark.slow) for row in ("dpl_search", "mpl_search")],
-)
+@pytest.mark.parametrize("row", [*(row for row in METHODS if row != "mpl"), "dpl_search", "mpl_search"])
 def test_every_method_has_what_repeats_its_numbers(command, tmp_path, capsys, row):
     found = []
     for fixed in ("False", "True"):
@@ -185,6 +182,7 @@ def test_every_method_has_what_repeats_its_numbers(command, tmp_path, capsys, ro
     assert found[0] == found[1] != []
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(("then", "now"), [("True", "False"), ("False", "True")])
 def test_a_run_goes_on_as_deterministic_as_it_began(command, capsys, monkeypatch, then, now):
     from modprompt.trainers.prompt_trainer import PromptTrainer

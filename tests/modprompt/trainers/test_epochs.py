@@ -89,6 +89,7 @@ def test_numbers_of_the_lines_are_those_of_dassls_own_loop(command, tmp_path, mo
     assert their_scalars in ([], our_scalars)  # the small Dassl writes none
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("row", ["mpl", "maple", "coop_end", "promptsrc"])
 def test_a_step_of_a_card_reads_nothing(row, command, monkeypatch):
     as_on_a_card(monkeypatch)
@@ -136,6 +137,7 @@ def spoilt(monkeypatch, epoch, step):
     monkeypatch.setattr(Loop, "output", poisoned)
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("loop", ["own", "dassl"])
 def test_the_first_loss_of_a_card_that_is_not_finite_is_named_and_nothing_is_saved(
     loop, mpl_flags, mpl_options, tmp_path, monkeypatch, capsys
@@ -177,6 +179,7 @@ def test_a_host_that_saves_between_lines_saves_no_prompts_that_a_card_has_spoilt
     assert len([name for name, *_ in scalars if name == "train/loss"]) == 5  # of the first epoch, with its line
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("loop", ["own", "dassl"])
 def test_a_test_of_logits_that_are_not_finite_has_no_result(loop, command, tmp_path, monkeypatch, capsys):
     as_on_a_card(monkeypatch)

@@ -44,6 +44,7 @@ def evaluate(command, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("row", ["zeroshot", "coop_end", "cocoop", "language_prompting"])
 def test_images_are_encoded_once(evaluate, row, tmp_path):
     plain, images = evaluate(row, cache=False)
@@ -53,12 +54,14 @@ def test_images_are_encoded_once(evaluate, row, tmp_path):
     assert file.name.startswith("EuroSAT_test_")
 
 
+@pytest.mark.slow
 def test_methods_of_one_clip_share_them(evaluate):
     accuracy, _ = evaluate("zeroshot")
     assert evaluate("coop_end")[1] == 0
     assert evaluate("zeroshot") == (accuracy, 0)
 
 
+@pytest.mark.slow
 def test_methods_with_vision_prompts_keep_none(evaluate, tmp_path):
     _, images = evaluate("maple")
     assert evaluate("maple")[1] == images > 0
@@ -96,6 +99,7 @@ def test_an_encoder_may_write_into_the_same_memory_at_every_batch():
     assert features[:, 0].tolist() == labels.tolist() == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("fault", ["no archive", "a flipped bit", "of an earlier version", "of another list", "floats"])
 def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, capsys, fault):
     accuracy, images = evaluate("zeroshot")
@@ -186,6 +190,7 @@ METHODS_OF_FEATURES = [
 ]
 
 
+@pytest.mark.cover(8)
 @pytest.mark.parametrize("method", METHODS_OF_FEATURES, ids=lambda method: type(method).__name__)
 @pytest.mark.parametrize(
     ("prec", "kind"),

@@ -75,6 +75,7 @@ def same(one, other):
     return True
 
 
+@pytest.mark.cover(5)
 @pytest.mark.parametrize("mode", [SHORTEST, SQUASH])
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("more", [{}, {"SIZE": (24, 40), "INTERPOLATION": "bilinear"}, {"TRANSFORMS": ()}], ids=str)
@@ -86,6 +87,7 @@ def test_batches_are_equal_to_the_bit_while_they_are_written_and_after(images, t
     assert same(kept(images, tmp_path / "kept", mode, **more), plain)
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_order_and_draws_of_the_run_are_the_same(images, tmp_path, shuffle, workers):
@@ -235,6 +237,7 @@ def test_whether_they_are_kept_makes_no_other_run(run, tmp_path):
     assert not (tmp_path / "kept").exists()
 
 
+@pytest.mark.slow
 def test_kept_features_need_no_images_and_are_made_of_kept_ones(run, tmp_path):
     features = ["TEST.FEATURE_CACHE", tmp_path / "features"]
     plain, _ = run("ZeroshotCLIP", "plain", cache=False)
@@ -249,6 +252,7 @@ def test_kept_features_need_no_images_and_are_made_of_kept_ones(run, tmp_path):
     assert not file.exists()
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("name", ["ImageFolder", "EuroSAT"])
 def test_readers_share_nothing_but_the_folder(command, tmp_path, capsys, name, eurosat_root):
     words = command("ZeroshotCLIP", "TEST.IMAGE_CACHE", tmp_path / "kept", "DATASET.SUBSAMPLE_CLASSES", "all")
@@ -286,6 +290,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("mode", [SHORTEST, SQUASH])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_rows_are_the_images_as_the_transform_makes_them(images, tmp_path, mode, workers, capfd):
@@ -508,6 +513,7 @@ def test_several_processes_at_once_write_one_file(file_of, tmp_path):
     assert len(names(tmp_path / "kept")) == 1
 
 
+@pytest.mark.slow
 def test_killed_writers_leave_nothing_that_is_taken_for_whole_or_stays(file_of, tmp_path):
     counted, folder = tmp_path / "counted", tmp_path / "kept"
     assert in_child(lambda: file_of().rows(), 0, counted) == 0

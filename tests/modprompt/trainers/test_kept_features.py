@@ -16,7 +16,7 @@ from tests.methods import METHODS, SEARCHES
 from tests.test_runs import to
 
 ROWS = ("coop_end", "cocoop", "mpl", "zeroshot")  # text alone, class prompts of each image, both sides, nothing learned
-SLOW = [pytest.param(row, marks=pytest.mark.slow) for row in ("maple", "vpt", *list(SEARCHES)[:1])]
+MORE = ("maple", "vpt", *list(SEARCHES)[:1])
 
 
 @pytest.fixture
@@ -76,7 +76,8 @@ def numbers(result):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", [*ROWS, *SLOW])
+@pytest.mark.cover(2)
+@pytest.mark.parametrize("row", [*ROWS, *MORE])
 def test_the_halves_are_the_same_on_kept_features_and_on_images(runs, row):
     runs.halves(row, "TEST.KEEP_FEATURES", "True")
     kept, none = runs.all("kept", *runs.kept)
@@ -89,6 +90,7 @@ def test_the_halves_are_the_same_on_kept_features_and_on_images(runs, row):
     assert base["correct"] + new["correct"] == kept["correct"]
 
 
+@pytest.mark.slow
 def test_a_test_that_keeps_features_has_the_numbers_of_one_that_does_not(runs):
     runs.halves("mpl", "TEST.KEEP_FEATURES", "True")
     with_them = [results.read(runs.out / half).result for half in ("base", "new")]
@@ -142,6 +144,7 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     refused("gone", "is gone")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "more", "why"),
     [

@@ -54,6 +54,7 @@ def saved(path, folder, epoch):
     return torch.load(path / folder / f"model.pth.tar-{epoch}", weights_only=True)["state_dict"]
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(("trainer", "folder", "options", "epochs"), RUNS)
 def test_killed_run_goes_on_exactly(run, tmp_path, trainer, folder, options, epochs):
     assert train.main(run(trainer, "whole", *options)) == 0
@@ -78,6 +79,7 @@ def test_killed_run_goes_on_exactly(run, tmp_path, trainer, folder, options, epo
     ]
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(("trainer", "folder", "options", "epochs"), RUNS)
 def test_comes_back_in_python_and_answers_for_new_classes_with_their_own_features(
     run, tmp_path, clip_file, trainer, folder, options, epochs
@@ -105,6 +107,7 @@ def test_comes_back_in_python_and_answers_for_new_classes_with_their_own_feature
         assert torch.equal(modprompt.load(tmp_path / "again.pt", clip_model)(images), model(images))
 
 
+@pytest.mark.slow
 def test_new_classes_by_train_py_are_zero_shot(run, tmp_path):
     """EuroSAT has five old and five new classes."""
     assert train.main(run("ADAPTER", "out", "TRAINER.ADAPTER.VIEWS", 1)) == 0

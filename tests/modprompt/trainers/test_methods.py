@@ -80,6 +80,7 @@ def descend(loss_of, start, batches, step=None):
     return after
 
 
+@pytest.mark.cover(3)
 @pytest.mark.parametrize("row", some_slow(row for row in METHODS if row != "promptsrc"))
 def test_two_epochs_equal_the_plain_implementation(row, command, tmp_path, monkeypatch, capsys):
     method, seen = METHODS[row], Recorder(monkeypatch)
@@ -123,6 +124,7 @@ def test_promptsrc_equals_the_plain_losses_and_ends_with_the_average(command, tm
         torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("row", some_slow())
 def test_gradients_reach_the_learner_and_nothing_else(row, command, monkeypatch):
     method, seen = METHODS[row], Recorder(monkeypatch)
@@ -160,6 +162,7 @@ def reference_checkpoint(path, state, method, clip_model, classes):
     torch.save({"state_dict": state, "epoch": 2, "optimizer": None, "scheduler": None, "val_result": None}, path)
 
 
+@pytest.mark.cover(2)
 @pytest.mark.filterwarnings("default::UserWarning")
 @pytest.mark.parametrize("row", some_slow())
 def test_checkpoint_of_the_reference_is_evaluated_on_other_classes(row, command, tmp_path, capsys):
@@ -194,6 +197,7 @@ def test_checkpoints_with_deep_prompts_beside_a_bare_learner_load(command, tmp_p
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *command(method, *deep)]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_contexts_of_single_classes_are_not_tested_on_other_classes(command, tmp_path, capsys):
     method = METHODS["coop_middle_csc"]
@@ -267,6 +271,7 @@ def test_resuming_from_a_finished_run_goes_on_at_its_rate(command, tmp_path, cap
     assert rates[0] == rates[1]
 
 
+@pytest.mark.slow
 def test_average_cannot_go_on_from_a_checkpoint(command, tmp_path, capsys):
     method = METHODS["promptsrc"]
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
@@ -277,6 +282,7 @@ def test_average_cannot_go_on_from_a_checkpoint(command, tmp_path, capsys):
     assert not (tmp_path / "second" / method.folder).exists()
 
 
+@pytest.mark.slow
 def test_teachers_are_computed_for_training_alone(command, tmp_path, monkeypatch):
     from modprompt.methods.parts import groups
 
@@ -342,6 +348,7 @@ def test_contexts_of_single_classes_do_not_fit_another_number_of_classes(command
     assert "classes with a context of their own (CSC) is 10 here and 5 in the file" in line
 
 
+@pytest.mark.slow
 def test_text_side_in_chunks_has_the_same_losses(command, tmp_path, monkeypatch):
     results = []
     for chunk in (0, 2):
@@ -397,6 +404,7 @@ BAD = [
 ]
 
 
+@pytest.mark.cover(6)
 @pytest.mark.parametrize(("row", "settings", "message"), BAD, ids=[f"{case[0]}-{case[1]}" for case in BAD])
 def test_bad_setting_is_named_with_what_is_allowed(row, settings, message, command, capsys):
     method = METHODS[row]
@@ -404,6 +412,7 @@ def test_bad_setting_is_named_with_what_is_allowed(row, settings, message, comma
     assert message in refusal(capsys, *command(method, *more))
 
 
+@pytest.mark.cover(2)
 @pytest.mark.filterwarnings("default::UserWarning")
 @pytest.mark.parametrize(
     ("row", "settings", "message"),
@@ -421,6 +430,7 @@ def test_setting_that_is_not_used_is_warned_of(row, settings, message, command, 
     assert f"warning: {message}" in capsys.readouterr().err
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("row", some_slow())
 def test_resnet_runs_text_side_methods_and_refuses_the_others(row, command, resnet_file, capsys):
     method = METHODS[row]
@@ -461,6 +471,7 @@ SCHEDULES = [
 ]
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize(("row", "settings", "counts"), SCHEDULES, ids=[case[0] for case in SCHEDULES])
 def test_operations_of_mpl_run_in_every_method(row, settings, counts, command, monkeypatch):
     method, seen = METHODS[row], Recorder(monkeypatch)
@@ -510,6 +521,7 @@ def test_regularised_run_that_was_stopped_goes_on_with_its_average(command, tmp_
     assert all(torch.equal(value, two[key]) for key, value in one.items())
 
 
+@pytest.mark.slow
 def test_self_regularised_mpl_is_mpl_with_promptsrcs_losses(command, monkeypatch):
     """Its loss minus the plain cross entropy is what the engine's regularisation gives, and it is not nothing."""
     seen, method = Recorder(monkeypatch), METHODS["mpl"]
@@ -536,6 +548,7 @@ def test_self_regularised_mpl_is_mpl_with_promptsrcs_losses(command, monkeypatch
     assert loss == pytest.approx((expected + extra).item(), abs=1e-4)
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("precision", ["amp", "fp16", "bf16"])
 @pytest.mark.parametrize("row", some_slow(["coop_end", "cocoop", "prograd", "maple", "ivlp", "vpt", "promptsrc"]))
 def test_other_precisions_train_on_a_cpu(row, precision, command):

@@ -18,6 +18,7 @@ def root(tmp_path):
     return root
 
 
+@pytest.mark.slow
 def test_run_on_such_names_is_a_run_and_finished_once(root, mpl_flags, mpl_options, tmp_path, capsys, monkeypatch):
     out = tmp_path / os.fsdecode(b"\xff\xfeout")
     flags = [*mpl_flags]

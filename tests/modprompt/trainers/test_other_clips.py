@@ -54,7 +54,7 @@ def test_every_trainer_that_learns_prompts_is_among_the_rows():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", [row if row in QUICK else pytest.param(row, marks=pytest.mark.slow) for row in ROWS])
+@pytest.mark.parametrize("row", ROWS)
 def test_run_that_was_stopped_ends_as_an_undisturbed_one_and_is_tested_again(row, command, gelu, tmp_path, capsys):
     method, (folder, *_) = METHODS[row], gelu
     words = command(method, *by_config(folder))
@@ -109,6 +109,7 @@ def own_logits(oracle, images, names):
         return oracle.get_logits(images, ids)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["open_clip", "transformers"])
 def test_zero_shot_run_has_the_packages_own_images_logits_and_accuracy(
     package, command, gelu, eurosat_root, tmp_path, monkeypatch

@@ -83,6 +83,7 @@ def test_a_new_run_reads_as_people_see_and_its_model_too(own, tmp_path, capsys):
     assert "Finished before" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_was_made_before_goes_on_as_the_family(own, tmp_path, capsys):
     out = tmp_path / "out"
     assert train.main(own(METHODS["mpl"], RULE, FAMILY)) == 0
@@ -115,6 +116,7 @@ def test_the_data_set_decides_for_a_model_of_another_one(own, command, tmp_path)
     assert rule_of(tmp_path / "tested") == PEOPLE
 
 
+@pytest.mark.slow
 def test_caches_of_the_other_rule_are_made_anew(own, tmp_path):
     kept = ("TEST.FEATURE_CACHE", tmp_path / "features", "TEST.IMAGE_CACHE", tmp_path / "images")
     numbers = {}

@@ -13,6 +13,7 @@ from modprompt.io.versions import versions
 from modprompt.trainers import result as results
 from modprompt.trainers import resume
 from modprompt.trainers.prompt_trainer import PromptTrainer
+from tests import trained_once
 from tests.methods import METHODS, SEARCHES, some_slow
 from tests.test_runs import to
 
@@ -22,7 +23,7 @@ def result(folder):
 
 
 def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
-    assert train.main([*mpl_flags, *mpl_options]) == 0
+    trained_once.trained([*mpl_flags, *mpl_options])
     found = result(tmp_path / "out")
     assert (found["trainer"], found["dataset"], found["seed"], found["shots"]) == ("MPL", "EuroSAT", 1, 4)
     assert "notes" not in found  # there is nothing to say beside its settings
@@ -47,6 +48,7 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
     assert not {"DATASET.ROOT", "OUTPUT_DIR", "MODEL.BACKBONE.PATH"} & set(found["settings"])
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize(
     ("more", "facts", "told"),
     [
@@ -93,10 +95,11 @@ def test_hash_of_the_settings_is_that_of_what_was_asked_not_of_how(mpl_flags, mp
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("row", some_slow([*METHODS, *SEARCHES]))
 def test_test_has_the_hash_of_the_prompts_that_were_trained(row, command, tmp_path):
     method = {**METHODS, **SEARCHES}[row]
-    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
+    trained_once.trained(command(method, "OPTIM.MAX_EPOCH", 1))
     words = to(command(method, "OPTIM.MAX_EPOCH", 1), tmp_path / "test")
     half = "new" if "CSC" not in method.options else "base"
     where = words.index("--dataset-config-file")
@@ -108,6 +111,7 @@ def test_test_has_the_hash_of_the_prompts_that_were_trained(row, command, tmp_pa
     assert (trained["images_hash"] == tested["images_hash"]) is (half == "base")
 
 
+@pytest.mark.slow
 def test_hash_of_the_images_depends_on_seed_and_half_and_not_on_the_method(command, tmp_path):
     hashes = []
     for number, (method, seed, half) in enumerate(
@@ -122,7 +126,7 @@ def test_hash_of_the_images_depends_on_seed_and_half_and_not_on_the_method(comma
 
 
 def test_zero_shot_has_no_prompts(command, tmp_path):
-    assert train.main(command("ZeroshotCLIP")) == 0
+    trained_once.trained(command("ZeroshotCLIP"))
     assert not {"prompts_hash", "schedules"} & set(result(tmp_path / "out"))
 
 
@@ -178,6 +182,7 @@ def test_seconds_that_an_earlier_version_did_not_count_are_not_said(command, tmp
     assert not {"training_s", "jobs_at_once"} & set(result(tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_seconds_beside_others_on_a_gpu_are_not_taken_on(command, tmp_path, cut_off, monkeypatch):
     words = command(METHODS["coop_end"])
     monkeypatch.setenv("MODPROMPT_RUNS_ON_GPU", "2")
@@ -197,7 +202,7 @@ def test_result_says_how_large_the_gpu_is_and_how_many_shared_it(monkeypatch):
 
 
 def test_what_trains_nothing_has_no_parameters_and_no_training(command, tmp_path):
-    assert train.main(command("ZeroshotCLIP")) == 0
+    trained_once.trained(command("ZeroshotCLIP"))
     found = result(tmp_path / "out")
     assert found["trained_parameters"] == 0
     assert "training_s" not in found

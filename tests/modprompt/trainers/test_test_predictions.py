@@ -70,6 +70,7 @@ def test_numbers_are_those_of_a_loop():
     assert parts.calibration[:, 0].sum() == 200
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("scale", [0.3, 3.0, 8.0])
 def test_calibration_error_is_that_of_torchmetrics(scale):
     functional = pytest.importorskip("torchmetrics.functional.classification")

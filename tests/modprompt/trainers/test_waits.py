@@ -11,13 +11,7 @@ pytestmark = needs_fake_cuda
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "prec"),
-    [
-        ("MPL", "fp16"),
-        *(
-            pytest.param(*one, marks=pytest.mark.slow)
-            for one in [("CoOp", "fp32"), ("CoOp", "amp"), ("CoCoOp", "fp16"), ("VPT", "bf16")]
-        ),
-    ],
+    [("MPL", "fp16"), ("CoOp", "fp32"), ("CoOp", "amp"), ("CoCoOp", "fp16"), ("VPT", "bf16")],
 )
 def test_the_host_waits_with_a_line_and_at_the_end_of_a_test(method, prec):
     seen = child.run("tests.modprompt.trainers.on_a_card:waits", method, prec)

@@ -1,8 +1,12 @@
 """Folders as runs leave them, made at once: of any method in front of the embedded CLIP, nothing trained."""
 
+import copy
+import functools
+
 import torch
 
 import modprompt
+from modprompt.clip.facts import look_at
 from modprompt.io import result
 from modprompt.io.checksum import sealed
 from modprompt.io.text import write_json
@@ -22,8 +26,16 @@ INPUT = {
 }
 
 
-def glyph():
+@functools.lru_cache(maxsize=None)
+def _loaded():
     return modprompt.load_clip("glyph-clip", device="cpu")[0]
+
+
+def glyph():
+    """The embedded CLIP, as it is loaded: a copy, which takes a tenth of the time."""
+    copied = copy.deepcopy(_loaded())
+    look_at(copied)
+    return copied
 
 
 def model_of(cls, names=NAMES, **settings):

@@ -72,6 +72,7 @@ def test_clips_of_files_and_hubs(tmp_path):
     assert head["base_model"] == "laion/CLIP"
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize(("shots", "shown"), [(-1, "all images"), (0, "all images"), (-2, "all images"), (1, "1")])
 def test_shots_that_were_none_are_all_images(shots, shown, tmp_path):
     content, found = of(write_run(tmp_path / "run", model_of(modprompt.MPL), accuracy=76.25))

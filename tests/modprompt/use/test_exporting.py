@@ -64,6 +64,7 @@ def holds(found, given, half=False):
     assert torch.allclose(probabilities, output.logits.softmax(1), atol=0.1 if half else 1e-4)
 
 
+@pytest.mark.slow
 def test_onnx_is_the_model_and_says_what_it_takes(loaded, tmp_path):
     import onnx
 
@@ -142,6 +143,7 @@ def test_fp16_is_half_as_large(loaded, tmp_path):
 # ------------------------------------------------------------------ safetensors
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("cls", some_slow([one for one in WITH_MATRIX if kind_of(one.__name__) != HEADS]), ids=by_name)
 def test_safetensors_come_back_as_the_model(cls, loaded, tmp_path):
     given = trained(cls, loaded, tmp_path)
@@ -212,6 +214,7 @@ def test_images_with_class_prompts_of_their_own_have_no_class_matrix(to, loaded,
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_what_differs_is_not_written_and_what_was_there_stays(loaded, tmp_path, monkeypatch):
     given = trained(modprompt.VPT, loaded, tmp_path)
     (tmp_path / "a.pt2").write_text("before")

@@ -37,7 +37,8 @@ def given(two_layers, tmp_path):  # noqa: F811
     return make
 
 
-@pytest.mark.parametrize("to", ["torch", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["torch", "onnx"])
 @pytest.mark.parametrize("cls", HEADS)
 def test_exported_head_is_the_head(cls, to, given, tmp_path):
     model = given(cls)
@@ -53,6 +54,7 @@ def test_head_behind_a_half_image_side_stays_float32(given, tmp_path):
     holds(export_files.run_onnx((tmp_path / "a.onnx").read_bytes()), model, half=True)
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("cls", [*BOUND, modprompt.CLIP_Adapter])
 def test_safetensors_of_a_head_are_loaded_again(cls, given, two_layers, tmp_path):  # noqa: F811
     model = given(cls)
@@ -87,6 +89,7 @@ def test_classes_that_a_head_has_learned_nothing_for_are_told(cls, given, tmp_pa
     assert Look(model).look(str(image), "one\nten").said == said
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("cls", BOUND)
 def test_safetensors_of_a_head_that_was_carried_are_of_the_classes_of_its_training(cls, given, two_layers, tmp_path):  # noqa: F811
     model = given(cls)

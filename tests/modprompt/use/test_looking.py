@@ -34,6 +34,7 @@ def test_bars_and_overlays_of_every_layer(image, tmp_path):
     assert overlays(seen, 0)[0][0].startswith("class token: ")
 
 
+@pytest.mark.slow
 def test_other_classes_have_the_same_prompts_and_are_kept(image, tmp_path):
     look = look_at(modprompt.VPT(prompt_depth_vision=2), tmp_path)
     first = look.look(image, "five\nsix")

@@ -47,6 +47,7 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path):
         find_images([tmp_path])
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_each_image_has_its_own_probabilities(batch_size, trained, tmp_path):
     paths = [picture(tmp_path / f"{seed}.png", seed=seed) for seed in range(5)]

@@ -29,6 +29,7 @@ def of_dassl(settings, image):
     return transform(image)
 
 
+@pytest.mark.cover(3)
 @pytest.mark.parametrize(
     "changed",
     [

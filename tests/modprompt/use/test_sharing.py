@@ -43,6 +43,7 @@ def test_what_was_pushed_comes_back(hub, run, tmp_path):
     assert (origin["repo"], origin["commit"], len(origin["sha256"])) == (REPO, commit, 3)
 
 
+@pytest.mark.slow
 def test_a_revision_is_pinned(hub, run, tmp_path):
     first = sharing.push(REPO, files_of(run))
     other = write_run(tmp_path / "other", model_of(modprompt.CoOp))
@@ -57,6 +58,7 @@ def test_a_revision_is_pinned(hub, run, tmp_path):
     assert torch.equal(logits(tmp_path / "new"), logits(other))
 
 
+@pytest.mark.slow
 def test_several_runs_keep_their_folders(hub, run, tmp_path):
     other = write_run(tmp_path / "other", model_of(modprompt.VPT))
     sharing.push(REPO, {**files_of(run, "a/seed1"), **files_of(other, "b/seed1")})
@@ -126,12 +128,13 @@ def test_without_a_network_the_cache_serves(hub, run, tmp_path, monkeypatch):
         sharing.pull("owner/other", tmp_path / "four")
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize(
     ("part", "status"),
     [
         *((part, 403) for part in ("/api/repos/create", "/preupload/", "/commit/")),
         *((part, 500) for part in ("/api/repos/create", "/commit/")),
-        pytest.param("/preupload/", 500, marks=pytest.mark.slow),  # the package asks again and again
+        ("/preupload/", 500),  # the package asks again and again
     ],
 )
 def test_a_push_that_fails_is_one_line_without_the_token(part, status, hub, run):

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 import warnings
 
 import pytest
@@ -15,6 +13,7 @@ from tests.conftest import ROOT, SAID
 from tests.methods import METHODS as ROWS
 from tests.methods import some_slow
 from tests.modprompt.use.made import NAMES, glyph, model_of, write_run, zero_shot_run
+from tests.warm import run_python
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
@@ -24,6 +23,7 @@ def logits(model):
         return model(IMAGES)
 
 
+@pytest.mark.cover(3)
 @pytest.mark.parametrize("cls", some_slow(row.method for row in METHODS), ids=lambda cls: cls.__name__)
 def test_folder_and_file_give_the_model(cls, tmp_path):
     model = model_of(cls)
@@ -51,6 +51,7 @@ def test_zero_shot_has_no_checkpoint_and_no_epoch(tmp_path):
         open_trained(folder)
 
 
+@pytest.mark.cover(3)
 @pytest.mark.parametrize("cls", some_slow(row.method for row in METHODS if not row.reads), ids=lambda cls: cls.__name__)
 def test_other_classes(cls, tmp_path):
     model = model_of(cls)
@@ -112,7 +113,8 @@ def test_no_dassl_is_imported(tmp_path):
     model_of(modprompt.MPL).save(tmp_path / "a.pt")
     text = "import sys; from modprompt.use.trained import open_trained; open_trained(sys.argv[1], device='cpu')\n"
     text += "assert not {'dassl', 'yacs', 'modprompt.trainers'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", text, str(tmp_path / "a.pt")], check=True, cwd=ROOT)
+    done = run_python("-c", text, tmp_path / "a.pt", folder=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_saved_file_has_the_transform_of_its_clip(tmp_path):

@@ -135,6 +135,7 @@ def test_encrypted_or_oddly_compressed_member_is_refused(place, value, said, tmp
     assert said in refused(content, tmp_path)
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 def test_what_is_counted_is_what_is_read(pack, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_LEAST_ROOM", 1000)

@@ -31,11 +31,6 @@ def instead(words, **more):
     return words
 
 
-def first_quick(*trainers):
-    """Trainers for parametrize: all but the first behind the slow marker."""
-    return [trainers[0], *(pytest.param(trainer, marks=pytest.mark.slow) for trainer in trainers[1:])]
-
-
 @pytest.fixture
 def own(command, tmp_path):
     """Words of a run on own folders with so many images of each of four classes in a part."""
@@ -50,6 +45,7 @@ def own(command, tmp_path):
     return words
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(("shots", "more"), [(-1, ()), (6, ()), (-1, (TIP + "SEARCH_ON", "validation split"))])
 def test_test_images_that_stand_in_for_validation_images_choose_nothing(shots, more, own, tmp_path, capsys):
     words = instead(own({"train": 6, "test": 5}, "TipAdapter", *CACHE, *more), shots=shots)
@@ -76,7 +72,8 @@ def test_kept_features_are_those_of_the_test_whatever_was_encoded_last(own, tmp_
     assert [len(one) for one in images] == [result(tmp_path)["images"]] * 2
 
 
-@pytest.mark.parametrize("trainer", first_quick("TaskRes", "LPPlusPlus", "TipAdapter", "TipAdapterF", "ADAPTER"))
+@pytest.mark.cover(1)
+@pytest.mark.parametrize("trainer", ["TaskRes", "LPPlusPlus", "TipAdapter", "TipAdapterF", "ADAPTER"])
 def test_a_finished_run_is_tested_again(trainer, command, tmp_path, capsys):
     short = CACHE if trainer.startswith("Tip") else ("OPTIM.MAX_EPOCH", "2")
     more = {"LPPlusPlus": ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "3"), "ADAPTER": ("TRAINER.ADAPTER.VIEWS", "2")}
@@ -94,7 +91,9 @@ def rates(folder):
     return [float(row[rows[0].index("lr")]) for row in rows[1:]]
 
 
-@pytest.mark.parametrize("trainer", first_quick("TipAdapterF", "TaskRes", "LPPlusPlus"))
+@pytest.mark.slow
+@pytest.mark.cover(1)
+@pytest.mark.parametrize("trainer", ["TipAdapterF", "TaskRes", "LPPlusPlus"])
 def test_checkpoints_of_another_folder_are_gone_on_with_at_their_rates(trainer, command, tmp_path):
     epochs = {"TaskRes": "OPTIM.MAX_EPOCH", "LPPlusPlus": "TRAINER.LPPLUSPLUS.TRAIN_EPOCH"}.get(trainer)
     more = (*CACHE, "TRAIN.CHECKPOINT_FREQ", "1") if epochs is None else (epochs, "3", "TRAIN.CHECKPOINT_FREQ", "1")
@@ -113,7 +112,9 @@ def test_checkpoints_of_another_folder_are_gone_on_with_at_their_rates(trainer, 
     assert rates(tmp_path / "on") == pytest.approx(rates(tmp_path / "out")[-len(rates(tmp_path / "on")) :], rel=1e-6)
 
 
-@pytest.mark.parametrize("trainer", first_quick("ADAPTER", "TaskRes", "TipAdapterF"))
+@pytest.mark.slow
+@pytest.mark.cover(1)
+@pytest.mark.parametrize("trainer", ["ADAPTER", "TaskRes", "TipAdapterF"])
 def test_initial_weights_are_what_the_training_starts_from(trainer, command, tmp_path):
     short = (
         (*CACHE, TIP + "SEARCH_HP", "False") if trainer == "TipAdapterF" else ("OPTIM.MAX_EPOCH", "2", "OPTIM.LR", "1")
@@ -143,6 +144,7 @@ def test_a_test_takes_its_mark_from_the_checkpoint(command, tmp_path):
     assert said["searched"] == checkpoint_of(tmp_path / "out", "model.pth.tar-1")[1]["searched"]
 
 
+@pytest.mark.slow
 def test_prompts_that_test_images_chose_mark_the_head_behind_them(command, tmp_path):
     chosen = ("TEST.FINAL_MODEL", "best_val", "DATASET.VAL_FROM_TEST", "True")
     shutil.copytree(*_without_val(command, tmp_path))
@@ -168,6 +170,7 @@ def _without_val(command, tmp_path):
     return tmp_path / "made", tmp_path / "bare"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always:the prompts in:UserWarning")
 @pytest.mark.parametrize(
     ("more", "said"), [({"seed": 2}, "SEED 1, here 2"), ({"shots": 1}, "DATASET.NUM_SHOTS 4, here 1")]
@@ -212,6 +215,7 @@ def test_the_last_epoch_s_file_stays_where_the_best_is_searched_behind(command, 
     assert result(tmp_path, "searched")["searched"]
 
 
+@pytest.mark.slow
 def test_a_test_on_more_classes_says_how_many_parameters_were_trained(command, tmp_path):
     words = command("ADAPTER", "OPTIM.MAX_EPOCH", "1", "TRAINER.ADAPTER.VIEWS", "2")
     assert train.main(words) == 0

@@ -58,6 +58,7 @@ def logits(model, images):
         return model(images)
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("name", HEADS)
 def test_a_loaded_head_has_the_loss_that_it_was_saved_with_and_trains_on(name, made, clip_model, images, tmp_path):
     model = made(name)
@@ -88,6 +89,7 @@ def test_a_file_without_the_multipliers_of_its_constraint_predicts_and_refuses_i
             one.loss(images, LABELS)
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("name", HEADS)
 def test_models_of_other_classes_follow_the_training(name, made, images):
     model = made(name)
@@ -102,6 +104,7 @@ def test_models_of_other_classes_follow_the_training(name, made, images):
     assert torch.equal(logits(other, images), logits(model.with_classes(new).eval(), images))
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("name", HEADS)
 def test_a_class_bound_head_is_trained_on_its_own_classes_alone(name, made, clip_model, images, tmp_path):
     model = made(name)
@@ -144,6 +147,7 @@ def put_on(names, which, path, clip_model, name):
     return model
 
 
+@pytest.mark.cover(4)
 @pytest.mark.filterwarnings("ignore:several classes have the same name")
 @pytest.mark.parametrize("name", BOUND)
 @pytest.mark.parametrize("which", [(0, 0), ()], ids=["said", "of an earlier version"])
@@ -184,6 +188,7 @@ def test_a_list_of_which_classes_that_is_not_as_long_as_their_names_is_refused(m
         checkpoint.read(tmp_path / "odd.pt")
 
 
+@pytest.mark.cover(8)
 @pytest.mark.parametrize(
     "value", [None, 7, "text", [], {}, torch.ones(2, 3, dtype=torch.int64), torch.full((), torch.nan)]
 )

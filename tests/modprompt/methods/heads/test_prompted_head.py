@@ -173,6 +173,7 @@ def test_a_head_behind_prompts_of_each_image_is_one_file_and_no_class_matrix(pro
 BOUND = [modprompt.ADAPTER, modprompt.LPPlusPlus, modprompt.TaskRes, modprompt.TipAdapterF]
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("cls", BOUND, ids=lambda cls: cls.__name__)
 def test_a_head_knows_its_own_classes_whatever_it_was_carried_to(cls, prompts, clip_model, images):
     _, path = prompts(modprompt.KgCoOp)
@@ -184,6 +185,7 @@ def test_a_head_knows_its_own_classes_whatever_it_was_carried_to(cls, prompts, c
         assert torch.allclose(new.with_classes(NEW[::-1])(images), new(images).flip(1), atol=1e-5)
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("cls", BOUND, ids=lambda cls: cls.__name__)
 def test_a_head_that_was_carried_is_saved_as_it_was_trained_with_a_warning(cls, prompts, clip_model, images, tmp_path):
     _, path = prompts(modprompt.KgCoOp)

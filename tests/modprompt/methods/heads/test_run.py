@@ -54,12 +54,13 @@ def kill_behind(monkeypatch, epoch):
     monkeypatch.setattr(PromptTrainer, "after_epoch", killed)
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(
     ("trainer", "more"),
     [
-        pytest.param("TipAdapter", (), marks=pytest.mark.slow),
         ("TipAdapterF", ()),
-        pytest.param("CLIP_Adapter", (), marks=pytest.mark.slow),
+        ("TipAdapter", ()),
+        ("CLIP_Adapter", ()),
         ("TaskRes", ("TRAINER.TaskRes.VIEWS", "2")),
     ],
 )
@@ -168,13 +169,14 @@ def test_a_loaded_model_is_the_one_that_was_tested(command, clip_file, tmp_path,
     assert loaded.count_parameters()["trainable"] == loaded.head.keys.numel()
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(
     ("trainer", "more"),
     [
-        pytest.param("TipAdapter", CACHE, marks=pytest.mark.slow),
         ("TipAdapterF", CACHE),
-        pytest.param("TaskRes", (), marks=pytest.mark.slow),
-        pytest.param("CLIP_Adapter", (), marks=pytest.mark.slow),
+        ("TipAdapter", CACHE),
+        ("TaskRes", ()),
+        ("CLIP_Adapter", ()),
         ("LPPlusPlus", ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "12")),
     ],
 )
@@ -224,6 +226,7 @@ def test_ways_beyond_the_rule_are_marked(more, images, marked, command, tmp_path
     assert said["searched"]["images"] == tested[images] or "EPOCH" in more[0]
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(
     ("more", "images", "marked"),
     [
@@ -293,6 +296,7 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, monkeypatch, capsys
     assert "bank.pth.tar, which the run in that folder was built from, is not there" in refusal(capsys, *words)
 
 
+@pytest.mark.slow
 def test_files_of_the_reference_are_known_by_their_class_features(command, tmp_path, capsys):
     words = command("TaskRes", *EPOCHS)
     assert train.main(words) == 0

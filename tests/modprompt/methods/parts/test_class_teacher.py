@@ -22,6 +22,7 @@ def batch(clip_model):
     return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("cls", some_slow(WITH_TEXT))
 def test_the_weighted_distance_is_added_to_any_methods_loss(cls):
     clip_model = random_clip(0)

@@ -128,6 +128,7 @@ def test_prompt_that_is_too_long_names_the_class(clip_model):
         build(clip_model, names=["cat", "endless " + "word " * 90])
 
 
+@pytest.mark.slow
 def test_parameter_count_of_vit_b16_is_the_formula():
     """c*T + (D-1)*c*T + (1 + a*(D-1)) * (T*V + V) for the reference setting."""
     clip_model = random_clip(

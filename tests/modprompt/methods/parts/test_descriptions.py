@@ -43,6 +43,7 @@ def moved(model):
     return model
 
 
+@pytest.mark.cover(3)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("settings", [{}, {"csc": True}, {"csc": True, "class_token_position": "middle"}], ids=repr)
 def test_coop_equals_one_prompt_after_the_other(mode, settings, birds, clip_model):

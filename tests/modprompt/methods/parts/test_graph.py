@@ -93,6 +93,7 @@ def same_state(one, two, **tolerance):
             torch.testing.assert_close(one.state[mine][key], value, **tolerance)
 
 
+@pytest.mark.cover(3)
 @pytest.mark.parametrize("cls", some_slow(LEARNING), ids=by_name)
 def test_every_method_is_replayed_with_the_losses_of_its_steps(cls):
     models = [on(cls, random_clip()).train() for _ in range(2)]
@@ -122,6 +123,7 @@ def test_every_method_but_those_that_search_states_that_its_step_is_the_same_at_
     assert stated == {row.name for row in METHODS if row.kind == PROMPTS} - {"DPLSearch", "TrainerSupernet"}
 
 
+@pytest.mark.slow
 def test_what_a_replay_reads_is_held_though_the_model_lets_go_of_it():
     """VPT's class features are made once, and on a GPU the biases of CLIP with their scale."""
     model = on(next(cls for cls in LEARNING if cls.__name__ == "VPT"), random_clip()).train()

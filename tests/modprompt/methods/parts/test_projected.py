@@ -71,6 +71,7 @@ def rivals(cls, clip_model, chunk=0, seed=1):
     return model, images, labels, kl, [plain_teachers.project(one, two, 0.8) for one, two in zip(a, b)], list(zip(a, b))
 
 
+@pytest.mark.cover(4)
 @pytest.mark.parametrize("chunk", [0, 1])
 @pytest.mark.parametrize("cls", some_slow(WITH_TEXT))
 def test_gradients_are_the_formulas_in_any_method_at_once_and_in_chunks(cls, chunk):
@@ -114,7 +115,7 @@ def test_a_copy_of_the_model_projects_the_copys_own_gradients():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("how", ["aot_eager", pytest.param("default", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["aot_eager", "default"])
 def test_compiled_encoders_give_the_same_step(how):
     if how == "default" and not shutil.which("g++"):
         pytest.skip("there is no C++ compiler")

@@ -55,7 +55,7 @@ class Recorder:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", ["first", pytest.param("all", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("data", ["first", "all"])
 def test_two_epochs_equal_the_plain_alternation(data, command, tmp_path, monkeypatch):
     seen, method = Recorder(monkeypatch), SEARCHES["dpl_search"]
     words = command(method, "TRAINER.DPLSEARCH.ALPHA_DATA", data, *of_six(method))
@@ -116,8 +116,8 @@ def left(folder):
     ("row", "more"),
     [
         ("DPLSearch", SEARCH),
-        pytest.param("TrainerSupernet", ["TRAINER.TRAINERSUPERNET.PREC", "fp32"], marks=pytest.mark.slow),
-        pytest.param(METHODS["mpl"], OF_MPL, marks=pytest.mark.slow),
+        ("TrainerSupernet", ["TRAINER.TRAINERSUPERNET.PREC", "fp32"]),
+        (METHODS["mpl"], OF_MPL),
     ],
 )
 def test_a_killed_search_goes_on_exactly(row, more, command, tmp_path, monkeypatch, capsys):
@@ -312,6 +312,7 @@ def npy(path, *lengths, most=6):
     return path
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(
     ("image", "text", "said"),
     [
@@ -327,6 +328,7 @@ def test_alpha_files_of_another_depth_are_refused(image, text, said, command, ca
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.cover(1)
 @pytest.mark.filterwarnings("default::UserWarning")
 @pytest.mark.parametrize("swapped", [False, True])
 def test_alpha_files_of_the_reference_are_taken_for_their_side_or_exchanged(swapped, command, tmp_path, capsys):

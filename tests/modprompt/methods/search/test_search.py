@@ -69,6 +69,7 @@ def test_each_kind_of_step_changes_its_own_parameters(searching):
     assert {id(one) for one in both} == everything
 
 
+@pytest.mark.cover(2)
 def test_what_is_found_is_a_schedule_and_comes_back_from_a_file(searching, clip_model, tmp_path):
     alternation(searching)
     found = searching.found()
@@ -177,6 +178,7 @@ def test_every_method_has_its_row():
     assert {len(row) for row in ROWS} == {4}
 
 
+@pytest.mark.cover(19)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 @pytest.mark.parametrize("side", PLACES)
 def test_places_of_prompts_run_or_are_refused_with_the_page_s_line(row, side, clip_model):
@@ -193,6 +195,7 @@ def test_places_of_prompts_run_or_are_refused_with_the_page_s_line(row, side, cl
     assert (cell == "runs") == (found == {"runs"})
 
 
+@pytest.mark.cover(12)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_searches_run_or_are_refused_with_the_page_s_line(row, clip_model):
     def run():
@@ -202,6 +205,7 @@ def test_searches_run_or_are_refused_with_the_page_s_line(row, clip_model):
     assert own_line(said(run), row[3]), row[3]
 
 
+@pytest.mark.cover(8)
 @pytest.mark.parametrize("side", PLACES)
 @pytest.mark.parametrize("name", [row[0].strip("`") for row in ROWS if " " not in row[0] and row[3] == "runs"])
 def test_a_side_alone_is_searched_where_the_method_has_it(name, side, clip_model):

@@ -47,6 +47,7 @@ def tokens_of(clip_model):
     return clip.tokenize([f"a photo of a {name}." for name in NAMES]).long()
 
 
+@pytest.mark.cover(6)
 @pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("most", [(2, 3), (4, 1), (0, 2), (3, 0)])
 def test_one_attention_equals_the_sum_over_all_options(most):
@@ -79,6 +80,7 @@ def test_draws_are_the_reference_s():
     assert all(torch.equal(found[name], value) for name, value in wanted.items())
 
 
+@pytest.mark.cover(4)
 @pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("seed", range(4))
 def test_decided_options_equal_the_train_stage(seed):
@@ -145,6 +147,7 @@ class Fixed(torch.nn.Module):
         return [new if new is None or new.dim() > 2 else new[: step.add] for new, step in zip(additions, steps)]
 
 
+@pytest.mark.cover(18)
 @pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", SEARCHED)

@@ -1,18 +1,25 @@
 """Programs started by a process that has imported what takes longest, and is nobody's to mend: most of a short run.
 
-Each is a fork of it, with the folder, environment, module path and words that `python WORDS` would have.
+Each is a fork of it, with the folder, environment, module path and words that `python WORDS` would have; it imports all
+of modprompt, Dassl and `clip` itself. What is about the start of an interpreter is started by `subprocess` alone.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
+import random
 import runpy
 import select
 import signal
 import subprocess
 import sys
+import tempfile
+import time
+import types
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
@@ -45,7 +52,7 @@ class Warm:
         """Exit code of `python WORDS`; minus the signal that ended it.
 
         Args:
-            words: its program or -m MODULE, and what follows.
+            words: its program, -m MODULE or -c CODE, and what follows.
             folder: where it runs.
             environment: all of it.
             files: what get its output and its errors.
@@ -69,6 +76,38 @@ class Warm:
         self._server.communicate()
 
 
+@functools.lru_cache(maxsize=None)
+def _kept() -> Warm:
+    """The one of this process."""
+    made = Warm(sys.executable, os.environ)
+    atexit.register(made.close)
+    return made
+
+
+def run_python(
+    *words: Any, folder: Path, environment: Mapping[str, str] | None = None, seconds: float = 300
+) -> subprocess.CompletedProcess:
+    """What `subprocess.run([sys.executable, *words])` gives, its output as text.
+
+    Args:
+        words: its program, -m MODULE or -c CODE, and what follows.
+        folder: where it runs.
+        environment: all of it, or that of this process.
+        seconds: after which it is killed, and subprocess.TimeoutExpired raised.
+    """
+    texts, end = [*map(str, words)], time.monotonic() + seconds
+
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [Path(scratch, name) for name in ("out", "err")]
+        code = _kept().run(
+            texts, folder, os.environ if environment is None else environment, files, lambda: time.monotonic() > end
+        )
+        said = [file.read_text() for file in files]
+    if code == -signal.SIGKILL and time.monotonic() > end:
+        raise subprocess.TimeoutExpired(texts, seconds, *said)
+    return subprocess.CompletedProcess(texts, code, *said)
+
+
 def _asked() -> Any:
     """In a fork: what it is to be. In the process itself: nothing, when nobody asks any more."""
     for line in sys.stdin:
@@ -87,17 +126,23 @@ def _become(asked: Mapping[str, Any]) -> None:
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
+    random.seed()  # as every start does
+    how, words = asked["words"][0], asked["words"]
+    first = {"-m": asked["folder"], "-c": ""}.get(how, os.path.dirname(os.path.abspath(how)))  # noqa: PTH100, PTH120
     path = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:] = [asked["folder"], *filter(None, path), *sys.path[1:]]
-    is_module = asked["words"][0] == "-m"
-    sys.argv[:] = asked["words"][is_module:]
-    if is_module:
+    sys.path[:] = [first, *filter(None, path), *sys.path]
+    sys.argv[:] = ["-c", *words[2:]] if how == "-c" else words[how == "-m" :]
+    if how == "-c":
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(words[1], "<string>", "exec"), vars(main))
+    elif how == "-m":
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":
+    del sys.path[0]  # the folder of this file
     import sklearn.metrics  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
     import torchvision.transforms  # noqa: F401
