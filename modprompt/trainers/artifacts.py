@@ -59,7 +59,7 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
 
 def _halves(trainer: Any, confusion: "np.ndarray") -> Dict[str, Any]:
     """The accuracies of base and new images among all classes, where they are asked for."""
-    if not trainer.cfg.TEST.HALVES:
+    if not trainer.cfg.TEST.BASE_NEW:
         return {}
     found = halves.of_confusion(confusion)
     if found is None:

@@ -205,8 +205,8 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
         cfg.INPUT.READ_AS = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "read_as", FAMILY)
     own_node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
     cfg.TEST.ONLY = tests or not own_node
-    if cfg.TEST.HALVES and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
-        raise UserError("TEST.HALVES True: it is for a test alone (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
+    if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
+        raise UserError("TEST.BASE_NEW True: it is for a test alone (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
     method = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method_class", None)
     always = getattr(method, "always_searches", False)
     cfg.SEARCH.RUNS = bool(cfg.SEARCH.ON or always)

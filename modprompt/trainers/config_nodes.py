@@ -13,6 +13,7 @@ from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - as th
 from modprompt.clip.design import OPENAI_STD as CLIP_STD  # noqa: F401
 from modprompt.errors import SettingError
 from modprompt.fields import Configured, as_config
+from modprompt.io import renamed
 from modprompt.io.image_files import MOST_MEGAPIXELS
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.rounds import Active
@@ -53,7 +54,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.TEST.KEEP_FEATURES = False  # keep the image features of the test beside its other files
     # output folders of tests that have kept those of all images that are tested, with a colon (os.pathsep) between
     defaults.TEST.FEATURES_OF = ""
-    defaults.TEST.HALVES = False  # of a test of all classes: the accuracies of the base and of the new images, too
+    defaults.TEST.BASE_NEW = False  # of a test of all classes: the accuracies of the base and of the new images, too
     defaults.MODEL = CfgNode()
     defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows
     defaults.MODEL.DETERMINISTIC = False  # every operation repeats its numbers, on a card too, where it costs time
@@ -157,6 +158,9 @@ def _prepare_before(merge: str) -> None:
 
     @functools.wraps(plain)
     def prepared(self: CfgNode, *args: Any, **kwargs: Any) -> Any:
+        if merge == "merge_from_list" and args and isinstance(args[0], (list, tuple)) and not len(args[0]) % 2:
+            pairs = renamed.asked(zip(args[0][0::2], args[0][1::2]), "command line")
+            args = ([word for pair in pairs for word in pair], *args[1:])
         given = next(iter((*args, *kwargs.values())), None)
         if isinstance(self.get("TRAINER"), CfgNode) and not self.is_frozen():
             add_defaults(self)

@@ -286,7 +286,7 @@ class HeadCheckpoints(_OfHead, Checkpoints):
         before = "" if self.method.front is None else self.method.front.selected_on  # of the prompts
         searched = {"searched": found} if found else {}
         marked = mark(where, before)
-        return {"selected_on": where or before, **searched, **({"marked": marked} if marked else {})}
+        return {"selected_on": where or before, **searched, **({"selected_on_test": marked} if marked else {})}
 
     def of_run(self) -> Dict[str, Any]:
         """What a checkpoint says of the run that made it."""
@@ -326,7 +326,7 @@ class HeadResume(_OfHead, Resume):
         asked = ("DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "SEED")
         other = [f"{key} {theirs[key]}, here {mine[key]}" for key in asked if theirs.get(key, "") != mine.get(key, "")]
         warnings.warn(
-            f"the prompts in {self.method.behind} were trained on other images than this head "
+            f"the prompts in {self.method.prompts_from} were trained on other images than this head "
             f"({'; '.join(other) or 'of another split'}): they may have seen images that are tested here",
             stacklevel=2,
         )

@@ -124,8 +124,8 @@ def tested_by(cfg: CfgNode, mode: Mode) -> str:
 def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
     """Raise UserError if a test of base and new classes together is of a model that was trained on other classes."""
     trained = (holding.of_training(model_dir).result or {}).get("classes", "base")
-    if cfg.TEST.HALVES and trained != "base":
-        raise UserError(f"TEST.HALVES True: {model_dir} was trained on {trained} classes, not on the base classes")
+    if cfg.TEST.BASE_NEW and trained != "base":
+        raise UserError(f"TEST.BASE_NEW True: {model_dir} was trained on {trained} classes, not on the base classes")
 
 
 def warn_of_another_split(dataset: Any, model_dir: str) -> None:

@@ -17,7 +17,7 @@ from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search import schedule_files
 from modprompt.methods.table import BY_NAME
 
-BEHIND = "BEHIND"  # the setting of a head that names trained prompts
+PROMPTS_FROM = "PROMPTS_FROM"  # the setting of a head that names trained prompts
 _OF_SCHEDULE = (
     "SCHEDULE_",
     "LENGTHS_",
@@ -130,7 +130,7 @@ def front_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
     """The setting by which a head takes the prompts that its first stage trains; none without such a stage."""
     if job.first is None or not job.first.is_front:
         return ()
-    return ((f"{BY_NAME[job.method.trainer].node}.{BEHIND}", str(out / job.first.folder)),)
+    return ((f"{BY_NAME[job.method.trainer].node}.{PROMPTS_FROM}", str(out / job.first.folder)),)
 
 
 def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:

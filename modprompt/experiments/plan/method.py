@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 from modprompt.experiments.plan.kinds import trains
+from modprompt.io.renamed import former
 from modprompt.io.settings import FREE
 from modprompt.methods.search.schedule_files import file_of
 
@@ -22,7 +23,7 @@ class Method(NamedTuple):
     imports: modules of the user's that register its trainer or the readers, imported first.
     image_cache: whether its runs keep decoded test images in the output folder, for all runs there.
     search: the first stage of a two-stage method, whose schedule its trainings take; None of a plain one.
-    behind: the first stage of a head: the method whose trained prompts it stands behind; None of others.
+    prompts_from: the first stage of a head: the method whose trained prompts it stands behind; None of others.
     search_seed: the one seed of that search; None if every seed has a search of its own.
     few_shot: what its few-shot runs are in protocol active, if not the method itself.
     acquisition: what chooses its labels in protocol active, as the file has it; or that these are few-shot runs.
@@ -39,7 +40,7 @@ class Method(NamedTuple):
     imports: tuple[str, ...] = ()
     image_cache: bool = True
     search: Method | None = None
-    behind: Method | None = None
+    prompts_from: Method | None = None
     search_seed: int | None = None
     few_shot: Method | None = None
     acquisition: str = ""
@@ -58,8 +59,9 @@ class Method(NamedTuple):
     @property
     def first(self) -> str:
         """Its first stage, a search's or that of the prompts before a head, by trainer and folder; empty for none."""
-        front = [] if self.behind is None else [f"behind_{self.behind.trainer}_{self.behind.folder}"]
-        return "-".join([*self._searched(), *front])
+        front = self.prompts_from
+        named = [] if front is None else [f"behind_{front.trainer}_{front.folder}"]
+        return "-".join([*self._searched(), *named])
 
     def _searched(self) -> list[str]:
         if self.search is None:
@@ -69,8 +71,8 @@ class Method(NamedTuple):
 
     def _named(self) -> Iterator[tuple[str, str]]:
         deciding = [(key, value) for key, value in self.options if key not in FREE]
-        names = short_names([key for key, _ in deciding])
-        return ((names[key], _end_of_path(key, value)) for key, value in deciding)
+        names = short_names([former(key) for key, _ in deciding])
+        return ((names[former(key)], _end_of_path(key, value)) for key, value in deciding)
 
 
 def _end_of_path(key: str, value: str) -> str:

@@ -90,8 +90,8 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         head = self.head(classes.names, int(clip_model.text_projection.shape[1]))
         if learner.needs_image and not head.moves:
             raise UserError(
-                f"{type(self).__name__} here starts from one feature of each class, but the prompts in {self.behind} "
-                "make others for each image: take another head, or other prompts"
+                f"{type(self).__name__} here starts from one feature of each class, but the prompts in "
+                f"{self.prompts_from} make others for each image: take another head, or other prompts"
             )
         head.to(clip_model.logit_scale.device)
         return HeadedModel(self, learner, clip_model, classes, epochs, head)

@@ -71,7 +71,7 @@ def test_results_without_halves_leave_a_line_and_an_empty_cell(experiment, tmp_p
 @pytest.mark.parametrize(
     "more",
     [
-        "  Head: {trainer: CLIP_Adapter, config: glyph, behind: CSC}\n",
+        "  Head: {trainer: CLIP_Adapter, config: glyph, prompts_from: CSC}\n",
         "  Head: {trainer: KgCoOp, config: vit_b16_ep100_ctxv1, options: {TRAINER.COOP.CSC: True, TRAINER.KGCOOP.CTX_INIT: False}}\n",
     ],
     ids=["behind", "shared node"],
