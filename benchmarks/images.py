@@ -89,14 +89,14 @@ def _trainer(folder: Path, kept: Path | None, workers: int) -> Any:
     from dassl.engine import build_trainer
 
     import modprompt.trainers.run  # noqa: F401 - registers all
-    from modprompt.trainers.config import build
+    from modprompt.trainers.run_config import from_words
 
     files = [ROOT / "configs/datasets/image_folder.yaml", ROOT / "configs/trainers/CoOp/vit_b16.yaml"]
     options = ["MODEL.BACKBONE.PATH", folder / "clip.pt", "MODEL.BACKBONE.ACTIVATION", "quick_gelu"]
     options += ["MODEL.BACKBONE.HEADS", (1, 1), "DATALOADER.NUM_WORKERS", workers, "OUTPUT_DIR", ""]
     options += ["TEST.IMAGE_CACHE", kept or "", "USE_CUDA", False]
     flags = {"DATASET.ROOT": str(folder / "images"), "TRAINER.NAME": "ZeroshotCLIP"}
-    return build_trainer(build(Settings.read(map(str, files), flags, [str(word) for word in options]), tests=True))
+    return build_trainer(from_words(Settings.read(map(str, files), flags, [str(word) for word in options])))
 
 
 def _evaluations(folder: Path, kept: Path | None, workers: int) -> tuple[list[float], set[float]]:

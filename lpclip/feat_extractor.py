@@ -32,7 +32,7 @@ compat.add_to_path()
 from dassl.engine import build_trainer  # noqa: E402
 from dassl.utils import set_random_seed  # noqa: E402
 
-from modprompt.trainers import backbone, config, kept_features  # noqa: E402
+from modprompt.trainers import backbone, kept_features, run_config  # noqa: E402
 from modprompt.trainers.feature_cache import encode  # noqa: E402
 from modprompt.trainers.run import split_hash  # noqa: E402
 
@@ -81,11 +81,9 @@ def run(argv: list[str] | None = None) -> None:
     args.trainer = "ZeroshotCLIP"
     import_modules(args.imports)
     settings = flags.settings_of(args, shots=-1)
-    cfg = config.build(settings, tests=args.eval_only)
-    backbone.follow_weights(cfg, settings.on_command_line())
-    cfg.defrost()
-    cfg.OUTPUT_DIR = ""  # no run is written, so no run's folder is held
-    cfg.freeze()
+    cfg = run_config.merged(settings, tests=args.eval_only)
+    images = backbone.settings_of_images(cfg, settings.on_command_line())
+    cfg = cfg.changed({**images, "OUTPUT_DIR": ""})  # no run is written, so no run's folder is held
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     trainer = build_trainer(cfg)

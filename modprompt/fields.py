@@ -6,7 +6,7 @@ capitals, unless the field says another.
 
 import dataclasses
 import math
-from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
+from typing import Any, Callable, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
 from modprompt.checks import at_least, at_most, check_name, finite_at_least, one_of
 from modprompt.errors import SettingError
@@ -14,6 +14,13 @@ from modprompt.errors import SettingError
 Steps = Sequence[Sequence[int]]  # (remove, add) per layer, as a schedule is written out; kept as tuples
 C = TypeVar("C", bound="Configured")
 _MOST = 10**300  # larger whole numbers are no number with a point
+
+
+class Must(NamedTuple):
+    """What the values of a setting must be, where neither type nor bounds say it."""
+
+    fits: Callable[[Any], bool]
+    meaning: str
 
 
 def setting(
@@ -26,6 +33,7 @@ def setting(
     key: str = "",
     compared: bool = True,
     switch: bool = False,
+    must: Optional[Must] = None,
 ) -> Any:
     """A field of a Configured class.
 
@@ -38,6 +46,7 @@ def setting(
         key: its name in config files, if that is not the field's in capitals.
         compared: whether prompts learned under another value are refused; False for what changes learning alone.
         switch: whether True or False may stand for a text; they are kept as texts.
+        must: what a value must be, in place of the default's type.
     """
     facts = {
         "meaning": meaning,
@@ -47,6 +56,7 @@ def setting(
         "key": key,
         "compared": compared,
         "switch": switch,
+        "must": must,
     }
     return dataclasses.field(default=default, metadata=facts)
 
@@ -69,6 +79,7 @@ class Setting(NamedTuple):
     choices: Tuple[str, ...]
     compared: bool
     switch: bool
+    must: Optional[Must]
 
     @property
     def kind(self) -> str:
@@ -81,6 +92,10 @@ class Setting(NamedTuple):
         Raises:
             SettingError: if it is of another type or out of bounds.
         """
+        if self.must is not None:
+            if not self.must.fits(value):
+                raise SettingError([(self.key, f" must be {self.must.meaning}, got {value!r}")])
+            return tuple(value) if isinstance(value, list) else value
         value = self._typed(value)
         if self.choices:
             one_of(self.key, value, self.choices)
@@ -170,6 +185,7 @@ class Configured:
                 facts["choices"],
                 facts["compared"],
                 facts["switch"],
+                facts["must"],
             )
             for name, default, facts in own
         )

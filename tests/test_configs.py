@@ -4,7 +4,7 @@ import pytest
 
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.trainers import run  # noqa: F401 - registers all
-from modprompt.trainers.config import build
+from modprompt.trainers.run_config import merged
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "experiments")
@@ -16,7 +16,7 @@ def load(path, *options):
     dataset = str(path) if folder == "datasets" else str(ROOT / "configs/datasets/digits.yaml")
     config = ["--config-file", "glyph" if folder == "datasets" else str(path)]
     words = ["--trainer", trainer, "--dataset-config-file", dataset, *config, *options]
-    return build(settings_of(parse_args(words)))
+    return merged(settings_of(parse_args(words)))
 
 
 KNOWN = {  # as users of the CoOp, MaPLe, PromptSRC and official MPL repositories know them

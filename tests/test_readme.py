@@ -9,7 +9,7 @@ import yaml
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.methods.table import row_of
 from modprompt.trainers import run  # noqa: F401 - registers all
-from modprompt.trainers.config import build
+from modprompt.trainers.run_config import merged
 from tests.conftest import ROOT
 from tests.modprompt.data.trees import pictures
 
@@ -36,7 +36,7 @@ def commands(*start):
 def test_train_commands_are_accepted(command, monkeypatch, tmp_path):
     pictures(tmp_path / "my_images", {"cat": 1, "dog": 1})
     monkeypatch.chdir(tmp_path)  # configs are found from any folder
-    assert build(settings_of(parse_args(command[2:]))).TRAINER.NAME == "MPL"
+    assert merged(settings_of(parse_args(command[2:]))).TRAINER.NAME == "MPL"
 
 
 def test_other_programs_accept_what_is_written(monkeypatch):
@@ -46,7 +46,7 @@ def test_other_programs_accept_what_is_written(monkeypatch):
     (command,) = commands("python", "-m", "lpclip.feat_extractor")
     own, rest = feat_extractor.parse(command[3:])
     assert own.output_dir == "clip_feat"
-    assert build(settings_of(parse_args(["--trainer", "ZeroshotCLIP", *rest]))).DATASET.NAME == "OxfordPets"
+    assert merged(settings_of(parse_args(["--trainer", "ZeroshotCLIP", *rest]))).DATASET.NAME == "OxfordPets"
 
 
 def test_row_of_every_trainer_names_its_node():

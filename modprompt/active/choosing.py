@@ -7,7 +7,6 @@ from typing import Any, Mapping, Sequence
 import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
-from yacs.config import CfgNode
 
 from modprompt.active import acquisition, blocks, generators, selection
 from modprompt.active.acquisition import Seen
@@ -17,7 +16,7 @@ from modprompt.active.record import Picked
 from modprompt.active.scoring import Scored, Scorer
 from modprompt.errors import UserError
 from modprompt.io.rounds import Active
-from modprompt.trainers.config import of_one_training
+from modprompt.trainers.run_config import RunConfig
 
 ZERO_SHOT = "ZeroshotCLIP"  # the trainer that scores where a first round is not drawn
 
@@ -35,7 +34,7 @@ class Chooser:
         UserError: if the pool has fewer images than all rounds together ask for, or a share of it than a round.
     """
 
-    def __init__(self, cfg: CfgNode, active: Active, pool: Pool, budget: int) -> None:
+    def __init__(self, cfg: RunConfig, active: Active, pool: Pool, budget: int) -> None:
         self.cfg, self.active, self.pool, self.budget = cfg, active, pool, budget
         self.acquisition = acquisition.find(active.method)
         self._scorer = Scorer(pool.images)
@@ -85,10 +84,7 @@ class Chooser:
 
     def _by_zero_shot(self) -> Scored:
         """What zero-shot CLIP says; to build it draws what the constructor of a CLIP draws."""
-        cfg = of_one_training(self.cfg, OUTPUT_DIR="", RESUME="", VERBOSE=False)
-        cfg.defrost()
-        cfg.TRAINER.NAME = ZERO_SHOT
-        cfg.freeze()
+        cfg = self.cfg.of_one_training(OUTPUT_DIR="", RESUME="", VERBOSE=False, **{"TRAINER.NAME": ZERO_SHOT})
         with given(cfg.DATASET.NAME, self.pool.for_scoring()):
             trainer = TRAINER_REGISTRY.get(ZERO_SHOT)(cfg)
         self.clip = str(trainer.run.fingerprint)

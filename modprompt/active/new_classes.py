@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dassl.data.datasets import build_dataset
-from yacs.config import CfgNode
 
 from modprompt.active import generators
 from modprompt.active.scoring import Scorer
-from modprompt.trainers.config import of_one_training
+from modprompt.trainers.run_config import RunConfig
 
 
 class NewClasses:
@@ -19,11 +18,8 @@ class NewClasses:
         cfg: the configuration of a run on the base classes.
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
-        new = of_one_training(cfg)
-        new.defrost()
-        new.DATASET.SUBSAMPLE_CLASSES = "new"
-        new.freeze()
+    def __init__(self, cfg: RunConfig) -> None:
+        new = cfg.of_one_training(**{"DATASET.SUBSAMPLE_CLASSES": "new"})
         with generators.kept():
             self.dataset = build_dataset(new)
         self.names, self.dataset_name = list(self.dataset.classnames), cfg.DATASET.NAME

@@ -11,7 +11,6 @@ from typing import Any, Mapping
 
 from dassl.data.datasets import build_dataset
 from dassl.engine import TRAINER_REGISTRY
-from yacs.config import CfgNode
 
 from modprompt.active import generators, record, same_run, selection
 from modprompt.active.choosing import Chooser
@@ -30,9 +29,10 @@ from modprompt.methods.table import ZERO_SHOT, kind_of
 from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
+from modprompt.trainers.run_config import RunConfig
 
 
-def settings_of(cfg: CfgNode) -> Active:
+def settings_of(cfg: RunConfig) -> Active:
     """What a configuration says of its rounds, checked.
 
     Raises:
@@ -52,7 +52,7 @@ def settings_of(cfg: CfgNode) -> Active:
     return active
 
 
-def run(cfg: CfgNode, settings: Settings) -> None:
+def run(cfg: RunConfig, settings: Settings) -> None:
     """Run the rounds that are not done yet, and leave result.json.
 
     Args:
@@ -79,7 +79,7 @@ class Rounds:
         active: what it says of rounds.
     """
 
-    def __init__(self, cfg: CfgNode, settings: Settings, active: Active) -> None:
+    def __init__(self, cfg: RunConfig, settings: Settings, active: Active) -> None:
         self.cfg, self.settings, self.active = cfg, settings, active
         self.folder = record.folder_of(cfg.OUTPUT_DIR)
         with generators.kept():  # a split that has to be made draws; whoever finds it there does not

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from dassl.engine import build_trainer
-from yacs.config import CfgNode
 
 from modprompt.active import generators
 from modprompt.active.given import given
@@ -21,9 +20,9 @@ from modprompt.io.rounds import round_name
 from modprompt.io.settings import Settings
 from modprompt.io.versioned import plain
 from modprompt.trainers import artifacts, training_state
-from modprompt.trainers.config import of_one_training
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
+from modprompt.trainers.run_config import RunConfig
 
 _INITIAL = "the initial weights"
 
@@ -39,7 +38,7 @@ class Trainings:
         tests: whether there is anything to test on.
     """
 
-    def __init__(self, cfg: CfgNode, settings: Settings, folder: Path, pool: Pool, tests: bool) -> None:
+    def __init__(self, cfg: RunConfig, settings: Settings, folder: Path, pool: Pool, tests: bool) -> None:
         self.cfg, self.settings, self.folder, self.pool, self.tests = cfg, settings, folder, pool, tests
         self.decisive: dict[str, str] = {}  # of earlier rounds: what trainers of all rounds share
         self._prompts: dict[int, str] = {}  # hashes of what rounds have learned
@@ -61,16 +60,12 @@ class Trainings:
         """The output folder of a round's training."""
         return str(self.folder / round_name(number))
 
-    def _cfg_of(self, number: int) -> CfgNode:
+    def _cfg_of(self, number: int) -> RunConfig:
         """The configuration of a round's training."""
-        cfg = of_one_training(self.cfg, OUTPUT_DIR=self._folder_of(number), RESUME="")
-        if not self.tests:
-            cfg.defrost()
-            cfg.TEST.NO_TEST = True
-            cfg.freeze()
-        return cfg
+        cfg = self.cfg.of_one_training(OUTPUT_DIR=self._folder_of(number), RESUME="")
+        return cfg if self.tests else cfg.changed({"TEST.NO_TEST": True})
 
-    def _built(self, cfg: CfgNode) -> Any:
+    def _built(self, cfg: RunConfig) -> Any:
         with given(cfg.DATASET.NAME, self.pool.as_dataset()):
             trainer = build_trainer(cfg)
         own = {key: text for key, text in trainer.resume.settings().items() if key != training_state.TRAINING_IMAGES}
@@ -89,7 +84,7 @@ class Trainings:
         Raises:
             UserError: if a setting, a class name or a file does not fit.
         """
-        cfg = of_one_training(self.cfg, OUTPUT_DIR="", RESUME="", VERBOSE=False)  # its lists are no training's
+        cfg = self.cfg.of_one_training(OUTPUT_DIR="", RESUME="", VERBOSE=False)  # its lists are no training's
         with generators.kept(), given(cfg.DATASET.NAME, self.pool.for_scoring()):
             build_trainer(cfg)
 

@@ -69,10 +69,10 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
             try:
                 with ending(INTERRUPTED) as ran:  # while the log is open, which gets it too
                     from modprompt.active import labelling, rounds
-                    from modprompt.trainers import run
+                    from modprompt.trainers import run, run_config
 
                     settings = _settings(args, check, host)
-                    mode = run.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
+                    mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
                     of_rounds = run.Rounds(check or rounds.settings_of, rounds.run, labelling.differing)
                     run.run(settings, mode, of_rounds)
             finally:

@@ -5,106 +5,41 @@ A codebase's own may have others: TEST.FINAL_MODEL best_val in HiCroPL's, whose 
 A key that is not here, or added by a trainer, cannot be set with the small one.
 """
 
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, NamedTuple, Sequence, Type
 
 from yacs.config import CfgNode
 
+from modprompt.compat.run_settings import DASSL
+from modprompt.fields import Configured
 from modprompt.io.settings import FLAGS, FREE, as_text, flat, level_of
 
-
-def _node(**values: Any) -> CfgNode:
-    node = CfgNode()
-    for key, value in values.items():
-        node[key] = value
-    return node
+_LISTS = ("PIXEL_MEAN", "PIXEL_STD")  # of Dassl's sequences; the others are tuples
 
 
-DEFAULTS = _node(VERSION=1, OUTPUT_DIR="./output", RESUME="", SEED=-1, USE_CUDA=True, VERBOSE=True)
+def node_of(cls: Type[Configured]) -> Dict[str, Any]:
+    """The defaults of a node, by key, as Dassl writes them; without those of the class's base, if that has the node."""
+    base: Any = cls.__base__
+    before = {one.key for one in base.settings()} if base.node == cls.node else set()
+    news = [one for one in cls.settings() if one.key not in before]
+    return {one.key: list(one.default) if one.key in _LISTS else one.default for one in news}
 
-DEFAULTS.INPUT = _node(
-    SIZE=(224, 224),
-    INTERPOLATION="bilinear",  # or bicubic, nearest
-    TRANSFORMS=(),
-    NO_TRANSFORM=False,
-    PIXEL_MEAN=[0.485, 0.456, 0.406],
-    PIXEL_STD=[0.229, 0.224, 0.225],
-    CROP_PADDING=4,  # pixels around the image for random_crop
-    RRCROP_SCALE=(0.08, 1.0),  # share of the area for random_resized_crop
-    CUTOUT_N=1,
-    CUTOUT_LEN=16,
-    GN_MEAN=0.0,  # gaussian_noise
-    GN_STD=0.15,
-    RANDAUGMENT_N=2,
-    RANDAUGMENT_M=10,
-    COLORJITTER_B=0.4,
-    COLORJITTER_C=0.4,
-    COLORJITTER_S=0.4,
-    COLORJITTER_H=0.1,
-    RGS_P=0.2,  # probability of randomgrayscale
-    GB_P=0.5,  # probability of gaussian_blur, and its kernel size (odd)
-    GB_K=21,
-)
 
-DEFAULTS.DATASET = _node(
-    ROOT="",
-    NAME="",
-    SOURCE_DOMAINS=(),
-    TARGET_DOMAINS=(),
-    NUM_LABELED=-1,
-    NUM_SHOTS=-1,  # training images per class; below 1: all
-    VAL_PERCENT=0.1,
-    STL10_FOLD=-1,
-    CIFAR_C_TYPE="",
-    CIFAR_C_LEVEL=1,
-    ALL_AS_UNLABELED=False,
-)
+def add(cfg: CfgNode, classes: Sequence[Type[Configured]]) -> None:
+    """Add to a configuration, in place, the defaults of these nodes, where they are missing."""
+    for cls in classes:
+        node = cfg
+        for part in filter(None, cls.node.split(".")):
+            if part not in node:
+                node[part] = CfgNode()
+            node = node[part]
+        for key, value in node_of(cls).items():
+            if key not in node:
+                node[key] = value
 
-_SAMPLING = {"SAMPLER": "RandomSampler", "BATCH_SIZE": 32, "N_DOMAIN": 0, "N_INS": 16}
-DEFAULTS.DATALOADER = _node(NUM_WORKERS=4, K_TRANSFORMS=1, RETURN_IMG0=False, KEEP_IMAGES=False)
-DEFAULTS.DATALOADER.TRAIN_X = _node(**_SAMPLING)
-DEFAULTS.DATALOADER.TRAIN_U = _node(SAME_AS_X=True, **_SAMPLING)
-DEFAULTS.DATALOADER.TEST = _node(SAMPLER="SequentialSampler", BATCH_SIZE=32)
 
-DEFAULTS.MODEL = _node(INIT_WEIGHTS="")
-DEFAULTS.MODEL.BACKBONE = _node(NAME="", PRETRAINED=True)
-DEFAULTS.MODEL.HEAD = _node(NAME="", HIDDEN_LAYERS=(), ACTIVATION="relu", BN=True, DROPOUT=0.0)
-
-DEFAULTS.OPTIM = _node(
-    NAME="adam",
-    LR=0.0003,
-    WEIGHT_DECAY=5e-4,
-    MOMENTUM=0.9,
-    SGD_DAMPNING=0,
-    SGD_NESTEROV=False,
-    RMSPROP_ALPHA=0.99,
-    ADAM_BETA1=0.9,
-    ADAM_BETA2=0.999,
-    STAGED_LR=False,  # NEW_LAYERS at the full rate, all others at BASE_LR_MULT of it
-    NEW_LAYERS=(),
-    BASE_LR_MULT=0.1,
-    LR_SCHEDULER="single_step",
-    STEPSIZE=(-1,),
-    GAMMA=0.1,
-    MAX_EPOCH=10,
-    WARMUP_EPOCH=-1,
-    WARMUP_TYPE="linear",  # or constant
-    WARMUP_CONS_LR=1e-5,
-    WARMUP_MIN_LR=1e-5,
-    WARMUP_RECOUNT=True,  # the schedule proper starts at its epoch 0 after the warm-up
-)
-
-DEFAULTS.TRAIN = _node(CHECKPOINT_FREQ=0, PRINT_FREQ=10, COUNT_ITER="train_x")
-
-DEFAULTS.TEST = _node(
-    EVALUATOR="Classification",
-    PER_CLASS_RESULT=False,
-    COMPUTE_CMAT=False,
-    NO_TEST=False,
-    SPLIT="test",
-    FINAL_MODEL="last_step",  # or best_val
-)
-
-DEFAULTS.TRAINER = _node(NAME="")
+DEFAULTS = CfgNode()
+add(DEFAULTS, DASSL)
+DEFAULTS.TRAINER = CfgNode({"NAME": ""})
 
 _OWNED = ("DATASET.", "VERSION", "USE_CUDA")  # by data sets' files; by nobody
 

@@ -7,40 +7,38 @@ from dassl.config import cfg_default
 from torchvision import transforms
 
 from modprompt.clip import build, hub, known
-from modprompt.clip.design import SHORTEST, SQUASH, Images
+from modprompt.clip.design import SQUASH, Images
 from modprompt.clip.reading import images_of
 from modprompt.clip.source import Asked
 from modprompt.clip.structure import CLIP
+from modprompt.compat.run_settings import RunSettings
 from modprompt.errors import UserError
-from modprompt.io.image_rules import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import as_text
 
-_FOLLOWS = "modprompt_follows_weights"  # on a config: its INPUT is what the weights ask for
 _TOLERANCE = 1e-6
 
 
-def asked_of(cfg: Any) -> Asked:
-    """The CLIP of a config; a codebase's own node may lack keys."""
-    node = cfg.MODEL.BACKBONE
-    heads = node.get("HEADS", ())
-    given = tuple(heads) if isinstance(heads, (list, tuple)) else (heads,)
-    return Asked(node.NAME, node.get("PATH", ""), node.get("ACTIVATION", ""), given)
+def asked_of(config: RunSettings) -> Asked:
+    """The CLIP that a run asks for."""
+    one, heads = config.backbone, config.backbone.heads
+    given = heads if isinstance(heads, tuple) else (heads,)
+    return Asked(one.name, one.path, one.activation, given)
 
 
-def load_clip(cfg: Any) -> CLIP:
-    """The CLIP of a config.
+def load_clip(config: RunSettings) -> CLIP:
+    """The CLIP that a run asks for.
 
     Raises:
         UserError: as clip.build.load_clip.
     """
-    return build.load_clip(*asked_of(cfg))
+    return build.load_clip(*asked_of(config))
 
 
 def input_texts(cfg: Any) -> Dict[str, str]:
     """How a run makes its images, as {dotted key: text}."""
-    made = {f"INPUT.{key}": as_text(cfg.INPUT.get(key, SHORTEST)) for key in Images().settings()}
-    return {**made, READ_AS: str(cfg.INPUT.get("READ_AS", FAMILY))}
+    made = {f"INPUT.{key}": as_text(cfg.INPUT[key]) for key in Images().settings()}
+    return {**made, READ_AS: str(cfg.INPUT.READ_AS)}
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -49,48 +47,44 @@ def _same(one: Any, other: Any) -> bool:
     return len(one) == len(other) and all(abs(a - b) < _TOLERANCE for a, b in zip(one, other))
 
 
-def follow_weights(cfg: Any, asked_for: Collection[str]) -> None:
-    """Set INPUT's size, mean, std, interpolation and resize mode to what the weights ask for, in place; a line says so.
+def settings_of_images(cfg: Any, asked_for: Collection[str]) -> Dict[str, Any]:
+    """INPUT's size, mean, std, interpolation and resize mode where the weights ask for others, by dotted key.
+
+    A line says so.
 
     What the command line asks for stays, with a warning; a size that does not fit is refused later, with the weights.
     Where nothing says it of the weights, only their size is known: settings stay, and the rest counts as OpenAI's.
 
     Args:
-        cfg: a run's configuration; one that follows its weights already is left alone.
+        cfg: a run's configuration.
         asked_for: keys that the command line gives.
 
     Raises:
         UserError: if there is no such CLIP, or nothing says how it is run.
     """
-    if vars(cfg).get(_FOLLOWS):
-        return
-    vars(cfg)[_FOLLOWS] = True
-    images, frozen = images_of(asked_of(cfg)), cfg.is_frozen()
+    images = images_of(asked_of(cfg.config))
     changes, kept = _compared(cfg.INPUT, images, asked_for)
-    path = cfg.MODEL.BACKBONE.get("PATH", "")
+    path = cfg.MODEL.BACKBONE.PATH
     what = path or cfg.MODEL.BACKBONE.NAME
     if path and {"MODEL.BACKBONE.NAME", "--backbone"} & set(asked_for):
         warnings.warn(f"the CLIP is {path}: the name {cfg.MODEL.BACKBONE.NAME} is not used", stacklevel=2)
     if changes:
         how = "" if images.stated else " (nothing says how its images are made: as OpenAI's, where no setting says it)"
-        said = (f"{key} {_short(cfg.INPUT.get(key, SHORTEST))} -> {_short(value)}" for key, value in changes.items())
+        said = (f"{key} {_short(cfg.INPUT[key])} -> {_short(value)}" for key, value in changes.items())
         print(f"INPUT follows the weights of {what}{how}: {', '.join(said)}")
     if kept and images.stated:
         warnings.warn(f"images are not made as {what} asks for: {'; '.join(kept)}", stacklevel=2)
     elif kept:
         text = f"nothing says how images of {what} are made, and they are not made as OpenAI's: {'; '.join(kept)}"
         warnings.warn(text, stacklevel=2)
-    cfg.defrost()
-    cfg.INPUT.update(changes)
-    if frozen:
-        cfg.freeze()
+    return {f"INPUT.{key}": value for key, value in changes.items()}
 
 
 def _compared(node: Any, images: Images, asked_for: Collection[str]) -> Tuple[Dict[str, Any], List[str]]:
     """(settings of INPUT that give way and their new values, in words what stays and is other than images ask for)."""
     changes, kept = {}, []
     for key, value in images.settings().items():
-        mine = node.get(key, SHORTEST)  # a codebase's own defaults lack RESIZE_MODE alone
+        mine = node[key]
         if _same(mine, value):
             continue
         said = not (images.stated or key == "SIZE" or _same(mine, cfg_default.INPUT[key]))
@@ -124,12 +118,12 @@ def squash(loaders: List[Any], size: Tuple[int, int]) -> None:
 
 def requires_squash(cfg: Any) -> bool:
     """Whether test images are scaled to a square."""
-    return bool(cfg.INPUT.get("RESIZE_MODE", "") == SQUASH)
+    return bool(cfg.INPUT.RESIZE_MODE == SQUASH)
 
 
-def require_there(cfg: Any) -> None:
-    """Raise UserError if the CLIP of a config is not on disk or not known; a hub is not asked."""
-    asked = asked_of(cfg)
+def require_there(config: RunSettings) -> None:
+    """Raise UserError if the CLIP of a run is not on disk or not known; a hub is not asked."""
+    asked = asked_of(config)
     if asked.path:
         images_of(asked)
     elif not asked.name.startswith(hub.PREFIX):

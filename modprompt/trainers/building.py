@@ -26,7 +26,6 @@ from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import view_of
 from modprompt.trainers import backbone, mistakes, text_chunk
-from modprompt.trainers.config_aliases import require_stood_in
 from modprompt.trainers.config_nodes import method_of, searched
 from modprompt.trainers.part import Part, Run
 from modprompt.trainers.telling import tell_of
@@ -50,15 +49,13 @@ class Building(Part):
         kind, node = type(self.trainer), self.trainer.node_name
         if not hasattr(kind, "method_class"):  # as trainers were written for 0.1.0
             raise UserError(f"{kind.__name__} has no method_class: docs/own_trainer.md has how one is written")
-        one_of("MODEL.COMPILE", cfg.MODEL.get("COMPILE", ""), COMPILE)
-        if kind.method_class.second_node is not None:
-            require_stood_in(cfg, kind.method_class.second_node)
+        one_of("MODEL.COMPILE", cfg.MODEL.COMPILE, COMPILE)
         try:
             one_of("PREC", cfg.TRAINER[node].PREC, precision.CHOICES)
             method: Method = method_of(kind.method_class, cfg.TRAINER[node]).prepared()
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None
-        return Run(cfg, node, searched(method, cfg))
+        return Run(cfg, node, searched(method, cfg), cfg.config)
 
     def check(self) -> None:
         """Complain about a schedule that does not fit a CLIP whose layers are known, and an average that is not tested.
@@ -66,14 +63,14 @@ class Building(Part):
         Raises:
             SettingError: if it does not.
         """
-        cfg = self.cfg
+        config = self.config
         try:
-            row = None if cfg.MODEL.BACKBONE.get("PATH") else known.find(cfg.MODEL.BACKBONE.NAME)
+            row = None if config.backbone.path else known.find(config.backbone.name)
             if row is not None and row.layers[1]:
                 self.method.sides(Shape(*row.layers))
         except SettingError as error:
             raise error.under(f"TRAINER.{self.run.node_name}") from None
-        if self.method.averages() and cfg.TEST.FINAL_MODEL == "best_val":
+        if self.method.averages() and config.test.final_model == "best_val":
             warnings.warn(
                 "the average over epochs (GPA) is not what is tested: FINAL_MODEL best_val takes one epoch's prompts",
                 stacklevel=2,
@@ -86,7 +83,7 @@ class Building(Part):
         learner = self.model.prompt_learner
         tell_of(learner, self.method.draws_examples)
         view = view_of(self.method, learner)
-        if self.cfg.MODEL.INIT_WEIGHTS:
+        if self.config.model.init_weights:
             trainer.checkpoints.load_initial(view)
         optimiser = self.optimiser()
         trainer.scaler = precision.grad_scaler() if self.run.precision.scale_loss else None
@@ -97,18 +94,18 @@ class Building(Part):
 
     def load_clip(self) -> CLIP:
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""
-        cfg, trainer = self.cfg, self.trainer
-        if "normalize" not in cfg.INPUT.TRANSFORMS:
+        config, trainer = self.config, self.trainer
+        if "normalize" not in config.input.transforms:
             warnings.warn("INPUT.TRANSFORMS has no 'normalize': CLIP expects normalised images", stacklevel=2)
         if trainer.device.type == "cpu":
             keep_freed_memory()
-        print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME})")
-        clip_model = backbone.load_clip(cfg)
+        print(f"Loading CLIP (backbone: {config.backbone.path or config.backbone.name})")
+        clip_model = backbone.load_clip(config)
         facts = facts_of(clip_model)
         text, image = facts.heads
         weights = f"{whose(facts.name, facts.dialect)} weights"
         print(f"CLIP: {weights}, {facts.activation}, {text} and {image} heads (text, image)")
-        require_input_size(clip_model, *cfg.INPUT.SIZE)
+        require_input_size(clip_model, *config.input.size)
         require_known_words(trainer.dm.dataset.classnames, clip_model)
         matrix = clip_model.text_projection.detach()  # stands for all that the file has
         trainer.run = dataclasses.replace(
@@ -121,7 +118,7 @@ class Building(Part):
 
     def put_on_clip(self) -> None:
         """Load CLIP and put the method on it, computed as PREC has it."""
-        cfg, trainer, prec = self.cfg, self.trainer, self.run.settings.PREC
+        config, trainer, prec = self.config, self.trainer, self.run.node.PREC
         how = precision.resolve(prec, trainer.device)
         if how.note:
             print(how.note)
@@ -134,27 +131,26 @@ class Building(Part):
         names, which = trainer.dm.dataset.classnames, getattr(trainer.dm.dataset, "which", ())  # of our readers
         try:
             trainer.model = self.method.on(
-                clip_model, names, dataset=cfg.DATASET.NAME, epochs=cfg.OPTIM.MAX_EPOCH, listed=True, which=which
+                clip_model, names, dataset=config.dataset.name, epochs=config.optim.max_epoch, listed=True, which=which
             )
         except SettingError as error:
             raise error.under(f"TRAINER.{self.run.node_name}") from None
         trainer.model.to(trainer.device).cast(prec)
         look_at(clip_model)
-        text_chunk.decide(trainer.model, cfg)
-        trainer.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
+        text_chunk.decide(trainer.model, config)
+        trainer.model.compile_encoders(config.model.compile)
 
     def optimiser(self) -> Any:
         """The optimiser that OPTIM and the method ask for, of all that is trained."""
-        optim_cfg = self.cfg.OPTIM.clone()
-        if optim_cfg.STAGED_LR:  # it would drop parameters that stand in no child module
+        cfg = self.cfg
+        if cfg.OPTIM.STAGED_LR:  # it would drop parameters that stand in no child module
             print("OPTIM.STAGED_LR True is not used: all that is trained has the rate of OPTIM.LR")
-            optim_cfg.defrost()
-            optim_cfg.STAGED_LR = False
+            cfg = cfg.changed({"OPTIM.STAGED_LR": False})
         with mistakes.of_settings("OPTIM"):
-            optimiser = build_optimizer(self.model.prompt_parameters(), optim_cfg)
+            optimiser = build_optimizer(self.model.prompt_parameters(), cfg.OPTIM)
         for name, value in self.method.optimiser_settings().items():  # what the method says beside OPTIM
             if name not in optimiser.defaults:
-                print(f"{name} {value} is not used: OPTIM.NAME {self.cfg.OPTIM.NAME} has none")
+                print(f"{name} {value} is not used: OPTIM.NAME {self.config.optim.name} has none")
             for group in optimiser.param_groups if name in optimiser.defaults else ():
                 group[name] = value
         return optimiser
@@ -162,7 +158,7 @@ class Building(Part):
     def schedule(self, optimiser: Any) -> Any:
         """The rates that OPTIM asks for, by epoch; a run that ends within the warm-up says so."""
         optim, epochs = self.cfg.OPTIM, self.trainer.max_epoch
-        if 0 < epochs <= optim.WARMUP_EPOCH and not self.cfg.TEST.get("ONLY", False):
+        if 0 < epochs <= optim.WARMUP_EPOCH and not self.config.test.only:
             constant = optim.WARMUP_TYPE == "constant"
             rate = f"at {optim.WARMUP_CONS_LR:g}" if constant else f"from {optim.WARMUP_MIN_LR:g} up"
             self.notes = [f"{'the one epoch is' if epochs == 1 else f'all {epochs} epochs are'} warm-up {rate}"]
@@ -175,7 +171,7 @@ class ZeroShotBuilding(Building):
 
     def checked(self, cfg: Any) -> Run:
         """The run; there are no settings."""
-        return Run(cfg, "", type(self.trainer).method_class())
+        return Run(cfg, "", type(self.trainer).method_class(), cfg.config)
 
     def check(self) -> None:
         """Nothing."""
@@ -183,14 +179,14 @@ class ZeroShotBuilding(Building):
     def build(self) -> None:
         """CLIP as PREC fp16 has it, half on CUDA and single on a CPU, and the prompts of all classes."""
         trainer = self.trainer
-        if self.cfg.MODEL.INIT_WEIGHTS:
-            print(f"note: {self.cfg.TRAINER.NAME} tests CLIP as it is: MODEL.INIT_WEIGHTS is not read")
+        if self.config.model.init_weights:
+            print(f"note: {self.config.trainer} tests CLIP as it is: MODEL.INIT_WEIGHTS is not read")
         trainer.clip_model = clip_model = self.load_clip().to(trainer.device)
         if precision.resolve("fp16", trainer.device).half_weights:
             cast_products(clip_model, torch.float16)
         else:
             clip_model.float()
-        names, dataset = trainer.dm.dataset.classnames, self.cfg.DATASET.NAME
+        names, dataset = trainer.dm.dataset.classnames, self.config.dataset.name
         trainer.model = self.method.on(clip_model, names, dataset=dataset, listed=True)
         trainer.model.to(trainer.device).eval()
         learner: Any = trainer.model.prompt_learner

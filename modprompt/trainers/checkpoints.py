@@ -50,7 +50,7 @@ class Checkpoints(Part):
 
     def made_with(self) -> Dict[str, str]:
         """What a checkpoint of this run fits only with: method, settings, CLIP, as {name: text}."""
-        node = {key: str(value) for key, value in self.run.settings.items() if key not in self.not_in_checkpoints}
+        node = {key: str(value) for key, value in self.run.node.items() if key not in self.not_in_checkpoints}
         facts = {f"TRAINER.{self.run.node_name}.{key}": value for key, value in node.items()}
         learner = self.method.learner_of or self.run.node_name
         facts.update({"the method": learner, "the weights of CLIP": self.run.fingerprint})
@@ -58,7 +58,7 @@ class Checkpoints(Part):
 
     def method_record(self) -> Dict[str, Any]:
         """What a file says of the method; with the settings of the config's node, which a codebase may have made."""
-        node = {key: as_config(value) for key, value in self.run.settings.items() if key != "PREC"}
+        node = {key: as_config(value) for key, value in self.run.node.items() if key != "PREC"}
         return {**method_record(self.method), "config": node}
 
     def describe(self) -> Dict[str, Any]:
@@ -160,7 +160,7 @@ class Checkpoints(Part):
 
     def load_for_test(self) -> None:
         """Load what --model-dir names, where a codebase's program was asked to test it and never loads it (PLOT++)."""
-        if self.path is not None or not overrides.only_tests() or self.cfg.MODEL.INIT_WEIGHTS:
+        if self.path is not None or not overrides.only_tests() or self.config.model.init_weights:
             return
         directory, epoch = overrides.model_to_test()
         if directory:
@@ -169,7 +169,7 @@ class Checkpoints(Part):
 
     def load_initial(self, view: Any) -> None:
         """Load what MODEL.INIT_WEIGHTS names into what is trained."""
-        path = self.cfg.MODEL.INIT_WEIGHTS
+        path = self.config.model.init_weights
         self.load_file(view, path)
         self.initial_hash = sha256_of(path)
         print(f"Loaded the initial prompts from {path}")

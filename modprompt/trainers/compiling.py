@@ -12,7 +12,7 @@ def step_as_asked(trainer: Any, step: Step) -> Union[Step, GraphStep]:
     A trainer or method that is derived from one of ours may do in its step what that does not: each states for itself
     that it does the same at every epoch.
     """
-    if trainer.cfg.MODEL.get("COMPILE", "") != "graph":
+    if trainer.cfg.MODEL.COMPILE != "graph":
         return step
     kind = type(trainer)
     stated = vars(kind).get("same_step", False)

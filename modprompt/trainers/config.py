@@ -1,24 +1,26 @@
-"""From settings to the configuration of a run: defaults, one merge, all checks; mistakes come out as one line."""
+"""Settings over defaults: one merge, and all checks of keys, types, names and values; mistakes come out as one line.
+
+What a run decides beside them: run_config.py.
+"""
 
 import copy
 import difflib
 import warnings
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
 
+import dassl.data.transforms.transforms as known_transforms
 from dassl.config import cfg_default, get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from modprompt import places
 from modprompt.checks import check_name
 from modprompt.compat import defaults
-from modprompt.errors import UserError
+from modprompt.compat.run_settings import RunSettings
+from modprompt.errors import SettingError, UserError
 from modprompt.fields import kind_of
-from modprompt.io.image_rules import FAMILY
-from modprompt.io.images import READ_AS
 from modprompt.io.settings import Given, Settings, as_text, level_of
-from modprompt.trainers import config_aliases, mistakes, setting_values
+from modprompt.trainers import config_aliases, mistakes
 from modprompt.trainers.config_nodes import is_switch
 
 
@@ -107,9 +109,20 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
 
 
 def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
-    """Settings whose faults would otherwise show late or not at all."""
-    for key, text in setting_values.faults(cfg):
-        yield Fault(key, text)
+    """Settings whose faults would otherwise show late or not at all, or as an error of another library."""
+    try:
+        RunSettings.read(cfg)
+    except SettingError as error:
+        yield from (Fault(key, f"{key}{text}") for key, text in error.faults)
+    asked = cfg.INPUT.TRANSFORMS
+    if not isinstance(asked, (list, tuple)):
+        yield Fault("INPUT.TRANSFORMS", f"INPUT.TRANSFORMS must be a list of names, got {asked!r}")
+        return
+    known: List[str] = list(known_transforms.AVAI_CHOICES)
+    for name in asked:
+        if name not in known:
+            said = f"INPUT.TRANSFORMS: there is no {name!r} (known: {', '.join(known)})"
+            yield Fault("INPUT.TRANSFORMS", said)
 
 
 def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
@@ -129,11 +142,6 @@ def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
 def _complain(faults: Sequence[Fault]) -> None:
     if faults:
         raise UserError("; ".join(fault.text for fault in faults))
-
-
-def check_values(cfg: CfgNode) -> None:
-    """Raise UserError, with all findings at once, if settings have values that no run can have."""
-    _complain(list(_value_faults(cfg)))
 
 
 def _checked(cfg: CfgNode, settings: Settings) -> List[Fault]:
@@ -170,73 +178,34 @@ def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str, second: st
         warnings.warn(f"{', '.join(others)} is set, but {trainer} reads TRAINER.{own}{also} alone", stacklevel=2)
 
 
-def _warn_of_unused_search(cfg: CfgNode, settings: Settings, own_node: str) -> None:
-    """Warn of settings of a search where there is none, or one that has its own node."""
+def warn_of_unused_search(cfg: CfgNode, settings: Settings, own_node: str) -> None:
+    """Warn of settings of a search where there is none, or one that has its own node.
+
+    Args:
+        cfg: the configuration of a run, merged.
+        settings: what files, flags and options give.
+        own_node: TRAINER.<node> of a method that always searches; empty for all others.
+    """
     given = [key for key in settings if key.startswith("SEARCH.") and key != "SEARCH.ON"]
     if given and not cfg.SEARCH.ON:
         why = f"{cfg.TRAINER.NAME} reads {own_node}" if own_node else "SEARCH.ON is False"
         warnings.warn(f"{', '.join(given)} is not used: {why}", stacklevel=3)
 
 
-def _under_own_names(settings: Settings) -> Settings:
-    """Settings of nodes that the trainer's method shares in its repository as the method's own."""
-    name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
-    known = name in TRAINER_REGISTRY.registered_names()
-    method = getattr(TRAINER_REGISTRY.get(name), "method_class", None) if known else None
-    return settings if method is None else config_aliases.own_names(settings, name, method)
-
-
-def build(settings: Settings, tests: bool = False) -> CfgNode:
-    """The configuration of a run, frozen: Dassl 0.6.3's defaults and the registered trainers', and settings over them.
+def merged(settings: Settings) -> CfgNode:
+    """Dassl 0.6.3's defaults and the registered trainers', and settings over them; frozen.
 
     Args:
-        settings: what files, flags and options give.
-        tests: whether the run only tests; a trainer that trains nothing never does else.
+        settings: what files, flags and options give, by the names that the trainer's method has for them.
 
     Raises:
         UserError: with all unknown keys, wrong types, unknown names and impossible values.
     """
     defaults.pin(cfg_default)  # those of a codebase's Dassl may be others
     cfg = get_cfg_default()
-    settings = _under_own_names(settings)
     _complain(_checked(cfg, settings))
-    cfg.DATASET.ROOT = places.data_root(cfg.DATASET.ROOT)
-    if READ_AS not in settings:
-        cfg.INPUT.READ_AS = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "read_as", FAMILY)
-    own_node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
-    cfg.TEST.ONLY = tests or not own_node
-    if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
-        raise UserError("TEST.BASE_NEW True: it is for a test alone (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
-    method = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method_class", None)
-    always = getattr(method, "always_searches", False)
-    cfg.SEARCH.RUNS = bool(cfg.SEARCH.ON or always)
-    if method is not None and own_node and not tests:
-        cfg.DATASET.CHOOSE_BY = method.chooses_by(cfg.TRAINER[own_node])
-    if cfg.SEARCH.ON and not own_node:
-        raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
-    _warn_of_unused_search(cfg, settings, f"TRAINER.{own_node}" if always else "")
-    second = getattr(method, "second_node", None)
-    warn_of_other_nodes(list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else "")
-    if second is not None:
-        config_aliases.stand_in(cfg, settings, second)
     cfg.freeze()
     return cfg
-
-
-def of_one_training(cfg: CfgNode, **changes: Any) -> CfgNode:
-    """A configuration without rounds of active learning, frozen: that of one of its trainings, or of a test.
-
-    Args:
-        cfg: of the run.
-        changes: other values of top-level keys.
-    """
-    one = cfg.clone()
-    one.defrost()
-    one.ACTIVE.ROUNDS = 0
-    for key, value in changes.items():
-        one[key] = value
-    one.freeze()
-    return one
 
 
 def merge(cfg: CfgNode, settings: Settings) -> None:

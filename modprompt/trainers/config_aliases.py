@@ -4,21 +4,20 @@ A second node of the method's own stands for several; of a node that the reposit
 setting is one of the method's own.
 """
 
-from typing import Any, List, Mapping, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 from yacs.config import CfgNode
 
 from modprompt.errors import SettingError, UserError
-from modprompt.io.settings import Given, Settings, as_text, level_of
+from modprompt.io.settings import Given, Settings, as_text
 from modprompt.methods.base import Method, Only, SecondNode
 from modprompt.trainers.config_nodes import method_of
 
-_STOOD_IN = "modprompt_stood_in"  # on a config: its second node was read
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
 
 
-def stand_in(cfg: CfgNode, given: Mapping[str, Given], cls: Type[SecondNode]) -> None:
-    """Give, in place, the settings that a second node stands for their values; a line says which.
+def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: Type[SecondNode]) -> Dict[str, Any]:
+    """The settings that a second node stands for, with their values, by dotted key; a line says which.
 
     Args:
         cfg: the configuration of a run, merged.
@@ -34,24 +33,10 @@ def stand_in(cfg: CfgNode, given: Mapping[str, Given], cls: Type[SecondNode]) ->
     except SettingError as error:
         raise error.under(cls.node) from None
     taken = {key: value for key, value in found.items() if key not in given}
-    for key, value in taken.items():
-        node, name = level_of(cfg, key)
-        node[name] = value
     kept = [key for key in found if key not in taken]
     said = ", ".join(f"{key} {value}" for key, value in taken.items()) or "nothing"
     print(f"{cfg.TRAINER.NAME}: {cls.node} stands for {said}" + (f"; given itself: {', '.join(kept)}" if kept else ""))
-    vars(cfg)[_STOOD_IN] = True
-
-
-def require_stood_in(cfg: Any, cls: Type[SecondNode]) -> None:
-    """Raise UserError if nobody has read a method's second node: its settings would decide nothing.
-
-    Args:
-        cfg: the configuration of a run.
-        cls: what the node is.
-    """
-    if not vars(cfg).get(_STOOD_IN):
-        raise UserError(f"{cls.node}: its settings are read by train.py and `modprompt active` of this project alone")
+    return taken
 
 
 def _layer(given: Given) -> str:

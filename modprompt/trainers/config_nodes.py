@@ -11,11 +11,11 @@ from yacs.config import CfgNode
 
 from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - as this module has always had them
 from modprompt.clip.design import OPENAI_STD as CLIP_STD  # noqa: F401
+from modprompt.compat.defaults import add
+from modprompt.compat.run_settings import BESIDE_DASSL
 from modprompt.errors import SettingError
 from modprompt.fields import Configured, as_config
 from modprompt.io import renamed
-from modprompt.io.image_files import MOST_MEGAPIXELS
-from modprompt.io.image_rules import FAMILY
 from modprompt.io.rounds import Active
 from modprompt.io.settings import level_of
 from modprompt.methods.base import Method
@@ -38,38 +38,9 @@ def add_missing(node: CfgNode, defaults: CfgNode) -> None:
 
 
 def add_family_defaults(cfg: CfgNode) -> None:
-    """Keys of the family beside Dassl's own: classes of the data set, CLIP on disk, the text side's memory."""
+    """Keys beside Dassl's own: the family's and ours, of a search, of rounds."""
     defaults = CfgNode()
-    defaults.DATASET = CfgNode()
-    defaults.DATASET.SUBSAMPLE_CLASSES = "all"
-    defaults.DATASET.REFERENCE_NAMES = False  # Caltech256: class names cut at hyphens, as the reference has them
-    # without validation images choose on the test images, as the family does, and not on held-out training images
-    defaults.DATASET.VAL_FROM_TEST = False
-    defaults.DATASET.READER = ""  # set where --host has taken the reader of a codebase: which
-    defaults.DATASET.CHOOSE_BY = ""  # set for a run whose method chooses by validation images: as io/images.py has it
-    defaults.TEST = CfgNode()
-    defaults.TEST.ONLY = False  # set where nothing is trained, by --eval-only or a zero-shot trainer: nothing is chosen
-    defaults.TEST.FEATURE_CACHE = ""  # folder for image features, where these do not depend on prompts; empty: none
-    defaults.TEST.IMAGE_CACHE = ""  # folder for decoded, resized and cropped test images; empty: none
-    defaults.TEST.KEEP_FEATURES = False  # keep the image features of the test beside its other files
-    # output folders of tests that have kept those of all images that are tested, with a colon (os.pathsep) between
-    defaults.TEST.FEATURES_OF = ""
-    defaults.TEST.BASE_NEW = False  # of a test of all classes: the accuracies of the base and of the new images, too
-    defaults.MODEL = CfgNode()
-    defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows
-    defaults.MODEL.DETERMINISTIC = False  # every operation repeats its numbers, on a card too, where it costs time
-    # graph: each training step as one CUDA graph; default, reduce-overhead, aot_eager: torch.compile of both encoders
-    defaults.MODEL.COMPILE = ""
-    defaults.MODEL.BACKBONE = CfgNode()
-    defaults.MODEL.BACKBONE.PATH = ""  # a file or folder of weights, in place of the name
-    defaults.MODEL.BACKBONE.ACTIVATION = ""  # quick_gelu or gelu, for a file that nothing else says it of
-    defaults.MODEL.BACKBONE.HEADS = ()  # the same: attention heads of (text side, image side)
-    defaults.INPUT = CfgNode()
-    defaults.INPUT.RESIZE_MODE = (
-        "shortest"  # or squash; with SIZE, INTERPOLATION, PIXEL_MEAN and STD it follows the CLIP
-    )
-    defaults.INPUT.MAX_MEGAPIXELS = MOST_MEGAPIXELS  # a larger image is refused
-    defaults.INPUT.READ_AS = FAMILY  # or people, which a run takes by itself where its data set is one's own images
+    add(defaults, BESIDE_DASSL)
     defaults.SEARCH = CfgNode({one.key: as_config(one.default) for one in Search.settings()})
     defaults.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
     defaults.SEARCH.RUNS = False  # set for a run whose method searches: it has need of validation images
@@ -82,7 +53,7 @@ def searched(method: Method, cfg: CfgNode) -> Method:
     Raises:
         SettingError: if a setting does not fit, or the method has none to find.
     """
-    if not cfg.get("SEARCH", {}).get("ON", False):
+    if not cfg.SEARCH.ON:
         return method
     try:
         return method_of(Search, cfg.SEARCH).over(method)

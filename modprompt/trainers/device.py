@@ -33,7 +33,7 @@ def set_up(cfg: Any, searches: bool = False) -> None:
     Raises:
         UserError: if CUDA has started in a way that cannot be deterministic any more.
     """
-    if not cfg.MODEL.get("DETERMINISTIC", False):
+    if not cfg.MODEL.DETERMINISTIC:
         if searches and on_card(cfg):
             torch.backends.cudnn.benchmark = True
         return

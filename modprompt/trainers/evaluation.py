@@ -38,7 +38,7 @@ class Evaluation(Part):
         trainer.checkpoints.load_for_test()
         trainer.set_model_mode("eval")
         trainer.evaluator.reset()
-        split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and trainer.val_loader is not None else "test"
+        split = "val" if (split or self.config.test.split) == "val" and trainer.val_loader is not None else "test"
         print(f"Evaluate on the *{split}* set")
         predictions, batches = Predictions(trainer.evaluator), self.batches(split)
         with self.exactly(), self.model.unchanging(), self._looked_at_later():
@@ -76,14 +76,14 @@ class Evaluation(Part):
 
     def _feature_batches(self, split: str, loader: Any) -> Optional[FeatureBatches]:
         """Image features in place of images, where a setting asks for them or has some; None where none does."""
-        test, folder = self.cfg.TEST, self.cfg.TEST.get("FEATURE_CACHE", "")
-        found = kept_features.find(self.trainer, loader, test.FEATURES_OF) if test.get("FEATURES_OF", "") else None
+        test, folder = self.config.test, self.config.test.feature_cache
+        found = kept_features.find(self.trainer, loader, test.features_of) if test.features_of else None
         if found is not None:
             take_number()
             return FeatureBatches(*found, loader)
         if folder and not self.prompts_images:
-            return feature_batches(folder, f"{self.cfg.DATASET.NAME}_{split}", loader, self.trainer)
-        return FeatureBatches(*encode(loader, self.encode_image), loader) if test.get("KEEP_FEATURES", False) else None
+            return feature_batches(folder, f"{self.config.dataset.name}_{split}", loader, self.trainer)
+        return FeatureBatches(*encode(loader, self.encode_image), loader) if test.keep_features else None
 
     @property
     def prompts_images(self) -> bool:

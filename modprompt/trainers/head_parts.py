@@ -73,7 +73,7 @@ class HeadBuilding(_OfHead, Building):
     def check(self) -> None:
         """Complain about settings before any work is done."""
         super().check()
-        if self.cfg.MODEL.get("COMPILE", "") == "graph":
+        if self.cfg.MODEL.COMPILE == "graph":
             raise UserError("MODEL.COMPILE graph: the steps of a head are too short to be recorded; leave it out")
 
     def build(self) -> None:
@@ -274,7 +274,7 @@ class HeadCheckpoints(_OfHead, Checkpoints):
             return TEST
         dataset = self.trainer.dm.dataset
         where = selected_on(dataset, self.cfg)
-        is_none = not dataset.val or (where == TEST and not self.cfg.DATASET.get("VAL_FROM_TEST", False))
+        is_none = not dataset.val or (where == TEST and not self.cfg.DATASET.VAL_FROM_TEST)
         return "" if is_none else where
 
     def chosen(self) -> Dict[str, Any]:

@@ -126,11 +126,11 @@ class Loop(Part):
         return {**{name: settled(value) for name, value in self.model.log(output, label, loss).items()}, **accuracy}
 
     def _line_is_due(self) -> bool:
-        frequency: int = self.cfg.TRAIN.PRINT_FREQ
+        frequency: int = self.config.train.print_freq
         return bool((self.trainer.batch_idx + 1) % frequency == 0 or self.trainer.num_batches < frequency)
 
     def _write_steps(self) -> None:
-        run_folder.require_still(self.cfg.OUTPUT_DIR)
+        run_folder.require_still(self.config.output_dir)
         if self.table is not None:
             self.table.write()
 

@@ -17,7 +17,7 @@ from yacs.config import CfgNode
 from modprompt import places
 from modprompt.compat import defaults
 from modprompt.errors import UserError
-from modprompt.io.settings import FLAGS, Given, Settings, as_text, flat, level_of, read_settings
+from modprompt.io.settings import FLAGS, Given, Settings, as_text, flat, read_settings
 
 KEEP = "--keep-settings"
 KEEPS = "MODPROMPT_KEEP_SETTINGS"  # in the environment: the same
@@ -187,48 +187,50 @@ def _same(key: str, asked: Any, got: Any) -> bool:
     return got is not _ABSENT and as_text(asked) == as_text(got)
 
 
-def put_back(cfg: CfgNode, changes: Sequence[Changed]) -> None:
-    """Give settings the values that were asked for, in place, in the type that they have.
+def _asked_for(changes: Sequence[Changed]) -> Dict[str, Any]:
+    """The values that were asked for, by dotted key, in the type that they have.
 
     Raises:
         UserError: if a configuration has no such setting.
     """
-    frozen = cfg.is_frozen()
-    cfg.defrost()
+    found = {}
     for one in changes:
         if one.got is _ABSENT:
             raise UserError(f"{KEEP}: {one}")
         value = one.asked.value if isinstance(one.got, str) else CfgNode._decode_cfg_value(one.asked.value)
         if isinstance(one.got, (tuple, list)) and isinstance(value, (tuple, list)):
             value = type(one.got)(value)
-        node, name = level_of(cfg, one.key)
-        node[name] = value
-    if frozen:
-        cfg.freeze()
+        found[one.key] = value
+    return found
 
 
-def settle(cfg: CfgNode) -> None:
-    """Say of each setting that a codebase's program changed what was asked for and what it is; or put it back.
+def kept(cfg: CfgNode) -> Dict[str, Any]:
+    """Say of each setting that a codebase's program changed what was asked for and what it is.
 
     Only in a program of a codebase, and before its trainer is built.
+
+    Returns:
+        The values that were asked for, by dotted key, if they are to be kept; generators are seeded with such a SEED.
 
     Raises:
         UserError: if the values are to be kept, and cannot be.
     """
     if not in_codebase():
-        return
+        return {}
     try:
         changes = changed(cfg, user_words().settings())
     except UserError as error:
         if keeps_settings():
             raise UserError(f"{KEEP}: {error}") from None
         print(f"note: what this program changes of the settings that were asked for is not known ({error})")
-        return
+        return {}
     for one in changes:
         print(f"{'kept' if keeps_settings() else 'note'}: {one}")
-    if changes and keeps_settings():
-        put_back(cfg, changes)
-        if any(one.key == "SEED" for one in changes):
-            set_random_seed(cfg.SEED)  # the program has seeded with its own by now
-    elif changes:
+    if keeps_settings():
+        values = _asked_for(changes)
+        if "SEED" in values:
+            set_random_seed(values["SEED"])  # the program has seeded with its own by now
+        return values
+    if changes:
         print(f"note: {KEEP} gives {'them' if len(changes) > 1 else 'it'} the value that was asked for")
+    return {}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from modprompt.compat.run_settings import RunSettings
 from modprompt.engine.precision import Precision
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
@@ -13,9 +14,10 @@ class Run:
     """What a run is of.
 
     Attributes:
-        cfg: its configuration.
+        cfg: Dassl's node of it.
         node_name: the method's node under TRAINER; empty for a method without settings.
         method: its method, prepared.
+        config: its settings but the method's, typed.
         precision: how it computes; as all below, known once CLIP is loaded.
         fingerprint: of CLIP's weights.
         keeps_in_half: whether half precision holds these weights.
@@ -25,13 +27,14 @@ class Run:
     cfg: Any
     node_name: str
     method: Method
+    config: RunSettings
     precision: Precision = Precision(False, None, False, "")
     fingerprint: str = ""
     keeps_in_half: bool = True
     feature_width: int = 0
 
     @property
-    def settings(self) -> Any:
+    def node(self) -> Any:
         """The method's node of the configuration."""
         return self.cfg.TRAINER[self.node_name]
 
@@ -48,8 +51,13 @@ class Part:
 
     @property
     def cfg(self) -> Any:
-        """The configuration."""
+        """Dassl's node of the run."""
         return self.trainer.cfg
+
+    @property
+    def config(self) -> RunSettings:
+        """The run's settings but the method's, typed."""
+        return self.run.config
 
     @property
     def run(self) -> Run:

@@ -1,7 +1,5 @@
 """The trainer of all methods: Dassl's contract, handed to the parts that do it. It knows no method by name."""
 
-import os
-import sys
 from typing import Any, ClassVar, List, Mapping, NamedTuple, Optional, Tuple, Type
 
 from dassl.engine import TrainerX
@@ -14,11 +12,10 @@ from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
 from modprompt.io.holding import Begins
-from modprompt.io.image_rules import FAMILY
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.deferred_metrics import Number
-from modprompt.trainers import backbone, card_errors, device, mistakes, overrides, skip_finished
+from modprompt.trainers import backbone, card_errors, device, mistakes, run_config
 from modprompt.trainers.building import Building, ZeroShotBuilding
 from modprompt.trainers.checkpoints import Checkpoints, NoCheckpoints
 from modprompt.trainers.evaluation import Evaluation
@@ -77,6 +74,7 @@ class PromptTrainer(TrainerX):
 
     def __init__(self, cfg: Any):
         with card_errors.told(self, cfg):
+            cfg = run_config.from_host(cfg, getattr(self, "method_class", None))
             _begin(cfg)
             super().__init__(cfg)
             if getattr(self, "model", None) is None:  # some Dassl leaves that to before_train, which here resumes
@@ -111,7 +109,7 @@ class PromptTrainer(TrainerX):
         if backbone.requires_squash(cfg):
             backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)
         self.train_loader_x = sent(self.train_loader_x, self.device)
-        kept = cfg.TEST.get("IMAGE_CACHE", ""), cfg.DATASET.NAME, self.device
+        kept = cfg.TEST.IMAGE_CACHE, cfg.DATASET.NAME, self.device
         self.val_loader = with_kept_images(self.val_loader, *kept)
         self.test_loader = with_kept_images(self.test_loader, *kept)
 
@@ -206,17 +204,13 @@ class PromptTrainer(TrainerX):
 
 
 def _begin(cfg: Any) -> None:
-    """What comes before all in another codebase; in a program of ours most of it is done."""
-    overrides.settle(cfg)
-    if os.environ.get(skip_finished.ONCE):
-        skip_finished.require_folder_agrees(cfg)
+    """What comes before all in another codebase; in a program of ours it is done."""
     if cfg.OUTPUT_DIR:
         run_folder.keep(cfg.OUTPUT_DIR, Begins(cfg.TRAINER.NAME))
-    if cfg.get("ACTIVE", {}).get("ROUNDS", 0):
+    if cfg.ACTIVE.ROUNDS:
         raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
-    image_files.bound(cfg.INPUT.get("MAX_MEGAPIXELS", image_files.MOST_MEGAPIXELS))
-    image_files.read_as(cfg.INPUT.get("READ_AS", FAMILY))
-    backbone.follow_weights(cfg, sys.argv)
+    image_files.bound(cfg.INPUT.MAX_MEGAPIXELS)
+    image_files.read_as(cfg.INPUT.READ_AS)
     device.set_up(cfg)
     if device.on_card(cfg):
         take_share()

@@ -4,7 +4,7 @@ What says nothing of it was made before there were two rules: as the family.
 """
 
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 from modprompt.errors import UserError
 from modprompt.io import checkpoint, rounds
@@ -16,17 +16,14 @@ from modprompt.io.tensors import read_tensors
 from modprompt.trainers import training_state
 
 
-def settle(cfg: Any, given: bool, tested: str = "", epoch: Optional[int] = None) -> None:
-    """Set INPUT.READ_AS of a run, in place; a line says so where it is not what its data set has.
+def rule_of(cfg: Any, tested: str = "", epoch: Optional[int] = None) -> Dict[str, str]:
+    """INPUT.READ_AS, as {its key: the rule}, where it is not what a run's data set has, which a line says; else {}.
 
     Args:
         cfg: the configuration, with the rule of its data set.
-        given: whether the rule was asked for; it stays.
         tested: the folder or file whose model is tested; empty if the run trains, or trains nothing.
         epoch: of which epoch, of a folder.
     """
-    if given:
-        return
     for place in [tested] if tested else [cfg.OUTPUT_DIR, cfg.RESUME]:
         said = _said_by(place, epoch) if place else None
         if said is None:
@@ -35,12 +32,9 @@ def settle(cfg: Any, given: bool, tested: str = "", epoch: Optional[int] = None)
         rule = str(said.get(READ_AS, FAMILY)) if own or READ_AS not in said else cfg.INPUT.READ_AS
         if rule != cfg.INPUT.READ_AS:
             print(f"Images are read as {place} has read them ({READ_AS} {rule}), and not as a new run reads them")
-            frozen = cfg.is_frozen()
-            cfg.defrost()
-            cfg.INPUT.READ_AS = rule
-            if frozen:
-                cfg.freeze()
-        return
+            return {READ_AS: rule}
+        return {}
+    return {}
 
 
 def _said_by(place: str, epoch: Optional[int]) -> Optional[Mapping[str, Any]]:

@@ -260,7 +260,7 @@ class ResultRecorder:
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),
             **_of_gpu(on_cuda),
-            "compile": compile_record(self.trainer, cfg.MODEL.get("COMPILE", "")),
+            "compile": compile_record(self.trainer, cfg.MODEL.COMPILE),
             "device": torch.cuda.get_device_name() if on_cuda else "cpu",
             "versions": {
                 **versions(),

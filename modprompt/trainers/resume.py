@@ -48,12 +48,12 @@ class Resume(Part):
     @property
     def best_on(self) -> str:
         """The images whose best epoch is tested; empty for the last epoch."""
-        return "val" if self.cfg.TEST.FINAL_MODEL == "best_val" else ""
+        return "val" if self.config.test.final_model == "best_val" else ""
 
     @property
     def text_chunk(self) -> Optional[int]:
         """How many own tokens of the classes are computed at a time; None if all are."""
-        return text_chunk.in_use(self.model, self.cfg)
+        return text_chunk.in_use(self.model, self.config)
 
     def settings(self) -> Dict[str, str]:
         """What must be the same for a run to be gone on with: settings, what they name, CLIP, training images."""
@@ -100,7 +100,7 @@ class Resume(Part):
 
     def load_extra_state(self, extras: Any) -> None:
         """Take back what extra_state gave."""
-        text_chunk.take_back(self.model, self.cfg, extras)
+        text_chunk.take_back(self.model, self.config, extras)
         if self.trainer.scaler is not None and "scaler" in extras:
             self.trainer.scaler.load_state_dict(extras["scaler"])
         if self.model.average is not None and "average" in extras:
@@ -113,11 +113,13 @@ class Resume(Part):
 
     def begin(self) -> None:
         """Resume, and start the clock."""
-        if self.cfg.TEST.FINAL_MODEL == "best_val" and self.trainer.val_loader is None:
-            raise UserError(f"TEST.FINAL_MODEL best_val: {self.cfg.DATASET.NAME} has no validation images to choose by")
+        if self.config.test.final_model == "best_val" and self.trainer.val_loader is None:
+            raise UserError(
+                f"TEST.FINAL_MODEL best_val: {self.config.dataset.name} has no validation images to choose by"
+            )
         self.trainer.start_epoch = self._resume()
-        if self.cfg.OUTPUT_DIR and self._gone_on_from != self.cfg.OUTPUT_DIR:
-            forget_kept(self.cfg.OUTPUT_DIR)
+        if self.config.output_dir and self._gone_on_from != self.config.output_dir:
+            forget_kept(self.config.output_dir)
         self._begin_steps()
         if hasattr(self.trainer, "init_writer") and self.trainer.output_dir:  # not every Dassl has TensorBoard
             self._begin_tensorboard(os.path.join(self.trainer.output_dir, "tensorboard"))
@@ -144,7 +146,7 @@ class Resume(Part):
 
     def _begin_steps(self) -> None:
         """Have the table of steps go on where the run does; that of a finished run, tested again, stays as it is."""
-        own = self.cfg.OUTPUT_DIR
+        own = self.config.output_dir
         if own and (self.trainer.start_epoch < self.trainer.max_epoch or self._gone_on_from != own):
             self.trainer.loop.table, note = steps.begin(own, self.trainer.start_epoch, self._gone_on_from)
             if note:
@@ -157,7 +159,7 @@ class Resume(Part):
         is only tested again; checkpoints in RESUME. Checkpoints of a run that was killed before its first state was
         written are no ground to go on from exactly, so it begins anew.
         """
-        own, other = self.cfg.OUTPUT_DIR, self.cfg.RESUME
+        own, other = self.config.output_dir, self.config.resume
         for directory in (own, other):
             if directory and training_state.exists(directory):
                 return self._resume_state(directory)
@@ -203,7 +205,7 @@ class Resume(Part):
         self.training_s = extras.get(TRAINING_S)  # an earlier version did not count
         self._gone_on_from = directory
         print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
-        if directory != self.cfg.OUTPUT_DIR:
+        if directory != self.config.output_dir:
             self._take_over_best(directory)
         return epoch
 
@@ -218,8 +220,10 @@ class Resume(Part):
 
     def _require_begun_alike(self, directory: str, began_from: Optional[str]) -> None:
         """Take over what the training in a folder began from; raise UserError if this one would begin otherwise."""
-        differing = holding.differing_beginning({} if began_from is None else {BEGAN_FROM: began_from}, self.cfg.RESUME)
-        if directory == self.cfg.OUTPUT_DIR and differing and began_from:
+        differing = holding.differing_beginning(
+            {} if began_from is None else {BEGAN_FROM: began_from}, self.config.resume
+        )
+        if directory == self.config.output_dir and differing and began_from:
             raise UserError(f"{directory} holds a run that began otherwise ({differing[0]}): use another --output-dir")
         self.began_from = began_from or ""
 
@@ -230,7 +234,11 @@ class Resume(Part):
             directory: the folder of the run.
             epoch: the epochs of its state, whose best result is `best_result`; None for a finished run.
         """
-        if not self.best_on or self.cfg.TEST.NO_TEST or (epoch is not None and self.trainer.best_result == -math.inf):
+        if (
+            not self.best_on
+            or self.config.test.no_test
+            or (epoch is not None and self.trainer.best_result == -math.inf)
+        ):
             return
         for name in self.trainer._models:
             path = os.path.join(directory, name, BEST)
@@ -249,7 +257,7 @@ class Resume(Part):
         for name in self.trainer._models:
             best = os.path.join(directory, name, BEST)
             if os.path.isfile(best):
-                copy_whole(best, os.path.join(self.cfg.OUTPUT_DIR, name, os.path.basename(best)))
+                copy_whole(best, os.path.join(self.config.output_dir, name, os.path.basename(best)))
 
     def _finished(self, directory: str) -> bool:
         """Whether a folder holds a finished training; one with other settings is an error."""
@@ -266,13 +274,13 @@ class Resume(Part):
     def end_epoch(self) -> None:
         """Validate if asked for, save if it is time to, and leave the state to go on from."""
         finished = self.trainer.epoch + 1
-        if not self.cfg.TEST.NO_TEST and self.best_on:
+        if not self.config.test.no_test and self.best_on:
             result = self.trainer.test(split=self.best_on)
             if result > self.trainer.best_result or (self.last_of_equals and result == self.trainer.best_result):
                 self.trainer.best_result = result
                 self.trainer.save_model(self.trainer.epoch, self.trainer.output_dir, val_result=result, model_name=BEST)
         self._count_time()
-        frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
+        frequency = self.config.train.checkpoint_freq
         if finished == self.trainer.max_epoch or (frequency > 0 and finished % frequency == 0):
             self.trainer.save_model(self.trainer.epoch, self.trainer.output_dir)
         training_state.save(
@@ -310,7 +318,7 @@ class Resume(Part):
         print(
             "Finish training\nFinished training"
         )  # CoOp's log parser waits for the first line, MaPLe's for the second
-        if not self.cfg.TEST.NO_TEST:
+        if not self.config.test.no_test:
             self.deploy()
             self.trainer.test()
         if not self.keeps_state:

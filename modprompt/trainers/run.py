@@ -11,27 +11,26 @@ from typing import Any, Callable, Iterator, List, Mapping, NamedTuple, Optional
 
 import sklearn.calibration  # noqa: F401 - as the next: not in the middle of a run
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
-from dassl.data.datasets import DATASET_REGISTRY, build_dataset
-from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.data.datasets import build_dataset
+from dassl.engine import build_trainer
 from dassl.utils import set_random_seed, setup_logger
 from yacs.config import CfgNode
 
 import modprompt.data.readers.all
 import modprompt.trainers.all  # noqa: F401
-from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.data.storage import find_recorded
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import holding, image_files
 from modprompt.io import result as results
-from modprompt.io.images import READ_AS, all_images_hash
+from modprompt.io.images import all_images_hash
 from modprompt.io.paths import of_user
 from modprompt.io.rounds import require_none
 from modprompt.io.settings import Settings
 from modprompt.methods.search import file as schedule_file
-from modprompt.trainers import backbone, card_errors, config, device, reading, run_header
-from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.trainers import card_errors, device, run_header
 from modprompt.trainers.result import ResultRecorder
+from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by, trains
 from modprompt.trainers.skip_finished import describe_model, finished_before
 
 
@@ -44,32 +43,9 @@ class Rounds(NamedTuple):
         differing: which rounds of a finished run, by its folder and result, have other labels now.
     """
 
-    check: Callable[[CfgNode], Any]
-    run: Callable[[CfgNode, Settings], None]
+    check: Callable[[RunConfig], Any]
+    run: Callable[[RunConfig, Settings], None]
     differing: Callable[[str, Mapping[str, Any]], List[str]] = lambda folder, result: []
-
-
-class Mode(NamedTuple):
-    """What is done with a run's settings.
-
-    Attributes:
-        once: nothing, if the output folder holds this very run, finished.
-        eval_only: a test of the model in model_dir, no training.
-        model_dir: the output folder of the run to evaluate.
-        load_epoch: of which epoch; None for the best or last.
-        no_train: everything is built, nothing trained or tested.
-    """
-
-    once: bool = False
-    eval_only: bool = False
-    model_dir: str = ""
-    load_epoch: Optional[int] = None
-    no_train: bool = False
-
-    @property
-    def tested(self) -> str:
-        """The folder of the run whose model is tested; empty if the run tests its own."""
-        return self.model_dir if self.eval_only else ""
 
 
 def split_of(cfg: CfgNode) -> str:
@@ -85,7 +61,7 @@ def split_hash(dataset: Any, cfg: CfgNode) -> str:
     return split or all_images_hash(dataset, cfg)
 
 
-def is_finished(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> bool:
+def is_finished(cfg: RunConfig, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> bool:
     """Whether the output folder holds the run, finished; see modprompt/trainers/skip_finished.py."""
     changed = rounds.differing(cfg.OUTPUT_DIR, results.read(cfg.OUTPUT_DIR).result or {}) if rounds else []
     if changed:
@@ -103,22 +79,6 @@ def is_finished(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[R
         tested_by(cfg, mode),
         mode.load_epoch,
     )
-
-
-def trains_nothing(cfg: CfgNode) -> bool:
-    """Whether a configuration's trainer tests a CLIP as it is."""
-    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
-    return issubclass(trainer, PromptTrainer) and not trainer.parts.trains
-
-
-def trains(cfg: CfgNode, mode: Mode) -> bool:
-    """Whether a run trains."""
-    return not (mode.eval_only or trains_nothing(cfg))
-
-
-def tested_by(cfg: CfgNode, mode: Mode) -> str:
-    """The folder of the run whose model is tested; none of a trainer that loads none, whatever --model-dir says."""
-    return "" if trains_nothing(cfg) else mode.tested
 
 
 def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
@@ -157,7 +117,9 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
     """
-    cfg = _resolved(settings, mode, rounds)
+    cfg = from_words(settings, mode, rounds.check if rounds else lambda cfg: None)
+    image_files.bound(cfg.INPUT.MAX_MEGAPIXELS)
+    image_files.read_as(cfg.INPUT.READ_AS)
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode, rounds):
         return
@@ -176,27 +138,6 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
             _write(recorder, cfg, settings, mode)
 
 
-def _resolved(settings: Settings, mode: Mode, rounds: Optional[Rounds]) -> CfgNode:
-    """The configuration of a run, all of it decided, nothing of it begun."""
-    cfg = config.build(settings, tests=mode.eval_only)
-    image_files.bound(cfg.INPUT.MAX_MEGAPIXELS)
-    model = mode.tested or (cfg.MODEL.INIT_WEIGHTS if mode.eval_only else "")
-    reading.settle(cfg, READ_AS in settings, model, mode.load_epoch)
-    image_files.read_as(cfg.INPUT.READ_AS)
-    if mode.eval_only and not mode.model_dir and not trains_nothing(cfg):
-        raise UserError(
-            f"{cfg.TRAINER.NAME}: --eval-only needs --model-dir, the output folder of a training run "
-            "(MODEL.INIT_WEIGHTS names a single file)"
-        )
-    if issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), PromptTrainer):
-        backbone.follow_weights(cfg, settings.on_command_line())
-    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
-    if rounds is not None:
-        rounds.check(cfg)
-    _settle_folder(cfg, mode, settings.texts())
-    return cfg
-
-
 @contextlib.contextmanager
 def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> Iterator[None]:
     """Within it the run is on its device, with its seed, log and config file; the process gets back what it had."""
@@ -213,12 +154,12 @@ def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> It
             run_header.keep_config(cfg, begins=False)
 
 
-def _built(cfg: CfgNode, mode: Mode) -> Any:
+def _built(cfg: RunConfig, mode: Mode) -> Any:
     require_none(cfg.OUTPUT_DIR)
     tested = tested_by(cfg, mode)
     if tested:
         require_trained_on_base(cfg, tested)
-    return build_trainer(config.of_one_training(cfg) if mode.eval_only or mode.no_train else cfg)
+    return build_trainer(cfg.of_one_training() if mode.eval_only or mode.no_train else cfg)
 
 
 def _test(trainer: Any, mode: Mode) -> None:
@@ -227,23 +168,11 @@ def _test(trainer: Any, mode: Mode) -> None:
     trainer.test()
 
 
-def _write(recorder: ResultRecorder, cfg: CfgNode, settings: Settings, mode: Mode) -> None:
+def _write(recorder: ResultRecorder, cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     tested = tested_by(cfg, mode)
     path = recorder.write(cfg, describe_model(tested, mode.load_epoch), settings, tested, epoch=mode.load_epoch)
     if path:
         print(f"Result: {path}")
-
-
-def _settle_folder(cfg: CfgNode, mode: Mode, given: Mapping[str, str]) -> None:
-    """Have a test of the training in the output folder go below it."""
-    tested = tested_by(cfg, mode)
-    data = {key: cfg.DATASET[key] for key in ("NAME", "SUBSAMPLE_CLASSES", "ROOT")}
-    place = holding.place_of_test(cfg.OUTPUT_DIR, tested, mode.load_epoch, data, given)
-    if place != cfg.OUTPUT_DIR:
-        print(f"note: {cfg.OUTPUT_DIR} holds the training that is tested: the test goes to {place}")
-        cfg.defrost()
-        cfg.OUTPUT_DIR = place
-        cfg.freeze()
 
 
 def _changed_ns(folder: str) -> int:

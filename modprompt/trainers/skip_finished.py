@@ -24,7 +24,7 @@ ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: wha
 
 def require_folder_agrees(cfg: Any) -> None:
     """Raise UserError if the output folder's name states other shots, seed or classes than the run has."""
-    classes = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
+    classes = cfg.DATASET.SUBSAMPLE_CLASSES
     compare.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
 
 
@@ -148,4 +148,4 @@ def describe_model(model_dir: str, epoch: Optional[int]) -> str:
 
 
 def _fingerprint(cfg: Any) -> str:
-    return backbone.load_clip(cfg).fingerprint
+    return backbone.load_clip(cfg.config).fingerprint

@@ -6,6 +6,7 @@ and into result.json (None: all at once), and a run that goes on takes it back.
 
 from typing import Any, Mapping, Optional
 
+from modprompt.compat.run_settings import RunSettings
 from modprompt.engine.memory import SHARE
 from modprompt.engine.model import PromptedCLIP
 from modprompt.io.schema import maybe, whole
@@ -14,17 +15,17 @@ KEY = "text_chunk"
 FORM = maybe(whole(1))  # of what stands under it
 
 
-def decide(model: PromptedCLIP, cfg: Any) -> None:
+def decide(model: PromptedCLIP, config: RunSettings) -> None:
     """By MODEL.TEXT_CHUNK, in classes; if it is 0 by free memory: a recorded step and one that is not need it twice."""
-    recorded = cfg.MODEL.get("COMPILE", "") == "graph"
-    model.limit_text(cfg.MODEL.get("TEXT_CHUNK", 0), SHARE / 2 if recorded else SHARE)
+    recorded = config.model.compile == "graph"
+    model.limit_text(config.model.text_chunk, SHARE / 2 if recorded else SHARE)
 
 
-def in_use(model: PromptedCLIP, cfg: Any) -> Optional[int]:
+def in_use(model: PromptedCLIP, config: RunSettings) -> Optional[int]:
     """Own tokens of classes that a run computes at a time; None if that is all of them."""
     images = 1
     if getattr(model.prompt_learner, "needs_image", False):  # then each image of a batch has prompts of its own
-        images = max(cfg.DATALOADER.TRAIN_X.BATCH_SIZE, cfg.DATALOADER.TEST.BATCH_SIZE)
+        images = max(config.train_x.batch_size, config.test_loader.batch_size)
     most, tokens = model.text_encoder.most_tokens, model.own_tokens * images
     return None if most is None or most >= tokens else most
 
@@ -33,22 +34,22 @@ def _say(tokens: Optional[int]) -> str:
     return "all at once" if tokens is None else f"{tokens} tokens at a time"
 
 
-def take_back(model: PromptedCLIP, cfg: Any, state: Mapping[str, Any]) -> None:
+def take_back(model: PromptedCLIP, config: RunSettings, state: Mapping[str, Any]) -> None:
     """Go on as a run began, unless MODEL.TEXT_CHUNK is given; a line says what is not as it was or may not fit.
 
     Args:
         model: for which `decide` has been asked.
-        cfg: the run's configuration.
+        config: the run's settings.
         state: what the trainer has remembered; under KEY, if at all, what FORM takes.
     """
-    now = in_use(model, cfg)
+    now = in_use(model, config)
     if KEY not in state:
         print(f"The training state does not say how the text side was computed: {_say(now)} from here")
         return
     kept = state[KEY]
     if kept == now:
         return
-    if cfg.MODEL.get("TEXT_CHUNK", 0):
+    if config.model.text_chunk:
         print(f"MODEL.TEXT_CHUNK: the text side is computed {_say(now)}, not {_say(kept)} as before: sums round anew")
         return
     model.text_encoder.most_tokens = kept

@@ -18,7 +18,7 @@ import modprompt.data.readers.all  # noqa: E402
 import modprompt.trainers.all  # noqa: E402, F401 - they register
 from modprompt.io.settings import Settings  # noqa: E402
 from modprompt.methods.parts import groups, templates  # noqa: E402
-from modprompt.trainers import config  # noqa: E402
+from modprompt.trainers import run_config  # noqa: E402
 from modprompt.trainers.prompt_trainer import PromptTrainer  # noqa: E402
 from tests.fake_cuda.device import fake_cuda, with_values  # noqa: E402
 from tests.fake_cuda.watching import Counted, Watch  # noqa: E402
@@ -62,7 +62,7 @@ def _built_with_values() -> Iterator[None]:
 
 def trainer_of(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> Any:
     """The trainer of a run, under `device.fake_cuda`."""
-    cfg = config.build(Settings.read(files, flags, options))
+    cfg = run_config.from_words(Settings.read(files, flags, options))
     with _built_with_values():
         return build_trainer(cfg)
 

@@ -21,9 +21,9 @@ def _trainer(words: Sequence[str]) -> Any:
     from dassl.utils import set_random_seed
 
     import modprompt.trainers.run  # noqa: F401 - registers all trainers and readers
-    from modprompt.trainers import config
+    from modprompt.trainers import run_config
 
-    cfg = config.build(settings_of(parse_args(list(words))), tests=False)
+    cfg = run_config.from_words(settings_of(parse_args(list(words))))
     set_random_seed(cfg.SEED)
     return build_trainer(cfg)
 

@@ -40,11 +40,11 @@ def _check_one(settings: Settings, job: Job) -> None:
     from dassl.engine import TRAINER_REGISTRY
 
     from modprompt.data.readers.imagenet_variants import require_only_tests
-    from modprompt.trainers import backbone, config
+    from modprompt.trainers import backbone, run_config
     from modprompt.trainers.prompt_trainer import PromptTrainer
 
     with contextlib.redirect_stdout(io.StringIO()):  # each run says it of itself
-        cfg = config.build(settings, job.tests)
+        cfg = run_config.merged(settings, job.tests)
     reader = DATASET_REGISTRY.get(cfg.DATASET.NAME)
     require_only_tests(reader, not job.tests)
     if job.tests and cfg.TEST.SPLIT == "val" and not cfg.DATASET.VAL_FROM_TEST:
@@ -64,7 +64,7 @@ def _check_one(settings: Settings, job: Job) -> None:
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
     if issubclass(trainer, PromptTrainer):
-        backbone.require_there(cfg)
+        backbone.require_there(cfg.config)
 
 
 def _require_validation(reader: Any, root: Path) -> None:

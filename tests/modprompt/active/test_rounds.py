@@ -14,7 +14,7 @@ import modprompt.trainers.run  # noqa: F401 - all trainers and readers
 from modprompt.active import labelling, new_classes, rounds
 from modprompt.cli import active, flags, train
 from modprompt.io import folder, result
-from modprompt.trainers import config
+from modprompt.trainers import run_config
 from modprompt.trainers.learned import prompts_hash
 from tests import plain_rounds
 from tests.conftest import bare
@@ -51,8 +51,8 @@ def test_rounds_are_those_written_out_plainly(words, tmp_path):
     found = result.read(tmp_path / "out").result
 
     settings = flags.settings_of(flags.parse_args(words("ACTIVE.GIVE_UP", True, out="plain")))
-    cfg = config.build(settings)
-    cfgs = [config.of_one_training(cfg, OUTPUT_DIR=str(tmp_path / f"plain{number}")) for number in range(2)]
+    cfg = run_config.from_words(settings)
+    cfgs = [cfg.of_one_training(OUTPUT_DIR=str(tmp_path / f"plain{number}")) for number in range(2)]
     dataset = build_dataset(cfg)
     with folder.hold(cfgs[0].OUTPUT_DIR), folder.hold(cfgs[1].OUTPUT_DIR):
         picks, accuracies, trainer = plain_rounds.run(cfgs.__getitem__, dataset, 2, 0.4)
@@ -258,7 +258,7 @@ def test_rounds_need_something_to_train(words, capsys):
 
 
 def test_a_trainer_that_nobody_runs_in_rounds_refuses_them(words):
-    cfg = config.build(flags.settings_of(flags.parse_args(words())))
+    cfg = run_config.from_words(flags.settings_of(flags.parse_args(words())))
     assert rounds.settings_of(cfg).method == "entropy"
     with folder.hold(cfg.OUTPUT_DIR), pytest.raises(
         ValueError, match="ACTIVE.ROUNDS: rounds are run by `modprompt act"

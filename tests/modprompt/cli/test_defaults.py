@@ -10,7 +10,7 @@ from modprompt.errors import UserError
 from modprompt.io.settings import read_settings
 from modprompt.methods.table import METHODS, config_of
 from modprompt.trainers import run  # noqa: F401 - registers all
-from modprompt.trainers.config import build
+from modprompt.trainers.run_config import merged
 from tests.conftest import ROOT
 from tests.modprompt.data.trees import eurosat, lines, pictures
 
@@ -173,7 +173,7 @@ def test_table_has_every_trainer_and_its_configs_are_there():
             of_another = (trainer, clip) == ("ProGrad", "ViT-B/16")  # its repository has RN50's alone
             assert (content["MODEL.BACKBONE.NAME"] == clip) != of_another
             words = ["--trainer", trainer, "--dataset-config-file", "digits", "--backbone", clip]
-            assert clip == build(read(*words)).MODEL.BACKBONE.NAME
+            assert clip == merged(read(*words)).MODEL.BACKBONE.NAME
 
 
 def test_table_is_that_of_base_to_new():

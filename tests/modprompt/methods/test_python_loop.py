@@ -60,7 +60,7 @@ def test_plain_loop_has_the_trainers_losses_to_the_last_digit(row, prec, command
     words = command(ROWS[row], f"TRAINER.{ROWS[row].node}.PREC", prec)
     assert train.main(words) == 0
     names = seen.trainer.dm.dataset.classnames
-    method = method_of(row_of(ROWS[row].trainer).method, seen.trainer.run.settings)
+    method = method_of(row_of(ROWS[row].trainer).method, seen.trainer.run.node)
     capsys.readouterr()
 
     torch.set_rng_state(seen.draws)

@@ -84,7 +84,7 @@ def trainer_of(method: str, prec: str) -> Any:
         model=model,
     )
     trainer.make_parts()
-    trainer.run = Run(trainer.cfg, "", of)
+    trainer.run = Run(trainer.cfg, "", of, trainer.cfg.config)
     return trainer
 
 

@@ -1,6 +1,7 @@
 """Settings of INPUT follow the weights; what the command line says stays, and a size that does not fit is refused."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from modprompt.clip.source import Asked
 from modprompt.errors import UserError
 from modprompt.io.checksum import KEY, sealed
 from modprompt.io.text import write_json
-from modprompt.trainers import backbone
+from modprompt.trainers import backbone, run_config
 from modprompt.trainers.mpl import MPL
 from tests.conftest import bare
 from tests.other_clips import open_clip_folder
@@ -136,27 +137,29 @@ def test_transform_that_does_not_resize_and_crop_cannot_be_squashed():
         backbone.squash([Loader], (48, 48))
 
 
-def test_a_codebases_own_node_may_lack_our_keys():
+def test_a_codebases_own_node_may_lack_our_keys(monkeypatch):
     """Its command line is looked at, since nobody has kept what it gave."""
     cfg = get_cfg_default()
     cfg.MODEL.BACKBONE.NAME = "glyph-clip"
     for key in ("PATH", "ACTIVATION", "HEADS"):
         cfg.MODEL.BACKBONE.pop(key, None)
     cfg.INPUT.pop("RESIZE_MODE", None)
-    assert backbone.asked_of(cfg) == Asked("glyph-clip")
+    monkeypatch.setattr(sys, "argv", ["train.py", "INPUT.INTERPOLATION", "bilinear"])
     with pytest.warns(UserWarning, match="INPUT.INTERPOLATION is bilinear, not bicubic"):
-        backbone.follow_weights(cfg, ["train.py", "INPUT.INTERPOLATION", "bilinear"])
-    backbone.follow_weights(cfg, [])  # once
-    assert cfg.INPUT.INTERPOLATION == "bilinear"
-    assert tuple(cfg.INPUT.SIZE) == (32, 32)
-    assert not backbone.requires_squash(cfg)
+        mine = run_config.from_host(cfg)
+    assert backbone.asked_of(mine.config) == Asked("glyph-clip")
+    assert mine.INPUT.INTERPOLATION == "bilinear"
+    assert tuple(mine.INPUT.SIZE) == (32, 32)
+    assert not backbone.requires_squash(mine)
+    assert tuple(cfg.INPUT.SIZE) == (224, 224)  # the program's own stays what it is
+    assert run_config.from_host(mine) is mine
 
 
 @pytest.mark.parametrize("heads", ["[1, 2]", "(1, 2)"])
 def test_heads_are_a_setting(heads):
     cfg = get_cfg_default()
     cfg.merge_from_list(["MODEL.BACKBONE.HEADS", heads])
-    assert backbone.asked_of(cfg).heads == (1, 2)
+    assert backbone.asked_of(run_config.RunConfig.of(cfg).config).heads == (1, 2)
 
 
 def test_images_that_were_made_otherwise_are_another_run(command, tmp_path, capsys):

@@ -7,12 +7,12 @@ from dassl.engine import TRAINER_REGISTRY
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
 from modprompt.trainers import run  # noqa: F401 - registers all
-from modprompt.trainers.config import build
+from modprompt.trainers.run_config import merged
 from tests.test_train import refusal
 
 
 def built(*options, trainer="ALVLM"):
-    return build(settings_of(parse_args(["--trainer", trainer, *map(str, options)])))
+    return merged(settings_of(parse_args(["--trainer", trainer, *map(str, options)])))
 
 
 def test_repositorys_set_up_is_what_nothing_given_means(capsys):
@@ -52,7 +52,7 @@ def test_a_config_in_which_nobody_has_read_it_is_refused():
     cfg.TRAINER.NAME, cfg.TRAINER.COOPAL.METHOD = "ALVLM", "badge"
     trainer = TRAINER_REGISTRY.get("ALVLM")
     with pytest.raises(UserError, match="TRAINER.COOPAL: its settings are read by train.py and `modprompt active`"):
-        trainer.check_cfg(trainer.__new__(trainer), cfg)
+        trainer(cfg)
     trainer.check_cfg(trainer.__new__(trainer), built().clone())
 
 

@@ -8,6 +8,7 @@ from dassl.config import get_cfg_default
 import modprompt.trainers.mpl  # noqa: F401 - the node of MPL
 from modprompt.errors import UserError
 from modprompt.trainers import foreign, overrides
+from modprompt.trainers.run_config import RunConfig
 
 BY = ": the codebase's program or config sets it"
 
@@ -123,12 +124,12 @@ def test_files_count_in_either_order(words, tmp_path):
 def test_file_that_we_do_not_read_ends_nothing_but_what_hangs_on_it(words, tmp_path, monkeypatch, capsys):
     (tmp_path / "mpl.yaml").write_text("OPTIM: &one\n  MAX_EPOCH: 5\nTEST: *one\n")  # an alias
     parse(words)
-    overrides.settle(get_cfg_default())
+    overrides.kept(get_cfg_default())
     said = capsys.readouterr().out
     assert said.startswith("note: what this program changes of the settings that were asked for is not known (mpl.yaml")
     monkeypatch.setenv(overrides.KEEPS, "1")
     with pytest.raises(UserError, match="--keep-settings: mpl.yaml is not a YAML config"):
-        overrides.settle(get_cfg_default())
+        overrides.kept(get_cfg_default())
 
 
 @pytest.mark.parametrize("keeps", ["", "0", "false", "1"])
@@ -137,10 +138,12 @@ def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
     cfg = set_up(words)
     cfg.OPTIM.MAX_EPOCH, cfg.OPTIM.LR, cfg.SEED, cfg.INPUT.SIZE = 200, 3.0, None, [64, 64]
     cfg.DATASET.ROOT = "1"
-    cfg.freeze()
-    overrides.settle(cfg)
+    mine = RunConfig.of(cfg)
+    mine = mine.changed(overrides.kept(mine))
     said = capsys.readouterr().out.splitlines()
-    assert cfg.is_frozen()
+    assert mine.is_frozen()
+    assert cfg.OPTIM.MAX_EPOCH == 200  # the program's own stays
+    cfg = mine
     if keeps == "1":
         assert [one.split(":")[0] for one in said] == ["kept"] * 5
         assert (cfg.OPTIM.MAX_EPOCH, cfg.OPTIM.LR, cfg.SEED, cfg.INPUT.SIZE) == (5, 0.5, 1, [32, 32])
@@ -173,7 +176,7 @@ def test_seed_that_is_put_back_seeds_again(words, monkeypatch):
     monkeypatch.setenv(overrides.KEEPS, "1")
     wanted = random.Random(1).random()
     random.seed(5)
-    overrides.settle(cfg)
+    overrides.kept(cfg)
     assert random.random() == wanted
 
 
@@ -182,14 +185,14 @@ def test_what_is_in_no_configuration_cannot_be_kept(words, monkeypatch):
     parse([*words, "NOWHERE.KEY", "1"])
     monkeypatch.setenv(overrides.KEEPS, "1")
     with pytest.raises(UserError, match="--keep-settings: NOWHERE.KEY: asked 1"):
-        overrides.settle(cfg)
+        overrides.kept(cfg)
 
 
 def test_nothing_is_said_in_a_program_of_ours(words, capsys):
     cfg = set_up(["--eval-only", *words])
     cfg.OPTIM.MAX_EPOCH = 200
     overrides.leave()
-    overrides.settle(cfg)
+    overrides.kept(cfg)
     assert capsys.readouterr().out == ""
     assert not overrides.only_tests()
 
@@ -239,8 +242,8 @@ def other_dassl(monkeypatch):
 @pytest.mark.usefixtures("other_dassl")
 def test_default_of_another_dassl_that_nobody_gave_is_told_or_put_back(keeps, words, monkeypatch, capsys):
     monkeypatch.setenv(overrides.KEEPS, keeps)
-    cfg = set_up(words)
-    overrides.settle(cfg)
+    cfg = RunConfig.of(set_up(words))
+    cfg = cfg.changed(overrides.kept(cfg))
     said = capsys.readouterr().out.splitlines()
     told = "TEST.FINAL_MODEL: nobody gave it; this codebase's program or Dassl has best_val, Dassl 0.6.3 has last_step"
     assert said[0] == f"{'kept' if keeps else 'note'}: {told}"
@@ -251,5 +254,5 @@ def test_default_of_another_dassl_that_nobody_gave_is_told_or_put_back(keeps, wo
 
 @pytest.mark.usefixtures("other_dassl")
 def test_what_its_user_gives_is_no_default_of_its_dassl(words, capsys):
-    overrides.settle(set_up([*words, "TEST.FINAL_MODEL", "best_val"]))
+    overrides.kept(set_up([*words, "TEST.FINAL_MODEL", "best_val"]))
     assert capsys.readouterr().out == ""

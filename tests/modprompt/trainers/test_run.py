@@ -11,7 +11,7 @@ from modprompt.errors import UserError
 from modprompt.io import image_files
 from modprompt.io.settings import Settings
 from modprompt.programs import close_log, left_as_found, one_line
-from modprompt.trainers import run
+from modprompt.trainers import run, run_config
 
 
 @left_as_found()
@@ -62,8 +62,10 @@ def test_config_files_are_opened_once_in_a_run(mpl_flags, mpl_options, small_con
 
 
 def test_a_model_is_tested_of_evaluations_alone():
-    assert run.Mode(model_dir="x").tested == ""
-    assert run.Mode(model_dir="x", eval_only=True).tested == "x"
+    cfg = run_config.merged(Settings.read((), {"TRAINER.NAME": "MPL"}, ["DATASET.NAME", "Digits"]))
+    assert run_config.tested_by(cfg, run.Mode(model_dir="x")) == ""
+    assert run_config.tested_by(cfg, run.Mode(model_dir="x", eval_only=True)) == "x"
+    assert run_config.tested_by(cfg.changed({"TRAINER.NAME": "ZeroshotCLIP"}), run.Mode(False, True, "x")) == ""
 
 
 def test_wrong_settings_touch_nothing(tmp_path):

@@ -2,10 +2,10 @@ import json
 
 import pytest
 import torch
-from dassl.config import get_cfg_default
 
 from modprompt import CoCoOp, CoOp
 from modprompt.cli import train
+from modprompt.compat.run_settings import EvalLoader, Model, RunSettings, TrainX
 from modprompt.engine import model as engine
 from modprompt.io.safe_open import Refused
 from modprompt.trainers import text_chunk, training_state
@@ -16,8 +16,8 @@ NAMES = ["cat", "a golden retriever", "dog"]
 
 
 @pytest.fixture
-def cfg():
-    return get_cfg_default()
+def config():
+    return RunSettings()
 
 
 @pytest.fixture
@@ -35,19 +35,19 @@ def room(monkeypatch):
     return of
 
 
-def test_free_memory_decides_and_room_for_all_is_no_limit(model, cfg, room):
+def test_free_memory_decides_and_room_for_all_is_no_limit(model, config, room):
     for tokens, expected in ((None, None), (model.own_tokens, None), (model.own_tokens - 1, model.own_tokens - 1)):
         room(tokens)
-        text_chunk.decide(model, cfg)
-        assert text_chunk.in_use(model, cfg) == expected
+        text_chunk.decide(model, config)
+        assert text_chunk.in_use(model, config) == expected
 
 
-def test_recorded_steps_have_half_of_the_room_since_others_need_as_much_beside_them(model, cfg, monkeypatch):
+def test_recorded_steps_have_half_of_the_room_since_others_need_as_much_beside_them(model, monkeypatch):
     monkeypatch.setattr(engine, "free_bytes", lambda device: 10**6)
     found = {}
-    for cfg.MODEL.COMPILE in ("", "default", "graph"):
-        text_chunk.decide(model, cfg)
-        found[cfg.MODEL.COMPILE] = model.text_encoder.most_tokens
+    for compiled in ("", "default", "graph"):
+        text_chunk.decide(model, RunSettings(model=Model(compile=compiled)))
+        found[compiled] = model.text_encoder.most_tokens
     assert found["graph"] == found[""] // 2 > 1
     assert found["default"] == found[""]
 
@@ -66,13 +66,13 @@ def test_number_of_tokens_is_what_decides_whether_there_are_chunks(model, monkey
         assert len(sizes) == chunks
 
 
-def test_prompts_of_single_images_take_as_much_as_a_batch_of_them(clip_model, cfg, room):
+def test_prompts_of_single_images_take_as_much_as_a_batch_of_them(clip_model, room):
     model = CoCoOp().on(clip_model, NAMES)
-    cfg.DATALOADER.TRAIN_X.BATCH_SIZE, cfg.DATALOADER.TEST.BATCH_SIZE = 4, 10
+    config = RunSettings(train_x=TrainX(batch_size=4), test_loader=EvalLoader(batch_size=10))
     for tokens, expected in ((10 * model.own_tokens, None), (10 * model.own_tokens - 1, 10 * model.own_tokens - 1)):
         room(tokens)
-        text_chunk.decide(model, cfg)
-        assert text_chunk.in_use(model, cfg) == expected
+        text_chunk.decide(model, config)
+        assert text_chunk.in_use(model, config) == expected
 
 
 CHANGES = [  # kept, room now, in use then, what is said
@@ -98,33 +98,33 @@ CHANGES = [  # kept, room now, in use then, what is said
 
 
 @pytest.mark.parametrize(("kept", "now", "used", "said"), CHANGES)
-def test_a_run_goes_on_as_it_began(model, cfg, room, capsys, kept, now, used, said):
+def test_a_run_goes_on_as_it_began(model, config, room, capsys, kept, now, used, said):
     room(now)
-    text_chunk.decide(model, cfg)
-    text_chunk.take_back(model, cfg, {"text_chunk": kept})
-    assert text_chunk.in_use(model, cfg) == used
+    text_chunk.decide(model, config)
+    text_chunk.take_back(model, config, {"text_chunk": kept})
+    assert text_chunk.in_use(model, config) == used
     assert capsys.readouterr().out == said + "\n" * bool(said)
 
 
-def test_what_is_given_is_done_and_said(model, cfg, capsys):
-    cfg.MODEL.TEXT_CHUNK = 1
-    text_chunk.decide(model, cfg)
-    longest = text_chunk.in_use(model, cfg)
-    text_chunk.take_back(model, cfg, {"text_chunk": longest})
+def test_what_is_given_is_done_and_said(model, capsys):
+    config = RunSettings(model=Model(text_chunk=1))
+    text_chunk.decide(model, config)
+    longest = text_chunk.in_use(model, config)
+    text_chunk.take_back(model, config, {"text_chunk": longest})
     assert capsys.readouterr().out == ""
-    text_chunk.take_back(model, cfg, {"text_chunk": None})
-    assert text_chunk.in_use(model, cfg) == longest
+    text_chunk.take_back(model, config, {"text_chunk": None})
+    assert text_chunk.in_use(model, config) == longest
     line = (
         f"MODEL.TEXT_CHUNK: the text side is computed {longest} tokens at a time, not all at once as before: sums round"
     )
     assert line in capsys.readouterr().out
 
 
-def test_state_that_does_not_say_is_gone_on_with_and_told(model, cfg, room, capsys):
+def test_state_that_does_not_say_is_gone_on_with_and_told(model, config, room, capsys):
     room(5)
-    text_chunk.decide(model, cfg)
-    text_chunk.take_back(model, cfg, {})
-    assert text_chunk.in_use(model, cfg) == 5
+    text_chunk.decide(model, config)
+    text_chunk.take_back(model, config, {})
+    assert text_chunk.in_use(model, config) == 5
     assert capsys.readouterr().out.endswith("how the text side was computed: 5 tokens at a time from here\n")
 
 

@@ -8,8 +8,7 @@ from dassl.data.transforms import build_transform
 
 from modprompt.errors import UserError
 from modprompt.io.settings import Settings
-from modprompt.trainers import config, run  # noqa: F401 - registers trainers and readers
-from modprompt.trainers.setting_values import faults
+from modprompt.trainers import config, run, run_config  # noqa: F401 - registers trainers and readers
 
 WRONG = {
     "SEED": [2**32, 10**12],
@@ -54,19 +53,23 @@ WRONG = {
 }
 
 
+def faults(cfg):
+    return [(one.key, one.text) for one in config._value_faults(cfg)]
+
+
 CASES = [(key, value) for key, values in WRONG.items() for value in values]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("key", "value"), CASES)
 def test_wrong_value_is_one_line_with_its_name(key, value):
     cfg = get_cfg_default()
-    assert not list(faults(cfg))
+    assert not faults(cfg)
     *path, leaf = key.split(".")
     node = cfg
     for part in path:
         node = node[part]
     node[leaf] = value
-    found = list(faults(cfg))
+    found = faults(cfg)
     assert [name for name, _ in found] == [key]
     assert found[0][1].startswith(f"{key}")
     assert "\n" not in found[0][1]
@@ -77,7 +80,7 @@ def test_file_that_brings_numbers_of_no_meaning_is_named_with_all_of_them(tmp_pa
         "INPUT: {PIXEL_MEAN: [.nan, 0, 0], RRCROP_SCALE: [5, 1]}\nOPTIM: {LR: .nan}\nDATASET: {NAME: Digits}\n"
     )
     with pytest.raises(UserError) as raised:
-        config.build(Settings.read([str(tmp_path / "c.yaml")], {"TRAINER.NAME": "MPL"}))
+        run_config.merged(Settings.read([str(tmp_path / "c.yaml")], {"TRAINER.NAME": "MPL"}))
     said = str(raised.value)
     assert all(f"c.yaml: {key} must be" in said for key in ("INPUT.PIXEL_MEAN", "INPUT.RRCROP_SCALE", "OPTIM.LR"))
 
@@ -87,7 +90,7 @@ def test_blur_that_is_larger_than_the_image_is_told():
     cfg.INPUT.SIZE, cfg.INPUT.TRANSFORMS = (10, 10), ("gaussian_blur",)
     assert [key for key, _ in faults(cfg)] == ["INPUT.GB_K"]
     cfg.INPUT.GB_K = 19
-    assert list(faults(cfg)) == []
+    assert faults(cfg) == []
     from PIL import Image
 
     cfg.INPUT.GB_P = 1.0

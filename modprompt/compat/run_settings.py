@@ -1,0 +1,378 @@
+"""All settings of a run but its method's: each said once, with its type, default, meaning and what it must be.
+
+Those of Dassl 0.6.3 decide numbers whichever Dassl there is, so the small one has them from here; those that the
+family and we have beside them are added to any Dassl's configuration (BESIDE_DASSL).
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Type, TypeVar
+
+from modprompt.clip.design import SHORTEST, SQUASH
+from modprompt.errors import SettingError
+from modprompt.fields import Configured, Must, setting
+from modprompt.io.image_files import MOST_MEGAPIXELS
+from modprompt.io.image_rules import FAMILY, RULES
+
+S = TypeVar("S", bound="RunSettings")
+_MANY = 10**6  # epochs, images of a batch: more would be computed for ever, or not fit anywhere
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def _between(least: float, most: float, meaning: str = "") -> Must:
+    what = meaning or (f"from {least:g} to {most:g}" if most < math.inf else f"a number from {least:g} up")
+    return Must(lambda value: _finite(value) and least <= value <= most, what)
+
+
+def _one_of(*choices: str) -> Must:
+    return Must(lambda value: value in choices, f"{', '.join(choices[:-1])} or {choices[-1]}")
+
+
+def _all(values: Any, fits: Any, count: int) -> bool:
+    return isinstance(values, (list, tuple)) and len(values) == count and all(map(fits, values))
+
+
+def _is_share_of_area(value: Any) -> bool:
+    return _all(value, _finite, 2) and 0 < value[0] <= value[1] <= 1
+
+
+_ANY = Must(lambda value: True, "anything")
+_LIST = Must(lambda value: isinstance(value, (list, tuple)), "a list")
+_SHARE, _FROM_0 = _between(0, 1), _between(0, math.inf)
+_COUNT = _between(1, _MANY, f"at least 1 and at most {_MANY}")
+_BELOW_1 = Must(lambda value: _finite(value) and 0 <= value < 1, "from 0 up and below 1")
+_SIDES = Must(
+    lambda value: _all(value, lambda one: isinstance(one, int) and 0 < one <= 10**4, 2), "two numbers of pixels"
+)
+_ABOVE_0 = Must(lambda value: _finite(value) and value > 0, "a number above 0")
+_EPOCHS = Must(
+    lambda value: isinstance(value, int) or _all(value, lambda one: isinstance(one, int), len(value)),
+    "whole numbers of epochs",
+)
+_SEED = Must(lambda value: isinstance(value, int) and value < 2**32, "below 2**32; negative for none")
+_ODD = Must(lambda value: isinstance(value, int) and 0 < value < 10**4 and value % 2 == 1, "an odd number")
+
+
+@dataclass(frozen=True, repr=False)
+class Input(Configured):
+    """How images are made."""
+
+    node = "INPUT"
+
+    size: Tuple[int, ...] = setting((224, 224), "height and width in pixels", must=_SIDES)
+    interpolation: str = setting("bilinear", "of resizing", must=_one_of("bilinear", "bicubic", "nearest"))
+    transforms: Tuple[str, ...] = setting((), "names of Dassl's transforms, in training", must=_ANY)
+    no_transform: bool = setting(False, "images as they are", must=Must(lambda value: not value, "False for a CLIP"))
+    pixel_mean: Tuple[float, ...] = setting(
+        (0.485, 0.456, 0.406), "per channel", must=Must(lambda value: _all(value, _finite, 3), "three numbers")
+    )
+    pixel_std: Tuple[float, ...] = setting(
+        (0.229, 0.224, 0.225),
+        "per channel",
+        must=Must(lambda value: _all(value, lambda one: _finite(one) and one > 0, 3), "three numbers above 0"),
+    )
+    crop_padding: int = setting(4, "pixels around the image for random_crop", must=_between(0, 10**4))
+    rrcrop_scale: Tuple[float, ...] = setting(
+        (0.08, 1.0),
+        "shares of the area for random_resized_crop",
+        must=Must(_is_share_of_area, "two shares of the area, above 0, at most 1, the smaller first"),
+    )
+    cutout_n: int = setting(1, "holes of cutout", must=_between(0, 10**4))
+    cutout_len: int = setting(16, "their side in pixels", must=_between(1, 10**4))
+    gn_mean: float = setting(0.0, "of gaussian_noise", must=Must(_finite, "a finite number"))
+    gn_std: float = setting(0.15, "of gaussian_noise", must=_FROM_0)
+    randaugment_n: int = setting(2, "operations of randaugment", must=_between(0, 100))
+    randaugment_m: int = setting(10, "their strength", must=_between(0, 30))
+    colorjitter_b: float = setting(0.4, "brightness", must=_FROM_0)
+    colorjitter_c: float = setting(0.4, "contrast", must=_FROM_0)
+    colorjitter_s: float = setting(0.4, "saturation", must=_FROM_0)
+    colorjitter_h: float = setting(0.1, "hue", must=_between(0, 0.5))
+    rgs_p: float = setting(0.2, "probability of randomgrayscale", must=_SHARE)
+    gb_p: float = setting(0.5, "probability of gaussian_blur", must=_SHARE)
+    gb_k: int = setting(21, "its kernel's side in pixels", must=_ODD)
+
+    def check(self) -> None:
+        """Complain about a blur that is wider than the image."""
+        if "gaussian_blur" in self.transforms and self.gb_k // 2 >= min(self.size):
+            raise SettingError([("GB_K", f" must be below twice INPUT.SIZE, {min(self.size)}, got {self.gb_k}")])
+
+
+@dataclass(frozen=True, repr=False)
+class ImagesOfCLIP(Input):
+    """And what CLIPs ask for; with size, interpolation, mean and std it follows the weights."""
+
+    resize_mode: str = setting(
+        SHORTEST, "shortest: the shorter side is scaled to SIZE; squash: both", must=_one_of(SHORTEST, SQUASH)
+    )
+    max_megapixels: float = setting(MOST_MEGAPIXELS, "a larger image is refused", must=_ABOVE_0)
+    read_as: str = setting(
+        FAMILY, "by which rule an image file is read; people is taken for one's own images", must=_one_of(*RULES)
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class DasslDataset(Configured):
+    """Which images."""
+
+    node = "DATASET"
+
+    root: str = setting("", "folder of the data sets")
+    name: str = setting("", "of its registered reader")
+    source_domains: Tuple[str, ...] = setting((), "domains to train on", must=_LIST)
+    target_domains: Tuple[str, ...] = setting((), "domains to test on", must=_LIST)
+    num_labeled: int = setting(-1, "labelled images of semi-supervised readers")
+    num_shots: int = setting(-1, "training images per class; below 1: all")
+    val_percent: float = setting(0.1, "share that some readers hold out")
+    stl10_fold: int = setting(-1, "of STL-10")
+    cifar_c_type: str = setting("", "of CIFAR-C")
+    cifar_c_level: int = setting(1, "of CIFAR-C")
+    all_as_unlabeled: bool = setting(False, "of semi-supervised readers")
+
+
+@dataclass(frozen=True, repr=False)
+class Dataset(DasslDataset):
+    """And what the family and we have beside Dassl."""
+
+    subsample_classes: str = setting("all", "all, or the base or new half of the classes")
+    reference_names: bool = setting(False, "Caltech256: class names cut at hyphens, as the reference has them")
+    val_from_test: bool = setting(
+        False, "without validation images choose on test images, as the family does, and not on held-out ones"
+    )
+    reader: str = setting("", "set where --host has taken the reader of a codebase: which")
+    choose_by: str = setting("", "set for a run whose method chooses by validation images: as io/images.py has it")
+
+
+@dataclass(frozen=True, repr=False)
+class Loading(Configured):
+    """How images are loaded."""
+
+    node = "DATALOADER"
+
+    num_workers: int = setting(4, "processes that decode images", must=_between(0, 1024))
+    k_transforms: int = setting(1, "views of an image", must=Must(lambda value: value == 1, "1"))
+    return_img0: bool = setting(False, "also the image without augmentation")
+    keep_images: bool = setting(False, "decode each training image once")
+
+
+@dataclass(frozen=True, repr=False)
+class TrainX(Configured):
+    """Batches of training."""
+
+    node = "DATALOADER.TRAIN_X"
+
+    sampler: str = setting("RandomSampler", "Dassl's name of it")
+    batch_size: int = setting(32, "images of a batch", must=_COUNT)
+    n_domain: int = setting(0, "domains of a batch")
+    n_ins: int = setting(16, "images of a class or domain in a batch")
+
+
+@dataclass(frozen=True, repr=False)
+class TrainU(TrainX):
+    """Batches without labels."""
+
+    node = "DATALOADER.TRAIN_U"
+
+    same_as_x: bool = setting(True, "sampled as those with labels")
+
+
+@dataclass(frozen=True, repr=False)
+class EvalLoader(Configured):
+    """Batches of tests."""
+
+    node = "DATALOADER.TEST"
+
+    sampler: str = setting("SequentialSampler", "Dassl's name of it")
+    batch_size: int = setting(32, "images of a batch", must=_COUNT)
+
+
+@dataclass(frozen=True, repr=False)
+class DasslModel(Configured):
+    """What is trained."""
+
+    node = "MODEL"
+
+    init_weights: str = setting("", "a file that what is learned begins from")
+
+
+@dataclass(frozen=True, repr=False)
+class Model(DasslModel):
+    """And how it is computed."""
+
+    text_chunk: int = setting(0, "classes whose text side is computed at a time; 0: as memory allows", must=_FROM_0)
+    deterministic: bool = setting(False, "every operation repeats its numbers, on a GPU too, where it costs time")
+    compile: str = setting(
+        "", "graph: a training step as one CUDA graph; default, reduce-overhead, aot_eager: torch.compile", must=_ANY
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class DasslBackbone(Configured):
+    """Which CLIP."""
+
+    node = "MODEL.BACKBONE"
+
+    name: str = setting("", "as modprompt backbones lists them")
+    pretrained: bool = setting(True, "always for a CLIP")
+
+
+@dataclass(frozen=True, repr=False)
+class Backbone(DasslBackbone):
+    """And what its file does not say."""
+
+    path: str = setting("", "a file or folder of weights, in place of the name")
+    activation: str = setting("", "quick_gelu or gelu, for a file that nothing else says it of", must=_ANY)
+    heads: Tuple[int, ...] = setting((), "the same: attention heads of text and image side", must=_ANY)
+
+
+@dataclass(frozen=True, repr=False)
+class Head(Configured):
+    """Dassl's heads of networks that are no CLIP."""
+
+    node = "MODEL.HEAD"
+
+    name: str = setting("", "of the head")
+    hidden_layers: Tuple[int, ...] = setting((), "their widths", must=_LIST)
+    activation: str = setting("relu", "between layers")
+    bn: bool = setting(True, "batch norm")
+    dropout: float = setting(0.0, "its rate")
+
+
+@dataclass(frozen=True, repr=False)
+class Optim(Configured):
+    """The optimiser, and its rates by epoch."""
+
+    node = "OPTIM"
+
+    name: str = setting("adam", "Dassl's name of it")
+    lr: float = setting(0.0003, "learning rate", must=_FROM_0)
+    weight_decay: float = setting(5e-4, "of all that is trained", must=_FROM_0)
+    momentum: float = setting(0.9, "of sgd and rmsprop", must=_SHARE)
+    sgd_dampning: float = setting(0, "of sgd", must=_SHARE)
+    sgd_nesterov: bool = setting(False, "of sgd")
+    rmsprop_alpha: float = setting(0.99, "of rmsprop", must=_SHARE)
+    adam_beta1: float = setting(0.9, "of adam", must=_BELOW_1)
+    adam_beta2: float = setting(0.999, "of adam", must=_BELOW_1)
+    staged_lr: bool = setting(False, "NEW_LAYERS at the full rate, all others at BASE_LR_MULT of it")
+    new_layers: Tuple[str, ...] = setting((), "see STAGED_LR", must=_LIST)
+    base_lr_mult: float = setting(0.1, "see STAGED_LR", must=_FROM_0)
+    lr_scheduler: str = setting("single_step", "Dassl's name of it")
+    stepsize: Any = setting((-1,), "epochs after which the rate falls", must=_EPOCHS)
+    gamma: float = setting(0.1, "by which it falls", must=_FROM_0)
+    max_epoch: int = setting(10, "epochs", must=_COUNT)
+    warmup_epoch: int = setting(-1, "epochs of warm-up", must=_between(-math.inf, _MANY, f"at most {_MANY}"))
+    warmup_type: str = setting("linear", "linear or constant")
+    warmup_cons_lr: float = setting(1e-5, "rate of a constant warm-up", must=_FROM_0)
+    warmup_min_lr: float = setting(1e-5, "first rate of a linear warm-up", must=_FROM_0)
+    warmup_recount: bool = setting(True, "the schedule proper starts at its epoch 0 after the warm-up")
+
+
+@dataclass(frozen=True, repr=False)
+class Train(Configured):
+    """What a training leaves and prints."""
+
+    node = "TRAIN"
+
+    checkpoint_freq: int = setting(0, "epochs between checkpoints that stay; 0: none")
+    print_freq: int = setting(10, "steps between lines of the log", must=_between(1, math.inf, "at least 1"))
+    count_iter: str = setting("train_x", "whose batches make an epoch")
+
+
+@dataclass(frozen=True, repr=False)
+class DasslTest(Configured):
+    """How is tested."""
+
+    node = "TEST"
+
+    evaluator: str = setting("Classification", "Dassl's name of it")
+    per_class_result: bool = setting(False, "also the accuracy of each class")
+    compute_cmat: bool = setting(False, "also the confusion matrix")
+    no_test: bool = setting(False, "leave the test out")
+    split: str = setting("test", "the images of the test", must=_one_of("test", "val"))
+    final_model: str = setting("last_step", "which is tested", must=_one_of("last_step", "best_val"))
+
+
+@dataclass(frozen=True, repr=False)
+class Test(DasslTest):
+    """And what is kept for, and from, tests."""
+
+    only: bool = setting(False, "set where nothing is trained, by --eval-only or a zero-shot trainer")
+    feature_cache: str = setting("", "folder for image features, where these depend on no prompts; empty: none")
+    image_cache: str = setting("", "folder for decoded, resized and cropped test images; empty: none")
+    keep_features: bool = setting(False, "keep the image features of the test beside its other files")
+    features_of: str = setting("", "output folders of tests that have kept those of all images, with a colon between")
+    base_new: bool = setting(False, "of a test of all classes: accuracies of the base and of the new images, too")
+
+
+@dataclass(frozen=True, repr=False)
+class TopLevel(Configured):
+    """What stands in no node."""
+
+    version: int = setting(1, "of Dassl's configurations")
+    output_dir: str = setting("./output", "folder of a run")
+    resume: str = setting("", "folder to go on from, if not the output folder")
+    seed: int = setting(-1, "negative for none", must=_SEED)
+    use_cuda: bool = setting(True, "compute on a GPU if there is one")
+    verbose: bool = setting(True, "print what data there are")
+
+
+@dataclass(frozen=True, repr=False)
+class RunSettings(TopLevel):
+    """What every run has, as typed values: config.optim.lr is OPTIM.LR, config.seed SEED.
+
+    `RunSettings.read` makes it of a configuration.
+    """
+
+    input: ImagesOfCLIP = ImagesOfCLIP()
+    dataset: Dataset = Dataset()
+    dataloader: Loading = Loading()
+    train_x: TrainX = TrainX()
+    train_u: TrainU = TrainU()
+    test_loader: EvalLoader = EvalLoader()
+    model: Model = Model()
+    backbone: Backbone = Backbone()
+    head: Head = Head()
+    optim: Optim = Optim()
+    train: Train = Train()
+    test: Test = Test()
+    trainer: str = ""
+
+    @classmethod
+    def read(cls: Type[S], cfg: Mapping[str, Any]) -> S:
+        """Those of a configuration; what it lacks has its default.
+
+        Raises:
+            SettingError: with all values that no run can have.
+        """
+        found: Dict[str, Any] = {}
+        faults: List[Tuple[str, str]] = []
+        try:
+            top = TopLevel.of(_there(TopLevel, cfg))
+            found.update({one.field: getattr(top, one.field) for one in TopLevel.settings()})
+        except SettingError as error:
+            faults += error.faults
+        nodes: List[Tuple[str, Any]] = [(one.name, one.type) for one in fields(cls) if not one.metadata]
+        for name, node in nodes[:-1]:  # all but the trainer's name
+            try:
+                found[name] = node.of(_there(node, cfg))
+            except SettingError as error:
+                faults += error.under(node.node).faults
+        if faults:
+            raise SettingError(faults)
+        return cls(**found, trainer=cfg["TRAINER"]["NAME"])
+
+
+def _there(cls: Type[Configured], cfg: Mapping[str, Any]) -> Dict[str, Any]:
+    """What a configuration has of a node's settings, by key."""
+    for part in filter(None, cls.node.split(".")):
+        cfg = cfg.get(part, {})
+    return {one.key: cfg[one.key] for one in cls.settings() if one.key in cfg}
+
+
+DASSL: Sequence[Type[Configured]] = (
+    TopLevel, Input, DasslDataset, Loading, TrainX, TrainU, EvalLoader, DasslModel, DasslBackbone, Head, Optim, Train,
+    DasslTest,
+)  # fmt: skip
+BESIDE_DASSL: Sequence[Type[Configured]] = (Dataset, Test, Model, Backbone, ImagesOfCLIP)  # with Dassl's of the node

@@ -1,0 +1,249 @@
+"""The configuration of a run: made once, at one of two doors, whole and frozen; nothing writes to it afterwards.
+
+`from_words` is the door of our own programs (files, flags, options; --host too), `from_host` that of a codebase's
+program, which has made a configuration of its own. A step of either says what it changes, and another one is made.
+"""
+
+import copy
+import os
+import sys
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
+
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
+
+from modprompt import places
+from modprompt.compat.run_settings import RunSettings
+from modprompt.data.readers.imagenet_variants import require_only_tests
+from modprompt.errors import UserError
+from modprompt.io import holding
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.images import READ_AS
+from modprompt.io.settings import Settings, level_of
+from modprompt.trainers import backbone, config, config_aliases, overrides, reading, skip_finished
+from modprompt.trainers.config_nodes import add_defaults
+
+
+class Mode(NamedTuple):
+    """What is done with a run's settings.
+
+    Attributes:
+        once: nothing, if the output folder holds this very run, finished.
+        eval_only: a test of the model in model_dir, no training.
+        model_dir: the output folder of the run to evaluate.
+        load_epoch: of which epoch; None for the best or last.
+        no_train: everything is built, nothing trained or tested.
+    """
+
+    once: bool = False
+    eval_only: bool = False
+    model_dir: str = ""
+    load_epoch: Optional[int] = None
+    no_train: bool = False
+
+
+TRAINING = Mode()
+
+
+class RunConfig(CfgNode):
+    """Dassl's node of a run, with all keys that we read; frozen."""
+
+    @classmethod
+    def of(cls, cfg: CfgNode) -> "RunConfig":
+        """A configuration with what it lacks of our keys, frozen."""
+        one = cls._copied(cfg)
+        add_defaults(one)
+        one.freeze()
+        return one
+
+    @property
+    def config(self) -> RunSettings:
+        """The same as typed values, but for what methods read.
+
+        Raises:
+            SettingError: with all values that no run can have.
+        """
+        return RunSettings.read(self)
+
+    @classmethod
+    def _copied(cls, node: CfgNode) -> "RunConfig":
+        one = cls()
+        for key, value in node.items():
+            one[key] = cls._copied(value) if isinstance(value, CfgNode) else copy.deepcopy(value)
+        return one
+
+    def changed(self, values: Mapping[str, Any]) -> "RunConfig":
+        """Another one with other values, by dotted key; itself where there are none."""
+        if not values:
+            return self
+        one: RunConfig = self.clone()
+        one.defrost()
+        for key, value in values.items():
+            node, name = level_of(one, key)
+            node[name] = value
+        one.freeze()
+        return one
+
+    def of_one_training(self, **values: Any) -> "RunConfig":
+        """That of one of the trainings of rounds, or of a test: without rounds; values by dotted key."""
+        return self.changed({"ACTIVE.ROUNDS": 0, **values})
+
+
+def trainer_of(cfg: CfgNode) -> Any:
+    """The registered class of a run's trainer."""
+    return TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+
+
+def trains_nothing(cfg: CfgNode) -> bool:
+    """Whether a configuration's trainer tests a CLIP as it is."""
+    trainer = trainer_of(cfg)
+    return hasattr(trainer, "method_class") and not trainer.parts.trains
+
+
+def trains(cfg: CfgNode, mode: Mode) -> bool:
+    """Whether a run trains."""
+    return not (mode.eval_only or trains_nothing(cfg))
+
+
+def tested_by(cfg: CfgNode, mode: Mode) -> str:
+    """The folder of the run whose model is tested; empty if the run tests its own, or a CLIP as it is."""
+    return mode.model_dir if mode.eval_only and not trains_nothing(cfg) else ""
+
+
+def from_words(
+    settings: Settings, mode: Mode = TRAINING, check: Callable[[RunConfig], Any] = lambda cfg: None
+) -> RunConfig:
+    """The configuration of a run of ours, all of it decided, nothing of it begun.
+
+    Args:
+        settings: what files, flags and options give.
+        mode: what is done with them.
+        check: of who runs it; raises UserError if it does not fit.
+
+    Raises:
+        UserError: if a setting, a file or the output folder does not fit.
+    """
+    cfg = merged(settings, mode.eval_only)
+    cfg = cfg.changed(_image_rule(cfg, settings, mode))
+    _require_model(cfg, mode)
+    if hasattr(trainer_of(cfg), "method_class"):
+        cfg = cfg.changed(backbone.settings_of_images(cfg, settings.on_command_line()))
+    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
+    check(cfg)
+    return cfg.changed(_place(cfg, mode, settings))
+
+
+def merged(settings: Settings, tests: bool = False) -> RunConfig:
+    """The first steps: what settings give over defaults, and what follows from that alone.
+
+    Args:
+        settings: what files, flags and options give.
+        tests: whether the run only tests; a trainer that trains nothing never does else.
+
+    Raises:
+        UserError: with all unknown keys, wrong types, unknown names and impossible values.
+    """
+    settings = _by_own_names(settings)
+    cfg = RunConfig.of(config.merged(settings))
+    cfg = cfg.changed(_facts(cfg, settings, tests))
+    _require_together(cfg)
+    _warn_of_unread(cfg, settings)
+    second = getattr(_method_of(cfg), "second_node", None)
+    return cfg if second is None else cfg.changed(config_aliases.stands_for(cfg, settings, second))
+
+
+def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
+    """The configuration of a run in a codebase's program; one of ours as it is.
+
+    Args:
+        cfg: as the program has made it; it stays what it is.
+        method: the trainer's method.
+
+    Raises:
+        UserError: if something does not fit that a program of ours would have said by now.
+    """
+    if isinstance(cfg, RunConfig):
+        return cfg
+    mine = RunConfig.of(cfg)
+    mine = mine.changed(overrides.kept(mine))
+    if os.environ.get(skip_finished.ONCE):
+        skip_finished.require_folder_agrees(mine)
+    second = getattr(method, "second_node", None)
+    if second is not None:
+        raise UserError(
+            f"{second.node}: its settings are read by train.py and `modprompt active` of this project alone"
+        )
+    return mine.changed(backbone.settings_of_images(mine, sys.argv))
+
+
+def _by_own_names(settings: Settings) -> Settings:
+    """Settings of nodes that the trainer's method shares in its repository as the method's own."""
+    name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
+    known = name in TRAINER_REGISTRY.registered_names()
+    method = getattr(TRAINER_REGISTRY.get(name), "method_class", None) if known else None
+    return settings if method is None else config_aliases.own_names(settings, name, method)
+
+
+def _method_of(cfg: CfgNode) -> Any:
+    known = cfg.TRAINER.NAME in TRAINER_REGISTRY.registered_names()
+    return getattr(trainer_of(cfg), "method_class", None) if known else None
+
+
+def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
+    """What readers and trainers are told beside what was given."""
+    trainer, method = trainer_of(cfg), _method_of(cfg)
+    own_node = getattr(trainer, "node_name", "")
+    found = {
+        "DATASET.ROOT": places.data_root(cfg.DATASET.ROOT),
+        "TEST.ONLY": tests or not own_node,
+        "SEARCH.RUNS": bool(cfg.SEARCH.ON or getattr(method, "always_searches", False)),
+    }
+    if READ_AS not in settings:
+        found[READ_AS] = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "read_as", FAMILY)
+    if method is not None and own_node and not tests:
+        found["DATASET.CHOOSE_BY"] = method.chooses_by(cfg.TRAINER[own_node])
+    return found
+
+
+def _require_together(cfg: RunConfig) -> None:
+    if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
+        raise UserError("TEST.BASE_NEW True: it is for a test alone (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
+    if cfg.SEARCH.ON and not getattr(trainer_of(cfg), "node_name", ""):
+        raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
+
+
+def _warn_of_unread(cfg: RunConfig, settings: Settings) -> None:
+    own_node, method = getattr(trainer_of(cfg), "node_name", ""), _method_of(cfg)
+    always = getattr(method, "always_searches", False)
+    second = getattr(method, "second_node", None)
+    config.warn_of_unused_search(cfg, settings, f"TRAINER.{own_node}" if always else "")
+    config.warn_of_other_nodes(
+        list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else ""
+    )
+
+
+def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> Dict[str, Any]:
+    """INPUT.READ_AS of the run that is tested or gone on with, unless it was asked for."""
+    if READ_AS in settings:
+        return {}
+    tested = (mode.model_dir or cfg.MODEL.INIT_WEIGHTS) if mode.eval_only else ""
+    return reading.rule_of(cfg, tested, mode.load_epoch)
+
+
+def _require_model(cfg: RunConfig, mode: Mode) -> None:
+    if mode.eval_only and not mode.model_dir and not trains_nothing(cfg):
+        raise UserError(
+            f"{cfg.TRAINER.NAME}: --eval-only needs --model-dir, the output folder of a training run "
+            "(MODEL.INIT_WEIGHTS names a single file)"
+        )
+
+
+def _place(cfg: RunConfig, mode: Mode, settings: Settings) -> Dict[str, Any]:
+    """A test of the training in the output folder goes below it."""
+    data = {key: cfg.DATASET[key] for key in ("NAME", "SUBSAMPLE_CLASSES", "ROOT")}
+    place = holding.place_of_test(cfg.OUTPUT_DIR, tested_by(cfg, mode), mode.load_epoch, data, settings.texts())
+    if place == cfg.OUTPUT_DIR:
+        return {}
+    print(f"note: {cfg.OUTPUT_DIR} holds the training that is tested: the test goes to {place}")
+    return {"OUTPUT_DIR": place}

@@ -1,0 +1,67 @@
+"""The two doors at which a run's configuration is made; what they decide is in tests of whole runs, too."""
+
+import pytest
+from dassl.config import get_cfg_default
+
+from modprompt.compat.run_settings import BESIDE_DASSL, DASSL, RunSettings
+from modprompt.errors import UserError
+from modprompt.io.settings import Settings, flat
+from modprompt.trainers import run  # noqa: F401 - registers trainers and readers
+from modprompt.trainers.run_config import RunConfig, from_host, merged
+
+GIVEN = Settings.read((), {"TRAINER.NAME": "MPL"}, ["DATASET.NAME", "Digits"])
+
+
+def test_every_setting_that_a_run_has_is_a_typed_value_of_its_key():
+    cfg = merged(GIVEN)
+    config, keys = cfg.config, {key for key in flat(cfg) if not key.startswith(("TRAINER.", "SEARCH.", "ACTIVE."))}
+    said = set()
+    for node in [config, *(value for value in vars(config).values() if hasattr(value, "node"))]:
+        for one in node.settings():
+            name = f"{node.node}.{one.key}".lstrip(".")
+            said.add(name)
+            value, typed = flat(cfg)[name], getattr(node, one.field)
+            assert typed == (tuple(value) if isinstance(value, list) else value)
+    assert said == keys
+    assert config.trainer == "MPL"
+    assert {one.node for one in BESIDE_DASSL} <= {one.node for one in DASSL}
+
+
+def test_another_value_makes_another_configuration():
+    one = merged(GIVEN)
+    other = one.changed({"OPTIM.LR": 0.5, "SEED": 3})
+    assert (one.OPTIM.LR, one.SEED, other.OPTIM.LR, other.SEED) == (0.0003, -1, 0.5, 3)
+    assert (other.config.optim.lr, other.config.seed) == (0.5, 3)
+    assert one.changed({}) is one
+    for node in (one, other.OPTIM):
+        with pytest.raises(AttributeError, match="immutable"):
+            node.SEED = 5
+
+
+def test_a_programs_own_configuration_stays_what_it_is():
+    theirs = get_cfg_default()
+    theirs.TRAINER.NAME, theirs.MODEL.BACKBONE.NAME, theirs.OPTIM.MAX_EPOCH = "MPL", "glyph-clip", 7
+    del theirs.TEST["ONLY"], theirs["ACTIVE"]
+    before = theirs.clone()
+    mine = from_host(theirs)
+    assert theirs == before
+    assert not theirs.is_frozen()
+    assert (mine.OPTIM.MAX_EPOCH, mine.TEST.ONLY, mine.ACTIVE.ROUNDS) == (7, False, 0)
+    assert mine.is_frozen()
+    assert mine.INPUT.SIZE == (32, 32)  # of these weights
+    assert from_host(mine) is mine
+
+
+def test_value_of_a_wrong_type_in_a_programs_configuration_is_named():
+    theirs = get_cfg_default()
+    theirs.SEED, theirs.OPTIM.MAX_EPOCH = None, 2.5
+    theirs.TEST["NO_TEST"] = "yes"
+    with pytest.raises(UserError) as raised:
+        RunConfig.of(theirs).config  # noqa: B018
+    assert str(raised.value) == (
+        "SEED must be below 2**32; negative for none, got None; TEST.NO_TEST must be True or False, got 'yes'"
+    )
+
+
+def test_what_a_configuration_lacks_has_its_default():
+    assert RunSettings.read({"TRAINER": {"NAME": "MPL"}}) == RunSettings(trainer="MPL")
