@@ -54,7 +54,7 @@ class Checkpoints(Part):
         facts = {f"TRAINER.{self.run.node_name}.{key}": value for key, value in node.items()}
         learner = self.method.learner_of or self.run.node_name
         facts.update({"the method": learner, "the weights of CLIP": self.run.fingerprint})
-        return {**facts, **searched_by(self.method), **self.method.made_of()}
+        return {**facts, **searched_by(self.method), **self.method.content_hashes()}
 
     def method_record(self) -> Dict[str, Any]:
         """What a file says of the method; with the settings of the config's node, which a codebase may have made."""

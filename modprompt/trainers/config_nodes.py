@@ -101,7 +101,7 @@ def add_defaults(cfg: CfgNode) -> None:
 
 def register_method(cls: Type[Configured]) -> None:
     """Put a method's nodes, and the family's defaults, into the live node behind every later `get_cfg_default()`."""
-    second: Optional[Type[Configured]] = getattr(cls, "second_node", None)
+    second = cls.repository.second_node if issubclass(cls, Method) else None
     if second is not None:
         _register(second, CfgNode({one.key: as_config(one.default) for one in second.settings()}))
     if cls.node:

@@ -7,7 +7,7 @@ program, which has made a configuration of its own. A step of either says what i
 import copy
 import os
 import sys
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -21,6 +21,7 @@ from modprompt.io import holding
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, level_of
+from modprompt.methods.parts.capabilities import SecondNode
 from modprompt.trainers import backbone, config, config_aliases, overrides, reading, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 
@@ -149,7 +150,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     cfg = cfg.changed(_facts(cfg, settings, tests))
     _require_together(cfg)
     _warn_of_unread(cfg, settings)
-    second = getattr(_method_of(cfg), "second_node", None)
+    second = _second_node(_method_of(cfg))
     return cfg if second is None else cfg.changed(config_aliases.stands_for(cfg, settings, second))
 
 
@@ -169,7 +170,7 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
     mine = mine.changed(overrides.kept(mine))
     if os.environ.get(skip_finished.ONCE):
         skip_finished.require_folder_agrees(mine)
-    second = getattr(method, "second_node", None)
+    second = _second_node(method)
     if second is not None:
         raise UserError(
             f"{second.node}: its settings are read by train.py and `modprompt active` of this project alone"
@@ -190,6 +191,14 @@ def _method_of(cfg: CfgNode) -> Any:
     return getattr(trainer_of(cfg), "method_class", None) if known else None
 
 
+def _second_node(method: Any) -> Optional[Type[SecondNode]]:
+    return None if method is None else method.repository.second_node
+
+
+def _always_searches(method: Any) -> bool:
+    return method is not None and bool(method.searching.always)
+
+
 def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
     """What readers and trainers are told beside what was given."""
     trainer, method = trainer_of(cfg), _method_of(cfg)
@@ -197,7 +206,7 @@ def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
     found = {
         "DATASET.ROOT": places.data_root(cfg.DATASET.ROOT),
         "TEST.ONLY": tests or not own_node,
-        "SEARCH.RUNS": bool(cfg.SEARCH.ON or getattr(method, "always_searches", False)),
+        "SEARCH.RUNS": bool(cfg.SEARCH.ON or _always_searches(method)),
     }
     if READ_AS not in settings:
         found[READ_AS] = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "read_as", FAMILY)
@@ -215,8 +224,8 @@ def _require_together(cfg: RunConfig) -> None:
 
 def _warn_of_unread(cfg: RunConfig, settings: Settings) -> None:
     own_node, method = getattr(trainer_of(cfg), "node_name", ""), _method_of(cfg)
-    always = getattr(method, "always_searches", False)
-    second = getattr(method, "second_node", None)
+    always = _always_searches(method)
+    second = _second_node(method)
     config.warn_of_unused_search(cfg, settings, f"TRAINER.{own_node}" if always else "")
     config.warn_of_other_nodes(
         list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else ""

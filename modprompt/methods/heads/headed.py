@@ -14,6 +14,7 @@ from modprompt.methods.heads.prompted_head import BehindPrompts
 from modprompt.methods.heads.search import Grid
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
+from modprompt.methods.parts.capabilities import Searching
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective, Term
 from modprompt.methods.parts.protocols import Classes
@@ -29,7 +30,7 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
     A subclass is its fields and `head`.
     """
 
-    not_searched = "a head has no schedule"
+    searching = Searching(refused="a head has no schedule")
 
     ensemble: str = setting(
         "",

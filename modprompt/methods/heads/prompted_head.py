@@ -103,7 +103,7 @@ class Front(NamedTuple):
 class BehindPrompts(Method):
     """A method that takes features through trained prompts, if it is told which."""
 
-    # what is compared is the prompts themselves: `made_of`
+    # what is compared is the prompts themselves: `content_hashes`
     prompts_from: str = setting(
         "",
         "a run's folder, or a checkpoint, of trained prompts that the head stands behind; empty: CLIP alone",
@@ -130,21 +130,21 @@ class BehindPrompts(Method):
         if not self.prompts_from or self.front is not None:
             return self
         try:
-            return self.having(front=Front.of(self.prompts_from))
+            return self.replace_private(front=Front.of(self.prompts_from))
         except UserError as error:
             raise SettingError([("PROMPTS_FROM", f": {error}")]) from None
 
-    def made_of(self) -> Dict[str, str]:
+    def content_hashes(self) -> Dict[str, str]:
         """The hash of the prompts."""
         front = self.prepared().front
         own = {} if front is None else {PROMPTS_BEFORE: front.digest}
-        return {**super().made_of(), **own}
+        return {**super().content_hashes(), **own}
 
-    def stated(self) -> Dict[str, Any]:
+    def metadata(self) -> Dict[str, Any]:
         """Also what their checkpoint says of the prompts' method."""
-        return {**super().stated(), **({} if self.front is None else {FRONT: dict(self.front.stated)})}
+        return {**super().metadata(), **({} if self.front is None else {FRONT: dict(self.front.stated)})}
 
-    def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
+    def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method as a file has it, behind the prompts that are in it; no other file is opened.
 
         Raises:
@@ -156,7 +156,7 @@ class BehindPrompts(Method):
         if not isinstance(of_prompts, dict):
             raise UserError(f"{path} is damaged (the prompts before its head): take another copy of it")
         method = stated_method(of_prompts, classes, path)
-        return self.having(front=Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path))
+        return self.replace_private(front=Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path))
 
     def beside(self, model: Any) -> Dict[str, Tensor]:
         """The tensors beside the head in a checkpoint: the prompts'."""

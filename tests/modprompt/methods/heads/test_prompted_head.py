@@ -214,7 +214,7 @@ def test_prompts_of_another_clip_are_refused(prompts):
 
 def test_a_result_knows_its_prompts_by_their_file(prompts, clip_model):
     _, path = prompts(modprompt.KgCoOp)
-    stated = modprompt.TipAdapter(prompts_from=path).prepared().stated()
+    stated = modprompt.TipAdapter(prompts_from=path).prepared().metadata()
     result = {"method": stated}
     assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": path}) == []
     torch.manual_seed(5)
