@@ -15,10 +15,10 @@ from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods import assembly
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import FORMER, Averaging, Logging, Needs, Repository, Searching
+from modprompt.methods.parts.checkpoint_view import load_learner, require_own_classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
 from modprompt.methods.parts.protocols import Classes, FindsSchedule, classes_of
-from modprompt.methods.parts.view import load_learner, require_own_classes
 from modprompt.methods.records import view_of
 from modprompt.methods.search.settings import AlphaSettings
 

@@ -13,9 +13,9 @@ from modprompt.fields import as_config
 from modprompt.io import checkpoint
 from modprompt.io.checksum import KEY
 from modprompt.io.tensors import write_tensors
+from modprompt.methods.parts.checkpoint_view import CheckpointView
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.protocols import Classes, ModelsMethod
-from modprompt.methods.parts.view import CheckpointView
 from modprompt.methods.search.settings import AlphaSettings
 from modprompt.version import __version__
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
-from modprompt.clip.as_bytes import sent
+from modprompt.clip.byte_images import sent
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
@@ -22,7 +22,7 @@ from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head
 from modprompt.methods.heads.fitting import FreshViews
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.headed_model import HeadedModel
-from modprompt.methods.parts.view import require_made_with
+from modprompt.methods.parts.checkpoint_view import require_made_with
 from modprompt.trainers import bank_file
 from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints

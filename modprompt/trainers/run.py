@@ -18,7 +18,7 @@ from yacs.config import CfgNode
 
 import modprompt.data.readers.all
 import modprompt.trainers.all  # noqa: F401
-from modprompt.data.storage import find_recorded
+from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import holding, image_files

@@ -12,7 +12,7 @@ from modprompt.experiments.plan.kinds import GROUPS, group_of
 from modprompt.experiments.plan.protocols import ALL, TOGETHER, columns, columns_of, wanted
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
-from modprompt.io import halves
+from modprompt.io import base_new
 from modprompt.io.images import mark_of
 
 UNTESTED = "no test images"
@@ -246,7 +246,7 @@ def _by_column(job: Job, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
         yield job.column, outcome
         return
     result = outcome.result or {}
-    found = result.get(halves.KEY) or {}
+    found = result.get(base_new.KEY) or {}
     for half, column in TOGETHER.items():
         accuracy = (found.get(half) or {}).get("accuracy_pct")
         why = outcome.reason or ("" if accuracy is not None else "its result has no accuracy of that half")

@@ -20,9 +20,9 @@ from modprompt.io.compare import PROMPTS_BEFORE
 from modprompt.io.content_hashes import prompts_hash
 from modprompt.methods.base import Method
 from modprompt.methods.loading import stated_method
+from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.protocols import Classes
-from modprompt.methods.parts.view import load_content, require_own_classes
 from modprompt.methods.records import made_with, view_of
 from modprompt.methods.search.learner import SearchLearner
 

@@ -8,7 +8,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.io import descriptions
 from modprompt.methods.base import Method
-from modprompt.methods.parts.described import MODES, Described
+from modprompt.methods.parts.phrases import MODES, Described
 
 M = TypeVar("M", bound="WithDescriptions")
 _OF = {mode: pooled for pooled, mode in MODES.items()}

@@ -8,7 +8,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.reporting import comparable, render, report, table
-from modprompt.io.halves import harmonic_mean
+from modprompt.io.base_new import harmonic_mean
 from tests.modprompt.experiments.fakes import finish, results_below, write_log
 from tests.modprompt.experiments.test_base2new import BOUND, TOGETHER
 
