@@ -60,7 +60,7 @@ def ours(method: str, classes: int) -> Side:
 def searching(method: str, classes: int) -> Tuple[Any, ...]:
     """Our model of a method in search of its schedule, and the optimisers of its alphas and of its prompts."""
     made = row_of(method).method(**REFERENCE.get(method, {}))
-    search = made if made.always_searches else Search().over(made)
+    search = made if made.searching.always else Search().over(made)
     model = search.on(with_values(vit_b16)(), class_names(classes))
     model.to(CUDA).cast("fp16")
     model.limit_text()

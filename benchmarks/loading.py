@@ -28,7 +28,7 @@ from torch import Tensor
 from modprompt.clip.config_files import design_of
 from modprompt.clip.design import ACTIVATIONS, GELU, OPENAI_MEAN, OPENAI_STD, QUICK_GELU
 from modprompt.clip.infer_shape import POSITIONS, VOCABULARY
-from modprompt.clip.plain import PlainCLIP
+from modprompt.clip.stock_model import PlainCLIP
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST = 1.3

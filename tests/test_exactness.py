@@ -7,17 +7,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modprompt.engine.composing import OfClasses
 from modprompt.engine.context import from_words, no_context, random_context
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedule, Schedules
+from modprompt.engine.token_updates import OfClasses
 from modprompt.io.descriptions import Descriptions
 from modprompt.methods.cocoop import ConditionalPromptLearner
 from modprompt.methods.dpl import LengthsPromptLearner
 from modprompt.methods.parts.coupled import CoupledPromptLearner
-from modprompt.methods.parts.described import Described
 from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.phrases import Described
 from tests.conftest import LAYOUTS, lay_out_for, random_clip
 
 WORDS = ["cat", "annual", "crop", "photorealistic", "x", "golden", "retriever", "sea", "lake"]

@@ -24,9 +24,9 @@ from modprompt.io.checkpoint import Checkpoint, read
 from modprompt.io.tables import shielded, write_table
 from modprompt.io.text import writable
 from modprompt.io.versioned import understood
-from modprompt.methods.parts.view import learner_part
+from modprompt.methods.parts.checkpoint_view import learner_part
 from modprompt.programs import report
-from modprompt.use.words import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
+from modprompt.use.nearest_words import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
 
 Row = Tuple[int, Union[int, str], int, List[Word]]  # layer, class (or ""), number of the token from 1, nearest words
 

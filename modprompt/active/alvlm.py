@@ -6,8 +6,8 @@ from typing import Any, Dict, Mapping
 from modprompt.active.settings import NONE
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.methods.base import SecondNode
 from modprompt.methods.coop import CoOp
+from modprompt.methods.parts.capabilities import Repository, Searching, SecondNode
 
 ROUNDS = 8  # a literal of the repository
 
@@ -50,5 +50,5 @@ class ALVLM(CoOp):
 
     node = "TRAINER.COOP"
     same_step = True
-    not_searched = "search with CoOp"
-    second_node = CoOpAL
+    searching = Searching(refused="search with CoOp")
+    repository = Repository(second_node=CoOpAL)

@@ -188,7 +188,7 @@ def read(reader: Reader, content: Mapping[str, Any], methods: Sequence[Method]) 
                 f"methods: {method.family}",
                 f"protocol active has no {named(method.stage_of).stages}: write the schedule out",
             )
-        if method.behind is not None:
+        if method.prompts_from is not None:
             raise reader.fault(f"methods: {method.family}", "protocol active has no heads behind prompts")
     number = reader.number(content.get("rounds", 8), "rounds", 1, _MOST_ROUNDS)
     budget = reader.number(content.get("budget", 0), "budget", 0)

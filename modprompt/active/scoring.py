@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from modprompt.active import generators
-from modprompt.clip.as_bytes import sent
+from modprompt.clip.byte_images import sent
 from modprompt.engine.model import Output
 from modprompt.engine.precision import require_finite
 from modprompt.trainers.feature_cache import FeatureBatches, encode

@@ -31,10 +31,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     import_modules(args.imports)
 
-    from modprompt.use import exporting  # help waits for no PyTorch
+    from modprompt.use import export  # help waits for no PyTorch
     from modprompt.use.trained import open_trained
 
     trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device="cpu")
-    path = exporting.place_of(trained, args.to, args.out)
-    print(exporting.report(exporting.export(trained, args.to, path, args.precision)))
+    path = export.place_of(trained, args.to, args.out)
+    print(export.report(export.export(trained, args.to, path, args.precision)))
     return 0

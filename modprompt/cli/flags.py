@@ -112,7 +112,7 @@ def _settings_help(argv: list[str] | None) -> str:
     prec = f"and {method.node}.PREC, how the run computes: fp16 (the default), fp32, amp or bf16"
     if not text:
         return f"{named} has no settings"
-    second = "" if method.second_node is None else f"\n{method.second_node.help_text()}"
+    second = "" if method.repository.second_node is None else f"\n{method.repository.second_node.help_text()}"
     found = f"settings of {named}, as KEY VALUE:\n{text}{second}\n{prec}"
     return "\n".join([found, *filter(None, (one.help(method) for one in features()))])
 

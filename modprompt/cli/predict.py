@@ -26,7 +26,7 @@ from modprompt.io.text import one_line, writable
 from modprompt.programs import import_modules, take_imports
 
 if TYPE_CHECKING:  # help waits for no PyTorch
-    from modprompt.use.predicting import Prediction
+    from modprompt.use.prediction import Prediction
     from modprompt.use.trained import Trained
 
 COLUMNS = ("image", "rank", "class", "probability")  # of the CSV
@@ -105,7 +105,7 @@ def _cell(text: str) -> str:
 
 def _run(args: argparse.Namespace) -> int:
     from modprompt.io.image_rules import FAMILY
-    from modprompt.use.predicting import find_images, odd_ones, predict
+    from modprompt.use.prediction import find_images, odd_ones, predict
 
     images, left_out = find_images(args.images)
     trained = _open(args)

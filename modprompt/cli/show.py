@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--port must be from 0 to {_MOST_PORT}, got {args.port}")
 
     from modprompt.use import page  # help waits for no PyTorch
-    from modprompt.use.looking import Look
+    from modprompt.use.inspection import Look
     from modprompt.use.trained import open_trained
 
     page.require_packages()

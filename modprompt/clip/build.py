@@ -10,7 +10,7 @@ from typing import Dict, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from modprompt.clip import plain, source
+from modprompt.clip import source, stock_model
 from modprompt.clip.cast import cast_products
 from modprompt.clip.design import Design
 from modprompt.clip.facts import hashing, note
@@ -52,7 +52,7 @@ def build_clip(state_dict: Dict[str, Tensor], design: Optional[Design] = None) -
             f"only OpenAI's kind of ResNet, {stock.activation} and {stock.heads}, is run"
         )
     types = {name: torch.float16 if half and _MATRIX.search(name) else torch.float32 for name in state}
-    return plain.build({name: tensor.to(types[name]) for name, tensor in state.items()}, found, design)
+    return stock_model.build({name: tensor.to(types[name]) for name, tensor in state.items()}, found, design)
 
 
 def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
@@ -68,7 +68,7 @@ def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
 
 def draw_constructor(clip_model: CLIP) -> None:
     """Draw from torch's generator what building this CLIP has drawn; methods whose reference builds a second one do."""
-    if not isinstance(clip_model, plain.PlainCLIP):
+    if not isinstance(clip_model, stock_model.PlainCLIP):
         _built({name: value.cpu() for name, value in clip_model.state_dict().items()})
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from modprompt.clip import key_mapping, known, source
 from modprompt.clip.design import Images
 from modprompt.clip.infer_shape import Shapes, measure, pixels, require_agreement, shapes_of
-from modprompt.clip.plain import can_assign
 from modprompt.clip.resolve_config import Resolved, require_resolvable, resolve
 from modprompt.clip.source import Asked, Source
+from modprompt.clip.stock_model import can_assign
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays
 from modprompt.io.safe_open import open_regular

@@ -303,7 +303,7 @@ class Test(DasslTest):
     image_cache: str = setting("", "folder for decoded, resized and cropped test images; empty: none")
     keep_features: bool = setting(False, "keep the image features of the test beside its other files")
     features_of: str = setting("", "output folders of tests that have kept those of all images, with a colon between")
-    halves: bool = setting(False, "of a test of all classes: accuracies of the base and of the new images, too")
+    base_new: bool = setting(False, "of a test of all classes: accuracies of the base and of the new images, too")
 
 
 @dataclass(frozen=True, repr=False)

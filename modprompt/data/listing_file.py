@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence,
 import numpy as np
 
 from modprompt.data.folder_images import Folder, FolderImages, require_runs, require_text
-from modprompt.data.storage import Storage
+from modprompt.data.split_files import Storage
 from modprompt.errors import UserError
 from modprompt.io import json_text
 from modprompt.io.arrays import read_arrays, write_arrays

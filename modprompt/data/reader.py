@@ -10,11 +10,11 @@ from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
 from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, fewer_than, hashes_of_seed, validation_of_seed
+from modprompt.data.image_check_cache import NAME, LookedAt, tell
 from modprompt.data.images import Image, datums, place_of_images
-from modprompt.data.looked_at import NAME, LookedAt, tell
 from modprompt.data.split_facts import told_of_split
+from modprompt.data.split_files import Storage, recorded_name
 from modprompt.data.splits import Split, read_split, split_folders, split_hash, write_split
-from modprompt.data.storage import Storage, recorded_name
 from modprompt.data.subsample import subsample_classes, which_of_name
 from modprompt.errors import UserError
 from modprompt.io import images as runs

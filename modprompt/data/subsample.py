@@ -7,7 +7,7 @@ from typing import Sequence
 
 from modprompt.data.images import Image
 from modprompt.errors import UserError
-from modprompt.io.halves import base_classes
+from modprompt.io.base_new import base_classes
 
 CHOICES = ("all", "base", "new")
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from modprompt.clip.structure import Block
 from modprompt.engine.blocks import Attend, attention
-from modprompt.engine.composing import New, OfClasses
 from modprompt.engine.schedule import Step
+from modprompt.engine.token_updates import New, OfClasses
 
 
 class OwnAttention(Protocol):

@@ -16,12 +16,12 @@ from modprompt.clip.structure import CLIP, ResNet, VisionTransformer
 from modprompt.engine import text_layout
 from modprompt.engine.additions import attends, new_tokens, of_classes, step_of, tokens_of, with_tokens
 from modprompt.engine.blocks import Attend, run_block, run_last_block
-from modprompt.engine.composing import Standing, recompose, renew
 from modprompt.engine.memory import recomputed
 from modprompt.engine.prompts import Additions
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
 from modprompt.engine.text_layers import Packed, run_last_packed, run_packed
 from modprompt.engine.text_layout import Suffix, TextTokens, most_sequences, split
+from modprompt.engine.token_updates import Standing, recompose, renew
 from modprompt.engine.weight_cache import normalise
 
 Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place

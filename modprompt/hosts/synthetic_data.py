@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from modprompt.clip.design import Design
-from modprompt.clip.plain import LayerNorm, PlainCLIP
+from modprompt.clip.stock_model import LayerNorm, PlainCLIP
 
 CLASSES = (
     "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial",

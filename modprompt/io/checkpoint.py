@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.feature import features
-from modprompt.io import json_text
+from modprompt.io import json_text, renamed
 from modprompt.io.checkpoint_files import BEST, checkpoint_at
 from modprompt.io.checkpoint_schema import HEAD_OF_RECORD, MOST_EPOCHS, RECORD, require_tensors
 from modprompt.io.checksum import KEY, check_seal, sealed
@@ -145,6 +145,7 @@ def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
     check_seal({KEY: found}, path, _TO_DO)
     RECORD(found, KEY)
     HEAD_OF_RECORD(content, "")
+    found = {**renamed.recorded_facts(found), "run": renamed.recorded_facts(found.get("run", {}))}
     parts = {key: found.get(key, {}) for key in ("method", "classes", "clip", "run")}
     method = parts["method"]
     made_with = {f"{method['node']}.{key}": str(value) for key, value in method["config"].items()}

@@ -33,7 +33,7 @@ _MOST_TOKENS = 100_000  # and layers
 _NAME = text(200)
 _DEEPEST = 5
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-BEHIND = "behind"  # in what a method says of itself: the method of the prompts that its head stands behind
+FRONT = "behind"  # in what a method says of itself: the method of the prompts that its head stands behind
 CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
 
 
@@ -53,7 +53,7 @@ _OF_FEATURES = {one.name: each(plain) for one in features() if one.in_records}
 _PROMPTS = table(_OF_METHOD, {**_OF_FEATURES, descriptions.NAME: _NAME})
 _METHOD = table(
     _OF_METHOD,
-    {**_OF_FEATURES, **dict.fromkeys(CONTENTS, _NAME), BEHIND: _PROMPTS},
+    {**_OF_FEATURES, **dict.fromkeys(CONTENTS, _NAME), FRONT: _PROMPTS},
 )
 _LISTS = table(
     {"names": rows(text(1000, least=1))},
@@ -79,9 +79,15 @@ _CLIP = table(
         "heads": rows(whole(0, 1 << 16)),
     },
 )
-CHOICE = ("selected_on", "searched", "marked")  # what a run says of what it chose
+CHOICE = ("selected_on", "searched", "selected_on_test")  # what a run says of what it chose
 _RUN = table(
-    {}, {"settings": each(text()), "began_from": text(1000), **dict(zip(CHOICE, (text(), each(plain), text())))}
+    {},
+    {
+        "settings": each(text()),
+        "began_from": text(1000),
+        **dict(zip(CHOICE, (text(), each(plain), text()))),
+        "marked": text(),  # the former name of the last
+    },
 )
 RECORD = table(
     {"method": _METHOD, "schedules": each(table({"place": _NAME, "steps": _STEPS})), "classes": _classes},

@@ -12,6 +12,8 @@ from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.compare import ENHANCED_BASE, PROMPTS_BEFORE, file_hash
 from modprompt.io.safe_open import PathLike
 
+_PROMPTS = ".PROMPTS_FROM"
+
 
 class _Named(NamedTuple):
     """What is named by settings whose keys end in `key`; `what` are its words, `hash_of` gives its hash now."""
@@ -37,7 +39,12 @@ def _named(result: Mapping[str, Any]) -> List[_Named]:
     facts: Dict[Any, Any] = method if isinstance(method, dict) else {}
     mode, _, phrases = str(facts.get(descriptions.NAME) or "").partition(" ")
     found = [
-        _Named(facts.get(PROMPTS_BEFORE), ".BEHIND", "the prompts in ", lambda path: prompts_hash(checkpoint_at(path))),
+        _Named(
+            facts.get(PROMPTS_BEFORE),
+            ".PROMPTS_FROM",
+            "the prompts in ",
+            lambda path: prompts_hash(checkpoint_at(path)),
+        ),
         _Named(facts.get(ENHANCED_BASE), ".ENHANCED_BASE", "", file_hash),
         _Named(phrases, f".{mode}PATH", "", lambda path: descriptions.read(path).hash),
         _Named(weights, "MODEL.INIT_WEIGHTS", "", file_hash),
@@ -77,4 +84,4 @@ def _change(one: _Named, path: str) -> Optional[str]:
 
 
 def _are(one: _Named) -> str:
-    return "are others" if one.key == ".BEHIND" else "is another one"
+    return "are others" if one.key == _PROMPTS else "is another one"

@@ -193,7 +193,7 @@ def mark(*chosen: str) -> str:
 
 def mark_of(result: Mapping[str, Any]) -> str:
     """The mark of a result, also of one whose run, of an earlier version, has not written it; empty for none."""
-    return str(result.get("marked") or mark(str(result.get("selected_on") or "")))
+    return str(result.get("selected_on_test") or mark(str(result.get("selected_on") or "")))
 
 
 def by_label(images: Iterable[_Image]) -> Dict[int, List[_Image]]:

@@ -6,7 +6,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from modprompt.errors import UserError
 from modprompt.feature import features
-from modprompt.io import json_text, result_schema
+from modprompt.io import json_text, renamed, result_schema
 from modprompt.io.checksum import check_seal
 from modprompt.io.safe_open import PathLike, read_bytes
 from modprompt.io.settings import COMPILE
@@ -52,7 +52,8 @@ def read_json(path: PathLike) -> Optional[Dict[str, Any]]:
 
 
 def _as_it_ran(result: Dict[str, Any]) -> Dict[str, Any]:
-    """Of 0.2.0, whose settings did not say MODEL.COMPILE graph: what was asked for stands beside them."""
+    """By today's names; of 0.2.0, whose settings did not say MODEL.COMPILE graph, with what stands beside them."""
+    result = renamed.recorded_facts(result)
     settings, compiled = result.get("settings"), result.get("compile")
     if isinstance(settings, dict) and isinstance(compiled, dict) and compiled.get("asked") == "graph":
         return {**result, "settings": {COMPILE: "graph", **settings}}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, Mapping, 
 from modprompt.errors import UserError
 from modprompt.io import json_text
 from modprompt.io.atomic import part_of
-from modprompt.io.flats import ITEM_SIZES, Flats
+from modprompt.io.flat_tensors import ITEM_SIZES, Flats
 from modprompt.io.safe_open import Bytes, Refused, open_regular
 
 if TYPE_CHECKING:

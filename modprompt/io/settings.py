@@ -18,7 +18,7 @@ from modprompt import feature as registry
 from modprompt.checks import nearest
 from modprompt.errors import UserError
 from modprompt.feature import features
-from modprompt.io import yaml_text
+from modprompt.io import renamed, yaml_text
 from modprompt.io.safe_open import Refused
 
 COMPILE = "MODEL.COMPILE"
@@ -93,7 +93,7 @@ def read_settings(path: str) -> Dict[str, Any]:
     """What a YAML config sets, as {dotted key: value}, in the file's order.
 
     Raises:
-        UserError: if it is missing (its neighbours are named) or no YAML config.
+        UserError: if it is missing (its neighbours are named) or no YAML config, or gives a setting by two names.
     """
     file = Path(path)
     if not file.exists():
@@ -108,7 +108,7 @@ def read_settings(path: str) -> Dict[str, Any]:
         raise UserError(f"{path} is not a YAML config ({str(error)[:120]})") from None
     if not isinstance(content or {}, dict):
         raise UserError(f"{path} is not a YAML config (it holds no KEY: value pairs)")
-    return flat(content or {})
+    return dict(renamed.asked(flat(content or {}).items(), path))
 
 
 def as_text(value: Any) -> str:
@@ -129,7 +129,7 @@ def pairs(options: Sequence[str]) -> List[Tuple[str, str]]:
     """KEY VALUE words as pairs.
 
     Raises:
-        UserError: if a key has no value, or a flag stands among them.
+        UserError: if a key has no value, a flag stands among them, or a setting is given by two names.
     """
     for key, value in zip_longest(options[0::2], options[1::2], fillvalue=""):
         if key.startswith("--"):
@@ -138,7 +138,7 @@ def pairs(options: Sequence[str]) -> List[Tuple[str, str]]:
         if value.startswith("--") or odd:
             behind = f": {value!r} follows it" if value else ""
             raise UserError(f"the option {key} has no value{behind}; options come as KEY VALUE pairs, behind all flags")
-    return list(zip(options[0::2], options[1::2]))
+    return renamed.asked(zip(options[0::2], options[1::2]), "command line")
 
 
 def given(layers: Iterable[Mapping[str, Any]]) -> Dict[str, str]:
@@ -152,7 +152,8 @@ def given(layers: Iterable[Mapping[str, Any]]) -> Dict[str, str]:
 
 def settings_hash(settings: Mapping[str, str]) -> str:
     """Twelve hex digits that tell one set of given settings from another."""
-    text = "".join(f"{key}={value}\n" for key, value in sorted(settings.items()))
+    by_name = sorted((renamed.former(key), value) for key, value in settings.items())
+    text = "".join(f"{key}={value}\n" for key, value in by_name)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 

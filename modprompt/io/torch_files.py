@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from modprompt.io.archives import is_archive, read_member, read_members, verify
-from modprompt.io.flats import ITEM_SIZES, Flats
+from modprompt.io.flat_tensors import ITEM_SIZES, Flats
 from modprompt.io.pickle_reader import MOST_BYTES, Inert, Name, PickleReader, is_key, require_small
 from modprompt.io.safe_open import Bytes, Refused
 

@@ -5,17 +5,14 @@ Shapes: B images, n context tokens, T text width, E joint width.
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Optional, Sequence
 
 from torch import Tensor, nn
 
 from modprompt.clip.structure import CLIP
-from modprompt.engine.context import Context
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError
 from modprompt.methods.coop import OneContext
-from modprompt.methods.parts.described import Described
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.protocols import Classes
 
@@ -39,7 +36,7 @@ class CoCoOp(OneContext):
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ConditionalPromptLearner":
         """A context on the text side, and the network that moves it."""
         context = self.context(clip_model, classes)
-        return ConditionalPromptLearner(classes.names, clip_model, schedules, context, self.described)
+        return ConditionalPromptLearner(classes.names, clip_model, schedules, context, described=self.described)
 
 
 class ConditionalPromptLearner(IndependentPromptLearner):
@@ -51,18 +48,11 @@ class ConditionalPromptLearner(IndependentPromptLearner):
     needs_image = True
     in_clip_type = ("ctx", "meta_net.")
 
-    def __init__(
-        self,
-        classnames: Sequence[str],
-        clip_model: CLIP,
-        schedules: Schedules,
-        context: Context,
-        described: Optional[Described] = None,
-    ):
+    def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
         joint = clip_model.text_projection.shape[1]
         linear1 = nn.Linear(joint, joint // REDUCTION)
         linear2 = nn.Linear(joint // REDUCTION, clip_model.ln_final.weight.shape[0])
-        super().__init__(classnames, clip_model, schedules, context, described=described)
+        super()._draw(clip_model, first_text_layer)
         self.meta_net = nn.Sequential(OrderedDict(linear1=linear1, relu=nn.ReLU(), linear2=linear2))
         self.meta_net.to(clip_model.dtype)
 

@@ -12,8 +12,9 @@ from modprompt.engine.prompts import POSITIONS
 from modprompt.engine.schedule import BEFORE_START, MOST_TOKENS, Schedules, Shape, no_prompts, shallow
 from modprompt.errors import SettingError
 from modprompt.fields import setting
+from modprompt.methods.parts.capabilities import Logging
 from modprompt.methods.parts.descriptions import WithDescriptions
-from modprompt.methods.parts.groups import LearnedText
+from modprompt.methods.parts.groups import LearnedText, written_out
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.protocols import Classes
 
@@ -60,7 +61,7 @@ class OneContext(LearnedText, WithDescriptions):
     def schedules(self, shape: Shape) -> Schedules:
         """A context carried to the end, or schedule_text; nothing on the vision side."""
         at_least("N_CTX", self.length(), 1)
-        text = self.written("text", self.schedule_text, shape.text_layers, self.length(), "N_CTX")
+        text = written_out("text", self.schedule_text, shape.text_layers, self.length(), "N_CTX")
         return Schedules(text or shallow(shape.text_layers, self.length(), "text"), no_prompts(shape.vision_layers))
 
     def context(self, clip_model: CLIP, classes: Classes, n_cls: Optional[int] = None) -> Context:
@@ -81,7 +82,7 @@ class CoOp(OneContext):
 
     node = "TRAINER.COOP"
     same_step = True
-    log_accuracy = True
+    logging = Logging(accuracy=True)
 
     csc: bool = setting(False, "a context of its own for each class; with phrases, for each prompt")
     class_token_position: str = setting("end", "where the class name stands", choices=POSITIONS)

@@ -18,7 +18,8 @@ from modprompt.engine.schedule import BEFORE_START, BEHIND_LN_PRE, Schedule, Sch
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import changed, setting
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.groups import LearnedText, PromptsVision, Regularised
+from modprompt.methods.parts.capabilities import Searching
+from modprompt.methods.parts.groups import LearnedText, PromptsVision, Regularised, written_out
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import cross_entropy
@@ -39,7 +40,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
     node = "TRAINER.DPL"
     same_step = True
     folder = "MultiModalPromptLearner"
-    not_searched = "the search for its lengths is DPLSearch"
+    searching = Searching(refused="the search for its lengths is DPLSearch")
 
     ctx_init: str = setting("default", "words: one template; custom: the data set's; ensemble: sixty", choices=WORDS)
     lengths_text: Tuple[int, ...] = setting((), "[prompt tokens of each text layer], as a search has found them")
@@ -85,7 +86,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
         lengths: Sequence[int] = getattr(self, f"lengths_{side}")
         key = f"LENGTHS_{side.upper()}"
         if not lengths:
-            written = self.written(side, getattr(self, f"schedule_{side}"), layers, 0, "")
+            written = written_out(side, getattr(self, f"schedule_{side}"), layers, 0, "")
             if written is None:
                 text = f" is missing: DPLSearch finds it, SCHEDULE_{side.upper()} @schedule.json takes it"
                 raise SettingError([(key, text)])

@@ -10,7 +10,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, no_prompts, replacement
 from modprompt.fields import setting
-from modprompt.methods.parts.groups import LearnedText, PromptsVision
+from modprompt.methods.parts.groups import LearnedText, PromptsVision, written_out
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.protocols import Classes
 
@@ -32,7 +32,7 @@ class DeepVision(PromptsVision):
         if not self.wants_vision:
             return no_prompts(layers)
         n, depth = self.n_ctx_vision, self.prompt_depth_vision
-        written = self.written("vision", self.schedule_vision, layers, n, "N_CTX_VISION")
+        written = written_out("vision", self.schedule_vision, layers, n, "N_CTX_VISION")
         at_least("N_CTX_VISION", n, 0 if written else 1)
         return written or replacement(layers, depth, n, "vision", "PROMPT_DEPTH_VISION")
 
@@ -54,7 +54,7 @@ class IVLP(LearnedText, DeepVision):
     def schedules(self, shape: Shape) -> Schedules:
         """Replacement on both sides, or what is written out."""
         n, depth = self.n_ctx_text, self.prompt_depth_text
-        text = self.written("text", self.schedule_text, shape.text_layers, n, "N_CTX_TEXT")
+        text = written_out("text", self.schedule_text, shape.text_layers, n, "N_CTX_TEXT")
         text = text or replacement(shape.text_layers, depth, n, "text", "PROMPT_DEPTH_TEXT")
         return Schedules(text, self.vision_schedule(shape.vision_layers))
 

@@ -10,6 +10,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine.schedule import Schedules
 from modprompt.fields import setting
 from modprompt.methods.coop import PHOTO, CoOp, of_coop
+from modprompt.methods.parts.capabilities import Repository
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.protocols import Classes
 
@@ -23,7 +24,7 @@ class KgCoOp(CoOp):
     node = "TRAINER.KGCOOP"
     same_step = True
     own_words = PHOTO
-    shared = {**of_coop("W"), "TRAINER.COCOOP.PREC": ""}
+    repository = Repository(shared={**of_coop("W"), "TRAINER.COCOOP.PREC": ""})
 
     ctx_init: str = setting("", "words the context starts from; True: a photo of a; else random", switch=True)
     kg_weight: float = setting(

@@ -152,7 +152,7 @@ def stated_method(
         )
     with _said_by(path):
         found = (own or row_of(name).method).of(stated["settings"])
-        found = found.with_record(stated, classes, path)
+        found = found.restore(stated, classes, path)
         return Search.of(stated["search"]).over(found) if "search" in stated else found
 
 

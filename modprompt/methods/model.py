@@ -44,12 +44,12 @@ class PromptedModel(OnSharedClip):
     def __init__(
         self, method: ModelsMethod, learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int = 0
     ):
-        super().__init__(learner, clip_model, method.keeps_exact())
+        super().__init__(learner, clip_model, method.needs.exact_weights)
         self.method = method
         self.classes = classes
         self.epochs = epochs
-        self.average = method.average(epochs) if epochs else None
-        self.goes_back_twice = method.goes_back_twice()
+        self.average = method.averaging.over(epochs) if epochs and method.averaging else None
+        self.goes_back_twice = method.needs.double_backward
 
     # ------------------------------------------------------------------ images in, logits or loss out
 
@@ -123,7 +123,7 @@ class PromptedModel(OnSharedClip):
             UserError: if the method averages and does not know the number of epochs, or has had them all.
         """
         if self.average is None:
-            if self.method.averages():
+            if self.method.averaging:
                 raise UserError("GPA_STD averages over epochs: say how many, `.on(clip_model, names, epochs=N)`")
             return False
         self.average.add(self.prompt_learner.trained())
@@ -204,7 +204,7 @@ class PromptedModel(OnSharedClip):
             other._modules[name] = beside(getattr(self, name))  # each has a stream of its own
         other._modules["prompt_learner"] = learner
         other.classes, other._objective = classes, None
-        other.average = self.method.average(self.epochs) if self.epochs else None
+        other.average = self.method.averaging.over(self.epochs) if self.epochs and self.method.averaging else None
         return other
 
     @property

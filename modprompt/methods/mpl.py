@@ -7,6 +7,7 @@ from modprompt.engine.context import placeholders
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, TooManyTokens, modular
 from modprompt.errors import SettingError
 from modprompt.fields import setting
+from modprompt.methods.parts.capabilities import Logging
 from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
 from modprompt.methods.parts.groups import Regularised
 from modprompt.methods.parts.protocols import Classes
@@ -18,7 +19,7 @@ class MPL(Coupled, Regularised):
 
     node = "TRAINER.MPL"
     same_step = True
-    draws_examples = True
+    logging = Logging(examples=True)
 
     n_add_op: int = setting(
         2, "projections appended on the vision side per deep layer, N_CTX tokens each", least=1, most=MOST_TOKENS

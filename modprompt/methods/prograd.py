@@ -13,9 +13,9 @@ from modprompt.engine.model import Output
 from modprompt.engine.schedule import MOST_TOKENS, Schedules
 from modprompt.errors import SettingError
 from modprompt.fields import changed, setting
-from modprompt.methods.base import Only
 from modprompt.methods.coop import CoOp, of_coop
 from modprompt.methods.parts import templates
+from modprompt.methods.parts.capabilities import Only, Repository
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.protocols import Classes
@@ -35,7 +35,7 @@ class ProGrad(CoOp):
 
     node = "TRAINER.PROGRAD"
     same_step = True
-    shared = {**of_coop(), **_LOSS}
+    repository = Repository(shared={**of_coop(), **_LOSS})
     teacher_words = templates.PROGRAD
 
     teacher_template: str = changed(CoOp, "teacher_template", "", compared=True)  # its words may be the context's

@@ -13,9 +13,9 @@ from modprompt.fields import as_config
 from modprompt.io import checkpoint
 from modprompt.io.checksum import KEY
 from modprompt.io.tensors import write_tensors
+from modprompt.methods.parts.checkpoint_view import CheckpointView
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.protocols import Classes, ModelsMethod
-from modprompt.methods.parts.view import CheckpointView
 from modprompt.methods.search.settings import AlphaSettings
 from modprompt.version import __version__
 
@@ -30,7 +30,7 @@ def made_with(method: ModelsMethod, fingerprint: str) -> Dict[str, str]:
     compared = [one.key for one in method.settings() if one.compared]
     facts = {f"{method.node}.{key}": str(value) for key, value in method.as_config().items() if key in compared}
     facts.update({"the method": method.learner_of or method.node_name(), "the weights of CLIP": fingerprint})
-    return {**facts, **searched_by(method), **method.made_of()}
+    return {**facts, **searched_by(method), **method.content_hashes()}
 
 
 def searched_by(method: ModelsMethod) -> Dict[str, str]:
@@ -50,7 +50,7 @@ def method_record(method: ModelsMethod) -> Dict[str, Any]:
         "settings": values_of(method),
         "config": method.as_config(),
         **({} if method.slots is None else {"search": values_of(method.slots.settings_of_search())}),
-        **method.stated(),
+        **method.metadata(),
     }
 
 

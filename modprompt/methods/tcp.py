@@ -14,20 +14,20 @@ from torch import Tensor, nn
 
 from modprompt.clip.build import draw_constructor
 from modprompt.clip.cast import exact
-from modprompt.clip.plain import QuickGELU
+from modprompt.clip.stock_model import QuickGELU
 from modprompt.clip.structure import CLIP
-from modprompt.engine.composing import OfClasses
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import CARRY, MOST_TOKENS, Schedule, Schedules, Shape, Step
+from modprompt.engine.token_updates import OfClasses
 from modprompt.errors import SettingError
 from modprompt.fields import changed, setting
-from modprompt.methods.base import Only
 from modprompt.methods.coop import PHOTO, OneContext, of_coop
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.described import Described
+from modprompt.methods.parts.capabilities import Logging, Only, Repository, Searching
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.phrases import Described
 from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.regularise import mean_class_features
 from modprompt.methods.parts.teacher import FrozenCLIP
@@ -46,10 +46,10 @@ class TCP(OneContext):
     node = "TRAINER.TCP"
     same_step = True
     own_words = PHOTO
-    shared = {**of_coop(), **_ONLY, "TRAINER.COOP.W": "", "TRAINER.COCOOP.PREC": ""}
+    repository = Repository(shared={**of_coop(), **_ONLY, "TRAINER.COOP.W": "", "TRAINER.COCOOP.PREC": ""})
     teacher_words = templates.TCP
-    log_accuracy = True
-    not_searched = "SCHEDULE_TEXT says which layers get tokens of the classes"
+    logging = Logging(accuracy=True)
+    searching = Searching(refused="SCHEDULE_TEXT says which layers get tokens of the classes")
 
     n_ctx: int = changed(OneContext, "n_ctx", 4)
     teacher_template: str = changed(OneContext, "teacher_template", "", compared=True)  # what class tokens are made of

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any, Dict, Sequence
 
 from modprompt.errors import UserError
-from modprompt.io import halves, steps, test_parts
+from modprompt.io import base_new, steps, test_parts
 from modprompt.io import result as results
 from modprompt.io.atomic import copy_whole
 from modprompt.io.text import sha256_of
@@ -59,12 +59,12 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
 
 def _halves(trainer: Any, confusion: "np.ndarray") -> Dict[str, Any]:
     """The accuracies of base and new images among all classes, where they are asked for."""
-    if not trainer.cfg.TEST.HALVES:
+    if not trainer.cfg.TEST.BASE_NEW:
         return {}
-    found = halves.of_confusion(confusion)
+    found = base_new.of_confusion(confusion)
     if found is None:
         print("The accuracies of base and new images are left out: one of the halves has no test image")
-    return {} if found is None else {halves.KEY: found}
+    return {} if found is None else {base_new.KEY: found}
 
 
 def of_training(folder: str) -> Dict[str, str]:

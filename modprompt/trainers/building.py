@@ -73,7 +73,7 @@ class Building(Part):
                 self.method.sides(Shape(*row.layers))
         except SettingError as error:
             raise error.under(f"TRAINER.{self.run.node_name}") from None
-        if self.method.averages() and config.test.final_model == "best_val":
+        if self.method.averaging and config.test.final_model == "best_val":
             warnings.warn(
                 "the average over epochs (GPA) is not what is tested: FINAL_MODEL best_val takes one epoch's prompts",
                 stacklevel=2,
@@ -84,7 +84,7 @@ class Building(Part):
         trainer = self.trainer
         self.put_on_clip()
         learner = self.model.prompt_learner
-        tell_of(learner, self.method.draws_examples)
+        tell_of(learner, self.method.logging.examples)
         view = view_of(self.method, learner)
         if self.config.model.init_weights:
             trainer.checkpoints.load_initial(view)

@@ -15,7 +15,7 @@ from modprompt.io.checksum import KEY
 from modprompt.io.images import selected_on
 from modprompt.io.text import sha256_of
 from modprompt.io.versioned import plain
-from modprompt.methods.parts.view import count_classes, load_learner, require_own_classes
+from modprompt.methods.parts.checkpoint_view import count_classes, load_learner, require_own_classes
 from modprompt.methods.records import describe, method_record, searched_by
 from modprompt.trainers import overrides, run_folder
 from modprompt.trainers.part import Part
@@ -54,7 +54,7 @@ class Checkpoints(Part):
         facts = {f"TRAINER.{self.run.node_name}.{key}": value for key, value in node.items()}
         learner = self.method.learner_of or self.run.node_name
         facts.update({"the method": learner, "the weights of CLIP": self.run.fingerprint})
-        return {**facts, **searched_by(self.method), **self.method.made_of()}
+        return {**facts, **searched_by(self.method), **self.method.content_hashes()}
 
     def method_record(self) -> Dict[str, Any]:
         """What a file says of the method; with the settings of the config's node, which a codebase may have made."""

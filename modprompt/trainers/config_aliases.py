@@ -10,7 +10,8 @@ from yacs.config import CfgNode
 
 from modprompt.errors import SettingError, UserError
 from modprompt.io.settings import Given, Settings, as_text
-from modprompt.methods.base import Method, Only, SecondNode
+from modprompt.methods.base import Method
+from modprompt.methods.parts.capabilities import Only, SecondNode
 from modprompt.trainers.config_nodes import method_of
 
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
@@ -65,7 +66,7 @@ def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
     read, unread, kept = [], [], []
     layers = list(dict.fromkeys(_layer(given) for _, given in settings.given))
     for key, given in settings.given:
-        own = cls.shared.get(key)
+        own = cls.repository.shared.get(key)
         if own is None:
             found.append((key, given))
         elif isinstance(own, Only):

@@ -15,7 +15,9 @@ from modprompt.compat.defaults import add
 from modprompt.compat.run_settings import BESIDE_DASSL
 from modprompt.feature import features
 from modprompt.fields import Configured, as_config
+from modprompt.io import renamed
 from modprompt.io.settings import level_of
+from modprompt.methods.base import Method
 
 C = TypeVar("C", bound=Configured)
 
@@ -85,7 +87,7 @@ def add_defaults(cfg: CfgNode) -> None:
 
 def register_method(cls: Type[Configured]) -> None:
     """Put a method's nodes, and the family's defaults, into the live node behind every later `get_cfg_default()`."""
-    second: Optional[Type[Configured]] = getattr(cls, "second_node", None)
+    second = cls.repository.second_node if issubclass(cls, Method) else None
     if second is not None:
         _register(second, CfgNode({one.key: as_config(one.default) for one in second.settings()}))
     if cls.node:
@@ -113,6 +115,9 @@ def _prepare_before(merge: str) -> None:
 
     @functools.wraps(plain)
     def prepared(self: CfgNode, *args: Any, **kwargs: Any) -> Any:
+        if merge == "merge_from_list" and args and isinstance(args[0], (list, tuple)) and not len(args[0]) % 2:
+            pairs = renamed.asked(zip(args[0][0::2], args[0][1::2]), "command line")
+            args = ([word for pair in pairs for word in pair], *args[1:])
         given = next(iter((*args, *kwargs.values())), None)
         if isinstance(self.get("TRAINER"), CfgNode) and not self.is_frozen():
             add_defaults(self)

@@ -24,7 +24,7 @@ from torchvision import transforms
 from torchvision.transforms import functional
 from tqdm import tqdm
 
-from modprompt.clip.as_bytes import StandIn, sent, way_of
+from modprompt.clip.byte_images import StandIn, sent, way_of
 from modprompt.io import lock
 from modprompt.io.atomic import names_of_parts, remove_parts
 from modprompt.io.row_file import Rows, write_rows

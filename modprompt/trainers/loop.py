@@ -122,7 +122,7 @@ class Loop(Part):
 
     def _summary(self, output: Output, label: Tensor, loss: Tensor) -> Mapping[str, Number]:
         """What the log says of a step, by name: numbers, or tensors that are read later; accuracy in percent."""
-        accuracy = {"acc": settled(compute_accuracy(output.logits, label)[0])} if self.method.log_accuracy else {}
+        accuracy = {"acc": settled(compute_accuracy(output.logits, label)[0])} if self.method.logging.accuracy else {}
         return {**{name: settled(value) for name, value in self.model.log(output, label, loss).items()}, **accuracy}
 
     def _line_is_due(self) -> bool:

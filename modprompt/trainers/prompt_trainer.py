@@ -5,7 +5,7 @@ from typing import Any, ClassVar, List, Mapping, NamedTuple, Optional, Tuple, Ty
 from dassl.engine import TrainerX
 from torch import Tensor
 
-from modprompt.clip.as_bytes import sent
+from modprompt.clip.byte_images import sent
 from modprompt.clip.structure import CLIP
 from modprompt.engine.memory import take_share
 from modprompt.feature import features

@@ -273,7 +273,7 @@ class ResultRecorder:
             **(more or {}),
         }
         marked = mark_of(content)
-        content.update({"marked": marked} if marked else {})
+        content.update({"selected_on_test": marked} if marked else {})
         path = os.path.join(cfg.OUTPUT_DIR, FILE_NAME)
         write_json(path, sealed(content, VERSION))
         return path

@@ -62,7 +62,7 @@ class Resume(Part):
             "the weights of CLIP": self.run.fingerprint,
             **self._unrounded(),
             training_state.TRAINING_IMAGES: self.images_fingerprint,
-            **self.method.made_of(),
+            **self.method.content_hashes(),
             **self._chosen_by(),
         }
 

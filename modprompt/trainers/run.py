@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 
 import modprompt.data.readers.all
 import modprompt.trainers.all  # noqa: F401
-from modprompt.data.storage import find_recorded
+from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
 from modprompt.feature import features
 from modprompt.io import folder as run_folder
@@ -67,8 +67,8 @@ def is_finished(cfg: RunConfig, settings: Settings, mode: Mode) -> bool:
 def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
     """Raise UserError if a test of base and new classes together is of a model that was trained on other classes."""
     trained = (holding.of_training(model_dir).result or {}).get("classes", "base")
-    if cfg.TEST.HALVES and trained != "base":
-        raise UserError(f"TEST.HALVES True: {model_dir} was trained on {trained} classes, not on the base classes")
+    if cfg.TEST.BASE_NEW and trained != "base":
+        raise UserError(f"TEST.BASE_NEW True: {model_dir} was trained on {trained} classes, not on the base classes")
 
 
 def warn_of_another_split(dataset: Any, model_dir: str) -> None:

@@ -7,7 +7,7 @@ program, which has made a configuration of its own. A step of either says what i
 import copy
 import os
 import sys
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -22,6 +22,7 @@ from modprompt.io import holding
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, level_of
+from modprompt.methods.parts.capabilities import SecondNode
 from modprompt.trainers import backbone, config, config_aliases, overrides, reading, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 
@@ -157,7 +158,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     for one in features():
         decided = one.decides(cfg, settings, method, own_node)
         cfg = cfg.changed({f"{one.node}.{key}": value for key, value in decided.items()})
-    second = getattr(method, "second_node", None)
+    second = _second_node(method)
     config.warn_of_other_nodes(
         list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else ""
     )
@@ -180,7 +181,7 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
     mine = mine.changed(overrides.kept(mine))
     if os.environ.get(skip_finished.ONCE):
         skip_finished.require_folder_agrees(mine)
-    second = getattr(method, "second_node", None)
+    second = _second_node(method)
     if second is not None:
         raise UserError(
             f"{second.node}: its settings are read by train.py and `modprompt active` of this project alone"
@@ -201,6 +202,10 @@ def _method_of(cfg: CfgNode) -> Any:
     return getattr(trainer_of(cfg), "method_class", None) if known else None
 
 
+def _second_node(method: Any) -> Optional[Type[SecondNode]]:
+    return None if method is None else method.repository.second_node
+
+
 def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
     """What readers and trainers are told beside what was given."""
     trainer, method = trainer_of(cfg), _method_of(cfg)
@@ -217,8 +222,8 @@ def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
 
 
 def _require_together(cfg: RunConfig) -> None:
-    if cfg.TEST.HALVES and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
-        raise UserError("TEST.HALVES True: it is for a test alone (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
+    if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
+        raise UserError("TEST.BASE_NEW True: it is for a test alone (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
 
 
 def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> Dict[str, Any]:

@@ -4,8 +4,8 @@ import random
 
 from dassl.utils import count_num_param
 
-from modprompt.methods.parts.described import MODES
 from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.phrases import MODES
 
 
 def tell_of(learner: Learner, draws_examples: bool = False) -> None:

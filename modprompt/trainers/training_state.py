@@ -14,6 +14,7 @@ import torch
 from dassl.config import cfg_default
 
 from modprompt.errors import UserError
+from modprompt.io import renamed
 from modprompt.io.holding import STATE
 from modprompt.io.images import VALIDATION
 from modprompt.io.safe_open import Refused
@@ -104,6 +105,7 @@ def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str
 
     A setting that one of the two does not know yet has its default there.
     """
+    theirs = renamed.recorded(theirs)
     mine, defaults = understood(theirs, mine, folder), settings_of(cfg_default)
     if mine.get(CHOSEN_BY, "").startswith(VALIDATION):  # an earlier version did not say, but had no others to take
         theirs = {CHOSEN_BY: mine[CHOSEN_BY], **theirs}

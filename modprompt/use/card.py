@@ -8,13 +8,13 @@ from modprompt.errors import UserError
 from modprompt.feature import features
 from modprompt.io import pages
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.io.checkpoint_schema import BEHIND
+from modprompt.io.checkpoint_schema import FRONT
 from modprompt.io.images import mark_of
 from modprompt.io.text import one_line
 from modprompt.methods.table import HEADS, kind_of
 
 _MOST_CLASSES = 50  # that are named
-_PATHS = ("BEHIND", "ENHANCED_BASE")  # settings that name files of the machine that trained
+_PATHS = ("PROMPTS_FROM", "ENHANCED_BASE")  # settings that name files of the machine that trained
 _WHOLE = re.compile(r"-\d+|0")  # shots of earlier results and of settings: below 1 all images are trained on
 
 
@@ -137,7 +137,7 @@ def card_of_run(
 
 
 def _said_of_method(content: Checkpoint) -> List[Tuple[str, str]]:
-    method, front = content.record["method"], content.record["method"].get(BEHIND)
+    method, front = content.record["method"], content.record["method"].get(FRONT)
     shown = {key: value for key, value in method["config"].items() if key not in _PATHS and value not in ("", [], ())}
     return [
         ("method", method["name"]),

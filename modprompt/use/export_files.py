@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.io.tensors import is_at_least
-from modprompt.use.exported import ExportedModel
+from modprompt.use.export_model import ExportedModel
 
 Runs = Callable[[Tensor], Tuple[Tensor, Tensor]]  # images (B, 3, H, W) to features (B, E) and probabilities (B, C)
 OPSET = 18  # the oldest that PyTorch's exporter writes as it is; ONNX Runtime 1.14 and newer take it

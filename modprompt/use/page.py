@@ -13,7 +13,7 @@ from PIL import Image
 from modprompt.clip.facts import called
 from modprompt.errors import UserError
 from modprompt.io import pages
-from modprompt.use.looking import Look, Seen, overlays
+from modprompt.use.inspection import Look, Seen, overlays
 
 HOST = "127.0.0.1"
 MOST_SHOWN = 10  # classes with a bar

@@ -5,4 +5,4 @@ shots=${SHOTS:-16}
 run=$dataset/shots_$shots/$TRAINER/$CFG/seed$seed
 MODEL=$OUT/base2new/train_base/$run
 test_once "$OUT/base2new/test_all/$run" TEST.FEATURES_OF "$MODEL:$OUT/base2new/test_new/$run" \
-  DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES all TEST.HALVES True ${options[@]+"${options[@]}"}
+  DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES all TEST.BASE_NEW True ${options[@]+"${options[@]}"}

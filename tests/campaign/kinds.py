@@ -34,7 +34,7 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/engine/memory.py:_available": _OF_SYSTEM,
     "modprompt/engine/memory.py:_number": _OF_SYSTEM,
     "modprompt/experiments/reporting/attention_pictures.py:_pictures": _IMAGES,
-    **dict.fromkeys(("modprompt/use/predicting.py:odd_ones", "modprompt/use/predicting.py:look"), _IMAGES),
+    **dict.fromkeys(("modprompt/use/prediction.py:odd_ones", "modprompt/use/prediction.py:look"), _IMAGES),
     "modprompt/trainers/kept_features.py:_read": "arrays that are known by the SHA-256 in their test's result.json",
     "modprompt/experiments/reporting/mistakes.py:_picture": _IMAGES,
     "modprompt/experiments/reporting/page.py:_picture": "embeds a figure that it has just drawn",
@@ -57,6 +57,6 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/io/versions.py:versions": _OURS,
     "modprompt/trainers/run_folder.py:keep_checkpoint": "reads by modprompt/io/result.py",
     "modprompt/trainers/run_folder.py:kept_checkpoint": "reads by modprompt/io/result.py, and takes equal hashes alone",
-    "modprompt/use/looking.py:look": _IMAGES,
-    "modprompt/use/predicting.py:_read": _IMAGES,
+    "modprompt/use/inspection.py:look": _IMAGES,
+    "modprompt/use/prediction.py:_read": _IMAGES,
 }

@@ -97,7 +97,7 @@ def _built(method: Any) -> Any:
 
 def _write_head(folder: Path) -> Path:
     _model(small(modprompt.KgCoOp, _clip())).save(folder / "prompts.pt")
-    _built(modprompt.TipAdapter(behind=str(folder / "prompts.pt"))).save(folder / "head.pt")
+    _built(modprompt.TipAdapter(prompts_from=str(folder / "prompts.pt"))).save(folder / "head.pt")
     return folder / "head.pt"
 
 

@@ -10,8 +10,8 @@ from modprompt.data.images import undecodable
 from modprompt.data.listings import read_classnames
 from modprompt.data.prepare.recipe import Archive, Recipe
 from modprompt.data.readers.imagenet_variants import ImageNetVariant
+from modprompt.data.split_files import Storage
 from modprompt.data.splits import PARTS, Split, read_split, split_hash
-from modprompt.data.storage import Storage
 from modprompt.errors import UserError
 from modprompt.io import images as runs
 from modprompt.io import published

@@ -16,9 +16,9 @@ from typing import Sequence
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.clip.tokens import require_told_apart
+from modprompt.data.image_check_cache import NAME, LookedAt, tell
 from modprompt.data.images import Image, class_folders, holds_images, relative
 from modprompt.data.listings import read_lines
-from modprompt.data.looked_at import NAME, LookedAt, tell
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import PARTS, Split, split_groups
 from modprompt.errors import UserError

@@ -8,13 +8,13 @@ from typing import Any
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
+from modprompt.data.image_check_cache import LookedAt, tell
 from modprompt.data.images import Image, class_folders, datums, folder_images
 from modprompt.data.listings import read_classnames
-from modprompt.data.looked_at import LookedAt, tell
 from modprompt.data.reader import WITHOUT_VALIDATION, find_images, selected_on
 from modprompt.data.split_facts import told_of_split
+from modprompt.data.split_files import Storage
 from modprompt.data.splits import Split, split_hash
-from modprompt.data.storage import Storage
 from modprompt.errors import UserError
 from modprompt.io import images as runs
 from modprompt.io.image_rules import FAMILY

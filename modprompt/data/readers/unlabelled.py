@@ -24,13 +24,13 @@ from yacs.config import CfgNode
 
 from modprompt.clip.tokens import require_told_apart
 from modprompt.data.class_names import ClassNames, folded
+from modprompt.data.image_check_cache import NAME as CHECKED
+from modprompt.data.image_check_cache import LookedAt, tell
 from modprompt.data.images import UNKNOWN, Image, datums, relative
 from modprompt.data.label_file import read_labels
 from modprompt.data.listings import read_lines
-from modprompt.data.looked_at import NAME as CHECKED
-from modprompt.data.looked_at import LookedAt, tell
 from modprompt.data.reader import WITHOUT_VALIDATION, selected_on
-from modprompt.data.storage import Storage
+from modprompt.data.split_files import Storage
 from modprompt.data.subsample import CHOICES
 from modprompt.errors import UserError
 from modprompt.feature import features

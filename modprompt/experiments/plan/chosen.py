@@ -11,7 +11,7 @@ from typing import Any, Mapping, NamedTuple, NoReturn
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.io import json_text
+from modprompt.io import json_text, renamed
 from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.safe_open import read_bytes
 from modprompt.io.schema import Form, each, number, rows, table, text, whole
@@ -122,7 +122,8 @@ def read(path: Path) -> Chosen:
         raise UserError(f"{path}: holds no choice ({error}): {what_to_do}") from None
     if not check_seal(content, path, what_to_do):
         raise UserError(f"{path}: has no seal: {what_to_do}")
-    return Chosen(path, content["experiment"], content["methods"])
+    methods = {label: {**one, "options": renamed.recorded(one["options"])} for label, one in content["methods"].items()}
+    return Chosen(path, content["experiment"], methods)
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from modprompt.feature import features, named, read
 from modprompt.io.settings import Given, Settings, as_text, is_free, read_settings
 from modprompt.methods.table import BY_NAME
 
-BEHIND = "BEHIND"  # the setting of a head that names trained prompts
+PROMPTS_FROM = "PROMPTS_FROM"  # the setting of a head that names trained prompts
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -112,7 +112,7 @@ def front_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
     """The setting by which a head takes the prompts that its first stage trains; none without such a stage."""
     if job.first is None or not job.first.is_front:
         return ()
-    return ((f"{BY_NAME[job.method.trainer].node}.{BEHIND}", str(out / job.first.folder)),)
+    return ((f"{BY_NAME[job.method.trainer].node}.{PROMPTS_FROM}", str(out / job.first.folder)),)
 
 
 def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:

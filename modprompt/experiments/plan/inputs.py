@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
 from modprompt.clip import hub, known
-from modprompt.data.storage import find_recorded
+from modprompt.data.split_files import find_recorded
 from modprompt.experiments.plan.commands import effective, front_of
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import split_hash_now

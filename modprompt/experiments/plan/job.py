@@ -68,8 +68,10 @@ def staged(job: Job, folder: Callable[[Method], str]) -> list[Job]:
         folder: gives where a method's trainings of that kind lie.
     """
     method = job.method
-    if method.behind is not None:
-        front = job._replace(method=method.behind, folder=f"{folder(method.behind)}/seed{job.seed}", is_front=True)
+    if method.prompts_from is not None:
+        front = job._replace(
+            method=method.prompts_from, folder=f"{folder(method.prompts_from)}/seed{job.seed}", is_front=True
+        )
         return [front, job._replace(first=front)]
     if method.stage is None:
         return [job]

@@ -57,5 +57,5 @@ def group_of(trainer: str, options: Mapping[str, str], is_behind: bool = False) 
     kind = kind_of(trainer)
     if kind == ZERO_SHOT:
         return ""
-    named = kind == HEADS and options.get(f"{BY_NAME[trainer].node}.BEHIND", "") not in _OFF
+    named = kind == HEADS and options.get(f"{BY_NAME[trainer].node}.PROMPTS_FROM", "") not in _OFF
     return BEHIND if is_behind or named else kind

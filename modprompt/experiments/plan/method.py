@@ -8,6 +8,7 @@ from typing import Iterator, NamedTuple, Sequence
 
 from modprompt.experiments.plan.kinds import trains
 from modprompt.feature import features
+from modprompt.io.renamed import former
 from modprompt.io.settings import free
 
 
@@ -23,7 +24,7 @@ class Method(NamedTuple):
     image_cache: whether its runs keep decoded test images in the output folder, for all runs there.
     stage: the first stage of a two-stage method, by whose findings it is trained; None of a plain one.
     stage_of: the feature whose that is.
-    behind: the first stage of a head: the method whose trained prompts it stands behind; None of others.
+    prompts_from: the first stage of a head: the method whose trained prompts it stands behind; None of others.
     stage_seed: the one seed of that stage; None if every seed has one of its own.
     few_shot: what its few-shot runs beside others are, if not the method itself.
     under: what the protocol of a feature runs it under, of several.
@@ -41,7 +42,7 @@ class Method(NamedTuple):
     image_cache: bool = True
     stage: Method | None = None
     stage_of: str = ""
-    behind: Method | None = None
+    prompts_from: Method | None = None
     stage_seed: int | None = None
     few_shot: Method | None = None
     under: str = ""
@@ -60,8 +61,9 @@ class Method(NamedTuple):
     @property
     def first(self) -> str:
         """Its first stage, a feature's or that of the prompts before a head, by trainer and folder; empty for none."""
-        front = [] if self.behind is None else [f"behind_{self.behind.trainer}_{self.behind.folder}"]
-        return "-".join([*self._staged(), *front])
+        front = self.prompts_from
+        named = [] if front is None else [f"behind_{front.trainer}_{front.folder}"]
+        return "-".join([*self._staged(), *named])
 
     def _staged(self) -> list[str]:
         if self.stage is None:
@@ -71,8 +73,8 @@ class Method(NamedTuple):
 
     def _named(self) -> Iterator[tuple[str, str]]:
         deciding = [(key, value) for key, value in self.options if key not in free()]
-        names = short_names([key for key, _ in deciding])
-        return ((names[key], _end_of_path(key, value)) for key, value in deciding)
+        names = short_names([former(key) for key, _ in deciding])
+        return ((names[former(key)], _end_of_path(key, value)) for key, value in deciding)
 
 
 def _end_of_path(key: str, value: str) -> str:

@@ -78,7 +78,7 @@ def base2new(experiment: Experiment) -> Iterator[Job]:
 
 def _test_all(tests: list[Job], folder: str, shots: int) -> Job:
     """All classes at test, on the image features that the tests of both halves have kept."""
-    options = (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", "all"), ("TEST.HALVES", "True"))
+    options = (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", "all"), ("TEST.BASE_NEW", "True"))
     return tests[-1]._replace(column=ALL, folder=folder, options=options, keeps=False, features=tuple(tests))
 
 
@@ -86,7 +86,7 @@ def is_bound(method: Method, experiment: Experiment) -> bool:
     """Whether what a method learns belongs to the classes of its training, so that no others can be tested."""
     if not method.trains:
         return False
-    if method.behind is not None and is_bound(method.behind, experiment):
+    if method.prompts_from is not None and is_bound(method.prompts_from, experiment):
         return True
     shots = experiment.shots[:1] or (1,)
     one = experiment._replace(datasets=experiment.datasets[:1], methods=(method,), shots=shots, together=False)

@@ -23,7 +23,7 @@ methods:
     search: {trainer: DPLSearch, config: vit_b16_c6_ep80_batch4, options: {KEY: VALUE}}
     search_seed: 1              # one search for all seeds; without it every seed has a search of its own
   Tip-Adapter on MPL:           # a head behind the trained prompts of a method above it
-    {trainer: TipAdapter, config: vit_b16, behind: MPL}
+    {trainer: TipAdapter, config: vit_b16, prompts_from: MPL}
 highlight: MPL                  # the method of the gain figure; the last one without it
 together: true                  # base2new: all classes at test, too
 notes: text under the report's tables
@@ -53,6 +53,7 @@ from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
 from modprompt.feature import Feature, features, named, protocols
+from modprompt.io import renamed
 from modprompt.io.settings import COMPILE, as_text
 from modprompt.methods.table import HEADS, PROMPTS, config_of, kind_of
 
@@ -249,7 +250,7 @@ OF_PROTOCOL = (
 _OF_METHOD = (
     "trainer", "config", "options", "seeds", "grid", "published",
     *(key for one in features() if one.stages for key in (one.name, f"{one.name}_seed")),
-    "few_shot", "chosen", "behind",
+    "few_shot", "chosen", "prompts_from",
 )  # fmt: skip
 _MOST_VARIANTS = 10_000
 _OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
@@ -285,7 +286,7 @@ class MethodReader(Reader):
     def options(self, value: Any, place: str, folder: Path | None = None) -> dict[str, str]:
         """Settings as text; files of schedules are found from a folder, without one from this file's."""
         options = {}
-        for key, item in self.mapping(value or {}, place).items():
+        for key, item in renamed.asked(self.mapping(value or {}, place).items(), f"{self.path}: {place}"):
             for one in protocols():
                 if key in one.plan().SET_HERE:
                     instead = ", ".join(one.plan().KEYS)
@@ -302,7 +303,7 @@ class MethodReader(Reader):
 
     def grid(self, value: Any, place: str) -> dict[str, list[str]]:
         axes = {}
-        for key, values in self.mapping(value or {}, place).items():
+        for key, values in renamed.asked(self.mapping(value or {}, place).items(), f"{self.path}: {place}"):
             if not isinstance(values, list) or not values:
                 raise self.fault(place, f"{key}: a list of values is expected, got {values!r}")
             axes[key] = list(self.options({key: item}, place)[key] for item in values)
@@ -329,7 +330,7 @@ class MethodReader(Reader):
     def method(self, label: str, value: Any, shared: Shared, before: Sequence[Method] = ()) -> Iterator[Method]:
         """The variants of a method: one, or as many as its grid has combinations; `before` stand above it."""
         place = f"methods: {label}"
-        content = self.mapping(value, place)
+        content = dict(renamed.asked(self.mapping(value, place).items(), f"{self.path}: {place}"))
         trainer, config, given = self.runs(content, _OF_METHOD, place)
         own = {**shared.options, **given}
         chosen = shared.chosen if trains(trainer) and self.takes_chosen(content, place) else None
@@ -372,8 +373,8 @@ class MethodReader(Reader):
         for one in _stages():
             if one.name in content:
                 made = made._replace(stage=self.first(one, content[one.name], made, shared), stage_of=one.name)
-        if "behind" in content:
-            made = made._replace(behind=self.behind(content["behind"], made, before))
+        if "prompts_from" in content:
+            made = made._replace(prompts_from=self.prompts_from(content["prompts_from"], made, before))
         if "few_shot" in content:
             place = f"methods: {made.family}: few_shot"
             made = made._replace(few_shot=self.stage(content["few_shot"], place, made, shared))
@@ -404,9 +405,9 @@ class MethodReader(Reader):
             raise self.fault(place, fault)
         return self.stage(value, place, method, shared)
 
-    def behind(self, label: Any, method: Method, before: Sequence[Method]) -> Method:
+    def prompts_from(self, label: Any, method: Method, before: Sequence[Method]) -> Method:
         """The method of the file whose trained prompts a head stands behind."""
-        place = f"methods: {method.family}: behind"
+        place = f"methods: {method.family}: prompts_from"
         if kind_of(method.trainer) != HEADS:
             raise self.fault(place, f"{method.trainer} is no head, which alone stands behind prompts")
         there = [one for one in before if one.family == label]

@@ -59,7 +59,7 @@ def _main(argv: list[str] | None) -> None:
     path = spec.find(args.file)
     experiment = spec.read(path)
     states = state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data))
-    content = choose(experiment, of_experiment(experiment, states, marked=True))  # it refuses them by itself
+    content = choose(experiment, of_experiment(experiment, states, selected_on_test=True))  # it refuses them by itself
     to = args.to or path.with_suffix(".json")
     chosen.write(to, content)
     print("\n".join(lines(content)))

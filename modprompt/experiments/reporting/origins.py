@@ -126,7 +126,12 @@ def _run(line: Line, dataset: str, column: str, seed: int, outcome: Outcome) -> 
         for key in (*_NUMBERS, *_HASHES, *_TEXTS, "split", "few_shot")
         if result.get(key) not in (None, "")
     }
-    more = {"commit": commit_of(result), "date": made_on(outcome), "marked": mark_of(result), "doubt": outcome.doubt}
+    more = {
+        "commit": commit_of(result),
+        "date": made_on(outcome),
+        "selected_on_test": mark_of(result),
+        "doubt": outcome.doubt,
+    }
     return {
         "method": line.label,
         "dataset": dataset,

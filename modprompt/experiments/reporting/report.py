@@ -67,7 +67,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="show where each method looks in N test images of each data set that it took for another class",
     )
-    add("--marked", action="store_true", help="show results, too, that were selected on test or on a whole split")
+    add(
+        "--selected-on-test",
+        "--marked",
+        action="store_true",
+        help="show results, too, that were selected on test or on a whole split",
+    )
     add("--protocol", choices=OF_TREES, default="base2new", help="of an output folder's runs")
     add("--shots", type=int, nargs="+", default=[], help="of an output folder's runs")
     return parser.parse_args(argv)
@@ -94,7 +99,7 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
         plan = arguments.plan_of(args)
         inputs = Inputs(args.out, args.data)
         states = state.of_all(jobs(*plan.parts), args.out, inputs)
-        found = [of_experiment(part, states, args.out, args.marked) for part in plan.parts]
+        found = [of_experiment(part, states, args.out, args.selected_on_test) for part in plan.parts]
         for line in status.not_compared(states, inputs):
             print(f"warning: {line}", file=sys.stderr)
     if trees and len(found) > 1:

@@ -12,7 +12,7 @@ from modprompt.experiments.plan.kinds import GROUPS, group_of
 from modprompt.experiments.plan.protocols import ALL, TOGETHER, columns, columns_of, wanted
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
-from modprompt.io import halves
+from modprompt.io import base_new
 from modprompt.io.images import mark_of
 
 UNTESTED = "no test images"
@@ -185,7 +185,7 @@ def of_experiment(
     experiment: Experiment,
     states: Iterable[tuple[Job, state.State]],
     out: Path | None = None,
-    marked: bool = False,
+    selected_on_test: bool = False,
 ) -> Results:
     """The results of an experiment's runs; what is stale, failed or running has no number.
 
@@ -193,7 +193,7 @@ def of_experiment(
         experiment: what was to be run.
         states: its runs and how they stand.
         out: the output folder, by which more is read of finished runs than their results.
-        marked: whether results that were chosen beyond the project's rule count, too.
+        selected_on_test: whether results that were chosen beyond the project's rule count, too.
     """
     lines = [
         Line(
@@ -205,7 +205,7 @@ def of_experiment(
             method.trains,
             method.under,
             columns_of(method, experiment),
-            group_of(method.trainer, dict(method.options), method.behind is not None),
+            group_of(method.trainer, dict(method.options), method.prompts_from is not None),
         )
         for method in experiment.lines
     ]
@@ -224,8 +224,8 @@ def of_experiment(
             folder = out / job.folder if out else None
             outcome = Outcome(stands.accuracy_pct, why, stands.result, folder, front, notes=_notes(job, stood))
             mark = mark_of(stands.result or {})
-            if mark and not marked:
-                outcome = Outcome(None, f"{mark}: --marked shows it")
+            if mark and not selected_on_test:
+                outcome = Outcome(None, f"{mark}: --selected-on-test shows it")
         else:
             outcome = Outcome(None, f"{stands.name}{f': {stands.why}' if stands.why else ''}")
         for column, one in _by_column(job, outcome):
@@ -246,7 +246,7 @@ def _by_column(job: Job, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
         yield job.column, outcome
         return
     result = outcome.result or {}
-    found = result.get(halves.KEY) or {}
+    found = result.get(base_new.KEY) or {}
     for half, column in TOGETHER.items():
         accuracy = (found.get(half) or {}).get("accuracy_pct")
         why = outcome.reason or ("" if accuracy is not None else "its result has no accuracy of that half")

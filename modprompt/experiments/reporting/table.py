@@ -10,7 +10,7 @@ from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
 from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting import alike, published
 from modprompt.experiments.reporting.results import Line, Results, most_shots
-from modprompt.io.halves import harmonic_mean
+from modprompt.io.base_new import harmonic_mean
 
 AVERAGE = published.AVERAGE
 TOGETHER_TITLE = "base and new together"

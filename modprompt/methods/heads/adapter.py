@@ -13,6 +13,7 @@ from modprompt.methods.heads.enhanced_base import EnhancedBase
 from modprompt.methods.heads.head_groups import SearchedHead
 from modprompt.methods.heads.prototypes import HOW, RANDOM, RESIDUAL, TEXT, PrototypesHead
 from modprompt.methods.heads.search import Grid
+from modprompt.methods.parts.capabilities import Logging
 
 _SEARCH, _TRAINED = "grid_search", "-f-"  # further words in INIT
 _TASK_RESIDUAL = 0.5
@@ -24,7 +25,7 @@ class ADAPTER(EnhancedBase, SearchedHead):
 
     node = "TRAINER.ADAPTER"
     folder = "adapter"
-    log_accuracy = True
+    logging = Logging(accuracy=True)
 
     init: str = setting(
         "ZS",

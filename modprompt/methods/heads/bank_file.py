@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
+from modprompt.io import renamed
 from modprompt.io.safe_open import Refused
 from modprompt.io.schema import each, refuse, rows, table, text
 from modprompt.io.settings import changes
@@ -74,8 +75,9 @@ def read(directory: str, settings: Mapping[str, str]) -> Views:
         _FORM(content, "")
     except (Refused, UserError) as error:
         raise UserError(f"{path} is damaged ({error}): {to_do}") from None
-    mine: Dict[str, str] = understood(content["settings"], settings, str(path))
-    other = changes(content["settings"], {key: text for key, text in mine.items() if key in content["settings"]})
+    theirs = renamed.recorded(content["settings"])
+    mine: Dict[str, str] = understood(theirs, settings, str(path))
+    other = changes(theirs, {key: text for key, text in mine.items() if key in theirs})
     if other:
         raise UserError(f"{path} is of a run with other settings ({'; '.join(other[:4])}): {to_do}")
     return Views(list(content["features"]), list(content["labels"]))

@@ -13,6 +13,7 @@ from modprompt.fields import setting
 from modprompt.methods.heads.bank import cosines
 from modprompt.methods.heads.base import Head
 from modprompt.methods.heads.head_groups import FreshViewsHead
+from modprompt.methods.parts.capabilities import Logging
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,7 +22,7 @@ class CLIP_Adapter(FreshViewsHead):  # noqa: N801 - the name that its users know
 
     node = "TRAINER.CLIP_ADAPTER"
     folder = "clip_adapter"
-    log_accuracy = True
+    logging = Logging(accuracy=True)
 
     ratio: float = setting(0.2, "share of the adapted features, from 0 to 1", least=0)
     reduction: int = setting(4, "how much narrower the network is in the middle", least=1)

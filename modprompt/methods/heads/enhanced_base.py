@@ -57,20 +57,20 @@ class EnhancedBase(HeadMethod):
             _require_projection(weight, "weight")
         except (OSError, UserError, LookupError, TypeError, Refused) as error:
             raise SettingError([("ENHANCED_BASE", f": {self.enhanced_base} is no enhanced base ({error})")]) from None
-        return method.having(projection=weight.detach().float().t().contiguous())
+        return method.replace_private(projection=weight.detach().float().t().contiguous())
 
-    def made_of(self) -> Dict[str, str]:
+    def content_hashes(self) -> Dict[str, str]:
         """The enhanced base, by its hash."""
         if self.enhanced_base == NONE:
-            return super().made_of()
-        return {**super().made_of(), ENHANCED_BASE: self.of_checkpoint or sha256_of(self.enhanced_base)}
+            return super().content_hashes()
+        return {**super().content_hashes(), ENHANCED_BASE: self.of_checkpoint or sha256_of(self.enhanced_base)}
 
-    def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
+    def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method as a file has it, with the enhanced base that is in it; no other file is opened."""
-        method = super().with_record(stated, classes, path)
+        method = super().restore(stated, classes, path)
         if self.enhanced_base == NONE:
             return method
-        return method.having(of_checkpoint=str(stated.get(ENHANCED_BASE, "")) or UNKNOWN)
+        return method.replace_private(of_checkpoint=str(stated.get(ENHANCED_BASE, "")) or UNKNOWN)
 
     def beside(self, model: Any) -> Dict[str, torch.Tensor]:
         """Also the enhanced base."""

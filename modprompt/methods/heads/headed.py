@@ -14,11 +14,12 @@ from modprompt.methods.heads.prompted_head import BehindPrompts
 from modprompt.methods.heads.search import Grid
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
+from modprompt.methods.parts.capabilities import Searching
+from modprompt.methods.parts.checkpoint_view import require_made_with
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective, Term
 from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.templates import TemplatePrompts
-from modprompt.methods.parts.view import require_made_with
 from modprompt.methods.zeroshot import ZeroshotCLIP
 
 
@@ -29,7 +30,7 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
     A subclass is its fields and `head`.
     """
 
-    not_searched = "a head has no schedule"
+    searching = Searching(refused="a head has no schedule")
 
     ensemble: str = setting(
         "",
@@ -90,8 +91,8 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         head = self.head(classes.names, int(clip_model.text_projection.shape[1]))
         if learner.needs_image and not head.moves:
             raise UserError(
-                f"{type(self).__name__} here starts from one feature of each class, but the prompts in {self.behind} "
-                "make others for each image: take another head, or other prompts"
+                f"{type(self).__name__} here starts from one feature of each class, but the prompts in "
+                f"{self.prompts_from} make others for each image: take another head, or other prompts"
             )
         head.to(clip_model.logit_scale.device)
         return HeadedModel(self, learner, clip_model, classes, epochs, head)

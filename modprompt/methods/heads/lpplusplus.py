@@ -16,6 +16,7 @@ from modprompt.methods.heads.bank import Bank, cosines, images_of, unit, unit_me
 from modprompt.methods.heads.base import TRAIN, VAL, Head, Rates
 from modprompt.methods.heads.fitting import WholeView
 from modprompt.methods.heads.headed import HeadMethod
+from modprompt.methods.parts.capabilities import Logging
 
 _ALPHA = 250.0  # times the mean cosine of images with their class's text
 _EVERY = 10  # steps between two of alpha
@@ -28,7 +29,7 @@ class LPPlusPlus(HeadMethod):
 
     node = "TRAINER.LPPLUSPLUS"
     folder = "lpplusplus"
-    log_accuracy = True
+    logging = Logging(accuracy=True)
 
     train_epoch: int = setting(300, "epochs, each a step on all training images", least=1, compared=False)
 

@@ -1,6 +1,7 @@
 """A head behind trained prompts: class and image features through them, in the place of CLIP's own."""
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import InitVar, dataclass
 from typing import Any, Callable, ClassVar, Dict, Mapping, NamedTuple, Optional, TypeVar
 
 import torch
@@ -14,14 +15,14 @@ from modprompt.fields import setting
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.checkpoint_files import run_or_file
-from modprompt.io.checkpoint_schema import BEHIND
+from modprompt.io.checkpoint_schema import FRONT
 from modprompt.io.compare import PROMPTS_BEFORE
 from modprompt.io.content_hashes import prompts_hash
 from modprompt.methods.base import Method
 from modprompt.methods.loading import stated_method
+from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.protocols import Classes
-from modprompt.methods.parts.view import load_content, require_own_classes
 from modprompt.methods.records import made_with, view_of
 from modprompt.methods.search.learner import SearchLearner
 
@@ -102,14 +103,23 @@ class Front(NamedTuple):
 class BehindPrompts(Method):
     """A method that takes features through trained prompts, if it is told which."""
 
-    # what is compared is the prompts themselves: `made_of`
-    behind: str = setting(
+    # what is compared is the prompts themselves: `content_hashes`
+    prompts_from: str = setting(
         "",
         "a run's folder, or a checkpoint, of trained prompts that the head stands behind; empty: CLIP alone",
         compared=False,
     )
+    behind: InitVar[str] = ""  # its name in 0.2.0
 
     front: ClassVar[Optional[Front]] = None  # of an instance that is prepared
+
+    def __post_init__(self, behind: str = "") -> None:
+        if behind:
+            warnings.warn("behind= is prompts_from= now", DeprecationWarning, stacklevel=4)
+            if self.prompts_from:
+                raise SettingError([("PROMPTS_FROM", " is given twice: behind is its name of before")])
+            object.__setattr__(self, "prompts_from", behind)
+        super().__post_init__()
 
     def prepared(self: M) -> M:
         """This method, its prompts read.
@@ -117,36 +127,36 @@ class BehindPrompts(Method):
         Raises:
             SettingError: if there are none.
         """
-        if not self.behind or self.front is not None:
+        if not self.prompts_from or self.front is not None:
             return self
         try:
-            return self.having(front=Front.of(self.behind))
+            return self.replace_private(front=Front.of(self.prompts_from))
         except UserError as error:
-            raise SettingError([("BEHIND", f": {error}")]) from None
+            raise SettingError([("PROMPTS_FROM", f": {error}")]) from None
 
-    def made_of(self) -> Dict[str, str]:
+    def content_hashes(self) -> Dict[str, str]:
         """The hash of the prompts."""
         front = self.prepared().front
         own = {} if front is None else {PROMPTS_BEFORE: front.digest}
-        return {**super().made_of(), **own}
+        return {**super().content_hashes(), **own}
 
-    def stated(self) -> Dict[str, Any]:
+    def metadata(self) -> Dict[str, Any]:
         """Also what their checkpoint says of the prompts' method."""
-        return {**super().stated(), **({} if self.front is None else {BEHIND: dict(self.front.stated)})}
+        return {**super().metadata(), **({} if self.front is None else {FRONT: dict(self.front.stated)})}
 
-    def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
+    def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method as a file has it, behind the prompts that are in it; no other file is opened.
 
         Raises:
             UserError: if they are not there.
         """
-        if not self.behind:
+        if not self.prompts_from:
             return self
-        of_prompts = stated.get(BEHIND)
+        of_prompts = stated.get(FRONT)
         if not isinstance(of_prompts, dict):
             raise UserError(f"{path} is damaged (the prompts before its head): take another copy of it")
         method = stated_method(of_prompts, classes, path)
-        return self.having(front=Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path))
+        return self.replace_private(front=Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path))
 
     def beside(self, model: Any) -> Dict[str, Tensor]:
         """The tensors beside the head in a checkpoint: the prompts'."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
-from modprompt.clip.as_bytes import sent
+from modprompt.clip.byte_images import sent
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
@@ -23,7 +23,7 @@ from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head
 from modprompt.methods.heads.fitting import FreshViews
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.headed_model import HeadedModel
-from modprompt.methods.parts.view import require_made_with
+from modprompt.methods.parts.checkpoint_view import require_made_with
 from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints
 from modprompt.trainers.evaluation import Evaluation
@@ -287,7 +287,7 @@ class HeadCheckpoints(_OfHead, Checkpoints):
         before = "" if self.method.front is None else self.method.front.selected_on  # of the prompts
         searched = {"searched": found} if found else {}
         marked = mark(where, before)
-        return {"selected_on": where or before, **searched, **({"marked": marked} if marked else {})}
+        return {"selected_on": where or before, **searched, **({"selected_on_test": marked} if marked else {})}
 
     def of_run(self) -> Dict[str, Any]:
         """What a checkpoint says of the run that made it."""
@@ -327,7 +327,7 @@ class HeadResume(_OfHead, Resume):
         asked = ("DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "SEED")
         other = [f"{key} {theirs[key]}, here {mine[key]}" for key in asked if theirs.get(key, "") != mine.get(key, "")]
         warnings.warn(
-            f"the prompts in {self.method.behind} were trained on other images than this head "
+            f"the prompts in {self.method.prompts_from} were trained on other images than this head "
             f"({'; '.join(other) or 'of another split'}): they may have seen images that are tested here",
             stacklevel=2,
         )

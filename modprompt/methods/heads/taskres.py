@@ -14,6 +14,7 @@ from modprompt.methods.heads.bank import Bank, are_others, cosines
 from modprompt.methods.heads.base import Head
 from modprompt.methods.heads.enhanced_base import EnhancedBase
 from modprompt.methods.heads.head_groups import FreshViewsHead
+from modprompt.methods.parts.capabilities import Logging
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,7 +22,7 @@ class TaskRes(EnhancedBase, FreshViewsHead):
     """Residuals of the class features, from zeros on."""
 
     node = "TRAINER.TaskRes"
-    log_accuracy = True
+    logging = Logging(accuracy=True)
 
     residual_scale: float = setting(1.0, "what residuals are multiplied by", least=0)
 

@@ -17,6 +17,7 @@ from modprompt.methods.heads.bank import Bank, cosines, unit, unit_mean_text
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head, Rates
 from modprompt.methods.heads.head_groups import FreshViewsHead, SearchedHead
 from modprompt.methods.heads.search import Found, Grid, search
+from modprompt.methods.parts.capabilities import Logging
 
 _EPS = 1e-4  # of AdamW, as the reference has it
 
@@ -57,7 +58,7 @@ class TipAdapterF(TipAdapter):
     """The same cache, its keys trained; it reads Tip-Adapter's settings."""
 
     node = "TRAINER.TIPADAPTER"
-    log_accuracy = True
+    logging = Logging(accuracy=True)
 
     def head(self, names: Sequence[str], width: int) -> "TipAdapterHead":
         """A cache whose keys are trained."""

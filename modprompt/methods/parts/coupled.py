@@ -16,7 +16,7 @@ from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, replacement
 from modprompt.fields import setting
-from modprompt.methods.parts.groups import LearnedText, PromptsVision
+from modprompt.methods.parts.groups import LearnedText, PromptsVision, written_out
 from modprompt.methods.parts.learner import Learner
 
 
@@ -37,8 +37,8 @@ class Coupled(LearnedText, PromptsVision):
 
     def schedules(self, shape: Shape) -> Schedules:
         """Replacement on the text side, the method's rule on the vision side, or what is written out."""
-        text = self.written("text", self.schedule_text, shape.text_layers, self.n_ctx, "N_CTX")
-        vision = self.written("vision", self.schedule_vision, shape.vision_layers, self.n_ctx, "N_CTX")
+        text = written_out("text", self.schedule_text, shape.text_layers, self.n_ctx, "N_CTX")
+        vision = written_out("vision", self.schedule_vision, shape.vision_layers, self.n_ctx, "N_CTX")
         text = text or replacement(shape.text_layers, self.prompt_depth, self.n_ctx, "text")
         return Schedules(text, vision or self.vision_rule(shape.vision_layers))
 

@@ -8,7 +8,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.io import descriptions
 from modprompt.methods.base import Method
-from modprompt.methods.parts.described import MODES, Described
+from modprompt.methods.parts.phrases import MODES, Described
 
 M = TypeVar("M", bound="WithDescriptions")
 _OF = {mode: pooled for pooled, mode in MODES.items()}
@@ -18,7 +18,7 @@ _OF = {mode: pooled for pooled, mode in MODES.items()}
 class WithDescriptions(Method):
     """Several prompts a class, `NAME, which is/has PHRASE.`, of phrases in a file."""
 
-    # what is compared is the file's content: `made_of`
+    # what is compared is the file's content: `content_hashes`
     aspath: str = setting(
         "",
         "JSON file of phrases {class: [phrase, ...]}, or X for descriptors/descriptors_X: a logit is their mean (AS)",
@@ -49,14 +49,14 @@ class WithDescriptions(Method):
 
     def describing(self: M, described: Described) -> M:
         """This method with phrases that are read already."""
-        return self.having(described=described)
+        return self.replace_private(described=described)
 
-    def made_of(self) -> Dict[str, str]:
+    def content_hashes(self) -> Dict[str, str]:
         """The hash of the phrases, and what they are for."""
         found = self.prepared().described
-        return {**super().made_of(), **({} if found is None else {descriptions.NAME: str(found)})}
+        return {**super().content_hashes(), **({} if found is None else {descriptions.NAME: str(found)})}
 
-    def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
+    def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method as a file has it, with the phrases that stand there; no other file is opened.
 
         Raises:

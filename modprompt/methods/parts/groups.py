@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar, Mapping, Optional
 
-from modprompt.engine.schedule import PLACES, Schedules, Shape
-from modprompt.errors import SettingError
+from modprompt.engine.schedule import PLACES, Schedule, Schedules, Shape, from_config
+from modprompt.errors import SettingError, UserError
 from modprompt.fields import Steps, setting
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.average import GaussianAverage
+from modprompt.methods.parts.capabilities import Averaging, Needs
 from modprompt.methods.parts.class_teacher import ClassTeacher, LogitsTeacher
 from modprompt.methods.parts.objective import Objective, Term
 from modprompt.methods.parts.projected import Projected
@@ -56,13 +56,11 @@ class LearnedText(Method):
         """The words of the teacher's class features, with {} for the name."""
         return self.teacher_template or self.teacher_words.get(dataset, templates.DEFAULT)
 
-    def keeps_exact(self) -> bool:
-        """The teacher's class features are those of CLIP's exact weights."""
-        return bool(self.kg_weight or self.prograd_lambda) or super().keeps_exact()
-
-    def goes_back_twice(self) -> bool:
-        """For the projected step."""
-        return bool(self.prograd_lambda)
+    @property
+    def needs(self) -> Needs:
+        """The teacher's class features are those of CLIP's exact weights; the projected step goes back twice."""
+        exact = bool(self.kg_weight or self.prograd_lambda) or super().needs.exact_weights
+        return Needs(exact, double_backward=bool(self.prograd_lambda))
 
     def objective(self, model: PromptedModel) -> Objective:
         """What comes before, with class features near the teacher's, and steps that do not go against its logits."""
@@ -105,6 +103,25 @@ class PromptsVision(Method):
         return True
 
 
+def written_out(side: str, steps: Steps, layers: int, n_ctx: int, name: str) -> Optional[Schedule]:
+    """The schedule that SCHEDULE_TEXT or SCHEDULE_VISION writes out, or None.
+
+    Args:
+        side: "text" or "vision".
+        steps: as written.
+        layers: of that side.
+        n_ctx: what layer 0 must add.
+        name: the setting that gives n_ctx.
+
+    Raises:
+        SettingError: as from_config; there, no name lets layer 0 add any number.
+    """
+    try:
+        return from_config(steps, layers, side, n_ctx, name) if steps else None
+    except UserError as error:
+        raise SettingError([(f"SCHEDULE_{side.upper()}", f": {error}")]) from None
+
+
 def _placed(schedules: Schedules, side: str, place: str) -> Schedules:
     schedule = getattr(schedules, side)
     if place and not schedule.depth:
@@ -126,17 +143,16 @@ class Regularised(Method):
         """Of the three losses."""
         return Weights(self.text_loss_weight, self.image_loss_weight, self.logits_loss_weight)
 
-    def keeps_exact(self) -> bool:
+    @property
+    def needs(self) -> Needs:
         """The frozen class features are those of CLIP's exact weights."""
-        return any(self.weights()) or super().keeps_exact()
+        before = super().needs
+        return before._replace(exact_weights=any(self.weights()) or before.exact_weights)
 
-    def averages(self) -> bool:
+    @property
+    def averaging(self) -> Optional[Averaging]:
         """By gpa_mean and gpa_std, unless the spread is 0."""
-        return self.gpa_std > 0
-
-    def average(self, epochs: int) -> Optional[GaussianAverage]:
-        """A new average over so many epochs, unless the spread is 0."""
-        return GaussianAverage(epochs, self.gpa_mean, self.gpa_std) if self.averages() else None
+        return Averaging(self.gpa_mean, self.gpa_std) if self.gpa_std > 0 else None
 
     def objective(self, model: PromptedModel) -> Objective:
         """What comes before, and what keeps features near the frozen ones."""

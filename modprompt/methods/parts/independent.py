@@ -12,8 +12,8 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import Schedule, Schedules
-from modprompt.methods.parts.described import Described
 from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.phrases import Described
 
 
 def _drawn(schedule: Schedule, first_layer: int, width: int) -> nn.ParameterDict:

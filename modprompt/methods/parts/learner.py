@@ -12,7 +12,7 @@ from modprompt.engine.prompts import Additions, PromptText, class_texts, templat
 from modprompt.engine.schedule import BEHIND_START, Schedules
 from modprompt.engine.text_layout import TextTokens
 from modprompt.errors import UserError
-from modprompt.methods.parts.described import Described
+from modprompt.methods.parts.phrases import Described
 
 
 class Learner(nn.Module):

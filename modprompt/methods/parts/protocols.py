@@ -10,7 +10,7 @@ from modprompt.engine.schedule import Shape
 from modprompt.errors import UserError
 from modprompt.fields import Setting
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.methods.parts.average import GaussianAverage
+from modprompt.methods.parts.capabilities import Averaging, Needs
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective
 from modprompt.methods.search.settings import AlphaSettings
@@ -61,10 +61,10 @@ class ModelsMethod(Protocol):
     def as_config(self) -> Dict[str, Any]:
         """All settings by config key."""
 
-    def made_of(self) -> Dict[str, str]:
+    def content_hashes(self) -> Dict[str, str]:
         """What its settings name, as {name: text} that tells one content from another."""
 
-    def stated(self) -> Dict[str, Any]:
+    def metadata(self) -> Dict[str, Any]:
         """What a file says of it beside its settings."""
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
@@ -73,17 +73,13 @@ class ModelsMethod(Protocol):
     def objective(self, model: Any) -> Objective:
         """What it minimises."""
 
-    def keeps_exact(self) -> bool:
-        """Whether the objective asks for features by CLIP's weights as they were before a cast."""
+    @property
+    def needs(self) -> Needs:
+        """What the objective needs."""
 
-    def goes_back_twice(self) -> bool:
-        """Whether a step asks for several losses' gradients of one graph."""
-
-    def averages(self) -> bool:
-        """Whether it ends in an average over epochs."""
-
-    def average(self, epochs: int) -> Optional[GaussianAverage]:
-        """A new average over so many epochs; None if it has none."""
+    @property
+    def averaging(self) -> Optional[Averaging]:
+        """How it averages over epochs, if it does."""
 
     def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
         """What the log says of a step, by name."""

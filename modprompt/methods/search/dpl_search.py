@@ -13,6 +13,7 @@ from modprompt.engine.schedule import Schedules, Shape, by_lengths
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.dpl import OWN_PLACES
+from modprompt.methods.parts.capabilities import Searching
 from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.search.options import OptionsPromptLearner
 from modprompt.methods.search.settings import MOST, AlphaSettings
@@ -27,7 +28,7 @@ class DPLSearch(AlphaSettings, Method):
 
     node = "TRAINER.DPLSEARCH"
     folder = "MultiModalPromptLearner"
-    always_searches = True
+    searching = Searching(always=True)
 
     n_ctx_vision: int = setting(4, "most prompt tokens of a vision layer", least=0)
     n_ctx_text: int = setting(4, "most prompt tokens of a text layer", least=0)

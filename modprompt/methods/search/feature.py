@@ -34,7 +34,7 @@ class SearchFeature(Feature):
 
     def help(self, method: Any) -> str:
         """The settings of a search, of a method that can be searched."""
-        if not table.BY_NAME[method.__name__].sides or method.not_searched:
+        if not table.BY_NAME[method.__name__].sides or method.searching.refused:
             return ""
         return f"its search for a schedule (docs/search.md):\n{self.settings().help_text()}"
 
@@ -77,7 +77,7 @@ class SearchFeature(Feature):
         Raises:
             UserError: if it is to, and learns nothing.
         """
-        always = getattr(method, "always_searches", False)
+        always = method is not None and method.searching.always
         if cfg.SEARCH.ON and not node:
             raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
         unused = [key for key in given if key.startswith("SEARCH.") and key != "SEARCH.ON"]

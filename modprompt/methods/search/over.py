@@ -53,7 +53,7 @@ class Search(AlphaSettings):
             SettingError: if it has none to find, or a searched side's is written out.
         """
         self.searched(method)
-        return method.having(slots=self)
+        return method.replace_private(slots=self)
 
     def searched(self, method: Method) -> Tuple[str, ...]:
         """The sides of a method that are searched.
@@ -62,10 +62,10 @@ class Search(AlphaSettings):
             SettingError: if there are none, or one's schedule is written out.
         """
         name = type(method).__name__
-        if method.always_searches:
+        if method.searching.always:
             raise SettingError([("ON", f" means nothing for {name}, which is a search by itself")])
-        if method.not_searched:
-            raise SettingError([("ON", f" means nothing for {name}: {method.not_searched}")])
+        if method.searching.refused:
+            raise SettingError([("ON", f" means nothing for {name}: {method.searching.refused}")])
         if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
             key = "ASPATH" if method.aspath else "AEPATH"
             raise SettingError([("ON", f" means nothing with {key}: prompts of phrases are not searched")])

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
 
-from modprompt.clip.as_bytes import sent
+from modprompt.clip.byte_images import sent
 from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.errors import UserError

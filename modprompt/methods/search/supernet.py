@@ -17,8 +17,8 @@ from torch import Tensor
 from modprompt.clip.structure import Block
 from modprompt.engine.additions import mapped, tokens_of, with_tokens
 from modprompt.engine.blocks import Attend, attention, by_head, project
-from modprompt.engine.composing import New
 from modprompt.engine.schedule import CARRY, Step
+from modprompt.engine.token_updates import New
 from modprompt.engine.weight_cache import normalise
 
 _ABSENT = 1e-20  # a smaller presence counts as this: its logarithm, and that one's slope, stay finite

@@ -322,10 +322,10 @@ def test_validation_images_that_a_search_takes_count_as_labels_and_mark_the_resu
     assert f"note: {images} validation images have labels that no round asks for" in capsys.readouterr().out
     assert [one["labels"] for one in found["active"]["rounds"]] == [images + 10, images + 20]
     assert found["active"]["labels_of_choice"] == images
-    assert found["marked"] == "selected on the whole validation split"
+    assert found["selected_on_test"] == "selected on the whole validation split"
     (tmp_path / "out" / "result.json").unlink()
     assert train.main(given) == 0  # the head of the last round is loaded, and says how it was chosen
-    assert result.read(tmp_path / "out").result["marked"] == found["marked"]
+    assert result.read(tmp_path / "out").result["selected_on_test"] == found["selected_on_test"]
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

@@ -7,7 +7,7 @@ from unittest import mock
 import torch
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from modprompt.clip import as_bytes
+from modprompt.clip import byte_images
 from tests.fake_cuda.device import fake_cuda, with_values
 from tests.fake_cuda.runs import trainer_of
 from tests.fake_cuda.watching import Watch
@@ -40,7 +40,7 @@ def _second(trainer: Any, loader: Any) -> Dict[str, Any]:
 
 def copied(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> Dict[str, Any]:
     """By loader what goes to the card: as it is, and as it was before."""
-    of_values = ((_BaseDataLoaderIter, "__next__"), (as_bytes, "_table"))  # where a run computes on the CPU
+    of_values = ((_BaseDataLoaderIter, "__next__"), (byte_images, "_table"))  # where a run computes on the CPU
     with fake_cuda(), contextlib.ExitStack() as stack:
         for place, name in of_values:
             stack.enter_context(mock.patch.object(place, name, with_values(getattr(place, name))))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modprompt.clip import build as backbone
-from modprompt.clip import plain
+from modprompt.clip import stock_model
 from modprompt.clip.design import Design
 from modprompt.clip.facts import fingerprint, shape_of
 from modprompt.clip.infer_shape import measure, shapes_of, stock_design
@@ -115,7 +115,7 @@ def test_what_the_clip_package_cannot_build_is_a_plain_module_that_draws_nothing
     before = torch.get_rng_state()
     model = backbone.build_clip(state, design)
     assert torch.equal(torch.get_rng_state(), before)
-    assert type(model).__module__ == "modprompt.clip.plain"
+    assert type(model).__module__ == "modprompt.clip.stock_model"
     assert shape_of(model) == (design.activation, design.heads)
     assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == {
         name: tuple(value.shape) for name, value in state.items()
@@ -128,7 +128,7 @@ def test_plain_module_is_the_clip_packages_model():
     stock = random_clip()
     state = stock.state_dict()
     found = measure(shapes_of(state, ""), "")
-    mine = plain.build(dict(state), found, stock_design(found))
+    mine = stock_model.build(dict(state), found, stock_design(found))
     images, texts = torch.randn(2, 3, 32, 32), import_clip().tokenize(["a cat", "a photo of two dogs."]).long()
     with torch.no_grad():
         for one, other in zip(mine(images, texts), stock(images, texts)):

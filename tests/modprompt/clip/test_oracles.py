@@ -238,7 +238,7 @@ def test_it_is_loaded_as_what_it_is(pair):
     facts = facts_of(pair.ours)
     assert (facts.name, facts.file, facts.dialect) == ("", "clip", pair.shape.dialect)
     assert (facts.activation, facts.heads) == (pair.shape.activation, pair.shape.heads)
-    assert type(pair.ours).__module__ == ("clip.model" if pair.shape.stock else "modprompt.clip.plain")
+    assert type(pair.ours).__module__ == ("clip.model" if pair.shape.stock else "modprompt.clip.stock_model")
     assert {value.dtype for value in pair.ours.state_dict().values()} == {torch.float32}
     parameters = sum(value.numel() for value in pair.oracle.parameters())
     assert sum(value.numel() for value in pair.ours.parameters()) == parameters

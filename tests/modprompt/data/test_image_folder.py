@@ -190,7 +190,7 @@ def test_a_damaged_test_image_is_found_before_a_training_and_images_are_decoded_
         read("ImageFolder", tmp_path)
     bad.write_bytes(whole)
     read("ImageFolder", tmp_path)
-    monkeypatch.setattr("modprompt.data.looked_at.look_at_all", lambda *of: pytest.fail("again"))
+    monkeypatch.setattr("modprompt.data.image_check_cache.look_at_all", lambda *of: pytest.fail("again"))
     read("ImageFolder", tmp_path)
 
 

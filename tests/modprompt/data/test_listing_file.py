@@ -14,7 +14,7 @@ from dassl.data.datasets import Datum
 
 from modprompt.data import listing_file
 from modprompt.data.reader import FamilyDataset
-from modprompt.data.storage import Storage
+from modprompt.data.split_files import Storage
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays, write_arrays
 from modprompt.io.checksum import KEY, arrays_hash, sealed

@@ -17,7 +17,7 @@ from dassl.data.datasets import build_dataset
 
 import modprompt.data.readers.all  # noqa: F401 - registers
 import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
-from modprompt.data.looked_at import LookedAt
+from modprompt.data.image_check_cache import LookedAt
 from modprompt.errors import UserError
 from tests.conftest import ROOT
 from tests.modprompt.data import trees

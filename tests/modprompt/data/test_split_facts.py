@@ -84,6 +84,6 @@ def test_odd_images_of_imagenet_are_counted_once_by_their_names(tmp_path, monkey
     odd = next((tmp_path / "imagenet" / "images" / "val").rglob("*.JPEG"))
     Picture.new("RGBA", (4, 4)).save(odd, format="PNG")
     assert read("ImageNet", tmp_path, shots=1).split_facts["odd_images"] == "1 with transparency"
-    monkeypatch.setattr("modprompt.data.looked_at.look_at_all", None)  # nothing is opened again
-    monkeypatch.setattr("modprompt.data.looked_at._stamp", None)  # nor asked for
+    monkeypatch.setattr("modprompt.data.image_check_cache.look_at_all", None)  # nothing is opened again
+    monkeypatch.setattr("modprompt.data.image_check_cache._stamp", None)  # nor asked for
     assert read("ImageNet", tmp_path, shots=1).split_facts["odd_images"] == "1 with transparency"

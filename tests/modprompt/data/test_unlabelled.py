@@ -115,7 +115,7 @@ def test_hash_and_facts_know_names_labels_and_tests_and_not_the_place(root, tmp_
 def test_images_are_decoded_once_and_again_when_they_change(root, monkeypatch):
     read(root)
     assert set(json.loads((root / "checked_images.json").read_text())) == {"found"}
-    monkeypatch.setattr("modprompt.data.looked_at.look_at_all", lambda *of: pytest.fail("again"))
+    monkeypatch.setattr("modprompt.data.image_check_cache.look_at_all", lambda *of: pytest.fail("again"))
     read(root)
     monkeypatch.undo()
     (root / "images" / "b" / "image_0001.png").write_bytes(b"no image at all")

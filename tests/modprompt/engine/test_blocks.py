@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import modprompt
-from modprompt.clip.plain import ResidualAttentionBlock
+from modprompt.clip.stock_model import ResidualAttentionBlock
 from modprompt.engine import blocks
 from tests.conftest import lay_out_for
 from tests.fake_cuda import child

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import modprompt
-from modprompt.clip.plain import LayerNorm
+from modprompt.clip.stock_model import LayerNorm
 from modprompt.engine import weight_cache
 from tests.conftest import lay_out_for
 

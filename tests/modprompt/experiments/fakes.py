@@ -80,9 +80,9 @@ def narrowed_to(experiment: Experiment, **given: Any) -> Experiment:
     return narrowed(Plan(experiment.name, experiment.title, "", {}, (experiment,)), **given).parts[0]
 
 
-def results_below(experiment: Experiment, out: Path, marked: bool = False) -> Results:
+def results_below(experiment: Experiment, out: Path, selected_on_test: bool = False) -> Results:
     """What came of an experiment's runs below an output folder, held against no data sets."""
-    return of_experiment(experiment, state.of_all(jobs(experiment), out, Inputs(out, None)), out, marked)
+    return of_experiment(experiment, state.of_all(jobs(experiment), out, Inputs(out, None)), out, selected_on_test)
 
 
 def write_log(

@@ -8,7 +8,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.reporting import comparable, render, report, table
-from modprompt.io.halves import harmonic_mean
+from modprompt.io.base_new import harmonic_mean
 from tests.modprompt.experiments.fakes import finish, results_below, write_log
 from tests.modprompt.experiments.test_base2new import BOUND, TOGETHER
 
@@ -72,7 +72,7 @@ def test_results_without_halves_leave_a_line_and_an_empty_cell(experiment, tmp_p
 @pytest.mark.parametrize(
     "more",
     [
-        "  Head: {trainer: CLIP_Adapter, config: glyph, behind: CSC}\n",
+        "  Head: {trainer: CLIP_Adapter, config: glyph, prompts_from: CSC}\n",
         "  Head: {trainer: KgCoOp, config: vit_b16_ep100_ctxv1, options: {TRAINER.COOP.CSC: True, TRAINER.KGCOOP.CTX_INIT: False}}\n",
     ],
     ids=["behind", "shared node"],

@@ -29,7 +29,7 @@ def test_all_classes_are_tested_behind_both_halves(experiment, tmp_path):
     assert (both.parent, both.needs, both.kind) == (base, new, "test")
     given = dict(zip(options(both, tmp_path)[::2], options(both, tmp_path)[1::2]))
     assert given["TEST.FEATURES_OF"] == os.pathsep.join(str(tmp_path / job.folder) for job in (base, new))
-    assert (given["DATASET.SUBSAMPLE_CLASSES"], given["TEST.HALVES"]) == ("all", "True")
+    assert (given["DATASET.SUBSAMPLE_CLASSES"], given["TEST.BASE_NEW"]) == ("all", "True")
     assert expected(both, tmp_path) == settings_of(parse_args(flags(both, tmp_path, tmp_path))).texts()
     assert jobs[2].features == tuple(jobs[:2])  # what trains nothing has no training either
 

@@ -17,7 +17,7 @@ together: true
 methods:
   MPL: {trainer: MPL, config: glyph}
   CLAP: {trainer: ADAPTER, config: glyph}
-  CLAP on MPL: {trainer: ADAPTER, config: glyph, behind: MPL}
+  CLAP on MPL: {trainer: ADAPTER, config: glyph, prompts_from: MPL}
 """
 FRONT = "base2new/train_base/digits/shots_16/MPL/glyph/seed1"
 FOLDER = "digits/shots_16/ADAPTER/glyph-behind_MPL_glyph/seed1"
@@ -54,8 +54,8 @@ def test_alone_in_a_selection_its_prompts_are_trained_first(experiment):
 
 def test_every_run_names_the_prompts(experiment, tmp_path):
     for job in behind(experiment):
-        assert flags(job, tmp_path, tmp_path)[-2:] == ["TRAINER.ADAPTER.BEHIND", str(tmp_path / FRONT)]
-        assert expected(job, tmp_path)["TRAINER.ADAPTER.BEHIND"] == str(tmp_path / FRONT)
+        assert flags(job, tmp_path, tmp_path)[-2:] == ["TRAINER.ADAPTER.PROMPTS_FROM", str(tmp_path / FRONT)]
+        assert expected(job, tmp_path)["TRAINER.ADAPTER.PROMPTS_FROM"] == str(tmp_path / FRONT)
 
 
 def test_a_head_waits_for_its_prompts_and_is_stale_with_them(experiment, tmp_path):
@@ -86,9 +86,13 @@ def test_a_front_fills_no_column_of_the_head(experiment, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("behind: MPL", "behind: MPLE", "'MPLE' is no method above this one; did you mean 'MPL'?"),
-        ("behind: MPL", "behind: CLAP", "CLAP trains no prompts in one stage"),
-        ("ADAPTER, config: glyph, behind", "CoOp, config: glyph, behind", "CoOp is no head, which alone stands"),
+        ("prompts_from: MPL", "prompts_from: MPLE", "'MPLE' is no method above this one; did you mean 'MPL'?"),
+        ("prompts_from: MPL", "prompts_from: CLAP", "CLAP trains no prompts in one stage"),
+        (
+            "ADAPTER, config: glyph, prompts_from",
+            "CoOp, config: glyph, prompts_from",
+            "CoOp is no head, which alone stands",
+        ),
         ("MPL, config: glyph}", "MPL, config: glyph, grid: {OPTIM.LR: [1, 2]}}", "'MPL' has several variants"),
     ],
 )
@@ -102,6 +106,6 @@ def test_what_no_head_stands_behind_is_told_in_a_line(old, new, what, experiment
 def test_another_clip_than_its_prompts_is_told_before_anything_runs(experiment, tmp_path):
     from modprompt.experiments.plan.check import check
 
-    text = HEADS.replace("glyph, behind", "glyph, options: {MODEL.BACKBONE.PATH: x.pt}, behind")
+    text = HEADS.replace("glyph, prompts_from", "glyph, options: {MODEL.BACKBONE.PATH: x.pt}, behind")
     with pytest.raises(UserError, match="in the training of its prompts None: give both one CLIP"):
         check(protocols.jobs(experiment(text)), tmp_path, tmp_path)

@@ -152,7 +152,7 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path, fields):
     job = next(job for job in protocols.jobs(tries) if job.tests and job.method.trains)
     edit(tmp_path / job.folder / "result.json", **fields)
     with pytest.raises(UserError, match="digits has no validation images: nothing is chosen by test images"):
-        choose_by_rule(tries, results_below(tries, tmp_path, marked=True))
+        choose_by_rule(tries, results_below(tries, tmp_path, selected_on_test=True))
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_the_most_shots_count_in_whatever_order_and_zero_shot_has_its_own(experi
 
 
 def test_a_head_has_the_seconds_of_the_prompts_that_it_stands_behind(experiment, tmp_path):
-    found = experiment(FILE + "  Tip on MPL: {trainer: TipAdapterF, config: glyph, behind: MPL}\n")
+    found = experiment(FILE + "  Tip on MPL: {trainer: TipAdapterF, config: glyph, prompts_from: MPL}\n")
     fill(found, tmp_path)
     of = costs_of(found, tmp_path)
     assert of["MPL"].training_s == pytest.approx((11.5, 0.5))
@@ -81,8 +81,8 @@ def test_a_head_has_the_seconds_of_the_prompts_that_it_stands_behind(experiment,
 
 
 def test_a_head_has_the_parameters_of_the_prompts_that_it_stands_behind(experiment, tmp_path):
-    behind = "  Tip on MPL: {trainer: TipAdapter, config: glyph, behind: MPL}\n"
-    named = "  Tip: {trainer: TipAdapter, config: glyph, options: {TRAINER.TIPADAPTER.BEHIND: somewhere}}\n"
+    behind = "  Tip on MPL: {trainer: TipAdapter, config: glyph, prompts_from: MPL}\n"
+    named = "  Tip: {trainer: TipAdapter, config: glyph, options: {TRAINER.TIPADAPTER.PROMPTS_FROM: somewhere}}\n"
     found = experiment(FILE + behind + named)
     fill(found, tmp_path)
     for path in tmp_path.rglob("TipAdapter/**/result.json"):
@@ -171,8 +171,8 @@ def test_axis_has_a_decade_and_nothing_at_its_left(values, left, drawn, tmp_path
     ("trainer", "options", "group"),
     [
         ("MPL", {}, "prompts"),
-        ("TipAdapterF", {"TRAINER.TIPADAPTER.BEHIND": ""}, "heads"),
-        ("TipAdapterF", {"TRAINER.TIPADAPTER.BEHIND": "output/run"}, "prompts + head"),
+        ("TipAdapterF", {"TRAINER.TIPADAPTER.PROMPTS_FROM": ""}, "heads"),
+        ("TipAdapterF", {"TRAINER.TIPADAPTER.PROMPTS_FROM": "output/run"}, "prompts + head"),
         ("ZeroshotCLIP", {}, ""),
         ("Theirs", {}, ""),
     ],

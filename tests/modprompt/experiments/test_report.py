@@ -73,9 +73,9 @@ def test_what_was_selected_on_test_stands_in_tables_only_where_it_is_asked_for(t
     assert report.main(two) == 1  # as where runs are missing
     text = (folder(tmp_path) / "report.md").read_text()
     assert "| MPL | - | - | - |" in text
-    assert "selected on test: --marked shows it" in text
+    assert "selected on test: --selected-on-test shows it" in text
     assert "| MaPLe | **90.00 +- 4.08** |" in text
-    assert report.main([*two, "--marked"]) == 0
+    assert report.main([*two, "--selected-on-test"]) == 0
     shown = capsys.readouterr().out
     assert "| MPL (selected on test) | 90.00 +- 4.08 | 60.00 +- 4.08 | 72.00 +- 4.25 |" in shown
     assert "selected on test: MPL" in shown

@@ -186,7 +186,7 @@ FAULTS = [
     ("badge+pcb", "random", "acquisitions: a name stands twice"),
     (
         "ACTIVE.GIVE_UP: True}}",
-        "ACTIVE.GIVE_UP: True}}\n  Head: {trainer: TaskRes, config: glyph, behind: MPL}",
+        "ACTIVE.GIVE_UP: True}}\n  Head: {trainer: TaskRes, config: glyph, prompts_from: MPL}",
         "methods: Head: protocol active has no heads behind prompts",
     ),
     ("badge+pcb", "none", "acquisitions: none chooses nothing by itself: none.pcb is PCB on all images"),

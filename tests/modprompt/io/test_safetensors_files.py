@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from modprompt.io import flats, safetensors_files
+from modprompt.io import flat_tensors, safetensors_files
 from modprompt.io.safetensors_files import names_and_shapes, read_safetensors
 from tests.conftest import ROOT
 from tests.modprompt.io import hostile
@@ -80,7 +80,7 @@ def test_file_may_be_written_over_and_cut_off_afterwards(tmp_path):
 def test_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch, change):
     path = tmp_path / "a.safetensors"
     save_file({"a": torch.ones(10), "b": torch.ones(10)}, path)
-    raw, read = path.read_bytes(), flats.Flats.read
+    raw, read = path.read_bytes(), flat_tensors.Flats.read
 
     def and_change(*args):
         if change == "touched":
@@ -90,24 +90,24 @@ def test_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch, ch
         return read(*args)
 
     os.utime(path, ns=(5, 5))
-    monkeypatch.setattr(flats.Flats, "read", and_change)
+    monkeypatch.setattr(flat_tensors.Flats, "read", and_change)
     assert "it was changed while it was read" in line_of(read_safetensors, path)
 
 
 def test_file_that_is_cut_off_while_it_is_read_is_refused(tmp_path, monkeypatch):
-    path, read = tmp_path / "a.safetensors", flats.Flats.read
+    path, read = tmp_path / "a.safetensors", flat_tensors.Flats.read
     save_file({"a": torch.ones(10), "b": torch.ones(10_000)}, path)
 
     def and_cut(*args):
         os.truncate(path, 200)
         return read(*args)
 
-    monkeypatch.setattr(flats.Flats, "read", and_cut)
+    monkeypatch.setattr(flat_tensors.Flats, "read", and_cut)
     assert "it was cut off while it was read" in line_of(read_safetensors, path)
 
 
 def test_new_file_in_its_place_is_not_mixed_into_what_is_read(tmp_path, monkeypatch):
-    path, read = tmp_path / "a.safetensors", flats.Flats.read
+    path, read = tmp_path / "a.safetensors", flat_tensors.Flats.read
     save_file({"a": torch.ones(10), "b": torch.ones(10)}, path)
     save_file({"a": torch.zeros(10), "b": torch.zeros(10)}, tmp_path / "new")
 
@@ -116,7 +116,7 @@ def test_new_file_in_its_place_is_not_mixed_into_what_is_read(tmp_path, monkeypa
             (tmp_path / "new").replace(path)
         return read(*args)
 
-    monkeypatch.setattr(flats.Flats, "read", and_replace)
+    monkeypatch.setattr(flat_tensors.Flats, "read", and_replace)
     assert all(torch.equal(tensor, torch.ones(10)) for tensor in read_safetensors(path).values())
     assert all(torch.equal(tensor, torch.zeros(10)) for tensor in read_safetensors(path).values())
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.io import flats, tensors
+from modprompt.io import flat_tensors, tensors
 from modprompt.io.tensors import read_plain, read_tensors, read_weights, write_tensors
 from tests.modprompt.io import hostile
 from tests.modprompt.io.memory import peak
@@ -192,7 +192,7 @@ def test_own_weights_are_no_views_of_the_file(tmp_path, large, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("change", ["cut off", "touched"])
 def test_own_weights_of_a_file_that_changes_while_it_is_read_are_refused(tmp_path, monkeypatch, large, kind, change):
-    path, read = tmp_path / "a.pt", flats.Flats.read
+    path, read = tmp_path / "a.pt", flat_tensors.Flats.read
     write(path, weights(), kind)
     os.utime(path, ns=(5, 5))
 
@@ -200,7 +200,7 @@ def test_own_weights_of_a_file_that_changes_while_it_is_read_are_refused(tmp_pat
         os.utime(path, ns=(1, 1)) if change == "touched" else os.truncate(path, 1000)
         return read(*args)
 
-    monkeypatch.setattr(flats.Flats, "read", and_change)
+    monkeypatch.setattr(flat_tensors.Flats, "read", and_change)
     with pytest.raises(UserError, match=r"a\.pt is not a whole PyTorch checkpoint") as raised:
         read_weights(path, own=True)
     assert "\n" not in str(raised.value)

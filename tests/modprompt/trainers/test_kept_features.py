@@ -60,7 +60,7 @@ def runs(command, tmp_path, encoded):
 
         def all(self, name, *more):
             encoded.clear()
-            assert train.main(self.words(name, "all", "TEST.HALVES", "True", *more)) == 0
+            assert train.main(self.words(name, "all", "TEST.BASE_NEW", "True", *more)) == 0
             return results.read(tmp_path / name).result, sum(encoded)
 
         @property
@@ -174,12 +174,12 @@ def test_another_model_or_other_images_are_refused(runs, eurosat_root, capsys, n
     ("words", "why"),
     [
         (("DATASET.SUBSAMPLE_CLASSES", "new"), "with DATASET.SUBSAMPLE_CLASSES all"),
-        (("TEST.HALVES", "yes"), "TEST.HALVES: must be True or False, got 'yes'"),
+        (("TEST.BASE_NEW", "yes"), "TEST.BASE_NEW: must be True or False, got 'yes'"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_line(runs, capsys, words, why):
     runs.method = "ZeroshotCLIP"
-    assert train.main([*runs.words("x", "all"), "TEST.HALVES", "True", *words]) != 0
+    assert train.main([*runs.words("x", "all"), "TEST.BASE_NEW", "True", *words]) != 0
     (line,) = capsys.readouterr().err.splitlines()
     assert why in line
 
@@ -187,9 +187,9 @@ def test_settings_that_do_not_fit_are_one_line(runs, capsys, words, why):
 def test_a_training_and_a_model_of_all_classes_are_refused(runs, command, capsys):
     runs.method = METHODS["coop_end"]
     words = to(command(runs.method, "OPTIM.MAX_EPOCH", 1, "DATASET.SUBSAMPLE_CLASSES", "all"), runs.out / "base")
-    assert train.main([*words, "TEST.HALVES", "True"]) != 0
+    assert train.main([*words, "TEST.BASE_NEW", "True"]) != 0
     assert "it is for a test alone (--eval-only)" in capsys.readouterr().err
     assert train.main(words) == 0
     capsys.readouterr()
-    assert train.main(runs.words("all", "all", "TEST.HALVES", "True")) != 0
+    assert train.main(runs.words("all", "all", "TEST.BASE_NEW", "True")) != 0
     assert "was trained on all classes, not on the base classes" in capsys.readouterr().err

@@ -99,9 +99,9 @@ def test_prompts_that_were_selected_on_test_say_so_though_no_mark_was_written(tm
 def test_a_head_says_what_it_is_how_it_was_chosen_and_no_path_of_the_machine(tmp_path):
     content, found = of(write_run(tmp_path / "run", model_of(modprompt.MPL), accuracy=76.25))
     content.record["method"].update(
-        name="TipAdapterF", config={"BEHIND": "/home/me/run", "LR": 0.1}, behind={"name": "MPL"}
+        name="TipAdapterF", config={"PROMPTS_FROM": "/home/me/run", "LR": 0.1}, behind={"name": "MPL"}
     )
-    head, body = parts(card_of_run(content, "owner/head", {**found, "marked": "selected on test"}))
+    head, body = parts(card_of_run(content, "owner/head", {**found, "selected_on_test": "selected on test"}))
     assert "A head on the features of a frozen CLIP" in body
     assert "says nothing of others" in body
     assert "| behind the prompts of | MPL |" in body

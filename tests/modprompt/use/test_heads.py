@@ -7,11 +7,11 @@ import modprompt
 from modprompt.cli import predict
 from modprompt.io import checkpoint
 from modprompt.io.safetensors_files import read_with_metadata
-from modprompt.use import export_files, exporting
-from modprompt.use.looking import Look
+from modprompt.use import export, export_files
+from modprompt.use.inspection import Look
 from modprompt.use.trained import Trained
 from tests.conftest import SAID
-from tests.modprompt.use.test_exporting import holds, photo, two_layers  # noqa: F401
+from tests.modprompt.use.test_export import holds, photo, two_layers  # noqa: F401
 
 NAMES = ["one", "two", "three"]
 BOUND = [modprompt.TipAdapter, modprompt.TaskRes, modprompt.LPPlusPlus, modprompt.ADAPTER]
@@ -42,15 +42,15 @@ def given(two_layers, tmp_path):  # noqa: F811
 @pytest.mark.parametrize("cls", HEADS)
 def test_exported_head_is_the_head(cls, to, given, tmp_path):
     model = given(cls)
-    path = exporting.place_of(model, to, str(tmp_path / f"a{exporting.SUFFIXES[to]}"))
-    exporting.export(model, to, path)
+    path = export.place_of(model, to, str(tmp_path / f"a{export.SUFFIXES[to]}"))
+    export.export(model, to, path)
     holds(export_files.RUNS[to](path.read_bytes()), model)
 
 
 @pytest.mark.slow
 def test_head_behind_a_half_image_side_stays_float32(given, tmp_path):
     model = given(modprompt.TipAdapter)
-    exporting.export(model, "onnx", tmp_path / "a.onnx", "fp16")
+    export.export(model, "onnx", tmp_path / "a.onnx", "fp16")
     holds(export_files.run_onnx((tmp_path / "a.onnx").read_bytes()), model, half=True)
 
 
@@ -58,7 +58,7 @@ def test_head_behind_a_half_image_side_stays_float32(given, tmp_path):
 @pytest.mark.parametrize("cls", [*BOUND, modprompt.CLIP_Adapter])
 def test_safetensors_of_a_head_are_loaded_again(cls, given, two_layers, tmp_path):  # noqa: F811
     model = given(cls)
-    done = exporting.export(model, "safetensors", tmp_path / "a.safetensors")
+    done = export.export(model, "safetensors", tmp_path / "a.safetensors")
     tensors, _ = read_with_metadata(tmp_path / "a.safetensors")
     assert set(tensors) == set(model.model.head.state_dict())  # no class matrix: logits are not cosines with one
     assert done.gives == f"{len(tensors)} learned tensors, for modprompt.load"
@@ -95,7 +95,7 @@ def test_safetensors_of_a_head_that_was_carried_are_of_the_classes_of_its_traini
     model = given(cls)
     carried = model._replace(model=model.model.with_classes(["four", "five", "six"]))
     with pytest.warns(UserWarning, match="a.safetensors is for the classes of the training"):
-        exporting.export(carried, "safetensors", tmp_path / "a.safetensors")
+        export.export(carried, "safetensors", tmp_path / "a.safetensors")
     images = torch.rand(2, 3, 32, 32)
     again = modprompt.load(tmp_path / "a.safetensors", modprompt.load_clip(two_layers, "cpu", **SAID)[0])
     with torch.no_grad():

@@ -51,7 +51,7 @@ def test_test_images_that_stand_in_for_validation_images_choose_nothing(shots, m
     words = instead(own({"train": 6, "test": 5}, "TipAdapter", *CACHE, *more), shots=shots)
     assert train.main(words) == 0
     said = result(tmp_path)
-    assert (said["selected_on"], said.get("searched"), said.get("marked")) == ("", None, None)
+    assert (said["selected_on"], said.get("searched"), said.get("selected_on_test")) == ("", None, None)
     assert "There are no validation images to search on" in capsys.readouterr().out
 
 
@@ -63,7 +63,7 @@ def test_kept_features_are_those_of_the_test_whatever_was_encoded_last(own, tmp_
     assert train.main(on_new(words, tmp_path)) == 0
     of_all = instead(words, out=tmp_path / "all")
     of_all[of_all.index("base")] = "all"
-    of_all = ["--eval-only", "--model-dir", str(tmp_path / "out"), *of_all, "TEST.HALVES", "True"]
+    of_all = ["--eval-only", "--model-dir", str(tmp_path / "out"), *of_all, "TEST.BASE_NEW", "True"]
     kept = f"{tmp_path / 'out'}:{tmp_path / 'new'}"
     assert train.main([*of_all, "TEST.FEATURES_OF", kept]) == 0
     assert train.main(instead(of_all, out=tmp_path / "anew")) == 0
@@ -82,7 +82,7 @@ def test_a_finished_run_is_tested_again(trainer, command, tmp_path, capsys):
     first = result(tmp_path)
     assert train.main(words) == 0
     assert "is trained already" in capsys.readouterr().out
-    for key in ("accuracy_pct", "prompts_hash", "searched", "selected_on", "marked"):
+    for key in ("accuracy_pct", "prompts_hash", "searched", "selected_on", "selected_on_test"):
         assert first.get(key) == result(tmp_path).get(key), key
 
 
@@ -140,7 +140,7 @@ def test_a_test_takes_its_mark_from_the_checkpoint(command, tmp_path):
         train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *instead(tested, out=tmp_path / "new")]) == 0
     )
     said = result(tmp_path, "new")
-    assert (said["selected_on"], said["marked"]) == ("test", "selected on test")
+    assert (said["selected_on"], said["selected_on_test"]) == ("test", "selected on test")
     assert said["searched"] == checkpoint_of(tmp_path / "out", "model.pth.tar-1")[1]["searched"]
 
 
@@ -151,17 +151,17 @@ def test_prompts_that_test_images_chose_mark_the_head_behind_them(command, tmp_p
     words = instead(command("CoOp", *chosen), out=tmp_path / "front", root=tmp_path / "bare")
     words[words.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
     assert train.main(words) == 0
-    assert result(tmp_path, "front")["marked"] == "selected on test"
-    head = [*command("TaskRes", "OPTIM.MAX_EPOCH", "1"), "TRAINER.TaskRes.BEHIND", str(tmp_path / "front")]
+    assert result(tmp_path, "front")["selected_on_test"] == "selected on test"
+    head = [*command("TaskRes", "OPTIM.MAX_EPOCH", "1"), "TRAINER.TaskRes.PROMPTS_FROM", str(tmp_path / "front")]
     head = instead(head, root=tmp_path / "bare")
     head[head.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
     assert train.main(head) == 0
     said = result(tmp_path)
-    assert (said["selected_on"], said["marked"]) == ("test", "selected on test")
+    assert (said["selected_on"], said["selected_on_test"]) == ("test", "selected on test")
     (tmp_path / "front" / "result.json").unlink()  # a test knows it by the checkpoint alone
     tested = ["--eval-only", "--model-dir", str(tmp_path / "front"), *instead(words, out=tmp_path / "again")]
     assert train.main(tested) == 0
-    assert result(tmp_path, "again")["marked"] == "selected on test"
+    assert result(tmp_path, "again")["selected_on_test"] == "selected on test"
 
 
 def _without_val(command, tmp_path):
@@ -177,7 +177,7 @@ def _without_val(command, tmp_path):
 )
 def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, capsys):
     assert train.main(instead(command("CoOp"), out=tmp_path / "front")) == 0
-    head = [*command("TaskRes", "OPTIM.MAX_EPOCH", "1"), "TRAINER.TaskRes.BEHIND", str(tmp_path / "front")]
+    head = [*command("TaskRes", "OPTIM.MAX_EPOCH", "1"), "TRAINER.TaskRes.PROMPTS_FROM", str(tmp_path / "front")]
     assert train.main(instead(head, out=tmp_path / "same")) == 0
     assert "were trained on other images" not in capsys.readouterr().err
     assert train.main(instead(head, **more)) == 0
@@ -230,4 +230,4 @@ def test_where_all_images_are_trained_on_few_validation_images_are_all(command, 
     assert train.main(instead(command("TipAdapter", *CACHE), shots=-1)) == 0
     said = result(tmp_path)
     assert said["selected_on"] == said["searched"]["on"] == "the whole validation split"
-    assert said["marked"] == "selected on the whole validation split"
+    assert said["selected_on_test"] == "selected on the whole validation split"

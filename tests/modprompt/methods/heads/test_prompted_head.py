@@ -37,7 +37,7 @@ def prompts(clip_model, tmp_path):
 
 
 def head_on(cls, clip_model, path, names=NAMES, **settings):
-    model = cls(behind=path, **settings).on(clip_model, names, dataset="EuroSAT").eval()
+    model = cls(prompts_from=path, **settings).on(clip_model, names, dataset="EuroSAT").eval()
     with torch.no_grad():
         views = [torch.randn(6, model.width) for _ in range(2)]
         model.head.build(model.bank(views, torch.tensor([0, 0, 1, 1, 2, 2])), model.scale())
@@ -52,7 +52,7 @@ def head_on(cls, clip_model, path, names=NAMES, **settings):
 def test_features_are_those_through_the_prompts(front, prompts, clip_model, images):
     before, path = prompts(front)
     state = torch.get_rng_state()
-    model = modprompt.TaskRes(behind=path).on(clip_model, NAMES, dataset="EuroSAT").eval()
+    model = modprompt.TaskRes(prompts_from=path).on(clip_model, NAMES, dataset="EuroSAT").eval()
     assert torch.equal(torch.get_rng_state(), state)  # TaskRes draws nothing, and its prompts are read
     with torch.no_grad():
         output, own = model.output(images), before.output(images)
@@ -109,14 +109,14 @@ def test_a_file_without_its_prompts_is_damaged(prompts, clip_model, tmp_path):
 def test_what_no_head_stands_behind_is_told_in_a_line(front, settings, what, prompts, clip_model):
     _, path = prompts(front, **settings)
     with pytest.raises(UserError, match=re.escape(what)) as caught:
-        modprompt.ADAPTER(behind=path).on(clip_model, NEW)
+        modprompt.ADAPTER(prompts_from=path).on(clip_model, NEW)
     assert "\n" not in str(caught.value)
 
 
 def test_prompts_keep_the_words_of_their_data_set_where_none_is_named(prompts, clip_model, images, tmp_path):
     model = on(modprompt.TCP, clip_model).with_classes(NAMES, dataset="OxfordPets").eval()
     model.save(tmp_path / "pets.pt")
-    head = modprompt.CLIP_Adapter(behind=str(tmp_path / "pets.pt")).on(clip_model, NAMES).eval()
+    head = modprompt.CLIP_Adapter(prompts_from=str(tmp_path / "pets.pt")).on(clip_model, NAMES).eval()
     with torch.no_grad():
         assert torch.allclose(head.output(images).text, model.output(images).text, atol=1e-6)
 
@@ -148,7 +148,7 @@ def test_behind_prompts_of_each_image_a_head_is_called_with_the_features_of_its_
 def test_the_probe_is_built_from_each_image_s_own_class_features(prompts, clip_model):
     before, path = prompts(modprompt.CoCoOp)
     torch.manual_seed(0)
-    model = modprompt.LPPlusPlus(behind=path).on(clip_model, NAMES, dataset="EuroSAT").eval()
+    model = modprompt.LPPlusPlus(prompts_from=path).on(clip_model, NAMES, dataset="EuroSAT").eval()
     view, labels = torch.randn(6, model.width), [0, 0, 1, 1, 2, 2]
     model.head.build(model.bank([view], torch.tensor(labels)), model.scale())
     with torch.no_grad():
@@ -202,8 +202,8 @@ def test_a_head_that_was_carried_is_saved_as_it_was_trained_with_a_warning(cls, 
 def test_a_place_without_prompts_is_named_with_the_setting(path, clip_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingError) as caught:
-        modprompt.TipAdapter(behind=path).on(clip_model, NAMES)
-    assert [key for key, _ in caught.value.faults] == ["BEHIND"]
+        modprompt.TipAdapter(prompts_from=path).on(clip_model, NAMES)
+    assert [key for key, _ in caught.value.faults] == ["PROMPTS_FROM"]
 
 
 def test_prompts_of_another_clip_are_refused(prompts):
@@ -211,20 +211,20 @@ def test_prompts_of_another_clip_are_refused(prompts):
 
     _, path = prompts(modprompt.KgCoOp)
     with pytest.raises(UserError, match="the weights of CLIP"):
-        modprompt.TipAdapter(behind=path).on(random_clip(7), NAMES)
+        modprompt.TipAdapter(prompts_from=path).on(random_clip(7), NAMES)
 
 
 def test_a_result_knows_its_prompts_by_their_file(prompts, clip_model):
     _, path = prompts(modprompt.KgCoOp)
-    stated = modprompt.TipAdapter(behind=path).prepared().stated()
+    stated = modprompt.TipAdapter(prompts_from=path).prepared().metadata()
     result = {"method": stated}
-    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.BEHIND": path}) == []
+    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": path}) == []
     torch.manual_seed(5)
     prompts(modprompt.KgCoOp, n_ctx=3)
-    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.BEHIND": path}) == [
+    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": path}) == [
         f"the prompts in {path} are others now"
     ]
-    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.BEHIND": "gone.pt"}) == [
+    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": "gone.pt"}) == [
         "gone.pt cannot be read (No such file or directory)"
     ]
-    assert content_hashes.differing({}, {"TRAINER.TIPADAPTER.BEHIND": "gone.pt"}) == []
+    assert content_hashes.differing({}, {"TRAINER.TIPADAPTER.PROMPTS_FROM": "gone.pt"}) == []

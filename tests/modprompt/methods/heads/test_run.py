@@ -184,7 +184,7 @@ def test_a_head_runs_behind_prompts_of_each_image(trainer, more, command, clip_f
     front = [str(tmp_path / "front") if word == str(tmp_path / "out") else word for word in command("CoCoOp")]
     assert train.main(front) == 0
     node = {"TipAdapterF": "TIPADAPTER", "TaskRes": "TaskRes"}.get(trainer, trainer.upper())
-    words = command(trainer, *more, f"TRAINER.{node}.BEHIND", tmp_path / "front")
+    words = command(trainer, *more, f"TRAINER.{node}.PROMPTS_FROM", tmp_path / "front")
     model, names = model_tested_by(monkeypatch, words)
     assert train.main(on_new(words, tmp_path)) == 0
     images = torch.randn(3, 3, 32, 32)
@@ -201,7 +201,7 @@ def test_a_result_says_what_was_searched_on_which_images(command, tmp_path):
     assert train.main(command("TipAdapter", *CACHE)) == 0
     said = result(tmp_path)
     assert said["selected_on"] == "validation"
-    assert "marked" not in said
+    assert "selected_on_test" not in said
     assert said["searched"]["grid"] == [7, 3, 5, 4]
     values = state(tmp_path, "TipAdapter", 1)
     assert float(values[0]["beta"]) == said["searched"]["beta"]
@@ -221,7 +221,7 @@ def test_a_result_says_what_was_searched_on_which_images(command, tmp_path):
 def test_ways_beyond_the_rule_are_marked(more, images, marked, command, tmp_path):
     assert train.main(command("TipAdapterF", *CACHE, *more)) == 0
     said = result(tmp_path)
-    assert (said["selected_on"], said["marked"]) == (images, f"selected on {marked}")
+    assert (said["selected_on"], said["selected_on_test"]) == (images, f"selected on {marked}")
     tested = {"test": said["images"], "the whole validation split": said["searched"]["images"]}
     assert said["searched"]["images"] == tested[images] or "EPOCH" in more[0]
 
@@ -239,7 +239,10 @@ def test_ways_beyond_the_rule_are_marked(more, images, marked, command, tmp_path
 def test_a_probe_says_by_which_images_its_epoch_was_chosen(more, images, marked, command, tmp_path):
     assert train.main(command("LPPlusPlus", "TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "3", *more)) == 0
     said = result(tmp_path)
-    assert (said["selected_on"], said.get("marked", "")) == (images, f"selected on {images}" if marked else "")
+    assert (said["selected_on"], said.get("selected_on_test", "")) == (
+        images,
+        f"selected on {images}" if marked else "",
+    )
 
 
 @pytest.mark.slow

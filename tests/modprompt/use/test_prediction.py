@@ -7,7 +7,7 @@ from PIL import Image
 
 import modprompt
 from modprompt.errors import UserError
-from modprompt.use.predicting import find_images, predict
+from modprompt.use.prediction import find_images, predict
 from modprompt.use.trained import open_trained
 from tests.modprompt.use.made import NAMES, model_of
 
@@ -94,7 +94,7 @@ def test_a_machine_that_fails_says_nothing_of_an_image(trained, tmp_path, monkey
     def fail(path, rule):
         raise OSError(24, "Too many open files", str(path))
 
-    monkeypatch.setattr("modprompt.use.predicting.read_rgb", fail)
+    monkeypatch.setattr("modprompt.use.prediction.read_rgb", fail)
     with pytest.raises(OSError, match="Too many open files"):
         list(predict(*trained[:2], [tmp_path / "a.png"]))
 

@@ -19,12 +19,12 @@ from torchvision import transforms
 
 import modprompt
 from modprompt.cli import train
-from modprompt.clip import as_bytes
+from modprompt.clip import byte_images
 from modprompt.clip.design import OPENAI_MEAN, OPENAI_STD, SQUASH, Images
 from modprompt.clip.load import image_transform
 from modprompt.trainers import image_cache
 from modprompt.trainers.image_cache import with_kept_images
-from modprompt.use import predicting
+from modprompt.use import prediction
 from modprompt.use.trained import open_trained
 from tests.conftest import ROOT, bare
 from tests.fake_cuda import child
@@ -35,7 +35,7 @@ from tests.modprompt.use.made import model_of
 from tests.test_train import losses
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-_plain_way = as_bytes.way_of
+_plain_way = byte_images.way_of
 
 
 def way_here(transform, device=CUDA):
@@ -48,10 +48,10 @@ def way_here(transform, device=CUDA):
 @pytest.fixture
 def as_to_a_gpu(monkeypatch):
     """Has the CPU be sent bytes; gives the batches of them that became numbers."""
-    batches, plain = [], as_bytes.Way.numbers
-    for module in (as_bytes, image_cache, predicting):
+    batches, plain = [], byte_images.Way.numbers
+    for module in (byte_images, image_cache, prediction):
         monkeypatch.setattr(module, "way_of", way_here)
-    monkeypatch.setattr(as_bytes.Way, "numbers", lambda way, images: batches.append(images) or plain(way, images))
+    monkeypatch.setattr(byte_images.Way, "numbers", lambda way, images: batches.append(images) or plain(way, images))
     return batches
 
 
@@ -110,7 +110,7 @@ def test_two_epochs_of_training_images_are_the_same_with_the_same_draws(images, 
     found, steps = [], ("random_resized_crop", "random_flip", "colorjitter", "normalize")
     for device in (None, CUDA):
         loader = train_loader(images, workers, *steps, keeps=keeps)
-        loader = loader if device is None else as_bytes.sent(loader, device)
+        loader = loader if device is None else byte_images.sent(loader, device)
         torch.manual_seed(5)
         random.seed(5)
         found.append([*loader, *loader, {"drawn": torch.rand(3), "other": torch.tensor(random.random())}])
@@ -168,15 +168,15 @@ def test_other_transforms_send_what_they_make(transform):
 @pytest.mark.parametrize("step", ["cutout", "gaussian_noise", "instance_norm", "gaussian_blur", "random_translation"])
 def test_settings_with_other_steps_keep_their_loader(images, step):
     loader = train_loader(images, 0, "normalize", step)
-    assert as_bytes.sent(loader, CUDA) is loader
+    assert byte_images.sent(loader, CUDA) is loader
 
 
 def test_a_cpu_another_dassl_and_no_loader_are_left_alone(images):
     loader = loader_of(images)
-    assert as_bytes.sent(loader, CPU) is loader
+    assert byte_images.sent(loader, CPU) is loader
     others = DataLoader([1, 2])
-    assert as_bytes.sent(others, CUDA) is others
-    assert as_bytes.sent(None, CUDA) is None
+    assert byte_images.sent(others, CUDA) is others
+    assert byte_images.sent(None, CUDA) is None
 
 
 # ------------------------------------------------------------------ runs
@@ -213,10 +213,10 @@ def test_predictions_are_the_same(tmp_path, as_to_a_gpu, monkeypatch):
     trained, paths = open_trained(tmp_path / "a.pt", device="cpu"), [tmp_path / f"{seed}.png" for seed in range(3)]
     for seed, path in enumerate(paths):
         picture(seed).save(path)
-    found = list(predicting.predict(*trained[:2], paths, batch_size=2))
+    found = list(prediction.predict(*trained[:2], paths, batch_size=2))
     assert [batch.dtype for batch in as_to_a_gpu] == [torch.uint8] * 2
-    monkeypatch.setattr(predicting, "way_of", _plain_way)
-    assert found == list(predicting.predict(*trained[:2], paths, batch_size=2))
+    monkeypatch.setattr(prediction, "way_of", _plain_way)
+    assert found == list(prediction.predict(*trained[:2], paths, batch_size=2))
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from PIL import Image
 
 import modprompt
 from modprompt.errors import UserError
-from modprompt.use.looking import Look, overlays
+from modprompt.use.inspection import Look, overlays
 from modprompt.use.page import Answers
 from modprompt.use.trained import Trained
 

@@ -10,7 +10,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple, 
 import torch
 from torch import Tensor
 
-from modprompt.clip.as_bytes import way_of
+from modprompt.clip.byte_images import way_of
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
 from modprompt.io.image_files import SUFFIXES, is_image_name, most_megapixels, opened, read_rgb

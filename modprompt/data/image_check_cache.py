@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, Mapping, Sequence
 
 from modprompt.data.images import Image, Looked, look_at_all, relative, require_decodable
-from modprompt.data.storage import Storage
+from modprompt.data.split_files import Storage
 from modprompt.io import json_text
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.safe_open import read_text

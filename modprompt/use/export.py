@@ -21,7 +21,7 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record
 from modprompt.use import export_files
 from modprompt.use.export_check import Checked, check
-from modprompt.use.exported import ExportedModel
+from modprompt.use.export_model import ExportedModel
 from modprompt.use.preprocessing import as_record, as_settings, images_of
 from modprompt.use.trained import Trained
 from modprompt.version import __version__

@@ -14,8 +14,8 @@ from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.safetensors_files import read_with_metadata, write_safetensors
 from modprompt.methods.table import HEADS, kind_of
-from modprompt.use import export_check, export_files, exporting
-from modprompt.use.exported import ExportedModel
+from modprompt.use import export, export_check, export_files
+from modprompt.use.export_model import ExportedModel
 from modprompt.use.preprocessing import images_of
 from modprompt.use.trained import Trained
 from tests.conftest import ROOT, SAID, random_clip
@@ -69,8 +69,8 @@ def test_onnx_is_the_model_and_says_what_it_takes(loaded, tmp_path):
     import onnx
 
     given = trained(modprompt.MPL, loaded, tmp_path)
-    path = exporting.place_of(given, "onnx", str(tmp_path / "deep" / "a.onnx"))
-    done = exporting.export(given, "onnx", path)
+    path = export.place_of(given, "onnx", str(tmp_path / "deep" / "a.onnx"))
+    done = export.export(given, "onnx", path)
     holds(export_files.run_onnx(path.read_bytes()), given)
     assert done.checked.features <= 1e-5
     assert done.checked.probabilities <= 1e-4
@@ -82,14 +82,14 @@ def test_onnx_is_the_model_and_says_what_it_takes(loaded, tmp_path):
     assert (said["classes"], said["method"], said["precision"]) == (NAMES, "MPL", "fp32")
     assert said["preprocessing"]["size"] == 32
     assert said["preprocessing"]["colours"] == "RGB"
-    people = exporting.metadata_of(given.model, images_of(given.preprocess), "fp32", "people")
+    people = export.metadata_of(given.model, images_of(given.preprocess), "fp32", "people")
     assert people["preprocessing"]["colours"].startswith("RGB, turned as EXIF says, 16 bits scaled")
     assert said["preprocessing"]["mean"] == list(images_of(given.preprocess).mean)
     batch = [one.type.tensor_type.shape.dim[0].dim_param for one in (*model.graph.input, *model.graph.output)]
     assert batch == ["batch"] * 3
     assert str(ROOT).encode() not in path.read_bytes()
     assert logging.root.manager.disable == logging.NOTSET
-    text = exporting.report(done)
+    text = export.report(done)
     assert f"written: {path}" in text
     assert "images (batch, 3, 32, 32) -> features (batch, 32), probabilities (batch, 3)" in text
     assert "batch 7: " in text
@@ -98,8 +98,8 @@ def test_onnx_is_the_model_and_says_what_it_takes(loaded, tmp_path):
 @pytest.mark.slow
 def test_a_program_is_the_model_and_says_what_it_takes(loaded, tmp_path):
     given = trained(modprompt.IVLP, loaded, tmp_path)
-    path = exporting.place_of(given, "torch", str(tmp_path / "a.pt2"))
-    exporting.export(given, "torch", path)
+    path = export.place_of(given, "torch", str(tmp_path / "a.pt2"))
+    export.export(given, "torch", path)
     holds(export_files.run_program(path.read_bytes()), given)
     extra = {export_files.METADATA: ""}
     torch.export.load(io.BytesIO(path.read_bytes()), extra_files=extra)
@@ -107,8 +107,8 @@ def test_a_program_is_the_model_and_says_what_it_takes(loaded, tmp_path):
 
 
 def holds_as(to, precision, given, tmp_path):
-    path = tmp_path / f"a{exporting.SUFFIXES[to]}"
-    exporting.export(given, to, path, precision)
+    path = tmp_path / f"a{export.SUFFIXES[to]}"
+    export.export(given, to, path, precision)
     holds(export_files.RUNS[to](path.read_bytes()), given, precision == "fp16")
 
 
@@ -122,7 +122,7 @@ def test_every_method(cls, precision, to, loaded, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(360)
-@pytest.mark.parametrize("precision", exporting.PRECISIONS)
+@pytest.mark.parametrize("precision", export.PRECISIONS)
 @pytest.mark.parametrize("to", ["onnx", "torch"])
 @pytest.mark.parametrize("cls", ON_A_RESNET, ids=by_name)
 def test_a_resnet(cls, to, precision, resnet_file, tmp_path):
@@ -134,7 +134,7 @@ def test_a_resnet(cls, to, precision, resnet_file, tmp_path):
 def test_fp16_is_half_as_large(loaded, tmp_path):
     given = trained(modprompt.VPT, loaded, tmp_path)
     whole, half = (
-        exporting.export(given, "torch", tmp_path / f"{precision}.pt2", precision) for precision in exporting.PRECISIONS
+        export.export(given, "torch", tmp_path / f"{precision}.pt2", precision) for precision in export.PRECISIONS
     )
     assert half.size < 0.65 * whole.size
     assert 1e-6 < half.checked.features < 1e-2
@@ -147,7 +147,7 @@ def test_fp16_is_half_as_large(loaded, tmp_path):
 @pytest.mark.parametrize("cls", some_slow([one for one in WITH_MATRIX if kind_of(one.__name__) != HEADS]), ids=by_name)
 def test_safetensors_come_back_as_the_model(cls, loaded, tmp_path):
     given = trained(cls, loaded, tmp_path)
-    done = exporting.export(given, "safetensors", tmp_path / "a.safetensors")
+    done = export.export(given, "safetensors", tmp_path / "a.safetensors")
     again = modprompt.load(tmp_path / "a.safetensors", loaded[0])
     images = torch.stack([given.preprocess(photo())] * 2)
     with torch.no_grad():
@@ -159,13 +159,13 @@ def test_safetensors_come_back_as_the_model(cls, loaded, tmp_path):
     assert torch.equal(tensors["class_matrix"], output.text)
     logits = tensors["logit_scale"] * output.image @ tensors["class_matrix"].t()
     assert torch.allclose(logits, output.logits, atol=1e-4)
-    assert "for modprompt.load" in exporting.report(done)
+    assert "for modprompt.load" in export.report(done)
 
 
 def test_safetensors_keep_what_the_checkpoint_says_of_its_run(loaded, tmp_path):
     given = trained(modprompt.MPL, loaded, tmp_path)
     before = checkpoint.read(given.path)
-    exporting.export(given, "safetensors", tmp_path / "a.safetensors")
+    export.export(given, "safetensors", tmp_path / "a.safetensors")
     after = checkpoint.read(tmp_path / "a.safetensors")
     assert after.record == before.record
     assert set(after.state_dict) == set(before.state_dict)
@@ -174,7 +174,7 @@ def test_safetensors_keep_what_the_checkpoint_says_of_its_run(loaded, tmp_path):
 def test_safetensors_of_other_classes_say_these_and_how_images_are_made(loaded, tmp_path):
     given = trained(modprompt.MPL, loaded, tmp_path)
     other = given._replace(model=given.model.with_classes(["one", "two"]))
-    exporting.export(other, "safetensors", tmp_path / "a.safetensors")
+    export.export(other, "safetensors", tmp_path / "a.safetensors")
     found = checkpoint.read(tmp_path / "a.safetensors")
     assert found.record["classes"]["names"] == ["one", "two"]
     assert found.settings["INPUT.SIZE"] == "[32, 32]"
@@ -189,7 +189,7 @@ def test_a_record_that_is_none_is_damage(text, tmp_path):
 
 def test_a_changed_record_is_found_out(loaded, tmp_path):
     given = trained(modprompt.MPL, loaded, tmp_path)
-    exporting.export(given, "safetensors", tmp_path / "a.safetensors")
+    export.export(given, "safetensors", tmp_path / "a.safetensors")
     tensors, texts = read_with_metadata(tmp_path / "a.safetensors")
     write_safetensors(tmp_path / "b.safetensors", tensors, {"modprompt": texts["modprompt"].replace("cat", "cow")})
     with pytest.raises(UserError, match="damaged or was changed by hand"):
@@ -205,11 +205,11 @@ def test_safetensors_of_others_say_nothing(tmp_path):
 # ------------------------------------------------------------------ what is refused
 
 
-@pytest.mark.parametrize("to", exporting.SUFFIXES)
+@pytest.mark.parametrize("to", export.SUFFIXES)
 def test_images_with_class_prompts_of_their_own_have_no_class_matrix(to, loaded, tmp_path):
     given = trained(modprompt.CoCoOp, loaded, tmp_path)
     with pytest.raises(UserError, match="^CoCoOp makes the class prompts of each image anew") as raised:
-        exporting.export(given, to, tmp_path / "a")
+        export.export(given, to, tmp_path / "a")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "a").exists()
 
@@ -225,7 +225,7 @@ def test_what_differs_is_not_written_and_what_was_there_stays(loaded, tmp_path, 
 
     monkeypatch.setitem(export_files.RUNS, "torch", shifted)
     with pytest.raises(UserError, match="what was exported is not the model: its features are 1.0e-03 away"):
-        exporting.export(given, "torch", tmp_path / "a.pt2")
+        export.export(given, "torch", tmp_path / "a.pt2")
     assert (tmp_path / "a.pt2").read_text() == "before"
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.pt2", "own.pt"]
 
@@ -263,7 +263,7 @@ def test_other_shapes_are_refused(loaded, tmp_path):
 
 def test_half_of_safetensors_is_refused(loaded, tmp_path):
     with pytest.raises(UserError, match="leave out --precision"):
-        exporting.export(trained(modprompt.MPL, loaded, tmp_path), "safetensors", tmp_path / "a", "fp16")
+        export.export(trained(modprompt.MPL, loaded, tmp_path), "safetensors", tmp_path / "a", "fp16")
 
 
 @pytest.mark.parametrize(
@@ -279,13 +279,13 @@ def test_places_that_are_none(out, said, tmp_path):
     (tmp_path / "own.onnx").write_text("")
     given = Trained(None, None, tmp_path / "own.onnx")
     with pytest.raises(UserError, match=said):
-        exporting.place_of(given, "onnx", str(tmp_path / out))
+        export.place_of(given, "onnx", str(tmp_path / out))
 
 
 def test_a_run_has_its_export_beside_its_model(tmp_path):
     given = Trained(None, None, tmp_path / "run" / "prompt_learner" / "model.pth.tar-2")
-    assert exporting.place_of(given, "onnx") == tmp_path / "run" / "export.onnx"
-    assert exporting.place_of(given._replace(path=tmp_path / "a.pt"), "torch") == tmp_path / "export.pt2"
+    assert export.place_of(given, "onnx") == tmp_path / "run" / "export.onnx"
+    assert export.place_of(given._replace(path=tmp_path / "a.pt"), "torch") == tmp_path / "export.pt2"
 
 
 def test_a_strangers_transform_is_refused():
@@ -297,5 +297,5 @@ def test_a_strangers_transform_is_refused():
 def test_too_large_for_onnx_is_said(loaded, tmp_path, monkeypatch):
     monkeypatch.setattr(export_files, "MOST_BYTES", 10)
     with pytest.raises(UserError, match="an ONNX file can have 2 GB, this one would have"):
-        exporting.export(trained(modprompt.VPT, loaded, tmp_path), "onnx", tmp_path / "a.onnx")
+        export.export(trained(modprompt.VPT, loaded, tmp_path), "onnx", tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()

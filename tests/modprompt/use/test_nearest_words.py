@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.use.words import count_vision_prompts, nearest_words, text_prompts, vocabulary
+from modprompt.use.nearest_words import count_vision_prompts, nearest_words, text_prompts, vocabulary
 
 
 def test_layers_of_every_kind_of_checkpoint():

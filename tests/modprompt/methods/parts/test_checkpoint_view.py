@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.methods.parts.view import PREFIX, CheckpointView, count_classes, load_learner
+from modprompt.methods.parts.checkpoint_view import PREFIX, CheckpointView, count_classes, load_learner
 from modprompt.methods.records import view_of
 from modprompt.methods.table import row_of
 from tests.conftest import random_clip
@@ -120,7 +120,7 @@ def test_truncated_checkpoint_is_one_line(clip_model, tmp_path):
 
 
 def test_learner_without_prefix_beside_deep_prompts_keeps_all_its_names():
-    from modprompt.methods.parts.view import learner_part
+    from modprompt.methods.parts.checkpoint_view import learner_part
 
     state = {
         "ctx": torch.zeros(2, 4),

@@ -1,0 +1,71 @@
+"""Settings and facts of results under a new name: one table, applied wherever names are read.
+
+What version 0.2.0 recorded, and what is asked for by the former name, is the same as under today's. Folders and hashes
+go by the former names, so that a run's stay what they are.
+"""
+
+import warnings
+from typing import Any, Dict, Iterable, List, Mapping, Tuple, TypeVar
+
+from modprompt.errors import UserError
+
+V = TypeVar("V")
+
+_HEADS = ("TIPADAPTER", "CLIP_ADAPTER", "TaskRes", "LPPLUSPLUS", "ADAPTER")
+RENAMED = {  # old: new
+    "TEST.HALVES": "TEST.BASE_NEW",
+    **{f"TRAINER.{node}.BEHIND": f"TRAINER.{node}.PROMPTS_FROM" for node in _HEADS},
+    "behind": "prompts_from",  # of a method in an experiment file
+}
+_FACTS = {"marked": "selected_on_test"}  # of results, and in what checkpoints say of their runs
+_FORMER = {new: old for old, new in RENAMED.items()}
+
+
+def former(key: str) -> str:
+    """The name of a setting by which folders and hashes go."""
+    return _FORMER.get(key, key)
+
+
+def recorded(values: Mapping[str, V]) -> Dict[str, V]:
+    """Settings that a file of ours has recorded, by today's names."""
+    return {RENAMED.get(key, key): value for key, value in values.items()}
+
+
+def recorded_facts(run: Mapping[str, Any]) -> Dict[str, Any]:
+    """What a file of ours says of a run, a result or a part of a checkpoint, by today's names."""
+    found = {_FACTS.get(key, key): value for key, value in run.items()}
+    for part, rename in (("settings", recorded), ("sources", recorded), ("method", recorded_method)):
+        if isinstance(found.get(part), Mapping):
+            found[part] = rename(found[part])
+    return found
+
+
+def recorded_method(method: Mapping[str, Any]) -> Dict[str, Any]:
+    """What a file of ours says of a method, its settings (by field) and config (by key) by today's names."""
+
+    def in_node(name: str) -> str:
+        old = f"{method.get('node', '')}.{name.upper()}"
+        new = RENAMED.get(old, "").rpartition(".")[2]
+        return name if not new else new if name.isupper() else new.lower()
+
+    parts = {part: method[part] for part in ("settings", "config") if isinstance(method.get(part), Mapping)}
+    return {**method, **{part: {in_node(key): one for key, one in of.items()} for part, of in parts.items()}}
+
+
+def asked(pairs: Iterable[Tuple[str, V]], where: str) -> List[Tuple[str, V]]:
+    """What a user asks for in one place, by today's names; a warning names those that were asked for by a former one.
+
+    Args:
+        pairs: (name, value), in their order.
+        where: the place, for messages.
+
+    Raises:
+        UserError: if the place gives a name of before and today's.
+    """
+    pairs = list(pairs)
+    given = {key for key, _ in pairs}
+    for old in (key for key in RENAMED if key in given):
+        if RENAMED[old] in given:
+            raise UserError(f"{where}: {old} is {RENAMED[old]} now, and both are given: leave {old} out")
+        warnings.warn(f"{where}: {old} is {RENAMED[old]} now", stacklevel=3)
+    return [(RENAMED.get(key, key), value) for key, value in pairs]

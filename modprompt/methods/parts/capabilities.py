@@ -1,0 +1,105 @@
+"""What a method can do beside settings, schedules, learner and objective: one small object for each ability.
+
+A method says it by an attribute of its class, or where its settings decide by a property; `Method` (methods/base.py)
+has those of a method that can do none of it.
+"""
+
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Type, Union
+
+from modprompt.fields import Configured
+from modprompt.methods.parts.average import GaussianAverage
+
+# what a method of before said in other ways: old: new
+FORMER = {
+    "made_of": "content_hashes",
+    "stated": "metadata",
+    "with_record": "restore",
+    "having": "replace_private",
+    "averages": "averaging",
+    "average": "averaging",
+    "keeps_exact": "needs",
+    "goes_back_twice": "needs",
+    "log_accuracy": "logging",
+    "draws_examples": "logging",
+    "always_searches": "searching",
+    "not_searched": "searching",
+    "second_node": "repository",
+    "shared": "repository",
+}
+
+
+class Averaging(NamedTuple):
+    """It ends in an average over epochs, whose number must be known, weighed by a Gaussian.
+
+    mean: the epoch that weighs most.
+    std: the spread in epochs.
+    """
+
+    mean: float
+    std: float
+
+    def over(self, epochs: int) -> GaussianAverage:
+        """A new average over so many epochs."""
+        return GaussianAverage(epochs, self.mean, self.std)
+
+
+class Needs(NamedTuple):
+    """What its objective needs.
+
+    exact_weights: features by CLIP's weights as they were before a cast.
+    double_backward: gradients of several losses of one graph.
+    """
+
+    exact_weights: bool = False
+    double_backward: bool = False
+
+
+class Logging(NamedTuple):
+    """What its trainer's log has beside the losses.
+
+    accuracy: of each batch.
+    examples: prompts of ten classes, drawn at random.
+    """
+
+    accuracy: bool = False
+    examples: bool = False
+
+
+class Searching(NamedTuple):
+    """How it goes together with a search for its schedule.
+
+    always: it is a search by itself.
+    refused: why a search for its schedule means nothing.
+    """
+
+    always: bool = False
+    refused: str = ""
+
+
+class SecondNode(Configured):
+    """Settings of a method in another node than its own, as its repository has them: they stand for others."""
+
+    def means(self, given: Mapping[str, str]) -> Dict[str, Any]:
+        """The settings that these stand for, by dotted key.
+
+        Args:
+            given: settings that are given under their own names, as text: these stay as they are.
+        """
+        raise NotImplementedError
+
+
+class Only(NamedTuple):
+    """The one value that a setting of a method's repository may have here."""
+
+    value: str
+
+
+class Repository(NamedTuple):
+    """What its settings are called in the repository that it comes from.
+
+    shared: settings of nodes that it has in common with others, each as one of its own; "": nothing reads it there.
+    second_node: settings of its in another node.
+    """
+
+    shared: Mapping[str, Union[str, Only]] = {}
+    second_node: Optional[Type[SecondNode]] = None
