@@ -46,7 +46,7 @@ def _by_tokens(names: Sequence[str]) -> Dict[_Tokens, List[int]]:
     return {tokens: labels for tokens, labels in found.items() if len(labels) > 1}
 
 
-def require_told_apart(names: Sequence[str], listed: bool = False, known: Sequence[str] = ()) -> None:
+def require_distinct_names(names: Sequence[str], listed: bool = False, known: Sequence[str] = ()) -> None:
     """Look for class names that are one to every CLIP, which reads no capitals, and "_" as a space.
 
     Args:

@@ -14,7 +14,7 @@ from modprompt.io import descriptions, json_text
 from modprompt.io.checksum import content_hash
 from modprompt.io.safe_open import PathLike
 from modprompt.io.settings import differences, free, is_free
-from modprompt.io.versioned import in_the_form_of
+from modprompt.io.versioned import in_version_of
 
 PROMPTS_BEFORE = "the prompts before the head"  # in what a run and a checkpoint say of themselves: which, by a hash
 ENHANCED_BASE = "the enhanced base"  # the same, of class features
@@ -118,10 +118,10 @@ def differing_clip(recorded: str, mine: str) -> List[str]:
     Raises:
         UserError: if the recorded hash is of a version that is not known.
     """
-    return [] if not recorded or in_the_form_of(recorded, mine) == recorded else [f"CLIP {recorded} -> {mine}"]
+    return [] if not recorded or in_version_of(recorded, mine) == recorded else [f"CLIP {recorded} -> {mine}"]
 
 
-def told(folder: str, differences: List[str], most: int = 4) -> UserError:
+def another_run(folder: str, differences: List[str], most: int = 4) -> UserError:
     """The error for a finished run that is not the one asked for."""
     more = f" and {len(differences) - most} more" if len(differences) > most else ""
     return UserError(

@@ -29,7 +29,7 @@ def plain(values: Mapping[str, str]) -> Dict[str, str]:
     return {name: str(value) for name, value in values.items()}
 
 
-def in_the_form_of(recorded: str, mine: str) -> str:
+def in_version_of(recorded: str, mine: str) -> str:
     """My hash by the rule of a recorded one, for comparison; a text that is no Versioned stays as it is.
 
     Raises:
@@ -54,9 +54,9 @@ def understood(recorded: Mapping[str, str], mine: Mapping[str, str], where: obje
     """My values, by name, in the form of recorded ones; a warning names those that are of the rule before.
 
     Raises:
-        UserError: as in_the_form_of.
+        UserError: as in_version_of.
     """
     for name, value in mine.items():
         if proves_less(recorded.get(name, ":"), value):
             warnings.warn(f"{where} holds {name} by an earlier rule, which proves less than today's", stacklevel=3)
-    return {name: in_the_form_of(recorded.get(name, ":"), value) for name, value in mine.items()}
+    return {name: in_version_of(recorded.get(name, ":"), value) for name, value in mine.items()}

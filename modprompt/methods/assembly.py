@@ -8,7 +8,7 @@ from torch import nn
 from modprompt.clip.build import layers_of, require_vision_transformer
 from modprompt.clip.cast import rounded_to
 from modprompt.clip.facts import called
-from modprompt.clip.tokens import require_known_words, require_told_apart
+from modprompt.clip.tokens import require_distinct_names, require_known_words
 from modprompt.engine.schedule import Shape
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
@@ -25,7 +25,7 @@ def on(method: Any, clip_model: nn.Module, classes: Classes, epochs: int, listed
     clip = require_clip(clip_model)
     if rounded_to(clip):
         warn_of_rounding(clip)
-    require_told_apart(classes.names, listed)
+    require_distinct_names(classes.names, listed)
     require_known_words(classes.names, clip)
     slots, method = method.slots, method.prepared()
     if method.wants_vision:

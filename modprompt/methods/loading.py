@@ -17,7 +17,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.io.versioned import in_the_form_of, understood
+from modprompt.io.versioned import in_version_of, understood
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.protocols import classes_of
@@ -176,7 +176,7 @@ def _clip_of(
     clip_model = require_clip(clip) if isinstance(clip, nn.Module) else _loaded(clip, facts, device)
     mine = facts_of(clip_model, sure=isinstance(clip, nn.Module)).fingerprint
     known = getattr(clip_model, "fingerprint", mine)
-    if facts.fingerprint and in_the_form_of(facts.fingerprint, known) != facts.fingerprint:
+    if facts.fingerprint and in_version_of(facts.fingerprint, known) != facts.fingerprint:
         raise UserError(
             f"{path} was made with another CLIP than {called(clip_model)}: "
             f"it names {facts.file or facts.name or 'none'} with fingerprint {facts.fingerprint}, this one's is {mine}"

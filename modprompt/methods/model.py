@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.facts import called, facts_of
-from modprompt.clip.tokens import require_known_words, require_told_apart
+from modprompt.clip.tokens import require_distinct_names, require_known_words
 from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier, OwnClassifier
 from modprompt.engine.model import Output, PromptedCLIP, beside
@@ -192,7 +192,7 @@ class PromptedModel(OnSharedClip):
             UserError: if the prompts belong to their classes (CSC), or a name does not fit.
         """
         classes = classes_of(names, dataset or self.classes.dataset, which)
-        require_told_apart(classes.names, listed, known=self.classes.names)
+        require_distinct_names(classes.names, listed, known=self.classes.names)
         require_known_words(classes.names, self.clip_model)
         learner = self.method.for_classes(self.prompt_learner, self.clip_model, classes)
         return self._in_front(learner, classes).train(self.training)

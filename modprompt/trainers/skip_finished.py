@@ -99,7 +99,7 @@ def finished_before(
             print(f"{cfg.OUTPUT_DIR}: {why}: running again")
         return False
     if not isinstance(result.get("settings"), dict):
-        raise compare.told(cfg.OUTPUT_DIR, ["made by an earlier version, which did not record its settings"])
+        raise compare.another_run(cfg.OUTPUT_DIR, ["made by an earlier version, which did not record its settings"])
     defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
         print(f"{cfg.OUTPUT_DIR} was not tested (TEST.NO_TEST): running again")
@@ -116,7 +116,7 @@ def finished_before(
     mine = "" if found else _fingerprint(cfg)
     found = found or compare.differing_clip(str(result.get("backbone_hash") or ""), mine)
     if found:
-        raise compare.told(cfg.OUTPUT_DIR, found)
+        raise compare.another_run(cfg.OUTPUT_DIR, found)
     _warn_of_what_is_unknown(cfg, result, mine)
     if model_dir and holding.of_other_weights(result, model_dir, epoch):
         print(f"{cfg.OUTPUT_DIR} has the result of another model: testing again")

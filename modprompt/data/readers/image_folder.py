@@ -15,7 +15,7 @@ from typing import Sequence
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from modprompt.clip.tokens import require_told_apart
+from modprompt.clip.tokens import require_distinct_names
 from modprompt.data.image_check_cache import NAME, LookedAt, tell
 from modprompt.data.images import Image, class_folders, holds_images, relative
 from modprompt.data.listings import read_lines
@@ -164,7 +164,7 @@ class ImageFolder(FamilyDataset):
                 raise line.bad(f"another name: {name!r} is taken")
             names[folder] = name
         try:
-            require_told_apart([names.get(folder, folder) for folder in classes])
+            require_distinct_names([names.get(folder, folder) for folder in classes])
         except UserError as error:
             raise UserError(f"{self.folder}: {error}, as {path.name} can") from None
         return names

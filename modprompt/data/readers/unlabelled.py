@@ -22,7 +22,7 @@ from typing import Collection, Iterator, Sequence
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from yacs.config import CfgNode
 
-from modprompt.clip.tokens import require_told_apart
+from modprompt.clip.tokens import require_distinct_names
 from modprompt.data.class_names import ClassNames, folded
 from modprompt.data.image_check_cache import NAME as CHECKED
 from modprompt.data.image_check_cache import LookedAt, tell
@@ -224,7 +224,7 @@ def _class_names(path: Path) -> list[str]:
     if not names:
         raise UserError(f"{path} has no class names: write one a line into it")
     try:
-        require_told_apart(names)
+        require_distinct_names(names)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return names

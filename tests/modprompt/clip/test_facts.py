@@ -11,7 +11,7 @@ from modprompt.clip import build
 from modprompt.clip import build as backbone
 from modprompt.clip.facts import _PORTION, _digest, facts_of, fingerprint
 from modprompt.errors import UserError
-from modprompt.io.versioned import Versioned, in_the_form_of, proves_less, understood
+from modprompt.io.versioned import Versioned, in_version_of, proves_less, understood
 from tests.conftest import RESNET_HEADS, SAID, random_clip
 from tests.modprompt.methods.test_model import on
 
@@ -160,15 +160,15 @@ def test_hash_of_version_one_is_still_understood():
     first = (model.text_projection, next(model.visual.parameters()))
     recorded = hashlib.sha256(b"".join(t.detach().half().numpy().tobytes() for t in first)).hexdigest()[:12]
     mine = of(model)
-    assert in_the_form_of(recorded, mine) == recorded
+    assert in_version_of(recorded, mine) == recorded
     assert proves_less(recorded, mine)
-    assert in_the_form_of(mine, mine) == mine
+    assert in_version_of(mine, mine) == mine
     assert not proves_less(mine, mine)
 
 
 def test_hash_of_a_later_version_is_refused():
     with pytest.raises(UserError, match="hash of version 3 .* newer modprompt"):
-        in_the_form_of("3:abc", of(random_clip(text_layers=1, vision_layers=1)))
+        in_version_of("3:abc", of(random_clip(text_layers=1, vision_layers=1)))
 
 
 def test_warning_names_what_an_earlier_rule_has_said():

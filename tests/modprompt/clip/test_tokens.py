@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 from modprompt.clip import build as backbone
-from modprompt.clip.tokens import require_known_words, require_told_apart, unknown_words
+from modprompt.clip.tokens import require_distinct_names, require_known_words, unknown_words
 from modprompt.errors import UserError
 from tests.conftest import random_clip
 
@@ -43,11 +43,11 @@ def test_clip_that_was_trained_on_all_words_knows_them():
 def test_names_of_a_published_list_that_are_one_to_clip_are_told_with_their_labels():
     names = ["missile", "crane", "Missile", "crane", "owl"]
     with pytest.warns(UserWarning, match=r"'missile' \(0, 2\), 'crane' \(1, 3\) \(labels\)"):
-        require_told_apart(names, listed=True)
+        require_distinct_names(names, listed=True)
     with pytest.warns(UserWarning, match="same name to CLIP"):
-        require_told_apart(["crane", "crane"], known=names)
+        require_distinct_names(["crane", "crane"], known=names)
     with pytest.raises(UserError, match="'owl' is there twice"):
-        require_told_apart(["owl", "owl"], known=names)
+        require_distinct_names(["owl", "owl"], known=names)
 
 
 def test_words_that_the_embedded_one_has_not_seen_are_named_once():

@@ -8,7 +8,7 @@ import pytest
 
 from modprompt.io import images as runs
 from modprompt.io import published
-from modprompt.io.versioned import in_the_form_of, proves_less
+from modprompt.io.versioned import in_version_of, proves_less
 
 Item = namedtuple("Item", "impath label classname")
 
@@ -98,7 +98,7 @@ def test_pictures_swapped_under_their_names_are_noticed_at_resume(tmp_path):
 def test_hash_of_the_old_rule_is_understood_and_proves_less(tmp_path):
     train = make(tmp_path)
     mine, old = runs.training_images_hash(Lists(train, None, []), cfg()), runs.old_images_hash(train)
-    assert in_the_form_of(old, mine) == old
+    assert in_version_of(old, mine) == old
     assert proves_less(old, mine)
     assert not proves_less(str(mine), mine)
 
