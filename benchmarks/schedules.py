@@ -102,7 +102,7 @@ def spread(values: Sequence[float]) -> str:
 
 def accuracies(found: Sequence[Found], label: str) -> list[float]:
     """Of a method's trainings, or of its tests where it trains nothing."""
-    return [one.result["accuracy_pct"] for one in found if one.job.method.label == label and not one.job.searches]
+    return [one.result["accuracy_pct"] for one in found if one.job.method.label == label and not one.job.stage]
 
 
 def lines(dataset: str, found: Sequence[Found], drawn: Sequence[Found]) -> Iterator[str]:
@@ -111,8 +111,8 @@ def lines(dataset: str, found: Sequence[Found], drawn: Sequence[Found]) -> Itera
     for label, method in METHODS.items():
         yield f"  {label:<44}{spread(accuracies(found, label))}"
         if "search" in method:
-            searches = [one.result for one in found if one.job.searches and one.job.title.startswith(f"{label},")]
-            trained = [one.result for one in found if one.job.method.label == label and not one.job.searches]
+            searches = [one.result for one in found if one.job.stage and one.job.title.startswith(f"{label},")]
+            trained = [one.result for one in found if one.job.method.label == label and not one.job.stage]
             for name, key in (("the search's mixture", "mixture_pct"), ("what it found, its own prompts", "path_pct")):
                 yield f"    {name:<42}{spread([one['search'][key] for one in searches])}"
             cost = [one["elapsed_s"] for one in searches], [one["elapsed_s"] for one in trained]
@@ -130,7 +130,7 @@ def lines(dataset: str, found: Sequence[Found], drawn: Sequence[Found]) -> Itera
 
 
 def _seeds(found: Sequence[Found]) -> list[int]:
-    return [one.job.seed for one in found if one.job.method.label == "MPL searched" and not one.job.searches]
+    return [one.job.seed for one in found if one.job.method.label == "MPL searched" and not one.job.stage]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
         found = run_all(experiment(out, "searched", METHODS, args.datasets, args.seeds), out, data, args.jobs)
         for dataset in args.datasets:
             mine = [one for one in found if one.job.dataset == dataset]
-            searches = [one for one in mine if one.job.searches and one.job.title.startswith("MPL searched,")]
+            searches = [one for one in mine if one.job.stage and one.job.title.startswith("MPL searched,")]
             methods = {key: value for one in searches for key, value in random_methods(out, one, args.random).items()}
             drawn: list[Found] = []
             if methods:

@@ -20,7 +20,7 @@ _LAZY = {
     "Method": "methods.base",
     "PromptedModel": "methods.model",
     "ADAPTER": "methods.heads.adapter",
-    "ALVLM": "methods.alvlm",
+    "ALVLM": "active.alvlm",
     "CLIP_Adapter": "methods.heads.clip_adapter",
     "CoCoOp": "methods.cocoop",
     "CoOp": "methods.coop",

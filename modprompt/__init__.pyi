@@ -1,12 +1,12 @@
 """What `modprompt` gives, for type checkers and editors; __init__.py imports it when it is asked for."""
 
+from modprompt.active.alvlm import ALVLM as ALVLM
 from modprompt.clip.load import load_clip as load_clip
 from modprompt.engine.schedule import Schedule as Schedule
 from modprompt.engine.schedule import Schedules as Schedules
 from modprompt.errors import SettingError as SettingError
 from modprompt.errors import UserError as UserError
 from modprompt.fields import setting as setting
-from modprompt.methods.alvlm import ALVLM as ALVLM
 from modprompt.methods.base import Method as Method
 from modprompt.methods.cocoop import CoCoOp as CoCoOp
 from modprompt.methods.coop import CoOp as CoOp

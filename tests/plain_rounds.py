@@ -12,7 +12,7 @@ from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
 from dassl.utils import set_random_seed
 
-from modprompt.active.given import given
+from modprompt.active.pool import given
 
 
 def _logits(trainer, images):

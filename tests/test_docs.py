@@ -225,7 +225,7 @@ def test_reference_has_a_table_of_all_settings_of_a_method():
     extensions = griffe.load_extensions(str(DOCS / "settings_of_methods.py"))
     package = griffe.load("modprompt", search_paths=[ROOT], extensions=extensions, allow_inspection=False)
     for row in METHODS:
-        text = package[f"methods.{row.module}.{row.name}"].docstring.value
+        text = package[f"{row.room}.{row.module}.{row.name}"].docstring.value
         shown = re.findall(r"^\| `(\w+)` \| `(.+?)` \| (.+?)\.? \|$", text, flags=re.MULTILINE)
         known = {one.field: (one.default, one.meaning.lower()) for one in row.method.settings()}
         assert {name: (ast.literal_eval(default), said.lower()) for name, default, said in shown} == known

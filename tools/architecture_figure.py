@@ -22,15 +22,20 @@ OF_ALL = "io"  # imported by every room: its arrows would hide the others
 WIDTH, HEIGHT = 2.6, 0.62  # of a room, where floors are 1 apart
 
 
-def floors_of_the_test() -> list[list[str]]:
-    """The rooms of each floor from the ground up, as the test's table has them."""
+def _of_the_test(name: str) -> Any:
+    """A table of the test of rooms."""
     tree = ast.parse((ROOT / "tests/modprompt/test_boundaries.py").read_text(encoding="utf-8"))
     (table,) = (
         node.value
         for node in tree.body
-        if isinstance(node, ast.Assign) and [ast.unparse(one) for one in node.targets] == ["FLOORS"]
+        if isinstance(node, ast.Assign) and [ast.unparse(one) for one in node.targets] == [name]
     )
-    return [sorted(rooms) for rooms in ast.literal_eval(table)]
+    return ast.literal_eval(table)
+
+
+def floors_of_the_test() -> list[list[str]]:
+    """The rooms of each floor from the ground up, as the test's table has them."""
+    return [sorted(rooms) for rooms in _of_the_test("FLOORS")]
 
 
 def _room_of(path: Path, rooms: set[str]) -> str:
@@ -39,15 +44,18 @@ def _room_of(path: Path, rooms: set[str]) -> str:
 
 
 def imports(rooms: set[str]) -> tuple[Counter[str], Counter[tuple[str, str]]]:
-    """Lines of each room, and how many of a room's modules import another room's."""
+    """Lines of each room, and how many of a room's modules import another room's, but for those on another floor."""
     lines: Counter[str] = Counter()
     arrows: Counter[tuple[str, str]] = Counter()
+    above = _of_the_test("ABOVE")
     for path in sorted(PACKAGE.rglob("*.py")):
         own = _room_of(path, rooms)
         if not own or "stand_in" in path.parts:
             continue
         text = path.read_text(encoding="utf-8")
         lines[own] += text.count("\n")
+        if path.relative_to(PACKAGE).as_posix() in above:
+            continue
         modules = {
             node.module.split(".")[1]
             for node in ast.walk(ast.parse(text))

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from modprompt.active import blocks
 from modprompt.active.acquisition import Choice, Seen, acquisition
-from modprompt.active.ties import ROUNDING, first_largest
-from modprompt.io.rounds import PCB_ALONE
+from modprompt.active.blocks import ROUNDING, first_largest
+from modprompt.active.settings import PCB_ALONE
 
 SCORE = "distance of gradients"
 MANY = 0.3  # share of rows from which all are computed, in order, and none is left out

@@ -1,4 +1,6 @@
-"""A pool's matrices in blocks of rows: what is computed of them, in float64, would not fit beside them.
+"""What acquisitions compute by: a pool's matrices in blocks of rows, and the first of the largest values.
+
+What is computed of a matrix in float64 would not fit beside it.
 
 Shapes: U images, C columns.
 """
@@ -8,6 +10,7 @@ from typing import Callable, Iterator
 import torch
 from torch import Tensor
 
+ROUNDING = 1e-12  # of sums of some thousand float64 products of numbers up to 1, with room
 NUMBERS = 2**25  # of a block: 256 MiB in float64; smaller pools are one block
 
 
@@ -24,3 +27,18 @@ def of(matrix: Tensor) -> Iterator[Tensor]:
 def by_row(function: Callable[[Tensor], Tensor], matrix: Tensor) -> Tensor:
     """A function's values (U,) for the rows of a matrix (U, C), given to it in blocks, in float64."""
     return torch.cat([function(block.double()) for block in of(matrix)])
+
+
+def first_largest(values: Tensor, tolerance: float = ROUNDING) -> int:
+    """The first position whose value is the largest, within a tolerance.
+
+    Equal points come out of a matrix product with other last digits by their place in it, and on other machines.
+
+    Args:
+        values: (n,) float64, n at least 1.
+        tolerance: how far below the largest a value counts as equal.
+
+    Returns:
+        The position.
+    """
+    return int((values >= values.max() - tolerance).byte().argmax())

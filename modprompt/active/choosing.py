@@ -10,12 +10,11 @@ from torch import Tensor
 
 from modprompt.active import acquisition, blocks, generators, selection
 from modprompt.active.acquisition import Seen
-from modprompt.active.given import given
-from modprompt.active.pool import Pool
+from modprompt.active.pool import Pool, given
 from modprompt.active.record import Picked
 from modprompt.active.scoring import Scored, Scorer
+from modprompt.active.settings import Active
 from modprompt.errors import UserError
-from modprompt.io.rounds import Active
 from modprompt.trainers.run_config import RunConfig
 
 ZERO_SHOT = "ZeroshotCLIP"  # the trainer that scores where a first round is not drawn

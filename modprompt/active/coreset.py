@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from modprompt.active.acquisition import Choice, Seen, acquisition
-from modprompt.active.ties import first_largest
+from modprompt.active.blocks import first_largest
 
 FARTHEST = 4.0  # squared distance of two features of norm 1, at most
 BLOCK = 2**24  # distances that are computed at once: 128 MiB

@@ -1,12 +1,13 @@
-"""The images that rounds choose from: which have a label by now, in the order of labelling."""
+"""The images that rounds choose from: which have a label by now, in the order of labelling; and as a data set."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
-from dassl.data.datasets import Datum
+from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from modprompt.data.images import UNKNOWN
 from modprompt.io.images import below, images_hash, list_hash
@@ -127,3 +128,19 @@ def spread(counts: Sequence[int]) -> Mapping[str, Any]:
         "classes_covered": sum(count > 0 for count in counts),
         "balance": round(balance(counts), 6),
     }
+
+
+@contextlib.contextmanager
+def given(name: str, dataset: Any) -> Iterator[None]:
+    """Within it, whoever builds the data set of this registered name gets the given one."""
+    reader = DATASET_REGISTRY.get(name)
+
+    def stand_in(cfg: Any) -> Any:
+        return dataset
+
+    stand_in.__name__ = name
+    DATASET_REGISTRY.register(force=True)(stand_in)
+    try:
+        yield
+    finally:
+        DATASET_REGISTRY.register(force=True)(reader)

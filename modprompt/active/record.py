@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
 from modprompt.active import generators
+from modprompt.active.settings import FOLDER, round_name
 from modprompt.errors import UserError
 from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.result import read_json
-from modprompt.io.rounds import FOLDER, round_name
 from modprompt.io.safe_open import Refused
 from modprompt.io.schema import Form, each, maybe, number, only, rows, table, text, whole
 from modprompt.io.text import write_json

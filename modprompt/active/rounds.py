@@ -6,8 +6,9 @@ anew for each, with the generators where they are.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from dassl.data.datasets import build_dataset
 from dassl.engine import TRAINER_REGISTRY
@@ -15,21 +16,24 @@ from dassl.engine import TRAINER_REGISTRY
 from modprompt.active import generators, record, same_run, selection
 from modprompt.active.choosing import Chooser
 from modprompt.active.labelling import Labelling
-from modprompt.active.new_classes import NewClasses
-from modprompt.active.outcome import active_record, overview
 from modprompt.active.pool import Pool, spread
 from modprompt.active.record import Round
+from modprompt.active.scoring import Scorer
+from modprompt.active.settings import Active, known
 from modprompt.active.trainings import Trainings
 from modprompt.errors import SettingError, UserError
+from modprompt.feature import features
 from modprompt.io.atomic import remove_parts
 from modprompt.io.images import labels_of_choice
-from modprompt.io.rounds import Active, known
+from modprompt.io.result import NO_IMAGES, NO_TEST
 from modprompt.io.settings import Settings
 from modprompt.methods.table import ZERO_SHOT, kind_of
 from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import RunConfig
+
+_KEPT_ASIDE = ("results", "trainer")  # of a round's facts: they are for who goes on
 
 
 def settings_of(cfg: RunConfig) -> Active:
@@ -45,8 +49,9 @@ def settings_of(cfg: RunConfig) -> Active:
             return active
         if kind_of(cfg.TRAINER.NAME) == ZERO_SHOT:
             raise SettingError([("ROUNDS", f": {cfg.TRAINER.NAME} trains nothing")])
-        if cfg.SEARCH.RUNS:
-            raise SettingError([("ROUNDS", ": a search is not run in rounds; give rounds the schedule that it leaves")])
+        for one in features():
+            if one.takes_part(cfg):
+                raise SettingError([("ROUNDS", f": {one.alone}")])
     except SettingError as error:
         raise error.under("ACTIVE") from None
     return active
@@ -233,3 +238,99 @@ class Rounds:
         if self.new_classes is not None and self.new_classes.class_bound:
             more["class_bound"] = True
         print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")
+
+
+# ------------------------------------------------------------------ what came of rounds, and the new classes
+
+
+def picks_hash(one: Round) -> str:
+    """Twelve hex digits of a round's picks, in order, and their labels."""
+    text = "".join(f"{pick.file}\t{pick.label}\n" for pick in one.picks)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def overview(done: Sequence[Round]) -> str:
+    """One line per round, as the reference's log has them; behind free labels their number."""
+    lines, of_all = [], [one.facts or {} for one in done]
+    has_free = any(facts["free"] for facts in of_all)
+    for facts in of_all:
+        accuracy = "no test images" if facts["accuracy_pct"] is None else str(facts["accuracy_pct"])
+        free = f", {facts['asked']} asked for and {facts['free']} free" if has_free else ""
+        new = "" if facts["new_accuracy_pct"] is None else f", new classes {facts['new_accuracy_pct']}"
+        lines.append(f"{facts['round']}: {accuracy}{new}{free}")
+    return "\n".join(["=== Result Overview ===", *lines, "======================="])
+
+
+def active_record(
+    active: Active, budget: int, of_choice: int, pool: Pool, done: Sequence[Round], no_test: bool
+) -> dict[str, Any]:
+    """What result.json says of a run in rounds, over what it says of its last training.
+
+    Args:
+        active: its settings.
+        budget: labels that a round asks for.
+        of_choice: labels of validation images that a choice takes, which all rounds count.
+        pool: of the images.
+        done: its rounds.
+        no_test: whether nothing was to be tested.
+    """
+    rounds = [
+        {
+            **{key: value for key, value in (one.facts or {}).items() if key not in _KEPT_ASIDE},
+            "labels": (one.facts or {})["labels"] + of_choice,  # records count those that were asked for
+            "picks_hash": picks_hash(one),
+        }
+        for one in done
+    ]
+    facts: dict[str, Any] = {
+        "active": {
+            "method": active.method,
+            "pcb": active.pcb,
+            "gamma": active.gamma,
+            "budget": budget,
+            "labels_of_choice": of_choice,
+            "classes": len(pool.names),
+            "pool": len(pool.images),
+            "labelled_before": pool.known_at_start,
+            "new_classes": any(one["new_accuracy_pct"] is not None for one in rounds),
+            "rounds": rounds,
+        },
+        "elapsed_s": round(sum(one["elapsed_s"] for one in rounds), 1),
+    }
+    if rounds[-1]["accuracy_pct"] is None:  # there were no test images
+        untested = NO_TEST if no_test else NO_IMAGES
+        facts.update({"accuracy_pct": None, "images": 0, "correct": 0, "tested_on": "nothing", "untested": untested})
+    return facts
+
+
+class NewClasses:
+    """The test images of the new classes.
+
+    Args:
+        cfg: the configuration of a run on the base classes.
+    """
+
+    def __init__(self, cfg: RunConfig) -> None:
+        new = cfg.of_one_training(**{"DATASET.SUBSAMPLE_CLASSES": "new"})
+        with generators.kept():
+            self.dataset = build_dataset(new)
+        self.names, self.dataset_name = list(self.dataset.classnames), cfg.DATASET.NAME
+        self._scorer = Scorer(self.dataset.test)
+        self._told = False
+        self.class_bound = False  # whether what was learned of classes has had no say on these
+
+    def accuracy_pct(self, trainer: Any) -> float | None:
+        """Accuracy on the new classes of a trainer's prompts, in percent; None, after a line, of those of one class."""
+        if trainer.model.prompt_learner.bound:
+            if not self._told:
+                print("note: prompts of single classes (CSC) cannot be put in front of new ones, which are not tested")
+            self._told = True
+            return None
+        with generators.kept():
+            model = trainer.model.with_classes(
+                self.names, self.dataset_name, listed=True, which=getattr(self.dataset, "which", ())
+            )
+            self.class_bound = bool(getattr(model, "class_bound", False))
+            accuracy = self._scorer.accuracy_pct(trainer, model)
+        print(f"* accuracy on {len(self.names)} new classes: {accuracy:.1f}%")
+        return accuracy

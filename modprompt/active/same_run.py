@@ -10,11 +10,11 @@ from yacs.config import CfgNode
 
 from modprompt.active import record
 from modprompt.active.pool import Pool
+from modprompt.active.settings import known
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results
 from modprompt.io.images import images_hash
-from modprompt.io.rounds import known
 from modprompt.trainers import training_state
 
 # what may be another from start to start

@@ -9,14 +9,13 @@ from typing import Any
 from dassl.engine import build_trainer
 
 from modprompt.active import generators
-from modprompt.active.given import given
-from modprompt.active.pool import Pool
+from modprompt.active.pool import Pool, given
 from modprompt.active.record import Round
+from modprompt.active.settings import round_name
 from modprompt.errors import UserError
 from modprompt.io import compare
 from modprompt.io import folder as run_folder
 from modprompt.io.atomic import copy_whole
-from modprompt.io.rounds import round_name
 from modprompt.io.settings import Settings
 from modprompt.io.versioned import plain
 from modprompt.trainers import artifacts, training_state

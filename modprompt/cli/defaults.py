@@ -14,10 +14,11 @@ from modprompt.cli import config_files
 from modprompt.clip.known import EMBEDDED, at_revision, find
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.io import yaml_text
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
-from modprompt.methods.table import BY_NAME, config_of
+from modprompt.methods.table import config_of
 
 _TABLE = Path(__file__).with_name("default_configs.yaml")
 _LARGE = "ViT-B/16"
@@ -63,10 +64,9 @@ class Command:
         return "" if found is None or found.value is None else str(found.value)
 
     @property
-    def in_rounds(self) -> bool:
-        """Whether a run chooses what is labelled, so that all training images are its pool."""
-        given = self.value("ACTIVE.ROUNDS")
-        return given != "0" if given else self.trainer in BY_NAME and BY_NAME[self.trainer].rounds
+    def takes_all(self) -> str:
+        """The feature for which a run takes all training images; empty if there is none."""
+        return next((one.name for one in features() if one.takes_all(self.value, self.trainer)), "")
 
     @property
     def clip(self) -> str:
@@ -83,7 +83,7 @@ class Command:
         seed = self.value("SEED") or "1"
         if "SEED" not in self.words:
             self.flags["SEED"] = int(seed)
-        kind = f"{kind}_active" if self.in_rounds else kind
+        kind = f"{kind}_{self.takes_all}" if self.takes_all else kind
         self.flags["OUTPUT_DIR"] = self.flags.get("OUTPUT_DIR") or str(
             Path("output", kind, self.trainer, config, f"seed{seed}")
         )
@@ -95,8 +95,8 @@ def completed(command: Command, shots: int, active: bool) -> Settings:
 
     Args:
         command: what is given.
-        shots: training images per class of the embedded default; -1 for all, as always in rounds.
-        active: whether the program is for rounds.
+        shots: training images per class of the embedded default; -1 for all, as always where a run takes all.
+        active: whether the program is for runs that take all.
 
     Raises:
         UserError: if it cannot be decided; the line says what to give.
@@ -104,14 +104,14 @@ def completed(command: Command, shots: int, active: bool) -> Settings:
     if command.configs.get(EMBEDDED) and command.names_nothing():
         _take_data(command, "digits")
         _take_config(command, EMBEDDED)
-        command.add_words("digits", "", ["DATASET.NUM_SHOTS", str(-1 if command.in_rounds else shots)])
+        command.add_words("digits", "", ["DATASET.NUM_SHOTS", str(-1 if command.takes_all else shots)])
         return command.settings()
     root = command.value("DATASET.ROOT")
     takes_data = not command.value("DATASET.NAME")
     if takes_data and root and command.trainer:
         from modprompt.data.own_images import kind_of
 
-        kind = kind_of(of_user(root).absolute(), active or command.in_rounds)
+        kind = kind_of(of_user(root).absolute(), active or bool(command.takes_all))
         _take_data(command, kind)
         print(f"--root {root}: no data set is named; it is read as {kind}, by what lies in it")
     elif takes_data and command.configs:

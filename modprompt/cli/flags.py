@@ -9,8 +9,8 @@ from typing import Any, NoReturn, Sequence
 
 from modprompt.cli.defaults import Command, completed
 from modprompt.errors import UserError
+from modprompt.feature import features, read
 from modprompt.io.settings import FLAGS, Settings, name_of_flag
-from modprompt.methods.search.schedule_files import expanded
 from modprompt.methods.table import BY_NAME
 from modprompt.programs import import_modules, take_imports
 
@@ -85,9 +85,8 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     )
     add("--head", default="", help="name of the head")
     take_imports(parser)
-    add("--host", default=None, metavar="FOLDER",
-        help="a codebase of the family, whose readers, data configs, config keys and clip are taken")  # fmt: skip
-    add("--its-dassl", action="store_true", help="with --host: its own Dassl, too")
+    for one in features():
+        one.flags(add)
     add("--once", action="store_true", help="do nothing if --output-dir holds this very run, finished")
     add("--eval-only", action="store_true", help="evaluate --model-dir, do not train")
     add("--model-dir", default="", help="output folder of the run to evaluate")
@@ -115,11 +114,7 @@ def _settings_help(argv: list[str] | None) -> str:
         return f"{named} has no settings"
     second = "" if method.repository.second_node is None else f"\n{method.repository.second_node.help_text()}"
     found = f"settings of {named}, as KEY VALUE:\n{text}{second}\n{prec}"
-    if not BY_NAME[named].sides or method.searching.refused:
-        return found
-    from modprompt.methods.search.over import Search
-
-    return f"{found}\nits search for a schedule (docs/search.md):\n{Search.help_text()}"
+    return "\n".join([found, *filter(None, (one.help(method) for one in features()))])
 
 
 def settings_of(args: argparse.Namespace, shots: int = 16, active: bool = False) -> Settings:
@@ -130,12 +125,13 @@ def settings_of(args: argparse.Namespace, shots: int = 16, active: bool = False)
 
     Args:
         args: what parse_args gave.
-        shots: training images per class where nothing is named; -1 for all, as always in rounds.
-        active: whether the program is for rounds.
+        shots: training images per class where nothing is named; -1 for all, as always where a run takes all.
+        active: whether the program is for runs that take all.
 
     Raises:
-        UserError: as Command, completed and expanded.
+        UserError: as Command and completed, and of files that are named in place of settings.
     """
     flags = {key: getattr(args, name_of_flag(flag)) for key, flag in FLAGS.items()}
     command = Command(args.dataset_config_file, args.config_file, flags, args.opts)
-    return expanded(completed(command, shots, active))
+    settings: Settings = read(completed(command, shots, active))
+    return settings

@@ -23,7 +23,9 @@ class Command(NamedTuple):
 
 COMMANDS: Dict[str, Command] = {
     "train": Command("modprompt.cli.train", "train a method, or evaluate one"),
-    "active": Command("modprompt.cli.active", "train in rounds that choose which images are labelled", python=(3, 11)),
+    "active": Command(
+        "modprompt.active.command", "train in rounds that choose which images are labelled", python=(3, 11)
+    ),
     "predict": Command("modprompt.cli.predict", "classify images with a trained model", python=(3, 11)),
     "export": Command("modprompt.cli.export", "a trained model as an ONNX, torch.export or safetensors file", (3, 11)),
     "show": Command("modprompt.cli.show", "a trained model as a page: images in, classes and attention out", (3, 11)),

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 from modprompt.cli.flags import parse_args, settings_of
-from modprompt.hosts import borrowed
+from modprompt.feature import features
 from modprompt.io.settings import Settings
 from modprompt.programs import close_log, ending, import_modules, left_as_found
 
@@ -25,19 +25,31 @@ INTERRUPTED = "interrupted; the same command goes on after the last whole epoch"
 Check = Optional[Callable[[Any], Any]]  # of a configuration, before any work
 
 
-def _settings(args: argparse.Namespace, check: Check, host: Optional[borrowed.Host]) -> Settings:
+class Source:
+    """Where modules, data sets' configs and readers are taken from: here, or where a feature says (Feature.source)."""
+
+    def import_modules(self, names: Sequence[str]) -> None:
+        """Those of --import."""
+        import_modules(names)
+
+    def config_of(self, word: str) -> str:
+        """The path of a data set's config, by name or path; the word itself, for ours."""
+        return word
+
+    def completed(self, settings: Settings) -> Settings:
+        """Settings with what else is given by it."""
+        return settings
+
+
+def _settings(args: argparse.Namespace, check: Check, source: Any) -> Settings:
     """What all files, flags and options give."""
-    if host is None:
-        import_modules(args.imports)
-    else:
-        host.import_modules(args.imports)
-        args.dataset_config_file = host.config_of(args.dataset_config_file)
+    source.import_modules(args.imports)
+    args.dataset_config_file = source.config_of(args.dataset_config_file)
     settings = settings_of(args, active=check is not None)
-    borrowed.require_no_reader(settings)
-    if host is not None:
-        host.add_keys(str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else "")
-        settings = host.with_reader(settings)
-    return settings
+    for one in features():
+        one.check_given(settings)
+    completed: Settings = source.completed(settings)
+    return completed
 
 
 def import_all() -> None:
@@ -45,8 +57,10 @@ def import_all() -> None:
     from modprompt.compat import find as compat
 
     compat.add_to_path()
-    import modprompt.active.rounds
     import modprompt.trainers.run  # noqa: F401
+
+    for one in features():
+        one.preload()
 
 
 def main(argv: list[str] | None = None, description: str | None = None, check: Check = None) -> int:
@@ -62,19 +76,17 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
     """
     with ending() as end:
         args = parse_args(argv, description or __doc__)
-        host = borrowed.entered(args.host, args.its_dassl)
+        source = next(filter(None, [one.source(args) for one in features()]), Source())
         import_all()  # behind --help, which needs none of it
         console = sys.stdout
         with left_as_found():
             try:
                 with ending(INTERRUPTED) as ran:  # while the log is open, which gets it too
-                    from modprompt.active import labelling, rounds
                     from modprompt.trainers import run, run_config
 
-                    settings = _settings(args, check, host)
+                    settings = _settings(args, check, source)
                     mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-                    of_rounds = run.Rounds(check or rounds.settings_of, rounds.run, labelling.differing)
-                    run.run(settings, mode, of_rounds)
+                    run.run(settings, mode, check)
             finally:
                 close_log(console)
         end.code = ran.code

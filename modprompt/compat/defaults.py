@@ -11,7 +11,7 @@ from yacs.config import CfgNode
 
 from modprompt.compat.run_settings import DASSL
 from modprompt.fields import Configured
-from modprompt.io.settings import FLAGS, FREE, as_text, flat, level_of
+from modprompt.io.settings import FLAGS, as_text, flat, free, level_of
 
 _LISTS = ("PIXEL_MEAN", "PIXEL_STD")  # of Dassl's sequences; the others are tuples
 
@@ -53,8 +53,9 @@ class Default(NamedTuple):
 
 def pinned() -> Dict[str, Any]:
     """By dotted key; flags, data sets' files and settings that decide no number have theirs elsewhere."""
-    free = {*FLAGS, *FREE}
-    return {key: value for key, value in flat(DEFAULTS).items() if not key.startswith(_OWNED) and key not in free}
+    decides_nothing = {*FLAGS, *free()}
+    deciding = {key: value for key, value in flat(DEFAULTS).items() if key not in decides_nothing}
+    return {key: value for key, value in deciding.items() if not key.startswith(_OWNED)}
 
 
 def differing(defaults: Any) -> Dict[str, Default]:

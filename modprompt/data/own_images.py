@@ -17,14 +17,14 @@ IMAGE_FOLDER, UNLABELLED = "image_folder", "unlabelled"  # config names
 _NAMES, _POOL = "classnames.txt", "images"
 
 
-def kind_of(root: Path, in_rounds: bool) -> str:
+def kind_of(root: Path, labels_later: bool) -> str:
     """What it is read as.
 
     IMAGE_FOLDER if its folders, or those in its train/, hold images directly; UNLABELLED if it has class names alone.
 
     Args:
         root: the folder.
-        in_rounds: whether rounds choose what is labelled, so that folders need not be classes.
+        labels_later: whether images get their labels in the course of the run, so that folders need not be classes.
 
     Raises:
         UserError: if it is missing, empty, holds data sets, or neither; it is named.
@@ -35,12 +35,12 @@ def kind_of(root: Path, in_rounds: bool) -> str:
     if sets:
         raise UserError(f"--root {root} holds data sets: say which, --dataset-config-file {' or '.join(sets)}")
     classes = _folders_of_images(root)
-    if _has_names_alone(root, classes) and (in_rounds or not {*classes} - {_POOL}):
+    if _has_names_alone(root, classes) and (labels_later or not {*classes} - {_POOL}):
         return UNLABELLED
     if classes:
         return IMAGE_FOLDER
     what = "has no folders with images in them" if os.listdir(root) else "is empty"
-    unlabelled = f", images without labels beside a {_NAMES}" if in_rounds else ""
+    unlabelled = f", images without labels beside a {_NAMES}" if labels_later else ""
     raise UserError(
         f"--root {root} {what}: images of your own lie in ROOT/CLASS/ or ROOT/train/CLASS/{unlabelled}; "
         "which data set it is to be says --dataset-config-file NAME"

@@ -6,15 +6,15 @@ python -m modprompt experiment report FILE   tables (Markdown, CSV, LaTeX), figu
 spec.py        an experiment file, read and checked; experiment.py, method.py: what it is then
 chosen.py      settings that were chosen by validation images, as a file; choose.py: by which rule
 protocols.py   which runs a protocol is made of, and which table they fill
-rounds.py      what protocol active adds: acquisitions, budget, few-shot runs beside
 commands.py    a run as a command of train.py, and the settings that its result must show
 state.py       how a run stands, told by the files in its folder and by its lock
-labels.py      whether a run waits for somebody who labels
 worker.py      one run under its lock: the same for every launcher
 service.py     a process that does one run after the other: modprompt/cli/warm.py
 local.py, slurm.py   launchers
 runner.py      what is started when
 results.py, logs.py, trees.py   what came out: ours, and that of other codebases' log files
-rounds.py      what came of rounds; cost.py: what methods cost, and what came of their searches
+cost.py        what methods cost, and what came of their searches
 table.py, render.py, figures.py, page.py   a report; figure_layout.py: how its figures look
+
+Protocols and first stages that features add are planned and reported by these (modprompt/feature.py).
 """

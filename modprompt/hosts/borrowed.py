@@ -48,8 +48,8 @@ class Host(NamedTuple):
         """
         from dassl.config import cfg_default, get_cfg_default
 
+        from modprompt.hosts.foreign import is_our_name
         from modprompt.trainers.config_nodes import add_missing
-        from modprompt.trainers.foreign import is_our_name
 
         theirs = get_cfg_default()
         try:
@@ -61,6 +61,15 @@ class Host(NamedTuple):
                 add_missing(cfg_default, theirs)
         except Exception as error:  # whatever their code raises; a reader that wants a key says so
             print(f"{self.folder / PROGRAM}: the keys of its extend_cfg are left out ({one_line(error)})")
+
+    def completed(self, settings: Settings) -> Settings:
+        """Settings with the reader that the run takes of this codebase; its config keys are known from now on.
+
+        Raises:
+            UserError: as with_reader.
+        """
+        self.add_keys(str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else "")
+        return self.with_reader(settings)
 
     def import_modules(self, names: Sequence[str]) -> None:
         """As programs.import_modules, of modules of its, whose trainers keep their names, and its readers, too."""
@@ -129,7 +138,7 @@ class Host(NamedTuple):
         """What its readers are to be told for one of our trainers, as far as nobody has said it; a line says so."""
         from dassl.config import cfg_default
 
-        from modprompt.trainers.foreign import is_our_name
+        from modprompt.hosts.foreign import is_our_name
 
         if "TRAINER.NAME" in settings and not is_our_name(str(settings["TRAINER.NAME"].value)):
             return {}

@@ -34,7 +34,7 @@ def put_host_first(folder: Path) -> None:
 
 def with_what_is_asked(script: Path, words: List[str]) -> List[str]:
     """The words behind a program's name with what it asks for more of our trainer; a line says what was added."""
-    from modprompt.trainers.foreign import is_our_name
+    from modprompt.hosts.foreign import is_our_name
     from modprompt.trainers.overrides import words_of
 
     trainer = words_of(words).trainer()
@@ -73,13 +73,14 @@ def _run_script(script: Path) -> None:
 def _mistake_of(error: BaseException) -> str:
     if isinstance(error, UserError):  # perhaps before there is a PyTorch
         return one_line(error)
-    from modprompt.trainers.foreign import mistake_of
+    from modprompt.hosts.foreign import mistake_of
 
     return mistake_of(error)
 
 
 def _run(words: List[str]) -> None:
-    from modprompt.trainers import foreign, overrides
+    from modprompt.hosts import foreign
+    from modprompt.trainers import overrides
 
     sys.argv[:] = words
     script = Path(words[0])

@@ -13,6 +13,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Un
 from torch import Tensor
 
 from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.io import json_text, renamed
 from modprompt.io.checkpoint_files import BEST, checkpoint_at
 from modprompt.io.checkpoint_schema import HEAD_OF_RECORD, MOST_EPOCHS, RECORD, require_tensors
@@ -148,8 +149,9 @@ def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
     parts = {key: found.get(key, {}) for key in ("method", "classes", "clip", "run")}
     method = parts["method"]
     made_with = {f"{method['node']}.{key}": str(value) for key, value in method["config"].items()}
-    searched = method.get("search", {})
-    made_with.update({f"SEARCH.{field.upper()}": str(value) for field, value in searched.items()})
+    for one in features():
+        own = method.get(one.name, {}) if one.in_records else {}
+        made_with.update({f"{one.node}.{field.upper()}": str(value) for field, value in own.items()})
     made_with.update({name: method[name] for name in CONTENTS if name in method})
     made_with["the method"] = method["learner"]
     made_with["the weights of CLIP"] = parts["clip"].get("fingerprint", "")

@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping
 import torch
 from torch import Tensor
 
+from modprompt.feature import features
 from modprompt.io import descriptions
 from modprompt.io.compare import CONTENTS
 from modprompt.io.schema import (
@@ -48,10 +49,11 @@ def plain(value: Any, where: str, levels: int = _DEEPEST) -> None:
 
 _STEPS = rows(row_of(whole(0, _MOST_TOKENS), whole(0, _MOST_TOKENS)))
 _OF_METHOD = {**dict.fromkeys(("name", "node", "learner"), _NAME), **dict.fromkeys(("settings", "config"), each(plain))}
-_PROMPTS = table(_OF_METHOD, {"search": each(plain), descriptions.NAME: _NAME})
+_OF_FEATURES = {one.name: each(plain) for one in features() if one.in_records}
+_PROMPTS = table(_OF_METHOD, {**_OF_FEATURES, descriptions.NAME: _NAME})
 _METHOD = table(
     _OF_METHOD,
-    {"search": each(plain), **dict.fromkeys(CONTENTS, _NAME), FRONT: _PROMPTS},
+    {**_OF_FEATURES, **dict.fromkeys(CONTENTS, _NAME), FRONT: _PROMPTS},
 )
 _LISTS = table(
     {"names": rows(text(1000, least=1))},

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.io import result as results
-from modprompt.io import rounds, yaml_text
+from modprompt.io import yaml_text
 from modprompt.io.checkpoint_files import find_checkpoint, model_folders, newest_checkpoint
 from modprompt.io.safe_open import PathLike, Refused, open_regular
 from modprompt.io.text import sha256_of
@@ -30,7 +31,7 @@ class Holding(NamedTuple):
     """What a folder holds.
 
     trainer: whose run it is; empty where nothing says it.
-    trained: whether a training is or was at work there: it has checkpoints, a state to go on from, or rounds.
+    trained: whether a training is or was at work there: it has checkpoints, or what it goes on from.
     result: of whatever it is; None if there is none.
     why: why there is none, though there is a file.
     """
@@ -56,10 +57,15 @@ class Holding(NamedTuple):
 def read(folder: PathLike) -> Holding:
     """What a folder holds; nothing, of one that is not there."""
     result, why = results.read(folder)
-    names = (STATE, rounds.FOLDER)
-    trained = any(os.path.exists(os.path.join(str(folder), name)) for name in names) or bool(model_folders(folder))
+    trained = _has_begun(str(folder)) or bool(model_folders(folder))
     said = str((result or {}).get("trainer") or "")
     return Holding(said or (_whose(folder) if trained or why else ""), trained, result, why)
+
+
+def _has_begun(folder: str) -> bool:
+    """Whether there is what a training, or a run of another kind, goes on from."""
+    names = (STATE, *(name for one in features() for name in one.leaves))
+    return any(os.path.exists(os.path.join(folder, name)) for name in names)
 
 
 def _whose(folder: PathLike) -> str:
@@ -240,7 +246,7 @@ def resumed_from(folder: str) -> str:
 
     Empty without a folder, without checkpoints there, and where a state or rounds are, which go on as they were.
     """
-    if not folder or any(os.path.exists(os.path.join(folder, name)) for name in (STATE, rounds.FOLDER)):
+    if not folder or _has_begun(folder):
         return ""
     try:
         return " ".join(sha256_of(newest_checkpoint(str(model))) for model in model_folders(folder))

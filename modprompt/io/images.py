@@ -11,6 +11,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple, TypeVar
 
+from modprompt.feature import features
 from modprompt.io import published
 from modprompt.io.text import sha256_of
 from modprompt.io.versioned import Versioned
@@ -151,7 +152,7 @@ def own_validation(dataset: Any) -> bool:
 def must_choose(cfg: Any) -> bool:
     """Whether a run cannot be without validation images: to choose by, or to measure so that somebody else can."""
     best = cfg.TEST.FINAL_MODEL == "best_val" or getattr(cfg.DATASET, "CHOOSE_BY", "") == AS_MANY
-    chooses = best or getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
+    chooses = best or any(one.takes_part(cfg) for one in features())
     return (chooses and not getattr(cfg.TEST, "ONLY", False)) or cfg.TEST.SPLIT == "val"
 
 

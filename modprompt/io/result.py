@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.io import json_text, renamed, result_schema
 from modprompt.io.checksum import check_seal
 from modprompt.io.safe_open import PathLike, read_bytes
 from modprompt.io.settings import COMPILE
 
 FILE_NAME = "result.json"
-NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run with rounds has no accuracy; under "untested"
+NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run has no accuracy; under "untested"
 # in the environment of runs that are started together: how many at once, how many of them on this run's GPU, and the
 # share of the GPU's memory that it may take (above 0, up to 1)
 JOBS, ON_GPU, GPU_SHARE = "MODPROMPT_JOBS", "MODPROMPT_RUNS_ON_GPU", "MODPROMPT_GPU_SHARE"
@@ -50,14 +51,6 @@ def read_json(path: PathLike) -> Optional[Dict[str, Any]]:
     return content if isinstance(content, dict) else None
 
 
-def _untested(result: Mapping[str, Any]) -> bool:
-    """Whether a result says of itself that there were no test images: of rounds of active learning that may be so."""
-    active = result.get("active")
-    rounds = active.get("rounds") if isinstance(active, dict) else None
-    last = rounds[-1] if isinstance(rounds, list) and rounds else None
-    return isinstance(last, dict) and last.get("accuracy_pct", 0) is None and result.get("accuracy_pct", 0) is None
-
-
 def _as_it_ran(result: Dict[str, Any]) -> Dict[str, Any]:
     """By today's names; of 0.2.0, whose settings did not say MODEL.COMPILE graph, with what stands beside them."""
     result = renamed.recorded_facts(result)
@@ -77,5 +70,5 @@ def read(folder: PathLike) -> Read:
         check_seal(result, path)
     except UserError:
         return Read(None, f"{FILE_NAME} is damaged (its hash is of another content)")
-    fault = result_schema.fault(result, tested=not _untested(result))
+    fault = result_schema.fault(result, tested=not any(one.untested(result) for one in features()))
     return Read(None, f"{FILE_NAME} is damaged ({fault})") if fault else Read(_as_it_ran(result))

@@ -5,16 +5,19 @@ here, so that thousands of results are compared in no time.
 """
 
 import ast
+import functools
 import hashlib
 import os
 import re
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from modprompt import feature as registry
 from modprompt.checks import nearest
 from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.io import renamed, yaml_text
 from modprompt.io.safe_open import Refused
 
@@ -25,13 +28,13 @@ _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
 
 READER = "DATASET.READER"  # which reader of another codebase a run had, so that another one is another run
 
-# what decides no number of a training, but for one value of one of them: is_free
-FREE = {
+# what decides no number of a training, beside what features have of that: free
+_FREE = {
     "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
     "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
     "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.ONLY", "TEST.EVALUATOR", "TEST.FEATURE_CACHE", "TEST.IMAGE_CACHE",
     COMPILE, "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
-    "SEARCH.RUNS", "DATASET.CHOOSE_BY", "INPUT.MAX_MEGAPIXELS", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF",
+    "DATASET.CHOOSE_BY", "INPUT.MAX_MEGAPIXELS", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF",
 }  # fmt: skip
 
 # settings that have a flag of train.py
@@ -49,9 +52,19 @@ FLAGS = {
 }
 
 
+def free() -> FrozenSet[str]:
+    """Keys of settings that decide no number of a training, but for one value of one of them: is_free."""
+    return _free(tuple(registry.FEATURES))
+
+
+@functools.lru_cache(maxsize=4)
+def _free(names: Tuple[str, ...]) -> FrozenSet[str]:
+    return frozenset({*_FREE, *(f"{one.node}.{key}" for one in features() for key in one.decided)})
+
+
 def is_free(key: str, text: str) -> bool:
     """Whether a setting decides no number of a training. MODEL.COMPILE graph does: its optimiser rounds otherwise."""
-    return key in FREE and (key, text) != (COMPILE, "graph")
+    return key in free() and (key, text) != (COMPILE, "graph")
 
 
 def name_of_flag(flag: str) -> str:
@@ -129,7 +142,7 @@ def pairs(options: Sequence[str]) -> List[Tuple[str, str]]:
 
 
 def given(layers: Iterable[Mapping[str, Any]]) -> Dict[str, str]:
-    """Settings of several layers, later ones over earlier ones, as {dotted key: text}, sorted; FREE ones left out."""
+    """Settings of several layers, later ones over earlier ones, as {dotted key: text}, sorted; free() ones left out."""
     merged: Dict[str, Any] = {}
     for layer in layers:
         merged.update(layer)
@@ -241,7 +254,7 @@ class Settings(Mapping[str, Given]):
         return len(self._last)
 
     def texts(self) -> Dict[str, str]:
-        """What is stored, hashed and compared: the given settings but for FREE ones as text, sorted by key."""
+        """What is stored, hashed and compared: the given settings but for those of free() as text, sorted by key."""
         return given([{key: found.value for key, found in self.items()}])
 
     def on_command_line(self) -> List[str]:

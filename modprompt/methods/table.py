@@ -27,6 +27,7 @@ class Row(NamedTuple):
     module: where its class is.
     kind: PROMPTS, HEADS or ZERO_SHOT.
     configs: its folder in configs/trainers.
+    room: where its module is.
     of: the method that it is under another name, if it is one.
     reads: the method whose node it reads, if that is another's.
     key: its node's name, where that is not its own in capitals.
@@ -42,6 +43,7 @@ class Row(NamedTuple):
     module: str
     kind: str
     configs: str
+    room: str = "methods"
     of: str = ""
     reads: str = ""
     key: str = ""
@@ -65,7 +67,7 @@ class Row(NamedTuple):
         """Its class; imports PyTorch."""
         if self.name in _OWN:
             return _OWN[self.name]
-        found: Type[Method] = getattr(importlib.import_module(f"modprompt.methods.{self.module}"), self.name)
+        found: Type[Method] = getattr(importlib.import_module(f"modprompt.{self.room}.{self.module}"), self.name)
         return found
 
 
@@ -80,7 +82,7 @@ METHODS: Tuple[Row, ...] = (
     Row("KgCoOp", "kgcoop", PROMPTS, "KgCoOp", first=_TEXT, bound=_CSC, shared="TRAINER.COOP"),
     Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT, bound=_CSC, shared="TRAINER.COOP"),
     Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
-    Row("ALVLM", "alvlm", PROMPTS, "ALVLM", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
+    Row("ALVLM", "alvlm", PROMPTS, "ALVLM", "active", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "search.dpl_search", PROMPTS, "DPLSearch"),
     Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL", first=_FREE),

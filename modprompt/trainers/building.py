@@ -20,13 +20,14 @@ from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import COMPILE
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
+from modprompt.feature import features
 from modprompt.methods.base import Method
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import view_of
 from modprompt.trainers import backbone, mistakes, text_chunk
-from modprompt.trainers.config_nodes import method_of, searched
+from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.part import Part, Run
 from modprompt.trainers.telling import tell_of
 
@@ -55,7 +56,9 @@ class Building(Part):
             method: Method = method_of(kind.method_class, cfg.TRAINER[node]).prepared()
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None
-        return Run(cfg, node, searched(method, cfg), cfg.config)
+        for feature in features():
+            method = feature.method(method, cfg)
+        return Run(cfg, node, method, cfg.config)
 
     def check(self) -> None:
         """Complain about a schedule that does not fit a CLIP whose layers are known, and an average that is not tested.
@@ -90,7 +93,8 @@ class Building(Part):
         trainer.optim = optimiser if trainer.scaler is None else fused(optimiser)
         trainer.sched = self.schedule(trainer.optim)
         trainer.register_model(self.method.folder, view, trainer.optim, trainer.sched)
-        trainer.search.prepare()
+        for one in trainer.added:
+            one.prepare()
 
     def load_clip(self) -> CLIP:
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""

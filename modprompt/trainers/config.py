@@ -178,20 +178,6 @@ def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str, second: st
         warnings.warn(f"{', '.join(others)} is set, but {trainer} reads TRAINER.{own}{also} alone", stacklevel=2)
 
 
-def warn_of_unused_search(cfg: CfgNode, settings: Settings, own_node: str) -> None:
-    """Warn of settings of a search where there is none, or one that has its own node.
-
-    Args:
-        cfg: the configuration of a run, merged.
-        settings: what files, flags and options give.
-        own_node: TRAINER.<node> of a method that always searches; empty for all others.
-    """
-    given = [key for key in settings if key.startswith("SEARCH.") and key != "SEARCH.ON"]
-    if given and not cfg.SEARCH.ON:
-        why = f"{cfg.TRAINER.NAME} reads {own_node}" if own_node else "SEARCH.ON is False"
-        warnings.warn(f"{', '.join(given)} is not used: {why}", stacklevel=3)
-
-
 def merged(settings: Settings) -> CfgNode:
     """Dassl 0.6.3's defaults and the registered trainers', and settings over them; frozen.
 

@@ -13,13 +13,11 @@ from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - as th
 from modprompt.clip.design import OPENAI_STD as CLIP_STD  # noqa: F401
 from modprompt.compat.defaults import add
 from modprompt.compat.run_settings import BESIDE_DASSL
-from modprompt.errors import SettingError
+from modprompt.feature import features
 from modprompt.fields import Configured, as_config
 from modprompt.io import renamed
-from modprompt.io.rounds import Active
 from modprompt.io.settings import level_of
 from modprompt.methods.base import Method
-from modprompt.methods.search.over import Search
 
 C = TypeVar("C", bound=Configured)
 
@@ -38,27 +36,15 @@ def add_missing(node: CfgNode, defaults: CfgNode) -> None:
 
 
 def add_family_defaults(cfg: CfgNode) -> None:
-    """Keys beside Dassl's own: the family's and ours, of a search, of rounds."""
+    """Keys beside Dassl's own: the family's, ours, and those of features."""
     defaults = CfgNode()
     add(defaults, BESIDE_DASSL)
-    defaults.SEARCH = CfgNode({one.key: as_config(one.default) for one in Search.settings()})
-    defaults.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
-    defaults.SEARCH.RUNS = False  # set for a run whose method searches: it has need of validation images
+    for feature in features():
+        own = feature.settings()
+        if own is not None:
+            given = {one.key: as_config(one.default) for one in own.settings()}
+            defaults[feature.node] = CfgNode({**given, **feature.decided})
     add_missing(cfg, defaults)
-
-
-def searched(method: Method, cfg: CfgNode) -> Method:
-    """A method in search of its schedule, if SEARCH.ON asks for that.
-
-    Raises:
-        SettingError: if a setting does not fit, or the method has none to find.
-    """
-    if not cfg.SEARCH.ON:
-        return method
-    try:
-        return method_of(Search, cfg.SEARCH).over(method)
-    except SettingError as error:
-        raise error.under("SEARCH") from None
 
 
 def node_of(cls: Type[Configured]) -> CfgNode:

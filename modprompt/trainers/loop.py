@@ -88,7 +88,7 @@ class Loop(Part):
         """What a batch goes through; made anew when another optimiser or scaler has taken the place of the last."""
         trainer = self.trainer
         if self.made_step is None or not is_of(self.made_step, trainer.optim, trainer.scaler):
-            alone = trainer.search.settings is not None
+            alone = any(one.alternates for one in trainer.added)
             step = Step(self.output_and_loss, trainer.optim, trainer.scaler, alone=alone)
             self.made_step = step_as_asked(trainer, step)
         return self.made_step

@@ -1,12 +1,14 @@
 """What the parts of a trainer share: the trainer they are of, and the facts of its run."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Dict, Mapping
 
 from modprompt.compat.run_settings import RunSettings
 from modprompt.engine.precision import Precision
+from modprompt.io.schema import Form
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.deferred_metrics import Number
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,53 @@ class Part:
         """The trainer's."""
         model: PromptedModel = self.trainer.model
         return model
+
+
+class FeaturePart(Part):
+    """What a feature does in a training; nothing, where it does not say it.
+
+    Attributes:
+        alternates: whether steps of its own come between those of the training, which are alone then.
+        chooses: whether it learns from validation images.
+    """
+
+    alternates = False
+    chooses = False
+
+    def check(self) -> None:
+        """Complain about settings, before any work."""
+
+    def prepare(self) -> None:
+        """Look at the model and the images, behind the building of both."""
+
+    def begin(self) -> None:
+        """Begin, behind the start or the resuming of the training."""
+
+    def step(self) -> Mapping[str, Number]:
+        """What comes before each step; what the log says of it."""
+        return {}
+
+    def end_epoch(self) -> None:
+        """What comes behind each epoch."""
+
+    def end(self) -> None:
+        """What comes behind the last, before the test."""
+
+    def state(self) -> Dict[str, Any]:
+        """What must be remembered to go on."""
+        return {}
+
+    def form(self, epoch: int) -> Dict[str, Form]:
+        """What state gives behind so many epochs."""
+        return {}
+
+    def load_state(self, extras: Mapping[str, Any]) -> None:
+        """Take back what state gave, of the form that form says."""
+
+    def result(self, results: Mapping[str, Any]) -> Dict[str, Any]:
+        """What result.json says of it.
+
+        Args:
+            results: what the run's evaluator found, in percent.
+        """
+        return {}

@@ -8,7 +8,7 @@ from torch import Tensor
 from modprompt.clip.byte_images import sent
 from modprompt.clip.structure import CLIP
 from modprompt.engine.memory import take_share
-from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
 from modprompt.io.holding import Begins
@@ -19,12 +19,10 @@ from modprompt.trainers import backbone, card_errors, device, mistakes, run_conf
 from modprompt.trainers.building import Building, ZeroShotBuilding
 from modprompt.trainers.checkpoints import Checkpoints, NoCheckpoints
 from modprompt.trainers.evaluation import Evaluation
-from modprompt.trainers.head_parts import HeadBuilding, HeadCheckpoints, HeadEvaluation, HeadLoop, HeadResume
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.loop import Loop
-from modprompt.trainers.part import Run
+from modprompt.trainers.part import FeaturePart, Run
 from modprompt.trainers.resume import Resume
-from modprompt.trainers.searching import SearchRun
 
 
 class Parts(NamedTuple):
@@ -39,7 +37,6 @@ class Parts(NamedTuple):
 
 
 PROMPTS = Parts()
-HEADS = Parts(HeadBuilding, HeadLoop, HeadEvaluation, HeadCheckpoints, HeadResume)
 ZERO_SHOT = Parts(building=ZeroShotBuilding, checkpoints=NoCheckpoints, trains=False)
 
 
@@ -56,7 +53,7 @@ class PromptTrainer(TrainerX):
         evaluation: tests.
         checkpoints: files of what is learned.
         resume: begins, goes on with and ends a training.
-        search: alternates with the steps, if the method searches.
+        added: what features add to the training.
     """
 
     method_class: Type[Method]
@@ -66,6 +63,7 @@ class PromptTrainer(TrainerX):
 
     run: Run
     model: PromptedModel
+    added: List[FeaturePart]
     clip_model: CLIP
     scaler: Any
     train_loader_x: Any
@@ -87,14 +85,17 @@ class PromptTrainer(TrainerX):
         self.cfg = cfg  # Dassl sets it behind this check
         self.make_parts()
         self.run = self.building.checked(cfg)
-        self.search.check()
+        self.added = [one for one in (feature.part(self) for feature in features()) if one is not None]
+        for one in self.added:
+            one.check()
         self.building.check()
 
     def make_parts(self) -> None:
-        """Make all parts, which hold nothing yet."""
+        """Make all parts of a trainer, which hold nothing yet."""
         kinds = self.parts
         self.building, self.loop, self.evaluation = kinds.building(self), kinds.loop(self), kinds.evaluation(self)
-        self.checkpoints, self.resume, self.search = kinds.checkpoints(self), kinds.resume(self), SearchRun(self)
+        self.checkpoints, self.resume = kinds.checkpoints(self), kinds.resume(self)
+        self.added = []  # known with the run
 
     def build_data_loader(self) -> None:
         """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder.
@@ -132,31 +133,34 @@ class PromptTrainer(TrainerX):
     def before_train(self) -> None:
         """Resume, and start the clock."""
         self.resume.begin()
-        self.search.begin()
+        for one in self.added:
+            one.begin()
 
     def run_epoch(self) -> None:
         """One pass over the training loader."""
         self.loop.run_epoch()
 
     def forward_backward(self, batch: Any) -> Mapping[str, Number]:
-        """One step on a batch, behind one of the alphas where there are any; what the log says of it.
+        """One step on a batch, behind what features add; what the log says of it.
 
         Raises:
             FloatingPointError: on a CPU, if the loss is not finite; no weight has changed by then.
         """
-        of_search = self.search.step()
+        said = {name: value for one in self.added for name, value in one.step().items()}
         image, label = self.parse_batch_train(batch)
-        return {**of_search, **self.loop.after_step(self.loop.step(image, label), label)}
+        return {**said, **self.loop.after_step(self.loop.step(image, label), label)}
 
     def after_epoch(self) -> None:
         """Do what the method does, save and validate as asked for, unless the last step spoilt the prompts."""
         self.loop.end_epoch()
-        self.search.end_epoch()
+        for one in self.added:
+            one.end_epoch()
         self.resume.end_epoch()
 
     def after_train(self) -> None:
-        """Leave what a search has found; test the last model, or the best on the validation set."""
-        self.search.end()
+        """Leave what features have found; test the last model, or the best on the validation set."""
+        for one in self.added:
+            one.end()
         self.resume.end()
 
     def set_model_mode(self, mode: str = "train", names: Optional[List[str]] = None) -> None:
@@ -207,8 +211,8 @@ def _begin(cfg: Any) -> None:
     """What comes before all in another codebase; in a program of ours it is done."""
     if cfg.OUTPUT_DIR:
         run_folder.keep(cfg.OUTPUT_DIR, Begins(cfg.TRAINER.NAME))
-    if cfg.ACTIVE.ROUNDS:
-        raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
+    for feature in features():
+        feature.check_single(cfg)
     image_files.bound(cfg.INPUT.MAX_MEGAPIXELS)
     image_files.read_as(cfg.INPUT.READ_AS)
     device.set_up(cfg)

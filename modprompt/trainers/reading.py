@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 from modprompt.errors import UserError
-from modprompt.io import checkpoint, rounds
+from modprompt.feature import features
+from modprompt.io import checkpoint
 from modprompt.io import result as results
 from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.image_rules import FAMILY
@@ -38,12 +39,12 @@ def rule_of(cfg: Any, tested: str = "", epoch: Optional[int] = None) -> Dict[str
 
 
 def _said_by(place: str, epoch: Optional[int]) -> Optional[Mapping[str, Any]]:
-    """The settings of a run, of its state, checkpoint, first round or result; None if there is none of these.
+    """The settings of a run, of its state, checkpoint, what features keep, or result; None if there is none of these.
 
     A checkpoint that knows no settings is of the family, or of a trainer of somebody's own, whose result may know.
     """
     found: Sequence[Any] = [] if epoch is not None else [_of_state(place)]
-    for said in (*found, _of_checkpoint(place, epoch), _of_rounds(place), _of_result(place)):
+    for said in (*found, _of_checkpoint(place, epoch), _of_features(place), _of_result(place)):
         if said:
             return dict(said)
     return {} if _has_checkpoint(place) else None
@@ -71,8 +72,8 @@ def _has_checkpoint(place: str) -> bool:
         return False
 
 
-def _of_rounds(place: str) -> Any:
-    return (results.read_json(Path(place) / rounds.FOLDER / f"{rounds.round_name(0)}.json") or {}).get("settings")
+def _of_features(place: str) -> Any:
+    return next(filter(None, (one.settings_in(place) for one in features())), None)
 
 
 def _of_result(place: str) -> Any:

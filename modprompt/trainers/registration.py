@@ -6,15 +6,16 @@ from typing import Any, Callable, Dict, Optional, Type, TypeVar, Union
 
 from dassl.engine import TRAINER_REGISTRY
 
+from modprompt.feature import features
 from modprompt.methods import own
 from modprompt.methods.base import Method
-from modprompt.methods.table import BY_NAME, HEADS, METHODS, PROMPTS, ZERO_SHOT, row_of
+from modprompt.methods.table import BY_NAME, METHODS, PROMPTS, ZERO_SHOT, row_of
 from modprompt.trainers import prompt_trainer
 from modprompt.trainers.config_nodes import register_method
 from modprompt.trainers.prompt_trainer import Parts, PromptTrainer
 
 PREFIX = "Mod"  # in front of a name that the codebase has taken
-_PARTS = {PROMPTS: prompt_trainer.PROMPTS, HEADS: prompt_trainer.HEADS, ZERO_SHOT: prompt_trainer.ZERO_SHOT}
+_PARTS = {PROMPTS: prompt_trainer.PROMPTS, ZERO_SHOT: prompt_trainer.ZERO_SHOT}  # by kind of method
 _entered: Dict[str, Type[PromptTrainer]] = {}  # by method
 T = TypeVar("T", bound=type)
 
@@ -36,6 +37,12 @@ def _stated(of: type) -> Dict[str, Any]:
     return {"same_step": vars(of).get("same_step", False)}
 
 
+def _parts_of(kind: str) -> Parts:
+    """What the trainers of a kind of methods are made of."""
+    found: Parts = _PARTS[kind] if kind in _PARTS else next(one for one in features() if one.kind == kind).parts()
+    return found
+
+
 def register(name: str) -> Type[PromptTrainer]:
     """Enter the trainer of a method of methods/table.py, and the method's config node; once, however often it is asked.
 
@@ -50,7 +57,7 @@ def register(name: str) -> Type[PromptTrainer]:
     """
     row = row_of(name)
     if name not in _entered:
-        _entered[name] = register_method_as_trainer(row.method, _PARTS[row.kind])
+        _entered[name] = register_method_as_trainer(row.method, _parts_of(row.kind))
     return _entered[name]
 
 
@@ -112,7 +119,7 @@ def give_way() -> None:
 
 
 def _own_trainer(method: Type[Method]) -> None:
-    register_method_as_trainer(method, _PARTS[BY_NAME[method.__name__].kind])
+    register_method_as_trainer(method, _parts_of(BY_NAME[method.__name__].kind))
 
 
 own.each(_own_trainer)

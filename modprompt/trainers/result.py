@@ -122,10 +122,9 @@ def _of_initial_weights(trainer: Any) -> Dict[str, str]:
     return {"init_weights": found} if found else {}
 
 
-def _of_search(trainer: Any, results: Dict[str, Any]) -> Dict[str, Any]:
-    """What a search has found, and how good that is with its own prompts; the run's accuracy is the mixture's."""
-    found = _said(trainer, "search", "record")
-    return {"search": {**found, "mixture_pct": float(results["accuracy"])}} if found else {}
+def _of_features(trainer: Any, results: Dict[str, Any]) -> Dict[str, Any]:
+    """What features have added to a training."""
+    return {name: part for one in getattr(trainer, "added", ()) for name, part in one.result(results).items()}
 
 
 def _notes(trainer: Any, evaluated: str) -> Dict[str, List[str]]:
@@ -253,7 +252,7 @@ class ResultRecorder:
             **{f"{name}_pct": float(value) for name, value in self.results.items()},
             **(self._left_beside(cfg.OUTPUT_DIR, tested, evaluated) if more is None else {}),
             **learner,
-            **_of_search(self.trainer, self.results),
+            **_of_features(self.trainer, self.results),
             **_of_classes(self.trainer),
             **_cost(self.trainer, before),
             "text_chunk": _said(self.trainer, "resume", "text_chunk"),

@@ -73,10 +73,10 @@ class Resume(Part):
         return {"the precision of CLIP's weights": "float32"}
 
     def _chosen_by(self) -> Dict[str, str]:
-        """By which images a best epoch is chosen, or alphas are learned, where they are not the test images."""
+        """By which images anything is chosen or learned beside the training, where they are not the test images."""
         dataset = self.trainer.dm.dataset
         kind = selected_on(dataset, self.cfg)
-        if kind in ("", TEST) or not (self.trainer.search.settings is not None or self.best_on):
+        if kind in ("", TEST) or not (self.best_on or any(one.chooses for one in self.trainer.added)):
             return {}
         return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=getattr(dataset, 'image_root', ''))}"}
 
@@ -86,17 +86,19 @@ class Resume(Part):
         return training_images_hash(self.trainer.dm.dataset, self.cfg)
 
     def extra_state(self) -> Dict[str, Any]:
-        """The loss scale, the average over epochs, how much of the text side is computed at a time, the search."""
+        """The loss scale, the average over epochs, how many classes are computed at a time, what features add."""
         scaler = {} if self.trainer.scaler is None else {"scaler": self.trainer.scaler.state_dict()}
         average = {} if self.model.average is None else {"average": self.model.average.state_dict()}
-        return {**scaler, **average, text_chunk.KEY: self.text_chunk, **self.trainer.search.state()}
+        added = {name: part for one in self.trainer.added for name, part in one.state().items()}
+        return {**scaler, **average, text_chunk.KEY: self.text_chunk, **added}
 
     def extras_form(self, epoch: int) -> Form:
         """What extra_state gives behind so many epochs; a loss scale may be missing, of a run begun without one."""
         average = self.model.average
         scaler = {} if self.trainer.scaler is None else {"scaler": scaler_form(self.trainer.scaler.state_dict())}
         of_average = {} if average is None else {"average": average_form(epoch, self.model.prompt_learner.trained())}
-        return table({**of_average, **self.trainer.search.form(epoch)}, {**scaler, text_chunk.KEY: text_chunk.FORM})
+        added = {name: form for one in self.trainer.added for name, form in one.form(epoch).items()}
+        return table({**of_average, **added}, {**scaler, text_chunk.KEY: text_chunk.FORM})
 
     def load_extra_state(self, extras: Any) -> None:
         """Take back what extra_state gave."""
@@ -105,7 +107,8 @@ class Resume(Part):
             self.trainer.scaler.load_state_dict(extras["scaler"])
         if self.model.average is not None and "average" in extras:
             self.model.average.load_state_dict(extras["average"])
-        self.trainer.search.load_state(extras)
+        for one in self.trainer.added:
+            one.load_state(extras)
 
     def state_as_now(self, states: Mapping[str, Any]) -> Mapping[str, Any]:
         """A state, of which nothing but its head was looked at, with what an earlier version kept elsewhere moved."""

@@ -1,13 +1,10 @@
-"""A run: its trainer is built, trains or evaluates, and leaves result.json. All trainers and readers are registered.
-
-How rounds of active learning go is not known here: who runs them hands that in.
-"""
+"""A run: its trainer is built, trains or evaluates, and leaves result.json. All trainers and readers are registered."""
 
 import contextlib
 import functools
 import os
 import warnings
-from typing import Any, Callable, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Iterator, Optional
 
 import sklearn.calibration  # noqa: F401 - as the next: not in the middle of a run
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
@@ -20,32 +17,17 @@ import modprompt.data.readers.all
 import modprompt.trainers.all  # noqa: F401
 from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.io import folder as run_folder
 from modprompt.io import holding, image_files
 from modprompt.io import result as results
 from modprompt.io.images import all_images_hash
 from modprompt.io.paths import of_user
-from modprompt.io.rounds import require_none
 from modprompt.io.settings import Settings
-from modprompt.methods.search import file as schedule_file
 from modprompt.trainers import card_errors, device, run_header
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by, trains
 from modprompt.trainers.skip_finished import describe_model, finished_before
-
-
-class Rounds(NamedTuple):
-    """Who runs rounds of active learning.
-
-    Attributes:
-        check: raises UserError, before any work, if a configuration's ACTIVE does not fit.
-        run: runs those of a run that is set up, and leaves its result.json.
-        differing: which rounds of a finished run, by its folder and result, have other labels now.
-    """
-
-    check: Callable[[RunConfig], Any]
-    run: Callable[[RunConfig, Settings], None]
-    differing: Callable[[str, Mapping[str, Any]], List[str]] = lambda folder, result: []
 
 
 def split_of(cfg: CfgNode) -> str:
@@ -61,14 +43,15 @@ def split_hash(dataset: Any, cfg: CfgNode) -> str:
     return split or all_images_hash(dataset, cfg)
 
 
-def is_finished(cfg: RunConfig, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> bool:
+def is_finished(cfg: RunConfig, settings: Settings, mode: Mode) -> bool:
     """Whether the output folder holds the run, finished; see modprompt/trainers/skip_finished.py."""
-    changed = rounds.differing(cfg.OUTPUT_DIR, results.read(cfg.OUTPUT_DIR).result or {}) if rounds else []
-    if changed:
-        print(f"{cfg.OUTPUT_DIR}: {'; '.join(changed)}: running again")
+    there = results.read(cfg.OUTPUT_DIR).result
+    why = [] if there is None else [text for one in features() for text in one.changed(cfg.OUTPUT_DIR, there)]
+    if there is not None and not cfg.TEST.ONLY:
+        why += [text for one in features() if one.takes_part(cfg) for text in [one.lacks(cfg.OUTPUT_DIR)] if text]
+    if why:
+        print(f"{cfg.OUTPUT_DIR}: {'; '.join(why)}: running again")
         return False
-    if cfg.SEARCH.RUNS and not cfg.TEST.ONLY and schedule_file.fault(cfg.OUTPUT_DIR):
-        return False  # what a search is run for is not there: it is tested, and written, again
     find = functools.partial(find_recorded, of_user(cfg.DATASET.ROOT).absolute())
     return finished_before(
         cfg,
@@ -106,29 +89,29 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
 
 
 @card_errors.told_outside()
-def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None:
+def run(settings: Settings, mode: Mode, check: Optional[Callable[[RunConfig], Any]] = None) -> None:
     """Build the trainer, train or evaluate it, and leave result.json.
 
     Args:
         settings: read once, so that files may be edited while the run runs.
         mode: what is done with them.
-        rounds: runs the rounds that ACTIVE.ROUNDS asks for, where it trains.
+        check: raises UserError, before any work, if a configuration is not for the program that asks.
 
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
     """
-    cfg = from_words(settings, mode, rounds.check if rounds else lambda cfg: None)
+    cfg = from_words(settings, mode, check)
     image_files.bound(cfg.INPUT.MAX_MEGAPIXELS)
     image_files.read_as(cfg.INPUT.READ_AS)
     before = _changed_ns(cfg.OUTPUT_DIR)
-    if mode.once and is_finished(cfg, settings, mode, rounds):
+    if mode.once and is_finished(cfg, settings, mode):
         return
     with run_folder.hold(cfg.OUTPUT_DIR, holding.Begins(cfg.TRAINER.NAME, trains(cfg, mode))) as said:
-        if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode, rounds):
+        if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode):
             return  # by one that had the folder until now
         with _begun(cfg, settings, trains(cfg, mode), said):
-            if rounds is not None and cfg.ACTIVE.ROUNDS and not (mode.eval_only or mode.no_train):
-                rounds.run(cfg, settings)
+            may_be_another = not (mode.eval_only or mode.no_train)
+            if may_be_another and any(feature.run(cfg, settings) for feature in features()):
                 return
             recorder = ResultRecorder(_built(cfg, mode))
             if mode.eval_only:
@@ -155,7 +138,8 @@ def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> It
 
 
 def _built(cfg: RunConfig, mode: Mode) -> Any:
-    require_none(cfg.OUTPUT_DIR)
+    for feature in features():
+        feature.require_free(cfg.OUTPUT_DIR)
     tested = tested_by(cfg, mode)
     if tested:
         require_trained_on_base(cfg, tested)

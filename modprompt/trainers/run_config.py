@@ -17,6 +17,7 @@ from modprompt import places
 from modprompt.compat.run_settings import RunSettings
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.io import holding
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.images import READ_AS
@@ -87,8 +88,9 @@ class RunConfig(CfgNode):
         return one
 
     def of_one_training(self, **values: Any) -> "RunConfig":
-        """That of one of the trainings of rounds, or of a test: without rounds; values by dotted key."""
-        return self.changed({"ACTIVE.ROUNDS": 0, **values})
+        """That of one training or test, of a run that may be of another kind; values by dotted key."""
+        single = {f"{one.node}.{key}": value for one in features() for key, value in one.single().items()}
+        return self.changed({**single, **values})
 
 
 def trainer_of(cfg: CfgNode) -> Any:
@@ -113,14 +115,14 @@ def tested_by(cfg: CfgNode, mode: Mode) -> str:
 
 
 def from_words(
-    settings: Settings, mode: Mode = TRAINING, check: Callable[[RunConfig], Any] = lambda cfg: None
+    settings: Settings, mode: Mode = TRAINING, check: Optional[Callable[[RunConfig], Any]] = None
 ) -> RunConfig:
     """The configuration of a run of ours, all of it decided, nothing of it begun.
 
     Args:
         settings: what files, flags and options give.
         mode: what is done with them.
-        check: of who runs it; raises UserError if it does not fit.
+        check: of the program that asks; raises UserError if it does not fit.
 
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
@@ -131,7 +133,10 @@ def from_words(
     if hasattr(trainer_of(cfg), "method_class"):
         cfg = cfg.changed(backbone.settings_of_images(cfg, settings.on_command_line()))
     require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
-    check(cfg)
+    for one in features():
+        one.check(cfg)
+    if check is not None:
+        check(cfg)
     return cfg.changed(_place(cfg, mode, settings))
 
 
@@ -149,8 +154,14 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     cfg = RunConfig.of(config.merged(settings))
     cfg = cfg.changed(_facts(cfg, settings, tests))
     _require_together(cfg)
-    _warn_of_unread(cfg, settings)
-    second = _second_node(_method_of(cfg))
+    own_node, method = getattr(trainer_of(cfg), "node_name", ""), _method_of(cfg)
+    for one in features():
+        decided = one.decides(cfg, settings, method, own_node)
+        cfg = cfg.changed({f"{one.node}.{key}": value for key, value in decided.items()})
+    second = _second_node(method)
+    config.warn_of_other_nodes(
+        list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else ""
+    )
     return cfg if second is None else cfg.changed(config_aliases.stands_for(cfg, settings, second))
 
 
@@ -195,10 +206,6 @@ def _second_node(method: Any) -> Optional[Type[SecondNode]]:
     return None if method is None else method.repository.second_node
 
 
-def _always_searches(method: Any) -> bool:
-    return method is not None and bool(method.searching.always)
-
-
 def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
     """What readers and trainers are told beside what was given."""
     trainer, method = trainer_of(cfg), _method_of(cfg)
@@ -206,7 +213,6 @@ def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
     found = {
         "DATASET.ROOT": places.data_root(cfg.DATASET.ROOT),
         "TEST.ONLY": tests or not own_node,
-        "SEARCH.RUNS": bool(cfg.SEARCH.ON or _always_searches(method)),
     }
     if READ_AS not in settings:
         found[READ_AS] = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "read_as", FAMILY)
@@ -218,18 +224,6 @@ def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
 def _require_together(cfg: RunConfig) -> None:
     if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
         raise UserError("TEST.BASE_NEW True: it is for a test alone (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
-    if cfg.SEARCH.ON and not getattr(trainer_of(cfg), "node_name", ""):
-        raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
-
-
-def _warn_of_unread(cfg: RunConfig, settings: Settings) -> None:
-    own_node, method = getattr(trainer_of(cfg), "node_name", ""), _method_of(cfg)
-    always = _always_searches(method)
-    second = _second_node(method)
-    config.warn_of_unused_search(cfg, settings, f"TRAINER.{own_node}" if always else "")
-    config.warn_of_other_nodes(
-        list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else ""
-    )
 
 
 def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> Dict[str, Any]:

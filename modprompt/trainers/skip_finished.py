@@ -6,10 +6,11 @@ passes for it.
 
 import os
 import warnings
-from typing import Any, Callable, List, Mapping, Optional, Sequence
+from typing import Any, Callable, List, Mapping, Optional
 
 from dassl.config import cfg_default
 
+from modprompt.feature import features
 from modprompt.io import compare, content_hashes, holding
 from modprompt.io import result as results
 from modprompt.io.image_rules import FAMILY
@@ -26,15 +27,6 @@ def require_folder_agrees(cfg: Any) -> None:
     """Raise UserError if the output folder's name states other shots, seed or classes than the run has."""
     classes = cfg.DATASET.SUBSAMPLE_CLASSES
     compare.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
-
-
-def _has_more_rounds(result: Mapping[str, Any], settings: Mapping[str, str], found: Sequence[str]) -> bool:
-    """Whether a run is a finished one but for rounds that come behind its last."""
-    active, key = result.get("active"), "ACTIVE.ROUNDS"
-    there, wanted = len(active["rounds"]) if isinstance(active, dict) else 0, settings.get(key, "")
-    return (
-        bool(there) and wanted.isdecimal() and int(wanted) > there and all(one.startswith(f"{key} ") for one in found)
-    )
 
 
 def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str, str]) -> List[str]:
@@ -114,8 +106,9 @@ def finished_before(
         return False
     recorded, wanted = (content_hashes.without_places(one, result) for one in (result["settings"], settings))
     found = compare.differing_settings(recorded, wanted, tests, defaults)
-    if _has_more_rounds(result, settings, found):
-        print(f"{cfg.OUTPUT_DIR} is finished with fewer rounds (ACTIVE.ROUNDS): going on")
+    goes_on = next(filter(None, (one.goes_on(result, settings, found) for one in features())), "")
+    if goes_on:
+        print(f"{cfg.OUTPUT_DIR} {goes_on}: going on")
         return False
     found += _other_kind(cfg, result, tests, model_dir)
     found = found or _differing_images(cfg, result, defaults)

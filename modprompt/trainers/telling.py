@@ -25,6 +25,6 @@ def tell_of(learner: Learner, draws_examples: bool = False) -> None:
         what = f"{MODES[described.pooled]}: the mean of their {described.pooled}"
         print(f"Descriptions: {prompts} phrases of {classes} classes from {described.content.source}; {what}")
     for side, schedule in learner.schedules._asdict().items():
-        if schedule.depth and side not in getattr(learner, "options", {}):  # a search says what it has
+        if schedule.depth and side not in getattr(learner, "options", {}):  # of these it says by itself what it has
             print(schedule.table())
     print(f"Parameters to be updated: {count_num_param(learner):,} in {len(list(learner.parameters()))} tensors")

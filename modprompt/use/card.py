@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from modprompt.clip.hub import PREFIX
 from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.io import pages
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.checkpoint_schema import FRONT
@@ -77,23 +78,17 @@ def _said_of_clip(clip: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [name, f"{clip['size']} pixels" if clip.get("size") else "", *more]))
 
 
-def _labels(result: Mapping[str, Any]) -> str:
-    """How many labels a run with rounds has asked for; empty of others."""
-    active = result.get("active")
-    rounds = active.get("rounds") if isinstance(active, Mapping) else None
-    return f"{rounds[-1].get('labels')} in {len(rounds)} rounds of {active['method']}" if rounds and active else ""
-
-
 def _said_of_images(result: Mapping[str, Any], settings: Mapping[str, str]) -> List[Tuple[str, str]]:
     """Rows on the data, as far as a result, or else the settings of a checkpoint, say something."""
     split = result.get("split")
     split_said = " ".join(str(split.get(key, "")) for key in ("status", "hash")) if isinstance(split, Mapping) else ""
     shots = result.get("shots", settings.get("DATASET.NUM_SHOTS", ""))
+    labels = next(filter(None, (one.labels(result) for one in features())), "")
     return [
         ("data set", str(result.get("dataset") or settings.get("DATASET.NAME", ""))),
         ("classes of it", str(result.get("classes") or settings.get("DATASET.SUBSAMPLE_CLASSES", ""))),
-        ("labels", _labels(result)),
-        ("shots", "" if _labels(result) else "all images" if _WHOLE.fullmatch(str(shots)) else str(shots)),
+        ("labels", labels),
+        ("shots", "" if labels else "all images" if _WHOLE.fullmatch(str(shots)) else str(shots)),
         ("seed", str(result.get("seed", settings.get("SEED", "")))),
         ("split (published, or ours), its SHA-256", split_said),
         ("hash of all images", str(result.get("images_hash") or "")),

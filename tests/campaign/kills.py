@@ -17,8 +17,7 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple
 import torch
 
 import modprompt.active.rounds
-import modprompt.trainers.run
-import modprompt.trainers.search_figure  # noqa: F401 - all is imported before a child counts what it does
+import modprompt.methods.search.figure  # noqa: F401 - all is imported before a child counts what it does
 from modprompt.cli import train
 from modprompt.io import checkpoint, result
 from tests.campaign.figures import Figure

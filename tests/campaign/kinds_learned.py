@@ -21,13 +21,14 @@ from modprompt.io.checksum import KEY
 from modprompt.io.settings import Given, Settings
 from modprompt.io.tensors import write_tensors
 from modprompt.io.versioned import plain
+from modprompt.methods.heads import bank_file
 from modprompt.methods.loading import load
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search import schedule_files
 from modprompt.methods.table import METHODS, PROMPTS
-from modprompt.trainers import bank_file, training_state
+from modprompt.trainers import training_state
 from tests.campaign.kind import JSON, NPY, NPZ, OLD_TORCH, TORCH, Kind, resealed
 from tests.conftest import random_clip
 from tests.methods import small

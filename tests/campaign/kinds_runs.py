@@ -10,17 +10,19 @@ from unittest import mock
 import numpy as np
 
 from lpclip.linear_probe import read_splits
+from modprompt.active import asked as labels
 from modprompt.active import generators, picks_file, record
+from modprompt.active import settings as rounds
 from modprompt.experiments.plan import chosen, protocols, spec
 from modprompt.experiments.plan.inputs import NOTES, Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.reporting import logs, report
 from modprompt.experiments.reporting.results import of_experiment
-from modprompt.experiments.running import labels, slurm, state
+from modprompt.experiments.running import slurm, state
 from modprompt.hosts import earlier
 from modprompt.hosts.rows import rows_of
 from modprompt.hosts.train_line import with_line
-from modprompt.io import descriptions, rounds, steps, test_parts
+from modprompt.io import descriptions, steps, test_parts
 from modprompt.io import result as results
 from modprompt.io.arrays import write_arrays
 from modprompt.io.checksum import arrays_hash, sealed

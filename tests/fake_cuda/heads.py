@@ -10,7 +10,7 @@ from tests.fake_cuda.device import fake_cuda
 from tests.fake_cuda.runs import BATCH, Batches, trainer_of
 from tests.fake_cuda.watching import Watch
 
-from modprompt.trainers import bank_file  # isort: skip - runs has put Dassl on the path
+from modprompt.methods.heads import bank_file  # isort: skip - runs has put Dassl on the path
 
 
 def epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> Dict[str, Any]:

@@ -8,10 +8,11 @@ import sys
 import graphlib
 import pytest
 
+from modprompt.feature import FEATURES, features
 from tests.conftest import ROOT
 
 FLOORS = (
-    {"errors", "checks", "fields", "programs", "places", "moved", "version"},
+    {"errors", "checks", "fields", "feature", "programs", "places", "moved", "version"},
     {"io"},
     {"clip"},
     {"engine"},
@@ -26,14 +27,24 @@ FLOORS = (
     {"__init__", "launch", "install", "doctor", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+# files of a feature that stand on the floor of this room, beside it: no file but its own feature.py asks for them
+ABOVE = {
+    "methods/search/run.py": "trainers",
+    "methods/heads/run.py": "trainers",
+    "active/plan.py": "experiments",
+    "active/report.py": "experiments",
+    "active/command.py": "cli",
+}
 DASSL = {"compat", "trainers", "data", "active"}  # rooms that know it
 OTHERS_WITH_DASSL = {
     "hosts/borrowed.py",
+    "hosts/foreign.py",
     "hosts/synthetic_set.py",
     "experiments/plan/check.py",
     "experiments/plan/present.py",
 }
 IN_CODEBASES = {"clip", "compat", "engine", "hosts", "io", "methods", "trainers", "use"}
+FEATURES_IN_CODEBASES = {"active/feature.py", "active/settings.py", "active/alvlm.py"}
 PACKAGE = ROOT / "modprompt"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "stand_in" not in path.parts)
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
@@ -71,10 +82,55 @@ def test_imports_point_down(path):
     modules = set(imported(ast.parse(path.read_text())))
     assert not {name.split(".")[0] for name in modules} & {"trainers", "datasets", "experiments", "tools", "train"}
     others = {module for module in modules if room(module) not in (None, own)}
-    above = {module for module in others if FLOOR[room(module)] >= FLOOR[own]}
+    beside = ABOVE.get(name, own)
+    above = {module for module in others if FLOOR[room(module)] >= FLOOR[beside] and room(module) != beside}
     assert not {module for module in above if not {room(module), own} <= GROUND}
+    asked = {module.replace(".", "/").partition("/")[2] + ".py" for module in modules} & {*ABOVE} - {name}
+    assert not asked or path.name == "feature.py" or name in ABOVE
+    assert all(path.parent == (PACKAGE / one).parent for one in asked)
     if own not in DASSL and name not in OTHERS_WITH_DASSL:
         assert not {module for module in modules if module.split(".")[0] in ("dassl", "yacs")}
+
+
+FOLDERS = [name.rpartition(".")[0] for name in FEATURES]
+DOORS = {"doctor", "install", "launch"}  # each is one of a feature's own programs, under a name that stays
+
+
+def named_in(path):
+    """What a file says of a feature that lies in another room: its modules, and its config node."""
+    tree, own = ast.parse(path.read_text()), path.relative_to(PACKAGE).with_suffix("").parts[0]
+    others = [folder for folder in FOLDERS if room(folder) != own]
+    yield from (name for name in imported(tree) for folder in others if f"{name}.".startswith(f"{folder}."))
+    nodes = "|".join(one.node for one in features() if one.node and room(type(one).__module__) != own)
+    docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree) if nodes else ():
+        if isinstance(node, ast.Attribute) and re.fullmatch(nodes, node.attr):
+            yield ast.unparse(node)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
+            yield from re.findall(rf"\b(?:{nodes})(?:\.[A-Z]\w*|$)", node.value)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_no_other_room_names_a_feature(path):
+    assert path.stem in DOORS or list(named_in(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("from modprompt.active import rounds", ["modprompt.active", "modprompt.active.rounds"]),
+        ("def f():\n    import modprompt.methods.search.run", ["modprompt.methods.search.run"]),
+        ("cfg.SEARCH.ON", ["cfg.SEARCH"]),
+        ("raise UserError(f'ACTIVE.ROUNDS: {why}')", ["ACTIVE.ROUNDS"]),
+        ("'Of ACTIVE.ROUNDS.'", []),
+        ("cfg['MODEL']", []),
+    ],
+)
+def test_names_of_features_are_found(code, named, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
+    (tmp_path / "use").mkdir()
+    (tmp_path / "use" / "one.py").write_text(code)
+    assert list(named_in(tmp_path / "use" / "one.py")) == named
 
 
 def test_programs_of_the_checkout_and_its_tests_ask_the_parts_and_not_the_program():
@@ -102,7 +158,8 @@ def test_every_room_has_a_floor():
 def test_what_runs_in_codebases_is_python_38():
     for path in FILES:
         own = path.relative_to(PACKAGE).parts[0]
-        if own in IN_CODEBASES or own.endswith(".py"):
+        name = path.relative_to(PACKAGE).as_posix()
+        if own in IN_CODEBASES or own.endswith(".py") or name in FEATURES_IN_CODEBASES:
             ast.parse(path.read_text(), feature_version=(3, 8))
 
 
@@ -141,6 +198,7 @@ TORCHLESS = {
         "methods", "table", "search.file", "search.alphas_file", "search.space", "search.schedule_files"
     ),
     "experiments": modules_of("experiments"),
+    "features": [*FEATURES, *modules_of("active", "settings")],
 }
 CHILD = """
 import importlib, sys
@@ -177,7 +235,12 @@ def sayings(tree):
         yield from sayings(node)
 
 
-QUIET = [path for path in FILES if path.relative_to(PACKAGE).with_suffix("").parts[0] not in PRINTING]
+QUIET = [
+    path
+    for path in FILES
+    if path.relative_to(PACKAGE).with_suffix("").parts[0] not in PRINTING
+    and path.relative_to(PACKAGE).as_posix() not in ABOVE
+]
 
 
 @pytest.mark.parametrize("path", QUIET, ids=lambda path: path.relative_to(PACKAGE).as_posix())

@@ -33,6 +33,7 @@ from modprompt.data.reader import WITHOUT_VALIDATION, selected_on
 from modprompt.data.split_files import Storage
 from modprompt.data.subsample import CHOICES
 from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.io import images as runs
 from modprompt.io.image_files import SUFFIXES, is_image_name
 from modprompt.io.image_rules import FAMILY, PEOPLE
@@ -48,7 +49,7 @@ class Unlabelled(DatasetBase):
     """Images without labels, those with one, and test images.
 
     Args:
-        cfg: DATASET.ROOT, NUM_SHOTS and SUBSAMPLE_CLASSES are read, OUTPUT_DIR, ACTIVE.ROUNDS, and of TEST what is
+        cfg: DATASET.ROOT, NUM_SHOTS and SUBSAMPLE_CLASSES are read, OUTPUT_DIR, what features read, and of TEST what is
             tested, and what chooses by validation images.
 
     Attributes:
@@ -171,7 +172,7 @@ class Unlabelled(DatasetBase):
 
     def _require_what_the_run_needs(self, has_labels: bool) -> None:
         """Raise UserError if there is not what this run trains on, tests on or chooses by."""
-        cfg, rounds = self.cfg, self.cfg.ACTIVE.ROUNDS
+        cfg, later = self.cfg, any(one.labels_later(self.cfg) for one in features())
         if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
             known = cfg.DATASET.SUBSAMPLE_CLASSES in CHOICES
             why = "images without labels have no half" if known else f"it must be one of {', '.join(CHOICES)}"
@@ -183,16 +184,17 @@ class Unlabelled(DatasetBase):
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT or (self.selected_on and not self.has_test):
             raise UserError(f"Unlabelled has no validation images to choose by: {WITHOUT_VALIDATION}")
-        if not self.has_test and (cfg.TEST.ONLY or not (rounds or cfg.TEST.NO_TEST)):
+        if not self.has_test and (cfg.TEST.ONLY or not (later or cfg.TEST.NO_TEST)):
             how = "" if cfg.TEST.ONLY else ", or give TEST.NO_TEST True"
             raise UserError(
                 f"Unlabelled has no images to test on: put some into {self.folder / 'test'}, in folders of their "
                 f"classes{how}"
             )
-        if not (rounds or has_labels or cfg.TEST.ONLY):
+        if not (later or has_labels or cfg.TEST.ONLY):
+            ways = "; ".join(filter(None, (one.labelling for one in features())))
             raise UserError(
-                f"Unlabelled has no labels to train on: ACTIVE.ROUNDS says how many rounds choose images to label, "
-                f"of which --no-train runs none; or list labels that there are in {self.folder / 'labels.csv'}"
+                f"Unlabelled has no labels to train on: {ways}; "
+                f"or list labels that there are in {self.folder / 'labels.csv'}"
             )
 
     def _hash(self, *lists: Sequence[Image]) -> str:

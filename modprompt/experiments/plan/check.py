@@ -8,18 +8,14 @@ import warnings
 from pathlib import Path
 from typing import Any, Sequence
 
-from modprompt.checks import check_name
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError
-from modprompt.experiments.plan.commands import effective, is_of_schedule, options
+from modprompt.experiments.plan.commands import effective, options
 from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
+from modprompt.feature import named, protocols, read
 from modprompt.io.paths import of_user
-from modprompt.io.rounds import METHODS
 from modprompt.io.settings import Settings
-from modprompt.methods.search import file as schedule_file
-from modprompt.methods.search.schedule_files import expanded
 from modprompt.programs import import_modules
 
 
@@ -27,12 +23,13 @@ def settings_of(job: Job, out: Path, data: Path) -> Settings:
     """What the words of a job's command give.
 
     Raises:
-        UserError: as Settings.read and expanded.
+        UserError: as Settings.read, and of files that are named in place of values.
     """
     files = [str(config_file(job.dataset)), str(job.method.config)]
     flags: dict[str, Any] = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
     flags.update({"TRAINER.NAME": job.method.trainer, "SEED": job.seed})
-    return expanded(Settings.read(files, flags, options(job, out)))
+    settings: Settings = read(Settings.read(files, flags, options(job, out)))
+    return settings
 
 
 def _check_one(settings: Settings, job: Job) -> None:
@@ -49,18 +46,10 @@ def _check_one(settings: Settings, job: Job) -> None:
     require_only_tests(reader, not job.tests)
     if job.tests and cfg.TEST.SPLIT == "val" and not cfg.DATASET.VAL_FROM_TEST:
         _require_validation(reader, of_user(cfg.DATASET.ROOT or "."))
-    if job.searches and not cfg.SEARCH.RUNS:
-        raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
-    if job.method.acquisition == FEW_SHOT and cfg.ACTIVE.ROUNDS:
-        raise UserError(
-            f"{cfg.TRAINER.NAME} chooses its labels in rounds, whatever it is told: say what its few-shot runs are, "
-            "few_shot: {trainer: ..., config: ...}, or have none, few_shot: false for all"
-        )
-    if cfg.ACTIVE.ROUNDS and not job.method.acquisition and not job.tests:
-        raise UserError(
-            f"{cfg.TRAINER.NAME} would choose its labels in {cfg.ACTIVE.ROUNDS} rounds (ACTIVE.ROUNDS), which protocol "
-            "active is for"
-        )
+    if job.stage and not named(job.stage).takes_part(cfg):
+        raise UserError(f"{cfg.TRAINER.NAME} {named(job.stage).otherwise}")
+    for one in protocols():
+        one.plan().check(cfg, job)
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
     if issubclass(trainer, PromptTrainer):
@@ -78,39 +67,26 @@ def _require_validation(reader: Any, root: Path) -> None:
 def _check_job(job: Job, out: Path, data: Path) -> None:
     if job.first is not None and job.first.is_front:  # what it stands behind is looked at when it is there
         job = job._replace(first=None)
-    if job.first is None or not schedule_file.fault(out / job.first.folder):
+    if job.first is None or not named(job.first.stage).lacks(out / job.first.folder):
         _check_one(settings_of(job, out, data), job)
         return
     try:
         _check_one(settings_of(job._replace(first=None), out, data), job)
     except SettingError as error:
-        if any(not is_of_schedule(key) for key, _ in error.faults):
+        if any(not named(job.first.stage).finds(key) for key, _ in error.faults):
             raise
-        # what lacks is what the search will find
+        # what lacks is what the first stage will find
 
 
 def _require_one_clip(job: Job) -> None:
     """Raise UserError if a training has another CLIP than its first stage."""
     if job.first is None:
         return
-    searched, trained = effective(job.first), effective(job)
+    found, trained = effective(job.first), effective(job)
     for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
-        if searched.get(key, "") != trained.get(key, ""):
-            what = "its search" if job.first.searches else "the training of its prompts"
-            raise UserError(f"{key} is {trained.get(key)!r}, in {what} {searched.get(key)!r}: give both one CLIP")
-
-
-def _require_acquisition(job: Job) -> None:
-    """Raise SettingError if nobody has entered what chooses a run's labels; all modules are imported by now."""
-    from modprompt.active.acquisition import find
-
-    name = method_of(job.method.acquisition)
-    if name in ("", FEW_SHOT, *METHODS):
-        return
-    try:
-        find(name)
-    except SettingError:
-        check_name(name, METHODS, "ACTIVE.METHOD")
+        if found.get(key, "") != trained.get(key, ""):
+            what = f"its {job.first.stage}" if job.first.stage else "the training of its prompts"
+            raise UserError(f"{key} is {trained.get(key)!r}, in {what} {found.get(key)!r}: give both one CLIP")
 
 
 def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
@@ -129,24 +105,25 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     import modprompt.trainers.all  # noqa: F401
 
     import_modules(list(dict.fromkeys(name for job in jobs for name in job.method.imports)))
-    seen: set[tuple[str, str, bool, bool]] = set()
+    seen: set[tuple[str, str, str, bool]] = set()
     found: dict[str, dict[str, None]] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for job in jobs:
-            kind = (job.method.label, job.dataset, job.searches, job.column == VALIDATION)  # which others need not have
+            kind = (job.method.label, job.dataset, job.stage, job.column == VALIDATION)  # which others need not have
             if kind in seen:
                 continue
             seen.add(kind)
             try:
                 _require_one_clip(job)
-                _require_acquisition(job)
+                for one in protocols():
+                    one.plan().require_known(job)
                 _check_job(job, out, data)
             except ValueError as error:
-                what = f"search of {job.method.label}" if job.searches else f"method {job.method.label}"
+                what = f"{job.stage} of {job.method.label}" if job.stage else f"method {job.method.label}"
                 raise UserError(f"{what}: {error}") from None
-            for one in caught:
-                if one.category is UserWarning:
-                    found.setdefault(str(one.message), {})[job.method.label] = None
+            for warning in caught:
+                if warning.category is UserWarning:
+                    found.setdefault(str(warning.message), {})[job.method.label] = None
             caught.clear()
     return [f"{', '.join(labels)}: {message}" for message, labels in found.items()]

@@ -12,23 +12,11 @@ from modprompt import places
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.job import Job
+from modprompt.feature import features, named, read
 from modprompt.io.settings import Given, Settings, as_text, is_free, read_settings
-from modprompt.methods.search import file as schedule_file
-from modprompt.methods.search import schedule_files
 from modprompt.methods.table import BY_NAME
 
 PROMPTS_FROM = "PROMPTS_FROM"  # the setting of a head that names trained prompts
-_OF_SCHEDULE = (
-    "SCHEDULE_",
-    "LENGTHS_",
-    "IMG_ALPHA_PATH",
-    "TXT_ALPHA_PATH",
-)  # how keys begin that say what a search finds
-
-
-def is_of_schedule(key: str) -> bool:
-    """Whether a setting says what a search finds."""
-    return key.rpartition(".")[2].startswith(_OF_SCHEDULE)
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -80,19 +68,19 @@ def _stamped(path: Path) -> tuple[str, int]:
 
 
 def effective(job: Job, more: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
-    """All settings that a job's files and options give; a schedule's file that is not there yet stays a name.
+    """All settings that a job's files and options give; a file that is not there yet stays a name.
 
     Args:
         job: the run.
         more: further options, (key, text) pairs.
 
     Raises:
-        UserError: if a config file is gone or no YAML, or a schedule's file is damaged.
+        UserError: if a config file is gone or no YAML, or a file that is named in place of a value is damaged.
     """
     files = tuple(_stamped(path) for path in (config_file(job.dataset), job.method.config))
     settings = dict(_of_files(files, job.method.options))
     settings.update((key, as_text(text)) for key, text in (*job.options, *more))
-    if any(map(schedule_files.may_name_a_file, settings.items())):
+    if any(one.reads(*setting) for one in features() for setting in settings.items()):
         settings = _expanded(_of_files(files, ()), (*job.method.options, *job.options, *more))
     settings.update({"TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)})
     return settings
@@ -101,8 +89,7 @@ def effective(job: Job, more: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
 def _expanded(of_files: Mapping[str, str], options: Sequence[tuple[str, str]]) -> dict[str, str]:
     given = [(key, Given(text, "file of the job")) for key, text in of_files.items()]
     given += [(key, Given(text, "option")) for key, text in options]
-    read = schedule_files.expanded(Settings(tuple(given)), planned=True)
-    return {key: as_text(found.value) for key, found in read.items()}
+    return {key: as_text(found.value) for key, found in read(Settings(tuple(given)), planned=True).items()}
 
 
 def expected(job: Job, out: Path) -> dict[str, str]:
@@ -111,19 +98,14 @@ def expected(job: Job, out: Path) -> dict[str, str]:
     Raises:
         UserError: as effective.
     """
-    of_search = options_of(job, out)
+    of_first = options_of(job, out)
     try:
-        settings = effective(job, of_search)
+        settings = effective(job, of_first)
     except SettingError:
-        if not of_search:
+        if not of_first:
             raise
-        settings = {**effective(job), **dict(of_search)}  # of no use for this method: its run tells why
+        settings = {**effective(job), **dict(of_first)}  # of no use for this method: its run tells why
     return {key: text for key, text in settings.items() if not is_free(key, text)}
-
-
-def file_of(search: Job, out: Path) -> Path:
-    """What a search leaves."""
-    return out / search.folder / schedule_file.FILE_NAME
 
 
 def front_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
@@ -137,5 +119,4 @@ def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
     """The settings, (key, text) pairs, by which a job takes what its first stage leaves; none without one."""
     if job.first is None or job.first.is_front:
         return front_of(job, out)
-    row = BY_NAME[job.method.trainer]
-    return tuple((f"{row.node}.SCHEDULE_{side.upper()}", f"@{file_of(job.first, out)}") for side in row.sides)
+    return named(job.first.stage).handed_on(out / job.first.folder, job.method.trainer)

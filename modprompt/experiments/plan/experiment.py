@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Protocol, Sequence
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.method import Method
-from modprompt.experiments.plan.rounds import Rounds
+from modprompt.feature import features, protocols
 
-ACTIVE = "active"
 VALIDATION = "validation"
 BASE2NEW = "base2new"
 OF_TREES = (BASE2NEW, "cross_dataset", "domain_generalisation", "few_shot")  # read from log files, too
-PROTOCOLS = (*OF_TREES, ACTIVE, VALIDATION)
+PROTOCOLS = (*OF_TREES, *(one.name for one in protocols()), VALIDATION)
 CROSS = ("cross_dataset", "domain_generalisation")
+
+
+class Added(Protocol):
+    """What an experiment has of the protocol that a feature adds (modprompt/feature.py)."""
+
+    @property
+    def shots(self) -> tuple[int, ...]:
+        """Training images of each class, of runs beside."""
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """What the experiment can be narrowed to beside its data sets, methods and seeds, by flag."""
+
+    def narrowed(self, kept: Mapping[str, tuple[Any, ...]]) -> Added:
+        """The same with some of these names."""
+
+    def variants(self, methods: Sequence[Method]) -> list[Method]:
+        """What has runs and a line in a report."""
+
+    def jobs(self, experiment: Experiment) -> Iterator[Job]:
+        """The runs."""
+
+    def columns_of(self, method: Method, experiment: Experiment) -> tuple[str, ...]:
+        """The columns that runs of a line fill."""
 
 
 class Experiment(NamedTuple):
@@ -31,13 +55,13 @@ class Experiment(NamedTuple):
     highlight: str
     notes: str
     slurm: dict[str, Any]
-    active: Rounds | None = None  # of protocol active
+    added: Added | None = None  # of the protocol of a feature
     together: bool = False  # of protocol base2new: all classes are tested, too
 
     @property
     def lines(self) -> list[Method]:
-        """What has runs and a line in a report: the methods, in protocol active each under every acquisition."""
-        return list(self.methods) if self.active is None else self.active.variants(self.methods)
+        """What has runs and a line in a report: the methods, or what the protocol of a feature makes of them."""
+        return list(self.methods) if self.added is None else self.added.variants(self.methods)
 
     @property
     def grids(self) -> dict[str, tuple[str, ...]]:
@@ -46,12 +70,13 @@ class Experiment(NamedTuple):
 
     @property
     def names(self) -> dict[str, tuple[Any, ...]]:
-        """What it can be narrowed to: its data sets, methods, seeds and acquisitions."""
+        """What it can be narrowed to: its data sets, methods, seeds, and what features have."""
         return {
             "datasets": self.datasets,
             "methods": tuple(dict.fromkeys(method.family for method in self.methods)),
             "seeds": self.seeds,
-            "acquisitions": self.active.acquisitions if self.active else (),
+            **{kind: () for one in features() for kind in one.narrows},
+            **(self.added.names if self.added else {}),
         }
 
 
@@ -87,7 +112,7 @@ def only(plan: Plan, parts: Sequence[str]) -> Plan:
 
 
 def narrowed(plan: Plan, **given: Sequence[Any]) -> Plan:
-    """The plan with some data sets, methods, seeds and acquisitions only; a part that has none of them is left out.
+    """The plan with some data sets, methods, seeds and the like only; a part that has none of them is left out.
 
     Args:
         plan: the whole.
@@ -121,7 +146,7 @@ def _narrowed(part: Experiment, given: Mapping[str, Sequence[Any]]) -> Experimen
     if not methods or any(words and not kept[what] for what, words in given.items()):
         return None
     return part._replace(
-        active=part.active and part.active._replace(acquisitions=kept["acquisitions"]),
+        added=part.added and part.added.narrowed(kept),
         datasets=kept["datasets"],
         seeds=all_seeds(methods),
         methods=tuple(methods),

@@ -15,6 +15,7 @@ from modprompt.data.split_files import find_recorded
 from modprompt.experiments.plan.commands import effective, front_of
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import split_hash_now
+from modprompt.feature import features
 from modprompt.io import compare, content_hashes
 from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.paths import of_user
@@ -169,10 +170,7 @@ class Inputs:
             found += compare.differing_clip(recorded, digest)
         now, before = _commit_of(job), _recorded_commit(result)
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
-        if result.get("active"):
-            from modprompt.active import labelling  # late: it brings PyTorch
-
-            found += labelling.differing(self.out / job.folder, result)
+        found += [text for one in features() for text in one.changed(self.out / job.folder, result)]
         return found + content_hashes.differing(result, effective(job, front_of(job, self.out)))
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:

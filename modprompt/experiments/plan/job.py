@@ -16,9 +16,9 @@ class Job(NamedTuple):
     parent: the training whose model is tested, if there is one.
     tests: whether nothing is trained.
     options: settings of the protocol, (key, text) pairs.
-    first: the first stage of a training, or of that whose model is tested: the search whose schedule is trained, or
-        the training of the prompts that a head stands behind.
-    searches: whether it is a search: it leaves a schedule, and fills no column.
+    first: the first stage of a training, or of that whose model is tested: that of a feature whose findings
+        are trained, or the training of the prompts that a head stands behind.
+    stage: the feature whose first stage it is: it leaves what is trained, and fills no column.
     is_front: whether it is there for a head's sake: the training of prompts, whose column their own method's job fills.
     keeps: whether its test keeps the image features.
     features: tests whose kept image features serve this one; it runs behind the last of them.
@@ -33,7 +33,7 @@ class Job(NamedTuple):
     tests: bool = False
     options: tuple[tuple[str, str], ...] = ()
     first: Job | None = None
-    searches: bool = False
+    stage: str = ""
     is_front: bool = False
     keeps: bool = False
     features: tuple[Job, ...] = ()
@@ -45,8 +45,8 @@ class Job(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """ "search", "training" or "test"."""
-        return "search" if self.searches else "test" if self.tests else "training"
+        """A first stage of a feature by its name, "training" or "test"."""
+        return self.stage or ("test" if self.tests else "training")
 
     @property
     def alike(self) -> tuple[Any, ...]:
@@ -73,9 +73,9 @@ def staged(job: Job, folder: Callable[[Method], str]) -> list[Job]:
             method=method.prompts_from, folder=f"{folder(method.prompts_from)}/seed{job.seed}", is_front=True
         )
         return [front, job._replace(first=front)]
-    if method.search is None:
+    if method.stage is None:
         return [job]
-    seed = job.seed if method.search_seed is None else method.search_seed
-    where = f"search/{folder(method.search)}/seed{seed}"
-    search = job._replace(method=method.search, seed=seed, folder=where, searches=True, keeps=False)
-    return [search, job._replace(first=search)]
+    seed = job.seed if method.stage_seed is None else method.stage_seed
+    where = f"{method.stage_of}/{folder(method.stage)}/seed{seed}"
+    first = job._replace(method=method.stage, seed=seed, folder=where, stage=method.stage_of, keeps=False)
+    return [first, job._replace(first=first)]

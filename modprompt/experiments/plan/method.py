@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 from modprompt.experiments.plan.kinds import trains
+from modprompt.feature import features
 from modprompt.io.renamed import former
-from modprompt.io.settings import FREE
-from modprompt.methods.search.schedule_files import file_of
+from modprompt.io.settings import free
 
 
 class Method(NamedTuple):
@@ -22,11 +22,12 @@ class Method(NamedTuple):
     published: its row in published.yaml.
     imports: modules of the user's that register its trainer or the readers, imported first.
     image_cache: whether its runs keep decoded test images in the output folder, for all runs there.
-    search: the first stage of a two-stage method, whose schedule its trainings take; None of a plain one.
+    stage: the first stage of a two-stage method, by whose findings it is trained; None of a plain one.
+    stage_of: the feature whose that is.
     prompts_from: the first stage of a head: the method whose trained prompts it stands behind; None of others.
-    search_seed: the one seed of that search; None if every seed has a search of its own.
-    few_shot: what its few-shot runs are in protocol active, if not the method itself.
-    acquisition: what chooses its labels in protocol active, as the file has it; or that these are few-shot runs.
+    stage_seed: the one seed of that stage; None if every seed has one of its own.
+    few_shot: what its few-shot runs beside others are, if not the method itself.
+    under: what the protocol of a feature runs it under, of several.
     """
 
     label: str
@@ -39,11 +40,12 @@ class Method(NamedTuple):
     published: str
     imports: tuple[str, ...] = ()
     image_cache: bool = True
-    search: Method | None = None
+    stage: Method | None = None
+    stage_of: str = ""
     prompts_from: Method | None = None
-    search_seed: int | None = None
+    stage_seed: int | None = None
     few_shot: Method | None = None
-    acquisition: str = ""
+    under: str = ""
 
     @property
     def trains(self) -> bool:
@@ -52,32 +54,32 @@ class Method(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """The config's name, the options that decide numbers, and the search: what the family calls CFG."""
+        """The config's name, the options that decide numbers, and the first stage: what the family calls CFG."""
         named = [_short(name, value) for name, value in self._named()]
         return "-".join(filter(None, [self.config.stem, *named, self.first]))
 
     @property
     def first(self) -> str:
-        """Its first stage, a search's or that of the prompts before a head, by trainer and folder; empty for none."""
+        """Its first stage, a feature's or that of the prompts before a head, by trainer and folder; empty for none."""
         front = self.prompts_from
         named = [] if front is None else [f"behind_{front.trainer}_{front.folder}"]
-        return "-".join([*self._searched(), *named])
+        return "-".join([*self._staged(), *named])
 
-    def _searched(self) -> list[str]:
-        if self.search is None:
+    def _staged(self) -> list[str]:
+        if self.stage is None:
             return []
-        seed = "" if self.search_seed is None else f"_seed{self.search_seed}"
-        return [f"{self.search.trainer}_{self.search.folder}{seed}"]
+        seed = "" if self.stage_seed is None else f"_seed{self.stage_seed}"
+        return [f"{self.stage.trainer}_{self.stage.folder}{seed}"]
 
     def _named(self) -> Iterator[tuple[str, str]]:
-        deciding = [(key, value) for key, value in self.options if key not in FREE]
+        deciding = [(key, value) for key, value in self.options if key not in free()]
         names = short_names([former(key) for key, _ in deciding])
         return ((names[former(key)], _end_of_path(key, value)) for key, value in deciding)
 
 
 def _end_of_path(key: str, value: str) -> str:
-    """Of a schedule's file its name and two folders, by which a search's run is known; another value as it is."""
-    path = file_of(key, value)
+    """Of a file its name and two folders, by which the run that left it is known; another value as it is."""
+    path = next(filter(None, (one.file_in(key, value) for one in features())), "")
     return "/".join(Path(path).parts[-3:]) if path else value
 
 

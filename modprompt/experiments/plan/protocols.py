@@ -5,10 +5,11 @@ cross_dataset         train on all classes of a source, test on other data sets
 domain_generalisation the same, tested on variants of the source
 few_shot              train and test on all classes with 1, 2, 4, ... shots
 validation            train on the base classes, measure on all their validation images: what settings are chosen by
-active                train in rounds, each behind a choice of images to label; beside, the few-shot runs of that budget
 
-A method that trains nothing is tested alone. A two-stage method searches first, on the classes and shots of its
-training. The folders are those of the scripts, which share their runs with us.
+Protocols of features are planned by these (modprompt/feature.py).
+
+A method that trains nothing is tested alone. A two-stage method begins with its first stage, on the classes and
+shots of its training. The folders are those of the scripts, which share their runs with us.
 """
 
 from __future__ import annotations
@@ -17,19 +18,18 @@ from functools import partial
 from typing import Callable, Iterable, Iterator
 
 from modprompt.experiments.plan.commands import effective
-from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, VALIDATION, Experiment
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment
 from modprompt.experiments.plan.job import Job, staged
 from modprompt.experiments.plan.kinds import binds
 from modprompt.experiments.plan.method import Method
-from modprompt.experiments.plan.rounds import FEW_SHOT
 
 ALONE = ("base", "new")  # the columns that runs on one half of the classes fill
 ALL = "all"  # of a run that tests all classes
 TOGETHER = {"base": "base (all)", "new": "new (all)"}  # the columns that it fills, by half of the test images
-_ANY_SHOTS = 16  # what zero-shot runs of base2new are found under, which take no image
+ANY_SHOTS = 16  # what zero-shot runs of base2new are found under, which take no image
 
 
-def _in_order(wanted: Iterable[tuple[Job, Callable[[Method], str]]]) -> Iterator[Job]:
+def in_order(wanted: Iterable[tuple[Job, Callable[[Method], str]]]) -> Iterator[Job]:
     """A training behind its first stage, and the tests of what it has trained.
 
     Args:
@@ -69,9 +69,9 @@ def base2new(experiment: Experiment) -> Iterator[Job]:
         for method in experiment.methods:
             for seed in method.seeds:
                 tests = []
-                for job in _in_order(halves(dataset, method, seed)):
+                for job in in_order(halves(dataset, method, seed)):
                     yield job
-                    tests += [] if job.searches or job.is_front else [job]
+                    tests += [] if job.stage or job.is_front else [job]
                 if experiment.together and len(tests) == len(ALONE):
                     yield _test_all(tests, f"{folder('test_all', dataset, method)}/seed{seed}", shots)
 
@@ -90,7 +90,7 @@ def is_bound(method: Method, experiment: Experiment) -> bool:
         return True
     shots = experiment.shots[:1] or (1,)
     one = experiment._replace(datasets=experiment.datasets[:1], methods=(method,), shots=shots, together=False)
-    return binds(method.trainer, effective(next(job for job in base2new(one) if not job.searches)))
+    return binds(method.trainer, effective(next(job for job in base2new(one) if not job.stage)))
 
 
 def _cross(experiment: Experiment) -> Iterator[Job]:
@@ -108,10 +108,12 @@ def _cross(experiment: Experiment) -> Iterator[Job]:
 
     for method in experiment.methods:
         for seed in method.seeds:
-            yield from _in_order(places(method, seed))
+            yield from in_order(places(method, seed))
 
 
-def _few_shot(experiment: Experiment) -> Iterator[Job]:
+def few_shot(experiment: Experiment) -> Iterator[Job]:
+    """Trained and tested on all classes, with each number of shots."""
+
     def folder(dataset: str, shots: int, method: Method) -> str:
         return f"{dataset}/{method.trainer}/eval/{method.folder}_{shots}shots"
 
@@ -121,7 +123,7 @@ def _few_shot(experiment: Experiment) -> Iterator[Job]:
                 for shots in experiment.shots if method.trains else (0,):
                     options = (("DATASET.NUM_SHOTS", str(shots)),) if method.trains else ()
                     job = Job(method, dataset, str(shots), seed, tests=not method.trains, options=options)
-                    yield from _in_order([(job, partial(folder, dataset, shots))])
+                    yield from in_order([(job, partial(folder, dataset, shots))])
 
 
 def _validation(experiment: Experiment) -> Iterator[Job]:
@@ -143,51 +145,23 @@ def _validation(experiment: Experiment) -> Iterator[Job]:
                 options = (("DATASET.NUM_SHOTS", str(shots)), *seen)
                 training = test._replace(column="training", tests=False, options=options)
                 stages = [(training, partial(trained, dataset))] * method.trains
-                yield from _in_order([*stages, (test, partial(tested, dataset))])
-
-
-def _active(experiment: Experiment) -> Iterator[Job]:
-    rounds = experiment.active
-    assert rounds is not None  # spec.py reads them with this protocol
-    for dataset in experiment.datasets:
-        for method in experiment.lines:
-            if method.acquisition in ("", FEW_SHOT):
-                yield from _beside_rounds(experiment._replace(datasets=(dataset,), methods=(method,)), rounds.base2new)
-                continue
-            for seed in method.seeds:
-                job = Job(method, dataset, "accuracy", seed, options=rounds.options(method.acquisition))
-                yield from _in_order([(job, partial(rounds.folder, dataset))])
-
-
-def _beside_rounds(one: Experiment, tests_new: bool) -> Iterator[Job]:
-    """Few-shot or zero-shot runs of one method on one data set, which other protocols have too."""
-    if not tests_new:
-        yield from _few_shot(one)
-        return
-    (method,) = one.methods
-    for shots in one.shots if method.trains else (_ANY_SHOTS,):
-        for job in base2new(one._replace(shots=(shots,))):
-            column = str(shots if method.trains else 0)
-            yield job._replace(column=column if job.column == "base" else new_of(column))
-
-
-def new_of(column: str) -> str:
-    """The column of the new classes' accuracy beside one of shots, in protocol active."""
-    return f"{column} new"
+                yield from in_order([*stages, (test, partial(tested, dataset))])
 
 
 def wanted(experiment: Experiment) -> Iterator[Job]:
     """All runs that an experiment's numbers are made of, also one that several methods have in common."""
-    of_protocol = {BASE2NEW: base2new, "few_shot": _few_shot, ACTIVE: _active, VALIDATION: _validation}
+    if experiment.added is not None:
+        return experiment.added.jobs(experiment)
+    of_protocol = {BASE2NEW: base2new, "few_shot": few_shot, VALIDATION: _validation}
     return of_protocol.get(experiment.protocol, _cross)(experiment)
 
 
 def jobs(*experiments: Experiment) -> list[Job]:
-    """All runs of some experiments, each once, behind the search and the training it needs."""
+    """All runs of some experiments, each once, behind the first stage and the training it needs."""
     once: dict[str, Job] = {}
     for experiment in experiments:
         for job in wanted(experiment):
-            once.setdefault(job.folder, job)  # a search may serve many seeds and methods
+            once.setdefault(job.folder, job)  # a first stage may serve many seeds and methods
     return list(once.values())
 
 
@@ -199,21 +173,14 @@ def columns(experiment: Experiment) -> tuple[str, ...]:
         return ("accuracy",)
     if experiment.protocol == VALIDATION:
         return (VALIDATION,)
-    if experiment.active is not None:
+    if experiment.added is not None:
         return tuple(dict.fromkeys(name for method in experiment.lines for name in columns_of(method, experiment)))
     zero = () if all(method.trains for method in experiment.methods) else ("0",)
     return (*zero, *(str(shots) for shots in experiment.shots))
 
 
 def columns_of(method: Method, experiment: Experiment) -> tuple[str, ...]:
-    """The columns that runs of a line fill: of protocol active, and where not all can be; empty for what fits.
-
-    The accuracies of rounds are in the one result of their run, those of the new classes too.
-    """
-    if experiment.active is None:
-        return ALONE[:1] if experiment.protocol == BASE2NEW and is_bound(method, experiment) else ()
-    if method.acquisition not in ("", FEW_SHOT):
-        return ("accuracy",)
-    shots = list(map(str, experiment.shots)) if method.trains else ["0"]
-    tests_new = experiment.active.base2new and not is_bound(method, experiment)
-    return (*shots, *(map(new_of, shots) if tests_new else ()))
+    """The columns that runs of a line fill: of a feature's protocol, and where not all can be; empty for what fits."""
+    if experiment.added is not None:
+        return experiment.added.columns_of(method, experiment)
+    return ALONE[:1] if experiment.protocol == BASE2NEW and is_bound(method, experiment) else ()

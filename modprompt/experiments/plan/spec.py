@@ -1,7 +1,7 @@
 """An experiment file: protocol, data sets, methods, seeds, options and grids, read from YAML and checked.
 
 title: Base to new, 16 shots
-protocol: base2new              # base2new, cross_dataset, domain_generalisation, few_shot or active (rounds.py)
+protocol: base2new              # base2new, cross_dataset, domain_generalisation, few_shot or a feature's (active)
 datasets: [eurosat, dtd]        # names of configs/datasets; for the two cross protocols, those tested on
 source: imagenet                # the two cross protocols: what is trained on
 shots: 16                       # few_shot: a list
@@ -46,22 +46,22 @@ from modprompt import places
 from modprompt.checks import known_names
 from modprompt.data.names import config_names
 from modprompt.errors import UserError
-from modprompt.experiments.plan import chosen, rounds
+from modprompt.experiments.plan import chosen
 from modprompt.experiments.plan.chosen import Chosen
-from modprompt.experiments.plan.commands import is_of_schedule
-from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, PROTOCOLS, Experiment, Plan, all_seeds
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, PROTOCOLS, Added, Experiment, Plan, all_seeds
 from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
+from modprompt.feature import Feature, features, named, protocols
 from modprompt.io import renamed
 from modprompt.io.settings import COMPILE, as_text
-from modprompt.methods.search.schedule_files import placed
-from modprompt.methods.table import HEADS, PROMPTS, config_of, kind_of, row_of, sides_of
+from modprompt.methods.table import HEADS, PROMPTS, config_of, kind_of
 
 FILES = places.configs() / "experiments"
 _NAME_NO_FOLDER = ("MODEL.BACKBONE.PATH", COMPILE)  # options that decide numbers and are not in a folder's name
 _OF_PART = (
-    *(field for field in Experiment._fields if field not in ("name", "active", "slurm")), *rounds.KEYS,
+    *(field for field in Experiment._fields if field not in ("name", "added", "slurm")),
+    *(key for one in protocols() for key in one.plan().KEYS),
 )  # fmt: skip
 _NAME_OF_PART = re.compile(r"[A-Za-z]\w*", re.ASCII)
 KEYS = (*_OF_PART, "slurm", "options", "import", "image_cache", "grid", "chosen", "parts")
@@ -175,9 +175,12 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
     for label, value in reader.mapping(reader.needed(content, "methods", ""), "methods").items():
         of_label = list(reader.method(label, value, shared, methods))
         methods += [method._replace(image_cache=image_cache) for method in of_label]
-    active = rounds.read(reader, content, methods) if protocol == ACTIVE else None
-    if active is None:
-        rounds.refuse(reader, content, protocol, methods)
+    added: Added | None = None
+    for one in protocols():
+        if one.name == protocol:
+            added = one.plan().read(reader, content, methods)
+        else:
+            one.plan().refuse(reader, content, protocol, methods)
     if "source" in content and protocol not in CROSS:
         raise reader.fault("source", f"protocol {protocol} has none")
     if "together" in content and protocol != BASE2NEW:
@@ -188,13 +191,13 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
         protocol=protocol,
         datasets=reader.datasets(reader.needed(content, "datasets", ""), "datasets"),
         source=reader.datasets(content.get("source", "imagenet"), "source")[0] if protocol in CROSS else "",
-        shots=tuple(range(1, active.number + 1)) if active else _shots(reader, content, protocol),
+        shots=added.shots if added else _shots(reader, content, protocol),
         seeds=all_seeds(methods),
         methods=tuple(methods),
         highlight=str(content.get("highlight", methods[-1].family)),
         notes=str(content.get("notes") or "").strip(),
         slurm=reader.mapping(content.get("slurm") or {}, "slurm"),
-        active=active,
+        added=added,
         together=reader.flag(content.get("together", False), "together"),
     )
     _check_whole(reader, experiment)
@@ -217,7 +220,7 @@ def _check_whole(reader: MethodReader, experiment: Experiment) -> None:
         raise reader.fault(
             "highlight", f"there is no method {experiment.highlight!r}" + known_names("", sorted(families))
         )
-    _check_searches(reader, experiment)
+    _check_stages(reader, experiment)
     seen: dict[tuple[str, str], str] = {}
     for method in experiment.methods:
         other = seen.setdefault((method.trainer, method.folder), method.label)
@@ -228,15 +231,16 @@ def _check_whole(reader: MethodReader, experiment: Experiment) -> None:
             raise reader.fault("methods", f"{other} and {method.label} are the same runs ({method.folder}){more}")
 
 
-def _check_searches(reader: MethodReader, experiment: Experiment) -> None:
-    """Searches of one name are one search: that of all methods that ask for it."""
+def _check_stages(reader: MethodReader, experiment: Experiment) -> None:
+    """First stages of one name are one: that of all methods that ask for it."""
     seen: dict[tuple[str, str], Method] = {}
     for method in experiment.methods:
-        if method.search is None:
+        if method.stage is None:
             continue
-        other = seen.setdefault((method.search.trainer, method.search.folder), method.search)
-        if (other.config, other.options) != (method.search.config, method.search.options):
-            whose = f"the searches of {other.label} and {method.family} have one folder ({other.folder})"
+        other = seen.setdefault((method.stage.trainer, method.stage.folder), method.stage)
+        if (other.config, other.options) != (method.stage.config, method.stage.options):
+            both = f"{named(method.stage_of).stages} of {other.label} and {method.family}"
+            whose = f"the {both} have one folder ({other.folder})"
             raise reader.fault("methods", f"{whose} and other settings: give one an experiment of its own")
 
 
@@ -244,8 +248,9 @@ OF_PROTOCOL = (
     "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
 )  # fmt: skip
 _OF_METHOD = (
-    "trainer", "config", "options", "seeds", "grid", "published", "search", "search_seed", "few_shot", "chosen",
-    "prompts_from",
+    "trainer", "config", "options", "seeds", "grid", "published",
+    *(key for one in features() if one.stages for key in (one.name, f"{one.name}_seed")),
+    "few_shot", "chosen", "prompts_from",
 )  # fmt: skip
 _MOST_VARIANTS = 10_000
 _OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
@@ -270,6 +275,11 @@ class Shared(NamedTuple):
     chosen: Chosen | None = None
 
 
+def _stages() -> list[Feature]:
+    """The features that may be a first stage."""
+    return [one for one in features() if one.stages]
+
+
 class MethodReader(Reader):
     """Reads parts of an experiment file."""
 
@@ -277,14 +287,18 @@ class MethodReader(Reader):
         """Settings as text; files of schedules are found from a folder, without one from this file's."""
         options = {}
         for key, item in renamed.asked(self.mapping(value or {}, place).items(), f"{self.path}: {place}"):
-            if key in rounds.SET_HERE:
-                raise self.fault(place, f"{key} is not to be set here; protocol active has {', '.join(rounds.KEYS)}")
+            for one in protocols():
+                if key in one.plan().SET_HERE:
+                    instead = ", ".join(one.plan().KEYS)
+                    raise self.fault(place, f"{key} is not to be set here; protocol {one.name} has {instead}")
             if key in OF_PROTOCOL:
                 raise self.fault(place, f"{key} is not to be set here; see datasets, shots, seeds and trainer")
             if isinstance(item, dict) or item is None:
                 raise self.fault(place, f"{key}: a dotted key with one value is expected, got {item!r}")
             text = repr(item) if isinstance(item, list) else as_text(item)  # as train.py's words are read
-            options[key] = placed(key, text, folder or self.path.parent)
+            for one in features():
+                text = one.placed(key, text, folder or self.path.parent)
+            options[key] = text
         return options
 
     def grid(self, value: Any, place: str) -> dict[str, list[str]]:
@@ -330,11 +344,7 @@ class MethodReader(Reader):
                 raise self.fault(place, f"{key} is an axis of the grid and set to {own[key]} as an option too")
         seeds = self.numbers(content["seeds"], place + ": seeds", 0) if "seeds" in content else shared.seeds
         names = short_names(list(axes))
-        search_seed = (
-            self.numbers(content["search_seed"], place + ": search_seed", 0) if "search_seed" in content else ()
-        )
-        if len(search_seed) > 1 or ("search_seed" in content and "search" not in content):
-            raise self.fault(place, "search_seed is one seed, of the method's search")
+        stage_seed = self.stage_seed(content, place)
         variants = math.prod(map(len, axes.values()))
         if variants > _MOST_VARIANTS:
             raise self.fault(place + ": grid", f"{variants:,} variants, at most {_MOST_VARIANTS:,} are run")
@@ -351,7 +361,7 @@ class MethodReader(Reader):
                 point=point,
                 published=str(content.get("published", label if not axes else "")),
                 imports=shared.imports,
-                search_seed=search_seed[0] if search_seed else None,
+                stage_seed=stage_seed,
             )
             made = self.staged(made, content, shared, before)
             if chosen is not None:
@@ -359,9 +369,10 @@ class MethodReader(Reader):
             yield made
 
     def staged(self, made: Method, content: dict[str, Any], shared: Shared, before: Sequence[Method]) -> Method:
-        """A method with its first stage, and what runs beside its rounds."""
-        if "search" in content:
-            made = made._replace(search=self.search(content["search"], made, shared))
+        """A method with its first stage, and what runs beside it."""
+        for one in _stages():
+            if one.name in content:
+                made = made._replace(stage=self.first(one, content[one.name], made, shared), stage_of=one.name)
         if "prompts_from" in content:
             made = made._replace(prompts_from=self.prompts_from(content["prompts_from"], made, before))
         if "few_shot" in content:
@@ -375,14 +386,23 @@ class MethodReader(Reader):
             raise self.fault(place, f"chosen: only false is expected here, got {content['chosen']!r}")
         return "chosen" not in content
 
-    def search(self, value: Any, method: Method, shared: Shared) -> Method:
+    def stage_seed(self, content: Mapping[str, Any], place: str) -> int | None:
+        """The one seed of a first stage; None if each seed has one of its own."""
+        found: tuple[int, ...] = ()
+        for one in _stages():
+            key = f"{one.name}_seed"
+            given = self.numbers(content[key], f"{place}: {key}", 0) if key in content else ()
+            if len(given) > 1 or (given and one.name not in content):
+                raise self.fault(place, f"{key} is one seed, of the method's {one.name}")
+            found += given
+        return found[0] if found else None
+
+    def first(self, one: Feature, value: Any, method: Method, shared: Shared) -> Method:
         """The first stage of a method: on the CLIP and images of its training, unless its own options say otherwise."""
-        place = f"methods: {method.family}: search"
-        if not sides_of(method.trainer):
-            raise self.fault(place, f"{method.trainer} is no method of ours whose schedule can be given")
-        for key, _ in method.options:
-            if key.startswith(f"{row_of(method.trainer).node}.") and is_of_schedule(key):
-                raise self.fault(place, f"{key} is set, which a search is to find")
+        place = f"methods: {method.family}: {one.name}"
+        fault = one.fault_of_stage(method.trainer, [key for key, _ in method.options])
+        if fault:
+            raise self.fault(place, fault)
         return self.stage(value, place, method, shared)
 
     def prompts_from(self, label: Any, method: Method, before: Sequence[Method]) -> Method:
@@ -394,7 +414,7 @@ class MethodReader(Reader):
         if len(there) != 1:
             what = "has several variants" if there else "is no method above this one"
             raise self.fault(place, f"{label!r} {what}" + known_names(str(label), [one.family for one in before]))
-        if kind_of(there[0].trainer) != PROMPTS or there[0].search is not None:
+        if kind_of(there[0].trainer) != PROMPTS or there[0].stage is not None:
             raise self.fault(place, f"{label} trains no prompts in one stage")
         return there[0]
 
@@ -408,7 +428,7 @@ class MethodReader(Reader):
             config=config,
             options=tuple({**shared.options, **same, **own, **shared.last}.items()),
             point=(),
-            search_seed=None,
+            stage_seed=None,
         )
 
     def runs(self, content: dict[str, Any], keys: Sequence[str], place: str) -> tuple[str, Path, dict[str, str]]:

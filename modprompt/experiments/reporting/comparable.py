@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from modprompt.clip.known import whose
-from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, Experiment
+from modprompt.experiments.plan.experiment import BASE2NEW, Experiment
 from modprompt.experiments.plan.kinds import unused
 from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.reporting.alike import READING, WEIGHTS, reading_of, split_facts, version_in
 from modprompt.experiments.reporting.results import Results
+from modprompt.feature import features
 from modprompt.io.images import AS_TRAINING, HELD_OUT, WHOLE
 
 
 def _images(result: dict[str, Any]) -> str:
-    """A hash of the images that a run was given; with rounds it has chosen among them, so that the split says it."""
-    if "active" in result and split_facts(result):
+    """A hash of the images that a run was given; of one that has chosen among them the split says it."""
+    if split_facts(result) and any(one.chose_images(result) for one in features()):
         return str(split_facts(result).get("hash"))
     return str(result.get("images_hash") or result.get("split_hash"))
 
@@ -100,7 +101,7 @@ def _clip_line(clip: dict[str, Any]) -> str:
     return f"{name}{pinned} ({', '.join(filter(None, [*how, str(clip['fingerprint'])]))})"
 
 
-_OTHER_CLASSES = (BASE2NEW, "cross_dataset", ACTIVE)  # protocols that test classes of which no training image was seen
+_OTHER_CLASSES = (BASE2NEW, "cross_dataset")  # protocols that test classes of which no training image was seen
 
 
 def class_notes(experiment: Experiment, results: Results) -> list[str]:
@@ -108,7 +109,7 @@ def class_notes(experiment: Experiment, results: Results) -> list[str]:
     bound, others = list[str](), list[str]()
     if experiment.protocol == BASE2NEW:
         bound = [line.label for line in results.lines if not all(results.is_asked(line, column) for column in ALONE)]
-    if experiment.protocol in _OTHER_CLASSES:
+    if experiment.protocol in _OTHER_CLASSES or experiment.added is not None:
         others = [line.label for line, _, _, _, one in results.all() if (one.result or {}).get("class_bound")]
     told = {
         "No numbers of new classes, since what is learned belongs to its own": bound,

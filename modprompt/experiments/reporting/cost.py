@@ -9,7 +9,8 @@ from __future__ import annotations
 from statistics import fmean, pstdev
 from typing import Any, Collection, NamedTuple, Sequence
 
-from modprompt.experiments.plan.experiment import ACTIVE, Experiment
+from modprompt import feature
+from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import BEHIND
 from modprompt.experiments.plan.protocols import TOGETHER
@@ -56,8 +57,8 @@ class Cost(NamedTuple):
 
 
 def costs(experiment: Experiment, results: Results, sections: Sequence[Section]) -> list[Cost]:
-    """Of each method, in the order of the tables; none where no result says anything, or they are of rounds."""
-    if experiment.protocol == ACTIVE or not sections:
+    """Of each method, in the order of the tables; none where no result says anything, or they are of a feature."""
+    if experiment.added is not None or not sections:
         return []
     found = [_cost(experiment, results, sections[-1], line) for line in results.in_groups()]
     return found if any(one.testing_s or one.parameters for one in found) else []
@@ -135,19 +136,19 @@ def _training(results: Results, line: Line, columns: Sequence[str]) -> Cell | No
                 return None
             trained = [_stages(line, one) for one in found if one.result and not one.result.get("evaluated")]
             if trained:
-                values.append(_with_search(results, line, dataset, column, trained))
+                values.append(_with_stage(results, line, dataset, column, trained))
     return _seconds(values)
 
 
-def _with_search(
+def _with_stage(
     results: Results, line: Line, dataset: str, column: str, trained: Sequence[list[dict[str, Any]]]
 ) -> list[float] | None:
-    """The seconds of each seed: of all its stages, and its share of a search."""
-    of_search = share_s(results, line.family, dataset, column)
+    """The seconds of each seed: of all its stages, and its share of a first stage."""
+    of_stage = share_s(results, line.family, dataset, column)
     seconds: list[list[Any]] = [[result_file.seconds(one, "training_s") for one in stages] for stages in trained]
-    if of_search is None or any(not own or None in own for own in seconds):
+    if of_stage is None or any(not own or None in own for own in seconds):
         return None
-    return [float(sum(own)) + of_search for own in seconds]
+    return [float(sum(own)) + of_stage for own in seconds]
 
 
 def texts(found: Sequence[Cost], accuracy: str) -> list[tuple[str, ...]]:
@@ -201,25 +202,28 @@ def accuracy_name(sections: Sequence[Section]) -> str:
     return f"{sections[-1].deciding} (%), {sections[-1].title}" if sections else ""
 
 
-def searches(results: Results) -> list[str]:
-    """A line for each two-stage method, data set and column."""
-    return [
-        f"{family}, {dataset}{'' if column == 'accuracy' else f' {column}'}: {_told(trainings, searches, results.odd)}"
-        for (family, dataset, column), (trainings, searches) in results.searches.items()
-    ]
+def stages(results: Results) -> dict[str, list[str]]:
+    """What a report says of first stages, by heading: a line for each two-stage method, data set and column."""
+    found: dict[str, list[str]] = {}
+    for (family, dataset, column), (trainings, first) in results.stages.items():
+        what = f"{family}, {dataset}{'' if column == 'accuracy' else f' {column}'}"
+        lines = found.setdefault(feature.named(first[0][0].stage).stages.capitalize(), [])
+        lines.append(f"{what}: {_told(trainings, first, results.odd)}")
+    return found
 
 
-def _told(trainings: Sequence[Job], searches: Sequence[tuple[Job, state.State]], odd: Collection[str]) -> str:
-    first = searches[0][0]
-    shared = trainings[0].method.search_seed is not None
-    seeds = ", ".join(str(job.seed) for job, _ in searches)
-    how = f"one search for all seeds, search_seed {seeds}" if shared else f"one search per seed ({seeds})"
-    found = [stands.result or {} for _, stands in searches if stands.name == state.FINISHED]
-    runs = [(job.dataset, f"seed {job.seed}", stands.result or {}) for job, stands in searches]
+def _told(trainings: Sequence[Job], stages: Sequence[tuple[Job, state.State]], odd: Collection[str]) -> str:
+    first = stages[0][0]
+    shared = trainings[0].method.stage_seed is not None
+    seeds = ", ".join(str(job.seed) for job, _ in stages)
+    name = first.stage
+    how = f"one {name} for all seeds, {name}_seed {seeds}" if shared else f"one {name} per seed ({seeds})"
+    found = [stands.result or {} for _, stands in stages if stands.name == state.FINISHED]
+    runs = [(job.dataset, f"seed {job.seed}", stands.result or {}) for job, stands in stages]
     no_mean = alike.in_words(alike.parted(runs, odd))
-    lacking = [f"seed {job.seed} {_why(stands)}" for job, stands in searches if stands.name != state.FINISHED]
+    lacking = [f"seed {job.seed} {_why(stands)}" for job, stands in stages if stands.name != state.FINISHED]
     parts = [f"{how}, by {first.method.trainer} ({first.method.folder})"]
-    parts += [_took(found), f"tested itself: {no_mean or _accuracies(found)}"] if found and not lacking else []
+    parts += [_took(found), f"tested itself: {no_mean or _accuracies(name, found)}"] if found and not lacking else []
     return "; ".join([*parts, *(["not finished: " + ", ".join(lacking)] if lacking else [])])
 
 
@@ -233,14 +237,13 @@ def _took(found: Sequence[dict[str, Any]]) -> str:
     return f"{sum(float(result.get('elapsed_s') or 0.0) for result in found):,.0f} s in all (the last start of each)"
 
 
-def _accuracies(found: Sequence[dict[str, Any]]) -> str:
-    """Means over searches, in percent, of the mixture of options and of the path that was chosen."""
-    of_both = [result["search"] for result in found if result.get("search")]
-    names = {"mixture_pct": "mixture", "path_pct": "discrete path"}
+def _accuracies(name: str, found: Sequence[dict[str, Any]]) -> str:
+    """Means over first stages, in percent, of what their results say in their own part; else of the accuracy."""
+    own = [result[name] for result in found if result.get(name)]
     texts = [
-        f"{name} {_mean([float(one[key]) for one in of_both])}%"
-        for key, name in names.items()
-        if len(of_both) == len(found) and all(one.get(key) is not None for one in of_both)
+        f"{what} {_mean([float(one[key]) for one in own])}%"
+        for key, what in feature.named(name).tested.items()
+        if len(own) == len(found) and all(one.get(key) is not None for one in own)
     ]
     return ", ".join(texts) or f"{_mean([float(result['accuracy_pct']) for result in found])}%"
 
@@ -250,8 +253,8 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def share_s(results: Results, family: str, dataset: str, column: str) -> float | None:
-    """Seconds of searching for each training of a method; 0 where it has no search, None where one does not say it."""
-    trainings, found = results.searches.get((family, dataset, column), ((), ()))
+    """Seconds of first stages for each training of a method; 0 where it has none, None where one does not say it."""
+    trainings, found = results.stages.get((family, dataset, column), ((), ()))
     trained_s = [result_file.seconds(stands.result, "training_s") for _, stands in found]
     known = [float(one) for one in trained_s if one is not None]
     if len(known) < len(trained_s):

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NamedTuple, 
 import numpy as np
 
 from modprompt.engine.schedule import Schedule
-from modprompt.experiments.plan.experiment import ACTIVE, CROSS, Experiment
+from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.plan.method import short_names
-from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
 from modprompt.experiments.reporting.cost import Cost, accuracy_name, costs
 from modprompt.experiments.reporting.figure_layout import (
     COLOURS,
@@ -26,16 +25,15 @@ from modprompt.experiments.reporting.figure_layout import (
     MOST_METHODS,
     PAGE_IN,
     Look,
-    look,
     looks,
     names,
     panels,
     shown,
 )
-from modprompt.experiments.reporting.results import ALL_IMAGES, Line, Results
-from modprompt.experiments.reporting.rounds import Series, series_of
+from modprompt.experiments.reporting.results import ALL_IMAGES, Results
 from modprompt.experiments.reporting.table import Cell, Section, apart, measured_labels
 from modprompt.experiments.reporting.views import Diagnostics, Tested, losses
+from modprompt.feature import features, named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,12 +45,12 @@ Cells = dict[str, dict[str, Cell]]  # by method and data set
 WHISKERS = "whiskers are standard deviations over seeds (n in the denominator)"
 MOST_CURVES = 8  # of a panel of what tests and trainings have left
 _MOST_CURVES = 12  # of a panel of few shots that can be told apart
-_MOST_PANELS = 36  # of a page
+MOST_PANELS = 36  # of a page
 _MOST_ROWS = 40  # of a figure on one page
 _MOST_CLASSES = 20  # of a panel whose names are read
 _MOST_NUMBERS = 12  # classes whose confusions are written in numbers
 _MOST_ACROSS = 14  # fields of a map across a page whose numbers are of the usual size
-_MOST_WHISKERS = 4  # curves of a panel whose whiskers can be told apart
+MOST_WHISKERS = 4  # curves of a panel whose whiskers can be told apart
 _FILLED = 0.84  # of a group that bars take
 _BAR_IN = 0.034  # of the thinnest bar whose hatch is seen
 _BARS_SIDE_BY_SIDE = 30  # in a panel of a third of a page
@@ -61,7 +59,7 @@ _TURNED: dict[str, Any] = {"rotation": 25, "ha": "right", "rotation_mode": "anch
 # what reading a schedule that was edited by hand raises; the last two of one that is nested too deeply
 _EDITED = (AttributeError, KeyError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError)
 _KINDS = (
-    "bars", "gains", "curves", "tokens", "cost", "rounds", "rounds_new", "covered", "balance", "ablation*",
+    "bars", "gains", "curves", "tokens", "cost", "ablation*",
     "classes_*", "confusion_*", "reliability", "losses",
 )  # fmt: skip
 
@@ -92,7 +90,8 @@ def draw(
         if caption:
             drawn.append(Figure(name, caption + (apart(sections) if name != "tokens.png" else ""), place))
     there = {Path(figure.name).stem for figure in drawn}
-    for old in (path for kind in _KINDS for path in folder.glob(f"{kind}.p[nd][gf]") if path.stem not in there):
+    kinds = (*_KINDS, *(name for one in features() for name in one.figures))
+    for old in (path for kind in kinds for path in folder.glob(f"{kind}.p[nd][gf]") if path.stem not in there):
         old.unlink(missing_ok=True)
     return drawn
 
@@ -102,17 +101,17 @@ def _wanted(
 ) -> Iterator[tuple[str, str, Callable[[Path], str]]]:
     """Of each figure its file, the data set that it is of, and what draws it."""
     report = experiment, results, sections
-    if experiment.protocol == ACTIVE:
-        for name, kind in ROUNDS.items():
-            yield name, "", functools.partial(rounds, kind, results)
+    if experiment.added is not None:
+        for name, make in named(experiment.protocol).report().figures(results):
+            yield name, "", make
     if not measured_labels(sections):
         return
     if experiment.protocol == "few_shot":
         yield "curves.png", "", functools.partial(curves, *report)
-    elif experiment.protocol != ACTIVE and not experiment.grids:
+    elif experiment.added is None and not experiment.grids:
         yield "bars.png", "", functools.partial(bars, *report)
         yield "gains.png", "", functools.partial(gains, *report)
-    if experiment.protocol != ACTIVE:
+    if experiment.added is None:
         yield "tokens.png", "", functools.partial(tokens, results, ranked(sections))
         yield "cost.png", "", functools.partial(accuracy_over_cost, *report)
         for number, (family, keys) in enumerate(experiment.grids.items()):
@@ -134,7 +133,7 @@ def left_out(experiment: Experiment) -> list[str]:
     return [
         f"{family}: no map of a grid over {len(keys)} settings: a map has one or two"
         for family, keys in experiment.grids.items()
-        if len(keys) > 2 and experiment.protocol != ACTIVE
+        if len(keys) > 2 and experiment.added is None
     ]
 
 
@@ -250,7 +249,7 @@ def _field(
     axes.spines[:].set(visible=True, color="0.8")
 
 
-def _first(shown: int, whole: int, what: str) -> str:
+def first_of(shown: int, whole: int, what: str) -> str:
     return f" The first {shown} of {whole} {what}." if shown < whole else ""
 
 
@@ -511,121 +510,6 @@ def tokens(results: Results, best: Sequence[str], path: Path) -> str:
     return "Prompt tokens that enter each layer: what a method's schedule removes, adds and carries." + said
 
 
-# ------------------------------------------------------------------ rounds
-
-
-class Rounds(NamedTuple):
-    """What a figure of protocol active shows.
-
-    values: which numbers of Series.
-    over_labels: whether over labels; else over rounds.
-    axis: the name of the upright axis.
-    caption: what the figure says.
-    """
-
-    values: str
-    over_labels: bool
-    axis: str
-    caption: str
-
-    def at(self, series: Series) -> Numbers:
-        """Where the points of a curve stand."""
-        return series.labels.mean(axis=0) if self.over_labels else np.arange(series.labels.shape[1], dtype=float)
-
-    def numbers(self, series: Series) -> Numbers:
-        """What is drawn of a curve, (seeds, rounds)."""
-        numbers: Numbers = getattr(series, self.values)
-        return numbers
-
-    def known(self, series: Series) -> NDArray[np.bool_]:
-        """Rounds that all seeds have a number of."""
-        known: NDArray[np.bool_] = ~np.isnan(self.numbers(series).mean(axis=0)) & ~np.isnan(self.at(series))
-        return known
-
-
-_SAME = "Thick lines with full markers: with PCB."
-ROUNDS = {
-    "rounds.png": Rounds(
-        "accuracy",
-        True,
-        "accuracy (%)",
-        "Accuracy over the labels asked for, means over seeds, of the base classes where there are new ones; dashed: "
-        f"few-shot runs of the same budget. Of up to {_MOST_WHISKERS} curves {WHISKERS}. {_SAME}",
-    ),
-    "rounds_new.png": Rounds(
-        "new", True, "accuracy of the new classes (%)", "The same of the new classes, which nothing was trained on."
-    ),
-    "covered.png": Rounds(
-        "covered", False, "classes with a label (%)", "Classes that have a label, by round. " + _SAME
-    ),
-    "balance.png": Rounds(
-        "balance",
-        False,
-        "label balance (%)",
-        "Entropy of the labels over its largest value, by round: 100% is as many labels for each class. " + _SAME,
-    ),
-}
-
-
-def rounds(kind: Rounds, results: Results, path: Path) -> str:
-    """Curves over labels or rounds: a panel for each data set and method, a column for each method."""
-    found: dict[tuple[str, str], dict[Line, Series]] = {}
-    for dataset in results.datasets:
-        for line in results.lines:
-            series = series_of(results, line, dataset)
-            if series is not None and kind.known(series).any():
-                found.setdefault((dataset, line.panel), {})[line] = series
-    found = {place: lines for place, lines in found.items() if any(line.acquisition != FEW_SHOT for line in lines)}
-    drawn = dict(list(found.items())[:_MOST_PANELS])
-    if not drawn:
-        return ""
-    places, across = _in_rows(list(drawn))
-    titles = [f"{place[1]}, {place[0]}" if place else "" for place in places]
-    axis: dict[str, Any] = {"x": "labels asked for" if kind.over_labels else "round", "y": kind.axis}
-    with panels(path, titles, across=across, **axis) as grid:
-        for axes, place in zip(grid, places):
-            if place:
-                _rounds(axes, kind, results, place[0], drawn[place])
-    return kind.caption + _first(len(drawn), len(found), "panels")
-
-
-def _in_rows(places: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str] | None], int]:
-    """(data set, method) of each panel row by row, and panels of a row: a column for each method, some left empty."""
-    datasets, methods = (list(dict.fromkeys(place[side] for place in places)) for side in (0, 1))
-    if len(methods) == 1:
-        return list(places), min(3, len(places))
-    across = min(4, len(methods))
-    rows = [methods[first : first + across] for first in range(0, len(methods), across)]
-    every = [(dataset, *row, *[""] * (across - len(row))) for dataset in datasets for row in rows]
-    return [(dataset, one) if (dataset, one) in places else None for dataset, *row in every for one in row], across
-
-
-def _rounds(axes: Axes, kind: Rounds, results: Results, dataset: str, lines: Mapping[Line, Series]) -> None:
-    zero_shot = [line for line in results.lines if not line.trains and kind.values in ("accuracy", "new")]
-    for line, style in zip(zero_shot, (":", "-.") * len(zero_shot)):
-        values = results.values(line, dataset, line.columns[0 if kind.values == "accuracy" else -1])
-        if values is not None:
-            axes.axhline(float(np.mean(values)), color="0.55", ls=style, lw=1.4, label=shown(line.label))
-    methods = [method_of(line.acquisition) for line in results.lines if line.acquisition not in ("", FEW_SHOT)]
-    known = list(dict.fromkeys(methods))
-    for line, series in lines.items():
-        there = kind.known(series)
-        of_seeds = kind.numbers(series)[:, there]
-        whiskers = {"yerr": of_seeds.std(axis=0)} if len(lines) <= _MOST_WHISKERS else {}
-        axes.errorbar(kind.at(series)[there], of_seeds.mean(axis=0), **_of_acquisition(line, known), **whiskers)
-    axes.locator_params(axis="x", integer=True)
-
-
-def _of_acquisition(line: Line, known: list[str]) -> dict[str, Any]:
-    """How a curve is drawn: a colour for each acquisition, strong with PCB; the few-shot curve black and dashed."""
-    if line.acquisition == FEW_SHOT:
-        return {"color": "0.1", "ls": "--", "lw": 1.5, "marker": "x", "ms": 4, "label": FEW_SHOT, "zorder": 3}
-    own = look(known.index(method_of(line.acquisition)), shown(line.acquisition))
-    strong = method_of(line.acquisition) != line.acquisition
-    face, width, above = (own.colour, 2.0, 2.0) if strong else ("white", 1.1, 2.5)  # where equal, both are seen
-    return {**own.curve(), "mfc": face, "lw": width, "zorder": above}
-
-
 # ------------------------------------------------------------------ what tests and trainings have left
 
 Halves = Mapping[str, Mapping[str, Tested]]  # by half (base, new) and method
@@ -726,7 +610,7 @@ def reliability(left: Diagnostics, best: Chosen, path: Path) -> str:
         known = {label: bins for label, bins in known.items() if bins[:, 0].any()}
         if known:
             found[_title(*place)] = known
-    drawn = dict(list(found.items())[:_MOST_PANELS])
+    drawn = dict(list(found.items())[:MOST_PANELS])
     if not drawn:
         return ""
     with panels(path, list(drawn), x="confidence", y="accuracy") as grid:
@@ -740,7 +624,7 @@ def reliability(left: Diagnostics, best: Chosen, path: Path) -> str:
         "Reliability: accuracy of the images whose most probable class has so much of the probability, in 15 equally "
         "wide bins; on the dotted line confidence is what it says, below it too high."
         + best.said
-        + _first(len(drawn), len(found), "panels")
+        + first_of(len(drawn), len(found), "panels")
     )
 
 
@@ -755,7 +639,7 @@ def loss_curves(experiment: Experiment, left: Diagnostics, best: Chosen, path: P
             own = {label: losses(view.runs.get(label, ()), left.faults) for label in best.looks}
             found[_title(view.dataset, view.column)] = {label: one for label, one in own.items() if one is not None}
     found = {title: methods for title, methods in found.items() if methods}
-    drawn = dict(list(found.items())[:_MOST_PANELS])
+    drawn = dict(list(found.items())[:MOST_PANELS])
     if not drawn:
         return ""
     with panels(path, list(drawn), x="epoch", y="training loss") as grid:
@@ -771,7 +655,7 @@ def loss_curves(experiment: Experiment, left: Diagnostics, best: Chosen, path: P
                 axes.tick_params(which="minor", labelsize=7)
     return (
         "Training loss, the mean over seeds and over neighbouring steps; methods have losses of their own, so that "
-        "heights of different methods cannot be compared." + best.said + _first(len(drawn), len(found), "panels")
+        "heights of different methods cannot be compared." + best.said + first_of(len(drawn), len(found), "panels")
     )
 
 

@@ -31,13 +31,13 @@ from modprompt.experiments.reporting import (
     page,
     published,
     render,
-    rounds,
     table,
 )
 from modprompt.experiments.reporting.comparable import clips, warnings
-from modprompt.experiments.reporting.results import Results, of_experiment
+from modprompt.experiments.reporting.results import Results, of_experiment, untested
 from modprompt.experiments.reporting.trees import add_tree, experiment_of_tree
 from modprompt.experiments.running import state, status
+from modprompt.feature import named
 from modprompt.io import pages
 from modprompt.io.pictures import can_draw
 from modprompt.io.tables import write_table
@@ -104,8 +104,8 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
             print(f"warning: {line}", file=sys.stderr)
     if trees and len(found) > 1:
         raise UserError(f"--with: {plan.name} has several parts: name one, --parts {plan.parts[0].name}")
-    if plan.parts[0].active is not None and trees:
-        raise UserError("--with: the log files of rounds do not say their labels: protocol active takes no other trees")
+    if plan.parts[0].added is not None and trees:
+        raise UserError(f"--with: {named(plan.parts[0].protocol).report().NO_TREES}")
     for word in trees:
         label, equals, folder = word.partition("=")
         labelled = equals and not Path(word).is_dir()
@@ -116,11 +116,12 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
 
 def _tables(experiment: Experiment, results: Results) -> tuple[list[table.Section], str]:
     """The tables, and what their numbers are."""
-    if experiment.active is None:
+    if experiment.added is None:
         sections = table.sections(experiment, results)
         return sections, render.caption(experiment, sections)
-    sections = rounds.sections(experiment, results)
-    return sections, f"{render.caption(experiment, sections)} {rounds.ABOUT}"
+    of_feature = named(experiment.protocol).report()
+    sections = of_feature.sections(experiment, results)
+    return sections, f"{render.caption(experiment, sections)} {of_feature.ABOUT}"
 
 
 def write_plan(
@@ -168,16 +169,16 @@ def write(
         What its page shows.
     """
     sections, about = _tables(experiment, results)
+    of_feature = None if experiment.added is None else named(experiment.protocol).report()
     left = diagnostics.read(experiment, results, sections)
     pictures = figures.draw(experiment, results, sections, left, folder) if can_draw() else []
     more, unseen = diagnostics.more(experiment, results, sections, left, data, attention)
     own = comparable.class_notes(experiment, results)
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
-        "Without test images": rounds.untested(results),
-        "Searches": cost.searches(results),
-        "Labels that models gave for nothing": rounds.free_labels(results),
-        "Time": rounds.times(results),
+        "Without test images": untested(results),
+        **cost.stages(results),
+        **(of_feature.notes(results) if of_feature else {}),
         "Warnings": warnings(results),
         "Not shown": [*figures.left_out(experiment), *left.faults, *unseen],
         "CLIPs": clips(results),
@@ -190,8 +191,7 @@ def write(
     text = render.markdown(sections, experiment.title, about, notes, of_cost)
     write_whole(folder / "report.md", text)
     tables = {"report.csv": (render.columns_of_csv(sections), render.rows_of_csv(sections))}
-    if experiment.active is not None:
-        tables["rounds.csv"] = (list(rounds.COLUMNS), list(rounds.rows_of_csv(results)))
+    tables.update(of_feature.tables(results) if of_feature else {})
     if spent:
         tables[cost.FILE_NAME] = (list(cost.COLUMNS_OF_CSV), cost.rows_of_csv(spent, accuracy))
     if experiment.together:

@@ -57,7 +57,7 @@ class Line(NamedTuple):
     point: its place in a grid.
     published: its row in published.yaml.
     trains: whether it trains anything.
-    acquisition: what chooses its labels in protocol active; see Method.
+    under: what the protocol of a feature runs it under; see Method.
     columns: those that it is asked for; empty where Results knows.
     group: the heading under which it stands, where a report has several; empty for none.
     apart: what keeps its numbers from being compared with those of the others; empty for nothing.
@@ -69,15 +69,15 @@ class Line(NamedTuple):
     point: tuple[tuple[str, str], ...] = ()
     published: str = ""
     trains: bool = True
-    acquisition: str = ""
+    under: str = ""
     columns: tuple[str, ...] = ()
     group: str = ""
     apart: str = ""
 
     @property
     def panel(self) -> str:
-        """The method alone, whose acquisitions are drawn together."""
-        return self.label.removesuffix(f" {self.acquisition}") if self.acquisition else self.label
+        """The method alone, whose lines are drawn together."""
+        return self.label.removesuffix(f" {self.under}") if self.under else self.label
 
 
 class Results:
@@ -88,7 +88,7 @@ class Results:
         columns: the columns that runs fill.
         datasets: in order; the source of the cross protocols stands first.
 
-    `searches` has by family, data set and column of two-stage methods their trainings, and their searches' states;
+    `stages` has by family, data set and column of two-stage methods their trainings, and their first stages' states;
     `odd` the data sets with images that are not read alike by both rules.
     """
 
@@ -96,7 +96,7 @@ class Results:
         self.lines, self.columns, self.datasets = list(lines), tuple(columns), tuple(datasets)
         self._outcomes: dict[tuple[str, str, str], dict[int, Outcome]] = {}
         self.odd: set[str] = set()
-        self.searches: dict[tuple[str, str, str], tuple[list[Job], list[tuple[Job, state.State]]]] = {}
+        self.stages: dict[tuple[str, str, str], tuple[list[Job], list[tuple[Job, state.State]]]] = {}
 
     def in_groups(self) -> list[Line]:
         """The methods in the order of tables: by group if there are several groups, else as they came."""
@@ -113,13 +113,13 @@ class Results:
         self._outcomes.setdefault((label, dataset, column), {})[seed] = outcome
         self.odd |= {dataset} if alike.has_odd_images(outcome.result) else set()
 
-    def add_search(self, training: Job, search: tuple[Job, state.State]) -> None:
-        """Enter how the search of a training stands; one that serves many trainings is entered once."""
+    def add_stage(self, training: Job, stage: tuple[Job, state.State]) -> None:
+        """Enter how the first stage of a training stands; one that serves many trainings is entered once."""
         place = (training.method.family, training.dataset, training.column)
-        trainings, searches = self.searches.setdefault(place, ([], []))
+        trainings, stages = self.stages.setdefault(place, ([], []))
         trainings.append(training)
-        if all(search[0].folder != job.folder for job, _ in searches):
-            searches.append(search)
+        if all(stage[0].folder != job.folder for job, _ in stages):
+            stages.append(stage)
 
     def outcomes(self, line: Line, dataset: str, column: str) -> dict[int, Outcome]:
         """Outcomes by seed: one for each seed of the method."""
@@ -203,7 +203,7 @@ def of_experiment(
             method.point,
             method.published,
             method.trains,
-            method.acquisition,
+            method.under,
             columns_of(method, experiment),
             group_of(method.trainer, dict(method.options), method.prompts_from is not None),
         )
@@ -213,11 +213,11 @@ def of_experiment(
     results = Results(lines, columns(experiment), datasets)
     stood = {job.folder: (job, stands) for job, stands in states}
     for job in wanted(experiment) if stood else ():
-        if job.searches or job.is_front or job.folder not in stood:
+        if job.stage or job.is_front or job.folder not in stood:
             continue
         _, stands = stood[job.folder]
-        if job.first and job.first.searches and not job.tests:
-            results.add_search(job, stood[job.first.folder])
+        if job.first and job.first.stage and not job.tests:
+            results.add_stage(job, stood[job.first.folder])
         front = stood[job.first.folder][1].result if job.first and job.first.is_front else None
         if stands.name == state.FINISHED:
             why = UNTESTED if stands.accuracy_pct is None else ""
@@ -251,3 +251,12 @@ def _by_column(job: Job, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
         accuracy = (found.get(half) or {}).get("accuracy_pct")
         why = outcome.reason or ("" if accuracy is not None else "its result has no accuracy of that half")
         yield column, outcome._replace(accuracy_pct=accuracy, reason=why)
+
+
+def untested(results: Results) -> list[str]:
+    """A line for each method and data set whose finished runs have no accuracy, for want of test images."""
+    found: dict[str, list[str]] = {}
+    for line, dataset, _, seed, outcome in results.all():
+        if outcome.reason == UNTESTED:
+            found.setdefault(f"{line.label}, {dataset}", []).append(str(seed))
+    return [f"{what}: seed {', '.join(seeds)}: {UNTESTED}" for what, seeds in found.items()]

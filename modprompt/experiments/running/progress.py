@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from modprompt.experiments.running import state
 from modprompt.experiments.running.worker import last_line
+from modprompt.feature import features
 from modprompt.io import folder as run_folder
-from modprompt.io.rounds import FOLDER, known
 from modprompt.io.text import one_line
 
 _EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")
@@ -42,7 +42,8 @@ def of_run(folder: Path) -> str:
     if not run_folder.is_held(folder):
         return "waiting to start"
     newest = max((folder / state.CONSOLE, folder / "log.txt"), key=_time_ns)  # a script's: the log
-    return _round_of(folder) + (summary(last_line(newest)) or "starting")
+    told = [one.progress(folder) for one in features()]
+    return ", ".join(filter(None, [*told, summary(last_line(newest)) or "starting"]))
 
 
 def _time_ns(path: Path) -> int:
@@ -51,12 +52,6 @@ def _time_ns(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def _round_of(folder: Path) -> str:
-    """Which round of active learning a run is in, by the newest record; empty if it has none."""
-    numbers = known(folder / FOLDER)
-    return f"round {numbers[-1]}, " if numbers else ""
 
 
 class Screen:

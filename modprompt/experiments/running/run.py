@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from modprompt.errors import UserError
+from modprompt.errors import UserError, WaitsForLabels
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, shown
@@ -29,7 +29,6 @@ from modprompt.experiments.plan.present import require_present
 from modprompt.experiments.running import local, progress, slurm, stale, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.io import lock, yaml_text
-from modprompt.io.rounds import EXIT_WAITING
 from modprompt.io.safe_open import Refused
 from modprompt.programs import left_as_found, report, signals_handled, signals_here
 
@@ -175,7 +174,7 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
 
         found = [results.of_experiment(part, states, args.out) for part in plan.parts]
         reports.write_plan(plan, found, reports.folder_of(plan, args.out), args.data)
-    return 0 if summary.complete else EXIT_WAITING if summary.asks else 1
+    return 0 if summary.complete else WaitsForLabels.exit_code if summary.asks else 1
 
 
 def run(args: argparse.Namespace) -> int:

@@ -19,12 +19,11 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
-from modprompt.experiments.running import labels
+from modprompt.feature import named, waiting
 from modprompt.io import compare, content_hashes, holding
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results
 from modprompt.io.text import one_line
-from modprompt.methods.search import file as schedule_file
 
 CONSOLE = "job/console.txt"
 FAILURE = "job/failure.json"
@@ -55,15 +54,13 @@ class State(NamedTuple):
         return accuracy
 
 
-def is_finished(
-    folder: Path, settings: Mapping[str, str], tests: bool, parent: Path | None, searches: bool = False
-) -> bool:
+def is_finished(folder: Path, settings: Mapping[str, str], tests: bool, parent: Path | None, stage: str = "") -> bool:
     """Whether a run's folder has a whole result of these settings, and of the model in its parent's folder.
 
-    Of a search it must have whole schedules too.
+    Of the first stage of a feature it must have what that leaves, too.
     """
     result = results.read(folder).result
-    if result is None or _other_run(result, settings, tests) or (searches and schedule_file.fault(folder)):
+    if result is None or _other_run(result, settings, tests) or named(stage).lacks(folder):
         return False
     trained = None if parent is None else holding.of_training(parent).result
     return trained is None or not holding.of_other_weights(result, str(parent), trained=trained)
@@ -118,14 +115,14 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
         return State(WAITING, why)
     first = by_result(job.first, out, inputs, known) if job.first else None
     if job.first and first is not None and first.name != FINISHED:
-        what = "its search" if job.first.searches else "the training of its prompts"
+        what = f"its {job.first.stage}" if job.first.stage else "the training of its prompts"
         if first.name == STALE:
             return State(STALE, f"{what} was {first.why}", result)
         return State(WAITING, f"{what} is not there")
     stale = _staleness(job, result, out, inputs)
     if stale:
         return State(STALE, stale, result)
-    if job.searches and (fault := schedule_file.fault(out / job.folder)):
+    if fault := named(job.stage).lacks(out / job.folder):
         return State(WAITING, fault)
     if job.parent is None:
         return State(FINISHED, "", result)
@@ -155,8 +152,8 @@ def of(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State
     failure = results.read_json(folder / FAILURE) if state.name == WAITING else None
     if failure is not None:
         return _failed(failure)
-    asks = labels.asked(folder) if state == State(WAITING) else None
-    return state if asks is None else State(LABELS if asks.missing else WAITING, asks.text)
+    asks = waiting(folder) if state == State(WAITING) else None
+    return state if asks is None else State(LABELS if asks.still else WAITING, asks.text)
 
 
 def _failed(failure: Mapping[str, Any]) -> State:

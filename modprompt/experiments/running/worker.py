@@ -17,19 +17,18 @@ from pathlib import Path
 from typing import Any, BinaryIO, Mapping, NamedTuple, Protocol, Sequence
 
 from modprompt import places
-from modprompt.errors import OutOfMemory
+from modprompt.errors import OutOfMemory, WaitsForLabels
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.job import Job
-from modprompt.experiments.running import labels, state
+from modprompt.experiments.running import state
+from modprompt.feature import named, waiting
 from modprompt.io import folder as run_folder
 from modprompt.io.result import GPU_SHARE, ON_GPU
-from modprompt.io.rounds import EXIT_WAITING
 from modprompt.io.text import write_json
-from modprompt.methods.search import file as schedule_file
 from modprompt.programs import signals_here
 
 DONE, FAILED, BUSY = 0, 1, 75
-ASKS, FULL = EXIT_WAITING, OutOfMemory.exit_code
+ASKS, FULL = WaitsForLabels.exit_code, OutOfMemory.exit_code
 _STOPS = signals_here("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
@@ -41,7 +40,7 @@ class Task(NamedTuple):
     settings: what the result must show.
     tests: whether nothing is trained.
     parent: absolute folder of the training whose model is tested; empty if none is.
-    searches: whether it must leave schedules, too.
+    stage: the feature whose first stage it is, which must leave more; empty for none.
     gpu_need: the share of a GPU's memory that runs of its kind were seen to need; None if none was seen.
     gpu_share: the share that it may take.
     on_gpu: how many runs share its GPU; 0 if nobody knows.
@@ -52,7 +51,7 @@ class Task(NamedTuple):
     settings: dict[str, str]
     tests: bool
     parent: str
-    searches: bool = False
+    stage: str = ""
     gpu_need: float | None = None
     gpu_share: float = 1.0
     on_gpu: int = 0
@@ -62,7 +61,7 @@ def task_of(job: Job, out: Path, data: Path) -> Task:
     """The task of a job."""
     parent = str(out / job.parent.folder) if job.parent else ""
     words = tuple(command(job, out, data))
-    return Task(str(out / job.folder), words, expected(job, out), job.tests, parent, job.searches)
+    return Task(str(out / job.folder), words, expected(job, out), job.tests, parent, job.stage)
 
 
 def last_line(path: Path) -> str:
@@ -165,7 +164,7 @@ class Worker:
     def finished(self) -> bool:
         """Whether the task's result is there."""
         parent = Path(self.task.parent) if self.task.parent else None
-        return state.is_finished(self.folder, self.task.settings, self.task.tests, parent, self.task.searches)
+        return state.is_finished(self.folder, self.task.settings, self.task.tests, parent, self.task.stage)
 
     def run(self) -> int:
         """What came of it.
@@ -188,7 +187,7 @@ class Worker:
                 return self._gone(code)
             if self.finished():
                 return DONE
-            if code == EXIT_WAITING and labels.asked(self.folder) is not None:
+            if code == ASKS and waiting(self.folder) is not None:
                 return ASKS
             if code == FULL and self.task.gpu_share < 1:
                 return FULL
@@ -239,7 +238,7 @@ class Worker:
     def _lacking(self) -> str:
         """What a run that has ended in order has not left."""
         has_result = state.is_finished(self.folder, self.task.settings, self.task.tests, None)
-        fault = schedule_file.fault(self.folder) if self.task.searches and has_result else ""
+        fault = named(self.task.stage).lacks(self.folder) if has_result else ""
         return fault or "ended without a result"
 
     def stop(self, grace_s: float = 10.0) -> None:

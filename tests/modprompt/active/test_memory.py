@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from modprompt.active import badge, blocks, choosing, coreset, uncertainty
 from modprompt.active.scoring import Scorer
 from modprompt.active.selection import select
+from modprompt.active.settings import Active
 from modprompt.engine.model import Output
-from modprompt.io.rounds import Active
 from modprompt.trainers.feature_cache import FeatureBatches
 from tests.fake_cuda import child
 from tests.fake_cuda.needed import needs_fake_cuda

@@ -3,8 +3,11 @@
 import math
 
 import pytest
+from dassl.data.datasets import DATASET_REGISTRY, build_dataset
+from yacs.config import CfgNode
 
-from modprompt.active.pool import Pool, balance, spread
+import modprompt.data.readers.digits  # noqa: F401
+from modprompt.active.pool import Pool, balance, given, spread
 from modprompt.data.images import UNKNOWN
 
 
@@ -90,3 +93,13 @@ def test_balance_is_entropy_over_that_of_even_counts(counts, value):
 
 def test_spread_says_what_is_covered():
     assert spread([2, 0, 1]) == {"counts": [2, 0, 1], "classes_covered": 2, "balance": round(balance([2, 0, 1]), 6)}
+
+
+def test_whoever_builds_it_gets_the_given_one():
+    reader, mine = DATASET_REGISTRY.get("Digits"), object()
+    cfg = CfgNode({"DATASET": {"NAME": "Digits"}, "VERBOSE": False})
+    with given("Digits", mine):
+        assert build_dataset(cfg) is mine
+    with pytest.raises(ZeroDivisionError), given("Digits", mine):
+        1 / 0  # noqa: B018
+    assert DATASET_REGISTRY.get("Digits") is reader

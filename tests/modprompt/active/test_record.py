@@ -6,9 +6,9 @@ import pytest
 
 from modprompt.active import generators, record
 from modprompt.active.record import Picked, Round
+from modprompt.active.settings import known
 from modprompt.errors import UserError
 from modprompt.io.checksum import KEY, sealed
-from modprompt.io.rounds import known
 from tests.mutations import mutations
 
 PICKS = (Picked("a/1.jpg", 1, 0.5, -0.7, "entropy -0.7", None, 1), Picked("b 2.jpg", None, None, None, "drawn", 0, 0))

@@ -7,8 +7,8 @@ import modprompt.trainers.run  # noqa: F401 - all trainers and readers
 from modprompt.active import generators, record, same_run
 from modprompt.active.pool import Pool
 from modprompt.active.record import Round
+from modprompt.active.settings import known
 from modprompt.errors import UserError
-from modprompt.io.rounds import known
 
 
 @pytest.fixture

@@ -100,13 +100,13 @@ def quick(monkeypatch):
             "hash": settings_hash(expected(job, out)),
             "clip": embedded_clip(),
             "prompts": f"{job.method.label}{job.seed}",
-            **({"schedules": schedules()} if job.searches else {}),
+            **({"schedules": schedules()} if job.stage else {}),
             **behaviour.get("", {}),
         }
         more.update(next((how for part, how in behaviour.items() if part and part in job.folder), {}))
         words = [sys.executable, "-c", PROGRAM, str(out / job.folder), json.dumps(expected(job, out)), json.dumps(more)]
         parent = str(out / job.parent.folder) if job.parent else ""
-        return Task(str(out / job.folder), tuple(words), expected(job, out), job.tests, parent, job.searches)
+        return Task(str(out / job.folder), tuple(words), expected(job, out), job.tests, parent, job.stage)
 
     monkeypatch.setattr(runner, "task_of", task_of)
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, Sequence
 
+from modprompt.active.plan import FEW_SHOT
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.plan.rounds import FEW_SHOT
 from tests.modprompt.experiments.fakes import finish
 
 COLUMNS = ("rank", "file", "predicted_class", "probability", "score", "reason", "label")
@@ -65,7 +65,7 @@ def fill_rounds(found: Experiment, out: Path, accuracy: Any) -> None:
         value = accuracy(job)
         if value is None:
             continue
-        if job.method.acquisition in ("", FEW_SHOT):
+        if job.method.under in ("", FEW_SHOT):
             finish(job, out, value)
         else:
             finish_rounds(job, out, value)

@@ -19,7 +19,7 @@ def fill(found, out, **more):
     """Trainings of 10 s and their seed, tests of 1 s of base and 3 s of new classes, a search of 60 s."""
     for job in protocols.jobs(found):
         seconds = {"testing_s": 1.0 if job.column == "base" else 3.0}
-        seconds.update({} if job.tests else {"training_s": 60.0 if job.searches else 10.0 + job.seed})
+        seconds.update({} if job.tests else {"training_s": 60.0 if job.stage else 10.0 + job.seed})
         tested = {"evaluated": "a training"} if job.tests else {}
         facts = {"trained_parameters": 64 * job.method.trains, "device": "cpu", "jobs_at_once": 2}
         finish(job, out, 50 + job.seed, **{**facts, **seconds, **tested, **more})
@@ -47,7 +47,7 @@ def test_a_search_is_shared_by_the_trainings_that_it_serves(experiment, tmp_path
 
     found = experiment(FILE + DPL)
     for job in protocols.jobs(found):
-        if job.searches:
+        if job.stage:
             leave_schedules(job, tmp_path)
     fill(found, tmp_path)
     assert costs_of(found, tmp_path)["DPL"].training_s == pytest.approx((41.5, 0.5))

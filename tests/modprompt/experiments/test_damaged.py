@@ -154,7 +154,7 @@ def test_result_of_rounds_with_any_part_of_another_type_is_told_as_damaged_or_re
     found = experiment(ROUNDS)
     words = [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out")]
     fill_rounds(found, tmp_path / "out", by_hand)
-    job = next(one for one in protocols.jobs(found) if "badge" in one.method.acquisition)
+    job = next(one for one in protocols.jobs(found) if "badge" in one.method.under)
     path = tmp_path / "out" / job.folder / "result.json"
     tried, refused = try_all(path, words, words, capsys, WRONG[1::4])
     assert tried > 100

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from modprompt.active import asked as labels
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.running import labels, local, progress, run, runner, state, status, worker
+from modprompt.experiments.running import local, progress, run, runner, state, status, worker
 from modprompt.io import folder as run_folder
 from tests.modprompt.experiments.conftest import starts
 from tests.modprompt.experiments.fake_rounds import ask, finish_rounds

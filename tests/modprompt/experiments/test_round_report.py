@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from modprompt.active import report as rounds
+from modprompt.active.plan import FEW_SHOT
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.rounds import FEW_SHOT
-from modprompt.experiments.reporting import comparable, figures, report, rounds
+from modprompt.experiments.reporting import comparable, report
 from tests.modprompt.experiments.fake_rounds import fill_rounds, finish_rounds, record
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 from tests.modprompt.experiments.test_rounds import ROUNDS
@@ -25,11 +26,11 @@ BASE2NEW = FILE + "base2new: true\n"
 
 def by_hand(job):
     """Rounds of 40, 60 and 70 percent and a little more for each seed; shots of 50, 60 and 70; zero-shot 30."""
-    if job.method.acquisition == FEW_SHOT:
+    if job.method.under == FEW_SHOT:
         return 40.0 + 10 * int(job.column.split()[0]) - (20 if "new" in job.column else 0)
-    if job.method.acquisition == "":
+    if job.method.under == "":
         return 30.0 if "new" not in job.column else 20.0
-    return [base + 2 * job.seed + (5 if "pcb" in job.method.acquisition else 0) for base in (40.0, 60.0, 70.0)]
+    return [base + 2 * job.seed + (5 if "pcb" in job.method.under else 0) for base in (40.0, 60.0, 70.0)]
 
 
 def sections_of(found, out):
@@ -94,7 +95,7 @@ def test_of_rounds_that_were_read_by_two_rules_there_is_no_mean(experiment, tmp_
     fill_rounds(found, tmp_path, by_hand)
     odd = {"hash": "split of digits", "odd_images": "1 turned by EXIF"}
     for job in protocols.jobs(found):
-        if (job.method.acquisition, job.dataset, job.seed) == ("random", "digits", 2):
+        if (job.method.under, job.dataset, job.seed) == ("random", "digits", 2):
             edit(tmp_path / job.folder / "result.json", input={"INPUT.READ_AS": "people"}, split=odd)
     sections, gathered = sections_of(found, tmp_path)
     for key in ("digits", "average"):
@@ -162,7 +163,7 @@ def test_nothing_is_averaged_over_a_seed_that_has_not_finished(experiment, tmp_p
 
 def test_runs_without_test_images_have_all_but_an_accuracy(experiment, tmp_path, capsys):
     found = experiment(FILE + "few_shot: false\n", "untested")
-    fill_rounds(found, tmp_path / "out", lambda job: [None] * 3 if job.method.acquisition == "random" else by_hand(job))
+    fill_rounds(found, tmp_path / "out", lambda job: [None] * 3 if job.method.under == "random" else by_hand(job))
     (section,) = sections_of(found, tmp_path / "out")[0].values()
     random = row(section, "MPL random")
     assert random["accuracy"] is random["area"] is None
@@ -178,7 +179,7 @@ def test_runs_without_test_images_have_all_but_an_accuracy(experiment, tmp_path,
 def test_result_that_was_edited_by_hand_is_no_round(experiment, tmp_path):
     found = experiment(FILE)
     fill_rounds(found, tmp_path, by_hand)
-    job = next(job for job in protocols.jobs(found) if job.method.acquisition == "random")
+    job = next(job for job in protocols.jobs(found) if job.method.under == "random")
     path = tmp_path / job.folder / "result.json"
     for active in (None, [], {"rounds": "x"}, {"rounds": [3]}, {"rounds": [{}, {}, {}]}, record([1.0])):
         edit(path, active=active)
@@ -192,7 +193,7 @@ def test_free_labels_and_time_are_told(experiment, tmp_path):
     found = experiment(FILE)
     fill_rounds(found, tmp_path, by_hand)
     for job in protocols.jobs(found):
-        if job.method.acquisition == "random":
+        if job.method.under == "random":
             finish_rounds(job, tmp_path, by_hand(job), free=[0, 3, 4], labels=[10, 17, 23], wrong_free=[0, 1, 2])
     sections, gathered = sections_of(found, tmp_path)
     assert rounds.free_labels(gathered) == ["MPL random, digits: 14 labels in 2 runs, wrong ones: 4"]
@@ -268,7 +269,7 @@ def curves(axes):
 
 
 def draw(name, found, out):
-    return figures.rounds(figures.ROUNDS[name], results_below(found, out), out / name)
+    return rounds.figure(rounds.FIGURES[name], results_below(found, out), out / name)
 
 
 def test_curves_are_over_labels_with_the_few_shot_curve_dashed(experiment, tmp_path, drawn):
@@ -304,7 +305,7 @@ def test_no_figure_without_a_finished_curve(experiment, tmp_path, drawn):
     found = experiment(FILE)
     assert draw("rounds.png", found, tmp_path) == ""
     for job in protocols.jobs(found):
-        if job.method.acquisition == FEW_SHOT:
+        if job.method.under == FEW_SHOT:
             finish(job, tmp_path, 50.0)
     assert draw("rounds.png", found, tmp_path) == ""  # the few-shot curve alone says nothing of rounds
     assert drawn == {}
@@ -313,7 +314,7 @@ def test_no_figure_without_a_finished_curve(experiment, tmp_path, drawn):
 def test_curve_of_rounds_stands_while_its_few_shot_runs_are_on_their_way(experiment, tmp_path, drawn):
     found = experiment(FILE)
     fill_rounds(
-        found, tmp_path, lambda job: None if (job.method.acquisition, job.column) == (FEW_SHOT, "2") else by_hand(job)
+        found, tmp_path, lambda job: None if (job.method.under, job.column) == (FEW_SHOT, "2") else by_hand(job)
     )
     assert draw("rounds.png", found, tmp_path)
     assert list(curves(drawn["rounds.png"].axes[0])["few-shot"].get_xdata()) == [10, 30]

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
+from modprompt.active.settings import METHODS, Active
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
 from modprompt.experiments.plan import check, protocols
 from modprompt.experiments.plan.commands import expected, flags
-from modprompt.io.rounds import METHODS, Active
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish, narrowed_to, results_below
 
@@ -103,16 +103,14 @@ def test_few_shot_runs_of_another_method_stand_beside_if_it_is_said(experiment):
 
 
 def test_method_that_cannot_do_without_rounds_must_say_what_its_few_shot_runs_are(experiment, tmp_path, monkeypatch):
-    from modprompt.trainers import config
+    from modprompt.trainers import run_config
 
-    def build(settings, tests=False, plain=config.build):
-        cfg = plain(settings, tests)
-        cfg.defrost()
-        cfg.ACTIVE.ROUNDS = cfg.ACTIVE.ROUNDS or 8
+    def merged(settings, tests=False, plain=run_config.merged):
         print("it says so")
-        return cfg
+        cfg = plain(settings, tests)
+        return cfg.changed({"ACTIVE.ROUNDS": cfg.ACTIVE.ROUNDS or 8})
 
-    monkeypatch.setattr(config, "build", build)
+    monkeypatch.setattr(run_config, "merged", merged)
     jobs = protocols.jobs(experiment(ROUNDS))
     assert check.check(jobs[:3], tmp_path, tmp_path) == []
     with pytest.raises(UserError, match="method MPL few-shot: MPL chooses its labels in rounds, whatever it is told"):
@@ -133,7 +131,7 @@ def test_grid_over_settings_of_rounds_shares_its_few_shot_runs(experiment, tmp_p
     assert len({job.folder for job in jobs}) == len(jobs) == 7
     finish(jobs[3], tmp_path, 55.0)
     gathered = results_below(found, tmp_path)
-    few_shot = [line for line in gathered.lines if line.acquisition == "few-shot"]
+    few_shot = [line for line in gathered.lines if line.under == "few-shot"]
     assert [gathered.values(line, "digits", "1") for line in few_shot] == [[55.0], [55.0]]
 
 

@@ -154,12 +154,12 @@ def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
     from modprompt.cli.flags import parse_args, settings_of
     from modprompt.experiments.plan.commands import expected, flags
     from modprompt.trainers import run  # noqa: F401 - registers all
-    from modprompt.trainers.config import build
+    from modprompt.trainers.run_config import merged
 
     found = experiment(FILE + "options: {INPUT.TRANSFORMS: [random_flip, normalize], TRAIN.PRINT_FREQ: 3}\n")
     job = protocols.jobs(found)[0]
     settings = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
-    assert build(settings).INPUT.TRANSFORMS == ("random_flip", "normalize")
+    assert merged(settings).INPUT.TRANSFORMS == ("random_flip", "normalize")
     assert settings.texts() == expected(job, tmp_path)
     assert expected(job, tmp_path)["INPUT.TRANSFORMS"] == "[random_flip, normalize]"
 

@@ -82,7 +82,7 @@ def test_cross_protocols_search_on_the_source(experiment):
 
 def test_one_search_serves_all_seeds_if_it_is_said(experiment):
     jobs = protocols.jobs(experiment(ONCE))
-    searches = [job for job in jobs if job.searches]
+    searches = [job for job in jobs if job.stage]
     assert [(job.seed, job.folder.rpartition("/")[2]) for job in searches] == [(7, "seed7")]
     trainings = [job for job in jobs if job.method.label == "Searched" and job.kind == "training"]
     assert [(job.seed, job.first.folder) for job in trainings] == [(seed, searches[0].folder) for seed in (1, 2)]
@@ -92,7 +92,7 @@ def test_one_search_serves_all_seeds_if_it_is_said(experiment):
 def test_variants_of_a_grid_share_their_search(experiment):
     text = STAGES.replace("IVLP, config: glyph, search", "IVLP, config: glyph, grid: {OPTIM.LR: [1, 2]}, search")
     jobs = protocols.jobs(experiment(text.replace("[1, 2]\n", "[1]\n")))
-    (search,) = (job for job in jobs if job.searches)
+    (search,) = (job for job in jobs if job.stage)
     assert [job.first.folder for job in jobs if job.first and not job.tests] == [search.folder] * 2
 
 
@@ -100,7 +100,7 @@ def test_search_has_the_clip_of_its_training_and_what_is_set_for_every_run(exper
     text = STAGES.replace(
         "IVLP, config: glyph, search", "IVLP, config: glyph, options: {MODEL.BACKBONE.PATH: x.pt, OPTIM.LR: 1}, search"
     )
-    search = next(job for job in protocols.jobs(experiment(text + "options: {TRAIN.PRINT_FREQ: 3}\n")) if job.searches)
+    search = next(job for job in protocols.jobs(experiment(text + "options: {TRAIN.PRINT_FREQ: 3}\n")) if job.stage)
     assert dict(search.method.options) == {
         "TRAIN.PRINT_FREQ": "3",
         "MODEL.BACKBONE.PATH": "x.pt",
@@ -206,7 +206,7 @@ def test_run_that_does_not_search_fails_as_a_search(quick, experiment, tmp_path)
     quick("search/", schedules="")
     summary = brought_to_an_end(protocols.jobs(experiment(ONCE)), tmp_path)
     ((job, why),) = summary.failed
-    assert job.searches
+    assert job.stage
     assert why.startswith("schedule.json is damaged") or "schedule.json" in why
     assert len(summary.blocked) == 4
 
@@ -287,14 +287,14 @@ def test_report_has_no_column_for_searches_and_says_what_they_cost(words, tmp_pa
 
 
 def test_of_searches_that_were_read_by_two_rules_there_is_no_mean(experiment):
-    one, other = (job for job in protocols.jobs(experiment(STAGES)) if job.searches)
+    one, other = (job for job in protocols.jobs(experiment(STAGES)) if job.stage)
     odd = {"input": {"INPUT.READ_AS": "people"}, "split": {"hash": "a", "odd_images": "1 turned by EXIF"}}
     results = Results([], [], [])
     results.add("Searched", one.dataset, "base", 2, Outcome(50.0, result=odd))
     for job, facts in ((one, {}), (other, odd)):
         search = job, state.State(state.FINISHED, "", {"accuracy_pct": 50.0, **facts})
-        results.add_search(job, search)
-    (line,) = cost.searches(results)
+        results.add_stage(job, search)
+    ((line,),) = cost.stages(results).values()
     assert line.endswith(
         f"tested itself: no mean, made with different reading of images of {one.dataset} (family: seed 1 / people: seed 2)"
     )
@@ -303,7 +303,7 @@ def test_of_searches_that_were_read_by_two_rules_there_is_no_mean(experiment):
 def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_path, capsys):
     jobs = protocols.jobs(experiment(ONCE, "once"))
     words = [str(tmp_path / "once.yaml"), "--out", str(tmp_path / "out")]
-    (search,) = (job for job in jobs if job.searches)
+    (search,) = (job for job in jobs if job.stage)
     (tmp_path / "out" / search.folder / "job").mkdir(parents=True)
     (tmp_path / "out" / search.folder / state.FAILURE).write_text('{"line": "no validation images"}')
     code, text = report_of(words, capsys)
@@ -343,7 +343,7 @@ def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_
 def test_faults_are_told_with_their_place(experiment, old, new, message):
     text = STAGES.replace(old, new, 1)
     if not message:
-        assert experiment(text).methods[1].search is not None
+        assert experiment(text).methods[1].stage is not None
         return
     with pytest.raises(UserError) as caught:
         experiment(text)

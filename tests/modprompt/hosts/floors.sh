@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 folder=${1:-$(mktemp -d)}
 others="pytest pytest-timeout hypothesis yacs scikit-learn scipy tqdm Pillow clip-anytorch packaging PyYAML matplotlib gdown"
 tests="tests/modprompt/hosts tests/modprompt/clip/test_build.py tests/modprompt/clip/test_reading.py"
-tests="$tests tests/modprompt/trainers/test_overrides.py tests/modprompt/trainers/test_mistakes.py tests/modprompt/trainers/test_foreign.py"
+tests="$tests tests/modprompt/trainers/test_overrides.py tests/modprompt/trainers/test_mistakes.py tests/modprompt/hosts/test_foreign.py"
 failed=0
 
 floor() { # floor NAME INTERPRETER PACKAGES...

@@ -6,11 +6,11 @@ from modprompt.errors import UserError
 from modprompt.io import yaml_text
 from modprompt.io.settings import (
     FLAGS,
-    FREE,
     Settings,
     as_text,
     changes,
     differences,
+    free,
     given,
     pairs,
     read_settings,
@@ -157,7 +157,7 @@ def test_texts_are_what_was_given_without_what_decides_nothing(files):
         "SEED": "1",
     }
     assert list(settings.texts()) == sorted(settings.texts()) == list(settings.sources())
-    assert not FREE & set(settings.texts())
+    assert not free() & set(settings.texts())
 
 
 @pytest.mark.parametrize("how", ["", "default", "reduce-overhead", "graph"])

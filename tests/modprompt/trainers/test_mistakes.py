@@ -7,7 +7,8 @@ from dassl.config import get_cfg_default
 import modprompt.data.readers.all  # noqa: F401 - EuroSAT
 import modprompt.trainers.mpl  # noqa: F401 - the node of MPL
 from modprompt.errors import UserError
-from modprompt.trainers import foreign, mistakes
+from modprompt.hosts import foreign
+from modprompt.trainers import mistakes
 
 
 @pytest.fixture(autouse=True)

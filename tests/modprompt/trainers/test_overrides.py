@@ -7,7 +7,8 @@ from dassl.config import get_cfg_default
 
 import modprompt.trainers.mpl  # noqa: F401 - the node of MPL
 from modprompt.errors import UserError
-from modprompt.trainers import foreign, overrides
+from modprompt.hosts import foreign
+from modprompt.trainers import overrides
 from modprompt.trainers.run_config import RunConfig
 
 BY = ": the codebase's program or config sets it"

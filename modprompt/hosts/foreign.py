@@ -31,9 +31,9 @@ def is_our_name(name: str) -> bool:
     return name in TRAINER_REGISTRY.registered_names() and is_ours(TRAINER_REGISTRY.get(name))
 
 
-def is_imported_by_a_program() -> bool:
-    """Whether a statement of a program, not another module, imports the module that asks."""
-    frame: Optional[types.FrameType] = sys._getframe(2)
+def is_imported_by_a_program(module: types.FrameType) -> bool:
+    """Whether a statement of a program, not another module, imports the module of this frame."""
+    frame: Optional[types.FrameType] = module.f_back
     while frame is not None and str(frame.f_globals.get("__name__", "")).startswith(_IMPORTERS):
         frame = frame.f_back
     return frame is not None and frame.f_globals.get("__name__") == "__main__"

@@ -1,8 +1,10 @@
 """A run that searches: alphas learn from validation images between the steps of the prompts; a schedule is left."""
 
 import functools
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
@@ -12,23 +14,128 @@ from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import images
+from modprompt.io.images import shots_of
+from modprompt.io.pictures import can_draw
 from modprompt.io.schema import Form, rows, table, whole
 from modprompt.methods.parts.deferred_metrics import Number, settled
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.step import Step
+from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search import file as schedule_file
-from modprompt.methods.search.learner import SearchLearner
+from modprompt.methods.search.file import SideOfSearch
+from modprompt.methods.search.learner import Found, SearchLearner
 from modprompt.methods.search.settings import BETAS, FIRST_BATCH, AlphaSettings
+from modprompt.methods.search.space import ALL, Option
 from modprompt.methods.search.validation import ValidationBatches
-from modprompt.trainers import search_files
-from modprompt.trainers.part import Part
+from modprompt.trainers.part import FeaturePart
 from modprompt.trainers.state_form import like, optimiser_form, scaler_form
 
-EXTRA = "search"  # in the state of a run
+_NEVER = -1e30  # alpha of an option that a layer does not have: the file's rows are of one length
+PICTURE = "search.png"
+EXTRA = "search"  # in the state of a run, and in its result
 
 
-class SearchRun(Part):
-    """The part of a trainer that alternates, if its method searches: alphas by Adam, then prompts by SGD.
+def shown(options: Sequence[Option]) -> str:
+    """Options in words, every removal with every addition."""
+    numbers = sorted({remove for remove, _ in options} - {ALL})
+    removes = f"{numbers[0]} to {numbers[-1]}" if numbers else ""
+    whole = "all" if any(remove == ALL for remove, _ in options) else ""
+    return f"remove {' or '.join(filter(None, (removes, whole)))}, add 0 to {max(add for _, add in options)}"
+
+
+def margins_line(found: Found) -> str:
+    """How sure each layer's choice is: the weight of what is taken minus that of the best other."""
+    return f"{'margin':<14}" + "".join(f"{round(margin, 2) + 0.0:>6.2f}" for margin in found.margins)
+
+
+def write_alphas(folder: str, epoch: int, learner: SearchLearner, values: Mapping[str, Tensor], npy: bool) -> None:
+    """Write alpha_e{epoch}.npz; with `npy` the reference's pair of files too.
+
+    Args:
+        folder: where.
+        epoch: after which.
+        learner: whose options they weigh.
+        values: the alphas (L, O) of each searched side.
+        npy: whether the reference's files are written, too.
+    """
+    sides = {side: _table(values[side], options, learner.place(side)) for side, options in learner.options.items()}
+    alphas.write(folder, epoch, sides)
+    if not npy:
+        return
+    both = alphas.write_pair(folder, epoch, text=sides["text"].values, vision=sides["vision"].values)
+    if epoch == 0:
+        print(f"The reference's files, {', '.join(map(str, both))} and so on, are written too: {alphas.SWAPPED}")
+
+
+def _table(values: Tensor, options: Sequence[Sequence[Option]], place: str) -> alphas.Alphas:
+    most = max(map(len, options))
+    rows = [[*row[: len(there)], *[_NEVER] * (most - len(there))] for row, there in zip(values.tolist(), options)]
+    pairs = [[*there, *[there[-1]] * (most - len(there))] for there in options]
+    return alphas.Alphas(np.array(rows, np.float32), np.array(pairs, np.int64), place)
+
+
+def require_alphas(folder: str, epochs: int) -> None:
+    """Raise UserError if those of one of the epochs up to this one are not there."""
+    for epoch in range(epochs + 1):
+        _read(folder, epoch)
+
+
+def write_found(cfg: Any, learner: SearchLearner, found: Mapping[str, Found], validation: str) -> None:
+    """Write schedule.json and the picture."""
+    folder = cfg.OUTPUT_DIR
+    history = [_read(folder, epoch) for epoch in range(cfg.OPTIM.MAX_EPOCH + 1)]
+    sides = {}
+    for side, schedule in learner.schedules._asdict().items():
+        if side in found:
+            sides[side] = _of_search(found[side], [each[side] for each in history if side in each])
+        else:
+            sides[side] = SideOfSearch(schedule.place, tuple(map(tuple, schedule)))
+    search = {
+        "trainer": cfg.TRAINER.NAME,
+        "dataset": cfg.DATASET.NAME,
+        "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
+        "shots": shots_of(cfg),
+        "seed": cfg.SEED,
+        "epochs": cfg.OPTIM.MAX_EPOCH,
+        "validation": validation,
+    }
+    path = str(Path(folder, schedule_file.FILE_NAME))
+    schedule_file.write(path, sides, search)
+    print(f"Schedule: {path}")
+    if can_draw():
+        from modprompt.methods.search.figure import draw
+
+        draw(Path(folder, PICTURE), {side: one for side, one in sides.items() if one.alphas})
+
+
+def _read(folder: str, epoch: int) -> Dict[str, alphas.Alphas]:
+    path = str(Path(folder, alphas.file_name(epoch)))
+    try:
+        return alphas.read(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is gone: schedule.json needs the alphas of every epoch; start the search anew"
+        ) from None
+
+
+def _of_search(found: Found, history: List[alphas.Alphas]) -> SideOfSearch:
+    values = tuple(
+        tuple(tuple(row[: len(there)].tolist()) for row, there in zip(each.values, found.options)) for each in history
+    )
+    steps: Tuple[Option, ...] = tuple((step.remove, step.add) for step in found.schedule)
+    return SideOfSearch(found.schedule.place, steps, found.margins, found.options, values)
+
+
+def record_of(found: Mapping[str, Found]) -> Dict[str, Any]:
+    """What result.json says of it: each side's pairs, as SCHEDULE_TEXT is written, and the smallest margin."""
+    return {
+        side: {"steps": str([list(step) for step in one.schedule]), "least_margin": round(min(one.margins), 4)}
+        for side, one in found.items()
+    }
+
+
+class SearchRun(FeaturePart):
+    """What a trainer whose method searches does beside: alphas by Adam in front of each step of the prompts by SGD.
 
     First order (DPL, arXiv 2501.00457, section 3): no step looks through the other.
 
@@ -36,6 +143,7 @@ class SearchRun(Part):
         record: what result.json says of it.
     """
 
+    alternates = chooses = True
     record: Optional[Dict[str, Any]] = None
     _history: List[Dict[str, Tensor]]  # alphas of each searched side after each epoch, those drawn first
 
@@ -45,17 +153,17 @@ class SearchRun(Part):
         Raises:
             UserError: if the alphas of earlier epochs are not there, because a run was resumed without its state.
         """
-        if self.settings is None:
-            return
         if self.trainer.start_epoch == 0:
             self._write_alphas(0)
         elif self.cfg.OUTPUT_DIR:
-            search_files.require_alphas(self.cfg.OUTPUT_DIR, self.trainer.start_epoch)
+            require_alphas(self.cfg.OUTPUT_DIR, self.trainer.start_epoch)
 
     @property
-    def settings(self) -> Optional[AlphaSettings]:
-        """How, if the method searches."""
-        return self.method.search
+    def settings(self) -> AlphaSettings:
+        """How."""
+        settings = self.method.search
+        assert settings is not None  # else there is no such part
+        return settings
 
     @property
     def _learner(self) -> SearchLearner:
@@ -66,8 +174,6 @@ class SearchRun(Part):
     def check(self) -> None:
         """Complain about what does not go with a search."""
         cfg = self.cfg
-        if self.settings is None:
-            return
         for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
             if cfg.TEST[key] == value and not getattr(cfg.TEST, "ONLY", False):
                 raise UserError(f"TEST.{key} {value}: the alphas of a search have seen the validation images")
@@ -80,8 +186,6 @@ class SearchRun(Part):
         Raises:
             UserError: if there are no validation images but those of the test, or no schedule has so few tokens.
         """
-        if self.settings is None:
-            return
         try:
             self.model.found()
         except UserError as error:
@@ -111,23 +215,21 @@ class SearchRun(Part):
         for side in schedule_file.SIDES:
             if side in self._learner.options:
                 most = max(self._learner.options[side], key=len)
-                print(f"{side} side: {len(most)} options a layer: {search_files.shown(most)}")
+                print(f"{side} side: {len(most)} options a layer: {shown(most)}")
 
     def _write_alphas(self, epoch: int) -> None:
         if self.cfg.OUTPUT_DIR:
             npy = bool(getattr(self.method, "write_npy", False))
-            search_files.write_alphas(self.cfg.OUTPUT_DIR, epoch, self._learner, self._history[epoch], npy)
+            write_alphas(self.cfg.OUTPUT_DIR, epoch, self._learner, self._history[epoch], npy)
 
     @functools.cached_property
     def _alpha_step(self) -> Step:
-        assert self.settings is not None
         optimiser: Optimizer = Adam(self.model.alpha_parameters(), lr=self.settings.alpha_lr, betas=BETAS)
         scaler = precision.grad_scaler() if self.run.precision.scale_loss else None
         return Step(self._output_and_alpha_loss, optimiser if scaler is None else fused(optimiser), scaler, alone=True)
 
     @functools.cached_property
     def _validation(self) -> ValidationBatches:
-        assert self.settings is not None
         theirs = self.trainer.val_loader
         size = self.settings.alpha_batch  # a test's own size decides no number of a search
         pinned, workers = theirs.pin_memory, theirs.num_workers
@@ -140,40 +242,38 @@ class SearchRun(Part):
 
     def step(self) -> Mapping[str, Number]:
         """A step of the alphas on a validation batch; what the log says of it."""
-        if self.settings is None:
-            return {}
         done = self._alpha_step(*self.trainer.parse_batch_train(next(self._validation)))
         self.trainer.loop.unread.add_loss(done.loss, self.trainer.loop.place())
         return {"loss_val": settled(done.loss)}
 
     def end_epoch(self) -> None:
         """Write the alphas."""
-        if self.settings is not None:
-            self._history.append(self._learner.alphas_now())
-            self._write_alphas(self.trainer.epoch + 1)
+        self._history.append(self._learner.alphas_now())
+        self._write_alphas(self.trainer.epoch + 1)
 
     def end(self) -> None:
         """Leave what was found, and test it with the search's prompts; then test the mixture as every run is tested."""
-        if self.settings is not None:
-            found = self.model.found()
-            for one in found.values():
-                print(f"{one.schedule.table()}\n{search_files.margins_line(one)}")
-            if self.cfg.OUTPUT_DIR:
-                search_files.write_found(self.cfg, self._learner, found, self._seen())
-            self.record = {"validation": self._seen(), **search_files.record_of(found)}
-            if not self.cfg.TEST.NO_TEST:
-                print("What was found, with the prompts of the search:")
-                with self._learner.decided({side: one.path for side, one in found.items()}):
-                    self.record["path_pct"] = self.trainer.test()
-                print("The mixture of all options:")
+        found = self.model.found()
+        for one in found.values():
+            print(f"{one.schedule.table()}\n{margins_line(one)}")
+        if self.cfg.OUTPUT_DIR:
+            write_found(self.cfg, self._learner, found, self._seen())
+        self.record = {"validation": self._seen(), **record_of(found)}
+        if not self.cfg.TEST.NO_TEST:
+            print("What was found, with the prompts of the search:")
+            with self._learner.decided({side: one.path for side, one in found.items()}):
+                self.record["path_pct"] = self.trainer.test()
+            print("The mixture of all options:")
+
+    def result(self, results: Mapping[str, Any]) -> Dict[str, Any]:
+        """What was found, and how good that is with its own prompts; the run's accuracy is the mixture's."""
+        return {EXTRA: {**self.record, "mixture_pct": float(results["accuracy"])}} if self.record else {}
 
     def _seen(self) -> str:
         return str(getattr(self.trainer.dm.dataset, "selected_on", "") or images.VALIDATION)
 
     def state(self) -> Dict[str, Any]:
         """What must be remembered to go on."""
-        if self.settings is None:
-            return {}
         scaler = self._alpha_step.scaler
         state: Dict[str, Any] = {
             "optimiser": self._alpha_step.optimiser.state_dict(),
@@ -184,8 +284,6 @@ class SearchRun(Part):
 
     def form(self, epoch: int) -> Dict[str, Form]:
         """What state gives behind so many epochs."""
-        if self.settings is None:
-            return {}
         step, batches = self._alpha_step, len(self._validation.loader)
         required = {
             "optimiser": optimiser_form(step.optimiser),
@@ -197,8 +295,6 @@ class SearchRun(Part):
 
     def load_state(self, extras: Mapping[str, Any]) -> None:
         """Take back what state gave, of the form that form says."""
-        if self.settings is None:
-            return
         state = extras[EXTRA]
         self._alpha_step.optimiser.load_state_dict(state["optimiser"])
         if self._alpha_step.scaler is not None and "scaler" in state:

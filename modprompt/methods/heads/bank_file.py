@@ -1,6 +1,6 @@
 """The features that a head was built from, kept beside an unfinished run, which goes on from them exactly."""
 
-import os
+from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple
 
 import torch
@@ -33,14 +33,14 @@ def write(directory: str, settings: Mapping[str, str], views: Views) -> None:
         views: what is kept.
     """
     if views.features:
-        write_tensors(os.path.join(directory, FILE_NAME), {"settings": plain(settings), **views._asdict()})
+        write_tensors(Path(directory, FILE_NAME), {"settings": plain(settings), **views._asdict()})
 
 
 def remove(directory: str) -> None:
     """Remove the file, if there is one."""
-    path = os.path.join(directory, FILE_NAME)
-    if os.path.exists(path):
-        os.remove(path)
+    path = Path(directory, FILE_NAME)
+    if path.exists():
+        path.unlink()
 
 
 def _features(value: object, where: str) -> None:
@@ -66,9 +66,9 @@ def read(directory: str, settings: Mapping[str, str]) -> Views:
     Raises:
         UserError: if they are not there, damaged, or of another CLIP, other images or other settings.
     """
-    path = os.path.join(directory, FILE_NAME)
+    path = Path(directory, FILE_NAME)
     to_do = f"delete {directory} to start anew"
-    if not os.path.isfile(path):
+    if not path.is_file():
         raise UserError(f"{path}, which the run in that folder was built from, is not there: {to_do}")
     try:
         content = read_tensors(path)
@@ -76,7 +76,7 @@ def read(directory: str, settings: Mapping[str, str]) -> Views:
     except (Refused, UserError) as error:
         raise UserError(f"{path} is damaged ({error}): {to_do}") from None
     theirs = renamed.recorded(content["settings"])
-    mine: Dict[str, str] = understood(theirs, settings, path)
+    mine: Dict[str, str] = understood(theirs, settings, str(path))
     other = changes(theirs, {key: text for key, text in mine.items() if key in theirs})
     if other:
         raise UserError(f"{path} is of a run with other settings ({'; '.join(other[:4])}): {to_do}")

@@ -399,7 +399,7 @@ def test_too_few_tokens_are_told_before_anything_is_trained(command, tmp_path, c
 
 
 def test_validation_images_that_are_test_images_too_are_refused(command, monkeypatch, capsys):
-    from modprompt.trainers.searching import SearchRun
+    from modprompt.methods.search.run import SearchRun
 
     require = SearchRun._require_validation
 
@@ -431,7 +431,9 @@ def test_a_search_without_its_schedule_is_not_finished(command, tmp_path, capsys
     assert "nothing to train" not in capsys.readouterr().out
     (tmp_path / "out" / "schedule.json").write_text("{}")
     assert train.main(words) == 0
-    assert "nothing to train, testing again" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "is damaged or no schedule of a search (it holds no sides): running again" in said
+    assert "nothing to train, testing again" in said
     assert left(tmp_path / "out")[1] == found
 
 

@@ -5,15 +5,18 @@ The few-shot runs of the same budget are the same, a round for each number of sh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Sequence
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
+from modprompt.active.plan import FEW_SHOT, Rounds, method_of, new_of
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.plan.protocols import new_of
-from modprompt.experiments.plan.rounds import FEW_SHOT
+from modprompt.experiments.reporting.figure_layout import look, panels, shown
+from modprompt.experiments.reporting.figures import MOST_PANELS, MOST_WHISKERS, WHISKERS, first_of
 from modprompt.experiments.reporting.render import text_cell
-from modprompt.experiments.reporting.results import UNTESTED, Line, Outcome, Results
+from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.table import (
     AVERAGE,
     Cell,
@@ -28,10 +31,12 @@ from modprompt.experiments.reporting.table import (
 from modprompt.io.images import TEST
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.float64]
 
+NO_TREES = "the log files of rounds do not say their labels: protocol active takes no other trees"
 RUN = "accuracy"  # the column of runs with rounds
 _OF_ROUND = (
     "picked", "free", "asked", "labels", "images", "accuracy_pct", "new_accuracy_pct", "classes_covered", "balance",
@@ -106,9 +111,9 @@ def series_of(results: Results, line: Line, dataset: str) -> Series | None:
     """The numbers of a line; None for one without rounds, while a seed has not finished, and if there is no mean."""
     if results.parted(line, [dataset]):
         return None
-    if line.acquisition == FEW_SHOT:
+    if line.under == FEW_SHOT:
         return _few_shot(results, line, dataset)
-    outcomes = list(results.outcomes(line, dataset, RUN).values()) if line.acquisition else []
+    outcomes = list(results.outcomes(line, dataset, RUN).values()) if line.under else []
     rounds = [rounds_of(outcome) for outcome in outcomes]
     if not rounds or not all(rounds) or len({len(one) for one in rounds}) > 1:
         return None
@@ -161,11 +166,11 @@ def rows_of_csv(results: Results) -> Iterator[list[str]]:
 
 def _rows(results: Results, line: Line, dataset: str, classes: float) -> Iterator[list[Any]]:
     known: Any = "" if np.isnan(classes) else int(classes)
-    for seed, outcome in results.outcomes(line, dataset, RUN).items() if line.acquisition else ():
+    for seed, outcome in results.outcomes(line, dataset, RUN).items() if line.under else ():
         for one in rounds_of(outcome):
             texts = ["" if one.get(key) is None else one[key] for key in _OF_ROUND]
-            yield [dataset, line.panel, line.acquisition, seed, one.get("round", ""), known, *texts]
-    for number, shots in enumerate(shots_of(line) if line.acquisition == FEW_SHOT else ()):
+            yield [dataset, line.panel, line.under, seed, one.get("round", ""), known, *texts]
+    for number, shots in enumerate(shots_of(line) if line.under == FEW_SHOT else ()):
         new = results.outcomes(line, dataset, new_of(shots)) if new_of(shots) in line.columns else {}
         for seed, outcome in results.outcomes(line, dataset, shots).items():
             if outcome.accuracy_pct is None:
@@ -189,7 +194,7 @@ ABOUT = (
 
 
 def _columns(experiment: Experiment) -> tuple[str, ...]:
-    halves = experiment.active is not None and experiment.active.base2new
+    halves = isinstance(experiment.added, Rounds) and experiment.added.base2new
     return (*(("base", "new", "H") if halves else (RUN,)), "area", *UNRANKED)
 
 
@@ -203,7 +208,7 @@ def _values(results: Results, line: Line, dataset: str) -> Values:
     """What a line's table row has on a data set, seed by seed; H is made of base and new later."""
     series = series_of(results, line, dataset)
     if series is None:
-        zero = {column: results.values(line, dataset, column) for column in line.columns if not line.acquisition}
+        zero = {column: results.values(line, dataset, column) for column in line.columns if not line.under}
         return {"accuracy": zero.get("0"), "new": zero.get(new_of("0"))}
     last = {name: _known(getattr(series, name)[:, -1]) for name in ("labels", "accuracy", "new", "covered", "balance")}
     return {**last, "classes": last["covered"], "area": _known(series.area())}
@@ -223,8 +228,8 @@ def _average(of_datasets: Sequence[Values]) -> Values:
 def _details(experiment: Experiment, results: Results, dataset: str) -> tuple[Section, ...]:
     """Tables with a column for each round, of the lines that have numbers there."""
     found = [(line, one) for line in results.lines if (one := series_of(results, line, dataset)) is not None]
-    rounds = tuple(f"round {number}" for number in range(experiment.active.number if experiment.active else 0))
-    halves = experiment.active is not None and experiment.active.base2new
+    rounds = tuple(f"round {number}" for number in range(len(experiment.shots)))
+    halves = isinstance(experiment.added, Rounds) and experiment.added.base2new
     wanted = {"accuracy": "accuracy" if not halves else "base accuracy", "new": "new accuracy"}
     wanted.update({"covered": "classes with a label", "balance": "label balance"})
 
@@ -270,17 +275,8 @@ def sections(experiment: Experiment, results: Results) -> list[Section]:
     return made
 
 
-def untested(results: Results) -> list[str]:
-    """A line for each method and data set whose finished runs have no accuracy, for want of test images."""
-    found: dict[str, list[str]] = {}
-    for line, dataset, _, seed, outcome in results.all():
-        if outcome.reason == UNTESTED:
-            found.setdefault(f"{line.label}, {dataset}", []).append(str(seed))
-    return [f"{what}: seed {', '.join(seeds)}: {UNTESTED}" for what, seeds in found.items()]
-
-
 def _runs(results: Results, line: Line, dataset: str) -> list[list[dict[str, Any]]]:
-    if line.acquisition in ("", FEW_SHOT):
+    if line.under in ("", FEW_SHOT):
         return []
     rounds = [rounds_of(outcome) for outcome in results.outcomes(line, dataset, RUN).values()]
     return [one for one in rounds if one]
@@ -313,3 +309,134 @@ def times(results: Results) -> list[str]:
                 seconds = _sum(one.get("elapsed_s") for one in run)
                 found.setdefault(f"{line.panel}, {dataset}", []).append(seconds)
     return [f"{what}: {sum(runs):,.0f} s in all rounds of {len(runs)} runs" for what, runs in found.items()]
+
+
+def notes(results: Results) -> dict[str, list[str]]:
+    """What a report says below its tables."""
+    return {"Labels that models gave for nothing": free_labels(results), "Time": times(results)}
+
+
+def tables(results: Results) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """Columns and rows of files beside the report's."""
+    return {"rounds.csv": (list(COLUMNS), list(rows_of_csv(results)))}
+
+
+def figures(results: Results) -> Iterator[tuple[str, Callable[[Path], str]]]:
+    """Of each figure its file, and what draws it and gives its caption."""
+    for name, kind in FIGURES.items():
+        yield name, functools.partial(figure, kind, results)
+
+
+# ------------------------------------------------------------------ figures
+
+
+class Figure(NamedTuple):
+    """What a figure shows.
+
+    values: which numbers of Series.
+    over_labels: whether over labels; else over rounds.
+    axis: the name of the upright axis.
+    caption: what the figure says.
+    """
+
+    values: str
+    over_labels: bool
+    axis: str
+    caption: str
+
+    def at(self, series: Series) -> Numbers:
+        """Where the points of a curve stand."""
+        return series.labels.mean(axis=0) if self.over_labels else np.arange(series.labels.shape[1], dtype=float)
+
+    def numbers(self, series: Series) -> Numbers:
+        """What is drawn of a curve, (seeds, rounds)."""
+        numbers: Numbers = getattr(series, self.values)
+        return numbers
+
+    def known(self, series: Series) -> NDArray[np.bool_]:
+        """Rounds that all seeds have a number of."""
+        known: NDArray[np.bool_] = ~np.isnan(self.numbers(series).mean(axis=0)) & ~np.isnan(self.at(series))
+        return known
+
+
+_SAME = "Thick lines with full markers: with PCB."
+FIGURES = {
+    "rounds.png": Figure(
+        "accuracy",
+        True,
+        "accuracy (%)",
+        "Accuracy over the labels asked for, means over seeds, of the base classes where there are new ones; dashed: "
+        f"few-shot runs of the same budget. Of up to {MOST_WHISKERS} curves {WHISKERS}. {_SAME}",
+    ),
+    "rounds_new.png": Figure(
+        "new", True, "accuracy of the new classes (%)", "The same of the new classes, which nothing was trained on."
+    ),
+    "covered.png": Figure(
+        "covered", False, "classes with a label (%)", "Classes that have a label, by round. " + _SAME
+    ),
+    "balance.png": Figure(
+        "balance",
+        False,
+        "label balance (%)",
+        "Entropy of the labels over its largest value, by round: 100% is as many labels for each class. " + _SAME,
+    ),
+}
+
+
+def figure(kind: Figure, results: Results, path: Path) -> str:
+    """Curves over labels or rounds: a panel for each data set and method, a column for each method."""
+    found: dict[tuple[str, str], dict[Line, Series]] = {}
+    for dataset in results.datasets:
+        for line in results.lines:
+            series = series_of(results, line, dataset)
+            if series is not None and kind.known(series).any():
+                found.setdefault((dataset, line.panel), {})[line] = series
+    found = {place: lines for place, lines in found.items() if any(line.under != FEW_SHOT for line in lines)}
+    drawn = dict(list(found.items())[:MOST_PANELS])
+    if not drawn:
+        return ""
+    places, across = _in_rows(list(drawn))
+    titles = [f"{place[1]}, {place[0]}" if place else "" for place in places]
+    axis: dict[str, Any] = {"x": "labels asked for" if kind.over_labels else "round", "y": kind.axis}
+    with panels(path, titles, across=across, **axis) as grid:
+        for axes, place in zip(grid, places):
+            if place:
+                _rounds(axes, kind, results, place[0], drawn[place])
+    return kind.caption + first_of(len(drawn), len(found), "panels")
+
+
+def _in_rows(places: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str] | None], int]:
+    """(data set, method) of each panel row by row, and panels of a row: a column for each method, some left empty."""
+    datasets, methods = (list(dict.fromkeys(place[side] for place in places)) for side in (0, 1))
+    if len(methods) == 1:
+        return list(places), min(3, len(places))
+    across = min(4, len(methods))
+    rows = [methods[first : first + across] for first in range(0, len(methods), across)]
+    every = [(dataset, *row, *[""] * (across - len(row))) for dataset in datasets for row in rows]
+    return [(dataset, one) if (dataset, one) in places else None for dataset, *row in every for one in row], across
+
+
+def _rounds(axes: Axes, kind: Figure, results: Results, dataset: str, lines: Mapping[Line, Series]) -> None:
+    zero_shot = [line for line in results.lines if not line.trains and kind.values in ("accuracy", "new")]
+    for line, style in zip(zero_shot, (":", "-.") * len(zero_shot)):
+        values = results.values(line, dataset, line.columns[0 if kind.values == "accuracy" else -1])
+        if values is not None:
+            axes.axhline(float(np.mean(values)), color="0.55", ls=style, lw=1.4, label=shown(line.label))
+    methods = [method_of(line.under) for line in results.lines if line.under not in ("", FEW_SHOT)]
+    known = list(dict.fromkeys(methods))
+    for line, series in lines.items():
+        there = kind.known(series)
+        of_seeds = kind.numbers(series)[:, there]
+        whiskers = {"yerr": of_seeds.std(axis=0)} if len(lines) <= MOST_WHISKERS else {}
+        axes.errorbar(kind.at(series)[there], of_seeds.mean(axis=0), **_of_acquisition(line, known), **whiskers)
+    axes.locator_params(axis="x", integer=True)
+
+
+def _of_acquisition(line: Line, known: list[str]) -> dict[str, Any]:
+    """How a curve is drawn: a colour for each acquisition, strong with PCB; the few-shot curve black and dashed."""
+    if line.under == FEW_SHOT:
+        return {"color": "0.1", "ls": "--", "lw": 1.5, "marker": "x", "ms": 4, "label": FEW_SHOT, "zorder": 3}
+    own = look(known.index(method_of(line.under)), shown(line.under))
+    strong = method_of(line.under) != line.under
+    face, width, above = (own.colour, 2.0, 2.0) if strong else ("white", 1.1, 2.5)  # where equal, both are seen
+    return {**own.curve(), "mfc": face, "lw": width, "zorder": above}

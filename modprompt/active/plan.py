@@ -13,13 +13,18 @@ A method's own `few_shot: {trainer: CoOp, config: NAME, options: {...}}` says wh
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, NamedTuple, Sequence
+from functools import partial
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
-from modprompt.checks import known_names
-from modprompt.errors import SettingError
+from modprompt.active.settings import METHODS, NONE, PCB_ALONE, Active
+from modprompt.checks import check_name, known_names
+from modprompt.errors import SettingError, UserError
+from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.method import Method
+from modprompt.experiments.plan.protocols import ANY_SHOTS, base2new, few_shot, in_order, is_bound
 from modprompt.experiments.plan.reading import Reader
-from modprompt.io.rounds import METHODS, NONE, PCB_ALONE, Active
+from modprompt.feature import named
 
 KEYS = ("rounds", "budget", "gamma", "acquisitions", "few_shot", "base2new")
 SET_HERE = (
@@ -50,6 +55,39 @@ class Rounds(NamedTuple):
     few_shot: bool
     base2new: bool
 
+    @property
+    def shots(self) -> tuple[int, ...]:
+        """Of the few-shot runs beside, as many as labels of a class."""
+        return tuple(range(1, self.number + 1))
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """The acquisitions."""
+        return {"acquisitions": self.acquisitions}
+
+    def narrowed(self, kept: Mapping[str, tuple[Any, ...]]) -> Rounds:
+        """The same with some acquisitions."""
+        return self._replace(acquisitions=kept["acquisitions"])
+
+    def jobs(self, experiment: Experiment) -> Iterator[Job]:
+        """The runs in rounds, and those beside."""
+        for dataset in experiment.datasets:
+            for method in experiment.lines:
+                if method.under in ("", FEW_SHOT):
+                    yield from _beside(experiment._replace(datasets=(dataset,), methods=(method,)), self.base2new)
+                    continue
+                for seed in method.seeds:
+                    job = Job(method, dataset, "accuracy", seed, options=self.options(method.under))
+                    yield from in_order([(job, partial(self.folder, dataset))])
+
+    def columns_of(self, method: Method, experiment: Experiment) -> tuple[str, ...]:
+        """Of rounds one: their accuracies are in the one result of their run, those of the new classes too."""
+        if method.under not in ("", FEW_SHOT):
+            return ("accuracy",)
+        shots = list(map(str, experiment.shots)) if method.trains else ["0"]
+        tests_new = self.base2new and not is_bound(method, experiment)
+        return (*shots, *(map(new_of, shots) if tests_new else ()))
+
     def variants(self, methods: Sequence[Method]) -> list[Method]:
         """Every method under every acquisition, and its few-shot runs; one that trains nothing as it is."""
         found = []
@@ -65,9 +103,9 @@ class Rounds(NamedTuple):
         """Where the runs of a method under an acquisition lie, but for the seed; what decides numbers is in it."""
         more = [f"{self.number}rounds"]
         more += [f"{self.budget}labels"] if self.budget else []
-        more += [f"gamma{self.gamma:g}"] if _has_pcb(method.acquisition) else []
+        more += [f"gamma{self.gamma:g}"] if _has_pcb(method.under) else []
         place = f"active/{'base2new/' if self.base2new else ''}{dataset}/{method.trainer}"
-        return f"{place}/{'_'.join([method.folder, *more])}/{method.acquisition}"
+        return f"{place}/{'_'.join([method.folder, *more])}/{method.under}"
 
     def options(self, acquisition: str) -> tuple[tuple[str, str], ...]:
         """The settings of a run, (key, text) pairs; GAMMA where it decides something."""
@@ -82,12 +120,29 @@ class Rounds(NamedTuple):
         return (("DATASET.NUM_SHOTS", "-1"), *classes, *((f"ACTIVE.{key}", text) for key, text in active))
 
 
+def _beside(one: Experiment, tests_new: bool) -> Iterator[Job]:
+    """Few-shot or zero-shot runs of one method on one data set, which other protocols have too."""
+    if not tests_new:
+        yield from few_shot(one)
+        return
+    (method,) = one.methods
+    for shots in one.shots if method.trains else (ANY_SHOTS,):
+        for job in base2new(one._replace(shots=(shots,))):
+            column = str(shots if method.trains else 0)
+            yield job._replace(column=column if job.column == "base" else new_of(column))
+
+
+def new_of(column: str) -> str:
+    """The column of the new classes' accuracy beside one of shots."""
+    return f"{column} new"
+
+
 def _has_pcb(acquisition: str) -> bool:
     return acquisition == PCB_ALONE or acquisition.endswith(_PCB)
 
 
 def _under(method: Method, acquisition: str) -> Method:
-    return method._replace(label=f"{method.label} {acquisition}", acquisition=acquisition, published="")
+    return method._replace(label=f"{method.label} {acquisition}", under=acquisition, published="")
 
 
 def _without_rounds(method: Method) -> Method:
@@ -128,22 +183,25 @@ def read(reader: Reader, content: Mapping[str, Any], methods: Sequence[Method]) 
         if key in content:
             raise reader.fault(key, "protocol active has none; its labels are counted by rounds and budget")
     for method in methods:
-        if method.search is not None:
-            raise reader.fault(f"methods: {method.family}", "protocol active has no searches: write the schedule out")
+        if method.stage is not None:
+            raise reader.fault(
+                f"methods: {method.family}",
+                f"protocol active has no {named(method.stage_of).stages}: write the schedule out",
+            )
         if method.prompts_from is not None:
             raise reader.fault(f"methods: {method.family}", "protocol active has no heads behind prompts")
     number = reader.number(content.get("rounds", 8), "rounds", 1, _MOST_ROUNDS)
     budget = reader.number(content.get("budget", 0), "budget", 0)
     gamma = _gamma(reader, content.get("gamma", Active.gamma))
-    few_shot = reader.flag(content.get("few_shot", budget == 0), "few_shot")
-    if few_shot and budget:
+    beside = reader.flag(content.get("few_shot", budget == 0), "few_shot")
+    if beside and budget:
         raise reader.fault("few_shot", f"budget {budget} is no number of shots: it needs budget 0, one label a class")
     given = reader.names(reader.needed(content, "acquisitions", ""), "acquisitions")
     own = any(method.imports for method in methods)
     for fault in (_fault_of_name(name, own) for name in given):
         if fault:
             raise reader.fault("acquisitions", fault)
-    return Rounds(number, budget, gamma, given, few_shot, reader.flag(content.get("base2new", False), "base2new"))
+    return Rounds(number, budget, gamma, given, beside, reader.flag(content.get("base2new", False), "base2new"))
 
 
 def _gamma(reader: Reader, value: Any) -> float:
@@ -170,3 +228,32 @@ def _fault_of_name(given: str, own: bool) -> str:
     if name == PCB_ALONE and pcb:
         return f"{PCB_ALONE} has PCB already (it is badge{_PCB})"
     return ""
+
+
+def check(cfg: Any, job: Job) -> None:
+    """Complain about a run that would choose its labels in rounds where none are asked for."""
+    if not cfg.ACTIVE.ROUNDS:
+        return
+    if job.method.under == FEW_SHOT:
+        raise UserError(
+            f"{cfg.TRAINER.NAME} chooses its labels in rounds, whatever it is told: say what its few-shot runs are, "
+            "few_shot: {trainer: ..., config: ...}, or have none, few_shot: false for all"
+        )
+    if not job.method.under and not job.tests:
+        raise UserError(
+            f"{cfg.TRAINER.NAME} would choose its labels in {cfg.ACTIVE.ROUNDS} rounds (ACTIVE.ROUNDS), which protocol "
+            "active is for"
+        )
+
+
+def require_known(job: Job) -> None:
+    """Raise SettingError if nobody has entered what chooses a run's labels; all modules are imported by now."""
+    from modprompt.active.acquisition import find
+
+    name = method_of(job.method.under)
+    if name in ("", FEW_SHOT, *METHODS):
+        return
+    try:
+        find(name)
+    except SettingError:
+        check_name(name, METHODS, "ACTIVE.METHOD")

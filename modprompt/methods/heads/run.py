@@ -18,18 +18,19 @@ from modprompt.io import checkpoint
 from modprompt.io.checkpoint_files import BEST
 from modprompt.io.images import mark, selected_on
 from modprompt.io.schema import Form, anything, table
+from modprompt.methods.heads import bank_file
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head
 from modprompt.methods.heads.fitting import FreshViews
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.headed_model import HeadedModel
 from modprompt.methods.parts.checkpoint_view import require_made_with
-from modprompt.trainers import bank_file
 from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints
 from modprompt.trainers.evaluation import Evaluation
 from modprompt.trainers.feature_cache import FeatureBatches, encode
 from modprompt.trainers.loop import Loop
 from modprompt.trainers.part import Part
+from modprompt.trainers.prompt_trainer import Parts
 from modprompt.trainers.resume import Resume
 from modprompt.trainers.state_form import like
 from modprompt.trainers.training_state import TRAINING_IMAGES
@@ -396,3 +397,6 @@ class HeadResume(_OfHead, Resume):
         if isinstance(self.trainer.train_loader_x, FreshViews):
             views = [list(zip(view["features"], view["labels"])) for view in extras[VIEWS]]
             self.trainer.train_loader_x.kept = [[(f.to(self.trainer.device), y) for f, y in view] for view in views]
+
+
+HEAD_PARTS = Parts(HeadBuilding, HeadLoop, HeadEvaluation, HeadCheckpoints, HeadResume)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from modprompt.active.settings import FOLDER, WAITING
 from modprompt.io.result import read_json
-from modprompt.io.rounds import FOLDER, WAITING
 from modprompt.io.tables import read_table
 from modprompt.io.text import one_line
 

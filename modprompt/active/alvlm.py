@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping
 
+from modprompt.active.settings import NONE
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.io.rounds import NONE
 from modprompt.methods.coop import CoOp
 from modprompt.methods.parts.capabilities import Repository, Searching, SecondNode
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modprompt.active.ties import first_largest
+from modprompt.active.blocks import first_largest
 
 
 @pytest.mark.parametrize(

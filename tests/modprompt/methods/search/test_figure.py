@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from modprompt.methods.search import figure as search_figure
 from modprompt.methods.search.file import SideOfSearch
 from modprompt.methods.search.space import ALL, best_path, margins, options, steps_of
-from modprompt.trainers import search_figure
 
 
 def searched(layers, choices, epochs, seed=0):

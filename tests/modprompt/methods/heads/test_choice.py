@@ -10,10 +10,10 @@ import torch
 from modprompt.cli import train
 from modprompt.io import test_parts
 from modprompt.io.arrays import read_arrays
-from modprompt.trainers.head_parts import HeadEvaluation
+from modprompt.methods.heads.run import HeadEvaluation
 from tests.conftest import ROOT
 from tests.modprompt.data import trees
-from tests.modprompt.trainers.test_head_trainer import CACHE, TIP, on_new, result
+from tests.modprompt.methods.heads.test_run import CACHE, TIP, on_new, result
 
 
 def checkpoint_of(folder, name):

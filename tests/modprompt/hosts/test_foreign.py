@@ -6,7 +6,7 @@ import torch
 
 import modprompt.trainers.all  # noqa: F401 - registers the trainers
 from modprompt.errors import UserError
-from modprompt.trainers import foreign
+from modprompt.hosts import foreign
 from tests.conftest import ROOT
 
 

@@ -1,0 +1,150 @@
+"""What rounds of active learning are to all other rooms."""
+
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+from modprompt.active.settings import FOLDER, Active, known, require_none, round_name
+from modprompt.errors import UserError
+from modprompt.feature import Feature, Waiting
+
+
+class ActiveFeature(Feature):
+    """Runs in rounds, each behind a choice of images to label: ACTIVE.ROUNDS."""
+
+    name = "active"
+    node = "ACTIVE"
+    labelling = "ACTIVE.ROUNDS says how many rounds choose images to label, of which --no-train runs none"
+    leaves = (FOLDER,)
+    is_protocol = True
+    narrows = {"acquisitions": "only these acquisitions of a file with rounds"}
+    figures = ("rounds", "rounds_new", "covered", "balance")
+
+    def settings(self) -> Any:
+        """Of rounds."""
+        return Active
+
+    def takes_all(self, given: Callable[[str], str], trainer: str) -> bool:
+        """Rounds, which choose from all."""
+        from modprompt.methods.table import BY_NAME
+
+        rounds = given("ACTIVE.ROUNDS")
+        return rounds != "0" if rounds else trainer in BY_NAME and BY_NAME[trainer].rounds
+
+    def check(self, cfg: Any) -> None:
+        """What a configuration says of rounds."""
+        from modprompt.active.rounds import settings_of
+
+        settings_of(cfg)
+
+    def labels_later(self, cfg: Any) -> bool:
+        """In rounds."""
+        return bool(cfg.ACTIVE.ROUNDS)
+
+    def single(self) -> Mapping[str, Any]:
+        """No rounds."""
+        return {"ROUNDS": 0}
+
+    def run(self, cfg: Any, settings: Any) -> bool:
+        """All rounds that are not done."""
+        if not cfg.ACTIVE.ROUNDS:
+            return False
+        from modprompt.active import rounds
+
+        rounds.run(cfg, settings)
+        return True
+
+    def preload(self) -> None:
+        """The rounds."""
+        import modprompt.active.rounds  # noqa: F401
+
+    def check_single(self, cfg: Any) -> None:
+        """Raise UserError if there are to be rounds, which nobody runs."""
+        if cfg.get("ACTIVE", {}).get("ROUNDS", 0):
+            raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
+
+    def require_free(self, folder: str) -> None:
+        """Raise UserError if it holds rounds."""
+        require_none(folder)
+
+    def result_forms(self) -> Dict[str, Any]:
+        """What came of rounds."""
+        from modprompt.io.result_schema import amount, count, line, percentage, record
+        from modprompt.io.schema import flag, number, rows
+
+        numbers = ("round", "picked", "free", "asked", "labels", "images", "classes_covered", "wrong_free")
+        a_round = record(
+            **dict.fromkeys(numbers, count),
+            **dict.fromkeys(("accuracy_pct", "new_accuracy_pct"), percentage),
+            balance=number(-1e-6, 1 + 1e-6),  # a sum of logarithms may end beside its bounds
+            picks_hash=line,
+            prompts_hash=line,
+            elapsed_s=amount,
+        )
+        return {self.name: record(rounds=rows(a_round), classes=count, pool=count, budget=count, new_classes=flag)}
+
+    def untested(self, result: Mapping[str, Any]) -> bool:
+        """Whether there were no test images."""
+        active = result.get("active")
+        rounds = active.get("rounds") if isinstance(active, dict) else None
+        last = rounds[-1] if isinstance(rounds, list) and rounds else None
+        return isinstance(last, dict) and last.get("accuracy_pct", 0) is None and result.get("accuracy_pct", 0) is None
+
+    def labels(self, result: Mapping[str, Any]) -> str:
+        """Of all its rounds."""
+        active = result.get("active")
+        rounds = active.get("rounds") if isinstance(active, Mapping) else None
+        return f"{rounds[-1].get('labels')} in {len(rounds)} rounds of {active['method']}" if rounds and active else ""
+
+    def changed(self, folder: Any, result: Mapping[str, Any]) -> List[str]:
+        """Which rounds have other labels now, or no record any more."""
+        if not result.get("active"):
+            return []
+        from modprompt.active.labelling import differing  # late: it brings PyTorch
+
+        return differing(folder, result)
+
+    def waits(self, folder: Any) -> Optional[Waiting]:
+        """The labels that a round lacks."""
+        from modprompt.active.asked import asked
+
+        found = asked(Path(folder))
+        return None if found is None else Waiting(found.text, bool(found.missing))
+
+    def progress(self, folder: Any) -> str:
+        """Which round it is in, by the newest record."""
+        numbers = known(Path(folder, FOLDER))
+        return f"round {numbers[-1]}" if numbers else ""
+
+    def goes_on(self, result: Mapping[str, Any], settings: Mapping[str, str], differing: Sequence[str]) -> str:
+        """That there are to be more rounds, behind its last, and all else is the same."""
+        active, key = result.get("active"), "ACTIVE.ROUNDS"
+        there, wanted = len(active["rounds"]) if isinstance(active, dict) else 0, settings.get(key, "")
+        more = bool(there) and wanted.isdecimal() and int(wanted) > there
+        only = all(one.startswith(f"{key} ") for one in differing)
+        return "is finished with fewer rounds (ACTIVE.ROUNDS)" if more and only else ""
+
+    def plan(self) -> Any:
+        """Protocol active."""
+        from modprompt.active import plan
+
+        return plan
+
+    def report(self) -> Any:
+        """Of its rounds."""
+        from modprompt.active import report
+
+        return report
+
+    def chose_images(self, result: Mapping[str, Any]) -> bool:
+        """In rounds."""
+        return "active" in result
+
+    def settings_in(self, folder: str) -> Optional[Mapping[str, Any]]:
+        """Those of its first round."""
+        from modprompt.io.result import read_json
+
+        first = Path(folder, FOLDER, f"{round_name(0)}.json")
+        return (read_json(first) or {}).get("settings")
+
+
+FEATURE = ActiveFeature()

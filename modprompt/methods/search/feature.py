@@ -1,0 +1,131 @@
+"""What the search for a schedule is to all other rooms."""
+
+import warnings
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+
+from modprompt.errors import SettingError, UserError
+from modprompt.feature import Feature
+from modprompt.methods import table
+from modprompt.methods.search import file, schedule_files
+
+RUNS = "RUNS"  # set for a run whose method searches: it has need of validation images
+
+_OF_SCHEDULE = ("SCHEDULE_", "LENGTHS_", "IMG_ALPHA_PATH", "TXT_ALPHA_PATH")  # how keys begin that say what it finds
+
+
+class SearchFeature(Feature):
+    """A run that searches: SEARCH.ON, or a method that is a search by itself."""
+
+    name = "search"
+    node = "SEARCH"
+    decided = {RUNS: False}
+    in_records = True
+    stages = "searches"
+    tested = {"mixture_pct": "mixture", "path_pct": "discrete path"}
+    alone = "a search is not run in rounds; give rounds the schedule that it leaves"
+    otherwise = "does not search: SEARCH.ON True, or DPLSearch"
+
+    def settings(self) -> Any:
+        """Of a search around any method."""
+        from modprompt.methods.search.over import Search
+
+        return Search
+
+    def help(self, method: Any) -> str:
+        """The settings of a search, of a method that can be searched."""
+        if not table.BY_NAME[method.__name__].sides or method.searching.refused:
+            return ""
+        return f"its search for a schedule (docs/search.md):\n{self.settings().help_text()}"
+
+    def read(self, given: Any, planned: bool = False) -> Any:
+        """Schedules in place of the files that are named for them."""
+        return schedule_files.expanded(given, planned)
+
+    def reads(self, key: str, value: Any) -> bool:
+        """A schedule's, and all that DPL knows of files."""
+        return schedule_files.may_name_a_file((key, value))
+
+    def file_in(self, key: str, value: Any) -> Optional[str]:
+        """The schedule's."""
+        return schedule_files.file_of(key, value)
+
+    def placed(self, key: str, text: str, folder: Any) -> str:
+        """The schedule's."""
+        return schedule_files.placed(key, text, folder)
+
+    def fault_of_stage(self, trainer: str, keys: Sequence[str]) -> str:
+        """It finds a schedule, which the trainer must take, and does not have."""
+        if not table.sides_of(trainer):
+            return f"{trainer} is no method of ours whose schedule can be given"
+        node = table.row_of(trainer).node
+        given = [key for key in keys if key.startswith(f"{node}.") and self.finds(key)]
+        return f"{given[0]} is set, which a search is to find" if given else ""
+
+    def finds(self, key: str) -> bool:
+        """A schedule, however it is written."""
+        return key.rpartition(".")[2].startswith(_OF_SCHEDULE)
+
+    def handed_on(self, folder: Any, trainer: str) -> Tuple[Tuple[str, str], ...]:
+        """The schedules of all sides that the trainer's settings can give."""
+        row, path = table.BY_NAME[trainer], Path(folder, file.FILE_NAME)
+        return tuple((f"{row.node}.SCHEDULE_{side.upper()}", f"@{path}") for side in row.sides)
+
+    def decides(self, cfg: Any, given: Any, method: Any, node: str) -> Mapping[str, Any]:
+        """Whether the run searches.
+
+        Raises:
+            UserError: if it is to, and learns nothing.
+        """
+        always = method is not None and method.searching.always
+        if cfg.SEARCH.ON and not node:
+            raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
+        unused = [key for key in given if key.startswith("SEARCH.") and key != "SEARCH.ON"]
+        if unused and not cfg.SEARCH.ON:
+            why = f"{cfg.TRAINER.NAME} reads TRAINER.{node}" if always else "SEARCH.ON is False"
+            warnings.warn(f"{', '.join(unused)} is not used: {why}", stacklevel=3)
+        return {RUNS: bool(cfg.SEARCH.ON or always)}
+
+    def takes_part(self, cfg: Any) -> bool:
+        """Whether it searches: alphas learn from validation images."""
+        return bool(getattr(getattr(cfg, self.node, None), RUNS, False))
+
+    def method(self, method: Any, cfg: Any) -> Any:
+        """A method in search of its schedule, if SEARCH.ON asks for that.
+
+        Raises:
+            SettingError: if a setting does not fit, or the method has none to find.
+        """
+        node = cfg.get(self.node, {})
+        if not node.get("ON", False):
+            return method
+        search = self.settings()
+        try:
+            return search.of({one.key: node[one.key] for one in search.settings() if one.key in node}).over(method)
+        except SettingError as error:
+            raise error.under(self.node) from None
+
+    def preload(self) -> None:
+        """The run."""
+        import modprompt.methods.search.run  # noqa: F401
+
+    def part(self, trainer: Any) -> Optional[Any]:
+        """What alternates with its steps."""
+        if trainer.run.method.search is None:
+            return None
+        from modprompt.methods.search.run import SearchRun
+
+        return SearchRun(trainer)
+
+    def result_forms(self) -> Dict[str, Any]:
+        """What it has found, and how good that is."""
+        from modprompt.io.result_schema import percentage, record
+
+        return {self.name: record(mixture_pct=percentage, path_pct=percentage)}
+
+    def lacks(self, folder: Any) -> str:
+        """The schedule that it is run for."""
+        return file.fault(folder)
+
+
+FEATURE = SearchFeature()
