@@ -106,6 +106,6 @@ def test_what_no_head_stands_behind_is_told_in_a_line(old, new, what, experiment
 def test_another_clip_than_its_prompts_is_told_before_anything_runs(experiment, tmp_path):
     from modprompt.experiments.plan.check import check
 
-    text = HEADS.replace("glyph, prompts_from", "glyph, options: {MODEL.BACKBONE.PATH: x.pt}, behind")
+    text = HEADS.replace("glyph, prompts_from", "glyph, options: {MODEL.BACKBONE.PATH: x.pt}, prompts_from")
     with pytest.raises(UserError, match="in the training of its prompts None: give both one CLIP"):
         check(protocols.jobs(experiment(text)), tmp_path, tmp_path)
