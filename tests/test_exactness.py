@@ -207,7 +207,7 @@ def build(kind, rng, clip_model, names, layers, places=("", ""), described=None)
     if kind == "conditional":
         nothing = Schedule([(0, 0)] * vision_layers, "vision", places[1])
         schedules = Schedules(schedules.text, nothing)
-        return ConditionalPromptLearner(names, clip_model, schedules, context, described), position
+        return ConditionalPromptLearner(names, clip_model, schedules, context, described=described), position
     return IndependentPromptLearner(names, clip_model, schedules, context, position, described), position
 
 
