@@ -99,7 +99,10 @@ class ActiveFeature(Feature):
         """Which rounds have other labels now, or no record any more."""
         if not result.get("active"):
             return []
-        from modprompt.active.labelling import differing  # late: it brings PyTorch
+        from modprompt.compat import find
+
+        find.add_to_path()
+        from modprompt.active.labelling import differing  # late: it brings PyTorch and Dassl
 
         return differing(folder, result)
 

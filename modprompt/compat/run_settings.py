@@ -15,6 +15,7 @@ from modprompt.io.image_files import MOST_MEGAPIXELS
 from modprompt.io.image_rules import FAMILY, RULES
 
 S = TypeVar("S", bound="RunSettings")
+C = TypeVar("C", bound=Configured)
 _MANY = 10**6  # epochs, images of a batch: more would be computed for ever, or not fit anywhere
 
 
@@ -341,27 +342,40 @@ class RunSettings(TopLevel):
 
     @classmethod
     def read(cls: Type[S], cfg: Mapping[str, Any]) -> S:
-        """Those of a configuration; what it lacks has its default.
+        """Those of a configuration, as they are; what it lacks has its default.
 
-        Raises:
-            SettingError: with all values that no run can have.
+        In another codebase's program they may be what ours would refuse (require_possible).
         """
-        found: Dict[str, Any] = {}
-        faults: List[Tuple[str, str]] = []
+        one = _as_they_are(cls, TopLevel, cfg)
+        for name, node in _nodes():
+            object.__setattr__(one, name, _as_they_are(node, node, cfg))
+        object.__setattr__(one, "trainer", cfg["TRAINER"]["NAME"])
+        return one
+
+
+def _nodes() -> List[Tuple[str, Any]]:
+    """By attribute of RunSettings, the class of each node."""
+    return [(one.name, one.type) for one in fields(RunSettings) if not one.metadata and one.name != "trainer"]
+
+
+def _as_they_are(cls: Type[C], of: Type[Configured], cfg: Mapping[str, Any]) -> C:
+    made, there = object.__new__(cls), _there(of, cfg)
+    for one in of.settings():
+        value = there.get(one.key, one.default)
+        object.__setattr__(made, one.field, tuple(value) if isinstance(value, list) else value)
+    return made
+
+
+def require_possible(cfg: Mapping[str, Any]) -> None:
+    """Raise SettingError, with all of them, if a configuration has values that no run can have."""
+    faults: List[Tuple[str, str]] = []
+    for node in (TopLevel, *(cls for _, cls in _nodes())):
         try:
-            top = TopLevel.of(_there(TopLevel, cfg))
-            found.update({one.field: getattr(top, one.field) for one in TopLevel.settings()})
+            node.of(_there(node, cfg))
         except SettingError as error:
-            faults += error.faults
-        nodes: List[Tuple[str, Any]] = [(one.name, one.type) for one in fields(cls) if not one.metadata]
-        for name, node in nodes[:-1]:  # all but the trainer's name
-            try:
-                found[name] = node.of(_there(node, cfg))
-            except SettingError as error:
-                faults += error.under(node.node).faults
-        if faults:
-            raise SettingError(faults)
-        return cls(**found, trainer=cfg["TRAINER"]["NAME"])
+            faults += (error.under(node.node) if node.node else error).faults
+    if faults:
+        raise SettingError(faults)
 
 
 def _there(cls: Type[Configured], cfg: Mapping[str, Any]) -> Dict[str, Any]:

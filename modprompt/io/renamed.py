@@ -5,7 +5,7 @@ go by the former names, so that a run's stay what they are.
 """
 
 import warnings
-from typing import Any, Dict, Iterable, List, Mapping, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Tuple, TypeVar
 
 from modprompt.errors import UserError
 
@@ -15,10 +15,10 @@ _HEADS = ("TIPADAPTER", "CLIP_ADAPTER", "TaskRes", "LPPLUSPLUS", "ADAPTER")
 RENAMED = {  # old: new
     "TEST.HALVES": "TEST.BASE_NEW",
     **{f"TRAINER.{node}.BEHIND": f"TRAINER.{node}.PROMPTS_FROM" for node in _HEADS},
-    "behind": "prompts_from",  # of a method in an experiment file
 }
+_OF_EXPERIMENTS = {"behind": "prompts_from"}  # of a method in an experiment file
 _FACTS = {"marked": "selected_on_test"}  # of results, and in what checkpoints say of their runs
-_FORMER = {new: old for old, new in RENAMED.items()}
+_FORMER = {new: old for old, new in {**RENAMED, **_OF_EXPERIMENTS}.items()}
 
 
 def former(key: str) -> str:
@@ -52,20 +52,36 @@ def recorded_method(method: Mapping[str, Any]) -> Dict[str, Any]:
     return {**method, **{part: {in_node(key): one for key, one in of.items()} for part, of in parts.items()}}
 
 
-def asked(pairs: Iterable[Tuple[str, V]], where: str) -> List[Tuple[str, V]]:
-    """What a user asks for in one place, by today's names; a warning names those that were asked for by a former one.
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
+
+
+def asked(pairs: Iterable[Tuple[str, V]], where: str, say: Callable[[str], None] = _warn) -> List[Tuple[str, V]]:
+    """What a user asks for in one place, by today's names; a line names those that were asked for by a former one.
 
     Args:
         pairs: (name, value), in their order.
         where: the place, for messages.
+        say: what is done with the line; without it, it is a warning.
 
     Raises:
         UserError: if the place gives a name of before and today's.
     """
+    return _asked(pairs, where, RENAMED, say)
+
+
+def asked_of_method(content: Mapping[str, V], where: str) -> Dict[str, V]:
+    """The same of what an experiment file says of a method, but for its options."""
+    return dict(_asked(content.items(), where, _OF_EXPERIMENTS, _warn))
+
+
+def _asked(
+    pairs: Iterable[Tuple[str, V]], where: str, names: Mapping[str, str], say: Callable[[str], None]
+) -> List[Tuple[str, V]]:
     pairs = list(pairs)
     given = {key for key, _ in pairs}
-    for old in (key for key in RENAMED if key in given):
-        if RENAMED[old] in given:
-            raise UserError(f"{where}: {old} is {RENAMED[old]} now, and both are given: leave {old} out")
-        warnings.warn(f"{where}: {old} is {RENAMED[old]} now", stacklevel=3)
-    return [(RENAMED.get(key, key), value) for key, value in pairs]
+    for old in (key for key in names if key in given):
+        if names[old] in given:
+            raise UserError(f"{where}: {old} is {names[old]} now, and both are given: leave {old} out")
+        say(f"{where}: {old} is {names[old]} now")
+    return [(names.get(key, key), value) for key, value in pairs]

@@ -1,7 +1,7 @@
 """A method: a frozen dataclass of settings that makes a schedule, a learner and an objective, and goes on a CLIP."""
 
 import copy
-from dataclasses import Field, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Iterable, Mapping, Optional, Sequence, TypeVar
 
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from modprompt.fields import Configured
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods import assembly
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import FORMER, Averaging, Logging, Needs, Repository, Searching
+from modprompt.methods.parts.capabilities import FORMER, Averaging, Logging, Needs, Repository, Searching, former_hooks
 from modprompt.methods.parts.checkpoint_view import load_learner, require_own_classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
@@ -164,7 +164,7 @@ class Method(Configured):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for old in [name for name in FORMER if not isinstance(vars(cls).get(name), (type(None), Field))]:
+        for old in former_hooks(cls):
             raise UserError(f"{cls.__name__}: {old} of a method is {FORMER[old]} now (modprompt/methods/base.py)")
 
     @classmethod

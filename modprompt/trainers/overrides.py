@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -56,7 +57,9 @@ class Words(NamedTuple):
             UserError: if a file cannot be read.
         """
         flags = {key: self.flags.get(flag) if flag in _SEVERAL else self.value(flag) for key, flag in FLAGS.items()}
-        return Settings.read(self.files(), flags, self.options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # names of before are told where they are merged
+            return Settings.read(self.files(), flags, self.options)
 
     def trainer(self) -> str:
         """The name of the trainer that they, or their files, ask for; empty if they name none."""

@@ -1,5 +1,6 @@
 """The trainer of all methods: Dassl's contract, handed to the parts that do it. It knows no method by name."""
 
+import dataclasses
 from typing import Any, ClassVar, List, Mapping, NamedTuple, Optional, Tuple, Type
 
 from dassl.engine import TrainerX
@@ -131,7 +132,10 @@ class PromptTrainer(TrainerX):
                     self.close_writer()
 
     def before_train(self) -> None:
-        """Resume, and start the clock."""
+        """Resume, and start the clock; a codebase's program may have changed settings since the trainer was built."""
+        for change in run_config.changed_by_program(self.cfg):
+            print(f"note: {change}: the program changed it after its trainer was built: not read")
+        self.run = dataclasses.replace(self.run, config=self.cfg.config)
         self.resume.begin()
         for one in self.added:
             one.begin()

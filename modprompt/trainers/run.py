@@ -47,8 +47,8 @@ def is_finished(cfg: RunConfig, settings: Settings, mode: Mode) -> bool:
     """Whether the output folder holds the run, finished; see modprompt/trainers/skip_finished.py."""
     there = results.read(cfg.OUTPUT_DIR).result
     why = [] if there is None else [text for one in features() for text in one.changed(cfg.OUTPUT_DIR, there)]
-    if there is not None and not cfg.TEST.ONLY:
-        why += [text for one in features() if one.takes_part(cfg) for text in [one.lacks(cfg.OUTPUT_DIR)] if text]
+    if not why and not cfg.TEST.ONLY and any(one.takes_part(cfg) and one.lacks(cfg.OUTPUT_DIR) for one in features()):
+        return False  # what it is run for is not there: it is tested, and written, again
     if why:
         print(f"{cfg.OUTPUT_DIR}: {'; '.join(why)}: running again")
         return False

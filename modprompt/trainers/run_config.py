@@ -7,7 +7,7 @@ program, which has made a configuration of its own. A step of either says what i
 import copy
 import os
 import sys
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Type
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -21,7 +21,7 @@ from modprompt.feature import features
 from modprompt.io import holding
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.images import READ_AS
-from modprompt.io.settings import Settings, level_of
+from modprompt.io.settings import Settings, as_text, changes, flat, level_of
 from modprompt.methods.parts.capabilities import SecondNode
 from modprompt.trainers import backbone, config, config_aliases, overrides, reading, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
@@ -46,6 +46,7 @@ class Mode(NamedTuple):
 
 
 TRAINING = Mode()
+_PROGRAMS = "modprompt_of_the_program"  # on a configuration: the program's own, and its values as it was taken over
 
 
 class RunConfig(CfgNode):
@@ -61,11 +62,7 @@ class RunConfig(CfgNode):
 
     @property
     def config(self) -> RunSettings:
-        """The same as typed values, but for what methods read.
-
-        Raises:
-            SettingError: with all values that no run can have.
-        """
+        """The same as typed values, but for what methods read."""
         return RunSettings.read(self)
 
     @classmethod
@@ -186,7 +183,19 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
         raise UserError(
             f"{second.node}: its settings are read by train.py and `modprompt active` of this project alone"
         )
-    return mine.changed(backbone.settings_of_images(mine, sys.argv))
+    mine = mine.changed(backbone.settings_of_images(mine, sys.argv))
+    mine.__dict__[_PROGRAMS] = cfg, _texts(cfg)
+    return mine
+
+
+def changed_by_program(cfg: RunConfig) -> List[str]:
+    """What a codebase's program has changed of its own configuration since `from_host`, as "KEY old -> new"."""
+    theirs, before = cfg.__dict__.get(_PROGRAMS, ({}, {}))
+    return changes(before, _texts(theirs))
+
+
+def _texts(cfg: Mapping[str, Any]) -> Dict[str, str]:
+    return {key: as_text(value) for key, value in flat(cfg).items()}
 
 
 def _by_own_names(settings: Settings) -> Settings:

@@ -26,7 +26,7 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/compat/stand_in/dassl/utils/tools.py:read_json": "Dassl's name for what modprompt/io/json_text.py does",
     "modprompt/clip/resolve_config.py:_may_be_weights": "looks at the first bytes alone",
     "modprompt/data/own_images.py:_has_names_alone": "reads by the reader of lines",
-    "modprompt/trainers/reading.py:_of_rounds": "reads by modprompt/io/result.py",
+    "modprompt/active/feature.py:settings_in": "reads by modprompt/io/result.py",
     "modprompt/trainers/reading.py:_of_state": "reads by modprompt/io/tensors.py",
     "modprompt/data/prepare/check.py:_split_of": "reads by the readers of splits and lists",
     "modprompt/data/prepare/download.py:_require_content": "looks for the signs of a web page, and understands nothing else",

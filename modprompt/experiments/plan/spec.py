@@ -330,7 +330,7 @@ class MethodReader(Reader):
     def method(self, label: str, value: Any, shared: Shared, before: Sequence[Method] = ()) -> Iterator[Method]:
         """The variants of a method: one, or as many as its grid has combinations; `before` stand above it."""
         place = f"methods: {label}"
-        content = dict(renamed.asked(self.mapping(value, place).items(), f"{self.path}: {place}"))
+        content = renamed.asked_of_method(self.mapping(value, place), f"{self.path}: {place}")
         trainer, config, given = self.runs(content, _OF_METHOD, place)
         own = {**shared.options, **given}
         chosen = shared.chosen if trains(trainer) and self.takes_chosen(content, place) else None

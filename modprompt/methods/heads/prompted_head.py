@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import InitVar, dataclass
-from typing import Any, Callable, ClassVar, Dict, Mapping, NamedTuple, Optional, TypeVar
+from typing import Any, Callable, ClassVar, Dict, Mapping, NamedTuple, Optional, Type, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -99,6 +99,9 @@ class Front(NamedTuple):
         load_content(view_of(self.method, learner), content, path)
 
 
+_FORMER = {"behind": "prompts_from", "BEHIND": "PROMPTS_FROM"}  # names of 0.2.0
+
+
 @dataclass(frozen=True, repr=False)
 class BehindPrompts(Method):
     """A method that takes features through trained prompts, if it is told which."""
@@ -120,6 +123,13 @@ class BehindPrompts(Method):
                 raise SettingError([("PROMPTS_FROM", " is given twice: behind is its name of before")])
             object.__setattr__(self, "prompts_from", behind)
         super().__post_init__()
+
+    @classmethod
+    def of(cls: Type[M], values: Mapping[str, Any]) -> M:
+        """As Configured.of, by the setting's name in 0.2.0 too."""
+        news = {_FORMER.get(str(name), str(name)) for name in values}
+        by_former = len(news) == len(values)
+        return super().of({_FORMER.get(str(name), name) if by_former else name: one for name, one in values.items()})
 
     def prepared(self: M) -> M:
         """This method, its prompts read.
@@ -228,3 +238,12 @@ class HeadAndBeside(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Take the head's tensors."""
         return self.head.load_state_dict(own_of_head(state_dict), *args, **kwargs)
+
+
+def _behind(self: BehindPrompts) -> str:
+    """What it is called now is prompts_from."""
+    warnings.warn("behind is prompts_from now", DeprecationWarning, stacklevel=2)
+    return self.prompts_from
+
+
+BehindPrompts.behind = property(_behind)  # type: ignore[attr-defined]  # a class has no place for it beside the InitVar

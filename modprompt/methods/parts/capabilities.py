@@ -4,7 +4,8 @@ A method says it by an attribute of its class, or where its settings decide by a
 has those of a method that can do none of it.
 """
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Type, Union
+from dataclasses import Field
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type, Union
 
 from modprompt.fields import Configured
 from modprompt.methods.parts.average import GaussianAverage
@@ -26,6 +27,25 @@ FORMER = {
     "second_node": "repository",
     "shared": "repository",
 }
+
+
+_CALLED = {  # those that were functions
+    "made_of", "stated", "with_record", "having", "averages", "average", "keeps_exact", "goes_back_twice",
+}  # fmt: skip
+
+
+def former_hooks(cls: type) -> List[str]:
+    """Those by which a class, or what it is derived from, says in a way of before what it can do."""
+    found = {name: vars(one)[name] for one in cls.__mro__ for name in FORMER if name in vars(one)}
+    return [name for name, value in found.items() if _is_hook(name, value)]
+
+
+def _is_hook(name: str, value: Any) -> bool:
+    if value is None or isinstance(value, Field):
+        return False
+    if name in _CALLED:
+        return callable(value) or isinstance(value, (classmethod, property))
+    return isinstance(value, Mapping) if name == "shared" else not callable(value) or isinstance(value, type)
 
 
 class Averaging(NamedTuple):

@@ -54,6 +54,7 @@ class Evaluator:
 
 def trainer_of(method: str, prec: str) -> Any:
     """A trainer with all that an epoch and a test ask for, on the card."""
+    from modprompt.compat.run_settings import RunSettings, Train
     from modprompt.trainers.part import Run  # behind conftest, which finds Dassl
     from modprompt.trainers.prompt_trainer import PromptTrainer
 
@@ -68,7 +69,7 @@ def trainer_of(method: str, prec: str) -> Any:
     loader = Loader()
     trainer.__dict__.update(
         cfg=SimpleNamespace(
-            TRAIN=SimpleNamespace(PRINT_FREQ=FREQUENCY), TEST={"FEATURE_CACHE": ""}, MODEL={}, OUTPUT_DIR=""
+            MODEL=SimpleNamespace(COMPILE=""), config=RunSettings(output_dir="", train=Train(print_freq=FREQUENCY))
         ),
         _models={"prompts": model.prompt_learner},
         _optims={"prompts": optimiser},

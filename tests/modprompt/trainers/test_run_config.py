@@ -3,11 +3,11 @@
 import pytest
 from dassl.config import get_cfg_default
 
-from modprompt.compat.run_settings import BESIDE_DASSL, DASSL, RunSettings
+from modprompt.compat.run_settings import BESIDE_DASSL, DASSL, RunSettings, require_possible
 from modprompt.errors import UserError
 from modprompt.io.settings import Settings, flat
 from modprompt.trainers import run  # noqa: F401 - registers trainers and readers
-from modprompt.trainers.run_config import RunConfig, from_host, merged
+from modprompt.trainers.run_config import RunConfig, changed_by_program, from_host, merged
 
 GIVEN = Settings.read((), {"TRAINER.NAME": "MPL"}, ["DATASET.NAME", "Digits"])
 
@@ -52,16 +52,28 @@ def test_a_programs_own_configuration_stays_what_it_is():
     assert from_host(mine) is mine
 
 
-def test_value_of_a_wrong_type_in_a_programs_configuration_is_named():
+def test_values_of_a_programs_configuration_are_its_own_to_choose():
     theirs = get_cfg_default()
-    theirs.SEED, theirs.OPTIM.MAX_EPOCH = None, 2.5
-    theirs.TEST["NO_TEST"] = "yes"
+    theirs.SEED, theirs.OPTIM.MAX_EPOCH, theirs.INPUT.GB_K = None, 0, 4
+    config = RunConfig.of(theirs).config
+    assert (config.seed, config.optim.max_epoch, config.input.gb_k) == (None, 0, 4)
     with pytest.raises(UserError) as raised:
-        RunConfig.of(theirs).config  # noqa: B018
+        require_possible(theirs)
     assert str(raised.value) == (
-        "SEED must be below 2**32; negative for none, got None; TEST.NO_TEST must be True or False, got 'yes'"
+        "SEED must be below 2**32; negative for none, got None; INPUT.GB_K must be an odd number, got 4; "
+        "OPTIM.MAX_EPOCH must be at least 1 and at most 1000000, got 0"
     )
 
 
 def test_what_a_configuration_lacks_has_its_default():
     assert RunSettings.read({"TRAINER": {"NAME": "MPL"}}) == RunSettings(trainer="MPL")
+
+
+def test_what_a_program_changes_behind_the_door_is_known():
+    theirs = get_cfg_default()
+    theirs.TRAINER.NAME, theirs.MODEL.BACKBONE.NAME = "MPL", "glyph-clip"
+    mine = from_host(theirs)
+    assert changed_by_program(mine) == []
+    theirs.OPTIM.MAX_EPOCH = 77
+    assert changed_by_program(mine) == ["OPTIM.MAX_EPOCH 10 -> 77"]
+    assert changed_by_program(merged(GIVEN)) == []
