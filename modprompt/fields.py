@@ -208,6 +208,11 @@ class Configured:
         return cls(**fields)
 
     @classmethod
+    def in_node(cls, node: Mapping[str, Any]) -> Dict[str, Any]:
+        """What a config node has of the settings, by key; a codebase's own may lack some."""
+        return {one.key: node[one.key] for one in cls.settings() if one.key in node}
+
+    @classmethod
     def help_text(cls) -> str:
         """A line for each setting: its full name in configs, its default, what it means."""
         lines = [(f"{cls.node}.{one.key}", repr(as_config(one.default)), one.meaning) for one in cls.settings()]

@@ -59,7 +59,7 @@ class ActiveFeature(Feature):
 
     def check_single(self, cfg: Any) -> None:
         """Raise UserError if there are to be rounds, which nobody runs."""
-        if cfg.get("ACTIVE", {}).get("ROUNDS", 0):
+        if cfg.ACTIVE.ROUNDS:
             raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
 
     def require_free(self, folder: str) -> None:

@@ -382,7 +382,7 @@ def _there(cls: Type[Configured], cfg: Mapping[str, Any]) -> Dict[str, Any]:
     """What a configuration has of a node's settings, by key."""
     for part in filter(None, cls.node.split(".")):
         cfg = cfg.get(part, {})
-    return {one.key: cfg[one.key] for one in cls.settings() if one.key in cfg}
+    return cls.in_node(cfg)
 
 
 DASSL: Sequence[Type[Configured]] = (

@@ -12,11 +12,12 @@ from modprompt.errors import UserError
 V = TypeVar("V")
 
 _HEADS = ("TIPADAPTER", "CLIP_ADAPTER", "TaskRes", "LPPLUSPLUS", "ADAPTER")
+OF_HEADS = {"behind": "prompts_from", "BEHIND": "PROMPTS_FROM"}  # a setting of heads, by field and by key
 RENAMED = {  # old: new
     "TEST.HALVES": "TEST.BASE_NEW",
-    **{f"TRAINER.{node}.BEHIND": f"TRAINER.{node}.PROMPTS_FROM" for node in _HEADS},
+    **{f"TRAINER.{node}.BEHIND": f"TRAINER.{node}.{OF_HEADS['BEHIND']}" for node in _HEADS},
 }
-_OF_EXPERIMENTS = {"behind": "prompts_from"}  # of a method in an experiment file
+_OF_EXPERIMENTS = {"behind": OF_HEADS["behind"]}  # of a method in an experiment file
 _FACTS = {"marked": "selected_on_test"}  # of results, and in what checkpoints say of their runs
 _FORMER = {new: old for old, new in {**RENAMED, **_OF_EXPERIMENTS}.items()}
 

@@ -60,7 +60,7 @@ def method_of(cls: Type[C], node: Mapping[str, Any]) -> C:
     Raises:
         SettingError: on a value that does not fit.
     """
-    return cls.of({one.key: node[one.key] for one in cls.settings() if one.key in node})
+    return cls.of(cls.in_node(node))
 
 
 _NODES: Dict[str, CfgNode] = {}  # the methods' nodes under TRAINER, as registered

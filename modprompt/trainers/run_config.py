@@ -127,7 +127,7 @@ def from_words(
     cfg = merged(settings, mode.eval_only)
     cfg = cfg.changed(_image_rule(cfg, settings, mode))
     _require_model(cfg, mode)
-    if hasattr(trainer_of(cfg), "method_class"):
+    if _method_of(cfg) is not None:
         cfg = cfg.changed(backbone.settings_of_images(cfg, settings.on_command_line()))
     require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
     for one in features():
@@ -201,14 +201,17 @@ def _texts(cfg: Mapping[str, Any]) -> Dict[str, str]:
 def _by_own_names(settings: Settings) -> Settings:
     """Settings of nodes that the trainer's method shares in its repository as the method's own."""
     name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
-    known = name in TRAINER_REGISTRY.registered_names()
-    method = getattr(TRAINER_REGISTRY.get(name), "method_class", None) if known else None
+    method = _method_named(name) if name in TRAINER_REGISTRY.registered_names() else None
     return settings if method is None else config_aliases.own_names(settings, name, method)
 
 
 def _method_of(cfg: CfgNode) -> Any:
-    known = cfg.TRAINER.NAME in TRAINER_REGISTRY.registered_names()
-    return getattr(trainer_of(cfg), "method_class", None) if known else None
+    """The class of the trainer's method; None of another's trainer."""
+    return _method_named(cfg.TRAINER.NAME)
+
+
+def _method_named(trainer: str) -> Any:
+    return getattr(TRAINER_REGISTRY.get(trainer), "method_class", None)
 
 
 def _second_node(method: Any) -> Optional[Type[SecondNode]]:

@@ -18,6 +18,7 @@ from modprompt.io.checkpoint_files import run_or_file
 from modprompt.io.checkpoint_schema import FRONT
 from modprompt.io.compare import PROMPTS_BEFORE
 from modprompt.io.content_hashes import prompts_hash
+from modprompt.io.renamed import OF_HEADS
 from modprompt.methods.base import Method
 from modprompt.methods.loading import stated_method
 from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
@@ -99,9 +100,6 @@ class Front(NamedTuple):
         load_content(view_of(self.method, learner), content, path)
 
 
-_FORMER = {"behind": "prompts_from", "BEHIND": "PROMPTS_FROM"}  # names of 0.2.0
-
-
 @dataclass(frozen=True, repr=False)
 class BehindPrompts(Method):
     """A method that takes features through trained prompts, if it is told which."""
@@ -127,9 +125,8 @@ class BehindPrompts(Method):
     @classmethod
     def of(cls: Type[M], values: Mapping[str, Any]) -> M:
         """As Configured.of, by the setting's name in 0.2.0 too."""
-        news = {_FORMER.get(str(name), str(name)) for name in values}
-        by_former = len(news) == len(values)
-        return super().of({_FORMER.get(str(name), name) if by_former else name: one for name, one in values.items()})
+        renamed = {OF_HEADS.get(name, name): value for name, value in values.items()}
+        return super().of(renamed if len(renamed) == len(values) else values)
 
     def prepared(self: M) -> M:
         """This method, its prompts read.

@@ -101,7 +101,7 @@ class SearchFeature(Feature):
             return method
         search = self.settings()
         try:
-            return search.of({one.key: node[one.key] for one in search.settings() if one.key in node}).over(method)
+            return search.of(search.in_node(node)).over(method)
         except SettingError as error:
             raise error.under(self.node) from None
 
