@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.structure import CLIP, ResNet, VisionTransformer
-from modprompt.engine import text_layout
-from modprompt.engine.additions import attends, new_tokens, of_classes, step_of, tokens_of, with_tokens
+from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import Attend, run_block, run_last_block
 from modprompt.engine.memory import recomputed
 from modprompt.engine.prompts import Additions
@@ -25,18 +24,6 @@ from modprompt.engine.token_updates import Standing, recompose, renew
 from modprompt.engine.weight_cache import normalise
 
 Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
-
-
-def _in_type(additions: Additions, dtype: torch.dtype) -> Additions:
-    """Additions in the type of the tokens; where launches count, cast all at once."""
-    tokens = [tokens_of(new) for new in additions]
-    plain = [one for one in tokens if one is not None and one.dim() == 2 and one.dtype != dtype]
-    if len(plain) < 2 or not text_layout.counts_launches(plain[0].device):
-        typed = [None if one is None else one.to(dtype) for one in tokens]
-    else:
-        found = dict(zip(map(id, plain), torch.cat(plain).to(dtype).split([len(one) for one in plain])))
-        typed = [found[id(one)] if id(one) in found else one if one is None else one.to(dtype) for one in tokens]
-    return [with_tokens(new, one) for new, one in zip(additions, typed)]
 
 
 def _rows(chunks: List[List[Suffix]]) -> Iterator[slice]:
@@ -82,7 +69,7 @@ class VisionEncoder(nn.Module):
         """
         visual, blocks = self.visual, self.visual.transformer.resblocks
         x = self._embed(image)
-        additions = _in_type(additions, x.dtype)
+        additions = in_type(additions, x.dtype)
         start, present = x.shape[1], 0
         passes_ln_pre = self.schedule.place == BEFORE_LN_PRE
         if not passes_ln_pre:
@@ -193,7 +180,7 @@ class TextEncoder(nn.Module):
         """Features (B, c, E) of the classes of a chunk."""
         blocks = self.transformer.resblocks
         x = self._embed(text.prefix, [suffix.tokens for suffix in suffixes])
-        additions = _in_type(additions, x.flat.dtype)
+        additions = in_type(additions, x.flat.dtype)
         at = self._standing(text.context_in_prefix)
         for layer, (block, new) in enumerate(zip(blocks, additions)):
             step = step_of(new, self.schedule[layer])
