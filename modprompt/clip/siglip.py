@@ -1,0 +1,232 @@
+"""SigLIP's two sides, and MobileCLIP's texts, under the names of a stock CLIP, whichever package built them.
+
+Nothing is copied: the sides hold the modules and parameters of open_clip's text transformer, timm's vision transformer
+and transformers' SigLIP, activations too, which differ between them. What looks like these and is more (class or
+register tokens, scaled layers, rotary positions) is no such side.
+
+Shapes: B images, L tokens, D width of a side, E joint width.
+"""
+
+from collections import OrderedDict
+from typing import Any, Iterable, Optional, Sequence, Union, cast
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clip.structure import Norm, Transformer
+
+
+class _Attention(nn.Module):
+    """The attention of a block, of one product for queries, keys and values, or of three."""
+
+    def __init__(self, products: Sequence[nn.Linear], out_proj: nn.Linear, heads: int):
+        super().__init__()
+        self.products = nn.ModuleList(products)
+        self.out_proj = out_proj
+        self.num_heads = heads
+
+    @property
+    def in_proj_weight(self) -> Tensor:
+        """(3 D, D)."""
+        return _whole([cast(Tensor, one.weight) for one in self.products])
+
+    @property
+    def in_proj_bias(self) -> Tensor:
+        """(3 D,)."""
+        return _whole([cast(Tensor, one.bias) for one in self.products])
+
+
+def _whole(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+class _Block(nn.Module):
+    """A block by its parts."""
+
+    def __init__(self, ln_1: nn.Module, attn: nn.Module, ln_2: nn.Module, mlp: nn.Module):
+        super().__init__()
+        self.ln_1, self.attn, self.ln_2, self.mlp = ln_1, attn, ln_2, mlp
+
+
+class _Blocks(nn.Module):
+    """The blocks of a side."""
+
+    def __init__(self, blocks: Iterable[nn.Module]):
+        super().__init__()
+        self.resblocks = nn.ModuleList(blocks)
+
+
+def _mlp(fc1: nn.Module, activation: nn.Module, fc2: nn.Module) -> nn.Module:
+    return nn.Sequential(OrderedDict(c_fc=fc1, gelu=activation, c_proj=fc2))
+
+
+class TextSide(nn.Module):
+    """A text side that reads all of its positions, padding too.
+
+    Args:
+        token_embedding: of all ids, D wide.
+        positions: (L, D).
+        blocks: with the names of a stock one.
+        ln_final: behind them.
+        projection: a map with a bias, a matrix (D, E), or None where D is E.
+        reads_last: whether the feature is that of the last position; else of the end token.
+    """
+
+    token_embedding: nn.Embedding
+    positional_embedding: nn.Parameter
+    transformer: Transformer
+    ln_final: Norm
+    text_projection: Union[nn.Linear, nn.Parameter, None]
+
+    def __init__(
+        self,
+        token_embedding: nn.Embedding,
+        positions: nn.Parameter,
+        blocks: Iterable[nn.Module],
+        ln_final: nn.Module,
+        projection: Union[nn.Module, nn.Parameter, None],
+        reads_last: bool = True,
+    ):
+        super().__init__()
+        self.token_embedding = token_embedding
+        self.positional_embedding = positions
+        self.transformer = cast(Transformer, _Blocks(blocks))
+        self.ln_final = cast(Norm, ln_final)
+        self.text_projection = cast(Union[nn.Linear, nn.Parameter, None], projection)
+        self.reads_last = reads_last
+
+    def project(self, x: Tensor) -> Tensor:
+        """Features (..., E) of what ln_final gave (..., D)."""
+        projection = self.text_projection
+        if projection is None:
+            return x
+        if isinstance(projection, nn.Parameter):
+            return x.to(projection.dtype) @ projection
+        features: Tensor = projection(x.to(projection.weight.dtype))
+        return features
+
+
+class ImageSide(nn.Module):
+    """An image side without a class token, whose patches are pooled by attention.
+
+    Args:
+        conv1: makes patches, with a bias.
+        positions: of the patches, (L, D) or (1, L, D).
+        blocks: with the names of a stock one.
+        ln_post: behind them.
+        pool: from tokens (B, L, D) to features (B, E).
+    """
+
+    conv1: nn.Conv2d
+    positional_embedding: nn.Parameter
+    transformer: Transformer
+    ln_post: Norm
+
+    def __init__(
+        self,
+        conv1: nn.Module,
+        positions: nn.Parameter,
+        blocks: Iterable[nn.Module],
+        ln_post: nn.Module,
+        pool: nn.Module,
+    ):
+        super().__init__()
+        self.conv1 = cast(nn.Conv2d, conv1)
+        self.positional_embedding = positions
+        self.transformer = cast(Transformer, _Blocks(blocks))
+        self.ln_post = cast(Norm, ln_post)
+        self.pool = pool
+
+
+def text_side_of(clip_model: Any) -> Optional[TextSide]:
+    """The text side of a CLIP whose text is a tower (towers.py), if prompts can go into it; None if not."""
+    tower = getattr(clip_model, "text", None)
+    return None if tower is None else text_side(tower.module)
+
+
+def image_side_of(visual: Any) -> Optional[ImageSide]:
+    """The image side of an image tower (towers.py), if prompts can go into it; None if not."""
+    return image_side(getattr(visual, "module", None))
+
+
+def text_side(module: Any) -> Optional[TextSide]:
+    """The text side that a package's module is; None if it is no such one."""
+    if hasattr(module, "final_layer_norm") and hasattr(module, "head"):
+        return _of_transformers(module)
+    if hasattr(module, "ln_final") and hasattr(module, "pool_type"):
+        return _of_open_clip(module)
+    return None
+
+
+def image_side(module: Any) -> Optional[ImageSide]:
+    """The image side that a package's module is; None if it is no such one."""
+    if hasattr(module, "post_layernorm") and getattr(module, "use_head", False):
+        embeddings = module.embeddings
+        positions = embeddings.position_embedding.weight
+        blocks = map(_transformers_block, module.encoder.layers)
+        return ImageSide(embeddings.patch_embedding, positions, blocks, module.post_layernorm, module.head)
+    return _of_timm(module.trunk, module.head) if hasattr(module, "trunk") and hasattr(module, "head") else None
+
+
+# ---------------------------------------------------------------- each package's names
+
+
+def _of_open_clip(text: Any) -> Optional[TextSide]:
+    if text.attn_mask is not None or text.use_pad_mask or text.cls_emb is not None:
+        return None
+    if text.pool_type not in ("last", "argmax") or not all(map(_is_plain, text.transformer.resblocks)):
+        return None
+    last, projection = text.pool_type == "last", text.text_projection
+    if last and isinstance(projection, nn.Parameter):
+        return None  # a CLIPA's
+    blocks = text.transformer.resblocks
+    return TextSide(text.token_embedding, text.positional_embedding, blocks, text.ln_final, projection, last)
+
+
+def _is_plain(block: Any) -> bool:
+    """Whether a block of open_clip has attention and an MLP and no more."""
+    return isinstance(block.attn, nn.MultiheadAttention) and _do_nothing(block.ls_1, block.ls_2)
+
+
+def _do_nothing(*modules: Any) -> bool:
+    return all(isinstance(one, nn.Identity) for one in modules)
+
+
+def _of_transformers(text: Any) -> TextSide:
+    embeddings, blocks = text.embeddings, map(_transformers_block, text.encoder.layers)
+    positions = embeddings.position_embedding.weight
+    return TextSide(embeddings.token_embedding, positions, blocks, text.final_layer_norm, text.head)
+
+
+def _transformers_block(layer: Any) -> nn.Module:
+    attn, mlp = layer.self_attn, layer.mlp
+    attention = _Attention([attn.q_proj, attn.k_proj, attn.v_proj], attn.out_proj, attn.num_heads)
+    return _Block(layer.layer_norm1, attention, layer.layer_norm2, _mlp(mlp.fc1, mlp.activation_fn, mlp.fc2))
+
+
+def _of_timm(trunk: Any, head: nn.Module) -> Optional[ImageSide]:
+    pool, blocks = getattr(trunk, "attn_pool", None), list(getattr(trunk, "blocks", ()))
+    if pool is None or trunk.num_prefix_tokens or getattr(trunk, "pos_embed", None) is None:
+        return None
+    if not _do_nothing(trunk.norm_pre, trunk.patch_embed.norm) or not all(map(_is_plain_timm, blocks)):
+        return None
+    behind = nn.Sequential(pool, trunk.fc_norm, trunk.head_drop, trunk.head, head)
+    made = map(_timm_block, blocks)
+    return ImageSide(trunk.patch_embed.proj, trunk.pos_embed, made, trunk.norm, behind)
+
+
+def _is_plain_timm(block: Any) -> bool:
+    """Whether a block of timm has attention and an MLP and no more."""
+    if not (hasattr(block, "attn") and hasattr(block.attn, "qkv") and hasattr(block, "mlp")):
+        return False
+    attn, mlp = block.attn, block.mlp
+    extras = [block.ls1, block.ls2, attn.q_norm, attn.k_norm]
+    extras += [one.norm for one in (attn, mlp) if hasattr(one, "norm")]
+    whole = attn.qkv.bias is not None and hasattr(mlp, "fc1") and getattr(attn, "gate", None) is None
+    return whole and _do_nothing(*extras)
+
+
+def _timm_block(block: Any) -> nn.Module:
+    attn, mlp = block.attn, block.mlp
+    attention = _Attention([attn.qkv], attn.proj, attn.num_heads)
+    return _Block(block.norm1, attention, block.norm2, _mlp(mlp.fc1, mlp.act, mlp.fc2))

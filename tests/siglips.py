@@ -1,0 +1,157 @@
+"""Tiny random SigLIPs of open_clip (on timm) and transformers, each also as its package's own parts, run one by one.
+
+Shapes: B images, C texts, L positions, D width of a side, E joint width.
+"""
+
+import functools
+from typing import Any, Callable, Dict, List, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tests.other_clips import other_package, randomise
+
+LENGTH, IDS, PIXELS, PATCHES = 12, 60, 16, 16
+KINDS = ("open_clip", "open_clip tanh", "open_clip no map", "transformers")
+TEXT_WIDTH, TEXT_LAYERS, IMAGE_LAYERS, JOINT = 32, 3, 4, 48
+IMAGE = {
+    "img_size": PIXELS,
+    "patch_size": 4,
+    "embed_dim": JOINT,
+    "depth": IMAGE_LAYERS,
+    "num_heads": 2,
+    "num_classes": 0,
+}
+
+
+class Parts(NamedTuple):
+    """A side as its package has it.
+
+    embed: makes tokens (B, L, D), with positions, of images, or of embedded words (C, L, D).
+    blocks: the package's own.
+    finish: features of tokens.
+    """
+
+    embed: Callable[[Tensor], Tensor]
+    blocks: List[Callable[[Tensor], Tensor]]
+    finish: Callable[[Tensor], Tensor]
+
+
+class SigLIP(NamedTuple):
+    """A package's modules of both sides, what it makes of inputs itself, its table of words (ids, D), and its parts."""
+
+    text_module: nn.Module
+    image_module: nn.Module
+    encode_text: Callable[[Tensor], Tensor]
+    encode_image: Callable[[Tensor], Tensor]
+    table: Tensor
+    text: Parts
+    image: Parts
+
+
+def made(kind: str, seed: int = 0) -> SigLIP:
+    """A random SigLIP of a kind; "tanh" is the GELU of both sides, "no map" a text side without one behind it."""
+    with torch.random.fork_rng():
+        package, _, variant = kind.partition(" ")
+        model = _open_clip(variant) if package == "open_clip" else _transformers()
+    randomise(model.eval().requires_grad_(False), seed)
+    return _parts_of_open_clip(model) if package == "open_clip" else _parts_of_transformers(model)
+
+
+def _open_clip(variant: str) -> Any:
+    (CustomTextCLIP,) = other_package("open_clip.model", "CustomTextCLIP")
+    (VisionTransformer,) = other_package("timm.models.vision_transformer", "VisionTransformer")
+    tanh, mapped = variant == "tanh", variant != "no map"
+    text: Dict[str, Any] = {
+        "context_length": LENGTH,
+        "vocab_size": IDS,
+        "width": TEXT_WIDTH if mapped else JOINT,
+        "heads": 2,
+        "layers": TEXT_LAYERS,
+        "no_causal_mask": True,
+        "pool_type": "last",
+        "norm_kwargs": {"eps": 1e-6},
+    }
+    text.update({"proj_bias": True} if mapped else {"proj_type": "none"})
+    text.update({"act_kwargs": {"approximate": "tanh"}} if tanh else {})
+    image = {"image_size": 160, "timm_model_name": "test_vit", "timm_pool": "avg", "timm_proj": "none"}
+    model: Any = CustomTextCLIP(JOINT, image, text)
+    activation = "gelu_tanh" if tanh else None
+    model.visual.trunk = VisionTransformer(**IMAGE, class_token=False, global_pool="map", act_layer=activation)
+    return model
+
+
+def _parts_of_open_clip(model: Any) -> SigLIP:
+    text, trunk, head = model.text, model.visual.trunk, model.visual.head
+
+    def finish_text(x: Tensor) -> Tensor:
+        last = text.ln_final(x)[:, -1]
+        return last if text.text_projection is None else text.text_projection(last)
+
+    return SigLIP(
+        text,
+        model.visual,
+        model.encode_text,
+        model.encode_image,
+        text.token_embedding.weight,
+        Parts(lambda words: words + text.positional_embedding, list(text.transformer.resblocks), finish_text),
+        Parts(
+            lambda images: trunk.patch_embed(images) + trunk.pos_embed,
+            list(trunk.blocks),
+            lambda x: head(trunk.forward_head(trunk.norm(x))),
+        ),
+    )
+
+
+def _transformers() -> Any:
+    SiglipConfig, SiglipModel = other_package("transformers", "SiglipConfig", "SiglipModel")
+    shape = {"num_attention_heads": 2, "intermediate_size": 80}
+    text = {"hidden_size": TEXT_WIDTH, "num_hidden_layers": TEXT_LAYERS, "vocab_size": IDS, "projection_size": JOINT}
+    ids = {"max_position_embeddings": LENGTH, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 1}
+    image = {"hidden_size": JOINT, "num_hidden_layers": IMAGE_LAYERS, "image_size": PIXELS, "patch_size": 4, **shape}
+    return SiglipModel(SiglipConfig(text_config={**text, **ids, **shape}, vision_config=image))
+
+
+def _called(layer: Callable[..., Tensor], x: Tensor) -> Tensor:
+    return layer(x, None)
+
+
+def _parts_of_transformers(model: Any) -> SigLIP:
+    text, image = model.text_model, model.vision_model
+    positions = text.embeddings.position_embedding.weight
+
+    def blocks_of(side: Any) -> List[Callable[[Tensor], Tensor]]:
+        return [functools.partial(_called, layer) for layer in side.encoder.layers]
+
+    return SigLIP(
+        text,
+        image,
+        lambda ids: model.get_text_features(ids).pooler_output,
+        lambda images: model.get_image_features(images).pooler_output,
+        text.embeddings.token_embedding.weight,
+        Parts(lambda words: words + positions, blocks_of(text), lambda x: text.head(text.final_layer_norm(x)[:, -1])),
+        Parts(image.embeddings, blocks_of(image), lambda x: image.head(image.post_layernorm(x))),
+    )
+
+
+def run_image(found: SigLIP, images: Tensor, steps: Any, new: Any) -> Tensor:
+    """Features (B, E) with prompts behind the patches: of each layer's steps (remove, add), new tokens (n, D) or None."""
+    x = found.image.embed(images)
+    patches = x.shape[1]
+    for block, (remove, _), tokens in zip(found.image.blocks, steps, new):
+        x = x[:, : x.shape[1] - remove]
+        if tokens is not None:
+            x = torch.cat([x, tokens.expand(len(x), -1, -1)], dim=1)
+        x = block(x)
+    return found.image.finish(x[:, :patches])
+
+
+def run_text(found: SigLIP, words: Tensor, deep: Any) -> Tensor:
+    """Features (C, E) of embedded texts (C, L, D); {layer: tokens (n, D) or (C, n, D)} take the first places of a layer."""
+    x = found.text.embed(words)
+    for layer, block in enumerate(found.text.blocks):
+        if layer in deep:
+            tokens = deep[layer].expand(len(x), -1, -1)
+            x = torch.cat([tokens, x[:, tokens.shape[1] :]], dim=1)
+        x = block(x)
+    return found.text.finish(x)
