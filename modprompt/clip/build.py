@@ -20,6 +20,7 @@ from modprompt.clip.package import import_clip
 from modprompt.clip.reading import read
 from modprompt.clip.source import Asked
 from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import TowerCLIP
 from modprompt.errors import UserError
 from modprompt.programs import one_line
 
@@ -68,7 +69,7 @@ def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
 
 def draw_constructor(clip_model: CLIP) -> None:
     """Draw from torch's generator what building this CLIP has drawn; methods whose reference builds a second one do."""
-    if not isinstance(clip_model, stock_model.PlainCLIP):
+    if not isinstance(clip_model, (stock_model.PlainCLIP, TowerCLIP)):
         _built({name: value.cpu() for name, value in clip_model.state_dict().items()})
 
 
@@ -169,18 +170,10 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
 
 
 def layers_of(clip_model: CLIP) -> Tuple[int, int]:
-    """Number of transformer layers of the text and of the vision side; a ResNet has none."""
-    vision = getattr(clip_model.visual, "transformer", None)
-    return len(clip_model.transformer.resblocks), 0 if vision is None else len(vision.resblocks)
-
-
-def require_vision_transformer(clip_model: CLIP, name: str, method: str) -> None:
-    """Raise UserError if the image side of a CLIP is a ResNet, which has no layers to put prompts into."""
-    if not layers_of(clip_model)[1]:
-        raise UserError(
-            f"{method} puts prompts into a vision transformer, but {name} is a ResNet: "
-            "choose ViT-B/16, ViT-B/32 or ViT-L/14; CoOp, CoCoOp and zero-shot run on a ResNet"
-        )
+    """Number of layers of the text and of the vision side that take prompts; a ResNet and a tower have none."""
+    sides = getattr(clip_model, "transformer", None), getattr(clip_model.visual, "transformer", None)
+    text, vision = (0 if side is None else len(side.resblocks) for side in sides)
+    return text, vision
 
 
 def require_input_size(clip_model: CLIP, *sides: int) -> None:

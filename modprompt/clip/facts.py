@@ -15,6 +15,7 @@ from modprompt.clip.cast import rounded_to
 from modprompt.clip.design import GELU, QUICK_GELU
 from modprompt.clip.key_mapping import BOOKKEEPING
 from modprompt.clip.resolve_config import Resolved
+from modprompt.clip.sides import has_stock_text, has_tower
 from modprompt.clip.source import Source
 from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
@@ -57,9 +58,15 @@ def _unshown(side: nn.Module) -> Iterator[Union[int, str]]:
             yield type(part.gelu).__name__
 
 
+def _sides(clip_model: CLIP) -> Tuple[nn.Module, nn.Module]:
+    """The text side and the image side; of a stock text side its blocks."""
+    text = "transformer" if has_stock_text(clip_model) else "text"
+    return clip_model.get_submodule(text), clip_model.visual
+
+
 def shape_of(clip_model: CLIP) -> Tuple[str, Tuple[int, ...]]:
     """The activation (design.py), and the number of heads of the text side and of the image side; 0 for none."""
-    sides = [shape_of_side(side) for side in (clip_model.transformer, clip_model.visual)]
+    sides = [shape_of_side(side) for side in _sides(clip_model)]
     names = sorted({name for names, _ in sides for name in names})
     return " ".join(names), tuple(heads for _, heads in sides)
 
@@ -79,10 +86,10 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versi
         digests = pool.map(lambda pair: _digest(*pair), named)
 
         def finish(clip_model: CLIP) -> Versioned:
-            sides = (*_unshown(clip_model.transformer), *_unshown(clip_model.visual))
-            shape = " ".join(f"{one} heads" if isinstance(one, int) else one for one in sides)
+            unshown = [one for side in _sides(clip_model) for one in _unshown(side)]
+            shape = " ".join(f"{one} heads" if isinstance(one, int) else one for one in unshown)
             whole = hashlib.sha256(shape.encode() + b"".join(digests)).hexdigest()
-            return Versioned(f"{VERSION}:{whole[:24]}", old=of_two_tensors(clip_model))
+            return Versioned(f"{VERSION}:{whole[:24]}", old="" if has_tower(clip_model) else of_two_tensors(clip_model))
 
         yield finish
 
@@ -207,7 +214,7 @@ def look_at(clip_model: CLIP) -> None:
 
 def _may_differ(clip_model: CLIP, sure: bool) -> bool:
     """Whether a CLIP may have other weights, of a fine-tuned model, than those that were hashed last."""
-    if clip_model.text_projection.is_meta:
+    if clip_model.logit_scale.is_meta:
         return False
     before, now = clip_model.__dict__.get(_SEEN, {}), _state_of(clip_model)
     if not rounded_to(clip_model):

@@ -138,16 +138,23 @@ class PlainCLIP(nn.Module):
 
     def encode_text(self, text: Tensor) -> Tensor:
         """Features (B, E) of token ids (B, L), read at the end token, the highest id."""
-        x = self.token_embedding(text).to(self.dtype) + self.positional_embedding.to(self.dtype)
-        x = self.ln_final(self.transformer(x.transpose(0, 1)).transpose(0, 1))
-        last: Tensor = x[torch.arange(len(x), device=x.device), text.argmax(dim=-1)]
-        return last.to(self.dtype) @ self.text_projection
+        return encode_text(self, text)
 
     def forward(self, image: Tensor, text: Tensor) -> Any:
         """(logits (images, texts), their transpose)."""
         images, texts = F.normalize(self.encode_image(image), dim=-1), F.normalize(self.encode_text(text), dim=-1)
         logits = self.logit_scale.exp() * images @ texts.t()
         return logits, logits.t()
+
+
+def encode_text(clip_model: Any, text: Tensor) -> Tensor:
+    """Features (B, E) of token ids (B, L) by a stock text side, read at the end token, the highest id."""
+    kind = clip_model.dtype
+    x = clip_model.token_embedding(text).to(kind) + clip_model.positional_embedding.to(kind)
+    x = clip_model.ln_final(clip_model.transformer(x.transpose(0, 1)).transpose(0, 1))
+    last: Tensor = x[torch.arange(len(x), device=x.device), text.argmax(dim=-1)]
+    features: Tensor = last.to(kind) @ clip_model.text_projection
+    return features
 
 
 def can_assign() -> bool:

@@ -7,15 +7,17 @@ Shapes: B images, C classes, L tokens, D width of the side, E joint width, n pro
 """
 
 from operator import itemgetter
-from typing import Callable, Iterator, List, Optional, Union, cast
+from typing import Any, Callable, Iterator, List, Optional, Union, cast
 
 import torch
 from torch import Tensor, nn
 
+from modprompt.clip.sides import has_stock_text
 from modprompt.clip.structure import CLIP, ResNet, VisionTransformer
+from modprompt.clip.towers import ImageTower, TextTower
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import Attend, run_block, run_last_block
-from modprompt.engine.memory import recomputed
+from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
 from modprompt.engine.text_layers import Packed, run_last_packed, run_packed
@@ -106,10 +108,30 @@ class ResNetEncoder(nn.Module):
         return self.visual(image.type(self.visual.conv1.weight.dtype))
 
 
+class ImageTowerEncoder(nn.Module):
+    """Image features of a tower, which has no layers for prompts."""
+
+    def __init__(self, visual: ImageTower):
+        super().__init__()
+        self.visual = visual
+
+    @property
+    def feature_type(self) -> torch.dtype:
+        """The type of the features."""
+        return self.visual.feature_type
+
+    def forward(self, image: Tensor, additions: Additions) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W); `additions` is not read."""
+        features: Tensor = self.visual(image)
+        return features
+
+
 def image_encoder(
-    visual: Union[VisionTransformer, ResNet], schedule: Schedule, stream: Optional[torch.dtype] = None
-) -> Union[VisionEncoder, ResNetEncoder]:
-    """The encoder for the image side of a stock CLIP; on a ResNet the schedule is that of no layers."""
+    visual: Union[VisionTransformer, ResNet, ImageTower], schedule: Schedule, stream: Optional[torch.dtype] = None
+) -> Union[VisionEncoder, ResNetEncoder, ImageTowerEncoder]:
+    """The encoder for an image side; on a ResNet and a tower the schedule is that of no layers."""
+    if isinstance(visual, ImageTower):
+        return ImageTowerEncoder(visual)
     if hasattr(visual, "transformer"):  # the classes are those of some `clip` package: what they have tells them apart
         return VisionEncoder(cast(VisionTransformer, visual), schedule, stream)
     return ResNetEncoder(cast(ResNet, visual))
@@ -148,6 +170,16 @@ class TextEncoder(nn.Module):
         self._more = (
             max(schedule.counts, default=0) - schedule.among_words
         )  # tokens of the longest layer beyond the words
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.positional_embedding.device
+
+    def most_of(self, text: Any, free: Optional[int], share: float) -> Optional[int]:
+        """How many own tokens of classes fit in a share of free bytes, with embedded words; None for any number."""
+        layers, width = len(self.transformer.resblocks), self.positional_embedding.shape[1]
+        return most_text_tokens(layers, width, text.words.element_size(), free, share)
 
     def forward(self, text: TextTokens, additions: Additions) -> Tensor:
         """Features (B, C, E), B = 1 unless images have prompts of their own.
@@ -207,3 +239,41 @@ class TextEncoder(nn.Module):
         shared = prefix.shape[1]
         own = [x.to(stream) + position[shared : shared + x.shape[2]] for x in suffixes]
         return Packed([prefix.to(stream) + position[:shared] if shared else prefix, *own])
+
+
+class TextTowerEncoder(nn.Module):
+    """Class features of a text tower.
+
+    A few texts are computed at a time: always as many, so that sums are rounded alike on all machines.
+    """
+
+    stream: Optional[torch.dtype] = None  # it has none: features are of the tower's type
+    AT_ONCE = 64  # texts
+
+    def __init__(self, text: TextTower):
+        super().__init__()
+        self.text = text
+        self.most_tokens: Optional[int] = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next(self.text.parameters()).device
+
+    def most_of(self, text: Any, free: Optional[int], share: float) -> Optional[int]:
+        """As many as always."""
+        return None
+
+    def forward(self, ids: Tensor, additions: Additions) -> Tensor:
+        """Features (1, C, E) of token ids (C, L); `additions` is not read."""
+        count = self.AT_ONCE if self.most_tokens is None else max(1, self.most_tokens // ids.shape[1])
+        return torch.cat([self.text(some) for some in ids.split(count)])[None]
+
+
+def text_encoder(
+    clip_model: CLIP, schedule: Schedule, stream: Optional[torch.dtype] = None
+) -> Union[TextEncoder, TextTowerEncoder]:
+    """The encoder for a text side; on a tower the schedule is that of no layers."""
+    if has_stock_text(clip_model):
+        return TextEncoder(clip_model, schedule, stream)
+    return TextTowerEncoder(cast(TextTower, clip_model.text))

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.checks import one_of
-from modprompt.clip.package import import_clip
+from modprompt.clip.sides import token_table
 from modprompt.clip.structure import CLIP
+from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer, TooLong
 from modprompt.clip.tokens import readable, token_ids
 from modprompt.engine.additions import Addition
 from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, count_shared, lay_out, order_of
@@ -19,6 +20,7 @@ from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
 WHICH = ", which is/has "  # between a class's name and a phrase that describes it (PCB, arXiv 2311.11178)
+ClassTokens = Union[TextTokens, Tensor]  # of a stock text side, or the ids (C, L) of a text tower
 Additions = List[Addition]  # of each layer; tokens are (n, width of the side)
 
 
@@ -28,7 +30,7 @@ class Prompts(NamedTuple):
     An ensemble's text is a list, the prompts of a template each.
     """
 
-    text: Union[TextTokens, List[TextTokens]]
+    text: Union[ClassTokens, List[ClassTokens]]
     text_additions: Additions
     vision_additions: Additions
 
@@ -39,24 +41,33 @@ def tokenize(texts: Sequence[str], labels: Sequence[str], context_length: int = 
     Raises:
         UserError: if a prompt is longer than the context; the label that goes with it is named.
     """
-    clip = import_clip()
-    rows = []
-    for text, label in zip(texts, map(readable, labels)):
-        try:
-            rows.append(clip.tokenize(text, context_length=context_length))
-        except RuntimeError:
-            name, _, phrase = label.partition(WHICH)
-            whose, more = (f" with the phrase {phrase[:120]!r}", ", or shorten the phrase") if phrase else ("", "")
-            raise UserError(
-                f"the prompt of class {name[:120]!r}{whose} is longer than the model's {context_length} text tokens: "
-                f"{text[:120]!r}; shorten CTX_INIT or the class name, or lower N_CTX{more}"
-            ) from None
-    return torch.cat(rows).long()
+    return torch.tensor(rows_of(texts, labels, ClipTokenizer(context_length)), dtype=torch.long)
+
+
+def rows_of(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer) -> List[List[int]]:
+    """The token ids of prompts, each as long as the tokenizer has it.
+
+    Raises:
+        UserError: as tokenize.
+    """
+    return [_row(text, readable(label), tokenizer) for text, label in zip(texts, labels)]
+
+
+def _row(text: str, label: str, tokenizer: Tokenizer) -> List[int]:
+    try:
+        return tokenizer.row(text)
+    except TooLong:
+        name, _, phrase = label.partition(WHICH)
+        whose, more = (f" with the phrase {phrase[:120]!r}", ", or shorten the phrase") if phrase else ("", "")
+        raise UserError(
+            f"the prompt of class {name[:120]!r}{whose} is longer than the model's {tokenizer.facts.length} text "
+            f"tokens: {text[:120]!r}; shorten CTX_INIT or the class name, or lower N_CTX{more}"
+        ) from None
 
 
 def embed_ids(ids: Tensor, clip_model: CLIP, dtype: Optional[torch.dtype] = None) -> Tensor:
     """Embeddings of token ids by the frozen table, in a type, or without it in the model's."""
-    table = clip_model.token_embedding
+    table = token_table(clip_model)
     with torch.no_grad():
         embedded: Tensor = table(ids.to(table.weight.device))
         return embedded.type(dtype or clip_model.dtype)

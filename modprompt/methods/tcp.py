@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.build import draw_constructor
 from modprompt.clip.cast import exact
+from modprompt.clip.sides import joint_width, text_width
 from modprompt.clip.stock_model import QuickGELU
 from modprompt.clip.structure import CLIP
 from modprompt.engine.context import Context
@@ -152,7 +153,7 @@ class ClassTokensLearner(IndependentPromptLearner):
 
     def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
         draw_constructor(clip_model)
-        joint, width = clip_model.text_projection.shape[1], clip_model.ln_final.weight.shape[0]
+        joint, width = joint_width(clip_model), text_width(clip_model)
         linear1 = nn.Linear(joint, joint // REDUCTION)
         linear2 = nn.Linear(joint // REDUCTION, sum(self._counts) * width)
         self.meta_net = nn.Sequential(OrderedDict(linear1=linear1, gelu=QuickGELU(), linear2=linear2))

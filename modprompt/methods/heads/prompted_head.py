@@ -182,6 +182,11 @@ class BehindPrompts(Method):
             self.front.fill(model.prompt_learner, state, path)
 
     @property
+    def wants_text(self) -> bool:
+        """As the prompts' method."""
+        return super().wants_text if self.front is None else self.front.method.wants_text
+
+    @property
     def wants_vision(self) -> bool:
         """As the prompts' method."""
         return self.front is not None and self.front.method.wants_vision
