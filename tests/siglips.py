@@ -9,9 +9,11 @@ from typing import Any, Callable, Dict, List, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
 from tests.other_clips import other_package, randomise
+from tests.tower_clips import Words
 
-LENGTH, IDS, PIXELS, PATCHES = 12, 60, 16, 16
+LENGTH, IDS, PIXELS, PATCHES = 12, 1000, 16, 16  # length and ids as tower_clips.Words has them
 KINDS = ("open_clip", "open_clip tanh", "open_clip no map", "transformers")
 TEXT_WIDTH, TEXT_LAYERS, IMAGE_LAYERS, JOINT = 32, 3, 4, 48
 IMAGE = {
@@ -134,6 +136,13 @@ def _parts_of_transformers(model: Any) -> SigLIP:
     )
 
 
+def clip_of(found: SigLIP) -> TowerCLIP:
+    """The CLIP of both sides; its tokenizer's words are those between spaces, without a start token."""
+    image = ImageTower(found.image_module, lambda _, images: found.encode_image(images), PIXELS)
+    text = TextTower(found.text_module, lambda _, ids: found.encode_text(ids))
+    return TowerCLIP(image, text, Words("5" * 64), JOINT, 2.5)
+
+
 def run_image(found: SigLIP, images: Tensor, steps: Any, new: Any) -> Tensor:
     """Features (B, E) with prompts behind the patches: of each layer's steps (remove, add), new tokens (n, D) or None."""
     x = found.image.embed(images)
@@ -146,12 +155,9 @@ def run_image(found: SigLIP, images: Tensor, steps: Any, new: Any) -> Tensor:
     return found.image.finish(x[:, :patches])
 
 
-def run_text(found: SigLIP, words: Tensor, deep: Any) -> Tensor:
-    """Features (C, E) of embedded texts (C, L, D); {layer: tokens (n, D) or (C, n, D)} take the first places of a layer."""
+def run_text(found: SigLIP, words: Tensor, put: Any) -> Tensor:
+    """Features (C, E) of embedded texts (C, L, D), of which `put` changes the tokens (C, L, D) in front of each layer."""
     x = found.text.embed(words)
     for layer, block in enumerate(found.text.blocks):
-        if layer in deep:
-            tokens = deep[layer].expand(len(x), -1, -1)
-            x = torch.cat([tokens, x[:, tokens.shape[1] :]], dim=1)
-        x = block(x)
+        x = block(put(layer, x))
     return found.text.finish(x)

@@ -12,7 +12,8 @@ from typing import Any, Callable, Iterator, List, Optional, Union, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.sides import has_stock_text
+from modprompt.clip.sides import has_stock_text, prompted_text
+from modprompt.clip.siglip import image_side_of
 from modprompt.clip.structure import CLIP, ResNet, VisionTransformer
 from modprompt.clip.towers import ImageTower, TextTower
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
@@ -20,10 +21,12 @@ from modprompt.engine.blocks import Attend, run_block, run_last_block
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
+from modprompt.engine.siglip import SiglipVisionEncoder
 from modprompt.engine.text_layers import Packed, run_last_packed, run_packed
 from modprompt.engine.text_layout import Suffix, TextTokens, most_sequences, split
 from modprompt.engine.token_updates import Standing, recompose, renew
 from modprompt.engine.weight_cache import normalise
+from modprompt.engine.whole_text import WholeTextEncoder
 
 Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
 
@@ -128,10 +131,11 @@ class ImageTowerEncoder(nn.Module):
 
 def image_encoder(
     visual: Union[VisionTransformer, ResNet, ImageTower], schedule: Schedule, stream: Optional[torch.dtype] = None
-) -> Union[VisionEncoder, ResNetEncoder, ImageTowerEncoder]:
-    """The encoder for an image side; on a ResNet and a tower the schedule is that of no layers."""
+) -> Union[VisionEncoder, ResNetEncoder, SiglipVisionEncoder, ImageTowerEncoder]:
+    """The encoder for an image side; on a ResNet, and a tower without prompts, the schedule is that of no layers."""
     if isinstance(visual, ImageTower):
-        return ImageTowerEncoder(visual)
+        takes_prompts = image_side_of(visual) is not None
+        return SiglipVisionEncoder(visual, schedule, stream) if takes_prompts else ImageTowerEncoder(visual)
     if hasattr(visual, "transformer"):  # the classes are those of some `clip` package: what they have tells them apart
         return VisionEncoder(cast(VisionTransformer, visual), schedule, stream)
     return ResNetEncoder(cast(ResNet, visual))
@@ -272,8 +276,10 @@ class TextTowerEncoder(nn.Module):
 
 def text_encoder(
     clip_model: CLIP, schedule: Schedule, stream: Optional[torch.dtype] = None
-) -> Union[TextEncoder, TextTowerEncoder]:
-    """The encoder for a text side; on a tower the schedule is that of no layers."""
+) -> Union[TextEncoder, WholeTextEncoder, TextTowerEncoder]:
+    """The encoder for a text side; on a tower without prompts the schedule is that of no layers."""
     if has_stock_text(clip_model):
         return TextEncoder(clip_model, schedule, stream)
+    if prompted_text(clip_model):
+        return WholeTextEncoder(clip_model, schedule, stream)
     return TextTowerEncoder(cast(TextTower, clip_model.text))

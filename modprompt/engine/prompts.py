@@ -15,12 +15,12 @@ from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer, TooLong
 from modprompt.clip.tokens import readable, token_ids
 from modprompt.engine.additions import Addition
-from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, count_shared, lay_out, order_of
+from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, WholeTokens, count_shared, lay_out, order_of
 from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
 WHICH = ", which is/has "  # between a class's name and a phrase that describes it (PCB, arXiv 2311.11178)
-ClassTokens = Union[TextTokens, Tensor]  # of a stock text side, or the ids (C, L) of a text tower
+ClassTokens = Union[TextTokens, WholeTokens, Tensor]  # ids (C, L) of a text tower that takes no prompts
 Additions = List[Addition]  # of each layer; tokens are (n, width of the side)
 
 

@@ -10,13 +10,16 @@ from typing import Callable, Optional, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.siglip import ImageSide
+from modprompt.clip.siglip import ImageSide, image_side_of
+from modprompt.clip.towers import ImageTower
 from modprompt.engine.additions import attends, in_type, new_tokens, step_of
 from modprompt.engine.blocks import Attend, run_block
 from modprompt.engine.prompts import Additions
 from modprompt.engine.schedule import Schedule
 from modprompt.engine.token_updates import renew
 from modprompt.engine.weight_cache import normalise
+
+Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
 
 
 class SiglipVisionEncoder(nn.Module):
@@ -26,31 +29,30 @@ class SiglipVisionEncoder(nn.Module):
     no feature of a stock CLIP is read at a prompt token either. Where the schedule places them means nothing here.
 
     Args:
-        visual: the image side.
+        visual: the image tower, of a SigLIP.
         schedule: of the vision side.
         stream: type of the tokens between products; None for that of the weights.
     """
 
-    def __init__(self, visual: ImageSide, schedule: Schedule, stream: Optional[torch.dtype] = None):
+    def __init__(self, visual: ImageTower, schedule: Schedule, stream: Optional[torch.dtype] = None):
         super().__init__()
         self.visual = visual
+        self.side = cast(ImageSide, image_side_of(visual))
         self.schedule = schedule
         self.stream = stream
 
     @property
     def feature_type(self) -> torch.dtype:
         """The type of the features."""
-        return self.visual.conv1.weight.dtype
+        return self.visual.feature_type
 
     def _embed(self, image: Tensor) -> Tensor:
-        visual = self.visual
-        patches: Tensor = visual.conv1(image.to(visual.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # (B, L, D)
-        x = patches.to(self.stream or patches.dtype)
-        return x + visual.positional_embedding.to(x.dtype)
+        side = self.side
+        patches: Tensor = side.conv1(image.to(side.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # (B, L, D)
+        x = patches.to(self.stream or self.feature_type)
+        return x + side.positional_embedding.to(x.dtype)
 
-    def forward(
-        self, image: Tensor, additions: Additions, watch: Optional[Callable[[int, Attend], Attend]] = None
-    ) -> Tensor:
+    def forward(self, image: Tensor, additions: Additions, watch: Optional[Watch] = None) -> Tensor:
         """Features (B, E) of images (B, 3, H, W).
 
         Args:
@@ -58,16 +60,19 @@ class SiglipVisionEncoder(nn.Module):
             additions: one (n, D) tensor or None per layer.
             watch: the attention of a layer, and what is run in its place.
         """
-        visual = self.visual
-        x = self._embed(image)
+        with self.visual.autocast(image.device):
+            return self._features(image, additions, watch).to(self.feature_type)
+
+    def _features(self, image: Tensor, additions: Additions, watch: Optional[Watch]) -> Tensor:
+        side, x = self.side, self._embed(image)
         patches, present = x.shape[1], 0
         additions = in_type(additions, x.dtype)
-        for layer, (block, new) in enumerate(zip(visual.transformer.resblocks, additions)):
+        for layer, (block, new) in enumerate(zip(side.transformer.resblocks, additions)):
             step = step_of(new, self.schedule[layer])
             joins = cast(Optional[Tensor], new_tokens(new))  # images have no tokens of single classes
             x = renew(x, patches, present, step.remove, joins)
             present += step.add - step.remove
             attend = attends(block, new, patches)
             x = run_block(block, x, attend=attend if watch is None else watch(layer, attend))
-        features: Tensor = visual.pool(normalise(visual.ln_post, x[:, :patches]))
+        features: Tensor = side.pool(normalise(side.ln_post, x[:, :patches]))
         return features
