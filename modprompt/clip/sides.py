@@ -5,9 +5,9 @@ from typing import Any, Optional
 from torch import Tensor, nn
 
 from modprompt.clip.kinds import RESNET, STOCK, TOWER, Kinds
-from modprompt.clip.siglip import image_side_of, text_side_of
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
+from modprompt.clip.tower_sides import image_side_of, text_side_of
 from modprompt.clip.towers import ImageTower, TowerCLIP
 
 

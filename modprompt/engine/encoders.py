@@ -13,18 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.sides import has_stock_text, prompted_text
-from modprompt.clip.siglip import image_side_of
 from modprompt.clip.structure import CLIP, ResNet, VisionTransformer
+from modprompt.clip.tower_sides import image_side_of
 from modprompt.clip.towers import ImageTower, TextTower
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import Attend, run_block, run_last_block
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
-from modprompt.engine.siglip import SiglipVisionEncoder
 from modprompt.engine.text_layers import Packed, run_last_packed, run_packed
 from modprompt.engine.text_layout import Suffix, TextTokens, most_sequences, split
 from modprompt.engine.token_updates import Standing, recompose, renew
+from modprompt.engine.tower_vision import TowerVisionEncoder
 from modprompt.engine.weight_cache import normalise
 from modprompt.engine.whole_text import WholeTextEncoder
 
@@ -131,11 +131,11 @@ class ImageTowerEncoder(nn.Module):
 
 def image_encoder(
     visual: Union[VisionTransformer, ResNet, ImageTower], schedule: Schedule, stream: Optional[torch.dtype] = None
-) -> Union[VisionEncoder, ResNetEncoder, SiglipVisionEncoder, ImageTowerEncoder]:
+) -> Union[VisionEncoder, ResNetEncoder, TowerVisionEncoder, ImageTowerEncoder]:
     """The encoder for an image side; on a ResNet, and a tower without prompts, the schedule is that of no layers."""
     if isinstance(visual, ImageTower):
         takes_prompts = image_side_of(visual) is not None
-        return SiglipVisionEncoder(visual, schedule, stream) if takes_prompts else ImageTowerEncoder(visual)
+        return TowerVisionEncoder(visual, schedule, stream) if takes_prompts else ImageTowerEncoder(visual)
     if hasattr(visual, "transformer"):  # the classes are those of some `clip` package: what they have tells them apart
         return VisionEncoder(cast(VisionTransformer, visual), schedule, stream)
     return ResNetEncoder(cast(ResNet, visual))

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from modprompt.checks import one_of
 from modprompt.clip.sides import tokenizer_of
-from modprompt.clip.siglip import TextSide, text_side_of
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import Tokenizer
+from modprompt.clip.tower_sides import TextSide, text_side_of
 from modprompt.clip.towers import TextTower
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import run_block, run_last_block

@@ -10,7 +10,7 @@ from typing import Callable, Optional, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.siglip import ImageSide, image_side_of
+from modprompt.clip.tower_sides import ImageSide, image_side_of
 from modprompt.clip.towers import ImageTower
 from modprompt.engine.additions import attends, in_type, new_tokens, step_of
 from modprompt.engine.blocks import Attend, run_block
@@ -22,7 +22,7 @@ from modprompt.engine.weight_cache import normalise
 Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
 
 
-class SiglipVisionEncoder(nn.Module):
+class TowerVisionEncoder(nn.Module):
     """Image features of a SigLIP; prompt tokens stand behind the patches, without positions.
 
     They take part in all blocks and are cut off before the last normalisation and the pool, which would read them:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modprompt.engine.schedule import BEHIND_LN_PRE, Schedule, no_prompts
-from modprompt.engine.siglip import SiglipVisionEncoder
+from modprompt.engine.tower_vision import TowerVisionEncoder
 from tests import siglips
 
 LAYERS = siglips.IMAGE_LAYERS
@@ -17,7 +17,7 @@ def images(count=3):
 @pytest.mark.parametrize("kind", siglips.KINDS)
 def test_features_without_prompts_are_the_packages_own(kind):
     found, pictures = siglips.made(kind), images()
-    ours = SiglipVisionEncoder(siglips.clip_of(found).visual, no_prompts(LAYERS))(pictures, [None] * LAYERS)
+    ours = TowerVisionEncoder(siglips.clip_of(found).visual, no_prompts(LAYERS))(pictures, [None] * LAYERS)
     torch.testing.assert_close(ours, found.encode_image(pictures), atol=1e-5, rtol=1e-5)
 
 
@@ -28,7 +28,7 @@ def test_prompts_stand_behind_the_patches_and_are_not_pooled(kind, steps):
     new = [torch.randn(add, siglips.JOINT, requires_grad=True) if add else None for _, add in steps]
     tower, learned = siglips.clip_of(found).visual, [one for one in new if one is not None]
     for place in ("", BEHIND_LN_PRE):
-        ours = SiglipVisionEncoder(tower, Schedule(steps, "vision", place))(pictures, new)
+        ours = TowerVisionEncoder(tower, Schedule(steps, "vision", place))(pictures, new)
         theirs = siglips.run_image(found, pictures, steps, new)
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
         mine = torch.autograd.grad(ours.square().sum(), learned)
@@ -47,7 +47,7 @@ def test_each_layers_attention_can_be_watched():
 
         return watched
 
-    encoder = SiglipVisionEncoder(siglips.clip_of(found).visual, Schedule([(0, 2)] + [(0, 0)] * 3))
+    encoder = TowerVisionEncoder(siglips.clip_of(found).visual, Schedule([(0, 2)] + [(0, 0)] * 3))
     given = [torch.randn(2, siglips.JOINT), None, None, None]
     torch.testing.assert_close(encoder(pictures, given, watch), encoder(pictures, given))
     assert seen == [(layer, siglips.PATCHES + 2) for layer in range(LAYERS)]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modprompt.clip.siglip import image_side, text_side
+from modprompt.clip.tower_sides import image_side, text_side
 from tests import siglips
 from tests.other_clips import other_package
 
