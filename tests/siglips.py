@@ -15,6 +15,7 @@ from tests.tower_clips import Words
 
 LENGTH, IDS, PIXELS, PATCHES = 12, 1000, 16, 16  # length and ids as tower_clips.Words has them
 KINDS = ("open_clip", "open_clip tanh", "open_clip no map", "transformers")
+IMAGE_KINDS = (*KINDS, "open_clip class token")  # with a class token: of which some are MobileCLIP's
 TEXT_WIDTH, TEXT_LAYERS, IMAGE_LAYERS, JOINT = 32, 3, 4, 48
 IMAGE = {
     "img_size": PIXELS,
@@ -49,10 +50,15 @@ class SigLIP(NamedTuple):
     table: Tensor
     text: Parts
     image: Parts
+    ln_pre: Callable[[Tensor], Tensor] = nn.Identity()  # of the image side, in front of its blocks
 
 
 def made(kind: str, seed: int = 0) -> SigLIP:
-    """A random SigLIP of a kind; "tanh" is the GELU of both sides, "no map" a text side without one behind it."""
+    """A random SigLIP of a kind.
+
+    "tanh" is the GELU of both sides, "no map" a text side without one behind it, "class token" an image side with one
+    that is read, ln_pre, and a map with a bias behind it.
+    """
     with torch.random.fork_rng():
         package, _, variant = kind.partition(" ")
         model = _open_clip(variant) if package == "open_clip" else _transformers()
@@ -79,7 +85,10 @@ def _open_clip(variant: str) -> Any:
     image = {"image_size": 160, "timm_model_name": "test_vit", "timm_pool": "avg", "timm_proj": "none"}
     model: Any = CustomTextCLIP(JOINT, image, text)
     activation = "gelu_tanh" if tanh else None
-    model.visual.trunk = VisionTransformer(**IMAGE, class_token=False, global_pool="map", act_layer=activation)
+    shape = {"class_token": False, "global_pool": "map"}
+    if variant == "class token":
+        shape = {"pre_norm": True, "num_classes": JOINT}
+    model.visual.trunk = VisionTransformer(**{**IMAGE, **shape}, act_layer=activation)
     return model
 
 
@@ -98,10 +107,11 @@ def _parts_of_open_clip(model: Any) -> SigLIP:
         text.token_embedding.weight,
         Parts(lambda words: words + text.positional_embedding, list(text.transformer.resblocks), finish_text),
         Parts(
-            lambda images: trunk.patch_embed(images) + trunk.pos_embed,
+            lambda images: trunk._pos_embed(trunk.patch_embed(images)),
             list(trunk.blocks),
             lambda x: head(trunk.forward_head(trunk.norm(x))),
         ),
+        trunk.norm_pre,
     )
 
 
@@ -143,16 +153,25 @@ def clip_of(found: SigLIP) -> TowerCLIP:
     return TowerCLIP(image, text, Words("5" * 64), JOINT, 2.5)
 
 
-def run_image(found: SigLIP, images: Tensor, steps: Any, new: Any) -> Tensor:
-    """Features (B, E) with prompts behind the patches: of each layer's steps (remove, add), new tokens (n, D) or None."""
+def run_image(found: SigLIP, images: Tensor, steps: Any, new: Any, behind: bool = False) -> Tensor:
+    """Features (B, E) with prompts behind the patches.
+
+    Args:
+        found: the model.
+        images: (B, 3, H, W).
+        steps: (remove, add) of each layer.
+        new: of each layer the tokens (n, D) that come, or None.
+        behind: whether those of layer 0 come behind ln_pre.
+    """
     x = found.image.embed(images)
-    patches = x.shape[1]
-    for block, (remove, _), tokens in zip(found.image.blocks, steps, new):
+    own = x.shape[1]
+    x = found.ln_pre(x) if behind else x
+    for layer, (block, (remove, _), tokens) in enumerate(zip(found.image.blocks, steps, new)):
         x = x[:, : x.shape[1] - remove]
         if tokens is not None:
             x = torch.cat([x, tokens.expand(len(x), -1, -1)], dim=1)
-        x = block(x)
-    return found.image.finish(x[:, :patches])
+        x = block(x if layer or behind else found.ln_pre(x))
+    return found.image.finish(x[:, :own])
 
 
 def run_text(found: SigLIP, words: Tensor, put: Any) -> Tensor:

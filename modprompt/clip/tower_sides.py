@@ -1,8 +1,10 @@
-"""SigLIP's two sides, and MobileCLIP's texts, under the names of a stock CLIP, whichever package built them.
+"""The sides of towers that prompts can go into, under the names of a stock CLIP, whichever package built them.
+
+SigLIP's two sides, MobileCLIP's texts, and image sides whose class token is read (MobileCLIP2-L-14's).
 
 Nothing is copied: the sides hold the modules and parameters of open_clip's text transformer, timm's vision transformer
-and transformers' SigLIP, activations too, which differ between them. What looks like these and is more (class or
-register tokens, scaled layers, rotary positions) is no such side.
+and transformers' SigLIP, activations too, which differ between them. What looks like these and is more (register
+tokens, scaled layers, rotary positions) is no such side.
 
 Shapes: B images, L tokens, D width of a side, E joint width.
 """
@@ -107,35 +109,51 @@ class TextSide(nn.Module):
 
 
 class ImageSide(nn.Module):
-    """An image side without a class token, whose patches are pooled by attention.
+    """An image side of which patches are pooled by attention, or a class token is read.
 
     Args:
-        conv1: makes patches, with a bias.
-        positions: of the patches, (L, D) or (1, L, D).
+        conv1: makes patches.
+        class_embedding: (1, 1, D), or None.
+        positions: of what it gives, (L, D) or (1, L, D).
+        ln_pre: in front of the blocks, or nothing.
         blocks: with the names of a stock one.
         ln_post: behind them.
         pool: from tokens (B, L, D) to features (B, E).
     """
 
     conv1: nn.Conv2d
+    class_embedding: Optional[nn.Parameter]
     positional_embedding: nn.Parameter
+    ln_pre: Norm
     transformer: Transformer
     ln_post: Norm
 
     def __init__(
         self,
         conv1: nn.Module,
+        class_embedding: Optional[nn.Parameter],
         positions: nn.Parameter,
+        ln_pre: nn.Module,
         blocks: Iterable[nn.Module],
         ln_post: nn.Module,
         pool: nn.Module,
     ):
         super().__init__()
         self.conv1 = cast(nn.Conv2d, conv1)
+        self.class_embedding = class_embedding
         self.positional_embedding = positions
+        self.ln_pre = cast(Norm, ln_pre)
         self.transformer = cast(Transformer, _Blocks(blocks))
         self.ln_post = cast(Norm, ln_post)
         self.pool = pool
+
+
+class _First(nn.Module):
+    """The first token (B, D) of some (B, L, D)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The class token."""
+        return x[:, 0]
 
 
 def text_side_of(clip_model: Any) -> Optional[TextSide]:
@@ -164,7 +182,8 @@ def image_side(module: Any) -> Optional[ImageSide]:
         embeddings = module.embeddings
         positions = embeddings.position_embedding.weight
         blocks = map(_transformers_block, module.encoder.layers)
-        return ImageSide(embeddings.patch_embedding, positions, blocks, module.post_layernorm, module.head)
+        patches, behind = embeddings.patch_embedding, module.post_layernorm
+        return ImageSide(patches, None, positions, nn.Identity(), blocks, behind, module.head)
     return _of_timm(module.trunk, module.head) if hasattr(module, "trunk") and hasattr(module, "head") else None
 
 
@@ -205,25 +224,30 @@ def _transformers_block(layer: Any) -> nn.Module:
 
 
 def _of_timm(trunk: Any, head: nn.Module) -> Optional[ImageSide]:
-    pool, blocks = getattr(trunk, "attn_pool", None), list(getattr(trunk, "blocks", ()))
-    if pool is None or trunk.num_prefix_tokens or getattr(trunk, "pos_embed", None) is None:
+    """A vision transformer with a pool by attention over patches, or a class token that is read."""
+    if type(trunk).__name__ != "VisionTransformer" or not all(map(_is_plain_timm, trunk.blocks)):
         return None
-    if not _do_nothing(trunk.norm_pre, trunk.patch_embed.norm) or not all(map(_is_plain_timm, blocks)):
+    patches = trunk.patch_embed
+    if hasattr(patches, "backbone") or not _do_nothing(patches.norm) or trunk.pos_embed is None:
         return None
-    behind = nn.Sequential(pool, trunk.fc_norm, trunk.head_drop, trunk.head, head)
-    made = map(_timm_block, blocks)
-    return ImageSide(trunk.patch_embed.proj, trunk.pos_embed, made, trunk.norm, behind)
+    pooled = trunk.global_pool == "map" and not trunk.num_prefix_tokens
+    read = trunk.global_pool == "token" and trunk.num_prefix_tokens == 1 and not trunk.no_embed_class
+    if not (pooled or read):
+        return None
+    first = None if pooled else trunk.cls_token
+    pool = nn.Sequential(trunk.attn_pool if pooled else _First(), trunk.fc_norm, trunk.head_drop, trunk.head, head)
+    blocks = map(_timm_block, trunk.blocks)
+    return ImageSide(patches.proj, first, trunk.pos_embed, trunk.norm_pre, blocks, trunk.norm, pool)
 
 
 def _is_plain_timm(block: Any) -> bool:
     """Whether a block of timm has attention and an MLP and no more."""
-    if not (hasattr(block, "attn") and hasattr(block.attn, "qkv") and hasattr(block, "mlp")):
+    if type(block).__name__ != "Block" or type(block.attn).__name__ != "Attention" or type(block.mlp).__name__ != "Mlp":
         return False
-    attn, mlp = block.attn, block.mlp
-    extras = [block.ls1, block.ls2, attn.q_norm, attn.k_norm]
-    extras += [one.norm for one in (attn, mlp) if hasattr(one, "norm")]
-    whole = attn.qkv.bias is not None and hasattr(mlp, "fc1") and getattr(attn, "gate", None) is None
-    return whole and _do_nothing(*extras)
+    attn = block.attn
+    extras = [block.ls1, block.ls2, attn.q_norm, attn.k_norm, block.mlp.norm]
+    extras += [attn.norm] if hasattr(attn, "norm") else []
+    return _do_nothing(*extras) and attn.qkv.bias is not None and getattr(attn, "gate", None) is None
 
 
 def _timm_block(block: Any) -> nn.Module:

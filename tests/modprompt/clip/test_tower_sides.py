@@ -8,7 +8,7 @@ from tests import siglips
 from tests.other_clips import other_package
 
 
-@pytest.mark.parametrize("kind", siglips.KINDS)
+@pytest.mark.parametrize("kind", siglips.IMAGE_KINDS)
 def test_sides_hold_the_packages_own_weights_and_no_others(kind):
     found = siglips.made(kind)
     for side, module in (
@@ -25,9 +25,11 @@ def test_sides_hold_the_packages_own_weights_and_no_others(kind):
         {"reg_tokens": 1},
         {"init_values": 1e-5},
         {"qk_norm": True},
-        {"pre_norm": True},
         {"global_pool": "avg"},
         {"qkv_bias": False},
+        {"pos_embed": "none"},
+        {"class_token": True, "global_pool": "token", "no_embed_class": True},
+        {"class_token": True, "global_pool": "token", "reg_tokens": 1},
     ],
 )
 def test_an_image_side_that_has_more_or_less_is_none(more):
