@@ -15,7 +15,8 @@ from tests.tower_clips import Words
 
 LENGTH, IDS, PIXELS, PATCHES = 12, 1000, 16, 16  # length and ids as tower_clips.Words has them
 KINDS = ("open_clip", "open_clip tanh", "open_clip no map", "transformers")
-IMAGE_KINDS = (*KINDS, "open_clip class token")  # with a class token: of which some are MobileCLIP's
+TEXT_KINDS = (*KINDS, "open_clip at the end")  # without a mask, with a start token and read at the end: as MobileCLIP's
+IMAGE_KINDS = (*KINDS, "open_clip class token")  # with ln_pre: as MobileCLIP2-L-14's
 TEXT_WIDTH, TEXT_LAYERS, IMAGE_LAYERS, JOINT = 32, 3, 4, 48
 IMAGE = {
     "img_size": PIXELS,
@@ -27,21 +28,37 @@ IMAGE = {
 }
 
 
+class Started(Words):
+    """With a start token, and an end token that is the highest id."""
+
+    def __init__(self, sha256: str):
+        super().__init__(sha256)
+        self.facts = self.facts._replace(end=IDS - 1)
+
+    def words(self, text: str) -> List[int]:
+        return [number % 900 for number in super().words(text)]
+
+    def row(self, text: str) -> List[int]:
+        return [IDS - 2, *super().row(text)[:-1]]
+
+
 class Parts(NamedTuple):
     """A side as its package has it.
 
     embed: makes tokens (B, L, D), with positions, of images, or of embedded words (C, L, D).
     blocks: the package's own.
-    finish: features of tokens.
+    finish: features of tokens, and of texts the places (C,) of their end.
     """
 
     embed: Callable[[Tensor], Tensor]
     blocks: List[Callable[[Tensor], Tensor]]
-    finish: Callable[[Tensor], Tensor]
+    finish: Callable[..., Tensor]
 
 
 class SigLIP(NamedTuple):
     """A package's modules of both sides, what it makes of inputs itself, its table of words (ids, D), and its parts."""
+
+    tokenizer: Any
 
     text_module: nn.Module
     image_module: nn.Module
@@ -57,7 +74,7 @@ def made(kind: str, seed: int = 0) -> SigLIP:
     """A random SigLIP of a kind.
 
     "tanh" is the GELU of both sides, "no map" a text side without one behind it, "class token" an image side with one
-    that is read, ln_pre, and a map with a bias behind it.
+    that is read, ln_pre, and a map with a bias behind it, "at the end" a text side that is read at its end token.
     """
     with torch.random.fork_rng():
         package, _, variant = kind.partition(" ")
@@ -69,7 +86,7 @@ def made(kind: str, seed: int = 0) -> SigLIP:
 def _open_clip(variant: str) -> Any:
     (CustomTextCLIP,) = other_package("open_clip.model", "CustomTextCLIP")
     (VisionTransformer,) = other_package("timm.models.vision_transformer", "VisionTransformer")
-    tanh, mapped = variant == "tanh", variant != "no map"
+    tanh, mapped, at_end = variant == "tanh", variant != "no map", variant == "at the end"
     text: Dict[str, Any] = {
         "context_length": LENGTH,
         "vocab_size": IDS,
@@ -77,10 +94,10 @@ def _open_clip(variant: str) -> Any:
         "heads": 2,
         "layers": TEXT_LAYERS,
         "no_causal_mask": True,
-        "pool_type": "last",
+        "pool_type": "argmax" if at_end else "last",
         "norm_kwargs": {"eps": 1e-6},
     }
-    text.update({"proj_bias": True} if mapped else {"proj_type": "none"})
+    text.update({"proj_bias": not at_end} if mapped else {"proj_type": "none"})
     text.update({"act_kwargs": {"approximate": "tanh"}} if tanh else {})
     image = {"image_size": 160, "timm_model_name": "test_vit", "timm_pool": "avg", "timm_proj": "none"}
     model: Any = CustomTextCLIP(JOINT, image, text)
@@ -95,11 +112,15 @@ def _open_clip(variant: str) -> Any:
 def _parts_of_open_clip(model: Any) -> SigLIP:
     text, trunk, head = model.text, model.visual.trunk, model.visual.head
 
-    def finish_text(x: Tensor) -> Tensor:
-        last = text.ln_final(x)[:, -1]
-        return last if text.text_projection is None else text.text_projection(last)
+    def finish_text(x: Tensor, end: Tensor) -> Tensor:
+        at_end = text.pool_type == "argmax"
+        read = text.ln_final(x)[torch.arange(len(x)), end if at_end else torch.full_like(end, LENGTH - 1)]
+        if text.text_projection is None:
+            return read
+        return read @ text.text_projection if at_end else text.text_projection(read)
 
     return SigLIP(
+        Started("6" * 64) if text.pool_type == "argmax" else Words("5" * 64),
         text,
         model.visual,
         model.encode_text,
@@ -136,21 +157,24 @@ def _parts_of_transformers(model: Any) -> SigLIP:
         return [functools.partial(_called, layer) for layer in side.encoder.layers]
 
     return SigLIP(
+        Words("5" * 64),
         text,
         image,
         lambda ids: model.get_text_features(ids).pooler_output,
         lambda images: model.get_image_features(images).pooler_output,
         text.embeddings.token_embedding.weight,
-        Parts(lambda words: words + positions, blocks_of(text), lambda x: text.head(text.final_layer_norm(x)[:, -1])),
+        Parts(
+            lambda words: words + positions, blocks_of(text), lambda x, end: text.head(text.final_layer_norm(x)[:, -1])
+        ),
         Parts(image.embeddings, blocks_of(image), lambda x: image.head(image.post_layernorm(x))),
     )
 
 
 def clip_of(found: SigLIP) -> TowerCLIP:
-    """The CLIP of both sides; its tokenizer's words are those between spaces, without a start token."""
+    """The CLIP of both sides."""
     image = ImageTower(found.image_module, lambda _, images: found.encode_image(images), PIXELS)
     text = TextTower(found.text_module, lambda _, ids: found.encode_text(ids))
-    return TowerCLIP(image, text, Words("5" * 64), JOINT, 2.5)
+    return TowerCLIP(image, text, found.tokenizer, JOINT, 2.5)
 
 
 def run_image(found: SigLIP, images: Tensor, steps: Any, new: Any, behind: bool = False) -> Tensor:
@@ -174,9 +198,16 @@ def run_image(found: SigLIP, images: Tensor, steps: Any, new: Any, behind: bool 
     return found.image.finish(x[:, :own])
 
 
-def run_text(found: SigLIP, words: Tensor, put: Any) -> Tensor:
-    """Features (C, E) of embedded texts (C, L, D), of which `put` changes the tokens (C, L, D) in front of each layer."""
+def run_text(found: SigLIP, words: Tensor, put: Any, end: Any) -> Tensor:
+    """Features (C, E) of texts.
+
+    Args:
+        found: the model.
+        words: the embedded texts (C, L, D).
+        put: changes the tokens (C, L, D) in front of each layer.
+        end: the places (C,) of their end tokens.
+    """
     x = found.text.embed(words)
     for layer, block in enumerate(found.text.blocks):
         x = block(put(layer, x))
-    return found.text.finish(x)
+    return found.text.finish(x, torch.as_tensor(end))

@@ -1,4 +1,4 @@
-"""Texts whose padding is read: SigLIP's text side against what its package makes of the same tokens."""
+"""Texts whose padding is read: text sides of SigLIP and MobileCLIP against what its package makes of the same tokens."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def clip_model():
 
 
 @pytest.mark.parametrize("most_tokens", [None, 1, 2 * LENGTH])
-@pytest.mark.parametrize("kind", siglips.KINDS)
+@pytest.mark.parametrize("kind", siglips.TEXT_KINDS)
 def test_features_without_prompts_are_the_packages_own(kind, most_tokens):
     found = siglips.made(kind)
     clip_model = siglips.clip_of(found)
@@ -38,15 +38,20 @@ def test_features_without_prompts_are_the_packages_own(kind, most_tokens):
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
-def plain_words(found, clip_model, texts, ctx):
-    """Embedded texts (C, L, D): the context (n, D) or (C, n, D), words, end, padding."""
-    tokenizer, rows = clip_model.tokenizer, []
+def plain_words(found, texts, ctx):
+    """Embedded texts (C, L, D), start token, context (n, D) or (C, n, D), words, end, padding, and the places of the ends."""
+    rows, ends = [], []
     for number, text in enumerate(texts):
         own = ctx[number] if ctx.dim() == 3 else ctx
-        ids = [*tokenizer.words(text), tokenizer.facts.end]
-        ids += [tokenizer.facts.padding] * (LENGTH - len(own) - len(ids))
-        rows.append(torch.cat([own, found.table[torch.tensor(ids)]]))
-    return torch.stack(rows)
+        ids = found.tokenizer.row(text)
+        x = found.table[torch.tensor(ids)]
+        rows.append(torch.cat([x[: start(found)], own, x[start(found) :]])[:LENGTH])
+        ends.append(ids.index(found.tokenizer.facts.end) + len(own))
+    return torch.stack(rows), ends
+
+
+def start(found):
+    return int(isinstance(found.tokenizer, siglips.Started))
 
 
 def compare(ours, theirs, learned):
@@ -59,7 +64,7 @@ def compare(ours, theirs, learned):
 
 @pytest.mark.parametrize("most_tokens", [None, 3 * LENGTH])
 @pytest.mark.parametrize("own", ["all", "classes", "deep classes"])
-@pytest.mark.parametrize("kind", siglips.KINDS)
+@pytest.mark.parametrize("kind", siglips.TEXT_KINDS)
 def test_context_and_deep_prompts_take_the_first_places(kind, own, most_tokens):
     found = siglips.made(kind)
     clip_model, width = siglips.clip_of(found), found.table.shape[1]
@@ -72,11 +77,15 @@ def test_context_and_deep_prompts_take_the_first_places(kind, own, most_tokens):
     (ours,) = encoder(text(ctx), [None, OfClasses(deep) if deep.dim() == 3 else deep, last])
 
     def put(layer, x):
-        new = [x[:, :3], deep.expand(len(x), -1, -1), torch.cat([x[:, :2], last.expand(len(x), -1, -1)], dim=1)][layer]
-        return torch.cat([new, x[:, 3:]], dim=1)
+        x, first = x.clone(), start(found)
+        if layer == 1:
+            x[:, first : first + 3] = deep
+        if layer == 2:
+            x[:, first + 2] = last
+        return x
 
-    words = plain_words(found, clip_model, class_texts(NAMES, "big"), ctx)
-    compare(ours, siglips.run_text(found, words, put), [ctx, deep, last])
+    words, ends = plain_words(found, class_texts(NAMES, "big"), ctx)
+    compare(ours, siglips.run_text(found, words, put, ends), [ctx, deep, last])
 
 
 @pytest.mark.parametrize("most_tokens", [None, 1])
@@ -88,7 +97,10 @@ def test_images_may_have_contexts_of_their_own(most_tokens):
     encoder.most_tokens = most_tokens
     text = prompts(clip_model, 2, "a photo of a", of_images=True)
     rest = class_texts(NAMES, "of a")
-    each = [siglips.run_text(found, plain_words(found, clip_model, rest, one), lambda _, x: x) for one in ctx[:, 0]]
+    each = [
+        siglips.run_text(found, words, lambda _, x: x, ends)
+        for words, ends in (plain_words(found, rest, one) for one in ctx[:, 0])
+    ]
     compare(encoder(text(ctx), [None] * LAYERS), torch.stack(each), [ctx])
 
 

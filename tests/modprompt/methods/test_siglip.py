@@ -28,7 +28,7 @@ def classes_of(found, clip_model, words, ctx=None, deep=()):
         def put(layer, x):
             return torch.cat([deep[layer - 1][None], x[:, len(deep[layer - 1]) :]], 1) if 0 < layer <= len(deep) else x
 
-        rows.append(F.normalize(siglips.run_text(found, x, put)[0], dim=0))
+        rows.append(F.normalize(siglips.run_text(found, x, put, [0])[0], dim=0))
     return torch.stack(rows)
 
 
