@@ -10,7 +10,7 @@ from typing import Dict, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from modprompt.clip import source, stock_model
+from modprompt.clip import source, stock_model, tower_load
 from modprompt.clip.cast import cast_products
 from modprompt.clip.design import Design
 from modprompt.clip.facts import hashing, note
@@ -20,6 +20,7 @@ from modprompt.clip.package import import_clip
 from modprompt.clip.reading import read
 from modprompt.clip.source import Asked
 from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import TowerCLIP
 from modprompt.errors import UserError
 from modprompt.programs import one_line
 
@@ -68,7 +69,7 @@ def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
 
 def draw_constructor(clip_model: CLIP) -> None:
     """Draw from torch's generator what building this CLIP has drawn; methods whose reference builds a second one do."""
-    if not isinstance(clip_model, stock_model.PlainCLIP):
+    if not isinstance(clip_model, (stock_model.PlainCLIP, TowerCLIP)):
         _built({name: value.cpu() for name, value in clip_model.state_dict().items()})
 
 
@@ -144,7 +145,7 @@ def _require_weights(model: CLIP, state_dict: Dict[str, Tensor]) -> None:
             raise UserError(f"{_where()} did not take over the weights: {name} differs")
 
 
-def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int, ...] = ()) -> CLIP:
+def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int, ...] = (), model: str = "") -> CLIP:
     """A CLIP by name or from files. Its `fingerprint` tells it from all others; what is known of it is noted on it.
 
     Args:
@@ -152,11 +153,14 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
         path: a file or folder of weights.
         activation: quick_gelu or gelu, and
         heads: (text side, image side), for a path that does not say it itself.
+        model: open_clip's MODEL or MODEL/TAG, for the same.
 
     Raises:
         UserError: on an unknown name, weights that cannot be had, or that nothing says how to run.
     """
-    found = source.find(Asked(name, path, activation, heads))
+    found = source.find(Asked(name, path, activation, heads, model))
+    if tower_load.is_needed(found):
+        return tower_load.load(found)
     state, resolved = read(found)
     for key in list(state):  # one after the other: both forms of all would be too much
         if state[key].dtype == torch.bfloat16:
@@ -169,9 +173,10 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
 
 
 def layers_of(clip_model: CLIP) -> Tuple[int, int]:
-    """Number of transformer layers of the text and of the vision side; a ResNet has none."""
-    vision = getattr(clip_model.visual, "transformer", None)
-    return len(clip_model.transformer.resblocks), 0 if vision is None else len(vision.resblocks)
+    """Number of layers of the text and of the vision side that take prompts; a ResNet and a tower have none."""
+    sides = getattr(clip_model, "transformer", None), getattr(clip_model.visual, "transformer", None)
+    text, vision = (0 if side is None else len(side.resblocks) for side in sides)
+    return text, vision
 
 
 def require_vision_transformer(clip_model: CLIP, name: str, method: str) -> None:

@@ -3,12 +3,13 @@
 import copy
 import warnings
 import weakref
-from typing import Any, Iterator, MutableMapping, Optional, cast
+from typing import Any, Iterator, List, MutableMapping, Optional, cast
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import Tower
 
 _ROUNDED = "modprompt_rounded"  # the attribute of a CLIP that says to which type its matrices were rounded
 _COPIES: MutableMapping[nn.Module, Any] = weakref.WeakKeyDictionary()  # weak references to exact copies, by CLIP
@@ -16,7 +17,10 @@ _COPIES: MutableMapping[nn.Module, Any] = weakref.WeakKeyDictionary()  # weak re
 
 def _matrices(clip_model: nn.Module) -> Iterator[Tensor]:
     names = ("in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight", "bias_k", "bias_v")
+    in_towers = {part for tower in _towers(clip_model) for part in tower.modules()}
     for module in clip_model.modules():
+        if module in in_towers:
+            continue
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             yield from module.parameters(recurse=False)
         for name in names if hasattr(module, "in_proj_weight") else ("text_projection", "proj"):
@@ -25,13 +29,21 @@ def _matrices(clip_model: nn.Module) -> Iterator[Tensor]:
                 yield tensor
 
 
+def _towers(clip_model: nn.Module) -> List[Tower]:
+    return [part for part in clip_model.modules() if isinstance(part, Tower)]
+
+
 def cast_products(clip_model: nn.Module, dtype: torch.dtype) -> bool:
-    """Cast the matrices of a stock CLIP in place; normalisations and embeddings stay as they are.
+    """Cast the matrices of stock sides in place; normalisations and embeddings stay as they are.
+
+    The weights of a tower stay float32: it is told the type of its products.
 
     Returns:
         Whether they are the same numbers still.
     """
     exact = True
+    for tower in _towers(clip_model):
+        tower.products = None if dtype == torch.float32 else dtype
     for tensor in _matrices(clip_model):
         if tensor.dtype != dtype:
             short = tensor.data.to(dtype)

@@ -2,10 +2,18 @@
 
 from typing import Optional
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from modprompt.clip.kinds import RESNET, STOCK, TOWER, Kinds
 from modprompt.clip.structure import CLIP
-from modprompt.clip.tokenizers import Tokenizer
+from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
+from modprompt.clip.towers import ImageTower, TowerCLIP
+
+
+def kinds_of(clip_model: CLIP) -> Kinds:
+    """What kinds its sides are."""
+    image = STOCK if has_stock_image(clip_model) else TOWER if has_image_tower(clip_model) else RESNET
+    return Kinds(STOCK if has_stock_text(clip_model) else TOWER, image)
 
 
 def has_stock_text(clip_model: CLIP) -> bool:
@@ -18,14 +26,42 @@ def has_stock_image(clip_model: CLIP) -> bool:
     return hasattr(clip_model.visual, "transformer")
 
 
+def has_image_tower(clip_model: CLIP) -> bool:
+    """Whether its image side is a package's own."""
+    return isinstance(clip_model.visual, ImageTower)
+
+
+def has_tower(clip_model: CLIP) -> bool:
+    """Whether a side is a package's own."""
+    return has_image_tower(clip_model) or not has_stock_text(clip_model)
+
+
 def joint_width(clip_model: CLIP) -> int:
     """E, of the features of both sides."""
-    raise NotImplementedError
+    return clip_model.width if isinstance(clip_model, TowerCLIP) else int(clip_model.text_projection.shape[1])
+
+
+def text_width(clip_model: CLIP) -> int:
+    """T, of the tokens of its text side; 0 for a tower, which takes none."""
+    return int(clip_model.ln_final.weight.shape[0]) if has_stock_text(clip_model) else 0
+
+
+def image_width(clip_model: CLIP) -> int:
+    """V, of the tokens of its image side, or of a ResNet's stem; 0 for a tower, which takes none."""
+    visual = clip_model.visual
+    return 0 if isinstance(visual, ImageTower) else int(visual.conv1.weight.shape[0])
+
+
+def token_table(clip_model: CLIP) -> nn.Embedding:
+    """The embeddings of the words of its text side, which is stock."""
+    return clip_model.token_embedding
 
 
 def tokenizer_of(clip_model: CLIP) -> Tokenizer:
     """What makes ids of its texts."""
-    raise NotImplementedError
+    if isinstance(clip_model, TowerCLIP):
+        return clip_model.tokenizer
+    return ClipTokenizer(int(clip_model.positional_embedding.shape[0]))
 
 
 def logit_bias_of(clip_model: CLIP) -> Optional[Tensor]:

@@ -104,6 +104,25 @@ class VisionTransformer(nn.Module):
         return features
 
 
+def put_text(model: nn.Module, found: Mapping[str, int], design: Design) -> None:
+    """Give a module the parts of a text side, as attributes.
+
+    Args:
+        model: whose they become.
+        found: vocabulary, positions, embed, and layers, width and hidden width of the text side, as infer_shape.py
+            names them.
+        design: how they are run.
+    """
+    width, length = found["text width"], found["positions"]
+    mask = torch.full((length, length), float("-inf"), device="cpu").triu_(1)
+    hidden = found["text hidden"]
+    model.transformer = Transformer(found["text layers"], width, design.heads[0], hidden, design.activation, mask)
+    model.token_embedding = nn.Embedding(found["vocabulary"], width)
+    model.positional_embedding = nn.Parameter(torch.empty(length, width))
+    model.ln_final = LayerNorm(width)
+    model.text_projection = nn.Parameter(torch.empty(width, found["embed"]))
+
+
 class PlainCLIP(nn.Module):
     """Both sides.
 
@@ -115,15 +134,8 @@ class PlainCLIP(nn.Module):
     def __init__(self, found: Mapping[str, int], design: Design):
         super().__init__()
         self.context_length, self.vocab_size = found["positions"], found["vocabulary"]
-        width, length = found["text width"], found["positions"]
         self.visual = VisionTransformer(found, design)
-        mask = torch.full((length, length), float("-inf"), device="cpu").triu_(1)
-        hidden = found["text hidden"]
-        self.transformer = Transformer(found["text layers"], width, design.heads[0], hidden, design.activation, mask)
-        self.token_embedding = nn.Embedding(self.vocab_size, width)
-        self.positional_embedding = nn.Parameter(torch.empty(length, width))
-        self.ln_final = LayerNorm(width)
-        self.text_projection = nn.Parameter(torch.empty(width, found["embed"]))
+        put_text(self, found, design)
         self.logit_scale = nn.Parameter(torch.empty(()))
 
     @property
@@ -138,16 +150,23 @@ class PlainCLIP(nn.Module):
 
     def encode_text(self, text: Tensor) -> Tensor:
         """Features (B, E) of token ids (B, L), read at the end token, the highest id."""
-        x = self.token_embedding(text).to(self.dtype) + self.positional_embedding.to(self.dtype)
-        x = self.ln_final(self.transformer(x.transpose(0, 1)).transpose(0, 1))
-        last: Tensor = x[torch.arange(len(x), device=x.device), text.argmax(dim=-1)]
-        return last.to(self.dtype) @ self.text_projection
+        return encode_text(self, text)
 
     def forward(self, image: Tensor, text: Tensor) -> Any:
         """(logits (images, texts), their transpose)."""
         images, texts = F.normalize(self.encode_image(image), dim=-1), F.normalize(self.encode_text(text), dim=-1)
         logits = self.logit_scale.exp() * images @ texts.t()
         return logits, logits.t()
+
+
+def encode_text(clip_model: Any, text: Tensor) -> Tensor:
+    """Features (B, E) of token ids (B, L) by a stock text side, read at the end token, the highest id."""
+    kind = clip_model.dtype
+    x = clip_model.token_embedding(text).to(kind) + clip_model.positional_embedding.to(kind)
+    x = clip_model.ln_final(clip_model.transformer(x.transpose(0, 1)).transpose(0, 1))
+    last: Tensor = x[torch.arange(len(x), device=x.device), text.argmax(dim=-1)]
+    features: Tensor = last.to(kind) @ clip_model.text_projection
+    return features
 
 
 def can_assign() -> bool:

@@ -32,6 +32,10 @@ class TokenizerFacts(NamedTuple):
         return self._asdict()
 
 
+CLIP_BPE = "clip"  # the name of CLIP's byte pairs
+_LENGTH = 77
+
+
 class TooLong(Exception):
     """A text has more tokens than fit; `count` of them, with start and end tokens."""
 
@@ -43,7 +47,9 @@ class TooLong(Exception):
 class Tokenizer(Protocol):
     """Makes ids of texts."""
 
-    facts: TokenizerFacts
+    @property
+    def facts(self) -> TokenizerFacts:
+        """What tells it from others."""
 
     def words(self, text: str) -> List[int]:
         """Ids of the words of a text, without start, end and padding.
@@ -59,3 +65,37 @@ class Tokenizer(Protocol):
             TooLong: if they are more than L.
             UserError: if it is no UTF-8 text.
         """
+
+
+class ClipTokenizer:
+    """CLIP's byte pairs, which the `clip` package has.
+
+    Args:
+        length: ids of a text.
+    """
+
+    def __init__(self, length: int = _LENGTH):
+        self._length = length
+
+    @property
+    def facts(self) -> TokenizerFacts:
+        """What it is."""
+        return TokenizerFacts(CLIP_BPE, "", self._length, 0, self._special("end"), "lower")
+
+    def words(self, text: str) -> List[int]:
+        """Ids of the words of a text; as Tokenizer."""
+        if not is_text(text):
+            raise UserError(f"{text!r} is no UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+        ids: List[int] = import_clip()._tokenizer.encode(text)
+        return ids
+
+    def row(self, text: str) -> List[int]:
+        """All ids of a text; as Tokenizer."""
+        ids = [self._special("start"), *self.words(text), self._special("end")]
+        if len(ids) > self._length:
+            raise TooLong(len(ids))
+        return ids + [0] * (self._length - len(ids))
+
+    @staticmethod
+    def _special(which: str) -> int:
+        return int(import_clip()._tokenizer.encoder[f"<|{which}oftext|>"])
