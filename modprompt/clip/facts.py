@@ -15,9 +15,10 @@ from modprompt.clip.cast import rounded_to
 from modprompt.clip.design import GELU, QUICK_GELU
 from modprompt.clip.key_mapping import BOOKKEEPING
 from modprompt.clip.resolve_config import Resolved
-from modprompt.clip.sides import has_stock_text, has_tower
+from modprompt.clip.sides import has_stock_text, has_tower, tokenizer_of
 from modprompt.clip.source import Source
 from modprompt.clip.structure import CLIP
+from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.errors import UserError
 from modprompt.io.versioned import Versioned
 
@@ -130,6 +131,7 @@ class ClipFacts(NamedTuple):
         only the options say it.
     commit: of the hub's repository that it came from.
     sha256: of the file that it was read from, if it was one.
+    tokenizer: what makes ids of its texts (tokenizers.py), as plain values; empty for CLIP's own of 77 ids.
     """
 
     name: str
@@ -145,10 +147,12 @@ class ClipFacts(NamedTuple):
     commit: str = ""
     sha256: str = ""
     resize: str = ""
+    tokenizer: Mapping[str, Any] = {}
 
     def as_record(self) -> Dict[str, Any]:
-        """Plain values for a file."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in self._asdict().items()}
+        """Plain values for a file; what only CLIPs with towers have stands there only for them."""
+        found = {key: list(value) if isinstance(value, tuple) else value for key, value in self._asdict().items()}
+        return {key: value for key, value in found.items() if value or key != "tokenizer"}
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "ClipFacts":
@@ -255,4 +259,6 @@ def called(clip_model: nn.Module) -> str:
 
 def _of_module(clip_model: CLIP) -> ClipFacts:
     activation, heads = shape_of(clip_model)
-    return ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")
+    found = ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")
+    tokenizer = tokenizer_of(clip_model).facts
+    return found if tokenizer == ClipTokenizer().facts else found._replace(tokenizer=tokenizer.as_record())

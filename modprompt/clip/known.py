@@ -12,6 +12,7 @@ import yaml
 
 from modprompt.clip import hub
 from modprompt.clip.design import QUICK_GELU, Design, Images, reason
+from modprompt.clip.kinds import RESNET, STOCK, Kinds
 from modprompt.errors import UserError
 from modprompt.io.paths import of_user
 from modprompt.io.safe_open import read_text
@@ -40,6 +41,11 @@ class Row(NamedTuple):
     design: Design
     sha256: str = ""
     file: str = ""
+
+    @property
+    def kinds(self) -> Kinds:
+        """Which sides prompts can be put into."""
+        return Kinds(STOCK, STOCK if self.layers[1] else RESNET)
 
     @property
     def layers(self) -> Tuple[int, int]:
