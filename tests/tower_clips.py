@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from typing import List, Optional
+from typing import Callable, List, Optional
 
+import pytest
 import torch
 from torch import nn
 
@@ -83,3 +84,10 @@ def tower_clip(
         2.5,
         bias,
     )
+
+
+def give(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TowerCLIP]) -> List[str]:
+    """Have trainers load these CLIPs, whatever is asked for; the options of a run that asks for the embedded one."""
+    monkeypatch.setattr("modprompt.trainers.backbone.load_clip", lambda config: make())
+    bare = {"NAME": "glyph-clip", "PATH": "", "ACTIVATION": "", "HEADS": "()"}
+    return [word for key, value in bare.items() for word in (f"MODEL.BACKBONE.{key}", value)]

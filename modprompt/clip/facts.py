@@ -276,4 +276,6 @@ def called(clip_model: nn.Module) -> str:
 
 def _of_module(clip_model: CLIP) -> ClipFacts:
     activation, heads = shape_of(clip_model)
-    return ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")
+    found = ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")
+    tokenizer = tokenizer_of(clip_model).facts
+    return found if tokenizer == ClipTokenizer().facts else found._replace(tokenizer=tokenizer.as_record())
