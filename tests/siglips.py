@@ -16,6 +16,7 @@ from tests.tower_clips import Words
 LENGTH, IDS, PIXELS, PATCHES = 12, 1000, 16, 16  # length and ids as tower_clips.Words has them
 KINDS = ("open_clip", "open_clip tanh", "open_clip no map", "transformers")
 TEXT_KINDS = (*KINDS, "open_clip at the end")  # without a mask, with a start token and read at the end: as MobileCLIP's
+CAUSAL_KINDS = ("open_clip causal", "open_clip causal eos")  # as PE's and MetaCLIP 2's: the end is the highest id, or 1
 IMAGE_KINDS = (*KINDS, "open_clip class token")  # with ln_pre: as MobileCLIP2-L-14's
 TEXT_WIDTH, TEXT_LAYERS, IMAGE_LAYERS, JOINT = 32, 3, 4, 48
 IMAGE = {
@@ -29,11 +30,11 @@ IMAGE = {
 
 
 class Started(Words):
-    """With a start token, and an end token that is the highest id."""
+    """With a start token."""
 
-    def __init__(self, sha256: str):
+    def __init__(self, sha256: str, end: int):
         super().__init__(sha256)
-        self.facts = self.facts._replace(end=IDS - 1)
+        self.facts = self.facts._replace(end=end)
 
     def words(self, text: str) -> List[int]:
         return [number % 900 for number in super().words(text)]
@@ -86,15 +87,17 @@ def made(kind: str, seed: int = 0) -> SigLIP:
 def _open_clip(variant: str) -> Any:
     (CustomTextCLIP,) = other_package("open_clip.model", "CustomTextCLIP")
     (VisionTransformer,) = other_package("timm.models.vision_transformer", "VisionTransformer")
-    tanh, mapped, at_end = variant == "tanh", variant != "no map", variant == "at the end"
+    tanh, mapped, causal = variant == "tanh", variant != "no map", variant.startswith("causal")
+    at_end = causal or variant == "at the end"
     text: Dict[str, Any] = {
         "context_length": LENGTH,
         "vocab_size": IDS,
         "width": TEXT_WIDTH if mapped else JOINT,
         "heads": 2,
         "layers": TEXT_LAYERS,
-        "no_causal_mask": True,
-        "pool_type": "argmax" if at_end else "last",
+        "no_causal_mask": not causal,
+        "pool_type": "eos" if variant.endswith("eos") else "argmax" if at_end else "last",
+        "eos_id": 1,
         "norm_kwargs": {"eps": 1e-6},
     }
     text.update({"proj_bias": not at_end} if mapped else {"proj_type": "none"})
@@ -109,24 +112,41 @@ def _open_clip(variant: str) -> Any:
     return model
 
 
+def _tokenizer(pool_type: str) -> Words:
+    ends = {"argmax": IDS - 1, "eos": 1}
+    return Started("6" * 64, ends[pool_type]) if pool_type in ends else Words("5" * 64)
+
+
+def _block_of_open_clip(block: Callable[..., Tensor], causal: bool, x: Tensor) -> Tensor:
+    mask = torch.full((x.shape[1],) * 2, float("-inf")).triu(1) if causal else None
+    return block(x, attn_mask=mask)
+
+
 def _parts_of_open_clip(model: Any) -> SigLIP:
     text, trunk, head = model.text, model.visual.trunk, model.visual.head
 
     def finish_text(x: Tensor, end: Tensor) -> Tensor:
-        at_end = text.pool_type == "argmax"
-        read = text.ln_final(x)[torch.arange(len(x)), end if at_end else torch.full_like(end, LENGTH - 1)]
+        at_end = text.pool_type != "last"
+        read = text.ln_final(x)[torch.arange(len(x)), end if at_end else -1]
         if text.text_projection is None:
             return read
         return read @ text.text_projection if at_end else text.text_projection(read)
 
     return SigLIP(
-        Started("6" * 64) if text.pool_type == "argmax" else Words("5" * 64),
+        _tokenizer(text.pool_type),
         text,
         model.visual,
         model.encode_text,
         model.encode_image,
         text.token_embedding.weight,
-        Parts(lambda words: words + text.positional_embedding, list(text.transformer.resblocks), finish_text),
+        Parts(
+            lambda words: words + text.positional_embedding,
+            [
+                functools.partial(_block_of_open_clip, block, text.attn_mask is not None)
+                for block in text.transformer.resblocks
+            ],
+            finish_text,
+        ),
         Parts(
             lambda images: trunk._pos_embed(trunk.patch_embed(images)),
             list(trunk.blocks),

@@ -1,6 +1,7 @@
 """The sides of towers that prompts can go into, under the names of a stock CLIP, whichever package built them.
 
-SigLIP's two sides, MobileCLIP's texts, and image sides whose class token is read (MobileCLIP2-L-14's).
+SigLIP's two sides, the texts of MobileCLIP, PE and MetaCLIP 2, and image sides whose class token is read
+(MobileCLIP2-L-14's).
 
 Nothing is copied: the sides hold the modules and parameters of open_clip's text transformer, timm's vision transformer
 and transformers' SigLIP, activations too, which differ between them. What looks like these and is more (register
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.structure import Norm, Transformer
+from modprompt.clip.tokenizers import Tokenizer
 
 
 class _Attention(nn.Module):
@@ -63,7 +65,7 @@ def _mlp(fc1: nn.Module, activation: nn.Module, fc2: nn.Module) -> nn.Module:
 
 
 class TextSide(nn.Module):
-    """A text side that reads all of its positions, padding too.
+    """A text side of stock blocks, with or without a causal mask; without one it reads its padding too.
 
     Args:
         token_embedding: of all ids, D wide.
@@ -71,6 +73,7 @@ class TextSide(nn.Module):
         blocks: with the names of a stock one.
         ln_final: behind them.
         projection: a map with a bias, a matrix (D, E), or None where D is E.
+        causal: whether a token looks at those before it alone.
         reads_last: whether the feature is that of the last position; else of the end token.
     """
 
@@ -87,6 +90,7 @@ class TextSide(nn.Module):
         blocks: Iterable[nn.Module],
         ln_final: nn.Module,
         projection: Union[nn.Module, nn.Parameter, None],
+        causal: bool = False,
         reads_last: bool = True,
     ):
         super().__init__()
@@ -95,6 +99,7 @@ class TextSide(nn.Module):
         self.transformer = cast(Transformer, _Blocks(blocks))
         self.ln_final = cast(Norm, ln_final)
         self.text_projection = cast(Union[nn.Linear, nn.Parameter, None], projection)
+        self.causal = causal
         self.reads_last = reads_last
 
     def project(self, x: Tensor) -> Tensor:
@@ -158,8 +163,18 @@ class _First(nn.Module):
 
 def text_side_of(clip_model: Any) -> Optional[TextSide]:
     """The text side of a CLIP whose text is a tower (towers.py), if prompts can go into it; None if not."""
-    tower = getattr(clip_model, "text", None)
-    return None if tower is None else text_side(tower.module)
+    module = getattr(getattr(clip_model, "text", None), "module", None)
+    side = text_side(module)
+    return side if side is not None and _agrees(side, module, clip_model.tokenizer) else None
+
+
+def _agrees(side: TextSide, module: Any, tokenizer: Tokenizer) -> bool:
+    """Whether a side reads features where a tokenizer has its end token, and has a start token if it is causal."""
+    if side.reads_last:
+        return True
+    end = tokenizer.facts.end
+    read = module.eos_id if module.pool_type == "eos" else module.vocab_size - 1
+    return bool(end == read and (not side.causal or tokenizer.row("").index(end) == 1))
 
 
 def image_side_of(visual: Any) -> Optional[ImageSide]:
@@ -191,15 +206,17 @@ def image_side(module: Any) -> Optional[ImageSide]:
 
 
 def _of_open_clip(text: Any) -> Optional[TextSide]:
-    if text.attn_mask is not None or text.use_pad_mask or text.cls_emb is not None:
+    causal, last, projection = text.attn_mask is not None, text.pool_type == "last", text.text_projection
+    if text.use_pad_mask or text.cls_emb is not None or text.pool_type not in ("last", "argmax", "eos"):
         return None
-    if text.pool_type not in ("last", "argmax") or not all(map(_is_plain, text.transformer.resblocks)):
-        return None
-    last, projection = text.pool_type == "last", text.text_projection
-    if last and isinstance(projection, nn.Parameter):
+    if last and (causal or isinstance(projection, nn.Parameter)):
         return None  # a CLIPA's
+    if not last and not isinstance(projection, nn.Parameter):
+        return None
     blocks = text.transformer.resblocks
-    return TextSide(text.token_embedding, text.positional_embedding, blocks, text.ln_final, projection, last)
+    if not all(map(_is_plain, blocks)):
+        return None
+    return TextSide(text.token_embedding, text.positional_embedding, blocks, text.ln_final, projection, causal, last)
 
 
 def _is_plain(block: Any) -> bool:

@@ -18,8 +18,8 @@ def class_prompts(
 
     A text tower takes no context, unless it is one that prompts can go into: there nothing but the texts counts.
     """
-    if has_stock_text(clip_model):
-        return PromptText(texts, classnames, n_ctx, clip_model, *args, **kwargs)
-    if prompted_text(clip_model):
-        return WholeText(texts, classnames, n_ctx, clip_model, *args, **kwargs)
-    return TextIds(texts, classnames, clip_model)
+    side = prompted_text(clip_model)
+    if side is None:
+        return TextIds(texts, classnames, clip_model)
+    kind = PromptText if has_stock_text(clip_model) or side.causal else WholeText
+    return kind(texts, classnames, n_ctx, clip_model, *args, **kwargs)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.sides import has_stock_text, prompted_text
 from modprompt.clip.structure import CLIP, ResNet, VisionTransformer
-from modprompt.clip.tower_sides import image_side_of
+from modprompt.clip.tower_sides import TextSide, image_side_of
 from modprompt.clip.towers import ImageTower, TextTower
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import Attend, run_block, run_last_block
@@ -245,6 +245,26 @@ class TextEncoder(nn.Module):
         return Packed([prefix.to(stream) + position[:shared] if shared else prefix, *own])
 
 
+class CausalTowerEncoder(TextEncoder):
+    """The same of a tower whose text side has a causal mask (PE, MetaCLIP 2).
+
+    Args:
+        tower: the text tower.
+        side: its parts, under a stock CLIP's names.
+        schedule: of the text side.
+        stream: as of TextEncoder.
+    """
+
+    def __init__(self, tower: TextTower, side: TextSide, schedule: Schedule, stream: Optional[torch.dtype] = None):
+        super().__init__(cast(CLIP, side), schedule, stream)
+        self.tower = tower
+
+    def forward(self, text: TextTokens, additions: Additions) -> Tensor:
+        """As TextEncoder."""
+        with self.tower.autocast(self.device):
+            return super().forward(text, additions)
+
+
 class TextTowerEncoder(nn.Module):
     """Class features of a text tower.
 
@@ -280,6 +300,7 @@ def text_encoder(
     """The encoder for a text side; on a tower without prompts the schedule is that of no layers."""
     if has_stock_text(clip_model):
         return TextEncoder(clip_model, schedule, stream)
-    if prompted_text(clip_model):
-        return WholeTextEncoder(clip_model, schedule, stream)
-    return TextTowerEncoder(cast(TextTower, clip_model.text))
+    side, tower = prompted_text(clip_model), cast(TextTower, clip_model.text)
+    if side is None:
+        return TextTowerEncoder(tower)
+    return (CausalTowerEncoder if side.causal else WholeTextEncoder)(tower, side, schedule, stream)

@@ -9,7 +9,7 @@ text, s start tokens, W tokens of the longest words, n context tokens, T text wi
 
 import itertools
 from operator import itemgetter
-from typing import Any, Iterator, List, Optional, Sequence, cast
+from typing import Any, Iterator, List, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from modprompt.checks import one_of
 from modprompt.clip.sides import tokenizer_of
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import Tokenizer
-from modprompt.clip.tower_sides import TextSide, text_side_of
+from modprompt.clip.tower_sides import TextSide
 from modprompt.clip.towers import TextTower
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import run_block, run_last_block
@@ -104,7 +104,8 @@ class WholeTextEncoder(nn.Module):
     """Class features of a text side without a causal mask; new prompt tokens take the places of those that go.
 
     Args:
-        clip_model: a CLIP with such a text side.
+        tower: a text tower.
+        side: its parts, without a causal mask.
         schedule: of it.
         stream: type of the tokens between products; None for that of the weights.
         most_tokens: tokens that are computed at a time; with more, gradients recompute each chunk.
@@ -116,15 +117,16 @@ class WholeTextEncoder(nn.Module):
 
     def __init__(
         self,
-        clip_model: CLIP,
+        tower: TextTower,
+        side: TextSide,
         schedule: Schedule,
         stream: Optional[torch.dtype] = None,
         most_tokens: Optional[int] = None,
     ):
         super().__init__()
         _require_in_place(schedule)
-        self.tower = cast(TextTower, clip_model.text)
-        self.side = cast(TextSide, text_side_of(clip_model))
+        self.tower = tower
+        self.side = side
         self.schedule = schedule
         self.stream = stream
         self.most_tokens = most_tokens
