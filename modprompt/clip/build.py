@@ -10,7 +10,7 @@ from typing import Dict, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from modprompt.clip import source, stock_model
+from modprompt.clip import source, stock_model, tower_load
 from modprompt.clip.cast import cast_products
 from modprompt.clip.design import Design
 from modprompt.clip.facts import hashing, note
@@ -145,7 +145,7 @@ def _require_weights(model: CLIP, state_dict: Dict[str, Tensor]) -> None:
             raise UserError(f"{_where()} did not take over the weights: {name} differs")
 
 
-def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int, ...] = ()) -> CLIP:
+def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int, ...] = (), model: str = "") -> CLIP:
     """A CLIP by name or from files. Its `fingerprint` tells it from all others; what is known of it is noted on it.
 
     Args:
@@ -153,11 +153,14 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
         path: a file or folder of weights.
         activation: quick_gelu or gelu, and
         heads: (text side, image side), for a path that does not say it itself.
+        model: open_clip's MODEL or MODEL/TAG, for the same.
 
     Raises:
         UserError: on an unknown name, weights that cannot be had, or that nothing says how to run.
     """
-    found = source.find(Asked(name, path, activation, heads))
+    found = source.find(Asked(name, path, activation, heads, model))
+    if tower_load.is_needed(found):
+        return tower_load.load(found)
     state, resolved = read(found)
     for key in list(state):  # one after the other: both forms of all would be too much
         if state[key].dtype == torch.bfloat16:

@@ -17,7 +17,7 @@ from modprompt.io.safe_open import read_text
 OPEN_CLIP_FILE = "open_clip_config.json"
 TRANSFORMERS_FILE, IMAGES_FILE, TOKENIZER_FILE = "config.json", "preprocessor_config.json", "tokenizer_config.json"
 _MOST_BYTES = 1 << 24
-_MOST = 1 << 24  # of any number in a config
+MOST = 1 << 24  # of any number in a config
 
 
 class Read(NamedTuple):
@@ -85,7 +85,7 @@ def _is_number(value: Any, kinds: Any = (int, float)) -> bool:
 
 
 def _whole(value: Any, name: str) -> int:
-    if not _is_number(value, int) or not 0 < value < _MOST:
+    if not _is_number(value, int) or not 0 < value < MOST:
         raise UserError(f"{name} must be a whole number above 0, got {_short(value)}")
     return int(value)
 
@@ -138,7 +138,7 @@ def read_config(path: Path, about: str = "how these weights are run") -> Dict[st
     return content
 
 
-def _part(config: Mapping[str, Any], key: str, where: str) -> Dict[str, Any]:
+def part_of(config: Mapping[str, Any], key: str, where: str) -> Dict[str, Any]:
     """An object in a config, which must be there."""
     found = config.get(key)
     if not isinstance(found, dict):
@@ -153,6 +153,7 @@ _MODEL: Rules = {
     **dict.fromkeys(("custom_text", "init_logit_scale", "output_dict", "cast_dtype", "nonscalar_logit_scale")),
     "init_logit_bias": (None,), "multimodal_cfg": (None,),
 }  # fmt: skip
+OPEN_CLIP_MODEL: Rules = {**_MODEL, "init_logit_bias": None, "multimodal_cfg": None}  # of any of open_clip's models
 _BLOCK: Rules = {
     "layers": Read(_whole, 12), "mlp_ratio": Read(_ratio, 4.0),
     "ls_init_value": (None,), "act_kwargs": (None, {}), "norm_kwargs": (None, {}, {"eps": 1e-5}),
@@ -160,7 +161,7 @@ _BLOCK: Rules = {
     "scale_attn_inner": (False,), "scale_attn": (False,), "scale_fc": (False,), "output_tokens": (False,),
     "final_ln_after_pool": (False,),
 }  # fmt: skip
-_VISION: Rules = {
+OPEN_CLIP_IMAGE: Rules = {
     **_BLOCK, "width": Read(_whole, 768), "head_width": Read(_whole, 64), "patch_size": Read(_side, 16),
     "image_size": Read(_side, 224),
     "attentional_pool": (False, None), "no_ln_pre": (False,), "pos_embed_type": ("learnable",),
@@ -170,8 +171,8 @@ _VISION: Rules = {
         "timm_proj_bias", "timm_drop", "timm_drop_path",
     )),
 }  # fmt: skip
-_RESNET: Rules = {**_VISION, **dict.fromkeys(("layers", "mlp_ratio", "patch_size"))}
-_TEXT: Rules = {
+_RESNET: Rules = {**OPEN_CLIP_IMAGE, **dict.fromkeys(("layers", "mlp_ratio", "patch_size"))}
+OPEN_CLIP_TEXT: Rules = {
     **_BLOCK, "width": Read(_whole, 512), "heads": Read(_whole, 8),
     "context_length": (POSITIONS,), "vocab_size": (VOCABULARY,), "hf_tokenizer_name": (None, ""),
     "tokenizer_mode": (None,), "tokenizer_kwargs": (None, {}), "embed_cls": (False,), "no_causal_mask": (False,),
@@ -194,7 +195,7 @@ def read_open_clip(path: Path) -> Design:
     config = read_config(path)
     if "model_cfg" in config:
         read_by({"model_cfg": None, "preprocess_cfg": None}, config, f"{path}: ")
-        return design_of(_part(config, "model_cfg", str(path)), config.get("preprocess_cfg") or {}, str(path))
+        return design_of(part_of(config, "model_cfg", str(path)), config.get("preprocess_cfg") or {}, str(path))
     return design_of(config, {}, str(path))
 
 
@@ -221,10 +222,10 @@ def design_of(model: Mapping[str, Any], images: Mapping[str, Any], where: str) -
     if family:
         raise refused(where, family)
     whole = read_by(_MODEL, model, f"{where}: ")
-    vision, text = _part(model, "vision_cfg", where), _part(model, "text_cfg", where)
+    vision, text = part_of(model, "vision_cfg", where), part_of(model, "text_cfg", where)
     is_resnet = isinstance(vision.get("layers"), list)  # the blocks of its four stages
-    image = read_by(_RESNET if is_resnet else _VISION, vision, f"{where}: vision_cfg.")
-    text = read_by(_TEXT, text, f"{where}: text_cfg.")
+    image = read_by(_RESNET if is_resnet else OPEN_CLIP_IMAGE, vision, f"{where}: vision_cfg.")
+    text = read_by(OPEN_CLIP_TEXT, text, f"{where}: text_cfg.")
     width = image["width"] * (32 if is_resnet else 1)  # of a ResNet's attention pool
     said = {
         "embed": whole["embed_dim"],
@@ -367,7 +368,7 @@ def _of_side(config: Mapping[str, Any], side: str, where: str) -> Dict[str, Any]
     """What a side's config says; the older `*_config_dict` beside it decides, and must agree in all that is read."""
     key = f"{side}_config"
     names = [name for name in (key, f"{key}_dict") if config.get(name) is not None] or [key]
-    parts = [_part(config, name, where) for name in names]
+    parts = [part_of(config, name, where) for name in names]
     found = [read_by(_SIDES[side], part, f"{where}: {name}.") for name, part in zip(names, parts)]
     for name in found[0]:
         if name in parts[0] and found[0][name] != found[-1][name]:

@@ -6,7 +6,7 @@ One hash of all its weights and of what its tensors do not show says which.
 import contextlib
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,17 @@ from modprompt.clip.cast import rounded_to
 from modprompt.clip.design import GELU, QUICK_GELU
 from modprompt.clip.key_mapping import BOOKKEEPING
 from modprompt.clip.resolve_config import Resolved
-from modprompt.clip.sides import has_stock_text, has_tower, tokenizer_of
+from modprompt.clip.sides import has_stock_text, tokenizer_of
 from modprompt.clip.source import Source
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer
+from modprompt.clip.towers import Tower, TowerCLIP
 from modprompt.errors import UserError
 from modprompt.io.versioned import Versioned
 
 _PLACE = "modprompt_facts"  # the attribute of a CLIP that has them
 _SEEN = "modprompt_seen"  # that of its tensors as they were when they were hashed
-VERSION = "2"
+VERSION, TOWER_VERSION = "2", "t1"
 _THREADS = 4  # hashing and casting run beside each other
 _PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, and PyTorch waits for no other thread
 ACTIVATION_OF = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by the names of their modules
@@ -73,10 +74,14 @@ def shape_of(clip_model: CLIP) -> Tuple[str, Tuple[int, ...]]:
 
 
 def shape_of_side(side: nn.Module) -> Tuple[Set[str], int]:
-    """What no tensor of a side shows: the activations in it, and its number of heads, 0 for none."""
-    found = list(_unshown(side))
+    """What no tensor of a side shows: the activations in it, and its number of heads, 0 for none and of a tower."""
+    found = [] if isinstance(side, Tower) else list(_unshown(side))
     heads = next((one for one in found if isinstance(one, int) and one), 0)
     return {ACTIVATION_OF.get(one, one) for one in found if isinstance(one, str)}, heads
+
+
+def _whole(shape: str, digests: Iterable[bytes]) -> str:
+    return hashlib.sha256(shape.encode() + b"".join(digests)).hexdigest()[:24]
 
 
 @contextlib.contextmanager
@@ -87,24 +92,27 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versi
         digests = pool.map(lambda pair: _digest(*pair), named)
 
         def finish(clip_model: CLIP) -> Versioned:
+            if isinstance(clip_model, TowerCLIP):
+                return Versioned(f"{TOWER_VERSION}:{_whole(clip_model.unshown, digests)}")
             unshown = [one for side in _sides(clip_model) for one in _unshown(side)]
             shape = " ".join(f"{one} heads" if isinstance(one, int) else one for one in unshown)
-            whole = hashlib.sha256(shape.encode() + b"".join(digests)).hexdigest()
-            return Versioned(f"{VERSION}:{whole[:24]}", old="" if has_tower(clip_model) else of_two_tensors(clip_model))
+            return Versioned(f"{VERSION}:{_whole(shape, digests)}", old=of_two_tensors(clip_model))
 
         yield finish
 
 
 def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> Versioned:
-    """What tells one CLIP from another, whatever precision its file keeps: "2:" and 24 hex digits.
+    """What tells one CLIP from another, whatever precision its file keeps: "2:" and 24 hex digits; "t1:" with towers.
 
     Args:
         state_dict: its weights as they were read, before any cast.
-        clip_model: the stock model that was built of them.
+        clip_model: the model that was built of them.
 
     Returns:
-        The hash; its `old` is what version 1 had, which two tensors decide.
+        The hash; its `old` is what version 1 had, which two tensors decide; a CLIP with towers has none.
     """
+    if isinstance(clip_model, TowerCLIP):  # counts of a BatchNorm play no part
+        state_dict = {name: one for name, one in state_dict.items() if not name.endswith(".num_batches_tracked")}
     with hashing(state_dict) as finish:
         return finish(clip_model)
 
@@ -131,6 +139,7 @@ class ClipFacts(NamedTuple):
         only the options say it.
     commit: of the hub's repository that it came from.
     sha256: of the file that it was read from, if it was one.
+    model: the name that was given with a file that does not say what it is.
     tokenizer: what makes ids of its texts (tokenizers.py), as plain values; empty for CLIP's own of 77 ids.
     """
 
@@ -147,12 +156,13 @@ class ClipFacts(NamedTuple):
     commit: str = ""
     sha256: str = ""
     resize: str = ""
+    model: str = ""
     tokenizer: Mapping[str, Any] = {}
 
     def as_record(self) -> Dict[str, Any]:
         """Plain values for a file; what only CLIPs with towers have stands there only for them."""
         found = {key: list(value) if isinstance(value, tuple) else value for key, value in self._asdict().items()}
-        return {key: value for key, value in found.items() if value or key != "tokenizer"}
+        return {key: value for key, value in found.items() if value or key not in ("model", "tokenizer")}
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "ClipFacts":
@@ -187,8 +197,14 @@ def note(clip_model: CLIP, source: Source, resolved: Resolved) -> None:
         dialect=resolved.dialect,
         commit=source.commit,
         sha256=source.sha256,
+        model=source.asked.model,
     )
     look_at(clip_model)
+
+
+def _tokenizer_of(clip_model: CLIP) -> Mapping[str, Any]:
+    found = tokenizer_of(clip_model).facts
+    return {} if found == ClipTokenizer().facts else found.as_record()
 
 
 def facts_of(clip_model: CLIP, sure: bool = False) -> ClipFacts:
@@ -260,5 +276,4 @@ def called(clip_model: nn.Module) -> str:
 def _of_module(clip_model: CLIP) -> ClipFacts:
     activation, heads = shape_of(clip_model)
     found = ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")
-    tokenizer = tokenizer_of(clip_model).facts
-    return found if tokenizer == ClipTokenizer().facts else found._replace(tokenizer=tokenizer.as_record())
+    return found._replace(tokenizer=_tokenizer_of(clip_model))

@@ -1,4 +1,4 @@
-"""Which CLIPs are known by name: what each of them is, and why others that open_clip has cannot run.
+"""Which CLIPs are known by name: what each of them is, and what runs on it.
 
 The facts stand in models/known.yaml. No weights are looked at here, and no PyTorch is needed.
 """
@@ -6,13 +6,13 @@ The facts stand in models/known.yaml. No weights are looked at here, and no PyTo
 import difflib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
 
 import yaml
 
 from modprompt.clip import hub
-from modprompt.clip.design import QUICK_GELU, Design, Images, reason
-from modprompt.clip.kinds import RESNET, STOCK, Kinds
+from modprompt.clip.design import GELU, QUICK_GELU, Design, Images
+from modprompt.clip.kinds import RESNET, STOCK, TOWER, Kinds
 from modprompt.errors import UserError
 from modprompt.io.paths import of_user
 from modprompt.io.safe_open import read_text
@@ -21,6 +21,19 @@ OPENAI, OPEN_CLIP = "openai", "open_clip"
 _FILE = Path(__file__).parent / "models" / "known.yaml"
 EMBEDDED = "glyph-clip"
 _SUFFIX = "-quickgelu"  # of a model's name: open_clip's other name of the same weights
+_STOCK_SIDES = (STOCK, STOCK)
+
+
+class Families(NamedTuple):
+    """Those that prompts go into, of the text side and of the image side."""
+
+    text: FrozenSet[str]
+    image: FrozenSet[str]
+
+
+PROMPTED = Families(frozenset((STOCK,)), frozenset((STOCK,)))
+EVERYTHING, TEXT, VISION, HEADS = "everything", "text side and heads", "vision side and heads", "heads"
+RUNS = {(True, True): EVERYTHING, (True, False): TEXT, (False, True): VISION, (False, False): HEADS}
 
 
 class Row(NamedTuple):
@@ -29,9 +42,12 @@ class Row(NamedTuple):
     name: as it is asked for: "ViT-B/16", "glyph-clip", or open_clip's "ViT-B-16/laion2b_s34b_b88k".
     dialect: whose names its tensors have, "openai" or "open_clip".
     source: "OpenAI", "embedded", or the repository on the Hugging Face hub.
-    sha256, file: of OpenAI's files, the hash (hex) and the file's name; else empty.
-    widths: of the sides; of a ResNet's image side that of its stem.
-    design: what its tensors do not show, and in `said` what they must.
+    sha256, file: of OpenAI's files, the hash (hex) and the file's name; where a repository has several files, the one
+        with the weights; else empty.
+    widths: of the sides; of a ResNet's image side that of its stem; 0 where a side is not of the stock shape.
+    design: what its tensors do not show, and in `said` what they must. Of one with a side that is not of the stock
+        shape, the images and the activation alone: the rest is in open_clip's config of the model.
+    families: of the sides, by which architecture they have: "stock" is OpenAI's.
     """
 
     name: str
@@ -41,16 +57,34 @@ class Row(NamedTuple):
     design: Design
     sha256: str = ""
     file: str = ""
+    families: Tuple[str, str] = _STOCK_SIDES
+
+    @property
+    def layers(self) -> Tuple[int, int]:
+        """Of the transformers; the image side of a ResNet has 0, and so have both sides beside a tower."""
+        return self.design.said.get("text layers", 0), self.design.said.get("image layers", 0)
+
+    @property
+    def model(self) -> str:
+        """What open_clip calls its shape; empty for OpenAI's names and the embedded model."""
+        return self.name.rpartition("/")[0] if self.dialect == OPEN_CLIP else ""
+
+    @property
+    def has_tower(self) -> bool:
+        """Whether a side is a package's own module: neither of the stock shape nor OpenAI's kind of ResNet."""
+        return self.families[0] != STOCK or self.families[1] not in (STOCK, RESNET)
 
     @property
     def kinds(self) -> Kinds:
         """Which sides prompts can be put into."""
-        return Kinds(STOCK, STOCK if self.layers[1] else RESNET)
+        text, image = self.families
+        other = RESNET if image == RESNET else TOWER
+        return Kinds(STOCK if text in PROMPTED.text else TOWER, STOCK if image in PROMPTED.image else other)
 
     @property
-    def layers(self) -> Tuple[int, int]:
-        """Of the transformers; the image side of a ResNet has 0."""
-        return self.design.said["text layers"], self.design.said.get("image layers", 0)
+    def runs(self) -> str:
+        """What runs on it, in words: one of RUNS."""
+        return RUNS[self.kinds.text == STOCK, self.kinds.image == STOCK]
 
 
 @lru_cache(maxsize=None)
@@ -71,9 +105,23 @@ def _row(name: str, dialect: str, model: str, source: str, activation: str = QUI
     else:
         image_width = shape["image"][1]
         image_heads = image_width * 32 // 64  # of the attention pool, which is 32 times as wide
+    families = _STOCK_SIDES if "patch" in shape else (STOCK, RESNET)
     told: Dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in images.items()}
     design = Design(activation, (heads, image_heads), Images(size=shape["pixels"], **told), said)
-    return Row(name, dialect, source, (width, image_width), design)
+    return Row(name, dialect, source, (width, image_width), design, families=families)
+
+
+def _towers() -> Iterator[Row]:
+    """Rows of those with a side that is not of the stock shape."""
+    for group in _content()["towers"]:
+        images = group.get("images", {})
+        told: Dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in images.items()}
+        for model, facts in group["models"].items():
+            design = Design(facts.get("activation", GELU), (), Images(size=facts["pixels"], **told))
+            for tag, place in facts["tags"].items():
+                owner, repo, *file = place.split("/")
+                found = Row(f"{model}/{tag}", OPEN_CLIP, f"{owner}/{repo}", (0, 0), design)
+                yield found._replace(file="".join(file), families=tuple(group["families"]))
 
 
 def whose(name: str, dialect: str) -> str:
@@ -83,7 +131,7 @@ def whose(name: str, dialect: str) -> str:
 
 @lru_cache(maxsize=None)
 def rows() -> Tuple[Row, ...]:
-    """All CLIPs that run: OpenAI's, the embedded one, then open_clip's, each once."""
+    """All CLIPs: OpenAI's, the embedded one, then open_clip's, of the stock shape first, each once."""
     found = [
         _row(name, OPENAI, one["model"], "OpenAI")._replace(sha256=one["sha256"], file=one["file"])
         for name, one in _content()["openai"].items()
@@ -93,7 +141,7 @@ def rows() -> Tuple[Row, ...]:
         for tag, one in tags.items():
             rest = {key: value for key, value in one.items() if key != "hub"}
             found.append(_row(f"{model}/{tag}", OPEN_CLIP, model, one["hub"], **rest))
-    return tuple(found)
+    return (*found, *_towers())
 
 
 @lru_cache(maxsize=None)
@@ -111,48 +159,38 @@ def _plain(name: str) -> str:
 
 
 def names() -> List[str]:
-    """Names of the CLIPs that run, without their other names."""
+    """Names of the CLIPs, without their other names."""
     return [row.name for row in rows()]
 
 
 def find(name: str) -> Optional[Row]:
-    """The row of a CLIP that runs, or None.
+    """The row of a CLIP, or None.
 
     Args:
-        name: a row's own, MODEL/openai for one of OpenAI's, or MODEL-quickgelu/TAG for a row with quick_gelu.
+        name: a row's own, MODEL/openai for one of OpenAI's, or MODEL-quickgelu/TAG for a row of the stock shape with
+            quick_gelu.
     """
-    plain = _plain(name)
-    row = _by_name().get(plain)
-    return None if row is None or (plain != name and row.design.activation != QUICK_GELU) else row
+    row = _by_name().get(name) or _by_name().get(_plain(name))
+    if row is None or name in _by_name():
+        return row
+    return row if row.design.activation == QUICK_GELU and not row.has_tower else None
 
 
 @lru_cache(maxsize=None)
 def _by_repository() -> Dict[str, Row]:
     found = {one["hub"]: _by_name()[name] for name, one in _content()["openai"].items()}
     for row in rows():
-        if row.dialect == OPEN_CLIP:
+        if row.dialect == OPEN_CLIP and not row.has_tower:
             found.setdefault(row.source, row)
     return found
 
 
 def by_repository(repo: str) -> Optional[Row]:
-    """The row of a CLIP that runs, by OWNER/NAME of the Hugging Face hub, or None; of several the first.
+    """The row of a CLIP of the stock shape, by OWNER/NAME of the Hugging Face hub, or None; of several the first.
 
     Those that share a repository have one design. Repositories of OpenAI's weights give OpenAI's rows.
     """
     return _by_repository().get(repo)
-
-
-@lru_cache(maxsize=None)
-def _refused() -> Dict[str, Tuple[str, str]]:
-    """{MODEL/TAG: (kind, family)} of those that cannot run."""
-    return {
-        f"{model}/{tag}": (kind, family)
-        for kind, families in _content()["refused"].items()
-        for family, models in families.items()
-        for model, tags in models.items()
-        for tag in tags
-    }
 
 
 def repository(name: str) -> Optional[Tuple[str, str]]:
@@ -175,44 +213,31 @@ def at_revision(name: str) -> Tuple[str, str]:
     return (plain, revision) if row is not None and row.dialect == OPEN_CLIP else (name, "")
 
 
-def refused_names() -> List[str]:
-    """MODEL/TAG of all that open_clip has and that cannot run."""
-    return list(_refused())
-
-
-def refusal(name: str) -> str:
-    """Why a MODEL/TAG that open_clip has cannot run, in one line; empty for any other name."""
-    return reason(name, _refused()[name][1]) if name in _refused() else ""
-
-
 def open_clip_version() -> str:
     """The open_clip whose pretrained tags are in the table."""
     return str(_content()["open_clip"])
 
 
 def require(name: str, where: str = "") -> Row:
-    """The row of a CLIP that runs; the name may have a revision.
+    """The row of a CLIP; the name may have a revision.
 
     Args:
         name: as it is asked for.
         where: what the message begins with, if anything.
 
     Raises:
-        UserError: if it cannot run, or there is no such name; near ones are named, tags of its own model first.
+        UserError: if there is no such name; near ones are named, tags of its own model first.
     """
     row = find(at_revision(name)[0])
     if row is not None:
         return row
-    refused = refusal(name.partition("@")[0])
-    if refused:
-        raise UserError(refused)
     where = f"{where}: " if where else ""
     if not name:
         raise UserError(f"{where}no CLIP is named: give --backbone ViT-B/16, say, or a file as MODEL.BACKBONE.PATH")
     if of_user(name).exists():
         raise UserError(f"{where}{name} is a file or folder: give it as MODEL.BACKBONE.PATH")
     tags = [one for one in _by_name() if one.startswith(f"{name}/")]
-    if name in _content()["shapes"] and tags:
+    if "/" not in name and tags:
         raise UserError(f"{where}{name} has several weights: name one, {' or '.join(sorted(tags))}")
     model = _plain(name).rpartition("/")[0]
     of_model = [one for one in names() if one.startswith(f"{model}/")] if model else []
@@ -229,21 +254,12 @@ def pinned(name: str, commit: str) -> str:
 
 
 def counts() -> Dict[str, int]:
-    """How many of open_clip's pretrained tags run and are refused, and of each kind.
+    """How many of open_clip's pretrained tags there are on which this runs: one of RUNS.
 
-    As open_clip counts them: MODEL-quickgelu/TAG is one of its own. "runs" and "refused" are the sums of what follows.
+    As open_clip counts them: MODEL-quickgelu/TAG is one of its own.
     """
-    runs = {"ViT, quick_gelu": 0, "ViT, gelu": 0, "ResNet": 0}
+    found = dict.fromkeys(RUNS.values(), 0)
     for row in rows():
         if row.name != EMBEDDED:
-            activation = row.design.activation
-            runs[f"ViT, {activation}" if "patch" in row.design.said else "ResNet"] += (
-                2 if activation == QUICK_GELU else 1
-            )
-    kinds = [kind for kind, _ in _refused().values()]
-    return {
-        "runs": sum(runs.values()),
-        **runs,
-        "refused": len(kinds),
-        **{kind: kinds.count(kind) for kind in _content()["refused"]},
-    }
+            found[row.runs] += 2 if row.design.activation == QUICK_GELU and not row.has_tower else 1
+    return found

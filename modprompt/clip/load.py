@@ -22,6 +22,7 @@ def load_clip(
     *,
     activation: str = "",
     heads: Sequence[int] = (),
+    model: str = "",
 ) -> Tuple[CLIP, Callable[..., Tensor]]:
     """A CLIP and the transform of its images.
 
@@ -34,6 +35,7 @@ def load_clip(
             they were saved, OpenAI's half.
         activation: quick_gelu or gelu, for a file that nothing else says it of.
         heads: the same, numbers of attention heads: (text side, image side).
+        model: what a file of open_clip's is that nothing else says it of: "ViT-B-16-SigLIP2", or with its tag.
 
     Returns:
         (model in eval mode, transform from a PIL image to (3, H, W)). The model carries its name, file, how its images
@@ -48,7 +50,7 @@ def load_clip(
         raise UserError(f"heads must be two whole numbers, (text side, image side), got {heads!r}")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     path = path_of(str(name))
-    clip_model = build.load_clip("" if path else str(name), path, activation, tuple(heads)).eval()
+    clip_model = build.load_clip("" if path else str(name), path, activation, tuple(heads), model).eval()
     clip_model = clip_model.float() if place.type == "cpu" else clip_model
     look_at(clip_model.to(place))
     return clip_model, transform_of(clip_model)

@@ -37,12 +37,14 @@ class Asked(NamedTuple):
     path: a file or folder of weights; empty for none.
     activation: quick_gelu or gelu, for weights that nothing else says it of; empty for none.
     heads: the same, of attention: (text side, image side); of a ResNet the second is its attention pool's.
+    model: what a file is, where nothing beside it says it: open_clip's MODEL, or MODEL/TAG; empty for nothing.
     """
 
     name: str = ""
     path: str = ""
     activation: str = ""
     heads: Tuple[int, ...] = ()
+    model: str = ""
 
 
 class Source(NamedTuple):
@@ -104,8 +106,9 @@ def _of_table(asked: Asked, row: known.Row) -> Source:
     if row.source == "OpenAI":
         return Source(row.name, "", _openai_file(row.name), asked, row, row.sha256)
     revision = known.at_revision(asked.name)[1]
-    found = hub.snapshot(row.source, revision, lambda there: [_pick(there, row.source, _OPEN_CLIP)])
-    weights = found.folder / _pick(_files(found.folder), row.source, _OPEN_CLIP)
+    preferred = (row.file,) if row.file else _OPEN_CLIP
+    found = hub.snapshot(row.source, revision, lambda there: [_pick(there, row.source, preferred)])
+    weights = found.folder / _pick(_files(found.folder), row.source, preferred)
     return _checked(Source(row.name, "", weights, asked, row, commit=found.commit))
 
 

@@ -104,6 +104,25 @@ class VisionTransformer(nn.Module):
         return features
 
 
+def put_text(model: nn.Module, found: Mapping[str, int], design: Design) -> None:
+    """Give a module the parts of a text side, as attributes.
+
+    Args:
+        model: whose they become.
+        found: vocabulary, positions, embed, and layers, width and hidden width of the text side, as infer_shape.py
+            names them.
+        design: how they are run.
+    """
+    width, length = found["text width"], found["positions"]
+    mask = torch.full((length, length), float("-inf"), device="cpu").triu_(1)
+    hidden = found["text hidden"]
+    model.transformer = Transformer(found["text layers"], width, design.heads[0], hidden, design.activation, mask)
+    model.token_embedding = nn.Embedding(found["vocabulary"], width)
+    model.positional_embedding = nn.Parameter(torch.empty(length, width))
+    model.ln_final = LayerNorm(width)
+    model.text_projection = nn.Parameter(torch.empty(width, found["embed"]))
+
+
 class PlainCLIP(nn.Module):
     """Both sides.
 
@@ -115,15 +134,8 @@ class PlainCLIP(nn.Module):
     def __init__(self, found: Mapping[str, int], design: Design):
         super().__init__()
         self.context_length, self.vocab_size = found["positions"], found["vocabulary"]
-        width, length = found["text width"], found["positions"]
         self.visual = VisionTransformer(found, design)
-        mask = torch.full((length, length), float("-inf"), device="cpu").triu_(1)
-        hidden = found["text hidden"]
-        self.transformer = Transformer(found["text layers"], width, design.heads[0], hidden, design.activation, mask)
-        self.token_embedding = nn.Embedding(self.vocab_size, width)
-        self.positional_embedding = nn.Parameter(torch.empty(length, width))
-        self.ln_final = LayerNorm(width)
-        self.text_projection = nn.Parameter(torch.empty(width, found["embed"]))
+        put_text(self, found, design)
         self.logit_scale = nn.Parameter(torch.empty(()))
 
     @property

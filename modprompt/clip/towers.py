@@ -95,7 +95,12 @@ class TowerCLIP(nn.Module):
         width: E.
         logit_scale: a logarithm; kept as a float32 parameter, whatever the type of the rest.
         logit_bias: what a sigmoid of each class's own takes beside it; None for most.
+
+    Attributes:
+        unshown: what no tensor shows of how it is run, as plain text; a part of its fingerprint.
     """
+
+    unshown: str = ""
 
     text_projection: nn.Parameter  # as the other parts of a stock text side
 

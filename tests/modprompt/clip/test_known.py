@@ -4,6 +4,7 @@ import importlib
 import subprocess
 import sys
 import warnings
+from collections import Counter
 
 import pytest
 import torch
@@ -57,81 +58,95 @@ def tags(oracle):
 
 @pytest.fixture(scope="module")
 def running(tags):
-    return {name: known.find(name) for name in tags if known.find(name) is not None}
+    """The rows of the tags whose sides are of the stock shape, or OpenAI's kind of ResNet."""
+    found = {name: known.find(name) for name in tags}
+    return {name: row for name, row in found.items() if not row.has_tower}
 
 
 def model_of(name):
     return name.split("/")[0]
 
 
-def kind_of(config):
-    """What cannot run of an open_clip config, or of what kind it is if all of it can."""
+def kinds_of(config):
+    """Of both sides, by a config of open_clip's: what of them is OpenAI's."""
     image, text = config["vision_cfg"], config["text_cfg"]
-    timm = image.get("timm_model_name", "")
-    if "init_logit_bias" in config:
-        return "SigLIP"
-    if timm.startswith("eva"):
-        return "EVA"
-    if "multimodal_cfg" in config:
-        return "CoCa"
-    if "hf_model_name" in text or text.get("no_causal_mask") or text["vocab_size"] != 49408:
-        return "other text towers"
-    if timm:
-        return "other image towers"
-    return "ResNet" if isinstance(image["layers"], list) else "ViT"
+    others = ("hf_model_name", "no_causal_mask", "embed_cls", "proj_bias")
+    is_stock = (text.get("context_length", 77), text.get("vocab_size", 49408)) == (77, 49408)
+    of_text = "stock" if is_stock and not any(text.get(key) for key in others) else "tower"
+    if any(image.get(key) for key in ("timm_model_name", "attentional_pool", "no_ln_pre")):
+        return of_text, "tower"
+    return of_text, "ResNet" if isinstance(image["layers"], list) else "stock"
 
 
 def test_table_is_of_this_open_clip(oracle):
     assert known.open_clip_version() == oracle.__version__
 
 
-def test_every_tag_is_either_found_or_refused_and_the_table_has_no_others(oracle, tags, running):
+def test_every_tag_has_a_row_of_the_kinds_of_its_config_and_the_table_has_no_others(oracle, tags):
     assert len(tags) == 196
     for name in tags:
-        reason = known.refusal(name)
-        kind = kind_of(oracle.get_model_config(model_of(name)))
-        assert bool(reason) == (name not in running) == (kind not in ("ViT", "ResNet")), name
-        if reason:
-            assert reason.startswith(f"{name} is a")
-            assert reason.endswith("see docs/backbones.md")
-            assert "\n" not in reason
-    assert set(known.refused_names()) == set(tags) - set(running)
-    assert set(known.names()) == {row.name for row in running.values()} | {"glyph-clip"}
-    assert len(known.names()) == len(set(known.names())) == 71
+        assert known.find(name).kinds == kinds_of(oracle.get_model_config(model_of(name))), name
+    assert set(known.names()) == {known.find(name).name for name in tags} | {"glyph-clip"}
+    assert len(known.names()) == len(set(known.names())) == 171
 
 
-def test_counts_are_those_of_open_clip(oracle, tags, running):
-    found = {}
-    for name, said in tags.items():
-        kind = kind_of(oracle.get_model_config(model_of(name)))
-        kind = f"ViT, {QUICK_GELU if said.get('quick_gelu') else GELU}" if kind == "ViT" else kind
-        found[kind] = found.get(kind, 0) + 1
-    assert len(running) == 96
-    assert {**found, "runs": 96, "refused": 100} == known.counts()
+def test_tags_by_what_runs_on_them(oracle, tags, running):
+    cells = Counter(kinds_of(oracle.get_model_config(model_of(name))) for name in tags)
+    before = Counter(row.kinds for row in running.values())
+    assert before == {("stock", "stock"): 80, ("stock", "ResNet"): 16}
+    assert cells == {**before, ("stock", "tower"): 37, ("tower", "stock"): 10, ("tower", "tower"): 53}
     assert known.counts() == {
-        "runs": 96,
-        "ViT, quick_gelu": 36,
-        "ViT, gelu": 44,
-        "ResNet": 16,
-        "refused": 100,
-        "SigLIP": 30,
-        "other image towers": 35,
-        "EVA": 7,
-        "CoCa": 4,
-        "other text towers": 24,
+        "everything": 80,
+        "text side and heads": 16 + 37,
+        "vision side and heads": 10,
+        "heads": 53,
     }
 
 
+FAMILIES = {  # as open_clip's names of models begin, of those with a tower: the sides, and how many tags
+    "convnext_": ("stock", "ConvNeXt", 12),
+    "EVA0": ("stock", "EVA", 7),
+    "ViTamin-": ("stock", "ViTamin", 15),
+    "MobileCLIP-B": ("stock", "MobileCLIP-B", 2),
+    "MobileCLIP2-B": ("stock", "MobileCLIP-B", 1),
+    "MobileCLIP-S": ("MobileCLIP", "FastViT", 2),
+    "MobileCLIP2-S": ("MobileCLIP", "FastViT", 4),
+    "MobileCLIP2-L": ("MobileCLIP", "MobileCLIP2-L", 1),
+    "PE-Core-": ("PE", "PE", 5),
+    "coca_": ("CoCa", "CoCa", 4),
+    "roberta-": ("RoBERTa", "stock", 1),
+    "xlm-roberta-": ("RoBERTa", "stock", 2),
+    "nllb-clip-": ("NLLB", None, 6),
+    "ViT-H-14-worldwide": ("MetaCLIP 2", "stock", 3),
+    "ViT-bigG-14-worldwide": ("MetaCLIP 2", "stock", 2),
+}
+
+
+def test_families_of_towers_are_these():
+    towers = [row for row in known.rows() if row.has_tower]
+    for start, (text, image, count) in FAMILIES.items():
+        found = [row.families for row in towers if row.name.startswith(start)]
+        assert len(found) == count, start
+        assert {(one, other if image else None) for one, other in found} == {(text, image)}, start
+    named = [row for row in towers if not row.name.startswith(tuple(FAMILIES))]
+    assert Counter(row.families for row in named) == {("SigLIP", "SigLIP"): 26, ("CLIPA", "CLIPA"): 7}
+    assert all(row.families[0] in row.name for row in named)
+    assert {row.families[1] for row in towers if row.name.startswith("nllb-clip-")} == {"stock", "SigLIP"}
+
+
 def test_rows_have_the_activation_the_images_and_the_repository_of_the_tag(oracle, tags, running):
-    for name, row in running.items():
-        said = tags[name]
-        assert row.design.activation == (QUICK_GELU if said.get("quick_gelu") else GELU), name
-        size = oracle.get_model_config(model_of(name))["vision_cfg"]["image_size"]
+    for name, said in tags.items():
+        row, config = known.find(name), oracle.get_model_config(model_of(name))
+        of_config = row.has_tower and config.get("quick_gelu")  # where the tag says nothing, open_clip runs the config
+        assert row.design.activation == (QUICK_GELU if said.get("quick_gelu") or of_config else GELU), name
+        size = config["vision_cfg"]["image_size"]
         images = Images(size, said["mean"], said["std"], said["interpolation"], said["resize_mode"])
         assert row.design.images == images, name
-        repo = said["hf_hub"].rstrip("/")
-        assert known.by_repository(repo).design == row.design, name
-        assert row.source == ("OpenAI" if name.endswith("/openai") else repo), name
+        place = said["hf_hub"].rstrip("/")
+        assert "/".join(filter(None, (row.source, row.file))) == place or name.endswith("/openai"), name
+        if not row.has_tower:
+            assert known.by_repository(place).design == row.design, name
+            assert row.source == ("OpenAI" if name.endswith("/openai") else place), name
 
 
 def test_rows_have_the_sizes_of_the_config(oracle, running):
@@ -198,12 +213,11 @@ def test_stages_of_resnets_are_those_of_the_config(oracle):
         assert stages == oracle.get_model_config(model)["vision_cfg"]["layers"]
 
 
-def test_disagreeing_tags_are_these(oracle, tags):
+def test_disagreeing_tags_are_these(oracle, tags, running):
     def disagrees(name):
         return bool(oracle.get_model_config(model_of(name)).get("quick_gelu")) != bool(tags[name].get("quick_gelu"))
 
     assert len(DISAGREEING) == 26
-    running = (name for name in tags if known.find(name) is not None)
     assert set(filter(disagrees, running)) == set(DISAGREEING)
 
 
@@ -218,7 +232,7 @@ def test_tags_that_disagree_with_their_config_have_quick_gelu(tags):
 
 
 def test_quickgelu_names_of_gelu_tags_are_not_there(tags):
-    gelu = [row for row in known.rows() if row.design.activation == GELU]
+    gelu = [row for row in known.rows() if row.design.activation == GELU and not row.has_tower]
     assert len(gelu) == 44
     for row in gelu:
         model, tag = row.name.split("/")
@@ -226,41 +240,15 @@ def test_quickgelu_names_of_gelu_tags_are_not_there(tags):
         assert f"{model}-quickgelu/{tag}" not in tags
 
 
-def test_other_names_are_neither_found_nor_refused():
+def test_other_names_are_not_found():
     for name in (
         "", "/", "ViT-B-16", "RN50-quickgelu", "ViT-B-16/OpenAI", "ViT-B-16/laion2b", "ViT-B/16/openai",
         "ViT-B/16-quickgelu", "ViT-B-16-quickgelu-quickgelu/openai", "vit-b-16/openai", "glyph-clip-quickgelu",
         "glyph-clip/openai", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "ViT-B-16-SigLIP/laion2b",
+        "roberta-ViT-B-32-quickgelu/laion2b_s12b_b32k",
     ):  # fmt: skip
         assert known.find(name) is None
-        assert known.refusal(name) == ""
         assert name not in known.names()
-
-
-def test_those_that_run_are_not_refused():
-    assert not [name for name in known.names() if known.refusal(name)]
-    assert not [name for name in known.refused_names() if known.find(name)]
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("ViT-B-16-SigLIP/webli", "is a SigLIP (attention pooling, no class token"),
-        ("ViT-B-16-SigLIP2/webli", "is a SigLIP ("),
-        ("nllb-clip-base-siglip/mrl", "is a SigLIP ("),
-        ("EVA02-L-14/merged2b_s4b_b131k", "is an EVA CLIP (an image tower of its own"),
-        ("coca_ViT-B-32/laion2b_s13b_b90k", "is a CoCa (attention pooling, a class token behind the text"),
-        ("convnext_base/laion400m_s13b_b51k", "is a CLIP with an image tower of timm (ConvNeXt"),
-        ("MobileCLIP-S1/datacompdr", "is a CLIP with an image tower of timm ("),
-        ("PE-Core-B-16/meta", "is a CLIP with an image tower of timm ("),
-        ("roberta-ViT-B-32/laion2b_s12b_b32k", "is a CLIP with a BERT or multilingual text tower ("),
-        ("ViT-L-14-CLIPA/datacomp1b", "is a CLIPA (average pooling"),
-        ("ViT-H-14-worldwide/metaclip2_worldwide", "is a MetaCLIP 2 worldwide (a multilingual vocabulary"),
-        ("ViT-H-14-worldwide-quickgelu/metaclip2_worldwide", "is a MetaCLIP 2 worldwide ("),
-    ],
-)
-def test_refusals_say_what_it_is(name, words):
-    assert known.refusal(name).startswith(f"{name} {words}")
 
 
 def test_openais_rows_are_those_of_the_clip_package():
@@ -271,7 +259,7 @@ def test_openais_rows_are_those_of_the_clip_package():
     for name, address in table.items():
         assert [rows[name].sha256, rows[name].file] == address.split("/")[-2:]
         assert (rows[name].dialect, rows[name].design.images) == ("openai", Images(rows[name].design.images.size))
-    assert {(row.sha256, row.file) for row in known.rows()[9:]} == {("", "")}
+    assert {row.sha256 for row in known.rows()[9:]} == {""}
 
 
 def test_openais_have_their_open_clip_names():
@@ -293,11 +281,12 @@ def test_embedded_row_is_the_embedded_model():
 
 
 def test_images_that_are_not_made_as_openais():
-    squashed = {row.name for row in known.rows() if row.design.images.resize == "squash"}
+    rows = [row for row in known.rows() if not row.has_tower]
+    squashed = {row.name for row in rows if row.design.images.resize == "squash"}
     assert squashed == {"ViT-H-14/dfn5b", "ViT-H-14-378/dfn5b"}
     half = Images(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert known.find("ViT-L-14/laion2b_s32b_b82k").design.images == half
-    usual = {row.design.images._replace(size=0) for row in known.rows() if row.name not in squashed}
+    usual = {row.design.images._replace(size=0) for row in rows if row.name not in squashed}
     assert usual == {Images(), half._replace(size=0)}
 
 
@@ -310,7 +299,7 @@ def test_repositories_give_rows():
 
 def test_rows_of_one_repository_have_one_design():
     shared = {}
-    for row in known.rows()[10:]:
+    for row in known.rows()[10:71]:
         shared.setdefault(row.source, []).append(row)
     several = {repo: rows for repo, rows in shared.items() if len(rows) > 1}
     assert list(several) == ["timm/vit_base_patch16_plus_clip_240.laion400m_e31"]
@@ -324,6 +313,9 @@ def test_rows_are_whole():
         assert known.find(row.name) is row
         assert row.dialect in ("openai", "open_clip")
         assert row.design.activation in ACTIVATIONS
+        if row.has_tower:
+            assert (row.layers, row.widths, row.model) == ((0, 0), (0, 0), model_of(row.name))
+            continue
         assert row.widths[0] % row.design.heads[0] == 0
         numbers = [*row.design.heads, *row.widths, row.design.images.size, *row.design.said.values()]
         assert all(type(number) is int and number > 0 for number in numbers)

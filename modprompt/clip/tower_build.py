@@ -1,0 +1,157 @@
+"""A dual encoder of open_clip's as a TowerCLIP: built by its config, filled with tensors that are here already.
+
+Nothing is loaded or looked up by the package, and no generator is drawn from.
+"""
+
+import copy
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clip import tower_packages
+from modprompt.clip.infer_shape import shapes_of
+from modprompt.clip.stock_model import VisionTransformer, put_text
+from modprompt.clip.tokenizers import Tokenizer
+from modprompt.clip.tower_config import TowerConfig
+from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
+from modprompt.errors import UserError
+from modprompt.programs import one_line
+
+_TEXT, _IMAGE = "text.", "visual."
+_UNTOLD = (
+    "hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "init_logit_bias", "multimodal_cfg",
+)  # fmt: skip
+_COUNTS = ".num_batches_tracked"  # of a BatchNorm, which plays no part in eval mode
+_POSITIONS = ("positional_embedding", "pos_embed")
+
+
+def build(
+    config: TowerConfig,
+    state: Dict[str, Tensor],
+    tokenizer: Tokenizer,
+    where: str,
+    text_folder: Optional[Path] = None,
+) -> TowerCLIP:
+    """The dual encoder of a config with these tensors, in eval mode and float32.
+
+    Args:
+        config: how it is made.
+        state: its tensors under open_clip's names; emptied.
+        tokenizer: what makes ids of its texts.
+        where: what messages call the weights.
+        text_folder: with the config.json of a text side that is transformers'.
+
+    Raises:
+        UserError: if a package is not there, or the tensors are not just those of the config's model, all of the same
+            shapes: position embeddings of another length are not resized.
+    """
+    state = _with_text_in_front(state)
+    given = shapes_of(state, where)
+    with torch.device("meta"):  # a look at the names costs no memory
+        expected = _made(config, text_folder, where).state_dict()
+    _require_same(given, {name: tuple(one.shape) for name, one in expected.items()}, where)
+    module = _made(config, text_folder, where)
+    module.load_state_dict(state, strict=False)  # all are there but counts
+    state.clear()
+    found = TowerCLIP(
+        _image_side(module, config),
+        _text_side(module, config),
+        tokenizer,
+        int(config.model["embed_dim"]),
+        float(module.logit_scale.detach()),
+        None if module.logit_bias is None else float(module.logit_bias.detach()),
+    )
+    found.unshown = _unshown(config, text_folder)
+    return found.eval()
+
+
+def encode(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Features of one of open_clip's sides; what some give beside them is left."""
+    found: Any = module(inputs)
+    features: Tensor = found[0] if isinstance(found, tuple) else found
+    return features
+
+
+def _with_text_in_front(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
+    """The tensors as a model with a text module has them; models without one have those of the text at top level."""
+    whole = any(name.startswith(_TEXT) for name in state)
+    apart = (_TEXT, _IMAGE, "text_decoder.", "logit_scale", "logit_bias")
+    names = {name: name if whole or name.startswith(apart) else _TEXT + name for name in state}
+    found = {new: state.pop(name) for name, new in names.items()}
+    for name in ("logit_scale", "logit_bias"):
+        if name in found and found[name].numel() == 1:
+            found[name] = found[name].reshape(())
+    return found
+
+
+def _made(config: TowerConfig, text_folder: Optional[Path], where: str) -> Any:
+    """open_clip's module of a config, its weights as they were drawn, on PyTorch's device of the moment."""
+    package = tower_packages.open_clip()
+    model = {**copy.deepcopy(config.model), "nonscalar_logit_scale": False}
+    if model["text_cfg"].get("hf_model_name"):
+        tower_packages.transformers()
+        model["text_cfg"].update(hf_model_name=str(text_folder), hf_model_pretrained=False)
+    kind = package.CoCa if model.get("multimodal_cfg") else package.CustomTextCLIP
+    if not model.get("multimodal_cfg"):
+        model.pop("multimodal_cfg", None)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return kind(**model)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a package raises on values that it does not know
+        raise UserError(f"open_clip does not build what the config of {where} says ({one_line(error)[:200]})") from None
+
+
+def _require_same(given: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> None:
+    """Raise UserError unless tensors are those of a model, whole and of its shapes."""
+    for name, shape in expected.items():
+        if name not in given:
+            if name.endswith(_COUNTS):
+                continue
+            raise UserError(f"{where} is not what its config says: {name} is missing")
+        if given[name] != shape:
+            hint = ", and positions are not resized here" if name.endswith(_POSITIONS) else ""
+            raise UserError(
+                f"{where} is not what its config says: {name} has the shape {given[name]}, not {shape}{hint}"
+            )
+    odd = [name for name in given if name not in expected]
+    if odd:
+        raise UserError(f"{where} is not what its config says: nothing of that has {odd[0]}")
+
+
+def _image_side(module: Any, config: TowerConfig) -> Any:
+    if not config.image:
+        return ImageTower(module.visual, encode, config.images.size)
+    with torch.device("meta"):
+        side = VisionTransformer(config.image, config.design)
+    side.load_state_dict(module.visual.state_dict(), assign=True)
+    return side
+
+
+def _text_side(module: Any, config: TowerConfig) -> nn.Module:
+    if not config.text:
+        return TextTower(module.text, encode)
+    side = nn.Module()
+    with torch.device("meta"):
+        put_text(side, config.text, config.design)
+    side.load_state_dict(module.text.state_dict(), assign=True)
+    return side
+
+
+def _unshown(config: TowerConfig, text_folder: Optional[Path]) -> str:
+    """What no tensor shows, as sorted JSON: the config but for what is as open_clip has it anyway."""
+    package = tower_packages.open_clip()
+    usual = {"text_cfg": asdict(package.CLIPTextCfg()), "vision_cfg": asdict(package.CLIPVisionCfg())}
+    told: Dict[str, Any] = {}
+    for key, one in config.model.items():
+        if isinstance(one, dict):
+            known = usual.get(key, {})
+            told[key] = {name: value for name, value in one.items() if name not in _UNTOLD and value != known.get(name)}
+        elif key not in _UNTOLD:
+            told[key] = one
+    return json.dumps(told, sort_keys=True)

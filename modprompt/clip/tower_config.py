@@ -1,0 +1,94 @@
+"""What open_clip's config says of a dual encoder of which a side is not of the stock shape: which, and how it is made.
+
+All keys go to open_clip's own classes, which know their names; what would make these download or run something, or fill
+the memory before a tensor is looked at, is refused here.
+"""
+
+import copy
+import re
+from typing import Any, Dict, Mapping, NamedTuple
+
+from modprompt.clip import config_files
+from modprompt.clip.config_files import OPEN_CLIP_IMAGE, OPEN_CLIP_TEXT, part_of, read_by
+from modprompt.clip.design import GELU, QUICK_GELU, Design, Images
+from modprompt.clip.infer_shape import POSITIONS, VOCABULARY
+from modprompt.errors import UserError
+
+_MOST_LAYERS = 512
+_TIMM_NAME = re.compile(r"[a-z0-9_]+")  # with a place in front timm would ask a hub
+_NO_PART = (  # in eval mode, or once weights are there
+    "timm_model_pretrained", "timm_drop", "timm_drop_path", "patch_dropout", "hf_model_pretrained", "custom_text",
+    "init_logit_scale", "output_dict", "cast_dtype",
+)  # fmt: skip
+
+
+class TowerConfig(NamedTuple):
+    """A dual encoder as its config says it.
+
+    model: open_clip's model_cfg, without what plays no part in a frozen CLIP.
+    images: how its images are made.
+    activation: of stock sides, and of open_clip's own towers where their config says no other.
+    text, image: what a stock side's tensors show (as infer_shape.py names it) and its heads; empty for a tower.
+    """
+
+    model: Dict[str, Any]
+    images: Images
+    activation: str
+    text: Dict[str, int]
+    image: Dict[str, int]
+
+    @property
+    def design(self) -> Design:
+        """Of its stock sides; a tower has 0 heads."""
+        heads = (self.text.get("heads", 0), self.image.get("heads", 0))
+        return Design(self.activation, heads, self.images)
+
+
+def read(model: Mapping[str, Any], images: Images, where: str) -> TowerConfig:
+    """What a model_cfg says.
+
+    Raises:
+        UserError: on what open_clip would download, run or build without an end; the key is named.
+    """
+    found: Dict[str, Any] = copy.deepcopy(dict(model))
+    whole = read_by(config_files.OPEN_CLIP_MODEL, found, f"{where}: ")
+    text, image = part_of(found, "text_cfg", where), part_of(found, "vision_cfg", where)
+    for part in (found, text, image, *(one for one in [found.get("multimodal_cfg")] if isinstance(one, dict))):
+        _require_bounded(part, f"{where}: ")
+        for key in _NO_PART:
+            part.pop(key, None)
+    name = image.get("timm_model_name")
+    if name is not None and not _TIMM_NAME.fullmatch(str(name)):
+        raise UserError(f"{where}: vision_cfg.timm_model_name is {str(name)[:60]!r}, which is no model of timm's")
+    activation = QUICK_GELU if whole["quick_gelu"] else GELU
+    embed = whole["embed_dim"]
+    return TowerConfig(found, images, activation, _stock_text(text, embed), _stock_image(image, embed))
+
+
+def _require_bounded(part: Mapping[str, Any], at: str) -> None:
+    for key, value in part.items():
+        for number in value if isinstance(value, list) else [value]:
+            most = _MOST_LAYERS if key == "layers" else config_files.MOST
+            if isinstance(number, (int, float)) and not abs(number) <= most:
+                raise UserError(f"{at}{key} is {number}: no CLIP has as much")
+
+
+def _stock_text(part: Mapping[str, Any], embed: int) -> Dict[str, int]:
+    try:
+        found = read_by(OPEN_CLIP_TEXT, part, "")
+    except UserError:
+        return {}
+    width = found["width"]
+    said = {"text layers": found["layers"], "text width": width, "text hidden": int(width * found["mlp_ratio"])}
+    return {**said, "heads": found["heads"], "embed": embed, "vocabulary": VOCABULARY, "positions": POSITIONS}
+
+
+def _stock_image(part: Mapping[str, Any], embed: int) -> Dict[str, int]:
+    try:
+        found = read_by(OPEN_CLIP_IMAGE, part, "")
+    except UserError:
+        return {}
+    width = found["width"]
+    said = {"image layers": found["layers"], "image width": width, "image hidden": int(width * found["mlp_ratio"])}
+    heads = width // found["head_width"]
+    return {**said, "heads": heads, "embed": embed, "patch": found["patch_size"], "pixels": found["image_size"]}

@@ -1,0 +1,66 @@
+"""The packages whose modules and tokenizers towers are: imported where one is needed, or one line says why not."""
+
+import importlib
+import importlib.metadata
+import sys
+import warnings
+from typing import Any
+
+from modprompt.errors import UserError
+from modprompt.io.tensors import is_at_least
+from modprompt.programs import left_as_found
+
+_INSTALL = "pip install 'modprompt[towers]'"
+_PYTHON, _TORCH = (3, 10), (2, 4)  # the oldest that transformers 5 runs on
+_NEEDED = {  # by the name of the module: the project's name, and which versions
+    "open_clip": ("open_clip_torch", ">=3.3,<4"),
+    "timm": ("timm", ">=1.0.17,<2"),
+    "transformers": ("transformers", ">=5,<6"),
+}
+
+
+def open_clip() -> Any:
+    """The package open_clip, with timm, which makes its image towers.
+
+    Raises:
+        UserError: if it is not there, or not of a version that is known here.
+    """
+    _package("timm")
+    return _package("open_clip")
+
+
+def transformers() -> Any:
+    """The package transformers; raises as open_clip."""
+    return _package("transformers")
+
+
+def _package(module: str) -> Any:
+    _require_ground(module)
+    from packaging.specifiers import SpecifierSet
+
+    project, versions = _NEEDED[module]
+    try:
+        found = importlib.metadata.version(project)
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(f"this CLIP needs {project}{versions}, which is not installed: {_INSTALL}") from None
+    if not SpecifierSet(versions).contains(found, prereleases=True):
+        raise UserError(f"this CLIP needs {project}{versions}, {found} is installed: {_INSTALL}")
+    try:
+        with left_as_found(), warnings.catch_warnings():  # open_clip sets a variable of the environment
+            warnings.simplefilter("ignore")
+            return importlib.import_module(module)
+    except ImportError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"this CLIP needs {project}, which cannot be imported ({reason}): {_INSTALL}") from None
+
+
+def _require_ground(module: str) -> None:
+    """Raise UserError on a Python or PyTorch that is too old for the packages."""
+    if sys.version_info < _PYTHON:
+        found, needed = (".".join(map(str, version[:2])) for version in (sys.version_info, _PYTHON))
+        raise UserError(f"this CLIP needs {module}, which needs Python {needed} or newer: this is {found}")
+    if not is_at_least(*_TORCH):
+        import torch
+
+        needed = ".".join(map(str, _TORCH))
+        raise UserError(f"this CLIP needs {module}, which needs PyTorch {needed} or newer: this is {torch.__version__}")
