@@ -198,7 +198,6 @@ def note(clip_model: CLIP, source: Source, resolved: Resolved) -> None:
         commit=source.commit,
         sha256=source.sha256,
         model=source.asked.model,
-        tokenizer=_tokenizer_of(clip_model),
     )
     look_at(clip_model)
 
@@ -277,5 +276,4 @@ def called(clip_model: nn.Module) -> str:
 def _of_module(clip_model: CLIP) -> ClipFacts:
     activation, heads = shape_of(clip_model)
     found = ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")
-    tokenizer = tokenizer_of(clip_model).facts
-    return found if tokenizer == ClipTokenizer().facts else found._replace(tokenizer=tokenizer.as_record())
+    return found._replace(tokenizer=_tokenizer_of(clip_model))
