@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import modprompt
 from modprompt import VPT, CoOp, KgCoOp, MaPLe, ProGrad, UserError, ZeroshotCLIP
+from modprompt.clip.towers import Tower
 from modprompt.methods.mpl import MPL
 from tests import plain_teachers, siglips
 
@@ -128,9 +130,21 @@ def test_zero_shot_has_the_packages_features(kind):
     torch.testing.assert_close(model(images()), logits_of(found, clip_model, classes), atol=1e-5, rtol=1e-5)
 
 
-def test_prompts_are_trained_saved_and_put_in_front_of_other_classes(tmp_path):
-    import modprompt
+@pytest.mark.parametrize("kind", ["open_clip", "transformers", "open_clip class token", "open_clip causal"])
+def test_products_may_run_in_less_than_float32_and_weights_stay(kind, monkeypatch):
+    clip_model, labels = siglips.clip_of(siglips.made(kind)), torch.tensor([0, 1, 2, 0])
+    model = MPL(n_ctx=2, prompt_depth=DEPTH).on(clip_model, NAMES)
+    exact = model.loss(images(), labels)
+    monkeypatch.setattr(Tower, "autocast", lambda *_: torch.autocast("cpu", dtype=torch.bfloat16))  # as on a GPU
+    model.cast("bf16")
+    loss = model.loss(images(), labels)
+    loss.backward()
+    assert 0 < (loss - exact).abs() < 0.05
+    assert all(one.grad.dtype == torch.float32 for one in model.prompt_learner.parameters())
+    assert {one.dtype for one in clip_model.parameters()} == {torch.float32}
 
+
+def test_prompts_are_trained_saved_and_put_in_front_of_other_classes(tmp_path):
     clip_model = siglips.clip_of(siglips.made("open_clip"))
     model = MPL(n_ctx=2, prompt_depth=DEPTH).on(clip_model, NAMES)
     model.save(tmp_path / "prompts.pt")
