@@ -178,8 +178,8 @@ def _parts_of_transformers(model: Any) -> SigLIP:
 
     return SigLIP(
         Words("5" * 64),
-        text,
-        image,
+        nn.ModuleDict({"model": text}),  # where others have a projection beside it
+        nn.ModuleDict({"model": image}),
         lambda ids: model.get_text_features(ids).pooler_output,
         lambda images: model.get_image_features(images).pooler_output,
         text.embeddings.token_embedding.weight,

@@ -184,6 +184,7 @@ def image_side_of(visual: Any) -> Optional[ImageSide]:
 
 def text_side(module: Any) -> Optional[TextSide]:
     """The text side that a package's module is; None if it is no such one."""
+    module = _alone(module)
     if hasattr(module, "final_layer_norm") and hasattr(module, "head"):
         return _of_transformers(module)
     if hasattr(module, "ln_final") and hasattr(module, "pool_type"):
@@ -193,6 +194,7 @@ def text_side(module: Any) -> Optional[TextSide]:
 
 def image_side(module: Any) -> Optional[ImageSide]:
     """The image side that a package's module is; None if it is no such one."""
+    module = _alone(module)
     if hasattr(module, "post_layernorm") and getattr(module, "use_head", False):
         embeddings = module.embeddings
         positions = embeddings.position_embedding.weight
@@ -203,6 +205,11 @@ def image_side(module: Any) -> Optional[ImageSide]:
 
 
 # ---------------------------------------------------------------- each package's names
+
+
+def _alone(module: Any) -> Any:
+    """A side of transformers' that stands as `model` beside its projection, where it has none; else what was given."""
+    return module if hasattr(module, "projection") else getattr(module, "model", module)
 
 
 def _of_open_clip(text: Any) -> Optional[TextSide]:
