@@ -107,12 +107,10 @@ def test_what_the_exporter_refuses_is_a_line_and_nothing_is_written(tmp_path):
 TEXT = {"width": 64, "heads": 2, "layers": 1}
 FAST = {"timm_model_name": "fastvit_t8", "timm_pool": "avg", "timm_proj": None, "image_size": 64}  # MobileCLIP's
 VITAMIN = {"timm_model_name": "vitamin_small_224", "timm_pool": "", "timm_proj": "linear", "image_size": 224}
-HYBRID = {"timm_model_name": "vit_base_mci_224", "timm_pool": "token", "timm_proj": None, "image_size": 224}
 SIDES = {
     **dict.fromkeys(("siglip", "eva", "convnext", "pe", "timm_vit", "clipa", "coca")),
     "fastvit": FAST,
     "vitamin": VITAMIN,
-    "mobileclip": HYBRID,
 }
 
 
