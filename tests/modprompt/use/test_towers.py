@@ -9,17 +9,13 @@ from PIL import Image
 
 import modprompt
 from modprompt.cli import main
-from modprompt.clip import tower_build, tower_config
 from modprompt.clip.design import Images
 from modprompt.clip.load import image_transform
-from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.use import export, export_files
 from modprompt.use.attention import attention_of
 from modprompt.use.trained import Trained, open_trained
-from tests import golden_towers
 from tests.modprompt.use.made import write_run
-from tests.other_clips import other_package
-from tests.tower_clips import PIXELS, tower_clip
+from tests.tower_clips import IMAGE_SIDES, PIXELS, of_open_clip, tower_clip
 
 NAMES = ["one", "two", "three"]
 
@@ -104,36 +100,13 @@ def test_what_the_exporter_refuses_is_a_line_and_nothing_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-TEXT = {"width": 64, "heads": 2, "layers": 1}
-FAST = {"timm_model_name": "fastvit_t8", "timm_pool": "avg", "timm_proj": None, "image_size": 64}  # MobileCLIP's
-VITAMIN = {"timm_model_name": "vitamin_small_224", "timm_pool": "", "timm_proj": "linear", "image_size": 224}
-SIDES = {
-    **dict.fromkeys(("siglip", "eva", "convnext", "pe", "timm_vit", "clipa", "coca")),
-    "fastvit": FAST,
-    "vitamin": VITAMIN,
-}
-
-
-def of_open_clip(name):
-    """A CLIP with the image side of a row of open_clip's, and a stock text side where that is no golden case."""
-    if SIDES[name] is None:
-        case = golden_towers.case(f"open_clip/{name}")
-        image, embed = case.config["vision_cfg"], case.config["embed_dim"]
-    else:
-        image, embed = SIDES[name], 48
-    model = {"embed_dim": embed, "vision_cfg": image, "text_cfg": TEXT}
-    with torch.random.fork_rng(devices=[]):
-        package = other_package("open_clip").CustomTextCLIP(**model).eval()
-    config = tower_config.read(model, Images(image["image_size"]), "this")
-    return tower_build.build(config, golden_towers.fill(package), ClipTokenizer(), "this"), image["image_size"]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(360)
 @pytest.mark.parametrize("to", ["torch", "onnx"])
-@pytest.mark.parametrize("name", SIDES)
+@pytest.mark.parametrize("name", IMAGE_SIDES)
 def test_image_sides_of_other_packages_are_exported(name, to, tmp_path):
-    given = trained(*of_open_clip(name), tmp_path)
+    clip_model, _ = of_open_clip(name)
+    given = trained(clip_model, clip_model.visual.input_resolution, tmp_path)
     path = tmp_path / f"a{export.SUFFIXES[to]}"
     done = export.export(given, to, path)
     assert done.checked.features <= 1e-5
