@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-STOCK = "stock"  # a transformer whose layers take prompts (structure.py)
+STOCK = "stock"  # a transformer whose layers take prompts: OpenAI's (structure.py), or in a tower (tower_sides.py)
 RESNET = "ResNet"  # CLIP's own, which has no layers for prompts
 TOWER = "tower"  # another package's, which gives features and nothing more (towers.py)
 

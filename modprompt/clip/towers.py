@@ -1,8 +1,8 @@
 """A dual encoder of which a side is not a stock CLIP's, but a package's own module, held here.
 
 A side that is stock keeps the attributes of structure.py, so that the engine runs it as ever; one that is not is a
-tower, which gives features and nothing more. Towers stay in eval mode inside whatever trains: BatchNorm and drop path
-would change features (ConvNeXt, ViTamin, MobileCLIP).
+tower, which gives features, and some take prompts (tower_sides.py). Towers stay in eval mode inside whatever trains:
+BatchNorm and drop path would change features (ConvNeXt, ViTamin, MobileCLIP).
 
 Shapes: B images, C texts, L tokens, E joint width.
 """

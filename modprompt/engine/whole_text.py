@@ -31,6 +31,8 @@ from modprompt.engine.token_updates import OfClasses, renew
 from modprompt.engine.weight_cache import normalise
 from modprompt.errors import UserError
 
+AT_ONCE = 64  # texts that are computed together where no gradients are: to have more at a time saves nothing
+
 
 class WholeText(nn.Module):
     """The frozen part of class prompts; what PromptText (prompts.py) is to a text side with a causal mask.
@@ -158,6 +160,8 @@ class WholeTextEncoder(nn.Module):
         sequences = most_sequences(length, heads, width, self.device) or images * count
         fits = sequences if self.most_tokens is None else min(sequences, self.most_tokens // length)
         each = max(1, fits // images)
+        if not torch.is_grad_enabled():
+            each = min(each, AT_ONCE)
         return (slice(first, first + each) for first in range(0, count, each))
 
     def _features(self, text: WholeTokens, additions: Additions) -> Tensor:

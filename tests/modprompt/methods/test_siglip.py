@@ -6,9 +6,11 @@ import torch.nn.functional as F
 
 import modprompt
 from modprompt import VPT, CoOp, KgCoOp, MaPLe, ProGrad, UserError, ZeroshotCLIP
+from modprompt.clip.sides import kinds_of
 from modprompt.clip.towers import Tower
 from modprompt.methods.mpl import MPL
 from tests import plain_teachers, siglips
+from tests.modprompt.clip.test_tower_load import transformers_folder
 
 NAMES = ["cat", "golden retriever", "sea or lake"]
 PHOTO = "a photo of a"
@@ -151,6 +153,22 @@ def test_prompts_are_trained_saved_and_put_in_front_of_other_classes(tmp_path):
     again = modprompt.load(tmp_path / "prompts.pt", clip_model).eval()
     torch.testing.assert_close(again(images()), model.eval()(images()))
     assert model.with_classes(["dog", "owl"])(images()).shape == (4, 2)
+
+
+def test_a_folder_with_a_tokenizer_takes_prompts_on_both_sides(tmp_path):
+    case = transformers_folder(tmp_path / "w", "siglip")
+    clip_model, _ = modprompt.load_clip(tmp_path / "w", "cpu")
+    names = ["cat", "dog", "golden retriever"]
+    ids = torch.tensor([clip_model.tokenizer.row(f"{PHOTO} {name}.") for name in names])
+    model = ZeroshotCLIP().on(clip_model, names).eval()
+    with torch.no_grad():
+        expected = F.normalize(clip_model.encode_text(ids), dim=-1)
+        torch.testing.assert_close(model.class_features(), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(model.encode_image(case.images), case.image, atol=1e-5, rtol=1e-5)
+    assert kinds_of(clip_model) == ("stock", "stock")
+    prompted = MPL(n_ctx=2, prompt_depth=2).on(clip_model, names)
+    prompted.loss(case.images, torch.tensor([0, 2])).backward()
+    assert all(one.grad.abs().sum() for one in prompted.prompt_learner.parameters())
 
 
 def test_a_text_schedule_that_moves_words_is_refused():
