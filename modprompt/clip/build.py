@@ -10,7 +10,7 @@ from typing import Dict, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from modprompt.clip import source, stock_model, tower_load
+from modprompt.clip import source, stock_model, tower_load, tower_source
 from modprompt.clip.cast import cast_products
 from modprompt.clip.design import Design
 from modprompt.clip.facts import hashing, note
@@ -159,8 +159,9 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
         UserError: on an unknown name, weights that cannot be had, or that nothing says how to run.
     """
     found = source.find(Asked(name, path, activation, heads, model))
-    if tower_load.is_needed(found):
-        return tower_load.load(found)
+    config = tower_source.config_of(found)
+    if config is not None:
+        return tower_load.load(found, config)
     state, resolved = read(found)
     for key in list(state):  # one after the other: both forms of all would be too much
         if state[key].dtype == torch.bfloat16:

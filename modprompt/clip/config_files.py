@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple, Union
 
-from modprompt.clip.design import ACTIVATIONS, GELU, QUICK_GELU, SHORTEST, SQUASH, Design, Images, refused
+from modprompt.clip.design import ACTIVATIONS, GELU, QUICK_GELU, SHORTEST, SQUASH, Design, Images
 from modprompt.clip.infer_shape import POSITIONS, VOCABULARY
 from modprompt.errors import UserError
 from modprompt.io import json_text
@@ -16,8 +16,9 @@ from modprompt.io.safe_open import read_text
 
 OPEN_CLIP_FILE = "open_clip_config.json"
 TRANSFORMERS_FILE, IMAGES_FILE, TOKENIZER_FILE = "config.json", "preprocessor_config.json", "tokenizer_config.json"
+PROCESSOR_FILE = "processor_config.json"
 _MOST_BYTES = 1 << 24
-MOST = 1 << 24  # of any number in a config
+MOST, _MOST_LAYERS = 1 << 24, 512  # of any number in a config
 
 
 class Read(NamedTuple):
@@ -51,7 +52,7 @@ def read_by(rules: Rules, config: Mapping[str, Any], at: str) -> Dict[str, Any]:
             raise UserError(f"{at}{key} = {_short(value)} is not known here: such a CLIP is not run")
         rule = rules[key]
         if isinstance(rule, tuple) and not isinstance(rule, Read):
-            _one_of(*rule)(value, f"{at}{key}")
+            one_of(*rule)(value, f"{at}{key}")
     read = {key: rule for key, rule in rules.items() if isinstance(rule, Read)}
     return {key: rule.as_(config.get(key, rule.default), f"{at}{key}") for key, rule in read.items()}
 
@@ -60,7 +61,9 @@ def _short(value: Any) -> str:
     return json.dumps(value)[:60]
 
 
-def _one_of(*allowed: Any) -> Callable[[Any, str], Any]:
+def one_of(*allowed: Any) -> Callable[[Any, str], Any]:
+    """What reads a key that has one of these values."""
+
     def check(value: Any, name: str) -> Any:
         if value not in allowed:
             listed = " or ".join(_short(one) for one in allowed)
@@ -74,7 +77,8 @@ def _any(value: Any, name: str) -> Any:
     return value
 
 
-def _bool(value: Any, name: str) -> bool:
+def as_bool(value: Any, name: str) -> bool:
+    """A key that is true or false."""
     if not isinstance(value, bool):
         raise UserError(f"{name} must be true or false, got {value!r}")
     return value
@@ -96,7 +100,7 @@ def _ratio(value: Any, name: str) -> float:
     return float(value)
 
 
-def _side(value: Any, name: str) -> int:
+def pixels(value: Any, name: str) -> int:
     """A side in pixels, of a number or two equal ones."""
     sides = list(value) if isinstance(value, (list, tuple)) else [value]
     if len(sides) not in (1, 2) or not all(_is_number(one, int) and one > 0 for one in sides):
@@ -139,7 +143,7 @@ def read_config(path: Path, about: str = "how these weights are run") -> Dict[st
 
 
 def part_of(config: Mapping[str, Any], key: str, where: str) -> Dict[str, Any]:
-    """An object in a config, which must be there."""
+    """An object in a config, which must be there; else UserError."""
     found = config.get(key)
     if not isinstance(found, dict):
         raise UserError(f"{where} has no {key}: it does not say how these weights are run")
@@ -149,7 +153,7 @@ def part_of(config: Mapping[str, Any], key: str, where: str) -> Dict[str, Any]:
 # open_clip's
 
 _MODEL: Rules = {
-    "embed_dim": Read(_whole, 0), "quick_gelu": Read(_bool, False), "vision_cfg": None, "text_cfg": None,
+    "embed_dim": Read(_whole, 0), "quick_gelu": Read(as_bool, False), "vision_cfg": None, "text_cfg": None,
     **dict.fromkeys(("custom_text", "init_logit_scale", "output_dict", "cast_dtype", "nonscalar_logit_scale")),
     "init_logit_bias": (None,), "multimodal_cfg": (None,),
 }  # fmt: skip
@@ -162,8 +166,8 @@ _BLOCK: Rules = {
     "final_ln_after_pool": (False,),
 }  # fmt: skip
 OPEN_CLIP_IMAGE: Rules = {
-    **_BLOCK, "width": Read(_whole, 768), "head_width": Read(_whole, 64), "patch_size": Read(_side, 16),
-    "image_size": Read(_side, 224),
+    **_BLOCK, "width": Read(_whole, 768), "head_width": Read(_whole, 64), "patch_size": Read(pixels, 16),
+    "image_size": Read(pixels, 224),
     "attentional_pool": (False, None), "no_ln_pre": (False,), "pos_embed_type": ("learnable",),
     "pool_type": ("tok",), "timm_model_name": (None, ""), "input_patchnorm": (False,), "global_average_pool": (False,),
     **dict.fromkeys((  # of training, or of what the values above forbid
@@ -180,9 +184,9 @@ OPEN_CLIP_TEXT: Rules = {
     **dict.fromkeys(("pad_id", "eos_id", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type")),
 }  # fmt: skip
 _PREPROCESS: Rules = {
-    "size": Read(_side), "mean": Read(_mean, Images().mean), "std": Read(_std, Images().std),
-    "interpolation": Read(_one_of("bicubic", "bilinear"), "bicubic"),
-    "resize_mode": Read(_one_of(SHORTEST, SQUASH), SHORTEST), "fill_color": None, "mode": ("RGB",),
+    "size": Read(pixels), "mean": Read(_mean, Images().mean), "std": Read(_std, Images().std),
+    "interpolation": Read(one_of("bicubic", "bilinear"), "bicubic"),
+    "resize_mode": Read(one_of(SHORTEST, SQUASH), SHORTEST), "fill_color": None, "mode": ("RGB",),
 }  # fmt: skip
 
 
@@ -192,24 +196,20 @@ def read_open_clip(path: Path) -> Design:
     Raises:
         UserError: if it is missing or damaged, or states what is not run here; the key is named.
     """
+    return design_of(*model_and_images(path), str(path))
+
+
+def model_and_images(path: Path) -> Tuple[Dict[str, Any], Mapping[str, Any]]:
+    """The model_cfg and the preprocess_cfg of an open_clip_config.json; in the package a model_cfg stands alone.
+
+    Raises:
+        UserError: if it is missing or damaged.
+    """
     config = read_config(path)
-    if "model_cfg" in config:
-        read_by({"model_cfg": None, "preprocess_cfg": None}, config, f"{path}: ")
-        return design_of(part_of(config, "model_cfg", str(path)), config.get("preprocess_cfg") or {}, str(path))
-    return design_of(config, {}, str(path))
-
-
-def _family_of(model: Mapping[str, Any]) -> str:
-    """Which family (design.py) a model_cfg is of, if one of those that are not run; else empty."""
-    image, text = (found if isinstance(found, dict) else {} for found in map(model.get, ("vision_cfg", "text_cfg")))
-    trunk = str(image.get("timm_model_name") or "").lower()
-    if "siglip" in trunk or model.get("init_logit_bias") is not None:
-        return "siglip"
-    if model.get("multimodal_cfg") is not None:
-        return "coca"
-    if trunk:
-        return "eva" if trunk.startswith("eva") else "timm"
-    return "bert_text" if text.get("hf_model_name") else ""
+    if "model_cfg" not in config:
+        return config, {}
+    read_by({"model_cfg": None, "preprocess_cfg": None}, config, f"{path}: ")
+    return part_of(config, "model_cfg", str(path)), config.get("preprocess_cfg") or {}
 
 
 def design_of(model: Mapping[str, Any], images: Mapping[str, Any], where: str) -> Design:
@@ -218,9 +218,6 @@ def design_of(model: Mapping[str, Any], images: Mapping[str, Any], where: str) -
     Raises:
         UserError: as `read_open_clip`.
     """
-    family = _family_of(model)
-    if family:
-        raise refused(where, family)
     whole = read_by(_MODEL, model, f"{where}: ")
     vision, text = part_of(model, "vision_cfg", where), part_of(model, "text_cfg", where)
     is_resnet = isinstance(vision.get("layers"), list)  # the blocks of its four stages
@@ -242,10 +239,11 @@ def design_of(model: Mapping[str, Any], images: Mapping[str, Any], where: str) -
         raise UserError(f"{where}: vision_cfg.head_width is {head}, which does not divide the width {width}")
     activation = QUICK_GELU if whole["quick_gelu"] else GELU
     heads = (text["heads"], width // image["head_width"])
-    return Design(activation, heads, _preprocessed(images, image["image_size"], f"{where}: preprocess_cfg."), said)
+    return Design(activation, heads, preprocessed(images, image["image_size"], f"{where}: preprocess_cfg."), said)
 
 
-def _preprocessed(config: Mapping[str, Any], size: int, at: str) -> Images:
+def preprocessed(config: Mapping[str, Any], size: int, at: str) -> Images:
+    """How images are made, of a preprocess_cfg and the size that the model takes; `at` is what messages begin with."""
     if not isinstance(config, Mapping):
         raise UserError(f"{at[:-1]} must be an object")
     found = read_by(_PREPROCESS, {"size": size, **config}, at)
@@ -254,10 +252,19 @@ def _preprocessed(config: Mapping[str, Any], size: int, at: str) -> Images:
     return Images(size, found["mean"], found["std"], found["interpolation"], found["resize_mode"])
 
 
+def require_bounded(part: Mapping[str, Any], at: str) -> None:
+    """Raise UserError on a number that no CLIP has: a package would build without an end."""
+    for key, value in part.items():
+        for number in value if isinstance(value, list) else [value]:
+            most = _MOST_LAYERS if "layers" in key else MOST
+            if isinstance(number, (int, float)) and not abs(number) <= most:
+                raise UserError(f"{at}{key} is {number}: no CLIP has as much")
+
+
 # transformers'
 
 # how text is generated, models are trained or saved, and classes are named: a frozen CLIP has none of it
-_ELSEWHERE: Rules = dict.fromkeys((
+ELSEWHERE: Rules = dict.fromkeys((
     "_name_or_path", "name_or_path", "_commit_hash", "architectures", "transformers_version", "torch_dtype", "dtype",
     "initializer_range", "initializer_factor", "attention_dropout", "dropout", "gradient_checkpointing", "torchscript",
     "return_dict", "output_hidden_states", "output_attentions", "output_scores", "return_dict_in_generate",
@@ -271,7 +278,7 @@ _ELSEWHERE: Rules = dict.fromkeys((
     "cross_attention_hidden_size", "_attn_implementation_autoset", "is_encoder_decoder", "logit_scale_init_value",
 ))  # fmt: skip
 _BOTH: Rules = {
-    **_ELSEWHERE, "layer_norm_eps": (1e-5,), "pruned_heads": ({}, None), "is_decoder": (False,),
+    **ELSEWHERE, "layer_norm_eps": (1e-5,), "pruned_heads": ({}, None), "is_decoder": (False,),
     "add_cross_attention": (False,), "use_bfloat16": (False,),
 }  # fmt: skip
 _TOP: Rules = {
@@ -288,37 +295,34 @@ _SIDES: Mapping[str, Rules] = {
     "vision": {
         **_BOTH, "hidden_size": Read(_whole, 768), "intermediate_size": Read(_whole, 3072),
         "num_hidden_layers": Read(_whole, 12), "num_attention_heads": Read(_whole, 12),
-        "hidden_act": Read(_any, QUICK_GELU), "image_size": Read(_side, 224), "patch_size": Read(_side, 32),
+        "hidden_act": Read(_any, QUICK_GELU), "image_size": Read(pixels, 224), "patch_size": Read(pixels, 32),
         "num_channels": (3,), "model_type": ("clip_vision_model",), "eos_token_id": (None,),
     },
 }  # fmt: skip
-_FAMILIES = {
-    "siglip": "siglip",
-    "siglip2": "siglip",
-    "altclip": "bert_text",
-    "chinese_clip": "bert_text",
-    "metaclip_2": "worldwide",
-}
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
-_PROCESSORS = ("CLIPImageProcessor", "CLIPFeatureExtractor", "CLIPImageProcessorFast", "CLIPImageProcessorPil")
+_PROCESSORS = tuple(
+    f"{kind}{rest}"
+    for kind in ("CLIP", "Siglip", "ChineseCLIP", "AltCLIP")
+    for rest in ("ImageProcessor", "FeatureExtractor", "ImageProcessorFast", "ImageProcessorPil")
+)
 
 
 def _height_and_width(value: Any, name: str) -> int:
     if isinstance(value, dict):
         read_by({"height": None, "width": None}, value, f"{name}.")
         value = [value.get("height"), value.get("width")]
-    return _side(value, name)
+    return pixels(value, name)
 
 
 def _resize(value: Any, name: str) -> Tuple[str, int]:
     """How images are scaled, and to which side."""
     if isinstance(value, dict) and set(value) != {"shortest_edge"}:
         return SQUASH, _height_and_width(value, name)
-    return SHORTEST, _side(value["shortest_edge"] if isinstance(value, dict) else value, name)
+    return SHORTEST, pixels(value["shortest_edge"] if isinstance(value, dict) else value, name)
 
 
 _PREPROCESSOR: Rules = {
-    "size": Read(_resize), "image_mean": Read(_mean), "image_std": Read(_std), "resample": Read(_one_of(*_RESAMPLE)),
+    "size": Read(_resize), "image_mean": Read(_mean), "image_std": Read(_std), "resample": Read(one_of(*_RESAMPLE)),
     "do_center_crop": Read(_any, True), "crop_size": None,
     "do_resize": (True,), "do_normalize": (True,), "do_rescale": (True,), "do_pad": (False, None),
     "rescale_factor": (1 / 255,), "image_processor_type": _PROCESSORS, "feature_extractor_type": _PROCESSORS,
@@ -339,9 +343,7 @@ def read_transformers(folder: Path) -> Design:
     path = folder / TRANSFORMERS_FILE
     config, at = read_config(path), f"{path}: "
     kind = config.get("model_type")
-    if isinstance(kind, str) and kind in _FAMILIES:
-        raise refused(str(path), _FAMILIES[kind], f"model_type {kind}")
-    _one_of("clip")(kind, f"{at}model_type")
+    one_of("clip")(kind, f"{at}model_type")
     whole = read_by(_TOP, config, at)
     text, image = (_of_side(config, side, str(path)) for side in ("text", "vision"))
     if text["hidden_act"] != image["hidden_act"]:
@@ -349,7 +351,7 @@ def read_transformers(folder: Path) -> Design:
             f"{at}hidden_act is {text['hidden_act']} in text_config and {image['hidden_act']} in vision_config: "
             "only CLIPs with one activation are run"
         )
-    activation = _one_of(*ACTIVATIONS)(text["hidden_act"], f"{at}hidden_act")
+    activation = one_of(*ACTIVATIONS)(text["hidden_act"], f"{at}hidden_act")
     said = {
         f"{side} {ours}": found[key]
         for side, found in (("text", text), ("image", image))
@@ -358,10 +360,10 @@ def read_transformers(folder: Path) -> Design:
     said.update(embed=whole["projection_dim"], patch=image["patch_size"])
     tokenizer = folder / TOKENIZER_FILE
     if tokenizer.exists():
-        allowed = _one_of(None, "CLIPTokenizer", "CLIPTokenizerFast")
+        allowed = one_of(None, "CLIPTokenizer", "CLIPTokenizerFast")
         allowed(read_config(tokenizer).get("tokenizer_class"), f"{tokenizer}: tokenizer_class")
     heads = (text["num_attention_heads"], image["num_attention_heads"])
-    return Design(activation, heads, _preprocessor(folder / IMAGES_FILE, image["image_size"]), said)
+    return Design(activation, heads, images_of_folder(folder, image["image_size"]), said)
 
 
 def _of_side(config: Mapping[str, Any], side: str, where: str) -> Dict[str, Any]:
@@ -376,8 +378,18 @@ def _of_side(config: Mapping[str, Any], side: str, where: str) -> Dict[str, Any]
     return found[-1]
 
 
-def _preprocessor(path: Path, size: int) -> Images:
-    config, at = read_config(path, "how images are made"), f"{path}: "
+def images_of_folder(folder: Path, size: int) -> Images:
+    """How images are made, by a folder of transformers', for a model that takes images of this many pixels.
+
+    Raises:
+        UserError: if no file says it, or one says what is not run.
+    """
+    path = folder / IMAGES_FILE
+    if (folder / PROCESSOR_FILE).is_file() and not path.is_file():  # as transformers 5 saves it
+        path = folder / PROCESSOR_FILE
+        config, at = part_of(read_config(path), "image_processor", str(path)), f"{path}: image_processor."
+    else:
+        config, at = read_config(path, "how images are made"), f"{path}: "
     lacking = [key for key in ("size", "image_mean", "image_std", "resample") if key not in config]
     if lacking:
         raise UserError(f"{at}{lacking[0]} is missing: it does not say how images are made")

@@ -1,13 +1,13 @@
 """What no tensor of a CLIP shows, and what else is said of its weights, which must agree with them.
 
-Kinds of models that are known and not run are named here, too; docs/backbones.md has what each would need.
+Kinds of models whose tensors alone do not say how they are run are named here, too.
 """
 
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 from modprompt.errors import UserError
 
-_FAMILIES = {  # as models/known.yaml names them
+_FAMILIES = {  # as key_mapping.py tells them
     "siglip": "a SigLIP (attention pooling, no class token, no causal mask, a vocabulary of its own, sigmoid loss)",
     "eva": "an EVA CLIP (an image tower of its own, some with rotary positions and SwiGLU)",
     "coca": "a CoCa (attention pooling, a class token behind the text, a caption decoder)",
@@ -19,13 +19,16 @@ _FAMILIES = {  # as models/known.yaml names them
 
 
 def refused(where: str, family: str, sign: str = "") -> UserError:
-    """The error for a model of a family that is not run; `sign` says what it was told by."""
+    """The error for weights of a family that nothing says more of; `sign` says what it was told by."""
     return UserError(reason(f"{where} ({sign})" if sign else where, family))
 
 
 def reason(what: str, family: str) -> str:
-    """Why a model of a family is not run, in one line."""
-    return f"{what} is {_FAMILIES[family]}: such models are not run, see docs/backbones.md"
+    """Why weights of a family are not run as they are, in one line."""
+    return (
+        f"{what} is {_FAMILIES[family]}: its tensors alone do not say how it is made: give open_clip's name of the "
+        "model, MODEL.BACKBONE.MODEL (load_clip(file, model=...)), or put its config beside it, see docs/backbones.md"
+    )
 
 
 QUICK_GELU, GELU = "quick_gelu", "gelu"

@@ -248,6 +248,23 @@ def require(name: str, where: str = "") -> Row:
     raise UserError(f"{where}there is no CLIP {name!r}{hint} `modprompt backbones` lists all that are known")
 
 
+def of_model(name: str) -> Row:
+    """The row of a MODEL of open_clip's, or of MODEL/TAG where its tags are run differently, for a file of its weights.
+
+    Raises:
+        UserError: if there is none, or several.
+    """
+    found = [row for row in rows() if row.model == name or row.name == name]
+    if not found:
+        near = difflib.get_close_matches(name, sorted({row.model for row in rows() if row.model}), n=3, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise UserError(f"MODEL.BACKBONE.MODEL: there is no model {name!r} of open_clip's{hint}")
+    if any(row.design != found[0].design for row in found):
+        listed = " or ".join(row.name for row in found)
+        raise UserError(f"MODEL.BACKBONE.MODEL: weights of {name} are run differently: name {listed}")
+    return found[0]
+
+
 def pinned(name: str, commit: str) -> str:
     """A name that gives the same weights again: of those of a hub at the commit that was used."""
     return f"{name}@{commit}" if commit and name and not name.startswith(hub.PREFIX) else name  # a hub's has it

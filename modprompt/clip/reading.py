@@ -6,12 +6,13 @@ from typing import Any, Dict, Mapping, Tuple
 import torch
 from torch import Tensor
 
-from modprompt.clip import key_mapping, known, source
+from modprompt.clip import key_mapping, known, source, tower_source
 from modprompt.clip.design import Images
 from modprompt.clip.infer_shape import Shapes, measure, pixels, require_agreement, shapes_of
 from modprompt.clip.resolve_config import Resolved, require_resolvable, resolve
 from modprompt.clip.source import Asked, Source
 from modprompt.clip.stock_model import can_assign
+from modprompt.clip.tower_config import TowerConfig
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays
 from modprompt.io.safe_open import open_regular
@@ -75,7 +76,11 @@ def images_of(asked: Asked) -> Images:
     row = None if asked.path else known.find(asked.name)
     if row is not None:
         return row.design.images
-    shapes, _, resolved = look_at(source.find(asked))
+    found = source.find(asked)
+    config = tower_source.config_of(found)
+    if config is not None:
+        return config.images
+    shapes, _, resolved = look_at(found)
     images = resolved.design.images
     return images if images.size else images._replace(size=pixels(shapes))
 
@@ -89,6 +94,10 @@ def describe(asked: Asked) -> str:
     found = source.find(asked)
     if found.weights is None:
         return f"{found.called}, which ships with the package"
+    config = tower_source.config_of(found)
+    if config is not None:
+        whose = "open_clip" if isinstance(config, TowerConfig) else "transformers"
+        return f"{found.called}: {whose}'s towers, {config.images.size} pixels"
     shapes, dialect, (design, said_by, whose) = look_at(found)
     (text, image), size = design.heads, design.images.size or pixels(shapes)
     if can_assign():

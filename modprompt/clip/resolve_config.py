@@ -19,7 +19,8 @@ _TABLE = "the table of known CLIPs"
 _HOW_TO_SAY = (
     "give MODEL.BACKBONE.ACTIVATION (quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, image side; a head is 64 "
     f"wide in most), in Python activation= and heads=; or put {_CONFIGS[0]}, or {_CONFIGS[1]} with "
-    f"{config_files.IMAGES_FILE}, beside it"
+    f"{config_files.IMAGES_FILE}, beside it; a SigLIP, EVA and the like need open_clip's name of the model, "
+    "MODEL.BACKBONE.MODEL, in Python model="
 )
 
 

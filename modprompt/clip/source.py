@@ -19,7 +19,7 @@ _OPEN_CLIP = (
     "open_clip_model.safetensors", "open_clip_model.safetensors.index.json", "open_clip_pytorch_model.safetensors",
     "open_clip_pytorch_model.bin", "open_clip_pytorch_model.bin.index.json", "open_clip_pytorch_model.pt",
 )  # fmt: skip
-_TRANSFORMERS = (
+TRANSFORMERS_WEIGHTS = (
     "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
 )  # fmt: skip
 _CONFIGS = (
@@ -88,6 +88,8 @@ def find(asked: Asked) -> Source:
             "MODEL.BACKBONE.ACTIVATION and HEADS are for weights from MODEL.BACKBONE.PATH that say nothing themselves: "
             f"{asked.name} says it itself"
         )
+    if asked.model:
+        raise UserError(f"MODEL.BACKBONE.MODEL is for a file from MODEL.BACKBONE.PATH: {asked.name} says it itself")
     return _of_hub(asked) if row is None else _of_table(asked, row)
 
 
@@ -152,7 +154,19 @@ def _of_path(asked: Asked) -> Source:
         raise UserError(f"MODEL.BACKBONE.PATH: cannot read {path} ({error.strerror})") from None
     assert found.weights is not None  # it is a file
     repo, commit = hub.address_of(found.weights.parent)
-    return found._replace(file=file, commit=commit, row=found.row or known.by_repository(repo))
+    found = found._replace(file=file, commit=commit, row=found.row or known.by_repository(repo))
+    return found._replace(row=_row_of_model(found)) if asked.model else found
+
+
+def _row_of_model(found: Source) -> known.Row:
+    """The row that a user names for weights that say nothing themselves."""
+    asked, weights = found.asked, found.weights
+    assert weights is not None  # it is a file
+    if asked.activation or asked.heads:
+        raise UserError("MODEL.BACKBONE.MODEL says activation and heads: leave out ACTIVATION and HEADS")
+    if found.row is not None or (weights.parent / config_files.OPEN_CLIP_FILE).is_file():
+        raise UserError(f"MODEL.BACKBONE.MODEL is for a file that says nothing itself, but {weights} says it")
+    return known.of_model(asked.model)
 
 
 def _snapshot_in(folder: Path) -> Path:
@@ -181,8 +195,9 @@ def _wanted(there: Sequence[str], repo: str) -> List[str]:
     configs = [one for one in _CONFIGS if one in there]
     if weights in _OPEN_CLIP:  # what must be there, even if only the cache is known
         configs.append(config_files.OPEN_CLIP_FILE)
-    elif weights in _TRANSFORMERS and config_files.OPEN_CLIP_FILE not in there:
-        configs += [config_files.TRANSFORMERS_FILE, config_files.IMAGES_FILE]
+    elif weights in TRANSFORMERS_WEIGHTS and config_files.OPEN_CLIP_FILE not in there:
+        of_images = (config_files.IMAGES_FILE, config_files.PROCESSOR_FILE)  # the one that there is
+        configs += [config_files.TRANSFORMERS_FILE, next((one for one in of_images if one in there), of_images[0])]
     return [weights, *dict.fromkeys(configs)]
 
 
@@ -190,7 +205,7 @@ def _pick(there: Sequence[str], where: str, preferred: Sequence[str] = ()) -> st
     """Which of these files has the weights: open_clip's own first, then transformers', then the only one there is."""
     order = preferred or (
         *(_OPEN_CLIP if config_files.OPEN_CLIP_FILE in there else ()),
-        *(_TRANSFORMERS if config_files.TRANSFORMERS_FILE in there else ()),
+        *(TRANSFORMERS_WEIGHTS if config_files.TRANSFORMERS_FILE in there else ()),
     )
     found = next((one for one in order if one in there), None)
     if found is not None:

@@ -7,17 +7,19 @@ import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clip import tower_packages
+from modprompt.clip.config_files import TRANSFORMERS_FILE, read_config
 from modprompt.clip.infer_shape import shapes_of
 from modprompt.clip.stock_model import VisionTransformer, put_text
 from modprompt.clip.tokenizers import Tokenizer
 from modprompt.clip.tower_config import TowerConfig
 from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
+from modprompt.clip.transformers_config import kept
 from modprompt.errors import UserError
 from modprompt.programs import one_line
 
@@ -52,8 +54,9 @@ def build(
     state = _with_text_in_front(state)
     given = shapes_of(state, where)
     with torch.device("meta"):  # a look at the names costs no memory
-        expected = _made(config, text_folder, where).state_dict()
-    _require_same(given, {name: tuple(one.shape) for name, one in expected.items()}, where)
+        empty = _made(config, text_folder, where)
+    require_same(given, {name: tuple(one.shape) for name, one in empty.state_dict().items()}, where)
+    require_size(lambda image: encode(empty.visual, image), config.images.size, config.model["embed_dim"], where)
     module = _made(config, text_folder, where)
     module.load_state_dict(state, strict=False)  # all are there but counts
     state.clear()
@@ -107,8 +110,8 @@ def _made(config: TowerConfig, text_folder: Optional[Path], where: str) -> Any:
         raise UserError(f"open_clip does not build what the config of {where} says ({one_line(error)[:200]})") from None
 
 
-def _require_same(given: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> None:
-    """Raise UserError unless tensors are those of a model, whole and of its shapes."""
+def require_same(given: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> None:
+    """Raise UserError unless shapes of tensors, by name, are those of a model, whole; `where` begins the message."""
     for name, shape in expected.items():
         if name not in given:
             if name.endswith(_COUNTS):
@@ -122,6 +125,17 @@ def _require_same(given: Mapping[str, Any], expected: Mapping[str, Any], where: 
     odd = [name for name in given if name not in expected]
     if odd:
         raise UserError(f"{where} is not what its config says: nothing of that has {odd[0]}")
+
+
+def require_size(encode_image: Callable[[Tensor], Tensor], pixels: int, width: int, where: str) -> None:
+    """Raise UserError unless an image side on the meta device takes images of this size and gives this width (E)."""
+    try:
+        with torch.no_grad():
+            features = encode_image(torch.empty(1, 3, pixels, pixels, device="meta"))
+    except Exception as error:  # of many kinds
+        raise UserError(f"{where} takes no images of {pixels} pixels ({one_line(error)[:120]})") from None
+    if tuple(features.shape) != (1, width):
+        raise UserError(f"{where} gives features of the shape {tuple(features.shape)[1:]} and not {(width,)}")
 
 
 def _image_side(module: Any, config: TowerConfig) -> Any:
@@ -154,4 +168,6 @@ def _unshown(config: TowerConfig, text_folder: Optional[Path]) -> str:
             told[key] = {name: value for name, value in one.items() if name not in _UNTOLD and value != known.get(name)}
         elif key not in _UNTOLD:
             told[key] = one
+    if text_folder is not None:
+        told["text_config"] = kept(read_config(text_folder / TRANSFORMERS_FILE), "")
     return json.dumps(told, sort_keys=True)

@@ -14,7 +14,7 @@ from modprompt.clip.design import GELU, QUICK_GELU, Design, Images
 from modprompt.clip.infer_shape import POSITIONS, VOCABULARY
 from modprompt.errors import UserError
 
-_MOST_LAYERS = 512
+_TIMM = "timm_model_name"
 _TIMM_NAME = re.compile(r"[a-z0-9_]+")  # with a place in front timm would ask a hub
 _NO_PART = (  # in eval mode, or once weights are there
     "timm_model_pretrained", "timm_drop", "timm_drop_path", "patch_dropout", "hf_model_pretrained", "custom_text",
@@ -38,6 +38,12 @@ class TowerConfig(NamedTuple):
     image: Dict[str, int]
 
     @property
+    def has_tower(self) -> bool:
+        """Whether a side is neither of the stock shape nor a ResNet with a stock text side, as OpenAI's."""
+        is_resnet = isinstance(self.model["vision_cfg"].get("layers"), list) and not self.model["vision_cfg"].get(_TIMM)
+        return not self.text or not (self.image or is_resnet)
+
+    @property
     def design(self) -> Design:
         """Of its stock sides; a tower has 0 heads."""
         heads = (self.text.get("heads", 0), self.image.get("heads", 0))
@@ -54,23 +60,15 @@ def read(model: Mapping[str, Any], images: Images, where: str) -> TowerConfig:
     whole = read_by(config_files.OPEN_CLIP_MODEL, found, f"{where}: ")
     text, image = part_of(found, "text_cfg", where), part_of(found, "vision_cfg", where)
     for part in (found, text, image, *(one for one in [found.get("multimodal_cfg")] if isinstance(one, dict))):
-        _require_bounded(part, f"{where}: ")
+        config_files.require_bounded(part, f"{where}: ")
         for key in _NO_PART:
             part.pop(key, None)
-    name = image.get("timm_model_name")
+    name = image.get(_TIMM)
     if name is not None and not _TIMM_NAME.fullmatch(str(name)):
         raise UserError(f"{where}: vision_cfg.timm_model_name is {str(name)[:60]!r}, which is no model of timm's")
     activation = QUICK_GELU if whole["quick_gelu"] else GELU
     embed = whole["embed_dim"]
     return TowerConfig(found, images, activation, _stock_text(text, embed), _stock_image(image, embed))
-
-
-def _require_bounded(part: Mapping[str, Any], at: str) -> None:
-    for key, value in part.items():
-        for number in value if isinstance(value, list) else [value]:
-            most = _MOST_LAYERS if key == "layers" else config_files.MOST
-            if isinstance(number, (int, float)) and not abs(number) <= most:
-                raise UserError(f"{at}{key} is {number}: no CLIP has as much")
 
 
 def _stock_text(part: Mapping[str, Any], embed: int) -> Dict[str, int]:

@@ -226,6 +226,7 @@ class Backbone(DasslBackbone):
     path: str = setting("", "a file or folder of weights, in place of the name")
     activation: str = setting("", "quick_gelu or gelu, for a file that nothing else says it of", must=_ANY)
     heads: Tuple[int, ...] = setting((), "the same: attention heads of text and image side", must=_ANY)
+    model: str = setting("", "the same: open_clip's name of the model, as ViT-B-16-SigLIP2, or with its tag", must=_ANY)
 
 
 @dataclass(frozen=True, repr=False)

@@ -187,6 +187,9 @@ def _clip_of(
 def _loaded(clip: Union[str, Path], facts: ClipFacts, device: Union[str, torch.device, None]) -> CLIP:
     """A CLIP by name or path; weights that do not say how they are run are run as the file says its CLIP was."""
     path = path_of(str(clip))
-    if not path or not facts.activation or say_themselves(source.find(Asked(path=path))):
+    stated = facts.model or facts.activation
+    if not path or not stated or say_themselves(source.find(Asked(path=path))):
         return load_clip(clip, device)[0]
+    if facts.model:
+        return load_clip(clip, device, model=facts.model)[0]
     return load_clip(clip, device, activation=facts.activation, heads=facts.heads)[0]

@@ -23,7 +23,7 @@ def asked_of(config: RunSettings) -> Asked:
     """The CLIP that a run asks for."""
     one, heads = config.backbone, config.backbone.heads
     given = heads if isinstance(heads, tuple) else (heads,)
-    return Asked(one.name, one.path, one.activation, given)
+    return Asked(one.name, one.path, one.activation, given, one.model)
 
 
 def load_clip(config: RunSettings) -> CLIP:

@@ -29,29 +29,30 @@ _EMBEDDED_FILE = PACKAGE / "clip" / "models" / "glyph_clip.npz"
 
 
 class Clip(NamedTuple):
-    """A CLIP on disk: what a run gives (name, path, activation, heads), and the file or folder."""
+    """A CLIP on disk: what a run gives (name, path, activation, heads, model), and the file or folder."""
 
     name: str
     path: str
     file: Path
     activation: str = ""
     heads: tuple[int, ...] = ()
+    model: str = ""
 
     @property
     def key(self) -> str:
         """What it is noted under."""
         said = [self.activation, str(list(self.heads))] if self.activation or self.heads else []
-        return " ".join([str(self.file.absolute()), *said])
+        return " ".join([str(self.file.absolute()), *said, *filter(None, [self.model])])
 
 
 def clip_of(job: Job) -> Clip | None:
     """The CLIP on disk of a job; None for a name whose file's hash or commit is part of its address."""
     settings = effective(job)
-    name, path, activation, heads = (
-        settings.get(f"MODEL.BACKBONE.{key}", "") for key in ("NAME", "PATH", "ACTIVATION", "HEADS")
+    name, path, activation, heads, model = (
+        settings.get(f"MODEL.BACKBONE.{key}", "") for key in ("NAME", "PATH", "ACTIVATION", "HEADS", "MODEL")
     )
     if path:
-        return Clip(name, path, of_user(path), activation, _numbers(heads))
+        return Clip(name, path, of_user(path), activation, _numbers(heads), model)
     return Clip(name, "", _EMBEDDED_FILE) if name == known.EMBEDDED else None
 
 
@@ -138,7 +139,7 @@ class Inputs:
             from modprompt.clip.facts import facts_of
 
             stamp = _stamp(clip.file)
-            clip_model = load_clip(clip.name, clip.path, clip.activation, clip.heads)
+            clip_model = load_clip(clip.name, clip.path, clip.activation, clip.heads, clip.model)
             found, tokenizer = clip_model.fingerprint, dict(facts_of(clip_model).tokenizer)
             of_towers = {"tokenizer": tokenizer} if tokenizer else {}
             self.notes[clip.key] = {"stamp": stamp, "hash": str(found), "old": found.old, **of_towers}

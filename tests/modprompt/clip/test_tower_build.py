@@ -7,10 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modprompt.clip import tower_build, tower_config
+from modprompt.clip import known, tower_build, tower_config, tower_source
 from modprompt.clip.design import Images
 from modprompt.clip.facts import fingerprint
 from modprompt.clip.sides import has_stock_image, has_stock_text, logit_bias_of
+from modprompt.clip.source import Asked, Source
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.towers import ImageTower, TextTower
 from modprompt.errors import UserError
@@ -105,7 +106,7 @@ TIMM = {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": None, 
 FAST = {"timm_model_name": "fastvit_t8", "timm_pool": "avg", "timm_proj": None, "image_size": 64}
 
 
-def oracle(model, seed=0):
+def oracle(model):
     """open_clip's model, with the numbers of golden weights, and its state dict."""
     package = other_package("open_clip")
     with torch.random.fork_rng(devices=[]):
@@ -135,6 +136,40 @@ def test_a_stock_side_stays_one_beside_a_tower(image, text, stock):
     with torch.no_grad():
         assert differ(ours.encode_image(images), theirs.encode_image(images)) < TOLERANCE
         assert differ(ours.encode_text(ids), theirs.encode_text(ids)) < TOLERANCE
+
+
+NLLB = {  # the text side's config.json
+    "model_type": "m2m_100", "vocab_size": 400, "d_model": 32, "encoder_layers": 2, "decoder_layers": 1,
+    "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64,
+    "max_position_embeddings": 128, "is_encoder_decoder": True, "dropout": 0.1, "encoder_layerdrop": 0.05,
+}  # fmt: skip
+
+
+def test_nllbs_encoder_is_read_at_its_first_token(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(NLLB))
+    text = {"hf_model_name": str(tmp_path), "hf_model_pretrained": False, "hf_proj_type": "linear",
+            "hf_pooler_type": "cls_pooler"}  # fmt: skip
+    model = {"embed_dim": 48, "vision_cfg": STOCK_IMAGE, "text_cfg": text}
+    theirs, state = oracle(model)
+    ours = built(model, state, tmp_path)
+    assert (has_stock_text(ours), has_stock_image(ours)) == (False, True)
+    ids = torch.tensor([[256, 11, 12, 2, *[1] * 73], [256, 13, 14, 15, 16, 2, *[1] * 71]])
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert differ(ours.encode_text(ids), theirs.encode_text(ids)) < TOLERANCE
+        assert differ(ours.encode_image(images), theirs.encode_image(images)) < TOLERANCE
+
+
+def test_configs_of_all_tags_have_the_sides_that_their_rows_say():
+    towers = [row for row in known.rows() if row.has_tower]
+    for row in towers:
+        config = tower_source.config_of(Source(row.name, "", None, Asked(row.name), row))
+        assert isinstance(config, tower_config.TowerConfig)
+        assert config.has_tower
+        assert (bool(config.text), bool(config.image)) == tuple(one == "stock" for one in row.families), row.name
+        assert config.images == row.design.images
+        assert config.activation == row.design.activation
+    assert len(towers) == 100
 
 
 def test_names_of_tensors_with_and_without_text_in_front_are_one_clip():

@@ -1,0 +1,157 @@
+"""Tokenizers that a CLIP's own files are, run by transformers: SigLIP's, Gemma's, BERT's, RoBERTa's, NLLB's, others."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence
+
+from modprompt.clip import tower_packages
+from modprompt.clip.tokenizers import TokenizerFacts, TooLong
+from modprompt.errors import UserError
+from modprompt.io.safe_open import read_bytes
+from modprompt.io.text import is_text
+from modprompt.programs import one_line
+
+CARRIERS = (  # of the words: one of these is there
+    "tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.txt", "vocab.json",
+)  # fmt: skip
+SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
+CONFIG = "config.json"  # says which kind it is, where the settings do not
+CLEANINGS = ("canonicalize", "lower", "whitespace")
+NO_CLEANING = "none"
+_MOST_BYTES = 1 << 28
+
+
+class TokenizerPlan(NamedTuple):
+    """How a CLIP's files are used.
+
+    length: ids of a text.
+    cleaning: one of CLEANINGS, as open_clip does it, or NO_CLEANING.
+    zero_end: whether the end id is written as 0 (CLIPA).
+    vocabulary: number of embeddings.
+    padding, end: ids that the text side looks for; None where it looks for none.
+    """
+
+    length: int
+    cleaning: str
+    vocabulary: int
+    zero_end: bool = False
+    padding: Optional[int] = None
+    end: Optional[int] = None
+
+
+def wanted(there: Sequence[str]) -> List[str]:
+    """Which of a repository's files make up its tokenizer.
+
+    Raises:
+        UserError: if none of them does.
+    """
+    if not any(one in there for one in CARRIERS):
+        raise UserError(f"it has no tokenizer, which is one of {', '.join(CARRIERS)}")
+    return [one for one in (*CARRIERS, *SETTINGS, CONFIG) if one in there]
+
+
+class FileTokenizer:
+    """A tokenizer of files in a folder; Tokenizer in tokenizers.py.
+
+    Args:
+        folder: with its files.
+        plan: how they are used.
+
+    Raises:
+        UserError: if transformers is lacking, the files are none, or they are not those of the CLIP.
+    """
+
+    def __init__(self, folder: Path, plan: TokenizerPlan):
+        self._folder = folder
+        self._clean = _cleaning(plan.cleaning)
+        self._tokenizer = _read(folder)
+        self._zeroed: Optional[int] = None
+        ends = self._ids("", special=True)
+        padding = self._tokenizer.pad_token_id
+        if padding is None or not ends:
+            raise UserError(f"{folder}: this tokenizer has no {'end' if padding is not None else 'padding'} token")
+        if plan.zero_end:
+            self._zeroed = ends[-1]
+        self.facts = TokenizerFacts(
+            _kind(folder, self._tokenizer),
+            _sha256(folder),
+            plan.length,
+            padding,
+            0 if plan.zero_end else ends[-1],
+            plan.cleaning,
+        )
+        self._require_fitting(plan)
+
+    def __deepcopy__(self, memo: Any) -> "FileTokenizer":
+        return self  # it never changes, and is large
+
+    def words(self, text: str) -> List[int]:
+        """Ids of the words of a text; as Tokenizer."""
+        return self._ids(text, special=False)
+
+    def row(self, text: str) -> List[int]:
+        """All ids of a text; as Tokenizer."""
+        ids = self._ids(text, special=True)
+        if len(ids) > self.facts.length:
+            raise TooLong(len(ids))
+        return ids + [self.facts.padding] * (self.facts.length - len(ids))
+
+    def _ids(self, text: str, special: bool) -> List[int]:
+        if not is_text(text):
+            raise UserError(f"{text!r} is no UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+        found = self._tokenizer(self._clean(text), add_special_tokens=special, verbose=False)
+        return [0 if one == self._zeroed else int(one) for one in found["input_ids"]]
+
+    def _require_fitting(self, plan: TokenizerPlan) -> None:
+        """Raise UserError unless a text side can read these ids."""
+        folder = self._folder
+        if len(self._tokenizer) > plan.vocabulary:
+            raise UserError(
+                f"{folder}: this tokenizer has {len(self._tokenizer):,} words, but the CLIP {plan.vocabulary:,} "
+                "embeddings: it is another one's"
+            )
+        for what, mine, asked in (
+            ("padding", self.facts.padding, plan.padding),
+            ("end", self.facts.end, plan.end),
+        ):
+            if asked is not None and mine != asked:
+                raise UserError(
+                    f"{folder}: the {what} id of this tokenizer is {mine}, but the CLIP looks for {asked}: it is "
+                    "another one's"
+                )
+        if self._tokenizer.padding_side != "right":
+            raise UserError(f"{folder}: this tokenizer pads on the left: only padding behind the end is run")
+
+
+def _read(folder: Path) -> Any:
+    package = tower_packages.transformers()
+    try:
+        return package.AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, clean_up_tokenization_spaces=False
+        )
+    except Exception as error:  # whatever the package raises on files that it does not know
+        raise UserError(f"{folder} has no tokenizer that can be read ({one_line(error)[:160]})") from None
+
+
+def _cleaning(name: str) -> Callable[[str], str]:
+    """open_clip's cleaning of a text."""
+    if name == NO_CLEANING:
+        return str
+    found: Callable[[str], str] = tower_packages.open_clip().tokenizer.get_clean_fn(name)
+    return found
+
+
+def _kind(folder: Path, tokenizer: Any) -> str:
+    """What a tokenizer is called in records: by the class that its files name."""
+    name = str(tokenizer.init_kwargs.get("tokenizer_class") or type(tokenizer).__name__)
+    return name.replace("Fast", "").replace("Tokenizer", "").lower() or "files"
+
+
+def _sha256(folder: Path) -> str:
+    """Of names and contents of the files."""
+    digest = hashlib.sha256()
+    for name in sorted((*CARRIERS, *SETTINGS)):
+        if (folder / name).is_file():
+            content = read_bytes(folder / name, _MOST_BYTES)
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()

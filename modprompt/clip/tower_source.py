@@ -1,0 +1,182 @@
+"""Which sources have a side that is another package's, who says how they are made, and where their text files are.
+
+A name may bring the files that its config names from a hub; beside a file or in a folder they must lie already.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+
+from modprompt.clip import config_files, file_tokenizer, hub, tower_config, tower_packages, transformers_config
+from modprompt.clip.config_files import OPEN_CLIP_FILE, TRANSFORMERS_FILE, read_by, read_config
+from modprompt.clip.design import QUICK_GELU
+from modprompt.clip.file_tokenizer import FileTokenizer, TokenizerPlan
+from modprompt.clip.infer_shape import POSITIONS, VOCABULARY
+from modprompt.clip.known import Row
+from modprompt.clip.source import TRANSFORMERS_WEIGHTS, Source
+from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
+from modprompt.clip.tower_config import TowerConfig
+from modprompt.clip.transformers_config import TransformersConfig
+from modprompt.errors import UserError
+
+LOG = logging.getLogger("modprompt")
+TEXT_FOLDER = "text_config"
+_COPIED = f"{file_tokenizer.CARRIERS[0]} and {file_tokenizer.SETTINGS[0]}"
+_TEXT_KINDS = ("bert", "roberta", "xlm-roberta", "m2m_100", "mt5")  # that open_clip knows
+_OWNERS = {  # of repositories that open_clip's configs name without one
+    "bert-base-uncased": "google-bert",
+    "roberta-base": "FacebookAI",
+    "xlm-roberta-base": "FacebookAI",
+    "xlm-roberta-large": "FacebookAI",
+}
+_TOKENIZER_RULES: config_files.Rules = {
+    "clean": config_files.Read(config_files.one_of(*file_tokenizer.CLEANINGS), "whitespace"),
+    "strip_sep_token": config_files.Read(config_files.as_bool, False),
+}
+Config = Union[TowerConfig, TransformersConfig]
+
+
+def config_of(found: Source) -> Optional[Config]:
+    """How a source with a side of another package is made; None for one whose sides are both of the stock shape.
+
+    Raises:
+        UserError: on what is not run, and if open_clip is lacking, which alone knows the models of its tags.
+    """
+    if found.row is not None:
+        return _of_row(found.row) if found.row.has_tower else None
+    assert found.weights is not None  # the embedded model has a row
+    folder = found.weights.parent
+    path, other = folder / OPEN_CLIP_FILE, folder / TRANSFORMERS_FILE
+    is_others = found.weights.name in TRANSFORMERS_WEIGHTS or not path.is_file()
+    if is_others and other.is_file() and read_config(other).get("model_type") in transformers_config.NAMED:
+        return transformers_config.read(folder)
+    return _of_open_clip(path) if path.is_file() else None
+
+
+def _of_row(row: Row) -> TowerConfig:
+    model = tower_packages.open_clip().get_model_config(row.model)
+    if model is None:
+        raise UserError(f"the open_clip that is installed does not know {row.model}")
+    model["quick_gelu"] = row.design.activation == QUICK_GELU  # where config and tag disagree the tag is right
+    return tower_config.read(model, row.design.images, row.name)
+
+
+def _of_open_clip(path: Path) -> Optional[TowerConfig]:
+    model, images = config_files.model_and_images(path)
+    size = config_files.part_of(model, "vision_cfg", str(path)).get("image_size", 224)
+    size = config_files.pixels(size, f"{path}: vision_cfg.image_size")
+    found = tower_config.read(model, config_files.preprocessed(images, size, f"{path}: preprocess_cfg."), str(path))
+    return found if found.has_tower else None
+
+
+def text_folder(found: Source, config: TowerConfig) -> Optional[Path]:
+    """The folder with the config.json of a text side that is transformers'; None for others.
+
+    Raises:
+        UserError: if it is not there.
+    """
+    name = config.model["text_cfg"].get("hf_model_name")
+    if not name:
+        return None
+    assert found.weights is not None
+    folder = found.weights.parent / TEXT_FOLDER
+    if not (folder / TRANSFORMERS_FILE).is_file():
+        lacking = f"it needs {TEXT_FOLDER}/{TRANSFORMERS_FILE} beside it, the config of its text side {name}"
+        folder = _named(found, str(name), lambda there: [TRANSFORMERS_FILE], lacking)
+    path = folder / TRANSFORMERS_FILE
+    text = read_config(path)
+    config_files.one_of(*_TEXT_KINDS)(text.get("model_type"), f"{path}: model_type")
+    if "auto_map" in text:
+        raise UserError(f"{path}: auto_map names code of its own, which is never run")
+    config_files.require_bounded(text, f"{path}: ")
+    return folder
+
+
+def tokenizer(found: Source, config: TowerConfig, text: Optional[Path]) -> Tokenizer:
+    """What makes ids of its texts.
+
+    Args:
+        found: the source.
+        config: of open_clip's.
+        text: as text_folder gave it.
+
+    Raises:
+        UserError: if it is not there, or is another CLIP's.
+    """
+    part: Dict[str, Any] = config.model["text_cfg"]
+    length, name = int(part.get("context_length", POSITIONS)), part.get("hf_tokenizer_name")
+    given = part.get("tokenizer_kwargs") or {}
+    if part.get("tokenizer_mode"):
+        raise UserError(
+            f"{found.called}: text_cfg.tokenizer_mode is {part['tokenizer_mode']!r}: only plain texts are run"
+        )
+    if not name:
+        if text is not None or part.get("vocab_size", VOCABULARY) != VOCABULARY:
+            raise UserError(
+                f"{found.called}: its config names no tokenizer (text_cfg.hf_tokenizer_name), and CLIP's is not that "
+                "of this text side"
+            )
+        read_by({}, given, f"{found.called}: text_cfg.tokenizer_kwargs.")
+        return ClipTokenizer(length)
+    asked = read_by(_TOKENIZER_RULES, given, f"{found.called}: text_cfg.tokenizer_kwargs.")
+    vocabulary, padding, end = part.get("vocab_size", VOCABULARY), None, None
+    if text is not None:
+        of_text = read_config(text / TRANSFORMERS_FILE)
+        vocabulary, padding = of_text.get("vocab_size", 0), of_text.get("pad_token_id", _usual_padding(of_text))
+    elif part.get("pool_type") == "eos":
+        end = part.get("eos_id", 2)
+    if part.get("embed_cls"):
+        padding = part.get("pad_id", 0)
+    plan = TokenizerPlan(length, asked["clean"], int(vocabulary), asked["strip_sep_token"], padding, end)
+    lacking = f"it needs the tokenizer of {name} beside it: copy its {_COPIED}"
+    return FileTokenizer(_tokenizer_folder(found, str(name), lacking), plan)
+
+
+def transformers_tokenizer(found: Source, config: TransformersConfig) -> Tokenizer:
+    """What makes ids of the texts of a dual encoder of transformers', whose files lie beside its config.
+
+    Raises:
+        UserError: if it is not there, or is another CLIP's.
+    """
+    assert found.weights is not None
+    padding = None if config.kind == "siglip" else config.padding
+    plan = TokenizerPlan(config.length, file_tokenizer.NO_CLEANING, config.vocabulary, False, padding, config.end)
+    folder = found.weights.parent
+    if not found.file:
+        repo, commit = hub.parse(found.name)
+        folder = hub.snapshot(repo, commit, file_tokenizer.wanted).folder
+    elif not any((folder / one).is_file() for one in file_tokenizer.CARRIERS):
+        raise UserError(f"{found.called}: it needs its tokenizer beside it: copy its {_COPIED}")
+    return FileTokenizer(folder, plan)
+
+
+def _usual_padding(config: Dict[str, Any]) -> int:
+    """What transformers takes where a text side's config says no padding id."""
+    return 0 if config.get("model_type") == "bert" else 1
+
+
+def _tokenizer_folder(found: Source, name: str, lacking: str) -> Path:
+    assert found.weights is not None
+    own = found.weights.parent
+    if found.file and any((own / one).is_file() for one in file_tokenizer.CARRIERS):
+        return own
+    return _named(found, name, file_tokenizer.wanted, lacking)
+
+
+def _named(found: Source, name: str, choose: Callable[[Sequence[str]], List[str]], lacking: str) -> Path:
+    """The snapshot of a repository that a config names; for a file or folder only if the cache has it."""
+    repo, _ = hub.of_user(f"{_OWNERS[name]}/{name}" if name in _OWNERS else name)
+    if not found.file:
+        snapshot = hub.snapshot(repo, "", choose)
+        LOG.info(
+            "%s: %s of %s at commit %s", found.called, ", ".join(choose(_there(snapshot.folder))), repo, snapshot.commit
+        )
+        return snapshot.folder
+    cached = hub.cached(repo)
+    if cached is None or not set(choose(_there(cached.folder))) <= set(_there(cached.folder)):
+        raise UserError(f"{found.called}: {lacking}")
+    return cached.folder
+
+
+def _there(folder: Path) -> List[str]:
+    return sorted(one.name for one in folder.iterdir() if one.is_file())

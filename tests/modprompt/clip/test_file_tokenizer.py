@@ -1,0 +1,120 @@
+"""Ids of texts by a CLIP's own tokenizer files are open_clip's, and a tokenizer of another CLIP is refused."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from modprompt.clip.file_tokenizer import FileTokenizer, TokenizerPlan, wanted
+from modprompt.clip.tokenizers import TooLong
+from modprompt.errors import UserError
+from modprompt.programs import left_as_found
+from tests import small_tokenizers
+from tests.other_clips import other_package
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the packages that read the files
+TEXTS = ["a photo of a cat", "A Photo, of a CAT!", "golden  retriever .", "", "x"]
+KINDS = {  # length, cleaning, whether the end is written as 0; padding and end that come out
+    "siglip": (64, "canonicalize", False, 1, 1),
+    "gemma": (64, "canonicalize", False, 0, 1),
+    "bert": (32, "whitespace", True, 0, 0),
+    "roberta": (77, "whitespace", False, 1, 2),
+    "xlmr": (77, "whitespace", False, 1, 2),
+    "nllb": (77, "whitespace", False, 1, 2),
+}
+
+
+def read(folder, **plan):
+    return FileTokenizer(folder, TokenizerPlan(**{"length": 64, "cleaning": "whitespace", "vocabulary": 400, **plan}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_are_open_clips_and_facts_say_padding_and_end(kind, tmp_path):
+    length, cleaning, zero_end, padding, end = KINDS[kind]
+    folder = small_tokenizers.write(tmp_path, kind)
+    ours = read(folder, length=length, cleaning=cleaning, zero_end=zero_end)
+    with left_as_found():
+        theirs = other_package("open_clip").tokenizer.HFTokenizer(
+            str(folder), context_length=length, clean=cleaning, strip_sep_token=zero_end
+        )
+    assert [ours.row(text) for text in TEXTS] == theirs(TEXTS).tolist()
+    facts = ours.facts
+    assert (facts.length, facts.padding, facts.end, facts.cleaning) == (length, padding, end, cleaning)
+    words = ours.words(TEXTS[0])
+    row = ours.row(TEXTS[0])
+    first = row.index(words[0])
+    assert row[first : first + len(words)] == words
+    assert row[first + len(words)] == end
+    assert set(row[first + len(words) + 1 :]) == {padding}
+
+
+def test_text_that_does_not_fit_is_told_with_its_count_and_nothing_is_cut(tmp_path):
+    ours = read(small_tokenizers.write(tmp_path, "bert"), length=5)
+    assert len(ours.row("cat dog cat")) == 5
+    with pytest.raises(TooLong) as raised:
+        ours.row("cat dog cat dog")
+    assert raised.value.count == 6
+    with pytest.raises(UserError, match="is no UTF-8 text"):
+        ours.words("\udc80")
+
+
+def test_identity_is_of_the_files_and_not_of_their_place(tmp_path):
+    folder = small_tokenizers.write(tmp_path / "a", "xlmr")
+    one = read(folder)
+    moved = Path(shutil.copytree(folder, tmp_path / "b"))
+    (moved / "README.md").write_text("no part of it")
+    assert read(moved).facts == one.facts
+    assert read(moved, cleaning="canonicalize").facts != one.facts
+    (moved / "special_tokens_map.json").write_text("{}")
+    assert read(moved).facts.sha256 != one.facts.sha256
+    assert copy.deepcopy(one) is one
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ({"vocabulary": 20}, "words, but the CLIP 20 embeddings: it is another one's$"),
+        ({"padding": 0}, "the padding id of this tokenizer is 1, but the CLIP looks for 0"),
+        ({"end": 49407}, "the end id of this tokenizer is 2, but the CLIP looks for 49407"),
+    ],
+)
+def test_another_clips_tokenizer_is_refused(plan, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        read(small_tokenizers.write(tmp_path, "xlmr"), **plan)
+
+
+def test_padding_in_front_and_no_padding_are_refused(tmp_path):
+    with pytest.raises(UserError, match="pads on the left"):
+        read(small_tokenizers.write(tmp_path / "a", "gemma", padding_side="left"))
+    folder = small_tokenizers.write(tmp_path / "b", "bert")
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match="has no padding token"):
+        read(folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": "1.0"}'])
+def test_damaged_files_are_one_line(content, tmp_path):
+    folder = small_tokenizers.write(tmp_path, "bert")
+    (folder / "tokenizer.json").write_text(content)
+    with pytest.raises(UserError, match="has no tokenizer that can be read") as raised:
+        read(folder)
+    assert "\n" not in str(raised.value)
+
+
+def test_code_of_a_tokenizers_own_is_not_run(tmp_path):
+    folder = small_tokenizers.write(
+        tmp_path, "bert", tokenizer_class="OwnTokenizer", auto_map={"AutoTokenizer": ["own.OwnTokenizer", None]}
+    )
+    (folder / "own.py").write_text("raise SystemExit('it was run')\n")
+    with pytest.raises(UserError, match="has no tokenizer that can be read"):
+        read(folder)
+
+
+def test_wanted_files_are_the_words_and_their_settings():
+    there = ["README.md", "tokenizer_config.json", "tokenizer.json", "config.json", "model.safetensors"]
+    assert wanted(there) == ["tokenizer.json", "tokenizer_config.json", "config.json"]
+    with pytest.raises(UserError, match="it has no tokenizer"):
+        wanted(["tokenizer_config.json", "config.json"])
