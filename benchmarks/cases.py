@@ -18,6 +18,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine.context import from_words, placeholders
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import PromptedCLIP
+from modprompt.engine.prompts import PromptText
 from modprompt.engine.schedule import Schedules, modular, no_prompts, replacement, shallow
 from modprompt.methods.cocoop import ConditionalPromptLearner
 from modprompt.methods.parts.coupled import CoupledPromptLearner
@@ -151,6 +152,7 @@ def needed_flops(case: Case) -> float:
         raise ValueError("counted for training steps of MPL alone")
     model, learner = build(case._replace(side="ours", precision="fp32"))
     text = learner.prompt_text
+    assert isinstance(text, PromptText)
     own = sum(len(group.classes) * group.length for group in text.groups)
     pairs = text.shared**2 + sum(len(g.classes) * g.length * (text.shared + g.length) for g in text.groups)
     total = _side(12, 512, [text.shared + own] * 12, case.classes, [pairs] * 12)

@@ -18,6 +18,7 @@ from modprompt.clip.infer_shape import is_stock, measure, shapes_of, stock_desig
 from modprompt.clip.key_mapping import BOOKKEEPING
 from modprompt.clip.package import import_clip
 from modprompt.clip.reading import read
+from modprompt.clip.sides import prompted_image, prompted_text
 from modprompt.clip.source import Asked
 from modprompt.clip.structure import CLIP
 from modprompt.clip.towers import TowerCLIP
@@ -175,18 +176,9 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
 
 def layers_of(clip_model: CLIP) -> Tuple[int, int]:
     """Number of layers of the text and of the vision side that take prompts; a ResNet and a tower have none."""
-    sides = getattr(clip_model, "transformer", None), getattr(clip_model.visual, "transformer", None)
-    text, vision = (0 if side is None else len(side.resblocks) for side in sides)
+    sides = prompted_text(clip_model), prompted_image(clip_model)
+    text, vision = (0 if side is None else len(side.transformer.resblocks) for side in sides)
     return text, vision
-
-
-def require_vision_transformer(clip_model: CLIP, name: str, method: str) -> None:
-    """Raise UserError if the image side of a CLIP is a ResNet, which has no layers to put prompts into."""
-    if not layers_of(clip_model)[1]:
-        raise UserError(
-            f"{method} puts prompts into a vision transformer, but {name} is a ResNet: "
-            "choose ViT-B/16, ViT-B/32 or ViT-L/14; CoOp, CoCoOp and zero-shot run on a ResNet"
-        )
 
 
 def require_input_size(clip_model: CLIP, *sides: int) -> None:

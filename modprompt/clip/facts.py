@@ -198,7 +198,6 @@ def note(clip_model: CLIP, source: Source, resolved: Resolved) -> None:
         commit=source.commit,
         sha256=source.sha256,
         model=source.asked.model,
-        tokenizer=_tokenizer_of(clip_model),
     )
     look_at(clip_model)
 
@@ -276,4 +275,5 @@ def called(clip_model: nn.Module) -> str:
 
 def _of_module(clip_model: CLIP) -> ClipFacts:
     activation, heads = shape_of(clip_model)
-    return ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")
+    found = ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")
+    return found._replace(tokenizer=_tokenizer_of(clip_model))

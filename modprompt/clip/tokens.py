@@ -8,11 +8,13 @@ from typing import Dict, List, Sequence, Tuple
 
 from torch import Tensor
 
-from modprompt.clip.package import import_clip
 from modprompt.clip.reading import read_embedded
+from modprompt.clip.sides import has_stock_text, token_table, tokenizer_of
 from modprompt.clip.structure import CLIP
+from modprompt.clip.tokenizers import CLIP_BPE, ClipTokenizer, Tokenizer
 from modprompt.errors import UserError
-from modprompt.io.text import is_text
+
+_CLIPS = ClipTokenizer()
 
 
 def readable(text: str) -> str:
@@ -21,15 +23,12 @@ def readable(text: str) -> str:
 
 
 def token_ids(text: str) -> List[int]:
-    """Tokens of a text, without the start and end tokens.
+    """CLIP's tokens of a text, without the start and end tokens.
 
     Raises:
         UserError: if it is no UTF-8 text, as words of a command line are to a Python that takes them for ASCII.
     """
-    if not is_text(text):
-        raise UserError(f"{text!r} is no UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
-    ids: List[int] = import_clip()._tokenizer.encode(text)
-    return ids
+    return _CLIPS.words(text)
 
 
 _UNKNOWN = -1
@@ -38,38 +37,40 @@ _MOST_NAMED = 5
 _MOST_GROUPS = 10
 
 
-def _by_tokens(names: Sequence[str]) -> Dict[_Tokens, List[int]]:
+def _by_tokens(names: Sequence[str], tokenizer: Tokenizer) -> Dict[_Tokens, List[int]]:
     """The labels of names that have the same tokens, by these; nothing of other names."""
     found: Dict[_Tokens, List[int]] = {}
     for label, name in enumerate(names):
-        found.setdefault(tuple(token_ids(readable(name))), []).append(label)
+        found.setdefault(tuple(tokenizer.words(readable(name))), []).append(label)
     return {tokens: labels for tokens, labels in found.items() if len(labels) > 1}
 
 
-def require_distinct_names(names: Sequence[str], listed: bool = False, known: Sequence[str] = ()) -> None:
-    """Look for class names that are one to every CLIP, which reads no capitals, and "_" as a space.
+def require_distinct_names(
+    names: Sequence[str], listed: bool = False, known: Sequence[str] = (), tokenizer: Tokenizer = _CLIPS
+) -> None:
+    """Look for class names that are one to a CLIP: most read no capitals, and all "_" as a space.
 
     Args:
         names: of the classes, in label order.
         listed: whether they are those of a published list, or of a run: then a warning names them.
         known: names that were looked at before; what is one among them is warned of, too.
+        tokenizer: the CLIP's; CLIP's own where none is known yet.
 
     Raises:
         UserError: if there are such names: nothing tells their classes apart.
     """
-    same = _by_tokens(names)
+    same = _by_tokens(names, tokenizer)
     if not same:
         return
-    passed = {} if listed or not known else _by_tokens(known)
+    passed = {} if listed or not known else _by_tokens(known, tokenizer)
     for tokens, labels in same.items():
         if not listed and tokens not in passed:
             one, other = (names[label] for label in labels[:2])
             if one == other:
                 raise UserError(f"the class {one!r} is there twice: leave one, or give it another name")
-            raise UserError(
-                f"the classes {one!r} and {other!r} are one to CLIP, which reads no capitals, and _ as a space: give "
-                "one of them another name"
-            )
+            of_clip = tokenizer.facts.name == CLIP_BPE
+            why = "CLIP, which reads no capitals, and _ as a space" if of_clip else "this CLIP's tokenizer"
+            raise UserError(f"the classes {one!r} and {other!r} are one to {why}: give one of them another name")
     groups = [f"{names[labels[0]]!r} ({', '.join(map(str, labels))})" for labels in same.values()]
     more = f" and {len(groups) - _MOST_GROUPS} more" if len(groups) > _MOST_GROUPS else ""
     warnings.warn(
@@ -79,9 +80,10 @@ def require_distinct_names(names: Sequence[str], listed: bool = False, known: Se
     )
 
 
-def _known_tokens(name: str, table: Tensor) -> _Tokens:
+def _known_tokens(name: str, table: Tensor, tokenizer: Tokenizer = _CLIPS) -> _Tokens:
     """Tokens of a class name, _UNKNOWN in place of those whose embedding, a row of the table, is zero."""
-    return tuple(token if bool(table[token].detach().any()) else _UNKNOWN for token in token_ids(readable(name)))
+    tokens = tokenizer.words(readable(name))
+    return tuple(token if bool(table[token].detach().any()) else _UNKNOWN for token in tokens)
 
 
 def unknown_words(names: Sequence[str]) -> List[str]:
@@ -92,15 +94,17 @@ def unknown_words(names: Sequence[str]) -> List[str]:
 
 
 def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
-    """Warn of class names with words that a CLIP has never seen.
+    """Warn of class names with words that a CLIP has never seen; a text tower does not show which.
 
     Raises:
         UserError: if two different names are the same to it: no prediction between them means anything.
     """
+    if not has_stock_text(clip_model):
+        return
     first: Dict[_Tokens, str] = {}
     strange = []
     for name in names:
-        tokens = _known_tokens(name, clip_model.token_embedding.weight)
+        tokens = _known_tokens(name, token_table(clip_model).weight, tokenizer_of(clip_model))
         if _UNKNOWN not in tokens:
             continue
         strange.append(name)

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.checks import at_least
+from modprompt.clip.sides import text_width, token_table, tokenizer_of
 from modprompt.clip.structure import CLIP
-from modprompt.clip.tokens import readable, token_ids
+from modprompt.clip.tokenizers import Tokenizer
+from modprompt.clip.tokens import readable
 from modprompt.errors import SettingError
 
 PLACEHOLDER = "X"  # in the place of a vector
@@ -40,7 +42,7 @@ class Context(NamedTuple):
         """The words in front of a class name and behind it, where so many vectors stand in the place of words."""
         return (self.prefix if among_words or not self.n_ctx else self.words), self.ending
 
-    def within(self, template: str, name: str = "N_CTX") -> "Context":
+    def within(self, template: str, tokenizer: Tokenizer, name: str = "N_CTX") -> "Context":
         """The same vectors in front of and among the words of a template, in which {} is the class name.
 
         The first words give way to the vectors; "X" at the beginning stands for as many of them as there are.
@@ -52,7 +54,7 @@ class Context(NamedTuple):
         words = front.split()
         fixed = list(itertools.dropwhile(PLACEHOLDER.__eq__, words))
         prefix = " ".join(words if fixed == words else [PLACEHOLDER] * self.n_ctx + fixed)
-        there = len(token_ids(prefix))
+        there = len(tokenizer.words(prefix))
         if self.n_ctx > there:
             text = (
                 f" must be at most {there}, the number of tokens in front of the name in {template!r}, got "
@@ -63,15 +65,16 @@ class Context(NamedTuple):
 
 
 def _of_prefix(prefix: str, n_ctx: int, clip_model: CLIP, words: Optional[str] = None) -> Context:
-    ids = torch.tensor(token_ids(prefix)[:n_ctx], dtype=torch.long)
+    ids = torch.tensor(tokenizer_of(clip_model).words(prefix)[:n_ctx], dtype=torch.long)
     with torch.no_grad():
-        vectors = clip_model.token_embedding(ids).type(clip_model.dtype)
+        vectors = token_table(clip_model)(ids).type(clip_model.dtype)
     return Context(prefix, vectors, prefix if words is None else words)
 
 
 def no_context(words: str, clip_model: CLIP) -> Context:
     """Fixed words, nothing to learn."""
-    return _of_prefix(readable(words), 0, clip_model)
+    words = readable(words)
+    return Context(words, torch.empty(0, text_width(clip_model), dtype=clip_model.dtype), words)
 
 
 def from_words(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") -> Context:
@@ -82,7 +85,7 @@ def from_words(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") ->
     """
     at_least(name, n_ctx, 1)
     words = readable(words)
-    there = len(token_ids(words))
+    there = len(tokenizer_of(clip_model).words(words))
     if n_ctx > there:
         text = (
             f" must be at most {there}, the number of tokens of CTX_INIT {words!r}, got {n_ctx}: the context "
@@ -99,7 +102,7 @@ def random_context(n_ctx: int, clip_model: CLIP, n_cls: Optional[int] = None, na
         UserError: if `n_ctx` is less than 1.
     """
     at_least(name, n_ctx, 1)
-    shape = (n_ctx, clip_model.ln_final.weight.shape[0])
+    shape = (n_ctx, text_width(clip_model))
     vectors = torch.empty(*(shape if n_cls is None else (n_cls, *shape)), dtype=clip_model.dtype)
     nn.init.normal_(vectors, std=0.02)
     return Context(" ".join([PLACEHOLDER] * n_ctx), vectors, "")

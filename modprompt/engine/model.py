@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from modprompt.checks import one_of
 from modprompt.clip.structure import CLIP
 from modprompt.engine import tf32, weight_cache
+from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled
-from modprompt.engine.encoders import TextEncoder, image_encoder
-from modprompt.engine.memory import SHARE, free_bytes, most_text_tokens
+from modprompt.engine.encoders import image_encoder, text_encoder
+from modprompt.engine.memory import SHARE, free_bytes
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
-from modprompt.engine.prompts import Additions, Prompts, PromptText
+from modprompt.engine.prompts import Additions, ClassTokens, Prompts
 from modprompt.engine.schedule import Schedules
-from modprompt.engine.text_layout import TextTokens
 from modprompt.errors import UserError
 
 P = TypeVar("P", bound="PromptedCLIP")
@@ -75,7 +75,7 @@ class PromptLearner(Protocol):
     """
 
     schedules: Schedules
-    prompt_text: PromptText
+    prompt_text: ClassPrompts
     trains_text: bool
 
     def __call__(self, *inputs: Any) -> Prompts:
@@ -110,7 +110,7 @@ class PromptedCLIP(nn.Module):
         clip_model.requires_grad_(False)
         self.prompt_learner = prompt_learner
         self.image_encoder = image_encoder(clip_model.visual, prompt_learner.schedules.vision, stream)
-        self.text_encoder = TextEncoder(clip_model, prompt_learner.schedules.text, stream)
+        self.text_encoder = text_encoder(clip_model, prompt_learner.schedules.text, stream)
         self.stream = stream
         self.logit_scale = clip_model.logit_scale
         self.compiled = ""  # how the encoders are
@@ -132,15 +132,12 @@ class PromptedCLIP(nn.Module):
         With more classes than that, the backward pass computes each part again instead of keeping it.
         """
         encoder, text = self.text_encoder, self.prompt_learner.prompt_text
-        table = encoder.positional_embedding
         if classes:
             pooling = self._pooling()
             prompts = classes * (1 if pooling is None else pooling.most)
             encoder.most_tokens = prompts * max(group.length for group in text.groups)
         else:
-            layers, width = len(encoder.transformer.resblocks), table.shape[1]
-            itemsize = text.words.element_size()
-            encoder.most_tokens = most_text_tokens(layers, width, itemsize, free_bytes(table.device), share)
+            encoder.most_tokens = encoder.most_of(text, free_bytes(encoder.device), share)
 
     @property
     def own_tokens(self) -> int:
@@ -201,7 +198,7 @@ class PromptedCLIP(nn.Module):
     def _pooling(self) -> Optional[Pooling]:
         return getattr(self.prompt_learner, "pooling", None)
 
-    def _encode_text(self, text: TextTokens, prompts: Prompts) -> Tensor:
+    def _encode_text(self, text: ClassTokens, prompts: Prompts) -> Tensor:
         features, pooling = self._run("text_encoder", text, prompts.text_additions), self._pooling()
         if pooling is None:
             return self._unit(features)  # (1 or B, C, E)
@@ -310,7 +307,8 @@ class PromptedCLIP(nn.Module):
         """Of image features (B, E), where each image has class prompts of its own."""
         features = self._unit(features)
         prompts = self.prompt_learner(features)
-        text = self._encode_text(cast(TextTokens, prompts.text), prompts)  # (B, C, E); no ensemble moves with the image
+        tokens = cast(ClassTokens, prompts.text)  # no ensemble moves with the image
+        text = self._encode_text(tokens, prompts)  # (B, C, E)
         return Output(self.logits(features, text), features, text)
 
     def forward(self, image: Tensor) -> Tensor:

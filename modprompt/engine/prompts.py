@@ -10,15 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.checks import one_of
-from modprompt.clip.package import import_clip
+from modprompt.clip.sides import token_table, tokenizer_of
 from modprompt.clip.structure import CLIP
-from modprompt.clip.tokens import readable, token_ids
+from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer, TooLong
+from modprompt.clip.tokens import readable
 from modprompt.engine.additions import Addition
-from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, count_shared, lay_out, order_of
+from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, WholeTokens, count_shared, lay_out, order_of
 from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
 WHICH = ", which is/has "  # between a class's name and a phrase that describes it (PCB, arXiv 2311.11178)
+ClassTokens = Union[TextTokens, WholeTokens, Tensor]  # ids (C, L) of a text tower that takes no prompts
+_CLIPS = ClipTokenizer()
 Additions = List[Addition]  # of each layer; tokens are (n, width of the side)
 
 
@@ -28,35 +31,44 @@ class Prompts(NamedTuple):
     An ensemble's text is a list, the prompts of a template each.
     """
 
-    text: Union[TextTokens, List[TextTokens]]
+    text: Union[ClassTokens, List[ClassTokens]]
     text_additions: Additions
     vision_additions: Additions
 
 
-def tokenize(texts: Sequence[str], labels: Sequence[str], context_length: int = 77) -> Tensor:
-    """Token ids (C, context_length) of prompts.
+def tokenize(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer = _CLIPS) -> Tensor:
+    """Token ids (C, L) of prompts, as long as the tokenizer has them.
 
     Raises:
-        UserError: if a prompt is longer than the context; the label that goes with it is named.
+        UserError: if a prompt is longer; the label that goes with it is named.
     """
-    clip = import_clip()
-    rows = []
-    for text, label in zip(texts, map(readable, labels)):
-        try:
-            rows.append(clip.tokenize(text, context_length=context_length))
-        except RuntimeError:
-            name, _, phrase = label.partition(WHICH)
-            whose, more = (f" with the phrase {phrase[:120]!r}", ", or shorten the phrase") if phrase else ("", "")
-            raise UserError(
-                f"the prompt of class {name[:120]!r}{whose} is longer than the model's {context_length} text tokens: "
-                f"{text[:120]!r}; shorten CTX_INIT or the class name, or lower N_CTX{more}"
-            ) from None
-    return torch.cat(rows).long()
+    return torch.tensor(rows_of(texts, labels, tokenizer), dtype=torch.long)
+
+
+def rows_of(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer) -> List[List[int]]:
+    """The token ids of prompts, each as long as the tokenizer has it.
+
+    Raises:
+        UserError: as tokenize.
+    """
+    return [_row(text, readable(label), tokenizer) for text, label in zip(texts, labels)]
+
+
+def _row(text: str, label: str, tokenizer: Tokenizer) -> List[int]:
+    try:
+        return tokenizer.row(text)
+    except TooLong:
+        name, _, phrase = label.partition(WHICH)
+        whose, more = (f" with the phrase {phrase[:120]!r}", ", or shorten the phrase") if phrase else ("", "")
+        raise UserError(
+            f"the prompt of class {name[:120]!r}{whose} is longer than the model's {tokenizer.facts.length} text "
+            f"tokens: {text[:120]!r}; shorten CTX_INIT or the class name, or lower N_CTX{more}"
+        ) from None
 
 
 def embed_ids(ids: Tensor, clip_model: CLIP, dtype: Optional[torch.dtype] = None) -> Tensor:
     """Embeddings of token ids by the frozen table, in a type, or without it in the model's."""
-    table = clip_model.token_embedding
+    table = token_table(clip_model)
     with torch.no_grad():
         embedded: Tensor = table(ids.to(table.weight.device))
         return embedded.type(dtype or clip_model.dtype)
@@ -113,12 +125,12 @@ class PromptText(nn.Module):
         self.texts = list(texts)
         self.position = position
         self.of_images = of_images
-        length = clip_model.positional_embedding.shape[0]
-        ids = tokenize(self.texts, classnames, length)
-        end = ids.argmax(dim=-1)
-        each = [ids, *(tokenize(texts, classnames, length) for texts in averaged)]
+        tokenizer = tokenizer_of(clip_model)
+        ids = tokenize(self.texts, classnames, tokenizer)
+        end = (ids == tokenizer.facts.end).long().argmax(dim=-1)  # the first
+        each = [ids, *(tokenize(texts, classnames, tokenizer) for texts in averaged)]
         each = [one[:, : int(end.max()) + 1] for one in each]
-        order = _reading_order(each[0], self.texts[0], n_ctx, position, classnames)
+        order = _reading_order(each[0], self.texts[0], n_ctx, position, classnames, tokenizer)
         symbols = [_symbols(one, n_ctx, own_context).gather(1, order) for one in each]
         self.alike = min(count_shared(one, end) for one in symbols)
         self.ends: List[int] = end.tolist()
@@ -232,7 +244,9 @@ def _symbols(ids: Tensor, n_ctx: int, own_context: bool) -> Tensor:
     return symbols
 
 
-def _reading_order(ids: Tensor, first: str, n_ctx: int, position: str, classnames: Sequence[str]) -> Tensor:
+def _reading_order(
+    ids: Tensor, first: str, n_ctx: int, position: str, classnames: Sequence[str], tokenizer: Tokenizer
+) -> Tensor:
     """(C, L): where each token of a prompt comes from, when the name's tokens move before a part of the context.
 
     The name stands behind the words that all prompts begin with, the `first` too; the context takes n_ctx of them.
@@ -241,9 +255,9 @@ def _reading_order(ids: Tensor, first: str, n_ctx: int, position: str, classname
     ahead = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]  # context tokens in front of the name
     if ahead == n_ctx:
         return order
-    words = len(token_ids(first)) - len(token_ids(readable(classnames[0]) + "."))  # tokens in front of a name
+    words = len(tokenizer.words(first)) - len(tokenizer.words(readable(classnames[0]) + "."))  # in front of a name
     for row, classname in zip(order, classnames):
-        name = len(token_ids(readable(classname)))
+        name = len(tokenizer.words(readable(classname)))
         row[1 + ahead : 1 + ahead + name] = torch.arange(1 + words, 1 + words + name)
         row[1 + ahead + name : 1 + words + name] = torch.arange(1 + ahead, 1 + words)
     return order

@@ -54,8 +54,7 @@ def exactly(method: F) -> F:
 
 
 def _matters(model: Any) -> bool:
-    weight = model.text_encoder.positional_embedding
-    return bool(weight.device.type == "cuda" and model.image_encoder.feature_type == torch.float32)
+    return bool(model.text_encoder.device.type == "cuda" and model.image_encoder.feature_type == torch.float32)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from modprompt.io import json_text, renamed
 from modprompt.io.checkpoint_files import BEST, checkpoint_at
 from modprompt.io.checkpoint_schema import HEAD_OF_RECORD, MOST_EPOCHS, RECORD, require_tensors
 from modprompt.io.checksum import KEY, check_seal, sealed
-from modprompt.io.compare import CONTENTS
+from modprompt.io.compare import CONTENTS, tokenizer_said
 from modprompt.io.safe_open import Refused
 from modprompt.io.safetensors_files import read_with_metadata
 from modprompt.io.schema import shown
@@ -155,6 +155,7 @@ def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
     made_with.update({name: method[name] for name in CONTENTS if name in method})
     made_with["the method"] = method["learner"]
     made_with["the weights of CLIP"] = parts["clip"].get("fingerprint", "")
+    made_with.update(tokenizer_said(parts["clip"]))
     settings = _texts(parts["run"].get("settings", {}))
     names = class_list(parts["classes"]["names"])
     result, clip = content.get("val_result"), parts["clip"]

@@ -77,6 +77,7 @@ _CLIP = table(
         "mean": rows(number()),
         "std": rows(number()),
         "heads": rows(whole(0, 1 << 16)),
+        "tokenizer": each(plain),
     },
 )
 CHOICE = ("selected_on", "searched", "selected_on_test")  # what a run says of what it chose

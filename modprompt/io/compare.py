@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 import re
-from typing import Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from modprompt.errors import UserError
 from modprompt.io import descriptions, json_text
@@ -18,6 +18,7 @@ from modprompt.io.versioned import in_version_of
 
 PROMPTS_BEFORE = "the prompts before the head"  # in what a run and a checkpoint say of themselves: which, by a hash
 ENHANCED_BASE = "the enhanced base"  # the same, of class features
+TOKENIZER = "the tokenizer of CLIP"  # the same, of a CLIP with another than CLIP's own
 CONTENTS = (descriptions.NAME, PROMPTS_BEFORE, ENHANCED_BASE)  # told apart by a hash of what they hold
 FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
 _SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
@@ -119,6 +120,22 @@ def differing_clip(recorded: str, mine: str) -> List[str]:
         UserError: if the recorded hash is of a version that is not known.
     """
     return [] if not recorded or in_version_of(recorded, mine) == recorded else [f"CLIP {recorded} -> {mine}"]
+
+
+def tokenizer_said(clip: Mapping[str, Any]) -> Dict[str, str]:
+    """What tells the tokenizer of a CLIP from others, as {name: text}; nothing where it is CLIP's own.
+
+    Args:
+        clip: what a file says of the CLIP, or ClipFacts as a record.
+    """
+    said = clip.get("tokenizer") or {}
+    return {TOKENIZER: " ".join(f"{key}={said[key]}" for key in sorted(said))} if said else {}
+
+
+def differing_tokenizer(recorded: Mapping[str, Any], mine: Mapping[str, Any]) -> List[str]:
+    """Whether a run's CLIP had another tokenizer than one has now; both as tokenizer_said takes them."""
+    before, now = (tokenizer_said(one).get(TOKENIZER, "CLIP's own") for one in (recorded, mine))
+    return [] if before == now else [f"{TOKENIZER} {before} -> {now}"]
 
 
 def another_run(folder: str, differences: List[str], most: int = 4) -> UserError:

@@ -5,13 +5,15 @@ from typing import Any
 
 from torch import nn
 
-from modprompt.clip.build import layers_of, require_vision_transformer
+from modprompt.clip.build import layers_of
 from modprompt.clip.cast import rounded_to
 from modprompt.clip.facts import called
+from modprompt.clip.sides import kinds_of, tokenizer_of
 from modprompt.clip.tokens import require_distinct_names, require_known_words
 from modprompt.engine.schedule import Shape
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.needed_sides import require_sides
 from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.shared_clip import require_clip, warn_of_rounding
 
@@ -25,11 +27,10 @@ def on(method: Any, clip_model: nn.Module, classes: Classes, epochs: int, listed
     clip = require_clip(clip_model)
     if rounded_to(clip):
         warn_of_rounding(clip)
-    require_distinct_names(classes.names, listed)
+    require_distinct_names(classes.names, listed, tokenizer=tokenizer_of(clip))
     require_known_words(classes.names, clip)
     slots, method = method.slots, method.prepared()
-    if method.wants_vision:
-        require_vision_transformer(clip, called(clip), type(method).__name__)
+    require_sides(method, kinds_of(clip), called(clip))
     shape = Shape(*layers_of(clip))
     was_trained = any(parameter.requires_grad for parameter in clip.parameters())
     if slots is None:

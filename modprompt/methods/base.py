@@ -68,8 +68,13 @@ class Method(Configured):
     # ------------------------------ what else it can do, where its settings decide
 
     @property
+    def wants_text(self) -> bool:
+        """Whether it puts prompts into the text side, or makes others of them: then a text tower will not do."""
+        return True
+
+    @property
     def wants_vision(self) -> bool:
-        """Whether it puts prompts into the vision side, which a ResNet cannot take."""
+        """Whether it puts prompts into the vision side, which a ResNet and an image tower cannot take."""
         return False
 
     @property

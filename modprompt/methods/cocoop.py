@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from modprompt.clip.sides import joint_width, text_width
 from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape
@@ -49,9 +50,9 @@ class ConditionalPromptLearner(IndependentPromptLearner):
     in_clip_type = ("ctx", "meta_net.")
 
     def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
-        joint = clip_model.text_projection.shape[1]
+        joint = joint_width(clip_model)
         linear1 = nn.Linear(joint, joint // REDUCTION)
-        linear2 = nn.Linear(joint // REDUCTION, clip_model.ln_final.weight.shape[0])
+        linear2 = nn.Linear(joint // REDUCTION, text_width(clip_model))
         super()._draw(clip_model, first_text_layer)
         self.meta_net = nn.Sequential(OrderedDict(linear1=linear1, relu=nn.ReLU(), linear2=linear2))
         self.meta_net.to(clip_model.dtype)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from modprompt.clip.build import draw_constructor
+from modprompt.clip.sides import text_width
 from modprompt.clip.structure import CLIP
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts
@@ -168,7 +169,7 @@ class LengthsPromptLearner(IndependentPromptLearner):
         places = "X " * schedules.text.among_words
         Learner.__init__(self, schedules, places + words)
         self.averaged = tuple(places + template for template in averaged)
-        self.register_buffer("ctx", torch.empty(0, clip_model.ln_final.weight.shape[0]), persistent=False)
+        self.register_buffer("ctx", torch.empty(0, text_width(clip_model)), persistent=False)
         self._draw(clip_model, 0)
         draw_constructor(clip_model)
         self.put_in(classnames, clip_model)

@@ -21,7 +21,7 @@ from modprompt.io.versioned import in_version_of, understood
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.protocols import classes_of
-from modprompt.methods.records import made_with
+from modprompt.methods.records import made_with, of_clip
 from modprompt.methods.search.over import Search
 from modprompt.methods.shared_clip import require_clip
 from modprompt.methods.table import BY_NAME, row_of
@@ -62,7 +62,7 @@ def load(
     file = checkpoint.chosen_checkpoint(path, epoch)
     content = checkpoint.read(file)
     model = as_stated(content, file, clip, method=method, names=names, device=device)
-    expected = made_with(model.method, _known_fingerprint(content, model.clip_model))
+    expected = made_with(model.method, understood(content.made_with, of_clip(model.clip_model), "the file"))
     model.method.load_into(model, content, file, expected)
     return model.eval()
 
@@ -193,9 +193,3 @@ def _loaded(clip: Union[str, Path], facts: ClipFacts, device: Union[str, torch.d
     if facts.model:
         return load_clip(clip, device, model=facts.model)[0]
     return load_clip(clip, device, activation=facts.activation, heads=facts.heads)[0]
-
-
-def _known_fingerprint(content: Checkpoint, clip_model: CLIP) -> str:
-    mine: str = getattr(clip_model, "fingerprint", facts_of(clip_model).fingerprint)
-    name = "the weights of CLIP"
-    return understood(content.made_with, {name: mine}, "the file")[name]

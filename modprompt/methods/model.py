@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.facts import called, facts_of
+from modprompt.clip.sides import has_stock_image, tokenizer_of
 from modprompt.clip.tokens import require_distinct_names, require_known_words
 from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier, OwnClassifier
@@ -84,7 +85,7 @@ class PromptedModel(OnSharedClip):
             raise UserError(
                 f"images are {image.dtype} and not normalised floats: give what the CLIP's preprocess makes of an image"
             )
-        if visual.training and not hasattr(visual, "transformer"):
+        if visual.training and not has_stock_image(self.clip_model):
             raise UserError(
                 f"{called(self.clip_model)} is a ResNet in training mode, whose features depend on the batch: call "
                 "clip_model.eval()"
@@ -192,7 +193,7 @@ class PromptedModel(OnSharedClip):
             UserError: if the prompts belong to their classes (CSC), or a name does not fit.
         """
         classes = classes_of(names, dataset or self.classes.dataset, which)
-        require_distinct_names(classes.names, listed, known=self.classes.names)
+        require_distinct_names(classes.names, listed, self.classes.names, tokenizer_of(self.clip_model))
         require_known_words(classes.names, self.clip_model)
         learner = self.method.for_classes(self.prompt_learner, self.clip_model, classes)
         return self._in_front(learner, classes).train(self.training)

@@ -7,11 +7,13 @@ from typing import Any, Dict, Mapping, Optional, Union
 
 import torch
 
-from modprompt.clip.facts import ClipFacts
+from modprompt.clip.facts import ClipFacts, facts_of
+from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import WHICH, class_texts
 from modprompt.fields import as_config
 from modprompt.io import checkpoint
 from modprompt.io.checksum import KEY
+from modprompt.io.compare import tokenizer_said
 from modprompt.io.tensors import write_tensors
 from modprompt.methods.parts.checkpoint_view import CheckpointView
 from modprompt.methods.parts.learner import Learner
@@ -25,12 +27,19 @@ def view_of(method: ModelsMethod, learner: Learner) -> CheckpointView:
     return CheckpointView(learner, functools.partial(method.key, learner))
 
 
-def made_with(method: ModelsMethod, fingerprint: str) -> Dict[str, str]:
-    """What prompts of a method on a CLIP fit only with, as {name: text}."""
+def made_with(method: ModelsMethod, clip: Mapping[str, str]) -> Dict[str, str]:
+    """What prompts of a method on a CLIP, of which of_clip says what it is, fit only with, as {name: text}."""
     compared = [one.key for one in method.settings() if one.compared]
     facts = {f"{method.node}.{key}": str(value) for key, value in method.as_config().items() if key in compared}
-    facts.update({"the method": method.learner_of or method.node_name(), "the weights of CLIP": fingerprint})
+    facts.update({"the method": method.learner_of or method.node_name(), **clip})
     return {**facts, **searched_by(method), **method.content_hashes()}
+
+
+def of_clip(clip_model: CLIP) -> Dict[str, str]:
+    """What tells a CLIP from others, weights and tokenizer, as {name: text}."""
+    facts = facts_of(clip_model)
+    fingerprint = getattr(clip_model, "fingerprint", facts.fingerprint)
+    return {"the weights of CLIP": fingerprint, **tokenizer_said(facts.as_record())}
 
 
 def searched_by(method: ModelsMethod) -> Dict[str, str]:

@@ -9,7 +9,9 @@ from torch import nn
 
 from modprompt.clip.cast import cast_products, exact, exact_copy, moved, note_rounding, rounded_to
 from modprompt.clip.facts import ClipFacts, called, facts_of
+from modprompt.clip.sides import has_stock_text, has_tower
 from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import STOCK_TEXT, TowerCLIP
 from modprompt.engine import precision
 from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError
@@ -30,12 +32,12 @@ def warn_of_rounding(clip_model: nn.Module) -> None:
 
 
 def require_clip(clip_model: nn.Module) -> CLIP:
-    """The same module, known to be a stock CLIP from here on.
+    """The same module, known to be a CLIP from here on: a stock one, or one with towers.
 
     Raises:
         UserError: if it is none, or of a type that no CLIP is loaded in.
     """
-    parts = ("visual", "transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
+    parts = () if isinstance(clip_model, TowerCLIP) else ("visual", *STOCK_TEXT)
     missing = [name for name in parts if not hasattr(clip_model, name)]
     if missing:
         what = f"{type(clip_model).__module__}.{type(clip_model).__name__}"
@@ -103,7 +105,8 @@ class OnSharedClip(PromptedCLIP):
         self.products = wanted
         if isinstance(self.prompt_learner, Learner):
             self.prompt_learner.cast(torch.float16 if how.half_weights else torch.float32)
-        self.set_stream(how.stream)
+        in_float = how.half_weights and has_tower(self.clip_model)  # features of a tower are float32
+        self.set_stream(torch.float32 if in_float else how.stream)
         self._kept = None
 
     def _cast_clip(self, wanted: torch.dtype) -> None:
@@ -177,7 +180,8 @@ class OnSharedClip(PromptedCLIP):
         if [one.dtype for one in found] != [torch.float32, self.products]:
             return self.to(found[0].device).type(found[0].dtype)
         super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # PyTorch's
-        self.clip_model.token_embedding._apply(fn)  # the one part that is not run, but moves along
+        if has_stock_text(self.clip_model):
+            self.clip_model.token_embedding._apply(fn)  # the one part that is not run, but moves along
         return self
 
     def __getstate__(self) -> Dict[str, Any]:

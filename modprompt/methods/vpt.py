@@ -26,6 +26,11 @@ class VPT(DeepVision):
         """There is no VPT without vision prompts."""
         at_least("PROMPT_DEPTH_VISION", self.prompt_depth_vision, 1)
 
+    @property
+    def wants_text(self) -> bool:
+        """Class prompts are fixed."""
+        return False
+
     def schedules(self, shape: Shape) -> Schedules:
         """Deep prompts on the vision side alone."""
         return Schedules(no_prompts(shape.text_layers, "text"), self.vision_schedule(shape.vision_layers))

@@ -21,6 +21,11 @@ class ZeroshotCLIP(Method):
         """The prompt templates for a data set."""
         return [templates.OF_DATASETS.get(dataset, templates.DEFAULT)]
 
+    @property
+    def wants_text(self) -> bool:
+        """No prompts anywhere."""
+        return False
+
     def schedules(self, shape: Shape) -> Schedules:
         """No prompts anywhere."""
         return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))

@@ -13,6 +13,7 @@ from modprompt.clip.build import require_input_size
 from modprompt.clip.cast import cast_products
 from modprompt.clip.facts import facts_of, look_at
 from modprompt.clip.known import whose
+from modprompt.clip.sides import has_tower, joint_width, kinds_of, tokenizer_of
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokens import require_known_words
 from modprompt.engine import precision
@@ -21,15 +22,33 @@ from modprompt.engine.model import COMPILE
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.feature import features
+from modprompt.io.compare import tokenizer_said
 from modprompt.methods.base import Method
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
+from modprompt.methods.parts.needed_sides import require_sides
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import view_of
 from modprompt.trainers import backbone, mistakes, text_chunk
 from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.part import Part, Run
 from modprompt.trainers.telling import tell_of
+
+
+def _shape_of(clip_model: CLIP) -> str:
+    """How a CLIP is run, in words."""
+    facts = facts_of(clip_model)
+    if not has_tower(clip_model):
+        text, image = facts.heads
+        return f"{facts.activation}, {text} and {image} heads (text, image)"
+    tokens = tokenizer_of(clip_model).facts
+    sides = " and ".join(f"{side} side {kind}" for side, kind in kinds_of(clip_model)._asdict().items())
+    return f"{sides}, texts of {tokens.length} ids ({tokens.name})"
+
+
+def _keeps_in_half(matrix: torch.Tensor) -> bool:
+    """Whether half precision holds a matrix, which stands for all that a file has."""
+    return torch.equal(matrix.half().to(matrix.dtype), matrix)
 
 
 class Building(Part):
@@ -61,14 +80,17 @@ class Building(Part):
         return Run(cfg, node, method, cfg.config)
 
     def check(self) -> None:
-        """Complain about a schedule that does not fit a CLIP whose layers are known, and an average that is not tested.
+        """Complain about what does not fit a CLIP that is known by name, and an average that is not tested.
 
         Raises:
-            SettingError: if it does not.
+            UserError: if the method puts prompts into a side that takes none.
+            SettingError: if a schedule does not fit.
         """
         config = self.config
         try:
-            row = None if config.backbone.path else known.find(config.backbone.name)
+            row = None if config.backbone.path else known.find(known.at_revision(config.backbone.name)[0])
+            if row is not None:
+                require_sides(self.method, row.kinds, row.name)
             if row is not None and row.layers[1]:
                 self.method.sides(Shape(*row.layers))
         except SettingError as error:
@@ -106,17 +128,15 @@ class Building(Part):
         print(f"Loading CLIP (backbone: {config.backbone.path or config.backbone.name})")
         clip_model = backbone.load_clip(config)
         facts = facts_of(clip_model)
-        text, image = facts.heads
-        weights = f"{whose(facts.name, facts.dialect)} weights"
-        print(f"CLIP: {weights}, {facts.activation}, {text} and {image} heads (text, image)")
+        print(f"CLIP: {whose(facts.name, facts.dialect)} weights, {_shape_of(clip_model)}")
         require_input_size(clip_model, *config.input.size)
         require_known_words(trainer.dm.dataset.classnames, clip_model)
-        matrix = clip_model.text_projection.detach()  # stands for all that the file has
         trainer.run = dataclasses.replace(
             self.run,
             fingerprint=clip_model.fingerprint,
-            keeps_in_half=torch.equal(matrix.half().to(matrix.dtype), matrix),
-            feature_width=int(matrix.shape[1]),
+            tokenizer=tokenizer_said(facts.as_record()),
+            keeps_in_half=has_tower(clip_model) or _keeps_in_half(clip_model.text_projection.detach()),
+            feature_width=joint_width(clip_model),
         )
         return clip_model
 

@@ -53,7 +53,7 @@ class Checkpoints(Part):
         node = {key: str(value) for key, value in self.run.node.items() if key not in self.not_in_checkpoints}
         facts = {f"TRAINER.{self.run.node_name}.{key}": value for key, value in node.items()}
         learner = self.method.learner_of or self.run.node_name
-        facts.update({"the method": learner, "the weights of CLIP": self.run.fingerprint})
+        facts.update({"the method": learner, "the weights of CLIP": self.run.fingerprint, **self.run.tokenizer})
         return {**facts, **searched_by(self.method), **self.method.content_hashes()}
 
     def method_record(self) -> Dict[str, Any]:

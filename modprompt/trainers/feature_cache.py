@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from modprompt.clip.facts import shape_of_side
+from modprompt.clip.towers import ImageTower
 from modprompt.engine.precision import autocast_type
 from modprompt.io.image_files import rule_of_run
 from modprompt.io.image_rules import FAMILY
@@ -39,6 +40,19 @@ def weights_digest(visual: nn.Module, how: str = "") -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def image_side_digest(trainer: Any) -> str:
+    """Sixteen hex digits of the image side of a trainer's CLIP, and of how it is computed.
+
+    A tower's weights do not show how they are run, nor the type of its products: the fingerprint of the whole does, and
+    the tokenizer beside it.
+    """
+    visual, how = trainer.clip_model.visual, how_computed(trainer.device, trainer.model.stream)
+    if isinstance(visual, ImageTower):
+        run = trainer.run
+        how = " ".join(map(str, (how, visual.products, run.fingerprint, *run.tokenizer.values())))
+    return weights_digest(visual, how)
 
 
 def image_digests(images: Sequence[Any]) -> List[str]:
@@ -118,8 +132,7 @@ def feature_batches(folder: str, name: str, loader: Any, trainer: Any) -> Featur
         loader: a loader of images in their order.
         trainer: around a CLIP whose image side has no prompts.
     """
-    weights = weights_digest(trainer.clip_model.visual, how_computed(trainer.device, trainer.model.stream))
-    stands_for = f"{weights}_{data_digest(loader.dataset)}"
+    stands_for = f"{image_side_digest(trainer)}_{data_digest(loader.dataset)}"
     path = Path(folder) / f"{name}_{stands_for}.npz"
     try:
         rows = Rows(path, row_of(trainer.run.feature_width), stands_for).all()

@@ -19,7 +19,7 @@ from modprompt.io import test_parts
 from modprompt.io.row_file import Rows, write_rows
 from modprompt.io.safe_open import Refused
 from modprompt.io.text import sha256_of
-from modprompt.trainers.feature_cache import how_computed, image_digests, read_too, row_of, weights_digest
+from modprompt.trainers.feature_cache import image_digests, image_side_digest, read_too, row_of
 from modprompt.trainers.learned import prompts_hash
 
 _ANEW = "all images are encoded anew"
@@ -35,7 +35,7 @@ def made_by(trainer: Any, loader: Any) -> str:
     model = trainer.model
     learner = getattr(model, "prompt_learner", None)
     learned = [] if learner is None else [prompts_hash(learner), str(learner.schedules)]
-    weights = weights_digest(trainer.clip_model.visual, how_computed(trainer.device, model.stream))
+    weights = image_side_digest(trainer)
     facts = [str(trainer.run.fingerprint), weights, *learned, read_too(repr(loader.dataset.transform))]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 

@@ -1,6 +1,6 @@
 """What the parts of a trainer share: the trainer they are of, and the facts of its run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping
 
 from modprompt.compat.run_settings import RunSettings
@@ -22,7 +22,8 @@ class Run:
         config: its settings but the method's, typed.
         precision: how it computes; as all below, known once CLIP is loaded.
         fingerprint: of CLIP's weights.
-        keeps_in_half: whether half precision holds these weights.
+        tokenizer: what tells CLIP's tokenizer from others, as {name: text}; nothing for its own.
+        keeps_in_half: whether half precision holds the weights of a stock CLIP.
         feature_width: E of its features.
     """
 
@@ -32,6 +33,7 @@ class Run:
     config: RunSettings
     precision: Precision = Precision(False, None, False, "")
     fingerprint: str = ""
+    tokenizer: Mapping[str, str] = field(default_factory=dict)
     keeps_in_half: bool = True
     feature_width: int = 0
 

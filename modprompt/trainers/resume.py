@@ -60,6 +60,7 @@ class Resume(Part):
         return {
             **training_state.of_trainer(training_state.settings_of(self.cfg), self.run.node_name),
             "the weights of CLIP": self.run.fingerprint,
+            **self.run.tokenizer,
             **self._unrounded(),
             training_state.TRAINING_IMAGES: self.images_fingerprint,
             **self.method.content_hashes(),

@@ -6,10 +6,11 @@ passes for it.
 
 import os
 import warnings
-from typing import Any, Callable, List, Mapping, Optional
+from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from dassl.config import cfg_default
 
+from modprompt.clip.facts import facts_of
 from modprompt.feature import features
 from modprompt.io import compare, content_hashes, holding
 from modprompt.io import result as results
@@ -113,8 +114,9 @@ def finished_before(
     found += _other_kind(cfg, result, tests, model_dir)
     found = found or _differing_images(cfg, result, defaults)
     found = found or _differing_inputs(cfg, result, find, split_now)
-    mine = "" if found else _fingerprint(cfg)
+    mine, clip = ("", {}) if found else _clip_now(cfg)
     found = found or compare.differing_clip(str(result.get("backbone_hash") or ""), mine)
+    found = found or compare.differing_tokenizer(result.get("clip") or {}, clip)
     if found:
         raise compare.another_run(cfg.OUTPUT_DIR, found)
     _warn_of_what_is_unknown(cfg, result, mine)
@@ -140,5 +142,8 @@ def describe_model(model_dir: str, epoch: Optional[int]) -> str:
     return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
 
 
-def _fingerprint(cfg: Any) -> str:
-    return backbone.load_clip(cfg.config).fingerprint
+def _clip_now(cfg: Any) -> Tuple[str, Mapping[str, Any]]:
+    """The fingerprint of the CLIP that is asked for, and what is known of it."""
+    clip_model = backbone.load_clip(cfg.config)
+    facts = facts_of(clip_model)
+    return getattr(clip_model, "fingerprint", facts.fingerprint), facts.as_record()

@@ -10,6 +10,7 @@ import torch
 
 from modprompt.checks import one_of
 from modprompt.clip.design import Images
+from modprompt.clip.sides import joint_width
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.atomic import part_of
@@ -95,7 +96,7 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
     with part_of(path, durable=True) as file:
         file.write(content)
     shape = f"(batch, 3, {images.size}, {images.size})"
-    width, classes = model.text_encoder.text_projection.shape[1], len(model.classes.names)
+    width, classes = joint_width(model.clip_model), len(model.classes.names)
     gives = f"images {shape} -> features (batch, {width}), probabilities (batch, {classes})"
     return Exported(path, len(content), gives, checked)
 

@@ -21,7 +21,7 @@ from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.paths import of_user
 from modprompt.io.result import read_json
 from modprompt.io.text import write_json
-from modprompt.io.versioned import Versioned, version_of
+from modprompt.io.versioned import Versioned
 from modprompt.places import PACKAGE
 
 NOTES = "clip_hashes.json"
@@ -120,7 +120,9 @@ class Inputs:
         if not isinstance(note, dict) or note.get("stamp") != _stamp(clip.file):
             return None
         digest, old = note.get("hash"), note.get("old")
-        if not isinstance(digest, str) or not version_of(digest) or not isinstance(old, str):
+        if not isinstance(digest, str) or ":" not in digest or not isinstance(old, str):
+            return None
+        if not isinstance(note.get("tokenizer", {}), dict):
             return None
         return Versioned(digest, old)
 
@@ -134,10 +136,13 @@ class Inputs:
         unknown = [clip for clip in clips if self._hash(clip) is None]
         for clip in unknown:
             from modprompt.clip.build import load_clip  # late: it brings PyTorch
+            from modprompt.clip.facts import facts_of
 
             stamp = _stamp(clip.file)
-            found: Any = load_clip(clip.name, clip.path, clip.activation, clip.heads, clip.model).fingerprint
-            self.notes[clip.key] = {"stamp": stamp, "hash": str(found), "old": found.old}
+            clip_model = load_clip(clip.name, clip.path, clip.activation, clip.heads, clip.model)
+            found, tokenizer = clip_model.fingerprint, dict(facts_of(clip_model).tokenizer)
+            of_towers = {"tokenizer": tokenizer} if tokenizer else {}
+            self.notes[clip.key] = {"stamp": stamp, "hash": str(found), "old": found.old, **of_towers}
         if unknown:
             write_json(self.out / NOTES, sealed({"clips": self.notes}, 1))
 
@@ -167,8 +172,9 @@ class Inputs:
         clip = clip_of(job)
         digest = None if clip is None else self._hash(clip)
         recorded = str(result.get("backbone_hash") or "")
-        if digest is not None:
+        if clip is not None and digest is not None:
             found += compare.differing_clip(recorded, digest)
+            found += compare.differing_tokenizer(result.get("clip") or {}, self.notes[clip.key])
         now, before = _commit_of(job), _recorded_commit(result)
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
         found += [text for one in features() for text in one.changed(self.out / job.folder, result)]

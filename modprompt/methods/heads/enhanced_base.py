@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from modprompt.clip.structure import CLIP
+from modprompt.engine.encoders import TextEncoder
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.io.checkpoint_schema import require_learned
@@ -100,8 +101,12 @@ class EnhancedBase(HeadMethod):
         return made
 
     def _put(self, model: HeadedModel, projection: torch.Tensor) -> None:
-        own = model.text_encoder.text_projection
+        encoder = model.text_encoder
+        if not isinstance(encoder, TextEncoder):
+            why = " is the projection of a stock text side, which this CLIP has not: leave it out"
+            raise SettingError([("ENHANCED_BASE", why)])
+        own = encoder.text_projection
         if projection.shape != own.shape:
             shapes = f"{tuple(projection.shape)}, not {tuple(own.shape)}"
             raise SettingError([("ENHANCED_BASE", f": its projection is {shapes}")])
-        model.text_encoder.text_projection = nn.Parameter(projection.to(own), requires_grad=False)
+        encoder.text_projection = nn.Parameter(projection.to(own), requires_grad=False)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import List, Mapping, Optional, Sequence, cast
 
+from modprompt.clip.sides import joint_width
 from modprompt.clip.structure import CLIP
 from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
@@ -88,7 +89,7 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
 
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
         """The head behind both sides of the CLIP."""
-        head = self.head(classes.names, int(clip_model.text_projection.shape[1]))
+        head = self.head(classes.names, joint_width(clip_model))
         if learner.needs_image and not head.moves:
             raise UserError(
                 f"{type(self).__name__} here starts from one feature of each class, but the prompts in "

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union, cast
 import torch
 from torch import Tensor, nn
 
+from modprompt.clip.sides import joint_width
 from modprompt.engine import precision, tf32
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts
@@ -252,4 +253,4 @@ class HeadedModel(PromptedModel):
     @property
     def width(self) -> int:
         """D."""
-        return int(self.clip_model.text_projection.shape[1])
+        return joint_width(self.clip_model)

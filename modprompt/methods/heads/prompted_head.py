@@ -7,7 +7,6 @@ from typing import Any, Callable, ClassVar, Dict, Mapping, NamedTuple, Optional,
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.facts import facts_of
 from modprompt.clip.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
@@ -24,7 +23,7 @@ from modprompt.methods.loading import stated_method
 from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.protocols import Classes
-from modprompt.methods.records import made_with, view_of
+from modprompt.methods.records import made_with, of_clip, view_of
 from modprompt.methods.search.learner import SearchLearner
 
 M = TypeVar("M", bound="BehindPrompts")
@@ -89,8 +88,7 @@ class Front(NamedTuple):
         return learner
 
     def _fill(self, learner: Learner, content: Checkpoint, clip_model: CLIP, classes: Classes) -> None:
-        fingerprint = getattr(clip_model, "fingerprint", facts_of(clip_model).fingerprint)
-        load_content(view_of(self.method, learner), content, self.path, made_with(self.method, fingerprint))
+        load_content(view_of(self.method, learner), content, self.path, made_with(self.method, of_clip(clip_model)))
         if learner.bound:
             require_own_classes(content, classes.names, self.path)
 
@@ -180,6 +178,11 @@ class BehindPrompts(Method):
         """
         if self.front is not None:
             self.front.fill(model.prompt_learner, state, path)
+
+    @property
+    def wants_text(self) -> bool:
+        """As the prompts' method."""
+        return super().wants_text if self.front is None else self.front.method.wants_text
 
     @property
     def wants_vision(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Dict, List, Mapping, Sequence, Tuple, cast
 import torch
 from torch import Tensor, nn
 
+from modprompt.clip.sides import image_width, text_width
 from modprompt.clip.structure import CLIP
 from modprompt.engine import text_layout
 from modprompt.engine.context import Context
@@ -68,18 +69,17 @@ class CoupledPromptLearner(Learner):
 
     def __init__(self, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules, context: Context):
         super().__init__(schedules, *context.around(schedules.text.among_words))
-        text_width = clip_model.ln_final.weight.shape[0]
-        vision_width = clip_model.visual.conv1.weight.shape[0]
-        self.proj = nn.Linear(text_width, vision_width).to(clip_model.dtype)
+        width, vision_width = text_width(clip_model), image_width(clip_model)
+        self.proj = nn.Linear(width, vision_width).to(clip_model.dtype)
         self.ctx = nn.Parameter(context.vectors)
         self.trains_text = bool(schedules.text.depth)
         rows = self._source_rows(context.n_ctx)
         self.compound_prompts_text = nn.ParameterDict(
-            {str(layer - 1): nn.Parameter(torch.empty(n, text_width)) for layer, n in rows.items()}
+            {str(layer - 1): nn.Parameter(torch.empty(n, width)) for layer, n in rows.items()}
         )
         for key in (str(layer - 1) for layer in rows):
             nn.init.normal_(self.compound_prompts_text[key], std=0.02)
-        shared = nn.Linear(text_width, vision_width)
+        shared = nn.Linear(width, vision_width)
         self.txt2img_proj = nn.ModuleList(
             nn.ModuleDict({str(layer - 1): copy.deepcopy(shared) for layer in layers})
             for layers in self._projected_layers(rows)

@@ -8,6 +8,7 @@ from typing import Dict, Mapping, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
+from modprompt.clip.sides import image_width, text_width
 from modprompt.clip.structure import CLIP
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
@@ -70,8 +71,8 @@ class IndependentPromptLearner(Learner):
     def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
         """The prompts of both sides; on the text side those from a layer on."""
         text, vision = self.schedules
-        self.vision_prompts = _drawn(vision, 0, clip_model.visual.conv1.weight.shape[0])
-        self.text_prompts = _drawn(text, first_text_layer, clip_model.ln_final.weight.shape[0])
+        self.vision_prompts = _drawn(vision, 0, image_width(clip_model))
+        self.text_prompts = _drawn(text, first_text_layer, text_width(clip_model))
         self.trains_text = bool(text.depth)
 
     def forward(self) -> Prompts:

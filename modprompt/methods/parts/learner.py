@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.structure import CLIP
+from modprompt.engine.class_prompts import ClassPrompts, class_prompts
 from modprompt.engine.pooling import Pooling
-from modprompt.engine.prompts import Additions, PromptText, class_texts, template_texts
+from modprompt.engine.prompts import Additions, ClassTokens, class_texts, template_texts
 from modprompt.engine.schedule import BEHIND_START, Schedules
-from modprompt.engine.text_layout import TextTokens
 from modprompt.errors import UserError
 from modprompt.methods.parts.phrases import Described
 
@@ -29,7 +29,7 @@ class Learner(nn.Module):
     # beginnings of the names of parameters that are made in CLIP's type; the others are float32
     in_clip_type: Tuple[str, ...] = ("ctx",)
 
-    prompt_text: PromptText
+    prompt_text: ClassPrompts
     position = "end"  # of the class name
     words_type: Optional[torch.dtype] = None  # of embedded words; None for CLIP's
     averaged: Tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends
@@ -65,7 +65,7 @@ class Learner(nn.Module):
         if self.described is not None:
             names, counts = self.described.prompts(classnames)
             self.pooling = Pooling(counts, self.described.pooled)
-        self.prompt_text = PromptText(
+        self.prompt_text = class_prompts(
             class_texts(names, self.prefix, self.ending),
             names,
             self._n_among_words(),
@@ -81,7 +81,7 @@ class Learner(nn.Module):
         """Number of words that give way to the context."""
         return self.ctx.shape[-2] if self.schedules.text.place == BEHIND_START else 0
 
-    def with_first(self, first: Tensor, additions: Additions) -> Tuple[TextTokens, Additions]:
+    def with_first(self, first: Tensor, additions: Additions) -> Tuple[ClassTokens, Additions]:
         """Class prompts and additions of the text side.
 
         Args:

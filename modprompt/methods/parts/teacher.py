@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.build import layers_of
+from modprompt.clip.sides import text_width
 from modprompt.clip.structure import CLIP
 from modprompt.engine import tf32
-from modprompt.engine.encoders import TextEncoder, image_encoder
-from modprompt.engine.prompts import PromptText, template_texts
+from modprompt.engine.class_prompts import class_prompts
+from modprompt.engine.encoders import image_encoder, text_encoder
+from modprompt.engine.prompts import template_texts
 from modprompt.engine.schedule import no_prompts
 
 
@@ -30,7 +32,7 @@ class FrozenCLIP(nn.Module):
         self.clip_model = clip_model
         self.text_layers, self.vision_layers = layers_of(clip_model)
         self.image_encoder = image_encoder(clip_model.visual, no_prompts(self.vision_layers), stream)
-        self.text_encoder = TextEncoder(clip_model, no_prompts(self.text_layers, "text"), stream)
+        self.text_encoder = text_encoder(clip_model, no_prompts(self.text_layers, "text"), stream)
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
         """Another type for the tokens between products; None for that of the weights."""
@@ -52,7 +54,8 @@ class FrozenCLIP(nn.Module):
             UserError: if a prompt is longer than the text context.
         """
         texts = template_texts(classnames, template)
-        fixed = PromptText(texts, classnames, 0, self.clip_model).to(self.clip_model.logit_scale.device)
-        nothing = fixed.words.new_empty(0, fixed.words.shape[-1])
+        fixed = class_prompts(texts, classnames, 0, self.clip_model).to(self.clip_model.logit_scale.device)
+        kind, device = self.clip_model.dtype, self.text_encoder.device
+        nothing = torch.empty(0, text_width(self.clip_model), dtype=kind, device=device)
         features: Tensor = self.text_encoder(fixed(nothing), [None] * self.text_layers)  # (1, C, E)
         return features[0]

@@ -8,8 +8,10 @@ from typing import List, Sequence
 import torch
 from torch import nn
 
+from modprompt.clip.sides import text_width
 from modprompt.clip.structure import CLIP
-from modprompt.engine.prompts import Prompts, PromptText, template_texts
+from modprompt.engine.class_prompts import class_prompts
+from modprompt.engine.prompts import Prompts, template_texts
 from modprompt.engine.schedule import Schedules
 from modprompt.errors import SettingError
 from modprompt.methods.parts.learner import Learner
@@ -43,14 +45,13 @@ class TemplatePrompts(Learner):
         super().__init__(schedules, "")
         self.templates = tuple(templates)
         self.as_written = as_written
-        width = clip_model.ln_final.weight.shape[0]
-        self.register_buffer("ctx", torch.empty(0, width, dtype=clip_model.dtype), persistent=False)
+        self.register_buffer("ctx", torch.empty(0, text_width(clip_model), dtype=clip_model.dtype), persistent=False)
         self.put_in(classnames, clip_model)
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
         """Take these class names into all templates."""
         texts = [
-            PromptText(self._in(template, classnames), classnames, 0, clip_model, dtype=self.words_type)
+            class_prompts(self._in(template, classnames), classnames, 0, clip_model, dtype=self.words_type)
             for template in self.templates
         ]
         self.texts = nn.ModuleList(texts)

@@ -8,6 +8,7 @@ from typing import Callable, List, Sequence
 import torch
 from torch import Tensor, nn
 
+from modprompt.clip.sides import image_width, text_width
 from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import Schedules
@@ -34,7 +35,7 @@ class OptionsPromptLearner(SearchLearner):
 
     def __init__(self, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules, words: str):
         super().__init__(schedules, words)
-        widths = clip_model.ln_final.weight.shape[0], clip_model.visual.conv1.weight.shape[0]
+        widths = text_width(clip_model), image_width(clip_model)
         self.register_buffer("ctx", torch.empty(0, widths[0]), persistent=False)
         self.vision_options = self._side("vision", widths[1], nn.init.normal_)
         self.text_options = self._side("text", widths[0], nn.init.uniform_)

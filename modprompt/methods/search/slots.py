@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from modprompt.clip.structure import CLIP
 from modprompt.engine.additions import new_tokens
+from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.precision import no_autocast
-from modprompt.engine.prompts import Additions, Prompts, PromptText
-from modprompt.engine.text_layout import TextTokens
+from modprompt.engine.prompts import Additions, ClassTokens, Prompts
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.search.learner import SearchLearner
 from modprompt.methods.search.space import ALL, Option
@@ -43,7 +43,7 @@ class SlotsPromptLearner(SearchLearner):
                 self.register_buffer(f"{side}_there", _there(options[side]), persistent=False)
 
     @property
-    def prompt_text(self) -> PromptText:  # type: ignore[override]
+    def prompt_text(self) -> ClassPrompts:  # type: ignore[override]
         """The other's."""
         return self.inner.prompt_text
 
@@ -103,7 +103,7 @@ class SlotsPromptLearner(SearchLearner):
         own = name[len("inner.") :] if name.startswith("inner.") else ""
         return self.inner.checkpoint_key(own) if own else name
 
-    def with_first(self, first: Tensor, additions: Additions) -> Tuple[TextTokens, Additions]:
+    def with_first(self, first: Tensor, additions: Additions) -> Tuple[ClassTokens, Additions]:
         """As the other's."""
         return self.inner.with_first(first, additions)
 

@@ -56,12 +56,6 @@ def test_weights_that_cannot_be_had_say_where_and_what_to_do(monkeypatch):
         backbone.load_clip("ViT-B/16")
 
 
-def test_resnet_is_refused_where_vision_prompts_are_needed(resnet_file):
-    model = backbone.load_clip("", str(resnet_file), "quick_gelu", RESNET_HEADS)
-    with pytest.raises(UserError, match="MPL puts prompts into a vision transformer, but RN50 is a ResNet"):
-        backbone.require_vision_transformer(model, "RN50", "MPL")
-
-
 def test_resnet_that_the_clip_package_cannot_build_is_refused(resnet_file):
     for activation, heads in (("gelu", RESNET_HEADS), ("quick_gelu", (1, 8))):
         with pytest.raises(

@@ -157,9 +157,9 @@ def test_true_needs_words_in_front_of_the_name(clip_model):
 
 def test_what_class_tokens_are_made_of_is_compared():
     for cls in (modprompt.TCP, modprompt.ProGrad):
-        one, two = (made_with(cls(teacher_template=text), "") for text in ("", "a scan of {}."))
+        one, two = (made_with(cls(teacher_template=text), {}) for text in ("", "a scan of {}."))
         assert one != two
-    assert made_with(modprompt.KgCoOp(teacher_template="a scan of {}."), "") == made_with(modprompt.KgCoOp(), "")
+    assert made_with(modprompt.KgCoOp(teacher_template="a scan of {}."), {}) == made_with(modprompt.KgCoOp(), {})
 
 
 @pytest.mark.slow

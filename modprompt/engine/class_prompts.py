@@ -1,0 +1,25 @@
+"""The class prompts of a CLIP, as its text side takes them."""
+
+from typing import Any, Sequence, Union
+
+from modprompt.clip.sides import has_stock_text, prompted_text
+from modprompt.clip.structure import CLIP
+from modprompt.engine.prompts import PromptText
+from modprompt.engine.text_ids import TextIds
+from modprompt.engine.whole_text import WholeText
+
+ClassPrompts = Union[PromptText, WholeText, TextIds]
+
+
+def class_prompts(
+    texts: Sequence[str], classnames: Sequence[str], n_ctx: int, clip_model: CLIP, *args: Any, **kwargs: Any
+) -> ClassPrompts:
+    """The frozen part of class prompts; arguments and errors are those of PromptText.
+
+    A text tower takes no context, unless it is one that prompts can go into: there nothing but the texts counts.
+    """
+    side = prompted_text(clip_model)
+    if side is None:
+        return TextIds(texts, classnames, clip_model)
+    kind = PromptText if has_stock_text(clip_model) or side.causal else WholeText
+    return kind(texts, classnames, n_ctx, clip_model, *args, **kwargs)

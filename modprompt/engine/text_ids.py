@@ -1,0 +1,45 @@
+"""Class prompts of a text tower: whole rows of token ids, which nothing learned can stand among.
+
+Shapes: C classes, L ids of a text.
+"""
+
+from typing import List, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clip.sides import tokenizer_of
+from modprompt.clip.structure import CLIP
+from modprompt.engine.prompts import rows_of
+from modprompt.engine.text_layout import Group
+
+
+class TextIds(nn.Module):
+    """The prompts of C classes; what PromptText (prompts.py) is to a stock text side.
+
+    Args:
+        texts: the prompts.
+        classnames: the names of the classes.
+        clip_model: a CLIP with a text tower.
+
+    Raises:
+        UserError: if a prompt is longer than the tower's texts.
+    """
+
+    ids: Tensor
+
+    def __init__(self, texts: Sequence[str], classnames: Sequence[str], clip_model: CLIP):
+        super().__init__()
+        self.texts = list(texts)
+        ids = rows_of(self.texts, classnames, tokenizer_of(clip_model))
+        self.register_buffer("ids", torch.tensor(ids, dtype=torch.long), persistent=False)
+
+    @property
+    def groups(self) -> List[Group]:
+        """One, of all classes."""
+        count, length = self.ids.shape
+        return [Group(tuple(range(count)), (length,) * count, length)]
+
+    def forward(self, ctx: Tensor) -> Tensor:
+        """The ids (C, L); `ctx` has no tokens."""
+        return self.ids

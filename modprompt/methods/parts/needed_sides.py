@@ -1,0 +1,40 @@
+"""Which sides a method puts prompts into, and whether a CLIP has them: said in one line, before anything is made."""
+
+from typing import Any
+
+from modprompt.clip.kinds import RESNET, STOCK, Kinds
+from modprompt.errors import UserError
+
+_HEADS = "zero-shot and heads (TipAdapter, ...)"
+_OF_SIDE = {"text": "methods of the text side (CoOp, ...)", "image": "methods of the image side (VPT)"}
+
+
+def what_runs(kinds: Kinds) -> str:
+    """In words, what runs on a CLIP that lacks a side."""
+    there = [words for side, words in _OF_SIDE.items() if getattr(kinds, side) == STOCK]
+    return ", ".join([*there, _HEADS])
+
+
+def require_sides(method: Any, kinds: Kinds, name: str) -> None:
+    """Look whether a method's prompts can go into a CLIP.
+
+    Args:
+        method: the method.
+        kinds: what the CLIP's sides are.
+        name: what messages call it.
+
+    Raises:
+        UserError: if a side that it puts prompts into has no layers for them.
+    """
+    mine = type(method).__name__
+    wanted = {"text": method.wants_text, "image": method.wants_vision}
+    lacking = [side for side, wants in wanted.items() if wants and getattr(kinds, side) != STOCK]
+    if not lacking:
+        return
+    if kinds == Kinds(STOCK, RESNET):
+        raise UserError(
+            f"{mine} puts prompts into a vision transformer, but {name} is a ResNet: "
+            "choose ViT-B/16, ViT-B/32 or ViT-L/14; CoOp, CoCoOp and zero-shot run on a ResNet"
+        )
+    sides = " and ".join(f"a stock {side} side" for side in lacking)
+    raise UserError(f"{name}: {mine} puts prompts into {sides}, which it has not: {what_runs(kinds)} run on it")

@@ -1,0 +1,164 @@
+"""Methods on CLIPs of which a side is a tower: features, heads, prompts on the side that is stock, and refusals."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import modprompt
+from modprompt.clip.sides import joint_width, logit_bias_of, tokenizer_of
+from tests.tower_clips import PIXELS, WIDTH, tower_clip
+
+NAMES = ["cat", "golden retriever", "Tree frog"]
+SIDES = [("stock", "tower"), ("tower", "stock"), ("tower", "tower")]
+
+
+def images(count=4):
+    return torch.randn(count, 3, PIXELS, PIXELS, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(("text", "image"), SIDES)
+def test_zero_shot_is_cosines_of_both_sides(text, image):
+    clip_model = tower_clip(text, image)
+    model = modprompt.ZeroshotCLIP().on(clip_model, NAMES).eval()
+    tokenizer = tokenizer_of(clip_model)
+    ids = torch.tensor([tokenizer.row(f"a photo of a {name}.") for name in NAMES])
+    with torch.no_grad():
+        classes = F.normalize(clip_model.encode_text(ids), dim=-1)
+        seen = F.normalize(clip_model.encode_image(images()), dim=-1)
+        expected = clip_model.logit_scale.exp() * seen @ classes.t()
+        torch.testing.assert_close(model(images()), expected, rtol=1e-5, atol=1e-5)
+    assert joint_width(clip_model) == WIDTH
+    assert logit_bias_of(clip_model) is None
+    other = model.with_classes(["dog", "owl"])
+    assert other(images()).shape == (4, 2)
+
+
+@pytest.mark.parametrize(("text", "image"), SIDES)
+def test_towers_stay_in_eval_mode_where_a_model_trains(text, image):
+    clip_model = tower_clip(text, image)
+    model = modprompt.ZeroshotCLIP().on(clip_model, NAMES)
+    with torch.no_grad():
+        before = [model.eval()(images()), *(one.clone() for one in clip_model.buffers())]
+        clip_model.train()
+        after = [model.train()(images()), *clip_model.buffers()]
+    assert all(torch.equal(one, other) for one, other in zip(before, after))
+    assert not any(parameter.requires_grad for parameter in clip_model.parameters())
+
+
+@pytest.mark.parametrize(("text", "image"), SIDES)
+def test_a_head_is_trained_and_comes_back_from_its_file(text, image, tmp_path):
+    clip_model = tower_clip(text, image)
+    model = modprompt.TipAdapterF().on(clip_model, NAMES)
+    labels = torch.tensor([0, 1, 2, 0])
+    with torch.no_grad():
+        model.made.build(model.bank([model.encode_image(images())], labels), model.scale())
+    optimiser = torch.optim.SGD(model.prompt_parameters(), 0.01)
+    for _ in range(2):
+        optimiser.zero_grad()
+        model.loss(images(), labels).backward()
+        optimiser.step()
+    model.eval().save(tmp_path / "head.pt")
+    again = modprompt.load(tmp_path / "head.pt", clip_model)
+    with torch.no_grad():
+        torch.testing.assert_close(again(images()), model(images()))
+
+
+def test_text_prompts_are_trained_in_front_of_an_image_tower():
+    """CoOp's losses are those of a plain loop."""
+    clip_model = tower_clip("stock", "tower")
+    torch.manual_seed(3)
+    model = modprompt.CoOp(n_ctx=2).on(clip_model, NAMES).train()
+    labels = torch.tensor([0, 1, 2, 0])
+    optimiser = torch.optim.SGD(model.prompt_parameters(), 0.5)
+    ctx = model.prompt_learner.ctx.detach().clone().requires_grad_()
+    plain = torch.optim.SGD([ctx], 0.5)
+    ids = torch.tensor([tokenizer_of(clip_model).row(f"X X {name}.") for name in NAMES])
+    words = clip_model.token_embedding(ids).detach()
+    seen = F.normalize(clip_model.encode_image(images()), dim=-1).detach()
+    for _ in range(4):
+        optimiser.zero_grad()
+        loss = model.loss(images(), labels)
+        loss.backward()
+        optimiser.step()
+        plain.zero_grad()
+        x = torch.cat([words[:, :1], ctx.expand(len(NAMES), -1, -1), words[:, 3:]], 1)
+        x = clip_model.transformer((x + clip_model.positional_embedding).transpose(0, 1)).transpose(0, 1)
+        x = clip_model.ln_final(x)[torch.arange(len(NAMES)), ids.argmax(-1)] @ clip_model.text_projection
+        expected = F.cross_entropy(clip_model.logit_scale.exp() * seen @ F.normalize(x, dim=-1).t(), labels)
+        expected.backward()
+        plain.step()
+        torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_vision_prompts_are_trained_beside_a_text_tower():
+    """VPT's losses are those of a plain loop."""
+    clip_model = tower_clip("tower", "stock")
+    model = modprompt.VPT(n_ctx_vision=2, prompt_depth_vision=1).on(clip_model, NAMES).train()
+    labels = torch.tensor([0, 1, 2, 0])
+    optimiser = torch.optim.SGD(model.prompt_parameters(), 0.5)
+    (prompt,) = model.prompt_parameters()
+    mine = prompt.detach().clone().requires_grad_()
+    plain = torch.optim.SGD([mine], 0.5)
+    ids = torch.tensor([tokenizer_of(clip_model).row(f"a photo of a {name}.") for name in NAMES])
+    classes = F.normalize(clip_model.encode_text(ids), dim=-1).detach()
+    visual = clip_model.visual
+    for _ in range(4):
+        optimiser.zero_grad()
+        loss = model.loss(images(), labels)
+        loss.backward()
+        optimiser.step()
+        plain.zero_grad()
+        x = visual.conv1(images()).flatten(2).transpose(1, 2)
+        x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], 1) + visual.positional_embedding
+        x = visual.ln_pre(torch.cat([x, mine.expand(len(x), -1, -1)], 1)).transpose(0, 1)
+        x = visual.ln_post(visual.transformer(x)[0]) @ visual.proj
+        expected = F.cross_entropy(clip_model.logit_scale.exp() * F.normalize(x, dim=-1) @ classes.t(), labels)
+        expected.backward()
+        plain.step()
+        torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(mine, torch.zeros_like(mine))
+
+
+HEADS = r"zero-shot and heads \(TipAdapter, \.\.\.\) run on it$"
+
+
+@pytest.mark.parametrize(
+    ("method", "text", "image", "said"),
+    [
+        (modprompt.VPT(), "tower", "tower", f"VPT puts prompts into a stock image side, which it has not: {HEADS}"),
+        (modprompt.CoOp(), "tower", "tower", f"CoOp puts prompts into a stock text side, which it has not: {HEADS}"),
+        (modprompt.CoOp(), "tower", "stock", r"CoOp .* text side, .*: methods of the image side \(VPT\), zero-shot"),
+        (modprompt.VPT(), "stock", "tower", r"VPT .* image side, .*: methods of the text side \(CoOp, \.\.\.\), zero"),
+        (modprompt.MPL(), "stock", "tower", "MPL puts prompts into a stock image side, which"),
+        (modprompt.MaPLe(), "tower", "tower", "MaPLe puts prompts into a stock text side and a stock image side"),
+        (modprompt.DPLSearch(), "tower", "stock", "DPLSearch puts prompts into a stock text side"),
+    ],
+)
+def test_a_method_that_needs_more_than_the_clip_has_is_refused(method, text, image, said):
+    with pytest.raises(modprompt.UserError, match=f"^this CLIP: {said}"):
+        method.on(tower_clip(text, image), NAMES)
+
+
+def test_a_name_that_is_too_long_for_the_tower_is_refused():
+    long = " ".join(["long"] * 12)
+    with pytest.raises(
+        modprompt.UserError, match="the prompt of class 'long .* is longer than the model's 12 text tok"
+    ):
+        modprompt.ZeroshotCLIP().on(tower_clip(), ["cat", long])
+
+
+def test_names_are_told_apart_by_the_clips_own_tokenizer():
+    assert modprompt.ZeroshotCLIP().on(tower_clip(), ["Crane", "crane"]).classes.names == ("Crane", "crane")
+    with pytest.raises(modprompt.UserError, match="'a_crane' and 'a  crane' are one to this CLIP's tokenizer"):
+        modprompt.ZeroshotCLIP().on(tower_clip(), ["a_crane", "a  crane"])
+
+
+def test_a_text_tower_computes_a_few_texts_at_a_time():
+    names = [" ".join(str(number)) for number in range(150)]
+    model = modprompt.ZeroshotCLIP().on(tower_clip(), names).eval()
+    calls = []
+    model.text_encoder.text.register_forward_hook(lambda module, given, output: calls.append(len(output)))
+    model(images())
+    model.limit_text(classes=100)
+    model.with_classes([f"other {name}" for name in names])(images())
+    assert calls == [64, 64, 22, 100, 50]

@@ -1,0 +1,93 @@
+"""Small CLIPs whose sides are stock or towers, made by hand: a convolution and a pool, embeddings and a mean."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Callable, List, Optional
+
+import pytest
+import torch
+from torch import nn
+
+from modprompt.clip.tokenizers import ClipTokenizer, TokenizerFacts, TooLong
+from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
+from tests.conftest import random_clip
+
+WIDTH = 32  # E, as of random_clip
+PIXELS = 32
+
+
+class Words:
+    """A tokenizer whose words are those between spaces, each an id by its hash; end is 1, padding 0."""
+
+    def __init__(self, sha256: str):
+        self.facts = TokenizerFacts("words", sha256, 12, 0, 1, "whitespace")
+
+    def words(self, text: str) -> List[int]:
+        return [2 + zlib.crc32(word.encode()) % 998 for word in text.split()]
+
+    def row(self, text: str) -> List[int]:
+        ids = [*self.words(text), self.facts.end]
+        if len(ids) > self.facts.length:
+            raise TooLong(len(ids))
+        return ids + [self.facts.padding] * (self.facts.length - len(ids))
+
+
+class Pooled(nn.Module):
+    """Images to features: what training mode would change is in it (batch statistics, dropped features)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 8, stride=8)
+        self.norm = nn.BatchNorm2d(16)
+        self.drop = nn.Dropout(0.5)
+        self.head = nn.Linear(16, WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.drop(self.norm(self.conv(x)).relu().mean(dim=(2, 3))))
+
+
+class MeanOfWords(nn.Module):
+    """Texts to features: the mean of the embeddings of what is no padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(1000, 24)
+        self.drop = nn.Dropout(0.5)
+        self.head = nn.Linear(24, WIDTH)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        there = (ids != 0).float()[..., None]
+        return self.head(self.drop((self.table(ids) * there).sum(1) / there.sum(1)))
+
+
+def _call(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    return module(inputs)
+
+
+def tower_clip(
+    text: str = "tower", image: str = "tower", *, bias: Optional[float] = None, layers: int = 3, sha256: str = "5" * 64
+) -> TowerCLIP:
+    """A CLIP of these sides, each "stock" or "tower"; PyTorch draws on from where it was."""
+    stock = random_clip(text_layers=layers, vision_layers=layers)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pooled, mean = Pooled(), MeanOfWords()
+        for one in pooled.buffers():
+            if one.is_floating_point():
+                nn.init.uniform_(one, 0.5, 1.5)
+    return TowerCLIP(
+        ImageTower(pooled, _call, PIXELS) if image == "tower" else stock.visual,
+        TextTower(mean, _call) if text == "tower" else stock,
+        Words(sha256=sha256) if text == "tower" else ClipTokenizer(),
+        WIDTH,
+        2.5,
+        bias,
+    )
+
+
+def give(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TowerCLIP]) -> List[str]:
+    """Have trainers load these CLIPs, whatever is asked for; the options of a run that asks for the embedded one."""
+    monkeypatch.setattr("modprompt.trainers.backbone.load_clip", lambda config: make())
+    bare = {"NAME": "glyph-clip", "PATH": "", "ACTIVATION": "", "HEADS": "()"}
+    return [word for key, value in bare.items() for word in (f"MODEL.BACKBONE.{key}", value)]
