@@ -18,6 +18,7 @@ from modprompt.clip.infer_shape import is_stock, measure, shapes_of, stock_desig
 from modprompt.clip.key_mapping import BOOKKEEPING
 from modprompt.clip.package import import_clip
 from modprompt.clip.reading import read
+from modprompt.clip.sides import prompted_image, prompted_text
 from modprompt.clip.source import Asked
 from modprompt.clip.structure import CLIP
 from modprompt.clip.towers import TowerCLIP
@@ -175,8 +176,8 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
 
 def layers_of(clip_model: CLIP) -> Tuple[int, int]:
     """Number of layers of the text and of the vision side that take prompts; a ResNet and a tower have none."""
-    sides = getattr(clip_model, "transformer", None), getattr(clip_model.visual, "transformer", None)
-    text, vision = (0 if side is None else len(side.resblocks) for side in sides)
+    sides = prompted_text(clip_model), prompted_image(clip_model)
+    text, vision = (0 if side is None else len(side.transformer.resblocks) for side in sides)
     return text, vision
 
 

@@ -31,7 +31,9 @@ class Families(NamedTuple):
     image: FrozenSet[str]
 
 
-PROMPTED = Families(frozenset((STOCK,)), frozenset((STOCK,)))
+PROMPTED = Families(
+    frozenset((STOCK, "SigLIP", "MobileCLIP", "PE", "MetaCLIP 2")), frozenset((STOCK, "SigLIP", "MobileCLIP2-L"))
+)  # those of towers: tower_sides.py
 EVERYTHING, TEXT, VISION, HEADS = "everything", "text side and heads", "vision side and heads", "heads"
 RUNS = {(True, True): EVERYTHING, (True, False): TEXT, (False, True): VISION, (False, False): HEADS}
 

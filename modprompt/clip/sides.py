@@ -1,28 +1,39 @@
 """What a method may ask of a CLIP, whatever its sides are: stock ones (structure.py) or towers (towers.py)."""
 
-from typing import Optional
+from typing import Any, Optional
 
 from torch import Tensor, nn
 
 from modprompt.clip.kinds import RESNET, STOCK, TOWER, Kinds
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
+from modprompt.clip.tower_sides import image_side_of, text_side_of
 from modprompt.clip.towers import ImageTower, TowerCLIP
 
 
 def kinds_of(clip_model: CLIP) -> Kinds:
     """What kinds its sides are."""
-    image = STOCK if has_stock_image(clip_model) else TOWER if has_image_tower(clip_model) else RESNET
-    return Kinds(STOCK if has_stock_text(clip_model) else TOWER, image)
+    takes = STOCK if prompted_image(clip_model) else TOWER if has_image_tower(clip_model) else RESNET
+    return Kinds(STOCK if prompted_text(clip_model) else TOWER, takes)
+
+
+def prompted_text(clip_model: CLIP) -> Any:
+    """What has the parts of its text side under the names of structure.py, if prompts can go into that; else None."""
+    return clip_model if has_stock_text(clip_model) else text_side_of(clip_model)
+
+
+def prompted_image(clip_model: CLIP) -> Any:
+    """The same of its image side."""
+    return clip_model.visual if has_stock_image(clip_model) else image_side_of(clip_model.visual)
 
 
 def has_stock_text(clip_model: CLIP) -> bool:
-    """Whether prompts can go into the words, and into the layers, of its text side."""
+    """Whether its text side is the stock one, in attributes of its own."""
     return hasattr(clip_model, "token_embedding") and hasattr(clip_model, "transformer")
 
 
 def has_stock_image(clip_model: CLIP) -> bool:
-    """Whether prompts can go into the layers of its image side: not of a ResNet's, nor a tower's."""
+    """Whether its image side is the stock transformer: not a ResNet, nor a tower."""
     return hasattr(clip_model.visual, "transformer")
 
 
@@ -43,18 +54,20 @@ def joint_width(clip_model: CLIP) -> int:
 
 def text_width(clip_model: CLIP) -> int:
     """T, of the tokens of its text side; 0 for a tower, which takes none."""
-    return int(clip_model.ln_final.weight.shape[0]) if has_stock_text(clip_model) else 0
+    side = prompted_text(clip_model)
+    return int(side.ln_final.weight.shape[0]) if side else 0
 
 
 def image_width(clip_model: CLIP) -> int:
     """V, of the tokens of its image side, or of a ResNet's stem; 0 for a tower, which takes none."""
-    visual = clip_model.visual
-    return 0 if isinstance(visual, ImageTower) else int(visual.conv1.weight.shape[0])
+    side: Any = prompted_image(clip_model) if has_image_tower(clip_model) else clip_model.visual
+    return int(side.conv1.weight.shape[0]) if side else 0
 
 
 def token_table(clip_model: CLIP) -> nn.Embedding:
-    """The embeddings of the words of its text side, which is stock."""
-    return clip_model.token_embedding
+    """The embeddings of the words of its text side, which takes prompts."""
+    table: nn.Embedding = prompted_text(clip_model).token_embedding
+    return table
 
 
 def tokenizer_of(clip_model: CLIP) -> Tokenizer:

@@ -53,10 +53,11 @@ class Tower(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W), or (C, E) of token ids (C, L)."""
-        with self._autocast(inputs.device):
+        with self.autocast(inputs.device):
             return self._encode(self.module, inputs).to(self.feature_type)
 
-    def _autocast(self, device: torch.device) -> ContextManager[Any]:
+    def autocast(self, device: torch.device) -> ContextManager[Any]:
+        """Within it products on a device have the type that `products` says, on a GPU."""
         if self.products is None or device.type == "cpu":
             return contextlib.nullcontext()
         return torch.autocast(device.type, dtype=self.products)

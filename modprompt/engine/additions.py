@@ -5,9 +5,11 @@ Shapes: C classes, n tokens, D width of the side.
 
 from typing import Any, Callable, List, Optional, Protocol, Sequence, Union
 
+import torch
 from torch import Tensor
 
 from modprompt.clip.structure import Block
+from modprompt.engine import text_layout
 from modprompt.engine.blocks import Attend, attention
 from modprompt.engine.schedule import Step
 from modprompt.engine.token_updates import New, OfClasses
@@ -74,6 +76,18 @@ def of_classes(additions: Sequence[Addition], change: Callable[[Tensor], Tensor]
         with_tokens(one, change(found.tokens)) if isinstance(found, OfClasses) else one
         for one, found in zip(additions, map(new_tokens, additions))
     ]
+
+
+def in_type(additions: Sequence[Addition], dtype: torch.dtype) -> List[Addition]:
+    """Additions in the type of the tokens; where launches count, cast all at once."""
+    tokens = [tokens_of(new) for new in additions]
+    plain = [one for one in tokens if one is not None and one.dim() == 2 and one.dtype != dtype]
+    if len(plain) < 2 or not text_layout.counts_launches(plain[0].device):
+        typed = [None if one is None else one.to(dtype) for one in tokens]
+    else:
+        found = dict(zip(map(id, plain), torch.cat(plain).to(dtype).split([len(one) for one in plain])))
+        typed = [found[id(one)] if id(one) in found else one if one is None else one.to(dtype) for one in tokens]
+    return [with_tokens(new, one) for new, one in zip(additions, typed)]
 
 
 def step_of(addition: Any, scheduled: Step) -> Step:

@@ -163,11 +163,15 @@ def run_block(block: Block, x: Tensor, mask: Optional[Tensor] = None, attend: At
     return close(block, x, attended).view(batch, length, width)
 
 
-def run_last_block(block: Block, x: Tensor, attend: Attend = attention) -> Tensor:
-    """The block's output (B, D) for the first token of sequences x (B, L, D) alone."""
+def run_last_block(block: Block, x: Tensor, attend: Attend = attention, at: Optional[Tensor] = None) -> Tensor:
+    """The block's output (B, D) for one token of sequences x (B, L, D) alone: the first, or those `at` places (B,)."""
     batch, length, width = x.shape
     heads = block.attn.num_heads
     h = normalise(block.ln_1, x)
-    query = project(block, h[:, 0], 0, 1).view(batch, 1, heads, width // heads)
+    query = project(block, _token(h, at), 0, 1).view(batch, 1, heads, width // heads)
     key, value = by_head(project(block, h.reshape(-1, width), 1, 3).view(batch, length, 2 * width), 2, heads)
-    return close(block, x[:, 0], attend(query, key, value).reshape(batch, width))
+    return close(block, _token(x, at), attend(query, key, value).reshape(batch, width))
+
+
+def _token(x: Tensor, at: Optional[Tensor]) -> Tensor:
+    return x[:, 0] if at is None else x[torch.arange(len(x), device=x.device), at]

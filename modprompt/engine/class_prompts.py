@@ -2,19 +2,24 @@
 
 from typing import Any, Sequence, Union
 
-from modprompt.clip.sides import has_stock_text
+from modprompt.clip.sides import has_stock_text, prompted_text
 from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import PromptText
 from modprompt.engine.text_ids import TextIds
+from modprompt.engine.whole_text import WholeText
+
+ClassPrompts = Union[PromptText, WholeText, TextIds]
 
 
 def class_prompts(
     texts: Sequence[str], classnames: Sequence[str], n_ctx: int, clip_model: CLIP, *args: Any, **kwargs: Any
-) -> Union[PromptText, TextIds]:
+) -> ClassPrompts:
     """The frozen part of class prompts; arguments and errors are those of PromptText.
 
-    A text tower takes no context: there nothing but the texts counts.
+    A text tower takes no context, unless it is one that prompts can go into: there nothing but the texts counts.
     """
-    if has_stock_text(clip_model):
-        return PromptText(texts, classnames, n_ctx, clip_model, *args, **kwargs)
-    return TextIds(texts, classnames, clip_model)
+    side = prompted_text(clip_model)
+    if side is None:
+        return TextIds(texts, classnames, clip_model)
+    kind = PromptText if has_stock_text(clip_model) or side.causal else WholeText
+    return kind(texts, classnames, n_ctx, clip_model, *args, **kwargs)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from modprompt.checks import at_least
 from modprompt.clip.sides import text_width, token_table, tokenizer_of
 from modprompt.clip.structure import CLIP
-from modprompt.clip.tokens import readable, token_ids
+from modprompt.clip.tokenizers import Tokenizer
+from modprompt.clip.tokens import readable
 from modprompt.errors import SettingError
 
 PLACEHOLDER = "X"  # in the place of a vector
@@ -41,7 +42,7 @@ class Context(NamedTuple):
         """The words in front of a class name and behind it, where so many vectors stand in the place of words."""
         return (self.prefix if among_words or not self.n_ctx else self.words), self.ending
 
-    def within(self, template: str, name: str = "N_CTX") -> "Context":
+    def within(self, template: str, tokenizer: Tokenizer, name: str = "N_CTX") -> "Context":
         """The same vectors in front of and among the words of a template, in which {} is the class name.
 
         The first words give way to the vectors; "X" at the beginning stands for as many of them as there are.
@@ -53,7 +54,7 @@ class Context(NamedTuple):
         words = front.split()
         fixed = list(itertools.dropwhile(PLACEHOLDER.__eq__, words))
         prefix = " ".join(words if fixed == words else [PLACEHOLDER] * self.n_ctx + fixed)
-        there = len(token_ids(prefix))
+        there = len(tokenizer.words(prefix))
         if self.n_ctx > there:
             text = (
                 f" must be at most {there}, the number of tokens in front of the name in {template!r}, got "

@@ -12,11 +12,11 @@ from typing import Any, Callable, Iterator, List, Optional, Union, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.sides import has_stock_text
+from modprompt.clip.sides import has_stock_text, prompted_text
 from modprompt.clip.structure import CLIP, ResNet, VisionTransformer
+from modprompt.clip.tower_sides import TextSide, image_side_of
 from modprompt.clip.towers import ImageTower, TextTower
-from modprompt.engine import text_layout
-from modprompt.engine.additions import attends, new_tokens, of_classes, step_of, tokens_of, with_tokens
+from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import Attend, run_block, run_last_block
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions
@@ -24,21 +24,11 @@ from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
 from modprompt.engine.text_layers import Packed, run_last_packed, run_packed
 from modprompt.engine.text_layout import Suffix, TextTokens, most_sequences, split
 from modprompt.engine.token_updates import Standing, recompose, renew
+from modprompt.engine.tower_vision import TowerVisionEncoder
 from modprompt.engine.weight_cache import normalise
+from modprompt.engine.whole_text import WholeTextEncoder
 
 Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
-
-
-def _in_type(additions: Additions, dtype: torch.dtype) -> Additions:
-    """Additions in the type of the tokens; where launches count, cast all at once."""
-    tokens = [tokens_of(new) for new in additions]
-    plain = [one for one in tokens if one is not None and one.dim() == 2 and one.dtype != dtype]
-    if len(plain) < 2 or not text_layout.counts_launches(plain[0].device):
-        typed = [None if one is None else one.to(dtype) for one in tokens]
-    else:
-        found = dict(zip(map(id, plain), torch.cat(plain).to(dtype).split([len(one) for one in plain])))
-        typed = [found[id(one)] if id(one) in found else one if one is None else one.to(dtype) for one in tokens]
-    return [with_tokens(new, one) for new, one in zip(additions, typed)]
 
 
 def _rows(chunks: List[List[Suffix]]) -> Iterator[slice]:
@@ -84,7 +74,7 @@ class VisionEncoder(nn.Module):
         """
         visual, blocks = self.visual, self.visual.transformer.resblocks
         x = self._embed(image)
-        additions = _in_type(additions, x.dtype)
+        additions = in_type(additions, x.dtype)
         start, present = x.shape[1], 0
         passes_ln_pre = self.schedule.place == BEFORE_LN_PRE
         if not passes_ln_pre:
@@ -141,10 +131,11 @@ class ImageTowerEncoder(nn.Module):
 
 def image_encoder(
     visual: Union[VisionTransformer, ResNet, ImageTower], schedule: Schedule, stream: Optional[torch.dtype] = None
-) -> Union[VisionEncoder, ResNetEncoder, ImageTowerEncoder]:
-    """The encoder for an image side; on a ResNet and a tower the schedule is that of no layers."""
+) -> Union[VisionEncoder, ResNetEncoder, TowerVisionEncoder, ImageTowerEncoder]:
+    """The encoder for an image side; on a ResNet, and a tower without prompts, the schedule is that of no layers."""
     if isinstance(visual, ImageTower):
-        return ImageTowerEncoder(visual)
+        takes_prompts = image_side_of(visual) is not None
+        return TowerVisionEncoder(visual, schedule, stream) if takes_prompts else ImageTowerEncoder(visual)
     if hasattr(visual, "transformer"):  # the classes are those of some `clip` package: what they have tells them apart
         return VisionEncoder(cast(VisionTransformer, visual), schedule, stream)
     return ResNetEncoder(cast(ResNet, visual))
@@ -225,7 +216,7 @@ class TextEncoder(nn.Module):
         """Features (B, c, E) of the classes of a chunk."""
         blocks = self.transformer.resblocks
         x = self._embed(text.prefix, [suffix.tokens for suffix in suffixes])
-        additions = _in_type(additions, x.flat.dtype)
+        additions = in_type(additions, x.flat.dtype)
         at = self._standing(text.context_in_prefix)
         for layer, (block, new) in enumerate(zip(blocks, additions)):
             step = step_of(new, self.schedule[layer])
@@ -252,6 +243,26 @@ class TextEncoder(nn.Module):
         shared = prefix.shape[1]
         own = [x.to(stream) + position[shared : shared + x.shape[2]] for x in suffixes]
         return Packed([prefix.to(stream) + position[:shared] if shared else prefix, *own])
+
+
+class CausalTowerEncoder(TextEncoder):
+    """The same of a tower whose text side has a causal mask (PE, MetaCLIP 2).
+
+    Args:
+        tower: the text tower.
+        side: its parts, under a stock CLIP's names.
+        schedule: of the text side.
+        stream: as of TextEncoder.
+    """
+
+    def __init__(self, tower: TextTower, side: TextSide, schedule: Schedule, stream: Optional[torch.dtype] = None):
+        super().__init__(cast(CLIP, side), schedule, stream)
+        self.tower = tower
+
+    def forward(self, text: TextTokens, additions: Additions) -> Tensor:
+        """As TextEncoder."""
+        with self.tower.autocast(self.device):
+            return super().forward(text, additions)
 
 
 class TextTowerEncoder(nn.Module):
@@ -285,8 +296,11 @@ class TextTowerEncoder(nn.Module):
 
 def text_encoder(
     clip_model: CLIP, schedule: Schedule, stream: Optional[torch.dtype] = None
-) -> Union[TextEncoder, TextTowerEncoder]:
-    """The encoder for a text side; on a tower the schedule is that of no layers."""
+) -> Union[TextEncoder, WholeTextEncoder, TextTowerEncoder]:
+    """The encoder for a text side; on a tower without prompts the schedule is that of no layers."""
     if has_stock_text(clip_model):
         return TextEncoder(clip_model, schedule, stream)
-    return TextTowerEncoder(cast(TextTower, clip_model.text))
+    side, tower = prompted_text(clip_model), cast(TextTower, clip_model.text)
+    if side is None:
+        return TextTowerEncoder(tower)
+    return (CausalTowerEncoder if side.causal else WholeTextEncoder)(tower, side, schedule, stream)

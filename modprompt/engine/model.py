@@ -5,7 +5,7 @@ Shapes: B images, C classes, E joint width.
 
 import contextlib
 import copy
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, Union, cast
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from modprompt.checks import one_of
 from modprompt.clip.structure import CLIP
 from modprompt.engine import tf32, weight_cache
+from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled
 from modprompt.engine.encoders import image_encoder, text_encoder
 from modprompt.engine.memory import SHARE, free_bytes
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
-from modprompt.engine.prompts import Additions, ClassTokens, Prompts, PromptText
+from modprompt.engine.prompts import Additions, ClassTokens, Prompts
 from modprompt.engine.schedule import Schedules
-from modprompt.engine.text_ids import TextIds
 from modprompt.errors import UserError
 
 P = TypeVar("P", bound="PromptedCLIP")
@@ -75,7 +75,7 @@ class PromptLearner(Protocol):
     """
 
     schedules: Schedules
-    prompt_text: Union[PromptText, TextIds]
+    prompt_text: ClassPrompts
     trains_text: bool
 
     def __call__(self, *inputs: Any) -> Prompts:

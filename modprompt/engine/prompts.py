@@ -10,17 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.checks import one_of
-from modprompt.clip.sides import token_table
+from modprompt.clip.sides import token_table, tokenizer_of
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer, TooLong
-from modprompt.clip.tokens import readable, token_ids
+from modprompt.clip.tokens import readable
 from modprompt.engine.additions import Addition
-from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, count_shared, lay_out, order_of
+from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, WholeTokens, count_shared, lay_out, order_of
 from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
 WHICH = ", which is/has "  # between a class's name and a phrase that describes it (PCB, arXiv 2311.11178)
-ClassTokens = Union[TextTokens, Tensor]  # of a stock text side, or the ids (C, L) of a text tower
+ClassTokens = Union[TextTokens, WholeTokens, Tensor]  # ids (C, L) of a text tower that takes no prompts
+_CLIPS = ClipTokenizer()
 Additions = List[Addition]  # of each layer; tokens are (n, width of the side)
 
 
@@ -35,13 +36,13 @@ class Prompts(NamedTuple):
     vision_additions: Additions
 
 
-def tokenize(texts: Sequence[str], labels: Sequence[str], context_length: int = 77) -> Tensor:
-    """Token ids (C, context_length) of prompts.
+def tokenize(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer = _CLIPS) -> Tensor:
+    """Token ids (C, L) of prompts, as long as the tokenizer has them.
 
     Raises:
-        UserError: if a prompt is longer than the context; the label that goes with it is named.
+        UserError: if a prompt is longer; the label that goes with it is named.
     """
-    return torch.tensor(rows_of(texts, labels, ClipTokenizer(context_length)), dtype=torch.long)
+    return torch.tensor(rows_of(texts, labels, tokenizer), dtype=torch.long)
 
 
 def rows_of(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer) -> List[List[int]]:
@@ -124,12 +125,12 @@ class PromptText(nn.Module):
         self.texts = list(texts)
         self.position = position
         self.of_images = of_images
-        length = clip_model.positional_embedding.shape[0]
-        ids = tokenize(self.texts, classnames, length)
-        end = ids.argmax(dim=-1)
-        each = [ids, *(tokenize(texts, classnames, length) for texts in averaged)]
+        tokenizer = tokenizer_of(clip_model)
+        ids = tokenize(self.texts, classnames, tokenizer)
+        end = (ids == tokenizer.facts.end).long().argmax(dim=-1)  # the first
+        each = [ids, *(tokenize(texts, classnames, tokenizer) for texts in averaged)]
         each = [one[:, : int(end.max()) + 1] for one in each]
-        order = _reading_order(each[0], self.texts[0], n_ctx, position, classnames)
+        order = _reading_order(each[0], self.texts[0], n_ctx, position, classnames, tokenizer)
         symbols = [_symbols(one, n_ctx, own_context).gather(1, order) for one in each]
         self.alike = min(count_shared(one, end) for one in symbols)
         self.ends: List[int] = end.tolist()
@@ -243,7 +244,9 @@ def _symbols(ids: Tensor, n_ctx: int, own_context: bool) -> Tensor:
     return symbols
 
 
-def _reading_order(ids: Tensor, first: str, n_ctx: int, position: str, classnames: Sequence[str]) -> Tensor:
+def _reading_order(
+    ids: Tensor, first: str, n_ctx: int, position: str, classnames: Sequence[str], tokenizer: Tokenizer
+) -> Tensor:
     """(C, L): where each token of a prompt comes from, when the name's tokens move before a part of the context.
 
     The name stands behind the words that all prompts begin with, the `first` too; the context takes n_ctx of them.
@@ -252,9 +255,9 @@ def _reading_order(ids: Tensor, first: str, n_ctx: int, position: str, classname
     ahead = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]  # context tokens in front of the name
     if ahead == n_ctx:
         return order
-    words = len(token_ids(first)) - len(token_ids(readable(classnames[0]) + "."))  # tokens in front of a name
+    words = len(tokenizer.words(first)) - len(tokenizer.words(readable(classnames[0]) + "."))  # in front of a name
     for row, classname in zip(order, classnames):
-        name = len(token_ids(readable(classname)))
+        name = len(tokenizer.words(readable(classname)))
         row[1 + ahead : 1 + ahead + name] = torch.arange(1 + words, 1 + words + name)
         row[1 + ahead + name : 1 + words + name] = torch.arange(1 + ahead, 1 + words)
     return order

@@ -65,6 +65,36 @@ class TextTokens(NamedTuple):
     context_in_prefix: bool
 
 
+class WholeTokens(NamedTuple):
+    """All class prompts of a text side whose padding is read (whole_text.py), embedded but without positions.
+
+    start: (s, T), what stands in front of the context.
+    ctx: (B, C, n, T), or of all classes (B, 1, n, T).
+    words: (C, W, T), each class's words and end token, shorter ones with padding behind.
+    padding: (1, T), what stands behind them up to the last of L positions.
+    end: (C,) the place of each class's end token.
+    """
+
+    start: Tensor
+    ctx: Tensor
+    words: Tensor
+    padding: Tensor
+    end: Tensor
+
+    def of(self, which: slice) -> "WholeTokens":
+        """Those of some classes."""
+        ctx = self.ctx if self.ctx.shape[1] == 1 else self.ctx[:, which]
+        return self._replace(ctx=ctx, words=self.words[which], end=self.end[which])
+
+    def laid_out(self, length: int, dtype: torch.dtype) -> Tensor:
+        """Texts (B, C, L, T)."""
+        batch, count = self.ctx.shape[0], self.words.shape[0]
+        parts = [self.start[None, None], self.ctx, self.words[None]]
+        spare = length - sum(part.shape[2] for part in parts)
+        parts.append(self.padding.expand(1, 1, spare, -1))
+        return torch.cat([part.to(dtype).expand(batch, count, -1, -1) for part in parts], dim=2)
+
+
 def counts_launches(device: torch.device) -> bool:
     """Whether a step's time on a device is rather that of its kernels' launches than of their arithmetic: a card's."""
     return device.type != "cpu"

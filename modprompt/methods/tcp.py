@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.build import draw_constructor
 from modprompt.clip.cast import exact
-from modprompt.clip.sides import joint_width, text_width
+from modprompt.clip.sides import joint_width, text_width, tokenizer_of
 from modprompt.clip.stock_model import QuickGELU
 from modprompt.clip.structure import CLIP
 from modprompt.engine.context import Context
@@ -88,13 +88,14 @@ class TCP(OneContext):
         before, behind = [CARRY] * (self.layer - 1), [CARRY] * (layers - self.layer - 1)
         return Schedule([Step(0, self.length()), *before, Step(self.length(), self.n_class), *behind], "text")
 
-    def within(self, context: Context, dataset: str) -> Context:
+    def within(self, context: Context, dataset: str, clip_model: CLIP) -> Context:
         """A context among the words of the learned prompt."""
-        return context.within(self.prompt_template or templates.TCP_LEARNED.get(dataset, templates.TCP_DEFAULT))
+        template = self.prompt_template or templates.TCP_LEARNED.get(dataset, templates.TCP_DEFAULT)
+        return context.within(template, tokenizer_of(clip_model))
 
     def context(self, clip_model: CLIP, classes: Classes, n_cls: Optional[int] = None) -> Context:
         """The words or random vectors, among those of the learned prompt."""
-        return self.within(super().context(clip_model, classes, n_cls), classes.dataset)
+        return self.within(super().context(clip_model, classes, n_cls), classes.dataset, clip_model)
 
     def features(self, dataset: str, names: Sequence[str], clip_model: CLIP) -> Tensor:
         """The teacher's class features (C, E), normalised, of CLIP's exact weights."""
@@ -108,7 +109,7 @@ class TCP(OneContext):
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
         """The same prompts for other classes, in their data set's words."""
         other = copy.copy(learner)
-        context = self.within(Context("", learner.ctx, ""), classes.dataset)
+        context = self.within(Context("", learner.ctx, ""), classes.dataset, clip_model)
         other.prefix, other.ending = context.around(learner.schedules.text.among_words)
         other.features = functools.partial(self.features, classes.dataset)
         return super().for_classes(other, clip_model, classes)

@@ -1,17 +1,16 @@
 """What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
 
 import copy
-from typing import Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clip.structure import CLIP
-from modprompt.engine.class_prompts import class_prompts
+from modprompt.engine.class_prompts import ClassPrompts, class_prompts
 from modprompt.engine.pooling import Pooling
-from modprompt.engine.prompts import Additions, ClassTokens, PromptText, class_texts, template_texts
+from modprompt.engine.prompts import Additions, ClassTokens, class_texts, template_texts
 from modprompt.engine.schedule import BEHIND_START, Schedules
-from modprompt.engine.text_ids import TextIds
 from modprompt.errors import UserError
 from modprompt.methods.parts.phrases import Described
 
@@ -30,7 +29,7 @@ class Learner(nn.Module):
     # beginnings of the names of parameters that are made in CLIP's type; the others are float32
     in_clip_type: Tuple[str, ...] = ("ctx",)
 
-    prompt_text: Union[PromptText, TextIds]
+    prompt_text: ClassPrompts
     position = "end"  # of the class name
     words_type: Optional[torch.dtype] = None  # of embedded words; None for CLIP's
     averaged: Tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends

@@ -5,16 +5,16 @@ Shapes: A slots that a layer may add, R most tokens that it may remove by number
 
 import copy
 import itertools
-from typing import Any, Dict, Sequence, Tuple, Union
+from typing import Any, Dict, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clip.structure import CLIP
 from modprompt.engine.additions import new_tokens
+from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.precision import no_autocast
-from modprompt.engine.prompts import Additions, ClassTokens, Prompts, PromptText
-from modprompt.engine.text_ids import TextIds
+from modprompt.engine.prompts import Additions, ClassTokens, Prompts
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.search.learner import SearchLearner
 from modprompt.methods.search.space import ALL, Option
@@ -43,7 +43,7 @@ class SlotsPromptLearner(SearchLearner):
                 self.register_buffer(f"{side}_there", _there(options[side]), persistent=False)
 
     @property
-    def prompt_text(self) -> Union[PromptText, TextIds]:  # type: ignore[override]
+    def prompt_text(self) -> ClassPrompts:  # type: ignore[override]
         """The other's."""
         return self.inner.prompt_text
 

@@ -34,7 +34,7 @@ def test_all_that_run_have_a_line(capsys):
     text_side = ["stock/ResNet", "text", "side", "and", "heads"]
     assert rows["RN50"][1:] == ["openai", "OpenAI", "12/0", "512/64", "8/32", "quick_gelu", "224", *text_side]
     assert rows["glyph-clip"][1:] == ["openai", "embedded", "8/8", "64/128", "1/2", "quick_gelu", "32", *ALL]
-    siglip = ["open_clip", "timm/ViT-B-16-SigLIP2", "-", "-", "-", "-", "224", "SigLIP/SigLIP", "heads"]
+    siglip = ["open_clip", "timm/ViT-B-16-SigLIP2", "-", "-", "-", "-", "224", "SigLIP/SigLIP", "everything"]
     assert rows["ViT-B-16-SigLIP2/webli"][1:] == siglip
     big = ["open_clip", "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", "32/48", "1280/1664", "20/16", "gelu", "224", *ALL]
     assert rows["ViT-bigG-14/laion2b_s39b_b160k"][1:] == big
@@ -46,8 +46,8 @@ def test_the_end_says_how_many_and_that_real_weights_were_never_run(words, capsy
     assert run(capsys, *words)[-4:] == [
         "",
         "171 are known: glyph-clip, 9 of OpenAI's and 161 of open_clip's. Without glyph-clip they are the 196 pretrained "
-        "tags of open_clip 3.3.0, which counts -quickgelu names too: everything on 80, text side and heads on 53, vision "
-        "side and heads on 10, heads on 53.",
+        "tags of open_clip 3.3.0, which counts -quickgelu names too: everything on 112, text side and heads on 64, "
+        "vision side and heads on 9, heads on 11.",
         "Those with another family than stock or ResNet need pip install 'modprompt[towers]'.",
         WEIGHTS,
     ]

@@ -68,12 +68,14 @@ def model_of(name):
 
 
 def kinds_of(config):
-    """Of both sides, by a config of open_clip's: what of them is OpenAI's."""
+    """Of both sides, by a config of open_clip's: what prompts can go into is "stock"."""
     image, text = config["vision_cfg"], config["text_cfg"]
-    others = ("hf_model_name", "no_causal_mask", "embed_cls", "proj_bias")
-    is_stock = (text.get("context_length", 77), text.get("vocab_size", 49408)) == (77, 49408)
-    of_text = "stock" if is_stock and not any(text.get(key) for key in others) else "tower"
-    if any(image.get(key) for key in ("timm_model_name", "attentional_pool", "no_ln_pre")):
+    of_clipa = text.get("pool_type") == "last" and not text.get("proj_bias") and text.get("proj_type") != "none"
+    of_text = "tower" if of_clipa or text.get("hf_model_name") or text.get("embed_cls") else "stock"
+    trunk = image.get("timm_model_name", "")
+    if "siglip" in trunk or trunk == "vit_large_patch14_clip_224":
+        return of_text, "stock"
+    if trunk or image.get("attentional_pool") or image.get("no_ln_pre"):
         return of_text, "tower"
     return of_text, "ResNet" if isinstance(image["layers"], list) else "stock"
 
@@ -94,12 +96,19 @@ def test_tags_by_what_runs_on_them(oracle, tags, running):
     cells = Counter(kinds_of(oracle.get_model_config(model_of(name))) for name in tags)
     before = Counter(row.kinds for row in running.values())
     assert before == {("stock", "stock"): 80, ("stock", "ResNet"): 16}
-    assert cells == {**before, ("stock", "tower"): 37, ("tower", "stock"): 10, ("tower", "tower"): 53}
+    of_prompts = {("stock", "stock"): 80 + 26 + 5 + 1}  # SigLIP, MetaCLIP 2, MobileCLIP2-L
+    assert cells == {
+        **before,
+        **of_prompts,
+        ("stock", "tower"): 37 + 5 + 6,
+        ("tower", "stock"): 9,
+        ("tower", "tower"): 11,
+    }
     assert known.counts() == {
-        "everything": 80,
-        "text side and heads": 16 + 37,
-        "vision side and heads": 10,
-        "heads": 53,
+        "everything": 112,
+        "text side and heads": 16 + 48,
+        "vision side and heads": 9,
+        "heads": 11,
     }
 
 

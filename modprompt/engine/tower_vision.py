@@ -1,0 +1,83 @@
+"""The image side of a tower with prompt tokens put in by a schedule, run from its package's weights.
+
+Shapes: B images, L tokens, D width of the side, E joint width, n prompt tokens.
+"""
+
+from typing import Callable, Optional, cast
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clip.tower_sides import ImageSide, image_side_of
+from modprompt.clip.towers import ImageTower
+from modprompt.engine.additions import attends, in_type, new_tokens, step_of
+from modprompt.engine.blocks import Attend, run_block
+from modprompt.engine.prompts import Additions
+from modprompt.engine.schedule import BEFORE_LN_PRE, Schedule
+from modprompt.engine.token_updates import renew
+from modprompt.engine.weight_cache import normalise
+
+Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
+
+
+class TowerVisionEncoder(nn.Module):
+    """Image features of a tower; prompt tokens stand behind the patches, without positions.
+
+    They take part in all blocks and are cut off before the last normalisation and the pool, which would read them:
+    no feature of a stock CLIP is read at a prompt token either.
+
+    Args:
+        visual: an image tower that tower_sides.py knows.
+        schedule: of the vision side.
+        stream: type of the tokens between products; None for that of the weights.
+    """
+
+    def __init__(self, visual: ImageTower, schedule: Schedule, stream: Optional[torch.dtype] = None):
+        super().__init__()
+        self.visual = visual
+        self.side = cast(ImageSide, image_side_of(visual))
+        self.schedule = schedule
+        self.stream = stream
+
+    @property
+    def feature_type(self) -> torch.dtype:
+        """The type of the features."""
+        return self.visual.feature_type
+
+    def _embed(self, image: Tensor) -> Tensor:
+        side = self.side
+        patches: Tensor = side.conv1(image.to(side.conv1.weight.dtype)).flatten(2).transpose(1, 2)
+        x = patches.to(self.stream or self.feature_type)
+        if side.class_embedding is not None:
+            x = torch.cat([side.class_embedding.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
+        return x + side.positional_embedding.to(x.dtype)
+
+    def forward(self, image: Tensor, additions: Additions, watch: Optional[Watch] = None) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W).
+
+        Args:
+            image: they must have the size of the weights' positions.
+            additions: one (n, D) tensor or None per layer.
+            watch: the attention of a layer, and what is run in its place.
+        """
+        with self.visual.autocast(image.device):
+            return self._features(image, additions, watch).to(self.feature_type)
+
+    def _features(self, image: Tensor, additions: Additions, watch: Optional[Watch]) -> Tensor:
+        side, x = self.side, self._embed(image)
+        own, present = x.shape[1], 0
+        additions = in_type(additions, x.dtype)
+        passes_ln_pre = self.schedule.place == BEFORE_LN_PRE
+        if not passes_ln_pre:
+            x = normalise(side.ln_pre, x)
+        for layer, (block, new) in enumerate(zip(side.transformer.resblocks, additions)):
+            step = step_of(new, self.schedule[layer])
+            joins = cast(Optional[Tensor], new_tokens(new))  # images have no tokens of single classes
+            x = renew(x, own, present, step.remove, joins)
+            present += step.add - step.remove
+            if layer == 0 and passes_ln_pre:
+                x = normalise(side.ln_pre, x)
+            attend = attends(block, new, own)
+            x = run_block(block, x, attend=attend if watch is None else watch(layer, attend))
+        features: Tensor = side.pool(normalise(side.ln_post, x[:, :own]))
+        return features

@@ -1,0 +1,228 @@
+"""Class prompts of text sides without a causal mask (SigLIP, MobileCLIP): whole texts, since their padding is read.
+
+Every class has all L positions: as many paddings go as context tokens come, so that what is read at a place stays at
+that place. Nothing is shared by classes, since each beginning sees what stands behind it.
+
+Shapes: B images that have prompts of their own (1 if none have), C classes, c classes of a chunk, L positions of a
+text, s start tokens, W tokens of the longest words, n context tokens, T text width, E joint width.
+"""
+
+import itertools
+from operator import itemgetter
+from typing import Any, Iterator, List, Optional, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.checks import one_of
+from modprompt.clip.sides import tokenizer_of
+from modprompt.clip.structure import CLIP
+from modprompt.clip.tokenizers import Tokenizer
+from modprompt.clip.tower_sides import TextSide
+from modprompt.clip.towers import TextTower
+from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
+from modprompt.engine.blocks import run_block, run_last_block
+from modprompt.engine.context import PLACEHOLDER
+from modprompt.engine.memory import most_text_tokens, recomputed
+from modprompt.engine.prompts import Additions, embed_ids
+from modprompt.engine.schedule import BEHIND_START, Schedule
+from modprompt.engine.text_layout import Group, WholeTokens, most_sequences
+from modprompt.engine.token_updates import OfClasses, renew
+from modprompt.engine.weight_cache import normalise
+from modprompt.errors import UserError
+
+
+class WholeText(nn.Module):
+    """The frozen part of class prompts; what PromptText (prompts.py) is to a text side with a causal mask.
+
+    The context stands behind the start token, where there is one, else at the beginning.
+
+    Args:
+        texts: the prompts of C classes; their first n tokens give way to the context.
+        classnames: the names of the classes.
+        n_ctx: number of context tokens n; 0 keeps every word.
+        clip_model: a CLIP with such a text side.
+        position: where the class name stands: "end", behind the context, alone.
+        own_context: whether every class has a context of its own.
+        dtype: of the words; None for the model's type.
+        of_images: whether images have contexts of their own.
+        averaged: templates whose words are averaged: none.
+
+    Raises:
+        UserError: on another position or templates, or a prompt longer than the text side's.
+    """
+
+    start: Tensor
+    words: Tensor
+    padding: Tensor
+    end: Tensor
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        classnames: Sequence[str],
+        n_ctx: int,
+        clip_model: CLIP,
+        position: str = "end",
+        own_context: bool = False,
+        dtype: Optional[torch.dtype] = None,
+        of_images: bool = False,
+        averaged: Sequence[Sequence[str]] = (),
+    ):
+        super().__init__()
+        one_of("CLASS_TOKEN_POSITION on a text side without a causal mask", position, ("end",))
+        if averaged:
+            raise UserError("words of several templates are averaged on a text side with a causal mask alone")
+        self.texts = list(texts)
+        tokenizer = tokenizer_of(clip_model)
+        self.length = tokenizer.facts.length
+        start = _start(tokenizer)
+        most = self.length - len(start) - n_ctx
+        rows = [_words(text, label, n_ctx, most, tokenizer) for text, label in zip(texts, classnames)]
+        longest = max(map(len, rows))
+        padding = tokenizer.facts.padding
+        ids = [row + [padding] * (longest - len(row)) for row in rows]
+        for name, some in (("start", start), ("words", ids), ("padding", [padding])):
+            embedded = embed_ids(torch.tensor(some, dtype=torch.long), clip_model, dtype)
+            self.register_buffer(name, embedded, persistent=False)
+        ends = [len(start) + n_ctx + len(row) - 1 for row in rows]
+        self.register_buffer("end", torch.tensor(ends), persistent=False)
+
+    @property
+    def groups(self) -> List[Group]:
+        """One, of all classes."""
+        count = len(self.texts)
+        return [Group(tuple(range(count)), (self.length,) * count, self.length)]
+
+    def forward(self, ctx: Tensor) -> WholeTokens:
+        """The prompts with a context: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images."""
+        ctx = ctx[(None,) * (4 - ctx.dim())]
+        return WholeTokens(self.start, ctx, self.words, self.padding, self.end)
+
+
+class WholeTextEncoder(nn.Module):
+    """Class features of a text side without a causal mask; new prompt tokens take the places of those that go.
+
+    Args:
+        tower: a text tower.
+        side: its parts, without a causal mask.
+        schedule: of it.
+        stream: type of the tokens between products; None for that of the weights.
+        most_tokens: tokens that are computed at a time; with more, gradients recompute each chunk.
+
+    Raises:
+        UserError: on a schedule that moves words: one with more prompt tokens in some layers than in others, or with
+            prompt tokens before a start token.
+    """
+
+    def __init__(
+        self,
+        tower: TextTower,
+        side: TextSide,
+        schedule: Schedule,
+        stream: Optional[torch.dtype] = None,
+        most_tokens: Optional[int] = None,
+    ):
+        super().__init__()
+        _require_in_place(schedule)
+        self.tower = tower
+        self.side = side
+        self.schedule = schedule
+        self.stream = stream
+        self.most_tokens = most_tokens
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.side.positional_embedding.device
+
+    def most_of(self, text: Any, free: Optional[int], share: float) -> Optional[int]:
+        """How many tokens of classes fit in a share of free bytes; None for any number."""
+        positions = self.side.positional_embedding
+        layers, itemsize = len(self.side.transformer.resblocks), positions.element_size()
+        return most_text_tokens(layers, positions.shape[1], itemsize, free, share)
+
+    def forward(self, text: WholeTokens, additions: Additions) -> Tensor:
+        """Features (B, C, E) of class prompts; `additions` has one (n, T) tensor or None per layer, or OfClasses."""
+        with self.tower.autocast(self.device):
+            chunks = [(text.of(rows), of_classes(additions, itemgetter(rows))) for rows in self._chunks(text)]
+            if len(chunks) == 1:
+                return self._features(*chunks[0])
+            return torch.cat([recomputed(self._features, part, own) for part, own in chunks], dim=1)
+
+    def _chunks(self, text: WholeTokens) -> Iterator[slice]:
+        """The classes that are computed at a time: as many as memory, and on a card a call of attention, takes."""
+        images, count = text.ctx.shape[0], text.words.shape[0]
+        length, width = self.side.positional_embedding.shape
+        heads = self.side.transformer.resblocks[0].attn.num_heads
+        sequences = most_sequences(length, heads, width, self.device) or images * count
+        fits = sequences if self.most_tokens is None else min(sequences, self.most_tokens // length)
+        each = max(1, fits // images)
+        return (slice(first, first + each) for first in range(0, count, each))
+
+    def _features(self, text: WholeTokens, additions: Additions) -> Tensor:
+        """Features (B, c, E) of the classes of a chunk."""
+        side, start, present = self.side, text.start.shape[0], text.ctx.shape[2]
+        position = side.positional_embedding
+        x = text.laid_out(len(position), self.stream or position.dtype)
+        shape = x.shape[:2]
+        x = x + position.to(x.dtype)
+        additions = in_type(additions, x.dtype)
+        blocks = side.transformer.resblocks
+        for layer, (block, new) in enumerate(zip(blocks, additions)):
+            step = step_of(new, self.schedule[layer])
+            if layer:  # those of layer 0 are in their places
+                joins = new_tokens(new)
+                tokens = joins.tokens if isinstance(joins, OfClasses) else joins
+                x = renew(x, start, present, step.remove, tokens)
+            attend = attends(block, new, start)
+            sequences = x.flatten(0, 1)
+            if layer + 1 < len(blocks):
+                x = run_block(block, sequences, attend=attend).view(x.shape)
+        last = run_last_block(blocks[-1], sequences, attend, self._read(text, shape))  # (B * c, T)
+        return side.project(normalise(side.ln_final, last)).view(*shape, -1)
+
+    def _read(self, text: WholeTokens, shape: torch.Size) -> Tensor:
+        """The places (B * c,) of the tokens that features are read at."""
+        last = torch.full_like(text.end, len(self.side.positional_embedding) - 1)
+        return (last if self.side.reads_last else text.end).repeat(shape[0])
+
+
+def _require_in_place(schedule: Schedule) -> None:
+    """Raise UserError on a schedule that moves words."""
+    if schedule.place != BEHIND_START and max(schedule.counts, default=0):
+        raise UserError(f"PLACE_TEXT {schedule.place}: this CLIP's text side is run with prompts {BEHIND_START} alone")
+    first = schedule.counts[0]
+    for layer, count in enumerate(schedule.counts):
+        if count != first:
+            raise UserError(
+                f"text schedule, layer {layer}: has {count} prompt tokens, layer 0 has {first}; this CLIP's text side "
+                "reads the padding behind the words too, so that each layer must remove as many as it adds"
+            )
+
+
+def _start(tokenizer: Tokenizer) -> List[int]:
+    """The ids in front of all words."""
+    ids = tokenizer.row("")
+    return ids[: ids.index(tokenizer.facts.end)]
+
+
+def _words(text: str, label: str, n_ctx: int, most: int, tokenizer: Tokenizer) -> List[int]:
+    """The ids behind the context, the end token too: those of the text without its first n_ctx.
+
+    Placeholders stand for one vector each, whatever the tokenizer makes of a row of them.
+
+    Raises:
+        UserError: if they are more than `most`.
+    """
+    held = len(list(itertools.takewhile(PLACEHOLDER.__eq__, text.split()[:n_ctx])))
+    rest = text.split(None, held)[held:]
+    ids = [*tokenizer.words(" ".join(rest))[n_ctx - held :], tokenizer.facts.end]
+    if len(ids) > most:
+        length = tokenizer.facts.length
+        count = len(ids) + length - most
+        raise UserError(
+            f"the prompt of class {label[:120]!r} has {count} tokens, and the model takes {length}: {text[:120]!r}; "
+            "shorten CTX_INIT or the class name, or lower N_CTX"
+        )
+    return ids

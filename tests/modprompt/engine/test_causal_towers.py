@@ -1,0 +1,66 @@
+"""Text sides of towers with a causal mask (PE, MetaCLIP 2) against what their package makes of the same tokens."""
+
+import pytest
+import torch
+
+from modprompt.clip.sides import kinds_of
+from modprompt.clip.tower_sides import text_side_of
+from modprompt.engine.class_prompts import class_prompts
+from modprompt.engine.encoders import text_encoder
+from modprompt.engine.prompts import class_texts
+from modprompt.engine.schedule import Schedule, no_prompts
+from tests import siglips
+from tests.conftest import LAYOUTS, lay_out_for
+from tests.modprompt.engine.test_whole_text import compare, plain_words
+
+NAMES = ["cat", "a very long name of things", "x_y", "dog"]
+LAYERS = siglips.TEXT_LAYERS
+
+
+@pytest.fixture(params=LAYOUTS)
+def layout(request, monkeypatch):
+    lay_out_for(monkeypatch, request.param)
+
+
+@pytest.mark.usefixtures("layout")
+@pytest.mark.parametrize("kind", siglips.CAUSAL_KINDS)
+def test_features_without_prompts_are_the_packages_own(kind):
+    found = siglips.made(kind)
+    clip_model = siglips.clip_of(found)
+    text = class_prompts(class_texts(NAMES, "a photo of a"), NAMES, 0, clip_model)
+    expected = found.encode_text(torch.tensor([found.tokenizer.row(one) for one in text.texts]))
+    nothing = torch.empty(0, found.table.shape[1])
+    (ours,) = text_encoder(clip_model, no_prompts(LAYERS, "text"))(text(nothing), [None] * LAYERS)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("layout")
+@pytest.mark.parametrize("most_tokens", [None, 9])
+@pytest.mark.parametrize("kind", siglips.CAUSAL_KINDS)
+def test_prompts_may_grow_and_shrink(kind, most_tokens):
+    """As on a stock text side: nothing behind the end is read."""
+    found = siglips.made(kind)
+    clip_model, width = siglips.clip_of(found), found.table.shape[1]
+    ctx, more, last = (torch.randn(count, width, requires_grad=True) for count in (3, 2, 1))
+    text = class_prompts(class_texts(NAMES, "X X X big"), NAMES, 3, clip_model)
+    encoder = text_encoder(clip_model, Schedule([(0, 3), (1, 2), (3, 1)], "text"))
+    encoder.most_tokens = most_tokens
+    (ours,) = encoder(text(ctx), [None, more, last])
+
+    def put(layer, x):
+        kept, new = [(4, x[:, 4:4]), (3, more), (2, last)][layer]
+        behind = x[:, [4, 4, 5][layer] :]
+        return torch.cat([x[:, :kept], new.expand(len(x), -1, -1), behind], dim=1)
+
+    words, ends = plain_words(found, class_texts(NAMES, "big"), ctx)
+    moved = [end + 1 - 2 for end in ends]  # 3, then 4, then 2 prompt tokens
+    compare(ours, siglips.run_text(found, words, put, moved), [ctx, more, last])
+
+
+@pytest.mark.parametrize(("kind", "end"), [("open_clip causal", 1), ("open_clip causal eos", 5)])
+def test_with_another_end_than_features_are_read_at_there_are_no_prompts(kind, end):
+    clip_model = siglips.clip_of(siglips.made(kind))
+    assert kinds_of(clip_model).text == "stock"
+    clip_model.tokenizer = siglips.Started("7" * 64, end)
+    assert text_side_of(clip_model) is None
+    assert kinds_of(clip_model).text == "tower"

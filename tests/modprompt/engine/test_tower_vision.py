@@ -1,0 +1,53 @@
+"""Image sides of towers against what its package makes of the same tokens."""
+
+import pytest
+import torch
+
+from modprompt.engine.schedule import BEHIND_LN_PRE, Schedule, no_prompts
+from modprompt.engine.tower_vision import TowerVisionEncoder
+from tests import siglips
+
+LAYERS = siglips.IMAGE_LAYERS
+
+
+def images(count=3):
+    return torch.randn(count, 3, siglips.PIXELS, siglips.PIXELS)
+
+
+@pytest.mark.parametrize("kind", siglips.IMAGE_KINDS)
+def test_features_without_prompts_are_the_packages_own(kind):
+    found, pictures = siglips.made(kind), images()
+    ours = TowerVisionEncoder(siglips.clip_of(found).visual, no_prompts(LAYERS))(pictures, [None] * LAYERS)
+    torch.testing.assert_close(ours, found.encode_image(pictures), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [[(0, 2), (0, 0), (2, 2), (0, 0)], [(0, 2), (1, 4), (3, 0), (2, 5)]])
+@pytest.mark.parametrize("kind", siglips.IMAGE_KINDS)
+def test_prompts_stand_behind_the_patches_and_are_not_pooled(kind, steps):
+    found, pictures = siglips.made(kind), images()
+    new = [torch.randn(add, siglips.JOINT, requires_grad=True) if add else None for _, add in steps]
+    tower, learned = siglips.clip_of(found).visual, [one for one in new if one is not None]
+    for place in ("", BEHIND_LN_PRE):
+        ours = TowerVisionEncoder(tower, Schedule(steps, "vision", place))(pictures, new)
+        theirs = siglips.run_image(found, pictures, steps, new, place == BEHIND_LN_PRE)
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+        mine = torch.autograd.grad(ours.square().sum(), learned)
+        plain = torch.autograd.grad(theirs.square().sum(), learned)
+        for one, two in zip(mine, plain):
+            assert (one - two).abs().max() <= 1e-4 * two.abs().max()
+
+
+def test_each_layers_attention_can_be_watched():
+    found, pictures, seen = siglips.made("open_clip"), images(1), []
+
+    def watch(layer, attend):
+        def watched(query, *inputs):
+            seen.append((layer, query.shape[1]))
+            return attend(query, *inputs)
+
+        return watched
+
+    encoder = TowerVisionEncoder(siglips.clip_of(found).visual, Schedule([(0, 2)] + [(0, 0)] * 3))
+    given = [torch.randn(2, siglips.JOINT), None, None, None]
+    torch.testing.assert_close(encoder(pictures, given, watch), encoder(pictures, given))
+    assert seen == [(layer, siglips.PATCHES + 2) for layer in range(LAYERS)]
