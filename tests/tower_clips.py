@@ -30,6 +30,9 @@ class Words:
     def words(self, text: str) -> List[int]:
         return [2 + zlib.crc32(word.encode()) % 998 for word in text.split()]
 
+    def word(self, number: int) -> str:
+        return f"word {number}"
+
     def row(self, text: str) -> List[int]:
         ids = [*self.words(text), self.facts.end]
         if len(ids) > self.facts.length:

@@ -50,10 +50,7 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
     """
     encoder = model.image_encoder
     if has_image_tower(model.clip_model):
-        raise UserError(
-            f"{called(model.clip_model)} has an image side of another package, whose layers are not run here: there "
-            "is no attention to show"
-        )
+        raise UserError(f"{called(model.clip_model)} has a tower of another package: it has no attention to show")
     if not isinstance(encoder, VisionEncoder):
         raise UserError(f"{called(model.clip_model)} is a ResNet, which has no layers of attention over patches")
     model.require_images(images)

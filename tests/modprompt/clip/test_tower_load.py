@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 import modprompt
@@ -129,6 +130,28 @@ def test_folder_of_a_stock_fine_tune_runs_everything_and_needs_no_tower(tmp_path
     assert kinds_of(ours) == ("stock", "stock")
     assert facts_of(ours).tokenizer == {}
     assert "tokenizer" not in facts_of(ours).as_record()
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "tokenizer", "size"),
+    [(SIGLIP, None, "siglip", 160), (BIOMED, BERT, "bert", 160), (STOCK, None, "", 32)],
+    ids=["siglip", "biomed", "stock"],
+)
+def test_zero_shot_and_a_head_run_on_these_folders(model, text, tokenizer, size, tmp_path):
+    theirs = write(tmp_path / "w", model, text=text, tokenizer=tokenizer)
+    ours, _ = load_clip(tmp_path / "w", "cpu")
+    names, images = ["cat", "crop land"], torch.randn(3, 3, size, size)
+    zero_shot = modprompt.ZeroshotCLIP().on(ours, names).eval()
+    rows = torch.tensor([tokenizer_of(ours).row(f"a photo of a {name}.") for name in names])
+    with torch.no_grad():
+        image, texts = (F.normalize(one, dim=-1) for one in (theirs.encode_image(images), theirs.encode_text(rows)))
+        assert torch.allclose(zero_shot(images), theirs.logit_scale.exp() * image @ texts.t(), atol=1e-4)
+    head = modprompt.TaskRes().on(ours, names)
+    views = [torch.randn(4, head.width) for _ in range(2)]
+    head.head.build(head.bank(views, torch.tensor([0, 0, 1, 1])), head.scale())
+    loss = head.loss(images, torch.tensor([0, 1, 1]))
+    loss.backward()
+    assert all(torch.isfinite(one.grad).all() for one in head.prompt_parameters())
 
 
 @pytest.fixture

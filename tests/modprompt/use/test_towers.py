@@ -76,9 +76,7 @@ def test_a_sigmoid_that_means_nothing_is_refused(run_of, photo, method, bias, sa
 
 def test_a_tower_has_no_attention_to_show():
     model = modprompt.ZeroshotCLIP().on(tower_clip(), NAMES).eval()
-    with pytest.raises(
-        modprompt.UserError, match="^this CLIP has an image side of another package, whose layers are no"
-    ):
+    with pytest.raises(modprompt.UserError, match="^this CLIP has a tower of another package: it has no attention"):
         attention_of(model, torch.zeros(1, 3, PIXELS, PIXELS))
 
 
