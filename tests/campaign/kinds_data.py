@@ -103,7 +103,7 @@ def _write_family_list(folder: Path) -> Path:
 def _read_list(path: Path) -> Any:
     folder = path.parents[1]
     found = _cache(folder).read(_pools(folder), _key(folder))
-    refuse("" if found else "not used: drawn anew")
+    refuse("" if found else f"{path} is not used: drawn anew")
     return found
 
 
@@ -117,7 +117,8 @@ def _picture(ending: str) -> Callable[[Path], Path]:
 
 
 def _read_picture(path: Path) -> Any:
-    refuse(images.look_at(str(path)).fault)
+    fault = images.look_at(str(path)).fault
+    refuse(fault and f"{path}: {fault}")
     return np.asarray(read_image(str(path)))
 
 

@@ -50,7 +50,8 @@ def _clip() -> Any:
     return random_clip(text_layers=3, vision_layers=3, vision_width=64)
 
 
-def _methods() -> dict[str, Any]:
+@functools.lru_cache(maxsize=1)
+def methods() -> dict[str, Any]:
     """One of every kind of learner, by name."""
     found = {row.name: small(row.method, _clip()) for row in METHODS if row.kind == PROMPTS and not row.of}
     found["CoOp of single classes"] = modprompt.CoOp(n_ctx=2, csc=True)
@@ -113,7 +114,7 @@ def _write_bank(folder: Path) -> Path:
 
 
 def _read_bank(path: Path) -> Any:
-    found = bank_file.read(str(path.parent), {"OPTIM.LR": "0.1"})
+    found = bank_file.read(str(path.parent), {"OPTIM.LR": "0.1"}, 32, 2)
     return _model(modprompt.TipAdapter()).bank(found.features, found.labels)
 
 
@@ -273,7 +274,7 @@ def _write_pointer(folder: Path) -> Path:
 def kinds() -> list[Kind]:
     """All of them."""
     return [
-        *(_checkpoint(name, method) for name, method in _methods().items()),
+        *(_checkpoint(name, method) for name, method in methods().items()),
         Kind("checkpoint of a head behind prompts", TORCH, _write_head, _read_head, True, _resealed_checkpoint),
         Kind("features that a head is built from", TORCH, _write_bank, _read_bank, True),
         Kind("enhanced base", TORCH, _write_base, _read_base, True),

@@ -26,6 +26,7 @@ from modprompt.io import descriptions, steps, test_parts
 from modprompt.io import result as results
 from modprompt.io.arrays import write_arrays
 from modprompt.io.checksum import arrays_hash, sealed
+from modprompt.io.safe_open import open_regular
 from modprompt.io.settings import read_settings
 from modprompt.io.text import sha256_of, write_json
 from tests.campaign.kind import CSV, JSON, NPZ, TEXT, YAML, Kind, refuse, resealed
@@ -101,7 +102,8 @@ def _read_reported(path: Path) -> Any:
     out = _out(path)
     experiment = spec.read(out / EXPERIMENT)
     states = state.of_all(protocols.jobs(experiment), out, Inputs(out, None))
-    refuse(next(one.why for job, one in states if out / job.folder == path.parent))
+    why = next(one.why for job, one in states if out / job.folder == path.parent)
+    refuse(why and f"{path}: {why}")  # as a run's line names its folder
     with mock.patch.object(report, "can_draw", return_value=False):  # figures take seconds
         report.write(experiment, of_experiment(experiment, states), out / "reports")
     return tree(out / "reports")
@@ -135,7 +137,7 @@ def _write_notes(folder: Path) -> Path:
 
 def _read_notes(path: Path) -> Any:
     notes = Inputs(path.parent, None).notes
-    refuse("" if notes else "nothing is noted: CLIPs are hashed again")
+    refuse("" if notes else f"{path} notes nothing: CLIPs are hashed again")
     return notes
 
 
@@ -233,7 +235,8 @@ def _read_tested(path: Path) -> Any:
 
 def _read_tested_by_form(path: Path) -> Any:
     """As if the result had the hash of this very file."""
-    return _as_plain(test_parts.read(path.parents[1], {test_parts.KEY: {path.name: sha256_of(path)}}))
+    hashes = {path.name: sha256_of(path) if path.is_file() else ""}
+    return _as_plain(test_parts.read(path.parents[1], {test_parts.KEY: hashes}))
 
 
 LOG = """epoch [1/1] batch [1/1] loss 1.0
@@ -248,7 +251,7 @@ Finish training
 
 def _read_log(path: Path) -> Any:
     found = logs.read_run(path.parent)
-    refuse(found.reason)
+    refuse(found.reason and f"{path}: {found.reason}")
     return found
 
 
@@ -286,7 +289,9 @@ def _write_program(folder: Path) -> Path:
 
 
 def _read_program(path: Path) -> Any:
-    return with_line(path.read_bytes()), rows_of(path.read_bytes())
+    with open_regular(path) as file:
+        program = file.read()
+    return with_line(program), rows_of(program)
 
 
 def kinds() -> list[Kind]:

@@ -333,8 +333,10 @@ class HeadResume(_OfHead, Resume):
         )
 
     def _resume_state(self, directory: str) -> int:
-        own, building = self.method.passes(), self.trainer.building
-        views = bank_file.read(directory, self.settings()) if own else bank_file.Views([], [])
+        building, views = self.trainer.building, bank_file.Views([], [])
+        if self.method.passes():
+            model = building.model
+            views = bank_file.read(directory, self.settings(), model.width, len(model.classes.names))
         building.of_bank(views, keeps=False)
         epoch = super()._resume_state(directory)
         building.keep(views)  # once the state was found to be of this run
