@@ -34,6 +34,7 @@ NO_FILE: dict[str, Callable[[Path], Any]] = {
     "nothing is there": lambda path: None,
     "a folder is there": lambda path: path.mkdir(),
     "a pipe is there": os.mkfifo,
+    "a device is there": lambda path: path.symlink_to("/dev/zero"),
     "a link to nowhere is there": lambda path: path.symlink_to("nowhere"),
 }
 FOUND, SAME, OTHER = "refused in a line", "read as it was", "other values"

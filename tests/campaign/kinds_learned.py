@@ -19,7 +19,7 @@ from modprompt.io.checkpoint import read as read_checkpoint
 from modprompt.io.checkpoint_files import newest_checkpoint
 from modprompt.io.checksum import KEY
 from modprompt.io.settings import Given, Settings
-from modprompt.io.tensors import write_tensors
+from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.io.versioned import plain
 from modprompt.methods.heads import bank_file
 from modprompt.methods.loading import load
@@ -30,6 +30,7 @@ from modprompt.methods.search import schedule_files
 from modprompt.methods.table import METHODS, PROMPTS
 from modprompt.trainers import training_state
 from tests.campaign.kind import JSON, NPY, NPZ, OLD_TORCH, TORCH, Kind, resealed
+from tests.campaign.values import plain as comparable
 from tests.conftest import random_clip
 from tests.methods import small
 from tests.old_checkpoints import as_version_1
@@ -220,9 +221,26 @@ def _write_state(folder: Path) -> Path:
     return folder / training_state.FILE_NAME
 
 
+def _write_state_of_0_2_0(folder: Path) -> Path:
+    """Without a hash: its form alone is looked at."""
+    path = _write_state(folder)
+    write_tensors(path, {key: part for key, part in read_tensors(path).items() if key != "hash"})
+    return path
+
+
 def _read_state(path: Path) -> Any:
+    """What a run goes on with; it is as it was where a state is refused."""
     settings, models, optims, scheds = _run_parts()
-    found = training_state.load(str(path.parent), plain(settings), models, optims, scheds)
+
+    def held() -> Any:
+        return comparable([part["m"].state_dict() for part in (models, optims, scheds)]), random.getstate()
+
+    before = held()
+    try:
+        found = training_state.load(str(path.parent), plain(settings), models, optims, scheds)
+    except (UserError, OSError):
+        assert held() == before
+        raise
     states = [part["m"].state_dict() for part in (models, optims, scheds)]
     return found, states, random.getstate(), np.random.get_state(), torch.get_rng_state()
 
@@ -290,6 +308,7 @@ def kinds() -> list[Kind]:
         Kind("checkpoint of Dassl, to go on from", TORCH, _write_of_dassl, _resume, True),
         Kind("checkpoint of Dassl, for first weights", TORCH, _write_of_dassl, _start_from, True),
         Kind("training state", TORCH, _write_state, _read_state, True),
+        Kind("training state of 0.2.0", TORCH, _write_state_of_0_2_0, _read_state, True),
         Kind("alphas", NPZ, _write_alphas, _read_alphas, True),
         Kind("alphas as a schedule", NPZ, _write_alphas, _read_named_in_settings, True),
         Kind("alphas of DPL's reference", NPY, _write_bare, _read_path_of_dpl),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Callable
 from unittest import mock
@@ -33,7 +34,6 @@ from tests.campaign.kind import CSV, JSON, NPZ, TEXT, YAML, Kind, refuse, reseal
 from tests.campaign.values import tree
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fake_rounds import ask, finish_rounds
-from tests.modprompt.experiments.fake_rounds import record as active_record
 from tests.modprompt.experiments.fakes import finish
 from tests.modprompt.experiments.test_plan import PARTS
 from tests.modprompt.experiments.test_rounds import ROUNDS
@@ -72,6 +72,21 @@ TRAINER:
 """
 
 
+def _shipped(name: str) -> Callable[[Path], Path]:
+    """An experiment that comes with the program, and the choices beside it."""
+
+    def write(folder: Path) -> Path:
+        for path in spec.FILES.glob("*.json"):
+            shutil.copy(path, folder)
+        return Path(shutil.copy(spec.FILES / f"{name}.yaml", folder))
+
+    return write
+
+
+def _runs_of(path: Path) -> Any:
+    return protocols.jobs(*spec.read_plan(path).parts)
+
+
 def _job(folder: Path, text: str = FILE) -> Job:
     """The first run of an experiment that trains; the experiment is written beside it."""
     path = folder / EXPERIMENT
@@ -83,8 +98,18 @@ def _out(path: Path) -> Path:
     return next(folder for folder in path.parents if (folder / EXPERIMENT).is_file())
 
 
+WHOLE = {  # what a result may say beside its numbers
+    "dataset": "digits", "backbone": "glyph-clip", "split": {"name": "digits", "status": "ours", "hash": "h"},
+    "class_names": {"names": ["one"]}, "clip": {"name": "glyph-clip", "fingerprint": "2:a", "heads": [1, 2]},
+    "method": {"name": "MPL"}, "input": {"INPUT.SIZE": "32"}, "tested_on": "test", "selected_on": "val",
+    "init_weights": "d", "few_shot": {"hash": ""}, "places": {"text": "in front"},
+    "search": {"mixture_pct": 1.0, "path_pct": 2}, "text_chunk": None, "elapsed_s": 3.5, "peak_gib": 0.1,
+    "compile": {"asked": ""}, "device": "cpu", "versions": {"torch": "2"}, "sources": {"SEED": "flag --seed"},
+}  # fmt: skip
+
+
 def _write_result(folder: Path) -> Path:
-    return finish(_job(folder), folder, 81.5, active=active_record([80.0, 81.5]))
+    return finish(_job(folder), folder, 81.5, **WHOLE)
 
 
 def _write_result_of_rounds(folder: Path) -> Path:
@@ -151,6 +176,15 @@ def _write_chosen(folder: Path) -> Path:
 def _write_record(folder: Path) -> Path:
     record.write(folder, ROUND)
     return folder / f"{rounds.round_name(2)}.json"
+
+
+def _read_record(path: Path) -> Any:
+    """A record, which a run can go on with."""
+    found = record.read(path.parent, 2, 3)
+    if found is not None:
+        with generators.kept():
+            generators.put(found.generators)
+    return found
 
 
 def _write_picks(folder: Path) -> Path:
@@ -300,7 +334,8 @@ def kinds() -> list[Kind]:
     return [
         Kind("config", YAML, _written("a.yaml", CONFIG), lambda path: read_settings(str(path))),
         Kind("experiment file", YAML, _written("small.yaml", FILE), spec.read),
-        Kind("experiment file with parts", YAML, _written("parts.yaml", PARTS), spec.read_plan),
+        Kind("experiment file with parts", YAML, _written("parts.yaml", PARTS), _runs_of),
+        *(Kind(f"{name}.yaml", YAML, _shipped(name), _runs_of) for name in ("active", "demo", "dpl_base2new")),
         Kind("chosen settings", JSON, _write_chosen, chosen.read, True, resealed),
         Kind(
             "descriptions", JSON, _written("phrases.json", phrases), lambda path: descriptions.read(str(path)).phrases
@@ -323,7 +358,7 @@ def kinds() -> list[Kind]:
             lambda path: labels.asked(path.parents[1]),
         ),
         Kind(NOTES, JSON, _write_notes, _read_notes, True, resealed),
-        Kind("record of a round", JSON, _write_record, lambda path: record.read(path.parent, 2, 3), True, resealed),
+        Kind("record of a round", JSON, _write_record, _read_record, True, resealed),
         Kind("labels of a round", CSV, _write_picks, lambda path: picks_file.read_labels(path, ROWS, CLASSES)),
         Kind("installed.json of 0.2.0", JSON, _write_installed, lambda path: earlier.read(path.parents[1])),
         Kind("train.py of a codebase", TEXT, _write_program, _read_program),

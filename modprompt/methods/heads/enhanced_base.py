@@ -103,5 +103,5 @@ class EnhancedBase(HeadMethod):
         own = model.text_encoder.text_projection
         if projection.shape != own.shape:
             shapes = f"{tuple(projection.shape)}, not {tuple(own.shape)}"
-            raise SettingError([("ENHANCED_BASE", f": its projection is {shapes}")])
+            raise SettingError([("ENHANCED_BASE", f": its projection is {shapes}, in {self.enhanced_base}")])
         model.text_encoder.text_projection = nn.Parameter(projection.to(own), requires_grad=False)

@@ -7,8 +7,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import modprompt
 from modprompt.cli import train
@@ -22,11 +20,6 @@ from tests.mutations import HUGE, mutations
 from tests.old_checkpoints import as_version_1
 
 NAMES = ["zero", "one"]
-PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
 
 
 def sealed_again(content):
@@ -189,23 +182,6 @@ def test_epochs_of_the_family_are_numbers_of_any_kind(epoch, saved, tmp_path):
     write(tmp_path / "b.pt", {"state_dict": saved["state_dict"], "epoch": epoch, "settings": [1]})
     found = read_or_line(tmp_path / "b.pt")
     assert (found.epoch, found.settings) == (50, {})
-
-
-@given(PLAIN, st.sampled_from(["method", "schedules", "classes", "clip", "run", "versions", "version"]))
-def test_any_plain_value_in_place_of_a_part_is_a_line(tmp_path_factory, saved, value, part):
-    path = tmp_path_factory.mktemp("drawn") / "b.pt"
-    write(path, sealed_again({**saved, KEY: {**saved[KEY], part: value}}))
-    read_or_line(path)
-
-
-def test_a_record_that_holds_itself_is_a_line(saved, clip_model, tmp_path):
-    inside = copy.deepcopy(saved)
-    inside[KEY]["run"]["me"] = inside[KEY]
-    write(tmp_path / "b.pt", inside)
-    assert line_of(tmp_path / "b.pt", clip_model)
-    inside[KEY]["run"] = {"tensor": torch.zeros(1)}
-    write(tmp_path / "b.pt", inside)
-    assert "is damaged" in line_of(tmp_path / "b.pt", clip_model)
 
 
 @pytest.mark.slow
