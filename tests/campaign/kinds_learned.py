@@ -29,7 +29,7 @@ from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search import schedule_files
 from modprompt.methods.table import METHODS, PROMPTS
 from modprompt.trainers import training_state
-from tests.campaign.kind import JSON, NPY, NPZ, OLD_TORCH, TORCH, Kind, resealed
+from tests.campaign.kind import JSON, NPY, NPZ, OLD_TORCH, TEXT, TORCH, Kind, resealed
 from tests.campaign.values import plain as comparable
 from tests.conftest import random_clip
 from tests.methods import small
@@ -105,6 +105,11 @@ def _write_head(folder: Path) -> Path:
 
 def _read_head(path: Path) -> Any:
     return _loaded(load(path, _clip()))
+
+
+def _write_enhanced(folder: Path) -> Path:
+    _model(modprompt.TaskRes(enhanced_base=str(_write_base(folder)))).save(folder / "head.pt")
+    return folder / "head.pt"
 
 
 def _write_bank(folder: Path) -> Path:
@@ -289,22 +294,22 @@ def _write_pointer(folder: Path) -> Path:
     return folder / "checkpoint"
 
 
+def _read_pointer(path: Path) -> Any:
+    return newest_checkpoint(str(path.parent))
+
+
 def kinds() -> list[Kind]:
     """All of them."""
     return [
         *(_checkpoint(name, method) for name, method in methods().items()),
         Kind("checkpoint of a head behind prompts", TORCH, _write_head, _read_head, True, _resealed_checkpoint),
+        Kind("checkpoint of an enhanced base", TORCH, _write_enhanced, _read_head, True),
         Kind("features that a head is built from", TORCH, _write_bank, _read_bank, True),
         Kind("enhanced base", TORCH, _write_base, _read_base, True),
         Kind("checkpoint of our first version", TORCH, _write_first, read_checkpoint, True),
         Kind("checkpoint of the family", TORCH, _write_family, _read_named, True),
         Kind("checkpoint of before PyTorch 1.6", OLD_TORCH, _write_old, _read_named),
-        Kind(
-            "the name of a run's newest checkpoint",
-            "text",
-            _write_pointer,
-            lambda path: newest_checkpoint(str(path.parent)),
-        ),
+        Kind("the name of a run's newest checkpoint", TEXT, _write_pointer, _read_pointer),
         Kind("checkpoint of Dassl, to go on from", TORCH, _write_of_dassl, _resume, True),
         Kind("checkpoint of Dassl, for first weights", TORCH, _write_of_dassl, _start_from, True),
         Kind("training state", TORCH, _write_state, _read_state, True),

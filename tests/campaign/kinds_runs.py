@@ -149,9 +149,16 @@ def _write_queued(folder: Path) -> Path:
     return folder / state.QUEUED
 
 
-def _write_asked(folder: Path, name: str) -> Path:
-    ask(folder, ["one", "", " ", "two"])
-    return folder / rounds.FOLDER / name
+def _asking(name: str) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        ask(folder, ["one", "", " ", "two"])
+        return folder / rounds.FOLDER / name
+
+    return write
+
+
+def _read_asked(path: Path) -> Any:
+    return labels.asked(path.parents[1])
 
 
 def _write_notes(folder: Path) -> Path:
@@ -337,26 +344,14 @@ def kinds() -> list[Kind]:
         Kind("experiment file with parts", YAML, _written("parts.yaml", PARTS), _runs_of),
         *(Kind(f"{name}.yaml", YAML, _shipped(name), _runs_of) for name in ("active", "demo", "dpl_base2new")),
         Kind("chosen settings", JSON, _write_chosen, chosen.read, True, resealed),
-        Kind(
-            "descriptions", JSON, _written("phrases.json", phrases), lambda path: descriptions.read(str(path)).phrases
-        ),
+        Kind("descriptions", JSON, _written("a.json", phrases), lambda path: descriptions.read(str(path)).phrases),
         Kind("result.json", JSON, _write_result, _read_result, True, resealed),
         Kind("result.json in a report", JSON, _write_result, _read_reported, True, resealed),
         Kind("result.json of rounds in a report", JSON, _write_result_of_rounds, _read_reported, True, resealed),
         Kind("failure.json", JSON, _write_failure, _read_state),
         Kind("queued.json", JSON, _write_queued, lambda path: slurm.submitted_as(path.parents[1])),
-        Kind(
-            "waiting.json",
-            JSON,
-            lambda folder: _write_asked(folder, rounds.WAITING),
-            lambda path: labels.asked(path.parents[1]),
-        ),
-        Kind(
-            "labels that a run waits for",
-            CSV,
-            lambda folder: _write_asked(folder, "round_3.csv"),
-            lambda path: labels.asked(path.parents[1]),
-        ),
+        Kind("waiting.json", JSON, _asking(rounds.WAITING), _read_asked),
+        Kind("labels that a run waits for", CSV, _asking("round_3.csv"), _read_asked),
         Kind(NOTES, JSON, _write_notes, _read_notes, True, resealed),
         Kind("record of a round", JSON, _write_record, _read_record, True, resealed),
         Kind("labels of a round", CSV, _write_picks, lambda path: picks_file.read_labels(path, ROWS, CLASSES)),

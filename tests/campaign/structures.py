@@ -136,6 +136,12 @@ def _sealed_or_not(changes: st.SearchStrategy[tuple[str, Any]], write: Write, ki
     return st.builds(mutant, changes, st.booleans())
 
 
+def _written(write: Callable[[io.BytesIO], Any]) -> bytes:
+    stream = io.BytesIO()
+    write(stream)
+    return stream.getvalue()
+
+
 def _json_mutants(raw: bytes, kind: Kind) -> Mutants:
     content = json.loads(raw)
     return _sealed_or_not(_changes(content), _as_json, kind) | _raw(content, _RAW_JSON, _as_json)
@@ -161,9 +167,7 @@ def _torch_mutants(raw: bytes, kind: Kind) -> Mutants:
     old = {"_use_new_zipfile_serialization": kind.form != forms.OLD_TORCH}
 
     def saved(changed: Any) -> bytes:
-        stream = io.BytesIO()
-        torch.save(changed, stream, **old)
-        return stream.getvalue()
+        return _written(lambda stream: torch.save(changed, stream, **old))
 
     def with_its_checksums(mutant: Mutant) -> Mutant:  # those of the archive; a seal in it is of the record alone
         return mutant if kind.reseal and mutant.what.startswith(KEY) else mutant._replace(is_sealed=True)
@@ -234,33 +238,25 @@ def _npz_mutants(raw: bytes, kind: Kind) -> Mutants:
         content = dict(file)
 
     def saved(changed: dict[str, Any]) -> bytes:
-        stream = io.BytesIO()
-        np.savez(stream, **changed)
-        return stream.getvalue()
+        return _written(lambda stream: np.savez(stream, **changed))
 
     found = _sealed_or_not(_other_contents(content), saved, kind)
     return found if kind.reseal else found.map(lambda one: one._replace(is_sealed=True))  # the archive's are its own
 
 
 def _npy_mutants(raw: bytes, kind: Kind) -> Mutants:
-    return _sealed_or_not(_other_arrays(np.load(io.BytesIO(raw))), _npy, kind)
+    def saved(array: np.ndarray) -> bytes:
+        return _written(lambda stream: np.save(stream, array))
 
-
-def _npy(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
+    return _sealed_or_not(_other_arrays(np.load(io.BytesIO(raw))), saved, kind)
 
 
 def _mat_mutants(raw: bytes, kind: Kind) -> Mutants:
     content = {name: one for name, one in loadmat(io.BytesIO(raw)).items() if not name.startswith("__")}
 
     def saved(changed: dict[str, Any]) -> bytes:
-        stream = io.BytesIO()
-        savemat(
-            stream, {name: np.array("x", object) if one.dtype.kind in "mM" else one for name, one in changed.items()}
-        )
-        return stream.getvalue()
+        known = {name: np.array("x", object) if one.dtype.kind in "mM" else one for name, one in changed.items()}
+        return _written(lambda stream: savemat(stream, known))
 
     return _sealed_or_not(_other_contents(content), saved, kind)
 
@@ -318,15 +314,11 @@ def _with_header(make: Callable[[], bytes], tensors: bytes) -> bytes:
 
 def _pickle_mutants(raw: bytes, kind: Kind) -> Mutants:
     bodies = [*hostile.calls(Path("canary")), *hostile.BOMBS, b"]" * 100_000, b"(" * 1000]
-    return st.builds(
-        lambda number, front, what: Mutant(f"{what} body {number}", partial(bytes, front + bodies[number] + b".")),
-        st.integers(0, len(bodies) - 1),
-        st.just(b"\x80\x02"),
-        st.just("it is"),
-    ) | st.builds(
-        lambda number: Mutant(f"it ends in body {number}", partial(bytes, raw[:-1] + bodies[number] + b".")),
-        st.integers(0, len(bodies) - 1),
-    )
+
+    def mutant(number: int, front: bytes) -> Mutant:
+        return Mutant(f"body {number} behind {len(front)} bytes", partial(bytes, front + bodies[number] + b"."))
+
+    return st.builds(mutant, st.integers(0, len(bodies) - 1), st.sampled_from([b"\x80\x02", raw[:-1]]))
 
 
 _MUTANTS = {

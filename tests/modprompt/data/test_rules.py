@@ -176,15 +176,6 @@ def test_cache_of_another_split_is_not_used(pictures, tmp_path, capsys):
     assert "does not belong to the present split" in capsys.readouterr().out
 
 
-def test_cache_cut_off_is_drawn_anew(pictures, tmp_path):
-    first = draw(pictures, tmp_path)
-    path = tmp_path / "split_fewshot" / "shot_2-seed_1.json"
-    whole = path.read_text()
-    path.write_text(whole[:50])
-    assert draw(pictures, tmp_path) == first
-    assert path.read_text() == whole
-
-
 @pytest.mark.parametrize("fault", ["unknown image", "no train", "null", "empty", "not a name"])
 def test_cache_of_the_right_key_but_wrong_content_is_drawn_anew(pictures, tmp_path, fault):
     first = draw(pictures, tmp_path)

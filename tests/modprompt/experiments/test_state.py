@@ -29,12 +29,6 @@ def test_finished(jobs, tmp_path):
     assert (stands.name, stands.result["accuracy_pct"]) == ("finished", 80.0)
 
 
-@pytest.mark.parametrize("text", ["[]", "7", '"x"', ""])
-def test_result_that_is_no_object_is_no_result(jobs, tmp_path, text):
-    finish(jobs[0], tmp_path, 80.0).write_text(text)
-    assert state.of(jobs[0], tmp_path).why == "result.json is damaged"
-
-
 def test_result_of_other_settings_is_stale_and_says_what_differs(jobs, tmp_path):
     path = finish(jobs[0], tmp_path, 80.0)
     settings = {**json.loads(path.read_text())["settings"], "OPTIM.LR": "0.5"}

@@ -19,33 +19,17 @@ CONTENTS = st.recursive(
 )
 
 
-def levels(content):
-    """How deep a content is nested, without recursion."""
-    depth, level = 0, [content]
-    while True:
-        level = [
-            inner
-            for item in level
-            if isinstance(item, (dict, list, tuple))
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return depth
-        depth += 1
-
-
 def is_within_bounds(content):
-    level = [content]
+    """Gone through level by level, without recursion."""
+    level, depth = [content], -1
     while level:
         if any(type(item) is int and item.bit_length() > 64 for item in level):
             return False
-        level = [
-            inner
-            for item in level
-            if isinstance(item, (dict, list))
-            for inner in (item.values() if isinstance(item, dict) else item)
+        inner = [
+            item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list, tuple))
         ]
-    return levels(content) <= MOST_LEVELS
+        level, depth = [item for some in inner for item in some], depth + bool(inner)
+    return depth <= MOST_LEVELS
 
 
 def read_or_line(text, **how):

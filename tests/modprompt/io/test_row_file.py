@@ -3,8 +3,6 @@ import zipfile
 import numpy as np
 import pytest
 
-from modprompt.errors import UserError
-from modprompt.io.arrays import read_all_arrays, write_arrays
 from modprompt.io.row_file import Rows, write_rows
 from modprompt.io.safe_open import Refused
 
@@ -84,17 +82,3 @@ def test_rows_that_do_not_fit_are_not_written(tmp_path, rows, message):
     with pytest.raises(Refused, match=message):
         write(tmp_path / "rows", rows)
     assert not list(tmp_path.iterdir())
-
-
-def test_an_archive_of_other_arrays_is_refused(tmp_path):
-    path = write(tmp_path / "rows.npz")
-    whole = read_all_arrays(path)
-    others = [{key: array for key, array in whole.items() if key != name} for name in ("rows", "crcs", "stands_for")]
-    others += [{**whole, name: array} for name in ("rows", "crcs") for array in (whole[name][1:], np.array("text"))]
-    for arrays in others:
-        write_arrays(path, **arrays)
-        with pytest.raises((Refused, UserError)):
-            Rows(path, KIND, "these").all()
-    write_arrays(path, packed=True, **whole)
-    with pytest.raises(Refused, match="its rows are not"):
-        Rows(path, KIND, "these")

@@ -12,7 +12,6 @@ from modprompt.errors import UserError
 from modprompt.io import safe_open
 from modprompt.io.checkpoint_files import newest_checkpoint
 from modprompt.io.safe_open import open_regular, read_bytes, read_text
-from modprompt.io.settings import read_settings
 from tests.conftest import ROOT
 
 SIZELESS = Path("/proc/self/status")
@@ -90,13 +89,6 @@ def test_memory_is_not_asked_for_all_that_a_file_may_have():
         "assert len(read_bytes('/proc/self/status', 1 << 40)) > 500"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=60)
-
-
-def test_yaml_whose_aliases_explode_is_refused(tmp_path):
-    lines = ["a: &a [x, x]"] + [f"{now}: &{now} [*{before}, *{before}]" for before, now in zip("abcdefgh", "bcdefghi")]
-    (tmp_path / "c.yaml").write_text("\n".join(lines))
-    with pytest.raises(UserError, match="c.yaml is not a YAML config .*it has an alias"):
-        read_settings(str(tmp_path / "c.yaml"))
 
 
 def test_pointer_leads_to_no_checkpoint_elsewhere(tmp_path):

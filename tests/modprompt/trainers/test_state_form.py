@@ -159,20 +159,6 @@ def test_whatever_is_wrong_is_a_line_and_changes_nothing(row, stopped, monkeypat
     assert row != "coop_end" or any("extra" in what for what in harmless)
 
 
-@pytest.mark.slow
-def test_damaged_state_is_a_line_of_the_program_and_stays(stopped, command, tmp_path, capsys):
-    _, state = stopped("promptsrc")
-    path = tmp_path / "out" / training_state.FILE_NAME
-    for part in ("epoch", "models", "optims", "scheds", "random", "extras", "settings", "best_result"):
-        write_tensors(path, {key: value for key, value in state.items() if key != part})
-        before = path.read_bytes()
-        capsys.readouterr()
-        assert train.main(command(METHODS["promptsrc"], *SHORT)) == 2
-        *_, line = capsys.readouterr().err.splitlines()
-        assert line == f"error: {path} is damaged or of another run (its part {part} is missing){ADVICE}"
-        assert path.read_bytes() == before
-
-
 def test_parameter_without_gradients_may_have_no_momentum(tmp_path):
     model = torch.nn.Linear(2, 2)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
