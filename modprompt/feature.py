@@ -31,6 +31,17 @@ class Waiting(NamedTuple):
     still: bool
 
 
+class NamedFile(NamedTuple):
+    """What a setting may name in place of its value.
+
+    path: of the file; empty if it names none.
+    mark: what the setting's text has before it.
+    """
+
+    path: str
+    mark: str
+
+
 class Feature:
     """A feature.
 
@@ -102,17 +113,9 @@ class Feature:
         """
         return given
 
-    def reads(self, key: str, value: Any) -> bool:
-        """Whether `read` has something to do with a setting."""
-        return False
-
-    def file_in(self, key: str, value: Any) -> Optional[str]:
-        """The path that a setting names in place of its value; None if it names none."""
+    def file_in(self, key: str, value: Any) -> Optional[NamedFile]:
+        """The file that a setting names in place of its value; None if `read` has nothing to do with the setting."""
         return None
-
-    def placed(self, key: str, text: str, folder: Any) -> str:
-        """A setting's text with the path that it names made absolute, from a folder; other texts as they are."""
-        return text
 
     def takes_all(self, given: Callable[[str], str], trainer: str) -> bool:
         """Whether a run takes all training images where nothing says how many, into an output folder of its own.
@@ -280,6 +283,11 @@ def read(given: Any, planned: bool = False) -> Any:
     for one in features():
         given = one.read(given, planned)
     return given
+
+
+def file_in(key: str, value: Any) -> Optional[NamedFile]:
+    """The file that a setting names in place of its value, for any feature; see Feature.file_in."""
+    return next((found for found in (one.file_in(key, value) for one in features()) if found is not None), None)
 
 
 def protocols() -> Iterator[Feature]:

@@ -80,7 +80,7 @@ def effective(job: Job, more: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
     files = tuple(_stamped(path) for path in (config_file(job.dataset), job.method.config))
     settings = dict(_of_files(files, job.method.options))
     settings.update((key, as_text(text)) for key, text in (*job.options, *more))
-    if any(one.reads(*setting) for one in features() for setting in settings.items()):
+    if any(one.file_in(*setting) is not None for one in features() for setting in settings.items()):
         settings = _expanded(_of_files(files, ()), (*job.method.options, *job.options, *more))
     settings.update({"TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)})
     return settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 from modprompt.experiments.plan.kinds import trains
-from modprompt.feature import features
+from modprompt.feature import file_in
 from modprompt.io.renamed import former
 from modprompt.io.settings import free
 
@@ -79,8 +79,8 @@ class Method(NamedTuple):
 
 def _end_of_path(key: str, value: str) -> str:
     """Of a file its name and two folders, by which the run that left it is known; another value as it is."""
-    path = next(filter(None, (one.file_in(key, value) for one in features())), "")
-    return "/".join(Path(path).parts[-3:]) if path else value
+    found = file_in(key, value)
+    return "/".join(Path(found.path).parts[-3:]) if found and found.path else value
 
 
 def _short(name: str, value: str) -> str:

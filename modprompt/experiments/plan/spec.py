@@ -52,8 +52,9 @@ from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, PROTOCOLS, Ad
 from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
-from modprompt.feature import Feature, features, named, protocols
+from modprompt.feature import Feature, features, file_in, named, protocols
 from modprompt.io import renamed
+from modprompt.io.paths import of_user
 from modprompt.io.settings import COMPILE, as_text
 from modprompt.methods.table import HEADS, PROMPTS, config_of, kind_of
 
@@ -296,8 +297,9 @@ class MethodReader(Reader):
             if isinstance(item, dict) or item is None:
                 raise self.fault(place, f"{key}: a dotted key with one value is expected, got {item!r}")
             text = repr(item) if isinstance(item, list) else as_text(item)  # as train.py's words are read
-            for one in features():
-                text = one.placed(key, text, folder or self.path.parent)
+            found = file_in(key, text)
+            if found and found.path:
+                text = f"{found.mark}{((folder or self.path.parent) / of_user(found.path)).resolve()}"
             options[key] = text
         return options
 
