@@ -42,6 +42,32 @@ class NamedFile(NamedTuple):
     mark: str
 
 
+class FirstStage(NamedTuple):
+    """What is trained before a method of an experiment; all is empty for a feature that has no such thing.
+
+    key: what a method of an experiment file calls it.
+    names_method: whether it is another method of the file, under its name; else it is a trainer, config and options of
+        its own, with one seed of its own where KEY_seed gives it.
+    setting: the setting of a method's node that names what another method has trained.
+    name: what a method's is called in messages.
+    plural: what those of several methods are called.
+    without: what a protocol that has no first stages says it has none of.
+    group: the methods of a report that stand on what another one has trained.
+    parameters: whose trained parameters are counted too.
+    seconds: what a training has its share of.
+    """
+
+    key: str = ""
+    names_method: bool = False
+    setting: str = ""
+    name: str = ""
+    plural: str = ""
+    without: str = ""
+    group: str = ""
+    parameters: str = ""
+    seconds: str = ""
+
+
 class Feature:
     """A feature.
 
@@ -53,7 +79,7 @@ class Feature:
         leaves: names in an output folder that show a training of it.
         alone: why a run of another kind has no training that it takes part in.
         otherwise: what is said of a trainer that has nothing of it, behind its name.
-        stages: what its first stages in experiments are called, in the plural; empty where it is none.
+        stage: its first stage in experiments.
         tested: percentages in its part of a result, with what a report calls them.
         is_protocol: whether it adds the protocol of experiments of its name; see plan and report.
         narrows: by flag, what a command says of the names that it narrows an experiment to.
@@ -69,7 +95,7 @@ class Feature:
     leaves: ClassVar[Tuple[str, ...]] = ()
     alone: ClassVar[str] = ""
     otherwise: ClassVar[str] = ""
-    stages: ClassVar[str] = ""
+    stage: ClassVar[FirstStage] = FirstStage()
     tested: ClassVar[Mapping[str, str]] = {}
     is_protocol: ClassVar[bool] = False
     narrows: ClassVar[Mapping[str, str]] = {}
@@ -271,6 +297,11 @@ def features() -> Iterator[Feature]:
 def named(name: str) -> Feature:
     """The record of this name; of no name one that says nothing."""
     return next(one for one in features() if one.name == name) if name else Feature()
+
+
+def of_kind(kind: str) -> Feature:
+    """The record of the feature of a kind of methods; of a kind without one a record that says nothing."""
+    return next((one for one in features() if kind and one.kind == kind), Feature())
 
 
 def waiting(folder: Any) -> Optional[Waiting]:

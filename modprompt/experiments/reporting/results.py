@@ -205,7 +205,7 @@ def of_experiment(
             method.trains,
             method.under,
             columns_of(method, experiment),
-            group_of(method.trainer, dict(method.options), method.prompts_from is not None),
+            group_of(method.trainer, dict(method.options), method.front is not None),
         )
         for method in experiment.lines
     ]

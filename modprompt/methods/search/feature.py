@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from modprompt.errors import SettingError, UserError
-from modprompt.feature import Feature, NamedFile
+from modprompt.feature import Feature, FirstStage, NamedFile
 from modprompt.methods import table
 from modprompt.methods.search import file, schedule_files
 
@@ -21,7 +21,13 @@ class SearchFeature(Feature):
     node = "SEARCH"
     decided = {RUNS: False}
     in_records = True
-    stages = "searches"
+    stage = FirstStage(
+        key="search",
+        name="its search",
+        plural="searches",
+        without="searches: write the schedule out",
+        seconds="a search",
+    )
     tested = {"mixture_pct": "mixture", "path_pct": "discrete path"}
     alone = "a search is not run in rounds; give rounds the schedule that it leaves"
     otherwise = "does not search: SEARCH.ON True, or DPLSearch"
