@@ -42,6 +42,21 @@ class NamedFile(NamedTuple):
     mark: str
 
 
+class Content(NamedTuple):
+    """A file or folder that a method's setting names and that is known by what it holds, wherever it lies by now.
+
+    fact: under which a method says the hash of it.
+    key: how the setting's key ends.
+    hash_of: gives the hash of what is at a path now; raises OSError or UserError where there is no such thing.
+    changed: what is said of a path that holds another one now.
+    """
+
+    fact: str
+    key: str
+    hash_of: Callable[[str], str]
+    changed: str = "{} is another one now"
+
+
 class FirstStage(NamedTuple):
     """What is trained before a method of an experiment; all is empty for a feature that has no such thing.
 
@@ -85,6 +100,11 @@ class Feature:
         narrows: by flag, what a command says of the names that it narrows an experiment to.
         figures: the names of those that its report may draw.
         in_records: whether a method's record may have its settings, under its name.
+        stands_on: what a method's record calls that of another method, on whose findings it stands.
+        contents: what its methods' settings name and that is known by what it holds.
+        chosen: names of its parts of a result that say what a run chose; its checkpoints have them, too.
+        learned: what a card calls what its kind of methods learns, in front of "a frozen CLIP".
+        of_others: what a card says of other classes than those of the training.
         kind: the methods (methods/table.py) whose trainers it makes of parts of its own; empty for none.
     """
 
@@ -101,6 +121,11 @@ class Feature:
     narrows: ClassVar[Mapping[str, str]] = {}
     figures: ClassVar[Tuple[str, ...]] = ()
     in_records: ClassVar[bool] = False
+    stands_on: ClassVar[str] = ""
+    contents: ClassVar[Tuple[Content, ...]] = ()
+    chosen: ClassVar[Tuple[str, ...]] = ()
+    learned: ClassVar[str] = "Prompts in front of"
+    of_others: ClassVar[str] = ""
     kind: ClassVar[str] = ""
 
     # ------------------------------------------------------------------ settings
@@ -248,6 +273,10 @@ class Feature:
         """The forms (io/schema.py) of its parts of a result."""
         return {}
 
+    def card(self, method: Mapping[str, Any]) -> List[Tuple[str, str]]:
+        """Rows of a card, (name, text), by what a checkpoint says of its method."""
+        return []
+
     def untested(self, result: Mapping[str, Any]) -> bool:
         """Whether a result may lack an accuracy."""
         return False
@@ -319,6 +348,11 @@ def read(given: Any, planned: bool = False) -> Any:
 def file_in(key: str, value: Any) -> Optional[NamedFile]:
     """The file that a setting names in place of its value, for any feature; see Feature.file_in."""
     return next((found for found in (one.file_in(key, value) for one in features()) if found is not None), None)
+
+
+def contents() -> Iterator[Content]:
+    """What methods' settings name and that is known by what it holds, of all features."""
+    return (content for one in features() for content in one.contents)
 
 
 def protocols() -> Iterator[Feature]:

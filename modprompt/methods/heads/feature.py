@@ -1,11 +1,18 @@
 """What heads on features are to all other rooms."""
 
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from modprompt.feature import Feature, FirstStage
+from modprompt.feature import Content, Feature, FirstStage
+from modprompt.io.checkpoint_files import checkpoint_at
+from modprompt.io.compare import file_hash
+from modprompt.methods.heads.facts import ENHANCED_BASE, FRONT, PROMPTS_BEFORE, prompts_hash
 from modprompt.methods.table import BY_NAME, HEADS, kind_of
 
 PROMPTS_FROM = "PROMPTS_FROM"  # the setting of all heads that names trained prompts
+
+
+def _hash_of_prompts(path: str) -> str:
+    return prompts_hash(checkpoint_at(path))
 
 
 class HeadsFeature(Feature):
@@ -22,6 +29,16 @@ class HeadsFeature(Feature):
         group="prompts + head",
         parameters="of a head with those of the prompts that it stands behind",
         seconds="the training of the prompts that a head stands behind",
+    )
+    stands_on = FRONT
+    contents = (
+        Content(PROMPTS_BEFORE, f".{PROMPTS_FROM}", _hash_of_prompts, "the prompts in {} are others now"),
+        Content(ENHANCED_BASE, ".ENHANCED_BASE", file_hash),
+    )
+    chosen = ("searched",)
+    learned = "A head on the features of"
+    of_others = (
+        "What a head has learned of single classes says nothing of others: on these it is the features before it."
     )
 
     def parts(self) -> Any:
@@ -43,6 +60,11 @@ class HeadsFeature(Feature):
         from modprompt.io.result_schema import amount, count, line, record
 
         return {"searched": record(beta=amount, alpha=amount, correct=count, images=count, on=line)}
+
+    def card(self, method: Mapping[str, Any]) -> List[Tuple[str, str]]:
+        """Whose prompts it stands behind."""
+        front = method.get(FRONT)
+        return [("behind the prompts of", front["name"])] if isinstance(front, Mapping) else []
 
 
 FEATURE = HeadsFeature()
