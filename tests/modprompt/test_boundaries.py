@@ -110,11 +110,9 @@ def named_in(path):
     """What a file says of a feature that lies in another room: its modules, kind of methods, config node, and words."""
     tree, own = ast.parse(path.read_text()), path.relative_to(PACKAGE).with_suffix("").parts[0]
     others = [one for one in features() if room(type(one).__module__) != own]
-    folders = [folder for folder in FOLDERS if room(folder) != own]
-    kinds = [
-        f"modprompt.methods.table.{name}" for name, kind in vars(table).items() for one in others if kind == one.kind
-    ]
-    yield from (name for name in imported(tree) for one in (*folders, *kinds) if f"{name}.".startswith(f"{one}."))
+    kinds = [f"{table.__name__}.{name}" for name, kind in vars(table).items() if kind in [one.kind for one in others]]
+    named = [*(folder for folder in FOLDERS if room(folder) != own), *kinds]
+    yield from (name for name in imported(tree) for one in named if f"{name}.".startswith(f"{one}."))
     nodes = "|".join(one.node for one in others if one.node)
     words = "|".join(sorted({re.escape(word) for one in others for word in words_of(one)}, key=len, reverse=True))
     words = rf"(?<!\w)(?:{words or '(?!)'})(?!\w)"

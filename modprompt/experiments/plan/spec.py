@@ -248,10 +248,11 @@ def _check_stages(reader: MethodReader, experiment: Experiment) -> None:
 OF_PROTOCOL = (
     "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
 )  # fmt: skip
+_STAGED = [one for one in features() if one.stage.key]  # those that may be a first stage
 _OF_METHOD = (
     "trainer", "config", "options", "seeds", "grid", "published",
-    *(one.stage.key for one in features() if one.stage.key),
-    *(f"{one.stage.key}_seed" for one in features() if one.stage.key and not one.stage.names_method),
+    *(one.stage.key for one in _STAGED),
+    *(f"{one.stage.key}_seed" for one in _STAGED if not one.stage.names_method),
     "few_shot", "chosen",
 )  # fmt: skip
 _MOST_VARIANTS = 10_000
@@ -275,11 +276,6 @@ class Shared(NamedTuple):
     imports: tuple[str, ...] = ()
     grid: dict[str, list[str]] = {}
     chosen: Chosen | None = None
-
-
-def _stages() -> list[Feature]:
-    """The features that may be a first stage."""
-    return [one for one in features() if one.stage.key]
 
 
 class MethodReader(Reader):
@@ -373,7 +369,7 @@ class MethodReader(Reader):
 
     def staged(self, made: Method, content: dict[str, Any], shared: Shared, before: Sequence[Method]) -> Method:
         """A method with its first stage, and what runs beside it."""
-        for one in _stages():
+        for one in _STAGED:
             if one.stage.key in content:
                 first = self.first(one, content[one.stage.key], made, shared, before)
                 made = made._replace(stage=first, stage_of=one.name)
@@ -391,7 +387,7 @@ class MethodReader(Reader):
     def stage_seed(self, content: Mapping[str, Any], place: str) -> int | None:
         """The one seed of a first stage; None if each seed has one of its own."""
         found: tuple[int, ...] = ()
-        for one in _stages():
+        for one in _STAGED:
             key = f"{one.stage.key}_seed"
             given = self.numbers(content[key], f"{place}: {key}", 0) if key in content else ()
             if len(given) > 1 or (given and one.stage.key not in content):
