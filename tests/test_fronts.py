@@ -79,6 +79,7 @@ def test_training_where_foreign_packages_have_the_names_of_ours(program, foreign
     assert (tmp_path / "output/digits/MPL/seed1/result.json").is_file()
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("name", ["prepare", "experiment run", "experiment report"])
 def test_command_where_foreign_packages_have_the_names_of_ours(name, foreign, tmp_path):
     done = ran(["-m", "modprompt", *name.split(), "--help"], tmp_path, foreign, ROOT)
@@ -86,6 +87,7 @@ def test_command_where_foreign_packages_have_the_names_of_ours(name, foreign, tm
     assert f"usage: modprompt {name} " in done.stdout
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize("module", ["datasets.prepare", "experiments.run", "experiments.report"])
 def test_fronts_win_in_the_checkout_itself(module, foreign):
     done = ran(["-m", module, "--help"], ROOT, foreign)

@@ -10,11 +10,11 @@ from modprompt.clip.structure import CLIP
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.io.checkpoint_schema import require_learned
-from modprompt.io.compare import ENHANCED_BASE
 from modprompt.io.safe_open import Refused
 from modprompt.io.schema import refuse
 from modprompt.io.tensors import read_tensors
 from modprompt.io.text import sha256_of
+from modprompt.methods.heads.facts import ENHANCED_BASE
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.headed_model import HeadedModel
 from modprompt.methods.heads.prompted_head import BASE

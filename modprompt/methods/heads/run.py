@@ -41,18 +41,8 @@ VIEWS, KEPT = "views", "head"  # in the state of a run: those that are kept; buf
 class _OfHead(Part):
     """What the parts below share."""
 
-    @property
-    def method(self) -> HeadMethod:
-        """The run's."""
-        method = self.run.method
-        assert isinstance(method, HeadMethod)
-        return method
-
-    @property
-    def model(self) -> HeadedModel:
-        """The trainer's."""
-        model: HeadedModel = self.trainer.model
-        return model
+    method: HeadMethod
+    model: HeadedModel
 
     @property
     def head(self) -> Head:

@@ -471,7 +471,7 @@ class Hub:
         self.threads = []
         for server in self.servers:
             server.daemon_threads = False  # all are waited for
-            self.threads.append(threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}))
+            self.threads.append(threading.Thread(target=server.serve_forever, args=(0.01,)))
             self.threads[-1].start()
         self.address, self.store = (f"http://127.0.0.1:{server.server_address[1]}" for server in self.servers)
 

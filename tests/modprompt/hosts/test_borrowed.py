@@ -96,6 +96,7 @@ print(cfg.get("SPLE", {}).get("LAYERS"), cfg.TRAINER.COOP.N_CTX, cfg.TRAINER.COO
 """
 
 
+@pytest.mark.cover(1)
 @pytest.mark.parametrize(
     ("more", "trainer", "said"),
     [
@@ -137,6 +138,7 @@ def taken(host, name):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_its_reader_stands_for_ours_and_its_modules_tell_it_from_another(tmp_path):
     host = codebase(tmp_path / "host")
     (host / "datasets" / "help.py").write_text("")

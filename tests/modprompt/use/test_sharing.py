@@ -137,7 +137,8 @@ def test_without_a_network_the_cache_serves(hub, run, tmp_path, monkeypatch):
         ("/preupload/", 500),  # the package asks again and again
     ],
 )
-def test_a_push_that_fails_is_one_line_without_the_token(part, status, hub, run):
+def test_a_push_that_fails_is_one_line_without_the_token(part, status, hub, run, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its attempts
     hub.refused = (part, status, b'{"error": "not today, hf_secretsecretsecret"}')
     with pytest.raises(UserError) as told:
         sharing.push(REPO, files_of(run))
