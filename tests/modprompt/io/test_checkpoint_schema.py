@@ -78,7 +78,7 @@ def write(path, content):
         torch.save(content, path)
 
 
-WRONG = {
+WRONG: dict[str, tuple] = {
     "epoch": (-1, "1", HUGE, None),
     "val_result": ("text", []),
     "state_dict": (7, [], None),
