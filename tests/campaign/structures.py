@@ -204,6 +204,8 @@ def _odd_arrays(array: np.ndarray) -> list[tuple[str, np.ndarray]]:
         ("empty", np.zeros((0, *array.shape[1:]), array.dtype)),
         ("doubled", np.concatenate([array, array]) if array.ndim else np.stack([array, array])),
         ("flat", flat),
+        ("turned round", flat[::-1].reshape(array.shape)),
+        ("one larger", array + 1 if array.dtype.kind in "iuf" else array),
         ("of five dimensions", array.reshape(1, 1, 1, 1, -1)),
         ("text", np.full(array.shape, "text")),
         ("complex", np.full(array.shape, 1j)),

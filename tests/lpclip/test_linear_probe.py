@@ -170,6 +170,15 @@ def test_features_with_own_validation_need_them(tmp_path, capsys):
     assert probe(tmp_path) == 0
 
 
+def test_features_that_were_changed_are_refused(tmp_path, capsys):
+    write_features(tmp_path, True, "train", "val", "test")
+    arrays = dict(np.load(tmp_path / "Own" / "test.npz"))
+    arrays["label_list"][0] = 2
+    np.savez(tmp_path / "Own" / "test.npz", **arrays)
+    assert probe(tmp_path) == 2
+    assert "test.npz is damaged (its hash is of other content)" in capsys.readouterr().err
+
+
 ODD_FEATURES = {
     "text": lambda good: good.astype(str),
     "complex": lambda good: good + 1j,
