@@ -124,10 +124,17 @@ HOSTILE = {
     "a call": lambda: b"\x80\x04}\x8c\x05traincos\nsystem\n\x8c\x04true\x85Rs.",
     "a path with ..": lambda: record_pickle("/x/2750/../../secret.jpg"),
     "a path elsewhere": lambda: record_pickle("/etc/passwd"),
+    "a label that is none": lambda: record_pickle("/x/2750/Forest/1.jpg").replace(b"_labelK\0", b"_labelN"),
     "another part": lambda: record_pickle("/x/2750/Forest/1.jpg").replace(b"train", b"trick"),
     "a list of lists": lambda: b"\x80\x04}\x8c\x05train](]\x94h\x00h\x00es.",
     "text alone": lambda: pickle.dumps("train"),
 }
+
+
+def test_other_names_than_datum_are_not_admitted(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(HOSTILE["a function"]())
+    with pytest.raises(UserError, match="only Datum is admitted"):
+        read_family_pickle(tmp_path / "a.pkl", tmp_path)
 
 
 @pytest.mark.parametrize("name", list(HOSTILE))

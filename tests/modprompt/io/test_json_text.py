@@ -101,6 +101,11 @@ def test_numbers_that_are_none_are_read_unless_they_must_be_finite(word):
         parse(f"[{word}]", finite=True)
 
 
+@pytest.mark.parametrize("text", [b"\xff\xfe{", b'"\xed\xa0\x80"', b'{"a": "\xe9"}', b"\x00\x00"])
+def test_bytes_that_are_no_text_are_a_line(text):
+    assert read_or_line(text)[1]
+
+
 def test_half_a_character_is_read_as_it_stands():
     assert parse('"\\ud800"') == "\ud800"
 

@@ -82,3 +82,14 @@ def test_rows_that_do_not_fit_are_not_written(tmp_path, rows, message):
     with pytest.raises(Refused, match=message):
         write(tmp_path / "rows", rows)
     assert not list(tmp_path.iterdir())
+
+
+def test_flipped_bit_of_a_row_is_found_where_it_is_read(tmp_path):
+    path = write(tmp_path / "rows")
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(WANTED.tobytes()) + 2 * WANTED[0].size] ^= 4
+    path.write_bytes(raw)
+    rows = Rows(path, KIND, "these")
+    with pytest.raises(Refused, match="row 2 is damaged"):
+        rows[2]
+    assert np.array_equal(rows[3], WANTED[3])
