@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from modprompt.errors import UserError
+from modprompt.io.arrays import write_arrays
 from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search.alphas_file import Alphas
 from modprompt.methods.search.file import ALL
@@ -95,3 +96,11 @@ def test_alphas_of_a_search_that_went_wrong_are_not_written(tmp_path):
     with pytest.raises(UserError, match="text alphas are not all finite"):
         alphas.write(tmp_path, 1, {"text": text})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", [np.array("\n"), np.array("x" * 5000), np.array(["a"]), np.array(1.0)], ids=repr)
+def test_place_that_is_none_is_one_line(place, tmp_path):
+    values, options, _ = side()
+    write_arrays(tmp_path / "a.npz", text=values, text_options=options, text_place=place)
+    with pytest.raises(UserError, match="a.npz: text_place is no text"):
+        alphas.read(tmp_path / "a.npz")
