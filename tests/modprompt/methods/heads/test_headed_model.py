@@ -188,6 +188,29 @@ def test_a_list_of_which_classes_that_is_not_as_long_as_their_names_is_refused(m
         checkpoint.read(tmp_path / "odd.pt")
 
 
+@pytest.mark.cover(4)
+@pytest.mark.parametrize(
+    "value", [None, 7, "text", [], {}, torch.ones(2, 3, dtype=torch.int64), torch.full((), torch.nan)]
+)
+@pytest.mark.parametrize("name", ["alpha", "keys", "enhanced_base"])
+def test_a_file_with_something_else_in_the_place_of_a_tensor_is_refused_in_a_line(
+    name, value, made, clip_model, tmp_path
+):
+    if name == "enhanced_base":
+        torch.save({"state_dict": {"weight": torch.randn(32, 64)}}, tmp_path / "base.pt")
+        model = modprompt.TaskRes(enhanced_base=str(tmp_path / "base.pt")).on(clip_model, NAMES)
+    else:
+        model = made("Tip-Adapter-F")
+    model.save(tmp_path / "own.pt")
+    content = torch.load(tmp_path / "own.pt", weights_only=True)
+    assert name in content["state_dict"]
+    content["state_dict"][name] = value
+    torch.save(content, tmp_path / "own.pt")
+    with pytest.raises(UserError, match="own.pt") as caught:
+        modprompt.load(tmp_path / "own.pt", clip_model)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("shape", [(), (32,), (1, 1, 1, 1, 1), (3, 64)])
 def test_an_enhanced_base_of_another_shape_is_refused_with_its_setting(shape, clip_model, tmp_path):
     torch.save({"state_dict": {"weight": torch.ones(shape)}}, tmp_path / "base.pt")

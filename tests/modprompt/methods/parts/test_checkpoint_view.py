@@ -5,7 +5,10 @@ import torch
 
 from modprompt.errors import UserError
 from modprompt.methods.parts.checkpoint_view import PREFIX, CheckpointView, count_classes, load_learner
+from modprompt.methods.records import view_of
+from modprompt.methods.table import row_of
 from tests.conftest import random_clip
+from tests.methods import small
 from tests.modprompt.methods.parts.test_coupled import build
 
 
@@ -108,6 +111,14 @@ def test_file_without_a_learner_is_refused(clip_model, tmp_path, content):
         load_learner(view(build(clip_model)), tmp_path / "c.pth")
 
 
+def test_truncated_checkpoint_is_one_line(clip_model, tmp_path):
+    path = save(tmp_path / "c.pth", build(clip_model).state_dict())
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match="is not a whole PyTorch checkpoint") as raised:
+        load_learner(view(build(clip_model)), path)
+    assert "\n" not in str(raised.value)
+
+
 def test_learner_without_prefix_beside_deep_prompts_keeps_all_its_names():
     from modprompt.methods.parts.checkpoint_view import learner_part
 
@@ -131,6 +142,31 @@ def test_made_with_that_is_no_table_is_not_read(clip_model, tmp_path):
     assert load_learner(view(build(clip_model)), path, {"the method": "MPL"}).made_with == {}
 
 
+def test_learned_tensor_of_no_dimension_is_a_line(clip_model, tmp_path):
+    state = {key: torch.tensor(1.0) for key in build(clip_model).state_dict()}
+    with pytest.raises(UserError, match="does not fit this model"):
+        load_learner(view(build(clip_model)), save(tmp_path / "c.pth", state))
+
+
 def test_class_tokens_that_are_no_rows_are_of_no_classes():
     assert count_classes({"prompt_learner.token_suffix": torch.tensor(1.0)}) == 0
     assert count_classes({"prompt_learner.token_suffix": "text"}) == 0
+
+
+ODD = [torch.tensor(1.0), torch.zeros(3), torch.zeros(0), torch.zeros(2, 2, 2, 2, 2), 5, None, "x", [1]]
+
+
+@pytest.mark.cover(2)
+@pytest.mark.parametrize("name", ["MPL", "MaPLe", "IVLP", "VPT", "CoOp", "CoCoOp", "DPL"])
+def test_tensor_of_any_other_shape_or_type_is_one_line(name, clip_model, tmp_path):
+    model = small(row_of(name).method, clip_model).on(clip_model, ["a", "b"])
+    mine = view_of(model.method, model.prompt_learner)
+    state = {key: value.detach() for key, value in mine.state_dict().items()}
+    for key in state:
+        for odd in ODD:
+            with pytest.raises(UserError) as raised:
+                load_learner(mine, save(tmp_path / "file", {**state, key: odd}))
+            assert "\n" not in str(raised.value)
+    prefix = PREFIX if any(key.startswith(PREFIX) for key in state) else ""
+    for key in ("token_prefix", "token_suffix"):
+        assert load_learner(mine, save(tmp_path / "file", {**state, prefix + key: torch.tensor(1.0)})).epoch == 5
