@@ -1,17 +1,21 @@
-"""Small CLIPs whose sides are stock or towers, made by hand: a convolution and a pool, embeddings and a mean."""
+"""Small CLIPs whose sides are stock or towers: made by hand, and with the image sides of open_clip's models."""
 
 from __future__ import annotations
 
 import zlib
-from typing import Callable, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import pytest
 import torch
 from torch import nn
 
+from modprompt.clip import tower_build, tower_config
+from modprompt.clip.design import Images
 from modprompt.clip.tokenizers import ClipTokenizer, TokenizerFacts, TooLong
 from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
+from tests import golden_towers
 from tests.conftest import random_clip
+from tests.other_clips import other_package
 
 WIDTH = 32  # E, as of random_clip
 PIXELS = 32
@@ -25,6 +29,9 @@ class Words:
 
     def words(self, text: str) -> List[int]:
         return [2 + zlib.crc32(word.encode()) % 998 for word in text.split()]
+
+    def word(self, number: int) -> str:
+        return f"word {number}"
 
     def row(self, text: str) -> List[int]:
         ids = [*self.words(text), self.facts.end]
@@ -91,3 +98,24 @@ def give(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TowerCLIP]) -> List
     monkeypatch.setattr("modprompt.trainers.backbone.load_clip", lambda config: make())
     bare = {"NAME": "glyph-clip", "PATH": "", "ACTIVATION": "", "HEADS": "()"}
     return [word for key, value in bare.items() for word in (f"MODEL.BACKBONE.{key}", value)]
+
+
+IMAGE_SIDES: Dict[str, Dict[str, Any]] = {  # of open_clip's rows; empty for a golden case's
+    **dict.fromkeys(("siglip", "eva", "convnext", "pe", "timm_vit", "clipa", "coca"), {}),
+    "fastvit": {"timm_model_name": "fastvit_t8", "timm_pool": "avg", "timm_proj": None, "image_size": 64},
+    "vitamin": {"timm_model_name": "vitamin_small_224", "timm_pool": "", "timm_proj": "linear", "image_size": 224},
+}
+
+
+def of_open_clip(name: str) -> Tuple[TowerCLIP, Any]:
+    """A CLIP with one of IMAGE_SIDES beside a stock text side, and open_clip's own module of the same weights."""
+    model: Dict[str, Any] = {"embed_dim": 48, "vision_cfg": IMAGE_SIDES[name]}
+    if not IMAGE_SIDES[name]:
+        model = golden_towers.case(f"open_clip/{name}").config
+    image = {key: value for key, value in model["vision_cfg"].items() if key != "output_tokens"}  # a captioner's
+    text = {"width": 64, "heads": 2, "layers": 2}
+    model = {"embed_dim": model["embed_dim"], "vision_cfg": image, "text_cfg": text}
+    with torch.random.fork_rng(devices=[]):
+        package = other_package("open_clip").CustomTextCLIP(**model).eval()
+    config = tower_config.read(model, Images(image["image_size"]), "this")
+    return tower_build.build(config, golden_towers.fill(package), ClipTokenizer(), "this"), package

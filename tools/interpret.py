@@ -16,6 +16,7 @@ from torch import Tensor
 from modprompt.checks import at_least
 from modprompt.clip import build as backbone
 from modprompt.clip import hub, known
+from modprompt.clip.sides import token_table, tokenizer_of
 from modprompt.clip.source import Asked
 from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
@@ -91,7 +92,9 @@ def interpret(path: str, count: int, asked: Asked) -> list[Row]:
     _require_same_clip(content, clip_model, asked.path or asked.name, path)
     if vision:
         print(f"{vision} learned vision prompts are left out: there are no words in the vision width")
-    texts, embeddings = vocabulary(clip_model.token_embedding.weight.detach())
+    if not layers:
+        return []
+    texts, embeddings = vocabulary(token_table(clip_model).weight.detach(), tokenizer_of(clip_model))
     rows: list[Row] = []
     for layer, label, vectors in _contexts(content, layers):
         for number, words in enumerate(nearest_words(vectors, texts, embeddings, count), start=1):

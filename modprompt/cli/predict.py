@@ -4,6 +4,7 @@ modprompt predict output/run photo.jpg
 modprompt predict output/run photos/ more/*.png --top 3 --csv out.csv
 modprompt predict output/run photos/ --classes cat dog "polar bear"       other classes: that is what prompts are for
 modprompt predict output/run photos/ --classes @names.txt                 a name a line
+modprompt predict output/run photos/ --rule sigmoid                       each class by itself (SigLIP)
 
 --classes takes all words behind it. Images that cannot be read are named and skipped; the exit code is then 1.
 """
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # help waits for no PyTorch
     from modprompt.use.prediction import Prediction
     from modprompt.use.trained import Trained
 
-COLUMNS = ("image", "rank", "class", "probability")  # of the CSV
+COLUMNS = ("image", "rank", "class", "probability")  # of the CSV; of another rule than softmax its name behind them
 _MOST_NAMED = 5
 _MOST_NAMES = 1 << 24  # bytes of a file of names
 
@@ -94,9 +95,9 @@ def _ranked(found: Prediction) -> Iterable[tuple[int, float]]:
     return zip(found.labels, found.probabilities)
 
 
-def _cells(found: Prediction, names: Sequence[str]) -> Iterator[list[str]]:
+def _cells(found: Prediction, names: Sequence[str], more: Sequence[str]) -> Iterator[list[str]]:
     for rank, (label, share) in enumerate(_ranked(found), start=1):
-        yield [_cell(str(found.image)), str(rank), _cell(names[label]), f"{share:.6f}"]
+        yield [_cell(str(found.image)), str(rank), _cell(names[label]), f"{share:.6f}", *more]
 
 
 def _cell(text: str) -> str:
@@ -105,10 +106,12 @@ def _cell(text: str) -> str:
 
 def _run(args: argparse.Namespace) -> int:
     from modprompt.io.image_rules import FAMILY
-    from modprompt.use.prediction import find_images, odd_ones, predict
+    from modprompt.use.prediction import SOFTMAX, find_images, odd_ones, predict, require_rule
 
     images, left_out = find_images(args.images)
     trained = _open(args)
+    require_rule(trained.model, args.rule)
+    ruled = {} if args.rule == SOFTMAX else {"rule": args.rule}
     names = distinct(trained.model.classes.names)
     if left_out:
         _say(f"{len(left_out)} files in these folders are no images by their names, e.g. {one_line(str(left_out[0]))}")
@@ -119,17 +122,17 @@ def _run(args: argparse.Namespace) -> int:
     rows: list[list[str]] = []
     skipped = 0
     with tqdm(total=len(images), desc="predicting", unit="image", disable=None) as bar:
-        for found in predict(*trained[:2], images, args.top, args.batch_size, trained.read_as):
+        for found in predict(*trained[:2], images, args.top, args.batch_size, trained.read_as, args.rule):
             if found.fault:
                 skipped += 1
                 bar.write(f"skipped: {one_line(writable(found.fault))}", file=sys.stderr)
             else:
                 bar.write(_line(found, names), file=sys.stdout)
-                rows += _cells(found, names)
+                rows += _cells(found, names, [*ruled.values()])
             bar.update()
     if args.csv:
         try:
-            write_table(of_user(args.csv), COLUMNS, rows)
+            write_table(of_user(args.csv), (*COLUMNS, *ruled), rows)
         except OSError as error:
             raise UserError(f"--csv: cannot write {args.csv} ({error.strerror})") from None
         _say(f"written: {args.csv}")
@@ -151,6 +154,12 @@ def main(argv: list[str] | None = None) -> int:
     add("--classes", nargs="+", default=[], metavar="NAME", help="other class names; @FILE has a name a line")
     add("--top", type=int, default=5, help="how many classes of each image (default: %(default)s)")
     add("--csv", default="", metavar="F", help="write the predictions to this file too")
+    add(
+        "--rule",
+        choices=["softmax", "sigmoid"],
+        default="softmax",
+        help="shares among the classes, or each class by itself, by the CLIP's logit bias (default: %(default)s)",
+    )
     add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
     add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
     add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")

@@ -96,6 +96,10 @@ class FileTokenizer:
             raise TooLong(len(ids))
         return ids + [self.facts.padding] * (self.facts.length - len(ids))
 
+    def word(self, number: int) -> str:
+        """The piece of an id, with the marks that its kind has; as Tokenizer."""
+        return str(self._tokenizer.convert_ids_to_tokens(number) or "")
+
     def _ids(self, text: str, special: bool) -> List[int]:
         if not is_text(text):
             raise UserError(f"{text!r} is no UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")

@@ -34,6 +34,7 @@ class TokenizerFacts(NamedTuple):
 
 CLIP_BPE = "clip"  # the name of CLIP's byte pairs
 _LENGTH = 77
+_END_OF_WORD = "</w>"
 
 
 class TooLong(Exception):
@@ -66,6 +67,9 @@ class Tokenizer(Protocol):
             UserError: if it is no UTF-8 text.
         """
 
+    def word(self, number: int) -> str:
+        """What an id stands for, to be read by people; empty for none."""
+
 
 class ClipTokenizer:
     """CLIP's byte pairs, which the `clip` package has.
@@ -95,6 +99,17 @@ class ClipTokenizer:
         if len(ids) > self._length:
             raise TooLong(len(ids))
         return ids + [0] * (self._length - len(ids))
+
+    def word(self, number: int) -> str:
+        """The word of an id, or "part-" of one; as Tokenizer."""
+        tokenizer = import_clip()._tokenizer
+        word: str = tokenizer.decoder.get(number, "")
+        if not word or word.startswith("<|"):
+            return word
+        whole = word.endswith(_END_OF_WORD)
+        letters = word[: -len(_END_OF_WORD)] if whole else word
+        text = bytes(tokenizer.byte_decoder[letter] for letter in letters).decode("utf-8", errors="replace")
+        return text if whole else text + "-"
 
     @staticmethod
     def _special(which: str) -> int:

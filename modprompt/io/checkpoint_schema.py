@@ -74,7 +74,7 @@ def _classes(value: Any, where: str) -> None:
 _CLIP = table(
     {},
     {
-        **dict.fromkeys(("name", "file", "dialect", "commit", "sha256", "fingerprint"), text(1000)),
+        **dict.fromkeys(("name", "file", "model", "dialect", "commit", "sha256", "fingerprint"), text(1000)),
         **dict.fromkeys(("interpolation", "resize", "activation"), _NAME),
         "size": whole(0, 1 << 16),
         "mean": rows(number()),

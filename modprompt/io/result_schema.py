@@ -46,7 +46,7 @@ _PARTS: Dict[str, Form] = {
     "split": either(line, _texts),  # a text in results of the first version
     **dict.fromkeys(("method", "class_names", "compile"), _table),
     "clip": record(
-        **dict.fromkeys(("name", "file", "dialect", "activation", "commit", "fingerprint"), line),
+        **dict.fromkeys(("name", "file", "model", "dialect", "activation", "commit", "fingerprint"), line),
         heads=rows(_whole), tokenizer=table_of(either(line, _whole)),
     ),
     **dict.fromkeys(("macro_f1_pct", "error_rate_pct", "perclass_accuracy_pct", "top5_pct", "ece_pct"), percentage),

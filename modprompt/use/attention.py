@@ -12,6 +12,7 @@ from torch import Tensor
 
 from modprompt.clip.design import OPENAI_MEAN, OPENAI_STD, Images
 from modprompt.clip.facts import called, facts_of
+from modprompt.clip.sides import has_image_tower
 from modprompt.engine import tf32
 from modprompt.engine.blocks import Attend
 from modprompt.engine.encoders import VisionEncoder
@@ -45,9 +46,11 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
         images: (B, 3, H, W), as its transform makes them.
 
     Raises:
-        UserError: if its image side is a ResNet, or the images do not fit.
+        UserError: if its image side is a ResNet or another package's, or the images do not fit.
     """
     encoder = model.image_encoder
+    if has_image_tower(model.clip_model):
+        raise UserError(f"{called(model.clip_model)} has a tower of another package: it has no attention to show")
     if not isinstance(encoder, VisionEncoder):
         raise UserError(f"{called(model.clip_model)} is a ResNet, which has no layers of attention over patches")
     model.require_images(images)

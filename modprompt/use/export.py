@@ -10,7 +10,8 @@ import torch
 
 from modprompt.checks import one_of
 from modprompt.clip.design import Images
-from modprompt.clip.sides import joint_width
+from modprompt.clip.facts import called
+from modprompt.clip.sides import has_image_tower, joint_width
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.atomic import part_of
@@ -23,6 +24,7 @@ from modprompt.methods.records import describe, method_record
 from modprompt.use import export_files
 from modprompt.use.export_check import Checked, check
 from modprompt.use.export_model import ExportedModel
+from modprompt.use.prediction import SOFTMAX
 from modprompt.use.preprocessing import as_record, as_settings, images_of
 from modprompt.use.trained import Trained
 from modprompt.version import __version__
@@ -76,8 +78,8 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
         precision: of the weights: fp32 or fp16; of safetensors fp32.
 
     Raises:
-        UserError: if the method has no class matrix, a package is missing, or the file is not what the model is; then
-            nothing is written.
+        UserError: if the method has no class matrix, a package is missing, PyTorch's exporter refuses the model, or the
+            file is not what the model is; then nothing is written.
     """
     one_of("to", to, list(SUFFIXES))
     one_of("precision", precision, PRECISIONS)
@@ -90,8 +92,11 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
     if model.logit_scale.device.type != "cpu" or model.products != torch.float32:
         raise UserError("a model is exported from float32 on the CPU: open it there")
     half = precision == "fp16"
-    program = export_files.program_of(ExportedModel(model, half), images.size)
-    content = export_files.WRITES[to](program, metadata_of(model, images, precision, trained.read_as))
+    if half and has_image_tower(model.clip_model):
+        raise UserError(f"--precision fp16: the image side of {called(model.clip_model)} runs in float32: take fp32")
+    with export_files.refusals(to):
+        program = export_files.program_of(ExportedModel(model, half), images.size)
+        content = export_files.WRITES[to](program, metadata_of(model, images, precision, trained.read_as))
     checked = check(model, images, export_files.RUNS[to](content), half)
     with part_of(path, durable=True) as file:
         file.write(content)
@@ -110,6 +115,7 @@ def metadata_of(model: PromptedModel, images: Images, precision: str, read_as: s
         "method": type(model.method).__name__,
         "clip": {"name": facts.name or facts.file, "fingerprint": facts.fingerprint},
         "precision": precision,
+        "probabilities": SOFTMAX,
         "made_by": f"modprompt {__version__}, PyTorch {torch.__version__}",
     }
 

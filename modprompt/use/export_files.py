@@ -12,6 +12,7 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.io.tensors import is_at_least
+from modprompt.programs import one_line
 from modprompt.use.export_model import ExportedModel
 
 Runs = Callable[[Tensor], Tuple[Tensor, Tensor]]  # images (B, 3, H, W) to features (B, E) and probabilities (B, C)
@@ -47,6 +48,18 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+@contextlib.contextmanager
+def refusals(to: str) -> Iterator[None]:
+    """What PyTorch's exporter raises within it, of whatever kind, becomes a line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {one_line(error)[:160]}"
+        raise UserError(f"--to {to}: PyTorch's exporter does not take this model ({said})") from error
 
 
 def program_of(exported: ExportedModel, size: int) -> Any:

@@ -23,7 +23,7 @@ class Seen(NamedTuple):
 
     shares: (class name, probability), most probable first.
     picture: what the model was given.
-    attention: where it looked; None on a ResNet.
+    attention: where it looked; None on a ResNet and a tower.
     said: what should be known of the class names, in a line; empty if nothing.
     """
 
@@ -57,7 +57,7 @@ class Look:
 
     @property
     def layers(self) -> int:
-        """How many layers' attention can be seen; 0 on a ResNet."""
+        """How many layers' attention can be seen; 0 on a ResNet and a tower."""
         encoder = self.trained.model.image_encoder
         return len(encoder.visual.transformer.resblocks) if isinstance(encoder, VisionEncoder) else 0
 

@@ -1,4 +1,4 @@
-"""Learned text prompts as words: the nearest rows of CLIP's token table, as in CoOp's paper (arXiv 2109.01134, 4.3).
+"""Learned text prompts as words: the nearest rows of a CLIP's token table, as in CoOp's paper (arXiv 2109.01134, 4.3).
 
 Shapes: n tokens, C classes, T text width, W words of the vocabulary.
 """
@@ -9,10 +9,9 @@ from typing import Dict, List, Mapping, NamedTuple, Tuple
 import torch
 from torch import Tensor
 
-from modprompt.clip.package import import_clip
+from modprompt.clip.tokenizers import Tokenizer
 from modprompt.errors import UserError
 
-_END_OF_WORD = "</w>"
 _TEXT_PROMPT = re.compile(
     r"ctx$|compound_prompts_text\.(\d+)$|text_encoder\..*\.(\d+)\.VPT_shallow$|ctx_txt_lst\.(\d+)$"
 )
@@ -52,21 +51,11 @@ def count_vision_prompts(state_dict: Mapping[str, Tensor]) -> int:
     return sum(value.shape[0] for value in own if isinstance(value, Tensor) and value.dim() == 2)
 
 
-def _readable(word: str, byte_decoder: Mapping[str, int]) -> str:
-    if word.startswith("<|"):
-        return word
-    whole = word.endswith(_END_OF_WORD)
-    letters = word[: -len(_END_OF_WORD)] if whole else word
-    text = bytes(byte_decoder[letter] for letter in letters).decode("utf-8", errors="replace")
-    return text if whole else text + "-"
-
-
-def vocabulary(token_embedding: Tensor) -> Tuple[List[str], Tensor]:
+def vocabulary(token_embedding: Tensor, tokenizer: Tokenizer) -> Tuple[List[str], Tensor]:
     """The words and their embeddings (W, T); rows of zeros, which a small model may have, are no words."""
-    tokenizer = import_clip()._tokenizer
-    decoder = tokenizer.decoder
-    ids = [i for i in torch.nonzero(token_embedding.abs().sum(dim=1))[:, 0].tolist() if i in decoder]
-    return [_readable(decoder[i], tokenizer.byte_decoder) for i in ids], token_embedding[ids].float()
+    words = {i: tokenizer.word(i) for i in torch.nonzero(token_embedding.abs().sum(dim=1))[:, 0].tolist()}
+    words = {i: word for i, word in words.items() if word}
+    return [*words.values()], token_embedding[[*words]].float()
 
 
 def nearest_words(vectors: Tensor, texts: List[str], embeddings: Tensor, count: int) -> List[List[Word]]:

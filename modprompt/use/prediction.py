@@ -10,7 +10,10 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple, 
 import torch
 from torch import Tensor
 
+from modprompt.checks import one_of
 from modprompt.clip.byte_images import way_of
+from modprompt.clip.facts import called
+from modprompt.clip.sides import logit_bias_of
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
 from modprompt.io.image_files import SUFFIXES, is_image_name, most_megapixels, opened, read_rgb
@@ -20,6 +23,35 @@ from modprompt.io.safe_open import PathLike, Refused
 from modprompt.methods.model import PromptedModel
 
 _READERS = 8  # images that are decoded at a time
+
+
+SOFTMAX, SIGMOID = "softmax", "sigmoid"  # shares among all classes; each class judged by itself
+RULES = (SOFTMAX, SIGMOID)
+
+
+def require_rule(model: PromptedModel, rule: str) -> None:
+    """Raise UserError unless a model's logits mean something by a rule."""
+    one_of("--rule", rule, RULES)
+    if rule == SOFTMAX:
+        return
+    if logit_bias_of(model.clip_model) is None:
+        raise UserError(
+            f"--rule sigmoid: {called(model.clip_model)} was not trained to judge each class by itself (it has no "
+            "logit bias, as SigLIP has): take --rule softmax"
+        )
+    if model.has_own_logits:
+        raise UserError(
+            f"--rule sigmoid: {type(model.method).__name__} makes logits that are no scaled cosines, and trains them "
+            "for a softmax: take --rule softmax"
+        )
+
+
+def shares_of(model: PromptedModel, logits: Tensor, rule: str = SOFTMAX) -> Tensor:
+    """Probabilities (B, C) of logits (B, C) by a rule; to a softmax the bias, which all classes share, is nothing."""
+    bias = logit_bias_of(model.clip_model)
+    if rule == SOFTMAX or bias is None:
+        return logits.softmax(dim=-1)
+    return (logits + float(bias.detach())).sigmoid()
 
 
 class Prediction(NamedTuple):
@@ -100,6 +132,7 @@ def predict(
     top: int = 5,
     batch_size: int = 64,
     read_as: str = FAMILY,
+    rule: str = SOFTMAX,
 ) -> Iterator[Prediction]:
     """What a model says of images, in their order; those that cannot be read say why and stop nothing.
 
@@ -110,11 +143,14 @@ def predict(
         top: how many classes of each; all if there are fewer.
         batch_size: images at a time.
         read_as: the rule by which the model's run read images.
+        rule: of RULES, by which logits become probabilities.
 
     Raises:
+        UserError: if the model's logits mean nothing by that rule.
         FloatingPointError: if a logit is not finite.
         OSError: if this machine fails, which says nothing of an image.
     """
+    require_rule(model, rule)
     most, way = min(top, len(model.classes.names)), way_of(preprocess, model.logit_scale.device)
     size = model.clip_model.visual.input_resolution
 
@@ -126,7 +162,7 @@ def predict(
         with torch.no_grad():
             logits = model(way.numbers(torch.stack(tensors))).float() if tensors else torch.zeros(0, most)
         require_finite(logits)
-        probabilities, labels = (part.tolist() for part in logits.softmax(dim=-1).topk(most, dim=-1))
+        probabilities, labels = (part.tolist() for part in shares_of(model, logits, rule).topk(most, dim=-1))
         rows = iter(zip(labels, probabilities))
         for path, one in batch:
             yield Prediction(path, (), (), one) if isinstance(one, str) else _prediction(path, *next(rows))

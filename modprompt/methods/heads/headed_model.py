@@ -142,9 +142,10 @@ class HeadedModel(PromptedModel):
         with torch.no_grad():
             return HeadClassifier(self.head, self.head.pooled(self.raw_text()).clone(), self.scale().clone())
 
-    def finished(self) -> Dict[str, Tensor]:
-        """Nothing: logits are not cosines with a class matrix."""
-        return {}
+    @property
+    def has_own_logits(self) -> bool:
+        """They are no cosines with a class matrix."""
+        return True
 
     @property
     def learned(self) -> nn.Module:

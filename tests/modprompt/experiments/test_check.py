@@ -73,6 +73,24 @@ def test_a_module_that_is_not_there_is_one_line(folder, experiment):
         check(protocols.jobs(experiment(OWN.replace("own_vpt_of_a_test", "no_such_module"))), folder, folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "convnext_base/laion400m_s13b_b51k",
+            ": MPL puts prompts into a stock image side, which it has not: methods of",
+        ),
+        ("RN50", "MPL puts prompts into a vision transformer, but RN50 is a ResNet"),
+    ],
+)
+def test_a_method_that_the_named_clip_has_no_side_for_is_refused(experiment, tmp_path, name, said):
+    other = f"{{trainer: MPL, config: glyph, options: {{MODEL.BACKBONE.NAME: {name}}}}}"
+    text = FILE.replace("{trainer: MPL, config: glyph}", other)
+    assert text != FILE
+    with pytest.raises(UserError, match=f"method MPL: .*{said}"):
+        check(protocols.jobs(experiment(text)), tmp_path / "out", tmp_path / "data")
+
+
 def test_training_on_what_has_test_images_alone_is_refused(folder, experiment):
     text = FILE.replace("[digits]", "[imagenet_a]")
     assert text != FILE

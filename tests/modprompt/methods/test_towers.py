@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 import modprompt
 from modprompt.clip.sides import joint_width, logit_bias_of, tokenizer_of
-from tests.tower_clips import PIXELS, WIDTH, tower_clip
+from tests.tower_clips import IMAGE_SIDES, PIXELS, WIDTH, of_open_clip, tower_clip
 
 NAMES = ["cat", "golden retriever", "Tree frog"]
 SIDES = [("stock", "tower"), ("tower", "stock"), ("tower", "tower")]
@@ -63,28 +63,30 @@ def test_a_head_is_trained_and_comes_back_from_its_file(text, image, tmp_path):
         torch.testing.assert_close(again(images()), model(images()))
 
 
-def test_text_prompts_are_trained_in_front_of_an_image_tower():
-    """CoOp's losses are those of a plain loop."""
-    clip_model = tower_clip("stock", "tower")
-    torch.manual_seed(3)
+@pytest.mark.parametrize("name", ["timm_vit", "clipa", "fastvit"])
+def test_text_prompts_in_front_of_an_image_tower_are_trained_as_open_clips_modules_say(name):
+    """CoOp's losses are those of a plain loop on the package's own modules."""
+    clip_model, package = of_open_clip(name)
+    size, text = clip_model.visual.input_resolution, package.text
+    given = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
     model = modprompt.CoOp(n_ctx=2).on(clip_model, NAMES).train()
     labels = torch.tensor([0, 1, 2, 0])
     optimiser = torch.optim.SGD(model.prompt_parameters(), 0.5)
     ctx = model.prompt_learner.ctx.detach().clone().requires_grad_()
     plain = torch.optim.SGD([ctx], 0.5)
     ids = torch.tensor([tokenizer_of(clip_model).row(f"X X {name}.") for name in NAMES])
-    words = clip_model.token_embedding(ids).detach()
-    seen = F.normalize(clip_model.encode_image(images()), dim=-1).detach()
+    words = text.token_embedding(ids).detach()
+    seen = package.encode_image(given, normalize=True).detach()
     for _ in range(4):
         optimiser.zero_grad()
-        loss = model.loss(images(), labels)
+        loss = model.loss(given, labels)
         loss.backward()
         optimiser.step()
         plain.zero_grad()
-        x = torch.cat([words[:, :1], ctx.expand(len(NAMES), -1, -1), words[:, 3:]], 1)
-        x = clip_model.transformer((x + clip_model.positional_embedding).transpose(0, 1)).transpose(0, 1)
-        x = clip_model.ln_final(x)[torch.arange(len(NAMES)), ids.argmax(-1)] @ clip_model.text_projection
-        expected = F.cross_entropy(clip_model.logit_scale.exp() * seen @ F.normalize(x, dim=-1).t(), labels)
+        x = torch.cat([words[:, :1], ctx.expand(len(NAMES), -1, -1), words[:, 3:]], 1) + text.positional_embedding
+        x = text.ln_final(text.transformer(x, attn_mask=text.attn_mask))
+        x = x[torch.arange(len(NAMES)), ids.argmax(-1)] @ text.text_projection
+        expected = F.cross_entropy(package.logit_scale.exp() * seen @ F.normalize(x, dim=-1).t(), labels)
         expected.backward()
         plain.step()
         torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
@@ -162,3 +164,19 @@ def test_a_text_tower_computes_a_few_texts_at_a_time():
     model.limit_text(classes=100)
     model.with_classes([f"other {name}" for name in names])(images())
     assert calls == [64, 64, 22, 100, 50]
+
+
+@pytest.mark.cover(2)
+@pytest.mark.parametrize("name", [name for name in IMAGE_SIDES if name != "vitamin"])
+def test_zero_shot_and_a_head_on_image_sides_of_open_clip(name):
+    clip_model, package = of_open_clip(name)
+    size = clip_model.visual.input_resolution
+    given = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(1))
+    model = modprompt.ZeroshotCLIP().on(clip_model, NAMES).eval()
+    ids = torch.tensor([tokenizer_of(clip_model).row(f"a photo of a {name}.") for name in NAMES])
+    with torch.no_grad():
+        seen, classes = package.encode_image(given, normalize=True), package.encode_text(ids, normalize=True)
+        torch.testing.assert_close(model(given), package.logit_scale.exp() * seen @ classes.t(), rtol=1e-4, atol=1e-4)
+        head = modprompt.TipAdapter(init_alpha=1000.0, init_beta=50.0).on(clip_model, NAMES).eval()
+        head.made.build(head.bank([head.encode_image(given)], torch.tensor([0, 1, 2])), head.scale())
+        assert head(given).argmax(1).tolist() == [0, 1, 2]

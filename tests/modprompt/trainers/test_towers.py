@@ -108,4 +108,6 @@ def test_another_tokenizer_is_refused(on_towers, tmp_path, capsys):
 def test_a_method_that_cannot_run_is_refused_in_one_line(on_towers, capsys, tmp_path):
     line = refusal(capsys, *on_towers(METHODS["mpl"], "tower", "tower"))
     assert "this CLIP: MPL puts prompts into a stock text side and a stock image side, which it has not" in line
+    named = on_towers(METHODS["vpt"], "stock", "tower", "MODEL.BACKBONE.NAME", "convnext_base/laion400m_s13b_b51k")
+    assert refusal(capsys, *named).startswith("error: convnext_base/laion400m_s13b_b51k: VPT puts prompts into a stock")
     assert not (tmp_path / "out" / "result.json").exists()

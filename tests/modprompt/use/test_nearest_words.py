@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.errors import UserError
 from modprompt.use.nearest_words import count_vision_prompts, nearest_words, text_prompts, vocabulary
 
@@ -27,7 +28,7 @@ def test_words_come_nearest_first_and_rows_of_zeros_are_none(clip_model):
     cat, dog = (int(clip.tokenize(word)[0, 1]) for word in ("cat", "dog"))
     table = torch.zeros(49408, 3)
     table[cat], table[dog] = torch.tensor([1.0, 0, 0]), torch.tensor([0, 2.0, 0])
-    texts, embeddings = vocabulary(table)
+    texts, embeddings = vocabulary(table, ClipTokenizer())
     assert sorted(texts) == ["cat", "dog"]
     ((first, second),) = nearest_words(torch.tensor([[1.0, 0.5, 0]]), texts, embeddings, 5)
     assert (first.text, second.text) == ("cat", "dog")
@@ -46,7 +47,7 @@ def test_bytes_of_the_vocabulary_are_letters():
     heart = int(clip.tokenize("❤")[0, 1])
     table = torch.zeros(49408, 1)
     table[heart] = 1
-    (text,), _ = vocabulary(table)
+    (text,), _ = vocabulary(table, ClipTokenizer())
     assert "â" not in text
 
 
