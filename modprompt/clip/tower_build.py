@@ -103,7 +103,7 @@ def _made(config: TowerConfig, text_folder: Optional[Path], where: str) -> Any:
         model.pop("multimodal_cfg", None)
     try:
         with torch.random.fork_rng(devices=[]):
-            return kind(**model)
+            return kind(**model).float()  # a text side's config may name another type
     except UserError:
         raise
     except Exception as error:  # whatever a package raises on values that it does not know

@@ -22,6 +22,7 @@ from modprompt.errors import UserError
 LOG = logging.getLogger("modprompt")
 TEXT_FOLDER = "text_config"
 _COPIED = f"{file_tokenizer.CARRIERS[0]} and {file_tokenizer.SETTINGS[0]}"
+_MOST_IDS = 4096  # of a text
 _TEXT_KINDS = ("bert", "roberta", "xlm-roberta", "m2m_100", "mt5")  # that open_clip knows
 _OWNERS = {  # of repositories that open_clip's configs name without one
     "bert-base-uncased": "google-bert",
@@ -104,32 +105,44 @@ def tokenizer(found: Source, config: TowerConfig, text: Optional[Path]) -> Token
         UserError: if it is not there, or is another CLIP's.
     """
     part: Dict[str, Any] = config.model["text_cfg"]
-    length, name = int(part.get("context_length", POSITIONS)), part.get("hf_tokenizer_name")
-    given = part.get("tokenizer_kwargs") or {}
+    at = f"{found.called}: text_cfg."
+    length, vocabulary = _whole(part, "context_length", POSITIONS, at), _whole(part, "vocab_size", VOCABULARY, at)
+    name, given = part.get("hf_tokenizer_name"), part.get("tokenizer_kwargs") or {}
+    if not isinstance(given, dict):
+        raise UserError(f"{at}tokenizer_kwargs must be an object, got {str(given)[:40]}")
     if part.get("tokenizer_mode"):
-        raise UserError(
-            f"{found.called}: text_cfg.tokenizer_mode is {part['tokenizer_mode']!r}: only plain texts are run"
-        )
+        raise UserError(f"{at}tokenizer_mode is {part['tokenizer_mode']!r}: only plain texts are run")
     if not name:
-        if text is not None or part.get("vocab_size", VOCABULARY) != VOCABULARY:
+        if text is not None or vocabulary != VOCABULARY:
             raise UserError(
                 f"{found.called}: its config names no tokenizer (text_cfg.hf_tokenizer_name), and CLIP's is not that "
                 "of this text side"
             )
-        read_by({}, given, f"{found.called}: text_cfg.tokenizer_kwargs.")
+        read_by({}, given, f"{at}tokenizer_kwargs.")
         return ClipTokenizer(length)
-    asked = read_by(_TOKENIZER_RULES, given, f"{found.called}: text_cfg.tokenizer_kwargs.")
-    vocabulary, padding, end = part.get("vocab_size", VOCABULARY), None, None
+    asked = read_by(_TOKENIZER_RULES, given, f"{at}tokenizer_kwargs.")
+    padding, end = None, None
     if text is not None:
-        of_text = read_config(text / TRANSFORMERS_FILE)
-        vocabulary, padding = of_text.get("vocab_size", 0), of_text.get("pad_token_id", _usual_padding(of_text))
+        path = text / TRANSFORMERS_FILE
+        of_text = read_config(path)
+        vocabulary = _whole(of_text, "vocab_size", 0, f"{path}: ")
+        padding = of_text.get("pad_token_id", _usual_padding(of_text))
     elif part.get("pool_type") == "eos":
         end = part.get("eos_id", 2)
     if part.get("embed_cls"):
         padding = part.get("pad_id", 0)
-    plan = TokenizerPlan(length, asked["clean"], int(vocabulary), asked["strip_sep_token"], padding, end)
+    plan = TokenizerPlan(length, asked["clean"], vocabulary, asked["strip_sep_token"], padding, end)
     lacking = f"it needs the tokenizer of {name} beside it: copy its {_COPIED}"
     return FileTokenizer(_tokenizer_folder(found, str(name), lacking), plan)
+
+
+def _whole(part: Dict[str, Any], key: str, usual: int, at: str) -> int:
+    """A number of ids in a config."""
+    value = part.get(key, usual)
+    most = _MOST_IDS if key == "context_length" else config_files.MOST
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
+        raise UserError(f"{at}{key} must be a whole number from 1 to {most}, got {str(value)[:40]}")
+    return value
 
 
 def transformers_tokenizer(found: Source, config: TransformersConfig) -> Tokenizer:

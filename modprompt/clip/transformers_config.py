@@ -62,19 +62,15 @@ def read(folder: Path) -> TransformersConfig:
     size = config_files.pixels(image.get("image_size", 224), f"{path}: vision_config.image_size")
     usual = {"siglip": (64, 32000), "metaclip_2": (POSITIONS, 49408)}.get(kind, (POSITIONS, 0))
     positions = text.get("max_position_embeddings", usual[0])
-    length = positions if kind == "siglip" else min(POSITIONS, positions)
+    length = positions if kind == "siglip" or not isinstance(positions, int) else min(POSITIONS, positions)
     padding = text.get("pad_token_id", _PADDING.get(kind, 1))
     end = text.get("eos_token_id", 2) if kind == "metaclip_2" else None
     images = config_files.images_of_folder(folder, size)
-    numbers = {
-        "max_position_embeddings": positions,
-        "vocab_size": text.get("vocab_size", usual[1]),
-        "pad_token_id": padding,
-    }
-    for key, value in numbers.items():
+    vocabulary = text.get("vocab_size", usual[1])
+    for key, value in {"max_position_embeddings": length, "vocab_size": vocabulary, "pad_token_id": padding}.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise UserError(f"{path}: text_config.{key} must be a whole number, got {str(value)[:40]}")
-    return TransformersConfig(model, kind, images, length, numbers["vocab_size"], padding, end)
+    return TransformersConfig(model, kind, images, length, vocabulary, padding, end)
 
 
 def kept(part: Dict[str, Any], at: str) -> Dict[str, Any]:

@@ -253,6 +253,13 @@ def _stock_file(tmp_path):
         ("model_cfg.text_cfg.hf_tokenizer_name", ..., "its config names no tokenizer"),
         ("model_cfg.text_cfg.vocab_size", 10, "has the shape|words, but the CLIP 10 embeddings"),
         ("model_cfg.text_cfg.context_length", 32, "positional_embedding has the shape .* positions are not resized"),
+        ("model_cfg.text_cfg.context_length", "64", "context_length must be a whole number from 1 to 4096, got 64"),
+        ("model_cfg.text_cfg.context_length", 1 << 20, "context_length must be a whole number from 1 to 4096"),
+        ("model_cfg.text_cfg.tokenizer_kwargs", "clean", "tokenizer_kwargs must be an object"),
+        ("model_cfg.text_cfg.tokenizer_kwargs", {"clean": "all"}, 'clean is "all", only "canonicalize" or'),
+        ("model_cfg.text_cfg.hf_tokenizer_name", 3, None),
+        ("model_cfg.multimodal_cfg", "x", "open_clip does not build"),
+        ("model_cfg.init_logit_bias", "x", "open_clip does not build"),
         ("model_cfg.text_cfg.tokenizer_mode", "clips", "tokenizer_mode is 'clips'"),
         ("model_cfg.text_cfg.tokenizer_kwargs", {"reduction_mask": "random"}, "reduction_mask = .* is not known here"),
         ("model_cfg.text_cfg.hf_tokenizer_name", "../../x", None),  # the folder's own is taken, whatever it says
@@ -398,6 +405,37 @@ def test_missing_tensors_of_transformers_are_not_drawn(tmp_path):
     torch.save(state, path)
     change(tmp_path / "w" / "config.json", "vision_config.image_size", 64)
     assert "do not fit the model, which takes 64" in refusal(tmp_path / "w")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("text_config.max_position_embeddings", "many", "max_position_embeddings must be a whole number, got many"),
+        ("text_config.vocab_size", None, "vocab_size must be a whole number"),
+        ("text_config.num_hidden_layers", 10**6, "num_hidden_layers is 1000000: no CLIP has as much"),
+        ("text_config.hidden_act", "no_such", "transformers does not build what the config"),
+        ("vision_config.patch_size", 0, "transformers does not build|takes no images"),
+        ("vision_config", [], "has no vision_config"),
+    ],
+)
+def test_configs_of_transformers_that_are_damaged_are_one_line(path, value, message, tmp_path):
+    transformers_folder(tmp_path / "w", "siglip")
+    change(tmp_path / "w" / "config.json", path, value)
+    with pytest.raises(UserError, match=message) as raised:
+        load_clip(tmp_path / "w", "cpu")
+    assert "\n" not in str(raised.value)
+
+
+def test_types_that_configs_name_change_nothing(tmp_path):
+    case = transformers_folder(tmp_path / "w", "altclip")
+    change(tmp_path / "w" / "config.json", "dtype", "float16")
+    change(tmp_path / "w" / "config.json", "text_config.dtype", "float16")
+    ours = load_clip(tmp_path / "w", "cpu")[0]
+    assert torch.allclose(ours.encode_text(case.ids), case.text, atol=1e-5)
+    write(tmp_path / "b", BIOMED, text=BERT, tokenizer="bert")
+    change(tmp_path / "b" / "text_config" / "config.json", "dtype", "float16")
+    found = load_clip(tmp_path / "b", "cpu")[0]
+    assert {one.dtype for one in found.parameters()} == {torch.float32}
 
 
 def test_processor_as_transformers_5_saves_it(tmp_path):
