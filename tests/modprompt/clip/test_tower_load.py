@@ -391,6 +391,15 @@ def test_folders_of_transformers_give_its_features(kind, tmp_path):
     assert not has_stock_image(ours)
 
 
+def test_hubs_name_of_transformers_brings_its_tokenizer(tmp_path, hub):
+    transformers_folder(tmp_path / "w", "siglip")
+    hub("me/siglip", tmp_path / "w")
+    found = facts_of(load_clip("hf-hub:me/siglip", "cpu")[0])
+    assert found.tokenizer == facts_of(load_clip(tmp_path / "w", "cpu")[0]).tokenizer
+    assert (found.commit, found.dialect) == ("a" * 40, "transformers")
+    assert load_clip(found.name, "cpu")[0].fingerprint == found.fingerprint
+
+
 def test_transformers_kinds_that_are_not_run_are_refused_by_name(tmp_path):
     transformers_folder(tmp_path / "w", "siglip")
     for kind in ("siglip2", "align", "blip"):
