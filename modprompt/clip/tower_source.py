@@ -158,6 +158,7 @@ def transformers_tokenizer(found: Source, config: TransformersConfig) -> Tokeniz
     if not found.file:
         repo, commit = hub.parse(found.name)
         folder = hub.snapshot(repo, commit, file_tokenizer.wanted).folder
+        tell(found, repo, commit, file_tokenizer.wanted(_there(folder)))
     elif not any((folder / one).is_file() for one in file_tokenizer.CARRIERS):
         raise UserError(f"{found.called}: it needs its tokenizer beside it: copy its {_COPIED}")
     return FileTokenizer(folder, plan)
@@ -181,14 +182,25 @@ def _named(found: Source, name: str, choose: Callable[[Sequence[str]], List[str]
     repo, _ = hub.of_user(f"{_OWNERS[name]}/{name}" if name in _OWNERS else name)
     if not found.file:
         snapshot = hub.snapshot(repo, "", choose)
-        LOG.info(
-            "%s: %s of %s at commit %s", found.called, ", ".join(choose(_there(snapshot.folder))), repo, snapshot.commit
-        )
+        tell(found, repo, snapshot.commit, choose(_there(snapshot.folder)))
         return snapshot.folder
     cached = hub.cached(repo)
-    if cached is None or not set(choose(_there(cached.folder))) <= set(_there(cached.folder)):
+    if cached is None or not _has(cached.folder, choose):
         raise UserError(f"{found.called}: {lacking}")
     return cached.folder
+
+
+def tell(found: Source, repo: str, commit: str, files: Sequence[str]) -> None:
+    """Say which commit of a repository files of a CLIP are of: at a level that is shown where nobody set up logging."""
+    LOG.warning("%s: %s of %s at commit %s", found.called, ", ".join(files), repo, commit)
+
+
+def _has(folder: Path, choose: Callable[[Sequence[str]], List[str]]) -> bool:
+    there = _there(folder)
+    try:
+        return set(choose(there)) <= set(there)
+    except UserError:
+        return False
 
 
 def _there(folder: Path) -> List[str]:

@@ -1,7 +1,6 @@
 """CLIPs with towers from names, hubs, files and folders: all of it is the package's own, and what lacks is one line."""
 
 import json
-import logging
 import shutil
 from pathlib import Path
 
@@ -177,7 +176,6 @@ def tiny_siglip(monkeypatch):
 
 
 def test_name_brings_weights_and_the_tokenizer_that_its_config_names(tmp_path, hub, tiny_siglip, caplog):
-    caplog.set_level(logging.INFO, "modprompt")
     theirs = write(tmp_path / "w", NAMED)
     hub("timm/ViT-B-16-SigLIP2", tmp_path / "w", "b" * 40)
     name = "ViT-B-16-SigLIP2/webli"
@@ -188,7 +186,10 @@ def test_name_brings_weights_and_the_tokenizer_that_its_config_names(tmp_path, h
     assert (facts.name, facts.commit, facts.size, facts.resize) == (name, "b" * 40, 224, "squash")
     rows = torch.tensor([tokenizer_of(ours).row(text) for text in TEXTS])
     assert torch.allclose(ours.encode_text(rows), theirs.encode_text(rows), atol=1e-5)
-    assert f"timm/ViT-B-16-SigLIP at commit {'a' * 40}" in caplog.text
+    assert [record.getMessage() for record in caplog.records][-2:] == [
+        f"{name}: tokenizer.json, tokenizer_config.json of timm/ViT-B-16-SigLIP at commit {'a' * 40}",
+        f"{name}: open_clip_model.safetensors of timm/ViT-B-16-SigLIP2 at commit {'b' * 40}",
+    ]
 
 
 def test_hubs_name_is_run_by_the_repositorys_config(tmp_path, hub):
@@ -206,6 +207,8 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
     (tmp_path / "w" / "open_clip_config.json").unlink()
     file = tmp_path / "w" / "mine.pt"
     assert "need open_clip's name of the model, MODEL.BACKBONE.MODEL, in Python model=" in refusal(file)
+    hub("timm/ViT-B-16-SigLIP", small_tokenizers.write(tmp_path / "other", "siglip"))
+    shutil.rmtree(tmp_path / "cache" / "models--timm--ViT-B-16-SigLIP" / "snapshots" / ("a" * 40))
     assert "it needs the tokenizer of timm/ViT-B-16-SigLIP beside it" in refusal(file, model="ViT-B-16-SigLIP2")
     small_tokenizers.write(tmp_path / "w", "siglip")
     ours, _ = load_clip(file, "cpu", model="ViT-B-16-SigLIP2")
@@ -386,6 +389,15 @@ def test_folders_of_transformers_give_its_features(kind, tmp_path):
     assert facts.tokenizer["length"] == case.ids.shape[1]
     assert not has_stock_text(ours)
     assert not has_stock_image(ours)
+
+
+def test_hubs_name_of_transformers_brings_its_tokenizer(tmp_path, hub):
+    transformers_folder(tmp_path / "w", "siglip")
+    hub("me/siglip", tmp_path / "w")
+    found = facts_of(load_clip("hf-hub:me/siglip", "cpu")[0])
+    assert found.tokenizer == facts_of(load_clip(tmp_path / "w", "cpu")[0]).tokenizer
+    assert (found.commit, found.dialect) == ("a" * 40, "transformers")
+    assert load_clip(found.name, "cpu")[0].fingerprint == found.fingerprint
 
 
 def test_transformers_kinds_that_are_not_run_are_refused_by_name(tmp_path):
