@@ -6,6 +6,7 @@ import torch
 from modprompt import CoCoOp, CoOp
 from modprompt.cli import train
 from modprompt.compat.run_settings import EvalLoader, Model, RunSettings, TrainX
+from modprompt.engine import encoders
 from modprompt.engine import model as engine
 from modprompt.io.safe_open import Refused
 from modprompt.trainers import text_chunk, training_state
@@ -30,7 +31,7 @@ def room(monkeypatch):
     """Sets how many text tokens free memory has room for."""
 
     def of(tokens):
-        monkeypatch.setattr(engine, "most_text_tokens", lambda *facts: tokens)
+        monkeypatch.setattr(encoders, "most_text_tokens", lambda *facts: tokens)
 
     return of
 
