@@ -1,0 +1,167 @@
+"""CLIPs with towers in real sizes, random weights, on a CPU: loading, zero-shot, a head, CoOp in SigLIP's text side.
+
+    python -m benchmarks.towers                          all models; SigLIP's text side at 5, 50 and 1000 classes
+    python -m benchmarks.towers --only EVA02-B-16        one of them
+    python -m benchmarks.towers --classes 5              the text side at so many classes; 0: not at all
+
+Each model is built by open_clip from its config, and its weights are kept in a temporary folder with that config, which
+takes up to 1.5 GB. Each measurement is a process of its own. A head and images are held against ViT-B/16, whose image
+side has as many parameters as SigLIP's and EVA's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.loading import ROOT, in_a_process
+from modprompt.programs import report
+
+MODELS = ("ViT-B-16", "ViT-B-16-SigLIP2", "EVA02-B-16", "ViTamin-S", "convnext_base", "MobileCLIP2-S0")
+USUAL = MODELS[0]  # what the others are held against
+SIGLIP = MODELS[1]
+CLASSES = (5, 50, 1000)
+MOST = 1.2  # of a head's step, over that of ViT-B/16
+MOST_HELD = 2.2  # of the peak of loading, over the weights
+IMAGES, NAMES = 8, [f"class {number}" for number in range(10)]
+STEPS, REPEATS = 200, 5
+GIB = 2**30
+SQUASH = {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"}
+
+
+def write(folder: Path, name: str) -> None:
+    """Weights of a model as they are drawn, with what says how they are run."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    from tests import small_tokenizers
+
+    config = open_clip.get_model_config(name)
+    torch.manual_seed(0)
+    model = open_clip.create_model(name, load_weights=False)
+    save_file(
+        {key: one.contiguous() for key, one in model.state_dict().items()}, folder / "open_clip_model.safetensors"
+    )
+    images = SQUASH if name == SIGLIP else {}
+    text = json.dumps({"model_cfg": config, "preprocess_cfg": images})
+    (folder / "open_clip_config.json").write_text(text, encoding="utf-8")
+    if name == SIGLIP:
+        small_tokenizers.write(folder, "gemma")
+
+
+def _median(function: Callable[[], Any], repeats: int = REPEATS) -> float:
+    """Seconds of a call, the first of which does not count."""
+    taken = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken[1:])
+
+
+def measure(folder: str) -> dict[str, float]:
+    """Seconds of class features and of an image, and of a step of a head on kept features."""
+    import modprompt
+
+    clip_model, _ = modprompt.load_clip(folder, "cpu")
+    pixels = torch.randn(IMAGES, 3, clip_model.visual.input_resolution, clip_model.visual.input_resolution)
+    labels = torch.arange(IMAGES) % len(NAMES)
+    plain = modprompt.ZeroshotCLIP().on(clip_model, NAMES)
+    with torch.no_grad():
+        image = _median(lambda: plain(pixels)) / IMAGES
+        kept = plain.encode_image(pixels)
+    model = modprompt.TaskRes().on(clip_model, NAMES)
+    model.made.build(model.bank([kept], labels), model.scale())
+    optimiser = torch.optim.SGD(model.prompt_parameters(), lr=1e-3)
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            optimiser.zero_grad()
+            F.cross_entropy(model.of_features(kept).logits, labels).backward()
+            optimiser.step()
+
+    return {"image": image, "head": _median(steps) / STEPS}
+
+
+def measure_text(folder: str, classes: int) -> dict[str, float]:
+    """Seconds of a training step of CoOp's text side, and the bytes of this process beyond what it held before."""
+    import modprompt
+
+    clip_model, _ = modprompt.load_clip(folder, "cpu")
+    names = [f"thing {number}" for number in range(classes)]
+    model = modprompt.CoOp(n_ctx=4).on(clip_model, names)
+    model.limit_text()
+    features = torch.randn(IMAGES, model.class_features().shape[1])
+    labels: Tensor = torch.arange(IMAGES) % classes
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def step() -> None:
+        F.cross_entropy(model.of_features(features).logits, labels).backward()
+
+    seconds = _median(step, 3 if classes < 100 else 1)
+    return {"seconds": seconds, "peak": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024}
+
+
+def _apart(*words: str) -> dict[str, float]:
+    """What this program measures in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.towers", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)} failed: {done.stderr.strip().splitlines()[-1:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the figures; 1 if one that is asked for does not hold."""
+    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    print("| model | peak of loading / weights | ms an image | ms a step of TaskRes on kept features, / ViT-B/16's |")
+    print("| --- | --- | --- | --- |")
+    usual, held = 0.0, True
+    for name in dict.fromkeys((USUAL, *args.only)):
+        with tempfile.TemporaryDirectory(dir=args.folder) as place:
+            write(Path(place), name)
+            loaded, found = in_a_process(Path(place)), _apart("--measure", place)
+            usual = usual or found["head"]
+            peak, ratio = loaded["peak"] / loaded["tensors"], found["head"] / usual
+            held &= peak <= MOST_HELD and ratio <= MOST
+            print(f"| {name} | {peak:.2f} | {found['image'] * 1e3:.0f} | {found['head'] * 1e3:.2f}, {ratio:.2f} |")
+            counts = [count for count in args.classes if count and name == SIGLIP]
+            texts = [_apart("--measure", place, "--classes", str(count)) for count in counts]
+        for count, text in zip(counts, texts):
+            print(f"CoOp, {count} classes: {text['seconds'] * 1e3:.0f} ms a step, {text['peak'] / GIB:.2f} GiB beside")
+    verdict = "held" if held else "NOT HELD"
+    print(f"\nasked: peak at most {MOST_HELD}, a head's step at most {MOST} times ViT-B/16's: {verdict}")
+    return 0 if held else 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0 if what is asked for holds, 1 if not."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--classes", nargs="+", type=int, default=CLASSES)
+    parser.add_argument("--folder", help="where the temporary folder goes")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.measure:
+        alone = len(args.classes) == 1
+        print(json.dumps(measure_text(args.measure, args.classes[0]) if alone else measure(args.measure)))
+        return 0
+    return report(run, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
