@@ -31,6 +31,58 @@ class Waiting(NamedTuple):
     still: bool
 
 
+class NamedFile(NamedTuple):
+    """What a setting may name in place of its value.
+
+    path: of the file; empty if it names none.
+    mark: what the setting's text has before it.
+    """
+
+    path: str
+    mark: str
+
+
+class Content(NamedTuple):
+    """A file or folder that a method's setting names and that is known by what it holds, wherever it lies by now.
+
+    fact: under which a method says the hash of it.
+    key: how the setting's key ends.
+    hash_of: gives the hash of what is at a path now; raises OSError or UserError where there is no such thing.
+    changed: what is said of a path that holds another one now.
+    """
+
+    fact: str
+    key: str
+    hash_of: Callable[[str], str]
+    changed: str = "{} is another one now"
+
+
+class FirstStage(NamedTuple):
+    """What is trained before a method of an experiment; all is empty for a feature that has no such thing.
+
+    key: what a method of an experiment file calls it.
+    names_method: whether it is another method of the file, under its name; else it is a trainer, config and options of
+        its own, with one seed of its own where KEY_seed gives it.
+    setting: the setting of a method's node that names what another method has trained.
+    name: what a method's is called in messages.
+    plural: what those of several methods are called.
+    without: what a protocol that has no first stages says it has none of.
+    group: the methods of a report that stand on what another one has trained.
+    parameters: whose trained parameters are counted too.
+    seconds: what a training has its share of.
+    """
+
+    key: str = ""
+    names_method: bool = False
+    setting: str = ""
+    name: str = ""
+    plural: str = ""
+    without: str = ""
+    group: str = ""
+    parameters: str = ""
+    seconds: str = ""
+
+
 class Feature:
     """A feature.
 
@@ -42,12 +94,17 @@ class Feature:
         leaves: names in an output folder that show a training of it.
         alone: why a run of another kind has no training that it takes part in.
         otherwise: what is said of a trainer that has nothing of it, behind its name.
-        stages: what its first stages in experiments are called, in the plural; empty where it is none.
+        stage: its first stage in experiments.
         tested: percentages in its part of a result, with what a report calls them.
         is_protocol: whether it adds the protocol of experiments of its name; see plan and report.
         narrows: by flag, what a command says of the names that it narrows an experiment to.
         figures: the names of those that its report may draw.
         in_records: whether a method's record may have its settings, under its name.
+        stands_on: what a method's record calls that of another method, on whose findings it stands.
+        contents: what its methods' settings name and that is known by what it holds.
+        chosen: names of its parts of a result that say what a run chose; its checkpoints have them, too.
+        learned: what a card calls what its kind of methods learns, in front of "a frozen CLIP".
+        of_others: what a card says of other classes than those of the training.
         kind: the methods (methods/table.py) whose trainers it makes of parts of its own; empty for none.
     """
 
@@ -58,12 +115,17 @@ class Feature:
     leaves: ClassVar[Tuple[str, ...]] = ()
     alone: ClassVar[str] = ""
     otherwise: ClassVar[str] = ""
-    stages: ClassVar[str] = ""
+    stage: ClassVar[FirstStage] = FirstStage()
     tested: ClassVar[Mapping[str, str]] = {}
     is_protocol: ClassVar[bool] = False
     narrows: ClassVar[Mapping[str, str]] = {}
     figures: ClassVar[Tuple[str, ...]] = ()
     in_records: ClassVar[bool] = False
+    stands_on: ClassVar[str] = ""
+    contents: ClassVar[Tuple[Content, ...]] = ()
+    chosen: ClassVar[Tuple[str, ...]] = ()
+    learned: ClassVar[str] = "Prompts in front of"
+    of_others: ClassVar[str] = ""
     kind: ClassVar[str] = ""
 
     # ------------------------------------------------------------------ settings
@@ -102,17 +164,9 @@ class Feature:
         """
         return given
 
-    def reads(self, key: str, value: Any) -> bool:
-        """Whether `read` has something to do with a setting."""
-        return False
-
-    def file_in(self, key: str, value: Any) -> Optional[str]:
-        """The path that a setting names in place of its value; None if it names none."""
+    def file_in(self, key: str, value: Any) -> Optional[NamedFile]:
+        """The file that a setting names in place of its value; None if `read` has nothing to do with the setting."""
         return None
-
-    def placed(self, key: str, text: str, folder: Any) -> str:
-        """A setting's text with the path that it names made absolute, from a folder; other texts as they are."""
-        return text
 
     def takes_all(self, given: Callable[[str], str], trainer: str) -> bool:
         """Whether a run takes all training images where nothing says how many, into an output folder of its own.
@@ -219,6 +273,10 @@ class Feature:
         """The forms (io/schema.py) of its parts of a result."""
         return {}
 
+    def card(self, method: Mapping[str, Any]) -> List[Tuple[str, str]]:
+        """Rows of a card, (name, text), by what a checkpoint says of its method."""
+        return []
+
     def untested(self, result: Mapping[str, Any]) -> bool:
         """Whether a result may lack an accuracy."""
         return False
@@ -270,6 +328,11 @@ def named(name: str) -> Feature:
     return next(one for one in features() if one.name == name) if name else Feature()
 
 
+def of_kind(kind: str) -> Feature:
+    """The record of the feature of a kind of methods; of a kind without one a record that says nothing."""
+    return next((one for one in features() if kind and one.kind == kind), Feature())
+
+
 def waiting(folder: Any) -> Optional[Waiting]:
     """What the run in an output folder waits for, or waited for when it ended; None if it has not ended so."""
     return next((found for found in (one.waits(folder) for one in features()) if found is not None), None)
@@ -280,6 +343,16 @@ def read(given: Any, planned: bool = False) -> Any:
     for one in features():
         given = one.read(given, planned)
     return given
+
+
+def file_in(key: str, value: Any) -> Optional[NamedFile]:
+    """The file that a setting names in place of its value, for any feature; see Feature.file_in."""
+    return next((found for found in (one.file_in(key, value) for one in features()) if found is not None), None)
+
+
+def contents() -> Iterator[Content]:
+    """What methods' settings name and that is known by what it holds, of all features."""
+    return (content for one in features() for content in one.contents)
 
 
 def protocols() -> Iterator[Feature]:

@@ -41,7 +41,7 @@ def mutations(content: Any, most_items: int = 3) -> Iterator[Tuple[str, Any]]:
         (where and what, a mutated copy), as in ("modprompt.clip.size is 'text'", {...}).
     """
     for where, value in places(content, (), most_items):
-        for wrong in WRONG.get(_kind(value), OTHER):
+        for wrong in wrong_for(value):
             yield f"{named(where)} is {_shown(wrong)}", changed(content, where, wrong)
         if isinstance(value, dict):
             yield f"{named(where)} has {EXTRA} {EXTRA!r}", changed(content, where, {**value, EXTRA: 1})
@@ -49,6 +49,11 @@ def mutations(content: Any, most_items: int = 3) -> Iterator[Tuple[str, Any]]:
             yield f"{named(where)} has {EXTRA} item", changed(content, where, [*value, value[-1]])
         if where:
             yield f"{named(where)} is {MISSING}", without(content, where)
+
+
+def wrong_for(value: Any) -> Tuple[Any, ...]:
+    """What stands in place of a value."""
+    return WRONG.get(_kind(value), OTHER)
 
 
 def _kind(value: Any) -> type:

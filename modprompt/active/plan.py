@@ -184,12 +184,8 @@ def read(reader: Reader, content: Mapping[str, Any], methods: Sequence[Method]) 
             raise reader.fault(key, "protocol active has none; its labels are counted by rounds and budget")
     for method in methods:
         if method.stage is not None:
-            raise reader.fault(
-                f"methods: {method.family}",
-                f"protocol active has no {named(method.stage_of).stages}: write the schedule out",
-            )
-        if method.prompts_from is not None:
-            raise reader.fault(f"methods: {method.family}", "protocol active has no heads behind prompts")
+            without = named(method.stage_of).stage.without
+            raise reader.fault(f"methods: {method.family}", f"protocol active has no {without}")
     number = reader.number(content.get("rounds", 8), "rounds", 1, _MOST_ROUNDS)
     budget = reader.number(content.get("budget", 0), "budget", 0)
     gamma = _gamma(reader, content.get("gamma", Active.gamma))

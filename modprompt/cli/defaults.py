@@ -90,13 +90,13 @@ class Command:
         self.words = Settings.read((), self.flags, [*options, *self.options])
 
 
-def completed(command: Command, shots: int, active: bool) -> Settings:
+def completed(command: Command, shots: int, takes_all: bool) -> Settings:
     """A command's settings with what it does not name; a line says what is taken.
 
     Args:
         command: what is given.
         shots: training images per class of the embedded default; -1 for all, as always where a run takes all.
-        active: whether the program is for runs that take all.
+        takes_all: whether the program is for runs that do.
 
     Raises:
         UserError: if it cannot be decided; the line says what to give.
@@ -111,7 +111,7 @@ def completed(command: Command, shots: int, active: bool) -> Settings:
     if takes_data and root and command.trainer:
         from modprompt.data.own_images import kind_of
 
-        kind = kind_of(of_user(root).absolute(), active or bool(command.takes_all))
+        kind = kind_of(of_user(root).absolute(), takes_all or bool(command.takes_all))
         _take_data(command, kind)
         print(f"--root {root}: no data set is named; it is read as {kind}, by what lies in it")
     elif takes_data and command.configs:

@@ -117,7 +117,7 @@ def _settings_help(argv: list[str] | None) -> str:
     return "\n".join([found, *filter(None, (one.help(method) for one in features()))])
 
 
-def settings_of(args: argparse.Namespace, shots: int = 16, active: bool = False) -> Settings:
+def settings_of(args: argparse.Namespace, shots: int = 16, takes_all: bool = False) -> Settings:
     """What the data set's file, the method's file, the flags and the trailing options give, in this order.
 
     What they do not name is decided (defaults.py). Files named in place of a schedule are read: their numbers stand
@@ -126,12 +126,12 @@ def settings_of(args: argparse.Namespace, shots: int = 16, active: bool = False)
     Args:
         args: what parse_args gave.
         shots: training images per class where nothing is named; -1 for all, as always where a run takes all.
-        active: whether the program is for runs that take all.
+        takes_all: whether the program is for runs that do.
 
     Raises:
         UserError: as Command and completed, and of files that are named in place of settings.
     """
     flags = {key: getattr(args, name_of_flag(flag)) for key, flag in FLAGS.items()}
     command = Command(args.dataset_config_file, args.config_file, flags, args.opts)
-    settings: Settings = read(completed(command, shots, active))
+    settings: Settings = read(completed(command, shots, takes_all))
     return settings

@@ -45,7 +45,7 @@ def _settings(args: argparse.Namespace, check: Check, source: Any) -> Settings:
     """What all files, flags and options give."""
     source.import_modules(args.imports)
     args.dataset_config_file = source.config_of(args.dataset_config_file)
-    settings = settings_of(args, active=check is not None)
+    settings = settings_of(args, takes_all=check is not None)
     for one in features():
         one.check_given(settings)
     completed: Settings = source.completed(settings)

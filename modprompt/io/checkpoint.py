@@ -18,7 +18,8 @@ from modprompt.io import json_text, renamed
 from modprompt.io.checkpoint_files import BEST, checkpoint_at
 from modprompt.io.checkpoint_schema import HEAD_OF_RECORD, MOST_EPOCHS, RECORD, require_tensors
 from modprompt.io.checksum import KEY, check_seal, sealed
-from modprompt.io.compare import CONTENTS, tokenizer_said
+from modprompt.io.compare import tokenizer_said
+from modprompt.io.content_hashes import facts_of_methods
 from modprompt.io.safe_open import Refused
 from modprompt.io.safetensors_files import read_with_metadata
 from modprompt.io.schema import shown
@@ -152,7 +153,7 @@ def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
     for one in features():
         own = method.get(one.name, {}) if one.in_records else {}
         made_with.update({f"{one.node}.{field.upper()}": str(value) for field, value in own.items()})
-    made_with.update({name: method[name] for name in CONTENTS if name in method})
+    made_with.update({name: method[name] for name in facts_of_methods() if name in method})
     made_with["the method"] = method["learner"]
     made_with["the weights of CLIP"] = parts["clip"].get("fingerprint", "")
     made_with.update(tokenizer_said(parts["clip"]))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from modprompt.feature import features
 from modprompt.io import descriptions
-from modprompt.io.compare import CONTENTS
+from modprompt.io.content_hashes import facts_of_methods
 from modprompt.io.schema import (
     Form,
     anything,
@@ -33,7 +33,6 @@ _MOST_TOKENS = 100_000  # and layers
 _NAME = text(200)
 _DEEPEST = 5
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-FRONT = "behind"  # in what a method says of itself: the method of the prompts that its head stands behind
 CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
 
 
@@ -50,10 +49,14 @@ def plain(value: Any, where: str, levels: int = _DEEPEST) -> None:
 _STEPS = rows(row_of(whole(0, _MOST_TOKENS), whole(0, _MOST_TOKENS)))
 _OF_METHOD = {**dict.fromkeys(("name", "node", "learner"), _NAME), **dict.fromkeys(("settings", "config"), each(plain))}
 _OF_FEATURES = {one.name: each(plain) for one in features() if one.in_records}
-_PROMPTS = table(_OF_METHOD, {**_OF_FEATURES, descriptions.NAME: _NAME})
+_ANOTHER = table(_OF_METHOD, {**_OF_FEATURES, descriptions.NAME: _NAME})
 _METHOD = table(
     _OF_METHOD,
-    {**_OF_FEATURES, **dict.fromkeys(CONTENTS, _NAME), FRONT: _PROMPTS},
+    {
+        **_OF_FEATURES,
+        **dict.fromkeys(facts_of_methods(), _NAME),
+        **{one.stands_on: _ANOTHER for one in features() if one.stands_on},
+    },
 )
 _LISTS = table(
     {"names": rows(text(1000, least=1))},
@@ -80,14 +83,16 @@ _CLIP = table(
         "tokenizer": each(plain),
     },
 )
-CHOICE = ("selected_on", "searched", "selected_on_test")  # what a run says of what it chose
+_CHOSEN = [part for one in features() for part in one.chosen]
+CHOICE = ("selected_on", *_CHOSEN, "selected_on_test")  # what a run says of what it chose
 _RUN = table(
     {},
     {
         "settings": each(text()),
         "began_from": text(1000),
-        **dict(zip(CHOICE, (text(), each(plain), text()))),
-        "marked": text(),  # the former name of the last
+        "selected_on": text(),
+        **dict.fromkeys(_CHOSEN, each(plain)),
+        **dict.fromkeys(("selected_on_test", "marked"), text()),  # the second is its former name
     },
 )
 RECORD = table(

@@ -10,16 +10,13 @@ import re
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from modprompt.errors import UserError
-from modprompt.io import descriptions, json_text
+from modprompt.io import json_text
 from modprompt.io.checksum import content_hash
 from modprompt.io.safe_open import PathLike
 from modprompt.io.settings import differences, free, is_free
 from modprompt.io.versioned import in_version_of
 
-PROMPTS_BEFORE = "the prompts before the head"  # in what a run and a checkpoint say of themselves: which, by a hash
-ENHANCED_BASE = "the enhanced base"  # the same, of class features
-TOKENIZER = "the tokenizer of CLIP"  # the same, of a CLIP with another than CLIP's own
-CONTENTS = (descriptions.NAME, PROMPTS_BEFORE, ENHANCED_BASE)  # told apart by a hash of what they hold
+TOKENIZER = "the tokenizer of CLIP"  # in what a run and a checkpoint say of themselves: another than CLIP's own
 FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
 _SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
 _SEED = re.compile(r"(?:^|/)seed(\d+)(?:_[^/]*)?$")

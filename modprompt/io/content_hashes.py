@@ -1,60 +1,38 @@
 """Files and folders that a run's settings name and that are known by what they hold, wherever they lie by now.
 
-The prompts that a head stands behind, an enhanced base, descriptions, initial weights: a result has a hash of each, so
-that a folder may be moved, and a file that holds something else is noticed. Nothing heavy is imported here.
+Descriptions, initial weights, and what settings of features name: a result has a hash of each, so that a folder may be
+moved, and a file that holds something else is noticed. Nothing heavy is imported here.
 """
 
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from modprompt.errors import UserError
+from modprompt.feature import Content, contents
 from modprompt.io import descriptions
-from modprompt.io.checkpoint_files import checkpoint_at
-from modprompt.io.compare import ENHANCED_BASE, PROMPTS_BEFORE, file_hash
-from modprompt.io.safe_open import PathLike
-
-_PROMPTS = ".PROMPTS_FROM"
+from modprompt.io.compare import file_hash
 
 
-class _Named(NamedTuple):
-    """What is named by settings whose keys end in `key`; `what` are its words, `hash_of` gives its hash now."""
-
-    recorded: Any
-    key: str
-    what: str
-    hash_of: Callable[[str], str]
+def facts_of_methods() -> Tuple[str, ...]:
+    """Under which a method says the hashes of what it names."""
+    return (descriptions.NAME, *(one.fact for one in contents()))
 
 
-def prompts_hash(file: PathLike) -> str:
-    """Twelve hex digits that tell the checkpoint of one training from that of another.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    return file_hash(file)[:12]
-
-
-def _named(result: Mapping[str, Any]) -> List[_Named]:
-    """What a result has a hash of."""
+def _named(result: Mapping[str, Any]) -> List[Tuple[str, Content]]:
+    """What a result has a hash of, with that."""
     method, weights = result.get("method"), result.get("init_weights")
     facts: Dict[Any, Any] = method if isinstance(method, dict) else {}
     mode, _, phrases = str(facts.get(descriptions.NAME) or "").partition(" ")
     found = [
-        _Named(
-            facts.get(PROMPTS_BEFORE),
-            ".PROMPTS_FROM",
-            "the prompts in ",
-            lambda path: prompts_hash(checkpoint_at(path)),
-        ),
-        _Named(facts.get(ENHANCED_BASE), ".ENHANCED_BASE", "", file_hash),
-        _Named(phrases, f".{mode}PATH", "", lambda path: descriptions.read(path).hash),
-        _Named(weights, "MODEL.INIT_WEIGHTS", "", file_hash),
+        *((facts.get(one.fact), one) for one in contents()),
+        (phrases, Content(descriptions.NAME, f".{mode}PATH", lambda path: descriptions.read(path).hash)),
+        (weights, Content("", "MODEL.INIT_WEIGHTS", file_hash)),
     ]
-    return [one for one in found if isinstance(one.recorded, str) and one.recorded.isalnum()]
+    return [(digest, one) for digest, one in found if isinstance(digest, str) and digest.isalnum()]
 
 
 def without_places(settings: Mapping[str, str], result: Mapping[str, Any]) -> Dict[str, str]:
     """Settings with, for the name of what a result has a hash of, only that it is given."""
-    keys = tuple(one.key for one in _named(result))
+    keys = tuple(one.key for _, one in _named(result))
     return {key: "given" if value and keys and key.endswith(keys) else value for key, value in settings.items()}
 
 
@@ -66,22 +44,18 @@ def differing(result: Mapping[str, Any], settings: Mapping[str, Any]) -> List[st
         settings: its own, by dotted key.
     """
     found: List[str] = []
-    for one in _named(result):
+    for digest, one in _named(result):
         paths = [str(value) for key, value in settings.items() if key.endswith(one.key) and value]
-        changes = [_change(one, path) for path in paths]
+        changes = [_change(one, path, digest) for path in paths]
         if None not in changes:  # a method may read another node than the one where they are given
             found += [change for change in changes if change]
     return found
 
 
-def _change(one: _Named, path: str) -> Optional[str]:
+def _change(one: Content, path: str, recorded: str) -> Optional[str]:
     try:
-        return None if one.hash_of(path) == one.recorded else f"{one.what}{path} {_are(one)} now"
+        return None if one.hash_of(path) == recorded else one.changed.format(path)
     except OSError as error:
         return f"{path} cannot be read ({error.strerror})"
     except UserError as error:
         return str(error)
-
-
-def _are(one: _Named) -> str:
-    return "are others" if one.key == _PROMPTS else "is another one"

@@ -10,7 +10,7 @@ import torch
 from modprompt.clip.facts import ClipFacts, facts_of
 from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import WHICH, class_texts
-from modprompt.fields import as_config
+from modprompt.fields import Configured, as_config
 from modprompt.io import checkpoint
 from modprompt.io.checksum import KEY
 from modprompt.io.compare import tokenizer_said
@@ -18,7 +18,6 @@ from modprompt.io.tensors import write_tensors
 from modprompt.methods.parts.checkpoint_view import CheckpointView
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.protocols import Classes, ModelsMethod
-from modprompt.methods.search.settings import AlphaSettings
 from modprompt.version import __version__
 
 
@@ -63,7 +62,7 @@ def method_record(method: ModelsMethod) -> Dict[str, Any]:
     }
 
 
-def values_of(settings: Union[ModelsMethod, AlphaSettings]) -> Dict[str, Any]:
+def values_of(settings: Union[ModelsMethod, Configured]) -> Dict[str, Any]:
     """All settings by field, as configs have them."""
     return {one.field: as_config(getattr(settings, one.field)) for one in settings.settings()}
 

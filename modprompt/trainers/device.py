@@ -23,18 +23,18 @@ def on_card(cfg: Any) -> bool:
     return torch.cuda.is_available() and bool(cfg.USE_CUDA)
 
 
-def set_up(cfg: Any, searches: bool = False) -> None:
+def set_up(cfg: Any, may_tune: bool = False) -> None:
     """Do what MODEL.DETERMINISTIC asks for; call it before CUDA starts.
 
     Args:
         cfg: the run's configuration.
-        searches: whether cuDNN may look for its fastest algorithms on a card; without it that stays as it is.
+        may_tune: whether cuDNN may try which of its algorithms is fastest on a card; without it that stays as it is.
 
     Raises:
         UserError: if CUDA has started in a way that cannot be deterministic any more.
     """
     if not cfg.MODEL.DETERMINISTIC:
-        if searches and on_card(cfg):
+        if may_tune and on_card(cfg):
             torch.backends.cudnn.benchmark = True
         return
     if on_card(cfg):

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Optional, Type, TypeVar, Union
 
 from dassl.engine import TRAINER_REGISTRY
 
-from modprompt.feature import features
+from modprompt.feature import of_kind
 from modprompt.methods import own
 from modprompt.methods.base import Method
 from modprompt.methods.table import BY_NAME, METHODS, PROMPTS, ZERO_SHOT, row_of
@@ -39,7 +39,7 @@ def _stated(of: type) -> Dict[str, Any]:
 
 def _parts_of(kind: str) -> Parts:
     """What the trainers of a kind of methods are made of."""
-    found: Parts = _PARTS[kind] if kind in _PARTS else next(one for one in features() if one.kind == kind).parts()
+    found: Parts = _PARTS[kind] if kind in _PARTS else of_kind(kind).parts()
     return found
 
 

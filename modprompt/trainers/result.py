@@ -134,7 +134,7 @@ def _notes(trainer: Any, evaluated: str) -> Dict[str, List[str]]:
 
 
 def _of_choice(trainer: Any, model_dir: str) -> Dict[str, Any]:
-    """What a head says that it chose; of a model that is only tested, what its own run said, as far as it is known."""
+    """What a run says that it chose; of a model that is only tested, what its own run said, as far as it is known."""
     if not model_dir:
         return dict(_said(trainer, "checkpoints", "chosen", dict)())
     by_loaded = _said(trainer, "checkpoints", "chosen_by_loaded", dict)()

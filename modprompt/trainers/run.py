@@ -125,7 +125,7 @@ def run(settings: Settings, mode: Mode, check: Optional[Callable[[RunConfig], An
 def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> Iterator[None]:
     """Within it the run is on its device, with its seed, log and config file; the process gets back what it had."""
     with device.kept():
-        device.set_up(cfg, searches=True)
+        device.set_up(cfg, may_tune=True)
         if cfg.SEED >= 0:
             set_random_seed(cfg.SEED)
         setup_logger(cfg.OUTPUT_DIR)

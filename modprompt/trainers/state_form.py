@@ -201,7 +201,7 @@ def random_form(value: Any, where: str) -> None:
 
 def _best(value: Any, where: str) -> None:
     """Minus infinity before the first validation."""
-    number(infinite=value != math.inf)(value, where)
+    number(infinite=type(value) is float and value < 0)(value, where)
 
 
 HEAD = table(  # what says which run it is, and how far it has come

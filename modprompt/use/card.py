@@ -5,16 +5,14 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from modprompt.clip.hub import PREFIX
 from modprompt.errors import UserError
-from modprompt.feature import features
+from modprompt.feature import contents, features, of_kind
 from modprompt.io import pages
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.io.checkpoint_schema import FRONT
 from modprompt.io.images import mark_of
 from modprompt.io.text import one_line
-from modprompt.methods.table import HEADS, kind_of
+from modprompt.methods.table import kind_of
 
 _MOST_CLASSES = 50  # that are named
-_PATHS = ("PROMPTS_FROM", "ENHANCED_BASE")  # settings that name files of the machine that trained
 _WHOLE = re.compile(r"-\d+|0")  # shots of earlier results and of settings: below 1 all images are trained on
 
 
@@ -120,7 +118,7 @@ def card_of_run(
     dataset = str(found.get("dataset") or content.settings.get("DATASET.NAME", ""))
     accuracy = found.get("accuracy_pct")
     measured = [(dataset, accuracy)] if dataset and isinstance(accuracy, (int, float)) else []
-    is_head, marked = kind_of(method["name"]) == HEADS, mark_of(found)
+    feature, marked = of_kind(kind_of(method["name"])), mark_of(found)
     numbers = [*_numbers(found), ("seed", str(found.get("seed", ""))), ("beyond the usual rule", marked)]
     more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
     classes = (f"{len(names)} classes", ", ".join(names[:_MOST_CLASSES]) + more)
@@ -128,7 +126,8 @@ def card_of_run(
         "use/card.md.j2",
         header=header(method["name"], content.clip, license_id, [] if marked else measured),
         title=f"{method['name']} on {dataset}" if dataset else method["name"],
-        is_head=is_head,
+        learned=feature.learned,
+        of_others=feature.of_others,
         method=_said_of_method(content),
         data=[*_said_of_images(found, content.settings), classes],
         numbers=numbers if measured else [],
@@ -137,12 +136,12 @@ def card_of_run(
 
 
 def _said_of_method(content: Checkpoint) -> List[Tuple[str, str]]:
-    method, front = content.record["method"], content.record["method"].get(FRONT)
-    shown = {key: value for key, value in method["config"].items() if key not in _PATHS and value not in ("", [], ())}
+    method, paths = content.record["method"], {one.key for one in contents()}  # of the machine that trained
+    shown = {key: text for key, text in method["config"].items() if f".{key}" not in paths and text not in ("", [], ())}
     return [
         ("method", method["name"]),
         ("settings", ", ".join(f"{key} {value}" for key, value in shown.items())),
-        ("behind the prompts of", front["name"] if isinstance(front, Mapping) else ""),
+        *(row for one in features() for row in one.card(method)),
         ("epochs", str(content.epoch or "")),
         ("CLIP", _said_of_clip(content.clip)),
         ("versions", ", ".join(f"{key} {text}" for key, text in content.record.get("versions", {}).items())),

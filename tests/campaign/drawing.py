@@ -31,7 +31,7 @@ def each(strategy: SearchStrategy[_Drawn], count: int, seed: Hashable, work: Cal
 
         @hypothesis.seed(f"{seed} {before}")
         @settings(
-            max_examples=2 * count,
+            max_examples=count,
             phases=[Phase.generate],
             database=None,
             deadline=None,

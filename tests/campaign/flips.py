@@ -10,4 +10,4 @@ from tests.campaign.figures import Figure
 
 def run(scratch: Path, seed: int, share: float) -> list[Figure]:
     """A row for kinds with a checksum, where a flipped bit is found or changes nothing, and one for the others."""
-    return damage.over_all_kinds("flipped bits", damage.flip, scratch, seed, share)
+    return damage.over_all_kinds("flipped bits", damage.flip, damage.FLIPS, scratch, seed, share)

@@ -41,6 +41,10 @@ def _write_listing(folder: Path) -> Path:
     return folder / "imagenet" / "split_fewshot" / listing_file.NAME
 
 
+def _read_listing(path: Path) -> Any:
+    return _read_imagenet(path.parents[2])
+
+
 def _write_preprocessed(folder: Path) -> Path:
     trees.imagenet(folder)
     found = test_readers.read("ImageNet", folder)
@@ -131,14 +135,7 @@ def _write_kept(folder: Path) -> Path:
 def kinds() -> list[Kind]:
     """All of them."""
     return [
-        Kind(
-            "ImageNet's listing",
-            NPZ,
-            _write_listing,
-            lambda path: _read_imagenet(path.parents[2]),
-            True,
-            _resealed_listing,
-        ),
+        Kind("ImageNet's listing", NPZ, _write_listing, _read_listing, True, _resealed_listing),
         Kind("ImageNet's preprocessed.pkl", PICKLE, _write_preprocessed, _read_preprocessed),
         Kind("features of test images", NPZ, _write_features, lambda path: cached_features(path.parents[1]), True),
         Kind("kept test images", NPZ, _write_kept, lambda path: _kept(path.parents[1]), True),

@@ -228,20 +228,15 @@ def kinds() -> list[Kind]:
     config, images, tokens = (
         getattr(config_files, name) for name in ("TRANSFORMERS_FILE", "IMAGES_FILE", "TOKENIZER_FILE")
     )
-    old = {"_use_new_zipfile_serialization": False}
+    old, shard = {"_use_new_zipfile_serialization": False}, "model-00002-of-00002"
     return [
         Kind("CLIP's state dict", TORCH, _write_bare, _read_bare, True),
         Kind("CLIP as TorchScript", "torchscript", _write_torchscript, _read_bare, True),
         Kind("CLIP of before PyTorch 1.6", OLD_TORCH, lambda folder: _write_bare(folder, **old), _read_bare),
         Kind("CLIP as safetensors", SAFETENSORS, _write_safetensors, _read_bare),
         Kind("CLIP of transformers", SAFETENSORS, _beside(_transformers, "model.safetensors"), _read_beside),
-        Kind(
-            "shard of safetensors",
-            SAFETENSORS,
-            _sharded("safetensors", "model-00002-of-00002.safetensors"),
-            _read_beside,
-        ),
-        Kind("shard of torch.save", TORCH, _sharded("bin", "model-00002-of-00002.bin"), _read_beside, True),
+        Kind("shard of safetensors", SAFETENSORS, _sharded("safetensors", f"{shard}.safetensors"), _read_beside),
+        Kind("shard of torch.save", TORCH, _sharded("bin", f"{shard}.bin"), _read_beside, True),
         Kind("index of shards", JSON, _sharded("safetensors", _INDEX), _read_beside),
         Kind(config_files.OPEN_CLIP_FILE, JSON, _beside(_open_clip, config_files.OPEN_CLIP_FILE), _read_beside),
         Kind(config, JSON, _beside(_transformers, config), _read_beside),

@@ -103,7 +103,7 @@ def _write_family_list(folder: Path) -> Path:
 def _read_list(path: Path) -> Any:
     folder = path.parents[1]
     found = _cache(folder).read(_pools(folder), _key(folder))
-    refuse("" if found else "not used: drawn anew")
+    refuse("" if found else f"{path} is not used: drawn anew")
     return found
 
 
@@ -117,7 +117,8 @@ def _picture(ending: str) -> Callable[[Path], Path]:
 
 
 def _read_picture(path: Path) -> Any:
-    refuse(images.look_at(str(path)).fault)
+    fault = images.look_at(str(path)).fault
+    refuse(fault and f"{path}: {fault}")
     return np.asarray(read_image(str(path)))
 
 
@@ -215,70 +216,33 @@ def _read_download(path: Path) -> Any:
     return path.read_bytes()
 
 
+ANNOTATIONS = (  # what it is, how it is written, in which tree, by whom it is read
+    ("imagelabels.mat", MAT, trees.oxford_flowers, "oxford_flowers/imagelabels.mat", "OxfordFlowers"),
+    ("cat_to_name.json", JSON, trees.oxford_flowers, "oxford_flowers/cat_to_name.json", "OxfordFlowers"),
+    ("cars_meta.mat", MAT, trees.stanford_cars, "stanford_cars/devkit/cars_meta.mat", "StanfordCars"),
+    ("cars_train_annos.mat", MAT, trees.stanford_cars, "stanford_cars/devkit/cars_train_annos.mat", "StanfordCars"),
+    ("trainval.txt of Pets", TEXT, trees.oxford_pets, "oxford_pets/annotations/trainval.txt", "OxfordPets"),
+    ("variants.txt of Aircraft", TEXT, trees.fgvc_aircraft, "fgvc_aircraft/variants.txt", "FGVCAircraft"),
+    ("ClassName.txt of SUN397", TEXT, trees.sun397, "sun397/ClassName.txt", "SUN397"),
+    ("trainlist01.txt of UCF101", TEXT, trees.ucf101, "ucf101/ucfTrainTestlist/trainlist01.txt", "UCF101"),
+    ("classnames.txt of ImageNet-A", TEXT, trees.imagenet_a, "imagenet-adversarial/classnames.txt", "ImageNetA"),
+)
+
+
 def kinds() -> list[Kind]:
     """All of them."""
-    flowers, cars, pets = trees.oxford_flowers, trees.stanford_cars, trees.oxford_pets
-    classes = "imagenet/classnames.txt"
     return [
         Kind("split", JSON, _write_split, _read_split, True, resealed),
         Kind("split of the family", JSON, _write_family_split, _read_split),
         Kind("few-shot list", JSON, _write_list, _read_list, True, resealed),
         Kind("few-shot list of the family", PICKLE, _write_family_list, _read_list),
         *(Kind(f"image, {name}", IMAGE, _picture(ending), _read_picture) for ending, name in FORMATS.items()),
-        Kind(
-            "imagelabels.mat",
-            MAT,
-            _annotated(flowers, "oxford_flowers/imagelabels.mat"),
-            _read_annotated("OxfordFlowers", 1),
+        *(
+            Kind(name, form, _annotated(make, path), _read_annotated(dataset, path.count("/")))
+            for name, form, make, path, dataset in ANNOTATIONS
         ),
         Kind(
-            "cat_to_name.json",
-            JSON,
-            _annotated(flowers, "oxford_flowers/cat_to_name.json"),
-            _read_annotated("OxfordFlowers", 1),
-        ),
-        Kind(
-            "cars_meta.mat",
-            MAT,
-            _annotated(cars, "stanford_cars/devkit/cars_meta.mat"),
-            _read_annotated("StanfordCars", 2),
-        ),
-        Kind(
-            "cars_train_annos.mat",
-            MAT,
-            _annotated(cars, "stanford_cars/devkit/cars_train_annos.mat"),
-            _read_annotated("StanfordCars", 2),
-        ),
-        Kind(
-            "trainval.txt of Pets",
-            TEXT,
-            _annotated(pets, "oxford_pets/annotations/trainval.txt"),
-            _read_annotated("OxfordPets", 2),
-        ),
-        Kind(
-            "variants.txt of Aircraft",
-            TEXT,
-            _annotated(trees.fgvc_aircraft, "fgvc_aircraft/variants.txt"),
-            _read_annotated("FGVCAircraft", 1),
-        ),
-        Kind(
-            "ClassName.txt of SUN397",
-            TEXT,
-            _annotated(trees.sun397, "sun397/ClassName.txt"),
-            _read_annotated("SUN397", 1),
-        ),
-        Kind(
-            "trainlist01.txt of UCF101",
-            TEXT,
-            _annotated(trees.ucf101, "ucf101/ucfTrainTestlist/trainlist01.txt"),
-            _read_annotated("UCF101", 2),
-        ),
-        Kind("classnames.txt of ImageNet", TEXT, _annotated(trees.imagenet, classes), read_classnames),
-        Kind(
-            "classnames.txt of ImageNet-A",
-            TEXT,
-            _annotated(trees.imagenet_a, "imagenet-adversarial/classnames.txt"),
-            _read_annotated("ImageNetA", 1),
+            "classnames.txt of ImageNet", TEXT, _annotated(trees.imagenet, "imagenet/classnames.txt"), read_classnames
         ),
         Kind("classnames.txt of ImageFolder", TEXT, _folder_names, _read_annotated("ImageFolder", 0)),
         Kind("classnames.txt of Unlabelled", TEXT, _unlabelled("classnames.txt"), _read_unlabelled),

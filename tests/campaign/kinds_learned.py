@@ -19,7 +19,7 @@ from modprompt.io.checkpoint import read as read_checkpoint
 from modprompt.io.checkpoint_files import newest_checkpoint
 from modprompt.io.checksum import KEY
 from modprompt.io.settings import Given, Settings
-from modprompt.io.tensors import write_tensors
+from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.io.versioned import plain
 from modprompt.methods.heads import bank_file
 from modprompt.methods.loading import load
@@ -29,7 +29,8 @@ from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search import schedule_files
 from modprompt.methods.table import METHODS, PROMPTS
 from modprompt.trainers import training_state
-from tests.campaign.kind import JSON, NPY, NPZ, OLD_TORCH, TORCH, Kind, resealed
+from tests.campaign.kind import JSON, NPY, NPZ, OLD_TORCH, TEXT, TORCH, Kind, resealed
+from tests.campaign.values import plain as comparable
 from tests.conftest import random_clip
 from tests.methods import small
 from tests.old_checkpoints import as_version_1
@@ -50,7 +51,8 @@ def _clip() -> Any:
     return random_clip(text_layers=3, vision_layers=3, vision_width=64)
 
 
-def _methods() -> dict[str, Any]:
+@functools.lru_cache(maxsize=1)
+def methods() -> dict[str, Any]:
     """One of every kind of learner, by name."""
     found = {row.name: small(row.method, _clip()) for row in METHODS if row.kind == PROMPTS and not row.of}
     found["CoOp of single classes"] = modprompt.CoOp(n_ctx=2, csc=True)
@@ -105,6 +107,11 @@ def _read_head(path: Path) -> Any:
     return _loaded(load(path, _clip()))
 
 
+def _write_enhanced(folder: Path) -> Path:
+    _model(modprompt.TaskRes(enhanced_base=str(_write_base(folder)))).save(folder / "head.pt")
+    return folder / "head.pt"
+
+
 def _write_bank(folder: Path) -> Path:
     torch.manual_seed(0)
     views = bank_file.Views([torch.randn(4, 32)], [torch.tensor([0, 0, 1, 1])])
@@ -113,7 +120,7 @@ def _write_bank(folder: Path) -> Path:
 
 
 def _read_bank(path: Path) -> Any:
-    found = bank_file.read(str(path.parent), {"OPTIM.LR": "0.1"})
+    found = bank_file.read(str(path.parent), {"OPTIM.LR": "0.1"}, 32, 2)
     return _model(modprompt.TipAdapter()).bank(found.features, found.labels)
 
 
@@ -219,9 +226,26 @@ def _write_state(folder: Path) -> Path:
     return folder / training_state.FILE_NAME
 
 
+def _write_state_of_0_2_0(folder: Path) -> Path:
+    """Without a hash: its form alone is looked at."""
+    path = _write_state(folder)
+    write_tensors(path, {key: part for key, part in read_tensors(path).items() if key != "hash"})
+    return path
+
+
 def _read_state(path: Path) -> Any:
+    """What a run goes on with; it is as it was where a state is refused."""
     settings, models, optims, scheds = _run_parts()
-    found = training_state.load(str(path.parent), plain(settings), models, optims, scheds)
+
+    def held() -> Any:
+        return comparable([part["m"].state_dict() for part in (models, optims, scheds)]), random.getstate()
+
+    before = held()
+    try:
+        found = training_state.load(str(path.parent), plain(settings), models, optims, scheds)
+    except (UserError, OSError):
+        assert held() == before
+        raise
     states = [part["m"].state_dict() for part in (models, optims, scheds)]
     return found, states, random.getstate(), np.random.get_state(), torch.get_rng_state()
 
@@ -270,25 +294,26 @@ def _write_pointer(folder: Path) -> Path:
     return folder / "checkpoint"
 
 
+def _read_pointer(path: Path) -> Any:
+    return newest_checkpoint(str(path.parent))
+
+
 def kinds() -> list[Kind]:
     """All of them."""
     return [
-        *(_checkpoint(name, method) for name, method in _methods().items()),
+        *(_checkpoint(name, method) for name, method in methods().items()),
         Kind("checkpoint of a head behind prompts", TORCH, _write_head, _read_head, True, _resealed_checkpoint),
+        Kind("checkpoint of an enhanced base", TORCH, _write_enhanced, _read_head, True),
         Kind("features that a head is built from", TORCH, _write_bank, _read_bank, True),
         Kind("enhanced base", TORCH, _write_base, _read_base, True),
         Kind("checkpoint of our first version", TORCH, _write_first, read_checkpoint, True),
         Kind("checkpoint of the family", TORCH, _write_family, _read_named, True),
         Kind("checkpoint of before PyTorch 1.6", OLD_TORCH, _write_old, _read_named),
-        Kind(
-            "the name of a run's newest checkpoint",
-            "text",
-            _write_pointer,
-            lambda path: newest_checkpoint(str(path.parent)),
-        ),
+        Kind("the name of a run's newest checkpoint", TEXT, _write_pointer, _read_pointer),
         Kind("checkpoint of Dassl, to go on from", TORCH, _write_of_dassl, _resume, True),
         Kind("checkpoint of Dassl, for first weights", TORCH, _write_of_dassl, _start_from, True),
         Kind("training state", TORCH, _write_state, _read_state, True),
+        Kind("training state of 0.2.0", TORCH, _write_state_of_0_2_0, _read_state, True),
         Kind("alphas", NPZ, _write_alphas, _read_alphas, True),
         Kind("alphas as a schedule", NPZ, _write_alphas, _read_named_in_settings, True),
         Kind("alphas of DPL's reference", NPY, _write_bare, _read_path_of_dpl),

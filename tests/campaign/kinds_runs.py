@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Callable
 from unittest import mock
@@ -26,13 +27,13 @@ from modprompt.io import descriptions, steps, test_parts
 from modprompt.io import result as results
 from modprompt.io.arrays import write_arrays
 from modprompt.io.checksum import arrays_hash, sealed
+from modprompt.io.safe_open import open_regular
 from modprompt.io.settings import read_settings
 from modprompt.io.text import sha256_of, write_json
 from tests.campaign.kind import CSV, JSON, NPZ, TEXT, YAML, Kind, refuse, resealed
 from tests.campaign.values import tree
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fake_rounds import ask, finish_rounds
-from tests.modprompt.experiments.fake_rounds import record as active_record
 from tests.modprompt.experiments.fakes import finish
 from tests.modprompt.experiments.test_plan import PARTS
 from tests.modprompt.experiments.test_rounds import ROUNDS
@@ -71,6 +72,21 @@ TRAINER:
 """
 
 
+def _shipped(name: str) -> Callable[[Path], Path]:
+    """An experiment that comes with the program, and the choices beside it."""
+
+    def write(folder: Path) -> Path:
+        for path in spec.FILES.glob("*.json"):
+            shutil.copy(path, folder)
+        return Path(shutil.copy(spec.FILES / f"{name}.yaml", folder))
+
+    return write
+
+
+def _runs_of(path: Path) -> Any:
+    return protocols.jobs(*spec.read_plan(path).parts)
+
+
 def _job(folder: Path, text: str = FILE) -> Job:
     """The first run of an experiment that trains; the experiment is written beside it."""
     path = folder / EXPERIMENT
@@ -82,8 +98,18 @@ def _out(path: Path) -> Path:
     return next(folder for folder in path.parents if (folder / EXPERIMENT).is_file())
 
 
+WHOLE = {  # what a result may say beside its numbers
+    "dataset": "digits", "backbone": "glyph-clip", "split": {"name": "digits", "status": "ours", "hash": "h"},
+    "class_names": {"names": ["one"]}, "clip": {"name": "glyph-clip", "fingerprint": "2:a", "heads": [1, 2]},
+    "method": {"name": "MPL"}, "input": {"INPUT.SIZE": "32"}, "tested_on": "test", "selected_on": "val",
+    "init_weights": "d", "few_shot": {"hash": ""}, "places": {"text": "in front"},
+    "search": {"mixture_pct": 1.0, "path_pct": 2}, "text_chunk": None, "elapsed_s": 3.5, "peak_gib": 0.1,
+    "compile": {"asked": ""}, "device": "cpu", "versions": {"torch": "2"}, "sources": {"SEED": "flag --seed"},
+}  # fmt: skip
+
+
 def _write_result(folder: Path) -> Path:
-    return finish(_job(folder), folder, 81.5, active=active_record([80.0, 81.5]))
+    return finish(_job(folder), folder, 81.5, **WHOLE)
 
 
 def _write_result_of_rounds(folder: Path) -> Path:
@@ -101,7 +127,8 @@ def _read_reported(path: Path) -> Any:
     out = _out(path)
     experiment = spec.read(out / EXPERIMENT)
     states = state.of_all(protocols.jobs(experiment), out, Inputs(out, None))
-    refuse(next(one.why for job, one in states if out / job.folder == path.parent))
+    why = next(one.why for job, one in states if out / job.folder == path.parent)
+    refuse(why and f"{path}: {why}")  # as a run's line names its folder
     with mock.patch.object(report, "can_draw", return_value=False):  # figures take seconds
         report.write(experiment, of_experiment(experiment, states), out / "reports")
     return tree(out / "reports")
@@ -122,9 +149,16 @@ def _write_queued(folder: Path) -> Path:
     return folder / state.QUEUED
 
 
-def _write_asked(folder: Path, name: str) -> Path:
-    ask(folder, ["one", "", " ", "two"])
-    return folder / rounds.FOLDER / name
+def _asking(name: str) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        ask(folder, ["one", "", " ", "two"])
+        return folder / rounds.FOLDER / name
+
+    return write
+
+
+def _read_asked(path: Path) -> Any:
+    return labels.asked(path.parents[1])
 
 
 def _write_notes(folder: Path) -> Path:
@@ -135,7 +169,7 @@ def _write_notes(folder: Path) -> Path:
 
 def _read_notes(path: Path) -> Any:
     notes = Inputs(path.parent, None).notes
-    refuse("" if notes else "nothing is noted: CLIPs are hashed again")
+    refuse("" if notes else f"{path} notes nothing: CLIPs are hashed again")
     return notes
 
 
@@ -149,6 +183,15 @@ def _write_chosen(folder: Path) -> Path:
 def _write_record(folder: Path) -> Path:
     record.write(folder, ROUND)
     return folder / f"{rounds.round_name(2)}.json"
+
+
+def _read_record(path: Path) -> Any:
+    """A record, which a run can go on with."""
+    found = record.read(path.parent, 2, 3)
+    if found is not None:
+        with generators.kept():
+            generators.put(found.generators)
+    return found
 
 
 def _write_picks(folder: Path) -> Path:
@@ -233,7 +276,8 @@ def _read_tested(path: Path) -> Any:
 
 def _read_tested_by_form(path: Path) -> Any:
     """As if the result had the hash of this very file."""
-    return _as_plain(test_parts.read(path.parents[1], {test_parts.KEY: {path.name: sha256_of(path)}}))
+    hashes = {path.name: sha256_of(path) if path.is_file() else ""}
+    return _as_plain(test_parts.read(path.parents[1], {test_parts.KEY: hashes}))
 
 
 LOG = """epoch [1/1] batch [1/1] loss 1.0
@@ -248,7 +292,7 @@ Finish training
 
 def _read_log(path: Path) -> Any:
     found = logs.read_run(path.parent)
-    refuse(found.reason)
+    refuse(found.reason and f"{path}: {found.reason}")
     return found
 
 
@@ -286,7 +330,9 @@ def _write_program(folder: Path) -> Path:
 
 
 def _read_program(path: Path) -> Any:
-    return with_line(path.read_bytes()), rows_of(path.read_bytes())
+    with open_regular(path) as file:
+        program = file.read()
+    return with_line(program), rows_of(program)
 
 
 def kinds() -> list[Kind]:
@@ -295,30 +341,19 @@ def kinds() -> list[Kind]:
     return [
         Kind("config", YAML, _written("a.yaml", CONFIG), lambda path: read_settings(str(path))),
         Kind("experiment file", YAML, _written("small.yaml", FILE), spec.read),
-        Kind("experiment file with parts", YAML, _written("parts.yaml", PARTS), spec.read_plan),
+        Kind("experiment file with parts", YAML, _written("parts.yaml", PARTS), _runs_of),
+        *(Kind(f"{name}.yaml", YAML, _shipped(name), _runs_of) for name in ("active", "demo", "dpl_base2new")),
         Kind("chosen settings", JSON, _write_chosen, chosen.read, True, resealed),
-        Kind(
-            "descriptions", JSON, _written("phrases.json", phrases), lambda path: descriptions.read(str(path)).phrases
-        ),
+        Kind("descriptions", JSON, _written("a.json", phrases), lambda path: descriptions.read(str(path)).phrases),
         Kind("result.json", JSON, _write_result, _read_result, True, resealed),
         Kind("result.json in a report", JSON, _write_result, _read_reported, True, resealed),
         Kind("result.json of rounds in a report", JSON, _write_result_of_rounds, _read_reported, True, resealed),
         Kind("failure.json", JSON, _write_failure, _read_state),
         Kind("queued.json", JSON, _write_queued, lambda path: slurm.submitted_as(path.parents[1])),
-        Kind(
-            "waiting.json",
-            JSON,
-            lambda folder: _write_asked(folder, rounds.WAITING),
-            lambda path: labels.asked(path.parents[1]),
-        ),
-        Kind(
-            "labels that a run waits for",
-            CSV,
-            lambda folder: _write_asked(folder, "round_3.csv"),
-            lambda path: labels.asked(path.parents[1]),
-        ),
+        Kind("waiting.json", JSON, _asking(rounds.WAITING), _read_asked),
+        Kind("labels that a run waits for", CSV, _asking("round_3.csv"), _read_asked),
         Kind(NOTES, JSON, _write_notes, _read_notes, True, resealed),
-        Kind("record of a round", JSON, _write_record, lambda path: record.read(path.parent, 2, 3), True, resealed),
+        Kind("record of a round", JSON, _write_record, _read_record, True, resealed),
         Kind("labels of a round", CSV, _write_picks, lambda path: picks_file.read_labels(path, ROWS, CLASSES)),
         Kind("installed.json of 0.2.0", JSON, _write_installed, lambda path: earlier.read(path.parents[1])),
         Kind("train.py of a codebase", TEXT, _write_program, _read_program),

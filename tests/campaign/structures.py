@@ -1,29 +1,31 @@
 """Contents of another structure than anybody has written: parts that are missing, of another type, endless, far too large.
 
-Most have one thing wrong at one place. A seal is made anew, so that it does not hide that; and it is left as it was,
-so that it shows that.
+Hypothesis draws the place where one thing is wrong, and what a file of that form can hold there. A seal is made anew,
+so that it does not hide that; and it is left as it was, so that it shows that.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 import torch
 import yaml
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from scipy.io import loadmat, savemat
 
 from modprompt.io.checksum import KEY
-from tests import mutations as mutating
 from tests.campaign import kind as forms
 from tests.campaign.kind import Kind
 from tests.modprompt.io import hostile
-from tests.mutations import mutations
+from tests.mutations import changed, named, places, without, wrong_for
 
 
 class Mutant(NamedTuple):
@@ -38,6 +40,9 @@ class Mutant(NamedTuple):
     make: Callable[[], bytes]
     is_sealed: bool = False
 
+
+Mutants = st.SearchStrategy[Mutant]
+Write = Callable[[Any], bytes]
 
 _PLACE = "\ue000here"  # stands where a text of no plain value goes
 _RAW_JSON = {
@@ -68,46 +73,88 @@ _RAW_YAML = {
     "bytes": "!!binary 'x'",
     "an object": "!!python/object/apply:os.system ['true']",
     "a list as a key": "{? [a] : b}",
+    "a key twice": "{a: 1, a: 2}",
     "a merge": "{<<: 1}",
     "pairs": "!!pairs [1]",
     "nothing": "",
 }
+_BARE = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(["@x", "../x", "~"])
+)
+_VALUES = st.recursive(
+    _BARE,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
 
 
-def _with_either_seal(what: str, write: Callable[[Any], bytes], changed: Any, kind: Kind) -> Iterator[Mutant]:
-    """With the seal that the whole content had, and with its own, if it has a place for one."""
-    yield Mutant(what, partial(write, changed))
-    again = kind.reseal(changed) if kind.reseal else changed
-    if again is not changed:
-        yield Mutant(f"{what}, sealed again", partial(write, again), True)
+def _changes(content: Any, values: st.SearchStrategy[Any] = _VALUES) -> st.SearchStrategy[tuple[str, Any]]:
+    """(what, the content with one thing wrong): another value at a place, an item too many, one too few."""
+
+    def at(place: tuple[tuple[Any, ...], Any]) -> st.SearchStrategy[tuple[str, Any]]:
+        where, value = place
+        name = named(where)
+        others = st.sampled_from(wrong_for(value)) | values
+        found = [
+            others.map(
+                lambda other: (f"{name} is {' '.join(ascii(other)[:60].split())}", changed(content, where, other))
+            )
+        ]
+        if where:
+            found.append(st.builds(lambda: (f"{name} is missing", without(content, where))))
+        if isinstance(value, dict):
+            found.append(st.builds(lambda: (f"{name} has more", changed(content, where, {**value, "extra": 1}))))
+        elif isinstance(value, (list, tuple)) and value:
+            found.append(st.builds(lambda: (f"{name} has more", changed(content, where, [*value, value[-1]]))))
+        return st.one_of(found)
+
+    return st.sampled_from(list(places(content, (), 3))).flatmap(at)
 
 
-def _json_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+def _raw(content: Any, texts: dict[str, str], write: Callable[[Any, str], bytes]) -> Mutants:
+    """The content with a text at a place that stands for no plain value."""
+    everywhere = [where for where, _ in places(content, (), 3)]
+    return st.builds(
+        lambda where, what: Mutant(
+            f"{named(where)} is {what}", partial(write, changed(content, where, _PLACE), texts[what])
+        ),
+        st.sampled_from(everywhere),
+        st.sampled_from(list(texts)),
+    )
+
+
+def _sealed_or_not(changes: st.SearchStrategy[tuple[str, Any]], write: Write, kind: Kind) -> Mutants:
+    """With the seal that the whole content had, or with its own, if it has a place for one."""
+
+    def mutant(change: tuple[str, Any], is_again: bool) -> Mutant:
+        what, content = change
+        again = kind.reseal(content) if kind.reseal and is_again else content
+        if again is content:
+            return Mutant(what, partial(write, content))
+        return Mutant(f"{what}, sealed again", partial(write, again), True)
+
+    return st.builds(mutant, changes, st.booleans())
+
+
+def _written(write: Callable[[io.BytesIO], Any]) -> bytes:
+    stream = io.BytesIO()
+    write(stream)
+    return stream.getvalue()
+
+
+def _json_mutants(raw: bytes, kind: Kind) -> Mutants:
     content = json.loads(raw)
-    for what, changed in mutations(content):
-        yield from _with_either_seal(what, _as_json, changed, kind)
-    for where, holed in _holed(content):
-        for what, text in _RAW_JSON.items():
-            yield Mutant(f"{where} is {what}", partial(_as_json, holed, text))
+    return _sealed_or_not(_changes(content), _as_json, kind) | _raw(content, _RAW_JSON, _as_json)
 
 
 def _as_json(content: Any, text: str = "") -> bytes:
     return json.dumps(content).replace(json.dumps(_PLACE), text).encode("ascii")
 
 
-def _holed(content: Any) -> Iterator[tuple[str, Any]]:
-    """The content with a mark in the place of each part."""
-    for where, _ in mutating.places(content, (), 3):
-        yield mutating.named(where), mutating.changed(content, where, _PLACE)
-
-
-def _yaml_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+def _yaml_mutants(raw: bytes, kind: Kind) -> Mutants:
     content = yaml.safe_load(raw)
-    for what, changed in mutations(content):
-        yield Mutant(what, partial(_as_yaml, changed))
-    for where, holed in _holed(content):
-        for what, text in _RAW_YAML.items():
-            yield Mutant(f"{where} is {what}", partial(_as_yaml, holed, text))
+    more = _VALUES | st.dates() | st.datetimes() | st.binary(max_size=4) | st.sets(st.integers(), max_size=2)
+    return _sealed_or_not(_changes(content, more), _as_yaml, kind) | _raw(content, _RAW_YAML, _as_yaml)
 
 
 def _as_yaml(content: Any, text: str = "") -> bytes:
@@ -115,156 +162,151 @@ def _as_yaml(content: Any, text: str = "") -> bytes:
     return written.replace(_PLACE, text).encode("utf-8", "surrogatepass")
 
 
-def _torch_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+def _torch_mutants(raw: bytes, kind: Kind) -> Mutants:
     content = torch.load(io.BytesIO(raw), weights_only=True)
     old = {"_use_new_zipfile_serialization": kind.form != forms.OLD_TORCH}
 
-    def saved(changed: Any, value: Any = None) -> bytes:
-        stream = io.BytesIO()
-        torch.save(changed if value is None else _filled(changed, value), stream, **old)
-        return stream.getvalue()
+    def saved(changed: Any) -> bytes:
+        return _written(lambda stream: torch.save(changed, stream, **old))
 
-    def in_seal(where: str) -> bool:  # all else is in the archive's checksums, which are its own
-        return kind.reseal is not None and where.startswith(KEY)
+    def with_its_checksums(mutant: Mutant) -> Mutant:  # those of the archive; a seal in it is of the record alone
+        return mutant if kind.reseal and mutant.what.startswith(KEY) else mutant._replace(is_sealed=True)
 
-    for what, changed in mutations(content):
-        if in_seal(what):
-            yield from _with_either_seal(what, saved, changed, kind)
-        else:
-            yield Mutant(what, partial(saved, changed), True)
-    for where, holed in _holed(content):
-        for what, value in _odd_tensors().items():
-            yield Mutant(f"{where} is {what}", partial(saved, holed, value), not in_seal(where))
     endless: dict[str, Any] = dict(content)
     endless["more"] = endless
-    yield Mutant("it holds itself", partial(saved, endless), True)
+    changes = _changes(content, _VALUES | st.sampled_from(_odd_tensors()))
+    found = _sealed_or_not(changes, saved, kind).map(with_its_checksums)
+    return found | st.just(Mutant("it holds itself", partial(saved, endless), True))
 
 
-def _filled(content: Any, value: Any) -> Any:
-    """The content with a value in the place of the mark."""
-    if isinstance(content, dict):
-        return {key: _filled(item, value) for key, item in content.items()}
-    if isinstance(content, (list, tuple)):
-        return type(content)(_filled(item, value) for item in content)
-    return value if isinstance(content, str) and content == _PLACE else content
+def _odd_tensors() -> list[torch.Tensor]:
+    return [
+        torch.tensor(1.0),
+        torch.zeros(0, 3),
+        torch.zeros(1, 1, 1, 1, 1),
+        torch.full((2, 2), torch.nan),
+        torch.ones(2, 2, dtype=torch.int64),
+        torch.ones(2, dtype=torch.complex64),
+        torch.zeros(1).expand(1 << 20),
+    ]
 
 
-def _odd_tensors() -> dict[str, Any]:
-    return {
-        "a tensor of no dimension": torch.tensor(1.0),
-        "an empty tensor": torch.zeros(0, 3),
-        "a tensor of five dimensions": torch.zeros(1, 1, 1, 1, 1),
-        "a tensor of NaN": torch.full((2, 2), torch.nan),
-        "a tensor of numbers": torch.ones(2, 2, dtype=torch.int64),
-        "a complex tensor": torch.ones(2, dtype=torch.complex64),
-        "a tensor far larger than its numbers": torch.zeros(1).expand(1 << 20),
-    }
+_ARRAYS = arrays.arrays(
+    arrays.scalar_dtypes() | arrays.unicode_string_dtypes(max_len=3) | arrays.byte_string_dtypes(max_len=3),
+    arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+)
 
 
-def _odd_contents(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Arrays by name, with one that is another."""
-    for name, array in content.items():
-        yield f"{name} is missing", {key: one for key, one in content.items() if key != name}
-        for what, other in _odd_arrays(array).items():
-            yield f"{name} is {what}", {**content, name: other}
-    yield "it is empty", {}
-    yield "it has more", {**content, "more": np.zeros(3)}
-
-
-def _odd_arrays(array: np.ndarray) -> dict[str, np.ndarray]:
+def _odd_arrays(array: np.ndarray) -> list[tuple[str, np.ndarray]]:
     flat = array.reshape(-1)
-    found = {
-        "of no dimension": np.array(flat[0]) if array.size else np.array(0),
-        "empty": np.zeros((0, *array.shape[1:]), array.dtype),
-        "doubled": np.concatenate([array, array]) if array.ndim else np.stack([array, array]),
-        "flat": flat,
-        "of five dimensions": array.reshape(1, 1, 1, 1, -1),
-        "text": np.full(array.shape, "text"),
-        "complex": np.full(array.shape, 1j),
-        "truth values": np.full(array.shape, True),
-        "NaN": np.full(array.shape, np.nan),
-        "infinite": np.full(array.shape, np.inf, np.float32),
-        "large numbers": np.full(array.shape, 1 << 62),
-        "negative": np.full(array.shape, -3),
-        "times": np.full(array.shape, 3, "datetime64[s]"),
-        "bytes": np.full(array.shape, b"\xff"),
-        "objects": np.full(array.shape, None),
-    }
-    return found
+    return [
+        ("of no dimension", np.array(flat[0]) if array.size else np.array(0)),
+        ("empty", np.zeros((0, *array.shape[1:]), array.dtype)),
+        ("doubled", np.concatenate([array, array]) if array.ndim else np.stack([array, array])),
+        ("flat", flat),
+        ("turned round", flat[::-1].reshape(array.shape)),
+        ("one larger", array + 1 if array.dtype.kind in "iuf" else array),
+        ("of five dimensions", array.reshape(1, 1, 1, 1, -1)),
+        ("text", np.full(array.shape, "text")),
+        ("complex", np.full(array.shape, 1j)),
+        ("truth values", np.full(array.shape, True)),
+        ("NaN", np.full(array.shape, np.nan)),
+        ("infinite", np.full(array.shape, np.inf, np.float32)),
+        ("large numbers", np.full(array.shape, 1 << 62)),
+        ("negative", np.full(array.shape, -3)),
+        ("times", np.full(array.shape, 3, "datetime64[s]")),
+        ("bytes", np.full(array.shape, b"\xff")),
+        ("objects", np.full(array.shape, None)),
+    ]
 
 
-def _npz_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+def _other_arrays(array: np.ndarray) -> st.SearchStrategy[tuple[str, np.ndarray]]:
+    any_one = _ARRAYS.map(lambda other: (f"{other.dtype} of {other.shape}", other))
+    return st.sampled_from(_odd_arrays(array)) | any_one
+
+
+def _other_contents(content: dict[str, Any]) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    """Arrays by name, with one that is another, or is missing, or more."""
+    names = st.sampled_from(list(content))
+    others = names.flatmap(
+        lambda name: _other_arrays(content[name]).map(lambda one: (f"{name} is {one[0]}", {**content, name: one[1]}))
+    )
+    fewer = names.map(lambda name: (f"{name} is missing", {key: one for key, one in content.items() if key != name}))
+    return others | fewer | st.sampled_from([("it is empty", {}), ("it has more", {**content, "more": np.zeros(3)})])
+
+
+def _npz_mutants(raw: bytes, kind: Kind) -> Mutants:
     with np.load(io.BytesIO(raw)) as file:
         content = dict(file)
 
     def saved(changed: dict[str, Any]) -> bytes:
-        stream = io.BytesIO()
-        np.savez(stream, **changed)
-        return stream.getvalue()
+        return _written(lambda stream: np.savez(stream, **changed))
 
-    for what, changed in _odd_contents(content):
-        if kind.reseal:
-            yield from _with_either_seal(what, saved, changed, kind)
-        else:
-            yield Mutant(what, partial(saved, changed), True)  # the archive's checksums are its own
+    found = _sealed_or_not(_other_contents(content), saved, kind)
+    return found if kind.reseal else found.map(lambda one: one._replace(is_sealed=True))  # the archive's are its own
 
 
-def _npy_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
-    for what, other in _odd_arrays(np.load(io.BytesIO(raw))).items():
-        yield Mutant(f"it is {what}", partial(_npy, other))
+def _npy_mutants(raw: bytes, kind: Kind) -> Mutants:
+    def saved(array: np.ndarray) -> bytes:
+        return _written(lambda stream: np.save(stream, array))
+
+    return _sealed_or_not(_other_arrays(np.load(io.BytesIO(raw))), saved, kind)
 
 
-def _npy(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
-
-
-def _mat_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+def _mat_mutants(raw: bytes, kind: Kind) -> Mutants:
     content = {name: one for name, one in loadmat(io.BytesIO(raw)).items() if not name.startswith("__")}
 
     def saved(changed: dict[str, Any]) -> bytes:
-        stream = io.BytesIO()
-        savemat(
-            stream, {name: np.array("x", object) if one.dtype.kind == "M" else one for name, one in changed.items()}
-        )
-        return stream.getvalue()
+        known = {name: np.array("x", object) if one.dtype.kind in "mM" else one for name, one in changed.items()}
+        return _written(lambda stream: savemat(stream, known))
 
-    for what, changed in _odd_contents(content):
-        yield Mutant(what, partial(saved, changed))
+    return _sealed_or_not(_other_contents(content), saved, kind)
 
 
-def _text_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+_ODD_LINES = {
+    "gone": b"",
+    "empty": b"\n",
+    "a megabyte": b"x" * (1 << 20) + b"\n",
+    "of a byte that is no UTF-8": b"\xff\xfe\n",
+    "of zero bytes": b"\0\0\n",
+    "a number": b"99999999999999999999 1 1 1\n",
+    "another alphabet's digits": "\u0661 \u00b2 \u00b2 \u00b2\n".encode(),
+    "of separators": b"\xe2\x80\xa8\x0b\x0c\x1c\n",
+    "quotes": b'"\n',
+    "commas": b",,,,,,,,,,,,,,\n",
+    "a formula": b"=1+1\n",
+    "a path elsewhere": b"../../../etc/passwd 1 1 1\n",
+}
+
+
+def _text_mutants(raw: bytes, kind: Kind) -> Mutants:
     lines = raw.splitlines(keepends=True)
-    odd = {
-        "empty": b"\n",
-        "a megabyte": b"x" * (1 << 20) + b"\n",
-        "of a byte that is no UTF-8": b"\xff\xfe\n",
-        "of zero bytes": b"\0\0\n",
-        "a number": b"99999999999999999999 1 1 1\n",
-        "another alphabet's digits": "\u0661 \u00b2 \u00b2 \u00b2\n".encode(),
-        "of separators": b"\xe2\x80\xa8\x0b\x0c\x1c\n",
-        "quotes": b'"\n',
-        "commas": b",,,,,,,,,,,,,,\n",
-        "a formula": b"=1+1\n",
-        "a path elsewhere": b"../../../etc/passwd 1 1 1\n",
-    }
-    for number, line in enumerate(lines[:12]):
-        others = [b"".join([*lines[:number], *lines[number + 1 :]]), b"".join([*lines[:number], line, *lines[number:]])]
-        for what, text in zip(("gone", "there twice"), others):
-            yield Mutant(f"line {number + 1} is {what}", partial(bytes, text))
-        for what, text in odd.items():
-            yield Mutant(
-                f"line {number + 1} is {what}", partial(b"".join, [*lines[:number], text, *lines[number + 1 :]])
-            )
-    for encoding in ("utf-8-sig", "utf-16", "utf-32"):
-        yield Mutant(f"it is in {encoding}", partial(raw.decode("utf-8-sig").encode, encoding))
+
+    def with_line(number: int, what: str, text: bytes) -> Mutant:
+        whole = [*lines[:number], text, *lines[number + 1 :]]
+        return Mutant(f"line {number + 1} is {what}", partial(b"".join, whole))
+
+    def with_word(number: int, place: int, text: str) -> Mutant:
+        words = re.split(rb"([,\s])", lines[number])
+        words[place % len(words)] = text.encode("utf-8", "surrogatepass")
+        return with_line(number, f"one in which {ascii(text)} stands", b"".join(words))
+
+    numbers = st.integers(0, min(len(lines), 12) - 1)
+    words = st.text(max_size=8) | st.integers().map(str) | st.floats().map(str) | st.sampled_from(["../x", "\ud800"])
+    return st.one_of(
+        st.builds(lambda number, odd: with_line(number, *odd), numbers, st.sampled_from(list(_ODD_LINES.items()))),
+        st.builds(lambda number: with_line(number, "there twice", 2 * lines[number]), numbers),
+        st.builds(with_word, numbers, st.integers(0, 8), words),
+        st.sampled_from(["utf-8-sig", "utf-16", "utf-32"]).map(
+            lambda encoding: Mutant(f"it is in {encoding}", partial(raw.decode("utf-8-sig").encode, encoding))
+        ),
+    )
 
 
-def _safetensors_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+def _safetensors_mutants(raw: bytes, kind: Kind) -> Mutants:
     (size,) = struct.unpack("<Q", raw[:8])
-    for header in _json_mutants(raw[8 : 8 + size], kind._replace(reseal=None)):
-        yield header._replace(make=partial(_with_header, header.make, raw[8 + size :]))
+    headers = _json_mutants(raw[8 : 8 + size], kind._replace(reseal=None))
+    return headers.map(lambda one: one._replace(make=partial(_with_header, one.make, raw[8 + size :])))
 
 
 def _with_header(make: Callable[[], bytes], tensors: bytes) -> bytes:
@@ -272,11 +314,13 @@ def _with_header(make: Callable[[], bytes], tensors: bytes) -> bytes:
     return struct.pack("<Q", len(header)) + header + tensors
 
 
-def _pickle_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+def _pickle_mutants(raw: bytes, kind: Kind) -> Mutants:
     bodies = [*hostile.calls(Path("canary")), *hostile.BOMBS, b"]" * 100_000, b"(" * 1000]
-    for number, body in enumerate(bodies):
-        yield Mutant(f"it is body {number}", partial(bytes, b"\x80\x02" + body + b"."))
-        yield Mutant(f"it ends in body {number}", partial(bytes, raw[:-1] + body + b"."))
+
+    def mutant(number: int, front: bytes) -> Mutant:
+        return Mutant(f"body {number} behind {len(front)} bytes", partial(bytes, front + bodies[number] + b"."))
+
+    return st.builds(mutant, st.integers(0, len(bodies) - 1), st.sampled_from([b"\x80\x02", raw[:-1]]))
 
 
 _MUTANTS = {
@@ -294,6 +338,6 @@ _MUTANTS = {
 }
 
 
-def mutants(raw: bytes, kind: Kind) -> list[Mutant]:
-    """All single faults of structure that a whole file can have; none for a form that has no structure of ours."""
-    return list(_MUTANTS[kind.form](raw, kind)) if kind.form in _MUTANTS else []
+def mutants(raw: bytes, kind: Kind) -> Optional[Mutants]:
+    """Single faults of structure that a whole file can have; None for a form that has no structure of ours."""
+    return _MUTANTS[kind.form](raw, kind) if kind.form in _MUTANTS else None

@@ -26,3 +26,8 @@ def epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]
         trainer.train_loader_x = FreshViews(batches, trainer.building.encode)
         trainer.run_epoch()
         return batches.counted[1]._asdict()
+
+
+def epochs(files: Sequence[str], flags: Mapping[str, Any], each: Mapping[str, Sequence[str]]) -> Dict[str, Any]:
+    """The counts of several runs, each by its name with options of its own."""
+    return {name: epoch(files, flags, options) for name, options in each.items()}

@@ -112,13 +112,6 @@ def test_bad_input_is_one_line(features, capsys, argv, message):
     assert message in capsys.readouterr().err
 
 
-def test_damaged_features_are_named(tmp_path, capsys):
-    (tmp_path / "Digits").mkdir()
-    (tmp_path / "Digits" / "train.npz").write_bytes(b"PK nothing")
-    assert report(linear_probe.run, ["--dataset", "Digits", "--feature_dir", str(tmp_path)]) == 2
-    assert "train.npz is damaged" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("flag", ["--trainer", "--model-dir"])
 def test_flags_of_training_are_refused(flag, capsys, tmp_path):
     assert report(feat_extractor.run, [flag, "MPL", "--output-dir", str(tmp_path / "out")]) == 2

@@ -9,6 +9,7 @@ import graphlib
 import pytest
 
 from modprompt.feature import FEATURES, features
+from modprompt.methods import table
 from tests.conftest import ROOT
 
 FLOORS = (
@@ -95,24 +96,39 @@ def test_imports_point_down():
 
 FOLDERS = [name.rpartition(".")[0] for name in FEATURES]
 DOORS = {"doctor", "install", "launch"}  # each is one of a feature's own programs, under a name that stays
+FORMER_NAMES = "io/renamed.py"  # of settings, all in one table
+
+
+def words_of(one):
+    """What a record alone says: settings, facts, words of stages, sentences; its name is an English word, too."""
+    contents = [word for content in one.contents for word in (content.fact, content.key.lstrip("."))]
+    sentences = [text for text in vars(type(one)).values() if isinstance(text, str) and " " in text]
+    return {word for word in (*one.stage, *contents, *sentences) if isinstance(word, str)} - {one.name, ""}
 
 
 def named_in(path):
-    """What a file says of a feature that lies in another room: its modules, and its config node."""
+    """What a file says of a feature that lies in another room: its modules, kind of methods, config node, and words."""
     tree, own = ast.parse(path.read_text()), path.relative_to(PACKAGE).with_suffix("").parts[0]
-    others = [folder for folder in FOLDERS if room(folder) != own]
-    yield from (name for name in imported(tree) for folder in others if f"{name}.".startswith(f"{folder}."))
-    nodes = "|".join(one.node for one in features() if one.node and room(type(one).__module__) != own)
+    others = [one for one in features() if room(type(one).__module__) != own]
+    kinds = [f"{table.__name__}.{name}" for name, kind in vars(table).items() if kind in [one.kind for one in others]]
+    named = [*(folder for folder in FOLDERS if room(folder) != own), *kinds]
+    yield from (name for name in imported(tree) for one in named if f"{name}.".startswith(f"{one}."))
+    nodes = "|".join(one.node for one in others if one.node)
+    words = "|".join(sorted({re.escape(word) for one in others for word in words_of(one)}, key=len, reverse=True))
+    words = rf"(?<!\w)(?:{words or '(?!)'})(?!\w)"
+    parts = {part for one in others for part in one.chosen}
     docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree) if nodes else ():
-        if isinstance(node, ast.Attribute) and re.fullmatch(nodes, node.attr):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.fullmatch(rf"{nodes}|{words}", node.attr):
             yield ast.unparse(node)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
-            yield from re.findall(rf"\b(?:{nodes})(?:\.[A-Z]\w*|$)", node.value)
+            yield from re.findall(rf"\b(?:{nodes})(?:\.[A-Z]\w*|$)|{words}", node.value)
+            yield from parts & {node.value}
 
 
 def test_no_other_room_names_a_feature():
-    found = {path: list(named_in(path)) for path in FILES if path.stem not in DOORS}
+    apart = {*(path for path in FILES if path.stem in DOORS), PACKAGE / FORMER_NAMES}
+    found = {path: list(named_in(path)) for path in FILES if path not in apart}
     assert {path: names for path, names in found.items() if names} == {}
 
 
@@ -125,6 +141,11 @@ def test_no_other_room_names_a_feature():
         ("raise UserError(f'ACTIVE.ROUNDS: {why}')", ["ACTIVE.ROUNDS"]),
         ("'Of ACTIVE.ROUNDS.'", []),
         ("cfg['MODEL']", []),
+        ("from modprompt.methods.table import HEADS", ["modprompt.methods.table.HEADS"]),
+        ("method.prompts_from", ["method.prompts_from"]),
+        ("f'{node}.PROMPTS_FROM'", ["PROMPTS_FROM"]),
+        ("ABOUT = 'a share of a search, or of several searches'", ["a search", "searches"]),
+        ("result['searched'], 'searched first'", ["searched"]),
     ],
 )
 def test_names_of_features_are_found(code, named, tmp_path, monkeypatch):

@@ -85,7 +85,7 @@ def _require_one_clip(job: Job) -> None:
     found, trained = effective(job.first), effective(job)
     for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
         if found.get(key, "") != trained.get(key, ""):
-            what = f"its {job.first.stage}" if job.first.stage else "the training of its prompts"
+            what = named(job.method.stage_of).stage.name
             raise UserError(f"{key} is {trained.get(key)!r}, in {what} {found.get(key)!r}: give both one CLIP")
 
 

@@ -14,9 +14,6 @@ from modprompt.errors import SettingError
 from modprompt.experiments.plan.job import Job
 from modprompt.feature import features, named, read
 from modprompt.io.settings import Given, Settings, as_text, is_free, read_settings
-from modprompt.methods.table import BY_NAME
-
-PROMPTS_FROM = "PROMPTS_FROM"  # the setting of a head that names trained prompts
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -80,7 +77,7 @@ def effective(job: Job, more: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
     files = tuple(_stamped(path) for path in (config_file(job.dataset), job.method.config))
     settings = dict(_of_files(files, job.method.options))
     settings.update((key, as_text(text)) for key, text in (*job.options, *more))
-    if any(one.reads(*setting) for one in features() for setting in settings.items()):
+    if any(one.file_in(*setting) is not None for one in features() for setting in settings.items()):
         settings = _expanded(_of_files(files, ()), (*job.method.options, *job.options, *more))
     settings.update({"TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)})
     return settings
@@ -108,15 +105,8 @@ def expected(job: Job, out: Path) -> dict[str, str]:
     return {key: text for key, text in settings.items() if not is_free(key, text)}
 
 
-def front_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
-    """The setting by which a head takes the prompts that its first stage trains; none without such a stage."""
-    if job.first is None or not job.first.is_front:
-        return ()
-    return ((f"{BY_NAME[job.method.trainer].node}.{PROMPTS_FROM}", str(out / job.first.folder)),)
-
-
 def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
     """The settings, (key, text) pairs, by which a job takes what its first stage leaves; none without one."""
-    if job.first is None or job.first.is_front:
-        return front_of(job, out)
-    return named(job.first.stage).handed_on(out / job.first.folder, job.method.trainer)
+    if job.first is None:
+        return ()
+    return named(job.method.stage_of).handed_on(out / job.first.folder, job.method.trainer)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Sequence
 
 from modprompt.clip import hub, known
 from modprompt.data.split_files import find_recorded
-from modprompt.experiments.plan.commands import effective, front_of
+from modprompt.experiments.plan.commands import effective, expected
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import split_hash_now
 from modprompt.feature import features
@@ -178,7 +178,7 @@ class Inputs:
         now, before = _commit_of(job), _recorded_commit(result)
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
         found += [text for one in features() for text in one.changed(self.out / job.folder, result)]
-        return found + content_hashes.differing(result, effective(job, front_of(job, self.out)))
+        return found + content_hashes.differing(result, expected(job, self.out))
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What of a finished job cannot be compared: "CLIP", "split and few-shot list", "split" (it has no file)."""

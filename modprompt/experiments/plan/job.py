@@ -16,10 +16,9 @@ class Job(NamedTuple):
     parent: the training whose model is tested, if there is one.
     tests: whether nothing is trained.
     options: settings of the protocol, (key, text) pairs.
-    first: the first stage of a training, or of that whose model is tested: that of a feature whose findings
-        are trained, or the training of the prompts that a head stands behind.
+    first: the first stage of a training, or of that whose model is tested.
     stage: the feature whose first stage it is: it leaves what is trained, and fills no column.
-    is_front: whether it is there for a head's sake: the training of prompts, whose column their own method's job fills.
+    is_front: whether it is there for another method's sake, as its first stage: its own method's job fills the column.
     keeps: whether its test keeps the image features.
     features: tests whose kept image features serve this one; it runs behind the last of them.
     """
@@ -68,14 +67,12 @@ def staged(job: Job, folder: Callable[[Method], str]) -> list[Job]:
         folder: gives where a method's trainings of that kind lie.
     """
     method = job.method
-    if method.prompts_from is not None:
-        front = job._replace(
-            method=method.prompts_from, folder=f"{folder(method.prompts_from)}/seed{job.seed}", is_front=True
-        )
-        return [front, job._replace(first=front)]
     if method.stage is None:
         return [job]
     seed = job.seed if method.stage_seed is None else method.stage_seed
-    where = f"{method.stage_of}/{folder(method.stage)}/seed{seed}"
-    first = job._replace(method=method.stage, seed=seed, folder=where, stage=method.stage_of, keeps=False)
+    first = job._replace(method=method.stage, seed=seed, folder=f"{folder(method.stage)}/seed{seed}")
+    if method.front is not None:
+        first = first._replace(is_front=True)
+    else:
+        first = first._replace(folder=f"{method.stage_of}/{first.folder}", stage=method.stage_of, keeps=False)
     return [first, job._replace(first=first)]

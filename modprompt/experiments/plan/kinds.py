@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from modprompt.methods.table import BY_NAME, HEADS, ZERO_SHOT, Row, kind_of
+from modprompt.feature import features, of_kind
+from modprompt.methods.table import BY_NAME, PROMPTS, ZERO_SHOT, Row, kind_of
 
-BEHIND = "prompts + head"  # the group of a head behind a trained prompt learner
-GROUPS = ("", "prompts", "heads", BEHIND)  # of a report, in its order; kinds of methods, mostly
+# of a report, in its order: kinds of methods, and of a feature's those that stand on what another method has trained
+GROUPS = ("", PROMPTS, *(group for one in features() if one.kind for group in (one.kind, one.stage.group)))
+ON_ANOTHER = {one.stage.group for one in features()} - {""}
 _OFF = ("", "False", "0", "None")  # how settings that are empty are written
 
 
@@ -46,16 +48,17 @@ def _setting(row: Row, key: str, settings: Mapping[str, str]) -> str:
     return settings.get(f"{row.node}.{key}") or settings.get(f"{row.shared}.{key}", "")
 
 
-def group_of(trainer: str, options: Mapping[str, str], is_behind: bool = False) -> str:
+def group_of(trainer: str, options: Mapping[str, str], has_front: bool = False) -> str:
     """Under which heading a method stands where a report has several; empty for zero-shot, and one that is not ours.
 
     Args:
         trainer: its name.
         options: of the method, as text by dotted key.
-        is_behind: whether its first stage trains prompts.
+        has_front: whether its first stage is another method.
     """
     kind = kind_of(trainer)
     if kind == ZERO_SHOT:
         return ""
-    named = kind == HEADS and options.get(f"{BY_NAME[trainer].node}.PROMPTS_FROM", "") not in _OFF
-    return BEHIND if is_behind or named else kind
+    stage = of_kind(kind).stage
+    is_named = stage.setting and _setting(BY_NAME[trainer], stage.setting, options) not in _OFF
+    return stage.group if has_front or is_named else kind

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 from modprompt.experiments.plan.kinds import trains
-from modprompt.feature import features
+from modprompt.feature import file_in, named
 from modprompt.io.renamed import former
 from modprompt.io.settings import free
 
@@ -24,7 +24,6 @@ class Method(NamedTuple):
     image_cache: whether its runs keep decoded test images in the output folder, for all runs there.
     stage: the first stage of a two-stage method, by whose findings it is trained; None of a plain one.
     stage_of: the feature whose that is.
-    prompts_from: the first stage of a head: the method whose trained prompts it stands behind; None of others.
     stage_seed: the one seed of that stage; None if every seed has one of its own.
     few_shot: what its few-shot runs beside others are, if not the method itself.
     under: what the protocol of a feature runs it under, of several.
@@ -42,7 +41,6 @@ class Method(NamedTuple):
     image_cache: bool = True
     stage: Method | None = None
     stage_of: str = ""
-    prompts_from: Method | None = None
     stage_seed: int | None = None
     few_shot: Method | None = None
     under: str = ""
@@ -55,21 +53,21 @@ class Method(NamedTuple):
     @property
     def folder(self) -> str:
         """The config's name, the options that decide numbers, and the first stage: what the family calls CFG."""
-        named = [_short(name, value) for name, value in self._named()]
-        return "-".join(filter(None, [self.config.stem, *named, self.first]))
+        options = [_short(name, value) for name, value in self._named()]
+        return "-".join(filter(None, [self.config.stem, *options, self.first]))
+
+    @property
+    def front(self) -> Method | None:
+        """Its first stage, if that is another method of the file."""
+        return self.stage if named(self.stage_of).stage.names_method else None
 
     @property
     def first(self) -> str:
-        """Its first stage, a feature's or that of the prompts before a head, by trainer and folder; empty for none."""
-        front = self.prompts_from
-        named = [] if front is None else [f"behind_{front.trainer}_{front.folder}"]
-        return "-".join([*self._staged(), *named])
-
-    def _staged(self) -> list[str]:
+        """Its first stage, by trainer and folder; empty for none."""
         if self.stage is None:
-            return []
+            return ""
         seed = "" if self.stage_seed is None else f"_seed{self.stage_seed}"
-        return [f"{self.stage.trainer}_{self.stage.folder}{seed}"]
+        return f"{'behind_' if self.front else ''}{self.stage.trainer}_{self.stage.folder}{seed}"
 
     def _named(self) -> Iterator[tuple[str, str]]:
         deciding = [(key, value) for key, value in self.options if key not in free()]
@@ -79,8 +77,8 @@ class Method(NamedTuple):
 
 def _end_of_path(key: str, value: str) -> str:
     """Of a file its name and two folders, by which the run that left it is known; another value as it is."""
-    path = next(filter(None, (one.file_in(key, value) for one in features())), "")
-    return "/".join(Path(path).parts[-3:]) if path else value
+    found = file_in(key, value)
+    return "/".join(Path(found.path).parts[-3:]) if found and found.path else value
 
 
 def _short(name: str, value: str) -> str:

@@ -86,7 +86,7 @@ def is_bound(method: Method, experiment: Experiment) -> bool:
     """Whether what a method learns belongs to the classes of its training, so that no others can be tested."""
     if not method.trains:
         return False
-    if method.prompts_from is not None and is_bound(method.prompts_from, experiment):
+    if method.front is not None and is_bound(method.front, experiment):
         return True
     shots = experiment.shots[:1] or (1,)
     one = experiment._replace(datasets=experiment.datasets[:1], methods=(method,), shots=shots, together=False)

@@ -52,10 +52,11 @@ from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, PROTOCOLS, Ad
 from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
-from modprompt.feature import Feature, features, named, protocols
+from modprompt.feature import Feature, features, file_in, named, protocols
 from modprompt.io import renamed
+from modprompt.io.paths import of_user
 from modprompt.io.settings import COMPILE, as_text
-from modprompt.methods.table import HEADS, PROMPTS, config_of, kind_of
+from modprompt.methods.table import PROMPTS, config_of, kind_of
 
 FILES = places.configs() / "experiments"
 _NAME_NO_FOLDER = ("MODEL.BACKBONE.PATH", COMPILE)  # options that decide numbers and are not in a folder's name
@@ -235,11 +236,11 @@ def _check_stages(reader: MethodReader, experiment: Experiment) -> None:
     """First stages of one name are one: that of all methods that ask for it."""
     seen: dict[tuple[str, str], Method] = {}
     for method in experiment.methods:
-        if method.stage is None:
+        if method.stage is None or method.front is not None:
             continue
         other = seen.setdefault((method.stage.trainer, method.stage.folder), method.stage)
         if (other.config, other.options) != (method.stage.config, method.stage.options):
-            both = f"{named(method.stage_of).stages} of {other.label} and {method.family}"
+            both = f"{named(method.stage_of).stage.plural} of {other.label} and {method.family}"
             whose = f"the {both} have one folder ({other.folder})"
             raise reader.fault("methods", f"{whose} and other settings: give one an experiment of its own")
 
@@ -247,10 +248,12 @@ def _check_stages(reader: MethodReader, experiment: Experiment) -> None:
 OF_PROTOCOL = (
     "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
 )  # fmt: skip
+_STAGED = [one for one in features() if one.stage.key]  # those that may be a first stage
 _OF_METHOD = (
     "trainer", "config", "options", "seeds", "grid", "published",
-    *(key for one in features() if one.stages for key in (one.name, f"{one.name}_seed")),
-    "few_shot", "chosen", "prompts_from",
+    *(one.stage.key for one in _STAGED),
+    *(f"{one.stage.key}_seed" for one in _STAGED if not one.stage.names_method),
+    "few_shot", "chosen",
 )  # fmt: skip
 _MOST_VARIANTS = 10_000
 _OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
@@ -275,11 +278,6 @@ class Shared(NamedTuple):
     chosen: Chosen | None = None
 
 
-def _stages() -> list[Feature]:
-    """The features that may be a first stage."""
-    return [one for one in features() if one.stages]
-
-
 class MethodReader(Reader):
     """Reads parts of an experiment file."""
 
@@ -296,8 +294,9 @@ class MethodReader(Reader):
             if isinstance(item, dict) or item is None:
                 raise self.fault(place, f"{key}: a dotted key with one value is expected, got {item!r}")
             text = repr(item) if isinstance(item, list) else as_text(item)  # as train.py's words are read
-            for one in features():
-                text = one.placed(key, text, folder or self.path.parent)
+            found = file_in(key, text)
+            if found and found.path:
+                text = f"{found.mark}{((folder or self.path.parent) / of_user(found.path)).resolve()}"
             options[key] = text
         return options
 
@@ -370,11 +369,10 @@ class MethodReader(Reader):
 
     def staged(self, made: Method, content: dict[str, Any], shared: Shared, before: Sequence[Method]) -> Method:
         """A method with its first stage, and what runs beside it."""
-        for one in _stages():
-            if one.name in content:
-                made = made._replace(stage=self.first(one, content[one.name], made, shared), stage_of=one.name)
-        if "prompts_from" in content:
-            made = made._replace(prompts_from=self.prompts_from(content["prompts_from"], made, before))
+        for one in _STAGED:
+            if one.stage.key in content:
+                first = self.first(one, content[one.stage.key], made, shared, before)
+                made = made._replace(stage=first, stage_of=one.name)
         if "few_shot" in content:
             place = f"methods: {made.family}: few_shot"
             made = made._replace(few_shot=self.stage(content["few_shot"], place, made, shared))
@@ -389,27 +387,24 @@ class MethodReader(Reader):
     def stage_seed(self, content: Mapping[str, Any], place: str) -> int | None:
         """The one seed of a first stage; None if each seed has one of its own."""
         found: tuple[int, ...] = ()
-        for one in _stages():
-            key = f"{one.name}_seed"
+        for one in _STAGED:
+            key = f"{one.stage.key}_seed"
             given = self.numbers(content[key], f"{place}: {key}", 0) if key in content else ()
-            if len(given) > 1 or (given and one.name not in content):
-                raise self.fault(place, f"{key} is one seed, of the method's {one.name}")
+            if len(given) > 1 or (given and one.stage.key not in content):
+                raise self.fault(place, f"{key} is one seed, of the method's {one.stage.key}")
             found += given
         return found[0] if found else None
 
-    def first(self, one: Feature, value: Any, method: Method, shared: Shared) -> Method:
+    def first(self, one: Feature, value: Any, method: Method, shared: Shared, before: Sequence[Method]) -> Method:
         """The first stage of a method: on the CLIP and images of its training, unless its own options say otherwise."""
-        place = f"methods: {method.family}: {one.name}"
+        place = f"methods: {method.family}: {one.stage.key}"
         fault = one.fault_of_stage(method.trainer, [key for key, _ in method.options])
         if fault:
             raise self.fault(place, fault)
-        return self.stage(value, place, method, shared)
+        return self.front(value, place, before) if one.stage.names_method else self.stage(value, place, method, shared)
 
-    def prompts_from(self, label: Any, method: Method, before: Sequence[Method]) -> Method:
-        """The method of the file whose trained prompts a head stands behind."""
-        place = f"methods: {method.family}: prompts_from"
-        if kind_of(method.trainer) != HEADS:
-            raise self.fault(place, f"{method.trainer} is no head, which alone stands behind prompts")
+    def front(self, label: Any, place: str, before: Sequence[Method]) -> Method:
+        """Another method of the file, whose trained prompts one stands on."""
         there = [one for one in before if one.family == label]
         if len(there) != 1:
             what = "has several variants" if there else "is no method above this one"

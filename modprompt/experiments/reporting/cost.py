@@ -12,7 +12,7 @@ from typing import Any, Collection, NamedTuple, Sequence
 from modprompt import feature
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.kinds import BEHIND
+from modprompt.experiments.plan.kinds import ON_ANOTHER
 from modprompt.experiments.plan.protocols import TOGETHER
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.render import EMPTY, STD, cell_numbers, cell_text, text_cell
@@ -23,10 +23,11 @@ from modprompt.io import result as result_file
 
 FILE_NAME = "cost.csv"
 COLUMNS = ("method", "trained parameters", "training (s)", "testing (s)", "device", "jobs at once")  # then an accuracy
+_STAGES = [one.stage for one in feature.features() if one.stage.key]
 ABOUT = (
-    "Trained parameters: of a head with those of the prompts that it stands behind. Seconds of one training, all of "
-    "its starts together, with its share of a search or the training of the prompts that a head stands behind, and of "
-    f"its tests: means over data sets, then {STD} over seeds; none of runs that shared a GPU."
+    f"Trained parameters: {', '.join(one.parameters for one in _STAGES if one.parameters)}. Seconds of one training, "
+    f"all of its starts together, with its share of {' or '.join(one.seconds for one in _STAGES)}, and of its tests: "
+    f"means over data sets, then {STD} over seeds; none of runs that shared a GPU."
 )
 COLUMNS_OF_CSV = (
     "method", "group", "trained_parameters_least", "trained_parameters_most", "training_s_mean",
@@ -99,8 +100,8 @@ def _counted(experiment: Experiment, results: Results, line: Line) -> list[str]:
 
 
 def _stages(line: Line, outcome: Outcome) -> list[dict[str, Any]]:
-    """The results of a run and of what was trained before it; none if a head is behind prompts that nobody knows."""
-    if outcome.result is None or (line.group == BEHIND and outcome.front is None):
+    """The results of a run and of what was trained before it; none if nobody knows what it stands on."""
+    if outcome.result is None or (line.group in ON_ANOTHER and outcome.front is None):
         return []
     return [outcome.result, *([outcome.front] if outcome.front else [])]
 
@@ -207,7 +208,7 @@ def stages(results: Results) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for (family, dataset, column), (trainings, first) in results.stages.items():
         what = f"{family}, {dataset}{'' if column == 'accuracy' else f' {column}'}"
-        lines = found.setdefault(feature.named(first[0][0].stage).stages.capitalize(), [])
+        lines = found.setdefault(feature.named(first[0][0].stage).stage.plural.capitalize(), [])
         lines.append(f"{what}: {_told(trainings, first, results.odd)}")
     return found
 

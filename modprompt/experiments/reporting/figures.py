@@ -506,7 +506,8 @@ def tokens(results: Results, best: Sequence[str], path: Path) -> str:
             axes.set_xlabel(f"{side} layer")
     said = f" The best {len(rows)} of {len(counts)} methods." if len(rows) < len(counts) else ""
     several = [f"{label} ({len(counts[label])})" for label in rows if len(counts[label]) > 1]
-    said += f" Of several schedules, as searches find them, the first: {', '.join(several)}." if several else ""
+    finders = " and ".join(one.stage.plural for one in features() if one.finds("SCHEDULE_TEXT"))
+    said += f" Of several schedules, as {finders} find them, the first: {', '.join(several)}." if several else ""
     return "Prompt tokens that enter each layer: what a method's schedule removes, adds and carries." + said
 
 

@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
 
     result: what its result.json holds, where there is one.
     folder: the run's, of which more can be read; None where nobody knows it.
-    front: the result of the training of the prompts that a head stands behind, where that is a run of the experiment.
+    front: the result of its first stage, where that is another method of the experiment.
     doubt: what speaks against the number, or must be known of it.
     notes: what it says, beside its settings, of the trainings on its data set that it comes of.
     """
@@ -205,7 +205,7 @@ def of_experiment(
             method.trains,
             method.under,
             columns_of(method, experiment),
-            group_of(method.trainer, dict(method.options), method.prompts_from is not None),
+            group_of(method.trainer, dict(method.options), method.front is not None),
         )
         for method in experiment.lines
     ]

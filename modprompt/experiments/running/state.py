@@ -115,7 +115,7 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
         return State(WAITING, why)
     first = by_result(job.first, out, inputs, known) if job.first else None
     if job.first and first is not None and first.name != FINISHED:
-        what = f"its {job.first.stage}" if job.first.stage else "the training of its prompts"
+        what = named(job.method.stage_of).stage.name
         if first.name == STALE:
             return State(STALE, f"{what} was {first.why}", result)
         return State(WAITING, f"{what} is not there")

@@ -56,12 +56,25 @@ def _labels(value: object, where: str) -> None:
 _FORM = table({"settings": each(text()), "features": rows(_features), "labels": rows(_labels)})
 
 
-def read(directory: str, settings: Mapping[str, str]) -> Views:
+def _require_fit(views: Views, width: int, classes: int) -> None:
+    """Raise Refused unless each pass has features of that width and labels of that many classes, of the same images."""
+    images = len(views.labels[0]) if views.labels else 0
+    if not images or any(one.shape != (images, width) for one in views.features):
+        refuse("features", f"not {width} numbers for each label")
+    if len(views.labels) != len(views.features) or any(
+        len(one) != images or not 0 <= int(one.min()) <= int(one.max()) < classes for one in views.labels
+    ):
+        refuse("labels", f"not one of {classes} classes for each image")
+
+
+def read(directory: str, settings: Mapping[str, str], width: int, classes: int) -> Views:
     """The views of a run.
 
     Args:
         directory: its folder.
         settings: that decide this run's.
+        width: of this run's features, D.
+        classes: how many there are.
 
     Raises:
         UserError: if they are not there, damaged, or of another CLIP, other images or other settings.
@@ -73,6 +86,8 @@ def read(directory: str, settings: Mapping[str, str]) -> Views:
     try:
         content = read_tensors(path)
         _FORM(content, "")
+        views = Views(list(content["features"]), list(content["labels"]))
+        _require_fit(views, width, classes)
     except (Refused, UserError) as error:
         raise UserError(f"{path} is damaged ({error}): {to_do}") from None
     theirs = renamed.recorded(content["settings"])
@@ -80,4 +95,4 @@ def read(directory: str, settings: Mapping[str, str]) -> Views:
     other = changes(theirs, {key: text for key, text in mine.items() if key in theirs})
     if other:
         raise UserError(f"{path} is of a run with other settings ({'; '.join(other[:4])}): {to_do}")
-    return Views(list(content["features"]), list(content["labels"]))
+    return views

@@ -11,11 +11,11 @@ from modprompt.engine.encoders import TextEncoder
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.io.checkpoint_schema import require_learned
-from modprompt.io.compare import ENHANCED_BASE
 from modprompt.io.safe_open import Refused
 from modprompt.io.schema import refuse
 from modprompt.io.tensors import read_tensors
 from modprompt.io.text import sha256_of
+from modprompt.methods.heads.facts import ENHANCED_BASE
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.headed_model import HeadedModel
 from modprompt.methods.heads.prompted_head import BASE
@@ -108,5 +108,5 @@ class EnhancedBase(HeadMethod):
         own = encoder.text_projection
         if projection.shape != own.shape:
             shapes = f"{tuple(projection.shape)}, not {tuple(own.shape)}"
-            raise SettingError([("ENHANCED_BASE", f": its projection is {shapes}")])
+            raise SettingError([("ENHANCED_BASE", f": its projection is {shapes}, in {self.enhanced_base}")])
         encoder.text_projection = nn.Parameter(projection.to(own), requires_grad=False)

@@ -1,9 +1,18 @@
 """What heads on features are to all other rooms."""
 
-from typing import Any, Dict
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from modprompt.feature import Feature
-from modprompt.methods.table import HEADS
+from modprompt.feature import Content, Feature, FirstStage
+from modprompt.io.checkpoint_files import checkpoint_at
+from modprompt.io.compare import file_hash
+from modprompt.methods.heads.facts import ENHANCED_BASE, FRONT, PROMPTS_BEFORE, prompts_hash
+from modprompt.methods.table import BY_NAME, HEADS, kind_of
+
+PROMPTS_FROM = "PROMPTS_FROM"  # the setting of all heads that names trained prompts
+
+
+def _hash_of_prompts(path: str) -> str:
+    return prompts_hash(checkpoint_at(path))
 
 
 class HeadsFeature(Feature):
@@ -11,6 +20,26 @@ class HeadsFeature(Feature):
 
     name = "heads"
     kind = HEADS
+    stage = FirstStage(
+        key="prompts_from",
+        names_method=True,
+        setting=PROMPTS_FROM,
+        name="the training of its prompts",
+        without="heads behind prompts",
+        group="prompts + head",
+        parameters="of a head with those of the prompts that it stands behind",
+        seconds="the training of the prompts that a head stands behind",
+    )
+    stands_on = FRONT
+    contents = (
+        Content(PROMPTS_BEFORE, f".{PROMPTS_FROM}", _hash_of_prompts, "the prompts in {} are others now"),
+        Content(ENHANCED_BASE, ".ENHANCED_BASE", file_hash),
+    )
+    chosen = ("searched",)
+    learned = "A head on the features of"
+    of_others = (
+        "What a head has learned of single classes says nothing of others: on these it is the features before it."
+    )
 
     def parts(self) -> Any:
         """The bank, the head, its epochs, its choice, a test."""
@@ -18,11 +47,24 @@ class HeadsFeature(Feature):
 
         return HEAD_PARTS
 
+    def fault_of_stage(self, trainer: str, keys: Sequence[str]) -> str:
+        """Prompts stand before a head alone."""
+        return "" if kind_of(trainer) == HEADS else f"{trainer} is no head, which alone stands behind prompts"
+
+    def handed_on(self, folder: Any, trainer: str) -> Tuple[Tuple[str, str], ...]:
+        """The prompts."""
+        return ((f"{BY_NAME[trainer].node}.{PROMPTS_FROM}", str(folder)),)
+
     def result_forms(self) -> Dict[str, Any]:
         """What was chosen on a grid."""
         from modprompt.io.result_schema import amount, count, line, record
 
         return {"searched": record(beta=amount, alpha=amount, correct=count, images=count, on=line)}
+
+    def card(self, method: Mapping[str, Any]) -> List[Tuple[str, str]]:
+        """Whose prompts it stands behind."""
+        front = method.get(FRONT)
+        return [("behind the prompts of", front["name"])] if isinstance(front, Mapping) else []
 
 
 FEATURE = HeadsFeature()

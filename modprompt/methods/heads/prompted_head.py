@@ -14,11 +14,9 @@ from modprompt.fields import setting
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.checkpoint_files import run_or_file
-from modprompt.io.checkpoint_schema import FRONT
-from modprompt.io.compare import PROMPTS_BEFORE
-from modprompt.io.content_hashes import prompts_hash
 from modprompt.io.renamed import OF_HEADS
 from modprompt.methods.base import Method
+from modprompt.methods.heads.facts import FRONT, PROMPTS_BEFORE, prompts_hash
 from modprompt.methods.loading import stated_method
 from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
 from modprompt.methods.parts.learner import Learner

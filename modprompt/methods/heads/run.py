@@ -41,18 +41,8 @@ VIEWS, KEPT = "views", "head"  # in the state of a run: those that are kept; buf
 class _OfHead(Part):
     """What the parts below share."""
 
-    @property
-    def method(self) -> HeadMethod:
-        """The run's."""
-        method = self.run.method
-        assert isinstance(method, HeadMethod)
-        return method
-
-    @property
-    def model(self) -> HeadedModel:
-        """The trainer's."""
-        model: HeadedModel = self.trainer.model
-        return model
+    method: HeadMethod
+    model: HeadedModel
 
     @property
     def head(self) -> Head:
@@ -333,8 +323,10 @@ class HeadResume(_OfHead, Resume):
         )
 
     def _resume_state(self, directory: str) -> int:
-        own, building = self.method.passes(), self.trainer.building
-        views = bank_file.read(directory, self.settings()) if own else bank_file.Views([], [])
+        building, views = self.trainer.building, bank_file.Views([], [])
+        if self.method.passes():
+            model = building.model
+            views = bank_file.read(directory, self.settings(), model.width, len(model.classes.names))
         building.of_bank(views, keeps=False)
         epoch = super()._resume_state(directory)
         building.keep(views)  # once the state was found to be of this run

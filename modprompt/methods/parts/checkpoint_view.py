@@ -10,7 +10,7 @@ from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint, class_list
 from modprompt.io.checkpoint_schema import CLASS_TOKENS, require_learned
-from modprompt.io.compare import CONTENTS
+from modprompt.io.content_hashes import facts_of_methods
 from modprompt.io.safe_open import Refused
 from modprompt.io.settings import apart
 from modprompt.io.versioned import understood
@@ -141,7 +141,7 @@ def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], pa
         UserError: if something differs; it is named.
     """
     if stated and expected:  # what says nothing of these has none; the family's files say nothing at all
-        none = dict.fromkeys(CONTENTS, "none")
+        none = dict.fromkeys(facts_of_methods(), "none")
         stated, expected = ({**none, **side} for side in (stated, expected))
     expected = understood(stated, expected, path)
     known = {name: stated.get(name, _UNSAID.get(name.rpartition(".")[2], value)) for name, value in expected.items()}

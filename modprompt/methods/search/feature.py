@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from modprompt.errors import SettingError, UserError
-from modprompt.feature import Feature
+from modprompt.feature import Feature, FirstStage, NamedFile
 from modprompt.methods import table
 from modprompt.methods.search import file, schedule_files
 
@@ -21,7 +21,13 @@ class SearchFeature(Feature):
     node = "SEARCH"
     decided = {RUNS: False}
     in_records = True
-    stages = "searches"
+    stage = FirstStage(
+        key="search",
+        name="its search",
+        plural="searches",
+        without="searches: write the schedule out",
+        seconds="a search",
+    )
     tested = {"mixture_pct": "mixture", "path_pct": "discrete path"}
     alone = "a search is not run in rounds; give rounds the schedule that it leaves"
     otherwise = "does not search: SEARCH.ON True, or DPLSearch"
@@ -42,17 +48,9 @@ class SearchFeature(Feature):
         """Schedules in place of the files that are named for them."""
         return schedule_files.expanded(given, planned)
 
-    def reads(self, key: str, value: Any) -> bool:
+    def file_in(self, key: str, value: Any) -> Optional[NamedFile]:
         """A schedule's, and all that DPL knows of files."""
-        return schedule_files.may_name_a_file((key, value))
-
-    def file_in(self, key: str, value: Any) -> Optional[str]:
-        """The schedule's."""
-        return schedule_files.file_of(key, value)
-
-    def placed(self, key: str, text: str, folder: Any) -> str:
-        """The schedule's."""
-        return schedule_files.placed(key, text, folder)
+        return schedule_files.named_by(key, value)
 
     def fault_of_stage(self, trainer: str, keys: Sequence[str]) -> str:
         """It finds a schedule, which the trainer must take, and does not have."""

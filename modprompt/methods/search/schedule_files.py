@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from modprompt.errors import SettingError, UserError
+from modprompt.feature import NamedFile
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Given, Settings, as_text
 from modprompt.methods import table
@@ -46,7 +47,7 @@ def expanded(settings: Settings, planned: bool = False) -> Settings:
     Raises:
         SettingError: if a file is missing, damaged, of another kind or lacks the side.
     """
-    if not any(may_name_a_file((key, found.value)) for key, found in settings.given):
+    if all(named_by(key, found.value) is None for key, found in settings.given):
         return settings
     sideless: List[str] = []
     read = _with_steps(settings, planned, sideless)
@@ -81,10 +82,14 @@ def _warn_of_new_classes(settings: Settings) -> None:
             )
 
 
-def may_name_a_file(setting: Tuple[str, Any]) -> bool:
-    """Whether `expanded` has something to do with a (key, value): all that DPL knows of files, and @FILE."""
-    key, value = setting
-    return key.startswith("TRAINER.") and (file_of(key, value) is not None or _is_of_dpl(key))
+def named_by(key: str, value: Any) -> Optional[NamedFile]:
+    """The file that a setting names: @FILE, or one of DPL's, which may name none; None of what is no such setting."""
+    if not key.startswith("TRAINER."):
+        return None
+    path = file_of(key, value)
+    if path is None and not _is_of_dpl(key):
+        return None
+    return NamedFile(path or "", "@" if _SCHEDULE.fullmatch(key) else "")
 
 
 def file_of(key: str, value: Any) -> Optional[str]:
@@ -95,21 +100,6 @@ def file_of(key: str, value: Any) -> Optional[str]:
     if _is_of_dpl(key) and key.endswith("_ALPHA_PATH"):
         return None if text.lower() in ("", "none") else text
     return None
-
-
-def placed(key: str, text: str, folder: Path) -> str:
-    """A setting's text with the path that it names made absolute; other texts as they are.
-
-    Args:
-        key: of the setting.
-        text: of its value.
-        folder: where a relative path begins.
-    """
-    path = file_of(key, text)
-    if not path:
-        return text
-    mark = "@" if _SCHEDULE.fullmatch(key) else ""
-    return f"{mark}{(folder / of_user(path)).resolve()}"
 
 
 def _is_of_dpl(key: str) -> bool:

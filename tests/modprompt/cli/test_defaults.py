@@ -18,8 +18,8 @@ DIGITS = {"one": 6, "two": 6}
 ANIMALS = {"cat": 6, "dog": 6}
 
 
-def read(*words, active=False):
-    return flags.settings_of(flags.parse_args([str(word) for word in words]), active=active)
+def read(*words, takes_all=False):
+    return flags.settings_of(flags.parse_args([str(word) for word in words]), takes_all=takes_all)
 
 
 def value(settings, key):
@@ -88,15 +88,15 @@ def test_unknown_words_are_named_with_what_knows_them_and_nothing_is_written(ani
     assert sorted(animals.rglob("*")) == before
 
 
-@pytest.mark.parametrize("active", [False, True])
-def test_own_images_with_a_clip_have_its_config(animals, active):
-    settings = read("--trainer", "MPL", "--root", animals, "--backbone", "ViT-B/16", active=active)
+@pytest.mark.parametrize("takes_all", [False, True])
+def test_own_images_with_a_clip_have_its_config(animals, takes_all):
+    settings = read("--trainer", "MPL", "--root", animals, "--backbone", "ViT-B/16", takes_all=takes_all)
     assert value(settings, "DATASET.NAME") == "ImageFolder"
     assert settings.source("OPTIM.LR") == config("MPL", "vit_b4_c1_add2_rm1")
     assert settings["OPTIM.LR"].value == 0.0035
     lines(animals / "classnames.txt", ANIMALS)
-    settings = read("--trainer", "MPL", "--root", animals, "--backbone", "ViT-B-16/openai", active=active)
-    assert value(settings, "DATASET.NAME") == ("Unlabelled" if active else "ImageFolder")
+    settings = read("--trainer", "MPL", "--root", animals, "--backbone", "ViT-B-16/openai", takes_all=takes_all)
+    assert value(settings, "DATASET.NAME") == ("Unlabelled" if takes_all else "ImageFolder")
     assert settings.source("OPTIM.LR") == config("MPL", "vit_b4_c1_add2_rm1")
 
 

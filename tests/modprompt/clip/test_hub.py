@@ -246,17 +246,6 @@ def test_shards_of_an_index_are_wanted(cache, absent):
         hub.snapshot(REPO, "", lambda files: [name for name in files if name.startswith("deep/")])
 
 
-@pytest.mark.parametrize(
-    ("content", "what"), [(b"{", "is"), (b"[]", "is"), (b'{"weight_map": {"tensor": "../x.bin"}}', "names")]
-)
-def test_index_is_read_as_everywhere(cache, absent, content, what):
-    """tests/modprompt/io/test_shards.py has what else an index may be."""
-    folder = lay(cache, {INDEX: content})
-    with pytest.raises(UserError) as error:
-        hub.snapshot(REPO, "", choose)
-    assert one_line(error).startswith(f"{folder / INDEX} {what} ")
-
-
 def test_hash_of_a_blob_must_be_its_name(cache, tmp_path):
     folder = lay(cache, FILES)
     digest = hashlib.sha256(b"weights").hexdigest()

@@ -236,19 +236,6 @@ def test_cache_of_the_family_that_does_not_agree_is_not_used(eurosat_split, tmp_
     assert (path.parent / "shot_2-seed_9.json").is_file()
 
 
-def test_nothing_of_a_pickle_is_run(tmp_path):
-    from modprompt.data.family_pickle import read_family_pickle
-
-    class Evil:
-        def __reduce__(self):
-            return os.system, (f"touch {tmp_path / 'mark'}",)
-
-    (tmp_path / "e.pkl").write_bytes(pickle.dumps({"train": [Evil()]}))
-    with pytest.raises(UserError, match="only Datum is admitted"):
-        read_family_pickle(tmp_path / "e.pkl", tmp_path)
-    assert not (tmp_path / "mark").exists()
-
-
 def test_read_only_root_keeps_its_files_elsewhere(tmp_path, monkeypatch, capsys):
     trees.eurosat(tmp_path / "data")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -1,6 +1,5 @@
 """Results are held against the CLIP, split and few-shot list that are there now."""
 
-import json
 import os
 import shutil
 import sys
@@ -12,7 +11,7 @@ from PIL import Image
 from modprompt.clip import build as backbone
 from modprompt.data.readers.image_folder import ImageFolder
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.inputs import NOTES, Inputs
+from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state, status
 from modprompt.io import descriptions
 from modprompt.io.compare import file_hash
@@ -67,17 +66,6 @@ def test_noted_clip_is_not_hashed_again(job, tmp_path, monkeypatch):
     Inputs(tmp_path, None).note_clips([job])
     monkeypatch.setattr(backbone, "load_clip", None)
     Inputs(tmp_path, None).note_clips([job])
-
-
-def test_damaged_notes_are_made_anew(job, tmp_path):
-    Inputs(tmp_path, None).note_clips([job])
-    content = json.loads((tmp_path / NOTES).read_text())
-    whole = next(iter(content["clips"].values()))["hash"]
-    next(iter(content["clips"].values()))["hash"] = "2:other"
-    (tmp_path / NOTES).write_text(json.dumps(content))
-    inputs = Inputs(tmp_path, None)
-    inputs.note_clips([job])
-    assert next(iter(inputs.notes.values()))["hash"] == whole
 
 
 def test_another_split_makes_results_stale(jobs, tmp_path):

@@ -272,38 +272,6 @@ def test_folder_with_an_equals_sign_is_a_folder(two, tmp_path, monkeypatch, caps
     assert "| MaPLe (lr=1) |" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("unpainted")
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"settings": [1]},
-        {"schedules": {"text": "garbage", "vision": "[[0, 1]]"}},
-        {"schedules": {"text": 5}},
-        {"schedules": {}},
-        {"schedules": [1]},
-        {"schedules": {"text": "[[5, 0]]", "vision": "[[0, 1]]"}},
-        {"classes": ["a"], "shots": {"b": 1}},
-        {"images_hash": [1], "backbone_hash": {}},
-    ],
-    ids=str,
-)
-def test_result_that_was_edited_by_hand_spoils_no_report(two, tmp_path, fields):
-    job = protocols.jobs(spec.read(tmp_path / "two.yaml"))[-2]
-    edit(tmp_path / "out" / job.folder / "result.json", **fields)
-    assert report.main(two) in (0, 1)
-    assert (folder(tmp_path) / "index.html").exists()
-
-
-@pytest.mark.usefixtures("unpainted")
-@pytest.mark.slow
-def test_result_that_is_nested_too_deep_is_damaged(two, tmp_path, capsys):
-    job = protocols.jobs(spec.read(tmp_path / "two.yaml"))[-1]
-    (tmp_path / "out" / job.folder / "result.json").write_text("[" * 100_000)
-    assert report.main(two) == 1
-    assert "new seed 3: waiting: result.json is damaged" in capsys.readouterr().out
-
-
 @pytest.mark.slow
 def test_names_that_matplotlib_would_take_for_something_else(experiment, tmp_path):
     found = experiment(TWO.replace("  MaPLe:", "  _a $\\foo$ b_%:"), "two")

@@ -164,6 +164,23 @@ def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
     assert expected(job, tmp_path)["INPUT.TRANSFORMS"] == "[random_flip, normalize]"
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "placed"),
+    [
+        ("TRAINER.MPL.SCHEDULE_TEXT", "@../c.json", "@{above}/c.json"),
+        ("TRAINER.MPL.SCHEDULE_TEXT", "@/c.json", "@/c.json"),
+        ("TRAINER.MPL.SCHEDULE_TEXT", "[[0, 1]]", "[[0, 1]]"),
+        ("TRAINER.DPL.IMG_ALPHA_PATH", "c.npz", "{here}/c.npz"),
+        ("TRAINER.DPL.IMG_ALPHA_PATH", "None", "None"),
+        ("TRAINER.DPL.ALPHAS_SWAPPED", "True", "True"),
+        ("OPTIM.NAME", "@c", "@c"),
+    ],
+)
+def test_a_file_that_an_option_names_is_found_from_the_experiments(experiment, tmp_path, key, text, placed):
+    found = experiment(FILE + f"options: {{{key}: '{text}'}}\n")
+    assert dict(found.methods[1].options) == {key: placed.format(here=tmp_path, above=tmp_path.parent)}
+
+
 def test_option_that_decides_nothing_names_no_folder(experiment):
     options = {"DATALOADER.TRAIN_X.BATCH_SIZE": 8, "DATALOADER.TEST.BATCH_SIZE": 9, "MODEL.BACKBONE.PATH": "x.pt"}
     found = experiment(FILE + f"options: {options}\n")

@@ -29,26 +29,6 @@ def test_finished(jobs, tmp_path):
     assert (stands.name, stands.result["accuracy_pct"]) == ("finished", 80.0)
 
 
-def test_result_cut_in_half_is_no_result(jobs, tmp_path):
-    path = finish(jobs[0], tmp_path, 80.0)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert state.of(jobs[0], tmp_path) == state.State("waiting", "result.json is damaged")
-
-
-@pytest.mark.parametrize("value", [None, "90", True, -1, 101, float("nan")])
-def test_accuracy_that_is_none_is_no_result(jobs, tmp_path, value):
-    edit(finish(jobs[0], tmp_path, 80.0), accuracy_pct=value)
-    stands = state.of(jobs[0], tmp_path)
-    assert stands.name == "waiting"
-    assert stands.why.startswith("result.json is damaged (its part accuracy_pct")
-
-
-@pytest.mark.parametrize("text", ["[]", "7", '"x"', ""])
-def test_result_that_is_no_object_is_no_result(jobs, tmp_path, text):
-    finish(jobs[0], tmp_path, 80.0).write_text(text)
-    assert state.of(jobs[0], tmp_path).why == "result.json is damaged"
-
-
 def test_result_of_other_settings_is_stale_and_says_what_differs(jobs, tmp_path):
     path = finish(jobs[0], tmp_path, 80.0)
     settings = {**json.loads(path.read_text())["settings"], "OPTIM.LR": "0.5"}

@@ -112,14 +112,6 @@ def test_list_that_names_what_no_installation_wrote_is_not_followed(name, host, 
     assert (tmp_path / "outside").read_text() == "mine"
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"files": 3, "folders": []}'])
-def test_damaged_list_is_told(text, host, capsys):
-    (host / LIST).write_text(text)
-    assert run(host, "--uninstall") == 2
-    assert f"{host / LIST} is damaged" in capsys.readouterr().err
-    assert (host / FILES[0]).is_file()
-
-
 def test_links_are_not_followed(host, tmp_path, capsys):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "base2new_train.sh").write_text(f"# {FILES[-1]} as it was\n")

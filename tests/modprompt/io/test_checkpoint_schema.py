@@ -7,8 +7,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import modprompt
 from modprompt.cli import train
@@ -18,15 +16,10 @@ from modprompt.io.checksum import KEY, sealed
 from modprompt.programs import report
 from tests.conftest import random_clip
 from tests.methods import METHODS
-from tests.mutations import HUGE, mutations
+from tests.mutations import HUGE, changed, mutations
 from tests.old_checkpoints import as_version_1
 
 NAMES = ["zero", "one"]
-PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
 
 
 def sealed_again(content):
@@ -85,39 +78,24 @@ def write(path, content):
         torch.save(content, path)
 
 
-HARMLESS = (
-    "extra",
-    "is missing",
-    "method.config",
-    "method.settings",
-    "val_result is 7",
-    "classes",
-    "clip",
-    "run",
-    "versions",
-    "modprompt.hash",
-)
+WRONG: dict[str, tuple] = {
+    "epoch": (-1, "1", HUGE, None),
+    "val_result": ("text", []),
+    "state_dict": (7, [], None),
+    KEY: (7, [], {}),
+    f"{KEY}.clip": (7, {"size": "text"}),
+    f"{KEY}.method": (7, {}, {"name": 7}),
+    f"{KEY}.schedules": (7, [], {"text": 7}, {"text": {"place": "", "steps": [[0]]}}),
+    f"{KEY}.classes": (7, {"names": [7]}),
+    f"{KEY}.run": (7, []),
+    f"{KEY}.versions": (7, {"torch": 7}),
+}
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of what is not as it might be
-def test_every_part_of_the_record_is_looked_at(saved, clip_model, tmp_path):
-    path, refused, taken = tmp_path / "b.pt", 0, []
-    for what, mutated in mutations(saved):
-        if str(HUGE) in what and "n_add_op" in what.lower():
-            continue  # so many tokens are refused by the schedule
-        try:
-            write(path, sealed_again(mutated))
-        except UnicodeEncodeError:
-            continue
-        if line_of(path, clip_model):
-            refused += 1
-        else:
-            taken.append(what)
-    assert refused > 300
-    assert [what for what in taken if not any(word in what for word in HARMLESS)] == []
-    for part in ("epoch is -1", "epoch is '1'", f"epoch is {HUGE}", "clip.size is 'text'", "val_result is 'text'"):
-        assert not any(what.endswith(part) for what in taken)
+@pytest.mark.parametrize(("part", "wrong"), [(part, one) for part, some in WRONG.items() for one in some])
+def test_part_of_another_type_is_a_line(part, wrong, saved, clip_model, tmp_path):
+    write(tmp_path / "b.pt", sealed_again(changed(saved, part.split("."), wrong)))
+    assert line_of(tmp_path / "b.pt", clip_model)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +108,7 @@ def test_every_part_of_the_record_is_looked_at(saved, clip_model, tmp_path):
         torch.zeros(2, 64, dtype=torch.int8),
         torch.zeros(2, 64).to_sparse(),
         torch.zeros(2, 64, device="meta"),
+        "quantized",
         torch.tensor(1.0),
         torch.empty(0),
         None,
@@ -138,19 +117,14 @@ def test_every_part_of_the_record_is_looked_at(saved, clip_model, tmp_path):
     ],
     ids=str,
 )
+@pytest.mark.filterwarnings("ignore:.*quantized")
 def test_learned_tensors_are_numbers(wrong, saved, clip_model, tmp_path):
+    if type(wrong) is str and wrong == "quantized":
+        wrong = torch.quantize_per_tensor(torch.zeros(2, 64), 0.1, 0, torch.qint8)
     for key in saved["state_dict"]:
         if saved["state_dict"][key].shape == (2, 64):
             write(tmp_path / "b.pt", {**saved, "state_dict": {**saved["state_dict"], key: wrong}})
             assert line_of(tmp_path / "b.pt", clip_model)
-
-
-@pytest.mark.filterwarnings("ignore:.*quantized")
-def test_quantized_tensors_are_refused(saved, clip_model, tmp_path):
-    key = next(key for key, value in saved["state_dict"].items() if value.shape == (2, 64))
-    wrong = torch.quantize_per_tensor(saved["state_dict"][key], 0.1, 0, torch.qint8)
-    write(tmp_path / "b.pt", {**saved, "state_dict": {**saved["state_dict"], key: wrong}})
-    assert line_of(tmp_path / "b.pt", clip_model)
 
 
 @pytest.mark.parametrize("name", ["token_prefix", "token_suffix", "prompt_learner.token_suffix"])
@@ -189,23 +163,6 @@ def test_epochs_of_the_family_are_numbers_of_any_kind(epoch, saved, tmp_path):
     write(tmp_path / "b.pt", {"state_dict": saved["state_dict"], "epoch": epoch, "settings": [1]})
     found = read_or_line(tmp_path / "b.pt")
     assert (found.epoch, found.settings) == (50, {})
-
-
-@given(PLAIN, st.sampled_from(["method", "schedules", "classes", "clip", "run", "versions", "version"]))
-def test_any_plain_value_in_place_of_a_part_is_a_line(tmp_path_factory, saved, value, part):
-    path = tmp_path_factory.mktemp("drawn") / "b.pt"
-    write(path, sealed_again({**saved, KEY: {**saved[KEY], part: value}}))
-    read_or_line(path)
-
-
-def test_a_record_that_holds_itself_is_a_line(saved, clip_model, tmp_path):
-    inside = copy.deepcopy(saved)
-    inside[KEY]["run"]["me"] = inside[KEY]
-    write(tmp_path / "b.pt", inside)
-    assert line_of(tmp_path / "b.pt", clip_model)
-    inside[KEY]["run"] = {"tensor": torch.zeros(1)}
-    write(tmp_path / "b.pt", inside)
-    assert "is damaged" in line_of(tmp_path / "b.pt", clip_model)
 
 
 @pytest.mark.slow

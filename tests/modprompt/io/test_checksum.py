@@ -1,8 +1,6 @@
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from modprompt.errors import UserError
 from modprompt.io.checksum import check_seal, sealed
@@ -25,21 +23,6 @@ def test_record_with_its_hash_taken_out_is_damaged():
     del record["modprompt"]["hash"]
     with pytest.raises(UserError, match="file is damaged or was changed by hand"):
         check_seal(record, "file")
-
-
-@settings(derandomize=True, max_examples=200, deadline=None)
-@given(st.data())
-def test_no_flipped_bit_changes_what_is_read(data):
-    raw = bytearray(json.dumps(sealed(RECORD, 1), indent=2).encode())
-    bit = data.draw(st.integers(0, 8 * len(raw) - 1))
-    raw[bit // 8] ^= 1 << bit % 8
-    try:
-        content = json.loads(raw.decode())
-        whole = isinstance(content, dict) and (check_seal(content, "file") or "modprompt" not in content)
-    except (UserError, ValueError):
-        return
-    assert whole
-    assert {key: content[key] for key in RECORD} == RECORD
 
 
 def test_seal_of_another_name_is_damage():

@@ -1,13 +1,8 @@
-import os
 import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from modprompt.errors import UserError
-from modprompt.io.arrays import read_all_arrays, write_arrays
 from modprompt.io.row_file import Rows, write_rows
 from modprompt.io.safe_open import Refused
 
@@ -89,58 +84,12 @@ def test_rows_that_do_not_fit_are_not_written(tmp_path, rows, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_file_and_one_that_is_none(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        Rows(tmp_path / "rows", KIND, "these")
-    os.mkfifo(tmp_path / "rows")
-    with pytest.raises(UserError, match="a pipe, a device"):
-        Rows(tmp_path / "rows", KIND, "these")
-
-
-@pytest.mark.parametrize("end", [0, 1, 90, 150, -64, -1, None])
-def test_cut_or_longer_file_is_refused(tmp_path, end):
+def test_flipped_bit_of_a_row_is_found_where_it_is_read(tmp_path):
     path = write(tmp_path / "rows")
-    whole = path.read_bytes()
-    path.write_bytes(whole + b"x" if end is None else whole[:end])
-    with pytest.raises(Refused):
-        Rows(path, KIND, "these")
-
-
-def test_an_archive_of_other_arrays_is_refused(tmp_path):
-    path = write(tmp_path / "rows.npz")
-    whole = read_all_arrays(path)
-    others = [{key: array for key, array in whole.items() if key != name} for name in ("rows", "crcs", "stands_for")]
-    others += [{**whole, name: array} for name in ("rows", "crcs") for array in (whole[name][1:], np.array("text"))]
-    for arrays in others:
-        write_arrays(path, **arrays)
-        with pytest.raises((Refused, UserError)):
-            Rows(path, KIND, "these").all()
-    write_arrays(path, packed=True, **whole)
-    with pytest.raises(Refused, match="its rows are not"):
-        Rows(path, KIND, "these")
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    path = write(tmp_path_factory.mktemp("rows") / "rows")
-    raw = path.read_bytes()
-    return path, raw, raw.index(WANTED.tobytes())
-
-
-@given(st.data())
-def test_no_flipped_bit_is_ever_given(written, data):
-    path, raw, start = written
-    at, bit = data.draw(st.integers(0, len(raw) - 1)), data.draw(st.integers(0, 7))
-    path.write_bytes(raw[:at] + bytes([raw[at] ^ (1 << bit)]) + raw[at + 1 :])
-    damaged = (at - start) // WANTED[0].size
-    if at < start or damaged >= 5:  # a date of the archive decides nothing
-        try:
-            rows = Rows(path, KIND, "these")
-        except (Refused, UserError):
-            return
-        assert np.array_equal(rows.all(), WANTED)
-        return
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(WANTED.tobytes()) + 2 * WANTED[0].size] ^= 4
+    path.write_bytes(raw)
     rows = Rows(path, KIND, "these")
-    with pytest.raises(Refused, match=f"row {damaged} is damaged"):
-        rows[damaged]
-    assert all(np.array_equal(rows[one], WANTED[one]) for one in range(5) if one != damaged)
+    with pytest.raises(Refused, match="row 2 is damaged"):
+        rows[2]
+    assert np.array_equal(rows[3], WANTED[3])

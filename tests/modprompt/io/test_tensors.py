@@ -30,13 +30,6 @@ def test_file_that_would_run_something_is_refused(tmp_path, monkeypatch, zipped)
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("name", ["eval", "getattr", "__import__"])
-def test_builtins_are_refused(tmp_path, name):
-    (tmp_path / "e.pth").write_bytes(b"\x80\x02cbuiltins\n" + name.encode() + b"\nq\x00.")
-    with pytest.raises(UserError, match="not a whole PyTorch checkpoint"):
-        read_tensors(tmp_path / "e.pth")
-
-
 @pytest.mark.parametrize("zipped", [True, False])
 def test_tensors_and_plain_values_come_back(tmp_path, zipped):
     content = {
@@ -213,27 +206,6 @@ def test_own_weights_of_a_file_that_changes_while_it_is_read_are_refused(tmp_pat
 def test_memory_of_own_weights_is_that_of_the_tensors(tmp_path, kind):
     write(tmp_path / "a.pt", {f"a{number}": torch.randn(1_250_000) for number in range(80)}, kind)
     assert 0.9 < peak(f"tensors.read_weights({str(tmp_path / 'a.pt')!r}, own=True)") < 1.15
-
-
-@pytest.mark.slow
-def test_every_bit_of_the_first_and_last_bytes_flipped_is_a_line_or_harmless(tmp_path):
-    path = tmp_path / "a.pt"
-    write_tensors(path, {"w": torch.arange(6.0), "n": 3})
-    whole = path.read_bytes()
-    for at in (*range(200), *range(-400, 0)):
-        for bit in range(8):
-            text = bytearray(whole)
-            text[at] ^= 1 << bit
-            path.write_bytes(text)
-            for read in (read_tensors, read_weights):
-                try:
-                    found = read(path)
-                except UserError as error:
-                    line = str(error)
-                else:
-                    line, found = "", {**found, "w": found["w"].tolist()}
-                    assert found == {"w": list(range(6)), "n": 3}, (at, bit)
-                assert len(line.splitlines()) <= 1, (at, bit)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("unable to mmap 9 bytes: Cannot allocate memory (12)")])

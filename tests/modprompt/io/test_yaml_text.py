@@ -7,10 +7,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modprompt.errors import UserError
 from modprompt.io.safe_open import Refused
-from modprompt.io.yaml_text import MOST_BYTES, MOST_LEVELS, parse, read
-from tests.modprompt.io import hostile
+from modprompt.io.yaml_text import MOST_BYTES, MOST_LEVELS, parse
 from tests.work_time import work_within
 
 PLAIN = st.one_of(
@@ -66,7 +64,7 @@ def test_what_is_written_is_read_as_yaml_reads_it(content, once):
         assert repr(parse(text, once)) == repr(yaml.safe_load(text))
 
 
-TAGS = (
+TAGS = [
     "int",
     "float",
     "bool",
@@ -81,8 +79,8 @@ TAGS = (
     "map",
     "value",
     "merge",
-)
-SCALARS = (
+]
+SCALARS = [
     '""',
     "x",
     "1",
@@ -98,18 +96,15 @@ SCALARS = (
     "1e999",
     "2001-99-99",
     "[1]",
-    "{a: 1}",
+    "{a:1}",
     "~",
-)
+]
+PLACES = ("{}", "a: {}", "? {}\n: 1", "[{}]")
 
 
-@pytest.mark.cover(80)
-@pytest.mark.parametrize("tag", TAGS)
-@pytest.mark.parametrize("scalar", SCALARS)
-def test_every_tag_on_every_value_is_read_or_a_line(tag, scalar):
-    for text in (f"!!{tag} {scalar}", f"a: !!{tag} {scalar}", f"? !!{tag} {scalar}\n: 1", f"[!!{tag} {scalar}]"):
-        read_or_line(text)
-        read_or_line(text, once=True)
+@given(tag=st.sampled_from(TAGS), scalar=st.sampled_from(SCALARS), place=st.sampled_from(PLACES), once=st.booleans())
+def test_any_tag_on_any_value_is_read_or_a_line(tag, scalar, place, once):
+    read_or_line(place.replace("{}", f"!!{tag} {scalar}"), once)
 
 
 LINES = {
@@ -166,13 +161,6 @@ def test_bombs_are_refused_at_once():
     assert "alias" in read_or_line(merged)[1]
 
 
-@pytest.mark.parametrize(
-    "text", ["[" * 500_000 + "]" * 500_000, "{a: " * 200_000, "- " * 500_000, "? " * 400_000, "[[1]," * 200_000]
-)
-def test_a_megabyte_of_nesting_is_refused_at_once(text):
-    assert read_or_line(text[:MOST_BYTES])[1]
-
-
 def test_depth_and_size_have_bounds():
     assert not read_or_line("[" * MOST_LEVELS + "]" * MOST_LEVELS)[1]
     assert "deeper than 100 levels" in read_or_line("[" * (MOST_LEVELS + 2) + "]" * (MOST_LEVELS + 2))[1]
@@ -201,14 +189,8 @@ WORDS = [
     "'",
     '"',
     "#",
-    "<<",
-    "1",
-    ".",
-    "~",
-    "---",
-    "\t",
-    "%",
 ]
+WORDS += ["<<", "1", ".", "~", "---", "\t", "%"]
 
 
 @settings(max_examples=400)
@@ -225,18 +207,3 @@ def test_key_that_stands_twice_is_refused_where_it_is_asked_for():
         parse("a: 1\nb: 2\na: 3", once=True)
     with pytest.raises(Refused, match="stands twice"):
         parse("x: [{1: 1, '1': 2}]", once=True)
-
-
-def test_files_are_read_and_named_where_they_are_none(tmp_path):
-    (tmp_path / "a.yaml").write_text("a: [1, 2]")
-    assert read(tmp_path / "a.yaml") == {"a": [1, 2]}
-    with pytest.raises(FileNotFoundError):
-        read(tmp_path / "b.yaml")
-    with pytest.raises(UserError, match="a pipe"):
-        read(hostile.pipe(tmp_path / "pipe"))
-    (tmp_path / "a.yaml").write_bytes(b"a: \xff")
-    with pytest.raises(UserError, match="not UTF-8"):
-        read(tmp_path / "a.yaml")
-    (tmp_path / "a.yaml").write_bytes(b"#" * (MOST_BYTES + 1))
-    with pytest.raises(UserError, match="larger than"):
-        read(tmp_path / "a.yaml")

@@ -40,7 +40,7 @@ def test_without_it_nothing_is_set_but_cudnns_search(cfg, card):
     device.set_up(cfg)
     assert process_state.changes(before, process_state.settings()) == []
     with device.kept():
-        device.set_up(cfg, searches=True)
+        device.set_up(cfg, may_tune=True)
         assert torch.backends.cudnn.benchmark
     assert process_state.changes(before, process_state.settings()) == []
 
@@ -49,7 +49,7 @@ def test_a_card_repeats_its_numbers_and_the_process_gets_back_what_it_had(cfg, c
     before = process_state.settings()
     with contextlib.suppress(KeyboardInterrupt), device.kept():
         torch.backends.cudnn.benchmark = True  # as a host's train.py sets it
-        device.set_up(cfg, searches=True)
+        device.set_up(cfg, may_tune=True)
         assert torch.are_deterministic_algorithms_enabled()
         assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (False, True)
         assert attention() == {"math"}

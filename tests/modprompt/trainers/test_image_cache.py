@@ -433,19 +433,11 @@ def flip(path, name):
     path.write_bytes(raw)
 
 
-def pipe(path):
-    path.unlink()
-    os.mkfifo(path)
-
-
 FAULTS = {
     "its first image": lambda path: flip(path, "rows"),
     "its list of CRCs": lambda path: flip(path, "crcs"),
     "what it stands for": lambda path: flip(path, "stands_for"),
     "of an earlier version": lambda path: path.write_bytes(bytes(NUMBER * (32 * 32 * 3 + 4) + 64)),
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
-    "empty": lambda path: path.write_bytes(b""),
-    "a pipe": pipe,
 }
 
 

@@ -1,6 +1,5 @@
 """A training state with one thing wrong is refused in a line before anything of the run is changed, or does no harm."""
 
-import contextlib
 import copy
 import math
 import re
@@ -8,8 +7,6 @@ import warnings
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from modprompt.cli import train
 from modprompt.errors import UserError
@@ -17,17 +14,13 @@ from modprompt.io.safe_open import Refused
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.trainers import training_state
 from modprompt.trainers.prompt_trainer import PromptTrainer
-from modprompt.trainers.state_form import like, random_form
+from modprompt.trainers.state_form import like
 from tests.methods import METHODS, SEARCHES, some_slow
 from tests.mutations import changed, mutations, without
 
 ROWS = {**METHODS, **SEARCHES}
 SHORT = ["DATASET.NUM_SHOTS", 2, "DATALOADER.TRAIN_X.BATCH_SIZE", 10, "TEST.NO_TEST", True]
 ADVICE = ": delete it to start anew, or take another copy"
-
-
-def nested(inner):
-    return st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
 
 
 def tensors_for(tensor):
@@ -166,20 +159,6 @@ def test_whatever_is_wrong_is_a_line_and_changes_nothing(row, stopped, monkeypat
     assert row != "coop_end" or any("extra" in what for what in harmless)
 
 
-@pytest.mark.slow
-def test_damaged_state_is_a_line_of_the_program_and_stays(stopped, command, tmp_path, capsys):
-    _, state = stopped("promptsrc")
-    path = tmp_path / "out" / training_state.FILE_NAME
-    for part in ("epoch", "models", "optims", "scheds", "random", "extras", "settings", "best_result"):
-        write_tensors(path, {key: value for key, value in state.items() if key != part})
-        before = path.read_bytes()
-        capsys.readouterr()
-        assert train.main(command(METHODS["promptsrc"], *SHORT)) == 2
-        *_, line = capsys.readouterr().err.splitlines()
-        assert line == f"error: {path} is damaged or of another run (its part {part} is missing){ADVICE}"
-        assert path.read_bytes() == before
-
-
 def test_parameter_without_gradients_may_have_no_momentum(tmp_path):
     model = torch.nn.Linear(2, 2)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -236,15 +215,3 @@ def test_numbers_of_half_precision_go_on_in_single_and_others_do_not():
     for wrong in (example.double(), example.long(), quantized, example.to_sparse(), example.to("meta"), "text"):
         with pytest.raises(Refused, match="its part x is "):
             like(example)(wrong, "x")
-
-
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), nested, max_leaves=8))
-def test_any_plain_value_in_place_of_the_generators_is_refused(value):
-    for name, own in training_state.random_states().items():
-        with pytest.raises(Refused):
-            random_form({**training_state.random_states(), name: value}, "random")
-        if isinstance(own, list):
-            for at in range(len(own)):
-                mixed = [*own[:at], value, *own[at + 1 :]]
-                with contextlib.suppress(Refused):
-                    random_form({**training_state.random_states(), name: mixed}, "random")

@@ -5,6 +5,7 @@ import pytest
 import torch
 from dassl.config import get_cfg_default
 
+from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.trainers import training_state
 
@@ -73,12 +74,13 @@ def test_run_whose_steps_are_recorded_is_another_but_one_of_0_2_0_which_did_not_
         training_state.load(str(tmp_path), settings(how), *parts)
 
 
-def test_damaged_state_is_named(tmp_path):
+@pytest.mark.parametrize("best", [torch.ones(2), np.inf, np.nan, "1"])
+def test_best_result_that_is_none_is_named(best, tmp_path):
     cfg, *parts = make(1)
     training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
     path = tmp_path / training_state.FILE_NAME
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match="training_state.pth.tar is damaged .*: delete it to start anew"):
+    write_tensors(path, {**read_tensors(path), "best_result": best})
+    with pytest.raises(ValueError, match="training_state.pth.tar is damaged .*best_result.*: delete it to start anew"):
         training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
 
 

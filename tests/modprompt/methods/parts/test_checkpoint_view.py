@@ -156,6 +156,7 @@ def test_class_tokens_that_are_no_rows_are_of_no_classes():
 ODD = [torch.tensor(1.0), torch.zeros(3), torch.zeros(0), torch.zeros(2, 2, 2, 2, 2), 5, None, "x", [1]]
 
 
+@pytest.mark.cover(2)
 @pytest.mark.parametrize("name", ["MPL", "MaPLe", "IVLP", "VPT", "CoOp", "CoCoOp", "DPL"])
 def test_tensor_of_any_other_shape_or_type_is_one_line(name, clip_model, tmp_path):
     model = small(row_of(name).method, clip_model).on(clip_model, ["a", "b"])

@@ -1,7 +1,6 @@
 """A file in place of a schedule: read before anything is merged, so that the settings hold numbers and no path."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.alphas_file import Alphas
 from modprompt.methods.search.file import ALL, SideOfSearch
-from modprompt.methods.search.schedule_files import expanded, placed
+from modprompt.methods.search.schedule_files import expanded
 
 TEXT, VISION = SideOfSearch("behind_start", ((0, 3), (1, 2))), SideOfSearch("before_ln_pre", ((0, 2), (0, 1), (3, 0)))
 MPL = "TRAINER.MPL."
@@ -289,16 +288,6 @@ class TestAlphaFilesOfDPL:
         alphas.write(".", 1, {"text": Alphas(np.zeros((2, 2), np.float32), options)})
         with pytest.raises(SettingError, match=rf"^TRAINER.DPL.{key}.*{why}"):
             expanded(option(f"TRAINER.DPL.{key}", word))
-
-
-def test_relative_path_is_placed(dpl):
-    below = Path("/a/b")
-    assert placed(MPL + "SCHEDULE_TEXT", "@../c.json", below) == "@/a/c.json"
-    assert placed(MPL + "SCHEDULE_TEXT", "@/c.json", below) == "@/c.json"
-    assert placed(MPL + "SCHEDULE_TEXT", "[[0, 1]]", below) == "[[0, 1]]"
-    assert placed("TRAINER.DPL.IMG_ALPHA_PATH", "c.npz", below) == "/a/b/c.npz"
-    assert placed("TRAINER.DPL.IMG_ALPHA_PATH", "None", below) == "None"
-    assert placed("OPTIM.NAME", "@c", below) == "@c"
 
 
 FIRST = [(row, side) for row in table.METHODS for side, key in row.first.items() if key]
