@@ -4,6 +4,7 @@ What is asked, counted and launched is real, and so is the size of what is held.
 """
 
 import contextlib
+import itertools
 import time
 import warnings
 from types import SimpleNamespace
@@ -31,16 +32,17 @@ class Small(Place):
     size = 32
 
 
-def launches(method, precision, names):
-    """What the second step of each side launches; mixed types or devices raise."""
-    task, place, found = Task("step", method, 50, precision), Small(False), {}
+def launches(method, precisions, names):
+    """What the second step of each side launches in each precision; mixed types or devices raise."""
+    place, found = Small(False), {}
     with card():
-        for name in names:
+        for precision, name in itertools.product(precisions, names):
+            task = Task("step", method, 50, precision)
             side, inputs = sides.build(name, task, place), sides.batch(task, place)
             side.step(*inputs)
             with Watch() as watch:
                 side.step(*inputs)
-            found[name] = watch.counted().launches
+            found[f"{precision} {name}"] = watch.counted().launches
     return found
 
 
