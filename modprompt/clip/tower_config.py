@@ -67,6 +67,8 @@ def read(model: Mapping[str, Any], images: Images, where: str) -> TowerConfig:
     if name is not None and not _TIMM_NAME.fullmatch(str(name)):
         raise UserError(f"{where}: vision_cfg.timm_model_name is {str(name)[:60]!r}, which is no model of timm's")
     activation = QUICK_GELU if whole["quick_gelu"] else GELU
+    if activation == GELU:
+        found.pop("quick_gelu", None)  # said or not, it is one model, with one fingerprint
     embed = whole["embed_dim"]
     return TowerConfig(found, images, activation, _stock_text(text, embed), _stock_image(image, embed))
 

@@ -171,6 +171,11 @@ def test_hash_of_a_later_version_is_refused():
         in_version_of("3:abc", of(random_clip(text_layers=1, vision_layers=1)))
 
 
+def test_a_stock_clips_hash_is_another_than_that_of_one_with_towers_and_no_later_one():
+    towers, stock = Versioned("t1:abc"), Versioned("2:abc", old="123")
+    assert (in_version_of("2:abc", towers), in_version_of("t1:abc", stock)) == (towers, stock)
+
+
 def test_warning_names_what_an_earlier_rule_has_said():
     mine = Versioned("2:abc", old="123")
     with pytest.warns(UserWarning, match="run holds the weights by an earlier rule, which proves less"):
