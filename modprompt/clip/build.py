@@ -159,7 +159,9 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
     Raises:
         UserError: on an unknown name, weights that cannot be had, or that nothing says how to run.
     """
-    found = source.find(Asked(name, path, activation, heads, model))
+    asked = Asked(name, path, activation, heads, model)
+    tower_source.require_packages(asked)
+    found = source.find(asked)
     config = tower_source.config_of(found)
     if config is not None:
         return tower_load.load(found, config)

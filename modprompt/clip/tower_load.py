@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from modprompt.clip import hub, tower_build, tower_source, tower_transformers
+from modprompt.clip import tower_build, tower_source, tower_transformers
 from modprompt.clip.facts import fingerprint, note
 from modprompt.clip.key_mapping import TRANSFORMERS
 from modprompt.clip.known import OPEN_CLIP
@@ -36,9 +36,7 @@ def load(found: Source, config: Config) -> CLIP:
         tokenizer = tower_source.tokenizer(found, config, text)
         model = tower_build.build(config, read_file(found.weights), tokenizer, where, text)
         dialect = OPEN_CLIP
-    if found.commit and not found.file:
-        repo = hub.parse(found.name)[0] if found.row is None else found.row.source
-        tower_source.tell(found, repo, found.commit, [found.weights.name])
+    tower_source.tell_weights(found)
     clip_model = cast(CLIP, model)
     clip_model.fingerprint = fingerprint(model.state_dict(), clip_model)
     note(clip_model, found, Resolved(config.design, "its config", dialect))

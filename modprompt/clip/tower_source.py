@@ -7,21 +7,21 @@ import logging
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
-from modprompt.clip import config_files, file_tokenizer, hub, tower_config, tower_packages, transformers_config
+from modprompt.clip import config_files, file_tokenizer, hub, known, tower_config, tower_packages, transformers_config
 from modprompt.clip.config_files import OPEN_CLIP_FILE, TRANSFORMERS_FILE, read_by, read_config
 from modprompt.clip.design import QUICK_GELU
 from modprompt.clip.file_tokenizer import FileTokenizer, TokenizerPlan
 from modprompt.clip.infer_shape import POSITIONS, VOCABULARY
-from modprompt.clip.known import Row
-from modprompt.clip.source import TRANSFORMERS_WEIGHTS, Source
+from modprompt.clip.source import TRANSFORMERS_WEIGHTS, Asked, Source
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
 from modprompt.clip.tower_config import TowerConfig
 from modprompt.clip.transformers_config import TransformersConfig
 from modprompt.errors import UserError
 
 LOG = logging.getLogger("modprompt")
+_CONFIGS = (OPEN_CLIP_FILE, TRANSFORMERS_FILE, config_files.IMAGES_FILE, config_files.PROCESSOR_FILE)
 TEXT_FOLDER = "text_config"
-_COPIED = f"{file_tokenizer.CARRIERS[0]} and {file_tokenizer.SETTINGS[0]}"
+_COPIED = f"files ({', '.join((*file_tokenizer.CARRIERS, *file_tokenizer.SETTINGS))}: all that there are)"
 _MOST_IDS = 4096  # of a text
 _TEXT_KINDS = ("bert", "roberta", "xlm-roberta", "m2m_100", "mt5")  # that open_clip knows
 _OWNERS = {  # of repositories that open_clip's configs name without one
@@ -35,6 +35,13 @@ _TOKENIZER_RULES: config_files.Rules = {
     "strip_sep_token": config_files.Read(config_files.as_bool, False),
 }
 Config = Union[TowerConfig, TransformersConfig]
+
+
+def require_packages(asked: Asked) -> None:
+    """Raise UserError if what the CLIP of a tag needs is lacking: before it is downloaded."""
+    row = None if asked.path else known.find(known.at_revision(asked.name)[0])
+    if row is not None and row.has_tower and _of_row(row).model["text_cfg"].get("hf_tokenizer_name"):
+        tower_packages.transformers()
 
 
 def config_of(found: Source) -> Optional[Config]:
@@ -54,7 +61,7 @@ def config_of(found: Source) -> Optional[Config]:
     return _of_open_clip(path) if path.is_file() else None
 
 
-def _of_row(row: Row) -> TowerConfig:
+def _of_row(row: known.Row) -> TowerConfig:
     model = tower_packages.open_clip().get_model_config(row.model)
     if model is None:
         raise UserError(f"the open_clip that is installed does not know {row.model}")
@@ -187,7 +194,17 @@ def _named(found: Source, name: str, choose: Callable[[Sequence[str]], List[str]
     cached = hub.cached(repo)
     if cached is None or not _has(cached.folder, choose):
         raise UserError(f"{found.called}: {lacking}")
+    tell(found, repo, cached.commit, choose(_there(cached.folder)))
     return cached.folder
+
+
+def tell_weights(found: Source) -> None:
+    """Say which commit the weights of a name are of, and its configs, where no tag's row stands for them."""
+    if found.commit and found.weights is not None and not found.file:
+        folder, of_row = found.weights.parent, found.row
+        configs = [one for one in _CONFIGS if of_row is None and (folder / one).is_file()]
+        repo = hub.parse(found.name)[0] if of_row is None else of_row.source
+        tell(found, repo, found.commit, [found.weights.name, *configs])
 
 
 def tell(found: Source, repo: str, commit: str, files: Sequence[str]) -> None:

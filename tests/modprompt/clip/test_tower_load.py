@@ -192,11 +192,13 @@ def test_name_brings_weights_and_the_tokenizer_that_its_config_names(tmp_path, h
     ]
 
 
-def test_hubs_name_is_run_by_the_repositorys_config(tmp_path, hub):
+def test_hubs_name_is_run_by_the_repositorys_config(tmp_path, hub, caplog):
     theirs = write(tmp_path / "w", SIGLIP, images={**SQUASH, "interpolation": "bilinear"})
     hub("me/mine", tmp_path / "w")
     hub("timm/ViT-B-16-SigLIP", small_tokenizers.write(tmp_path / "t", "siglip"))
     ours, transform = load_clip("hf-hub:me/mine", "cpu")
+    said = "open_clip_model.safetensors, open_clip_config.json of me/mine at commit "
+    assert said in caplog.records[-1].getMessage()
     assert same_features(ours, theirs, transform, 160)
     assert facts_of(ours).interpolation == "bilinear"
     assert facts_of(ours).name == f"hf-hub:me/mine@{'a' * 40}"
@@ -285,7 +287,7 @@ def test_traps_of_a_folder_are_refused(path, value, message, tmp_path):
 def test_what_is_missing_is_said(tmp_path, hub):
     write(tmp_path / "w", SIGLIP, tokenizer="siglip")
     (tmp_path / "w" / "tokenizer.json").unlink()
-    assert "it needs the tokenizer of timm/ViT-B-16-SigLIP beside it: copy its tokenizer.json" in refusal(
+    assert "it needs the tokenizer of timm/ViT-B-16-SigLIP beside it: copy its files (tokenizer.json, " in refusal(
         tmp_path / "w"
     )
     (tmp_path / "w" / "open_clip_model.safetensors").unlink()  # open_clip would give a random model
@@ -327,6 +329,8 @@ def test_packages_that_are_lacking_or_old_are_one_line(package, version, message
 
     monkeypatch.setattr(metadata, "version", said)
     assert message in refusal(tmp_path / "w")
+    monkeypatch.setattr("modprompt.clip.source.find", lambda asked: pytest.fail("downloaded before"))
+    assert message in refusal("ViT-B-16-SigLIP2/webli")
 
 
 @pytest.mark.parametrize(
