@@ -255,7 +255,8 @@ def _of_timm(trunk: Any, head: nn.Module) -> Optional[ImageSide]:
     if hasattr(patches, "backbone") or not _do_nothing(patches.norm) or trunk.pos_embed is None:
         return None
     pooled = trunk.global_pool == "map" and not trunk.num_prefix_tokens
-    read = trunk.global_pool == "token" and trunk.num_prefix_tokens == 1 and not trunk.no_embed_class
+    is_first = trunk.cls_token is not None and trunk.num_prefix_tokens == 1
+    read = trunk.global_pool == "token" and is_first and not trunk.no_embed_class
     if not (pooled or read):
         return None
     first = None if pooled else trunk.cls_token

@@ -24,6 +24,7 @@ TEXT_FOLDER = "text_config"
 _COPIED = f"files ({', '.join((*file_tokenizer.CARRIERS, *file_tokenizer.SETTINGS))}: all that there are)"
 _MOST_IDS = 4096  # of a text
 _TEXT_KINDS = ("bert", "roberta", "xlm-roberta", "m2m_100", "mt5")  # that open_clip knows
+_UNUSED = {"roberta": 2, "xlm-roberta": 2}  # positions: they count from behind that of the padding id
 _OWNERS = {  # of repositories that open_clip's configs name without one
     "bert-base-uncased": "google-bert",
     "roberta-base": "FacebookAI",
@@ -134,6 +135,10 @@ def tokenizer(found: Source, config: TowerConfig, text: Optional[Path]) -> Token
         of_text = read_config(path)
         vocabulary = _whole(of_text, "vocab_size", 0, f"{path}: ")
         padding = of_text.get("pad_token_id", _usual_padding(of_text))
+        most = _whole(of_text, "max_position_embeddings", _MOST_IDS, f"{path}: ")
+        most -= _UNUSED.get(str(of_text.get("model_type")), 0)
+        if length > most:
+            raise UserError(f"{at}context_length is {length}, but its text side takes {most} ids ({path})")
     elif part.get("pool_type") == "eos":
         end = part.get("eos_id", 2)
     if part.get("embed_cls"):

@@ -21,6 +21,11 @@ PLACEHOLDER = "X"  # in the place of a vector
 LONGEST_FROM_WORDS = 4  # MaPLe and its relatives start from words only up to this many tokens
 
 
+def leading_placeholders(text: str, most: int) -> int:
+    """With how many of them a text begins, of so many vectors at most."""
+    return len(list(itertools.takewhile(PLACEHOLDER.__eq__, text.split()[:most])))
+
+
 class Context(NamedTuple):
     """The words in front of a class name, and the initial vectors (n, T), or (C, n, T), of their first n tokens.
 

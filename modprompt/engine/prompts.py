@@ -15,6 +15,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer, TooLong
 from modprompt.clip.tokens import readable
 from modprompt.engine.additions import Addition
+from modprompt.engine.context import PLACEHOLDER, leading_placeholders
 from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, WholeTokens, count_shared, lay_out, order_of
 from modprompt.errors import UserError
 
@@ -100,7 +101,8 @@ class PromptText(nn.Module):
             (DPL's ensemble, arXiv 2501.00457); where a class ends is still said by `texts`.
 
     Raises:
-        UserError: on another position, or a prompt longer than the text context.
+        UserError: on another position, a prompt longer than the text context, or a tokenizer to which a placeholder is
+            more than one token.
     """
 
     order: Optional[Tensor]
@@ -126,6 +128,7 @@ class PromptText(nn.Module):
         self.position = position
         self.of_images = of_images
         tokenizer = tokenizer_of(clip_model)
+        _require_one_id(leading_placeholders(self.texts[0], n_ctx), tokenizer)
         ids = tokenize(self.texts, classnames, tokenizer)
         end = (ids == tokenizer.facts.end).long().argmax(dim=-1)  # the first
         each = [ids, *(tokenize(texts, classnames, tokenizer) for texts in averaged)]
@@ -222,6 +225,13 @@ class PromptText(nn.Module):
         if self.reading_order is None:
             return text
         return text.gather(2, self.reading_order[None, :, :, None].expand_as(text))
+
+
+def _require_one_id(count: int, tokenizer: Tokenizer) -> None:
+    """Raise UserError unless so many placeholders are as many tokens: else some would stand among the words."""
+    there = len(tokenizer.words(" ".join([PLACEHOLDER] * count)))
+    if there != count:
+        raise UserError(f"this CLIP's tokenizer makes {there} tokens of {count} times {PLACEHOLDER}: set CTX_INIT")
 
 
 def _mean_words(each: Sequence[Tensor], clip_model: CLIP, dtype: Optional[torch.dtype]) -> Tensor:

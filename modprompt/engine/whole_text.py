@@ -7,7 +7,6 @@ Shapes: B images that have prompts of their own (1 if none have), C classes, c c
 text, s start tokens, W tokens of the longest words, n context tokens, T text width, E joint width.
 """
 
-import itertools
 from operator import itemgetter
 from typing import Any, Iterator, List, Optional, Sequence
 
@@ -22,7 +21,7 @@ from modprompt.clip.tower_sides import TextSide
 from modprompt.clip.towers import TextTower
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import run_block, run_last_block
-from modprompt.engine.context import PLACEHOLDER
+from modprompt.engine.context import leading_placeholders
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions, embed_ids
 from modprompt.engine.schedule import BEHIND_START, Schedule
@@ -219,7 +218,7 @@ def _words(text: str, label: str, n_ctx: int, most: int, tokenizer: Tokenizer) -
     Raises:
         UserError: if they are more than `most`.
     """
-    held = len(list(itertools.takewhile(PLACEHOLDER.__eq__, text.split()[:n_ctx])))
+    held = leading_placeholders(text, n_ctx)
     rest = text.split(None, held)[held:]
     ids = [*tokenizer.words(" ".join(rest))[n_ctx - held :], tokenizer.facts.end]
     if len(ids) > most:

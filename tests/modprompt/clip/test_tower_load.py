@@ -295,6 +295,8 @@ def test_what_is_missing_is_said(tmp_path, hub):
     write(tmp_path / "b", BIOMED, text=BERT, tokenizer="bert")
     change(tmp_path / "b" / "text_config" / "config.json", "pad_token_id", 5)
     assert "the padding id of this tokenizer is 0, but the CLIP looks for 5" in refusal(tmp_path / "b")
+    change(tmp_path / "b" / "open_clip_config.json", "model_cfg.text_cfg.context_length", 261)
+    assert "context_length is 261, but its text side takes 260 ids" in refusal(tmp_path / "b")
     change(tmp_path / "b" / "text_config" / "config.json", "auto_map", {"AutoModel": "own.Model"})
     assert "names code of its own, which is never run" in refusal(tmp_path / "b")
     shutil.rmtree(tmp_path / "b" / "text_config")

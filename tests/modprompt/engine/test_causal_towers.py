@@ -9,6 +9,7 @@ from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.encoders import text_encoder
 from modprompt.engine.prompts import class_texts
 from modprompt.engine.schedule import Schedule, no_prompts
+from modprompt.errors import UserError
 from tests import siglips
 from tests.conftest import LAYOUTS, lay_out_for
 from tests.modprompt.engine.test_whole_text import compare, plain_words
@@ -55,6 +56,15 @@ def test_prompts_may_grow_and_shrink(kind, most_tokens):
     words, ends = plain_words(found, class_texts(NAMES, "big"), ctx)
     moved = [end + 1 - 2 for end in ends]  # 3, then 4, then 2 prompt tokens
     compare(ours, siglips.run_text(found, words, put, moved), [ctx, more, last])
+
+
+def test_a_placeholder_that_is_two_ids_is_refused(monkeypatch):
+    clip_model = siglips.clip_of(siglips.made("open_clip causal"))
+    one = siglips.Started.words
+    monkeypatch.setattr(siglips.Started, "words", lambda self, text: one(self, text.replace("X", "X X")))
+    with pytest.raises(UserError, match="^this CLIP's tokenizer makes 6 tokens of 3 times X: set CTX_INIT$"):
+        class_prompts(class_texts(NAMES, "X X X big"), NAMES, 3, clip_model)
+    assert class_prompts(class_texts(NAMES, "a photo of"), NAMES, 3, clip_model).ends[0] == 5
 
 
 @pytest.mark.parametrize(("kind", "end"), [("open_clip causal", 1), ("open_clip causal eos", 5)])
