@@ -1,18 +1,18 @@
-"""What kinds of sides a CLIP has; no PyTorch is needed to say it."""
+"""What kinds of sides a CLIP has, by what they take; no PyTorch is needed to say it."""
 
 from typing import NamedTuple
 
-STOCK = "stock"  # a transformer whose layers take prompts: OpenAI's (structure.py), or in a tower (tower_sides.py)
+PROMPTED = "prompted"  # a transformer that takes prompts: OpenAI's (structure.py), or in a tower (tower_sides.py)
 RESNET = "ResNet"  # CLIP's own, which has no layers for prompts
-TOWER = "tower"  # another package's, which gives features and nothing more (towers.py)
+FEATURES = "features"  # a tower (towers.py) that gives these and nothing more
 
 
 class Kinds(NamedTuple):
     """Of both sides.
 
-    text: STOCK or TOWER.
-    image: STOCK, RESNET or TOWER.
+    text: PROMPTED or FEATURES.
+    image: PROMPTED, RESNET or FEATURES.
     """
 
-    text: str = STOCK
-    image: str = STOCK
+    text: str = PROMPTED
+    image: str = PROMPTED

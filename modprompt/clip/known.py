@@ -6,13 +6,13 @@ The facts stand in models/known.yaml. No weights are looked at here, and no PyTo
 import difflib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import yaml
 
 from modprompt.clip import hub
 from modprompt.clip.design import GELU, QUICK_GELU, Design, Images
-from modprompt.clip.kinds import RESNET, STOCK, TOWER, Kinds
+from modprompt.clip.kinds import FEATURES, PROMPTED, RESNET, Kinds
 from modprompt.errors import UserError
 from modprompt.io.paths import of_user
 from modprompt.io.safe_open import read_text
@@ -21,21 +21,17 @@ OPENAI, OPEN_CLIP = "openai", "open_clip"
 _FILE = Path(__file__).parent / "models" / "known.yaml"
 EMBEDDED = "glyph-clip"
 _SUFFIX = "-quickgelu"  # of a model's name: open_clip's other name of the same weights
+STOCK = "stock"  # the family of OpenAI's transformers
 _STOCK_SIDES = (STOCK, STOCK)
-
-
-class Families(NamedTuple):
-    """Those that prompts go into, of the text side and of the image side."""
-
-    text: FrozenSet[str]
-    image: FrozenSet[str]
-
-
-PROMPTED = Families(
-    frozenset((STOCK, "SigLIP", "MobileCLIP", "PE", "MetaCLIP 2")), frozenset((STOCK, "SigLIP", "MobileCLIP2-L"))
-)  # those of towers: tower_sides.py
+_PROMPTED_TEXT = (STOCK, "SigLIP", "MobileCLIP", "PE", "MetaCLIP 2")  # families that tower_sides.py knows
+_PROMPTED_IMAGE = (STOCK, "SigLIP", "MobileCLIP2-L")
 EVERYTHING, TEXT, VISION, HEADS = "everything", "text side and heads", "vision side and heads", "heads"
 RUNS = {(True, True): EVERYTHING, (True, False): TEXT, (False, True): VISION, (False, False): HEADS}
+
+
+def runs_on(kinds: Kinds) -> str:
+    """What runs on a CLIP of such sides, in words: one of RUNS."""
+    return RUNS[kinds.text == PROMPTED, kinds.image == PROMPTED]
 
 
 class Row(NamedTuple):
@@ -80,13 +76,13 @@ class Row(NamedTuple):
     def kinds(self) -> Kinds:
         """Which sides prompts can be put into."""
         text, image = self.families
-        other = RESNET if image == RESNET else TOWER
-        return Kinds(STOCK if text in PROMPTED.text else TOWER, STOCK if image in PROMPTED.image else other)
+        other = RESNET if image == RESNET else FEATURES
+        return Kinds(PROMPTED if text in _PROMPTED_TEXT else FEATURES, PROMPTED if image in _PROMPTED_IMAGE else other)
 
     @property
     def runs(self) -> str:
         """What runs on it, in words: one of RUNS."""
-        return RUNS[self.kinds.text == STOCK, self.kinds.image == STOCK]
+        return runs_on(self.kinds)
 
 
 @lru_cache(maxsize=None)

@@ -4,7 +4,7 @@ from typing import Any, Optional
 
 from torch import Tensor, nn
 
-from modprompt.clip.kinds import RESNET, STOCK, TOWER, Kinds
+from modprompt.clip.kinds import FEATURES, PROMPTED, RESNET, Kinds
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
 from modprompt.clip.tower_sides import image_side_of, text_side_of
@@ -13,8 +13,8 @@ from modprompt.clip.towers import ImageTower, TowerCLIP
 
 def kinds_of(clip_model: CLIP) -> Kinds:
     """What kinds its sides are."""
-    takes = STOCK if prompted_image(clip_model) else TOWER if has_image_tower(clip_model) else RESNET
-    return Kinds(STOCK if prompted_text(clip_model) else TOWER, takes)
+    other = FEATURES if has_image_tower(clip_model) else RESNET
+    return Kinds(PROMPTED if prompted_text(clip_model) else FEATURES, PROMPTED if prompted_image(clip_model) else other)
 
 
 def prompted_text(clip_model: CLIP) -> Any:

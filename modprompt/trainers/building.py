@@ -12,7 +12,7 @@ from modprompt.clip import known
 from modprompt.clip.build import require_input_size
 from modprompt.clip.cast import cast_products
 from modprompt.clip.facts import facts_of, look_at
-from modprompt.clip.known import whose
+from modprompt.clip.known import runs_on, whose
 from modprompt.clip.sides import has_tower, joint_width, kinds_of, tokenizer_of
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokens import require_known_words
@@ -42,8 +42,7 @@ def _shape_of(clip_model: CLIP) -> str:
         text, image = facts.heads
         return f"{facts.activation}, {text} and {image} heads (text, image)"
     tokens = tokenizer_of(clip_model).facts
-    sides = " and ".join(f"{side} side {kind}" for side, kind in kinds_of(clip_model)._asdict().items())
-    return f"{sides}, texts of {tokens.length} ids ({tokens.name})"
+    return f"texts of {tokens.length} ids ({tokens.name}); what runs: {runs_on(kinds_of(clip_model))}"
 
 
 def _keeps_in_half(matrix: torch.Tensor) -> bool:

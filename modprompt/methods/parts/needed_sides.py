@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from modprompt.clip.kinds import RESNET, STOCK, Kinds
+from modprompt.clip.kinds import PROMPTED, RESNET, Kinds
 from modprompt.errors import UserError
 
 _HEADS = "zero-shot and heads (TipAdapter, ...)"
@@ -11,7 +11,7 @@ _OF_SIDE = {"text": "methods of the text side (CoOp, ...)", "image": "methods of
 
 def what_runs(kinds: Kinds) -> str:
     """In words, what runs on a CLIP that lacks a side."""
-    there = [words for side, words in _OF_SIDE.items() if getattr(kinds, side) == STOCK]
+    there = [words for side, words in _OF_SIDE.items() if getattr(kinds, side) == PROMPTED]
     return ", ".join([*there, _HEADS])
 
 
@@ -28,13 +28,15 @@ def require_sides(method: Any, kinds: Kinds, name: str) -> None:
     """
     mine = type(method).__name__
     wanted = {"text": method.wants_text, "image": method.wants_vision}
-    lacking = [side for side, wants in wanted.items() if wants and getattr(kinds, side) != STOCK]
+    lacking = [side for side, wants in wanted.items() if wants and getattr(kinds, side) != PROMPTED]
     if not lacking:
         return
-    if kinds == Kinds(STOCK, RESNET):
+    if kinds == Kinds(PROMPTED, RESNET):
         raise UserError(
             f"{mine} puts prompts into a vision transformer, but {name} is a ResNet: "
             "choose ViT-B/16, ViT-B/32 or ViT-L/14; CoOp, CoCoOp and zero-shot run on a ResNet"
         )
-    sides = " and ".join(f"a stock {side} side" for side in lacking)
-    raise UserError(f"{name}: {mine} puts prompts into {sides}, which it has not: {what_runs(kinds)} run on it")
+    sides = " and ".join(lacking)
+    raise UserError(
+        f"{name}: {mine} puts prompts into its {sides} side, where none can go: {what_runs(kinds)} run on it"
+    )

@@ -68,16 +68,16 @@ def model_of(name):
 
 
 def kinds_of(config):
-    """Of both sides, by a config of open_clip's: what prompts can go into is "stock"."""
+    """Of both sides, by a config of open_clip's: what prompts can go into is "prompted"."""
     image, text = config["vision_cfg"], config["text_cfg"]
     of_clipa = text.get("pool_type") == "last" and not text.get("proj_bias") and text.get("proj_type") != "none"
-    of_text = "tower" if of_clipa or text.get("hf_model_name") or text.get("embed_cls") else "stock"
+    of_text = "features" if of_clipa or text.get("hf_model_name") or text.get("embed_cls") else "prompted"
     trunk = image.get("timm_model_name", "")
     if "siglip" in trunk or trunk == "vit_large_patch14_clip_224":
-        return of_text, "stock"
+        return of_text, "prompted"
     if trunk or image.get("attentional_pool") or image.get("no_ln_pre"):
-        return of_text, "tower"
-    return of_text, "ResNet" if isinstance(image["layers"], list) else "stock"
+        return of_text, "features"
+    return of_text, "ResNet" if isinstance(image["layers"], list) else "prompted"
 
 
 def test_table_is_of_this_open_clip(oracle):
@@ -95,14 +95,14 @@ def test_every_tag_has_a_row_of_the_kinds_of_its_config_and_the_table_has_no_oth
 def test_tags_by_what_runs_on_them(oracle, tags, running):
     cells = Counter(kinds_of(oracle.get_model_config(model_of(name))) for name in tags)
     before = Counter(row.kinds for row in running.values())
-    assert before == {("stock", "stock"): 80, ("stock", "ResNet"): 16}
-    of_prompts = {("stock", "stock"): 80 + 26 + 5 + 1}  # SigLIP, MetaCLIP 2, MobileCLIP2-L
+    assert before == {("prompted", "prompted"): 80, ("prompted", "ResNet"): 16}
+    of_prompts = {("prompted", "prompted"): 80 + 26 + 5 + 1}  # SigLIP, MetaCLIP 2, MobileCLIP2-L
     assert cells == {
         **before,
         **of_prompts,
-        ("stock", "tower"): 37 + 5 + 6,
-        ("tower", "stock"): 9,
-        ("tower", "tower"): 11,
+        ("prompted", "features"): 37 + 5 + 6,
+        ("features", "prompted"): 9,
+        ("features", "features"): 11,
     }
     assert known.counts() == {
         "everything": 112,

@@ -126,7 +126,7 @@ def test_folder_as_biomedclips(tmp_path):
 def test_folder_of_a_stock_fine_tune_runs_everything_and_needs_no_tower(tmp_path):
     write(tmp_path / "remote", STOCK)
     ours, _ = load_clip(tmp_path / "remote", "cpu")
-    assert kinds_of(ours) == ("stock", "stock")
+    assert kinds_of(ours) == ("prompted", "prompted")
     assert facts_of(ours).tokenizer == {}
     assert "tokenizer" not in facts_of(ours).as_record()
 

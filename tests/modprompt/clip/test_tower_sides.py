@@ -80,8 +80,8 @@ def test_the_table_says_what_prompts_can_go_into(row):
         image = image_side(image_tower(embed, config["vision_cfg"]))
         other = bool(config["text_cfg"].get("hf_model_name"))
         text = None if other else text_side(text_tower(embed, config["text_cfg"]))
-    assert (row.kinds.text == "stock") == (row.families[0] == "stock" or text is not None)
-    assert (row.kinds.image == "stock") == (row.families[1] == "stock" or image is not None)
+    assert (row.kinds.text == "prompted") == (row.families[0] == "stock" or text is not None)
+    assert (row.kinds.image == "prompted") == (row.families[1] == "stock" or image is not None)
 
 
 @pytest.mark.parametrize("module", [torch.nn.Linear(2, 2), torch.nn.Sequential(), None])

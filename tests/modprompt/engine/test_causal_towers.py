@@ -70,7 +70,7 @@ def test_a_placeholder_that_is_two_ids_is_refused(monkeypatch):
 @pytest.mark.parametrize(("kind", "end"), [("open_clip causal", 1), ("open_clip causal eos", 5)])
 def test_with_another_end_than_features_are_read_at_there_are_no_prompts(kind, end):
     clip_model = siglips.clip_of(siglips.made(kind))
-    assert kinds_of(clip_model).text == "stock"
+    assert kinds_of(clip_model).text == "prompted"
     clip_model.tokenizer = siglips.Started("7" * 64, end)
     assert text_side_of(clip_model) is None
-    assert kinds_of(clip_model).text == "tower"
+    assert kinds_of(clip_model).text == "features"

@@ -78,7 +78,7 @@ def test_a_module_that_is_not_there_is_one_line(folder, experiment):
     [
         (
             "convnext_base/laion400m_s13b_b51k",
-            ": MPL puts prompts into a stock image side, which it has not: methods of",
+            ": MPL puts prompts into its image side, where none can go: methods of",
         ),
         ("RN50", "MPL puts prompts into a vision transformer, but RN50 is a ResNet"),
     ],

@@ -165,7 +165,7 @@ def test_a_folder_with_a_tokenizer_takes_prompts_on_both_sides(tmp_path):
         expected = F.normalize(clip_model.encode_text(ids), dim=-1)
         torch.testing.assert_close(model.class_features(), expected, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(model.encode_image(case.images), case.image, atol=1e-5, rtol=1e-5)
-    assert kinds_of(clip_model) == ("stock", "stock")
+    assert kinds_of(clip_model) == ("prompted", "prompted")
     prompted = MPL(n_ctx=2, prompt_depth=2).on(clip_model, names)
     prompted.loss(case.images, torch.tensor([0, 2])).backward()
     assert all(one.grad.abs().sum() for one in prompted.prompt_learner.parameters())

@@ -127,13 +127,13 @@ HEADS = r"zero-shot and heads \(TipAdapter, \.\.\.\) run on it$"
 @pytest.mark.parametrize(
     ("method", "text", "image", "said"),
     [
-        (modprompt.VPT(), "tower", "tower", f"VPT puts prompts into a stock image side, which it has not: {HEADS}"),
-        (modprompt.CoOp(), "tower", "tower", f"CoOp puts prompts into a stock text side, which it has not: {HEADS}"),
+        (modprompt.VPT(), "tower", "tower", f"VPT puts prompts into its image side, where none can go: {HEADS}"),
+        (modprompt.CoOp(), "tower", "tower", f"CoOp puts prompts into its text side, where none can go: {HEADS}"),
         (modprompt.CoOp(), "tower", "stock", r"CoOp .* text side, .*: methods of the image side \(VPT\), zero-shot"),
         (modprompt.VPT(), "stock", "tower", r"VPT .* image side, .*: methods of the text side \(CoOp, \.\.\.\), zero"),
-        (modprompt.MPL(), "stock", "tower", "MPL puts prompts into a stock image side, which"),
-        (modprompt.MaPLe(), "tower", "tower", "MaPLe puts prompts into a stock text side and a stock image side"),
-        (modprompt.DPLSearch(), "tower", "stock", "DPLSearch puts prompts into a stock text side"),
+        (modprompt.MPL(), "stock", "tower", "MPL puts prompts into its image side, where"),
+        (modprompt.MaPLe(), "tower", "tower", "MaPLe puts prompts into its text and image side, where none can go"),
+        (modprompt.DPLSearch(), "tower", "stock", "DPLSearch puts prompts into its text side"),
     ],
 )
 def test_a_method_that_needs_more_than_the_clip_has_is_refused(method, text, image, said):

@@ -78,7 +78,7 @@ def test_images_are_chosen_in_rounds(on_towers, trainer, text, tmp_path):
 @pytest.mark.parametrize("trainer", ["ZeroshotCLIP", "ZeroshotCLIP2"])
 def test_zero_shot_runs_on_two_towers(on_towers, trainer, tmp_path, capsys):
     assert train.main(on_towers(trainer, "tower", "tower", "TEST.FEATURE_CACHE", tmp_path / "kept")) == 0
-    assert "text side tower and image side tower, texts of 12 ids (words)" in capsys.readouterr().out
+    assert "weights, texts of 12 ids (words); what runs: heads\n" in capsys.readouterr().out
     assert len([*(tmp_path / "kept").iterdir()]) == 1
 
 
@@ -107,7 +107,9 @@ def test_another_tokenizer_is_refused(on_towers, tmp_path, capsys):
 
 def test_a_method_that_cannot_run_is_refused_in_one_line(on_towers, capsys, tmp_path):
     line = refusal(capsys, *on_towers(METHODS["mpl"], "tower", "tower"))
-    assert "this CLIP: MPL puts prompts into a stock text side and a stock image side, which it has not" in line
+    assert "this CLIP: MPL puts prompts into its text and image side, where none can go" in line
     named = on_towers(METHODS["vpt"], "stock", "tower", "MODEL.BACKBONE.NAME", "convnext_base/laion400m_s13b_b51k")
-    assert refusal(capsys, *named).startswith("error: convnext_base/laion400m_s13b_b51k: VPT puts prompts into a stock")
+    assert refusal(capsys, *named).startswith(
+        "error: convnext_base/laion400m_s13b_b51k: VPT puts prompts into its image side"
+    )
     assert not (tmp_path / "out" / "result.json").exists()
