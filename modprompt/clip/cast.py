@@ -62,11 +62,19 @@ def rounded_to(clip_model: nn.Module) -> str:
     return str(clip_model.__dict__.get(_ROUNDED, ""))
 
 
+def _float_copy(clip_model: CLIP) -> CLIP:
+    """A float32 copy, products of towers too."""
+    copied = copy.deepcopy(clip_model)
+    for tower in _towers(copied):
+        tower.products = None
+    return copied.float()
+
+
 def exact_copy(clip_model: CLIP) -> Optional[CLIP]:
     """A float32 copy on the CPU of a CLIP with exact weights, one for all who hold it; None if they are rounded."""
     held = _COPIES[clip_model]() if clip_model in _COPIES else None
     if held is None and not rounded_to(clip_model):
-        held = copy.deepcopy(clip_model).float().cpu()
+        held = _float_copy(clip_model).cpu()
         _COPIES[clip_model] = weakref.ref(held)
     return cast(Optional[CLIP], held)
 
@@ -89,4 +97,4 @@ def exact(clip_model: CLIP) -> CLIP:
         "call .with_classes before the first loss, or load CLIP anew for each model",
         stacklevel=3,
     )
-    return copy.deepcopy(clip_model).float()
+    return _float_copy(clip_model)

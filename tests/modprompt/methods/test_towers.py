@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import modprompt
+from modprompt.clip.cast import cast_products, exact
 from modprompt.clip.sides import joint_width, logit_bias_of, tokenizer_of
 from tests.tower_clips import IMAGE_SIDES, PIXELS, WIDTH, of_open_clip, tower_clip
 
@@ -43,6 +44,15 @@ def test_towers_stay_in_eval_mode_where_a_model_trains(text, image):
         after = [model.train()(images()), *clip_model.buffers()]
     assert all(torch.equal(one, other) for one, other in zip(before, after))
     assert not any(parameter.requires_grad for parameter in clip_model.parameters())
+
+
+def test_the_exact_copy_of_a_clip_that_was_cast_has_its_products_in_float32():
+    clip_model = tower_clip()
+    cast_products(clip_model, torch.bfloat16)
+    assert clip_model.visual.products == clip_model.text.products == clip_model.dtype == torch.bfloat16
+    copied = exact(clip_model)
+    assert (copied.visual.products, copied.text.products, copied.dtype) == (None, None, torch.float32)
+    assert clip_model.visual.products == torch.bfloat16
 
 
 @pytest.mark.parametrize(("text", "image"), SIDES)
