@@ -1,8 +1,10 @@
 """Tokenizers that a CLIP's own files are, run by transformers: SigLIP's, Gemma's, BERT's, RoBERTa's, NLLB's, others."""
 
+import contextlib
 import hashlib
+import json
 from pathlib import Path
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence
 
 from modprompt.clip import tower_packages
 from modprompt.clip.tokenizers import TokenizerFacts, TooLong
@@ -64,9 +66,11 @@ class FileTokenizer:
     def __init__(self, folder: Path, plan: TokenizerPlan):
         self._folder = folder
         self._clean = _cleaning(plan.cleaning)
-        self._tokenizer = _read(folder)
         self._zeroed: Optional[int] = None
-        ends = self._ids("", special=True)
+        with _refusals(folder):
+            _require_bounded(folder, plan.vocabulary)
+            self._tokenizer = _read(folder)
+            ends = self._ids("", special=True)
         padding = self._tokenizer.pad_token_id
         if padding is None or not ends:
             raise UserError(f"{folder}: this tokenizer has no {'end' if padding is not None else 'padding'} token")
@@ -129,12 +133,29 @@ class FileTokenizer:
 
 def _read(folder: Path) -> Any:
     package = tower_packages.transformers()
+    return package.AutoTokenizer.from_pretrained(
+        str(folder), local_files_only=True, trust_remote_code=False, clean_up_tokenization_spaces=False
+    )
+
+
+@contextlib.contextmanager
+def _refusals(folder: Path) -> Iterator[None]:
+    """What the package raises within it on files that it does not know, of whatever kind, becomes a line."""
     try:
-        return package.AutoTokenizer.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False, clean_up_tokenization_spaces=False
-        )
-    except Exception as error:  # whatever the package raises on files that it does not know
+        yield
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError(f"{folder} has no tokenizer that can be read ({one_line(error)[:160]})") from None
+
+
+def _require_bounded(folder: Path, vocabulary: int) -> None:
+    """Raise UserError on more words beside a tokenizer's own than a CLIP has: the package would make each of them."""
+    path = folder / SETTINGS[0]
+    # most of these files have a number of 100 bits, for "no end", that our own reader refuses
+    extra = json.loads(read_bytes(path, _MOST_BYTES)).get("extra_ids", 0) if path.is_file() else 0
+    if not isinstance(extra, int) or not 0 <= extra <= vocabulary:
+        raise UserError(f"{path}: extra_ids is {str(extra)[:40]}, but the CLIP has {vocabulary:,} embeddings")
 
 
 def _cleaning(name: str) -> Callable[[str], str]:

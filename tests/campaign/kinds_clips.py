@@ -16,9 +16,11 @@ import torch
 from safetensors.torch import save_file
 
 from modprompt.clip import config_files, hub, reading, source
+from modprompt.clip.file_tokenizer import FileTokenizer, TokenizerPlan
 from modprompt.clip.infer_shape import _expected
 from modprompt.clip.key_mapping import _HF_JOINED, _HF_OUTER, _HF_PARTS, _HF_TRANSPOSED
 from modprompt.clip.source import Asked
+from tests import small_tokenizers
 from tests.campaign.kind import JSON, NPZ, OLD_TORCH, SAFETENSORS, TEXT, TORCH, Kind
 
 _SHAPE = {
@@ -223,6 +225,15 @@ def _look_at(path: Path) -> Any:
     return reading.look_at(source.find(Asked(path=str(path), activation="gelu", heads=(1, 1))))
 
 
+def _words(folder: Path) -> None:
+    small_tokenizers.write(folder, "siglip")
+
+
+def _read_words(path: Path) -> Any:
+    found = FileTokenizer(path.parent, TokenizerPlan(64, "canonicalize", 400))
+    return found.facts, found.row("a photo of a cat")
+
+
 def kinds() -> list[Kind]:
     """All of them."""
     config, images, tokens = (
@@ -246,6 +257,8 @@ def kinds() -> list[Kind]:
         Kind("open_clip_config.json of a hub", JSON, _in_cache(_open_clip, config_files.OPEN_CLIP_FILE), _read_by_name),
         Kind("CLIP that is looked at", SAFETENSORS, _write_safetensors, _look_at),
         Kind("glyph-clip", NPZ, _write_embedded, _read_embedded, True),
+        Kind("tokenizer.json", JSON, _beside(_words, "tokenizer.json"), _read_words),
+        Kind("tokenizer_config.json of a tower", JSON, _beside(_words, tokens), _read_words),
         Kind("ref of a hub's cache", TEXT, _write_ref, hub.commit_of),
         Kind("blob of a hub's cache", SAFETENSORS, _write_blob, _read_blob, True),
     ]
