@@ -184,7 +184,7 @@ def write(folder: Path, model: Mapping[str, Any], form: str, dtype: torch.dtype,
     return sum(tensor.numel() for _, tensor in tensors) * dtype.itemsize
 
 
-def _held(key: str) -> int:
+def held(key: str) -> int:
     """Bytes of this process's memory: VmRSS now, VmHWM at most so far."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return int(next(line for line in lines if line.startswith(f"{key}:")).split()[1]) * 1024
@@ -199,10 +199,10 @@ def measure(folder: str) -> dict[str, float]:
     from modprompt.clip.package import import_clip
 
     import_clip()
-    before, start = _held("VmRSS"), time.perf_counter()
+    before, start = held("VmRSS"), time.perf_counter()
     clip_model, _ = load_clip(folder, "cpu")
     seconds = time.perf_counter() - start
-    peak, after = _held("VmHWM") - before, _held("VmRSS") - before
+    peak, after = held("VmHWM") - before, held("VmRSS") - before
     size = sum(tensor.numel() * tensor.element_size() for tensor in clip_model.state_dict().values())
     return {"peak": peak, "after": after, "tensors": size, "seconds": seconds}
 
