@@ -36,7 +36,7 @@ class Words:
     def row(self, text: str) -> List[int]:
         ids = [*self.words(text), self.facts.end]
         if len(ids) > self.facts.length:
-            raise TooLong(len(ids))
+            raise TooLong
         return ids + [self.facts.padding] * (self.facts.length - len(ids))
 
 

@@ -97,7 +97,7 @@ class FileTokenizer:
         """All ids of a text; as Tokenizer."""
         ids = self._ids(text, special=True)
         if len(ids) > self.facts.length:
-            raise TooLong(len(ids))
+            raise TooLong
         return ids + [self.facts.padding] * (self.facts.length - len(ids))
 
     def word(self, number: int) -> str:

@@ -38,11 +38,7 @@ _END_OF_WORD = "</w>"
 
 
 class TooLong(Exception):
-    """A text has more tokens than fit; `count` of them, with start and end tokens."""
-
-    def __init__(self, count: int):
-        super().__init__(count)
-        self.count = count
+    """A text has more tokens than fit, start and end counted."""
 
 
 class Tokenizer(Protocol):
@@ -97,7 +93,7 @@ class ClipTokenizer:
         """All ids of a text; as Tokenizer."""
         ids = [self._special("start"), *self.words(text), self._special("end")]
         if len(ids) > self._length:
-            raise TooLong(len(ids))
+            raise TooLong
         return ids + [0] * (self._length - len(ids))
 
     def word(self, number: int) -> str:

@@ -16,7 +16,7 @@ def class_prompts(
 ) -> ClassPrompts:
     """The frozen part of class prompts; arguments and errors are those of PromptText.
 
-    A text tower takes no context, unless it is one that prompts can go into: there nothing but the texts counts.
+    Of a text tower that takes no prompts the texts alone count.
     """
     side = prompted_text(clip_model)
     if side is None:

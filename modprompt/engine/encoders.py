@@ -26,7 +26,7 @@ from modprompt.engine.text_layout import Suffix, TextTokens, most_sequences, spl
 from modprompt.engine.token_updates import Standing, recompose, renew
 from modprompt.engine.tower_vision import TowerVisionEncoder
 from modprompt.engine.weight_cache import normalise
-from modprompt.engine.whole_text import WholeTextEncoder
+from modprompt.engine.whole_text import AT_ONCE, WholeTextEncoder
 
 Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
 
@@ -272,7 +272,6 @@ class TextTowerEncoder(nn.Module):
     """
 
     stream: Optional[torch.dtype] = None  # it has none: features are of the tower's type
-    AT_ONCE = 64  # texts
 
     def __init__(self, text: TextTower):
         super().__init__()
@@ -290,7 +289,7 @@ class TextTowerEncoder(nn.Module):
 
     def forward(self, ids: Tensor, additions: Additions) -> Tensor:
         """Features (1, C, E) of token ids (C, L); `additions` is not read."""
-        count = self.AT_ONCE if self.most_tokens is None else max(1, self.most_tokens // ids.shape[1])
+        count = AT_ONCE if self.most_tokens is None else max(1, self.most_tokens // ids.shape[1])
         return torch.cat([self.text(some) for some in ids.split(count)])[None]
 
 

@@ -50,12 +50,11 @@ def test_rows_are_open_clips_and_facts_say_padding_and_end(kind, tmp_path):
     assert set(row[first + len(words) + 1 :]) == {padding}
 
 
-def test_text_that_does_not_fit_is_told_with_its_count_and_nothing_is_cut(tmp_path):
+def test_of_a_text_that_does_not_fit_nothing_is_cut(tmp_path):
     ours = read(small_tokenizers.write(tmp_path, "bert"), length=5)
     assert len(ours.row("cat dog cat")) == 5
-    with pytest.raises(TooLong) as raised:
+    with pytest.raises(TooLong):
         ours.row("cat dog cat dog")
-    assert raised.value.count == 6
     with pytest.raises(UserError, match="is no UTF-8 text"):
         ours.words("\udc80")
 
