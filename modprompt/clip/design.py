@@ -13,19 +13,13 @@ _FAMILIES = {  # as key_mapping.py tells them
     "coca": "a CoCa (attention pooling, a class token behind the text, a caption decoder)",
     "timm": "a CLIP with an image tower of timm (ConvNeXt, ViTamin, MobileCLIP, PE and the like)",
     "bert_text": "a CLIP with a BERT or multilingual text tower (no causal mask, a vocabulary of its own)",
-    "clipa": "a CLIPA (average pooling, no ln_pre, no causal mask, another tokenizer)",
-    "worldwide": "a MetaCLIP 2 worldwide (a multilingual vocabulary with an end token of its own)",
 }
 
 
 def refused(where: str, family: str, sign: str = "") -> UserError:
     """The error for weights of a family that nothing says more of; `sign` says what it was told by."""
-    return UserError(reason(f"{where} ({sign})" if sign else where, family))
-
-
-def reason(what: str, family: str) -> str:
-    """Why weights of a family are not run as they are, in one line."""
-    return (
+    what = f"{where} ({sign})" if sign else where
+    return UserError(
         f"{what} is {_FAMILIES[family]}: its tensors alone do not say how it is made: give open_clip's name of the "
         "model, MODEL.BACKBONE.MODEL (load_clip(file, model=...)), or put its config beside it, see docs/backbones.md"
     )
