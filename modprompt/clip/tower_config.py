@@ -60,11 +60,11 @@ def read(model: Mapping[str, Any], images: Images, where: str) -> TowerConfig:
     whole = read_by(config_files.OPEN_CLIP_MODEL, found, f"{where}: ")
     text, image = part_of(found, "text_cfg", where), part_of(found, "vision_cfg", where)
     for part in (found, text, image, *(one for one in [found.get("multimodal_cfg")] if isinstance(one, dict))):
-        config_files.require_bounded(part, f"{where}: ")
         for key in _NO_PART:
             part.pop(key, None)
+        config_files.require_bounded(part, f"{where}: ")
     name = image.get(_TIMM)
-    if name is not None and not _TIMM_NAME.fullmatch(str(name)):
+    if name and not _TIMM_NAME.fullmatch(str(name)):
         raise UserError(f"{where}: vision_cfg.timm_model_name is {str(name)[:60]!r}, which is no model of timm's")
     activation = QUICK_GELU if whole["quick_gelu"] else GELU
     if activation == GELU:

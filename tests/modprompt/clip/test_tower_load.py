@@ -128,6 +128,9 @@ def test_folder_of_a_stock_fine_tune_runs_everything_and_needs_no_tower(tmp_path
     ours, _ = load_clip(tmp_path / "remote", "cpu")
     assert kinds_of(ours) == ("prompted", "prompted")
     assert facts_of(ours).tokenizer == {}
+    for key, value in {"vision_cfg.timm_model_name": "", "text_cfg.hf_model_name": "", "init_logit_scale": 1e9}.items():
+        change(tmp_path / "remote" / "open_clip_config.json", f"model_cfg.{key}", value)  # says nothing of it
+    assert load_clip(tmp_path / "remote", "cpu")[0].fingerprint == ours.fingerprint
     assert "tokenizer" not in facts_of(ours).as_record()
 
 
