@@ -49,8 +49,16 @@ def config_of(found: Source) -> Optional[Config]:
     """How a source with a side of another package is made; None for one whose sides are both of the stock shape.
 
     Raises:
-        UserError: on what is not run, and if open_clip is lacking, which alone knows the models of its tags.
+        UserError: on what is not run, on options for weights that say nothing themselves, and if open_clip is lacking,
+            which alone knows the models of its tags.
     """
+    config = _config_of(found)
+    if config is not None and (found.asked.activation or found.asked.heads):
+        raise UserError(f"MODEL.BACKBONE.ACTIVATION and HEADS are not read here: {found.called} says it itself")
+    return config
+
+
+def _config_of(found: Source) -> Optional[Config]:
     if found.row is not None:
         return _of_row(found.row) if found.row.has_tower else None
     assert found.weights is not None  # the embedded model has a row

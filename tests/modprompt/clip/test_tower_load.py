@@ -114,6 +114,8 @@ def test_folder_of_a_fine_tuned_siglip(tmp_path):
     assert type(facts).of_record(json.loads(json.dumps(facts.as_record()))) == facts
     assert images_of(Asked(path=str(tmp_path / "mine"))).size == 160
     assert "160 pixels" in describe(Asked(path=str(tmp_path / "mine")))
+    for option in ({"activation": "gelu", "heads": (2, 2)}, {"heads": (8, 12)}):
+        assert "ACTIVATION and HEADS are not read here: " in refusal(tmp_path / "mine", **option)
 
 
 def test_folder_as_biomedclips(tmp_path):
