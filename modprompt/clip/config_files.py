@@ -395,6 +395,9 @@ def images_of_folder(folder: Path, size: int) -> Images:
         raise UserError(f"{at}{lacking[0]} is missing: it does not say how images are made")
     found = read_by(_PREPROCESSOR, config, at)
     (resize, side), crops = found["size"], found["do_center_crop"]
+    if any(str(config.get(key)).startswith("Siglip") for key in ("image_processor_type", "feature_extractor_type")):
+        resize = resize if isinstance(config["size"], dict) else SQUASH  # to SigLIP's a lone number is both sides
+        crops = bool(config.get("do_center_crop"))
     cut = _height_and_width(config["crop_size"], f"{at}crop_size") if crops and "crop_size" in config else side
     if side != size or cut != size:
         raise UserError(f"{at}images of {side} pixels, cut to {cut}, do not fit the model, which takes {size}")

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 import modprompt
+from modprompt.clip.config_files import images_of_folder
 from modprompt.clip.facts import facts_of
 from modprompt.clip.load import load_clip
 from modprompt.clip.reading import describe, images_of
@@ -467,3 +468,19 @@ def test_processor_as_transformers_5_saves_it(tmp_path):
     assert "preprocessor_config.json is missing" in refusal(tmp_path / "w")
     (tmp_path / "w" / "processor_config.json").write_text(json.dumps({"image_processor": PROCESSOR}))
     assert facts_of(load_clip(tmp_path / "w", "cpu")[0]).size == 32
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "resize"),
+    [("SiglipImageProcessor", 32, "squash"), ("CLIPImageProcessor", 32, "shortest"),
+     ("SiglipImageProcessorFast", {"shortest_edge": 32}, None)],
+)  # fmt: skip
+def test_a_lone_number_of_pixels_is_what_the_named_processor_makes_of_it(kind, size, resize, tmp_path):
+    config = {**PROCESSOR, "image_processor_type": kind, "size": size}
+    del config["do_center_crop"]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
+    if resize is None:
+        with pytest.raises(UserError, match="only images that are cut to a square are run"):
+            images_of_folder(tmp_path, 32)
+    else:
+        assert images_of_folder(tmp_path, 32).resize == resize
