@@ -133,9 +133,10 @@ class FileTokenizer:
 
 def _read(folder: Path) -> Any:
     package = tower_packages.transformers()
-    return package.AutoTokenizer.from_pretrained(
-        str(folder), local_files_only=True, trust_remote_code=False, clean_up_tokenization_spaces=False
-    )
+    with tower_packages.quiet():
+        return package.AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, clean_up_tokenization_spaces=False
+        )
 
 
 @contextlib.contextmanager

@@ -1,10 +1,12 @@
 """The packages whose modules and tokenizers towers are: imported where one is needed, or one line says why not."""
 
+import contextlib
 import importlib
 import importlib.metadata
+import logging
 import sys
 import warnings
-from typing import Any
+from typing import Any, Iterator
 
 from modprompt.errors import UserError
 from modprompt.io.tensors import is_at_least
@@ -32,6 +34,17 @@ def open_clip() -> Any:
 def transformers() -> Any:
     """The package transformers; raises as open_clip."""
     return _package("transformers")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within it the packages log no warnings: of configs as they were released they say that something may be wrong."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _package(module: str) -> Any:

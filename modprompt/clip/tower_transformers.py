@@ -106,7 +106,7 @@ def _made(config: TransformersConfig, where: str) -> Any:
     package = tower_packages.transformers()
     given = {key: value for key, value in config.model.items() if key != "model_type"}
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), tower_packages.quiet():
             made = package.AutoModel.from_config(
                 package.AutoConfig.for_model(config.kind, **given), dtype=torch.float32
             )

@@ -403,6 +403,15 @@ def test_folders_of_transformers_give_its_features(kind, tmp_path):
     assert not has_stock_image(ours)
 
 
+def test_ids_that_a_siglips_released_config_leaves_out_are_not_told_as_wrong(tmp_path, capfd):
+    transformers_folder(tmp_path / "w", "siglip")
+    for key in ("bos_token_id", "eos_token_id"):
+        change(tmp_path / "w" / "config.json", f"text_config.{key}", ...)
+    capfd.readouterr()
+    load_clip(tmp_path / "w", "cpu")
+    assert "token_id" not in capfd.readouterr().err
+
+
 def test_hubs_name_of_transformers_brings_its_tokenizer(tmp_path, hub):
     transformers_folder(tmp_path / "w", "siglip")
     hub("me/siglip", tmp_path / "w")
