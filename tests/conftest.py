@@ -8,9 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import shutil
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -50,7 +48,6 @@ hypothesis.settings.load_profile("suite")
 
 
 DASSL_IS_OURS = ROOT in Path(dassl.__file__).resolve().parents
-TRAINED = "MODPROMPT_TESTS_TRAINED"  # in the environment of a session and its workers: where runs are kept
 SLOW_S = 360  # limit of a slow case; pyproject.toml has that of the others, and one above all limits
 
 
@@ -60,10 +57,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Give the GPUs back that were there, if they are asked for; nothing has started CUDA by then. Keep a session's runs."""
-    if not hasattr(config, "workerinput"):
-        os.environ[TRAINED] = tempfile.mkdtemp(prefix="modprompt-trained-")
-        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(TRAINED)))
+    """Give the GPUs back that were there, if they are asked for; nothing has started CUDA by then."""
     if config.option.card:
         os.environ.pop(VISIBLE)
         if SEEN is not None:

@@ -1,19 +1,19 @@
-"""Trainings that several tests begin from: each is run once a session, and copied to wherever it is asked for."""
+"""Trainings that several tests begin from: each is run once in a process, and copied to wherever it is asked for."""
 
 from __future__ import annotations
 
-import contextlib
+import atexit
+import functools
 import hashlib
 import json
-import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Sequence
 
 import torch
 
 from modprompt.cli import train
-from tests.conftest import TRAINED
 
 
 def trained(words: Sequence[str]) -> None:
@@ -27,19 +27,23 @@ def trained(words: Sequence[str]) -> None:
     before = _files(root)
     places = {str(root): "root", str(out): "out", str(config): config.read_text()}
     facts = [[places.get(word, word) for word in words], sorted((str(name), size) for name, size in before.items())]
-    kept = Path(os.environ[TRAINED]) / hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    kept = _folder() / hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     assert not out.exists(), "it would go on, or be refused"
     if not kept.exists():
         assert train.main(words) == 0
-        mine = kept.with_name(f"{kept.name}.{os.getpid()}")
-        _copy(out, [*_files(out)], mine / "out")
-        _copy(root, [name for name in _files(root) if name not in before], mine / "root")
-        with contextlib.suppress(OSError):  # another worker has trained it, at the same time
-            mine.rename(kept)
+        _copy(out, [*_files(out)], kept / "out")
+        _copy(root, [name for name in _files(root) if name not in before], kept / "root")
     else:
         for place, folder in (("out", out), ("root", root)):
             shutil.copytree(kept / place, folder, dirs_exist_ok=True)
     torch.manual_seed(0)  # so that a test draws the same whichever it was
+
+
+@functools.lru_cache(maxsize=None)
+def _folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="modprompt-trained-")
+    atexit.register(shutil.rmtree, folder)
+    return Path(folder)
 
 
 def _files(root: Path) -> dict[Path, int]:

@@ -17,39 +17,35 @@ class Part(NamedTuple):
 
     name: on the command line.
     module: in this package; its `run(scratch, seed, share)` gives the figures.
-    limit_s: seconds it may take.
     rows: what it has in the table.
     """
 
     name: str
     module: str
-    limit_s: int
     rows: tuple[str, ...]
 
 
 _LIMITS = ("small disk", "full disk", "small files", "few open files", "little memory", "little data")
 # the longest first, so that two processes end together
 PARTS: tuple[Part, ...] = (
-    Part("kills-of-rounds", "kills_rounds", 1200, ("kills of a labelling round",)),
-    Part("kills-of-a-training", "kills_training", 900, ("kills of a training",)),
-    Part("kills-of-runs", "runs", 1200, ("kills of runs",)),
-    Part("kills-of-splits", "kills_splits", 900, ("kills of making splits, few-shot lists and listings",)),
-    Part("limits", "limits", 1200, tuple(f"limits: {kind}" for kind in _LIMITS)),
+    Part("kills-of-rounds", "kills_rounds", ("kills of a labelling round",)),
+    Part("kills-of-a-training", "kills_training", ("kills of a training",)),
+    Part("kills-of-runs", "runs", ("kills of runs",)),
+    Part("kills-of-splits", "kills_splits", ("kills of making splits, few-shot lists and listings",)),
+    Part("limits", "limits", tuple(f"limits: {kind}" for kind in _LIMITS)),
     Part(
         "at-once",
         "at_once",
-        900,
         ("processes at once on fresh data", "trainings at once in one folder", "runners at once on one experiment"),
     ),
-    Part("kills-of-a-search", "kills_search", 1200, ("kills of a search",)),
-    Part("torch-files", "torch_files", 900, ("hostile torch files",)),
+    Part("kills-of-a-search", "kills_search", ("kills of a search",)),
+    Part("torch-files", "torch_files", ("hostile torch files",)),
     Part(
         "corruptions",
         "damage",
-        900,
         ("corruptions of files", "corruptions of files (no checksum)", "wrong types, sealed again"),
     ),
-    Part("flips", "flips", 900, ("flipped bits", "flipped bits (no checksum)")),
+    Part("flips", "flips", ("flipped bits", "flipped bits (no checksum)")),
 )
 Run = Callable[[Path, int, float], "list[Figure]"]
 

@@ -13,7 +13,7 @@ from tests.fake_cuda.watching import Watch
 from modprompt.methods.heads import bank_file  # isort: skip - runs has put Dassl on the path
 
 
-def epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> Dict[str, Any]:
+def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> Dict[str, Any]:
     """Counts of a step: the second of three, the last of which prints; images are encoded in it."""
     with fake_cuda(), Watch() as watch:
         trainer = trainer_of(files, flags, [*options, "TRAIN.PRINT_FREQ", "3"])
@@ -30,4 +30,4 @@ def epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]
 
 def epochs(files: Sequence[str], flags: Mapping[str, Any], each: Mapping[str, Sequence[str]]) -> Dict[str, Any]:
     """The counts of several runs, each by its name with options of its own."""
-    return {name: epoch(files, flags, options) for name, options in each.items()}
+    return {name: _epoch(files, flags, options) for name, options in each.items()}

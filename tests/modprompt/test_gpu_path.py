@@ -27,8 +27,6 @@ pytestmark = [needs_fake_cuda, pytest.mark.slow, pytest.mark.timeout(600)]
 CEILINGS = {"MPL": 862, "MaPLe": 847, "CoOp": 561}  # 0.64 of the official code or less
 SEARCHED = {"DPLSearch": 5059, "MPL": 2762}  # of an alternation, a step of the alphas and one of the prompts
 CLASSES = (5, 50, 200, 1000)
-FEW_AND_MANY = (5, 1000)  # of all but MPL
-IN_CHUNKS = ("coop_end", "cocoop", "promptsrc", "mpl")  # in every precision; others in fp16, on ResNets in fp16 and amp
 KEPT = 0.1  # of what the official code keeps for the backward pass at 1000 classes
 # Launches of a step of the small models below, fp16, the whole text side at a time.
 SMALL = {
@@ -94,8 +92,7 @@ def runs_of(row, weights, size=(), last=()):
     for prec in CHOICES if method else ("",):
         own = [*options, *method.words, f"TRAINER.{method.node}.PREC", prec, *last] if method else options
         runs[f"{prec} whole"] = [own, 3]
-        if row in IN_CHUNKS or prec in ("", "fp16"):
-            runs[f"{prec} chunks"] = [[*own, "MODEL.TEXT_CHUNK", "2"], 1]
+        runs[f"{prec} chunks"] = [[*own, "MODEL.TEXT_CHUNK", "2"], 1]
     return runs
 
 
@@ -113,7 +110,7 @@ def counts_of(row, inputs, folder, runs):
 @pytest.mark.parametrize("row", [*METHODS, *ZERO_SHOT])
 def test_types_and_devices_fit_and_nothing_waits(row, inputs, tmp_path):
     found = counts_of(row, inputs, tmp_path, runs_of(row, bare(inputs / "clip.pt")))
-    assert len(found) == (8 if row in IN_CHUNKS else 5 if row in METHODS else 2)
+    assert len(found) == (8 if row in METHODS else 2)
     for name, counts in found.items():
         if not name.endswith("whole"):
             continue  # its only step prints
@@ -128,11 +125,11 @@ def test_types_and_devices_fit_and_nothing_waits(row, inputs, tmp_path):
 
 
 @pytest.mark.parametrize("trainer", TRAINED_HEADS)
-def test_a_step_of_a_head_fits_and_does_not_wait(trainer, inputs):
+def test_a_step_of_a_head_fits_and_does_not_wait(trainer, inputs, tmp_path):
     node = row_of(trainer).node
     options = [*bare(inputs / "clip.pt"), "DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base"]
     files = [str(inputs / "bare.yaml"), str(ROOT / "configs/datasets/eurosat.yaml")]
-    flags = {"DATASET.ROOT": str(inputs / "data"), "SEED": 1, "OUTPUT_DIR": "", "TRAINER.NAME": trainer}
+    flags = {"DATASET.ROOT": str(inputs / "data"), "SEED": 1, "OUTPUT_DIR": str(tmp_path), "TRAINER.NAME": trainer}
     each = {prec: [*options, f"{node}.PREC", prec] for prec in CHOICES}
     for prec, counts in child.run("tests.fake_cuda.heads:epochs", files, flags, each).items():
         assert counts["waits"] <= WAITS_OF_A_STEP, (prec, counts["waits_by_name"])
@@ -143,8 +140,7 @@ def test_a_step_of_a_head_fits_and_does_not_wait(trainer, inputs):
 def test_types_and_devices_fit_on_a_resnet(row, inputs, resnet_file, tmp_path):
     size = ["INPUT.SIZE", "(64, 64)"]
     runs = runs_of(row, bare(resnet_file, RESNET_HEADS), size, ON_RESNETS[row])
-    rest = ("fp32", "bf16") if row not in IN_CHUNKS else ()
-    whole = {name: run for name, run in runs.items() if name.endswith("whole") and not name.startswith(rest)}
+    whole = {name: run for name, run in runs.items() if name.endswith("whole")}
     assert counts_of(row, inputs, tmp_path, whole)
 
 
@@ -155,7 +151,7 @@ def counted(method, classes):
 
 @pytest.mark.parametrize("method", CEILINGS)
 def test_a_step_launches_no_more_than_its_ceiling(method):
-    most = max(counted(method, classes).launches for classes in (CLASSES if method == "MPL" else FEW_AND_MANY))
+    most = max(counted(method, classes).launches for classes in CLASSES)
     assert most <= CEILINGS[method]
 
 
