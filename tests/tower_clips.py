@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -103,6 +104,7 @@ def give(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TowerCLIP]) -> List
 IMAGE_SIDES: Dict[str, Dict[str, Any]] = {  # of open_clip's rows; empty for a golden case's
     **dict.fromkeys(("siglip", "eva", "convnext", "pe", "timm_vit", "clipa", "coca"), {}),
     "fastvit": {"timm_model_name": "fastvit_t8", "timm_pool": "avg", "timm_proj": None, "image_size": 64},
+    "mobileclip_b": {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": None, "image_size": 160},
     "vitamin": {"timm_model_name": "vitamin_small_224", "timm_pool": "", "timm_proj": "linear", "image_size": 224},
 }
 
@@ -118,4 +120,25 @@ def of_open_clip(name: str) -> Tuple[TowerCLIP, Any]:
     with torch.random.fork_rng(devices=[]):
         package = other_package("open_clip").CustomTextCLIP(**model).eval()
     config = tower_config.read(model, Images(image["image_size"]), "this")
-    return tower_build.build(config, golden_towers.fill(package), ClipTokenizer(), "this"), package
+    found = tower_build.build(config, golden_towers.fill(package), ClipTokenizer(), "this")
+    if name == "mobileclip_b":
+        package.visual.trunk = found.visual.module.trunk = _behind_convolutions(image["image_size"], model["embed_dim"])
+    return found, package
+
+
+def _behind_convolutions(pixels: int, joint: int) -> nn.Module:
+    """MobileCLIP-B's image side, small: timm has it under a name in its whole size alone."""
+    (VisionTransformer,) = other_package("timm.models.vision_transformer", "VisionTransformer")
+    (ConvStem,) = other_package("timm.models.vision_transformer_hybrid", "ConvStem")
+    (HybridEmbed,) = other_package("timm.layers", "HybridEmbed")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        stem = ConvStem(channels=(16, 16, 64), stride=(4, 2, 2), kernel_size=(4, 2, 2), padding=0, act_layer=nn.GELU)
+        side = VisionTransformer(
+            img_size=pixels, patch_size=1, embed_dim=64, depth=2, num_heads=2, num_classes=joint, no_embed_class=True,
+            embed_layer=functools.partial(HybridEmbed, backbone=stem, proj=False),
+        )  # fmt: skip
+        for one in side.buffers():
+            if one.is_floating_point():
+                nn.init.uniform_(one, 0.5, 1.5)
+    return side.eval().requires_grad_(False)

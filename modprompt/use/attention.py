@@ -3,7 +3,7 @@
 Shapes: B images, H heads, d width of a head, L tokens, n prompt tokens of a layer.
 """
 
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from modprompt.clip.sides import has_image_tower
 from modprompt.engine import tf32
 from modprompt.engine.blocks import Attend
 from modprompt.engine.encoders import VisionEncoder
+from modprompt.engine.tower_vision import TowerVisionEncoder
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
 
@@ -29,40 +30,67 @@ class Attention(NamedTuple):
     """How much each layer's tokens attend to each patch, in the mean over heads; with what goes elsewhere it sums to 1.
 
     grid: rows and columns of patches.
-    class_token: (layers, B, rows, columns), the class token's.
+    class_token: (layers, B, rows, columns), the class token's; None where there is none (SigLIP).
     prompts: by layer (n, B, rows, columns), that of each prompt token that stands there, the oldest first.
     """
 
     grid: Tuple[int, int]
-    class_token: Tensor
+    class_token: Optional[Tensor]
     prompts: List[Tensor]
+
+
+def unseen(model: PromptedModel) -> str:
+    """Why a model's attention cannot be shown, to be said behind its CLIP's name; empty if it can."""
+    side = _side(model)
+    if side is None and has_image_tower(model.clip_model):
+        return "has an image side of another package, which has no attention to show"
+    if side is None:
+        return "is a ResNet, which has no layers of attention over patches"
+    if side.class_embedding is None and not any(model.prompt_learner.schedules.vision.counts):
+        return "has no class token, and there are no vision prompts: no attention is there to show"
+    return ""
+
+
+def layers_of(model: PromptedModel) -> int:
+    """How many layers' attention can be shown; 0 for none."""
+    return 0 if unseen(model) else len(_side(model).transformer.resblocks)
 
 
 def attention_of(model: PromptedModel, images: Tensor) -> Attention:
     """Attention over the patches of images, on the CPU.
 
     Args:
-        model: with a vision transformer; whatever its method.
+        model: whose image side is run layer by layer here; whatever its method.
         images: (B, 3, H, W), as its transform makes them.
 
     Raises:
-        UserError: if its image side is a ResNet or another package's, or the images do not fit.
+        UserError: as `unseen` says, or if the images do not fit.
     """
-    encoder = model.image_encoder
-    if has_image_tower(model.clip_model):
-        raise UserError(f"{called(model.clip_model)} has a tower of another package: it has no attention to show")
-    if not isinstance(encoder, VisionEncoder):
-        raise UserError(f"{called(model.clip_model)} is a ResNet, which has no layers of attention over patches")
+    reason = unseen(model)
+    if reason:
+        raise UserError(f"{called(model.clip_model)} {reason}")
     model.require_images(images)
-    rows, columns = (side // step for side, step in zip(images.shape[-2:], encoder.visual.conv1.stride))
+    side = _side(model)
+    rows, columns = (pixels // step for pixels, step in zip(images.shape[-2:], side.conv1.stride))
     seen: Dict[int, Tensor] = {}
     with torch.no_grad(), tf32.off(model):
-        encoder(images.to(model.logit_scale.device), model.vision_additions(), lambda *of: _watched(seen, *of))
-    patches, behind = slice(1, 1 + rows * columns), 1 + rows * columns
-    maps = [seen[layer][..., patches] for layer in sorted(seen)]  # (B, L, patches) of each layer
+        model.image_encoder(
+            images.to(model.logit_scale.device), model.vision_additions(), lambda *of: _watched(seen, *of)
+        )
+    first = 0 if side.class_embedding is None else 1
+    behind = first + rows * columns
+    maps = [seen[layer][..., first:behind] for layer in sorted(seen)]  # (B, L, patches) of each layer
     maps = [one.reshape(*one.shape[:2], rows, columns) for one in maps]
     own = [one[:, behind:].transpose(0, 1) for one in maps]
-    return Attention((rows, columns), torch.stack([one[:, 0] for one in maps]), own)
+    return Attention((rows, columns), torch.stack([one[:, 0] for one in maps]) if first else None, own)
+
+
+def _side(model: PromptedModel) -> Any:
+    """The image side whose layers are run here, with the names of a stock one; None if they are not."""
+    encoder = model.image_encoder
+    if isinstance(encoder, TowerVisionEncoder):
+        return encoder.side
+    return encoder.visual if isinstance(encoder, VisionEncoder) else None
 
 
 def _watched(seen: Dict[int, Tensor], layer: int, attend: Attend) -> Attend:

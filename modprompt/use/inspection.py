@@ -7,11 +7,10 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 import torch
 from PIL import Image
 
-from modprompt.engine.encoders import VisionEncoder
 from modprompt.errors import UserError
 from modprompt.io.image_files import read_rgb
 from modprompt.methods.model import PromptedModel
-from modprompt.use.attention import Attention, as_seen, attention_of, overlay
+from modprompt.use.attention import Attention, as_seen, attention_of, layers_of, overlay
 from modprompt.use.preprocessing import images_of
 from modprompt.use.trained import Trained
 
@@ -23,7 +22,7 @@ class Seen(NamedTuple):
 
     shares: (class name, probability), most probable first.
     picture: what the model was given.
-    attention: where it looked; None on a ResNet and a tower.
+    attention: where it looked; None where that cannot be shown (a ResNet).
     said: what should be known of the class names, in a line; empty if nothing.
     """
 
@@ -57,9 +56,8 @@ class Look:
 
     @property
     def layers(self) -> int:
-        """How many layers' attention can be seen; 0 on a ResNet and a tower."""
-        encoder = self.trained.model.image_encoder
-        return len(encoder.visual.transformer.resblocks) if isinstance(encoder, VisionEncoder) else 0
+        """How many layers' attention can be shown; 0 for none."""
+        return layers_of(self.trained.model)
 
     def look(self, file: str, text: str) -> Seen:
         """What the model makes of an image file.
@@ -111,10 +109,10 @@ def names_in(text: str) -> List[str]:
 
 
 def overlays(seen: Seen, layer: int) -> List[Tuple[str, Image.Image]]:
-    """Pictures with captions: where the class token and each prompt token of a layer (from 0) look."""
+    """Pictures with captions: where the class token, if it has one, and prompt tokens of a layer (from 0) look."""
     if seen.attention is None:
         return []
     found = seen.attention
-    maps = [("class token", found.class_token[layer, 0])]
+    maps = [] if found.class_token is None else [("class token", found.class_token[layer, 0])]
     maps += [(f"prompt {number}", one[0]) for number, one in enumerate(found.prompts[layer], start=1)]
     return [(f"{name}: {100 * float(one.sum()):.0f}% on patches", overlay(seen.picture, one)) for name, one in maps]

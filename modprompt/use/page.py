@@ -11,9 +11,9 @@ from typing import Any, Callable, Dict, Iterator, List, MutableMapping, Optional
 from PIL import Image
 
 from modprompt.clip.facts import called
-from modprompt.clip.sides import has_image_tower
 from modprompt.errors import UserError
 from modprompt.io import pages
+from modprompt.use.attention import unseen
 from modprompt.use.inspection import Look, Seen, overlays
 
 HOST = "127.0.0.1"
@@ -173,8 +173,7 @@ def blocks_of(look: Look) -> Any:
         layer = gr.Slider(
             1, max(look.layers, 2), look.layers, step=1, label="Layer", info=_MAPS, visible=look.layers > 1
         )
-        kind = "has a tower of another package" if has_image_tower(model.clip_model) else "is a ResNet"
-        maps = gr.HTML("" if look.layers else _html(quiet=f"{clip} {kind}: it has no attention to show."))
+        maps = gr.HTML("" if look.layers else _html(quiet=f"{clip} {unseen(model)}."))
         _uploaded_as_it_is(image)
         fields, given = [seen, result, maps], [image, names, layer]
         quietly: Dict[str, Any] = {

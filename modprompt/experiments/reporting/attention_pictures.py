@@ -78,8 +78,10 @@ def _pictures(label: str, trained: Trained, chosen: list[tuple[Path, str]], firs
     for number, (_, name) in enumerate(chosen):
         picture = as_seen(trained.model, batch[number])
         shown: dict[str, Any] = {name: picture.copy()} if first else {}
-        last = len(seen.class_token)
-        shown[f"{label}: class token, layer {last}"] = overlay(picture, seen.class_token[-1, number])
+        if seen.class_token is not None:
+            shown[f"{label}: class token, layer {len(seen.class_token)}"] = overlay(
+                picture, seen.class_token[-1, number]
+            )
         if with_prompts:
             layer = with_prompts[-1]
             mean = seen.prompts[layer][:, number].mean(dim=0)
