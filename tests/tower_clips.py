@@ -122,7 +122,8 @@ def of_open_clip(name: str) -> Tuple[TowerCLIP, Any]:
     config = tower_config.read(model, Images(image["image_size"]), "this")
     found = tower_build.build(config, golden_towers.fill(package), ClipTokenizer(), "this")
     if name == "mobileclip_b":
-        package.visual.trunk = found.visual.module.trunk = _behind_convolutions(image["image_size"], model["embed_dim"])
+        image_side: Any = found.visual
+        package.visual.trunk = image_side.module.trunk = _behind_convolutions(image["image_size"], model["embed_dim"])
     return found, package
 
 
