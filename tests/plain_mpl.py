@@ -33,18 +33,28 @@ def _norm(x, layer):
     return (x - mean) / torch.sqrt(var + layer.eps) * layer.weight + layer.bias
 
 
-def _layer(x, block, heads, mask):
-    batch, length, width = x.shape
-    q, k, v = (_norm(x, block.ln_1) @ block.attn.in_proj_weight.T + block.attn.in_proj_bias).split(width, dim=-1)
+def _layer(x, block, heads, mask, change=None):
+    """A block; a change (engine/layer_change.py) adds to its products and to what comes out."""
+    width, normal = x.shape[-1], _norm(x, block.ln_1)
+    more = (lambda which, x: None) if change is None else change.product
+
+    def plus(which, x, product):
+        added = more(which, x)
+        return product if added is None else product + added
+
+    q, k, v = (normal @ block.attn.in_proj_weight.T + block.attn.in_proj_bias).split(width, dim=-1)
+    q, k, v = plus("q", normal, q), plus("k", normal, k), plus("v", normal, v)
     outputs = []
     for h in range(heads):
         part = slice(h * width // heads, (h + 1) * width // heads)
         scores = q[..., part] @ k[..., part].transpose(1, 2) / math.sqrt(width // heads) + mask
         outputs.append(torch.softmax(scores, dim=-1) @ v[..., part])
-    x = x + torch.cat(outputs, dim=-1) @ block.attn.out_proj.weight.T + block.attn.out_proj.bias
+    seen = torch.cat(outputs, dim=-1)
+    x = x + plus("o", seen, seen @ block.attn.out_proj.weight.T + block.attn.out_proj.bias)
     hidden = _norm(x, block.ln_2) @ block.mlp.c_fc.weight.T + block.mlp.c_fc.bias
     hidden = hidden * torch.sigmoid(1.702 * hidden)
-    return x + hidden @ block.mlp.c_proj.weight.T + block.mlp.c_proj.bias
+    x = x + hidden @ block.mlp.c_proj.weight.T + block.mlp.c_proj.bias
+    return x if change is None else change.residual(x, normal)
 
 
 def text_features(clip_model, params, tokens, *, n_ctx, depth):

@@ -15,21 +15,24 @@ def _unit(x):
     return x / x.norm(dim=-1, keepdim=True)
 
 
-def text_features(clip_model, tokens, x, deep, n_ctx, unit=True):
-    """(C, E) of embedded prompts x (C, 77, T); deep {layer: (n_ctx, T)} replaces positions 1..n_ctx."""
+def text_features(clip_model, tokens, x, deep, n_ctx, unit=True, changes=()):
+    """(C, E) of embedded prompts x (C, 77, T); deep {layer: (n_ctx, T)} replaces positions 1..n_ctx.
+
+    `changes` are the layers', or none.
+    """
     n_cls, length = tokens.shape
     x = x + clip_model.positional_embedding
     mask = torch.full((length, length), -math.inf).triu(1)
     for i, block in enumerate(clip_model.transformer.resblocks):
         if i in deep:
             x = torch.cat([x[:, :1], deep[i].expand(n_cls, -1, -1), x[:, 1 + n_ctx :]], dim=1)
-        x = _layer(x, block, clip_model.transformer.width // 64, mask)
+        x = _layer(x, block, clip_model.transformer.width // 64, mask, changes[i] if changes else None)
     x = _norm(x, clip_model.ln_final)
     x = x[torch.arange(n_cls), tokens.argmax(dim=1)] @ clip_model.text_projection
     return _unit(x) if unit else x
 
 
-def image_features(clip_model, images, deep):
+def image_features(clip_model, images, deep, changes=()):
     """(B, E); deep {layer: (n, V)} is appended at layer 0 and replaces the last n tokens at later ones."""
     visual = clip_model.visual
     patch, width = visual.conv1.weight.shape[-1], visual.conv1.weight.shape[0]
@@ -42,7 +45,7 @@ def image_features(clip_model, images, deep):
     for i, block in enumerate(visual.transformer.resblocks):
         if i > 0 and i in deep:
             x = torch.cat([x[:, : -deep[i].shape[0]], deep[i].expand(len(images), -1, -1)], dim=1)
-        x = _layer(x, block, width // 64, torch.zeros(()))
+        x = _layer(x, block, width // 64, torch.zeros(()), changes[i] if changes else None)
     return _unit(_norm(x[:, 0], visual.ln_post) @ visual.proj)
 
 

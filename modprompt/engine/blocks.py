@@ -17,6 +17,7 @@ from torch import Tensor
 
 from modprompt.clip.structure import MLP, Block
 from modprompt.engine import text_layout
+from modprompt.engine.layer_change import LayerChange, changed
 from modprompt.engine.weight_cache import normalise, scaled_bias
 
 Attend = Callable[..., Tensor]  # stands in for `attention`: the same arguments, the same shapes
@@ -25,12 +26,13 @@ _FUSED = hasattr(F, "scaled_dot_product_attention")  # torch >= 2.0
 _QUICK = 1.702  # QuickGELU(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 
 
-def project(block: Block, x: Tensor, first: int = 0, last: int = 3) -> Tensor:
+def project(block: Block, x: Tensor, first: int = 0, last: int = 3, change: Optional[LayerChange] = None) -> Tensor:
     """Queries, keys and values (0, 1, 2) from `first` up to `last` of normalised tokens x (..., D): (..., n * D)."""
     width = x.shape[-1]
     attn = block.attn
     rows = slice(first * width, last * width)
-    return F.linear(x.to(attn.in_proj_weight.dtype), attn.in_proj_weight[rows], attn.in_proj_bias[rows])
+    products = F.linear(x.to(attn.in_proj_weight.dtype), attn.in_proj_weight[rows], attn.in_proj_bias[rows])
+    return changed(change, "qkv"[first:last], x, products)
 
 
 def by_head(x: Tensor, kinds: int, heads: int) -> Tuple[Tensor, ...]:
@@ -147,30 +149,49 @@ def feed_forward(block: Block, x: Tensor) -> Tensor:
     return x + out
 
 
-def close(block: Block, x: Tensor, attended: Tensor) -> Tensor:
-    """The rest of a block after attention: x (N, D) plus the projection of `attended` (N, D), then the MLP."""
+def close(block: Block, x: Tensor, h: Tensor, attended: Tensor, change: Optional[LayerChange] = None) -> Tensor:
+    """The rest of a block after attention: x (N, D) plus the projection of `attended` (N, D), then the MLP.
+
+    h (N, D) are the tokens x, normalised by ln_1; a change reads them.
+    """
     out = block.attn.out_proj
-    return feed_forward(block, x + F.linear(attended, out.weight, out.bias))
+    projected = changed(change, "o", attended, F.linear(attended, out.weight, out.bias))
+    x = feed_forward(block, x + projected)
+    return x if change is None else change.residual(x, h)
 
 
-def run_block(block: Block, x: Tensor, mask: Optional[Tensor] = None, attend: Attend = attention) -> Tensor:
+def run_block(
+    block: Block,
+    x: Tensor,
+    mask: Optional[Tensor] = None,
+    attend: Attend = attention,
+    change: Optional[LayerChange] = None,
+) -> Tensor:
     """The block's output for sequences x (B, L, D); `mask` (L, L) is True where a token looks, None for everywhere."""
     batch, length, width = x.shape
     x = x.reshape(-1, width)
-    qkv = project(block, normalise(block.ln_1, x)).view(batch, length, 3 * width)
+    h = normalise(block.ln_1, x)
+    qkv = project(block, h, change=change).view(batch, length, 3 * width)
     query, key, value = by_head(qkv, 3, block.attn.num_heads)
     attended = attend(query, key, value, mask).reshape(-1, width)
-    return close(block, x, attended).view(batch, length, width)
+    return close(block, x, h, attended, change).view(batch, length, width)
 
 
-def run_last_block(block: Block, x: Tensor, attend: Attend = attention, at: Optional[Tensor] = None) -> Tensor:
+def run_last_block(
+    block: Block,
+    x: Tensor,
+    attend: Attend = attention,
+    at: Optional[Tensor] = None,
+    change: Optional[LayerChange] = None,
+) -> Tensor:
     """The block's output (B, D) for one token of sequences x (B, L, D) alone: the first, or those `at` places (B,)."""
     batch, length, width = x.shape
     heads = block.attn.num_heads
     h = normalise(block.ln_1, x)
-    query = project(block, _token(h, at), 0, 1).view(batch, 1, heads, width // heads)
-    key, value = by_head(project(block, h.reshape(-1, width), 1, 3).view(batch, length, 2 * width), 2, heads)
-    return close(block, _token(x, at), attend(query, key, value).reshape(batch, width))
+    h_read = _token(h, at)
+    query = project(block, h_read, 0, 1, change).view(batch, 1, heads, width // heads)
+    key, value = by_head(project(block, h.reshape(-1, width), 1, 3, change).view(batch, length, 2 * width), 2, heads)
+    return close(block, _token(x, at), h_read, attend(query, key, value).reshape(batch, width), change)
 
 
 def _token(x: Tensor, at: Optional[Tensor]) -> Tensor:

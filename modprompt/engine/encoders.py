@@ -18,6 +18,7 @@ from modprompt.clip.tower_sides import TextSide, image_side_of
 from modprompt.clip.towers import ImageTower, TextTower
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import Attend, run_block, run_last_block
+from modprompt.engine.layer_change import Changes, change_of
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
@@ -67,7 +68,9 @@ class VisionEncoder(nn.Module):
         first = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         return torch.cat([first, x], dim=1) + visual.positional_embedding.to(x.dtype)
 
-    def forward(self, image: Tensor, additions: Additions, watch: Optional[Watch] = None) -> Tensor:
+    def forward(
+        self, image: Tensor, additions: Additions, changes: Changes = (), watch: Optional[Watch] = None
+    ) -> Tensor:
         """Features (B, E) of images (B, 3, H, W); `additions` holds one (n, D) tensor or None per layer.
 
         With `watch` every layer is run for all tokens, the last one too.
@@ -89,7 +92,8 @@ class VisionEncoder(nn.Module):
             attend = attends(block, new, start)
             attend = attend if watch is None else watch(layer, attend)
             last = layer + 1 == len(blocks) and watch is None
-            x = run_last_block(block, x, attend) if last else run_block(block, x, attend=attend)  # last: (B, D)
+            run = run_last_block if last else run_block  # last: (B, D)
+            x = run(block, x, attend=attend, change=change_of(changes, layer))
         x = x if watch is None else x[:, 0]
         return normalise(visual.ln_post, x).to(visual.proj.dtype) @ visual.proj
 
@@ -106,8 +110,8 @@ class ResNetEncoder(nn.Module):
         """The type of the features."""
         return self.visual.conv1.weight.dtype
 
-    def forward(self, image: Tensor, additions: Additions) -> Tensor:
-        """Features (B, E) of images (B, 3, H, W); `additions` is not read."""
+    def forward(self, image: Tensor, additions: Additions, changes: Changes = ()) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W); nothing else is read."""
         return self.visual(image.type(self.visual.conv1.weight.dtype))
 
 
@@ -123,8 +127,8 @@ class ImageTowerEncoder(nn.Module):
         """The type of the features."""
         return self.visual.feature_type
 
-    def forward(self, image: Tensor, additions: Additions) -> Tensor:
-        """Features (B, E) of images (B, 3, H, W); `additions` is not read."""
+    def forward(self, image: Tensor, additions: Additions, changes: Changes = ()) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W); nothing else is read."""
         features: Tensor = self.visual(image)
         return features
 
@@ -185,22 +189,23 @@ class TextEncoder(nn.Module):
         layers, width = len(self.transformer.resblocks), self.positional_embedding.shape[1]
         return most_text_tokens(layers, width, text.words.element_size(), free, share)
 
-    def forward(self, text: TextTokens, additions: Additions) -> Tensor:
+    def forward(self, text: TextTokens, additions: Additions, changes: Changes = ()) -> Tensor:
         """Features (B, C, E), B = 1 unless images have prompts of their own.
 
         Args:
             text: the embedded class prompts.
             additions: one (n, D) tensor or None per layer, tokens of single classes, or what has an attention
                 of its own (additions.py); a tensor of layer 0 is read if prompt tokens stand before the start token.
+            changes: of each layer, or none.
         """
         chunks, order = self._chunks(text), text.order
         if order is not None:
             additions = of_classes(additions, lambda tokens: tokens.index_select(0, order.argsort()))
         if len(chunks) == 1:
-            features = self._features(text, chunks[0], additions)
+            features = self._features(text, chunks[0], additions, changes)
         else:
             each = [(chunk, of_classes(additions, itemgetter(rows))) for chunk, rows in zip(chunks, _rows(chunks))]
-            features = torch.cat([recomputed(self._features, text, chunk, own) for chunk, own in each], dim=1)
+            features = torch.cat([recomputed(self._features, text, chunk, own, changes) for chunk, own in each], dim=1)
         return features if order is None else features.index_select(1, order)
 
     def _chunks(self, text: TextTokens) -> List[List[Suffix]]:
@@ -212,7 +217,7 @@ class TextEncoder(nn.Module):
         tokens = None if self.most_tokens is None else max(1, self.most_tokens // images)
         return split(text.suffixes, tokens, None if sequences is None else sequences // images)
 
-    def _features(self, text: TextTokens, suffixes: List[Suffix], additions: Additions) -> Tensor:
+    def _features(self, text: TextTokens, suffixes: List[Suffix], additions: Additions, changes: Changes) -> Tensor:
         """Features (B, c, E) of the classes of a chunk."""
         blocks = self.transformer.resblocks
         x = self._embed(text.prefix, [suffix.tokens for suffix in suffixes])
@@ -223,11 +228,11 @@ class TextEncoder(nn.Module):
             there = layer == 0 and self.schedule.among_words
             if not there and (step.remove or step.add):
                 x, at = recompose(x, at, step.remove, new_tokens(new))
-            attend = attends(block, new, at.start)
+            attend, change = attends(block, new, at.start), change_of(changes, layer)
             if layer + 1 < len(blocks):
-                x = run_packed(block, x, attend)
+                x = run_packed(block, x, attend, change)
         moved = x.suffixes[0].shape[2] - suffixes[0].tokens.shape[2]  # how far the schedule moved the ends
-        last = run_last_packed(blocks[-1], x, suffixes, moved, attend)  # (B, c, D)
+        last = run_last_packed(blocks[-1], x, suffixes, moved, attend, change)  # (B, c, D)
         return normalise(self.ln_final, last).to(self.text_projection.dtype) @ self.text_projection
 
     def _standing(self, context_in_prefix: bool) -> Standing:
@@ -259,10 +264,10 @@ class CausalTowerEncoder(TextEncoder):
         super().__init__(cast(CLIP, side), schedule, stream)
         self.tower = tower
 
-    def forward(self, text: TextTokens, additions: Additions) -> Tensor:
+    def forward(self, text: TextTokens, additions: Additions, changes: Changes = ()) -> Tensor:
         """As TextEncoder."""
         with self.tower.autocast(self.device):
-            return super().forward(text, additions)
+            return super().forward(text, additions, changes)
 
 
 class TextTowerEncoder(nn.Module):
@@ -287,8 +292,8 @@ class TextTowerEncoder(nn.Module):
         """As many as always."""
         return None
 
-    def forward(self, ids: Tensor, additions: Additions) -> Tensor:
-        """Features (1, C, E) of token ids (C, L); `additions` is not read."""
+    def forward(self, ids: Tensor, additions: Additions, changes: Changes = ()) -> Tensor:
+        """Features (1, C, E) of token ids (C, L); nothing else is read."""
         count = AT_ONCE if self.most_tokens is None else max(1, self.most_tokens // ids.shape[1])
         return torch.cat([self.text(some) for some in ids.split(count)])[None]
 

@@ -17,6 +17,7 @@ from modprompt.engine import tf32, weight_cache
 from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled
 from modprompt.engine.encoders import image_encoder, text_encoder
+from modprompt.engine.layer_change import Changes
 from modprompt.engine.memory import SHARE, free_bytes
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
@@ -70,8 +71,9 @@ def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
 class PromptLearner(Protocol):
     """What a model needs of a learner, a module (methods/parts/learner.py).
 
-    `needs_image` may be left out: False; so may `pooling`, for learners with one prompt a class, and `logits`, a module
-    that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with exp(logit_scale) behind.
+    `needs_image` and `changes_images` may be left out: False; so may `pooling`, for learners with one prompt a class,
+    and `logits`, a module that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with
+    exp(logit_scale) behind.
     """
 
     schedules: Schedules
@@ -198,8 +200,12 @@ class PromptedCLIP(nn.Module):
     def _pooling(self) -> Optional[Pooling]:
         return getattr(self.prompt_learner, "pooling", None)
 
+    def raw_features(self, text: ClassTokens, prompts: Prompts) -> Tensor:
+        """What the text side makes of class prompts, (1 or B, C, E)."""
+        return self._run("text_encoder", text, prompts.text_additions, prompts.text_changes)
+
     def _encode_text(self, text: ClassTokens, prompts: Prompts) -> Tensor:
-        features, pooling = self._run("text_encoder", text, prompts.text_additions), self._pooling()
+        features, pooling = self.raw_features(text, prompts), self._pooling()
         if pooling is None:
             return self._unit(features)  # (1 or B, C, E)
         pooled: Tensor = pooling(features.to(self.stream or features.dtype))
@@ -273,17 +279,30 @@ class PromptedCLIP(nn.Module):
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(self.encode_image(image))
         prompts, text = self._current()
-        return self._logits(self._run("image_encoder", image, prompts.vision_additions), text)
+        return self._logits(self._run("image_encoder", image, prompts.vision_additions, prompts.vision_changes), text)
 
     @tf32.exactly
     def encode_image(self, image: Tensor) -> Tensor:
-        """Features (B, E) of images (B, 3, H, W), not normalised; with the vision prompts, if the learner has any."""
-        return self._run("image_encoder", image, self.vision_additions())
+        """Features (B, E) of images (B, 3, H, W), not normalised; with what the learner does to the vision side."""
+        return self._run("image_encoder", image, self.vision_additions(), self.vision_changes())
+
+    @property
+    def prompts_images(self) -> bool:
+        """Whether image features change with what is learned: by vision prompts, or by changes of layers."""
+        return bool(self.prompt_learner.schedules.vision.depth) or self._changes_images
+
+    @property
+    def _changes_images(self) -> bool:
+        return getattr(self.prompt_learner, "changes_images", False)
 
     def vision_additions(self) -> Additions:
         """What each layer of the vision side is given; nothing if the learner has nothing for it."""
         vision = self.prompt_learner.schedules.vision
         return self.prompt_learner().vision_additions if vision.depth else [None] * len(vision)
+
+    def vision_changes(self) -> Changes:
+        """What else each layer of the vision side computes; nothing if the learner has nothing for it."""
+        return self.prompt_learner().vision_changes if self._changes_images else ()
 
     @tf32.exactly
     def class_features(self) -> Tensor:
@@ -297,7 +316,7 @@ class PromptedCLIP(nn.Module):
 
     @tf32.exactly
     def of_features(self, features: Tensor) -> Output:
-        """As `output`, of what encode_image gave, in whatever type it was kept; for learners without vision prompts."""
+        """As `output`, of what encode_image gave, in whatever type it was kept."""
         features = features.to(self.feature_type)
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(features)

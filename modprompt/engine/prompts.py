@@ -16,6 +16,7 @@ from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer, TooLong
 from modprompt.clip.tokens import readable
 from modprompt.engine.additions import Addition
 from modprompt.engine.context import PLACEHOLDER, leading_placeholders
+from modprompt.engine.layer_change import Changes
 from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, WholeTokens, count_shared, lay_out, order_of
 from modprompt.errors import UserError
 
@@ -27,7 +28,7 @@ Additions = List[Addition]  # of each layer; tokens are (n, width of the side)
 
 
 class Prompts(NamedTuple):
-    """What the encoders read: class prompts, and per layer the tokens to add on each side.
+    """What the encoders read: class prompts, and per layer the tokens to add on each side and what else it computes.
 
     An ensemble's text is a list, the prompts of a template each.
     """
@@ -35,6 +36,8 @@ class Prompts(NamedTuple):
     text: Union[ClassTokens, List[ClassTokens]]
     text_additions: Additions
     vision_additions: Additions
+    text_changes: Changes = ()
+    vision_changes: Changes = ()
 
 
 def tokenize(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer = _CLIPS) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from modprompt.clip.structure import Block
 from modprompt.engine import text_layout
 from modprompt.engine.blocks import Attend, attention, by_head, causal_after, close, project
+from modprompt.engine.layer_change import LayerChange
 from modprompt.engine.memory import recomputed
 from modprompt.engine.text_layout import Suffix
 from modprompt.engine.weight_cache import normalise
@@ -56,21 +57,28 @@ def lay_end_to_end(parts: Iterable[Tensor]) -> Tensor:
     return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 
-def run_packed(block: Block, x: Packed, attend: Attend = attention) -> Packed:
+def run_packed(block: Block, x: Packed, attend: Attend = attention, change: Optional[LayerChange] = None) -> Packed:
     """A block's output; the prefix looks at itself, each class at the prefix and itself, never ahead."""
-    parts = x.cut(project(block, normalise(block.ln_1, x.flat)))
-    attended = _attend_whole if text_layout.counts_launches(x.flat.device) else _attend_shared
-    return x.like(close(block, x.flat, lay_end_to_end(attended(parts, block.attn.num_heads, attend))))
+    h = normalise(block.ln_1, x.flat)
+    parts = x.cut(project(block, h, change=change))
+    see = _attend_whole if text_layout.counts_launches(x.flat.device) else _attend_shared
+    attended = lay_end_to_end(see(parts, block.attn.num_heads, attend))
+    return x.like(close(block, x.flat, h, attended, change))
 
 
 def run_last_packed(
-    block: Block, x: Packed, suffixes: Sequence[Suffix], moved: int, attend: Attend = attention
+    block: Block,
+    x: Packed,
+    suffixes: Sequence[Suffix],
+    moved: int,
+    attend: Attend = attention,
+    change: Optional[LayerChange] = None,
 ) -> Tensor:
     """A block's output (B, C, D) at each class's end alone, which the schedule `moved`."""
     ends = [suffix.end + moved for suffix in suffixes] if moved else [suffix.end for suffix in suffixes]
     if text_layout.counts_launches(x.flat.device):
-        return _run_last_whole(block, x, ends, attend)
-    return _run_last_shared(block, x, ends, [suffix.padded for suffix in suffixes], attend)
+        return _run_last_whole(block, x, ends, attend, change)
+    return _run_last_shared(block, x, ends, [suffix.padded for suffix in suffixes], attend, change)
 
 
 # ---------------------------------------------------------------- the beginning shared: where arithmetic counts
@@ -95,15 +103,23 @@ def _attend_shared(parts: Sequence[Tensor], heads: int, attend: Attend) -> List[
     return [part.flatten(-2) for part in attended]
 
 
-def _run_last_shared(block: Block, x: Packed, ends: Sequence[Tensor], padded: Sequence[bool], attend: Attend) -> Tensor:
+def _run_last_shared(
+    block: Block,
+    x: Packed,
+    ends: Sequence[Tensor],
+    padded: Sequence[bool],
+    attend: Attend,
+    change: Optional[LayerChange],
+) -> Tensor:
     heads, width = block.attn.num_heads, x.flat.shape[-1]
     h = normalise(block.ln_1, x.flat)
-    (key, value), *own = (by_head(part, 2, heads) for part in x.cut(project(block, h, 1)))
-    rows, attended = [], []
+    (key, value), *own = (by_head(part, 2, heads) for part in x.cut(project(block, h, 1, change=change)))
+    rows, h_rows, attended = [], [], []
     for tokens, normal, (k, v), end, some_end_before in zip(x.suffixes, x.cut(h)[1:], own, ends, padded):
         batch, count, length = k.shape[:3]
         numbers = torch.arange(count, device=end.device)
-        query = project(block, normal[:, numbers, end], 0, 1).view(batch * count, 1, heads, -1)
+        h_end = normal[:, numbers, end]  # (B, c, D)
+        query = project(block, h_end, 0, 1, change).view(batch * count, 1, heads, -1)
         mask = None
         if some_end_before:
             keys = torch.arange(key.shape[1] + length, device=end.device)
@@ -112,8 +128,11 @@ def _run_last_shared(block: Block, x: Packed, ends: Sequence[Tensor], padded: Se
         out = attend(query, _behind(key, k), _behind(value, v), mask)
         attended.append(out.reshape(batch, count, width))
         rows.append(tokens[:, numbers, end])
+        h_rows.append(h_end)
     x_end, out = torch.cat(rows, dim=1), torch.cat(attended, dim=1)  # (B, C, D)
-    return close(block, x_end.reshape(-1, width), out.reshape(-1, width)).view(x_end.shape)
+    h_end = x_end if change is None else torch.cat(h_rows, dim=1)  # nothing else reads them
+    flat = x_end.reshape(-1, width)
+    return close(block, flat, h_end.reshape(-1, width), out.reshape(-1, width), change).view(x_end.shape)
 
 
 # ---------------------------------------------------------------- whole sequences: where launches count
@@ -148,14 +167,19 @@ def _attend_whole(parts: Sequence[Tensor], heads: int, attend: Attend) -> List[T
     return [ahead.view(batch, -1, *ahead.shape[1:])[:, 0], *(behind for _, behind in halves)]
 
 
-def _run_last_whole(block: Block, x: Packed, ends: Sequence[Tensor], attend: Attend) -> Tensor:
+def _run_last_whole(
+    block: Block, x: Packed, ends: Sequence[Tensor], attend: Attend, change: Optional[LayerChange]
+) -> Tensor:
     heads, width = block.attn.num_heads, x.flat.shape[-1]
-    prefix, *own = x.cut(project(block, normalise(block.ln_1, x.flat)))
+    h = normalise(block.ln_1, x.flat)
+    prefix, *own = x.cut(project(block, h, change=change))
     seen = [_see(prefix, part, heads, attend) for part in own]
     batch, shared = prefix.shape[:2]
     out = _rows_at(seen, [shared + end for end in ends] if shared else ends, batch)
     x_end = _rows_at(x.suffixes, ends, batch)  # (B, C, D)
-    return close(block, x_end.reshape(-1, width), out.reshape(-1, width)).view(x_end.shape)
+    h_end = x_end if change is None else _rows_at(x.cut(h)[1:], ends, batch)  # nothing else reads them
+    flat = x_end.reshape(-1, width)
+    return close(block, flat, h_end.reshape(-1, width), out.reshape(-1, width), change).view(x_end.shape)
 
 
 def _rows_at(parts: Sequence[Tensor], ends: Sequence[Tensor], batch: int) -> Tensor:

@@ -12,6 +12,7 @@ from modprompt.clip.tower_sides import ImageSide, image_side_of
 from modprompt.clip.towers import ImageTower
 from modprompt.engine.additions import attends, in_type, new_tokens, step_of
 from modprompt.engine.blocks import Attend, run_block
+from modprompt.engine.layer_change import Changes, change_of
 from modprompt.engine.prompts import Additions
 from modprompt.engine.schedule import BEFORE_LN_PRE, Schedule
 from modprompt.engine.token_updates import renew
@@ -52,18 +53,21 @@ class TowerVisionEncoder(nn.Module):
             x = torch.cat([side.class_embedding.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
         return x + side.positional_embedding.to(x.dtype)
 
-    def forward(self, image: Tensor, additions: Additions, watch: Optional[Watch] = None) -> Tensor:
+    def forward(
+        self, image: Tensor, additions: Additions, changes: Changes = (), watch: Optional[Watch] = None
+    ) -> Tensor:
         """Features (B, E) of images (B, 3, H, W).
 
         Args:
             image: they must have the size of the weights' positions.
             additions: one (n, D) tensor or None per layer.
+            changes: of each layer, or none.
             watch: the attention of a layer, and what is run in its place.
         """
         with self.visual.autocast(image.device):
-            return self._features(image, additions, watch).to(self.feature_type)
+            return self._features(image, additions, changes, watch).to(self.feature_type)
 
-    def _features(self, image: Tensor, additions: Additions, watch: Optional[Watch]) -> Tensor:
+    def _features(self, image: Tensor, additions: Additions, changes: Changes, watch: Optional[Watch]) -> Tensor:
         side, x = self.side, self._embed(image)
         own, present = x.shape[1], 0
         additions = in_type(additions, x.dtype)
@@ -78,6 +82,7 @@ class TowerVisionEncoder(nn.Module):
             if layer == 0 and passes_ln_pre:
                 x = normalise(side.ln_pre, x)
             attend = attends(block, new, own)
-            x = run_block(block, x, attend=attend if watch is None else watch(layer, attend))
+            attend = attend if watch is None else watch(layer, attend)
+            x = run_block(block, x, attend=attend, change=change_of(changes, layer))
         features: Tensor = side.pool(normalise(side.ln_post, x[:, :own]))
         return features

@@ -22,6 +22,7 @@ from modprompt.clip.towers import TextTower
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import run_block, run_last_block
 from modprompt.engine.context import leading_placeholders
+from modprompt.engine.layer_change import Changes, change_of
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions, embed_ids
 from modprompt.engine.schedule import BEHIND_START, Schedule
@@ -143,13 +144,13 @@ class WholeTextEncoder(nn.Module):
         layers, itemsize = len(self.side.transformer.resblocks), positions.element_size()
         return most_text_tokens(layers, positions.shape[1], itemsize, free, share)
 
-    def forward(self, text: WholeTokens, additions: Additions) -> Tensor:
+    def forward(self, text: WholeTokens, additions: Additions, changes: Changes = ()) -> Tensor:
         """Features (B, C, E) of class prompts; `additions` has one (n, T) tensor or None per layer, or OfClasses."""
         with self.tower.autocast(self.device):
             chunks = [(text.of(rows), of_classes(additions, itemgetter(rows))) for rows in self._chunks(text)]
             if len(chunks) == 1:
-                return self._features(*chunks[0])
-            return torch.cat([recomputed(self._features, part, own) for part, own in chunks], dim=1)
+                return self._features(*chunks[0], changes)
+            return torch.cat([recomputed(self._features, part, own, changes) for part, own in chunks], dim=1)
 
     def _chunks(self, text: WholeTokens) -> Iterator[slice]:
         """The classes that are computed at a time: as many as memory, and on a card a call of attention, takes."""
@@ -163,7 +164,7 @@ class WholeTextEncoder(nn.Module):
             each = min(each, AT_ONCE)
         return (slice(first, first + each) for first in range(0, count, each))
 
-    def _features(self, text: WholeTokens, additions: Additions) -> Tensor:
+    def _features(self, text: WholeTokens, additions: Additions, changes: Changes) -> Tensor:
         """Features (B, c, E) of the classes of a chunk."""
         side, start, present = self.side, text.start.shape[0], text.ctx.shape[2]
         position = side.positional_embedding
@@ -178,11 +179,11 @@ class WholeTextEncoder(nn.Module):
                 joins = new_tokens(new)
                 tokens = joins.tokens if isinstance(joins, OfClasses) else joins
                 x = renew(x, start, present, step.remove, tokens)
-            attend = attends(block, new, start)
+            attend, change = attends(block, new, start), change_of(changes, layer)
             sequences = x.flatten(0, 1)
             if layer + 1 < len(blocks):
-                x = run_block(block, sequences, attend=attend).view(x.shape)
-        last = run_last_block(blocks[-1], sequences, attend, self._read(text, shape))  # (B * c, T)
+                x = run_block(block, sequences, attend=attend, change=change).view(x.shape)
+        last = run_last_block(blocks[-1], sequences, attend, self._read(text, shape), change)  # (B * c, T)
         return side.project(normalise(side.ln_final, last)).view(*shape, -1)
 
     def _read(self, text: WholeTokens, shape: torch.Size) -> Tensor:

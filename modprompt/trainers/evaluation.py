@@ -87,8 +87,8 @@ class Evaluation(Part):
 
     @property
     def prompts_images(self) -> bool:
-        """Whether the image side has prompts, so that its features change with them."""
-        return bool(self.model.prompt_learner.schedules.vision.depth)
+        """Whether image features change with what is learned."""
+        return bool(self.model.prompts_images)
 
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W) as they come out of an encoder without prompts."""

@@ -75,7 +75,10 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
     seen: Dict[int, Tensor] = {}
     with torch.no_grad(), tf32.off(model):
         model.image_encoder(
-            images.to(model.logit_scale.device), model.vision_additions(), lambda *of: _watched(seen, *of)
+            images.to(model.logit_scale.device),
+            model.vision_additions(),
+            model.vision_changes(),
+            lambda *of: _watched(seen, *of),
         )
     first = 0 if side.class_embedding is None else 1
     behind = first + rows * columns

@@ -87,7 +87,7 @@ class HeadedModel(PromptedModel):
         each = []
         for some in image.to(self.feature_type).split(_AT_ONCE):
             prompts = self.prompt_learner(self._unit(some))
-            each.append(self._run("text_encoder", prompts.text, prompts.text_additions)[:, :, None].float())
+            each.append(self.raw_features(prompts.text, prompts)[:, :, None].float())
         return torch.cat(each)
 
     @tf32.exactly
@@ -117,7 +117,7 @@ class HeadedModel(PromptedModel):
 
     def _class_features(self, prompts: Prompts) -> Tensor:
         each = prompts.text if isinstance(prompts.text, list) else [prompts.text]
-        raw = [self._run("text_encoder", text, prompts.text_additions)[0] for text in each]
+        raw = [self.raw_features(text, prompts)[0] for text in each]
         return torch.stack(raw, 1).float()
 
     def _prompts_may_differ(self) -> bool:

@@ -25,6 +25,7 @@ class Learner(nn.Module):
     schedules: Schedules
     trains_text = True  # whether class features change in training
     needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
+    changes_images = False  # whether its Prompts have changes of the vision side's layers
 
     # beginnings of the names of parameters that are made in CLIP's type; the others are float32
     in_clip_type: Tuple[str, ...] = ("ctx",)

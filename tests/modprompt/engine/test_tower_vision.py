@@ -49,5 +49,5 @@ def test_each_layers_attention_can_be_watched():
 
     encoder = TowerVisionEncoder(siglips.clip_of(found).visual, Schedule([(0, 2)] + [(0, 0)] * 3))
     given = [torch.randn(2, siglips.JOINT), None, None, None]
-    torch.testing.assert_close(encoder(pictures, given, watch), encoder(pictures, given))
+    torch.testing.assert_close(encoder(pictures, given, watch=watch), encoder(pictures, given))
     assert seen == [(layer, siglips.PATCHES + 2) for layer in range(LAYERS)]

@@ -65,7 +65,7 @@ def test_to_be_watched_changes_no_feature(cls, clip_model, images):
         return attend
 
     with torch.no_grad():
-        watched = model.image_encoder(images, model.vision_additions(), watch)
+        watched = model.image_encoder(images, model.vision_additions(), watch=watch)
         assert torch.allclose(watched, model.encode_image(images), atol=1e-5)
     assert layers == [0, 1, 2]
 

@@ -1,0 +1,124 @@
+"""Changes of layers on both sides, against whole sequences of all tokens through plain layers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from modprompt.engine.encoders import TextEncoder, VisionEncoder
+from modprompt.engine.model import PromptedCLIP
+from modprompt.engine.prompts import Prompts, PromptText, class_texts
+from modprompt.engine.schedule import Schedule, Schedules
+from modprompt.methods.parts.learner import Learner
+from modprompt.programs import left_as_found
+from tests.conftest import LAYOUTS, lay_out_for
+from tests.plain_neighbours import image_features, text_features
+
+NAMES = ["cat", "a very long name of a thing", "x_y", "dog"]
+TEXT, VISION = Schedule([(0, 0)] * 3, "text"), Schedule([(0, 0)] * 3)
+
+
+class Change(nn.Module):
+    """Adds to the products of `which`, and with `behind` to the block's output."""
+
+    def __init__(self, width, which="qkvo", behind=True):
+        super().__init__()
+        self.products = nn.ModuleDict({one: nn.Linear(width, width) for one in which})
+        self.behind = nn.Linear(width, width) if behind else None
+
+    def product(self, which, x):
+        return self.products[which](x) if which in self.products else None
+
+    def residual(self, out, h):
+        return out if self.behind is None else out + F.relu(self.behind(h))
+
+
+def changes_of(width):
+    torch.manual_seed(1)
+    return [None, Change(width, "vo", behind=False), Change(width)]
+
+
+def gradients(features, changes):
+    learned = [x for one in changes if one is not None for x in one.parameters()]
+    return torch.autograd.grad(features.sin().sum(), learned)
+
+
+def assert_alike(ours, plain, changes):
+    torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-4)
+    for one, other in zip(gradients(ours, changes), gradients(plain, changes)):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("most_tokens", [None, 1, 9])
+@pytest.mark.parametrize("names", [NAMES, NAMES[:1]])
+def test_text_side_is_that_of_plain_layers(clip_model, monkeypatch, layout, most_tokens, names):
+    from clip import clip
+
+    lay_out_for(monkeypatch, layout)
+    clip_model.requires_grad_(False)
+    text = PromptText(class_texts(names, "a photo of a"), names, 0, clip_model)
+    ids, changes = clip.tokenize(text.texts).long(), changes_of(64)
+    encoder = TextEncoder(clip_model, TEXT, most_tokens=most_tokens)
+    (ours,) = encoder(text(torch.empty(0, 64)), [None] * 3, changes)
+    words = clip_model.token_embedding(ids)
+    assert_alike(ours, text_features(clip_model, ids, words, {}, 0, unit=False, changes=changes), changes)
+
+
+def test_vision_side_is_that_of_plain_layers(clip_model):
+    clip_model.requires_grad_(False)
+    images, changes = torch.randn(2, 3, 32, 32), changes_of(128)
+    ours = F.normalize(VisionEncoder(clip_model.visual, VISION)(images, [None] * 3, changes), dim=-1)
+    assert_alike(ours, image_features(clip_model, images, {}, changes), changes)
+
+
+class Changed(Learner):
+    """Class names in a template, and changes of both sides; nothing else."""
+
+    changes_images = True
+    bound = False
+
+    def __init__(self, clip_model):
+        super().__init__(Schedules(TEXT, VISION), "a photo of a")
+        self.register_buffer("ctx", torch.empty(0, 64))
+        self.text, self.vision = (nn.ModuleList([Change(width) for _ in range(3)]) for width in (64, 128))
+        self.put_in(NAMES, clip_model)
+
+    def forward(self):
+        return Prompts(self.prompt_text(self.ctx), [None] * 3, [None] * 3, list(self.text), list(self.vision))
+
+
+@pytest.fixture
+def model(clip_model):
+    torch.manual_seed(0)
+    return PromptedCLIP(Changed(clip_model), clip_model).eval()
+
+
+def test_image_features_are_the_changed_ones_without_vision_prompts(model):
+    images = torch.randn(2, 3, 32, 32)
+    learner = model.prompt_learner
+    assert model.prompts_images
+    with torch.no_grad():
+        found = model.of_features(model.encode_image(images))
+        assert torch.equal(found.logits, model(images))
+        before = found.image
+        learner.vision[2].behind.weight.mul_(3)
+        assert not torch.allclose(model.output(images).image, before)
+        assert torch.equal(model.of_features(model.encode_image(images)).logits, model(images))
+
+
+def test_kept_class_features_are_made_anew_when_a_change_has_changed(model):
+    with torch.no_grad():
+        before = model.class_features()
+        assert model.class_features() is before
+        model.prompt_learner.text[0].products["q"].weight.mul_(3)
+        assert not torch.allclose(model.class_features(), before)
+
+
+@pytest.mark.filterwarnings("ignore")  # of what the compiler looks into
+def test_compiled_encoders_take_changes(model):
+    images = torch.randn(2, 3, 32, 32)
+    eager = model(images)
+    with left_as_found():  # PyTorch's compiler sets paths and the environment
+        model.compile_encoders("aot_eager")
+        torch.testing.assert_close(model(images), eager, atol=1e-5, rtol=1e-5)
