@@ -3,17 +3,25 @@
 Shapes: N tokens, D width of the side.
 """
 
-from typing import Optional, Protocol, Sequence
+from typing import Optional, Sequence
 
 import torch
 from torch import Tensor
 
 
-class LayerChange(Protocol):
-    """A change of one layer. Both functions take tokens one by one.
+class LayerChange:
+    """Base of the changes of a layer; what a subclass does not say changes nothing.
 
-    So packed tokens (N, D), sequences (B, L, D) and the rows that the last layer reads go through as they are.
+    All functions take tokens one by one, so packed tokens (N, D), sequences (B, L, D) and the rows that the last layer
+    reads go through as they are.
     """
+
+    def enters(self, x: Tensor) -> Tensor:
+        """What enters the layer in the place of tokens x (..., D), prompt tokens too.
+
+        In front of the first layer the tokens have their positions, and images' are behind ln_pre.
+        """
+        return x
 
     def product(self, which: str, x: Tensor) -> Optional[Tensor]:
         """What is added to W x + b, (..., D); None for nothing.
@@ -22,14 +30,16 @@ class LayerChange(Protocol):
             which: the matrix: "q", "k", "v" or "o".
             x: what it is multiplied with: normalised tokens, for "o" what attention gave.
         """
+        return None
 
     def residual(self, out: Tensor, h: Tensor) -> Tensor:
-        """The block's output `out` with what is added to it; `out` itself for nothing.
+        """The block's output `out` with what is added to it.
 
         Args:
             out: (N, D), in the type of the stream.
             h: the same tokens as they entered the block, normalised by its own ln_1.
         """
+        return out
 
 
 Changes = Sequence[Optional[LayerChange]]  # of each layer; empty for none anywhere
@@ -38,6 +48,11 @@ Changes = Sequence[Optional[LayerChange]]  # of each layer; empty for none anywh
 def change_of(changes: Changes, layer: int) -> Optional[LayerChange]:
     """That of a layer."""
     return changes[layer] if changes else None
+
+
+def entering(change: Optional[LayerChange], x: Tensor) -> Tensor:
+    """What enters a layer, of tokens x."""
+    return x if change is None else change.enters(x)
 
 
 def changed(change: Optional[LayerChange], which: str, x: Tensor, products: Tensor) -> Tensor:

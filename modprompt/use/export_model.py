@@ -31,6 +31,7 @@ class ExportedModel(nn.Module):
         self.classifier = model.classifier().requires_grad_(False)
         with torch.no_grad():
             self.additions = [mapped(one, lambda tensor: tensor.detach().clone()) for one in model.vision_additions()]
+            self.changes = copy.deepcopy(model.vision_changes())
         self.encoder = copy.deepcopy(model.image_encoder)
         if half:
             cast_products(self.encoder, torch.float16)
@@ -41,5 +42,5 @@ class ExportedModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tuple[Tensor, Tensor]:
         """Unit features (B, E) and probabilities (B, C) of images (B, 3, H, W)."""
-        features = self.encoder(images, self.additions).float()
+        features = self.encoder(images, self.additions, self.changes).float()
         return F.normalize(features, dim=-1), self.classifier(features).softmax(dim=-1)

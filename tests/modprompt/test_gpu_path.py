@@ -43,6 +43,7 @@ SMALL = {
     "ivlp": 285,
     "language_prompting": 211,
     "vpt": 159,
+    "mma": 300,
     "promptsrc": 383,
     "mpl": 310,
     "dpl": 309,
