@@ -185,7 +185,7 @@ METHODS = {
         "",
         plain_mma.logits,
         2 * ((8 * T + 8) + (T * 8 + T) + (8 * V + 8) + (V * 8 + V) + (8 * 8 + 8)),
-        step=plain_mma.step,
+        step=plain_mma.step_of(plain_mma.logits),
     ),
     "alvlm": Method(
         "ALVLM",
@@ -271,6 +271,22 @@ METHODS = {
         3 * T + (1 + 2 * 2) * BRIDGE,
     ),
 }
+_ADAPTERS = {"ON": True, "ADAPTER_START": 2, "ADAPTER_END": 3, "ADAPTER_DIM": 8, "ADAPTER_SCALE": plain_mma.SCALE}
+_ADAPTED = tuple(word for key, value in _ADAPTERS.items() for word in (f"TRAINER.MMADAPTER.{key}", str(value)))
+METHODS.update(
+    {
+        f"{row}_adapters": METHODS[like]._replace(
+            more=_ADAPTED,
+            logits=logits,
+            parameters=(METHODS[like].parameters or 0) + (METHODS["mma"].parameters or 0),
+            step=plain_mma.step_of(logits),
+        )
+        for row, like, logits in (
+            ("coop", "coop_end", plain_mma.beside_coop),
+            ("mpl", "mpl", plain_mma.beside_mpl),
+        )
+    }
+)
 QUICK = {  # a learner of every kind; the others are like one of them
     "mpl", "promptsrc", "coop_end", "cocoop", "dpl", "zeroshot", "MPL", "PromptSRC", "CoOp", "CoCoOp", "DPL", "ZeroshotCLIP",
 }  # fmt: skip

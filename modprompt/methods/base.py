@@ -14,15 +14,25 @@ from modprompt.fields import Configured
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods import assembly
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import FORMER, Averaging, Logging, Needs, Repository, Searching, former_hooks
+from modprompt.methods.parts.capabilities import (
+    FORMER,
+    Averaging,
+    Logging,
+    Needs,
+    OwnRate,
+    Repository,
+    Searching,
+    former_hooks,
+)
 from modprompt.methods.parts.checkpoint_view import load_learner, require_own_classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
 from modprompt.methods.parts.protocols import Classes, FindsSchedule, classes_of
-from modprompt.methods.records import view_of
+from modprompt.methods.records import method_record, view_of
 from modprompt.methods.search.settings import AlphaSettings
 
 M = TypeVar("M", bound="Method")
+BESIDE = "what stands beside the prompts"
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,7 +52,9 @@ class Method(Configured):
     logging: ClassVar[Logging] = Logging()
     searching: ClassVar[Searching] = Searching()
     repository: ClassVar[Repository] = Repository()
+    own_rates: ClassVar[Sequence[OwnRate]] = ()
     slots: ClassVar[Optional[FindsSchedule]] = None  # of an instance that searches for its schedule (search.py)
+    joined_by: ClassVar[Any] = None  # of an instance: another method, whose changes of layers stand beside its prompts
 
     # ------------------------------ what a method writes
 
@@ -76,7 +88,7 @@ class Method(Configured):
     @property
     def wants_vision(self) -> bool:
         """Whether it puts prompts into the vision side, which a ResNet and an image tower cannot take."""
-        return False
+        return self.joined_by is not None
 
     @property
     def needs(self) -> Needs:
@@ -147,11 +159,12 @@ class Method(Configured):
 
     def content_hashes(self) -> Dict[str, str]:
         """What its settings name, as {name: text} that tells one content from another."""
-        return {}
+        return {} if self.joined_by is None else {BESIDE: repr(self.joined_by)}
 
     def metadata(self) -> Dict[str, Any]:
         """What a file says of the method beside its settings, plain values by name: hashes, and what was read."""
-        return {**self.content_hashes()}
+        beside = {} if self.joined_by is None else {"beside": method_record(self.joined_by)}
+        return {**self.content_hashes(), **beside}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method with what its settings named when a file was written, which stands there.

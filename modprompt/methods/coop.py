@@ -105,4 +105,7 @@ class CoOp(OneContext):
         prompts = classes.names if self.described is None else self.described.prompts(classes.names)[0]
         context = self.context(clip_model, classes, len(prompts) if self.csc else None)
         position = self.class_token_position
-        return IndependentPromptLearner(classes.names, clip_model, schedules, context, position, self.described)
+        made = IndependentPromptLearner(classes.names, clip_model, schedules, context, position, self.described)
+        if self.joined_by is not None:
+            self.joined_by.put_beside(made, clip_model)
+        return made

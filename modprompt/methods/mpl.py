@@ -38,4 +38,7 @@ class MPL(Coupled, Regularised):
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
         """The coupled learner, its context started from placeholders."""
         context = placeholders(self.ctx_init, self.n_ctx, clip_model)
-        return CoupledPromptLearner(classes.names, clip_model, schedules, context)
+        made = CoupledPromptLearner(classes.names, clip_model, schedules, context)
+        if self.joined_by is not None:
+            self.joined_by.put_beside(made, clip_model)
+        return made

@@ -54,7 +54,8 @@ class Bottleneck:
     def __call__(self, x: Tensor) -> Tensor:
         """(N, D)."""
         down, up = self.side
-        made: Tensor = up(self.shared(down(x.to(up.weight.dtype))))
+        kind = cast(nn.Linear, up).weight.dtype
+        made: Tensor = up(self.shared(down(x.to(kind))))
         return made.to(x.dtype)
 
 

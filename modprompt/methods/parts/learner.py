@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from modprompt.clip.structure import CLIP
 from modprompt.engine.class_prompts import ClassPrompts, class_prompts
 from modprompt.engine.pooling import Pooling
-from modprompt.engine.prompts import Additions, ClassTokens, class_texts, template_texts
+from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_texts, template_texts
 from modprompt.engine.schedule import BEHIND_START, Schedules
 from modprompt.errors import UserError
+from modprompt.methods.parts.adapters import Adapters
 from modprompt.methods.parts.phrases import Described
 
 
@@ -26,6 +27,7 @@ class Learner(nn.Module):
     trains_text = True  # whether class features change in training
     needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
     changes_images = False  # whether its Prompts have changes of the vision side's layers
+    adapters: Optional[Adapters]  # beside the blocks, if there are any
 
     # beginnings of the names of parameters that are made in CLIP's type; the others are float32
     in_clip_type: Tuple[str, ...] = ("ctx",)
@@ -50,6 +52,7 @@ class Learner(nn.Module):
         self.prefix = prefix  # the words in front of a class name
         self.ending = ending  # those behind it, if it stands behind the context
         self.pooling = None
+        self.adapters = None
 
     @property
     def bound(self) -> bool:
@@ -94,6 +97,19 @@ class Learner(nn.Module):
             return self.prompt_text(first), additions
         tokens = first[:, 0] if first.dim() == 4 else first
         return self.prompt_text(first[..., :0, :]), [tokens, *additions[1:]]
+
+    def take(self, adapters: Adapters) -> None:
+        """Have adapters, which are learned too."""
+        self.adapters = adapters
+        self.trains_text = self.changes_images = True
+
+    def adapted(self, prompts: Prompts) -> Prompts:
+        """Prompts with the adapters of this moment, if there are any."""
+        if self.adapters is None:
+            return prompts
+        text, vision = map(len, self.schedules)
+        changes = self.adapters.text_changes(text), self.adapters.vision_changes(vision)
+        return prompts._replace(text_changes=changes[0], vision_changes=changes[1])
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
         """The same parameters, shared, in front of other class names.

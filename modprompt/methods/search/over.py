@@ -53,6 +53,9 @@ class Search(AlphaSettings):
             SettingError: if it has none to find, or a searched side's is written out.
         """
         self.searched(method)
+        if method.joined_by is not None:
+            names = type(method).__name__, type(method.joined_by).__name__
+            raise SettingError([("ON", " means nothing for {} with {} beside it".format(*names))])
         return method.replace_private(slots=self)
 
     def searched(self, method: Method) -> Tuple[str, ...]:
