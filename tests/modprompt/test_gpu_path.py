@@ -44,8 +44,8 @@ SMALL = {
     "language_prompting": 211,
     "vpt": 159,
     "mma": 300,
-    "coop_adapters": 1,
-    "mpl_adapters": 1,
+    "coop_adapters": 198 + 300,  # no more than of the two, each by itself
+    "mpl_adapters": 310 + 300,
     "promptsrc": 383,
     "mpl": 310,
     "dpl": 309,
