@@ -29,7 +29,8 @@ usage() {
   exit 2
 }
 
-# arguments USAGE ARGUMENTS...: sets $dataset, $seed, $number (the third argument, if it is a number) and $options
+# arguments USAGE ARGUMENTS...: sets $dataset, $seed, $number (the third argument, if it is a number) and $options. A
+# config of the method by name in front of that number is taken for CFG, as in scripts of MMA's repository.
 arguments() {
   local text=$1
   shift
@@ -37,6 +38,10 @@ arguments() {
   dataset=$(data_set "$1")
   seed=$2 number=
   shift 2
+  if [[ -z $SEARCH && ${1-} && $1 != */* && -f $(config_of "$configs" "$1") ]]; then
+    config=$(config_of "$configs" "$1") CFG=$1
+    shift
+  fi
   if [[ ${1-unset} =~ ^[0-9]*$ ]]; then
     number=$1
     shift
