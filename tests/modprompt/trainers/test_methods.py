@@ -551,7 +551,9 @@ def test_self_regularised_mpl_is_mpl_with_promptsrcs_losses(command, monkeypatch
 
 @pytest.mark.cover(2)
 @pytest.mark.parametrize("precision", ["amp", "fp16", "bf16"])
-@pytest.mark.parametrize("row", some_slow(["coop_end", "cocoop", "prograd", "maple", "ivlp", "vpt", "promptsrc", "mma"]))
+@pytest.mark.parametrize(
+    "row", some_slow(["coop_end", "cocoop", "prograd", "maple", "ivlp", "vpt", "promptsrc", "mma"])
+)
 def test_other_precisions_train_on_a_cpu(row, precision, command):
     method = METHODS[row]
     assert train.main(command(method, f"TRAINER.{method.node}.PREC", precision, "OPTIM.MAX_EPOCH", 1)) == 0
