@@ -106,6 +106,14 @@ def run_python(
     """
     texts, end = [*map(str, words)], time.monotonic() + seconds
     given = os.environ if environment is None else environment
+    if sys.version_info < (
+        3,
+        9,
+    ):  # Python says no exit codes of forks there, and old environments lack what is imported
+        command = [sys.executable, *texts]
+        return subprocess.run(
+            command, cwd=folder, env=given, capture_output=True, text=True, check=False, timeout=seconds
+        )
 
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch, name) for name in ("out", "err")]
