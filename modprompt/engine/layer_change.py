@@ -3,11 +3,12 @@
 Shapes: N tokens, D width of the side.
 """
 
-from typing import Optional, Protocol, Sequence
+from typing import Any, Optional, Protocol, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
+from modprompt.clip.structure import Block
 
 class LayerChange(Protocol):
     """A change of one layer. Both functions take tokens one by one.
@@ -32,6 +33,31 @@ class LayerChange(Protocol):
         """
 
 
+class MatrixChange(LayerChange, Protocol):
+    """A change of a layer's matrices, which may draw masks, and may be written into the matrices (low_rank.py)."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether it has to draw masks: then every class is a sequence of its own, and all of its tokens are run."""
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it has masks; of tokens (S L, D), those of a sequence one behind another."""
+
+    @property
+    def merges(self) -> bool:
+        """Whether the matrices are to be changed themselves."""
+
+    def drawn(self, tokens: int, sequences: int) -> "MatrixChange":
+        """The same with masks for so many tokens of each of so many sequences."""
+
+    def of_sequences(self, rows: slice) -> "MatrixChange":
+        """The same with the masks of some sequences."""
+
+    def merged(self, block: Block) -> Block:
+        """The block with changed matrices."""
+
+
 Changes = Sequence[Optional[LayerChange]]  # of each layer; empty for none anywhere
 
 
@@ -49,3 +75,41 @@ def changed(change: Optional[LayerChange], which: str, x: Tensor, products: Tens
         return products
     parts = products.split(products.shape[-1] // len(which), dim=-1)
     return torch.cat([part if more is None else part + more for part, more in zip(parts, added)], dim=-1)
+
+
+def in_matrices(block: Block, change: Any) -> Tuple[Block, Optional[LayerChange]]:
+    """A block with the change in its matrices, if that is asked for, and what is left of the change."""
+    return (change.merged(block), None) if getattr(change, "merges", False) else (block, change)
+
+
+def write_in(blocks: Sequence[Block], changes: Sequence[Any]) -> Changes:
+    """Write into blocks what changes their matrices; what is left of the changes."""
+    left = []
+    for block, change in zip(blocks, changes):
+        made, rest = in_matrices(block, change)
+        left.append(rest)
+        if made is not block:
+            with torch.no_grad():
+                block.attn.in_proj_weight.copy_(made.attn.in_proj_weight)
+                block.attn.out_proj.weight.copy_(made.attn.out_proj.weight)
+    return left
+
+
+def draws(changes: Sequence[Any]) -> bool:
+    """Whether some change has to draw masks."""
+    return any(getattr(one, "draws", False) for one in changes)
+
+
+def is_drawn(change: Any) -> bool:
+    """Whether a change has masks for all tokens of whole sequences."""
+    return bool(getattr(change, "is_drawn", False))
+
+
+def drawn(changes: Sequence[Any], tokens: int, sequences: int) -> Changes:
+    """Changes with masks for so many tokens of each of so many sequences, drawn layer by layer where some are asked."""
+    return [one.drawn(tokens, sequences) if draws([one]) else one for one in changes]
+
+
+def of_sequences(changes: Sequence[Any], rows: slice) -> Changes:
+    """Changes with the masks of some sequences."""
+    return [one.of_sequences(rows) if is_drawn(one) else one for one in changes]

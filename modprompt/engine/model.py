@@ -119,10 +119,11 @@ class PromptedCLIP(nn.Module):
         self._calls: Dict[str, Any] = {}  # compiled encoders, by name
         self._kept: Optional[_Kept] = None
         self._unchanging = False  # whether values need not be compared
+        self._made: Optional[Prompts] = None  # what the learner gives while that is so
 
     def __getstate__(self) -> Dict[str, Any]:
         # what is compiled belongs to this very object and process; the copy compiles anew when it is called
-        return {**self.__dict__, "_calls": {}, "_kept": None}
+        return {**self.__dict__, "_calls": {}, "_kept": None, "_made": None}
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
         """Another type for the tokens between products; None for that of the weights."""
@@ -187,6 +188,7 @@ class PromptedCLIP(nn.Module):
         self.prompt_learner.train(mode)
 
     def _forget_what_changes(self) -> None:
+        self._made = None
         if self.prompt_learner.trains_text:
             self._kept = None
 
@@ -225,7 +227,15 @@ class PromptedCLIP(nn.Module):
         try:
             yield
         finally:
-            self._unchanging = False
+            self._unchanging, self._made = False, None
+
+    def _prompts_now(self) -> Prompts:
+        """What the learner gives at this moment: once, where no parameter is written."""
+        if not self._unchanging or torch.is_grad_enabled():
+            return self.prompt_learner()
+        if self._made is None:
+            self._made = self.prompt_learner()
+        return self._made
 
     def _fixed(self) -> bool:
         """Whether class features need not be made anew at every call."""
@@ -247,7 +257,7 @@ class PromptedCLIP(nn.Module):
                 copies = [x.clone() for x in learned]
                 kept = self._kept = _Kept(state, copies, prompts, self._class_features(prompts))
         if self._prompts_may_differ():
-            return learner(), kept.text
+            return self._prompts_now(), kept.text
         return kept.prompts, kept.text
 
     def _prompts_may_differ(self) -> bool:
@@ -261,12 +271,17 @@ class PromptedCLIP(nn.Module):
         features = self._unit(features)  # (B, E)
         return Output(self.logits(features, text), features, text)
 
+    def cosine_scale(self) -> Tensor:
+        """What cosines are multiplied by, a scalar: CLIP's exp(logit_scale), or a learner's literal."""
+        own, literal = self.logit_scale.exp(), getattr(self.prompt_learner, "literal_scale", 0.0)
+        return torch.full_like(own, literal) if literal else own
+
     def logits(self, image: Tensor, text: Tensor) -> Tensor:
         """Logits (B, C) of image features (B, E) and class features (C, E) or (B, C, E), as `Output` has both.
 
-        exp(logit_scale) * cosine (CLIP, arXiv 2103.00020), unless the learner or a subclass has them otherwise.
+        cosine_scale() * cosine (CLIP, arXiv 2103.00020), unless the learner or a subclass has them otherwise.
         """
-        scale, own = self.logit_scale.exp(), getattr(self.prompt_learner, "logits", None)
+        scale, own = self.cosine_scale(), getattr(self.prompt_learner, "logits", None)
         if own is not None:
             return cast(Tensor, own(image, text, scale))
         if text.dim() == 3:
@@ -298,11 +313,11 @@ class PromptedCLIP(nn.Module):
     def vision_additions(self) -> Additions:
         """What each layer of the vision side is given; nothing if the learner has nothing for it."""
         vision = self.prompt_learner.schedules.vision
-        return self.prompt_learner().vision_additions if vision.depth else [None] * len(vision)
+        return self._prompts_now().vision_additions if vision.depth else [None] * len(vision)
 
     def vision_changes(self) -> Changes:
         """What else each layer of the vision side computes; nothing if the learner has nothing for it."""
-        return self.prompt_learner().vision_changes if self._changes_images else ()
+        return self._prompts_now().vision_changes if self._changes_images else ()
 
     @tf32.exactly
     def class_features(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Iterable, Mapping, Optional, Sequence, TypeVar
+from typing import Any, ClassVar, Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar
 
 from torch import Tensor, nn
 
@@ -14,7 +14,7 @@ from modprompt.fields import Configured
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods import assembly
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import FORMER, Averaging, Logging, Needs, Repository, Searching, former_hooks
+from modprompt.methods.parts.capabilities import FORMER, Averaging, Logging, Needs, Repository, Searching, Steps, former_hooks
 from modprompt.methods.parts.checkpoint_view import load_learner, require_own_classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
@@ -86,6 +86,20 @@ class Method(Configured):
     def averaging(self) -> Optional[Averaging]:
         """How it averages over epochs, if it does."""
         return None
+
+    @property
+    def steps(self) -> Optional[Steps]:
+        """How many steps its training has, if it counts these and not epochs."""
+        return None
+
+    @property
+    def draws_masks(self) -> bool:
+        """Whether its steps draw random numbers beside those of the images: such steps are not recorded."""
+        return False
+
+    def remarks(self) -> List[str]:
+        """What a result must say of a training with these settings, in which its numbers are not comparable."""
+        return []
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.cast import cast_products
 from modprompt.engine.additions import mapped
+from modprompt.engine.layer_change import write_in
 from modprompt.methods.model import PromptedModel
 
 
@@ -31,7 +32,10 @@ class ExportedModel(nn.Module):
         self.classifier = model.classifier().requires_grad_(False)
         with torch.no_grad():
             self.additions = [mapped(one, lambda tensor: tensor.detach().clone()) for one in model.vision_additions()]
+            changes = model.vision_changes()
         self.encoder = copy.deepcopy(model.image_encoder)
+        blocks = self.encoder.visual.transformer.resblocks if changes else ()
+        self.changes = write_in(blocks, changes)
         if half:
             cast_products(self.encoder, torch.float16)
             for part in self.encoder.modules():
@@ -41,5 +45,5 @@ class ExportedModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tuple[Tensor, Tensor]:
         """Unit features (B, E) and probabilities (B, C) of images (B, 3, H, W)."""
-        features = self.encoder(images, self.additions).float()
+        features = self.encoder(images, self.additions, self.changes).float()
         return F.normalize(features, dim=-1), self.classifier(features).softmax(dim=-1)

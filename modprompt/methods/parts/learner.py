@@ -1,7 +1,7 @@
 """What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
 
 import copy
-from typing import Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ class Learner(nn.Module):
     schedules: Schedules
     trains_text = True  # whether class features change in training
     needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
+    literal_scale = 0.0  # what cosines are multiplied by; 0: exp(logit_scale) of the CLIP
     changes_images = False  # whether its Prompts have changes of the vision side's layers
 
     # beginnings of the names of parameters that are made in CLIP's type; the others are float32
@@ -120,6 +121,14 @@ class Learner(nn.Module):
         for name, tensor in (*self.named_parameters(), *self.named_buffers()):
             if tensor.is_floating_point():
                 tensor.data = tensor.data.to(dtype if name.startswith((*self.in_clip_type, *words)) else torch.float32)
+
+    def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+        """The state dict that a file has, by the names of ours: what its repository keeps in another form, too.
+
+        Raises:
+            UserError: if such a file does not fit.
+        """
+        return content
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
