@@ -38,6 +38,7 @@ class Method(Configured):
     # whether its training step is the same at every epoch, so that it may be recorded (MODEL.COMPILE graph); a class
     # states it for itself, not for those that are derived from it
     same_step: ClassVar[bool] = False
+    counts_steps: ClassVar[bool] = False  # whether its training has a number of steps (`steps`), and none of epochs
     logging: ClassVar[Logging] = Logging()
     searching: ClassVar[Searching] = Searching()
     repository: ClassVar[Repository] = Repository()
@@ -89,7 +90,7 @@ class Method(Configured):
 
     @property
     def steps(self) -> Optional[Steps]:
-        """How many steps its training has, if it counts these and not epochs."""
+        """How many steps its training has, if it counts them."""
         return None
 
     @property

@@ -32,6 +32,7 @@ class CLIPLoRA(LowRankSettings, Method):
 
     node = "TRAINER.CLIPLORA"
     prefix = ""
+    counts_steps = True
     logging = Logging(accuracy=True)
     searching = Searching(refused="it has no prompts, and so no schedule")
 
@@ -107,6 +108,11 @@ class LowRankTemplates(TemplatePrompts):
         self.trains_text = "text" in self.layers
         self.changes_images = "vision" in self.layers
         self.literal_scale = method.literal_scale
+
+    @property
+    def beginning(self) -> str:
+        """Where the additions are."""
+        return self.additions.described
 
     def forward(self) -> Prompts:
         """The prompts, and the additions of this moment."""

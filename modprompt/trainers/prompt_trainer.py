@@ -110,7 +110,7 @@ class PromptTrainer(TrainerX):
             print("note: there are no test images; the one that is counted stands in, and nothing is tested")
         if backbone.requires_squash(cfg):
             backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)
-        if self.run.method.steps is not None:
+        if self.run.method.counts_steps:
             _keep_partial(self.train_loader_x)
         self.train_loader_x = sent(self.train_loader_x, self.device)
         kept = cfg.TEST.IMAGE_CACHE, cfg.DATASET.NAME, self.device

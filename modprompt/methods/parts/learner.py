@@ -53,6 +53,12 @@ class Learner(nn.Module):
         self.pooling = None
 
     @property
+    def beginning(self) -> str:
+        """What a training starts from, as a line of its log."""
+        ensemble = f", the mean of {len(self.averaged)} templates" if self.averaged else ""
+        return f'Initial context: "{self.prefix}"{ensemble}'
+
+    @property
     def bound(self) -> bool:
         """Whether what is learned belongs to its classes (CSC)."""
         return self.ctx.dim() == 3

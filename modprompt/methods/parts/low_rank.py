@@ -160,6 +160,14 @@ class LowRankAdditions(nn.Module):
                 one.draw()
             self.add_module(side, nn.ModuleDict(made))
 
+    @property
+    def described(self) -> str:
+        """Where they are and how large, in a line."""
+        settings = self.settings
+        where = [f"{side} layers {' '.join(layers)}" for side, layers in self.named_children()]
+        what = f"{' '.join(settings.matrices)} of rank {settings.r}, times {settings.scale:.4g}"
+        return f"Low-rank additions: {what}, in {', '.join(where)}"
+
     def changes(self, side: str) -> Changes:
         """The change of each layer of a side, of this moment; none for a side without any."""
         layers = self._modules.get(side)

@@ -84,3 +84,61 @@ def test_steps_and_test_are_the_references(case, words, tmp_path, monkeypatch):
         total = sum(float(one.detach().double().abs().sum()) for key, one in learned.items() if key.endswith(name.lower()))
         assert total == pytest.approx(theirs[f"sum of {name}"], rel=1e-5)
     assert sum(one.numel() for one in learned.values()) == theirs["parameters"]
+
+
+def small(words, *more, **settings):
+    """Few additions, and few steps: 12 of 3 in a pass."""
+    few = {"N_ITERS": 6, "POSITION": "half-up", "R": 1, "PARAMS": "v o", "LR": 0.01}
+    return words(*more, **{**few, **settings})
+
+
+def elsewhere(words, folder):
+    found = [*words]
+    found[found.index("--output-dir") + 1] = str(folder)
+    return found
+
+
+def test_a_killed_training_goes_on_in_its_pass_and_at_its_rate(words, tmp_path, monkeypatch):
+    from modprompt.trainers.prompt_trainer import PromptTrainer
+
+    assert train.main(elsewhere(small(words), tmp_path / "whole")) == 0
+    step, taken = PromptTrainer.forward_backward, []
+
+    def killed(trainer, batch):
+        taken.append(trainer.optim.param_groups[0]["lr"])
+        if len(taken) == 8:  # the second of the third pass
+            raise KeyboardInterrupt
+        return step(trainer, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PromptTrainer, "forward_backward", killed)
+        assert train.main(small(words)) == 130
+    assert train.main(small(words)) == 0
+    whole, gone_on = (result(tmp_path / name) for name in ("whole", "out"))
+    assert whole["prompts_hash"] == gone_on["prompts_hash"]
+    assert whole["correct"] == gone_on["correct"]
+    rates = [taken[0], *taken[3:6]]
+    assert rates == sorted(rates, reverse=True)
+    assert len(set(rates)) == 4  # it falls at each step
+
+
+def test_a_finished_training_is_tested_again_and_on_other_classes(words, tmp_path, capsys):
+    base = small(words, "DATASET.SUBSAMPLE_CLASSES", "base")
+    assert train.main(base) == 0
+    out = capsys.readouterr().out
+    # 10 images of 5 classes: 2 batches a pass
+    assert "CLIPLoRA trains 12 steps (6 for each of 2 images of a class): 6 passes of up to 2 batches over 10 images" in out
+    assert "Training: steps of batches of 8, adamw, rate 0.01" in out
+    correct = result(tmp_path / "out")["correct"]
+    assert train.main(base) == 0
+    assert "is trained already (6 epochs): nothing to train, testing again" in capsys.readouterr().out
+    assert result(tmp_path / "out")["correct"] == correct
+    test = elsewhere(small(words, "DATASET.SUBSAMPLE_CLASSES", "new"), tmp_path / "new")
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *test]) == 0
+    assert result(tmp_path / "new")["images"] == 25
+
+
+@pytest.mark.parametrize(("shots", "counted"), [(2, 2), (-1, 4)])
+def test_without_shots_the_images_of_a_class_are_counted(shots, counted, words, capsys):
+    assert train.main(["--no-train", *small(words, "DATASET.NUM_SHOTS", shots, N_ITERS=1)]) == 0
+    assert f"CLIPLoRA trains {counted} steps (1 for each of {counted} images of a class)" in capsys.readouterr().out
