@@ -245,6 +245,15 @@ METHODS = {
         _dpl_ensemble,
         4 * T + 4 * V,
     ),
+    "clip_lora": Method(
+        "CLIPLoRA",
+        "CLIPLORA",
+        {"N_ITERS": 2, "PARAMS": "q v o", "POSITION": "half-up"},
+        "prompt_learner",
+        "",
+        None,
+        2 * 3 * 2 * 2 * (T + V),
+    ),
     "mpl": Method(
         "MPL",
         "MPL",

@@ -33,31 +33,6 @@ class LayerChange(Protocol):
         """
 
 
-class MatrixChange(LayerChange, Protocol):
-    """A change of a layer's matrices, which may draw masks, and may be written into the matrices (low_rank.py)."""
-
-    @property
-    def draws(self) -> bool:
-        """Whether it has to draw masks: then every class is a sequence of its own, and all of its tokens are run."""
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether it has masks; of tokens (S L, D), those of a sequence one behind another."""
-
-    @property
-    def merges(self) -> bool:
-        """Whether the matrices are to be changed themselves."""
-
-    def drawn(self, tokens: int, sequences: int) -> "MatrixChange":
-        """The same with masks for so many tokens of each of so many sequences."""
-
-    def of_sequences(self, rows: slice) -> "MatrixChange":
-        """The same with the masks of some sequences."""
-
-    def merged(self, block: Block) -> Block:
-        """The block with changed matrices."""
-
-
 Changes = Sequence[Optional[LayerChange]]  # of each layer; empty for none anywhere
 
 

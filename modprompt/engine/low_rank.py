@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modprompt.clip.structure import Block
+from modprompt.engine.layer_change import LayerChange
 
 MATRICES = ("q", "k", "v", "o")  # queries, keys, values, and what attention gives
 
@@ -38,8 +39,8 @@ class MergedBlock:
         self.ln_1, self.ln_2, self.mlp, self.attn = block.ln_1, block.ln_2, block.mlp, attn
 
 
-class LowRank:
-    """A LayerChange: a low-rank addition to some of a layer's matrices.
+class LowRank(LayerChange):
+    """A low-rank addition to some of a layer's matrices.
 
     Args:
         matrices: which, of MATRICES.

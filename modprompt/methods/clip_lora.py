@@ -7,18 +7,23 @@ import torch
 from torch import Tensor
 
 from modprompt.clip.build import layers_of
-from modprompt.clip.facts import called
-from modprompt.clip.sides import has_tower
 from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
-from modprompt.errors import UserError
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Searching, Steps
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.low_rank import OF_ENCODER, LowRankAdditions, LowRankSettings, as_repository, of_repository
+from modprompt.methods.parts.low_rank import (
+    NODE,
+    OF_ENCODER,
+    LowRankAdditions,
+    LowRankSettings,
+    as_repository,
+    of_repository,
+    with_additions,
+)
 from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.templates import TemplatePrompts
 
@@ -30,7 +35,7 @@ _LOADERS = 2  # whose seeds the reference draws first: it encodes validation and
 class CLIPLoRA(LowRankSettings, Method):
     """CLIP-LoRA: low-rank additions to attention, trained for a number of steps; with ENCODER text also on ResNets."""
 
-    node = "TRAINER.CLIPLORA"
+    node = NODE
     prefix = ""
     counts_steps = True
     logging = Logging(accuracy=True)
@@ -100,13 +105,9 @@ class LowRankTemplates(TemplatePrompts):
 
     def __init__(self, method: CLIPLoRA, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules):
         super().__init__(classnames, clip_model, schedules, [templates.DEFAULT])
-        if has_tower(clip_model):
-            raise UserError(f"{called(clip_model)}: low-rank additions go into the layers of OpenAI's kind of CLIP alone")
         self.settings = method
         self.layers = method.layers(Shape(*layers_of(clip_model)))
-        self.additions = LowRankAdditions(method, clip_model, self.layers)
-        self.trains_text = "text" in self.layers
-        self.changes_images = "vision" in self.layers
+        with_additions(self, LowRankAdditions(method, clip_model, self.layers), self.layers)
         self.literal_scale = method.literal_scale
 
     @property
@@ -115,15 +116,9 @@ class LowRankTemplates(TemplatePrompts):
         return self.additions.described
 
     def forward(self) -> Prompts:
-        """The prompts, and the additions of this moment."""
+        """The prompts of the template; with_additions puts the additions beside them."""
         text, vision = self.schedules
-        return Prompts(
-            self.prompt_text(self.ctx),
-            [None] * len(text),
-            [None] * len(vision),
-            self.additions.changes("text"),
-            self.additions.changes("vision"),
-        )
+        return Prompts(self.prompt_text(self.ctx), [None] * len(text), [None] * len(vision))
 
     @staticmethod
     def checkpoint_key(name: str) -> str:

@@ -12,10 +12,11 @@ from modprompt.engine.prompts import POSITIONS
 from modprompt.engine.schedule import BEFORE_START, MOST_TOKENS, Schedules, Shape, no_prompts, shallow
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.methods.parts.capabilities import Logging
+from modprompt.methods.parts.capabilities import Logging, Repository
 from modprompt.methods.parts.descriptions import WithDescriptions
 from modprompt.methods.parts.groups import LearnedText, written_out
 from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.low_rank import WithLowRank, of_node
 from modprompt.methods.parts.protocols import Classes
 
 PHOTO = "a photo of a"  # of KgCoOp and TCP, whatever the data set's template
@@ -77,11 +78,12 @@ class OneContext(LearnedText, WithDescriptions):
 
 
 @dataclass(frozen=True, repr=False)
-class CoOp(OneContext):
+class CoOp(WithLowRank, OneContext):
     """CoOp: one context for all classes, or one for each; also on ResNets."""
 
     node = "TRAINER.COOP"
     same_step = True
+    repository = Repository(shared=of_node())
     logging = Logging(accuracy=True)
 
     csc: bool = setting(False, "a context of its own for each class; with phrases, for each prompt")
@@ -105,4 +107,6 @@ class CoOp(OneContext):
         prompts = classes.names if self.described is None else self.described.prompts(classes.names)[0]
         context = self.context(clip_model, classes, len(prompts) if self.csc else None)
         position = self.class_token_position
-        return IndependentPromptLearner(classes.names, clip_model, schedules, context, position, self.described)
+        names = classes.names
+        learner = IndependentPromptLearner(names, clip_model, schedules, context, position, self.described)
+        return self.beside(learner, clip_model)

@@ -44,6 +44,7 @@ class Learner(nn.Module):
     # (image (B, E), text (C, E) or (B, C, E), exp(logit_scale)) to logits (B, C), with parameters of its own; a learner
     # that has none leaves it out: scaled cosines
     logits: nn.Module
+    additions: nn.Module  # of layers' matrices (low_rank.py); a learner that has none leaves it out
 
     def __init__(self, schedules: Schedules, prefix: str, ending: str = "."):
         super().__init__()
@@ -135,6 +136,10 @@ class Learner(nn.Module):
             UserError: if such a file does not fit.
         """
         return content
+
+    def as_repository(self) -> Optional[Dict[str, Any]]:
+        """What a file holds that its repository keeps in another form; None where there is no other."""
+        return None
 
     @staticmethod
     def checkpoint_key(name: str) -> str:

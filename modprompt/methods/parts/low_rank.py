@@ -5,20 +5,26 @@ Shapes: M matrices of a layer, r rank, D width of a side.
 
 import math
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clip.build import layers_of
-from modprompt.clip.sides import image_width, text_width
+from modprompt.clip.facts import called
+from modprompt.clip.sides import has_tower, image_width, text_width
 from modprompt.clip.structure import CLIP
 from modprompt.engine.layer_change import Changes
 from modprompt.engine.low_rank import MATRICES, LowRank
+from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import MOST_TOKENS, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, setting
+from modprompt.methods.base import Method
+from modprompt.methods.parts.learner import Learner
 
+L = TypeVar("L", bound=Learner)
+NODE, SWITCH = "TRAINER.CLIPLORA", "ON"  # of CLIPLoRA; the key is for methods that have additions beside prompts
 SIDES = ("text", "vision")
 OF_ENCODER = {"both": SIDES, "text": ("text",), "vision": ("vision",)}
 _PARTS = {  # of a side's layers, as shares
@@ -120,6 +126,21 @@ class LowRankSettings(Configured):
         ]
 
 
+def with_additions(learner: L, additions: "LowRankAdditions", layers: Mapping[str, Sequence[int]]) -> L:
+    """A learner whose prompts have these additions, which it learns with its own."""
+    learner.additions = additions
+    learner.trains_text = learner.trains_text or "text" in layers
+    learner.changes_images = "vision" in layers
+    learner.register_forward_hook(_changed)
+    return learner
+
+
+def _changed(learner: nn.Module, inputs: object, prompts: Prompts) -> Prompts:
+    additions = learner.additions
+    assert isinstance(additions, LowRankAdditions)
+    return prompts._replace(text_changes=additions.changes("text"), vision_changes=additions.changes("vision"))
+
+
 class _Layer(nn.Module):
     """What is learned of a layer: a (M, r, D), uniform, and b (M, D, r), zeros."""
 
@@ -146,10 +167,15 @@ class LowRankAdditions(nn.Module):
         settings: which, and how.
         clip_model: a stock CLIP.
         layers: by side, those that have any.
+
+    Raises:
+        UserError: on a CLIP of another package's sides.
     """
 
     def __init__(self, settings: LowRankSettings, clip_model: CLIP, layers: Mapping[str, Sequence[int]]):
         super().__init__()
+        if has_tower(clip_model):
+            raise UserError(f"{called(clip_model)}: low-rank additions go into the layers of OpenAI's kind of CLIP alone")
         self.settings = settings
         self.counts: Dict[str, int] = {}
         for side, chosen in layers.items():
@@ -189,6 +215,82 @@ class LowRankAdditions(nn.Module):
             for layer, one in layers.items()
         }
         return [made.get(str(layer)) for layer in range(self.counts[side])]
+
+
+# ---------------------------------------------------------------- beside a method's prompts
+
+_OWN = "LORA_"  # in front of the settings' names in the node of a method that has prompts
+
+
+def of_node() -> Dict[str, str]:
+    """The settings of the additions' own node as those of a method that has them beside its prompts."""
+    keys = [one.key for one in LowRankSettings.settings()]
+    return {f"{NODE}.{SWITCH}": "LORA", **{f"{NODE}.{key}": f"{_OWN}{key}" for key in keys}}
+
+
+@dataclass(frozen=True, repr=False)
+class WithLowRank(Method):
+    """Low-rank additions beside the prompts of a method that names them in `shared` of its repository."""
+
+    lora: bool = setting(False, f"low-rank additions beside the prompts ({NODE}.{SWITCH})")
+    lora_encoder: str = setting("both", "of the additions: which side's layers", choices=tuple(OF_ENCODER))
+    lora_params: str = setting("q k v", "of the additions: which matrices, of q, k, v, o")
+    lora_position: str = setting("all", "of the additions: which layers, as TRAINER.CLIPLORA.POSITION")
+    lora_r: int = setting(2, "of the additions: their rank", least=1)
+    lora_alpha: float = setting(1.0, "of the additions: they are scaled by LORA_ALPHA / sqrt(LORA_R)", least=0)
+    lora_dropout: float = setting(0.25, "of the additions: share left out in training", least=0, compared=False)
+    lora_dropout_shared: bool = setting(
+        False, "of the additions: one mask for what several classes have in common", compared=False
+    )
+    lora_gradient: str = setting(
+        "true", "of the additions: as TRAINER.CLIPLORA.GRADIENT", choices=("true", "reference"), compared=False
+    )
+
+    def check(self) -> None:
+        """Complain about settings of the additions, and about a method that cannot have them."""
+        super().check()
+        if not self.lora:
+            return
+        if f"{NODE}.{SWITCH}" not in self.repository.shared:
+            raise SettingError([("LORA", f": {type(self).__name__} has no low-rank additions; CoOp and MPL have")])
+        try:
+            self.low_rank()
+        except SettingError as error:
+            raise SettingError([(f"{_OWN}{key}", text) for key, text in error.faults]) from None
+
+    def low_rank(self) -> LowRankSettings:
+        """The settings of the additions."""
+        fields = [one.field for one in LowRankSettings.settings()]
+        return LowRankSettings(**{field: getattr(self, f"lora_{field}") for field in fields})
+
+    @property
+    def wants_vision(self) -> bool:
+        """Where its prompts or the additions are on the image side."""
+        return super().wants_vision or (self.lora and "vision" in OF_ENCODER[self.lora_encoder])
+
+    @property
+    def draws_masks(self) -> bool:
+        """Those of the additions' dropout."""
+        return self.lora and self.lora_dropout > 0
+
+    def remarks(self) -> List[str]:
+        """Those of the additions."""
+        return [*super().remarks(), *(self.low_rank().remarks_of_additions() if self.lora else [])]
+
+    def beside(self, learner: L, clip_model: CLIP) -> L:
+        """A learner of this method, with the additions if there are any.
+
+        Raises:
+            UserError: on a CLIP of another package's sides.
+        """
+        if not self.lora:
+            return learner
+        settings = self.low_rank()
+        try:
+            layers = settings.layers(Shape(*layers_of(clip_model)))
+        except SettingError as error:
+            raise SettingError([(f"{_OWN}{key}", text) for key, text in error.faults]) from None
+        return with_additions(learner, LowRankAdditions(settings, clip_model, layers), layers)
 
 
 # ---------------------------------------------------------------- files of the reference

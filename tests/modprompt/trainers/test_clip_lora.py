@@ -1,11 +1,13 @@
 """The trainer CLIPLoRA: its steps against the public program's, how many there are, resuming, files."""
 
 import json
+import math
 
 import pytest
 import torch
 
 from modprompt.cli import train
+from tests import plain_lora
 from tests.conftest import ROOT, bare
 from tests.modprompt.methods.record_clip_lora import BATCH, ITERS, SHOTS, inputs
 from tests.modprompt.trainers.test_methods import Recorder
@@ -142,3 +144,27 @@ def test_a_finished_training_is_tested_again_and_on_other_classes(words, tmp_pat
 def test_without_shots_the_images_of_a_class_are_counted(shots, counted, words, capsys):
     assert train.main(["--no-train", *small(words, "DATASET.NUM_SHOTS", shots, N_ITERS=1)]) == 0
     assert f"CLIPLoRA trains {counted} steps (1 for each of {counted} images of a class)" in capsys.readouterr().out
+
+
+def test_steps_are_those_of_a_plain_loop(words, monkeypatch):
+    """Without dropout, with the true gradient; AdamW and the cosine written out."""
+    seen = Recorder(monkeypatch)
+    assert train.main(small(words, N_ITERS=4, DROPOUT=0)) == 0
+    clip_model, tokens, _, _ = seen.facts()
+    params = {key: value.clone().requires_grad_(True) for key, value in seen.start.items()}
+    means = {key: (torch.zeros_like(one), torch.zeros_like(one)) for key, one in params.items()}
+    for number, (images, labels, said) in enumerate(seen.batches):
+        logits = plain_lora.logits(clip_model, params, tokens, images, "vo", 1, 100)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        assert float(said) == pytest.approx(loss.item(), abs=1e-4), number
+        rate = 1e-6 + (0.01 - 1e-6) * (1 + math.cos(math.pi * number / 8)) / 2
+        gradients = torch.autograd.grad(loss, list(params.values()))
+        for (key, value), gradient in zip(params.items(), gradients):
+            first, second = means[key]
+            first.mul_(0.9).add_(0.1 * gradient)
+            second.mul_(0.999).add_(0.001 * gradient**2)
+            mean, square = first / (1 - 0.9 ** (number + 1)), second / (1 - 0.999 ** (number + 1))
+            with torch.no_grad():
+                value.mul_(1 - 0.01 * rate).sub_(rate * mean / (square.sqrt() + 1e-8))
+    for key, value in seen.trainer.model.prompt_learner.named_parameters():
+        torch.testing.assert_close(value, params[key.removeprefix("additions.")], atol=1e-4, rtol=1e-3)
