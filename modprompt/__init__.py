@@ -32,6 +32,7 @@ _LAZY = {
     "LPPlusPlus": "methods.heads.lpplusplus",
     "MaPLe": "methods.maple",
     "MPL": "methods.mpl",
+    "MultiModalAdapter": "methods.mma",
     "ProGrad": "methods.prograd",
     "PromptSRC": "methods.promptsrc",
     "TaskRes": "methods.heads.taskres",

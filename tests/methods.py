@@ -11,7 +11,7 @@ import torch
 
 from modprompt.clip.build import layers_of
 from modprompt.methods.parts.templates import DIVERSE
-from tests import plain_dpl, plain_mpl, plain_tcp, plain_teachers
+from tests import plain_dpl, plain_mma, plain_mpl, plain_tcp, plain_teachers
 from tests import plain_neighbours as plain
 
 
@@ -55,9 +55,9 @@ def small(cls, clip_model=None, **settings):
     layers = dict(zip(("lengths_text", "lengths_vision"), (3, 3) if clip_model is None else layers_of(clip_model)))
     lengths = {name: (LENGTHS * n)[:n] for name, n in layers.items()}
     fields = {one.field for one in cls.settings()}
-    fitting = {
-        name: value for name, value in {**dict.fromkeys(DEPTH, 2), "layer": 1, **lengths}.items() if name in fields
-    }
+    adapted = {"adapter_start": 2, "adapter_end": 3, "adapter_dim": 8}
+    fitting = {**dict.fromkeys(DEPTH, 2), "layer": 1, **adapted, **lengths}
+    fitting = {name: value for name, value in fitting.items() if name in fields}
     return cls(**{**fitting, **settings})
 
 
@@ -170,6 +170,22 @@ METHODS = {
         _tcp,
         4 * T + (E * (E // 4) + E // 4) + (E // 4 * 4 * T + 4 * T),
         step=plain_tcp.step,
+    ),
+    "mma": Method(
+        "MultiModalAdapter",
+        "MMADAPTER",
+        {
+            "TEXT_CTX_INIT": "a photo of a",
+            "ADAPTER_START": 2,
+            "ADAPTER_END": 3,
+            "ADAPTER_DIM": 8,
+            "ADAPTER_SCALE": plain_mma.SCALE,
+        },
+        "adapter_learner",
+        "",
+        plain_mma.logits,
+        2 * ((8 * T + 8) + (T * 8 + T) + (8 * V + 8) + (V * 8 + V) + (8 * 8 + 8)),
+        step=plain_mma.step,
     ),
     "alvlm": Method(
         "ALVLM",

@@ -35,6 +35,7 @@ def _norm(x, layer):
 
 def _layer(x, block, heads, mask, change=None):
     """A block; a change (engine/layer_change.py) adds to its products and to what comes out."""
+    x = x if change is None else change.enters(x)
     width, normal = x.shape[-1], _norm(x, block.ln_1)
     more = (lambda which, x: None) if change is None else change.product
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from modprompt.clip.structure import MLP, Block
 from modprompt.engine import text_layout
-from modprompt.engine.layer_change import LayerChange, changed
+from modprompt.engine.layer_change import LayerChange, changed, entering
 from modprompt.engine.weight_cache import normalise, scaled_bias
 
 Attend = Callable[..., Tensor]  # stands in for `attention`: the same arguments, the same shapes
@@ -169,7 +169,7 @@ def run_block(
 ) -> Tensor:
     """The block's output for sequences x (B, L, D); `mask` (L, L) is True where a token looks, None for everywhere."""
     batch, length, width = x.shape
-    x = x.reshape(-1, width)
+    x = entering(change, x.reshape(-1, width))
     h = normalise(block.ln_1, x)
     qkv = project(block, h, change=change).view(batch, length, 3 * width)
     query, key, value = by_head(qkv, 3, block.attn.num_heads)
@@ -187,6 +187,7 @@ def run_last_block(
     """The block's output (B, D) for one token of sequences x (B, L, D) alone: the first, or those `at` places (B,)."""
     batch, length, width = x.shape
     heads = block.attn.num_heads
+    x = entering(change, x)
     h = normalise(block.ln_1, x)
     h_read = _token(h, at)
     query = project(block, h_read, 0, 1, change).view(batch, 1, heads, width // heads)

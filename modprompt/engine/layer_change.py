@@ -3,18 +3,26 @@
 Shapes: N tokens, D width of the side.
 """
 
-from typing import Any, Optional, Protocol, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from modprompt.clip.structure import Block
 
-class LayerChange(Protocol):
-    """A change of one layer. Both functions take tokens one by one.
+class LayerChange:
+    """Base of the changes of a layer; what a subclass does not say changes nothing.
 
-    So packed tokens (N, D), sequences (B, L, D) and the rows that the last layer reads go through as they are.
+    All functions take tokens one by one, so packed tokens (N, D), sequences (B, L, D) and the rows that the last layer
+    reads go through as they are.
     """
+
+    def enters(self, x: Tensor) -> Tensor:
+        """What enters the layer in the place of tokens x (..., D), prompt tokens too.
+
+        In front of the first layer the tokens have their positions, and images' are behind ln_pre.
+        """
+        return x
 
     def product(self, which: str, x: Tensor) -> Optional[Tensor]:
         """What is added to W x + b, (..., D); None for nothing.
@@ -23,14 +31,34 @@ class LayerChange(Protocol):
             which: the matrix: "q", "k", "v" or "o".
             x: what it is multiplied with: normalised tokens, for "o" what attention gave.
         """
+        return None
 
     def residual(self, out: Tensor, h: Tensor) -> Tensor:
-        """The block's output `out` with what is added to it; `out` itself for nothing.
+        """The block's output `out` with what is added to it.
 
         Args:
             out: (N, D), in the type of the stream.
             h: the same tokens as they entered the block, normalised by its own ln_1.
         """
+        return out
+
+    # ------------------------------ of changes of matrices, which may draw masks, and may be in the matrices themselves
+
+    draws = False  # whether masks have to be drawn: then every class is a sequence of its own, and all its tokens run
+    is_drawn = False  # whether there are masks; tokens (S L, D) are then those of a sequence one behind another
+    merges = False  # whether the block's matrices are to be changed themselves
+
+    def drawn(self, tokens: int, sequences: int) -> "LayerChange":
+        """The same with masks for so many tokens of each of so many sequences."""
+        return self
+
+    def of_sequences(self, rows: slice) -> "LayerChange":
+        """The same with the masks of some sequences."""
+        return self
+
+    def merged(self, block: Block) -> Block:
+        """The block with changed matrices."""
+        return block
 
 
 Changes = Sequence[Optional[LayerChange]]  # of each layer; empty for none anywhere
@@ -39,6 +67,11 @@ Changes = Sequence[Optional[LayerChange]]  # of each layer; empty for none anywh
 def change_of(changes: Changes, layer: int) -> Optional[LayerChange]:
     """That of a layer."""
     return changes[layer] if changes else None
+
+
+def entering(change: Optional[LayerChange], x: Tensor) -> Tensor:
+    """What enters a layer, of tokens x."""
+    return x if change is None else change.enters(x)
 
 
 def changed(change: Optional[LayerChange], which: str, x: Tensor, products: Tensor) -> Tensor:
@@ -52,12 +85,12 @@ def changed(change: Optional[LayerChange], which: str, x: Tensor, products: Tens
     return torch.cat([part if more is None else part + more for part, more in zip(parts, added)], dim=-1)
 
 
-def in_matrices(block: Block, change: Any) -> Tuple[Block, Optional[LayerChange]]:
+def in_matrices(block: Block, change: Optional[LayerChange]) -> Tuple[Block, Optional[LayerChange]]:
     """A block with the change in its matrices, if that is asked for, and what is left of the change."""
-    return (change.merged(block), None) if getattr(change, "merges", False) else (block, change)
+    return (block, change) if change is None or not change.merges else (change.merged(block), None)
 
 
-def write_in(blocks: Sequence[Block], changes: Sequence[Any]) -> Changes:
+def write_in(blocks: Sequence[Block], changes: Changes) -> Changes:
     """Write into blocks what changes their matrices; what is left of the changes."""
     left = []
     for block, change in zip(blocks, changes):
@@ -70,21 +103,21 @@ def write_in(blocks: Sequence[Block], changes: Sequence[Any]) -> Changes:
     return left
 
 
-def draws(changes: Sequence[Any]) -> bool:
+def draws(changes: Changes) -> bool:
     """Whether some change has to draw masks."""
-    return any(getattr(one, "draws", False) for one in changes)
+    return any(one is not None and one.draws for one in changes)
 
 
-def is_drawn(change: Any) -> bool:
+def is_drawn(change: Optional[LayerChange]) -> bool:
     """Whether a change has masks for all tokens of whole sequences."""
-    return bool(getattr(change, "is_drawn", False))
+    return change is not None and change.is_drawn
 
 
-def drawn(changes: Sequence[Any], tokens: int, sequences: int) -> Changes:
+def drawn(changes: Changes, tokens: int, sequences: int) -> Changes:
     """Changes with masks for so many tokens of each of so many sequences, drawn layer by layer where some are asked."""
-    return [one.drawn(tokens, sequences) if draws([one]) else one for one in changes]
+    return [one.drawn(tokens, sequences) if one is not None and one.draws else one for one in changes]
 
 
-def of_sequences(changes: Sequence[Any], rows: slice) -> Changes:
+def of_sequences(changes: Changes, rows: slice) -> Changes:
     """Changes with the masks of some sequences."""
-    return [one.of_sequences(rows) if is_drawn(one) else one for one in changes]
+    return [one.of_sequences(rows) if one is not None and one.is_drawn else one for one in changes]

@@ -71,6 +71,8 @@ class LowRank(LayerChange):
         self.a, self.b, self.scale = a, b, scale
         self.rate, self.shared, self.through = rate, shared, through
         self.masks, self.merges = masks, merges
+        self.is_drawn = masks is not None
+        self.draws = rate > 0 and not shared and masks is None
         self._merged: Optional[Tuple[Block, Block]] = None
 
     # ------------------------------------------------------------------ beside the product
@@ -89,29 +91,15 @@ class LowRank(LayerChange):
         low = F.linear(x, self.a[number].to(x.dtype))
         return F.linear(low, (scale * self.b[number]).to(x.dtype))
 
-    def residual(self, out: Tensor, h: Tensor) -> Tensor:
-        """Nothing is added to what the block gives."""
-        return out
-
     def _masked(self, number: int, x: Tensor) -> Tensor:
         """What a mask leaves of tokens (N, D) of whole sequences."""
         assert self.masks is not None
         mask = self.masks[number]
         sequences, width = mask.shape[1:]
         each = x.reshape(sequences, -1, width)
-        return (each * mask[: each.shape[1]].transpose(0, 1)).reshape(x.shape)
+        return (each * mask[: each.shape[1]].transpose(0, 1).to(x.dtype)).reshape(x.shape)
 
     # ------------------------------------------------------------------ masks
-
-    @property
-    def draws(self) -> bool:
-        """Whether it has to draw a mask for each token of each sequence, which all are there then."""
-        return self.rate > 0 and not self.shared and self.masks is None
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether it has these masks."""
-        return self.masks is not None
 
     def drawn(self, tokens: int, sequences: int) -> "LowRank":
         """The same with masks for so many tokens of so many sequences, matrix by matrix as MATRICES has them."""
@@ -129,7 +117,7 @@ class LowRank(LayerChange):
 
     def _with(self, masks: Sequence[Tensor]) -> "LowRank":
         other = copy.copy(self)
-        other.masks = masks
+        other.masks, other.is_drawn, other.draws = masks, True, False
         return other
 
     # ------------------------------------------------------------------ in the product

@@ -59,6 +59,7 @@ def lay_end_to_end(parts: Iterable[Tensor]) -> Tensor:
 
 def run_packed(block: Block, x: Packed, attend: Attend = attention, change: Optional[LayerChange] = None) -> Packed:
     """A block's output; the prefix looks at itself, each class at the prefix and itself, never ahead."""
+    x = _entering(change, x)
     h = normalise(block.ln_1, x.flat)
     parts = x.cut(project(block, h, change=change))
     see = _attend_whole if text_layout.counts_launches(x.flat.device) else _attend_shared
@@ -75,12 +76,17 @@ def run_last_packed(
     change: Optional[LayerChange] = None,
 ) -> Tensor:
     """A block's output (B, C, D) at each class's end alone, which the schedule `moved`."""
+    x = _entering(change, x)
     ends = [suffix.end + moved for suffix in suffixes] if moved else [suffix.end for suffix in suffixes]
     if is_drawn(change):  # masks are of all tokens
         return _rows_at(run_packed(block, x, attend, change).suffixes, ends, x.prefix.shape[0])
     if text_layout.counts_launches(x.flat.device):
         return _run_last_whole(block, x, ends, attend, change)
     return _run_last_shared(block, x, ends, [suffix.padded for suffix in suffixes], attend, change)
+
+
+def _entering(change: Optional[LayerChange], x: Packed) -> Packed:
+    return x if change is None else x.like(change.enters(x.flat))
 
 
 # ---------------------------------------------------------------- the beginning shared: where arithmetic counts

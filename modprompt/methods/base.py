@@ -34,6 +34,7 @@ class Method(Configured):
 
     folder: ClassVar[str] = "prompt_learner"  # of its checkpoints in a run's folder
     prefix: ClassVar[str] = "prompt_learner."  # of the learner's names in them
+    prec: ClassVar[str] = "fp16"  # how a run computes where nothing says it
     learner_of: ClassVar[str] = ""  # the method whose checkpoints it reads, if that is another
     # whether its training step is the same at every epoch, so that it may be recorded (MODEL.COMPILE graph); a class
     # states it for itself, not for those that are derived from it

@@ -50,7 +50,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
 def node_of(cls: Type[Configured]) -> CfgNode:
     """The config node of a method: its settings' defaults by key, and PREC, which says how a run computes."""
     node = CfgNode({one.key: as_config(one.default) for one in cls.settings()})
-    node.PREC = "fp16"  # fp16, fp32, amp or bf16
+    node.PREC = getattr(cls, "prec", "fp16")  # fp16, fp32, amp or bf16
     return node
 
 

@@ -32,10 +32,10 @@ class ExportedModel(nn.Module):
         self.classifier = model.classifier().requires_grad_(False)
         with torch.no_grad():
             self.additions = [mapped(one, lambda tensor: tensor.detach().clone()) for one in model.vision_additions()]
-            changes = model.vision_changes()
+            self.changes = copy.deepcopy(model.vision_changes())
         self.encoder = copy.deepcopy(model.image_encoder)
-        blocks = self.encoder.visual.transformer.resblocks if changes else ()
-        self.changes = write_in(blocks, changes)
+        if self.changes:
+            self.changes = write_in(self.encoder.visual.transformer.resblocks, self.changes)
         if half:
             cast_products(self.encoder, torch.float16)
             for part in self.encoder.modules():

@@ -43,6 +43,7 @@ SMALL = {
     "ivlp": 285,
     "language_prompting": 211,
     "vpt": 159,
+    "mma": 300,
     "promptsrc": 383,
     "mpl": 310,
     "clip_lora": 500,
@@ -92,6 +93,7 @@ def runs_of(row, weights, size=(), last=()):
     """Options and number of steps of every run of a row of METHODS, or of a zero-shot trainer, by its name."""
     method = METHODS.get(row)
     options = [*weights, "DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base", *size]
+    last = [*last, *(["TRAINER.CLIPLORA.N_ITERS", "9"] if row == "clip_lora" else [])]  # more steps than are run
     runs = {}
     for prec in CHOICES if method else ("",):
         own = [*options, *method.words, f"TRAINER.{method.node}.PREC", prec, *last] if method else options

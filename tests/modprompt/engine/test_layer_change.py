@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from modprompt.engine.encoders import TextEncoder, VisionEncoder
+from modprompt.engine.layer_change import LayerChange
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.prompts import Prompts, PromptText, class_texts
 from modprompt.engine.schedule import Schedule, Schedules
@@ -18,13 +19,17 @@ NAMES = ["cat", "a very long name of a thing", "x_y", "dog"]
 TEXT, VISION = Schedule([(0, 0)] * 3, "text"), Schedule([(0, 0)] * 3)
 
 
-class Change(nn.Module):
-    """Adds to the products of `which`, and with `behind` to the block's output."""
+class Change(LayerChange, nn.Module):
+    """Shifts what enters, adds to the products of `which`, and with `behind` to the block's output."""
 
     def __init__(self, width, which="qkvo", behind=True):
         super().__init__()
+        self.shift = nn.Parameter(torch.randn(width))
         self.products = nn.ModuleDict({one: nn.Linear(width, width) for one in which})
         self.behind = nn.Linear(width, width) if behind else None
+
+    def enters(self, x):
+        return x + self.shift * x.abs()
 
     def product(self, which, x):
         return self.products[which](x) if which in self.products else None

@@ -1,0 +1,128 @@
+"""Multi-Modal Adapter (MMA, CVPR 2024): a bottleneck beside the upper blocks of both sides, joined in its middle.
+
+Shapes: T text width.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from modprompt.clip.sides import image_width, text_width
+from modprompt.clip.structure import CLIP
+from modprompt.engine.prompts import Prompts
+from modprompt.engine.schedule import Schedules, Shape, no_prompts
+from modprompt.engine.text_layout import TextTokens
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import setting
+from modprompt.methods.base import Method
+from modprompt.methods.parts.adapters import Adapters
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.protocols import Classes
+
+
+@dataclass(frozen=True, repr=False)
+class MultiModalAdapter(Method):
+    """MMA: adapters in the layers from ADAPTER_START to ADAPTER_END of both sides, no prompts; not on ResNets."""
+
+    node = "TRAINER.MMADAPTER"
+    folder = "adapter_learner"
+    prefix = ""
+    same_step = True
+    prec = "amp"
+
+    text_ctx_init: str = setting("", "words in front of the class name", compared=False)
+    adapter_start: int = setting(4, "first layer with an adapter; 0 is in front of layer 1", least=0)
+    adapter_end: int = setting(12, "last layer with an adapter", least=0)
+    adapter_dim: int = setting(32, "width of the bottlenecks", least=1)
+    adapter_scale: float = setting(0.1, "what is added is multiplied by it")
+
+    @property
+    def wants_vision(self) -> bool:
+        """It does."""
+        return True
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """No prompts on either side.
+
+        Raises:
+            SettingError: if there is no such layer on both sides, or none is meant.
+        """
+        layers = min(shape)
+        if self.adapter_end > layers:
+            text = f" must be at most {layers}, the number of layers of the shorter side, got {self.adapter_end}"
+            raise SettingError([("ADAPTER_END", text)])
+        if self.adapter_start > self.adapter_end:
+            text = f" {self.adapter_start} is behind ADAPTER_END {self.adapter_end}: no layer has an adapter"
+            raise SettingError([("ADAPTER_START", text)])
+        return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "AdapterLearner":
+        """The adapters, and class names behind the words."""
+        layers = range(self.adapter_start, self.adapter_end + 1)
+        widths = (text_width(clip_model), image_width(clip_model))
+        adapters = Adapters(widths, layers, self.adapter_dim, self.adapter_scale)
+        return AdapterLearner(classes.names, clip_model, schedules, self.text_ctx_init, adapters)
+
+
+class AdapterLearner(Learner):
+    """Fixed class prompts, and adapters in both sides.
+
+    Args:
+        classnames: names of the C classes.
+        clip_model: a CLIP.
+        schedules: of both sides, without prompts.
+        prefix: the words in front of a name.
+        adapters: what is learned.
+
+    Raises:
+        UserError: if a prompt is longer than the text context, or words are adapted where padding is read too.
+    """
+
+    changes_images = True
+    not_read = ("token_embedding", "tokenized_prompts")
+
+    def __init__(
+        self, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules, prefix: str, adapters: Adapters
+    ):
+        super().__init__(schedules, prefix)
+        self.adapters = adapters
+        self.register_buffer("ctx", torch.empty(0, text_width(clip_model), dtype=clip_model.dtype), persistent=False)
+        self.put_in(classnames, clip_model)
+
+    def forward(self) -> Prompts:
+        """The prompts, and the adapters of this moment."""
+        text, vision = map(len, self.schedules)
+        return Prompts(
+            self._words(),
+            [None] * text,
+            [None] * vision,
+            self.adapters.text_changes(text),
+            self.adapters.vision_changes(vision),
+        )
+
+    def _words(self) -> Any:
+        words = self.prompt_text(self.ctx)
+        if not self.adapters.adapts_words:
+            return words
+        if not isinstance(words, TextTokens):
+            raise UserError("ADAPTER_START 0: words are adapted on text sides with a causal mask alone: take 1")
+        suffixes = [one._replace(tokens=self.adapters.words(one.tokens)) for one in words.suffixes]
+        return words._replace(prefix=self.adapters.words(words.prefix), suffixes=suffixes)
+
+    @staticmethod
+    def checkpoint_key(name: str) -> str:
+        """A parameter's name in checkpoints of its repository."""
+        return name[len("adapters.") :]
+
+    @staticmethod
+    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+        """The settings that show in a state dict."""
+        found = {re.search(r"shared_adapter\.(\d+)\.0\.bias$", name): len(one) for name, one in state_dict.items()}
+        widths = {int(name.group(1)): width for name, width in found.items() if name}
+        return {
+            "the list of layers with an adapter": sorted(widths),
+            "the width of the bottlenecks": sorted(set(widths.values())),
+        }

@@ -1,0 +1,123 @@
+"""MMA against its repository's numbers, and what it refuses; every step is held to tests/plain_mma.py elsewhere."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import modprompt
+from modprompt import MultiModalAdapter, UserError
+from modprompt.cli import train
+from tests.conftest import ROOT, bare, random_clip
+from tests.modprompt.methods import mma_reference as reference
+from tests.modprompt.trainers.test_methods import Recorder
+
+NAMES = ["cat", "golden retriever"]
+SMALL = {"adapter_start": 2, "adapter_end": 3, "adapter_dim": 8}
+
+
+def images(count=2):
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("case", reference.CASES)
+def test_every_loss_and_all_counts_are_the_repositorys(case, clip_file, tmp_path, monkeypatch):
+    expected, folder = json.loads(reference.GOLDEN.read_text())[case], reference.write_inputs(tmp_path)
+    dataset = ["--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")]
+    options, seen, right = [*bare(clip_file), *reference.options(case)], Recorder(monkeypatch), {}
+    for classes, how in (("base", []), ("new", ["--eval-only", "--model-dir", str(folder / "base")])):
+        words = [*reference.flags(folder, classes), *dataset, *how, *options, "DATASET.SUBSAMPLE_CLASSES", classes]
+        assert train.main(words) == 0
+        right[classes] = json.loads((folder / classes / "result.json").read_text())["correct"]
+    assert [loss for *_, loss in seen.batches] == pytest.approx(expected["losses"], abs=1e-4)
+    assert right == {classes: expected[classes] for classes in right}
+
+
+def test_draws_are_the_references(clip_model):
+    """All layers of a side as PyTorch draws them, then all of its weights anew; text, vision, shared."""
+    torch.manual_seed(3)
+    learned = MultiModalAdapter(**SMALL).on(clip_model, NAMES).prompt_learner.adapters
+    after = torch.rand(4)
+    torch.manual_seed(3)
+    for side, width in (("text", 64), ("visual", 128)):
+        for _ in (2, 3):
+            nn.Linear(width, 8), nn.Linear(8, width)
+        for number in ("2", "3"):
+            for rows, columns, layer in ((8, width, "down.0"), (width, 8, "up")):
+                drawn = torch.randn(rows, columns) * (2 / rows) ** 0.5
+                torch.testing.assert_close(
+                    getattr(learned, f"{side}_adapter")[number].get_parameter(f"{layer}.weight"), drawn
+                )
+                assert not getattr(learned, f"{side}_adapter")[number].get_parameter(f"{layer}.bias").any()
+    for _ in (2, 3):
+        nn.Linear(8, 8)
+    for number in ("2", "3"):
+        torch.testing.assert_close(learned.shared_adapter[number][0].weight, torch.randn(8, 8) * 0.5)
+    assert torch.equal(torch.rand(4), after)
+
+
+def test_a_checkpoint_of_its_repository_loads_without_its_tokens(clip_model, tmp_path):
+    model = MultiModalAdapter(**SMALL, text_ctx_init="a photo of a").on(clip_model, NAMES).eval()
+    state = {
+        **{name.replace("adapters.", "", 1): one for name, one in model.prompt_learner.named_parameters()},
+        "token_embedding": torch.zeros(5, 77, 64),
+        "tokenized_prompts": torch.zeros(5, 77, dtype=torch.int32),
+    }
+    torch.save({"state_dict": state, "epoch": 5}, tmp_path / "model.pth.tar-5")
+    loaded = modprompt.load(tmp_path / "model.pth.tar-5", clip_model, method=model.method, names=NAMES)
+    with torch.no_grad():
+        assert torch.equal(loaded(images()), model(images()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"adapter_end": 4}, "ADAPTER_END must be at most 3, the number of layers of the shorter side, got 4"),
+        ({"adapter_start": 3, "adapter_end": 2}, "ADAPTER_START 3 is behind ADAPTER_END 2: no layer has an adapter"),
+        ({"adapter_dim": 64}, "ADAPTER_DIM must differ from the widths of the sides (64 and 128), got 64"),
+        ({"adapter_dim": 128}, "ADAPTER_DIM must differ from the widths of the sides (64 and 128), got 128"),
+        ({"adapter_dim": 0}, "ADAPTER_DIM must be at least 1, got 0"),
+        ({"adapter_start": -1}, "ADAPTER_START must be at least 0, got -1"),
+        ({"adapter_scale": float("nan")}, "ADAPTER_SCALE must be finite, got nan"),
+        ({"text_ctx_init": "very " * 80}, "the prompt of class 'cat' is longer than the model's 77 text tokens"),
+    ],
+)
+def test_bad_settings_are_one_line(settings, message):
+    with pytest.raises(UserError) as found:
+        MultiModalAdapter(**{**SMALL, **settings}).on(random_clip(), NAMES)
+    assert message in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_other_layers_in_a_checkpoint_are_named(clip_model, tmp_path):
+    MultiModalAdapter(**SMALL).on(clip_model, NAMES).save(tmp_path / "saved.pt")
+    content = torch.load(tmp_path / "saved.pt", weights_only=True)
+    torch.save({"state_dict": content["state_dict"], "epoch": 1}, tmp_path / "bare.pt")
+    other = MultiModalAdapter(**{**SMALL, "adapter_start": 1})
+    with pytest.raises(UserError, match=r"list of layers with an adapter is \[1, 2, 3\] here and \[2, 3\] in the file"):
+        modprompt.load(tmp_path / "bare.pt", clip_model, method=other, names=NAMES)
+
+
+def test_parameters_learn_alike_at_any_scale(clip_model):
+    """Their gradient is divided by the scale, so that a tiny one changes nothing but what is added."""
+    found = []
+    for scale in (1e-6, 2e-6):
+        torch.manual_seed(0)
+        model = MultiModalAdapter(**SMALL, adapter_scale=scale).on(clip_model, NAMES)
+        model.loss(images(), torch.tensor([0, 1])).backward()
+        found.append([one.grad for one in model.prompt_learner.parameters()])
+    for one, other in zip(*found):
+        assert one.abs().max() > 1e-6
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+def test_only_layers_from_the_first_adapter_on_have_a_graph(clip_model):
+    model = MultiModalAdapter(**SMALL).on(clip_model, NAMES)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.shape) or x, lambda x: x):
+        model.encode_image(images(7))
+        some = len(kept)
+        kept.clear()
+        MultiModalAdapter(**{**SMALL, "adapter_start": 3}).on(clip_model, NAMES).encode_image(images(7))
+    assert 0 < len(kept) < 0.6 * some
