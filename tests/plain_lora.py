@@ -4,10 +4,11 @@ import math
 
 import torch
 
+from modprompt.engine.layer_change import LayerChange
 from tests import plain_neighbours as plain
 
 
-class PlainLowRank:
+class PlainLowRank(LayerChange):
     """Of a layer, for tests/plain_mpl.py's: scale B A dropout(x); masks are drawn in the order token, sequence, channel.
 
     Args:
@@ -31,9 +32,6 @@ class PlainLowRank:
             x = x * kept.transpose(0, 1) / (1 - self.rate)
         return self.scale * (x @ (b @ a).T)
 
-    def residual(self, out, h):
-        return out
-
 
 def changes(params, side, layers, matrices, r, alpha=1, **more):
     """The changes of a side's layers, of parameters by the names of our checkpoints."""
@@ -47,15 +45,16 @@ def changes(params, side, layers, matrices, r, alpha=1, **more):
     return found
 
 
-def logits(clip_model, params, tokens, images, matrices, r, scale, alpha=1, **more):
+def of_both(clip_model, params, matrices, r, alpha=1, prefix="", **more):
+    """The changes of the text side's layers and of the vision side's; their names in `params` begin with a prefix."""
+    own = {key[len(prefix) :]: value for key, value in params.items() if key.startswith(prefix)}
+    counts = {"text": clip_model.transformer.resblocks, "vision": clip_model.visual.transformer.resblocks}
+    return tuple(changes(own, side, len(blocks), matrices, r, alpha, **more) for side, blocks in counts.items())
+
+
+def logits(clip_model, params, tokens, images, matrices, r, scale, **more):
     """Of the reference: texts first, then images; whatever the matrices' order, masks are those of q, k, v, o."""
-    text, vision = (
-        changes(params, side, len(blocks), matrices, r, alpha, **more)
-        for side, blocks in (
-            ("text", clip_model.transformer.resblocks),
-            ("vision", clip_model.visual.transformer.resblocks),
-        )
-    )
+    text, vision = of_both(clip_model, params, matrices, r, **more)
     words = clip_model.token_embedding.weight[tokens]
     classes = plain.text_features(clip_model, tokens, words, {}, 0, changes=text)
     return scale * plain.image_features(clip_model, images, {}, vision) @ classes.T

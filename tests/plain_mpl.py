@@ -58,7 +58,7 @@ def _layer(x, block, heads, mask, change=None):
     return x if change is None else change.residual(x, normal)
 
 
-def text_features(clip_model, params, tokens, *, n_ctx, depth):
+def text_features(clip_model, params, tokens, *, n_ctx, depth, changes=()):
     """(C, E), not normalised; text prompts are replaced at positions 1..n_ctx before layers 1..depth-1."""
     n_cls, length = tokens.shape
     x = clip_model.token_embedding.weight[tokens].clone()
@@ -70,12 +70,12 @@ def text_features(clip_model, params, tokens, *, n_ctx, depth):
         if 1 <= i < depth:
             new = params[f"compound_prompts_text.{i - 1}"].expand(n_cls, -1, -1)
             x = torch.cat([x[:, :1], new, x[:, 1 + n_ctx :]], dim=1)
-        x = _layer(x, block, heads, mask)
+        x = _layer(x, block, heads, mask, changes[i] if changes else None)
     x = _norm(x, clip_model.ln_final)
     return x[torch.arange(n_cls), tokens.argmax(dim=1)] @ clip_model.text_projection
 
 
-def image_features(clip_model, params, images, *, n_add, n_rm, depth):
+def image_features(clip_model, params, images, *, n_add, n_rm, depth, changes=()):
     """(B, E), not normalised; vision prompts stand at the end: the last n_rm go, n_add projections come."""
     visual = clip_model.visual
     patch, width = visual.conv1.weight.shape[-1], visual.conv1.weight.shape[0]
@@ -94,14 +94,14 @@ def image_features(clip_model, params, images, *, n_add, n_rm, depth):
                 for j in range(n_add)
             ]
             x = torch.cat([x[:, : x.shape[1] - n_rm], torch.cat(new).expand(len(images), -1, -1)], dim=1)
-        x = _layer(x, block, width // 64, torch.zeros(()))
+        x = _layer(x, block, width // 64, torch.zeros(()), changes[i] if changes else None)
     return _norm(x[:, 0], visual.ln_post) @ visual.proj
 
 
-def logits(clip_model, params, tokens, images, *, n_ctx, n_add, n_rm, depth):
-    """(B, C)."""
-    text = text_features(clip_model, params, tokens, n_ctx=n_ctx, depth=depth)
-    image = image_features(clip_model, params, images, n_add=n_add, n_rm=n_rm, depth=depth)
+def logits(clip_model, params, tokens, images, *, n_ctx, n_add, n_rm, depth, changes=((), ())):
+    """(B, C); changes are those of the text side's layers and of the vision side's, or none."""
+    text = text_features(clip_model, params, tokens, n_ctx=n_ctx, depth=depth, changes=changes[0])
+    image = image_features(clip_model, params, images, n_add=n_add, n_rm=n_rm, depth=depth, changes=changes[1])
     text = text / text.norm(dim=-1, keepdim=True)
     image = image / image.norm(dim=-1, keepdim=True)
     return clip_model.logit_scale.exp() * image @ text.T

@@ -25,7 +25,12 @@ def main(argv: list[str] | None = None) -> int:
     add("run", metavar="RUN", help="a run's output folder, or a checkpoint")
     add("--to", required=True, choices=["onnx", "torch", "safetensors", "lora"], help="the kind of file")
     add("--precision", default="fp32", choices=["fp32", "fp16"], help="of the weights (default: %(default)s)")
-    add("--out", default="", metavar="FILE", help="the file (default: export.onnx, .pt2, .safetensors or .pt in the run)")
+    add(
+        "--out",
+        default="",
+        metavar="FILE",
+        help="the file (default: export.onnx, .pt2, .safetensors or .pt in the run)",
+    )
     add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
     add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
     take_imports(parser)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from modprompt.clip.structure import Block
 
+
 class LayerChange:
     """Base of the changes of a layer; what a subclass does not say changes nothing.
 
@@ -32,6 +33,14 @@ class LayerChange:
             x: what it is multiplied with: normalised tokens, for "o" what attention gave.
         """
         return None
+
+    def added_to(self, products: Tensor, which: str, x: Tensor) -> Tensor:
+        """Products (..., k D) of tokens x (..., D), of k matrices named by the letters of `which`, with what is added."""
+        added = [self.product(one, x) for one in which]
+        if all(one is None for one in added):
+            return products
+        parts = products.split(products.shape[-1] // len(which), dim=-1)
+        return torch.cat([part if more is None else part + more for part, more in zip(parts, added)], dim=-1)
 
     def residual(self, out: Tensor, h: Tensor) -> Tensor:
         """The block's output `out` with what is added to it.
@@ -76,13 +85,7 @@ def entering(change: Optional[LayerChange], x: Tensor) -> Tensor:
 
 def changed(change: Optional[LayerChange], which: str, x: Tensor, products: Tensor) -> Tensor:
     """Products (..., k D) of tokens x (..., D), of k matrices named by the letters of `which`, with what is added."""
-    if change is None:
-        return products
-    added = [change.product(one, x) for one in which]
-    if all(one is None for one in added):
-        return products
-    parts = products.split(products.shape[-1] // len(which), dim=-1)
-    return torch.cat([part if more is None else part + more for part, more in zip(parts, added)], dim=-1)
+    return products if change is None else change.added_to(products, which, x)
 
 
 def in_matrices(block: Block, change: Optional[LayerChange]) -> Tuple[Block, Optional[LayerChange]]:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modprompt.clip.structure import Block
+from modprompt.engine import text_layout
 from modprompt.engine.layer_change import LayerChange
 
 MATRICES = ("q", "k", "v", "o")  # queries, keys, values, and what attention gives
@@ -51,7 +52,7 @@ class LowRank(LayerChange):
         shared: whether a token that stands for several classes has one mask for all of them; else each class's has its
             own, and is a sequence of its own for that.
         through: whether x gets the gradient of the addition.
-        masks: (L, S, D) of each of the matrices, True what is left; None if none are drawn.
+        masks: (M, L, S, D), True for what dropout takes; None if none are drawn.
         merges: whether it is to be in the matrices, where no gradients are asked for.
     """
 
@@ -64,7 +65,7 @@ class LowRank(LayerChange):
         rate: float = 0.0,
         shared: bool = False,
         through: bool = True,
-        masks: Optional[Sequence[Tensor]] = None,
+        masks: Optional[Tensor] = None,
         merges: bool = False,
     ):
         self.matrices = tuple(matrices)
@@ -77,45 +78,73 @@ class LowRank(LayerChange):
 
     # ------------------------------------------------------------------ beside the product
 
+    def added_to(self, products: Tensor, which: str, x: Tensor) -> Tensor:
+        """Products (N, k D) of tokens x (N, D), of k matrices named by letters, with scale B A dropout(x).
+
+        Where all of them have an addition they are computed at once.
+        """
+        if not set(which) <= set(self.matrices):
+            return super().added_to(products, which, x)
+        width = x.shape[-1]
+        added, scale = self._added(which, x.reshape(-1, width))
+        of_each = products.reshape(-1, len(which), width)
+        return torch.add(of_each, added.transpose(0, 1).to(products.dtype), alpha=scale).reshape(products.shape)
+
     def product(self, which: str, x: Tensor) -> Optional[Tensor]:
         """scale B A dropout(x) of tokens x (..., D), in their type; None for a matrix that is not changed."""
         if which not in self.matrices:
             return None
-        number = self.matrices.index(which)
-        x = x if self.through else x.detach()
-        scale = self.scale
-        if self.masks is not None:
-            x, scale = self._masked(number, x), scale / (1 - self.rate)
-        elif self.rate:
-            x = F.dropout(x, self.rate)
-        low = F.linear(x, self.a[number].to(x.dtype))
-        return F.linear(low, (scale * self.b[number]).to(x.dtype))
+        added, scale = self._added(which, x.reshape(-1, x.shape[-1]))
+        return (scale * added).reshape(x.shape)
 
-    def _masked(self, number: int, x: Tensor) -> Tensor:
-        """What a mask leaves of tokens (N, D) of whole sequences."""
+    def _added(self, which: str, x: Tensor) -> Tuple[Tensor, float]:
+        """B A dropout(x) of tokens (N, D) by k matrices, (k, N, D), and what is left to multiply it with."""
+        x, scale = x if self.through else x.detach(), self.scale
+        way_in, way_out = (self._of(which, one).to(x.dtype) for one in (self.a, self.b))
+        count, rank, width = way_in.shape
+        if self.masks is not None:
+            masked, scale = self._masked(which, x), scale / (1 - self.rate)
+            low = torch.bmm(masked, way_in.transpose(1, 2))
+        else:
+            x = F.dropout(x, self.rate) if self.rate else x
+            low = F.linear(x, way_in.reshape(-1, width)).view(-1, count, rank).transpose(0, 1)
+        return torch.bmm(low, way_out.transpose(1, 2)), scale
+
+    def _of(self, which: str, stacked: Tensor) -> Tensor:
+        """Of what all matrices have, (M, ...), that of some, (k, ...)."""
+        first = self.matrices.index(which[0])
+        if self.matrices[first : first + len(which)] == tuple(which):
+            return stacked[first : first + len(which)]
+        return torch.stack([stacked[self.matrices.index(one)] for one in which])
+
+    def _masked(self, which: str, x: Tensor) -> Tensor:
+        """What the masks of matrices leave of tokens (N, D) of whole sequences: (k, N, D)."""
         assert self.masks is not None
-        mask = self.masks[number]
-        sequences, width = mask.shape[1:]
-        each = x.reshape(sequences, -1, width)
-        return (each * mask[: each.shape[1]].transpose(0, 1).to(x.dtype)).reshape(x.shape)
+        dropped = self._of(which, self.masks).transpose(1, 2)  # (k, S, L, D)
+        count, sequences, _, width = dropped.shape
+        each = x.view(1, sequences, -1, width)
+        found = each.expand(count, -1, -1, -1).masked_fill(dropped[:, :, : each.shape[2]], 0.0)
+        return found.reshape(count, -1, width)
 
     # ------------------------------------------------------------------ masks
 
     def drawn(self, tokens: int, sequences: int) -> "LowRank":
         """The same with masks for so many tokens of so many sequences, matrix by matrix as MATRICES has them."""
-        shape, device = (tokens, sequences, self.a.shape[-1]), self.a.device
-        masks = {one: torch.empty(shape, device=device).bernoulli_(1 - self.rate).bool() for one in self._in_order()}
-        return self._with([masks[one] for one in self.matrices])
+        shape, kept = (tokens, sequences, self.a.shape[-1]), 1 - self.rate
+        order = [one for one in MATRICES if one in self.matrices]
+        masks = torch.empty(len(order), *shape, dtype=torch.bool, device=self.a.device)
+        if text_layout.counts_launches(self.a.device):
+            return self._with(masks.bernoulli_(self.rate))
+        for one in order:
+            masks[self.matrices.index(one)].bernoulli_(kept)
+        return self._with(masks.logical_not_())
 
     def of_sequences(self, rows: slice) -> "LowRank":
         """The same with the masks of some sequences."""
         assert self.masks is not None
-        return self._with([mask[:, rows] for mask in self.masks])
+        return self._with(self.masks[:, :, rows])
 
-    def _in_order(self) -> Sequence[str]:
-        return [one for one in MATRICES if one in self.matrices]
-
-    def _with(self, masks: Sequence[Tensor]) -> "LowRank":
+    def _with(self, masks: Tensor) -> "LowRank":
         other = copy.copy(self)
         other.masks, other.is_drawn, other.draws = masks, True, False
         return other
@@ -126,10 +155,10 @@ class LowRank(LayerChange):
         """The block with W + scale B A in the place of W; made once, without gradients."""
         if self._merged is None or self._merged[0] is not block:
             with torch.no_grad():
-                self._merged = block, self._of(block)
+                self._merged = block, self._changed(block)
         return self._merged[1]
 
-    def _of(self, block: Block) -> Block:
+    def _changed(self, block: Block) -> Block:
         attn = block.attn
         whole, out = attn.in_proj_weight.detach().clone(), attn.out_proj.weight.detach()
         for number, which in enumerate(self.matrices):

@@ -253,7 +253,7 @@ class PromptedCLIP(nn.Module):
         kept = self._kept
         if kept is None or kept.state != state or not (self._unchanging or _same_values(kept.learned, learned)):
             with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later
-                prompts = learner()
+                prompts = self._prompts_now()
                 copies = [x.clone() for x in learned]
                 kept = self._kept = _Kept(state, copies, prompts, self._class_features(prompts))
         if self._prompts_may_differ():

@@ -76,10 +76,10 @@ def run_last_packed(
     change: Optional[LayerChange] = None,
 ) -> Tensor:
     """A block's output (B, C, D) at each class's end alone, which the schedule `moved`."""
-    x = _entering(change, x)
     ends = [suffix.end + moved for suffix in suffixes] if moved else [suffix.end for suffix in suffixes]
     if is_drawn(change):  # masks are of all tokens
         return _rows_at(run_packed(block, x, attend, change).suffixes, ends, x.prefix.shape[0])
+    x = _entering(change, x)
     if text_layout.counts_launches(x.flat.device):
         return _run_last_whole(block, x, ends, attend, change)
     return _run_last_shared(block, x, ends, [suffix.padded for suffix in suffixes], attend, change)

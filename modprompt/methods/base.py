@@ -14,7 +14,16 @@ from modprompt.fields import Configured
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods import assembly
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import FORMER, Averaging, Logging, Needs, Repository, Searching, Steps, former_hooks
+from modprompt.methods.parts.capabilities import (
+    FORMER,
+    Averaging,
+    Logging,
+    Needs,
+    Repository,
+    Searching,
+    Steps,
+    former_hooks,
+)
 from modprompt.methods.parts.checkpoint_view import load_learner, require_own_classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective

@@ -1,4 +1,4 @@
-"""CLIP-LoRA (arXiv 2405.18541): low-rank additions to the attention of both sides, and one template for all data sets."""
+"""CLIP-LoRA (arXiv 2405.18541): low-rank additions to the attention of both sides, and one template for all."""
 
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence
@@ -14,16 +14,14 @@ from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Searching, Steps
-from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.low_rank import (
     NODE,
     OF_ENCODER,
     LowRankAdditions,
     LowRankSettings,
-    as_repository,
-    of_repository,
     with_additions,
 )
+from modprompt.methods.parts.low_rank_files import as_repository, of_repository
 from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.templates import TemplatePrompts
 

@@ -16,8 +16,8 @@ from modprompt.methods.parts.capabilities import Logging, Repository
 from modprompt.methods.parts.descriptions import WithDescriptions
 from modprompt.methods.parts.groups import LearnedText, written_out
 from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.low_rank import WithLowRank, of_node
 from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.parts.with_low_rank import WithLowRank, of_node
 
 PHOTO = "a photo of a"  # of KgCoOp and TCP, whatever the data set's template
 

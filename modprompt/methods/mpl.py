@@ -10,8 +10,8 @@ from modprompt.fields import setting
 from modprompt.methods.parts.capabilities import Logging, Repository
 from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
 from modprompt.methods.parts.groups import Regularised
-from modprompt.methods.parts.low_rank import WithLowRank, of_node
 from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.parts.with_low_rank import WithLowRank, of_node
 
 
 @dataclass(frozen=True, repr=False)

@@ -95,8 +95,8 @@ class Building(Part):
         config = self.config
         if self.method.draws_masks and config.model.compile:
             raise UserError(
-                f"MODEL.COMPILE {config.model.compile}: dropout draws new masks at each step, which is neither recorded "
-                "nor compiled: leave it out, or set DROPOUT 0"
+                f"MODEL.COMPILE {config.model.compile}: dropout draws new masks at each step, which is neither "
+                "recorded nor compiled: leave it out, or set DROPOUT 0"
             )
         try:
             row = None if config.backbone.path else known.find(known.at_revision(config.backbone.name)[0])
@@ -204,8 +204,8 @@ class Building(Part):
         self.each_step, self.steps, batches = True, counted.per_shot * shots, len(trainer.train_loader_x)
         trainer.max_epoch = -(-self.steps // batches)
         print(
-            f"{type(self.method).__name__} trains {self.steps} steps ({counted.per_shot} for each of {shots} images of a "
-            f"class): {trainer.max_epoch} passes of up to {batches} batches over {images} images"
+            f"{type(self.method).__name__} trains {self.steps} steps ({counted.per_shot} for each of {shots} images of "
+            f"a class): {trainer.max_epoch} passes of up to {batches} batches over {images} images"
         )
 
     def schedule(self, optimiser: Any) -> Any:

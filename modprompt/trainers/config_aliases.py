@@ -11,11 +11,10 @@ from yacs.config import CfgNode
 from modprompt.errors import SettingError, UserError
 from modprompt.io.settings import Given, Settings, as_text
 from modprompt.methods.base import Method
-from modprompt.methods.parts import low_rank
 from modprompt.methods.parts.capabilities import Only, SecondNode
+from modprompt.methods.parts.with_low_rank import SWITCH
 from modprompt.trainers.config_nodes import method_of
 
-SWITCH = f"{low_rank.NODE}.{low_rank.SWITCH}"
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
 
 

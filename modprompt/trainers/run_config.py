@@ -245,7 +245,9 @@ def _require_no_epochs(settings: Settings, trainer: str) -> None:
     given = [key for key in _BY_EPOCH if key in settings]
     if given:
         said = settings[given[0]].where
-        raise UserError(f"{said}: {given[0]}: {trainer} trains a number of steps, whose rate falls at each: leave it out")
+        raise UserError(
+            f"{said}: {given[0]}: {trainer} trains a number of steps, whose rate falls at each: leave it out"
+        )
 
 
 def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> Dict[str, Any]:

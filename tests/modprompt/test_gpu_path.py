@@ -47,6 +47,8 @@ SMALL = {
     "promptsrc": 383,
     "mpl": 310,
     "clip_lora": 500,
+    "coop_lora": 500,
+    "mpl_lora": 500,
     "dpl": 309,
     "dpl_ensemble": 283,
     "dpl_search": 1397,  # an alternation, as are those below

@@ -5,10 +5,10 @@ Shapes: M matrices of a layer, r rank, D width of a side.
 
 import math
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Dict, List, Mapping, Sequence, Tuple, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from modprompt.clip.build import layers_of
 from modprompt.clip.facts import called
@@ -20,11 +20,10 @@ from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import MOST_TOKENS, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, setting
-from modprompt.methods.base import Method
 from modprompt.methods.parts.learner import Learner
 
 L = TypeVar("L", bound=Learner)
-NODE, SWITCH = "TRAINER.CLIPLORA", "ON"  # of CLIPLoRA; the key is for methods that have additions beside prompts
+NODE = "TRAINER.CLIPLORA"
 SIDES = ("text", "vision")
 OF_ENCODER = {"both": SIDES, "text": ("text",), "vision": ("vision",)}
 _PARTS = {  # of a side's layers, as shares
@@ -175,7 +174,9 @@ class LowRankAdditions(nn.Module):
     def __init__(self, settings: LowRankSettings, clip_model: CLIP, layers: Mapping[str, Sequence[int]]):
         super().__init__()
         if has_tower(clip_model):
-            raise UserError(f"{called(clip_model)}: low-rank additions go into the layers of OpenAI's kind of CLIP alone")
+            raise UserError(
+                f"{called(clip_model)}: low-rank additions go into the layers of OpenAI's kind of CLIP alone"
+            )
         self.settings = settings
         self.counts: Dict[str, int] = {}
         for side, chosen in layers.items():
@@ -215,169 +216,3 @@ class LowRankAdditions(nn.Module):
             for layer, one in layers.items()
         }
         return [made.get(str(layer)) for layer in range(self.counts[side])]
-
-
-# ---------------------------------------------------------------- beside a method's prompts
-
-_OWN = "LORA_"  # in front of the settings' names in the node of a method that has prompts
-
-
-def of_node() -> Dict[str, str]:
-    """The settings of the additions' own node as those of a method that has them beside its prompts."""
-    keys = [one.key for one in LowRankSettings.settings()]
-    return {f"{NODE}.{SWITCH}": "LORA", **{f"{NODE}.{key}": f"{_OWN}{key}" for key in keys}}
-
-
-@dataclass(frozen=True, repr=False)
-class WithLowRank(Method):
-    """Low-rank additions beside the prompts of a method that names them in `shared` of its repository."""
-
-    lora: bool = setting(False, f"low-rank additions beside the prompts ({NODE}.{SWITCH})")
-    lora_encoder: str = setting("both", "of the additions: which side's layers", choices=tuple(OF_ENCODER))
-    lora_params: str = setting("q k v", "of the additions: which matrices, of q, k, v, o")
-    lora_position: str = setting("all", "of the additions: which layers, as TRAINER.CLIPLORA.POSITION")
-    lora_r: int = setting(2, "of the additions: their rank", least=1)
-    lora_alpha: float = setting(1.0, "of the additions: they are scaled by LORA_ALPHA / sqrt(LORA_R)", least=0)
-    lora_dropout: float = setting(0.25, "of the additions: share left out in training", least=0, compared=False)
-    lora_dropout_shared: bool = setting(
-        False, "of the additions: one mask for what several classes have in common", compared=False
-    )
-    lora_gradient: str = setting(
-        "true", "of the additions: as TRAINER.CLIPLORA.GRADIENT", choices=("true", "reference"), compared=False
-    )
-
-    def check(self) -> None:
-        """Complain about settings of the additions, and about a method that cannot have them."""
-        super().check()
-        if not self.lora:
-            return
-        if f"{NODE}.{SWITCH}" not in self.repository.shared:
-            raise SettingError([("LORA", f": {type(self).__name__} has no low-rank additions; CoOp and MPL have")])
-        try:
-            self.low_rank()
-        except SettingError as error:
-            raise SettingError([(f"{_OWN}{key}", text) for key, text in error.faults]) from None
-
-    def low_rank(self) -> LowRankSettings:
-        """The settings of the additions."""
-        fields = [one.field for one in LowRankSettings.settings()]
-        return LowRankSettings(**{field: getattr(self, f"lora_{field}") for field in fields})
-
-    @property
-    def wants_vision(self) -> bool:
-        """Where its prompts or the additions are on the image side."""
-        return super().wants_vision or (self.lora and "vision" in OF_ENCODER[self.lora_encoder])
-
-    @property
-    def draws_masks(self) -> bool:
-        """Those of the additions' dropout."""
-        return self.lora and self.lora_dropout > 0
-
-    def remarks(self) -> List[str]:
-        """Those of the additions."""
-        return [*super().remarks(), *(self.low_rank().remarks_of_additions() if self.lora else [])]
-
-    def beside(self, learner: L, clip_model: CLIP) -> L:
-        """A learner of this method, with the additions if there are any.
-
-        Raises:
-            UserError: on a CLIP of another package's sides.
-        """
-        if not self.lora:
-            return learner
-        settings = self.low_rank()
-        try:
-            layers = settings.layers(Shape(*layers_of(clip_model)))
-        except SettingError as error:
-            raise SettingError([(f"{_OWN}{key}", text) for key, text in error.faults]) from None
-        return with_additions(learner, LowRankAdditions(settings, clip_model, layers), layers)
-
-
-# ---------------------------------------------------------------- files of the reference
-
-_NAMES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "proj"}
-
-
-class Place(NamedTuple):
-    """Where a matrix's addition is in what is learned: `{side}.{layer}`, and the number of the matrix there."""
-
-    prefix: str
-    number: int
-
-
-def _places(settings: LowRankSettings, layers: Mapping[str, Sequence[int]]) -> Dict[str, Dict[str, Place]]:
-    """By the names of its files, layers in their order: text first."""
-    chosen = [f"{side}.{layer}" for side in SIDES for layer in layers.get(side, ())]
-    return {
-        f"layer_{j}": {_NAMES[which]: Place(prefix, n) for n, which in enumerate(settings.matrices)}
-        for j, prefix in enumerate(chosen)
-    }
-
-
-def _metadata(settings: LowRankSettings) -> Dict[str, object]:
-    alpha = int(settings.alpha) if settings.alpha == int(settings.alpha) else settings.alpha
-    return {
-        "r": settings.r,
-        "alpha": alpha,
-        "encoder": settings.encoder,
-        "params": list(settings.matrices),
-        "position": settings.position,
-    }
-
-
-def as_repository(
-    state: Mapping[str, Tensor], settings: LowRankSettings, layers: Mapping[str, Sequence[int]]
-) -> Dict[str, object]:
-    """What the reference's file of these additions holds, of what is learned by our names."""
-    weights = {
-        layer: {
-            name: {
-                f"w_lora_{one.upper()}": state[f"{place.prefix}.{one}"][place.number].detach().cpu().clone()
-                for one in ("a", "b")
-            }
-            for name, place in matrices.items()
-        }
-        for layer, matrices in _places(settings, layers).items()
-    }
-    return {"weights": weights, "metadata": _metadata(settings)}
-
-
-def of_repository(
-    content: Mapping[str, object], settings: LowRankSettings, layers: Mapping[str, Sequence[int]], path: str
-) -> Optional[Dict[str, Tensor]]:
-    """What is learned, by our names, of what a file of the reference holds; None for a file of another form.
-
-    Raises:
-        UserError: if its metadata is of other settings, or a matrix is not there.
-    """
-    weights, theirs = content.get("weights"), content.get("metadata")
-    if not isinstance(weights, dict) or not isinstance(theirs, dict):
-        return None
-    for name, mine in _metadata(settings).items():
-        if theirs.get(name) != mine:
-            raise UserError(f"{path} was made with other settings: {name} is {mine} here and {theirs.get(name)!r} there")
-    places = _places(settings, layers)
-    if set(weights) != set(places):
-        raise UserError(f"{path} has additions of {len(weights)} layers, and this model {len(places)}")
-    found: Dict[str, Dict[int, Tensor]] = {}
-    for layer, matrices in places.items():
-        for name, place in matrices.items():
-            for one in ("a", "b"):
-                found.setdefault(f"{place.prefix}.{one}", {})[place.number] = _matrix(
-                    weights[layer], name, f"w_lora_{one.upper()}", path
-                )
-    return {name: _stacked([each[n] for n in sorted(each)], name, path) for name, each in found.items()}
-
-
-def _matrix(layer: object, name: str, key: str, path: str) -> Tensor:
-    of_name = layer.get(name) if isinstance(layer, dict) else None
-    found = of_name.get(key) if isinstance(of_name, dict) else None
-    if not isinstance(found, Tensor) or found.dim() != 2:
-        raise UserError(f"{path} is damaged (it has no matrix {name}.{key}): take another copy of it")
-    return found
-
-
-def _stacked(each: Sequence[Tensor], name: str, path: str) -> Tensor:
-    if len({one.shape for one in each}) > 1:
-        raise UserError(f"{path} is damaged (the matrices of {name} are of different shapes): take another copy of it")
-    return torch.stack([one.detach().float() for one in each])

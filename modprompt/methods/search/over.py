@@ -17,12 +17,29 @@ from modprompt.methods.coop import CoOp
 from modprompt.methods.parts.descriptions import WithDescriptions
 from modprompt.methods.parts.groups import LearnedText, PromptsVision
 from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.parts.with_low_rank import WithLowRank
 from modprompt.methods.search.settings import MOST, AlphaSettings
 from modprompt.methods.search.slots import SlotsPromptLearner
 from modprompt.methods.search.space import Option, options
 
 M = TypeVar("M", bound=Method)
 SIDES = ("all", "text", "vision")
+
+
+def _require_searchable(method: Method) -> None:
+    """Raise SettingError where a search for a method's schedule means nothing."""
+    name = type(method).__name__
+    if method.searching.always:
+        raise SettingError([("ON", f" means nothing for {name}, which is a search by itself")])
+    if method.searching.refused:
+        raise SettingError([("ON", f" means nothing for {name}: {method.searching.refused}")])
+    if isinstance(method, WithLowRank) and method.lora:
+        raise SettingError(
+            [("ON", " means nothing with LORA: low-rank additions stand beside a schedule that is known")]
+        )
+    if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
+        key = "ASPATH" if method.aspath else "AEPATH"
+        raise SettingError([("ON", f" means nothing with {key}: prompts of phrases are not searched")])
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,13 +79,7 @@ class Search(AlphaSettings):
             SettingError: if there are none, or one's schedule is written out.
         """
         name = type(method).__name__
-        if method.searching.always:
-            raise SettingError([("ON", f" means nothing for {name}, which is a search by itself")])
-        if method.searching.refused:
-            raise SettingError([("ON", f" means nothing for {name}: {method.searching.refused}")])
-        if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
-            key = "ASPATH" if method.aspath else "AEPATH"
-            raise SettingError([("ON", f" means nothing with {key}: prompts of phrases are not searched")])
+        _require_searchable(method)
         there = []
         if isinstance(method, PromptsVision) and method.wants_vision:
             there.append("vision")

@@ -9,7 +9,6 @@ an accuracy that current NumPy refuses.
 
 import contextlib
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -20,9 +19,24 @@ import torch
 SHOTS, BATCH, ITERS = 2, 8, 4  # 20 training images of ten classes: 3 batches a pass, and of the third pass two
 CASES = {
     "published": [],
-    "vision": "--encoder vision --position up --params q v o --r 4 --alpha 2 --lr 0.01".split(),
-    "text": "--encoder text --position half-bottom --params v k --lr 0.01".split(),
-    "no dropout": "--dropout_rate 0 --lr 0.01".split(),
+    "vision": [
+        "--encoder",
+        "vision",
+        "--position",
+        "up",
+        "--params",
+        "q",
+        "v",
+        "o",
+        "--r",
+        "4",
+        "--alpha",
+        "2",
+        "--lr",
+        "0.01",
+    ],
+    "text": ["--encoder", "text", "--position", "half-bottom", "--params", "v", "k", "--lr", "0.01"],
+    "no dropout": ["--dropout_rate", "0", "--lr", "0.01"],
 }
 CLIP = {"text_layers": 12, "vision_layers": 12, "resolution": 224, "patch": 32}
 
@@ -107,7 +121,9 @@ def record(words, weights, root):
             stack.callback(setattr, holder, name, getattr(holder, name))
             setattr(holder, name, new)
         main.main()
-    learned = {name: value.detach().double() for name, value in found.pop("model").named_parameters() if "lora_" in name}
+    learned = {
+        name: value.detach().double() for name, value in found.pop("model").named_parameters() if "lora_" in name
+    }
     sums = {f"sum of {one}": sum(float(v.abs().sum()) for k, v in learned.items() if f"_{one}" in k) for one in "AB"}
     return {**found, "parameters": sum(value.numel() for value in learned.values()), **sums}
 
@@ -122,7 +138,7 @@ if __name__ == "__main__":
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         weights, root = inputs(folder)
-        sys.path.insert(0, os.path.abspath(checkout))  # behind what the tests have put there
+        sys.path.insert(0, str(Path(checkout).resolve()))  # behind what the tests have put there
         for name in [one for one in sys.modules if one.partition(".")[0] in ("clip", "datasets", "utils")]:
             del sys.modules[name]  # the checkout has others
         common = ["--root_path", str(root), "--dataset", "eurosat", "--shots", str(SHOTS), "--n_iters", str(ITERS)]

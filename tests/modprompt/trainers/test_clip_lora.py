@@ -6,11 +6,13 @@ import math
 import pytest
 import torch
 
-from modprompt.cli import train
+from modprompt.cli import export, train
 from tests import plain_lora
 from tests.conftest import ROOT, bare
+from tests.methods import METHODS
 from tests.modprompt.methods.record_clip_lora import BATCH, ITERS, SHOTS, inputs
 from tests.modprompt.trainers.test_methods import Recorder
+from tests.test_train import refusal
 
 # Of the public program: PYTHONPATH=. python tests/modprompt/methods/record_clip_lora.py CHECKOUT OUT.json
 REFERENCE = json.loads((ROOT / "tests/modprompt/methods/clip_lora.json").read_text())
@@ -73,7 +75,9 @@ def result(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-@pytest.mark.parametrize("case", SETTINGS)
+@pytest.mark.parametrize(
+    "case", ["published", *(pytest.param(one, marks=pytest.mark.slow) for one in list(SETTINGS)[1:])]
+)
 def test_steps_and_test_are_the_references(case, words, tmp_path, monkeypatch):
     """Every loss of two passes and a part of a third, the test, and the sums of what was learned."""
     seen, theirs = Recorder(monkeypatch), REFERENCE[case]
@@ -83,73 +87,118 @@ def test_steps_and_test_are_the_references(case, words, tmp_path, monkeypatch):
     assert result(tmp_path / "out")["correct"] == theirs["correct"]
     learned = dict(seen.trainer.model.prompt_learner.named_parameters())
     for name in "AB":
-        total = sum(float(one.detach().double().abs().sum()) for key, one in learned.items() if key.endswith(name.lower()))
+        total = sum(
+            float(one.detach().double().abs().sum()) for key, one in learned.items() if key.endswith(name.lower())
+        )
         assert total == pytest.approx(theirs[f"sum of {name}"], rel=1e-5)
     assert sum(one.numel() for one in learned.values()) == theirs["parameters"]
 
 
-def small(words, *more, **settings):
-    """Few additions, and few steps: 12 of 3 in a pass."""
-    few = {"N_ITERS": 6, "POSITION": "half-up", "R": 1, "PARAMS": "v o", "LR": 0.01}
-    return words(*more, **{**few, **settings})
+LORA = METHODS["clip_lora"]
 
 
-def elsewhere(words, folder):
-    found = [*words]
-    found[found.index("--output-dir") + 1] = str(folder)
-    return found
-
-
-def test_a_killed_training_goes_on_in_its_pass_and_at_its_rate(words, tmp_path, monkeypatch):
+def test_a_killed_training_goes_on_in_its_pass_and_at_its_rate(command, tmp_path, monkeypatch):
+    """12 steps in passes of 5."""
     from modprompt.trainers.prompt_trainer import PromptTrainer
 
-    assert train.main(elsewhere(small(words), tmp_path / "whole")) == 0
+    words = command(LORA, "TRAINER.CLIPLORA.N_ITERS", 3)
+    whole = [*words]
+    whole[whole.index("--output-dir") + 1] = str(tmp_path / "whole")
+    assert train.main(whole) == 0
     step, taken = PromptTrainer.forward_backward, []
 
     def killed(trainer, batch):
         taken.append(trainer.optim.param_groups[0]["lr"])
-        if len(taken) == 8:  # the second of the third pass
+        if len(taken) == 12:  # the last
             raise KeyboardInterrupt
         return step(trainer, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(PromptTrainer, "forward_backward", killed)
-        assert train.main(small(words)) == 130
-    assert train.main(small(words)) == 0
+        assert train.main(words) == 130
+    assert train.main(words) == 0
     whole, gone_on = (result(tmp_path / name) for name in ("whole", "out"))
     assert whole["prompts_hash"] == gone_on["prompts_hash"]
     assert whole["correct"] == gone_on["correct"]
-    rates = [taken[0], *taken[3:6]]
-    assert rates == sorted(rates, reverse=True)
-    assert len(set(rates)) == 4  # it falls at each step
+    assert taken == sorted(taken, reverse=True)
+    assert len(set(taken)) == 12  # it falls at each step
 
 
-def test_a_finished_training_is_tested_again_and_on_other_classes(words, tmp_path, capsys):
-    base = small(words, "DATASET.SUBSAMPLE_CLASSES", "base")
-    assert train.main(base) == 0
+def test_a_finished_training_is_tested_again_and_on_other_classes(command, tmp_path, capsys):
+    words = command(LORA, "DATALOADER.TRAIN_X.BATCH_SIZE", 8)
+    assert train.main(words) == 0
     out = capsys.readouterr().out
-    # 10 images of 5 classes: 2 batches a pass
-    assert "CLIPLoRA trains 12 steps (6 for each of 2 images of a class): 6 passes of up to 2 batches over 10 images" in out
-    assert "Training: steps of batches of 8, adamw, rate 0.01" in out
+    said = "CLIPLoRA trains 8 steps (2 for each of 4 images of a class): 3 passes of up to 3 batches over 20 images"
+    assert said in out
+    assert "Training: steps of batches of 8, sgd, rate 0.0035" in out
+    assert "Low-rank additions: q v o of rank 2, times 0.7071, in text layers 2 3, vision layers 2 3" in out
     correct = result(tmp_path / "out")["correct"]
-    assert train.main(base) == 0
-    assert "is trained already (6 epochs): nothing to train, testing again" in capsys.readouterr().out
+    assert train.main(words) == 0
+    assert "is trained already (3 epochs): nothing to train, testing again" in capsys.readouterr().out
     assert result(tmp_path / "out")["correct"] == correct
-    test = elsewhere(small(words, "DATASET.SUBSAMPLE_CLASSES", "new"), tmp_path / "new")
+    test = [*words, "DATASET.SUBSAMPLE_CLASSES", "new", "TEST.FEATURE_CACHE", str(tmp_path / "features")]
+    test[test.index("--output-dir") + 1] = str(tmp_path / "new")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *test]) == 0
-    assert result(tmp_path / "new")["images"] == 25
+    assert not (tmp_path / "features").exists()  # images change with what is learned
 
 
-@pytest.mark.parametrize(("shots", "counted"), [(2, 2), (-1, 4)])
-def test_without_shots_the_images_of_a_class_are_counted(shots, counted, words, capsys):
-    assert train.main(["--no-train", *small(words, "DATASET.NUM_SHOTS", shots, N_ITERS=1)]) == 0
-    assert f"CLIPLoRA trains {counted} steps (1 for each of {counted} images of a class)" in capsys.readouterr().out
+@pytest.mark.parametrize(("shots", "counted"), [(4, 4), (-1, 6)])
+def test_without_shots_the_images_of_a_class_are_counted(shots, counted, command, capsys):
+    assert train.main(["--no-train", *command(LORA, "DATASET.NUM_SHOTS", shots)]) == 0
+    said = f"CLIPLoRA trains {2 * counted} steps (2 for each of {counted} images of a class)"
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["OPTIM.WARMUP_EPOCH", 1], "OPTIM.WARMUP_EPOCH: CLIPLoRA trains a number of steps, whose rate falls at each"),
+        (["MODEL.COMPILE", "graph"], "MODEL.COMPILE graph: dropout draws new masks at each step"),
+        (["TRAINER.CLIPLORA.POSITION", "3 9"], "names layer 9, but a side has 4 from 0 on"),
+    ],
+)
+def test_what_does_not_go_with_it_is_one_line(more, message, command, capsys):
+    assert message in refusal(capsys, *command(LORA, *more))
+
+
+def test_epochs_are_refused(command, capsys):
+    words = command(LORA)
+    assert "--epochs" not in words
+    assert "OPTIM.MAX_EPOCH: CLIPLoRA trains a number of steps" in refusal(capsys, "--epochs", "3", *words)
+
+
+def test_additions_beside_another_methods_prompts_are_one_line(command, capsys):
+    line = refusal(capsys, *command(METHODS["maple"], "TRAINER.CLIPLORA.ON", "True"))
+    assert "TRAINER.CLIPLORA.ON: low-rank additions stand beside CoOp and MPL, not MaPLe" in line
+
+
+def test_a_result_says_what_the_reference_does_not_do(command, tmp_path):
+    assert train.main(command(LORA, "TRAINER.CLIPLORA.DROPOUT_SHARED", "True", "OPTIM.MAX_EPOCH", 1)) == 0
+    assert "DROPOUT_SHARED" in str(result(tmp_path / "out")["notes"])
+
+
+def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path, capsys):
+    assert train.main(command(LORA, "OPTIM.MAX_EPOCH", 1)) == 0
+    file = tmp_path / "lora_weights.pt"
+    assert export.main([str(tmp_path / "out"), "--to", "lora", "--out", str(file), "--clip", clip_of(command)]) == 0
+    assert "low-rank additions, as CLIP-LoRA's repository reads them" in capsys.readouterr().out
+    words = command(LORA, "MODEL.INIT_WEIGHTS", file)
+    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    assert train.main(["--no-train", *words]) == 0
+    assert f"Loaded the initial prompts from {file}" in capsys.readouterr().out
+    assert "r is 3 here and 2 there" in refusal(capsys, *words, "TRAINER.CLIPLORA.R", "3")
+
+
+def clip_of(command):
+    words = command(LORA)
+    return words[words.index("MODEL.BACKBONE.PATH") + 1]
 
 
 def test_steps_are_those_of_a_plain_loop(words, monkeypatch):
     """Without dropout, with the true gradient; AdamW and the cosine written out."""
     seen = Recorder(monkeypatch)
-    assert train.main(small(words, N_ITERS=4, DROPOUT=0)) == 0
+    few = {"POSITION": "half-up", "R": 1, "PARAMS": "v o", "LR": 0.01}
+    assert train.main(words(DROPOUT=0, **few)) == 0
     clip_model, tokens, _, _ = seen.facts()
     params = {key: value.clone().requires_grad_(True) for key, value in seen.start.items()}
     means = {key: (torch.zeros_like(one), torch.zeros_like(one)) for key, one in params.items()}

@@ -11,7 +11,7 @@ from modprompt.cli import train
 from modprompt.clip.tokens import readable, token_ids
 from modprompt.engine.schedule import Shape
 from modprompt.io.settings import Settings
-from modprompt.methods.parts.low_rank import as_repository
+from modprompt.methods.parts.low_rank_files import as_repository
 from modprompt.methods.parts.templates import DIVERSE
 from modprompt.trainers.config import merge
 from tests import plain_neighbours as plain
