@@ -7,7 +7,7 @@ Shapes: B images, C classes, L tokens, D width of the side, E joint width, n pro
 """
 
 from operator import itemgetter
-from typing import Any, Callable, Iterator, List, Optional, Union, cast
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from modprompt.engine.blocks import Attend, run_block, run_last_block
 from modprompt.engine.layer_change import Changes, change_of, drawn, draws, in_matrices, is_drawn, of_sequences
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions
-from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
+from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, CARRY, Schedule
 from modprompt.engine.text_layers import Packed, run_last_packed, run_packed
 from modprompt.engine.text_layout import Suffix, TextTokens, apart, most_sequences, split
 from modprompt.engine.token_updates import Standing, recompose, renew
@@ -147,6 +147,17 @@ def image_encoder(
     return ResNetEncoder(cast(ResNet, visual))
 
 
+class Below(NamedTuple):
+    """Class prompts behind the layers that nothing learned reaches.
+
+    layers: how many.
+    chunks: the prompts of each chunk of classes.
+    """
+
+    layers: int
+    chunks: Sequence[Packed]
+
+
 class TextEncoder(nn.Module):
     """Class features of CLIP's text transformer; prompt tokens stand where the schedule's `place` has them.
 
@@ -191,7 +202,28 @@ class TextEncoder(nn.Module):
         layers, width = len(self.transformer.resblocks), self.positional_embedding.shape[1]
         return most_text_tokens(layers, width, text.words.element_size(), free, share)
 
-    def forward(self, text: TextTokens, additions: Additions, changes: Changes = ()) -> Tensor:
+    def untouched(self, text: TextTokens, additions: Additions, changes: Changes) -> int:
+        """How many of the lowest layers nothing learned reaches; one at least is not counted."""
+        if text.prefix.requires_grad or any(suffix.tokens.requires_grad for suffix in text.suffixes):
+            return 0
+        layers = len(self.schedule) - 1
+        for layer, step in enumerate(self.schedule[:layers]):
+            there = layer == 0 and self.schedule.among_words
+            if additions[layer] is not None or change_of(changes, layer) is not None or (step != CARRY and not there):
+                return layer
+        return layers
+
+    @torch.no_grad()
+    def below(self, text: TextTokens, layers: int) -> Below:
+        """Class prompts behind so many layers, of which `untouched` says that nothing learned reaches them."""
+        chunks = [self._embed(text.prefix, [suffix.tokens for suffix in chunk]) for chunk in self._chunks(text)]
+        for block in self.transformer.resblocks[:layers]:
+            chunks = [run_packed(block, x) for x in chunks]
+        return Below(layers, chunks)
+
+    def forward(
+        self, text: TextTokens, additions: Additions, changes: Changes = (), below: Optional[Below] = None
+    ) -> Tensor:
         """Features (B, C, E), B = 1 unless images have prompts of their own.
 
         Args:
@@ -199,6 +231,7 @@ class TextEncoder(nn.Module):
             additions: one (n, D) tensor or None per layer, tokens of single classes, or what has an attention
                 of its own (additions.py); a tensor of layer 0 is read if prompt tokens stand before the start token.
             changes: of each layer, or none.
+            below: what `below` gave for this text, to go on from.
         """
         if draws(changes):
             text = apart(text)
@@ -207,14 +240,15 @@ class TextEncoder(nn.Module):
         chunks, order = self._chunks(text), text.order
         if order is not None:
             additions = of_classes(additions, lambda tokens: tokens.index_select(0, order.argsort()))
+        layers, begun = (0, [None] * len(chunks)) if below is None else below
         if len(chunks) == 1:
-            features = self._features(text, chunks[0], additions, changes)
+            features = self._features(text, chunks[0], additions, changes, layers, begun[0])
         else:
+            own = [(of_classes(additions, itemgetter(rows)), of_sequences(changes, rows)) for rows in _rows(chunks)]
             each = [
-                (chunk, of_classes(additions, itemgetter(rows)), of_sequences(changes, rows))
-                for chunk, rows in zip(chunks, _rows(chunks))
+                recomputed(self._features, text, chunk, *mine, layers, x) for chunk, mine, x in zip(chunks, own, begun)
             ]
-            features = torch.cat([recomputed(self._features, text, *one) for one in each], dim=1)
+            features = torch.cat(each, dim=1)
         return features if order is None else features.index_select(1, order)
 
     def _chunks(self, text: TextTokens) -> List[List[Suffix]]:
@@ -226,13 +260,22 @@ class TextEncoder(nn.Module):
         tokens = None if self.most_tokens is None else max(1, self.most_tokens // images)
         return split(text.suffixes, tokens, None if sequences is None else sequences // images)
 
-    def _features(self, text: TextTokens, suffixes: List[Suffix], additions: Additions, changes: Changes) -> Tensor:
-        """Features (B, c, E) of the classes of a chunk."""
+    def _features(
+        self,
+        text: TextTokens,
+        suffixes: List[Suffix],
+        additions: Additions,
+        changes: Changes,
+        begun: int,
+        x: Optional[Packed],
+    ) -> Tensor:
+        """Features (B, c, E) of the classes of a chunk, of which x are the tokens behind the first `begun` layers."""
         blocks = self.transformer.resblocks
-        x = self._embed(text.prefix, [suffix.tokens for suffix in suffixes])
+        if x is None:
+            x = self._embed(text.prefix, [suffix.tokens for suffix in suffixes])
         additions = in_type(additions, x.flat.dtype)
         at = self._standing(text.context_in_prefix)
-        for layer, (block, new) in enumerate(zip(blocks, additions)):
+        for layer, (block, new) in enumerate(zip(blocks[begun:], additions[begun:]), begun):
             step = step_of(new, self.schedule[layer])
             there = layer == 0 and self.schedule.among_words
             if not there and (step.remove or step.add):
@@ -274,10 +317,17 @@ class CausalTowerEncoder(TextEncoder):
         super().__init__(cast(CLIP, side), schedule, stream)
         self.tower = tower
 
-    def forward(self, text: TextTokens, additions: Additions, changes: Changes = ()) -> Tensor:
+    def below(self, text: TextTokens, layers: int) -> Below:
         """As TextEncoder."""
         with self.tower.autocast(self.device):
-            return super().forward(text, additions, changes)
+            return super().below(text, layers)
+
+    def forward(
+        self, text: TextTokens, additions: Additions, changes: Changes = (), below: Optional[Below] = None
+    ) -> Tensor:
+        """As TextEncoder."""
+        with self.tower.autocast(self.device):
+            return super().forward(text, additions, changes, below)
 
 
 class TextTowerEncoder(nn.Module):

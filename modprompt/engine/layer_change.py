@@ -35,7 +35,7 @@ class LayerChange:
         return None
 
     def added_to(self, products: Tensor, which: str, x: Tensor) -> Tensor:
-        """Products (..., k D) of tokens x (..., D), of k matrices named by the letters of `which`, with what is added."""
+        """Products (..., k D) of tokens x (..., D) by k matrices, the letters of `which`, with what is added."""
         added = [self.product(one, x) for one in which]
         if all(one is None for one in added):
             return products

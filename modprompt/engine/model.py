@@ -16,13 +16,14 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine import tf32, weight_cache
 from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled
-from modprompt.engine.encoders import image_encoder, text_encoder
-from modprompt.engine.layer_change import Changes
+from modprompt.engine.encoders import Below, TextEncoder, image_encoder, text_encoder
+from modprompt.engine.layer_change import Changes, draws
 from modprompt.engine.memory import SHARE, free_bytes
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
 from modprompt.engine.prompts import Additions, ClassTokens, Prompts
 from modprompt.engine.schedule import Schedules
+from modprompt.engine.text_layout import TextTokens, apart
 from modprompt.errors import UserError
 
 P = TypeVar("P", bound="PromptedCLIP")
@@ -56,6 +57,13 @@ class _Kept(NamedTuple):
     learned: List[Tensor]
     prompts: Prompts
     text: Tensor
+
+
+class _Begun(NamedTuple):
+    """Class prompts behind the text layers that nothing learned reaches, of one state of what they are made of."""
+
+    state: Tuple[Any, ...]
+    below: Below
 
 
 def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
@@ -118,12 +126,13 @@ class PromptedCLIP(nn.Module):
         self.compiled = ""  # how the encoders are
         self._calls: Dict[str, Any] = {}  # compiled encoders, by name
         self._kept: Optional[_Kept] = None
+        self._begun: Optional[_Begun] = None
         self._unchanging = False  # whether values need not be compared
         self._made: Optional[Prompts] = None  # what the learner gives while that is so
 
     def __getstate__(self) -> Dict[str, Any]:
         # what is compiled belongs to this very object and process; the copy compiles anew when it is called
-        return {**self.__dict__, "_calls": {}, "_kept": None, "_made": None}
+        return {**self.__dict__, "_calls": {}, "_kept": None, "_begun": None, "_made": None}
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
         """Another type for the tokens between products; None for that of the weights."""
@@ -178,6 +187,7 @@ class PromptedCLIP(nn.Module):
     def train(self: P, mode: bool = True) -> P:
         """Set the learner's mode and forget what changes; CLIP is frozen, the batch statistics of a ResNet too."""
         weight_cache.forget(self)
+        self._begun = None
         self.set_mode(mode)
         return self
 
@@ -194,7 +204,7 @@ class PromptedCLIP(nn.Module):
 
     def made_once(self) -> List[Any]:
         """What steps read that was made of frozen parts and may be let go when they change."""
-        return [self._kept, *weight_cache.made_of(self)]
+        return [self._kept, self._begun, *weight_cache.made_of(self)]
 
     def _unit(self, features: Tensor) -> Tensor:
         return F.normalize(features.to(self.stream or features.dtype), dim=-1)
@@ -204,7 +214,28 @@ class PromptedCLIP(nn.Module):
 
     def raw_features(self, text: ClassTokens, prompts: Prompts) -> Tensor:
         """What the text side makes of class prompts, (1 or B, C, E)."""
-        return self._run("text_encoder", text, prompts.text_additions, prompts.text_changes)
+        below = self._below(text, prompts)
+        return self._run("text_encoder", text, prompts.text_additions, prompts.text_changes, *below)
+
+    def _below(self, text: ClassTokens, prompts: Prompts) -> List[Below]:
+        """Where the text side goes on from in training: layers that nothing learned reaches are computed once."""
+        encoder, learner = self.text_encoder, self.prompt_learner
+        if not (isinstance(encoder, TextEncoder) and torch.is_grad_enabled()):
+            return []
+        if self.compiled or weight_cache.is_compiling():  # which cannot look at what is kept
+            return []
+        if not isinstance(text, TextTokens) or text is not prompts.text:  # of an ensemble each has its own
+            return []
+        layers = encoder.untouched(text, prompts.text_additions, prompts.text_changes)
+        if not layers:
+            return []
+        made_of = [*learner.buffers(), *encoder.parameters()]
+        kind = autocast_type(self.logit_scale.device)
+        masks = draws(prompts.text_changes)
+        state = (layers, masks, encoder.most_tokens, self.stream, kind, *weight_cache.state_of(made_of))
+        if self._begun is None or self._begun.state != state:
+            self._begun = _Begun(state, encoder.below(apart(text) if masks else text, layers))
+        return [self._begun.below]
 
     def _encode_text(self, text: ClassTokens, prompts: Prompts) -> Tensor:
         features, pooling = self.raw_features(text, prompts), self._pooling()

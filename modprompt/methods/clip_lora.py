@@ -1,7 +1,7 @@
 """CLIP-LoRA (arXiv 2405.18541): low-rank additions to the attention of both sides, and one template for all."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, cast
 
 import torch
 from torch import Tensor
@@ -111,7 +111,7 @@ class LowRankTemplates(TemplatePrompts):
     @property
     def beginning(self) -> str:
         """Where the additions are."""
-        return self.additions.described
+        return cast(LowRankAdditions, self.additions).described
 
     def forward(self) -> Prompts:
         """The prompts of the template; with_additions puts the additions beside them."""

@@ -198,8 +198,8 @@ class Building(Part):
         if counted is None or self.config.test.only:
             return
         images, classes = len(trainer.dm.dataset.train_x), len(trainer.dm.dataset.classnames)
-        shots, given = self.config.dataset.num_shots, any(one.labels_later(self.cfg) for one in features())
-        if shots < 1 or given:
+        shots = self.config.dataset.num_shots
+        if shots < 1:  # of the whole split, of one's own images, in rounds
             shots = min(MOST_SHOTS, -(-images // classes))
         self.each_step, self.steps, batches = True, counted.per_shot * shots, len(trainer.train_loader_x)
         trainer.max_epoch = -(-self.steps // batches)

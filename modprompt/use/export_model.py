@@ -4,7 +4,7 @@ Shapes: B images, C classes, E joint width.
 """
 
 import copy
-from typing import Tuple
+from typing import Any, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,8 @@ class ExportedModel(nn.Module):
             self.changes = copy.deepcopy(model.vision_changes())
         self.encoder = copy.deepcopy(model.image_encoder)
         if self.changes:
-            self.changes = write_in(self.encoder.visual.transformer.resblocks, self.changes)
+            visual: Any = self.encoder.visual
+            self.changes = write_in(visual.transformer.resblocks, self.changes)
         if half:
             cast_products(self.encoder, torch.float16)
             for part in self.encoder.modules():

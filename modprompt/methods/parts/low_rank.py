@@ -5,7 +5,7 @@ Shapes: M matrices of a layer, r rank, D width of a side.
 
 import math
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Sequence, Tuple, TypeVar
+from typing import Dict, List, Mapping, Sequence, Tuple, TypeVar, cast
 
 import torch
 from torch import nn
@@ -191,16 +191,14 @@ class LowRankAdditions(nn.Module):
     def described(self) -> str:
         """Where they are and how large, in a line."""
         settings = self.settings
-        where = [f"{side} layers {' '.join(layers)}" for side, layers in self.named_children()]
+        where = [f"{side} layers {' '.join(self._of(side))}" for side in self.counts]
         what = f"{' '.join(settings.matrices)} of rank {settings.r}, times {settings.scale:.4g}"
         return f"Low-rank additions: {what}, in {', '.join(where)}"
 
     def changes(self, side: str) -> Changes:
         """The change of each layer of a side, of this moment; none for a side without any."""
-        layers = self._modules.get(side)
-        if layers is None:
+        if side not in self.counts:
             return ()
-        assert isinstance(layers, nn.ModuleDict)
         settings = self.settings
         made = {
             layer: LowRank(
@@ -213,6 +211,9 @@ class LowRankAdditions(nn.Module):
                 through=settings.gradient == "true",
                 merges=not (self.training or torch.is_grad_enabled()),
             )
-            for layer, one in layers.items()
+            for layer, one in self._of(side).items()
         }
         return [made.get(str(layer)) for layer in range(self.counts[side])]
+
+    def _of(self, side: str) -> Dict[str, _Layer]:
+        return {layer: cast(_Layer, one) for layer, one in cast(nn.ModuleDict, self._modules[side]).items()}

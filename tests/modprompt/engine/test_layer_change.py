@@ -5,11 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from modprompt.engine import encoders
 from modprompt.engine.encoders import TextEncoder, VisionEncoder
 from modprompt.engine.layer_change import LayerChange
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.prompts import Prompts, PromptText, class_texts
 from modprompt.engine.schedule import Schedule, Schedules
+from modprompt.engine.text_layers import run_packed
 from modprompt.methods.parts.learner import Learner
 from modprompt.programs import left_as_found
 from tests.conftest import LAYOUTS, lay_out_for
@@ -83,14 +85,16 @@ class Changed(Learner):
     changes_images = True
     bound = False
 
-    def __init__(self, clip_model):
+    def __init__(self, clip_model, first=0):
         super().__init__(Schedules(TEXT, VISION), "a photo of a")
+        self.first = first  # layer with a change on the text side
         self.register_buffer("ctx", torch.empty(0, 64))
         self.text, self.vision = (nn.ModuleList([Change(width) for _ in range(3)]) for width in (64, 128))
         self.put_in(NAMES, clip_model)
 
     def forward(self):
-        return Prompts(self.prompt_text(self.ctx), [None] * 3, [None] * 3, list(self.text), list(self.vision))
+        text = [None] * self.first + list(self.text)[self.first :]
+        return Prompts(self.prompt_text(self.ctx), [None] * 3, [None] * 3, text, list(self.vision))
 
 
 @pytest.fixture
@@ -127,3 +131,71 @@ def test_compiled_encoders_take_changes(model):
     with left_as_found():  # PyTorch's compiler sets paths and the environment
         model.compile_encoders("aot_eager")
         torch.testing.assert_close(model(images), eager, atol=1e-5, rtol=1e-5)
+
+
+class Steps:
+    """Logits and gradients of a model whose text side has its first change in the last layer, and its runs of layers."""
+
+    def __init__(self, clip_model, monkeypatch, most_tokens=None):
+        torch.manual_seed(0)
+        self.model = PromptedCLIP(Changed(clip_model, first=2), clip_model).train()
+        self.model.text_encoder.most_tokens = most_tokens
+        self.images, self.runs = torch.randn(2, 3, 32, 32), 0
+        monkeypatch.setattr(encoders, "run_packed", self._counted)
+
+    def _counted(self, *given):
+        self.runs += 1
+        return run_packed(*given)
+
+    def step(self):
+        """The logits, the gradients of a loss, and how many layers were run whole."""
+        before = self.runs
+        logits = self.model(self.images)
+        learned = [one for name, one in self.model.prompt_learner.named_parameters() if name.startswith("text.2.")]
+        return logits, torch.autograd.grad(logits.sin().sum(), learned), self.runs - before
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("most_tokens", "chunks"), [(None, 1), (1, len(NAMES))])
+def test_layers_that_nothing_reaches_are_run_once_with_the_same_numbers(
+    clip_model, monkeypatch, layout, most_tokens, chunks
+):
+    lay_out_for(monkeypatch, layout)
+    steps = Steps(clip_model, monkeypatch, most_tokens)
+    logits, gradients, runs = steps.step()
+    again, *others, no_runs = steps.step()
+    assert (runs, no_runs) == (2 * chunks, 0)
+    monkeypatch.setattr(steps.model.text_encoder, "untouched", lambda *given: 0)
+    plain, plain_gradients, _ = steps.step()
+    assert torch.equal(logits, plain)
+    assert torch.equal(again, plain)
+    for found in (gradients, *others):
+        for one, other in zip(found, plain_gradients):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("change", ["weights", "words", "mode", "chunks"])
+def test_what_was_run_once_is_run_anew_when_something_below_has_changed(clip_model, monkeypatch, change):
+    steps = Steps(clip_model, monkeypatch)
+    before, *_ = steps.step()
+    with torch.no_grad():
+        if change == "weights":
+            clip_model.transformer.resblocks[0].ln_1.weight.mul_(2)
+        elif change == "words":
+            steps.model.prompt_learner.put_in(["car", *NAMES[1:]], clip_model)
+        elif change == "mode":
+            clip_model.transformer.resblocks[0].ln_1.weight.data.mul_(2)  # unseen, but by train()
+            steps.model.train()
+        else:
+            steps.model.text_encoder.most_tokens = 1
+    after, _, runs = steps.step()
+    assert runs == (2 * len(NAMES) if change == "chunks" else 2)
+    assert torch.allclose(before, after, atol=1e-4) == (change == "chunks")
+
+
+def test_without_gradients_nothing_is_kept_of_lower_layers(clip_model, monkeypatch):
+    steps = Steps(clip_model, monkeypatch)
+    with torch.no_grad():
+        steps.model(steps.images)
+        steps.model(steps.images)
+    assert steps.runs == 4  # in training mode class features are made anew
