@@ -122,7 +122,7 @@ class LowRank(LayerChange):
         assert self.masks is not None
         dropped = self._of(which, self.masks).transpose(1, 2)  # (k, S, L, D)
         count, sequences, _, width = dropped.shape
-        each = x.view(1, sequences, -1, width)
+        each = x.reshape(1, sequences, -1, width)
         found = each.expand(count, -1, -1, -1).masked_fill(dropped[:, :, : each.shape[2]], 0.0)
         return found.reshape(count, -1, width)
 
