@@ -40,7 +40,9 @@ class LayerChange:
         if all(one is None for one in added):
             return products
         parts = products.split(products.shape[-1] // len(which), dim=-1)
-        return torch.cat([part if more is None else part + more for part, more in zip(parts, added)], dim=-1)
+        return torch.cat(
+            [part if more is None else part + more.to(part.dtype) for part, more in zip(parts, added)], dim=-1
+        )
 
     def residual(self, out: Tensor, h: Tensor) -> Tensor:
         """The block's output `out` with what is added to it.
