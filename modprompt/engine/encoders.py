@@ -16,6 +16,7 @@ from modprompt.clip.sides import has_stock_text, prompted_text
 from modprompt.clip.structure import CLIP, ResNet, VisionTransformer
 from modprompt.clip.tower_sides import TextSide, image_side_of
 from modprompt.clip.towers import ImageTower, TextTower
+from modprompt.engine import layer_change
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import Attend, run_block, run_last_block
 from modprompt.engine.layer_change import Changes, change_of, drawn, draws, in_matrices, is_drawn, of_sequences
@@ -77,7 +78,7 @@ class VisionEncoder(nn.Module):
         """
         visual, blocks = self.visual, self.visual.transformer.resblocks
         x = self._embed(image)
-        additions = in_type(additions, x.dtype)
+        additions, changes = in_type(additions, x.dtype), layer_change.in_type(changes, x.dtype)
         start, present = x.shape[1], 0
         passes_ln_pre = self.schedule.place == BEFORE_LN_PRE
         if not passes_ln_pre:
@@ -233,6 +234,7 @@ class TextEncoder(nn.Module):
             changes: of each layer, or none.
             below: what `below` gave for this text, to go on from.
         """
+        changes = layer_change.in_type(changes, self.stream or text.prefix.dtype)
         if draws(changes):
             text = apart(text)
             classes = text.suffixes[0].tokens.shape[1]

@@ -59,6 +59,15 @@ class LayerChange:
     is_drawn = False  # whether there are masks; tokens (S L, D) are then those of a sequence one behind another
     merges = False  # whether the block's matrices are to be changed themselves
 
+    @property
+    def factors(self) -> Sequence[Tensor]:
+        """What of it is cast to the type of the tokens."""
+        return ()
+
+    def with_factors(self, factors: Sequence[Tensor]) -> "LayerChange":
+        """The same with others, as many."""
+        return self
+
     def drawn(self, tokens: int, sequences: int) -> "LayerChange":
         """The same with masks for so many tokens of each of so many sequences."""
         return self
@@ -88,6 +97,19 @@ def entering(change: Optional[LayerChange], x: Tensor) -> Tensor:
 def changed(change: Optional[LayerChange], which: str, x: Tensor, products: Tensor) -> Tensor:
     """Products (..., k D) of tokens x (..., D), of k matrices named by the letters of `which`, with what is added."""
     return products if change is None else change.added_to(products, which, x)
+
+
+def in_type(changes: Changes, dtype: torch.dtype) -> Changes:
+    """Changes in the type of the tokens: what is not is cast all at once, since a cast is a launch."""
+    factors = [one for change in changes if change is not None for one in change.factors]
+    if all(one.dtype == dtype for one in factors):
+        return changes
+    cast = torch.cat([one.flatten() for one in factors]).to(dtype).split([one.numel() for one in factors])
+    typed = iter([one.view(like.shape) for one, like in zip(cast, factors)])
+    return [
+        change if change is None or not change.factors else change.with_factors([next(typed) for _ in change.factors])
+        for change in changes
+    ]
 
 
 def in_matrices(block: Block, change: Optional[LayerChange]) -> Tuple[Block, Optional[LayerChange]]:

@@ -81,14 +81,21 @@ class LowRank(LayerChange):
     def added_to(self, products: Tensor, which: str, x: Tensor) -> Tensor:
         """Products (N, k D) of tokens x (N, D), of k matrices named by letters, with scale B A dropout(x).
 
-        Where all of them have an addition they are computed at once.
+        Those that have an addition are computed at once.
         """
-        if not set(which) <= set(self.matrices):
-            return super().added_to(products, which, x)
+        changed = "".join(one for one in which if one in self.matrices)
+        if not changed:
+            return products
         width = x.shape[-1]
-        added, scale = self._added(which, x.reshape(-1, width))
-        of_each = products.reshape(-1, len(which), width)
-        return torch.add(of_each, added.transpose(0, 1).to(products.dtype), alpha=scale).reshape(products.shape)
+        added, scale = self._added(changed, x.reshape(-1, width))
+        added = added.to(products.dtype)
+        if changed == which:
+            of_each = products.reshape(-1, len(which), width)
+            return torch.add(of_each, added.transpose(0, 1), alpha=scale).reshape(products.shape)
+        parts = dict(zip(which, products.split(width, dim=-1)))
+        for one, more in zip(changed, added):
+            parts[one] = torch.add(parts[one], more.view(x.shape), alpha=scale)
+        return torch.cat([*parts.values()], dim=-1)
 
     def product(self, which: str, x: Tensor) -> Optional[Tensor]:
         """scale B A dropout(x) of tokens x (..., D), in their type; None for a matrix that is not changed."""
@@ -127,6 +134,17 @@ class LowRank(LayerChange):
         return found.reshape(count, -1, width)
 
     # ------------------------------------------------------------------ masks
+
+    @property
+    def factors(self) -> Sequence[Tensor]:
+        """a, b; nothing where they are in the matrices."""
+        return () if self.merges else (self.a, self.b)
+
+    def with_factors(self, factors: Sequence[Tensor]) -> "LowRank":
+        """The same with others, as many."""
+        other = copy.copy(self)
+        other.a, other.b = factors
+        return other
 
     def drawn(self, tokens: int, sequences: int) -> "LowRank":
         """The same with masks for so many tokens of so many sequences, matrix by matrix as MATRICES has them."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
+from modprompt.io.schema import shown
 from modprompt.methods.parts.low_rank import SIDES, LowRankSettings
 
 _NAMES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "proj"}
@@ -67,10 +68,10 @@ def of_repository(
     if not isinstance(weights, dict) or not isinstance(theirs, dict):
         return None
     for name, mine in _metadata(settings).items():
-        if theirs.get(name) != mine:
-            raise UserError(
-                f"{path} was made with other settings: {name} is {mine} here and {theirs.get(name)!r} there"
-            )
+        there = theirs.get(name)
+        same = isinstance(there, (int, float, str, list)) and there == mine
+        if not same:
+            raise UserError(f"{path} was made with other settings: {name} is {mine} here and {shown(there)} there")
     places = _places(settings, layers)
     if set(weights) != set(places):
         raise UserError(f"{path} has additions of {len(weights)} layers, and this model {len(places)}")
@@ -87,7 +88,7 @@ def of_repository(
 def _matrix(layer: object, name: str, key: str, path: str) -> Tensor:
     of_name = layer.get(name) if isinstance(layer, dict) else None
     found = of_name.get(key) if isinstance(of_name, dict) else None
-    if not isinstance(found, Tensor) or found.dim() != 2:
+    if not isinstance(found, Tensor) or found.dim() != 2 or found.layout != torch.strided or found.is_quantized:
         raise UserError(f"{path} is damaged (it has no matrix {name}.{key}): take another copy of it")
     return found
 

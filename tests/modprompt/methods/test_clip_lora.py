@@ -157,6 +157,8 @@ def test_a_file_of_the_repository_is_read_and_written(clip_model, images, tmp_pa
     [
         (lambda made: made["metadata"].update(r=4), "made with other settings: r is 1 here and 4 there"),
         (lambda made: made["metadata"].pop("alpha"), "made with other settings: alpha is 1 here and None there"),
+        (lambda made: made["metadata"].update(r=torch.ones(3)), "made with other settings: r is 1 here and"),
+        (lambda made: made["metadata"].update(params=["v", "q"]), "made with other settings: params is"),
         (lambda made: made["weights"].pop("layer_2"), "has additions of 5 layers, and this model 6"),
         (lambda made: made["weights"].update(layer_2=3), "is damaged (it has no matrix q_proj.w_lora_A)"),
         (lambda made: made["weights"]["layer_2"]["q_proj"].update(w_lora_A=[1]), "has no matrix q_proj.w_lora_A"),
