@@ -448,11 +448,14 @@ def test_resnet_runs_text_side_methods_and_refuses_the_others(row, command, resn
         if key in method.options
     ]
     words = command(method, *bare(resnet_file, RESNET_HEADS), "INPUT.SIZE", "(64, 64)", "OPTIM.MAX_EPOCH", 1, *depth)
-    if method.trainer in ("CoOp", "CoCoOp", "ALVLM", "KgCoOp", "ProGrad", "TCP") or row == "language_prompting":
+    text_side = method.trainer in ("CoOp", "CoCoOp", "ALVLM", "KgCoOp", "ProGrad", "TCP")
+    if (text_side and row != "coop_lora") or row == "language_prompting":
         assert train.main(words) == 0
         return
     line = refusal(capsys, *words)
     assert f"{method.trainer} puts prompts into a vision transformer, but {Path(resnet_file).name} is a ResNet" in line
+    if row in ("clip_lora", "coop_lora"):
+        assert train.main([*words, "TRAINER.CLIPLORA.ENCODER", "text"]) == 0
 
 
 def test_batch_statistics_of_a_resnet_stay(command, resnet_file, monkeypatch):
