@@ -352,6 +352,27 @@ def test_script_of_taskres_reference(typed, tmp_path):
     assert line.endswith(asked)
 
 
+def test_script_of_clip_loras_reference(typed, tmp_path):
+    """Its flags, its lists, its names of data sets and files; --eval_only takes what is there."""
+    flags = ["--dataset", "fgvc", "--shots", 4, "--seed", 3, "--encoder", "vision", "--params", "q", "o", "--r", 4]
+    more = ["--n_iters", 9, "--save_path", "kept", "--dropout_rate", 0, "DATALOADER.NUM_WORKERS", 0]
+    train, export = typed("clip_lora/main.sh", *flags, *more)
+    run = f"{tmp_path}/results/fgvc_aircraft/CLIPLoRA/vitb16_4shots/vision_qo_all_r4/seed3"
+    assert f"--trainer CLIPLoRA --seed 3 --output-dir {run} " in train
+    assert "/configs/datasets/fgvc_aircraft.yaml TRAINER.CLIPLORA.N_ITERS 9 DATASET.NUM_SHOTS 4 " in train
+    assert "DATASET.VAL_FIRST True MODEL.BACKBONE.NAME ViT-B/16 TRAINER.CLIPLORA.ENCODER vision " in train
+    asked = "PARAMS q o TRAINER.CLIPLORA.POSITION all TRAINER.CLIPLORA.R 4 TRAINER.CLIPLORA.ALPHA 1 "
+    assert train.endswith(f"TRAINER.CLIPLORA.{asked}TRAINER.CLIPLORA.DROPOUT 0 DATALOADER.NUM_WORKERS 0")
+    file = tmp_path / "kept/vitb16/fgvc/4shots/seed3/lora_weights.pt"
+    assert export == f"modprompt export {run} --to lora --out {file}"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("additions")
+    (test,) = typed("clip_lora/main.sh", *flags, *more, "--eval_only")
+    assert f"--output-dir {run}/evaluated " in test
+    assert f"--eval-only --model-dir {run}/given " in test
+    assert (tmp_path / f"{run}/given/prompt_learner/model.pth.tar-0").read_text() == "additions"
+
+
 @pytest.mark.parametrize(("mode", "where"), [("none", ""), ("AS", ""), ("AE", ""), ("AS", "phrases"), ("AE", "/there")])
 def test_script_of_pcbs_reference(mode, where, typed, tmp_path):
     (line,) = typed("alvlm/main.sh", "eurosat", "rn50", "badge", 3, mode, "ACTIVE.ROUNDS", 2, DESCRIPTORS=where)

@@ -1,6 +1,7 @@
 # All classes of a data set with the flags of CLIP-LoRA's own program, and its lists; with --save_path the additions go
 # to SAVE_PATH/BACKBONE/DATASET/SHOTSshots/seedSEED/FILENAME.pt in its form, and --eval_only tests those that lie there.
 text="[--dataset NAME] [--shots N] [--seed N] [--backbone NAME] [--root_path DIR] [--encoder both|text|vision] [--params q k v] [--position all] [--r N] [--alpha N] [--dropout_rate X] [--lr X] [--n_iters N] [--batch_size N] [--save_path DIR] [--filename NAME] [--eval_only] [KEY VALUE ...]"
+[[ $# -ge 1 ]] || usage "$text"
 name=dtd shots=16 seed=1 backbone=ViT-B/16 encoder=both params="q k v" position=all r=2 alpha=1 dropout=0.25
 save= filename=lora_weights eval_only= settings=()
 while [[ $# -gt 0 ]]; do
@@ -42,8 +43,10 @@ while [[ $# -gt 0 ]]; do
   esac
   shift 2
 done
-case $name in fgvc) name=fgvc_aircraft ;; esac # the name there
-dataset=$(data_set "$name")
+case $name in
+  fgvc) dataset=fgvc_aircraft ;; # its name there
+  *) dataset=$(data_set "$name") ;;
+esac
 settings+=(
   DATASET.NUM_SHOTS "$shots" DATASET.VAL_FIRST True MODEL.BACKBONE.NAME "$backbone"
   TRAINER.CLIPLORA.ENCODER "$encoder" TRAINER.CLIPLORA.PARAMS "$params" TRAINER.CLIPLORA.POSITION "$position"
