@@ -367,7 +367,7 @@ def test_script_of_clip_loras_reference(typed, tmp_path):
     assert export == f"modprompt export {run} --to lora --out {file}"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("additions")
-    (test,) = typed("clip_lora/main.sh", *flags, *more, "--eval_only")
+    (test,) = typed("clip_lora/main.sh", "--eval_only", *flags, *more)
     assert f"--output-dir {run}/evaluated " in test
     assert f"--eval-only --model-dir {run}/given " in test
     assert (tmp_path / f"{run}/given/prompt_learner/model.pth.tar-0").read_text() == "additions"
