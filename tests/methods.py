@@ -80,12 +80,12 @@ def _described(clip_model, params, tokens, images, name_lengths):
 
 
 def _coop_lora(clip_model, params, tokens, images, name_lengths):
-    changes = plain_lora.of_both(clip_model, params, "qv", 2, prefix="additions.")
+    changes = plain_lora.of_both(clip_model, params, "qv", 2, prefix="adapters.")
     return plain.coop(clip_model, params, tokens, images, name_lengths, changes=changes)
 
 
 def _mpl_lora(clip_model, params, tokens, images, name_lengths):
-    changes = plain_lora.of_both(clip_model, params, "qv", 2, prefix="additions.")
+    changes = plain_lora.of_both(clip_model, params, "qv", 2, prefix="adapters.")
     return plain_mpl.logits(clip_model, params, tokens, images, n_ctx=1, n_add=2, n_rm=1, depth=3, changes=changes)
 
 
@@ -198,7 +198,7 @@ METHODS = {
         "",
         plain_mma.logits,
         2 * ((8 * T + 8) + (T * 8 + T) + (8 * V + 8) + (V * 8 + V) + (8 * 8 + 8)),
-        step=plain_mma.step,
+        step=plain_mma.step_of(plain_mma.logits),
     ),
     "alvlm": Method(
         "ALVLM",
@@ -304,6 +304,22 @@ METHODS = {
         3 * T + (1 + 2 * 2) * BRIDGE,
     ),
 }
+_ADAPTERS = {"ON": True, "ADAPTER_START": 2, "ADAPTER_END": 3, "ADAPTER_DIM": 8, "ADAPTER_SCALE": plain_mma.SCALE}
+_ADAPTED = tuple(word for key, value in _ADAPTERS.items() for word in (f"TRAINER.MMADAPTER.{key}", str(value)))
+METHODS.update(
+    {
+        f"{row}_adapters": METHODS[like]._replace(
+            more=_ADAPTED,
+            logits=logits,
+            parameters=(METHODS[like].parameters or 0) + (METHODS["mma"].parameters or 0),
+            step=plain_mma.step_of(logits),
+        )
+        for row, like, logits in (
+            ("coop", "coop_end", plain_mma.beside_coop),
+            ("mpl", "mpl", plain_mma.beside_mpl),
+        )
+    }
+)
 QUICK = {  # a learner of every kind; the others are like one of them
     "mpl", "promptsrc", "coop_end", "cocoop", "dpl", "zeroshot", "MPL", "PromptSRC", "CoOp", "CoCoOp", "DPL", "ZeroshotCLIP",
 }  # fmt: skip

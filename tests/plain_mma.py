@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from modprompt.engine.layer_change import LayerChange
+from tests import plain_mpl
 from tests.plain_neighbours import image_features, text_features
 
 SCALE = 0.05  # of the row in tests/methods.py
@@ -29,15 +30,40 @@ def changes(params, side, layers):
     return [Beside(params, side, number) if number in own else None for number in range(1, layers + 1)]
 
 
+def both(clip_model, params):
+    """Of both sides, text first; beside prompts their names begin with `adapters.`"""
+    own = {name.removeprefix("adapters."): one for name, one in params.items()}
+    sides = {"text": clip_model.transformer, "visual": clip_model.visual.transformer}
+    return [changes(own, side, len(there.resblocks)) for side, there in sides.items()]
+
+
 def logits(clip_model, params, tokens, images, name_lengths):
-    text, vision = clip_model.transformer.resblocks, clip_model.visual.transformer.resblocks
-    words = clip_model.token_embedding.weight[tokens]
-    t = text_features(clip_model, tokens, words, {}, 0, changes=changes(params, "text", len(text)))
-    f = image_features(clip_model, images, {}, changes(params, "visual", len(vision)))
-    return clip_model.logit_scale.exp() * f @ t.T
+    return _logits(clip_model, clip_model.token_embedding.weight[tokens], tokens, images, both(clip_model, params))
 
 
-def step(clip_model, params, tokens, images, labels, name_lengths, names):
-    """The loss, and gradients divided by the scale."""
-    loss = F.cross_entropy(logits(clip_model, params, tokens, images, name_lengths), labels)
-    return loss, [one / SCALE for one in torch.autograd.grad(loss, list(params.values()))]
+def _logits(clip_model, words, tokens, images, beside):
+    text = text_features(clip_model, tokens, words, {}, 0, changes=beside[0])
+    return clip_model.logit_scale.exp() * image_features(clip_model, images, {}, beside[1]) @ text.T
+
+
+def beside_coop(clip_model, params, tokens, images, name_lengths):
+    """CoOp's logits, the class name at the end, with adapters."""
+    words, n = clip_model.token_embedding.weight[tokens], len(params["ctx"])
+    words = torch.cat([words[:, :1], params["ctx"].expand(len(words), -1, -1), words[:, 1 + n :]], dim=1)
+    return _logits(clip_model, words, tokens, images, both(clip_model, params))
+
+
+def beside_mpl(clip_model, params, tokens, images, name_lengths):
+    settings = {"n_ctx": 1, "n_add": 2, "n_rm": 1, "depth": 3}
+    return plain_mpl.logits(clip_model, params, tokens, images, **settings, changes=both(clip_model, params))
+
+
+def step_of(logits_of):
+    """The step with these logits: the loss, and gradients, those of adapters divided by the scale."""
+
+    def step(clip_model, params, tokens, images, labels, name_lengths, names):
+        loss = F.cross_entropy(logits_of(clip_model, params, tokens, images, name_lengths), labels)
+        gradients = torch.autograd.grad(loss, list(params.values()))
+        return loss, [one / SCALE if "adapter" in name else one for name, one in zip(params, gradients)]
+
+    return step

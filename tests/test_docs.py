@@ -23,7 +23,9 @@ from tests.warm import run_python
 
 DOCS, PACKAGE = ROOT / "docs", ROOT / "modprompt"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-EXAMPLE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_trainer.md").read_text(), flags=re.DOTALL)[0]
+CODE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_trainer.md").read_text(), flags=re.DOTALL)
+EXAMPLE = CODE[0]
+RESIDUAL = next(text for text in CODE if "LayerChange" in text)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,24 @@ def test_example_is_a_whole_method_in_under_80_lines(command, tmp_path, capsys):
     assert gates[3] == 0  # no token there
     deep = [f"image_encoder.transformer.resblocks.{layer}.VPT_shallow" for layer in (1, 2)]
     assert [key for key in saved if key.startswith("image_encoder.")] == ["image_encoder.VPT", *deep]
+
+
+@pytest.fixture
+def scales(tmp_path, monkeypatch):
+    (tmp_path / "scales_example.py").write_text(RESIDUAL)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("scales_example")
+    forget("Scales", "scales_example")
+
+
+def test_residual_is_a_whole_method_in_under_60_lines(scales, command, tmp_path, capsys):
+    assert len(RESIDUAL.splitlines()) < 60
+    assert train.main(command("Scales", "OPTIM.WARMUP_EPOCH", 0)) == 0
+    out = capsys.readouterr().out
+    assert "vision: 0.1 times the learning rate, weight decay 0" in out
+    assert len(losses(out)) == 10
+    saved = torch.load(tmp_path / "out" / "prompt_learner" / "model.pth.tar-2", weights_only=True)["state_dict"]
+    assert all(torch.all(one != 0) for one in saved.values())
 
 
 @pytest.mark.usefixtures("growing")

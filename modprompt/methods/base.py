@@ -19,6 +19,7 @@ from modprompt.methods.parts.capabilities import (
     Averaging,
     Logging,
     Needs,
+    OwnRate,
     Repository,
     Searching,
     Steps,
@@ -28,10 +29,11 @@ from modprompt.methods.parts.checkpoint_view import load_learner, require_own_cl
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
 from modprompt.methods.parts.protocols import Classes, FindsSchedule, classes_of
-from modprompt.methods.records import view_of
+from modprompt.methods.records import method_record, view_of
 from modprompt.methods.search.settings import AlphaSettings
 
 M = TypeVar("M", bound="Method")
+BESIDE = "what stands beside the prompts"
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,7 +54,9 @@ class Method(Configured):
     logging: ClassVar[Logging] = Logging()
     searching: ClassVar[Searching] = Searching()
     repository: ClassVar[Repository] = Repository()
+    own_rates: ClassVar[Sequence[OwnRate]] = ()
     slots: ClassVar[Optional[FindsSchedule]] = None  # of an instance that searches for its schedule (search.py)
+    joined_by: ClassVar[Any] = None  # of an instance: another method, whose changes of layers stand beside its prompts
 
     # ------------------------------ what a method writes
 
@@ -86,7 +90,7 @@ class Method(Configured):
     @property
     def wants_vision(self) -> bool:
         """Whether it puts prompts into the vision side, which a ResNet and an image tower cannot take."""
-        return False
+        return self.joined_by is not None and bool(self.joined_by.wants_vision)
 
     @property
     def needs(self) -> Needs:
@@ -106,11 +110,11 @@ class Method(Configured):
     @property
     def draws_masks(self) -> bool:
         """Whether its steps draw random numbers beside those of the images: such steps are not recorded."""
-        return False
+        return self.joined_by is not None and bool(self.joined_by.draws_masks)
 
     def remarks(self) -> List[str]:
         """What a result must say of a training with these settings, in which its numbers are not comparable."""
-        return []
+        return [] if self.joined_by is None else list(self.joined_by.remarks())
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
@@ -171,11 +175,12 @@ class Method(Configured):
 
     def content_hashes(self) -> Dict[str, str]:
         """What its settings name, as {name: text} that tells one content from another."""
-        return {}
+        return {} if self.joined_by is None else {BESIDE: repr(self.joined_by)}
 
     def metadata(self) -> Dict[str, Any]:
         """What a file says of the method beside its settings, plain values by name: hashes, and what was read."""
-        return {**self.content_hashes()}
+        beside = {} if self.joined_by is None else {"beside": method_record(self.joined_by)}
+        return {**self.content_hashes(), **beside}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method with what its settings named when a file was written, which stands there.

@@ -1,7 +1,7 @@
 """CLIP-LoRA (arXiv 2405.18541): low-rank additions to the attention of both sides, and one template for all."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, cast
+from typing import Any, Dict, List, Mapping, Optional, Sequence, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -10,20 +10,24 @@ from modprompt.clip.build import layers_of
 from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
+from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Searching, Steps
+from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.low_rank import (
     NODE,
     OF_ENCODER,
     LowRankAdditions,
     LowRankSettings,
-    with_additions,
 )
 from modprompt.methods.parts.low_rank_files import as_repository, of_repository
 from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.templates import TemplatePrompts
+from modprompt.methods.together import require_takes
+
+M = TypeVar("M", bound=Method)
 
 _LEAST_RATE = 1e-6  # of the last step
 _LOADERS = 2  # whose seeds the reference draws first: it encodes validation and test images
@@ -43,6 +47,15 @@ class CLIPLoRA(LowRankSettings, Method):
         500, "steps for each training image of a class, whatever the number of classes", least=1, compared=False
     )
     literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
+    joins: bool = setting(
+        False, "whether CoOp and MPL have these additions beside their prompts", key="ON", compared=False
+    )
+
+    def check(self) -> None:
+        """Complain about what means nothing here, too."""
+        super().check()
+        if self.joins:
+            require_takes(type(self).__name__, "CLIPLORA")
 
     @property
     def wants_text(self) -> bool:
@@ -87,6 +100,29 @@ class CLIPLoRA(LowRankSettings, Method):
             torch.empty((), dtype=torch.int64).random_()
         return LowRankTemplates(self, classes.names, clip_model, schedules)
 
+    def over(self, method: M) -> M:
+        """CoOp or MPL with these additions beside its prompts, learned together.
+
+        Raises:
+            SettingError: on another method, and one in search of its schedule.
+        """
+        require_takes(type(method).__name__, "CLIPLORA")
+        if method.slots is not None:
+            raise SettingError([("ON", " means nothing for a search: give the schedule that it found")])
+        return method.replace_private(joined_by=self)
+
+    def put_beside(self, learner: Learner, clip_model: CLIP) -> None:
+        """Give a method's learner additions, drawn behind what it has drawn.
+
+        Raises:
+            UserError: if a setting does not fit that CLIP, or it has sides of another package.
+        """
+        try:
+            layers = self.layers(Shape(*layers_of(clip_model)))
+        except SettingError as error:
+            raise error.under(self.node) from None
+        learner.take(LowRankAdditions(self, clip_model, layers))
+
 
 class LowRankTemplates(TemplatePrompts):
     """Class names in the default template, and low-rank additions to the layers of both sides.
@@ -105,23 +141,23 @@ class LowRankTemplates(TemplatePrompts):
         super().__init__(classnames, clip_model, schedules, [templates.DEFAULT])
         self.settings = method
         self.layers = method.layers(Shape(*layers_of(clip_model)))
-        with_additions(self, LowRankAdditions(method, clip_model, self.layers), self.layers)
+        self.take(LowRankAdditions(method, clip_model, self.layers))
         self.literal_scale = method.literal_scale
 
     @property
     def beginning(self) -> str:
         """Where the additions are."""
-        return cast(LowRankAdditions, self.additions).described
+        return cast(LowRankAdditions, self.adapters).described
 
     def forward(self) -> Prompts:
-        """The prompts of the template; with_additions puts the additions beside them."""
+        """The prompts, and the additions of this moment."""
         text, vision = self.schedules
-        return Prompts(self.prompt_text(self.ctx), [None] * len(text), [None] * len(vision))
+        return self.adapted(Prompts(self.prompt_text(self.ctx), [None] * len(text), [None] * len(vision)))
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
         """A parameter's name in checkpoints: side, layer, a or b."""
-        return name.replace("additions.", "", 1)
+        return name.replace("adapters.", "", 1)
 
     def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
         """A file of the reference by our names."""

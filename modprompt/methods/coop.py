@@ -12,12 +12,11 @@ from modprompt.engine.prompts import POSITIONS
 from modprompt.engine.schedule import BEFORE_START, MOST_TOKENS, Schedules, Shape, no_prompts, shallow
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.methods.parts.capabilities import Logging, Repository
+from modprompt.methods.parts.capabilities import Logging
 from modprompt.methods.parts.descriptions import WithDescriptions
 from modprompt.methods.parts.groups import LearnedText, written_out
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.protocols import Classes
-from modprompt.methods.parts.with_low_rank import WithLowRank, of_node
 
 PHOTO = "a photo of a"  # of KgCoOp and TCP, whatever the data set's template
 
@@ -78,12 +77,11 @@ class OneContext(LearnedText, WithDescriptions):
 
 
 @dataclass(frozen=True, repr=False)
-class CoOp(WithLowRank, OneContext):
+class CoOp(OneContext):
     """CoOp: one context for all classes, or one for each; also on ResNets."""
 
     node = "TRAINER.COOP"
     same_step = True
-    repository = Repository(shared=of_node())
     logging = Logging(accuracy=True)
 
     csc: bool = setting(False, "a context of its own for each class; with phrases, for each prompt")
@@ -107,6 +105,7 @@ class CoOp(WithLowRank, OneContext):
         prompts = classes.names if self.described is None else self.described.prompts(classes.names)[0]
         context = self.context(clip_model, classes, len(prompts) if self.csc else None)
         position = self.class_token_position
-        names = classes.names
-        learner = IndependentPromptLearner(names, clip_model, schedules, context, position, self.described)
-        return self.beside(learner, clip_model)
+        made = IndependentPromptLearner(classes.names, clip_model, schedules, context, position, self.described)
+        if self.joined_by is not None:
+            self.joined_by.put_beside(made, clip_model)
+        return made

@@ -153,6 +153,9 @@ def stated_method(
     with _said_by(path):
         found = (own or row_of(name).method).of(stated["settings"])
         found = found.restore(stated, classes, path)
+        if "beside" in stated:
+            beside: Any = stated_method(stated["beside"], classes, path)
+            found = beside.over(found)
         return Search.of(stated["search"]).over(found) if "search" in stated else found
 
 

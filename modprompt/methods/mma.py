@@ -5,7 +5,7 @@ Shapes: T text width.
 
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Sequence
+from typing import Any, Dict, Mapping, Sequence, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from modprompt.methods.base import Method
 from modprompt.methods.parts.adapters import Adapters
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.together import require_takes
+
+M = TypeVar("M", bound=Method)
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,6 +41,14 @@ class MultiModalAdapter(Method):
     adapter_end: int = setting(12, "last layer with an adapter", least=0)
     adapter_dim: int = setting(32, "width of the bottlenecks", least=1)
     adapter_scale: float = setting(0.1, "what is added is multiplied by it")
+    joins: bool = setting(
+        False, "whether CoOp and MPL have these adapters beside their prompts", key="ON", compared=False
+    )
+
+    def check(self) -> None:
+        """Complain about what means nothing here."""
+        if self.joins:
+            require_takes(type(self).__name__, "MMADAPTER")
 
     @property
     def wants_vision(self) -> bool:
@@ -50,6 +61,10 @@ class MultiModalAdapter(Method):
         Raises:
             SettingError: if there is no such layer on both sides, or none is meant.
         """
+        self._require_layers(shape)
+        return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
+
+    def _require_layers(self, shape: Shape) -> None:
         layers = min(shape)
         if self.adapter_end > layers:
             text = f" must be at most {layers}, the number of layers of the shorter side, got {self.adapter_end}"
@@ -57,14 +72,41 @@ class MultiModalAdapter(Method):
         if self.adapter_start > self.adapter_end:
             text = f" {self.adapter_start} is behind ADAPTER_END {self.adapter_end}: no layer has an adapter"
             raise SettingError([("ADAPTER_START", text)])
-        return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "AdapterLearner":
         """The adapters, and class names behind the words."""
+        adapters = self._adapters(clip_model)
+        return AdapterLearner(classes.names, clip_model, schedules, self.text_ctx_init, adapters)
+
+    def _adapters(self, clip_model: CLIP) -> Adapters:
         layers = range(self.adapter_start, self.adapter_end + 1)
         widths = (text_width(clip_model), image_width(clip_model))
-        adapters = Adapters(widths, layers, self.adapter_dim, self.adapter_scale)
-        return AdapterLearner(classes.names, clip_model, schedules, self.text_ctx_init, adapters)
+        return Adapters(widths, layers, self.adapter_dim, self.adapter_scale)
+
+    def over(self, method: M) -> M:
+        """CoOp or MPL with these adapters beside its prompts, learned together.
+
+        Raises:
+            SettingError: on another method, one in search of its schedule, and ADAPTER_START 0.
+        """
+        require_takes(type(method).__name__, "MMADAPTER")
+        if method.slots is not None:
+            raise SettingError([("ON", " means nothing for a search: give the schedule that it found")])
+        if not self.adapter_start:
+            raise SettingError([("ADAPTER_START", " 0 adapts words, which are learned here: take 1 or more")])
+        return method.replace_private(joined_by=self)
+
+    def put_beside(self, learner: Learner, clip_model: CLIP) -> None:
+        """Give a method's learner adapters, drawn behind what it has drawn.
+
+        Raises:
+            SettingError: if a setting does not fit that CLIP.
+        """
+        try:
+            self._require_layers(Shape(*map(len, learner.schedules)))
+            learner.take(self._adapters(clip_model))
+        except SettingError as error:
+            raise error.under(self.node) from None
 
 
 class AdapterLearner(Learner):
@@ -81,27 +123,21 @@ class AdapterLearner(Learner):
         UserError: if a prompt is longer than the text context, or words are adapted where padding is read too.
     """
 
-    changes_images = True
+    adapters: Adapters
     not_read = ("token_embedding", "tokenized_prompts")
 
     def __init__(
         self, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules, prefix: str, adapters: Adapters
     ):
         super().__init__(schedules, prefix)
-        self.adapters = adapters
+        self.take(adapters)
         self.register_buffer("ctx", torch.empty(0, text_width(clip_model), dtype=clip_model.dtype), persistent=False)
         self.put_in(classnames, clip_model)
 
     def forward(self) -> Prompts:
         """The prompts, and the adapters of this moment."""
         text, vision = map(len, self.schedules)
-        return Prompts(
-            self._words(),
-            [None] * text,
-            [None] * vision,
-            self.adapters.text_changes(text),
-            self.adapters.vision_changes(vision),
-        )
+        return self.adapted(Prompts(self._words(), [None] * text, [None] * vision))
 
     def _words(self) -> Any:
         words = self.prompt_text(self.ctx)

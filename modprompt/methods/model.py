@@ -5,7 +5,7 @@ Shapes: B images, C classes.
 
 import warnings
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar, Union
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier, OwnClassifier
 from modprompt.engine.model import Output, PromptedCLIP, beside
 from modprompt.errors import UserError
+from modprompt.methods.parts.capabilities import grouped
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective
 from modprompt.methods.parts.protocols import Classes, ModelsMethod, classes_of
@@ -143,6 +144,17 @@ class PromptedModel(OnSharedClip):
     def prompt_parameters(self) -> List[nn.Parameter]:
         """What an optimiser of `loss` has: all that is learned, but a search's alphas."""
         return list(self.prompt_learner.trained().values())
+
+    def parameter_groups(self, rate: float) -> List[Dict[str, Any]]:
+        """The same in groups, where some have a rate or a weight decay of their own; one group where none have.
+
+        Args:
+            rate: the learning rate of an optimiser of these, which a group's own is a multiple of.
+
+        Raises:
+            UserError: if the method names parameters that it has not.
+        """
+        return grouped(self.prompt_learner.trained(), self.method.own_rates, rate)
 
     def alpha_parameters(self) -> List[nn.Parameter]:
         """What an optimiser of `alpha_loss` has.

@@ -7,20 +7,18 @@ from modprompt.engine.context import placeholders
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, TooManyTokens, modular
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.methods.parts.capabilities import Logging, Repository
+from modprompt.methods.parts.capabilities import Logging
 from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
 from modprompt.methods.parts.groups import Regularised
 from modprompt.methods.parts.protocols import Classes
-from modprompt.methods.parts.with_low_rank import WithLowRank, of_node
 
 
 @dataclass(frozen=True, repr=False)
-class MPL(WithLowRank, Coupled, Regularised):
+class MPL(Coupled, Regularised):
     """MPL: text prompts per layer; vision prompts projected from them, added, removed and carried."""
 
     node = "TRAINER.MPL"
     same_step = True
-    repository = Repository(shared=of_node())
     logging = Logging(examples=True)
 
     n_add_op: int = setting(
@@ -40,4 +38,7 @@ class MPL(WithLowRank, Coupled, Regularised):
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
         """The coupled learner, its context started from placeholders."""
         context = placeholders(self.ctx_init, self.n_ctx, clip_model)
-        return self.beside(CoupledPromptLearner(classes.names, clip_model, schedules, context), clip_model)
+        made = CoupledPromptLearner(classes.names, clip_model, schedules, context)
+        if self.joined_by is not None:
+            self.joined_by.put_beside(made, clip_model)
+        return made

@@ -24,6 +24,7 @@ from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.feature import features
 from modprompt.io.compare import tokenizer_said
+from modprompt.methods import together
 from modprompt.methods.base import Method
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
@@ -81,6 +82,7 @@ class Building(Part):
             method: Method = method_of(kind.method_class, cfg.TRAINER[node]).prepared()
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None
+        method = together.joined(method, cfg.TRAINER)
         for feature in features():
             method = feature.method(method, cfg)
         return Run(cfg, node, method, cfg.config)
@@ -183,8 +185,13 @@ class Building(Part):
         if cfg.OPTIM.STAGED_LR:  # it would drop parameters that stand in no child module
             print("OPTIM.STAGED_LR True is not used: all that is trained has the rate of OPTIM.LR")
             cfg = cfg.changed({"OPTIM.STAGED_LR": False})
+        own = self.method.own_rates
+        learned = self.model.parameter_groups(cfg.OPTIM.LR) if own else self.model.prompt_parameters()
+        for one in own:
+            decay = "" if one.weight_decay is None else f", weight decay {one.weight_decay:g}"
+            print(f"{', '.join(one.names)}: {one.factor:g} times the learning rate{decay}")
         with mistakes.of_settings("OPTIM"):
-            optimiser = build_optimizer(self.model.prompt_parameters(), cfg.OPTIM)
+            optimiser = build_optimizer(learned, cfg.OPTIM)
         for name, value in self.method.optimiser_settings().items():  # what the method says beside OPTIM
             if name not in optimiser.defaults:
                 print(f"{name} {value} is not used: OPTIM.NAME {self.config.optim.name} has none")

@@ -12,7 +12,6 @@ from modprompt.errors import SettingError, UserError
 from modprompt.io.settings import Given, Settings, as_text
 from modprompt.methods.base import Method
 from modprompt.methods.parts.capabilities import Only, SecondNode
-from modprompt.methods.parts.with_low_rank import SWITCH
 from modprompt.trainers.config_nodes import method_of
 
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
@@ -63,8 +62,6 @@ def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
     Raises:
         UserError: on a value that its repository knows and this method does not.
     """
-    if SWITCH in settings and SWITCH not in cls.repository.shared and as_text(settings[SWITCH].value) != "False":
-        raise UserError(f"{settings[SWITCH].where}: {SWITCH}: low-rank additions stand beside CoOp and MPL, not {name}")
     found: List[Tuple[str, Given]] = []
     read, unread, kept = [], [], []
     layers = list(dict.fromkeys(_layer(given) for _, given in settings.given))

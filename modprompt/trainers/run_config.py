@@ -7,7 +7,7 @@ program, which has made a configuration of its own. A step of either says what i
 import copy
 import os
 import sys
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Type
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -16,12 +16,13 @@ from yacs.config import CfgNode
 from modprompt import places
 from modprompt.compat.run_settings import RunSettings
 from modprompt.data.readers.imagenet_variants import require_only_tests
-from modprompt.errors import UserError
+from modprompt.errors import SettingError, UserError
 from modprompt.feature import features
 from modprompt.io import holding
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of
+from modprompt.methods import together
 from modprompt.methods.parts.capabilities import SecondNode
 from modprompt.trainers import backbone, config, config_aliases, overrides, reading, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
@@ -159,8 +160,12 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
         decided = one.decides(cfg, settings, method, own_node)
         cfg = cfg.changed({f"{one.node}.{key}": value for key, value in decided.items()})
     second = _second_node(method)
+    beside = _beside(cfg)
     config.warn_of_other_nodes(
-        list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else ""
+        [key for key in settings if not key.startswith(beside)],
+        cfg.TRAINER.NAME,
+        own_node,
+        second.node.rpartition(".")[2] if second else "",
     )
     return cfg if second is None else cfg.changed(config_aliases.stands_for(cfg, settings, second))
 
@@ -219,6 +224,21 @@ def _method_named(trainer: str) -> Any:
 
 def _second_node(method: Any) -> Optional[Type[SecondNode]]:
     return None if method is None else method.repository.second_node
+
+
+def _beside(cfg: RunConfig) -> Tuple[str, ...]:
+    """How the settings begin of what is to stand beside the trainer's prompts.
+
+    Raises:
+        SettingError: if nothing can stand there.
+    """
+    nodes = together.asked(cfg.TRAINER)
+    for node in nodes:
+        try:
+            together.require_takes(cfg.TRAINER.NAME, node)
+        except SettingError as error:
+            raise error.under(f"TRAINER.{node}") from None
+    return tuple(f"TRAINER.{node}." for node in nodes)
 
 
 def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:

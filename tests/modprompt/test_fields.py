@@ -45,7 +45,8 @@ def test_methods_are_frozen_equal_by_value_and_code(row):
             setattr(made, made.settings()[0].field, 1)
 
 
-_KEYS = {  # of repositories that share a node
+_KEYS = {  # of repositories that share a node, and ON, which a field cannot be called
+    ("MultiModalAdapter", "joins"): "ON",
     ("KgCoOp", "kg_weight"): "W",
     ("TCP", "kg_weight"): "W",
     ("ProGrad", "prograd_lambda"): "LAMBDA",

@@ -44,6 +44,8 @@ SMALL = {
     "language_prompting": 211,
     "vpt": 159,
     "mma": 300,
+    "coop_adapters": 1,
+    "mpl_adapters": 1,
     "promptsrc": 383,
     "mpl": 310,
     "clip_lora": 325,

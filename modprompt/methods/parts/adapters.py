@@ -54,7 +54,8 @@ class Bottleneck:
     def __call__(self, x: Tensor) -> Tensor:
         """(N, D)."""
         down, up = self.side
-        made: Tensor = up(self.shared(down(x.to(up.weight.dtype))))
+        kind = cast(nn.Linear, up).weight.dtype
+        made: Tensor = up(self.shared(down(x.to(kind))))
         return made.to(x.dtype)
 
 
@@ -113,6 +114,8 @@ class Adapters(nn.Module):
         self.text_adapter = _drawn(layers, of_text)
         self.visual_adapter = _drawn(layers, of_vision)
         self.shared_adapter = _drawn(layers, lambda: nn.Sequential(nn.Linear(dim, dim), nn.ReLU()))
+
+    on_text = on_images = True
 
     @property
     def adapts_words(self) -> bool:

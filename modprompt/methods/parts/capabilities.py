@@ -5,8 +5,9 @@ has those of a method that can do none of it.
 """
 
 from dataclasses import Field
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, Union
 
+from modprompt.errors import UserError
 from modprompt.fields import Configured
 from modprompt.methods.parts.average import GaussianAverage
 
@@ -94,6 +95,42 @@ class Searching(NamedTuple):
 
     always: bool = False
     refused: str = ""
+
+
+class OwnRate(NamedTuple):
+    """Parameters that learn otherwise than the rest; the optimiser has a group of them.
+
+    names: how their names in the learner begin.
+    factor: on the learning rate, in the warm-up too.
+    weight_decay: their own; None for that of the rest.
+    """
+
+    names: Tuple[str, ...]
+    factor: float = 1.0
+    weight_decay: Optional[float] = None
+
+
+def grouped(learned: Mapping[str, Any], own: Sequence[OwnRate], rate: float) -> List[Dict[str, Any]]:
+    """Groups for an optimiser: the rest first, then those with rates of their own, each parameter in one.
+
+    Args:
+        learned: parameters by name.
+        own: of which some learn otherwise; a name belongs to the first that has it.
+        rate: the learning rate of the rest.
+
+    Raises:
+        UserError: if one has no parameter, or no parameter is left for the rest.
+    """
+    rest, found = dict(learned), []
+    for one in own:
+        mine = {name: rest.pop(name) for name in [*rest] if name.startswith(one.names)}
+        if not mine:
+            raise UserError(f"nothing that is learned is called {' or '.join(one.names)}..., for a rate of its own")
+        decay = {} if one.weight_decay is None else {"weight_decay": one.weight_decay}
+        found.append({"params": [*mine.values()], "lr": one.factor * rate, **decay})
+    if not rest:
+        raise UserError("all that is learned has a rate of its own: set OPTIM.LR to it")
+    return [{"params": [*rest.values()]}, *found]
 
 
 class Steps(NamedTuple):

@@ -155,7 +155,8 @@ class CoupledPromptLearner(Learner):
     def forward(self) -> Prompts:
         """The prompts of this moment, for both encoders."""
         first = self.ctx if self.schedules.text[0].add else self.ctx[:0]
-        return Prompts(*self.with_first(first, self._text_additions()), self._vision_additions())
+        additions = self.with_first(first, self._text_additions())
+        return self.adapted(Prompts(*additions, self._vision_additions()))
 
     def _n_among_words(self) -> int:
         return self.schedules.text.among_words

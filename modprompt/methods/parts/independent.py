@@ -81,10 +81,8 @@ class IndependentPromptLearner(Learner):
 
     def _prompts(self, first: Tensor) -> Prompts:
         text, vision = self.schedules
-        return Prompts(
-            *self.with_first(first, _per_layer(self.text_prompts, len(text))),
-            _per_layer(self.vision_prompts, len(vision)),
-        )
+        additions = self.with_first(first, _per_layer(self.text_prompts, len(text)))
+        return self.adapted(Prompts(*additions, _per_layer(self.vision_prompts, len(vision))))
 
     @staticmethod
     def checkpoint_key(name: str) -> str:

@@ -1,7 +1,7 @@
 """What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
 
 import copy
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from modprompt.clip.structure import CLIP
 from modprompt.engine.class_prompts import ClassPrompts, class_prompts
 from modprompt.engine.pooling import Pooling
-from modprompt.engine.prompts import Additions, ClassTokens, class_texts, template_texts
+from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_texts, template_texts
 from modprompt.engine.schedule import BEHIND_START, Schedules
 from modprompt.errors import UserError
+from modprompt.methods.parts.adapters import Adapters
+from modprompt.methods.parts.low_rank import LowRankAdditions
 from modprompt.methods.parts.phrases import Described
 
 
@@ -27,6 +29,7 @@ class Learner(nn.Module):
     needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
     literal_scale = 0.0  # what cosines are multiplied by; 0: exp(logit_scale) of the CLIP
     changes_images = False  # whether its Prompts have changes of the vision side's layers
+    adapters: Optional[Union[Adapters, LowRankAdditions]]  # changes of layers that are learned, if there are any
 
     # beginnings of the names of parameters that are made in CLIP's type; the others are float32
     in_clip_type: Tuple[str, ...] = ("ctx",)
@@ -44,7 +47,6 @@ class Learner(nn.Module):
     # (image (B, E), text (C, E) or (B, C, E), exp(logit_scale)) to logits (B, C), with parameters of its own; a learner
     # that has none leaves it out: scaled cosines
     logits: nn.Module
-    additions: nn.Module  # of layers' matrices (low_rank.py); a learner that has none leaves it out
 
     def __init__(self, schedules: Schedules, prefix: str, ending: str = "."):
         super().__init__()
@@ -52,6 +54,7 @@ class Learner(nn.Module):
         self.prefix = prefix  # the words in front of a class name
         self.ending = ending  # those behind it, if it stands behind the context
         self.pooling = None
+        self.adapters = None
 
     @property
     def beginning(self) -> str:
@@ -102,6 +105,19 @@ class Learner(nn.Module):
             return self.prompt_text(first), additions
         tokens = first[:, 0] if first.dim() == 4 else first
         return self.prompt_text(first[..., :0, :]), [tokens, *additions[1:]]
+
+    def take(self, adapters: Union[Adapters, LowRankAdditions]) -> None:
+        """Have changes of layers, which are learned too."""
+        self.adapters = adapters
+        self.trains_text, self.changes_images = self.trains_text or adapters.on_text, adapters.on_images
+
+    def adapted(self, prompts: Prompts) -> Prompts:
+        """Prompts with the adapters of this moment, if there are any."""
+        if self.adapters is None:
+            return prompts
+        text, vision = map(len, self.schedules)
+        changes = self.adapters.text_changes(text), self.adapters.vision_changes(vision)
+        return prompts._replace(text_changes=changes[0], vision_changes=changes[1])
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
         """The same parameters, shared, in front of other class names.

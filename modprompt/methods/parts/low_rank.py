@@ -5,7 +5,7 @@ Shapes: M matrices of a layer, r rank, D width of a side.
 
 import math
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Sequence, Tuple, TypeVar, cast
+from typing import Dict, List, Mapping, Sequence, Tuple, cast
 
 import torch
 from torch import nn
@@ -16,13 +16,10 @@ from modprompt.clip.sides import has_tower, image_width, text_width
 from modprompt.clip.structure import CLIP
 from modprompt.engine.layer_change import Changes
 from modprompt.engine.low_rank import MATRICES, LowRank
-from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import MOST_TOKENS, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, setting
-from modprompt.methods.parts.learner import Learner
 
-L = TypeVar("L", bound=Learner)
 NODE = "TRAINER.CLIPLORA"
 SIDES = ("text", "vision")
 OF_ENCODER = {"both": SIDES, "text": ("text",), "vision": ("vision",)}
@@ -125,21 +122,6 @@ class LowRankSettings(Configured):
         ]
 
 
-def with_additions(learner: L, additions: "LowRankAdditions", layers: Mapping[str, Sequence[int]]) -> L:
-    """A learner whose prompts have these additions, which it learns with its own."""
-    learner.additions = additions
-    learner.trains_text = learner.trains_text or "text" in layers
-    learner.changes_images = "vision" in layers
-    learner.register_forward_hook(_changed)
-    return learner
-
-
-def _changed(learner: nn.Module, inputs: object, prompts: Prompts) -> Prompts:
-    additions = learner.additions
-    assert isinstance(additions, LowRankAdditions)
-    return prompts._replace(text_changes=additions.changes("text"), vision_changes=additions.changes("vision"))
-
-
 class _Layer(nn.Module):
     """What is learned of a layer: a (M, r, D), uniform, and b (M, D, r), zeros."""
 
@@ -194,6 +176,24 @@ class LowRankAdditions(nn.Module):
         where = [f"{side} layers {' '.join(self._of(side))}" for side in self.counts]
         what = f"{' '.join(settings.matrices)} of rank {settings.r}, times {settings.scale:.4g}"
         return f"Low-rank additions: {what}, in {', '.join(where)}"
+
+    @property
+    def on_text(self) -> bool:
+        """Whether some are on the text side."""
+        return "text" in self.counts
+
+    @property
+    def on_images(self) -> bool:
+        """Whether some are on the image side."""
+        return "vision" in self.counts
+
+    def text_changes(self, layers: int) -> Changes:
+        """Of the text side's layers."""
+        return self.changes("text")
+
+    def vision_changes(self, layers: int) -> Changes:
+        """Of the image side's layers."""
+        return self.changes("vision")
 
     def changes(self, side: str) -> Changes:
         """The change of each layer of a side, of this moment; none for a side without any."""

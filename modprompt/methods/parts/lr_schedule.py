@@ -104,13 +104,15 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg: Any) -> Union["LRSchedul
         scheduler.last_epoch = optim_cfg.WARMUP_EPOCH
     check_name(optim_cfg.WARMUP_TYPE, ["constant", "linear"], "OPTIM.WARMUP_TYPE")
 
+    def of_group(rate: Rate, base: Rate) -> Rate:
+        """The rate of a group with another base rate than the rest."""
+        return rate if base == optim_cfg.LR else rate * base / optim_cfg.LR
+
     def constant(epoch: int, base: Rate) -> Rate:
-        rate: Rate = optim_cfg.WARMUP_CONS_LR
-        return rate
+        return of_group(optim_cfg.WARMUP_CONS_LR, base)
 
     def linear(epoch: int, base: Rate) -> Rate:
-        rate: Rate = base * epoch / optim_cfg.WARMUP_EPOCH if epoch else optim_cfg.WARMUP_MIN_LR
-        return rate
+        return base * epoch / optim_cfg.WARMUP_EPOCH if epoch else of_group(optim_cfg.WARMUP_MIN_LR, base)
 
     rate = constant if optim_cfg.WARMUP_TYPE == "constant" else linear
     return WarmupScheduler(optimizer, scheduler, optim_cfg.WARMUP_EPOCH, rate)

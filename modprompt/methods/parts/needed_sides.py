@@ -26,7 +26,7 @@ def require_sides(method: Any, kinds: Kinds, name: str) -> None:
     Raises:
         UserError: if a side that it puts prompts into has no layers for them.
     """
-    mine = type(method).__name__
+    mine = " beside ".join(type(one).__name__ for one in (method.joined_by, method) if one is not None)
     wanted = {"text": method.wants_text, "image": method.wants_vision}
     lacking = [side for side, wants in wanted.items() if wants and getattr(kinds, side) != PROMPTED]
     if not lacking:

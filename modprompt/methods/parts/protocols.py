@@ -10,7 +10,7 @@ from modprompt.engine.schedule import Shape
 from modprompt.errors import UserError
 from modprompt.fields import Setting
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.methods.parts.capabilities import Averaging, Needs
+from modprompt.methods.parts.capabilities import Averaging, Needs, OwnRate
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective
 from modprompt.methods.search.settings import AlphaSettings
@@ -45,6 +45,7 @@ class ModelsMethod(Protocol):
     learner_of: ClassVar[str]
 
     slots: ClassVar[Optional[FindsSchedule]]
+    own_rates: ClassVar[Sequence[OwnRate]]
 
     @property
     def search(self) -> Optional[AlphaSettings]:

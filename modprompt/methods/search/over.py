@@ -17,7 +17,6 @@ from modprompt.methods.coop import CoOp
 from modprompt.methods.parts.descriptions import WithDescriptions
 from modprompt.methods.parts.groups import LearnedText, PromptsVision
 from modprompt.methods.parts.protocols import Classes
-from modprompt.methods.parts.with_low_rank import WithLowRank
 from modprompt.methods.search.settings import MOST, AlphaSettings
 from modprompt.methods.search.slots import SlotsPromptLearner
 from modprompt.methods.search.space import Option, options
@@ -33,10 +32,6 @@ def _require_searchable(method: Method) -> None:
         raise SettingError([("ON", f" means nothing for {name}, which is a search by itself")])
     if method.searching.refused:
         raise SettingError([("ON", f" means nothing for {name}: {method.searching.refused}")])
-    if isinstance(method, WithLowRank) and method.lora:
-        raise SettingError(
-            [("ON", " means nothing with LORA: low-rank additions stand beside a schedule that is known")]
-        )
     if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
         key = "ASPATH" if method.aspath else "AEPATH"
         raise SettingError([("ON", f" means nothing with {key}: prompts of phrases are not searched")])
@@ -70,6 +65,9 @@ class Search(AlphaSettings):
             SettingError: if it has none to find, or a searched side's is written out.
         """
         self.searched(method)
+        if method.joined_by is not None:
+            names = type(method).__name__, type(method.joined_by).__name__
+            raise SettingError([("ON", " means nothing for {} with {} beside it".format(*names))])
         return method.replace_private(slots=self)
 
     def searched(self, method: Method) -> Tuple[str, ...]:

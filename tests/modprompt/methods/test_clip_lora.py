@@ -70,10 +70,10 @@ def test_positions_are_the_references(position, of_12, of_24):
         (lambda: CLIPLoRA(gradient="reference"), "GRADIENT reference is what the reference does with DROPOUT 0 alone"),
         (lambda: CLIPLoRA(encoder="image"), "ENCODER"),
         (lambda: CLIPLoRA(position="2 3").on(random_clip(), NAMES), "names layer 3, but a side has 3 from 0 on"),
-        (lambda: CoOp(lora=True, lora_position="7-7").on(random_clip(), NAMES), "LORA_POSITION '7-7' names layer 7"),
-        (lambda: MPL(lora=True, lora_params="p"), "LORA_PARAMS must be some of q k v o"),
-        (lambda: KgCoOp(lora=True), "LORA: KgCoOp has no low-rank additions; CoOp and MPL have"),
-        (lambda: modprompt.Search().over(CoOp(lora=True)), "ON means nothing with LORA"),
+        (lambda: CLIPLoRA(position="7-7").over(CoOp()).on(random_clip(), NAMES), "POSITION '7-7' names layer 7"),
+        (lambda: CLIPLoRA().over(KgCoOp()), "ON means nothing for KgCoOp: it stands beside the prompts of CoOp"),
+        (lambda: CLIPLoRA(joins=True), "ON means nothing for CLIPLoRA itself"),
+        (lambda: modprompt.Search().over(CLIPLoRA().over(CoOp())), "ON means nothing for CoOp with CLIPLoRA beside it"),
     ],
 )
 def test_bad_settings_are_one_line(make, message):
@@ -141,8 +141,8 @@ def test_a_file_of_the_repository_is_read_and_written(clip_model, images, tmp_pa
     torch.save(made, tmp_path / "lora_weights.pt")
     loaded = modprompt.load(tmp_path / "lora_weights.pt", clip_model, method=method, names=NAMES)
     own = dict(loaded.prompt_learner.named_parameters())
-    assert torch.equal(own["additions.text.1.a"][0], made["weights"]["layer_0"]["v_proj"]["w_lora_A"])
-    assert torch.equal(own["additions.vision.2.b"][1], made["weights"]["layer_3"]["proj"]["w_lora_B"])
+    assert torch.equal(own["adapters.text.1.a"][0], made["weights"]["layer_0"]["v_proj"]["w_lora_A"])
+    assert torch.equal(own["adapters.vision.2.b"][1], made["weights"]["layer_3"]["proj"]["w_lora_B"])
     written = loaded.prompt_learner.as_repository()
     assert written["metadata"] == made["metadata"]
     assert list(written["weights"]) == list(made["weights"])
@@ -189,7 +189,7 @@ def test_a_result_says_what_the_reference_does_not_do():
     assert CLIPLoRA().remarks() == CLIPLoRA(dropout_shared=True, dropout=0.0).remarks() == []
     assert CLIPLoRA(dropout_shared=True, encoder="vision").remarks() == []
     (shared,) = CLIPLoRA(dropout_shared=True).remarks()
-    (wrong,) = MPL(lora=True, lora_dropout=0.0, lora_gradient="reference").remarks()
+    (wrong,) = CLIPLoRA(dropout=0.0, gradient="reference").over(MPL()).remarks()
     assert "DROPOUT_SHARED" in shared
     assert "GRADIENT reference" in wrong
 
@@ -199,7 +199,7 @@ def test_without_additions_prompts_are_as_before_and_with_them_go_to_other_class
     torch.manual_seed(2)
     plain = small(cls).on(clip_model, NAMES).eval()
     torch.manual_seed(2)
-    model = small(cls, lora=True, lora_dropout=0.0).on(clip_model, NAMES).eval()
+    model = CLIPLoRA(dropout=0.0).over(small(cls)).on(clip_model, NAMES).eval()
     with torch.no_grad():
         torch.testing.assert_close(model(images), plain(images), atol=1e-5, rtol=1e-5)  # B is zero
         other = learned(model).with_classes(NAMES[:2])
@@ -207,7 +207,9 @@ def test_without_additions_prompts_are_as_before_and_with_them_go_to_other_class
         assert not torch.allclose(model(images), plain(images), atol=1e-3)
 
 
-@pytest.mark.parametrize("method", [CLIPLoRA(), CoOp(n_ctx=2, lora=True), MPL(lora=True, prompt_depth=3)], ids=repr)
+@pytest.mark.parametrize(
+    "method", [CLIPLoRA(), CLIPLoRA().over(CoOp(n_ctx=2)), CLIPLoRA().over(MPL(prompt_depth=3))], ids=repr
+)
 @pytest.mark.parametrize("classes_at_a_time", [1, 2])
 def test_masks_are_the_same_however_many_classes_are_computed_at_a_time(method, classes_at_a_time, clip_model, images):
     labels, found = torch.tensor([0, 2]), []

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import modprompt
 from modprompt import MultiModalAdapter, UserError
@@ -121,3 +122,61 @@ def test_only_layers_from_the_first_adapter_on_have_a_graph(clip_model):
         kept.clear()
         MultiModalAdapter(**{**SMALL, "adapter_start": 3}).on(clip_model, NAMES).encode_image(images(7))
     assert 0 < len(kept) < 0.6 * some
+
+
+@pytest.mark.parametrize(
+    ("trainer", "more", "message"),
+    [
+        ("KgCoOp", (), "TRAINER.MMADAPTER.ON means nothing for KgCoOp: it stands beside the prompts of CoOp and MPL"),
+        ("ZeroshotCLIP", (), "TRAINER.MMADAPTER.ON means nothing for ZeroshotCLIP: it stands beside the prompts of"),
+        ("TaskRes", (), "TRAINER.MMADAPTER.ON means nothing for TaskRes: it stands beside the prompts of CoOp and MPL"),
+        ("MultiModalAdapter", (), "TRAINER.MMADAPTER.ON means nothing for MultiModalAdapter itself: it is for CoOp"),
+        ("CoOp", ("TRAINER.MMADAPTER.ADAPTER_END", 9), "TRAINER.MMADAPTER.ADAPTER_END must be at most 4"),
+        ("MPL", ("TRAINER.MMADAPTER.ADAPTER_START", 0), "TRAINER.MMADAPTER.ADAPTER_START 0 adapts words, which are"),
+        ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON means nothing for MPL with MultiModalAdapter beside it"),
+    ],
+)
+def test_what_adapters_do_not_stand_beside_is_one_line(trainer, more, message, command, capsys):
+    adapters = ["TRAINER.MMADAPTER.ON", "True", "TRAINER.MMADAPTER.ADAPTER_END", "4"]
+    assert train.main(command(trainer, *adapters, *more)) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert [line for line in errors if line.startswith("error: ")] == errors[-1:]
+    assert message in errors[-1]
+
+
+@pytest.mark.parametrize("method", [modprompt.CoOp(n_ctx=2), modprompt.MPL(n_ctx=1, prompt_depth=2)])
+def test_prompts_with_adapters_beside_them_are_loaded_and_take_other_classes(method, clip_model, tmp_path, recwarn):
+    model = MultiModalAdapter(**SMALL, adapter_scale=0.5).over(method).on(clip_model, NAMES).eval()
+    plain = method.on(clip_model, NAMES).eval()
+    with torch.no_grad():
+        for one in model.prompt_learner.adapters.parameters():
+            one.normal_(std=0.5)
+        assert not torch.allclose(model.encode_image(images()), plain.encode_image(images()), atol=1e-3)
+        other = model.with_classes(["dog", "cat"])
+        torch.testing.assert_close(other(images())[:, 1], model(images())[:, 0])
+        model.save(tmp_path / "saved.pt")
+        loaded = modprompt.load(tmp_path / "saved.pt", clip_model)
+        assert torch.equal(loaded(images()), model(images()))
+    assert loaded.method.joined_by == model.method.joined_by
+    assert not recwarn.list
+
+
+class Launches(TorchDispatchMode):
+    """Counts operations that are no views."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def test_an_adapted_layer_is_six_launches_more(clip_model):
+    def forward(first):
+        model = MultiModalAdapter(**{**SMALL, "adapter_start": first}).on(clip_model, NAMES)
+        model.encode_image(images())  # what is made once is there
+        with Launches() as found:
+            model.encode_image(images())
+        return found.count
+
+    assert forward(2) - forward(3) == 6

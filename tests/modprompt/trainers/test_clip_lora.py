@@ -166,7 +166,7 @@ def test_what_does_not_go_with_it_is_one_line(more, message, command, capsys):
 
 def test_additions_beside_another_methods_prompts_are_one_line(command, capsys):
     line = refusal(capsys, *command(METHODS["maple"], "TRAINER.CLIPLORA.ON", "True"))
-    assert "TRAINER.CLIPLORA.ON: low-rank additions stand beside CoOp and MPL, not MaPLe" in line
+    assert "TRAINER.CLIPLORA.ON means nothing for MaPLe: it stands beside the prompts of CoOp and MPL" in line
 
 
 def test_a_result_says_what_the_reference_does_not_do(command, tmp_path):
@@ -213,7 +213,7 @@ def test_steps_are_those_of_a_plain_loop(words, monkeypatch):
             with torch.no_grad():
                 value.mul_(1 - 0.01 * rate).sub_(rate * mean / (square.sqrt() + 1e-8))
     for key, value in seen.trainer.model.prompt_learner.named_parameters():
-        torch.testing.assert_close(value, params[key.removeprefix("additions.")], atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(value, params[key.removeprefix("adapters.")], atol=1e-4, rtol=1e-3)
 
 
 def test_images_of_ones_own_are_trained_on_and_tested(tmp_path, monkeypatch, capsys):

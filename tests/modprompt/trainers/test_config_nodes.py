@@ -43,7 +43,7 @@ def test_defaults_are_copied():
 def test_every_node_is_its_dataclass(cls):
     """There is one list of defaults: a node has the fields' keys and defaults, and PREC, and makes the same method."""
     node = get_cfg_default().TRAINER[cls.node_name()]
-    assert dict(node) == {**cls().as_config(), "PREC": "fp16"}
+    assert dict(node) == {**cls().as_config(), "PREC": cls.prec}
     assert node == node_of(cls)
     assert method_of(cls, node) == cls()
     trainer = TRAINER_REGISTRY.get(cls.__name__)
