@@ -21,6 +21,7 @@ _LAZY = {
     "PromptedModel": "methods.model",
     "ADAPTER": "methods.heads.adapter",
     "ALVLM": "active.alvlm",
+    "CLIPLoRA": "methods.clip_lora",
     "CLIP_Adapter": "methods.heads.clip_adapter",
     "CoCoOp": "methods.cocoop",
     "CoOp": "methods.coop",

@@ -8,6 +8,7 @@ from modprompt.errors import SettingError as SettingError
 from modprompt.errors import UserError as UserError
 from modprompt.fields import setting as setting
 from modprompt.methods.base import Method as Method
+from modprompt.methods.clip_lora import CLIPLoRA as CLIPLoRA
 from modprompt.methods.cocoop import CoCoOp as CoCoOp
 from modprompt.methods.coop import CoOp as CoOp
 from modprompt.methods.dpl import DPL as DPL

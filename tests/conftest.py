@@ -268,6 +268,16 @@ OPTIM:
 TRAIN:
   PRINT_FREQ: 1
 """
+COUNTS_STEPS = "CLIPLoRA"  # whose training has no epochs
+
+
+def bare_config(trainer):
+    """BARE_CONFIG, for a trainer that counts steps without what epochs have, which it refuses."""
+    by_epoch = ("MAX_EPOCH", "LR_SCHEDULER", "WARMUP")
+    lines = BARE_CONFIG.splitlines(keepends=True)
+    return "".join(line for line in lines if trainer != COUNTS_STEPS or not line.strip().startswith(by_epoch))
+
+
 SMALL_CONFIG = (
     BARE_CONFIG
     + """
@@ -315,11 +325,13 @@ def mpl_options(clip_file):
 @pytest.fixture
 def command(mpl_flags, mpl_options, tmp_path):
     """Words of a run of a row of tests/methods.py, or of a trainer without settings; further options behind."""
-    (tmp_path / "bare.yaml").write_text(BARE_CONFIG)
 
     def words(method, *more):
-        flags = [*mpl_flags]
-        flags[flags.index("MPL")] = getattr(method, "trainer", method)
+        flags, trainer = [*mpl_flags], getattr(method, "trainer", method)
+        (tmp_path / "bare.yaml").write_text(bare_config(trainer))
+        if trainer == COUNTS_STEPS:  # as many passes of five batches
+            more = ["TRAINER.CLIPLORA.N_ITERS" if word == "OPTIM.MAX_EPOCH" else word for word in more]
+        flags[flags.index("MPL")] = trainer
         flags[flags.index("--config-file") + 1] = str(tmp_path / "bare.yaml")
         return [*flags, *mpl_options, *getattr(method, "words", ()), *map(str, more)]
 

@@ -11,7 +11,7 @@ import torch
 
 from modprompt.clip.build import layers_of
 from modprompt.methods.parts.templates import DIVERSE
-from tests import plain_dpl, plain_mma, plain_mpl, plain_tcp, plain_teachers
+from tests import plain_dpl, plain_lora, plain_mma, plain_mpl, plain_tcp, plain_teachers
 from tests import plain_neighbours as plain
 
 
@@ -79,6 +79,16 @@ def _described(clip_model, params, tokens, images, name_lengths):
     return plain.described(clip_model, params["ctx"], list(phrases), phrases, images, "AE")
 
 
+def _coop_lora(clip_model, params, tokens, images, name_lengths):
+    changes = plain_lora.of_both(clip_model, params, "qv", 2, prefix="adapters.")
+    return plain.coop(clip_model, params, tokens, images, name_lengths, changes=changes)
+
+
+def _mpl_lora(clip_model, params, tokens, images, name_lengths):
+    changes = plain_lora.of_both(clip_model, params, "qv", 2, prefix="adapters.")
+    return plain_mpl.logits(clip_model, params, tokens, images, n_ctx=1, n_add=2, n_rm=1, depth=3, changes=changes)
+
+
 def _mpl(clip_model, params, tokens, images, name_lengths):
     return plain_mpl.logits(clip_model, params, tokens, images, n_ctx=1, n_add=2, n_rm=1, depth=3)
 
@@ -112,6 +122,9 @@ def _tcp(clip_model, params, tokens, images, name_lengths):
 T, V, E, C = 64, 128, 32, 5  # widths, and base classes of the EuroSAT-shaped tree
 BRIDGE = T * V + V
 DEEP = {"PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2, "N_CTX_TEXT": 2, "N_CTX_VISION": 3}
+LORA = {"ON": "True", "DROPOUT": "0", "POSITION": "half-up", "PARAMS": "q v"}
+WITH_LORA = tuple(word for key, value in LORA.items() for word in (f"TRAINER.CLIPLORA.{key}", value))
+OF_LORA = 2 * 2 * 2 * 2 * (T + V)  # layers of a side, matrices, A and B, rank
 METHODS = {
     "coop_end": Method("CoOp", "COOP", {"N_CTX": 4}, "prompt_learner", "", _coop("end"), 4 * T),
     "coop_middle_csc": Method(
@@ -260,6 +273,26 @@ METHODS = {
         "prompt_learner.",
         _dpl_ensemble,
         4 * T + 4 * V,
+    ),
+    "clip_lora": Method(
+        "CLIPLoRA",
+        "CLIPLORA",
+        {"N_ITERS": 2, "PARAMS": "q v o", "POSITION": "half-up"},
+        "prompt_learner",
+        "",
+        None,
+        2 * 3 * 2 * 2 * (T + V),
+    ),
+    "coop_lora": Method("CoOp", "COOP", {"N_CTX": 4}, "prompt_learner", "", _coop_lora, 4 * T + OF_LORA, WITH_LORA),
+    "mpl_lora": Method(
+        "MPL",
+        "MPL",
+        {"N_CTX": 1, "PROMPT_DEPTH": 3},
+        "MultiModalPromptLearner",
+        "prompt_learner.",
+        _mpl_lora,
+        3 * T + (1 + 2 * 2) * BRIDGE + OF_LORA,
+        WITH_LORA,
     ),
     "mpl": Method(
         "MPL",

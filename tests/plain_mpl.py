@@ -99,7 +99,7 @@ def image_features(clip_model, params, images, *, n_add, n_rm, depth, changes=()
 
 
 def logits(clip_model, params, tokens, images, *, n_ctx, n_add, n_rm, depth, changes=((), ())):
-    """(B, C); `changes` are those of the layers, text and vision."""
+    """(B, C); changes are those of the text side's layers and of the vision side's, or none."""
     text = text_features(clip_model, params, tokens, n_ctx=n_ctx, depth=depth, changes=changes[0])
     image = image_features(clip_model, params, images, n_add=n_add, n_rm=n_rm, depth=depth, changes=changes[1])
     text = text / text.norm(dim=-1, keepdim=True)

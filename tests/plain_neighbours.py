@@ -66,13 +66,14 @@ def _place(frozen, ctx, name_lengths, position):
     return torch.stack(rows)
 
 
-def coop(clip_model, params, tokens, images, name_lengths, position="end"):
-    """CoOp's logits; ctx is (n, T) or, class by class, (C, n, T)."""
+def coop(clip_model, params, tokens, images, name_lengths, position="end", changes=()):
+    """CoOp's logits; ctx is (n, T) or, class by class, (C, n, T). Changes are of the layers of both sides, or none."""
     frozen = clip_model.token_embedding.weight[tokens]
     ctx = params["ctx"]
     ctx = ctx if ctx.dim() == 3 else ctx.expand(len(tokens), -1, -1)
-    text = text_features(clip_model, tokens, _place(frozen, ctx, name_lengths, position), {}, 0)
-    image = _unit(clip_model.encode_image(images))
+    of_text, of_vision = changes or ((), ())
+    text = text_features(clip_model, tokens, _place(frozen, ctx, name_lengths, position), {}, 0, changes=of_text)
+    image = image_features(clip_model, images, {}, of_vision) if changes else _unit(clip_model.encode_image(images))
     return clip_model.logit_scale.exp() * image @ text.T
 
 

@@ -176,6 +176,7 @@ def test_only_links_stand_in_the_folders_of_methods():
         "adapter",
         "alvlm",
         "clip_adapter",
+        "clip_lora",
         "coop",
         "cocoop",
         "dpl",
@@ -244,6 +245,7 @@ def typed(tmp_path):
         ("tcp/base2new_train.sh", "TCP", "TCP/vit_b16_ep100_ctxv1"),
         ("mmadapter/base2new_train.sh", "MultiModalAdapter", "MultiModalAdapter/vit_b16_ep5"),
         ("mmadapter/xd_train.sh", "MultiModalAdapter", "MultiModalAdapter/vit_b16_ep1_cross_datasets"),
+        ("clip_lora/base2new_train.sh", "CLIPLoRA", "CLIPLoRA/vit_b16"),
         ("prograd/base2new_train.sh", "ProGrad", "ProGrad/rn50_ep100"),
         ("prograd/few_shot.sh", "ProGrad", "ProGrad/rn50"),
         ("prograd/xd_train.sh", "ProGrad", "ProGrad/rn50_ep50"),
@@ -364,6 +366,27 @@ def test_script_of_taskres_reference(typed, tmp_path):
     assert f"--trainer TaskRes --seed 1 --output-dir {folder} " in line
     asked = "DATASET.NUM_SHOTS 4 TRAINER.TaskRes.ENHANCED_BASE none TRAINER.TaskRes.RESIDUAL_SCALE 0.5 OPTIM.LR 1"
     assert line.endswith(asked)
+
+
+def test_script_of_clip_loras_reference(typed, tmp_path):
+    """Its flags, its lists, its names of data sets and files; --eval_only takes what is there."""
+    flags = ["--dataset", "fgvc", "--shots", 4, "--seed", 3, "--encoder", "vision", "--params", "q", "o", "--r", 4]
+    more = ["--n_iters", 9, "--save_path", "kept", "--dropout_rate", 0, "DATALOADER.NUM_WORKERS", 0]
+    train, export = typed("clip_lora/main.sh", *flags, *more)
+    run = f"{tmp_path}/results/fgvc_aircraft/CLIPLoRA/vitb16_4shots/vision_qo_all_r4/seed3"
+    assert f"--trainer CLIPLoRA --seed 3 --output-dir {run} " in train
+    assert "/configs/datasets/fgvc_aircraft.yaml TRAINER.CLIPLORA.N_ITERS 9 DATASET.NUM_SHOTS 4 " in train
+    assert "DATASET.VAL_FIRST True MODEL.BACKBONE.NAME ViT-B/16 TRAINER.CLIPLORA.ENCODER vision " in train
+    asked = "PARAMS q o TRAINER.CLIPLORA.POSITION all TRAINER.CLIPLORA.R 4 TRAINER.CLIPLORA.ALPHA 1 "
+    assert train.endswith(f"TRAINER.CLIPLORA.{asked}TRAINER.CLIPLORA.DROPOUT 0 DATALOADER.NUM_WORKERS 0")
+    file = tmp_path / "kept/vitb16/fgvc/4shots/seed3/lora_weights.pt"
+    assert export == f"modprompt export {run} --to lora --out {file}"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("additions")
+    (test,) = typed("clip_lora/main.sh", "--eval_only", *flags, *more)
+    assert f"--output-dir {run}/evaluated " in test
+    assert f"--eval-only --model-dir {run}/given " in test
+    assert (tmp_path / f"{run}/given/prompt_learner/model.pth.tar-0").read_text() == "additions"
 
 
 @pytest.mark.parametrize(("mode", "where"), [("none", ""), ("AS", ""), ("AE", ""), ("AS", "phrases"), ("AE", "/there")])

@@ -4,6 +4,7 @@ modprompt export output/run --to onnx                      output/run/export.onn
 modprompt export output/run --to onnx --precision fp16     half the size
 modprompt export output/run --to torch                     a torch.export program, .pt2
 modprompt export output/run --to safetensors               learner and class matrix, for modprompt.load
+modprompt export output/run --to lora                      low-rank additions, for CLIP-LoRA's own program, .pt
 """
 
 from __future__ import annotations
@@ -22,9 +23,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("run", metavar="RUN", help="a run's output folder, or a checkpoint")
-    add("--to", required=True, choices=["onnx", "torch", "safetensors"], help="the kind of file")
+    add("--to", required=True, choices=["onnx", "torch", "safetensors", "lora"], help="the kind of file")
     add("--precision", default="fp32", choices=["fp32", "fp16"], help="of the weights (default: %(default)s)")
-    add("--out", default="", metavar="FILE", help="the file (default: export.onnx, .pt2 or .safetensors in the run)")
+    add(
+        "--out",
+        default="",
+        metavar="FILE",
+        help="the file (default: export.onnx, .pt2, .safetensors or .pt in the run)",
+    )
     add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
     add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
     take_imports(parser)

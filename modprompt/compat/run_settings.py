@@ -142,6 +142,9 @@ class Dataset(DasslDataset):
     val_from_test: bool = setting(
         False, "without validation images choose on test images, as the family does, and not on held-out ones"
     )
+    val_first: bool = setting(
+        False, "few-shot lists of validation images are drawn in front of those of training, as CLIP-LoRA does"
+    )
     reader: str = setting("", "set where --host has taken the reader of a codebase: which")
     choose_by: str = setting("", "set for a run whose method chooses by validation images: as io/images.py has it")
 

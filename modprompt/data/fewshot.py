@@ -72,13 +72,14 @@ class FewShotCache:
         image_dir: what image paths are relative to.
         shots: images per class, at least 1.
         seed: the run's seed; part of the file name only, the generator is seeded elsewhere.
+        val_first: whether validation images are drawn first.
 
     Attributes:
         path: of the file that is written, or was read.
     """
 
-    def __init__(self, folders: list[Path], image_dir: Path, shots: int, seed: int) -> None:
-        name = f"shot_{shots}-seed_{seed}"
+    def __init__(self, folders: list[Path], image_dir: Path, shots: int, seed: int, val_first: bool = False) -> None:
+        name = f"shot_{shots}-seed_{seed}" + ("-val_first" if val_first else "")
         self.candidates: list[tuple[Path, Callable[[Path, str, _Pools], Optional[_Names]]]]
         self.candidates = [(folder / f"{name}.json", self._own) for folder in folders]
         self.candidates += [(folder / f"{name}.pkl", self._family) for folder in folders]
@@ -86,6 +87,7 @@ class FewShotCache:
         self.image_dir = image_dir
         self.shots = shots
         self.seed = seed
+        self.val_first = val_first
 
     def read(self, pools: _Pools, key: str) -> _Lists | None:
         """The cached lists if they belong to the pools (of this fingerprint) they would be drawn from, else None.
@@ -194,7 +196,7 @@ def fewer_than(shots: int, images: Sequence[Image]) -> str:
 
 
 def few_shot(train: Sequence[Image], val: Sequence[Image] | None, *, cache: FewShotCache, key: str = "") -> FewShot:
-    """The few-shot lists of a seed: from the cache, else drawn (train first, then val) and cached.
+    """The few-shot lists of a seed: from the cache, else drawn (train first, unless the cache says else) and cached.
 
     Args:
         train: training images; `cache.shots` of each class are drawn.
@@ -206,8 +208,8 @@ def few_shot(train: Sequence[Image], val: Sequence[Image] | None, *, cache: FewS
     key = key or fingerprint(list(whole.values()), cache.image_dir)
     lists = cache.read({part: pool_of(images, cache.image_dir) for part, images in whole.items()}, key)
     if lists is None:
-        lists = {"train": sample(train, cache.shots)}
-        if val is not None:
-            lists["val"] = sample(val, min(cache.shots, VAL_SHOTS))
+        parts = reversed(list(whole.items())) if cache.val_first else whole.items()
+        shots = {"train": cache.shots, "val": min(cache.shots, VAL_SHOTS)}
+        lists = {part: sample(images, shots[part]) for part, images in parts}
         cache.write(lists, key)
     return FewShot(lists["train"], lists.get("val"))

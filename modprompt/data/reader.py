@@ -184,7 +184,9 @@ class FamilyDataset(DatasetBase):
     def cache(self) -> FewShotCache:
         """The few-shot cache of this run."""
         folders = list(dict.fromkeys(folder / "split_fewshot" for folder in (self.folder, self.storage.own)))
-        return FewShotCache(folders, self.image_dir, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
+        return FewShotCache(
+            folders, self.image_dir, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED, self.cfg.DATASET.get("VAL_FIRST", False)
+        )
 
     def read_or_make_split(self) -> Split:
         """The split of the split file; where there is none, a new one, which is then written."""

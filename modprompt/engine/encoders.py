@@ -16,14 +16,15 @@ from modprompt.clip.sides import has_stock_text, prompted_text
 from modprompt.clip.structure import CLIP, ResNet, VisionTransformer
 from modprompt.clip.tower_sides import TextSide, image_side_of
 from modprompt.clip.towers import ImageTower, TextTower
+from modprompt.engine import layer_change
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import Attend, run_block, run_last_block
-from modprompt.engine.layer_change import Changes, change_of
+from modprompt.engine.layer_change import Changes, change_of, drawn, draws, in_matrices, is_drawn, of_sequences
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, CARRY, Schedule
 from modprompt.engine.text_layers import Packed, run_last_packed, run_packed
-from modprompt.engine.text_layout import Suffix, TextTokens, most_sequences, split
+from modprompt.engine.text_layout import Suffix, TextTokens, apart, most_sequences, split
 from modprompt.engine.token_updates import Standing, recompose, renew
 from modprompt.engine.tower_vision import TowerVisionEncoder
 from modprompt.engine.weight_cache import normalise
@@ -77,7 +78,7 @@ class VisionEncoder(nn.Module):
         """
         visual, blocks = self.visual, self.visual.transformer.resblocks
         x = self._embed(image)
-        additions = in_type(additions, x.dtype)
+        additions, changes = in_type(additions, x.dtype), layer_change.in_type(changes, x.dtype)
         start, present = x.shape[1], 0
         passes_ln_pre = self.schedule.place == BEFORE_LN_PRE
         if not passes_ln_pre:
@@ -91,10 +92,12 @@ class VisionEncoder(nn.Module):
                 x = normalise(visual.ln_pre, x)
             attend = attends(block, new, start)
             attend = attend if watch is None else watch(layer, attend)
-            last = layer + 1 == len(blocks) and watch is None
+            block, change = in_matrices(block, change_of(changes, layer))
+            (change,) = drawn([change], x.shape[1], x.shape[0])
+            last = layer + 1 == len(blocks) and watch is None and not is_drawn(change)
             run = run_last_block if last else run_block  # last: (B, D)
-            x = run(block, x, attend=attend, change=change_of(changes, layer))
-        x = x if watch is None else x[:, 0]
+            x = run(block, x, attend=attend, change=change)
+        x = x if x.dim() == 2 else x[:, 0]
         return normalise(visual.ln_post, x).to(visual.proj.dtype) @ visual.proj
 
 
@@ -231,6 +234,11 @@ class TextEncoder(nn.Module):
             changes: of each layer, or none.
             below: what `below` gave for this text, to go on from.
         """
+        changes = layer_change.in_type(changes, self.stream or text.prefix.dtype)
+        if draws(changes):
+            text = apart(text)
+            classes = text.suffixes[0].tokens.shape[1]
+            changes = drawn(changes, len(self.positional_embedding) + self._more, classes)
         chunks, order = self._chunks(text), text.order
         if order is not None:
             additions = of_classes(additions, lambda tokens: tokens.index_select(0, order.argsort()))
@@ -238,10 +246,9 @@ class TextEncoder(nn.Module):
         if len(chunks) == 1:
             features = self._features(text, chunks[0], additions, changes, layers, begun[0])
         else:
-            own = [of_classes(additions, itemgetter(rows)) for rows in _rows(chunks)]
+            own = [(of_classes(additions, itemgetter(rows)), of_sequences(changes, rows)) for rows in _rows(chunks)]
             each = [
-                recomputed(self._features, text, chunk, new, changes, layers, x)
-                for chunk, new, x in zip(chunks, own, begun)
+                recomputed(self._features, text, chunk, *mine, layers, x) for chunk, mine, x in zip(chunks, own, begun)
             ]
             features = torch.cat(each, dim=1)
         return features if order is None else features.index_select(1, order)
@@ -275,11 +282,12 @@ class TextEncoder(nn.Module):
             there = layer == 0 and self.schedule.among_words
             if not there and (step.remove or step.add):
                 x, at = recompose(x, at, step.remove, new_tokens(new))
-            attend, change = attends(block, new, at.start), change_of(changes, layer)
+            block, change = in_matrices(block, change_of(changes, layer))
+            attend = attends(block, new, at.start)
             if layer + 1 < len(blocks):
                 x = run_packed(block, x, attend, change)
         moved = x.suffixes[0].shape[2] - suffixes[0].tokens.shape[2]  # how far the schedule moved the ends
-        last = run_last_packed(blocks[-1], x, suffixes, moved, attend, change)  # (B, c, D)
+        last = run_last_packed(block, x, suffixes, moved, attend, change)  # (B, c, D)
         return normalise(self.ln_final, last).to(self.text_projection.dtype) @ self.text_projection
 
     def _standing(self, context_in_prefix: bool) -> Standing:

@@ -3,10 +3,12 @@
 Shapes: N tokens, D width of the side.
 """
 
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
+
+from modprompt.clip.structure import Block
 
 
 class LayerChange:
@@ -32,6 +34,16 @@ class LayerChange:
         """
         return None
 
+    def added_to(self, products: Tensor, which: str, x: Tensor) -> Tensor:
+        """Products (..., k D) of tokens x (..., D) by k matrices, the letters of `which`, with what is added."""
+        added = [self.product(one, x) for one in which]
+        if all(one is None for one in added):
+            return products
+        parts = products.split(products.shape[-1] // len(which), dim=-1)
+        return torch.cat(
+            [part if more is None else part + more.to(part.dtype) for part, more in zip(parts, added)], dim=-1
+        )
+
     def residual(self, out: Tensor, h: Tensor) -> Tensor:
         """The block's output `out` with what is added to it.
 
@@ -40,6 +52,33 @@ class LayerChange:
             h: the same tokens as they entered the block, normalised by its own ln_1.
         """
         return out
+
+    # ------------------------------ of changes of matrices, which may draw masks, and may be in the matrices themselves
+
+    draws = False  # whether masks have to be drawn: then every class is a sequence of its own, and all its tokens run
+    is_drawn = False  # whether there are masks; tokens (S L, D) are then those of a sequence one behind another
+    merges = False  # whether the block's matrices are to be changed themselves
+
+    @property
+    def factors(self) -> Sequence[Tensor]:
+        """What of it is cast to the type of the tokens."""
+        return ()
+
+    def with_factors(self, factors: Sequence[Tensor]) -> "LayerChange":
+        """The same with others, as many."""
+        return self
+
+    def drawn(self, tokens: int, sequences: int) -> "LayerChange":
+        """The same with masks for so many tokens of each of so many sequences."""
+        return self
+
+    def of_sequences(self, rows: slice) -> "LayerChange":
+        """The same with the masks of some sequences."""
+        return self
+
+    def merged(self, block: Block) -> Block:
+        """The block with changed matrices."""
+        return block
 
 
 Changes = Sequence[Optional[LayerChange]]  # of each layer; empty for none anywhere
@@ -57,10 +96,55 @@ def entering(change: Optional[LayerChange], x: Tensor) -> Tensor:
 
 def changed(change: Optional[LayerChange], which: str, x: Tensor, products: Tensor) -> Tensor:
     """Products (..., k D) of tokens x (..., D), of k matrices named by the letters of `which`, with what is added."""
-    if change is None:
-        return products
-    added = [change.product(one, x) for one in which]
-    if all(one is None for one in added):
-        return products
-    parts = products.split(products.shape[-1] // len(which), dim=-1)
-    return torch.cat([part if more is None else part + more for part, more in zip(parts, added)], dim=-1)
+    return products if change is None else change.added_to(products, which, x)
+
+
+def in_type(changes: Changes, dtype: torch.dtype) -> Changes:
+    """Changes in the type of the tokens: what is not is cast all at once, since a cast is a launch."""
+    factors = [one for change in changes if change is not None for one in change.factors]
+    if all(one.dtype == dtype for one in factors):
+        return changes
+    cast = torch.cat([one.flatten() for one in factors]).to(dtype).split([one.numel() for one in factors])
+    typed = iter([one.view(like.shape) for one, like in zip(cast, factors)])
+    return [
+        change if change is None or not change.factors else change.with_factors([next(typed) for _ in change.factors])
+        for change in changes
+    ]
+
+
+def in_matrices(block: Block, change: Optional[LayerChange]) -> Tuple[Block, Optional[LayerChange]]:
+    """A block with the change in its matrices, if that is asked for, and what is left of the change."""
+    return (block, change) if change is None or not change.merges else (change.merged(block), None)
+
+
+def write_in(blocks: Sequence[Block], changes: Changes) -> Changes:
+    """Write into blocks what changes their matrices; what is left of the changes."""
+    left = []
+    for block, change in zip(blocks, changes):
+        made, rest = in_matrices(block, change)
+        left.append(rest)
+        if made is not block:
+            with torch.no_grad():
+                block.attn.in_proj_weight.copy_(made.attn.in_proj_weight)
+                block.attn.out_proj.weight.copy_(made.attn.out_proj.weight)
+    return left
+
+
+def draws(changes: Changes) -> bool:
+    """Whether some change has to draw masks."""
+    return any(one is not None and one.draws for one in changes)
+
+
+def is_drawn(change: Optional[LayerChange]) -> bool:
+    """Whether a change has masks for all tokens of whole sequences."""
+    return change is not None and change.is_drawn
+
+
+def drawn(changes: Changes, tokens: int, sequences: int) -> Changes:
+    """Changes with masks for so many tokens of each of so many sequences, drawn layer by layer where some are asked."""
+    return [one.drawn(tokens, sequences) if one is not None and one.draws else one for one in changes]
+
+
+def of_sequences(changes: Changes, rows: slice) -> Changes:
+    """Changes with the masks of some sequences."""
+    return [one.of_sequences(rows) if one is not None and one.is_drawn else one for one in changes]

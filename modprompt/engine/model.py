@@ -17,13 +17,13 @@ from modprompt.engine import tf32, weight_cache
 from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled
 from modprompt.engine.encoders import Below, TextEncoder, image_encoder, text_encoder
-from modprompt.engine.layer_change import Changes
+from modprompt.engine.layer_change import Changes, draws
 from modprompt.engine.memory import SHARE, free_bytes
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
 from modprompt.engine.prompts import Additions, ClassTokens, Prompts
 from modprompt.engine.schedule import Schedules
-from modprompt.engine.text_layout import TextTokens
+from modprompt.engine.text_layout import TextTokens, apart
 from modprompt.errors import UserError
 
 P = TypeVar("P", bound="PromptedCLIP")
@@ -128,10 +128,11 @@ class PromptedCLIP(nn.Module):
         self._kept: Optional[_Kept] = None
         self._begun: Optional[_Begun] = None
         self._unchanging = False  # whether values need not be compared
+        self._made: Optional[Prompts] = None  # what the learner gives while that is so
 
     def __getstate__(self) -> Dict[str, Any]:
         # what is compiled belongs to this very object and process; the copy compiles anew when it is called
-        return {**self.__dict__, "_calls": {}, "_kept": None, "_begun": None}
+        return {**self.__dict__, "_calls": {}, "_kept": None, "_begun": None, "_made": None}
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
         """Another type for the tokens between products; None for that of the weights."""
@@ -197,6 +198,7 @@ class PromptedCLIP(nn.Module):
         self.prompt_learner.train(mode)
 
     def _forget_what_changes(self) -> None:
+        self._made = None
         if self.prompt_learner.trains_text:
             self._kept = None
 
@@ -229,9 +231,10 @@ class PromptedCLIP(nn.Module):
             return []
         made_of = [*learner.buffers(), *encoder.parameters()]
         kind = autocast_type(self.logit_scale.device)
-        state = (layers, encoder.most_tokens, self.stream, kind, *weight_cache.state_of(made_of))
+        masks = draws(prompts.text_changes)
+        state = (layers, masks, encoder.most_tokens, self.stream, kind, *weight_cache.state_of(made_of))
         if self._begun is None or self._begun.state != state:
-            self._begun = _Begun(state, encoder.below(text, layers))
+            self._begun = _Begun(state, encoder.below(apart(text) if masks else text, layers))
         return [self._begun.below]
 
     def _encode_text(self, text: ClassTokens, prompts: Prompts) -> Tensor:
@@ -255,7 +258,15 @@ class PromptedCLIP(nn.Module):
         try:
             yield
         finally:
-            self._unchanging = False
+            self._unchanging, self._made = False, None
+
+    def _prompts_now(self) -> Prompts:
+        """What the learner gives at this moment: once, where no parameter is written."""
+        if not self._unchanging or torch.is_grad_enabled():
+            return self.prompt_learner()
+        if self._made is None:
+            self._made = self.prompt_learner()
+        return self._made
 
     def _fixed(self) -> bool:
         """Whether class features need not be made anew at every call."""
@@ -273,11 +284,11 @@ class PromptedCLIP(nn.Module):
         kept = self._kept
         if kept is None or kept.state != state or not (self._unchanging or _same_values(kept.learned, learned)):
             with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later
-                prompts = learner()
+                prompts = self._prompts_now()
                 copies = [x.clone() for x in learned]
                 kept = self._kept = _Kept(state, copies, prompts, self._class_features(prompts))
         if self._prompts_may_differ():
-            return learner(), kept.text
+            return self._prompts_now(), kept.text
         return kept.prompts, kept.text
 
     def _prompts_may_differ(self) -> bool:
@@ -291,12 +302,17 @@ class PromptedCLIP(nn.Module):
         features = self._unit(features)  # (B, E)
         return Output(self.logits(features, text), features, text)
 
+    def cosine_scale(self) -> Tensor:
+        """What cosines are multiplied by, a scalar: CLIP's exp(logit_scale), or a learner's literal."""
+        own, literal = self.logit_scale.exp(), getattr(self.prompt_learner, "literal_scale", 0.0)
+        return torch.full_like(own, literal) if literal else own
+
     def logits(self, image: Tensor, text: Tensor) -> Tensor:
         """Logits (B, C) of image features (B, E) and class features (C, E) or (B, C, E), as `Output` has both.
 
-        exp(logit_scale) * cosine (CLIP, arXiv 2103.00020), unless the learner or a subclass has them otherwise.
+        cosine_scale() * cosine (CLIP, arXiv 2103.00020), unless the learner or a subclass has them otherwise.
         """
-        scale, own = self.logit_scale.exp(), getattr(self.prompt_learner, "logits", None)
+        scale, own = self.cosine_scale(), getattr(self.prompt_learner, "logits", None)
         if own is not None:
             return cast(Tensor, own(image, text, scale))
         if text.dim() == 3:
@@ -328,11 +344,11 @@ class PromptedCLIP(nn.Module):
     def vision_additions(self) -> Additions:
         """What each layer of the vision side is given; nothing if the learner has nothing for it."""
         vision = self.prompt_learner.schedules.vision
-        return self.prompt_learner().vision_additions if vision.depth else [None] * len(vision)
+        return self._prompts_now().vision_additions if vision.depth else [None] * len(vision)
 
     def vision_changes(self) -> Changes:
         """What else each layer of the vision side computes; nothing if the learner has nothing for it."""
-        return self.prompt_learner().vision_changes if self._changes_images else ()
+        return self._prompts_now().vision_changes if self._changes_images else ()
 
     @tf32.exactly
     def class_features(self) -> Tensor:

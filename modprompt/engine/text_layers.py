@@ -15,7 +15,7 @@ from torch import Tensor
 from modprompt.clip.structure import Block
 from modprompt.engine import text_layout
 from modprompt.engine.blocks import Attend, attention, by_head, causal_after, close, project
-from modprompt.engine.layer_change import LayerChange
+from modprompt.engine.layer_change import LayerChange, is_drawn
 from modprompt.engine.memory import recomputed
 from modprompt.engine.text_layout import Suffix
 from modprompt.engine.weight_cache import normalise
@@ -76,8 +76,10 @@ def run_last_packed(
     change: Optional[LayerChange] = None,
 ) -> Tensor:
     """A block's output (B, C, D) at each class's end alone, which the schedule `moved`."""
-    x = _entering(change, x)
     ends = [suffix.end + moved for suffix in suffixes] if moved else [suffix.end for suffix in suffixes]
+    if is_drawn(change):  # masks are of all tokens
+        return _rows_at(run_packed(block, x, attend, change).suffixes, ends, x.prefix.shape[0])
+    x = _entering(change, x)
     if text_layout.counts_launches(x.flat.device):
         return _run_last_whole(block, x, ends, attend, change)
     return _run_last_shared(block, x, ends, [suffix.padded for suffix in suffixes], attend, change)

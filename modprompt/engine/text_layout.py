@@ -14,6 +14,7 @@ import sys
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 PADDING = 0.05  # so much arithmetic may be added to have fewer groups
@@ -93,6 +94,18 @@ class WholeTokens(NamedTuple):
         spare = length - sum(part.shape[2] for part in parts)
         parts.append(self.padding.expand(1, 1, spare, -1))
         return torch.cat([part.to(dtype).expand(batch, count, -1, -1) for part in parts], dim=2)
+
+
+def apart(text: TextTokens) -> TextTokens:
+    """The same with each class a sequence of its own, in label order, all padded to one length."""
+    shared, longest = text.prefix.shape[1], max(suffix.tokens.shape[2] for suffix in text.suffixes)
+    own = [F.pad(suffix.tokens, (0, 0, 0, longest - suffix.tokens.shape[2])) for suffix in text.suffixes]
+    tokens, end = torch.cat(own, dim=1), torch.cat([suffix.end for suffix in text.suffixes])
+    if text.order is not None:
+        tokens, end = tokens.index_select(1, text.order), end.index_select(0, text.order)
+    ahead = text.prefix[:, None].expand(-1, tokens.shape[1], -1, -1)
+    whole = Suffix(torch.cat([ahead, tokens], dim=2), end + shared, True)
+    return TextTokens(text.prefix[:, :0], [whole], None, False)
 
 
 def counts_launches(device: torch.device) -> bool:

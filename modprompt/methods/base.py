@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Iterable, Mapping, Optional, Sequence, TypeVar
+from typing import Any, ClassVar, Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar
 
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ from modprompt.methods.parts.capabilities import (
     OwnRate,
     Repository,
     Searching,
+    Steps,
     former_hooks,
 )
 from modprompt.methods.parts.checkpoint_view import load_learner, require_own_classes
@@ -49,6 +50,7 @@ class Method(Configured):
     # whether its training step is the same at every epoch, so that it may be recorded (MODEL.COMPILE graph); a class
     # states it for itself, not for those that are derived from it
     same_step: ClassVar[bool] = False
+    counts_steps: ClassVar[bool] = False  # whether its training has a number of steps (`steps`), and none of epochs
     logging: ClassVar[Logging] = Logging()
     searching: ClassVar[Searching] = Searching()
     repository: ClassVar[Repository] = Repository()
@@ -88,7 +90,7 @@ class Method(Configured):
     @property
     def wants_vision(self) -> bool:
         """Whether it puts prompts into the vision side, which a ResNet and an image tower cannot take."""
-        return self.joined_by is not None
+        return self.joined_by is not None and bool(self.joined_by.wants_vision)
 
     @property
     def needs(self) -> Needs:
@@ -99,6 +101,20 @@ class Method(Configured):
     def averaging(self) -> Optional[Averaging]:
         """How it averages over epochs, if it does."""
         return None
+
+    @property
+    def steps(self) -> Optional[Steps]:
+        """How many steps its training has, if it counts them."""
+        return None
+
+    @property
+    def draws_masks(self) -> bool:
+        """Whether its steps draw random numbers beside those of the images: such steps are not recorded."""
+        return self.joined_by is not None and bool(self.joined_by.draws_masks)
+
+    def remarks(self) -> List[str]:
+        """What a result must say of a training with these settings, in which its numbers are not comparable."""
+        return [] if self.joined_by is None else list(self.joined_by.remarks())
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:

@@ -235,7 +235,7 @@ class PromptedModel(OnSharedClip):
         """
         if self.has_own_logits:
             return OwnClassifier(self, self.class_matrix())
-        return CosineClassifier(self.class_matrix(), self.logit_scale.detach().float().exp())
+        return CosineClassifier(self.class_matrix(), self.cosine_scale().detach().float())
 
     @property
     def has_own_logits(self) -> bool:
@@ -270,7 +270,7 @@ class PromptedModel(OnSharedClip):
         """
         if self.has_own_logits:
             return {}
-        return {"class_matrix": self.class_matrix(), "logit_scale": self.logit_scale.detach().exp()}
+        return {"class_matrix": self.class_matrix(), "logit_scale": self.cosine_scale().detach()}
 
     def said_of(self, names: Sequence[str]) -> str:
         """What must be known of answers for these classes, in a line; empty if nothing."""

@@ -83,6 +83,7 @@ METHODS: Tuple[Row, ...] = (
     Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT, bound=_CSC, shared="TRAINER.COOP"),
     Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
     Row("MultiModalAdapter", "mma", PROMPTS, "MultiModalAdapter", key="MMADAPTER"),
+    Row("CLIPLoRA", "clip_lora", PROMPTS, "CLIPLoRA"),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", "active", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "search.dpl_search", PROMPTS, "DPLSearch"),

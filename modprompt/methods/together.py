@@ -7,7 +7,7 @@ from modprompt.methods.base import Method
 from modprompt.methods.table import row_of
 
 M = TypeVar("M", bound=Method)
-JOINING = {"MMADAPTER": "MultiModalAdapter"}  # by node
+JOINING = {"MMADAPTER": "MultiModalAdapter", "CLIPLORA": "CLIPLoRA"}  # by node
 TAKE = ("CoOp", "MPL")  # those whose prompts they stand beside
 
 
@@ -34,6 +34,8 @@ def joined(method: M, nodes: Mapping[str, Any]) -> M:
         other: Any = row_of(JOINING[node]).method
         try:
             require_takes(type(method).__name__, node)
+            if method.joined_by is not None:
+                raise SettingError([("ON", f": {type(method.joined_by).__name__} stands beside the prompts already")])
             method = other.of({**other.in_node(nodes[node]), "ON": False}).over(method)
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None

@@ -6,6 +6,7 @@ from typing import Any, List
 
 import torch
 from dassl.optim import build_optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from modprompt.checks import one_of
 from modprompt.clip import known
@@ -35,6 +36,8 @@ from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.part import Part, Run
 from modprompt.trainers.telling import tell_of
 
+MOST_SHOTS = 16  # images of a class that are counted where no number of shots is given
+
 
 def _shape_of(clip_model: CLIP) -> str:
     """How a CLIP is run, in words."""
@@ -56,9 +59,13 @@ class Building(Part):
 
     Attributes:
         notes: what a result says of the training, beside its settings.
+        each_step: whether rates go on behind each step, and not each epoch.
+        steps: how many the training has; 0 if it has as many as its epochs.
     """
 
     notes: List[str] = []
+    each_step = False
+    steps = 0
 
     def checked(self, cfg: Any) -> Run:
         """The run that a configuration asks for; no work is done yet.
@@ -88,6 +95,11 @@ class Building(Part):
             SettingError: if a schedule does not fit.
         """
         config = self.config
+        if self.method.draws_masks and config.model.compile:
+            raise UserError(
+                f"MODEL.COMPILE {config.model.compile}: dropout draws new masks at each step, which is neither "
+                "recorded nor compiled: leave it out, or set DROPOUT 0"
+            )
         try:
             row = None if config.backbone.path else known.find(known.at_revision(config.backbone.name)[0])
             if row is not None:
@@ -112,6 +124,8 @@ class Building(Part):
         if self.config.model.init_weights:
             trainer.checkpoints.load_initial(view)
         optimiser = self.optimiser()
+        self.notes = self.method.remarks()
+        self._count_steps()
         trainer.scaler = precision.grad_scaler() if self.run.precision.scale_loss else None
         trainer.optim = optimiser if trainer.scaler is None else fused(optimiser)
         trainer.sched = self.schedule(trainer.optim)
@@ -185,14 +199,33 @@ class Building(Part):
                 group[name] = value
         return optimiser
 
+    def _count_steps(self) -> None:
+        """Of a method that counts steps: how many, in how many passes; said before anything is trained."""
+        counted, trainer = self.method.steps, self.trainer
+        if counted is None or self.config.test.only:
+            return
+        images, classes = len(trainer.dm.dataset.train_x), len(trainer.dm.dataset.classnames)
+        shots = self.config.dataset.num_shots
+        if shots < 1:  # of the whole split, of one's own images, in rounds
+            shots = min(MOST_SHOTS, -(-images // classes))
+        self.each_step, self.steps, batches = True, counted.per_shot * shots, len(trainer.train_loader_x)
+        trainer.max_epoch = -(-self.steps // batches)
+        print(
+            f"{type(self.method).__name__} trains {self.steps} steps ({counted.per_shot} for each of {shots} images of "
+            f"a class): {trainer.max_epoch} passes of up to {batches} batches over {images} images"
+        )
+
     def schedule(self, optimiser: Any) -> Any:
         """The rates that OPTIM asks for, by epoch; a run that ends within the warm-up says so."""
         optim, epochs = self.cfg.OPTIM, self.trainer.max_epoch
+        if self.steps and self.method.steps is not None:
+            return CosineAnnealingLR(optimiser, self.steps, eta_min=self.method.steps.least_rate)
         if 0 < epochs <= optim.WARMUP_EPOCH and not self.config.test.only:
             constant = optim.WARMUP_TYPE == "constant"
             rate = f"at {optim.WARMUP_CONS_LR:g}" if constant else f"from {optim.WARMUP_MIN_LR:g} up"
-            self.notes = [f"{'the one epoch is' if epochs == 1 else f'all {epochs} epochs are'} warm-up {rate}"]
-            print(f"note: {self.notes[0]} (OPTIM.WARMUP_EPOCH {optim.WARMUP_EPOCH})")
+            note = f"{'the one epoch is' if epochs == 1 else f'all {epochs} epochs are'} warm-up {rate}"
+            self.notes = [*self.notes, note]
+            print(f"note: {note} (OPTIM.WARMUP_EPOCH {optim.WARMUP_EPOCH})")
         return build_lr_scheduler(optimiser, optim)
 
 

@@ -124,6 +124,8 @@ class Checkpoints(Part):
 
     def pass_epochs(self, name: str, epochs: int) -> None:
         """Have a model's learning rate, if it changes, go on behind so many epochs."""
+        building = self.trainer.building
+        epochs *= len(self.trainer.train_loader_x) if building.each_step else 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that no step was taken yet
             for _ in range(epochs if self.trainer._scheds[name] is not None else 0):

@@ -50,7 +50,7 @@ class Loop(Part):
         """
         trainer = self.trainer
         trainer.set_model_mode("train")
-        trainer.num_batches = len(trainer.train_loader_x)
+        trainer.num_batches = self._batches_of(trainer.epoch)
         meters = _Meters()
         for step, batch in enumerate(trainer.train_loader_x):
             trainer.batch_idx = step
@@ -65,8 +65,15 @@ class Loop(Part):
                 self._write_steps()
                 print(self._line(meters))
             meters.step_is_done()
+            if step + 1 == trainer.num_batches < len(trainer.train_loader_x):
+                break  # the last pass of a training that counts steps
         self._read(meters)
         self._write_steps()
+
+    def _batches_of(self, epoch: int) -> int:
+        """How many steps an epoch has: those of a pass, or what is left of a number of steps that is counted."""
+        whole, steps = len(self.trainer.train_loader_x), self.trainer.building.steps
+        return min(whole, steps - epoch * whole) if steps else whole
 
     def after_step(self, done: Done, label: Tensor) -> Mapping[str, Number]:
         """Go on behind a step on labels (B,): what the log says of it."""
@@ -75,8 +82,11 @@ class Loop(Part):
         return self._summary(done.output, label, done.loss)
 
     def end_step(self) -> None:
-        """Go on with the rates behind an epoch's last step."""
-        if self.trainer.batch_idx + 1 == self.trainer.num_batches:
+        """Go on with the rates: behind an epoch's last step, or behind each."""
+        if self.trainer.building.each_step:
+            if self.trainer.sched is not None:
+                self.trainer.sched.step()
+        elif self.trainer.batch_idx + 1 == self.trainer.num_batches:
             self.trainer.update_lr()
 
     def place(self) -> Place:
@@ -140,7 +150,7 @@ class Loop(Part):
         for step, numbers in steps:
             meters.rate, rate = numbers.pop(_RATE), numbers.pop(_TAKEN_WITH)
             meters.said.update(numbers)
-            number = trainer.epoch * trainer.num_batches + step
+            number = trainer.epoch * len(trainer.train_loader_x) + step
             if self.table is not None:
                 self.table.add(Row(trainer.epoch + 1, number + 1, numbers, rate))
             if hasattr(trainer, "write_scalar"):  # not every Dassl has TensorBoard

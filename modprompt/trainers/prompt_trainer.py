@@ -110,6 +110,8 @@ class PromptTrainer(TrainerX):
             print("note: there are no test images; the one that is counted stands in, and nothing is tested")
         if backbone.requires_squash(cfg):
             backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)
+        if self.run.method.counts_steps:
+            _keep_partial(self.train_loader_x)
         self.train_loader_x = sent(self.train_loader_x, self.device)
         kept = cfg.TEST.IMAGE_CACHE, cfg.DATASET.NAME, self.device
         self.val_loader = with_kept_images(self.val_loader, *kept)
@@ -209,6 +211,12 @@ class PromptTrainer(TrainerX):
     def resume_model_if_exist(self, directory: str) -> int:
         """As Dassl's; see Checkpoints.go_on."""
         return self.checkpoints.go_on(directory)
+
+
+def _keep_partial(loader: Any) -> None:
+    """Have a training loader give its last batch, too, where that is not full."""
+    sampler = loader.batch_sampler
+    getattr(sampler, "batches", sampler).drop_last = False  # of workers that last there is one inside
 
 
 def _begin(cfg: Any) -> None:

@@ -47,6 +47,7 @@ class Mode(NamedTuple):
 
 
 TRAINING = Mode()
+_BY_EPOCH = ("OPTIM.MAX_EPOCH", "OPTIM.LR_SCHEDULER", "OPTIM.STEPSIZE", "OPTIM.WARMUP_EPOCH")  # what epochs have
 _PROGRAMS = "modprompt_of_the_program"  # on a configuration: the program's own, and its values as it was taken over
 
 
@@ -153,6 +154,8 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     cfg = cfg.changed(_facts(cfg, settings, tests))
     _require_together(cfg)
     own_node, method = getattr(trainer_of(cfg), "node_name", ""), _method_of(cfg)
+    if getattr(method, "counts_steps", False):
+        _require_no_epochs(settings, cfg.TRAINER.NAME)
     for one in features():
         decided = one.decides(cfg, settings, method, own_node)
         cfg = cfg.changed({f"{one.node}.{key}": value for key, value in decided.items()})
@@ -256,6 +259,15 @@ def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
 def _require_together(cfg: RunConfig) -> None:
     if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
         raise UserError("TEST.BASE_NEW True: it is for a test alone (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
+
+
+def _require_no_epochs(settings: Settings, trainer: str) -> None:
+    given = [key for key in _BY_EPOCH if key in settings]
+    if given:
+        said = settings[given[0]].where
+        raise UserError(
+            f"{said}: {given[0]}: {trainer} trains a number of steps, whose rate falls at each: leave it out"
+        )
 
 
 def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> Dict[str, Any]:

@@ -3,6 +3,7 @@
 import os
 from typing import Any, Iterator, List
 
+from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import collect_env_info
 
 from modprompt.io import holding
@@ -32,7 +33,9 @@ def _head(cfg: Any) -> Iterator[str]:
 
 def _training(cfg: Any) -> str:
     optim, batch = cfg.OPTIM, cfg.DATALOADER.TRAIN_X.BATCH_SIZE
-    return f"Training: {optim.MAX_EPOCH} epochs of batches of {batch}, {optim.NAME}, rate {optim.LR}"
+    method = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method_class", None)
+    length = "steps" if getattr(method, "counts_steps", False) else f"{optim.MAX_EPOCH} epochs"
+    return f"Training: {length} of batches of {batch}, {optim.NAME}, rate {optim.LR}"
 
 
 def _is_word(source: str) -> bool:

@@ -4,7 +4,7 @@ A file is held against PyTorch before it is written, and is there whole or not a
 """
 
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 
 import torch
 
@@ -19,6 +19,7 @@ from modprompt.io.checksum import KEY
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.paths import of_user
 from modprompt.io.safetensors_files import write_safetensors
+from modprompt.io.tensors import write_tensors
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record
 from modprompt.use import export_files
@@ -29,7 +30,7 @@ from modprompt.use.preprocessing import as_record, as_settings, images_of
 from modprompt.use.trained import Trained
 from modprompt.version import __version__
 
-SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": checkpoint.SAFETENSORS}
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": checkpoint.SAFETENSORS, "lora": ".pt"}
 PRECISIONS = ("fp32", "fp16")
 
 
@@ -73,9 +74,9 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
 
     Args:
         trained: the model, in float32 on the CPU, with the transform of its images.
-        to: onnx, torch or safetensors.
+        to: onnx, torch, safetensors, or lora for the file of CLIP-LoRA's repository.
         path: the file.
-        precision: of the weights: fp32 or fp16; of safetensors fp32.
+        precision: of the weights: fp32 or fp16; of safetensors and lora fp32.
 
     Raises:
         UserError: if the method has no class matrix, a package is missing, PyTorch's exporter refuses the model, or the
@@ -83,10 +84,10 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
     """
     one_of("to", to, list(SUFFIXES))
     one_of("precision", precision, PRECISIONS)
-    if to == "safetensors":
+    if to in _AS_LEARNED:
         if precision != "fp32":
-            raise UserError("--to safetensors has what was learned as it is: leave out --precision")
-        return _safetensors(trained, path)
+            raise UserError(f"--to {to} has what was learned as it is: leave out --precision")
+        return _AS_LEARNED[to](trained, path)
     export_files.require_packages(to)
     model, images = trained.model, images_of(trained.preprocess)
     if model.logit_scale.device.type != "cpu" or model.products != torch.float32:
@@ -129,6 +130,18 @@ def _safetensors(trained: Trained, path: Path) -> Exported:
     shapes = [f"{name} {tuple(one.shape)}" if one.dim() else name for name, one in finished.items()]
     gives = f"{', '.join([f'{len(state)} learned tensors', *shapes])}, for modprompt.load"
     return Exported(path, path.stat().st_size, gives, None)
+
+
+def _low_rank(trained: Trained, path: Path) -> Exported:
+    content = trained.model.prompt_learner.as_repository()
+    if content is None:
+        raise UserError(f"--to lora: {type(trained.model.method).__name__} has no such file: it is CLIPLoRA's")
+    write_tensors(str(path), content)
+    return Exported(path, path.stat().st_size, "low-rank additions, as CLIP-LoRA's repository reads them", None)
+
+
+# what has the learned tensors as they are, and is run by nothing here
+_AS_LEARNED: Dict[str, Callable[[Trained, Path], Exported]] = {"safetensors": _safetensors, "lora": _low_rank}
 
 
 def _head(trained: Trained, path: Path) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ Shapes: B images, C classes, E joint width.
 """
 
 import copy
-from typing import Tuple
+from typing import Any, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.cast import cast_products
 from modprompt.engine.additions import mapped
+from modprompt.engine.layer_change import write_in
 from modprompt.methods.model import PromptedModel
 
 
@@ -33,6 +34,9 @@ class ExportedModel(nn.Module):
             self.additions = [mapped(one, lambda tensor: tensor.detach().clone()) for one in model.vision_additions()]
             self.changes = copy.deepcopy(model.vision_changes())
         self.encoder = copy.deepcopy(model.image_encoder)
+        if self.changes:
+            visual: Any = self.encoder.visual
+            self.changes = write_in(visual.transformer.resblocks, self.changes)
         if half:
             cast_products(self.encoder, torch.float16)
             for part in self.encoder.modules():

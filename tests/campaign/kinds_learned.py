@@ -103,6 +103,18 @@ def _write_head(folder: Path) -> Path:
     return folder / "head.pt"
 
 
+_LOW_RANK = modprompt.CLIPLoRA(r=1, params="q o", position="top3")
+
+
+def _write_low_rank(folder: Path) -> Path:
+    torch.save(_model(_LOW_RANK).prompt_learner.as_repository(), folder / "lora_weights.pt")
+    return folder / "lora_weights.pt"
+
+
+def _read_low_rank(path: Path) -> Any:
+    return _loaded(load(path, _clip(), method=_LOW_RANK, names=NAMES))
+
+
 def _read_head(path: Path) -> Any:
     return _loaded(load(path, _clip()))
 
@@ -305,6 +317,7 @@ def kinds() -> list[Kind]:
         Kind("checkpoint of a head behind prompts", TORCH, _write_head, _read_head, True, _resealed_checkpoint),
         Kind("checkpoint of an enhanced base", TORCH, _write_enhanced, _read_head, True),
         Kind("features that a head is built from", TORCH, _write_bank, _read_bank, True),
+        Kind("file of CLIP-LoRA's repository", TORCH, _write_low_rank, _read_low_rank, True),
         Kind("enhanced base", TORCH, _write_base, _read_base, True),
         Kind("checkpoint of our first version", TORCH, _write_first, read_checkpoint, True),
         Kind("checkpoint of the family", TORCH, _write_family, _read_named, True),

@@ -13,7 +13,7 @@ from benchmarks import launches
 from modprompt.engine.precision import CHOICES
 from modprompt.methods.table import HEADS, PROMPTS, row_of
 from modprompt.methods.table import METHODS as TABLE
-from tests.conftest import BARE_CONFIG, RESNET_HEADS, ROOT, bare, random_clip, write_eurosat
+from tests.conftest import BARE_CONFIG, RESNET_HEADS, ROOT, bare, bare_config, random_clip, write_eurosat
 from tests.fake_cuda import child
 from tests.fake_cuda.needed import needs_fake_cuda
 from tests.methods import METHODS as LEARNING
@@ -48,6 +48,9 @@ SMALL = {
     "mpl_adapters": 310 + 300,
     "promptsrc": 383,
     "mpl": 310,
+    "clip_lora": 325,
+    "coop_lora": 329,
+    "mpl_lora": 500,
     "dpl": 309,
     "dpl_ensemble": 283,
     "dpl_search": 1397,  # an alternation, as are those below
@@ -63,6 +66,7 @@ ON_RESNETS = {  # with options of their own: the text side has two layers
     "kgcoop": [],
     "prograd": [],
     "tcp": ["TRAINER.TCP.LAYER", "1"],
+    "clip_lora": ["TRAINER.CLIPLORA.ENCODER", "text"],
     "language_prompting": ["TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2"],
     "ZeroshotCLIP": [],
 }
@@ -82,6 +86,8 @@ def inputs(tmp_path_factory):
     """A folder with images, a config and weights."""
     folder = tmp_path_factory.mktemp("gpu_path")
     write_eurosat(folder / "data", images_per_class=4)
+    for trainer in {row.trainer for row in METHODS.values()}:
+        (folder / f"{trainer}.yaml").write_text(bare_config(trainer))
     (folder / "bare.yaml").write_text(BARE_CONFIG)
     torch.save(random_clip(1, text_layers=4, vision_layers=4).state_dict(), folder / "clip.pt")
     return folder
@@ -91,6 +97,7 @@ def runs_of(row, weights, size=(), last=()):
     """Options and number of steps of every run of a row of METHODS, or of a zero-shot trainer, by its name."""
     method = METHODS.get(row)
     options = [*weights, "DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base", *size]
+    last = [*last, *(["TRAINER.CLIPLORA.N_ITERS", "9"] if row == "clip_lora" else [])]  # more steps than are run
     runs = {}
     for prec in CHOICES if method else ("",):
         own = [*options, *method.words, f"TRAINER.{method.node}.PREC", prec, *last] if method else options
@@ -102,9 +109,10 @@ def runs_of(row, weights, size=(), last=()):
 def counts_of(row, inputs, folder, runs):
     """What each of the runs has done; all of them must have come to their end."""
     method = METHODS.get(row)
-    files = [str(inputs / "bare.yaml"), str(ROOT / "configs/datasets/eurosat.yaml")]
-    flags = {"DATASET.ROOT": str(inputs / "data"), "SEED": 1, "OUTPUT_DIR": str(folder)}
-    flags["TRAINER.NAME"] = method.trainer if method else row
+    trainer = method.trainer if method else row
+    config = inputs / f"{trainer if method else 'bare'}.yaml"
+    files = [str(config), str(ROOT / "configs/datasets/eurosat.yaml")]
+    flags = {"DATASET.ROOT": str(inputs / "data"), "SEED": 1, "OUTPUT_DIR": str(folder), "TRAINER.NAME": trainer}
     found = child.run("tests.fake_cuda.runs:epochs", files, flags, runs)
     assert not [f"{name}: {counts['error']}" for name, counts in found.items() if "error" in counts]
     return found

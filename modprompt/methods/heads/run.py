@@ -55,11 +55,9 @@ class HeadBuilding(_OfHead, Building):
 
     Attributes:
         is_built: whether it was, here.
-        each_step: whether rates go on behind each step, and not each epoch.
     """
 
     is_built = False
-    each_step = False
 
     def check(self) -> None:
         """Complain about settings before any work is done."""
@@ -159,13 +157,6 @@ class HeadLoop(_OfHead, Loop):
         """What the head makes of raw features (B, D)."""
         return self.model.of_features(image)
 
-    def end_step(self) -> None:
-        """Go on with the rates: behind each step where they are the head's own."""
-        if not self.trainer.building.each_step:
-            super().end_step()
-        elif self.trainer.sched is not None:
-            self.trainer.sched.step()
-
 
 class HeadEvaluation(_OfHead, Evaluation):
     """Tests on features, which are encoded once.
@@ -229,7 +220,7 @@ class HeadCheckpoints(_OfHead, Checkpoints):
         building = self.trainer.building
         if building.is_built:
             building.make_rates()
-            super().pass_epochs(name, epochs * (len(self.trainer.train_loader_x) if building.each_step else 1))
+            super().pass_epochs(name, epochs)
 
     def search_behind(self, best: Optional[checkpoint.Checkpoint] = None) -> None:
         """Search, if the head has something to search and there are images for it; say what came of it.

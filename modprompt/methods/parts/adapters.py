@@ -115,6 +115,8 @@ class Adapters(nn.Module):
         self.visual_adapter = _drawn(layers, of_vision)
         self.shared_adapter = _drawn(layers, lambda: nn.Sequential(nn.Linear(dim, dim), nn.ReLU()))
 
+    on_text = on_images = True
+
     @property
     def adapts_words(self) -> bool:
         """Whether there is an adapter 0."""

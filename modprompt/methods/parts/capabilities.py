@@ -133,6 +133,17 @@ def grouped(learned: Mapping[str, Any], own: Sequence[OwnRate], rate: float) -> 
     return [{"params": [*rest.values()]}, *found]
 
 
+class Steps(NamedTuple):
+    """Its training is a number of steps, whatever the classes, and no number of epochs; the rate falls at each.
+
+    per_shot: for each training image of a class.
+    least_rate: of the last step, to which a cosine leads from OPTIM.LR.
+    """
+
+    per_shot: int
+    least_rate: float
+
+
 class SecondNode(Configured):
     """Settings of a method in another node than its own, as its repository has them: they stand for others."""
 

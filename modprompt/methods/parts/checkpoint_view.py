@@ -189,7 +189,7 @@ def load_content(
     """As load_learner, of what a file says, which was read already."""
     theirs = {
         key: value
-        for key, value in learner_part(content.state_dict).items()
+        for key, value in learner_part(view.learner.of_repository(content.state_dict, str(path))).items()
         if isinstance(value, Tensor) and not key.startswith(view.learner.not_read)
     }
     _require_fit(view, theirs, path)

@@ -1,7 +1,7 @@
 """What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
 
 import copy
-from typing import Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_text
 from modprompt.engine.schedule import BEHIND_START, Schedules
 from modprompt.errors import UserError
 from modprompt.methods.parts.adapters import Adapters
+from modprompt.methods.parts.low_rank import LowRankAdditions
 from modprompt.methods.parts.phrases import Described
 
 
@@ -26,8 +27,9 @@ class Learner(nn.Module):
     schedules: Schedules
     trains_text = True  # whether class features change in training
     needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
+    literal_scale = 0.0  # what cosines are multiplied by; 0: exp(logit_scale) of the CLIP
     changes_images = False  # whether its Prompts have changes of the vision side's layers
-    adapters: Optional[Adapters]  # beside the blocks, if there are any
+    adapters: Optional[Union[Adapters, LowRankAdditions]]  # changes of layers that are learned, if there are any
 
     # beginnings of the names of parameters that are made in CLIP's type; the others are float32
     in_clip_type: Tuple[str, ...] = ("ctx",)
@@ -53,6 +55,12 @@ class Learner(nn.Module):
         self.ending = ending  # those behind it, if it stands behind the context
         self.pooling = None
         self.adapters = None
+
+    @property
+    def beginning(self) -> str:
+        """What a training starts from, as a line of its log."""
+        ensemble = f", the mean of {len(self.averaged)} templates" if self.averaged else ""
+        return f'Initial context: "{self.prefix}"{ensemble}'
 
     @property
     def bound(self) -> bool:
@@ -98,10 +106,10 @@ class Learner(nn.Module):
         tokens = first[:, 0] if first.dim() == 4 else first
         return self.prompt_text(first[..., :0, :]), [tokens, *additions[1:]]
 
-    def take(self, adapters: Adapters) -> None:
-        """Have adapters, which are learned too."""
+    def take(self, adapters: Union[Adapters, LowRankAdditions]) -> None:
+        """Have changes of layers, which are learned too."""
         self.adapters = adapters
-        self.trains_text = self.changes_images = True
+        self.trains_text, self.changes_images = self.trains_text or adapters.on_text, adapters.on_images
 
     def adapted(self, prompts: Prompts) -> Prompts:
         """Prompts with the adapters of this moment, if there are any."""
@@ -136,6 +144,18 @@ class Learner(nn.Module):
         for name, tensor in (*self.named_parameters(), *self.named_buffers()):
             if tensor.is_floating_point():
                 tensor.data = tensor.data.to(dtype if name.startswith((*self.in_clip_type, *words)) else torch.float32)
+
+    def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+        """The state dict that a file has, by the names of ours: what its repository keeps in another form, too.
+
+        Raises:
+            UserError: if such a file does not fit.
+        """
+        return content
+
+    def as_repository(self) -> Optional[Dict[str, Any]]:
+        """What a file holds that its repository keeps in another form; None where there is no other."""
+        return None
 
     @staticmethod
     def checkpoint_key(name: str) -> str:

@@ -25,6 +25,18 @@ M = TypeVar("M", bound=Method)
 SIDES = ("all", "text", "vision")
 
 
+def _require_searchable(method: Method) -> None:
+    """Raise SettingError where a search for a method's schedule means nothing."""
+    name = type(method).__name__
+    if method.searching.always:
+        raise SettingError([("ON", f" means nothing for {name}, which is a search by itself")])
+    if method.searching.refused:
+        raise SettingError([("ON", f" means nothing for {name}: {method.searching.refused}")])
+    if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
+        key = "ASPATH" if method.aspath else "AEPATH"
+        raise SettingError([("ON", f" means nothing with {key}: prompts of phrases are not searched")])
+
+
 @dataclass(frozen=True, repr=False)
 class Search(AlphaSettings):
     """What layers may remove and add, and how the choice is learned; `Search(...).over(method)` searches.
@@ -65,13 +77,7 @@ class Search(AlphaSettings):
             SettingError: if there are none, or one's schedule is written out.
         """
         name = type(method).__name__
-        if method.searching.always:
-            raise SettingError([("ON", f" means nothing for {name}, which is a search by itself")])
-        if method.searching.refused:
-            raise SettingError([("ON", f" means nothing for {name}: {method.searching.refused}")])
-        if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
-            key = "ASPATH" if method.aspath else "AEPATH"
-            raise SettingError([("ON", f" means nothing with {key}: prompts of phrases are not searched")])
+        _require_searchable(method)
         there = []
         if isinstance(method, PromptsVision) and method.wants_vision:
             there.append("vision")

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from modprompt import CLIPLoRA
 from modprompt.cli import train
 from modprompt.clip.tokens import readable, token_ids
+from modprompt.engine.schedule import Shape
 from modprompt.io.settings import Settings
+from modprompt.methods.parts.low_rank_files import as_repository
 from modprompt.methods.parts.templates import DIVERSE
 from modprompt.trainers.config import merge
 from tests import plain_neighbours as plain
@@ -81,7 +84,7 @@ def descend(loss_of, start, batches, step=None):
 
 
 @pytest.mark.cover(3)
-@pytest.mark.parametrize("row", some_slow(row for row in METHODS if row != "promptsrc"))
+@pytest.mark.parametrize("row", some_slow(row for row in METHODS if row not in ("promptsrc", "clip_lora")))
 def test_two_epochs_equal_the_plain_implementation(row, command, tmp_path, monkeypatch, capsys):
     method, seen = METHODS[row], Recorder(monkeypatch)
     assert train.main(command(method)) == 0
@@ -141,6 +144,10 @@ def test_gradients_reach_the_learner_and_nothing_else(row, command, monkeypatch)
 def reference_checkpoint(path, state, method, clip_model, classes):
     """A file as the reference writes it: with class tokens, mostly with all of CLIP, and for PromptSRC with it twice."""
     state = dict(state)
+    if method.node == "CLIPLORA":
+        settings = CLIPLoRA(params="q v o", position="half-up")
+        torch.save(as_repository(state, settings, settings.layers(Shape(4, 4))), path)
+        return
     if method.node != "VPT":
         state[method.prefix + "token_prefix"] = torch.zeros(classes, 1, 64)
         state[method.prefix + "token_suffix"] = torch.zeros(classes, 70, 64)
@@ -187,7 +194,7 @@ def test_checkpoint_of_the_reference_is_evaluated_on_other_classes(row, command,
         results.append(json.loads((tmp_path / f"new_{folder}" / "result.json").read_text())["accuracy_pct"])
     assert len(set(results)) == 1
     told = "Dropped the class tokens of 37 classes" in capsys.readouterr().out
-    assert told == (method.node != "VPT")
+    assert told == (method.node not in ("VPT", "CLIPLORA"))
 
 
 def test_checkpoints_with_deep_prompts_beside_a_bare_learner_load(command, tmp_path):
@@ -441,12 +448,14 @@ def test_resnet_runs_text_side_methods_and_refuses_the_others(row, command, resn
         if key in method.options
     ]
     words = command(method, *bare(resnet_file, RESNET_HEADS), "INPUT.SIZE", "(64, 64)", "OPTIM.MAX_EPOCH", 1, *depth)
-    on_text = method.trainer in ("CoOp", "CoCoOp", "ALVLM", "KgCoOp", "ProGrad", "TCP") and row != "coop_adapters"
-    if on_text or row == "language_prompting":
+    on_text = method.trainer in ("CoOp", "CoCoOp", "ALVLM", "KgCoOp", "ProGrad", "TCP")
+    if (on_text and row not in ("coop_adapters", "coop_lora")) or row == "language_prompting":
         assert train.main(words) == 0
         return
     line = refusal(capsys, *words)
     assert f"{method.trainer} puts prompts into a vision transformer, but {Path(resnet_file).name} is a ResNet" in line
+    if row in ("clip_lora", "coop_lora"):
+        assert train.main([*words, "TRAINER.CLIPLORA.ENCODER", "text"]) == 0
 
 
 def test_batch_statistics_of_a_resnet_stay(command, resnet_file, monkeypatch):

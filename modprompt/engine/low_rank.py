@@ -1,0 +1,191 @@
+"""A low-rank addition to attention's matrices (LoRA, arXiv 2106.09685): scale B A x beside W x.
+
+In training x may be thinned out by dropout, by a mask of each matrix's own. Elsewhere the sum is one matrix: `merged`.
+
+Shapes: M matrices, r rank, D width, L tokens of a sequence, S sequences, N = S L tokens.
+"""
+
+import copy
+from typing import Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modprompt.clip.structure import Block
+from modprompt.engine.layer_change import LayerChange
+
+MATRICES = ("q", "k", "v", "o")  # queries, keys, values, and what attention gives
+
+
+class _Weight:
+    """Weight (D', D) and bias (D') of a product."""
+
+    def __init__(self, weight: Tensor, bias: Tensor):
+        self.weight, self.bias = weight, bias
+
+
+class _Attention:
+    """What is read of a block's attention."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, out_proj: _Weight, num_heads: int):
+        self.in_proj_weight, self.in_proj_bias, self.out_proj, self.num_heads = weight, bias, out_proj, num_heads
+
+
+class MergedBlock:
+    """A block with other matrices of attention; all else is the block's own."""
+
+    def __init__(self, block: Block, attn: _Attention):
+        self.ln_1, self.ln_2, self.mlp, self.attn = block.ln_1, block.ln_2, block.mlp, attn
+
+
+class LowRank(LayerChange):
+    """A low-rank addition to some of a layer's matrices.
+
+    Args:
+        matrices: which, of MATRICES.
+        a: (M, r, D) the way in, of each of these.
+        b: (M, D, r) the way out.
+        scale: of the addition.
+        rate: share of the numbers of x that dropout takes; 0 in tests.
+        shared: whether a token that stands for several classes has one mask for all of them; else each class's has its
+            own, and is a sequence of its own for that.
+        through: whether x gets the gradient of the addition.
+        masks: (M, L, S, D), True for what dropout takes; None if none are drawn.
+        merges: whether it is to be in the matrices, where no gradients are asked for.
+    """
+
+    def __init__(
+        self,
+        matrices: Sequence[str],
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+        rate: float = 0.0,
+        shared: bool = False,
+        through: bool = True,
+        masks: Optional[Tensor] = None,
+        merges: bool = False,
+    ):
+        self.matrices = tuple(matrices)
+        self.a, self.b, self.scale = a, b, scale
+        self.rate, self.shared, self.through = rate, shared, through
+        self.masks, self.merges = masks, merges
+        self.is_drawn = masks is not None
+        self.draws = rate > 0 and not shared and masks is None
+        self._merged: Optional[Tuple[Block, Block]] = None
+
+    # ------------------------------------------------------------------ beside the product
+
+    def added_to(self, products: Tensor, which: str, x: Tensor) -> Tensor:
+        """Products (N, k D) of tokens x (N, D), of k matrices named by letters, with scale B A dropout(x).
+
+        Those that have an addition are computed at once.
+        """
+        changed = "".join(one for one in which if one in self.matrices)
+        if not changed:
+            return products
+        width = x.shape[-1]
+        added, scale = self._added(changed, x.reshape(-1, width))
+        added = added.to(products.dtype)
+        if changed == which:
+            of_each = products.reshape(-1, len(which), width)
+            return torch.add(of_each, added.transpose(0, 1), alpha=scale).reshape(products.shape)
+        parts = dict(zip(which, products.split(width, dim=-1)))
+        for one, more in zip(changed, added):
+            parts[one] = torch.add(parts[one], more.view(x.shape), alpha=scale)
+        return torch.cat([*parts.values()], dim=-1)
+
+    def product(self, which: str, x: Tensor) -> Optional[Tensor]:
+        """scale B A dropout(x) of tokens x (..., D), in their type; None for a matrix that is not changed."""
+        if which not in self.matrices:
+            return None
+        added, scale = self._added(which, x.reshape(-1, x.shape[-1]))
+        return (scale * added).reshape(x.shape)
+
+    def _added(self, which: str, x: Tensor) -> Tuple[Tensor, float]:
+        """B A dropout(x) of tokens (N, D) by k matrices, (k, N, D), and what is left to multiply it with."""
+        x, scale = x if self.through else x.detach(), self.scale
+        way_in, way_out = (self._of(which, one).to(x.dtype) for one in (self.a, self.b))
+        count, rank, width = way_in.shape
+        if self.masks is not None:
+            masked, scale = self._masked(which, x), scale / (1 - self.rate)
+            low = torch.bmm(masked, way_in.transpose(1, 2))
+        else:
+            x = F.dropout(x, self.rate) if self.rate else x
+            low = F.linear(x, way_in.reshape(-1, width)).view(-1, count, rank).transpose(0, 1)
+        return torch.bmm(low, way_out.transpose(1, 2)), scale
+
+    def _of(self, which: str, stacked: Tensor) -> Tensor:
+        """Of what all matrices have, (M, ...), that of some, (k, ...)."""
+        first = self.matrices.index(which[0])
+        if self.matrices[first : first + len(which)] == tuple(which):
+            return stacked[first : first + len(which)]
+        return torch.stack([stacked[self.matrices.index(one)] for one in which])
+
+    def _masked(self, which: str, x: Tensor) -> Tensor:
+        """What the masks of matrices leave of tokens (N, D) of whole sequences: (k, N, D)."""
+        assert self.masks is not None
+        dropped = self._of(which, self.masks).transpose(1, 2)  # (k, S, L, D)
+        count, sequences, _, width = dropped.shape
+        each = x.reshape(1, sequences, -1, width)
+        found = each.expand(count, -1, -1, -1).masked_fill(dropped[:, :, : each.shape[2]], 0.0)
+        return found.reshape(count, -1, width)
+
+    # ------------------------------------------------------------------ masks
+
+    @property
+    def factors(self) -> Sequence[Tensor]:
+        """a, b; nothing where they are in the matrices."""
+        return () if self.merges else (self.a, self.b)
+
+    def with_factors(self, factors: Sequence[Tensor]) -> "LowRank":
+        """The same with others, as many."""
+        other = copy.copy(self)
+        other.a, other.b = factors
+        return other
+
+    def drawn(self, tokens: int, sequences: int) -> "LowRank":
+        """The same with masks for so many tokens of so many sequences, matrix by matrix as MATRICES has them."""
+        shape, kept = (tokens, sequences, self.a.shape[-1]), 1 - self.rate
+        order = [one for one in MATRICES if one in self.matrices]
+        masks = torch.empty(len(order), *shape, dtype=torch.bool, device=self.a.device)
+        if self.a.device.type != "cpu":  # whose generator is not that of the reference
+            return self._with(masks.bernoulli_(self.rate))
+        for one in order:
+            masks[self.matrices.index(one)].bernoulli_(kept)
+        return self._with(masks.logical_not_())
+
+    def of_sequences(self, rows: slice) -> "LowRank":
+        """The same with the masks of some sequences."""
+        assert self.masks is not None
+        return self._with(self.masks[:, :, rows])
+
+    def _with(self, masks: Tensor) -> "LowRank":
+        other = copy.copy(self)
+        other.masks, other.is_drawn, other.draws = masks, True, False
+        return other
+
+    # ------------------------------------------------------------------ in the product
+
+    def merged(self, block: Block) -> Block:
+        """The block with W + scale B A in the place of W; made once, without gradients."""
+        if self._merged is None or self._merged[0] is not block:
+            with torch.no_grad():
+                self._merged = block, self._changed(block)
+        return self._merged[1]
+
+    def _changed(self, block: Block) -> Block:
+        attn = block.attn
+        whole, out = attn.in_proj_weight.detach().clone(), attn.out_proj.weight.detach()
+        for number, which in enumerate(self.matrices):
+            more = self.scale * (self.b[number].float() @ self.a[number].float())
+            if which == "o":
+                out = (out.float() + more).to(out.dtype)
+            else:
+                rows = whole.chunk(3)["qkv".index(which)]
+                rows.copy_((rows.float() + more).to(rows.dtype))
+        made: Block = MergedBlock(  # type: ignore[assignment]  # its tensors are read, and nothing is called
+            block, _Attention(whole, attn.in_proj_bias, _Weight(out, attn.out_proj.bias), attn.num_heads)
+        )
+        return made

@@ -1,0 +1,179 @@
+"""CLIP-LoRA (arXiv 2405.18541): low-rank additions to the attention of both sides, and one template for all."""
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Sequence, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from modprompt.clip.build import layers_of
+from modprompt.clip.structure import CLIP
+from modprompt.engine.prompts import Prompts
+from modprompt.engine.schedule import Schedules, Shape, no_prompts
+from modprompt.errors import SettingError
+from modprompt.fields import setting
+from modprompt.methods.base import Method
+from modprompt.methods.parts import templates
+from modprompt.methods.parts.capabilities import Logging, Searching, Steps
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.low_rank import (
+    NODE,
+    OF_ENCODER,
+    LowRankAdditions,
+    LowRankSettings,
+)
+from modprompt.methods.parts.low_rank_files import as_repository, of_repository
+from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.parts.templates import TemplatePrompts
+from modprompt.methods.together import require_takes
+
+M = TypeVar("M", bound=Method)
+
+_LEAST_RATE = 1e-6  # of the last step
+_LOADERS = 2  # whose seeds the reference draws first: it encodes validation and test images
+
+
+@dataclass(frozen=True, repr=False)
+class CLIPLoRA(LowRankSettings, Method):
+    """CLIP-LoRA: low-rank additions to attention, trained for a number of steps; with ENCODER text also on ResNets."""
+
+    node = NODE
+    prefix = ""
+    counts_steps = True
+    logging = Logging(accuracy=True)
+    searching = Searching(refused="it has no prompts, and so no schedule")
+
+    n_iters: int = setting(
+        500, "steps for each training image of a class, whatever the number of classes", least=1, compared=False
+    )
+    literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
+    joins: bool = setting(
+        False, "whether CoOp and MPL have these additions beside their prompts", key="ON", compared=False
+    )
+
+    def check(self) -> None:
+        """Complain about what means nothing here, too."""
+        super().check()
+        if self.joins:
+            require_takes(type(self).__name__, "CLIPLORA")
+
+    @property
+    def wants_text(self) -> bool:
+        """Where the text side's layers have additions."""
+        return "text" in OF_ENCODER[self.encoder]
+
+    @property
+    def wants_vision(self) -> bool:
+        """Where the image side's layers have additions."""
+        return "vision" in OF_ENCODER[self.encoder]
+
+    @property
+    def steps(self) -> Optional[Steps]:
+        """So many for each image of a class."""
+        return Steps(self.n_iters, _LEAST_RATE)
+
+    @property
+    def draws_masks(self) -> bool:
+        """Those of dropout."""
+        return self.dropout > 0
+
+    def remarks(self) -> List[str]:
+        """Where it is another training than the reference's."""
+        return self.remarks_of_additions()
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """No prompts anywhere.
+
+        Raises:
+            SettingError: if POSITION names a layer that is not there.
+        """
+        self.layers(shape)
+        return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "LowRankTemplates":
+        """Class names in the one template, and the additions.
+
+        Raises:
+            UserError: on a CLIP of another package's sides.
+        """
+        for _ in range(_LOADERS):
+            torch.empty((), dtype=torch.int64).random_()
+        return LowRankTemplates(self, classes.names, clip_model, schedules)
+
+    def over(self, method: M) -> M:
+        """CoOp or MPL with these additions beside its prompts, learned together.
+
+        Raises:
+            SettingError: on another method, and one in search of its schedule.
+        """
+        require_takes(type(method).__name__, "CLIPLORA")
+        if method.slots is not None:
+            raise SettingError([("ON", " means nothing for a search: give the schedule that it found")])
+        return method.replace_private(joined_by=self)
+
+    def put_beside(self, learner: Learner, clip_model: CLIP) -> None:
+        """Give a method's learner additions, drawn behind what it has drawn.
+
+        Raises:
+            UserError: if a setting does not fit that CLIP, or it has sides of another package.
+        """
+        try:
+            layers = self.layers(Shape(*layers_of(clip_model)))
+        except SettingError as error:
+            raise error.under(self.node) from None
+        learner.take(LowRankAdditions(self, clip_model, layers))
+
+
+class LowRankTemplates(TemplatePrompts):
+    """Class names in the default template, and low-rank additions to the layers of both sides.
+
+    Args:
+        method: which additions, and how.
+        classnames: names of the C classes.
+        clip_model: a stock CLIP.
+        schedules: of both sides, without prompts.
+
+    Raises:
+        UserError: as TemplatePrompts, or on a CLIP of another package's sides.
+    """
+
+    def __init__(self, method: CLIPLoRA, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules):
+        super().__init__(classnames, clip_model, schedules, [templates.DEFAULT])
+        self.settings = method
+        self.layers = method.layers(Shape(*layers_of(clip_model)))
+        self.take(LowRankAdditions(method, clip_model, self.layers))
+        self.literal_scale = method.literal_scale
+
+    @property
+    def beginning(self) -> str:
+        """Where the additions are."""
+        return cast(LowRankAdditions, self.adapters).described
+
+    def forward(self) -> Prompts:
+        """The prompts, and the additions of this moment."""
+        text, vision = self.schedules
+        return self.adapted(Prompts(self.prompt_text(self.ctx), [None] * len(text), [None] * len(vision)))
+
+    @staticmethod
+    def checkpoint_key(name: str) -> str:
+        """A parameter's name in checkpoints: side, layer, a or b."""
+        return name.replace("adapters.", "", 1)
+
+    def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+        """A file of the reference by our names."""
+        found = of_repository(content, self.settings, self.layers, path)
+        return content if found is None else found
+
+    def as_repository(self) -> Dict[str, Any]:
+        """What a file of the reference holds of these additions."""
+        state = {self.checkpoint_key(name): one for name, one in self.named_parameters()}
+        return as_repository(state, self.settings, self.layers)
+
+    @staticmethod
+    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+        """The settings that show in a state dict."""
+        ways_in = {name[:-2]: one for name, one in state_dict.items() if name.endswith(".a")}
+        return {
+            "the list of layers with additions": sorted(ways_in),
+            "the number of matrices and the rank": sorted({tuple(one.shape[:2]) for one in ways_in.values()}),
+        }

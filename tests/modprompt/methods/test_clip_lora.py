@@ -1,0 +1,234 @@
+"""CLIP-LoRA as a model: which layers, its files and those of its repository, tests with merged matrices, beside prompts."""
+
+import pytest
+import torch
+
+import modprompt
+from modprompt import MPL, CLIPLoRA, CoOp, KgCoOp, UserError
+from modprompt.engine.low_rank import LowRank
+from modprompt.engine.schedule import Shape
+from modprompt.methods.parts.low_rank import layers_at
+from tests import siglips
+from tests.conftest import random_clip
+from tests.methods import small
+
+NAMES = ["cat", "golden retriever", "dog"]
+
+
+@pytest.fixture
+def images():
+    return torch.randn(2, 3, 32, 32)
+
+
+def learned(model):
+    """The same with additions that change something."""
+    with torch.no_grad():
+        for name, one in model.prompt_learner.named_parameters():
+            if name.endswith(".b"):
+                one.normal_(std=0.1)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("position", "of_12", "of_24"),
+    [
+        ("all", range(12), range(24)),
+        ("bottom", range(4), range(8)),
+        ("mid", range(4, 8), range(8, 16)),
+        ("up", range(8, 12), range(16, 24)),
+        ("half-bottom", range(6), range(12)),
+        ("half-up", range(6, 12), range(12, 24)),
+        ("top3", range(9, 12), range(21, 24)),
+        ("0 3 6-8", [0, 3, 6, 7, 8], [0, 3, 6, 7, 8]),
+        ("11-11", [11], [11]),
+    ],
+)
+def test_positions_are_the_references(position, of_12, of_24):
+    assert layers_at(position, 12) == tuple(of_12)
+    assert layers_at(position, 24) == tuple(of_24)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: CLIPLoRA(position="top"),
+            "POSITION must be all, bottom, mid, up, half-bottom, half-up, top3, or layers",
+        ),
+        (lambda: CLIPLoRA(position="3 1"), "POSITION must name layers, each once and in order, got '3 1'"),
+        (lambda: CLIPLoRA(position="1 1-2"), "POSITION must name layers, each once and in order"),
+        (lambda: CLIPLoRA(position=" "), "POSITION must name layers, each once and in order"),
+        (
+            lambda: CLIPLoRA(position="0-99999999999999999999"),
+            "POSITION '0-99999999999999999999' names layer 999999999",
+        ),
+        (lambda: CLIPLoRA(params="q w"), "PARAMS must be some of q k v o, each once, got 'q w'"),
+        (lambda: CLIPLoRA(params="q q"), "PARAMS must be some of q k v o"),
+        (lambda: CLIPLoRA(params=""), "PARAMS must be some of q k v o"),
+        (lambda: CLIPLoRA(dropout=1.0), "DROPOUT must be below 1, got 1"),
+        (lambda: CLIPLoRA(r=0), "R must be at least 1, got 0"),
+        (lambda: CLIPLoRA(gradient="reference"), "GRADIENT reference is what the reference does with DROPOUT 0 alone"),
+        (lambda: CLIPLoRA(encoder="image"), "ENCODER"),
+        (lambda: CLIPLoRA(position="2 3").on(random_clip(), NAMES), "names layer 3, but a side has 3 from 0 on"),
+        (lambda: CLIPLoRA(position="7-7").over(CoOp()).on(random_clip(), NAMES), "POSITION '7-7' names layer 7"),
+        (lambda: CLIPLoRA().over(KgCoOp()), "ON means nothing for KgCoOp: it stands beside the prompts of CoOp"),
+        (lambda: CLIPLoRA(joins=True), "ON means nothing for CLIPLoRA itself"),
+        (lambda: modprompt.Search().over(CLIPLoRA().over(CoOp())), "ON means nothing for CoOp with CLIPLoRA beside it"),
+    ],
+)
+def test_bad_settings_are_one_line(make, message):
+    with pytest.raises(UserError) as found:
+        make()
+    assert message in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_on_a_side_of_another_package_it_is_refused():
+    with pytest.raises(UserError, match="low-rank additions go into the layers of OpenAI's kind of CLIP alone"):
+        CLIPLoRA(encoder="text").on(siglips.clip_of(siglips.made("open_clip")), NAMES)
+
+
+def test_a_literal_scale_stands_for_that_of_the_clip(clip_model, images):
+    own, literal = (CLIPLoRA(literal_scale=scale).on(clip_model, NAMES).eval() for scale in (0, 100))
+    with torch.no_grad():
+        cosines = literal.output(images).image @ literal.class_features().T
+        torch.testing.assert_close(literal(images), 100 * cosines)
+        torch.testing.assert_close(own(images), clip_model.logit_scale.exp() * cosines)
+    torch.testing.assert_close(literal.classifier()(literal.encode_image(images)), literal(images))
+    assert literal.finished()["logit_scale"] == 100
+
+
+@pytest.mark.parametrize("encoder", ["both", "text", "vision"])
+def test_only_a_side_with_additions_changes_and_kept_features_know(encoder, clip_model, images):
+    fresh = CLIPLoRA(encoder=encoder).on(clip_model, NAMES).eval()
+    with torch.no_grad():
+        before = fresh.output(images)
+        model = learned(fresh)
+        after = model.output(images)
+        assert torch.equal(after.image, before.image) == (encoder == "text")
+        assert torch.equal(after.text, before.text) == (encoder == "vision")
+        assert model.prompts_images == (encoder != "text")
+        torch.testing.assert_close(model.of_features(model.encode_image(images)).logits, after.logits)
+
+
+@pytest.mark.parametrize("encoder", ["both", "vision"])
+def test_matrices_are_merged_once_in_an_evaluation_and_not_while_gradients_are_asked_for(
+    encoder, clip_model, images, monkeypatch
+):
+    made, of = [], LowRank._changed
+    monkeypatch.setattr(LowRank, "_changed", lambda self, block: made.append(block) or of(self, block))
+    model = learned(CLIPLoRA(encoder=encoder, position="top3").on(clip_model, NAMES))
+    beside = model(images)
+    assert not made
+    with torch.no_grad(), model.unchanging():
+        torch.testing.assert_close(model(images), beside, atol=1e-4, rtol=1e-4)
+        number = len(made)
+        assert number == len(set(map(id, made))) == (6 if encoder == "both" else 3)
+        model(images)
+        model.encode_image(images)
+        assert len(made) == number
+
+
+def test_a_file_of_the_repository_is_read_and_written(clip_model, images, tmp_path):
+    """One that is put together by hand; its layers are numbered, text first."""
+    method = CLIPLoRA(r=3, params="v o", position="1-2", encoder="both")
+    model = method.on(clip_model, NAMES).eval()
+    made = {"weights": {}, "metadata": {"r": 3, "alpha": 1, "encoder": "both", "params": ["v", "o"], "position": "1-2"}}
+    for number, width in enumerate((64, 64, 128, 128)):
+        made["weights"][f"layer_{number}"] = {
+            name: {"w_lora_A": torch.randn(3, width), "w_lora_B": torch.randn(width, 3)} for name in ("v_proj", "proj")
+        }
+    torch.save(made, tmp_path / "lora_weights.pt")
+    loaded = modprompt.load(tmp_path / "lora_weights.pt", clip_model, method=method, names=NAMES)
+    own = dict(loaded.prompt_learner.named_parameters())
+    assert torch.equal(own["adapters.text.1.a"][0], made["weights"]["layer_0"]["v_proj"]["w_lora_A"])
+    assert torch.equal(own["adapters.vision.2.b"][1], made["weights"]["layer_3"]["proj"]["w_lora_B"])
+    written = loaded.prompt_learner.as_repository()
+    assert written["metadata"] == made["metadata"]
+    assert list(written["weights"]) == list(made["weights"])
+    for layer, of_layer in made["weights"].items():
+        for name, both in of_layer.items():
+            assert all(torch.equal(written["weights"][layer][name][key], one) for key, one in both.items())
+    assert not torch.allclose(loaded(images), model(images))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda made: made["metadata"].update(r=4), "made with other settings: r is 1 here and 4 there"),
+        (lambda made: made["metadata"].pop("alpha"), "made with other settings: alpha is 1 here and None there"),
+        (lambda made: made["metadata"].update(r=torch.ones(3)), "made with other settings: r is 1 here and"),
+        (lambda made: made["metadata"].update(params=["v", "q"]), "made with other settings: params is"),
+        (lambda made: made["weights"].pop("layer_2"), "has additions of 5 layers, and this model 6"),
+        (lambda made: made["weights"].update(layer_2=3), "is damaged (it has no matrix q_proj.w_lora_A)"),
+        (lambda made: made["weights"]["layer_2"]["q_proj"].update(w_lora_A=[1]), "has no matrix q_proj.w_lora_A"),
+        (
+            lambda made: made["weights"]["layer_2"]["q_proj"].update(w_lora_A=torch.zeros(1, 9)),
+            "the matrices of text.2.a are of different shapes",
+        ),
+        (
+            lambda made: [
+                one["q_proj"].update(w_lora_B=torch.full((64, 1), float("nan"))) for one in made["weights"].values()
+            ],
+            "",
+        ),
+    ],
+)
+def test_other_files_of_the_repository_are_one_line(change, message, clip_model, tmp_path):
+    method = CLIPLoRA(r=1, params="q v")
+    made = method.on(clip_model, NAMES).prompt_learner.as_repository()
+    change(made)
+    torch.save(made, tmp_path / "lora_weights.pt")
+    with pytest.raises(UserError) as found:
+        modprompt.load(tmp_path / "lora_weights.pt", clip_model, method=method, names=NAMES)
+    assert message in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_a_result_says_what_the_reference_does_not_do():
+    assert CLIPLoRA().remarks() == CLIPLoRA(dropout_shared=True, dropout=0.0).remarks() == []
+    assert CLIPLoRA(dropout_shared=True, encoder="vision").remarks() == []
+    (shared,) = CLIPLoRA(dropout_shared=True).remarks()
+    (wrong,) = CLIPLoRA(dropout=0.0, gradient="reference").over(MPL()).remarks()
+    assert "DROPOUT_SHARED" in shared
+    assert "GRADIENT reference" in wrong
+
+
+@pytest.mark.parametrize("cls", [CoOp, MPL])
+def test_without_additions_prompts_are_as_before_and_with_them_go_to_other_classes(cls, clip_model, images):
+    torch.manual_seed(2)
+    plain = small(cls).on(clip_model, NAMES).eval()
+    torch.manual_seed(2)
+    model = CLIPLoRA(dropout=0.0).over(small(cls)).on(clip_model, NAMES).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), plain(images), atol=1e-5, rtol=1e-5)  # B is zero
+        other = learned(model).with_classes(NAMES[:2])
+        torch.testing.assert_close(other(images), model(images)[:, :2], atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(model(images), plain(images), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "method", [CLIPLoRA(), CLIPLoRA().over(CoOp(n_ctx=2)), CLIPLoRA().over(MPL(prompt_depth=3))], ids=repr
+)
+@pytest.mark.parametrize("classes_at_a_time", [1, 2])
+def test_masks_are_the_same_however_many_classes_are_computed_at_a_time(method, classes_at_a_time, clip_model, images):
+    labels, found = torch.tensor([0, 2]), []
+    for classes in (0, classes_at_a_time):
+        torch.manual_seed(2)
+        model = method.on(clip_model, NAMES)
+        learned(model).train()
+        if classes:
+            model.limit_text(classes)
+        torch.manual_seed(3)
+        loss = model.loss(images, labels)
+        loss.backward()
+        found.append([loss.detach(), *(one.grad for one in model.prompt_learner.parameters())])
+    for one, other in zip(*found):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+def test_layers_of_both_sides_are_counted_apart():
+    assert CLIPLoRA(position="half-up").layers(Shape(12, 24)) == {
+        "text": tuple(range(6, 12)),
+        "vision": tuple(range(12, 24)),
+    }

@@ -1,0 +1,228 @@
+"""The trainer CLIPLoRA: its steps against the public program's, how many there are, resuming, files."""
+
+import json
+import math
+
+import pytest
+import torch
+from PIL import Image
+
+from modprompt.cli import export, train
+from tests import plain_lora
+from tests.conftest import ROOT, bare
+from tests.methods import METHODS
+from tests.modprompt.methods.record_clip_lora import BATCH, ITERS, SHOTS, inputs
+from tests.modprompt.trainers.test_methods import Recorder
+from tests.test_train import refusal
+
+# Of the public program: PYTHONPATH=. python tests/modprompt/methods/record_clip_lora.py CHECKOUT OUT.json
+REFERENCE = json.loads((ROOT / "tests/modprompt/methods/clip_lora.json").read_text())
+SETTINGS = {  # of record_clip_lora.CASES
+    "published": {},
+    "vision": {"ENCODER": "vision", "POSITION": "up", "PARAMS": "q v o", "R": 4, "ALPHA": 2, "LR": 0.01},
+    "text": {"ENCODER": "text", "POSITION": "half-bottom", "PARAMS": "v k", "LR": 0.01},
+    "no dropout": {"DROPOUT": 0, "GRADIENT": "reference", "LR": 0.01},
+}
+CONFIG = """
+DATALOADER:
+  TRAIN_X:
+    BATCH_SIZE: 8
+  TEST:
+    BATCH_SIZE: 256
+  NUM_WORKERS: 0
+INPUT:
+  SIZE: (224, 224)
+  INTERPOLATION: "bicubic"
+  PIXEL_MEAN: [0.48145466, 0.4578275, 0.40821073]
+  PIXEL_STD: [0.26862954, 0.26130258, 0.27577711]
+  TRANSFORMS: ["random_resized_crop", "random_flip", "normalize"]
+OPTIM:
+  NAME: "adamw"
+  LR: 2e-4
+  WEIGHT_DECAY: 0.01
+TRAIN:
+  PRINT_FREQ: 1
+"""
+
+
+@pytest.fixture(scope="session")
+def recorded_inputs(tmp_path_factory):
+    return inputs(tmp_path_factory.mktemp("clip_lora"))
+
+
+@pytest.fixture
+def words(recorded_inputs, tmp_path):
+    """Words of a run on the inputs of the recording, with settings of the node; LR is OPTIM's."""
+    weights, root = recorded_inputs
+    (tmp_path / "lora.yaml").write_text(CONFIG)
+
+    def of(*more, **settings):
+        rate = settings.pop("LR", 2e-4)
+        node = {"PREC": "fp32", "N_ITERS": ITERS, "LITERAL_SCALE": 100, **settings}
+        return [
+            *("--root", str(root), "--seed", "1", "--trainer", "CLIPLoRA", "--output-dir", str(tmp_path / "out")),
+            *("--config-file", str(tmp_path / "lora.yaml")),
+            *("--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")),
+            *bare(weights, (1, 2)),
+            *("DATASET.NUM_SHOTS", str(SHOTS), "DATASET.VAL_FIRST", "True", "OPTIM.LR", str(rate)),
+            *(word for key, value in node.items() for word in (f"TRAINER.CLIPLORA.{key}", str(value))),
+            *map(str, more),
+        ]
+
+    return of
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "case", ["published", *(pytest.param(one, marks=pytest.mark.slow) for one in list(SETTINGS)[1:])]
+)
+def test_steps_and_test_are_the_references(case, words, tmp_path, monkeypatch):
+    """Every loss of two passes and a part of a third, the test, and the sums of what was learned."""
+    seen, theirs = Recorder(monkeypatch), REFERENCE[case]
+    assert train.main(words(**SETTINGS[case])) == 0
+    assert [float(loss) for *_, loss in seen.batches] == pytest.approx(theirs["losses"], abs=1e-4)
+    assert [len(labels) for _, labels, _ in seen.batches] == [BATCH, BATCH, 4, BATCH, BATCH, 4, BATCH, BATCH]
+    assert result(tmp_path / "out")["correct"] == theirs["correct"]
+    learned = dict(seen.trainer.model.prompt_learner.named_parameters())
+    for name in "AB":
+        total = sum(
+            float(one.detach().double().abs().sum()) for key, one in learned.items() if key.endswith(name.lower())
+        )
+        assert total == pytest.approx(theirs[f"sum of {name}"], rel=1e-5)
+    assert sum(one.numel() for one in learned.values()) == theirs["parameters"]
+
+
+LORA = METHODS["clip_lora"]
+
+
+def test_a_killed_training_goes_on_in_its_pass_and_at_its_rate(command, tmp_path, monkeypatch):
+    """12 steps in passes of 5."""
+    from modprompt.trainers.prompt_trainer import PromptTrainer
+
+    words = command(LORA, "TRAINER.CLIPLORA.N_ITERS", 3)
+    whole = [*words]
+    whole[whole.index("--output-dir") + 1] = str(tmp_path / "whole")
+    assert train.main(whole) == 0
+    step, taken = PromptTrainer.forward_backward, []
+
+    def killed(trainer, batch):
+        taken.append(trainer.optim.param_groups[0]["lr"])
+        if len(taken) == 12:  # the last
+            raise KeyboardInterrupt
+        return step(trainer, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PromptTrainer, "forward_backward", killed)
+        assert train.main(words) == 130
+    assert train.main(words) == 0
+    whole, gone_on = (result(tmp_path / name) for name in ("whole", "out"))
+    assert whole["prompts_hash"] == gone_on["prompts_hash"]
+    assert whole["correct"] == gone_on["correct"]
+    assert taken == sorted(taken, reverse=True)
+    assert len(set(taken)) == 12  # it falls at each step
+
+
+def test_a_finished_training_is_tested_again_and_on_other_classes(command, tmp_path, capsys):
+    words = command(LORA, "DATALOADER.TRAIN_X.BATCH_SIZE", 8)
+    assert train.main(words) == 0
+    out = capsys.readouterr().out
+    said = "CLIPLoRA trains 8 steps (2 for each of 4 images of a class): 3 passes of up to 3 batches over 20 images"
+    assert said in out
+    assert "Training: steps of batches of 8, sgd, rate 0.0035" in out
+    assert "Low-rank additions: q v o of rank 2, times 0.7071, in text layers 2 3, vision layers 2 3" in out
+    correct = result(tmp_path / "out")["correct"]
+    assert train.main(words) == 0
+    assert "is trained already (3 epochs): nothing to train, testing again" in capsys.readouterr().out
+    assert result(tmp_path / "out")["correct"] == correct
+    test = [*words, "DATASET.SUBSAMPLE_CLASSES", "new", "TEST.FEATURE_CACHE", str(tmp_path / "features")]
+    test[test.index("--output-dir") + 1] = str(tmp_path / "new")
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *test]) == 0
+    assert not (tmp_path / "features").exists()  # images change with what is learned
+
+
+@pytest.mark.parametrize(("shots", "counted"), [(4, 4), (-1, 6)])
+def test_without_shots_the_images_of_a_class_are_counted(shots, counted, command, capsys):
+    assert train.main(["--no-train", *command(LORA, "DATASET.NUM_SHOTS", shots)]) == 0
+    said = f"CLIPLoRA trains {2 * counted} steps (2 for each of {counted} images of a class)"
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["OPTIM.STEPSIZE", "(3,)"], "OPTIM.STEPSIZE: CLIPLoRA trains a number of steps"),
+        (["OPTIM.WARMUP_EPOCH", 1], "OPTIM.WARMUP_EPOCH: CLIPLoRA trains a number of steps, whose rate falls at each"),
+        (["MODEL.COMPILE", "graph"], "MODEL.COMPILE graph: dropout draws new masks at each step"),
+        (["TRAINER.CLIPLORA.POSITION", "3 9"], "names layer 9, but a side has 4 from 0 on"),
+    ],
+)
+def test_what_does_not_go_with_it_is_one_line(more, message, command, capsys):
+    assert message in refusal(capsys, *command(LORA, *more))
+    assert "OPTIM.MAX_EPOCH: CLIPLoRA trains" in refusal(capsys, *command(LORA), "OPTIM.MAX_EPOCH", "3")
+
+
+def test_additions_beside_another_methods_prompts_are_one_line(command, capsys):
+    line = refusal(capsys, *command(METHODS["maple"], "TRAINER.CLIPLORA.ON", "True"))
+    assert "TRAINER.CLIPLORA.ON means nothing for MaPLe: it stands beside the prompts of CoOp and MPL" in line
+
+
+def test_a_result_says_what_the_reference_does_not_do(command, tmp_path):
+    assert train.main(command(LORA, "TRAINER.CLIPLORA.DROPOUT_SHARED", "True", "OPTIM.MAX_EPOCH", 1)) == 0
+    assert "DROPOUT_SHARED" in str(result(tmp_path / "out")["notes"])
+
+
+def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path, capsys):
+    assert train.main(command(LORA, "OPTIM.MAX_EPOCH", 1)) == 0
+    file = tmp_path / "lora_weights.pt"
+    assert export.main([str(tmp_path / "out"), "--to", "lora", "--out", str(file), "--clip", clip_of(command)]) == 0
+    assert "low-rank additions, as CLIP-LoRA's repository reads them" in capsys.readouterr().out
+    words = command(LORA, "MODEL.INIT_WEIGHTS", file)
+    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    assert train.main(["--no-train", *words]) == 0
+    assert f"Loaded the initial prompts from {file}" in capsys.readouterr().out
+    assert "r is 3 here and 2 there" in refusal(capsys, *words, "TRAINER.CLIPLORA.R", "3")
+
+
+def clip_of(command):
+    words = command(LORA)
+    return words[words.index("MODEL.BACKBONE.PATH") + 1]
+
+
+def test_steps_are_those_of_a_plain_loop(words, monkeypatch):
+    """Without dropout, with the true gradient; AdamW and the cosine written out."""
+    seen = Recorder(monkeypatch)
+    few = {"POSITION": "half-up", "R": 1, "PARAMS": "v o", "LR": 0.01}
+    assert train.main(words(DROPOUT=0, **few)) == 0
+    clip_model, tokens, _, _ = seen.facts()
+    params = {key: value.clone().requires_grad_(True) for key, value in seen.start.items()}
+    means = {key: (torch.zeros_like(one), torch.zeros_like(one)) for key, one in params.items()}
+    for number, (images, labels, said) in enumerate(seen.batches):
+        logits = plain_lora.logits(clip_model, params, tokens, images, "vo", 1, 100)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        assert float(said) == pytest.approx(loss.item(), abs=1e-4), number
+        rate = 1e-6 + (0.01 - 1e-6) * (1 + math.cos(math.pi * number / 8)) / 2
+        gradients = torch.autograd.grad(loss, list(params.values()))
+        for (key, value), gradient in zip(params.items(), gradients):
+            first, second = means[key]
+            first.mul_(0.9).add_(0.1 * gradient)
+            second.mul_(0.999).add_(0.001 * gradient**2)
+            mean, square = first / (1 - 0.9 ** (number + 1)), second / (1 - 0.999 ** (number + 1))
+            with torch.no_grad():
+                value.mul_(1 - 0.01 * rate).sub_(rate * mean / (square.sqrt() + 1e-8))
+    for key, value in seen.trainer.model.prompt_learner.named_parameters():
+        torch.testing.assert_close(value, params[key.removeprefix("adapters.")], atol=1e-4, rtol=1e-3)
+
+
+def test_images_of_ones_own_are_trained_on_and_tested(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("three", "seven")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for image in range(6):
+            Image.new("RGB", (40, 40), (80 * number, 40 * image, 0)).save(tmp_path / "photos" / name / f"{image}.png")
+    words = ["--trainer", "CLIPLoRA", "--root", str(tmp_path / "photos"), "--output-dir", str(tmp_path / "out")]
+    assert train.main([*words, "DATASET.NUM_SHOTS", "-1", "TRAINER.CLIPLORA.N_ITERS", "1"]) == 0
+    assert "CLIPLoRA trains 3 steps (1 for each of 3 images of a class)" in capsys.readouterr().out
+    assert result(tmp_path / "out")["trainer"] == "CLIPLoRA"
