@@ -163,15 +163,22 @@ def run_block(block: Block, x: Tensor, mask: Optional[Tensor] = None, attend: At
     return close(block, x, attended).view(batch, length, width)
 
 
-def run_last_block(block: Block, x: Tensor, attend: Attend = attention, at: Optional[Tensor] = None) -> Tensor:
-    """The block's output (B, D) for one token of sequences x (B, L, D) alone: the first, or those `at` places (B,)."""
+def run_last_block(
+    block: Block, x: Tensor, attend: Attend = attention, at: Optional[Tensor] = None, prompts: Optional[slice] = None
+) -> Tensor:
+    """The block's output (B, D) for one token of sequences x (B, L, D) alone: the first, or those `at` places (B,).
+
+    With the places of prompt tokens, the output (B, 1 + n, D) for these too.
+    """
     batch, length, width = x.shape
     heads = block.attn.num_heads
     h = normalise(block.ln_1, x)
-    query = project(block, _token(h, at), 0, 1).view(batch, 1, heads, width // heads)
+    query = project(block, _tokens(h, at, prompts), 0, 1).view(batch, -1, heads, width // heads)
     key, value = by_head(project(block, h.reshape(-1, width), 1, 3).view(batch, length, 2 * width), 2, heads)
-    return close(block, _token(x, at), attend(query, key, value).reshape(batch, width))
+    rows = _tokens(x, at, prompts)
+    return close(block, rows.reshape(-1, width), attend(query, key, value).reshape(-1, width)).view(rows.shape)
 
 
-def _token(x: Tensor, at: Optional[Tensor]) -> Tensor:
-    return x[:, 0] if at is None else x[torch.arange(len(x), device=x.device), at]
+def _tokens(x: Tensor, at: Optional[Tensor], prompts: Optional[slice]) -> Tensor:
+    one = x[:, 0] if at is None else x[torch.arange(len(x), device=x.device), at]
+    return one if prompts is None else torch.cat([one[:, None], x[:, prompts]], dim=1)

@@ -57,5 +57,5 @@ class OwnClassifier(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of raw image features (B, E)."""
-        logits: Tensor = self.model.logits(F.normalize(image, dim=-1), self.classes)
+        logits: Tensor = self.model.logits(self.model.unit_image(image), self.classes)
         return logits

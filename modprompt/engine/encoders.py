@@ -20,10 +20,11 @@ from modprompt.engine.additions import attends, in_type, new_tokens, of_classes,
 from modprompt.engine.blocks import Attend, run_block, run_last_block
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions
-from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
+from modprompt.engine.read_out import ReadOut
+from modprompt.engine.schedule import BEFORE_LN_PRE, BEFORE_START, Schedule
 from modprompt.engine.text_layers import Packed, run_last_packed, run_packed
 from modprompt.engine.text_layout import Suffix, TextTokens, most_sequences, split
-from modprompt.engine.token_updates import Standing, recompose, renew
+from modprompt.engine.token_updates import Mixed, Standing, recompose, renew
 from modprompt.engine.tower_vision import TowerVisionEncoder
 from modprompt.engine.weight_cache import normalise
 from modprompt.engine.whole_text import AT_ONCE, WholeTextEncoder
@@ -67,10 +68,13 @@ class VisionEncoder(nn.Module):
         first = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         return torch.cat([first, x], dim=1) + visual.positional_embedding.to(x.dtype)
 
-    def forward(self, image: Tensor, additions: Additions, watch: Optional[Watch] = None) -> Tensor:
+    def forward(
+        self, image: Tensor, additions: Additions, watch: Optional[Watch] = None, read: Optional[ReadOut] = None
+    ) -> Tensor:
         """Features (B, E) of images (B, 3, H, W); `additions` holds one (n, D) tensor or None per layer.
 
-        With `watch` every layer is run for all tokens, the last one too.
+        With `watch` every layer is run for all tokens, the last one too. With `read`, which is not together with it,
+        features (B, 2 E): behind each image's own the one that is read out of its prompt tokens.
         """
         visual, blocks = self.visual, self.visual.transformer.resblocks
         x = self._embed(image)
@@ -81,7 +85,7 @@ class VisionEncoder(nn.Module):
             x = normalise(visual.ln_pre, x)
         for layer, (block, new) in enumerate(zip(blocks, additions)):
             step = step_of(new, self.schedule[layer])
-            joins = cast(Optional[Tensor], new_tokens(new))  # images have no tokens of single classes
+            joins = cast(Union[None, Tensor, Mixed], new_tokens(new))  # images have no tokens of single classes
             x = renew(x, start, present, step.remove, joins)
             present += step.add - step.remove
             if layer == 0 and passes_ln_pre:
@@ -89,9 +93,13 @@ class VisionEncoder(nn.Module):
             attend = attends(block, new, start)
             attend = attend if watch is None else watch(layer, attend)
             last = layer + 1 == len(blocks) and watch is None
-            x = run_last_block(block, x, attend) if last else run_block(block, x, attend=attend)  # last: (B, D)
+            prompts = None if read is None else slice(start, start + present)
+            x = run_last_block(block, x, attend, prompts=prompts) if last else run_block(block, x, attend=attend)
         x = x if watch is None else x[:, 0]
-        return normalise(visual.ln_post, x).to(visual.proj.dtype) @ visual.proj
+        x = normalise(visual.ln_post, x).to(visual.proj.dtype)  # (B, D), or with `read` (B, 1 + n, D)
+        if read is None:
+            return x @ visual.proj
+        return torch.cat([x[:, 0] @ visual.proj, read.feature(x[:, 1:], visual.proj)], dim=-1)
 
 
 class ResNetEncoder(nn.Module):
@@ -145,7 +153,7 @@ class TextEncoder(nn.Module):
     """Class features of CLIP's text transformer; prompt tokens stand where the schedule's `place` has them.
 
     Behind the start token those of layer 0 are part of the embedded prompts, so they get a positional embedding as
-    words do. Before it they are additions like those of other layers. What all classes share is computed once, and of
+    words do. At other places they are additions like those of other layers. What all classes share is computed once, and of
     the last layer only what is read.
 
     Args:
@@ -191,7 +199,7 @@ class TextEncoder(nn.Module):
         Args:
             text: the embedded class prompts.
             additions: one (n, D) tensor or None per layer, tokens of single classes, or what has an attention
-                of its own (additions.py); a tensor of layer 0 is read if prompt tokens stand before the start token.
+                of its own (additions.py); a tensor of layer 0 is read unless prompt tokens stand among the words.
         """
         chunks, order = self._chunks(text), text.order
         if order is not None:
@@ -232,7 +240,7 @@ class TextEncoder(nn.Module):
 
     def _standing(self, context_in_prefix: bool) -> Standing:
         """Where the prompt tokens of layer 0 stand among the words."""
-        start, there = int(self.schedule.place == BEHIND_START), self.schedule.among_words
+        start, there = int(self.schedule.place != BEFORE_START), self.schedule.among_words
         if context_in_prefix:
             return Standing(start, there, 0, opened=False)
         return Standing(start, 0, there, opened=True)

@@ -5,7 +5,7 @@ Shapes: B images, C classes, E joint width.
 
 import contextlib
 import copy
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, cast
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,11 +41,19 @@ class Output(NamedTuple):
 
     Class features are (C, E), or (B, C, E) where they depend on the image; normalised, but where they are the mean of
     a class's prompts that is to give the mean of logits (pooling.py).
+
+    each: of a model with a second feature of each image (read_out.py) the logits (B, C) by the image's own feature, and
+        those by that; `logits` are made of both.
     """
 
     logits: Tensor
     image: Tensor
     text: Tensor
+    each: Tuple[Tensor, ...] = ()
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Output":
+        """The same with each of its tensors changed."""
+        return Output(change(self.logits), change(self.image), change(self.text), tuple(map(change, self.each)))
 
 
 class _Kept(NamedTuple):
@@ -70,8 +78,10 @@ def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
 class PromptLearner(Protocol):
     """What a model needs of a learner, a module (methods/parts/learner.py).
 
-    `needs_image` may be left out: False; so may `pooling`, for learners with one prompt a class, and `logits`, a module
-    that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with exp(logit_scale) behind.
+    `needs_image` may be left out: False; so may `pooling`, for learners with one prompt a class, `logits`, a module
+    that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with exp(logit_scale) behind,
+    and `reads`: whether its prompts make a second feature of each image. Then `logits` is one whose `each(...)` gives
+    the logits by either, and whose `made_of(each)` what is made of them.
     """
 
     schedules: Schedules
@@ -252,11 +262,26 @@ class PromptedCLIP(nn.Module):
         return next(self.prompt_learner.parameters(), None) is None
 
     def _logits(self, features: Tensor, text: Tensor) -> Output:
-        features = self._unit(features)  # (B, E)
-        return Output(self.logits(features, text), features, text)
+        image = self.unit_image(features)
+        if not self.reads:
+            return Output(self.logits(image, text), image, text)
+        own: Any = self.prompt_learner
+        each = own.logits.each(image, text, self.logit_scale.exp())
+        return Output(own.logits.made_of(each), image[:, : text.shape[-1]], text, each)
+
+    @property
+    def reads(self) -> bool:
+        """Whether each image has a second feature, read out of its prompt tokens."""
+        return bool(getattr(self.prompt_learner, "reads", False))
+
+    def unit_image(self, features: Tensor) -> Tensor:
+        """Image features (B, E) normalised; with a second feature (B, 2 E), each by itself."""
+        if not self.reads:
+            return self._unit(features)
+        return self._unit(features.view(len(features), 2, -1)).flatten(1)
 
     def logits(self, image: Tensor, text: Tensor) -> Tensor:
-        """Logits (B, C) of image features (B, E) and class features (C, E) or (B, C, E), as `Output` has both.
+        """Logits (B, C) of image features (B, E) as unit_image gives them, and class features (C, E) or (B, C, E).
 
         exp(logit_scale) * cosine (CLIP, arXiv 2103.00020), unless the learner or a subclass has them otherwise.
         """
@@ -273,12 +298,22 @@ class PromptedCLIP(nn.Module):
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(self.encode_image(image))
         prompts, text = self._current()
-        return self._logits(self._run("image_encoder", image, prompts.vision_additions), text)
+        return self._logits(self._image_features(image, prompts), text)
+
+    def _image_features(self, image: Tensor, prompts: Prompts) -> Tensor:
+        more = (None, prompts.read) if self.reads else ()
+        return self._run("image_encoder", image, prompts.vision_additions, *more)
 
     @tf32.exactly
     def encode_image(self, image: Tensor) -> Tensor:
-        """Features (B, E) of images (B, 3, H, W), not normalised; with the vision prompts, if the learner has any."""
-        return self._run("image_encoder", image, self.vision_additions())
+        """Features (B, E) of images (B, 3, H, W), not normalised; with the vision prompts, if the learner has any.
+
+        (B, 2 E) where there is a second feature of each image.
+        """
+        vision = self.prompt_learner.schedules.vision
+        if vision.depth:
+            return self._image_features(image, self.prompt_learner())
+        return self._run("image_encoder", image, [None] * len(vision))
 
     def vision_additions(self) -> Additions:
         """What each layer of the vision side is given; nothing if the learner has nothing for it."""

@@ -16,6 +16,7 @@ from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer, TooLong
 from modprompt.clip.tokens import readable
 from modprompt.engine.additions import Addition
 from modprompt.engine.context import PLACEHOLDER, leading_placeholders
+from modprompt.engine.read_out import ReadOut
 from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, WholeTokens, count_shared, lay_out, order_of
 from modprompt.errors import UserError
 
@@ -29,12 +30,14 @@ Additions = List[Addition]  # of each layer; tokens are (n, width of the side)
 class Prompts(NamedTuple):
     """What the encoders read: class prompts, and per layer the tokens to add on each side.
 
-    An ensemble's text is a list, the prompts of a template each.
+    An ensemble's text is a list, the prompts of a template each. `read` makes a second feature of each image of the
+    vision side's prompt tokens.
     """
 
     text: Union[ClassTokens, List[ClassTokens]]
     text_additions: Additions
     vision_additions: Additions
+    read: Optional[ReadOut] = None
 
 
 def tokenize(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer = _CLIPS) -> Tensor:

@@ -3,7 +3,7 @@
 Shapes: B images, L tokens, D width of the side, E joint width, n prompt tokens.
 """
 
-from typing import Callable, Optional, cast
+from typing import Callable, Optional, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from modprompt.engine.additions import attends, in_type, new_tokens, step_of
 from modprompt.engine.blocks import Attend, run_block
 from modprompt.engine.prompts import Additions
 from modprompt.engine.schedule import BEFORE_LN_PRE, Schedule
-from modprompt.engine.token_updates import renew
+from modprompt.engine.token_updates import Mixed, renew
 from modprompt.engine.weight_cache import normalise
 
 Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
@@ -72,7 +72,7 @@ class TowerVisionEncoder(nn.Module):
             x = normalise(side.ln_pre, x)
         for layer, (block, new) in enumerate(zip(side.transformer.resblocks, additions)):
             step = step_of(new, self.schedule[layer])
-            joins = cast(Optional[Tensor], new_tokens(new))  # images have no tokens of single classes
+            joins = cast(Union[None, Tensor, Mixed], new_tokens(new))  # images have no tokens of single classes
             x = renew(x, own, present, step.remove, joins)
             present += step.add - step.remove
             if layer == 0 and passes_ln_pre:
