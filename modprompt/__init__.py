@@ -30,6 +30,8 @@ _LAZY = {
     "KgCoOp": "methods.kgcoop",
     "LPPlusPlus": "methods.heads.lpplusplus",
     "MaPLe": "methods.maple",
+    "MMRL": "methods.mmrl",
+    "MMRLpp": "methods.mmrlpp",
     "MPL": "methods.mpl",
     "ProGrad": "methods.prograd",
     "PromptSRC": "methods.promptsrc",

@@ -310,15 +310,16 @@ class PromptedCLIP(nn.Module):
 
         (B, 2 E) where there is a second feature of each image.
         """
+        return self._image_features(image, self.vision_prompts())
+
+    def vision_prompts(self) -> Prompts:
+        """The prompts of this moment for the vision side; of the text side nothing is promised."""
         vision = self.prompt_learner.schedules.vision
-        if vision.depth:
-            return self._image_features(image, self.prompt_learner())
-        return self._run("image_encoder", image, [None] * len(vision))
+        return self.prompt_learner() if vision.depth else Prompts([], [], [None] * len(vision))
 
     def vision_additions(self) -> Additions:
         """What each layer of the vision side is given; nothing if the learner has nothing for it."""
-        vision = self.prompt_learner.schedules.vision
-        return self.prompt_learner().vision_additions if vision.depth else [None] * len(vision)
+        return self.vision_prompts().vision_additions
 
     @tf32.exactly
     def class_features(self) -> Tensor:

@@ -3,7 +3,7 @@
 Shapes: B images, C classes, c classes of a group, P shared tokens, L tokens, D width, n new prompt tokens.
 """
 
-from typing import NamedTuple, Optional, Sequence, Tuple, Union
+from typing import NamedTuple, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor

@@ -82,6 +82,8 @@ METHODS: Tuple[Row, ...] = (
     Row("KgCoOp", "kgcoop", PROMPTS, "KgCoOp", first=_TEXT, bound=_CSC, shared="TRAINER.COOP"),
     Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT, bound=_CSC, shared="TRAINER.COOP"),
     Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
+    Row("MMRL", "mmrl", PROMPTS, "MMRL"),
+    Row("MMRLpp", "mmrlpp", PROMPTS, "MMRLpp", key="MMRLpp"),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", "active", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "search.dpl_search", PROMPTS, "DPLSearch"),

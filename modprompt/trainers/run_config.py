@@ -22,7 +22,7 @@ from modprompt.io import holding
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of
-from modprompt.methods.parts.capabilities import SecondNode
+from modprompt.methods.parts.capabilities import RunFacts, SecondNode
 from modprompt.trainers import backbone, config, config_aliases, overrides, reading, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 
@@ -155,6 +155,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     for one in features():
         decided = one.decides(cfg, settings, method, own_node)
         cfg = cfg.changed({f"{one.node}.{key}": value for key, value in decided.items()})
+    cfg = cfg.changed(_decided(cfg, settings, method))
     second = _second_node(method)
     config.warn_of_other_nodes(
         list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else ""
@@ -231,6 +232,21 @@ def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
     if method is not None and own_node and not tests:
         found["DATASET.CHOOSE_BY"] = method.chooses_by(cfg.TRAINER[own_node])
     return found
+
+
+def _decided(cfg: RunConfig, settings: Settings, method: Any) -> Dict[str, Any]:
+    """What a method's settings are where they follow from the data set, unless the command line has them; a line says it."""
+    node = getattr(trainer_of(cfg), "node_name", "")
+    if method is None or not node:
+        return {}
+    facts = RunFacts(cfg.DATASET.NAME, cfg.DATASET.SUBSAMPLE_CLASSES, cfg.TEST.ONLY)
+    found = {f"TRAINER.{node}.{key}": value for key, value in method.decides(cfg.TRAINER[node], facts).items()}
+    given = settings.on_command_line()
+    taken = {key: value for key, value in found.items() if key not in given}
+    if taken:
+        said = ", ".join(f"{key} {value}" for key, value in taken.items())
+        print(f"{cfg.TRAINER.NAME} on {facts.dataset}: {said}")
+    return taken
 
 
 def _require_together(cfg: RunConfig) -> None:

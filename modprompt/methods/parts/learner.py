@@ -25,6 +25,8 @@ class Learner(nn.Module):
     schedules: Schedules
     trains_text = True  # whether class features change in training
     needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
+    reads = False  # whether its prompts make a second feature of each image (engine/read_out.py); `logits` takes both
+    trained_on: Optional[Tuple[str, ...]] = None  # class names, where it matters; () if nobody knows; None: it does not
 
     # beginnings of the names of parameters that are made in CLIP's type; the others are float32
     in_clip_type: Tuple[str, ...] = ("ctx",)
@@ -93,6 +95,16 @@ class Learner(nn.Module):
             return self.prompt_text(first), additions
         tokens = first[:, 0] if first.dim() == 4 else first
         return self.prompt_text(first[..., :0, :]), [tokens, *additions[1:]]
+
+    def learned_on(self, names: Sequence[str]) -> None:
+        """Be told on which classes what was loaded was trained; none: nobody knows."""
+
+    def said_of(self, names: Sequence[str]) -> str:
+        """What must be known of answers for these classes, in a line; empty if nothing."""
+        return ""
+
+    def take_sizes(self, state: Mapping[str, Tensor]) -> None:
+        """Take on sizes that tensors of a checkpoint have, by the learner's names, where settings need not agree."""
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
         """The same parameters, shared, in front of other class names.
