@@ -153,8 +153,8 @@ class TextEncoder(nn.Module):
     """Class features of CLIP's text transformer; prompt tokens stand where the schedule's `place` has them.
 
     Behind the start token those of layer 0 are part of the embedded prompts, so they get a positional embedding as
-    words do. At other places they are additions like those of other layers. What all classes share is computed once, and
-    of the last layer only what is read.
+    words do. At other places they are additions like those of other layers. What all classes share is computed once,
+    and of the last layer only what is read.
 
     Args:
         clip_model: a stock CLIP.

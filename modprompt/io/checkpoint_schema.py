@@ -61,13 +61,8 @@ _METHOD = table(
 _LISTS = table(
     {"names": rows(text(1000, least=1))},
     {
-        **{
-            "dataset": _NAME,
-            "templates": rows(text()),
-            "phrases": each(rows(text())),
-            "which": rows(whole(0, 1 << 20)),
-        },
-        "trained_on": rows(text(1000, least=1)),
+        **{"dataset": _NAME, "templates": rows(text()), "phrases": each(rows(text()))},
+        **{"which": rows(whole(0, 1 << 20)), "trained_on": rows(text(1000, least=1))},
     },
 )
 

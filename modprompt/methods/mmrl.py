@@ -6,7 +6,7 @@ Shapes: B images, C classes, n tokens, R their width, l layers that get some, T 
 import copy
 import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +60,7 @@ def _are_layers(value: Any) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class MMRL(Method):
-    """MMRL: the same tokens, projected for each upper layer of both sides; a second feature of each image made of them."""
+    """MMRL: tokens that are projected for upper layers of both sides; a second feature of each image is made of them."""
 
     node = "TRAINER.MMRL"
     folder = "MultiModalRepresentationLearner"
@@ -71,9 +71,7 @@ class MMRL(Method):
     repository = Repository(shared={"TASK": "TASK"})
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = PUBLISHED
 
-    alpha: float = setting(
-        0.7, "weight of the image's own logits; that of those that are read out is 1 less it", least=0
-    )
+    alpha: float = setting(0.7, "weight of logits by the image's own feature; 1 less it is that of the others", least=0)
     reg_weight: float = setting(
         1.0, "weight of the distances of image and class features to CLIP's own", least=0, compared=False
     )
@@ -84,14 +82,11 @@ class MMRL(Method):
     rep_dim: int = setting(512, "width R of the tokens", least=1, most=_MOST_WIDTH, compared=False)
     n_rep_tokens: int = setting(5, "tokens in each of these layers", least=1, most=MOST_TOKENS)
     literal_scale: float = setting(
-        0.0,
-        "what cosines are multiplied by, 100 in the paper; 0: exp(logit_scale) of the CLIP",
-        least=0,
-        compared=False,
+        0.0, "what cosines are multiplied by, 100 in the paper; 0: exp(logit_scale) of the CLIP", least=0
     )
     logits: str = setting(
         AUTO,
-        "which logits count: both fused, or those of the image's own feature; auto: fused for the classes of the training",
+        "which logits count: fused ones, or those of class tokens; auto: fused for the classes of the training",
         choices=(AUTO, FUSED, CLASS),
         compared=False,
     )
@@ -131,9 +126,9 @@ class MMRL(Method):
         """
         layers = min(shape)
         if not self.rep_layers or self.rep_layers[-1] > layers:
-            text = f" must be layers from 1 to {layers}, those that both sides of this model have, got {[*self.rep_layers]}"
-            raise SettingError([("REP_LAYERS", text)])
-        text, vision = ([self._step(layer) for layer in range(1, count + 1)] for count in shape)
+            range_of = f"layers from 1 to {layers}, those that both sides of this model have"
+            raise SettingError([("REP_LAYERS", f" must be {range_of}, got {[*self.rep_layers]}")])
+        text, vision = (list(map(self._step, range(1, count + 1))) for count in shape)
         return Schedules(Schedule(text, "text", BEHIND_POSITIONS), Schedule(vision, "vision", BEHIND_LN_PRE))
 
     def _step(self, layer: int) -> LayerStep:
@@ -156,10 +151,11 @@ class MMRL(Method):
                 f"{called(clip_model)}: {type(self).__name__} reads tokens out of the last layer, which is done on "
                 "vision transformers of the `clip` package's form alone"
             )
-        return self.learner_class(classes.names, clip_model, schedules, self, self.words(classes.dataset))
+        kind = self.learner_class
+        return kind(classes.names, clip_model, schedules, self, self.words(classes.dataset))
 
     @property
-    def learner_class(self) -> Any:
+    def learner_class(self) -> "Type[RepresentationLearner]":
         """What `learner` makes."""
         return RepresentationLearner
 
@@ -343,21 +339,17 @@ class RepresentationLearner(Learner):
 
     def said_of(self, names: Sequence[str]) -> str:
         """Which logits count for these classes, where it is not the fused ones."""
-        trained_on = set(self.trained_on or ())
-        if self.settings.logits == FUSED or (self.settings.logits == AUTO and set(names) == trained_on):
+        trained_on, rule = set(self.trained_on or ()), self.settings.logits
+        if rule == FUSED or (rule == AUTO and set(names) == trained_on):
             return ""
         why = "these are not the classes of the training" if trained_on else "the training's classes are not known"
-        return (
-            f"logits are those of the image's own feature ({'LOGITS class' if self.settings.logits == CLASS else why})"
-        )
+        return f"logits are those of the class token ({'LOGITS class' if rule == CLASS else why})"
 
     def forward(self) -> Prompts:
         """The prompts of this moment, for both encoders."""
-        text, vision = self._projected()
-        additions = [
-            _at_layers(own, self.settings.rep_layers, len(side)) for own, side in zip((text, vision), self.schedules)
-        ]
-        return Prompts(self.prompt_text(self.ctx), *additions, self._read())
+        each = zip(self._projected(), self.schedules)
+        text, vision = (_at_layers(own, self.settings.rep_layers, len(side)) for own, side in each)
+        return Prompts(self.prompt_text(self.ctx), text, vision, self._read())
 
     def take_sizes(self, state: Mapping[str, Tensor]) -> None:
         """The width of the tokens is the file's, which a warning says."""
@@ -369,9 +361,8 @@ class RepresentationLearner(Learner):
             wide = name.endswith(("tokens", "weight", ".B"))
             if wide and name in state and state[name].shape == (*one.shape[:-1], width):
                 one.data = one.data.new_zeros(state[name].shape)
-        warnings.warn(
-            f"REP_DIM is {width} in the file, and {self.settings.rep_dim} here: the file's is taken", stacklevel=5
-        )
+        here = self.settings.rep_dim
+        warnings.warn(f"REP_DIM is {width} in the file, and {here} here: the file's is taken", stacklevel=5)
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
@@ -392,5 +383,5 @@ class RepresentationLearner(Learner):
 
 def _at_layers(own: Sequence[Any], layers: Sequence[int], count: int) -> Additions:
     """What each of so many layers is given, of what the listed ones are."""
-    at: Dict[int, Union[None, Tensor, Any]] = dict(zip(layers, own))
+    at: Dict[int, Any] = dict(zip(layers, own))
     return [at.get(layer) for layer in range(1, count + 1)]

@@ -5,7 +5,7 @@ Shapes: n tokens, R their width, r and p ranks, W the width of a side, V that of
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Type
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +80,7 @@ class MMRLpp(MMRL):
                 raise SettingError([(key, f" must be at most 1, got {value}")])
 
     @property
-    def learner_class(self) -> Any:
+    def learner_class(self) -> Type[RepresentationLearner]:
         """What `learner` makes."""
         return LowRankRepresentationLearner
 
@@ -141,7 +141,7 @@ class SharedProjection(nn.Module):
 
 
 class LowRankRepresentationLearner(RepresentationLearner):
-    """MMRL++'s: a projection of all layers for each side with low ranks of each layer, and one of CLIP's with a low rank.
+    """MMRL++'s: projections that a side's layers share but for a low rank each; CLIP's own and a low rank to read out.
 
     Random draws as RepresentationLearner's, A in the place of the read-out's projection; at the end the layers' A, of
     the vision side first.

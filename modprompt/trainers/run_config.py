@@ -235,7 +235,7 @@ def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
 
 
 def _decided(cfg: RunConfig, settings: Settings, method: Any) -> Dict[str, Any]:
-    """What a method's settings are where they follow from the data set, unless the command line has them; a line says it."""
+    """Settings of a method that follow from the data set, unless the command line has them; a line says which."""
     node = getattr(trainer_of(cfg), "node_name", "")
     if method is None or not node:
         return {}
