@@ -27,6 +27,8 @@ method() {
     trainersupernet) TRAINER=TrainerSupernet base=fewshot ;;
     trainersubnet) TRAINER=TrainerSubnet base=fewshot ;;
     tcp) TRAINER=TCP base=vit_b16_ep100_ctxv1 ;;
+    mmrl) TRAINER=MMRL base= ;; # by data set: protocols/mmrl.sh
+    mmrlpp) TRAINER=MMRLpp base= ;;
     lpplusplus) TRAINER=LPPlusPlus base=vit_b16_ep300 ;;
     adapter) TRAINER=ADAPTER base=SGD_lr1e-1_B256_ep300 ;;
     tip_adapter) TRAINER=${given:-TipAdapter} base=vit_b16 ;; # or TRAINER=TipAdapterF

@@ -60,7 +60,7 @@ def _are_layers(value: Any) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class MMRL(Method):
-    """MMRL: tokens that are projected for upper layers of both sides; a second feature of each image is made of them."""
+    """MMRL: tokens that are projected for upper layers of both sides; of them each image gets a second feature, too."""
 
     node = "TRAINER.MMRL"
     folder = "MultiModalRepresentationLearner"
@@ -333,9 +333,15 @@ class RepresentationLearner(Learner):
         self.logits = FusedLogits(settings.alpha, settings.literal_scale, settings.logits, auto)
 
     def learned_on(self, names: Sequence[str]) -> None:
-        """Fused logits are for classes of these names."""
+        """Fused logits are for classes of these names; a warning says it where nobody knows them."""
         self.trained_on = tuple(names)
         self._choose_logits()
+        if not names and self.settings.logits == AUTO:
+            warnings.warn(
+                "the file does not say on which classes it was trained: logits are those of the class token (LOGITS "
+                "fused for the training's classes)",
+                stacklevel=4,
+            )
 
     def said_of(self, names: Sequence[str]) -> str:
         """Which logits count for these classes, where it is not the fused ones."""

@@ -9,13 +9,17 @@ from modprompt.methods.parts.phrases import MODES
 
 
 def tell_of(learner: Learner, draws_examples: bool = False) -> None:
-    """Print what the context starts from, what describes the classes, the schedules, how much is trained.
+    """Print templates or what the context starts from, what describes the classes, schedules, how much is trained.
 
     With `draws_examples` prompts of ten classes at most, too, by Python's generator: the reference of MPL draws them
     here, and what a training draws behind that (noise, translations) hangs on it.
     """
-    ensemble = f", the mean of {len(learner.averaged)} templates" if learner.averaged else ""
-    print(f'Initial context: "{learner.prefix}"{ensemble}')
+    templates = getattr(learner, "templates", ())
+    if templates:
+        print(f"Prompt templates ({len(templates)}): {' | '.join(templates)}")
+    else:
+        ensemble = f", the mean of {len(learner.averaged)} templates" if learner.averaged else ""
+        print(f'Initial context: "{learner.prefix}"{ensemble}')
     if draws_examples:
         texts = learner.prompt_text.texts
         print(f"Example prompts: {random.sample(texts, min(10, len(texts)))}")
