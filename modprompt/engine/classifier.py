@@ -46,8 +46,8 @@ class OwnClassifier(nn.Module):
     def __init__(self, model: PromptedCLIP, classes: Tensor):
         super().__init__()
         own: Any = beside(model)
-        for name in ("clip_model", "_exact", "_objective"):
-            own.__dict__.pop(name, None)
+        own.__dict__.pop("clip_model", None)
+        own.__dict__.update(_exact=None, _objective=None)
         for name in ("image_encoder", "text_encoder"):
             del own._modules[name]
         self.model = copy.deepcopy(own)

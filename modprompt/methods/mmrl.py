@@ -336,7 +336,7 @@ class RepresentationLearner(Learner):
         """Fused logits are for classes of these names; a warning says it where nobody knows them."""
         self.trained_on = tuple(names)
         self._choose_logits()
-        if not names and self.settings.logits == AUTO:
+        if not names and self.reads and self.settings.logits == AUTO:
             warnings.warn(
                 "the file does not say on which classes it was trained: logits are those of the class token (LOGITS "
                 "fused for the training's classes)",

@@ -7,7 +7,7 @@ program, which has made a configuration of its own. A step of either says what i
 import copy
 import os
 import sys
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Type
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Type
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -155,7 +155,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     for one in features():
         decided = one.decides(cfg, settings, method, own_node)
         cfg = cfg.changed({f"{one.node}.{key}": value for key, value in decided.items()})
-    cfg = cfg.changed(_decided(cfg, settings, method))
+    cfg = cfg.changed(_decided(cfg, settings.on_command_line(), method))
     second = _second_node(method)
     config.warn_of_other_nodes(
         list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else ""
@@ -184,6 +184,7 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
         raise UserError(
             f"{second.node}: its settings are read by train.py and `modprompt active` of this project alone"
         )
+    mine = mine.changed(_decided(mine, (), method))
     mine = mine.changed(backbone.settings_of_images(mine, sys.argv))
     mine.__dict__[_PROGRAMS] = cfg, _texts(cfg)
     return mine
@@ -234,14 +235,13 @@ def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
     return found
 
 
-def _decided(cfg: RunConfig, settings: Settings, method: Any) -> Dict[str, Any]:
-    """Settings of a method that follow from the data set, unless the command line has them; a line says which."""
-    node = getattr(trainer_of(cfg), "node_name", "")
-    if method is None or not node:
+def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> Dict[str, Any]:
+    """Settings of a method that follow from the data set, but those that are given; a line says which."""
+    node = "" if method is None else method.node_name()
+    if not node:
         return {}
     facts = RunFacts(cfg.DATASET.NAME, cfg.DATASET.SUBSAMPLE_CLASSES, cfg.TEST.ONLY)
     found = {f"TRAINER.{node}.{key}": value for key, value in method.decides(cfg.TRAINER[node], facts).items()}
-    given = settings.on_command_line()
     taken = {key: value for key, value in found.items() if key not in given}
     if taken:
         said = ", ".join(f"{key} {value}" for key, value in taken.items())
