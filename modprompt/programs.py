@@ -60,6 +60,8 @@ class ending:  # noqa: N801 - a context manager, called as a function
                 fault = _written()
                 self.code = fault or self.code
                 return bool(fault)
+            if isinstance(error, (*EXPECTED, KeyboardInterrupt)):
+                _end_bars()
             if isinstance(error, EXPECTED):
                 self.code = _told(error)
             elif isinstance(error, KeyboardInterrupt):
@@ -95,6 +97,14 @@ def _told(error: BaseException) -> int:
         _say(message)
     _log(message)
     return int(getattr(error, "exit_code", code))
+
+
+def _end_bars() -> None:
+    """End the lines of bars that an error left: their loops live on in its traceback, and ours would stand behind."""
+    kind = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    for bar in list(getattr(kind, "_instances", ())):
+        with contextlib.suppress(OSError, ValueError):  # nobody listens, or its stream is closed
+            bar.close()
 
 
 def _log(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Callable
 
@@ -46,5 +47,7 @@ def in_child(work: Callable[[], object], kill_at: int, counted: Path) -> int:
         work()
         total, code = seen, 0
         counted.write_text(str(total))
+    except BaseException:
+        traceback.print_exc()  # nobody else says what failed
     finally:
         os._exit(code)

@@ -251,6 +251,7 @@ CHILDREN_ALONE = {
     "benchmarks/loading.py",
     "benchmarks/launches.py",
     "benchmarks/schedules.py",
+    "benchmarks/towers.py",
 }  # they start programs and set nothing
 
 

@@ -18,26 +18,25 @@ from modprompt.io.image_rules import FAMILY
 from modprompt.io.safe_open import read_text
 from modprompt.io.text import sha256_of, write_json
 
-NAME = "checked_images.json"
+NAME = "split_fewshot/checked_images.json"
 _Counts = Dict[str, int]  # of images, by what they are
 _READ = {FAMILY: "as the family reads them, not as people see them", "people": "as people see them"}
 
 
 class LookedAt:
-    """The file of one data set.
+    """The file of one data set; only for whoever has the lock of its storage.
 
     Args:
         storage: where the data set's own files are.
         root: the folder that image paths are relative to.
-        name: of the file, below the folder of the data set.
         by_name: images are known by their names alone: to ask the disk of 50,000 takes longer than a start may.
     """
 
-    def __init__(self, storage: Storage, root: Path, name: str = NAME, by_name: bool = False) -> None:
-        self._storage, self._root, self._name, self._by_name = storage, root, name, by_name
+    def __init__(self, storage: Storage, root: Path, by_name: bool = False) -> None:
+        self._storage, self._root, self._by_name = storage, root, by_name
 
     def _known(self) -> dict[str, _Counts]:
-        path = self._storage.find(self._name)
+        path = self._storage.find(NAME)
         try:
             content = {} if path is None else json_text.parse(read_text(path))
         except (OSError, ValueError):  # UserError is a ValueError
@@ -53,7 +52,7 @@ class LookedAt:
         known, key = self._known(), digest.hexdigest()[:32]
         if key not in known:
             known[key] = look()
-            path = self._storage.own / self._name
+            path = self._storage.own / NAME
             if not path.is_file():
                 print(f"Saved what was seen of the images to {path}")
             write_json(path, {"found": known})

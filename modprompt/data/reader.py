@@ -10,7 +10,7 @@ from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
 from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, fewer_than, hashes_of_seed, validation_of_seed
-from modprompt.data.image_check_cache import NAME, LookedAt, tell
+from modprompt.data.image_check_cache import LookedAt, tell
 from modprompt.data.images import Image, datums, place_of_images
 from modprompt.data.split_facts import told_of_split
 from modprompt.data.split_files import Storage, recorded_name
@@ -244,7 +244,7 @@ class FamilyDataset(DatasetBase):
             val: its validation images; None if it has none.
         """
         odd: Counter[str] = Counter()
-        looked = LookedAt(self.storage, self.image_dir, f"split_fewshot/{NAME}", self.looks_by_name)
+        looked = LookedAt(self.storage, self.image_dir, self.looks_by_name)
         for part in (train, val, split.test):  # each by itself: other shots and seeds have other lists, and one test
             odd.update(looked.odd(part or [], self._rule, False, type(self).__name__))
         return tell(type(self).__name__, odd, {}, self._rule)

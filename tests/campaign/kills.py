@@ -60,13 +60,23 @@ def fresh(before: Path, root: Path) -> Path:
 
 
 @contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """No word to the streams."""
+def silent(kept: Path = Path("/dev/null")) -> Iterator[None]:
+    """No word to the streams; a file may keep them."""
     with contextlib.ExitStack() as stack:
-        nowhere = stack.enter_context(Path("/dev/null").open("w"))
-        stack.enter_context(contextlib.redirect_stdout(nowhere))
-        stack.enter_context(contextlib.redirect_stderr(nowhere))
+        words = stack.enter_context(kept.open("w", encoding="utf-8"))
+        stack.enter_context(contextlib.redirect_stdout(words))
+        stack.enter_context(contextlib.redirect_stderr(words))
         yield
+
+
+def _last_words(root: Path) -> str:
+    """The end of what the last train.py in a folder said."""
+    said = _said(root)
+    return said.read_text(encoding="utf-8")[-600:].replace("\n", " | ") if said.is_file() else ""
+
+
+def _said(root: Path) -> Path:
+    return root.with_name("said.txt")
 
 
 def undisturbed(work: Work, scratch: Path) -> tuple[int, dict[str, Any]]:
@@ -113,7 +123,7 @@ def _kill(work: Work, root: Path, point: int, counted: Path, expected: dict[str,
     if code == 0:
         return "ended before the kill", differing(work.facts(root), expected)
     if code != KILLED:
-        return "", _LATE if code < 0 else "fails in front of the kill"
+        return "", _LATE if code < 0 else f"fails in front of the kill: {_last_words(root)}"
     return "went on to the same result", _after(work, root, counted, expected)
 
 
@@ -121,7 +131,7 @@ def _after(work: Work, root: Path, counted: Path, expected: dict[str, Any]) -> s
     """What is wrong with a command that is given again after a kill; empty if nothing."""
     code = in_child(lambda: (work.again or work.run)(root), 0, counted.with_suffix(".again"))
     if code != 0:
-        return _LATE if code < 0 else "does not go on"
+        return _LATE if code < 0 else f"does not go on: {_last_words(root)}"
     left = [path.name for path in root.rglob("*.part*")]
     if left:
         return f"left {left}"
@@ -165,7 +175,7 @@ def train_in(root: Path, trainer: str, options: Mapping[str, Any], *flags: str, 
     }
     first = [str(word) for pair in given.items() for word in pair]
     last = [str(word) for pair in options.items() for word in pair]
-    with silent() if quiet else contextlib.nullcontext():
+    with silent(_said(root)) if quiet else contextlib.nullcontext():
         return train.main([*first, *flags, *bare(root.parent / "clip.pt"), *last])
 
 

@@ -6,9 +6,11 @@ import warnings
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from modprompt import programs
 from modprompt.errors import UserError
+from modprompt.programs import report
 
 
 def raising(error):
@@ -52,6 +54,21 @@ def test_interruption_says_how_to_go_on(words, said, capsys):
         raise KeyboardInterrupt
     assert end.code == 130
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(MemoryError(), "error: not enough memory"), (KeyboardInterrupt(), "inte")]
+)
+def test_what_ended_it_does_not_stand_behind_a_bar(error, said, capsys):
+    def program():
+        looking = iter(tqdm(range(2), desc="looking"))  # the traceback keeps it, as it does a comprehension's
+        next(looking)
+        raise error
+
+    assert report(program) != 0
+    *_, looked, line = capsys.readouterr().err.splitlines()
+    assert looked.startswith("looking:")
+    assert line.startswith(said)
 
 
 def test_exit_code_of_the_program_is_kept_and_nothing_else_is_one():

@@ -16,7 +16,7 @@ from typing import Sequence
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.clip.tokens import require_distinct_names
-from modprompt.data.image_check_cache import NAME, LookedAt, tell
+from modprompt.data.image_check_cache import LookedAt, tell
 from modprompt.data.images import Image, class_folders, holds_images, relative
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import FamilyDataset
@@ -87,7 +87,7 @@ class ImageFolder(FamilyDataset):
 
     @property
     def _looked(self) -> LookedAt:
-        return LookedAt(self.storage, self.folder, f"split_fewshot/{NAME}")
+        return LookedAt(self.storage, self.folder)
 
     def look_at(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> dict[str, str]:
         """Decode all images of the split, of each part; tell what is odd, and which files are twice there."""

@@ -76,7 +76,9 @@ class ImageNetVariant(DatasetBase):
         found = split_hash(split, self.image_dir)
         self.split_facts = {"name": name, "status": runs.NOT_KNOWN, "hash": found, **told_of_split(name, split)}
         rule = cfg.INPUT.get("READ_AS", FAMILY)
-        odd = LookedAt(Storage(self.folder), self.image_dir).odd(images, rule, False, name)
+        storage = Storage(self.folder)
+        with storage.lock():
+            odd = LookedAt(storage, self.image_dir).odd(images, rule, False, name)
         self.split_facts.update(tell(name, odd, {}, rule))
         data = datums(images)
         super().__init__(train_x=data, val=data if self.selected_on else None, test=data)

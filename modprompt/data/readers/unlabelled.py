@@ -80,13 +80,16 @@ class Unlabelled(DatasetBase):
         self.has_test = bool(test)
         self._require_what_the_run_needs(bool(labelled))
         training, rule, name = [*unlabelled, *labelled], cfg.INPUT.get("READ_AS", FAMILY), str(self.folder)
-        looked = LookedAt(Storage(self.folder), self.folder)
-        odd = looked.odd([*training, *test], rule, True, name)
+        storage = Storage(self.folder)
+        with storage.lock():
+            looked = LookedAt(storage, self.folder)
+            odd = looked.odd([*training, *test], rule, True, name)
+            same = looked.same({"the pool": training, "test": test})
         self.split_facts = {
             "name": "Unlabelled",
             "status": runs.NOT_KNOWN,
             "hash": self._hash(unlabelled, labelled, test),
-            **tell(name, odd, looked.same({"the pool": training, "test": test}), rule),
+            **tell(name, odd, same, rule),
         }
         self.pool: list[Datum] = datums(unlabelled)
         tested = datums(test or [*unlabelled, *labelled][:1])

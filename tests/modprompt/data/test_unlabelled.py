@@ -114,7 +114,7 @@ def test_hash_and_facts_know_names_labels_and_tests_and_not_the_place(root, tmp_
 
 def test_images_are_decoded_once_and_again_when_they_change(root, monkeypatch):
     read(root)
-    assert set(json.loads((root / "checked_images.json").read_text())) == {"found"}
+    assert set(json.loads((root / "split_fewshot" / "checked_images.json").read_text())) == {"found"}
     monkeypatch.setattr("modprompt.data.image_check_cache.look_at_all", lambda *of: pytest.fail("again"))
     read(root)
     monkeypatch.undo()
@@ -123,8 +123,10 @@ def test_images_are_decoded_once_and_again_when_they_change(root, monkeypatch):
         with pytest.raises(UserError, match="1 images cannot be decoded: .*image_0001.png .*: mend or remove them"):
             read(root)
     (root / "images" / "b" / "image_0001.png").unlink()
-    (root / "checked_images.json").write_text("{")
+    (root / "split_fewshot" / "checked_images.json").write_text("{")
+    (root / "split_fewshot" / ".checked_images.json.0123456789abcdef.part").touch()  # of a start that was killed
     assert len(read(root).pool) == 8
+    assert not list(root.rglob("*.part"))
 
 
 def test_test_alone_needs_no_labels(root):

@@ -34,6 +34,19 @@ def test_an_empty_class_folder_is_refused(module, tmp_path):
         read(name, tmp_path)
 
 
+@pytest.mark.parametrize("module", VARIANTS)
+def test_what_a_killed_start_has_left_goes(module, tmp_path):
+    make, name, *_ = trees.DATA_SETS[module]
+    make(tmp_path)
+    read(name, tmp_path)
+    (made,) = tmp_path.rglob("checked_images.json")
+    left = made.with_name(f".{made.name}.0123456789abcdef.part")
+    made.rename(left)
+    read(name, tmp_path)
+    assert made.is_file()
+    assert not left.exists()
+
+
 def test_fewer_classes_than_published_are_told(tmp_path, capsys):
     trees.imagenet_a(tmp_path)
     found = read("ImageNetA", tmp_path)
