@@ -36,8 +36,8 @@ SMALL = {
     "alvlm": 207,
     "kgcoop": 231,
     "tcp": 255,
-    "mmrl": 0,
-    "mmrlpp": 0,
+    "mmrl": 480,  # a bound, as the next: not counted yet
+    "mmrlpp": 580,
     "prograd": 300,
     "cocoop": 253,  # its beginning is shared, whatever the number of classes
     "maple": 307,
