@@ -13,6 +13,7 @@ for `--form bin`). They are loaded in a process of its own; what that held befor
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import platform
 import subprocess
@@ -25,10 +26,12 @@ from typing import Any, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from modprompt.clip import tower_packages
 from modprompt.clip.config_files import design_of
 from modprompt.clip.design import ACTIVATIONS, GELU, OPENAI_MEAN, OPENAI_STD, QUICK_GELU
 from modprompt.clip.infer_shape import POSITIONS, VOCABULARY
 from modprompt.clip.stock_model import PlainCLIP
+from modprompt.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST = 1.3
@@ -199,6 +202,8 @@ def measure(folder: str) -> dict[str, float]:
     from modprompt.clip.package import import_clip
 
     import_clip()
+    with contextlib.suppress(UserError):  # CLIPs with towers need its modules
+        tower_packages.open_clip()
     before, start = held("VmRSS"), time.perf_counter()
     clip_model, _ = load_clip(folder, "cpu")
     seconds = time.perf_counter() - start

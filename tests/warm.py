@@ -26,17 +26,21 @@ from typing import Any, Callable, Mapping, Sequence
 _LOOK_S = 0.005
 
 
+IMPORTS = "import sklearn.metrics, torch.utils.tensorboard, torchvision.transforms"
+
+
 class Warm:
     """The process that starts programs, one at a time.
 
     Args:
         python: the interpreter.
         environment: of the process; programs have their own, but for what Python reads when it starts.
+        first: Python code, which imports what takes long.
     """
 
-    def __init__(self, python: str, environment: Mapping[str, str]):
+    def __init__(self, python: str, environment: Mapping[str, str], first: str = IMPORTS):
         kept = {key: value for key, value in environment.items() if key != "PYTHONPATH"}
-        command = [python, "-u", __file__]
+        command = [python, "-u", __file__, first]
         self._server = subprocess.Popen(
             command, env=kept, cwd=os.sep, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -77,15 +81,19 @@ class Warm:
 
 
 @functools.lru_cache(maxsize=None)
-def _kept() -> Warm:
-    """The one of this process."""
-    made = Warm(sys.executable, os.environ)
+def kept(first: str = IMPORTS, own: tuple[tuple[str, str], ...] = ()) -> Warm:
+    """The one of this process, with variables of its own in its environment."""
+    made = Warm(sys.executable, {**os.environ, **dict(own)}, first)
     atexit.register(made.close)
     return made
 
 
 def run_python(
-    *words: Any, folder: Path, environment: Mapping[str, str] | None = None, seconds: float = 300
+    *words: Any,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    seconds: float = 300,
+    by: Warm | None = None,
 ) -> subprocess.CompletedProcess:
     """What `subprocess.run([sys.executable, *words])` gives, its output as text.
 
@@ -94,14 +102,22 @@ def run_python(
         folder: where it runs.
         environment: all of it, or that of this process.
         seconds: after which it is killed, and subprocess.TimeoutExpired raised.
+        by: what starts it, if that is another than `kept()`.
     """
     texts, end = [*map(str, words)], time.monotonic() + seconds
+    given = os.environ if environment is None else environment
+    if sys.version_info < (
+        3,
+        9,
+    ):  # Python says no exit codes of forks there, and old environments lack what is imported
+        command = [sys.executable, *texts]
+        return subprocess.run(
+            command, cwd=folder, env=given, capture_output=True, text=True, check=False, timeout=seconds
+        )
 
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch, name) for name in ("out", "err")]
-        code = _kept().run(
-            texts, folder, os.environ if environment is None else environment, files, lambda: time.monotonic() > end
-        )
+        code = (by or kept()).run(texts, folder, given, files, lambda: time.monotonic() > end)
         said = [file.read_text() for file in files]
     if code == -signal.SIGKILL and time.monotonic() > end:
         raise subprocess.TimeoutExpired(texts, seconds, *said)
@@ -143,10 +159,7 @@ def _become(asked: Mapping[str, Any]) -> None:
 
 if __name__ == "__main__":
     del sys.path[0]  # the folder of this file
-    import sklearn.metrics  # noqa: F401
-    import torch.utils.tensorboard  # noqa: F401
-    import torchvision.transforms  # noqa: F401
-
+    exec(sys.argv[1])
     _what = _asked()
     if _what is not None:
         _become(_what)

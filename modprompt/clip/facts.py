@@ -89,6 +89,8 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versi
     """Hash weights while the block builds a model of them; gives what makes the model's `fingerprint`."""
     named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in BOOKKEEPING)
     with ThreadPoolExecutor(_THREADS) as pool:
+        # in a forked process PyTorch's first thread makes a pool of its own anew, and fails where two are the first
+        pool.submit(torch.get_num_threads).result()
         digests = pool.map(lambda pair: _digest(*pair), named)
 
         def finish(clip_model: CLIP) -> Versioned:

@@ -4,15 +4,24 @@ import ctypes
 import importlib
 import json
 import os
-import subprocess
 import sys
 from typing import Any
 
 from modprompt.errors import UserError
+from tests import warm
 from tests.fake_cuda.building import CONSTRAINTS, compiled
 
 ROOT = CONSTRAINTS.parent
 REFUSED = 2  # exit code of a child whose function has raised a UserError
+LIMIT_S = 3600
+_FIRST = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from tests.fake_cuda import child
+child.set_guard()  # before torch
+import tests.fake_cuda.runs
+sys.path.remove({str(ROOT)!r})
+"""
 
 
 def run(target: str, *inputs: Any) -> Any:
@@ -26,9 +35,14 @@ def run(target: str, *inputs: Any) -> Any:
         UserError: where fake CUDA tensors cannot be had, or if the function raises one.
         RuntimeError: if it fails otherwise; with the end of what it wrote.
     """
-    environment = {**os.environ, "LD_PRELOAD": str(compiled()), "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
-    words = [sys.executable, "-m", "tests.fake_cuda.child", target, json.dumps(inputs)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+    own = {"LD_PRELOAD": str(compiled()), "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
+    done = warm.run_python(
+        *("-m", "tests.fake_cuda.child", target, json.dumps(inputs)),
+        folder=ROOT,
+        environment={**os.environ, **own},
+        seconds=LIMIT_S,
+        by=warm.kept(_FIRST, tuple(own.items())),
+    )
     if done.returncode == REFUSED:
         raise UserError(done.stderr.splitlines()[-1])
     if done.returncode:
@@ -36,10 +50,14 @@ def run(target: str, *inputs: Any) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def set_guard() -> None:
+    """Have PyTorch see a device, in a process that LD_PRELOAD has given the library; before it is imported."""
+    ctypes.CDLL(os.environ["LD_PRELOAD"]).set_guard()
+
+
 def main() -> None:
-    """Call the function that the arguments name, and print its value as JSON."""
+    """Call the function that the arguments name, and print its value as JSON; in a fork of one that has the guard."""
     target, inputs = sys.argv[1:]
-    ctypes.CDLL(os.environ["LD_PRELOAD"]).set_guard()  # before torch
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)
     try:

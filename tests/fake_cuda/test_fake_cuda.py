@@ -90,13 +90,14 @@ def test_error_in_the_child_is_told():
 
 def test_child_gets_the_inputs_and_gives_the_value(monkeypatch, tmp_path):
     monkeypatch.setattr(child, "compiled", lambda: tmp_path / "none.so")
-    monkeypatch.setattr(child.subprocess, "run", answers := Answering())
+    monkeypatch.setattr(child.warm, "kept", lambda *of: None)
+    monkeypatch.setattr(child.warm, "run_python", answers := Answering())
     assert child.run("a:b", 1, ["c"]) == {"d": 2}
-    assert answers.words[-2:] == ["a:b", json.dumps([1, ["c"]])]
+    assert answers.words[-2:] == ("a:b", json.dumps([1, ["c"]]))
 
 
 class Answering:
-    def __call__(self, words, **_):
+    def __call__(self, *words, **_):
         self.words = words
         return subprocess.CompletedProcess(words, 0, stdout='said\n{"d": 2}\n', stderr="")
 

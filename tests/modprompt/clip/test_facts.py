@@ -2,12 +2,13 @@
 
 import copy
 import hashlib
+import threading
 
 import pytest
 import torch
 
 import modprompt
-from modprompt.clip import build
+from modprompt.clip import build, facts
 from modprompt.clip import build as backbone
 from modprompt.clip.facts import _PORTION, _digest, facts_of, fingerprint
 from modprompt.errors import UserError
@@ -96,6 +97,18 @@ def of(model):
 
 
 @pytest.mark.slow
+def test_threads_that_hash_do_not_begin_at_once(monkeypatch):
+    """In a forked process the first of PyTorch's own makes a pool anew, and five of a thousand fail where two are."""
+    seen = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: seen.append(threading.current_thread()))
+    monkeypatch.setattr(facts, "_digest", lambda *of: seen.append("a tensor") or _digest(*of))
+    clip_model = random_clip()
+    fingerprint(clip_model.state_dict(), clip_model)
+    assert isinstance(seen[0], threading.Thread)
+    assert seen[0] is not threading.main_thread()
+    assert set(seen[1:]) == {"a tensor"}
+
+
 def test_every_tensor_counts():
     model = random_clip(text_layers=1, vision_layers=1)
     before = of(model)

@@ -23,7 +23,7 @@ def result(folder):
 
 
 def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
-    trained_once.trained([*mpl_flags, *mpl_options])
+    assert train.main([*mpl_flags, *mpl_options]) == 0  # one of its own: it says where its config lay
     found = result(tmp_path / "out")
     assert (found["trainer"], found["dataset"], found["seed"], found["shots"]) == ("MPL", "EuroSAT", 1, 4)
     assert "notes" not in found  # there is nothing to say beside its settings
