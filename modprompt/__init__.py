@@ -31,6 +31,8 @@ _LAZY = {
     "KgCoOp": "methods.kgcoop",
     "LPPlusPlus": "methods.heads.lpplusplus",
     "MaPLe": "methods.maple",
+    "MMRL": "methods.mmrl",
+    "MMRLpp": "methods.mmrlpp",
     "MPL": "methods.mpl",
     "MultiModalAdapter": "methods.mma",
     "ProGrad": "methods.prograd",

@@ -29,6 +29,8 @@ method() {
     tcp) TRAINER=TCP base=vit_b16_ep100_ctxv1 ;;
     mmadapter) TRAINER=MultiModalAdapter base=vit_b16_ep5 cross=vit_b16_ep1_cross_datasets ;;
     clip_lora) TRAINER=CLIPLoRA base=vit_b16 ;;
+    mmrl) TRAINER=MMRL base= ;; # by data set: protocols/mmrl.sh
+    mmrlpp) TRAINER=MMRLpp base= ;;
     lpplusplus) TRAINER=LPPlusPlus base=vit_b16_ep300 ;;
     adapter) TRAINER=ADAPTER base=SGD_lr1e-1_B256_ep300 ;;
     tip_adapter) TRAINER=${given:-TipAdapter} base=vit_b16 ;; # or TRAINER=TipAdapterF

@@ -16,6 +16,7 @@ case $protocol in
   dev_test) protocol=few_shot_test ;;
 esac
 case $(basename "$folder")/$name in
+  mmrl/* | mmrlpp/*) protocol=mmrl ;;
   alvlm/main) protocol=alvlm ;; # not CoOp's, which has other arguments
   clip_lora/main) protocol=clip_lora ;;
   taskres/main) protocol=taskres ;;

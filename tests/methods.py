@@ -11,7 +11,7 @@ import torch
 
 from modprompt.clip.build import layers_of
 from modprompt.methods.parts.templates import DIVERSE
-from tests import plain_dpl, plain_lora, plain_mma, plain_mpl, plain_tcp, plain_teachers
+from tests import plain_dpl, plain_lora, plain_mma, plain_mmrl, plain_mpl, plain_tcp, plain_teachers
 from tests import plain_neighbours as plain
 
 
@@ -56,7 +56,8 @@ def small(cls, clip_model=None, **settings):
     lengths = {name: (LENGTHS * n)[:n] for name, n in layers.items()}
     fields = {one.field for one in cls.settings()}
     adapted = {"adapter_start": 2, "adapter_end": 3, "adapter_dim": 8}
-    fitting = {**dict.fromkeys(DEPTH, 2), "layer": 1, **adapted, **lengths}
+    read = {"rep_layers": (1, 2), "rep_dim": 16}
+    fitting = {**dict.fromkeys(DEPTH, 2), "layer": 1, **adapted, **read, **lengths}
     fitting = {name: value for name, value in fitting.items() if name in fields}
     return cls(**{**fitting, **settings})
 
@@ -117,6 +118,12 @@ def _tcp(clip_model, params, tokens, images, name_lengths):
     text = plain_tcp.text_features(clip_model, params, made, tokens, [(0, 4), (0, 0), (4, 4), (0, 0)])
     image = clip_model.encode_image(images)
     return clip_model.logit_scale.exp() * image @ text.T / image.norm(dim=-1, keepdim=True)
+
+
+def _mmrl(beta, *layers):
+    return lambda clip_model, params, tokens, images, lengths: plain_mmrl.fused(
+        clip_model, params, tokens, images, layers, beta
+    )
 
 
 T, V, E, C = 64, 128, 32, 5  # widths, and base classes of the EuroSAT-shaped tree
@@ -199,6 +206,26 @@ METHODS = {
         plain_mma.logits,
         2 * ((8 * T + 8) + (T * 8 + T) + (8 * V + 8) + (V * 8 + V) + (8 * 8 + 8)),
         step=plain_mma.step_of(plain_mma.logits),
+    ),
+    "mmrl": Method(
+        "MMRL",
+        "MMRL",
+        {"REP_LAYERS": [2, 4], "REP_DIM": 16, "N_REP_TOKENS": 3},
+        "MultiModalRepresentationLearner",
+        "representation_learner.",
+        _mmrl(1.0, 2, 4),
+        3 * 16 + 2 * (V * 16 + V) + 2 * (T * 16 + T) + V * E,
+        step=plain_mmrl.step((2, 4)),
+    ),
+    "mmrlpp": Method(
+        "MMRLpp",
+        "MMRLpp",
+        {"REP_LAYERS": [1, 2, 4], "REP_DIM": 16, "N_REP_TOKENS": 2, "BETA": 0.7, "PROJ_LORA_DIM": 8, "RES_LORA_DIM": 2},
+        "MultiModalRepresentationLearner",
+        "representation_learner.",
+        _mmrl(0.7, 1, 2, 4),
+        2 * 16 + (V + T) * 16 + 3 * ((V + T) * 2 + 2 * 2 * 16 + V + T) + V * 8 + 8 * E,
+        step=plain_mmrl.step((1, 2, 4), 0.7),
     ),
     "alvlm": Method(
         "ALVLM",

@@ -107,6 +107,33 @@ def test_settings_of_the_neighbours():
 
 
 @pytest.mark.parametrize(
+    ("name", "batch", "rate", "epochs", "warm_up", "weight"),
+    [
+        ("MMRL/vit_b16", 4, 0.001, 10, 1, 1.0),
+        ("MMRL/vit_b16_imagenet", 32, 0.001, 5, 1, 1.0),
+        ("MMRL/vit_b16_few_shot", 32, 0.001, 50, 1, 0.5),
+        ("MMRL/vit_b16_cross_datasets", 32, 0.001, 1, 0, 0.2),
+        ("MMRLpp/vit_b16", 4, 0.001, 10, 1, 1.0),
+        ("MMRLpp/vit_b16_imagenet", 32, 0.001, 5, 1, 1.0),
+        ("MMRLpp/vit_b16_few_shot", 32, 0.002, 100, 1, 1.0),
+        ("MMRLpp/vit_b16_cross_datasets", 32, 0.001, 1, 0, 0.2),
+    ],
+)
+def test_values_of_mmrls_reference(name, batch, rate, epochs, warm_up, weight):
+    cfg = load(ROOT / "configs/trainers" / f"{name}.yaml")
+    node = cfg.TRAINER[name.partition("/")[0]]
+    optim = cfg.OPTIM
+    assert ("adamw", rate, epochs, warm_up) == (optim.NAME, optim.LR, optim.MAX_EPOCH, optim.WARMUP_EPOCH)
+    assert (batch, 250) == (cfg.DATALOADER.TRAIN_X.BATCH_SIZE, cfg.DATALOADER.TEST.BATCH_SIZE)
+    assert (tuple(cfg.INPUT.RRCROP_SCALE), cfg.MODEL.BACKBONE.NAME, node.PREC) == ((0.5, 1), "ViT-B/16", "amp")
+    assert (0.7, weight, 5, 512) == (node.ALPHA, node.REG_WEIGHT, node.N_REP_TOKENS, node.REP_DIM)
+    assert (list(node.REP_LAYERS), node.LITERAL_SCALE) == ([6, 7, 8, 9, 10, 11, 12], 100)
+    assert (node.LOGITS, node.TASK, node.PER_DATASET) == ("auto", "", "")
+    if "BETA" in node:
+        assert (node.BETA, node.PROJ_LORA_DIM, node.RES_LORA_DIM) == (0.9, 64, 4)
+
+
+@pytest.mark.parametrize(
     ("path", "epochs", "test_batch", "workers", "values"),
     [
         ("TrainerSupernet/fewshot", 80, 16, 0, {"N_CTX_VISION": 6, "N_CTX_TEXT": 6, "CTX_INIT": "a photo of a"}),

@@ -186,6 +186,8 @@ def test_only_links_stand_in_the_folders_of_methods():
         "lpplusplus",
         "maple",
         "mmadapter",
+        "mmrl",
+        "mmrlpp",
         "mpl",
         "prograd",
         "promptsrc",
@@ -199,7 +201,7 @@ def test_only_links_stand_in_the_folders_of_methods():
     }
 
 
-WITH_ARGUMENTS = [path for path in LINKS if path.name != "reproduce.sh"]
+WITH_ARGUMENTS = [path for path in LINKS if path.name not in ("reproduce.sh", "cross_datasets_train.sh")]
 
 
 @pytest.mark.cover(40)
@@ -358,6 +360,39 @@ def test_scripts_of_prograds_reference(typed, tmp_path):
     assert ["/test_new/eurosat/shots_4/ProGrad/" in line and "--eval-only" in line for line in lines] == [True] * 3
     lines = typed("prograd/eval.sh", "imagenetv2", "rn50_ep50")
     assert ["/results/evaluation/ProGrad/rn50_ep50_4shots/" in line for line in lines] == [True] * 3
+
+
+@pytest.mark.parametrize(("folder", "trainer"), [("mmrl", "MMRL"), ("mmrlpp", "MMRLpp")])
+def test_scripts_of_mmrls_reference(folder, trainer, typed, tmp_path):
+    published = f"TRAINER.{trainer}.PER_DATASET published"
+    out, seeds = tmp_path / "results", (1, 2, 3)
+    base = typed(f"{folder}/base2new_train.sh", "eurosat", "OPTIM.LR", "1")
+    assert len(base) == 3
+    for seed, line in zip(seeds, base):
+        trained = out / f"base2new/train_base/eurosat/shots_16/{trainer}/vit_b16/seed{seed}"
+        assert f"--trainer {trainer} --seed {seed} --output-dir {trained} " in line
+        assert line.endswith(f"DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base TASK B2N {published} OPTIM.LR 1")
+        trained.mkdir(parents=True)
+        (trained / "result.json").write_text("{}")
+    for seed, line in zip(seeds, typed(f"{folder}/base2new_test.sh", "eurosat")):
+        tested = out / f"base2new/test_new/eurosat/shots_16/{trainer}/vit_b16/seed{seed}"
+        assert f"--output-dir {tested} " in line
+        assert line.endswith(f"SUBSAMPLE_CLASSES new TASK B2N {published}")
+    few = typed(f"{folder}/few_shot.sh", "eurosat")
+    assert len(few) == 15
+    assert f"--output-dir {out}/few_shot/eurosat/shots_2/{trainer}/vit_b16_few_shot/seed1 " in few[1]
+    assert few[1].endswith(f"DATASET.NUM_SHOTS 2 TASK FS {published}")
+    assert "/vit_b16_imagenet/" in typed(f"{folder}/few_shot.sh", "imagenet")[0]
+    for seed, line in zip(seeds, typed(f"{folder}/cross_datasets_train.sh")):
+        trained = out / f"base2new/train_base/imagenet/shots_16/{trainer}/vit_b16_cross_datasets/seed{seed}"
+        assert f"--output-dir {trained} " in line
+        weight = " TRAINER.MMRL.REG_WEIGHT 0.2" if trainer == "MMRL" else ""
+        assert line.endswith(f"DATASET.NUM_SHOTS 16 TASK CD {published}{weight}")
+        trained.mkdir(parents=True)
+        (trained / "result.json").write_text("{}")
+    for line in typed(f"{folder}/cross_datasets_test.sh", "dtd"):
+        assert f"--eval-only --model-dir {out}/base2new/train_base/imagenet/shots_16/{trainer}/" in line
+        assert f"/test_new/dtd/shots_16/{trainer}/vit_b16_cross_datasets/" in line
 
 
 def test_script_of_taskres_reference(typed, tmp_path):

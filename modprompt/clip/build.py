@@ -5,7 +5,7 @@ import io
 import os
 import re
 from contextlib import redirect_stdout
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -59,13 +59,44 @@ def build_clip(state_dict: Dict[str, Tensor], design: Optional[Design] = None) -
 
 def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
     """What the `clip` package builds, with the weights as they are: its own loading rounds them to half."""
+    before = torch.get_rng_state()
     model = _built(state)
+    model.__dict__[_DRAWN] = before, torch.get_rng_state()
     _require_weights(model, state)
     if half:
         cast_products(model, torch.float16)  # some builds leave a part in float32
     else:
         model.float().load_state_dict(state)
     return model
+
+
+_DRAWN = "modprompt_drawn"  # of a CLIP: where the generator was before and behind its constructor
+
+
+def draw_inside(clip_model: CLIP, draw: Callable[[], Tensor]) -> Tensor:
+    """What `draw` gives where the reference calls it inside the constructor of a CLIP, behind its image side's.
+
+    If nothing was drawn since this CLIP was built, its constructor is drawn anew, from where it began; else another is
+    drawn. A CLIP of ours draws nothing itself.
+    """
+    if isinstance(clip_model, (stock_model.PlainCLIP, TowerCLIP)):
+        return draw()
+    before, behind = clip_model.__dict__.get(_DRAWN, (None, None))
+    if behind is not None and torch.equal(behind, torch.get_rng_state()):
+        torch.set_rng_state(before)
+    kind, found = type(clip_model.visual), []
+    plain = kind.__init__
+
+    def drawn(self: Any, *args: Any, **kwargs: Any) -> None:
+        plain(self, *args, **kwargs)
+        found.append(draw())
+
+    kind.__init__ = drawn  # type: ignore[method-assign]
+    try:
+        draw_constructor(clip_model)
+    finally:
+        kind.__init__ = plain  # type: ignore[method-assign]
+    return found[-1]
 
 
 def draw_constructor(clip_model: CLIP) -> None:

@@ -1,4 +1,4 @@
-"""What a layer is given: nothing, new prompt tokens, tokens of single classes, or what has an attention of its own.
+"""What a layer is given: nothing, new tokens, also mixed or of single classes, or what has an attention of its own.
 
 Shapes: C classes, n tokens, D width of the side.
 """
@@ -12,7 +12,7 @@ from modprompt.clip.structure import Block
 from modprompt.engine import text_layout
 from modprompt.engine.blocks import Attend, attention
 from modprompt.engine.schedule import Step
-from modprompt.engine.token_updates import New, OfClasses
+from modprompt.engine.token_updates import Mixed, New, OfClasses
 
 
 class OwnAttention(Protocol):
@@ -44,7 +44,7 @@ Addition = Union[New, OwnAttention]
 
 def is_plain(addition: Addition) -> bool:
     """Whether an addition is tokens and nothing more."""
-    return addition is None or isinstance(addition, (Tensor, OfClasses))
+    return addition is None or isinstance(addition, (Tensor, OfClasses, Mixed))
 
 
 def new_tokens(addition: Any) -> New:
@@ -57,7 +57,7 @@ def tokens_of(addition: Any) -> Optional[Tensor]:
     """All tokens that a layer is given."""
     found: Optional[Tensor]
     if is_plain(addition):
-        found = addition.tokens if isinstance(addition, OfClasses) else addition
+        found = addition.tokens if isinstance(addition, (OfClasses, Mixed)) else addition
     else:
         found = addition.tokens_given
     return found
@@ -67,7 +67,8 @@ def with_tokens(addition: Any, tokens: Optional[Tensor]) -> Any:
     """The same with other tokens, as many."""
     if not is_plain(addition):
         return addition.with_tokens(tokens)
-    return OfClasses(tokens) if isinstance(addition, OfClasses) and tokens is not None else tokens
+    of_a_kind = isinstance(addition, (OfClasses, Mixed)) and tokens is not None
+    return addition._replace(tokens=tokens) if of_a_kind else tokens
 
 
 def of_classes(additions: Sequence[Addition], change: Callable[[Tensor], Tensor]) -> List[Addition]:

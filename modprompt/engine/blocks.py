@@ -183,17 +183,27 @@ def run_last_block(
     attend: Attend = attention,
     at: Optional[Tensor] = None,
     change: Optional[LayerChange] = None,
+    prompts: Optional[slice] = None,
 ) -> Tensor:
-    """The block's output (B, D) for one token of sequences x (B, L, D) alone: the first, or those `at` places (B,)."""
+    """The block's output (B, D) for one token of sequences x (B, L, D) alone: the first, or those `at` places (B,).
+
+    With the places of prompt tokens, the output (B, 1 + n, D) for these too.
+    """
     batch, length, width = x.shape
     heads = block.attn.num_heads
     x = entering(change, x)
     h = normalise(block.ln_1, x)
-    h_read = _token(h, at)
-    query = project(block, h_read, 0, 1, change).view(batch, 1, heads, width // heads)
+    h_read, rows = tokens_of(h, at, prompts), tokens_of(x, at, prompts)
+    query = project(block, h_read, 0, 1, change).view(batch, -1, heads, width // heads)
     key, value = by_head(project(block, h.reshape(-1, width), 1, 3, change).view(batch, length, 2 * width), 2, heads)
-    return close(block, _token(x, at), h_read, attend(query, key, value).reshape(batch, width), change)
+    attended = attend(query, key, value).reshape(-1, width)
+    return close(block, rows.reshape(-1, width), h_read.reshape(-1, width), attended, change).view(rows.shape)
 
 
-def _token(x: Tensor, at: Optional[Tensor]) -> Tensor:
-    return x[:, 0] if at is None else x[torch.arange(len(x), device=x.device), at]
+def tokens_of(x: Tensor, at: Optional[Tensor] = None, prompts: Optional[slice] = None) -> Tensor:
+    """The token (B, D) of sequences x (B, L, D) that is read, the first or those `at` places (B,).
+
+    With the places of prompt tokens, (B, 1 + n, D): these behind it.
+    """
+    one = x[:, 0] if at is None else x[torch.arange(len(x), device=x.device), at]
+    return one if prompts is None else torch.cat([one[:, None], x[:, prompts]], dim=1)

@@ -46,8 +46,8 @@ class OwnClassifier(nn.Module):
     def __init__(self, model: PromptedCLIP, classes: Tensor):
         super().__init__()
         own: Any = beside(model)
-        for name in ("clip_model", "_exact", "_objective"):
-            own.__dict__.pop(name, None)
+        own.__dict__.pop("clip_model", None)
+        own.__dict__.update(_exact=None, _objective=None)
         for name in ("image_encoder", "text_encoder"):
             del own._modules[name]
         self.model = copy.deepcopy(own)
@@ -57,5 +57,5 @@ class OwnClassifier(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of raw image features (B, E)."""
-        logits: Tensor = self.model.logits(F.normalize(image, dim=-1), self.classes)
+        logits: Tensor = self.model.logits(self.model.unit_image(image), self.classes)
         return logits

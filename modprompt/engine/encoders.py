@@ -7,30 +7,39 @@ Shapes: B images, C classes, L tokens, D width of the side, E joint width, n pro
 """
 
 from operator import itemgetter
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Union, cast
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union, cast
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clip.sides import has_stock_text, prompted_text
-from modprompt.clip.structure import CLIP, ResNet, VisionTransformer
+from modprompt.clip.structure import CLIP, Block, ResNet, VisionTransformer
 from modprompt.clip.tower_sides import TextSide, image_side_of
 from modprompt.clip.towers import ImageTower, TextTower
 from modprompt.engine import layer_change
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
-from modprompt.engine.blocks import Attend, run_block, run_last_block
-from modprompt.engine.layer_change import Changes, change_of, drawn, draws, in_matrices, is_drawn, of_sequences
+from modprompt.engine.blocks import Attend, run_block, run_last_block, tokens_of
+from modprompt.engine.image_layers import Watch, through_layers
+from modprompt.engine.layer_change import (
+    Changes,
+    LayerChange,
+    change_of,
+    drawn,
+    draws,
+    in_matrices,
+    is_drawn,
+    of_sequences,
+)  # fmt: skip
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions
-from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, CARRY, Schedule
+from modprompt.engine.read_out import ReadOut
+from modprompt.engine.schedule import BEFORE_START, CARRY, Schedule
 from modprompt.engine.text_layers import Packed, run_last_packed, run_packed
 from modprompt.engine.text_layout import Suffix, TextTokens, apart, most_sequences, split
-from modprompt.engine.token_updates import Standing, recompose, renew
+from modprompt.engine.token_updates import Standing, recompose
 from modprompt.engine.tower_vision import TowerVisionEncoder
 from modprompt.engine.weight_cache import normalise
 from modprompt.engine.whole_text import AT_ONCE, WholeTextEncoder
-
-Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
 
 
 def _rows(chunks: List[List[Suffix]]) -> Iterator[slice]:
@@ -70,35 +79,33 @@ class VisionEncoder(nn.Module):
         return torch.cat([first, x], dim=1) + visual.positional_embedding.to(x.dtype)
 
     def forward(
-        self, image: Tensor, additions: Additions, changes: Changes = (), watch: Optional[Watch] = None
+        self,
+        image: Tensor,
+        additions: Additions,
+        changes: Changes = (),
+        watch: Optional[Watch] = None,
+        read: Optional[ReadOut] = None,
     ) -> Tensor:
         """Features (B, E) of images (B, 3, H, W); `additions` holds one (n, D) tensor or None per layer.
 
-        With `watch` every layer is run for all tokens, the last one too.
+        With `watch` every layer is run for all tokens, the last one too. With `read`, which is not together with it,
+        features (B, 2 E): behind each image's own the one that is read out of its prompt tokens.
         """
-        visual, blocks = self.visual, self.visual.transformer.resblocks
-        x = self._embed(image)
-        additions, changes = in_type(additions, x.dtype), layer_change.in_type(changes, x.dtype)
-        start, present = x.shape[1], 0
-        passes_ln_pre = self.schedule.place == BEFORE_LN_PRE
-        if not passes_ln_pre:
-            x = normalise(visual.ln_pre, x)
-        for layer, (block, new) in enumerate(zip(blocks, additions)):
-            step = step_of(new, self.schedule[layer])
-            joins = cast(Optional[Tensor], new_tokens(new))  # images have no tokens of single classes
-            x = renew(x, start, present, step.remove, joins)
-            present += step.add - step.remove
-            if layer == 0 and passes_ln_pre:
-                x = normalise(visual.ln_pre, x)
-            attend = attends(block, new, start)
-            attend = attend if watch is None else watch(layer, attend)
-            block, change = in_matrices(block, change_of(changes, layer))
-            (change,) = drawn([change], x.shape[1], x.shape[0])
-            last = layer + 1 == len(blocks) and watch is None and not is_drawn(change)
-            run = run_last_block if last else run_block  # last: (B, D)
-            x = run(block, x, attend=attend, change=change)
-        x = x if x.dim() == 2 else x[:, 0]
-        return normalise(visual.ln_post, x).to(visual.proj.dtype) @ visual.proj
+
+        def last(
+            block: Block, x: Tensor, attend: Attend, change: Optional[LayerChange], prompts: slice
+        ) -> Tensor:  # (B, D), or with `read` (B, 1 + n, D)
+            rows = None if read is None else prompts
+            if watch is None and not is_drawn(change):
+                return run_last_block(block, x, attend, change=change, prompts=rows)
+            return tokens_of(run_block(block, x, attend=attend, change=change), prompts=rows)
+
+        visual = self.visual
+        x = through_layers(visual, self._embed(image), self.schedule, additions, changes, watch, last)
+        x = normalise(visual.ln_post, x).to(visual.proj.dtype)
+        if read is None:
+            return x @ visual.proj
+        return torch.cat([x[:, 0] @ visual.proj, read.feature(x[:, 1:], visual.proj)], dim=-1)
 
 
 class ResNetEncoder(nn.Module):
@@ -163,8 +170,8 @@ class TextEncoder(nn.Module):
     """Class features of CLIP's text transformer; prompt tokens stand where the schedule's `place` has them.
 
     Behind the start token those of layer 0 are part of the embedded prompts, so they get a positional embedding as
-    words do. Before it they are additions like those of other layers. What all classes share is computed once, and of
-    the last layer only what is read.
+    words do. At other places they are additions like those of other layers. What all classes share is computed once,
+    and of the last layer only what is read.
 
     Args:
         clip_model: a stock CLIP.
@@ -230,7 +237,7 @@ class TextEncoder(nn.Module):
         Args:
             text: the embedded class prompts.
             additions: one (n, D) tensor or None per layer, tokens of single classes, or what has an attention
-                of its own (additions.py); a tensor of layer 0 is read if prompt tokens stand before the start token.
+                of its own (additions.py); a tensor of layer 0 is read unless prompt tokens stand among the words.
             changes: of each layer, or none.
             below: what `below` gave for this text, to go on from.
         """
@@ -292,7 +299,7 @@ class TextEncoder(nn.Module):
 
     def _standing(self, context_in_prefix: bool) -> Standing:
         """Where the prompt tokens of layer 0 stand among the words."""
-        start, there = int(self.schedule.place == BEHIND_START), self.schedule.among_words
+        start, there = int(self.schedule.place != BEFORE_START), self.schedule.among_words
         if context_in_prefix:
             return Standing(start, there, 0, opened=False)
         return Standing(start, 0, there, opened=True)

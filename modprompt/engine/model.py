@@ -5,7 +5,7 @@ Shapes: B images, C classes, E joint width.
 
 import contextlib
 import copy
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, cast
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,11 @@ from modprompt.engine import tf32, weight_cache
 from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled
 from modprompt.engine.encoders import Below, TextEncoder, image_encoder, text_encoder
-from modprompt.engine.layer_change import Changes, draws
+from modprompt.engine.layer_change import draws
 from modprompt.engine.memory import SHARE, free_bytes
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
-from modprompt.engine.prompts import Additions, ClassTokens, Prompts
+from modprompt.engine.prompts import ClassTokens, Prompts
 from modprompt.engine.schedule import Schedules
 from modprompt.engine.text_layout import TextTokens, apart
 from modprompt.errors import UserError
@@ -43,11 +43,19 @@ class Output(NamedTuple):
 
     Class features are (C, E), or (B, C, E) where they depend on the image; normalised, but where they are the mean of
     a class's prompts that is to give the mean of logits (pooling.py).
+
+    each: of a model with a second feature of each image (read_out.py) the logits (B, C) by the image's own feature, and
+        those by that; `logits` are made of both.
     """
 
     logits: Tensor
     image: Tensor
     text: Tensor
+    each: Tuple[Tensor, ...] = ()
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Output":
+        """The same with each of its tensors changed."""
+        return Output(change(self.logits), change(self.image), change(self.text), tuple(map(change, self.each)))
 
 
 class _Kept(NamedTuple):
@@ -80,8 +88,9 @@ class PromptLearner(Protocol):
     """What a model needs of a learner, a module (methods/parts/learner.py).
 
     `needs_image` and `changes_images` may be left out: False; so may `pooling`, for learners with one prompt a class,
-    and `logits`, a module that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with
-    exp(logit_scale) behind.
+    `logits`, a module that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with the
+    scale behind, and `reads`: whether its prompts make a second feature of each image. Then `logits` is one whose
+    `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them.
     """
 
     schedules: Schedules
@@ -299,8 +308,23 @@ class PromptedCLIP(nn.Module):
         return next(self.prompt_learner.parameters(), None) is None
 
     def _logits(self, features: Tensor, text: Tensor) -> Output:
-        features = self._unit(features)  # (B, E)
-        return Output(self.logits(features, text), features, text)
+        image = self.unit_image(features)
+        if not self.reads:
+            return Output(self.logits(image, text), image, text)
+        own: Any = self.prompt_learner
+        each = own.logits.each(image, text, self.cosine_scale())
+        return Output(own.logits.made_of(each), image[:, : text.shape[-1]], text, each)
+
+    @property
+    def reads(self) -> bool:
+        """Whether each image has a second feature, read out of its prompt tokens."""
+        return bool(getattr(self.prompt_learner, "reads", False))
+
+    def unit_image(self, features: Tensor) -> Tensor:
+        """Image features (B, E) normalised; with a second feature (B, 2 E), each by itself."""
+        if not self.reads:
+            return self._unit(features)
+        return self._unit(features.view(len(features), 2, -1)).flatten(1)
 
     def cosine_scale(self) -> Tensor:
         """What cosines are multiplied by, a scalar: CLIP's exp(logit_scale), or a learner's literal."""
@@ -308,7 +332,7 @@ class PromptedCLIP(nn.Module):
         return torch.full_like(own, literal) if literal else own
 
     def logits(self, image: Tensor, text: Tensor) -> Tensor:
-        """Logits (B, C) of image features (B, E) and class features (C, E) or (B, C, E), as `Output` has both.
+        """Logits (B, C) of image features (B, E) as unit_image gives them, and class features (C, E) or (B, C, E).
 
         cosine_scale() * cosine (CLIP, arXiv 2103.00020), unless the learner or a subclass has them otherwise.
         """
@@ -325,30 +349,30 @@ class PromptedCLIP(nn.Module):
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(self.encode_image(image))
         prompts, text = self._current()
-        return self._logits(self._run("image_encoder", image, prompts.vision_additions, prompts.vision_changes), text)
+        return self._logits(self._image_features(image, prompts), text)
+
+    def _image_features(self, image: Tensor, prompts: Prompts) -> Tensor:
+        more = (None, prompts.read) if self.reads else ()
+        return self._run("image_encoder", image, prompts.vision_additions, prompts.vision_changes, *more)
 
     @tf32.exactly
     def encode_image(self, image: Tensor) -> Tensor:
-        """Features (B, E) of images (B, 3, H, W), not normalised; with what the learner does to the vision side."""
-        return self._run("image_encoder", image, self.vision_additions(), self.vision_changes())
+        """Features (B, E) of images (B, 3, H, W), not normalised; with what the learner does to the vision side.
+
+        (B, 2 E) where there is a second feature of each image.
+        """
+        return self._image_features(image, self.vision_prompts())
 
     @property
     def prompts_images(self) -> bool:
         """Whether image features change with what is learned: by vision prompts, or by changes of layers."""
-        return bool(self.prompt_learner.schedules.vision.depth) or self._changes_images
+        learner = self.prompt_learner
+        return bool(learner.schedules.vision.depth) or getattr(learner, "changes_images", False)
 
-    @property
-    def _changes_images(self) -> bool:
-        return getattr(self.prompt_learner, "changes_images", False)
-
-    def vision_additions(self) -> Additions:
-        """What each layer of the vision side is given; nothing if the learner has nothing for it."""
+    def vision_prompts(self) -> Prompts:
+        """The prompts of this moment for the vision side; of the text side nothing is promised."""
         vision = self.prompt_learner.schedules.vision
-        return self._prompts_now().vision_additions if vision.depth else [None] * len(vision)
-
-    def vision_changes(self) -> Changes:
-        """What else each layer of the vision side computes; nothing if the learner has nothing for it."""
-        return self._prompts_now().vision_changes if self._changes_images else ()
+        return self._prompts_now() if self.prompts_images else Prompts([], [], [None] * len(vision))
 
     @tf32.exactly
     def class_features(self) -> Tensor:

@@ -17,6 +17,7 @@ from modprompt.clip.tokens import readable
 from modprompt.engine.additions import Addition
 from modprompt.engine.context import PLACEHOLDER, leading_placeholders
 from modprompt.engine.layer_change import Changes
+from modprompt.engine.read_out import ReadOut
 from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, WholeTokens, count_shared, lay_out, order_of
 from modprompt.errors import UserError
 
@@ -30,7 +31,8 @@ Additions = List[Addition]  # of each layer; tokens are (n, width of the side)
 class Prompts(NamedTuple):
     """What the encoders read: class prompts, and per layer the tokens to add on each side and what else it computes.
 
-    An ensemble's text is a list, the prompts of a template each.
+    An ensemble's text is a list, the prompts of a template each. `read` makes a second feature of each image of the
+    vision side's prompt tokens.
     """
 
     text: Union[ClassTokens, List[ClassTokens]]
@@ -38,6 +40,7 @@ class Prompts(NamedTuple):
     vision_additions: Additions
     text_changes: Changes = ()
     vision_changes: Changes = ()
+    read: Optional[ReadOut] = None
 
 
 def tokenize(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer = _CLIPS) -> Tensor:

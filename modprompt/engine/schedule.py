@@ -12,12 +12,13 @@ from typing import Dict, NamedTuple, Sequence, Tuple, Type
 from modprompt.checks import one_of
 from modprompt.errors import SettingError, UserError
 
-BEHIND_START, BEFORE_START = "behind_start", "before_start"
+BEHIND_START, BEFORE_START, BEHIND_POSITIONS = "behind_start", "before_start", "behind_positions"
 BEFORE_LN_PRE, BEHIND_LN_PRE = "before_ln_pre", "behind_ln_pre"
 PLACES: Dict[str, Tuple[str, str]] = {  # where prompt tokens of a side stand; the family's place first
     "text": (BEHIND_START, BEFORE_START),
     "vision": (BEFORE_LN_PRE, BEHIND_LN_PRE),
 }
+_ALL_PLACES = {**PLACES, "text": (*PLACES["text"], BEHIND_POSITIONS)}  # the last is no setting: methods have it
 MOST_TOKENS = 1024  # prompt tokens in front of a layer: more than any method has, and room on any machine
 
 
@@ -40,12 +41,13 @@ class Schedule(Tuple[Step, ...]):
 
     Where the tokens stand is a property of the whole side. Text: behind the start token, those of layer 0 with a
     position as words have it, or before it, without one and in place of no word (DPL, arXiv 2501.00457: then every
-    word, the start token too, sees them). Vision: at the end, those of layer 0 before or behind `ln_pre`.
+    word, the start token too, sees them), or behind it without a position, in place of no word (MMRL, arXiv
+    2503.08497). Vision: at the end, those of layer 0 before or behind `ln_pre`.
 
     Args:
         steps: (remove, add) pairs, one per layer.
         side: what the messages call it, "vision" or "text".
-        place: one of PLACES of the side; empty for the family's.
+        place: one of PLACES of the side, or BEHIND_POSITIONS; empty for the family's.
 
     Raises:
         UserError: if a step is not a pair of whole numbers from 0 up, or a layer removes more prompt tokens than
@@ -59,7 +61,7 @@ class Schedule(Tuple[Step, ...]):
         schedule = super().__new__(cls, [cls._step(step, layer, side) for layer, step in enumerate(steps)])
         schedule.side = side
         schedule.place = place or PLACES[side][0]
-        one_of(f"PLACE_{side.upper()}", schedule.place, PLACES[side])
+        one_of(f"PLACE_{side.upper()}", schedule.place, _ALL_PLACES[side])
         schedule._check()
         return schedule
 

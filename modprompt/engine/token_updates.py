@@ -3,7 +3,7 @@
 Shapes: B images, C classes, c classes of a group, P shared tokens, L tokens, D width, n new prompt tokens.
 """
 
-from typing import NamedTuple, Optional, Sequence, Tuple, Union
+from typing import NamedTuple, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -17,7 +17,17 @@ class OfClasses(NamedTuple):
     tokens: Tensor
 
 
-New = Union[None, Tensor, OfClasses]  # what joins the sequence in front of a layer; a tensor is (..., n, D)
+class Mixed(NamedTuple):
+    """New prompt tokens (n, D) that are mixed with the n that they replace: weight * new + (1 - weight) * replaced.
+
+    The schedule removes as many tokens there as it adds. MMRL++ (arXiv 2505.10088).
+    """
+
+    tokens: Tensor
+    weight: float
+
+
+New = Union[None, Tensor, OfClasses, Mixed]  # what joins the sequence in front of a layer; a tensor is (..., n, D)
 
 
 class Standing(NamedTuple):
@@ -35,13 +45,15 @@ class Standing(NamedTuple):
     opened: bool
 
 
-def renew(x: Tensor, start: int, present: int, remove: int, new: Optional[Tensor]) -> Tensor:
+def renew(x: Tensor, start: int, present: int, remove: int, new: Union[None, Tensor, Mixed]) -> Tensor:
     """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`; `new` (..., n, D) behind."""
     if not remove and new is None:
         return x
     kept = start + present - remove
     # one split, not two slices: its gradient is put together in one pass
-    head, _, tail = x.split([kept, remove, x.shape[-2] - kept - remove], dim=-2)
+    head, gone, tail = x.split([kept, remove, x.shape[-2] - kept - remove], dim=-2)
+    if isinstance(new, Mixed):
+        new = torch.lerp(gone, new.tokens.expand_as(gone), new.weight)
     parts = [head, tail] if new is None else [head, new.expand(*x.shape[:-2], -1, -1), tail]
     return torch.cat([part for part in parts if part.shape[-2]], dim=-2)
 
@@ -57,6 +69,8 @@ def recompose(x: Packed, at: Standing, remove: int, new: New) -> Tuple[Packed, S
         return Packed([prefix, *x.suffixes]), at._replace(shared=at.shared - remove + _count(new))
     if not at.opened:
         x, at = _opened(x, at)
+    if isinstance(new, Mixed) and remove > at.own:  # what it is mixed with is each class's own from here on
+        x, at = _as_own(x, at, remove - at.own)
     from_own = min(remove, at.own)
     shared, own = at.shared - (remove - from_own), at.own - from_own + _count(new)
     prefix = x.prefix if shared == at.shared else x.prefix[:, : at.start + shared]
@@ -68,13 +82,23 @@ def recompose(x: Packed, at: Standing, remove: int, new: New) -> Tuple[Packed, S
 
 def _opened(x: Packed, at: Standing) -> Tuple[Packed, Standing]:
     """With the shared words behind the prompt tokens as each class's own."""
-    ahead = at.start + at.shared
-    prefix, words = x.prefix.split([ahead, x.prefix.shape[1] - ahead], dim=1)
-    suffixes = [torch.cat([words[:, None].expand(-1, own.shape[1], -1, -1), own], dim=2) for own in x.suffixes]
-    return Packed([prefix, *suffixes]), at._replace(opened=True)
+    return _cut_behind(x, at.start + at.shared), at._replace(opened=True)
 
 
-def _of_groups(x: Packed, new: New) -> Sequence[Optional[Tensor]]:
+def _as_own(x: Packed, at: Standing, count: int) -> Tuple[Packed, Standing]:
+    """With the last prompt tokens of the shared beginning, so many, as each class's own."""
+    shared = at.shared - count
+    return _cut_behind(x, at.start + shared), at._replace(shared=shared, own=at.own + count)
+
+
+def _cut_behind(x: Packed, ahead: int) -> Packed:
+    """With so many tokens in the shared beginning; the others are each class's own."""
+    prefix, rest = x.prefix.split([ahead, x.prefix.shape[1] - ahead], dim=1)
+    suffixes = [torch.cat([rest[:, None].expand(-1, own.shape[1], -1, -1), own], dim=2) for own in x.suffixes]
+    return Packed([prefix, *suffixes])
+
+
+def _of_groups(x: Packed, new: New) -> Sequence[Union[None, Tensor, Mixed]]:
     """The new tokens of each group: (c, n, D), or what all have."""
     if not isinstance(new, OfClasses):
         return [new] * len(x.suffixes)
@@ -83,5 +107,5 @@ def _of_groups(x: Packed, new: New) -> Sequence[Optional[Tensor]]:
 
 
 def _count(new: New) -> int:
-    tokens = new.tokens if isinstance(new, OfClasses) else new
+    tokens = new.tokens if isinstance(new, (OfClasses, Mixed)) else new
     return 0 if tokens is None else tokens.shape[-2]

@@ -3,22 +3,18 @@
 Shapes: B images, L tokens, D width of the side, E joint width, n prompt tokens.
 """
 
-from typing import Callable, Optional, cast
+from typing import Optional, cast
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clip.tower_sides import ImageSide, image_side_of
 from modprompt.clip.towers import ImageTower
-from modprompt.engine.additions import attends, in_type, new_tokens, step_of
-from modprompt.engine.blocks import Attend, run_block
-from modprompt.engine.layer_change import Changes, change_of
+from modprompt.engine.image_layers import Watch, through_layers
+from modprompt.engine.layer_change import Changes
 from modprompt.engine.prompts import Additions
-from modprompt.engine.schedule import BEFORE_LN_PRE, Schedule
-from modprompt.engine.token_updates import renew
+from modprompt.engine.schedule import Schedule
 from modprompt.engine.weight_cache import normalise
-
-Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
 
 
 class TowerVisionEncoder(nn.Module):
@@ -69,20 +65,6 @@ class TowerVisionEncoder(nn.Module):
 
     def _features(self, image: Tensor, additions: Additions, changes: Changes, watch: Optional[Watch]) -> Tensor:
         side, x = self.side, self._embed(image)
-        own, present = x.shape[1], 0
-        additions = in_type(additions, x.dtype)
-        passes_ln_pre = self.schedule.place == BEFORE_LN_PRE
-        if not passes_ln_pre:
-            x = normalise(side.ln_pre, x)
-        for layer, (block, new) in enumerate(zip(side.transformer.resblocks, additions)):
-            step = step_of(new, self.schedule[layer])
-            joins = cast(Optional[Tensor], new_tokens(new))  # images have no tokens of single classes
-            x = renew(x, own, present, step.remove, joins)
-            present += step.add - step.remove
-            if layer == 0 and passes_ln_pre:
-                x = normalise(side.ln_pre, x)
-            attend = attends(block, new, own)
-            attend = attend if watch is None else watch(layer, attend)
-            x = run_block(block, x, attend=attend, change=change_of(changes, layer))
-        features: Tensor = side.pool(normalise(side.ln_post, x[:, :own]))
+        behind = through_layers(side, x, self.schedule, additions, changes, watch)
+        features: Tensor = side.pool(normalise(side.ln_post, behind[:, : x.shape[1]]))
         return features

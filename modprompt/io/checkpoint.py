@@ -54,6 +54,12 @@ class Checkpoint(NamedTuple):
     record: Dict[str, Any]
     val_result: Optional[float] = None
 
+    @property
+    def trained_on(self) -> Tuple[str, ...]:
+        """Names of the classes that it was trained on; none where it does not say them."""
+        classes = self.record.get("classes", {})
+        return tuple(classes.get("trained_on", classes.get("names", ())))
+
 
 def class_list(names: Sequence[str]) -> str:
     """Twelve hex digits that tell one list of class names from another."""

@@ -60,7 +60,10 @@ _METHOD = table(
 )
 _LISTS = table(
     {"names": rows(text(1000, least=1))},
-    {"dataset": _NAME, "templates": rows(text()), "phrases": each(rows(text())), "which": rows(whole(0, 1 << 20))},
+    {
+        **{"dataset": _NAME, "templates": rows(text()), "phrases": each(rows(text()))},
+        **{"which": rows(whole(0, 1 << 20)), "trained_on": rows(text(1000, least=1))},
+    },
 )
 
 

@@ -29,7 +29,7 @@ _PARTS: Dict[str, Form] = {
         (
             "trainer", "dataset", "backbone", "backbone_hash", "classes", "tested_on", "images_hash", "split_hash",
             "selected_on", "evaluated", "began_from", "init_weights", "prompts_hash", "device", "config_hash",
-            "untested", "steps_hash", "marked", "selected_on_test",
+            "untested", "steps_hash", "marked", "selected_on_test", "logits",
         ),
         line,
     ),

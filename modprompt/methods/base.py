@@ -21,6 +21,7 @@ from modprompt.methods.parts.capabilities import (
     Needs,
     OwnRate,
     Repository,
+    RunFacts,
     Searching,
     Steps,
     former_hooks,
@@ -119,6 +120,22 @@ class Method(Configured):
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
         """Which validation images a training with these settings chooses by: "" or a word of io/images.py."""
+        return ""
+
+    @classmethod
+    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
+        """Settings of its node that follow from others and from what the run is of, by key.
+
+        They go over what files give and under the command line.
+
+        Args:
+            settings: its node, by key.
+            facts: of the run.
+        """
+        return {}
+
+    def mark(self) -> str:
+        """What a result is marked with that its settings keep from being compared; empty for none."""
         return ""
 
     def optimiser_settings(self) -> Dict[str, float]:
@@ -259,5 +276,7 @@ class Method(Configured):
             UserError: if it does not fit, or its prompts belong to other classes (CSC).
         """
         load_learner(view_of(self, model.prompt_learner), path, made_with)
+        if content.record:  # else whoever loads it has named them
+            model.prompt_learner.learned_on(content.trained_on)
         if model.prompt_learner.bound:
             require_own_classes(content, model.classes.names, path)

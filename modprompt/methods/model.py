@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.facts import called, facts_of
-from modprompt.clip.sides import has_stock_image, tokenizer_of
+from modprompt.clip.sides import has_stock_image, joint_width, tokenizer_of
 from modprompt.clip.tokens import require_distinct_names, require_known_words
 from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier, OwnClassifier
@@ -72,6 +72,11 @@ class PromptedModel(OnSharedClip):
         """
         self.require_images(image)
         return super().encode_image(image)
+
+    @property
+    def feature_width(self) -> int:
+        """How many numbers encode_image gives of an image: E, or 2 E with a second feature."""
+        return joint_width(self.clip_model) * (2 if self.reads else 1)
 
     def require_images(self, image: Tensor) -> None:
         """Raise UserError unless images (B, 3, H, W) can be run: as `output`."""
@@ -274,7 +279,7 @@ class PromptedModel(OnSharedClip):
 
     def said_of(self, names: Sequence[str]) -> str:
         """What must be known of answers for these classes, in a line; empty if nothing."""
-        return ""
+        return self.prompt_learner.said_of(names)
 
     def saved_state(self) -> Dict[str, Tensor]:
         """What was learned, by the names of checkpoints."""

@@ -68,12 +68,23 @@ def values_of(settings: Union[ModelsMethod, Configured]) -> Dict[str, Any]:
 
 
 def classes_record(classes: Classes, learner: Learner) -> Dict[str, Any]:
-    """What a file says of classes: names in label order, data set, templates; which of its name each is, if known."""
+    """What a file says of classes: names in label order, data set, templates; which of its name each is, if known.
+
+    Those that were trained on, if they are others, where that matters.
+    """
     own = getattr(learner, "templates", None) or learner.averaged
     which = "" if learner.described is None else f"{WHICH}[phrase]"
     templates = own or class_texts([f"{{}}{which}"], learner.prefix, learner.ending)
     repeated = {"which": list(classes.which)} if classes.which else {}
-    return {"names": list(classes.names), "dataset": classes.dataset, "templates": list(templates), **repeated}
+    told = learner.trained_on is not None and learner.trained_on != classes.names
+    others = {"trained_on": list(learner.trained_on or ())} if told else {}
+    return {
+        "names": list(classes.names),
+        "dataset": classes.dataset,
+        "templates": list(templates),
+        **repeated,
+        **others,
+    }
 
 
 def describe(

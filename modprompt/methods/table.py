@@ -84,6 +84,8 @@ METHODS: Tuple[Row, ...] = (
     Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
     Row("MultiModalAdapter", "mma", PROMPTS, "MultiModalAdapter", key="MMADAPTER"),
     Row("CLIPLoRA", "clip_lora", PROMPTS, "CLIPLoRA"),
+    Row("MMRL", "mmrl", PROMPTS, "MMRL"),
+    Row("MMRLpp", "mmrlpp", PROMPTS, "MMRLpp", key="MMRLpp"),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", "active", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "search.dpl_search", PROMPTS, "DPLSearch"),

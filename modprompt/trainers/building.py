@@ -174,6 +174,7 @@ class Building(Part):
             )
         except SettingError as error:
             raise error.under(f"TRAINER.{self.run.node_name}") from None
+        trainer.run = dataclasses.replace(trainer.run, feature_width=trainer.model.feature_width)
         trainer.model.to(trainer.device).cast(prec)
         look_at(clip_model)
         text_chunk.decide(trainer.model, config)

@@ -157,6 +157,7 @@ class Checkpoints(Part):
             if epoch is None:
                 require_best(path, best=bool(self.trainer.resume.best_on))
             found = self.load_file(self.trainer._models[name], path)
+            self._tell_learner()
             self.path = path
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')
 
@@ -173,8 +174,15 @@ class Checkpoints(Part):
         """Load what MODEL.INIT_WEIGHTS names into what is trained."""
         path = self.config.model.init_weights
         self.load_file(view, path)
+        if self.config.test.only:
+            self._tell_learner()
         self.initial_hash = sha256_of(path)
         print(f"Loaded the initial prompts from {path}")
+
+    def _tell_learner(self) -> None:
+        """Have what is tested know on which classes it was trained."""
+        assert self.loaded is not None
+        self.model.prompt_learner.learned_on(self.loaded.trained_on)
 
     def load_file(self, view: Any, path: str) -> int:
         """Load a checkpoint into a CheckpointView; the number of its epochs."""

@@ -7,7 +7,7 @@ program, which has made a configuration of its own. A step of either says what i
 import copy
 import os
 import sys
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -23,7 +23,7 @@ from modprompt.io.image_rules import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of
 from modprompt.methods import together
-from modprompt.methods.parts.capabilities import SecondNode
+from modprompt.methods.parts.capabilities import RunFacts, SecondNode
 from modprompt.trainers import backbone, config, config_aliases, overrides, reading, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 
@@ -159,6 +159,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     for one in features():
         decided = one.decides(cfg, settings, method, own_node)
         cfg = cfg.changed({f"{one.node}.{key}": value for key, value in decided.items()})
+    cfg = cfg.changed(_decided(cfg, settings.on_command_line(), method))
     second = _second_node(method)
     beside = _beside(cfg)
     config.warn_of_other_nodes(
@@ -191,6 +192,7 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
         raise UserError(
             f"{second.node}: its settings are read by train.py and `modprompt active` of this project alone"
         )
+    mine = mine.changed(_decided(mine, (), method))
     mine = mine.changed(backbone.settings_of_images(mine, sys.argv))
     mine.__dict__[_PROGRAMS] = cfg, _texts(cfg)
     return mine
@@ -254,6 +256,20 @@ def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
     if method is not None and own_node and not tests:
         found["DATASET.CHOOSE_BY"] = method.chooses_by(cfg.TRAINER[own_node])
     return found
+
+
+def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> Dict[str, Any]:
+    """Settings of a method that follow from the data set, but those that are given; a line says which."""
+    node = "" if method is None else method.node_name()
+    if not node:
+        return {}
+    facts = RunFacts(cfg.DATASET.NAME, cfg.DATASET.SUBSAMPLE_CLASSES, cfg.TEST.ONLY)
+    found = {f"TRAINER.{node}.{key}": value for key, value in method.decides(cfg.TRAINER[node], facts).items()}
+    taken = {key: value for key, value in found.items() if key not in given}
+    if taken:
+        said = ", ".join(f"{key} {value}" for key, value in taken.items())
+        print(f"{cfg.TRAINER.NAME} on {facts.dataset}: {said}")
+    return taken
 
 
 def _require_together(cfg: RunConfig) -> None:

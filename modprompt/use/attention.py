@@ -74,11 +74,9 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
     rows, columns = (pixels // step for pixels, step in zip(images.shape[-2:], side.conv1.stride))
     seen: Dict[int, Tensor] = {}
     with torch.no_grad(), tf32.off(model):
+        prompts, on = model.vision_prompts(), model.logit_scale.device
         model.image_encoder(
-            images.to(model.logit_scale.device),
-            model.vision_additions(),
-            model.vision_changes(),
-            lambda *of: _watched(seen, *of),
+            images.to(on), prompts.vision_additions, prompts.vision_changes, lambda *of: _watched(seen, *of)
         )
     first = 0 if side.class_embedding is None else 1
     behind = first + rows * columns

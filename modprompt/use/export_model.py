@@ -31,8 +31,10 @@ class ExportedModel(nn.Module):
         super().__init__()
         self.classifier = model.classifier().requires_grad_(False)
         with torch.no_grad():
-            self.additions = [mapped(one, lambda tensor: tensor.detach().clone()) for one in model.vision_additions()]
-            self.changes = copy.deepcopy(model.vision_changes())
+            prompts = model.vision_prompts()
+            self.additions = [mapped(one, _apart) for one in prompts.vision_additions]
+            self.changes = copy.deepcopy(prompts.vision_changes)
+            self.more = (None, prompts.read.map(_apart)) if model.reads and prompts.read is not None else ()
         self.encoder = copy.deepcopy(model.image_encoder)
         if self.changes:
             visual: Any = self.encoder.visual
@@ -46,5 +48,10 @@ class ExportedModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tuple[Tensor, Tensor]:
         """Unit features (B, E) and probabilities (B, C) of images (B, 3, H, W)."""
-        features = self.encoder(images, self.additions, self.changes).float()
-        return F.normalize(features, dim=-1), self.classifier(features).softmax(dim=-1)
+        features = self.encoder(images, self.additions, self.changes, *self.more).float()
+        own = features.chunk(2, dim=-1)[0] if self.more else features  # behind it stands what is read out
+        return F.normalize(own, dim=-1), self.classifier(features).softmax(dim=-1)
+
+
+def _apart(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()

@@ -36,6 +36,8 @@ SMALL = {
     "alvlm": 207,
     "kgcoop": 231,
     "tcp": 255,
+    "mmrl": 428,
+    "mmrlpp": 580,  # a bound: not counted yet
     "prograd": 300,
     "cocoop": 253,  # its beginning is shared, whatever the number of classes
     "maple": 307,

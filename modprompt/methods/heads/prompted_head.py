@@ -82,7 +82,7 @@ class Front(NamedTuple):
         if self.content is not None:
             self._fill(learner, self.content, clip_model, classes)
         learner.requires_grad_(False)
-        learner.trains_text = False
+        learner.trains_text = learner.reads = False  # a head takes class features and the images' own
         return learner
 
     def _fill(self, learner: Learner, content: Checkpoint, clip_model: CLIP, classes: Classes) -> None:

@@ -69,6 +69,8 @@ class HeadBuilding(_OfHead, Building):
         """CLIP, and the head as far as it does not hang on the bank."""
         trainer = self.trainer
         self.put_on_clip()
+        if type(self.model.prompt_learner).reads:
+            print("note: the head takes features of classes and class tokens; what its prompts read out plays no part")
         trainer.scaler = None
         trainer.max_epoch = self.method.epochs(trainer.max_epoch) if self.head.trains else 1  # else one without a step
         trainer.register_model(self.method.folder, self.model.saved)

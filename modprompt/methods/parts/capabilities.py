@@ -75,6 +75,19 @@ class Needs(NamedTuple):
     double_backward: bool = False
 
 
+class RunFacts(NamedTuple):
+    """What a run is of, as far as settings of a method follow from it.
+
+    dataset: name of the data set.
+    classes: which of its classes: all, base or new.
+    tests: whether it only tests.
+    """
+
+    dataset: str
+    classes: str
+    tests: bool
+
+
 class Logging(NamedTuple):
     """What its trainer's log has beside the losses.
 

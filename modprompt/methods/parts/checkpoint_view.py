@@ -17,7 +17,8 @@ from modprompt.io.versioned import understood
 from modprompt.methods.parts.learner import Learner
 
 PREFIX = "prompt_learner."
-_DEEP_PROMPT = (".VPT", ".VPT_shallow")  # kept inside the encoders by some methods of the family
+# kept inside the encoders by some methods of the family
+_DEEP_PROMPT = (".VPT", ".VPT_shallow", "image_encoder.proj_rep", "image_encoder.A", "image_encoder.B")
 _UNSAID = {"PLACE_TEXT": "", "PLACE_VISION": ""}  # in files of before these settings
 _OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
 _FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of a frozen CLIP inside their learner
@@ -192,6 +193,7 @@ def load_content(
         for key, value in learner_part(view.learner.of_repository(content.state_dict, str(path))).items()
         if isinstance(value, Tensor) and not key.startswith(view.learner.not_read)
     }
+    view.learner.take_sizes({view.names.get(key, key): value for key, value in theirs.items()})
     _require_fit(view, theirs, path)
     require_made_with(content.made_with, made_with or {}, path)
     try:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from modprompt.engine.model import Output, PromptedCLIP
+from modprompt.engine.model import PromptedCLIP
 from modprompt.methods.parts.recorder import Recorder
 from modprompt.methods.parts.step import Done, Step
 
@@ -138,7 +138,7 @@ class GraphStep:
             mine.copy_(given, non_blocking=True)
         self._recorder.replay()
         loss, output = self._done
-        return Done(loss.clone(), Output(*(part.clone() for part in output)))
+        return Done(loss.clone(), output.map(Tensor.clone))
 
     def _relied_on(self) -> Dict[str, Any]:
         """What a replay takes for granted, by what is said where it differs."""

@@ -30,6 +30,8 @@ class Learner(nn.Module):
     literal_scale = 0.0  # what cosines are multiplied by; 0: exp(logit_scale) of the CLIP
     changes_images = False  # whether its Prompts have changes of the vision side's layers
     adapters: Optional[Union[Adapters, LowRankAdditions]]  # changes of layers that are learned, if there are any
+    reads = False  # whether its prompts make a second feature of each image (engine/read_out.py); `logits` takes both
+    trained_on: Optional[Tuple[str, ...]] = None  # class names, where it matters; () if nobody knows; None: it does not
 
     # beginnings of the names of parameters that are made in CLIP's type; the others are float32
     in_clip_type: Tuple[str, ...] = ("ctx",)
@@ -118,6 +120,16 @@ class Learner(nn.Module):
         text, vision = map(len, self.schedules)
         changes = self.adapters.text_changes(text), self.adapters.vision_changes(vision)
         return prompts._replace(text_changes=changes[0], vision_changes=changes[1])
+
+    def learned_on(self, names: Sequence[str]) -> None:
+        """Be told on which classes what was loaded was trained; none: nobody knows."""
+
+    def said_of(self, names: Sequence[str]) -> str:
+        """What must be known of answers for these classes, in a line; empty if nothing."""
+        return ""
+
+    def take_sizes(self, state: Mapping[str, Tensor]) -> None:
+        """Take on sizes that tensors of a checkpoint have, by the learner's names, where settings need not agree."""
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
         """The same parameters, shared, in front of other class names.

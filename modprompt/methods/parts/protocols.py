@@ -68,6 +68,9 @@ class ModelsMethod(Protocol):
     def metadata(self) -> Dict[str, Any]:
         """What a file says of it beside its settings."""
 
+    def mark(self) -> str:
+        """What a result is marked with."""
+
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
         """The same prompts for other classes."""
 

@@ -54,4 +54,4 @@ class Step:
             self.scaler.scale(loss).backward(inputs=self._inputs)
             self.scaler.step(self.optimiser)
             self.scaler.update()
-        return Done(loss.detach().float(), Output(*(part.detach() for part in output)))
+        return Done(loss.detach().float(), output.map(Tensor.detach))

@@ -24,7 +24,7 @@ def plain_first_layer(model, images):
     visual = model.clip_model.visual
     x = visual.conv1(images).flatten(2).transpose(1, 2)
     x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], 1) + visual.positional_embedding
-    new = model.vision_additions()[0]
+    new = model.vision_prompts().vision_additions[0]
     behind = model.prompt_learner.schedules.vision.place == "behind_ln_pre"
     x = visual.ln_pre(x) if behind else x
     if new is not None:
@@ -65,7 +65,7 @@ def test_to_be_watched_changes_no_feature(cls, clip_model, images):
         return attend
 
     with torch.no_grad():
-        watched = model.image_encoder(images, model.vision_additions(), watch=watch)
+        watched = model.image_encoder(images, model.vision_prompts().vision_additions, watch=watch)
         assert torch.allclose(watched, model.encode_image(images), atol=1e-5)
     assert layers == [0, 1, 2]
 

@@ -99,7 +99,7 @@ def test_where_a_siglips_prompts_look_is_that_of_a_plain_computation():
     seen = attention_of(model, pictures)
     assert (layers_of(model), seen.grid, seen.class_token) == (siglips.IMAGE_LAYERS, (4, 4), None)
     with torch.no_grad():
-        x = torch.cat([found.image.embed(pictures), model.vision_additions()[0].expand(2, -1, -1)], 1)
+        x = torch.cat([found.image.embed(pictures), model.vision_prompts().vision_additions[0].expand(2, -1, -1)], 1)
         plain = plain_attention(found, x)[:, siglips.PATCHES :, : siglips.PATCHES]
     torch.testing.assert_close(seen.prompts[0].flatten(2), plain.transpose(0, 1), atol=1e-6, rtol=0)
 

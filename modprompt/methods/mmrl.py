@@ -1,0 +1,397 @@
+"""Multi-Modal Representation Learning (MMRL, arXiv 2503.08497): shared tokens in the upper layers, read out at the end.
+
+Shapes: B images, C classes, n tokens, R their width, l layers that get some, T / V text / vision width, E joint width.
+"""
+
+import copy
+import warnings
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Type
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modprompt.clip.build import draw_inside
+from modprompt.clip.facts import called
+from modprompt.clip.sides import has_stock_image, image_width, joint_width, text_width
+from modprompt.clip.structure import CLIP
+from modprompt.engine.class_prompts import class_prompts
+from modprompt.engine.model import Output
+from modprompt.engine.prompts import Additions, Prompts, template_texts
+from modprompt.engine.read_out import MeanTokens
+from modprompt.engine.schedule import BEHIND_LN_PRE, BEHIND_POSITIONS, CARRY, MOST_TOKENS, Schedule, Schedules, Shape
+from modprompt.engine.schedule import Step as LayerStep
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import Must, setting
+from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts import templates
+from modprompt.methods.parts.capabilities import Logging, Needs, Repository, RunFacts, Searching
+from modprompt.methods.parts.class_teacher import ClassTeacher
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import Objective, Term
+from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.parts.regularise import mean_class_features
+from modprompt.methods.parts.teacher import FrozenCLIP
+
+AUTO, FUSED, CLASS = "auto", "fused", "class"
+B2N, FEW_SHOT, CROSS = "B2N", "FS", "CD"
+_MOST_WIDTH = 1 << 16
+PUBLISHED: Dict[str, Dict[str, Any]] = {  # trainers/config.py of yunncheng/MMRL at 27d8821; tuned there by data set
+    "StanfordCars": {"REG_WEIGHT": 7.0},
+    "FGVCAircraft": {"REG_WEIGHT": 6.0},
+    "SUN397": {"REG_WEIGHT": 6.0},
+    "DescribableTextures": {"REG_WEIGHT": 6.0},
+    "Food101": {"REG_WEIGHT": 5.0},
+    "OxfordFlowers": {"REG_WEIGHT": 4.0},
+    "UCF101": {"REG_WEIGHT": 3.0},
+    "ImageNet": {"REG_WEIGHT": 0.5},
+    "Caltech101": {"REG_WEIGHT": 0.5},
+    "OxfordPets": {"REG_WEIGHT": 0.2},
+    "EuroSAT": {"REG_WEIGHT": 0.01, "REP_DIM": 2048},
+}
+
+
+def _are_layers(value: Any) -> bool:
+    whole = isinstance(value, (list, tuple)) and all(type(one) is int and one > 0 for one in value)
+    return whole and list(value) == sorted(set(value))
+
+
+@dataclass(frozen=True, repr=False)
+class MMRL(Method):
+    """MMRL: tokens that are projected for upper layers of both sides; of them each image gets a second feature, too."""
+
+    node = "TRAINER.MMRL"
+    folder = "MultiModalRepresentationLearner"
+    prefix = "representation_learner."
+    same_step = True
+    logging = Logging(accuracy=True)
+    searching = Searching(refused="REP_LAYERS says which layers get tokens")
+    repository = Repository(shared={"TASK": "TASK"})
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = PUBLISHED
+
+    alpha: float = setting(0.7, "weight of logits by the image's own feature; 1 less it is that of the others", least=0)
+    reg_weight: float = setting(
+        1.0, "weight of the distances of image and class features to CLIP's own", least=0, compared=False
+    )
+    rep_layers: Sequence[int] = setting(
+        (), "layers of both sides, from 1, that get tokens", must=Must(_are_layers, "layers from 1 up, ascending")
+    )
+    # in a test it is the checkpoint's
+    rep_dim: int = setting(512, "width R of the tokens", least=1, most=_MOST_WIDTH, compared=False)
+    n_rep_tokens: int = setting(5, "tokens in each of these layers", least=1, most=MOST_TOKENS)
+    literal_scale: float = setting(
+        0.0, "what cosines are multiplied by, 100 in the paper; 0: exp(logit_scale) of the CLIP", least=0
+    )
+    logits: str = setting(
+        AUTO,
+        "which logits count: fused ones, or those of class tokens; auto: fused for the classes of the training",
+        choices=(AUTO, FUSED, CLASS),
+        compared=False,
+    )
+    task: str = setting(
+        "",
+        "the repository's rule for LOGITS in a run: of base-to-new, few-shot or cross-data-set; empty: LOGITS alone",
+        choices=("", B2N, FEW_SHOT, CROSS),
+        compared=False,
+    )
+    per_dataset: str = setting(
+        "", "published: the repository's values for the run's data set", choices=("", "published"), compared=False
+    )
+    template: str = setting("", "words of the prompts, with {} for the name; empty: the data set's", compared=False)
+
+    def check(self) -> None:
+        """Complain about a share above 1, and a template without a place for the name."""
+        super().check()
+        templates.require_place("TEMPLATE", self.template)
+        if self.alpha > 1:
+            raise SettingError([("ALPHA", f" must be at most 1, got {self.alpha}")])
+
+    @property
+    def wants_vision(self) -> bool:
+        """The tokens stand on both sides."""
+        return True
+
+    @property
+    def needs(self) -> Needs:
+        """The frozen class features are those of CLIP's exact weights."""
+        return Needs(exact_weights=bool(self.reg_weight))
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """New tokens at the first of the layers, others in their place at the others, on both sides alike.
+
+        Raises:
+            SettingError: if there are no layers, or one is beyond a side's.
+        """
+        layers = min(shape)
+        if not self.rep_layers or self.rep_layers[-1] > layers:
+            range_of = f"layers from 1 to {layers}, those that both sides of this model have"
+            raise SettingError([("REP_LAYERS", f" must be {range_of}, got {[*self.rep_layers]}")])
+        text, vision = (list(map(self._step, range(1, count + 1))) for count in shape)
+        return Schedules(Schedule(text, "text", BEHIND_POSITIONS), Schedule(vision, "vision", BEHIND_LN_PRE))
+
+    def _step(self, layer: int) -> LayerStep:
+        if layer not in self.rep_layers:
+            return CARRY
+        return LayerStep(0 if layer == self.rep_layers[0] else self.n_rep_tokens, self.n_rep_tokens)
+
+    def words(self, dataset: str) -> str:
+        """The template of a data set's prompts."""
+        return self.template or templates.OF_DATASETS.get(dataset, templates.DEFAULT)
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "RepresentationLearner":
+        """The tokens and their projections.
+
+        Raises:
+            UserError: if the image side is a tower of another package, whose tokens are not read.
+        """
+        if not has_stock_image(clip_model):
+            raise UserError(
+                f"{called(clip_model)}: {type(self).__name__} reads tokens out of the last layer, which is done on "
+                "vision transformers of the `clip` package's form alone"
+            )
+        kind = self.learner_class
+        return kind(classes.names, clip_model, schedules, self, self.words(classes.dataset))
+
+    @property
+    def learner_class(self) -> "Type[RepresentationLearner]":
+        """What `learner` makes."""
+        return RepresentationLearner
+
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        """The same tokens for other classes, in their data set's template."""
+        other = copy.copy(learner)
+        other.templates = (self.words(classes.dataset),)
+        return super().for_classes(other, clip_model, classes)
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """Cross entropy of both logits, and both features near the frozen ones."""
+        terms = [Term("class", self.alpha, _own_entropy), Term("read out", 1 - self.alpha, _read_entropy)]
+        if self.reg_weight:
+            template = self.words(model.classes.dataset)
+            features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, (template,))
+            frozen = FrozenCLIP(model.clip_model, model.stream)
+            terms.append(Term("image teacher", self.reg_weight, ImageTeacher(frozen)))
+            terms.append(Term("class teacher", self.reg_weight, ClassTeacher(features)))
+        return Objective(tuple(terms))
+
+    @classmethod
+    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
+        """What PER_DATASET and TASK mean for a run."""
+        found = dict(cls.published_for(settings.get("TASK", ""), facts)) if settings.get("PER_DATASET") else {}
+        return {**found, **logits_of_task(settings.get("TASK", ""), facts)}
+
+    @classmethod
+    def published_for(cls, task: str, facts: RunFacts) -> Mapping[str, Any]:
+        """The repository's values for a run; in a test the width is the checkpoint's."""
+        found = cls.published.get(facts.dataset, {})
+        return {key: value for key, value in found.items() if not (facts.tests and key == "REP_DIM")}
+
+
+def logits_of_task(task: str, facts: RunFacts) -> Dict[str, str]:
+    """LOGITS by the repository's rule; nothing where a training says it itself: what it is trained on is fused."""
+    fused = {B2N: facts.classes == "base", FEW_SHOT: True, CROSS: facts.dataset == "ImageNet"}
+    if task not in fused:
+        return {}
+    if facts.tests:
+        return {"LOGITS": FUSED if fused[task] else CLASS}
+    return {} if fused[task] else {"LOGITS": CLASS}
+
+
+def _own_entropy(output: Output, images: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(output.each[0].float(), labels)
+
+
+def _read_entropy(output: Output, images: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(output.each[1].float(), labels)
+
+
+class ImageTeacher:
+    """One minus the mean cosine of the image features and the frozen CLIP's, of the same images.
+
+    Args:
+        frozen: the CLIP without prompts.
+    """
+
+    def __init__(self, frozen: FrozenCLIP):
+        self.frozen = frozen
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """Another type for the teacher's tokens between products, as the prompted model's."""
+        self.frozen.set_stream(stream)
+
+    def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+        """Of images (B, 3, H, W), from 0, all alike, to 2."""
+        return 1 - F.cosine_similarity(output.image.float(), self.frozen.encode_image(images).float(), dim=-1).mean()
+
+
+class FusedLogits(nn.Module):
+    """Logits by an image's own feature and by the one that is read out, and what is made of both; no parameters.
+
+    Args:
+        alpha: weight of the first.
+        rule: LOGITS.
+        auto: what the rule auto says for these classes.
+    """
+
+    def __init__(self, alpha: float, rule: str, auto: str):
+        super().__init__()
+        self.alpha = alpha
+        self.counts = auto if rule == AUTO else rule
+        self.said = self.counts if self.counts == auto else f"{self.counts}, by LOGITS {rule} (auto: {auto})"
+
+    def each(self, image: Tensor, text: Tensor, scale: Tensor) -> Tuple[Tensor, ...]:
+        """Both logits (B, C) of unit features (B, 2 E) and class features (C, E)."""
+        return ((scale * image).view(len(image), 2, -1) @ text.t()).unbind(1)
+
+    def made_of(self, each: Tuple[Tensor, ...]) -> Tensor:
+        """The logits that count."""
+        own, read = each
+        return self.alpha * own + (1 - self.alpha) * read if self.counts == FUSED else own
+
+    def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+        """As PromptedCLIP.logits."""
+        return self.made_of(self.each(image, text, scale))
+
+
+class RepresentationLearner(Learner):
+    """Tokens (n, R), for each listed layer a projection of them to each side, and the projection of what is read out.
+
+    Random draws: the last inside the constructor of CLIP, which is that of a second one, too; then the tokens, a
+    projection to the vision and one to the text side, which those of all layers start from.
+
+    Args:
+        classnames: names of the C classes.
+        clip_model: a stock CLIP; its widths are taken over.
+        schedules: of both sides.
+        settings: REP_DIM, N_REP_TOKENS and what makes logits.
+        template: words of the prompts.
+
+    Raises:
+        UserError: if a prompt is longer than the text context.
+    """
+
+    reads = True
+    bound = False
+    logits: FusedLogits
+    trained_on: Optional[Tuple[str, ...]]
+
+    # the reference keeps the embedded prompts of its classes, and all of CLIP
+    not_read = ("prompt_embeddings",)
+
+    def __init__(
+        self, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules, settings: MMRL, template: str
+    ):
+        super().__init__(schedules, "")
+        self.settings, self.templates = settings, (template,)
+        self.literal_scale = settings.literal_scale
+        self.trained_on = tuple(classnames)
+        self._draw_read_out(clip_model)
+        tokens = torch.empty(settings.n_rep_tokens, settings.rep_dim)
+        self.compound_rep_tokens = nn.Parameter(nn.init.normal_(tokens, std=0.02))
+        to_vision = nn.Linear(settings.rep_dim, image_width(clip_model))
+        to_text = nn.Linear(settings.rep_dim, text_width(clip_model))
+        self._make_projections(to_vision, to_text, len(settings.rep_layers))
+        self.register_buffer("ctx", torch.empty(0, text_width(clip_model), dtype=clip_model.dtype), persistent=False)
+        self.put_in(classnames, clip_model)
+
+    @property
+    def beginning(self) -> str:
+        """The template."""
+        return f"Prompt templates ({len(self.templates)}): {' | '.join(self.templates)}"
+
+    # ------------------------------ what MMRL++ has otherwise
+
+    def _draw_read_out(self, clip_model: CLIP) -> None:
+        shape = image_width(clip_model), joint_width(clip_model)
+        drawn = [draw_inside(clip_model, lambda: shape[0] ** -0.5 * torch.randn(shape)) for _ in range(2)]
+        self.proj_rep = nn.Parameter(drawn[0])
+
+    def _make_projections(self, to_vision: nn.Linear, to_text: nn.Linear, layers: int) -> None:
+        self.compound_rep_tokens_r2vproj = nn.ModuleList(copy.deepcopy(to_vision) for _ in range(layers))
+        self.compound_rep_tokens_r2tproj = nn.ModuleList(copy.deepcopy(to_text) for _ in range(layers))
+
+    def _projected(self) -> Tuple[List[Any], List[Any]]:
+        """Of each listed layer, what the text and what the vision side is given."""
+        sides = self.compound_rep_tokens_r2tproj, self.compound_rep_tokens_r2vproj
+        text, vision = ([project(self.compound_rep_tokens) for project in side] for side in sides)
+        return text, vision
+
+    def _read(self) -> MeanTokens:
+        return MeanTokens(self.proj_rep)
+
+    # ------------------------------ what both have
+
+    def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
+        """Take these class names into the template."""
+        (template,) = self.templates
+        texts = template_texts(classnames, template)
+        self.prompt_text = class_prompts(texts, classnames, 0, clip_model, dtype=self.words_type)
+        self.names = tuple(classnames)
+        self._choose_logits()
+
+    def _choose_logits(self) -> None:
+        auto = FUSED if set(self.names) == set(self.trained_on or ()) else CLASS
+        settings = self.settings
+        self.logits = FusedLogits(settings.alpha, settings.logits, auto)
+
+    def learned_on(self, names: Sequence[str]) -> None:
+        """Fused logits are for classes of these names; a warning says it where nobody knows them."""
+        self.trained_on = tuple(names)
+        self._choose_logits()
+        if not names and self.reads and self.settings.logits == AUTO:
+            warnings.warn(
+                "the file does not say on which classes it was trained: logits are those of the class token (LOGITS "
+                "fused for the training's classes)",
+                stacklevel=4,
+            )
+
+    def said_of(self, names: Sequence[str]) -> str:
+        """Which logits count for these classes, where it is not the fused ones."""
+        trained_on, rule = set(self.trained_on or ()), self.settings.logits
+        if rule == FUSED or (rule == AUTO and set(names) == trained_on):
+            return ""
+        why = "these are not the classes of the training" if trained_on else "the training's classes are not known"
+        return f"logits are those of the class token ({'LOGITS class' if rule == CLASS else why})"
+
+    def forward(self) -> Prompts:
+        """The prompts of this moment, for both encoders."""
+        each = zip(self._projected(), self.schedules)
+        text, vision = (_at_layers(own, self.settings.rep_layers, len(side)) for own, side in each)
+        return Prompts(self.prompt_text(self.ctx), text, vision, read=self._read())
+
+    def take_sizes(self, state: Mapping[str, Tensor]) -> None:
+        """The width of the tokens is the file's, which a warning says."""
+        mine, theirs = self.compound_rep_tokens, state.get("compound_rep_tokens")
+        if theirs is None or theirs.dim() != 2 or theirs.shape[1] == mine.shape[1]:
+            return
+        width = theirs.shape[1]
+        for name, one in self.named_parameters():
+            wide = name.endswith(("tokens", "weight", ".B"))
+            if wide and name in state and state[name].shape == (*one.shape[:-1], width):
+                one.data = one.data.new_zeros(state[name].shape)
+        here = self.settings.rep_dim
+        warnings.warn(f"REP_DIM is {width} in the file, and {here} here: the file's is taken", stacklevel=5)
+
+    @staticmethod
+    def checkpoint_key(name: str) -> str:
+        """A parameter's name in checkpoints of the family, where what is read out is projected inside the encoder."""
+        return name if "." in name or name == "compound_rep_tokens" else f"image_encoder.{name}"
+
+    @staticmethod
+    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+        """The settings that show in a state dict."""
+        facts: Dict[str, object] = {}
+        tokens = state_dict.get("compound_rep_tokens")
+        if tokens is not None:
+            facts.update({"N_REP_TOKENS": tokens.shape[0], "REP_DIM": tokens.shape[1]})
+        layers = {key.split(".")[-2] for key in state_dict if "2vproj." in key and key.endswith(".bias")}
+        facts["the number of REP_LAYERS"] = len(layers)
+        return facts
+
+
+def _at_layers(own: Sequence[Any], layers: Sequence[int], count: int) -> Additions:
+    """What each of so many layers is given, of what the listed ones are."""
+    at: Dict[int, Any] = dict(zip(layers, own))
+    return [at.get(layer) for layer in range(1, count + 1)]

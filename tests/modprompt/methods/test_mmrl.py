@@ -1,0 +1,495 @@
+"""MMRL and MMRL++: the reference's own numbers, which logits count, what follows from the data set, and both forms of files."""
+
+import contextlib
+import csv
+import json
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import modprompt
+from modprompt import MMRL, MMRLpp, UserError
+from modprompt.cli import train
+from modprompt.clip.build import draw_constructor
+from modprompt.clip.load import load_clip
+from modprompt.methods.mmrl import logits_of_task
+from modprompt.methods.parts.capabilities import RunFacts
+from modprompt.use.export import metadata_of
+from modprompt.use.preprocessing import images_of
+from modprompt.use.trained import open_trained
+from tests import plain_mmrl, plain_teachers
+from tests.conftest import LAYOUTS, ROOT, bare, lay_out_for, published, random_clip
+from tests.test_runs import to
+from tests.test_train import refusal
+
+NAMES = ["cat", "golden retriever", "x"]
+SMALL = {"rep_layers": (2, 3), "rep_dim": 16, "n_rep_tokens": 2}
+BOTH = [MMRL, MMRLpp]
+GAP = ["N_REP_TOKENS", "3", "REP_DIM", "48"]
+
+# What the repository (27d8821) says of two epochs in fp32 on a CPU, and its counts on base and on new classes. Without a
+# card its .cuda() and .half() must do nothing, and clip._download give a file with `published(random_clip(1, ...))`:
+#   python train.py --root DATA --seed 1 --trainer MMRL --config-file configs/trainers/MMRL/vit_b16.yaml
+#     --dataset-config-file configs/datasets/eurosat.yaml --output-dir OUT USE_CUDA False TRAINER.MMRL.PREC fp32
+#     INPUT.SIZE "(32, 32)" DATASET.NUM_SHOTS 4 DATALOADER.NUM_WORKERS 0 OPTIM.MAX_EPOCH 2 DATALOADER.TRAIN_X.BATCH_SIZE 4
+#     DATASET.SUBSAMPLE_CLASSES base TASK B2N        and with --eval-only --model-dir OUT and SUBSAMPLE_CLASSES new
+# DATA is write_eurosat's, with a split that a run of ours has made; losses are the values that backward() is called on.
+RECORDED = {
+    "mmrl, as published": (
+        ("MMRL", "vit_b16", 12, "B2N", []),
+        [8.661855, 8.540815, 8.727544, 6.030670, 6.245918, 9.419440, 11.001859, 3.953797, 1.923524, 11.816348],
+        (4, 4),
+    ),
+    "mmrl, a gap": (
+        ("MMRL", "vit_b16_few_shot", 4, "FS", ["REP_LAYERS", "[2, 4]", *GAP, "ALPHA", "0.6", "REG_WEIGHT", "0.5"]),
+        [4.308855, 3.656124, 2.111520, 2.151324, 2.978826, 1.656704, 1.409271, 2.568920, 2.757027, 2.632593],
+        (0, 3),
+    ),
+    "mmrl, from the first layer": (
+        ("MMRL", "vit_b16_cross_datasets", 4, "CD", ["REP_LAYERS", "[1, 2, 3]", "REP_DIM", "48"]),
+        [2.266288, 2.491605, 1.832225, 1.672540, 1.947455, 1.732952, 1.904873, 1.109196, 1.813032, 1.682695],
+        (2, 4),
+    ),
+    "mmrlpp, as published": (
+        ("MMRLpp", "vit_b16", 12, "B2N", []),
+        [8.173408, 12.878226, 7.745599, 7.589367, 8.428437, 6.615698, 3.493671, 2.037552, 3.494975, 4.460961],
+        (2, 3),
+    ),
+    "mmrlpp, a gap": (
+        (
+            *("MMRLpp", "vit_b16_few_shot", 4, "FS"),
+            [
+                "REP_LAYERS",
+                "[1, 3, 4]",
+                "BETA",
+                "0.7",
+                *GAP,
+                "PROJ_LORA_DIM",
+                "8",
+                "RES_LORA_DIM",
+                "2",
+                "REG_WEIGHT",
+                "1",
+            ],
+        ),
+        [2.702099, 3.465358, 3.992785, 4.602200, 3.469222, 1.875844, 2.851055, 3.465580, 2.464216, 2.429546],
+        (1, 3),
+    ),
+}
+
+
+@pytest.fixture
+def clip_model():
+    return random_clip(0)
+
+
+@pytest.fixture
+def images():
+    return torch.randn(3, 3, 32, 32)
+
+
+@pytest.fixture
+def words(eurosat_root, tmp_path):
+    """Words of a run as the repository's are, with its values for the data set."""
+
+    def of(trainer, config, layers, task, options, *more):
+        path = tmp_path / "weights.pt"
+        if not path.exists():
+            torch.save(published(random_clip(1, text_layers=layers, vision_layers=layers)), path)
+        node = f"TRAINER.{trainer}."
+        own = [word for key, value in zip(options[::2], options[1::2]) for word in (node + key, value)]
+        return [
+            *("--root", str(eurosat_root), "--seed", "1", "--trainer", trainer, "--output-dir", str(tmp_path / "out")),
+            *("--config-file", str(ROOT / f"configs/trainers/{trainer}/{config}.yaml")),
+            *("--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml"), *more, *bare(path)),
+            *(node + "PREC", "fp32", "INPUT.SIZE", "(32, 32)", "DATASET.NUM_SHOTS", "4", "DATALOADER.NUM_WORKERS", "0"),
+            *("OPTIM.MAX_EPOCH", "2", "DATALOADER.TRAIN_X.BATCH_SIZE", "4", node + "PER_DATASET", "published"),
+            *(*own, "TASK", task, "OPTIM.WARMUP_EPOCH", "0" if task == "FS" or task == "CD" else "1"),
+        ]
+
+    return of
+
+
+def half(words, name, where, trained=None):
+    test = [] if trained is None else ["--eval-only", "--model-dir", str(trained)]
+    return [*test, *to(words, where), "DATASET.SUBSAMPLE_CLASSES", name]
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.cover(2)
+@pytest.mark.parametrize("case", RECORDED)
+def test_losses_and_counts_are_the_references(case, words, tmp_path):
+    run, losses, counts = RECORDED[case]
+    assert train.main(half(words(*run), "base", tmp_path / "out")) == 0
+    rows = list(csv.DictReader((tmp_path / "out" / "steps.csv").read_text().splitlines()))
+    assert [float(row["loss"]) for row in rows] == pytest.approx(losses, abs=1e-4)
+    assert train.main(half(words(*run), "new", tmp_path / "new", tmp_path / "out")) == 0
+    found = [result(tmp_path / name) for name in ("out", "new")]
+    assert tuple(one["correct"] for one in found) == counts
+    fused = {"B2N": ("fused", "class"), "FS": ("fused", "fused, by LOGITS fused (auto: class)")}
+    assert tuple(one["logits"] for one in found) == fused.get(run[3], ("class, by LOGITS class (auto: fused)", "class"))
+
+
+def made(cls, clip_model, names=NAMES, **settings):
+    torch.manual_seed(0)
+    model = cls(**{**SMALL, **settings}).on(clip_model, names, dataset="EuroSAT")
+    with torch.no_grad():
+        for one in model.prompt_learner.parameters():
+            one.add_(0.1 * torch.randn_like(one))  # so that nothing is zero
+    return model
+
+
+def plain_params(model):
+    return {model.method.key(model.prompt_learner, name): one for name, one in model.prompt_learner.named_parameters()}
+
+
+def ids_of(names, template=plain_teachers.CENTERED):
+    from clip import clip
+
+    return torch.cat([clip.tokenize(template.format(name)) for name in names]).long()
+
+
+@pytest.mark.cover(6)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("chunk", [0, 2])
+@pytest.mark.parametrize(("cls", "beta"), [(MMRL, 1.0), (MMRLpp, 0.3)])
+@pytest.mark.parametrize("layers", [(1, 2, 3), (2, 3), (1, 3)])
+def test_loss_and_gradients_are_the_plain_ones(layers, cls, beta, chunk, layout, clip_model, images, monkeypatch):
+    lay_out_for(monkeypatch, layout)
+    more = {"beta": beta} if cls is MMRLpp else {}
+    model = made(cls, clip_model, rep_layers=layers, reg_weight=2.0, alpha=0.4, **more)
+    model.limit_text(chunk or 1000)
+    labels, params = torch.tensor([2, 0, 1]), plain_params(model)
+    frozen = plain_teachers.teacher(clip_model, NAMES, plain_teachers.CENTERED)
+    expected = plain_mmrl.loss(clip_model, params, ids_of(NAMES), images, labels, frozen, layers, beta, 0.4, 2.0)
+    loss, learned = model.loss(images, labels), list(model.prompt_learner.parameters())
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    mine, plain = (torch.autograd.grad(one, learned) for one in (loss, expected))
+    largest = max(gradient.abs().max() for gradient in plain)
+    assert all((a - b).abs().max() <= 1e-4 * largest for a, b in zip(mine, plain))
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_logits_are_fused_for_the_classes_of_the_training_alone(cls, clip_model, images):
+    model = made(cls, clip_model).eval()
+    beta = getattr(model.method, "beta", 1.0)
+    others = model.with_classes(["dog", "bird"])
+    for one in (model, others, others.with_classes(NAMES[::-1])):
+        with torch.no_grad():
+            output = one.output(images)
+            own, read, image, _ = plain_mmrl.each(
+                clip_model, plain_params(one), ids_of(one.classes.names), images, (2, 3), beta
+            )
+        fused = set(one.classes.names) == set(NAMES)
+        torch.testing.assert_close(output.logits, 0.7 * own + 0.3 * read if fused else own, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(output.image, image, atol=1e-5, rtol=1e-4)
+        assert (one.said_of(one.classes.names) == "") == fused
+    assert "not the classes of the training" in others.said_of(others.classes.names)
+
+
+@pytest.mark.parametrize(
+    ("rule", "counts"), [("auto", ("fused", "class")), ("fused", ("fused",) * 2), ("class", ("class",) * 2)]
+)
+def test_logits_can_be_set(rule, counts, clip_model, images):
+    model = made(MMRL, clip_model, logits=rule).eval()
+    with torch.no_grad():
+        for one, what in zip((model, model.with_classes(["dog"])), counts):
+            own, read = one.output(images).each
+            expected = 0.7 * own + 0.3 * read if what == "fused" else own
+            assert torch.equal(one(images), expected)
+
+
+def test_a_literal_takes_the_place_of_clips_scale(clip_model, images):
+    own, literal = (made(MMRL, clip_model, literal_scale=scale).eval()(images) for scale in (0.0, 100.0))
+    torch.testing.assert_close(literal, own * 100 / clip_model.logit_scale.exp(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_saved_and_loaded_it_knows_the_classes_of_its_training(cls, clip_model, images, tmp_path):
+    model = made(cls, clip_model).eval()
+    for one, name in ((model, "own.pt"), (model.with_classes(["dog", "bird"]), "others.pt")):
+        one.save(tmp_path / name)
+        found = modprompt.load(tmp_path / name, clip_model)
+        with torch.no_grad():
+            assert torch.equal(found(images), one(images))
+        assert found.prompt_learner.trained_on == tuple(NAMES)
+    back = modprompt.load(tmp_path / "others.pt", clip_model).with_classes(NAMES)
+    with torch.no_grad():
+        assert torch.equal(back(images), model(images))
+
+
+@pytest.mark.parametrize("names", [NAMES, ["dog", "bird"]])
+@pytest.mark.parametrize("cls", BOTH)
+def test_what_is_exported_has_the_logits_of_the_model_and_says_which(cls, names, clip_model, images):
+    from modprompt.use.export_model import ExportedModel
+
+    model = made(cls, clip_model).with_classes(names).eval()
+    features, shares = ExportedModel(model)(images)
+    with torch.no_grad():
+        output = model.output(images)
+    torch.testing.assert_close(features, output.image, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(shares, output.logits.softmax(-1), atol=1e-6, rtol=1e-5)
+    said = metadata_of(model, images_of(load_clip("glyph-clip", "cpu")[1]), "fp32")
+    assert said["logits"] == ("fused" if names == NAMES else "class")
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_kept_features_give_the_logits_of_images(cls, clip_model, images):
+    model = made(cls, clip_model).eval()
+    with torch.no_grad():
+        kept = model.encode_image(images).float()
+        assert kept.shape == (3, model.feature_width)
+        torch.testing.assert_close(model.of_features(kept).logits, model(images))
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_a_head_behind_it_takes_the_images_own_features(cls, clip_model, images, tmp_path):
+    model = made(cls, clip_model)
+    model.save(tmp_path / "prompts.pt")
+    head = modprompt.TaskRes(prompts_from=str(tmp_path / "prompts.pt")).on(clip_model, NAMES, dataset="EuroSAT").eval()
+    with torch.no_grad():
+        mine, behind = model.eval().output(images), head.output(images)
+    torch.testing.assert_close(behind.image, mine.image, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(behind.text, mine.text, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        behind.logits, clip_model.logit_scale.exp() * mine.image @ mine.text.T, atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_what_is_learned_is_float32_in_every_precision(cls, clip_model, images):
+    model = made(cls, clip_model)
+    model.to(torch.bfloat16)
+    assert {one.dtype for one in model.prompt_learner.parameters()} == {torch.float32}
+    loss = model.loss(images, torch.tensor([0, 1, 2]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(one.grad is not None for one in model.prompt_learner.parameters())
+
+
+@contextlib.contextmanager
+def drawing_behind(kind, draw, drawn):
+    """Within it the constructor of a class draws once more at its end."""
+    plain = kind.__init__
+    kind.__init__ = lambda self, *args, **named: plain(self, *args, **named) or drawn.append(draw())
+    try:
+        yield
+    finally:
+        kind.__init__ = plain
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_draws_are_the_references_inside_the_constructor_of_clip(cls, tmp_path):
+    """CLIP with proj_rep, or A, drawn inside; a second CLIP, the same; tokens, two projections, the layers' A."""
+    path, drawn = tmp_path / "clip.pt", []
+    torch.save(published(random_clip(1)), path)
+    torch.manual_seed(3)
+    clip_model, _ = modprompt.load_clip(path, device="cpu", activation="quick_gelu", heads=(1, 2))
+    learner = cls(**SMALL).on(clip_model, NAMES).prompt_learner
+    after = torch.rand(4)
+
+    def draw():
+        return torch.randn(128, 32) if cls is MMRL else nn.init.kaiming_uniform_(torch.empty(128, 64), a=5**0.5)
+
+    torch.manual_seed(3)
+    with drawing_behind(type(clip_model.visual), draw, drawn):
+        draw_constructor(clip_model)
+        draw_constructor(clip_model)
+    assert torch.equal(learner.compound_rep_tokens, nn.init.normal_(torch.empty(2, 16), std=0.02))
+    shared = nn.Linear(16, 128), nn.Linear(16, 64)
+    if cls is MMRL:
+        assert torch.equal(learner.proj_rep, drawn[0] * 128**-0.5)
+        assert torch.equal(learner.compound_rep_tokens_r2tproj[1].weight, shared[1].weight)
+    else:
+        assert torch.equal(learner.A, drawn[0])
+        assert torch.equal(learner.srra_r2vproj.weight, shared[0].weight)
+        each = [nn.init.kaiming_uniform_(torch.empty(width, 4), a=5**0.5) for width in (128, 128, 64, 64)]
+        assert torch.equal(learner.srra_r2tproj.srra[1].A, each[3])
+    assert torch.equal(torch.rand(4), after)
+
+
+def test_a_seed_behind_the_loading_of_clip_is_the_users(tmp_path):
+    path = tmp_path / "clip.pt"
+    torch.save(published(random_clip(1)), path)
+    clip_model, _ = modprompt.load_clip(path, device="cpu", activation="quick_gelu", heads=(1, 2))
+    found = []
+    for seed in (1, 2, 1):
+        torch.manual_seed(seed)
+        found.append(MMRL(**SMALL).on(clip_model, NAMES).prompt_learner.proj_rep.detach())
+    assert torch.equal(found[0], found[2])
+    assert not torch.equal(found[0], found[1])
+
+
+def the_references(model, path, classes=37):
+    """A file as the repository writes it: all of CLIP, and the embedded prompts of its classes."""
+    state = {key: one.detach().clone() for key, one in plain_params(model).items()}
+    clip_model = model.clip_model
+    state.update({f"image_encoder.{key}": value for key, value in clip_model.visual.state_dict().items()})
+    state.update({f"text_encoder.transformer.{key}": one for key, one in clip_model.transformer.state_dict().items()})
+    state["prompt_embeddings"] = torch.zeros(classes, 77, 64)
+    torch.save({"state_dict": state, "epoch": 10}, path)
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_files_of_the_repository_load_and_ours_have_its_names(cls, clip_model, images, tmp_path):
+    model, method = made(cls, clip_model).eval(), cls(**SMALL)
+    the_references(model, tmp_path / "model.pth.tar-10")
+    found = modprompt.load(tmp_path / "model.pth.tar-10", clip_model, method=method, names=NAMES)
+    plain = found.with_classes(NAMES, dataset="EuroSAT")
+    with torch.no_grad():
+        assert torch.equal(plain(images), model(images))
+    model.save(tmp_path / "own.pt")
+    assert set(torch.load(tmp_path / "own.pt", weights_only=True)["state_dict"]) == set(plain_params(model))
+    other = cls(**{**SMALL, "n_rep_tokens": 3})
+    with pytest.raises(UserError, match="N_REP_TOKENS is 3 here and 2 in the file"):
+        modprompt.load(tmp_path / "model.pth.tar-10", clip_model, method=other, names=NAMES)
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_the_width_of_the_tokens_is_the_files(cls, clip_model, images, tmp_path):
+    model = made(cls, clip_model).eval()
+    the_references(model, tmp_path / "model.pth.tar-10")
+    with pytest.warns(UserWarning, match="REP_DIM is 16 in the file, and 512 here"):
+        found = modprompt.load(
+            tmp_path / "model.pth.tar-10", clip_model, method=cls(rep_layers=(2, 3), n_rep_tokens=2), names=NAMES
+        )
+    with torch.no_grad():
+        assert torch.equal(found.with_classes(NAMES, dataset="EuroSAT")(images), model(images))
+
+
+def test_a_file_that_does_not_say_its_classes_has_no_fused_logits_in_a_run(words, tmp_path, capsys):
+    run = ("MMRL", "vit_b16", 4, "", ["REP_LAYERS", "[2, 4]", "REP_DIM", "16"])
+    assert train.main([*half(words(*run), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]) == 0
+    (path,) = (tmp_path / "out" / MMRL.folder).glob("model.pth.tar-*")
+    content = torch.load(path, weights_only=True)
+    del content["modprompt"]
+    torch.save(content, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert train.main(half(words(*run), "base", tmp_path / "again", tmp_path / "out")) == 0
+    assert "does not say on which classes it was trained" in capsys.readouterr().err
+    assert result(tmp_path / "again")["logits"] == "class"
+    assert train.main(half([*words(*run), "TASK", "B2N"], "base", tmp_path / "third", tmp_path / "out")) == 0
+    assert result(tmp_path / "third")["correct"] == result(tmp_path / "out")["correct"]
+
+
+def test_the_target_of_a_cross_data_set_test_has_its_own_share_and_is_marked(words, tmp_path):
+    run = ("MMRLpp", "vit_b16_cross_datasets", 4, "CD", ["REP_LAYERS", "[2, 4]", *GAP])
+    assert train.main([*half(words(*run), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]) == 0
+    assert "selected_on_test" not in result(tmp_path / "out")
+    assert train.main(half(words(*run), "new", tmp_path / "new", tmp_path / "out")) == 0
+    found = result(tmp_path / "new")
+    assert found["selected_on_test"] == "tuned on test"
+    assert (found["method"]["config"]["BETA"], found["method"]["config"]["TEST_BETA"]) == (0.9, 0.3)
+
+
+def test_values_of_a_data_set_go_over_files_and_under_the_command_line(words, tmp_path, capsys):
+    run = ("MMRL", "vit_b16", 4, "B2N", ["REP_LAYERS", "[2, 4]", "REP_DIM", "16"])
+    assert train.main([*half(words(*run), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]) == 0
+    assert "MMRL on EuroSAT: TRAINER.MMRL.REG_WEIGHT 0.01\n" in capsys.readouterr().out
+    config = result(tmp_path / "out")["method"]["config"]
+    assert (config["REG_WEIGHT"], config["REP_DIM"], config["TASK"]) == (0.01, 16, "B2N")
+
+
+@pytest.mark.parametrize(
+    ("task", "facts", "found"),
+    [
+        ("B2N", RunFacts("EuroSAT", "base", True), "fused"),
+        ("B2N", RunFacts("EuroSAT", "new", True), "class"),
+        ("B2N", RunFacts("EuroSAT", "all", False), "class"),
+        ("B2N", RunFacts("EuroSAT", "base", False), None),
+        ("FS", RunFacts("EuroSAT", "all", True), "fused"),
+        ("CD", RunFacts("ImageNetV2", "all", True), "class"),
+        ("CD", RunFacts("ImageNet", "all", True), "fused"),
+        ("", RunFacts("EuroSAT", "new", True), None),
+    ],
+)
+def test_the_repositorys_rule(task, facts, found):
+    assert logits_of_task(task, facts).get("LOGITS") == found
+
+
+def test_tables_of_the_repository():
+    assert MMRL.published_for("B2N", RunFacts("EuroSAT", "base", False)) == {"REG_WEIGHT": 0.01, "REP_DIM": 2048}
+    assert MMRL.published_for("B2N", RunFacts("EuroSAT", "new", True)) == {"REG_WEIGHT": 0.01}
+    assert MMRL.published_for("", RunFacts("OwnImages", "all", False)) == {}
+    assert len(MMRL.published) == len(MMRLpp.published) == 11
+    assert MMRLpp.published_for("FS", RunFacts("Food101", "all", False)) == {"BETA": 0.1, "REG_WEIGHT": 1.0}
+    assert MMRLpp.published_for("CD", RunFacts("ImageNet", "all", False)) == {"BETA": 0.9, "REG_WEIGHT": 0.1}
+    assert MMRLpp.published_for("CD", RunFacts("StanfordCars", "all", True)) == {"TEST_BETA": 0.3}
+    assert MMRLpp.published_for("CD", RunFacts("StanfordCars", "all", False)) == {}
+
+
+def test_other_words_of_task_are_refused_in_a_line(words, tmp_path, capsys):
+    run = ("MMRL", "vit_b16", 4, "DG", ["REP_LAYERS", "[2, 4]"])
+    assert "TASK must be" in refusal(capsys, *half(words(*run), "base", tmp_path / "out"))
+
+
+@pytest.mark.parametrize("cls", BOTH)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rep_layers": ()}, "REP_LAYERS must be layers from 1 to 3, those that both sides of this model have, got []"),
+        (
+            {"rep_layers": (2, 4)},
+            "REP_LAYERS must be layers from 1 to 3, those that both sides of this model have, got [2, 4]",
+        ),
+        ({"rep_layers": (3, 2)}, "REP_LAYERS must be layers from 1 up, ascending, got (3, 2)"),
+        ({"rep_layers": (2, 2)}, "REP_LAYERS must be layers from 1 up, ascending"),
+        ({"rep_layers": (0, 2)}, "REP_LAYERS must be layers from 1 up, ascending"),
+        ({"rep_layers": "all"}, "REP_LAYERS must be layers from 1 up, ascending"),
+        ({"n_rep_tokens": 0}, "N_REP_TOKENS must be at least 1, got 0"),
+        ({"alpha": 1.1}, "ALPHA must be at most 1, got 1.1"),
+        ({"logits": "rep"}, "LOGITS must be"),
+        ({"per_dataset": "mine"}, "PER_DATASET must be"),
+        ({"template": "a photo"}, "TEMPLATE must have {} where the class name goes, got 'a photo'"),
+    ],
+)
+def test_bad_settings_are_one_line(cls, settings, message, clip_model):
+    with pytest.raises(UserError) as found:
+        cls(**{**SMALL, **settings}).on(clip_model, NAMES)
+    assert message in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"beta": 1.5}, "BETA must be at most 1"), ({"res_lora_dim": 0}, "RES_LORA_DIM must be at least 1")],
+)
+def test_bad_settings_of_mmrlpp(settings, message, clip_model):
+    with pytest.raises(UserError, match=message):
+        MMRLpp(**{**SMALL, **settings}).on(clip_model, NAMES)
+
+
+def test_sides_of_unlike_depth_take_layers_of_the_shorter():
+    clip_model = random_clip(0, text_layers=2, vision_layers=4)
+    with pytest.raises(UserError, match=r"from 1 to 2, .* got \[2, 3\]"):
+        MMRL(**SMALL).on(clip_model, NAMES)
+    schedules = MMRL(**{**SMALL, "rep_layers": (1, 2)}).on(clip_model, NAMES).prompt_learner.schedules
+    assert schedules.text == ((0, 2), (2, 2))
+    assert schedules.vision == ((0, 2), (2, 2), (0, 0), (0, 0))
+
+
+def test_words_are_the_data_sets_or_those_that_are_given(clip_model):
+    model = made(MMRL, clip_model)
+    assert model.prompt_learner.prompt_text.texts[1] == "a centered satellite photo of golden retriever."
+    other = model.with_classes(["dog"], dataset="DescribableTextures")
+    assert other.prompt_learner.prompt_text.texts == ["dog texture."]
+    own = MMRL(template="a scan of {}.", **SMALL).on(clip_model, NAMES)
+    assert own.with_classes(["dog"], dataset="OxfordPets").prompt_learner.prompt_text.texts == ["a scan of dog."]
+
+
+def test_predict_and_show_take_the_logits_of_the_file(words, tmp_path):
+    """open_trained is what both commands open; other class names count by the class token."""
+    run = ("MMRL", "vit_b16", 4, "", ["REP_LAYERS", "[2, 4]", "REP_DIM", "16"])
+    assert train.main([*half(words(*run), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]) == 0
+    weights = tmp_path / "weights.pt"
+    trained = open_trained(tmp_path / "out", clip=weights, device="cpu")
+    assert trained.model.prompt_learner.logits.said == "fused"
+    other = open_trained(tmp_path / "out", clip=weights, names=["sea", "lake"], device="cpu").model
+    assert other.prompt_learner.logits.said == "class"
+    assert other.said_of(other.classes.names).startswith("logits are those of the class token")

@@ -1,0 +1,5 @@
+"""The trainer of MMRL; see modprompt/methods/mmrl.py."""
+
+from modprompt.trainers.registration import register
+
+MMRL = register("MMRL")

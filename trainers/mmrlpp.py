@@ -1,0 +1,5 @@
+"""The trainer of MMRL++; see modprompt/methods/mmrlpp.py."""
+
+from modprompt.trainers.registration import register
+
+MMRLpp = register("MMRLpp")
