@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import modprompt
 from modprompt import MultiModalAdapter, UserError
 from modprompt.cli import train
 from tests.conftest import ROOT, bare, random_clip
+from tests.launches import Launches
 from tests.modprompt.methods import mma_reference as reference
 from tests.modprompt.trainers.test_methods import Recorder
 
@@ -159,16 +159,6 @@ def test_prompts_with_adapters_beside_them_are_loaded_and_take_other_classes(met
         assert torch.equal(loaded(images()), model(images()))
     assert loaded.method.joined_by == model.method.joined_by
     assert not recwarn.list
-
-
-class Launches(TorchDispatchMode):
-    """Counts operations that are no views."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += not func.is_view
-        return func(*args, **(kwargs or {}))
 
 
 def test_an_adapted_layer_is_six_launches_more(clip_model):
