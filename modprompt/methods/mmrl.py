@@ -372,7 +372,8 @@ class RepresentationLearner(Learner):
             if wide and name in state and state[name].shape == (*one.shape[:-1], width):
                 one.data = one.data.new_zeros(state[name].shape)
         here = self.settings.rep_dim
-        warnings.warn(f"REP_DIM is {width} in the file, and {here} here: the file's is taken", stacklevel=5)
+        if not self.settings.per_dataset:  # by which a test's is the file's
+            warnings.warn(f"REP_DIM is {width} in the file, and {here} here: the file's is taken", stacklevel=5)
 
     @staticmethod
     def checkpoint_key(name: str) -> str:

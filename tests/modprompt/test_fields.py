@@ -47,6 +47,7 @@ def test_methods_are_frozen_equal_by_value_and_code(row):
 
 _KEYS = {  # of repositories that share a node, and ON, which a field cannot be called
     ("MultiModalAdapter", "joins"): "ON",
+    ("CLIPLoRA", "joins"): "ON",
     ("KgCoOp", "kg_weight"): "W",
     ("TCP", "kg_weight"): "W",
     ("ProGrad", "prograd_lambda"): "LAMBDA",

@@ -32,7 +32,7 @@ def test_features_and_gradients_are_those_of_whole_sequences(steps, added):
     images, projection = torch.randn(2, 3, 32, 32), torch.randn(128, 32, requires_grad=True)
     tokens = [torch.randn(add, 128, requires_grad=True) if add else None for _, add in steps]
     encoder = VisionEncoder(clip_model.visual, Schedule(steps, "vision", BEHIND_LN_PRE))
-    both = encoder(images, tokens, None, MeanTokens(projection, added))
+    both = encoder(images, tokens, read=MeanTokens(projection, added))
     expected = torch.cat(plain(clip_model, images, steps, tokens, projection, added), dim=-1)
     torch.testing.assert_close(both, expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(both[:, :32], encoder(images, tokens), atol=1e-5, rtol=1e-5)
