@@ -209,9 +209,8 @@ def row(method: str, classes: int, checkout: str) -> tuple[str, bool]:
 def run(args: argparse.Namespace) -> int:
     """Print the table; 1 if something that is asked for does not hold."""
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ViT-B/16's size\n")
-    print(
-        "| method | classes | ours | theirs | time, ours / theirs | peak memory |\n| --- | ---: | --- | --- | ---: | ---: |"
-    )
+    print("| method | classes | ours | theirs | time, ours / theirs | peak memory |")
+    print("| --- | ---: | --- | --- | ---: | ---: |")
     checkouts = {"MMRL": args.mmrl, "MMRLpp": args.mmrl, "MultiModalAdapter": args.mma, "CLIPLoRA": args.clip_lora}
     every = True
     for method, checkout in checkouts.items():
