@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cases import class_names, vit_b16
-from benchmarks.reference import _as_it_is, _import_from
+from benchmarks.reference import as_it_is, import_from
 from modprompt.compat import find as compat
 from modprompt.programs import report
 
@@ -82,9 +82,9 @@ def on_a_cpu(state: dict[str, Tensor]) -> Iterator[None]:
     """What the repositories ask of a card does nothing, and what they load are these weights."""
     with contextlib.ExitStack() as stack:
         for kind, name in ((Tensor, "half"), (nn.Module, "half"), (Tensor, "cuda"), (nn.Module, "cuda")):
-            stack.enter_context(mock.patch.object(kind, name, _as_it_is))
+            stack.enter_context(mock.patch.object(kind, name, as_it_is))
         stack.enter_context(mock.patch("torch.jit.load", side_effect=RuntimeError))
-        stack.enter_context(mock.patch("torch.load", lambda *_, **__: dict(state)))
+        stack.enter_context(mock.patch("torch.load", side_effect=lambda *_, **__: dict(state)))
         yield
 
 
@@ -109,7 +109,7 @@ def theirs_in_dassl(method: str, checkout: str, classes: int) -> Callable[[], No
     compat.add_to_path()
     module = {"MMRL": "mmrl", "MMRLpp": "mmrlpp", "MultiModalAdapter": "mmadapter"}[method]
     state = vit_b16().state_dict()
-    package = _import_from(checkout, module)
+    package = import_from(checkout, module)
     from dassl.config import get_cfg_default
 
     found = importlib.import_module(f"trainers.{module}")
@@ -152,9 +152,9 @@ def theirs_alone(checkout: str, classes: int, steps: int) -> list[float]:
     with on_a_cpu(vit_b16().state_dict()), mock.patch.object(clip.clip, "_download", return_value=""):
         model, _ = clip.load("ViT-B/16", "cpu")
         functions = SimpleNamespace(cross_entropy=entropy)
-        with mock.patch.object(lora, "F", functions), mock.patch.object(lora, "cls_acc", lambda *_, **__: 0.0):
-            with contextlib.redirect_stdout(None):
-                lora.run_lora(args, model.float(), 100, data, [(images, labels)] * (steps + 2), few, few)
+        accuracy = mock.patch.object(lora, "cls_acc", return_value=0.0)
+        with mock.patch.object(lora, "F", functions), accuracy, contextlib.redirect_stdout(None):
+            lora.run_lora(args, model.float(), 100, data, [(images, labels)] * (steps + 2), few, few)
     return [after - before for before, after in zip(at[1:], at[2:])]  # the first is slower
 
 

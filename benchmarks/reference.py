@@ -48,7 +48,7 @@ def _config(published: _Published, precision: str, size: int, depth: int) -> Cfg
     return cfg
 
 
-def _as_it_is(self: Any, *_: Any, **__: Any) -> Any:
+def as_it_is(self: Any, *_: Any, **__: Any) -> Any:
     return self
 
 
@@ -89,10 +89,10 @@ def reference_model(
         UserError: if the folder is no such checkout.
     """
     published = PUBLISHED[method]
-    clip = _import_from(directory, published.module)
+    clip = import_from(directory, published.module)
     if precision != "fp16":
         for kind in (nn.Module, torch.Tensor):
-            kind.half = _as_it_is  # type: ignore[method-assign]  # on purpose, for the whole process
+            kind.half = as_it_is  # type: ignore[method-assign]  # on purpose, for the whole process
     trainer = importlib.import_module(f"trainers.{published.module}")
     details = {"trainer": method, "vision_depth": 0, "vision_ctx": 0, "language_depth": 0, "language_ctx": 0}
     clip_model = clip.build_model(dict(state_dict), {**details, **published.design})
@@ -104,7 +104,7 @@ def reference_model(
     return WithLoss(model) if method == "CoOp" else model
 
 
-def _import_from(directory: str, module: str) -> Any:
+def import_from(directory: str, module: str) -> Any:
     """The checkout's `clip.clip`, which it finds under that name from here on."""
     root = Path(directory).resolve()
     for needed in (f"trainers/{module}.py", "clip/clip.py"):
