@@ -243,7 +243,7 @@ class FusedLogits(nn.Module):
 
     def each(self, image: Tensor, text: Tensor, scale: Tensor) -> Tuple[Tensor, ...]:
         """Both logits (B, C) of unit features (B, 2 E) and class features (C, E)."""
-        return ((scale * image).view(len(image), 2, -1) @ text.t()).unbind(1)
+        return ((scale * image).unflatten(1, (2, -1)) @ text.t()).unbind(1)
 
     def made_of(self, each: Tuple[Tensor, ...]) -> Tensor:
         """The logits that count."""

@@ -5,6 +5,7 @@ import torch
 
 import modprompt
 from modprompt.cli import train
+from modprompt.methods import together
 from modprompt.methods.table import METHODS as TABLE
 from modprompt.methods.table import row_of
 from modprompt.trainers.config_nodes import method_of
@@ -30,7 +31,7 @@ class Seen:
     """A training run as it went: the generator's state before CLIP was loaded, batches and losses, the trainer."""
 
     def __init__(self, patch):
-        self.batches, self.trainer, self.draws = [], None, None
+        self.batches, self.trainer, self.draws, self.masks, self.rates = [], None, None, [], []
         build, step = PromptTrainer.build_model, PromptTrainer.forward_backward
 
         def building(trainer):
@@ -38,6 +39,8 @@ class Seen:
             build(trainer)
 
         def stepping(trainer, batch):
+            self.masks.append(torch.get_rng_state())
+            self.rates.append(trainer.optim.param_groups[0]["lr"])
             summary = step(trainer, batch)
             self.batches.append(
                 (batch["img"].clone(), batch["label"].clone(), next(summary[key] for key in LOSSES if key in summary))
@@ -61,7 +64,9 @@ def test_plain_loop_has_the_trainers_losses_to_the_last_digit(row, prec, command
     words = command(ROWS[row], f"TRAINER.{ROWS[row].node}.PREC", prec)
     assert train.main(words) == 0
     names = seen.trainer.dm.dataset.classnames
-    method = method_of(row_of(ROWS[row].trainer).method, seen.trainer.run.node)
+    method = together.joined(
+        method_of(row_of(ROWS[row].trainer).method, seen.trainer.run.node), seen.trainer.cfg.TRAINER
+    )
     capsys.readouterr()
 
     torch.set_rng_state(seen.draws)
@@ -72,7 +77,9 @@ def test_plain_loop_has_the_trainers_losses_to_the_last_digit(row, prec, command
     optimiser = torch.optim.SGD(model.prompt_learner.parameters(), lr=1, momentum=0.9, weight_decay=5e-4)
     per_epoch = len(seen.batches) // 2
     for number, (images, labels, expected) in enumerate(seen.batches):
-        optimiser.param_groups[0]["lr"] = rates(2)[number // per_epoch]
+        optimiser.param_groups[0]["lr"] = seen.rates[number] if method.steps else rates(2)[number // per_epoch]
+        if method.draws_masks:
+            torch.set_rng_state(seen.masks[number])
         loss = model.loss(images, labels)
         assert loss.item() == expected, number
         optimiser.zero_grad()
