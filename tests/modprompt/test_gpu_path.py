@@ -36,8 +36,8 @@ SMALL = {
     "alvlm": 207,
     "kgcoop": 231,
     "tcp": 255,
-    "mmrl": 428,
-    "mmrlpp": 580,  # a bound: not counted yet
+    "mmrl": 416,
+    "mmrlpp": 509,
     "prograd": 300,
     "cocoop": 253,  # its beginning is shared, whatever the number of classes
     "maple": 307,
@@ -45,14 +45,14 @@ SMALL = {
     "ivlp": 285,
     "language_prompting": 211,
     "vpt": 159,
-    "mma": 300,
-    "coop_adapters": 198 + 300,  # no more than of the two, each by itself
-    "mpl_adapters": 310 + 300,
+    "mma": 288,
+    "coop_adapters": 338,
+    "mpl_adapters": 406,
     "promptsrc": 383,
     "mpl": 310,
     "clip_lora": 325,
     "coop_lora": 329,
-    "mpl_lora": 500,
+    "mpl_lora": 399,
     "dpl": 309,
     "dpl_ensemble": 283,
     "dpl_search": 1397,  # an alternation, as are those below
