@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen, protocols, spec
@@ -13,6 +14,7 @@ from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.reporting import choose, report
 from modprompt.experiments.reporting.choose import choose as choose_by_rule
 from modprompt.methods.table import PROMPTS, kind_of
+from tests.conftest import ROOT
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 
 TRIES = """
@@ -307,8 +309,10 @@ def test_report_of_tries_has_a_column_and_a_figure_per_grid(tries, tmp_path, cap
     assert (tmp_path / "out/reports/tries/ablation.png").is_file()
 
 
-def test_the_demo_takes_the_choice_that_lies_beside_it():
-    tried, found = spec.read(spec.FILES / "demo_settings.yaml"), chosen.read(spec.FILES / "demo_settings.json")
+@pytest.fixture(params=["demo_settings", "deep_settings"])
+def choice(request):
+    """What was chosen for an experiment that lies beside it, by label: trainer, config, options and tries."""
+    tried, found = spec.read(spec.FILES / f"{request.param}.yaml"), chosen.read(spec.FILES / f"{request.param}.json")
     content = json.loads(found.path.read_text())
     assert content["datasets"] == list(tried.datasets)
     assert content["seeds"] == list(tried.seeds) == [1, 2, 3]
@@ -316,12 +320,31 @@ def test_the_demo_takes_the_choice_that_lies_beside_it():
     for label, method in content["methods"].items():
         points = [dict(one.point) for one in tried.methods if one.family == label]
         assert [one["options"] for one in method["tries"]] == points
+    return request.param, found.methods
+
+
+def test_the_demo_takes_the_choices_that_lie_beside_it(choice):
+    name, found = choice
     demo, full = (spec.read_plan(spec.FILES / f"{name}.yaml") for name in ("demo", "demo_full"))
+    taken = set()
     for plan in (demo, full):
-        for method in (method for part in plan.parts for method in part.methods if method.trains):
-            if kind_of(method.trainer) == PROMPTS and method.trainer not in ("TCP", "CLIPLoRA", "MMRL", "MMRLpp"):
-                assert dict(method.options) == found.methods[method.family]["options"]
-            else:  # as their configs have them
-                assert method.family not in found.methods
+        for method in (method for part in plan.parts for method in part.methods if method.family in found):
+            options, rate = dict(method.options), found[method.family]["options"]["OPTIM.LR"]
+            taken.add(method.family)
+            if "OPTIM.LR" in options:
+                assert float(options["OPTIM.LR"]) == float(rate)
+            else:  # its config has it
+                written = yaml.safe_load((ROOT / f"configs/trainers/{method.trainer}/glyph.yaml").read_text())
+                assert float(written["OPTIM"]["LR"]) == float(rate)
+    assert taken == set(found)
     folders = {job.folder for job in protocols.jobs(*full.parts)}
     assert {job.folder for job in protocols.jobs(*demo.parts)} <= folders
+
+
+def test_what_nothing_was_chosen_for_is_run_as_its_config_has_it():
+    plans = [spec.read_plan(spec.FILES / f"{name}.yaml") for name in ("demo", "demo_full")]
+    known = {label for name in ("demo", "deep") for label in chosen.read(spec.FILES / f"{name}_settings.json").methods}
+    methods = [method for plan in plans for part in plan.parts for method in part.methods if method.trains]
+    left = {method.family: method for method in methods if method.family not in known}
+    assert {one.family for one in left.values() if kind_of(one.trainer) == PROMPTS} == {"TCP"}
+    assert not [one for one in left.values() if "OPTIM.LR" in dict(one.options)]
