@@ -186,10 +186,10 @@ def in_a_process(method: str, classes: int, checkout: str) -> dict[str, Any] | N
     return found
 
 
-def row(method: str, classes: int, checkout: str) -> tuple[str, bool]:
+def row(method: str, classes: int, checkout: str, rounds: int) -> tuple[str, bool]:
     """A row of the table, and whether what is asked for holds."""
     sides: dict[str, list[dict[str, Any] | None]] = {"": [], checkout: []}
-    for _ in range(ROUNDS if classes <= 50 else 1):
+    for _ in range(rounds):
         for side, found in sides.items():
             found.append(in_a_process(method, classes, side))
     told = []
@@ -215,7 +215,7 @@ def run(args: argparse.Namespace) -> int:
     every = True
     for method, checkout in checkouts.items():
         for classes in args.classes if checkout else ():
-            text, holds = row(method, classes, str(Path(checkout).resolve()))
+            text, holds = row(method, classes, str(Path(checkout).resolve()), args.rounds)
             every &= holds
             print(text, flush=True)
     print(f"\nasked: time and memory at most {MOST}, CLIP-LoRA's time {LORA_MOST}: {'held' if every else 'NOT HELD'}")
@@ -228,6 +228,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in ("mmrl", "mma", "clip-lora"):
         parser.add_argument(f"--{name}", default="", help="a checkout of its repository")
     parser.add_argument("--classes", nargs="+", type=int, default=(5, 50))
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of both sides, three steps each")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.one:

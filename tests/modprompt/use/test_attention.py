@@ -65,7 +65,8 @@ def test_to_be_watched_changes_no_feature(cls, clip_model, images):
         return attend
 
     with torch.no_grad():
-        watched = model.image_encoder(images, model.vision_prompts().vision_additions, watch=watch)
+        prompts = model.vision_prompts()
+        watched = model.image_encoder(images, prompts.vision_additions, prompts.vision_changes, watch=watch)
         assert torch.allclose(watched, model.encode_image(images)[:, : watched.shape[1]], atol=1e-5)
     assert layers == [0, 1, 2]
 
