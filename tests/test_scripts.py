@@ -633,8 +633,8 @@ def test_table_of_the_paper_is_over_the_data_sets_that_are_there(bash):
     assert done.returncode == 0, done.stdout
     assert "caltech101, dtd, fgvc_aircraft" in done.stdout.splitlines()[0]
     assert (
-        done.stdout.splitlines()[-1] == "# 195 of 195 runs would start, 0 are finished"
-    )  # 21 methods x 3 seeds x 3, DPL's 3 searches, CLIP x 3
+        done.stdout.splitlines()[-1] == "# 231 of 231 runs would start, 0 are finished"
+    )  # 25 methods x 3 seeds x 3, DPL's 3 searches, CLIP x 3
 
 
 def test_demo_is_an_experiment(typed, tmp_path):

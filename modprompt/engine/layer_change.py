@@ -3,7 +3,7 @@
 Shapes: N tokens, D width of the side.
 """
 
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Protocol, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -82,6 +82,24 @@ class LayerChange:
 
 
 Changes = Sequence[Optional[LayerChange]]  # of each layer; empty for none anywhere
+
+
+class LayerChanges(Protocol):
+    """A module that learns changes of layers, of one side or both."""
+
+    @property
+    def on_text(self) -> bool:
+        """Whether the text side has some."""
+
+    @property
+    def on_images(self) -> bool:
+        """Whether the vision side has some."""
+
+    def text_changes(self, layers: int) -> Changes:
+        """Those of this moment for a text side of so many layers."""
+
+    def vision_changes(self, layers: int) -> Changes:
+        """The same for a vision side."""
 
 
 def change_of(changes: Changes, layer: int) -> Optional[LayerChange]:

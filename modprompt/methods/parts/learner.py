@@ -1,19 +1,18 @@
 """What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
 
 import copy
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clip.structure import CLIP
 from modprompt.engine.class_prompts import ClassPrompts, class_prompts
+from modprompt.engine.layer_change import LayerChanges
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_texts, template_texts
 from modprompt.engine.schedule import BEHIND_START, Schedules
 from modprompt.errors import UserError
-from modprompt.methods.parts.adapters import Adapters
-from modprompt.methods.parts.low_rank import LowRankAdditions
 from modprompt.methods.parts.phrases import Described
 
 
@@ -29,7 +28,7 @@ class Learner(nn.Module):
     needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
     literal_scale = 0.0  # what cosines are multiplied by; 0: exp(logit_scale) of the CLIP
     changes_images = False  # whether its Prompts have changes of the vision side's layers
-    adapters: Optional[Union[Adapters, LowRankAdditions]]  # changes of layers that are learned, if there are any
+    adapters: Optional[LayerChanges]  # changes of layers that are learned, if there are any
     reads = False  # whether its prompts make a second feature of each image (engine/read_out.py); `logits` takes both
     trained_on: Optional[Tuple[str, ...]] = None  # class names, where it matters; () if nobody knows; None: it does not
 
@@ -108,7 +107,7 @@ class Learner(nn.Module):
         tokens = first[:, 0] if first.dim() == 4 else first
         return self.prompt_text(first[..., :0, :]), [tokens, *additions[1:]]
 
-    def take(self, adapters: Union[Adapters, LowRankAdditions]) -> None:
+    def take(self, adapters: LayerChanges) -> None:
         """Have changes of layers, which are learned too."""
         self.adapters = adapters
         self.trains_text, self.changes_images = self.trains_text or adapters.on_text, adapters.on_images
