@@ -247,6 +247,7 @@ CASES = {
 IN_A_PROCESS_OF_THEIR_OWN = {"modprompt/launch.py", "modprompt/doctor.py"}  # below: they register trainers once more
 CHILDREN_ALONE = {
     "benchmarks/startup.py",
+    "benchmarks/deep.py",
     "benchmarks/experiments.py",
     "benchmarks/loading.py",
     "benchmarks/launches.py",

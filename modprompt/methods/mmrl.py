@@ -85,7 +85,7 @@ class MMRL(Method):
         0.0, "what cosines are multiplied by, 100 in the paper; 0: exp(logit_scale) of the CLIP", least=0
     )
     logits: str = setting(
-        AUTO,
+        "auto",
         "which logits count: fused ones, or those of class tokens; auto: fused for the classes of the training",
         choices=(AUTO, FUSED, CLASS),
         compared=False,

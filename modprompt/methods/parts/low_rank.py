@@ -63,7 +63,9 @@ class LowRankSettings(Configured):
 
     encoder: str = setting("both", "which side's layers", choices=tuple(OF_ENCODER))
     params: str = setting("q k v", "which matrices: q, k, v, o; their order is that of the draws")
-    position: str = setting("all", f"which layers: {', '.join(POSITIONS)}, or by number from 0, as in 0 3 6-11")
+    position: str = setting(
+        "all", "which layers: all, bottom, mid, up, half-bottom, half-up, top3, or by number from 0: 0 3 6-11"
+    )
     r: int = setting(2, "rank of the additions", least=1)
     alpha: float = setting(1.0, "they are scaled by ALPHA / sqrt(R)", least=0)
     dropout: float = setting(0.25, "share of what they read that is left out in training", least=0, compared=False)
