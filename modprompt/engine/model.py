@@ -324,7 +324,7 @@ class PromptedCLIP(nn.Module):
         """Image features (B, E) normalised; with a second feature (B, 2 E), each by itself."""
         if not self.reads:
             return self._unit(features)
-        return self._unit(features.unflatten(1, (2, -1))).flatten(1)
+        return self._unit(features.unflatten(1, (2, features.shape[1] // 2))).flatten(1)
 
     def cosine_scale(self) -> Tensor:
         """What cosines are multiplied by, a scalar: CLIP's exp(logit_scale), or a learner's literal."""

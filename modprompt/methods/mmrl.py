@@ -243,7 +243,7 @@ class FusedLogits(nn.Module):
 
     def each(self, image: Tensor, text: Tensor, scale: Tensor) -> Tuple[Tensor, ...]:
         """Both logits (B, C) of unit features (B, 2 E) and class features (C, E)."""
-        both: Tensor = (scale * image).unflatten(1, (2, -1)) @ text.t()  # (B, 2, C)
+        both: Tensor = (scale * image).unflatten(1, (2, text.shape[-1])) @ text.t()  # (B, 2, C)
         return both.unbind(1)
 
     def made_of(self, each: Tuple[Tensor, ...]) -> Tensor:
