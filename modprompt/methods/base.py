@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from modprompt.clip.structure import CLIP
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape
-from modprompt.errors import UserError
+from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods import assembly
@@ -34,6 +34,7 @@ from modprompt.methods.records import method_record, view_of
 from modprompt.methods.search.settings import AlphaSettings
 
 M = TypeVar("M", bound="Method")
+L = TypeVar("L", bound=Learner)
 BESIDE = "what stands beside the prompts"
 
 
@@ -189,6 +190,19 @@ class Method(Configured):
         other = copy.copy(self)
         other.__dict__.update(read)  # it is frozen
         return other
+
+    def with_joined(self, learner: L, clip_model: CLIP) -> L:
+        """A learner with the changes of layers that stand beside its prompts, drawn behind what it has drawn.
+
+        Raises:
+            SettingError: if a setting of theirs does not fit that CLIP; by its whole key.
+        """
+        if self.joined_by is not None:
+            try:
+                learner.take(self.joined_by.changes_for(clip_model))
+            except SettingError as error:
+                raise error.under(self.joined_by.node) from None
+        return learner
 
     def content_hashes(self) -> Dict[str, str]:
         """What its settings name, as {name: text} that tells one content from another."""

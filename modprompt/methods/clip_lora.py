@@ -10,12 +10,10 @@ from modprompt.clip.build import layers_of
 from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
-from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Searching, Steps
-from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.low_rank import (
     NODE,
     OF_ENCODER,
@@ -25,7 +23,7 @@ from modprompt.methods.parts.low_rank import (
 from modprompt.methods.parts.low_rank_files import as_repository, of_repository
 from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.templates import TemplatePrompts
-from modprompt.methods.together import require_takes
+from modprompt.methods.together import put_beside, require_takes
 
 M = TypeVar("M", bound=Method)
 
@@ -106,22 +104,15 @@ class CLIPLoRA(LowRankSettings, Method):
         Raises:
             SettingError: on another method, and one in search of its schedule.
         """
-        require_takes(type(method).__name__, "CLIPLORA")
-        if method.slots is not None:
-            raise SettingError([("ON", " means nothing for a search: give the schedule that it found")])
-        return method.replace_private(joined_by=self)
+        return put_beside(method, self)
 
-    def put_beside(self, learner: Learner, clip_model: CLIP) -> None:
-        """Give a method's learner additions, drawn behind what it has drawn.
+    def changes_for(self, clip_model: CLIP) -> LowRankAdditions:
+        """Newly drawn additions for a method's prompts.
 
         Raises:
             UserError: if a setting does not fit that CLIP, or it has sides of another package.
         """
-        try:
-            layers = self.layers(Shape(*layers_of(clip_model)))
-        except SettingError as error:
-            raise error.under(self.node) from None
-        learner.take(LowRankAdditions(self, clip_model, layers))
+        return LowRankAdditions(self, clip_model, self.layers(Shape(*layers_of(clip_model))))
 
 
 class LowRankTemplates(TemplatePrompts):

@@ -106,6 +106,4 @@ class CoOp(OneContext):
         context = self.context(clip_model, classes, len(prompts) if self.csc else None)
         position = self.class_token_position
         made = IndependentPromptLearner(classes.names, clip_model, schedules, context, position, self.described)
-        if self.joined_by is not None:
-            self.joined_by.put_beside(made, clip_model)
-        return made
+        return self.with_joined(made, clip_model)

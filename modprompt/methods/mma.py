@@ -10,6 +10,7 @@ from typing import Any, Dict, Mapping, Sequence, TypeVar
 import torch
 from torch import Tensor
 
+from modprompt.clip.build import layers_of
 from modprompt.clip.sides import image_width, text_width
 from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import Prompts
@@ -21,7 +22,7 @@ from modprompt.methods.base import Method
 from modprompt.methods.parts.adapters import Adapters
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.protocols import Classes
-from modprompt.methods.together import require_takes
+from modprompt.methods.together import put_beside, require_takes
 
 M = TypeVar("M", bound=Method)
 
@@ -89,24 +90,19 @@ class MultiModalAdapter(Method):
         Raises:
             SettingError: on another method, one in search of its schedule, and ADAPTER_START 0.
         """
-        require_takes(type(method).__name__, "MMADAPTER")
-        if method.slots is not None:
-            raise SettingError([("ON", " means nothing for a search: give the schedule that it found")])
+        found = put_beside(method, self)
         if not self.adapter_start:
             raise SettingError([("ADAPTER_START", " 0 adapts words, which are learned here: take 1 or more")])
-        return method.replace_private(joined_by=self)
+        return found
 
-    def put_beside(self, learner: Learner, clip_model: CLIP) -> None:
-        """Give a method's learner adapters, drawn behind what it has drawn.
+    def changes_for(self, clip_model: CLIP) -> Adapters:
+        """Newly drawn adapters for a method's prompts.
 
         Raises:
             SettingError: if a setting does not fit that CLIP.
         """
-        try:
-            self._require_layers(Shape(*map(len, learner.schedules)))
-            learner.take(self._adapters(clip_model))
-        except SettingError as error:
-            raise error.under(self.node) from None
+        self._require_layers(Shape(*layers_of(clip_model)))
+        return self._adapters(clip_model)
 
 
 class AdapterLearner(Learner):

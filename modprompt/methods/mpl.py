@@ -39,6 +39,4 @@ class MPL(Coupled, Regularised):
         """The coupled learner, its context started from placeholders."""
         context = placeholders(self.ctx_init, self.n_ctx, clip_model)
         made = CoupledPromptLearner(classes.names, clip_model, schedules, context)
-        if self.joined_by is not None:
-            self.joined_by.put_beside(made, clip_model)
-        return made
+        return self.with_joined(made, clip_model)

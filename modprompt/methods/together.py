@@ -24,6 +24,18 @@ def require_takes(name: str, node: str) -> None:
         raise SettingError([("ON", f" means nothing for {name}: it stands beside the prompts of {' and '.join(TAKE)}")])
 
 
+def put_beside(method: M, changes: Method) -> M:
+    """A method with what another one changes of layers beside its prompts, learned together.
+
+    Raises:
+        SettingError: on a method that takes none, and one in search of its schedule.
+    """
+    require_takes(type(method).__name__, changes.node.rpartition(".")[2])
+    if method.slots is not None:
+        raise SettingError([("ON", " means nothing for a search: give the schedule that it found")])
+    return method.replace_private(joined_by=changes)
+
+
 def joined(method: M, nodes: Mapping[str, Any]) -> M:
     """A method with what the nodes under TRAINER put beside its prompts; itself where none is ON.
 

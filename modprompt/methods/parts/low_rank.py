@@ -10,7 +10,6 @@ from typing import Dict, List, Mapping, Sequence, Tuple, cast
 import torch
 from torch import nn
 
-from modprompt.clip.build import layers_of
 from modprompt.clip.facts import called
 from modprompt.clip.sides import has_tower, image_width, text_width
 from modprompt.clip.structure import CLIP
@@ -162,10 +161,8 @@ class LowRankAdditions(nn.Module):
                 f"{called(clip_model)}: low-rank additions go into the layers of OpenAI's kind of CLIP alone"
             )
         self.settings = settings
-        self.counts: Dict[str, int] = {}
         for side, chosen in layers.items():
             width = text_width(clip_model) if side == "text" else image_width(clip_model)
-            self.counts[side] = layers_of(clip_model)[SIDES.index(side)]
             made = {str(layer): _Layer(len(settings.matrices), settings.r, width) for layer in chosen}
             for one in made.values():
                 one.draw()
@@ -175,31 +172,31 @@ class LowRankAdditions(nn.Module):
     def described(self) -> str:
         """Where they are and how large, in a line."""
         settings = self.settings
-        where = [f"{side} layers {' '.join(self._of(side))}" for side in self.counts]
+        where = [f"{side} layers {' '.join(self._of(side))}" for side in self._modules]
         what = f"{' '.join(settings.matrices)} of rank {settings.r}, times {settings.scale:.4g}"
         return f"Low-rank additions: {what}, in {', '.join(where)}"
 
     @property
     def on_text(self) -> bool:
         """Whether some are on the text side."""
-        return "text" in self.counts
+        return "text" in self._modules
 
     @property
     def on_images(self) -> bool:
         """Whether some are on the image side."""
-        return "vision" in self.counts
+        return "vision" in self._modules
 
     def text_changes(self, layers: int) -> Changes:
         """Of the text side's layers."""
-        return self.changes("text")
+        return self._changes("text", layers)
 
     def vision_changes(self, layers: int) -> Changes:
         """Of the image side's layers."""
-        return self.changes("vision")
+        return self._changes("vision", layers)
 
-    def changes(self, side: str) -> Changes:
+    def _changes(self, side: str, layers: int) -> Changes:
         """The change of each layer of a side, of this moment; none for a side without any."""
-        if side not in self.counts:
+        if side not in self._modules:
             return ()
         settings = self.settings
         made = {
@@ -215,7 +212,7 @@ class LowRankAdditions(nn.Module):
             )
             for layer, one in self._of(side).items()
         }
-        return [made.get(str(layer)) for layer in range(self.counts[side])]
+        return [made.get(str(layer)) for layer in range(layers)]
 
     def _of(self, side: str) -> Dict[str, _Layer]:
         return {layer: cast(_Layer, one) for layer, one in cast(nn.ModuleDict, self._modules[side]).items()}

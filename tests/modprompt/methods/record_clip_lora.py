@@ -43,23 +43,14 @@ CLIP = {"text_layers": 12, "vision_layers": 12, "resolution": 224, "patch": 32}
 
 def inputs(folder):
     """Weights and a data tree of EuroSAT's shape with a split: (path of the weights, root)."""
+    from modprompt.data.readers.eurosat import CLASS_NAMES
     from tests.conftest import EUROSAT_FOLDERS, random_clip, write_eurosat
 
     root = write_eurosat(Path(folder) / "data")
-    names = {
-        "AnnualCrop": "Annual Crop Land",
-        "HerbaceousVegetation": "Herbaceous Vegetation Land",
-        "Highway": "Highway or Road",
-        "Industrial": "Industrial Buildings",
-        "Pasture": "Pasture Land",
-        "PermanentCrop": "Permanent Crop Land",
-        "Residential": "Residential Buildings",
-        "SeaLake": "Sea or Lake",
-    }
 
     def rows(numbers):
         return [
-            [f"{one}/{one}_{number}.jpg", label, names.get(one, one)]
+            [f"{one}/{one}_{number}.jpg", label, CLASS_NAMES[one]]
             for label, one in enumerate(EUROSAT_FOLDERS)
             for number in numbers
         ]
