@@ -7,6 +7,7 @@ A record is read before PyTorch is there, and by results and settings, which nee
 needs inside the entry. A configuration (cfg) is that of a run, as Dassl has it.
 """
 
+import functools
 import importlib
 from typing import Any, Callable, ClassVar, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
@@ -316,11 +317,15 @@ class Feature:
         return None
 
 
+@functools.lru_cache(maxsize=None)
+def _record(module: str) -> Feature:
+    found: Feature = importlib.import_module(module).FEATURE
+    return found
+
+
 def features() -> Iterator[Feature]:
     """The records, in the order of FEATURES."""
-    for name in FEATURES:
-        one: Feature = importlib.import_module(name).FEATURE
-        yield one
+    return map(_record, FEATURES)
 
 
 def named(name: str) -> Feature:

@@ -6,7 +6,7 @@ import functools
 import os
 import shlex
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from modprompt import places
 from modprompt.data.names import config_file
@@ -60,6 +60,16 @@ def _of_files(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, str]
     return {key: as_text(value) for layer in layers for key, value in layer.items()}
 
 
+@functools.lru_cache(maxsize=None)
+def _names_file(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a setting of files and options names a file in place of its value, as other options may again."""
+    return _any_file(_of_files(files, options).items())
+
+
+def _any_file(settings: Iterable[tuple[str, str]]) -> bool:
+    return any(one.file_in(*setting) is not None for one in features() for setting in settings)
+
+
 def _stamped(path: Path) -> tuple[str, int]:
     return str(path), path.stat().st_mtime_ns if path.is_file() else 0
 
@@ -76,8 +86,9 @@ def effective(job: Job, more: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
     """
     files = tuple(_stamped(path) for path in (config_file(job.dataset), job.method.config))
     settings = dict(_of_files(files, job.method.options))
-    settings.update((key, as_text(text)) for key, text in (*job.options, *more))
-    if any(one.file_in(*setting) is not None for one in features() for setting in settings.items()):
+    own = [(key, as_text(text)) for key, text in (*job.options, *more)]
+    settings.update(own)
+    if _names_file(files, job.method.options) or _any_file(own):
         settings = _expanded(_of_files(files, ()), (*job.method.options, *job.options, *more))
     settings.update({"TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)})
     return settings

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from modprompt.clip import hub, known
 from modprompt.data.split_files import find_recorded
-from modprompt.experiments.plan.commands import effective, expected
+from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import split_hash_now
 from modprompt.feature import features
@@ -163,8 +163,14 @@ class Inputs:
             self._splits[job.dataset] = split_hash_now(job.dataset, self.data)
         return self._splits[job.dataset]
 
-    def changes(self, job: Job, result: dict[str, Any]) -> list[str]:
-        """What a job's result was made of and is other now, as far as it can be told."""
+    def changes(self, job: Job, result: dict[str, Any], wanted: Mapping[str, str]) -> list[str]:
+        """What a job's result was made of and is other now, as far as it can be told.
+
+        Args:
+            job: the run.
+            result: its own.
+            wanted: the settings that it must show.
+        """
         found = compare.differing_files(result.get("files") or {}, self._find) if self._has_data(result) else []
         split = self._split_now(job, result)
         if split is not None and split != result["split"]["hash"]:
@@ -178,7 +184,7 @@ class Inputs:
         now, before = _commit_of(job), _recorded_commit(result)
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
         found += [text for one in features() for text in one.changed(self.out / job.folder, result)]
-        return found + content_hashes.differing(result, expected(job, self.out))
+        return found + content_hashes.differing(result, wanted)
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What of a finished job cannot be compared: "CLIP", "split and few-shot list", "split" (it has no file)."""

@@ -89,8 +89,9 @@ def _no_training(result: dict[str, Any]) -> str:
 
 
 def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
-    other = _other_run(result, expected(job, out), job.tests)
-    changed = [] if other or inputs is None else inputs.changes(job, result)
+    wanted = expected(job, out)
+    other = _other_run(result, wanted, job.tests)
+    changed = [] if other or inputs is None else inputs.changes(job, result, wanted)
     return other or (f"made of other inputs: {'; '.join(changed)}" if changed else "")
 
 

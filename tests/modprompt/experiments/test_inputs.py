@@ -110,21 +110,21 @@ def test_folders_that_are_split_by_hand_are_looked_at(jobs, tmp_path):
         Image.new("RGB", (4, 4)).save(root / path)
     job, made = jobs[0]._replace(dataset="image_folder"), ImageFolder.split_hash_now(root)
     result = {"backbone_hash": "2:x", "files": {}, "split": {"hash": made}}
-    assert Inputs(tmp_path, root).changes(job, result) == []
+    assert Inputs(tmp_path, root).changes(job, result, {}) == []
     assert "split" not in Inputs(tmp_path, root).not_compared(job, result)
     (root / "test/one/d.png").rename(root / "test/one/e.png")
     others = ["the images, which have no split file, are others now"]
-    assert Inputs(tmp_path, root).changes(job, result) == others
+    assert Inputs(tmp_path, root).changes(job, result, {}) == others
     result["files"] = {"split_fewshot/shot_4-seed_1.json": "a"}
     assert (
-        Inputs(tmp_path, root).changes(job, result)
+        Inputs(tmp_path, root).changes(job, result, {})
         == [f"{one} is not there any more" for one in result["files"]] + others
     )
     shutil.rmtree(root / "train")  # they would be split by chance now
-    assert Inputs(tmp_path, root).changes(job, result)[1:] == others
+    assert Inputs(tmp_path, root).changes(job, result, {})[1:] == others
     assert not (root / "split_ImageFolder.json").exists()
     gone = Inputs(tmp_path, tmp_path / "gone")
-    assert gone.changes(job, result) == []
+    assert gone.changes(job, result, {}) == []
     assert "split and few-shot list" in gone.not_compared(job, result)
 
 
