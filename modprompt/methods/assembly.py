@@ -34,7 +34,7 @@ def on(method: Any, clip_model: nn.Module, classes: Classes, epochs: int, listed
     shape = Shape(*layers_of(clip))
     was_trained = any(parameter.requires_grad for parameter in clip.parameters())
     if slots is None:
-        learner = method.learner(clip, classes, method.sides(shape))
+        learner = method.make_learner(clip, classes, method.sides(shape))
     else:
         learner = slots.slots_of(method, clip, classes, shape)
     if was_trained:

@@ -34,7 +34,6 @@ from modprompt.methods.records import method_record, view_of
 from modprompt.methods.search.settings import AlphaSettings
 
 M = TypeVar("M", bound="Method")
-L = TypeVar("L", bound=Learner)
 BESIDE = "what stands beside the prompts"
 
 
@@ -58,7 +57,7 @@ class Method(Configured):
     repository: ClassVar[Repository] = Repository()
     own_rates: ClassVar[Sequence[OwnRate]] = ()
     slots: ClassVar[Optional[FindsSchedule]] = None  # of an instance that searches for its schedule (search.py)
-    joined_by: ClassVar[Any] = None  # of an instance: another method, whose changes of layers stand beside its prompts
+    joined_by: ClassVar[Any] = None  # of an instance: another method, which stands beside its prompts
 
     # ------------------------------ what a method writes
 
@@ -191,18 +190,39 @@ class Method(Configured):
         other.__dict__.update(read)  # it is frozen
         return other
 
-    def with_joined(self, learner: L, clip_model: CLIP) -> L:
-        """A learner with the changes of layers that stand beside its prompts, drawn behind what it has drawn.
+    def make_learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
+        """Its learner, with what stands beside its prompts, drawn behind what it has drawn.
 
         Raises:
-            SettingError: if a setting of theirs does not fit that CLIP; by its whole key.
+            SettingError: if a setting does not fit that CLIP, of what stands beside by its whole key.
+            UserError: as learner.
         """
+        made = self.learner(clip_model, classes, schedules)
         if self.joined_by is not None:
             try:
-                learner.take(self.joined_by.changes_for(clip_model))
+                self.joined_by.join(made, clip_model, classes)
             except SettingError as error:
                 raise error.under(self.joined_by.node) from None
-        return learner
+        return made
+
+    def make_objective(self, model: PromptedModel) -> Objective:
+        """What the method minimises, as what stands beside its prompts has it."""
+        made = self.objective(model)
+        return made if self.joined_by is None else self.joined_by.objective_beside(made, model)
+
+    # ------------------------------ what a method says that stands beside others' prompts (methods/together.py)
+
+    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
+        """Give the learner of another method what stands beside its prompts, newly drawn.
+
+        Raises:
+            SettingError: if a setting does not fit that CLIP.
+        """
+        raise NotImplementedError
+
+    def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
+        """What a model with it beside its prompts minimises, of what its method does."""
+        return objective
 
     def content_hashes(self) -> Dict[str, str]:
         """What its settings name, as {name: text} that tells one content from another."""

@@ -14,6 +14,7 @@ from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Searching, Steps
+from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.low_rank import (
     NODE,
     OF_ENCODER,
@@ -106,13 +107,13 @@ class CLIPLoRA(LowRankSettings, Method):
         """
         return put_beside(method, self)
 
-    def changes_for(self, clip_model: CLIP) -> LowRankAdditions:
-        """Newly drawn additions for a method's prompts.
+    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
+        """Newly drawn additions beside a method's prompts.
 
         Raises:
             UserError: if a setting does not fit that CLIP, or it has sides of another package.
         """
-        return LowRankAdditions(self, clip_model, self.layers(Shape(*layers_of(clip_model))))
+        learner.take(LowRankAdditions(self, clip_model, self.layers(Shape(*layers_of(clip_model)))))
 
 
 class LowRankTemplates(TemplatePrompts):

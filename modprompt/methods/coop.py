@@ -105,5 +105,4 @@ class CoOp(OneContext):
         prompts = classes.names if self.described is None else self.described.prompts(classes.names)[0]
         context = self.context(clip_model, classes, len(prompts) if self.csc else None)
         position = self.class_token_position
-        made = IndependentPromptLearner(classes.names, clip_model, schedules, context, position, self.described)
-        return self.with_joined(made, clip_model)
+        return IndependentPromptLearner(classes.names, clip_model, schedules, context, position, self.described)

@@ -95,14 +95,14 @@ class MultiModalAdapter(Method):
             raise SettingError([("ADAPTER_START", " 0 adapts words, which are learned here: take 1 or more")])
         return found
 
-    def changes_for(self, clip_model: CLIP) -> Adapters:
-        """Newly drawn adapters for a method's prompts.
+    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
+        """Newly drawn adapters beside a method's prompts.
 
         Raises:
             SettingError: if a setting does not fit that CLIP.
         """
         self._require_layers(Shape(*layers_of(clip_model)))
-        return self._adapters(clip_model)
+        learner.take(self._adapters(clip_model))
 
 
 class AdapterLearner(Learner):

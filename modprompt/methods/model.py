@@ -116,7 +116,7 @@ class PromptedModel(OnSharedClip):
         """What the method minimises, for these classes; made when it is first asked for."""
         if self._objective is None:
             with precision.no_autocast(self.logit_scale.device), torch.inference_mode(False):
-                self._objective = self.method.objective(self)
+                self._objective = self.method.make_objective(self)
             self._exact = None
         return self._objective
 

@@ -38,5 +38,4 @@ class MPL(Coupled, Regularised):
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
         """The coupled learner, its context started from placeholders."""
         context = placeholders(self.ctx_init, self.n_ctx, clip_model)
-        made = CoupledPromptLearner(classes.names, clip_model, schedules, context)
-        return self.with_joined(made, clip_model)
+        return CoupledPromptLearner(classes.names, clip_model, schedules, context)

@@ -1,14 +1,34 @@
-"""Methods that change layers beside the prompts of others: TRAINER.<their node>.ON of the others' trainers."""
+"""Methods that stand beside the prompts of others: TRAINER.<their node>.ON of the others' trainers."""
 
-from typing import Any, List, Mapping, TypeVar
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple, TypeVar
 
 from modprompt.errors import SettingError
 from modprompt.methods.base import Method
 from modprompt.methods.table import row_of
 
 M = TypeVar("M", bound=Method)
-JOINING = {"MMADAPTER": "MultiModalAdapter", "CLIPLORA": "CLIPLoRA"}  # by node
-TAKE = ("CoOp", "MPL")  # those whose prompts they stand beside
+
+
+class Joining(NamedTuple):
+    """A method that stands beside others.
+
+    name: its own.
+    beside: those whose prompts it stands beside.
+    """
+
+    name: str
+    beside: Tuple[str, ...]
+
+    @property
+    def others(self) -> str:
+        """Those, in words."""
+        return f"{', '.join(self.beside[:-1])} and {self.beside[-1]}"
+
+
+JOINING: Dict[str, Joining] = {  # by node
+    "MMADAPTER": Joining("MultiModalAdapter", ("CoOp", "MPL")),
+    "CLIPLORA": Joining("CLIPLoRA", ("CoOp", "MPL")),
+}
 
 
 def asked(nodes: Mapping[str, Any]) -> List[str]:
@@ -18,22 +38,24 @@ def asked(nodes: Mapping[str, Any]) -> List[str]:
 
 def require_takes(name: str, node: str) -> None:
     """Raise SettingError unless a method or trainer takes what a node means."""
-    if name == JOINING[node]:
-        raise SettingError([("ON", f" means nothing for {name} itself: it is for {' and '.join(TAKE)}")])
-    if name not in TAKE:
-        raise SettingError([("ON", f" means nothing for {name}: it stands beside the prompts of {' and '.join(TAKE)}")])
+    joining = JOINING[node]
+    if name == joining.name:
+        raise SettingError([("ON", f" means nothing for {name} itself: it is for {joining.others}")])
+    if name not in joining.beside:
+        text = f" means nothing for {name}: it stands beside the prompts of {joining.others}"
+        raise SettingError([("ON", text)])
 
 
-def put_beside(method: M, changes: Method) -> M:
-    """A method with what another one changes of layers beside its prompts, learned together.
+def put_beside(method: M, beside: Method) -> M:
+    """A method with another one beside its prompts, learned together.
 
     Raises:
         SettingError: on a method that takes none, and one in search of its schedule.
     """
-    require_takes(type(method).__name__, changes.node.rpartition(".")[2])
+    require_takes(type(method).__name__, beside.node.rpartition(".")[2])
     if method.slots is not None:
         raise SettingError([("ON", " means nothing for a search: give the schedule that it found")])
-    return method.replace_private(joined_by=changes)
+    return method.replace_private(joined_by=beside)
 
 
 def joined(method: M, nodes: Mapping[str, Any]) -> M:
@@ -43,7 +65,7 @@ def joined(method: M, nodes: Mapping[str, Any]) -> M:
         SettingError: if a setting of such a node does not fit, or does not go with the method; by its whole key.
     """
     for node in asked(nodes):
-        other: Any = row_of(JOINING[node]).method
+        other: Any = row_of(JOINING[node].name).method
         try:
             require_takes(type(method).__name__, node)
             if method.joined_by is not None:

@@ -75,7 +75,7 @@ class Front(NamedTuple):
         if not classes.dataset and self.content is not None:
             classes = classes._replace(dataset=self.content.record["classes"].get("dataset", ""))
         with torch.random.fork_rng(devices=[]):
-            learner = self.method.learner(clip_model, classes, schedules)
+            learner = self.method.make_learner(clip_model, classes, schedules)
         name = type(self.method).__name__
         if learner.pooling is not None or isinstance(learner, SearchLearner):
             raise UserError(f"{name} here has several prompts a class: no head stands behind these")

@@ -74,8 +74,8 @@ class ModelsMethod(Protocol):
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
         """The same prompts for other classes."""
 
-    def objective(self, model: Any) -> Objective:
-        """What it minimises."""
+    def make_objective(self, model: Any) -> Objective:
+        """What it minimises, with what stands beside its prompts."""
 
     @property
     def needs(self) -> Needs:
