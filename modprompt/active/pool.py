@@ -94,7 +94,7 @@ class Pool:
         """The data set with the labelled images, in the order of labelling, for training; all else as it is."""
         images = [self._datum(place, label) for place, label in self.labels.items()]
         chosen = self._with(images)
-        chosen.few_shot_hash = list_hash(images, self._root)
+        chosen.few_shot_hash, chosen.picked = list_hash(images, self._root), True
         return chosen
 
     def _with(self, images: list[Any]) -> Any:

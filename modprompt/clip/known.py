@@ -127,6 +127,12 @@ def whose(name: str, dialect: str) -> str:
     return "this project's own" if name == EMBEDDED else dialect
 
 
+def is_openai(name: str) -> bool:
+    """Whether a name is of one of OpenAI's CLIPs."""
+    row = find(at_revision(name)[0])
+    return row is not None and whose(row.name, row.dialect) == OPENAI
+
+
 @lru_cache(maxsize=None)
 def rows() -> Tuple[Row, ...]:
     """All CLIPs: OpenAI's, the embedded one, then open_clip's, of the stock shape first, each once."""

@@ -29,6 +29,7 @@ from modprompt.engine.layer_change import (
     in_matrices,
     is_drawn,
     of_sequences,
+    require_at_once,
 )  # fmt: skip
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions
@@ -247,6 +248,7 @@ class TextEncoder(nn.Module):
             classes = text.suffixes[0].tokens.shape[1]
             changes = drawn(changes, len(self.positional_embedding) + self._more, classes)
         chunks, order = self._chunks(text), text.order
+        require_at_once(changes, len(chunks))
         if order is not None:
             additions = of_classes(additions, lambda tokens: tokens.index_select(0, order.argsort()))
         layers, begun = (0, [None] * len(chunks)) if below is None else below

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from modprompt.clip.structure import Block
+from modprompt.errors import UserError
 
 
 class LayerChange:
@@ -56,6 +57,7 @@ class LayerChange:
     # ------------------------------ of changes of matrices, which may draw masks, and may be in the matrices themselves
 
     draws = False  # whether masks have to be drawn: then every class is a sequence of its own, and all its tokens run
+    draws_at_once = False  # whether it draws masks as it is computed: then all classes are computed at once
     is_drawn = False  # whether there are masks; tokens (S L, D) are then those of a sequence one behind another
     merges = False  # whether the block's matrices are to be changed themselves
 
@@ -151,6 +153,15 @@ def write_in(blocks: Sequence[Block], changes: Changes) -> Changes:
 def draws(changes: Changes) -> bool:
     """Whether some change has to draw masks."""
     return any(one is not None and one.draws for one in changes)
+
+
+def require_at_once(changes: Changes, chunks: int) -> None:
+    """Raise UserError if masks would be drawn for each chunk of classes, and again in the backward pass."""
+    if chunks > 1 and any(one is not None and one.draws_at_once for one in changes):
+        raise UserError(
+            f"one dropout mask for what classes have in common (DROPOUT_SHARED) needs all of them at once, but they "
+            f"are computed in {chunks} parts for lack of memory: set it False, or DROPOUT 0, or take fewer classes"
+        )
 
 
 def is_drawn(change: Optional[LayerChange]) -> bool:

@@ -6,7 +6,7 @@ Shapes: M matrices, r rank, D width, L tokens of a sequence, S sequences, N = S 
 """
 
 import copy
-from typing import Optional, Sequence, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from modprompt.clip.structure import Block
 from modprompt.engine.layer_change import LayerChange
+from modprompt.engine.weight_cache import state_of
 
 MATRICES = ("q", "k", "v", "o")  # queries, keys, values, and what attention gives
 
@@ -73,7 +74,8 @@ class LowRank(LayerChange):
         self.masks, self.merges = masks, merges
         self.is_drawn = masks is not None
         self.draws = rate > 0 and not shared and masks is None
-        self._merged: Optional[Tuple[Block, Block]] = None
+        self.draws_at_once = rate > 0 and shared
+        self._merged: Optional[Tuple[Block, Tuple[Any, ...], Block]] = None
 
     # ------------------------------------------------------------------ beside the product
 
@@ -112,8 +114,10 @@ class LowRank(LayerChange):
             masked, scale = self._masked(which, x), scale / (1 - self.rate)
             low = torch.bmm(masked, way_in.transpose(1, 2))
         else:
-            x = F.dropout(x, self.rate) if self.rate else x
-            low = F.linear(x, way_in.reshape(-1, width)).view(-1, count, rank).transpose(0, 1)
+            if self.rate:
+                low = torch.bmm(F.dropout(x.expand(count, -1, -1), self.rate), way_in.transpose(1, 2))
+            else:
+                low = F.linear(x, way_in.reshape(-1, width)).view(-1, count, rank).transpose(0, 1)
         return torch.bmm(low, way_out.transpose(1, 2)), scale
 
     def _of(self, which: str, stacked: Tensor) -> Tensor:
@@ -169,11 +173,12 @@ class LowRank(LayerChange):
     # ------------------------------------------------------------------ in the product
 
     def merged(self, block: Block) -> Block:
-        """The block with W + scale B A in the place of W; made once, without gradients."""
-        if self._merged is None or self._merged[0] is not block:
+        """The block with W + scale B A in the place of W; made once for each state of these, without gradients."""
+        state = state_of([block.attn.in_proj_weight, block.attn.out_proj.weight, self.a, self.b])
+        if self._merged is None or self._merged[0] is not block or self._merged[1] != state:
             with torch.no_grad():
-                self._merged = block, self._changed(block)
-        return self._merged[1]
+                self._merged = block, state, self._changed(block)
+        return self._merged[2]
 
     def _changed(self, block: Block) -> Block:
         attn = block.attn

@@ -13,8 +13,9 @@ from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Logging, Searching, Steps
+from modprompt.methods.parts.capabilities import Logging, RunFacts, Searching, Steps
 from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.literal_scale import own_scale
 from modprompt.methods.parts.low_rank import (
     NODE,
     OF_ENCODER,
@@ -38,6 +39,7 @@ class CLIPLoRA(LowRankSettings, Method):
 
     node = NODE
     prefix = ""
+    prec = "amp"
     counts_steps = True
     logging = Logging(accuracy=True)
     searching = Searching(refused="it has no prompts, and so no schedule")
@@ -75,6 +77,11 @@ class CLIPLoRA(LowRankSettings, Method):
     def draws_masks(self) -> bool:
         """Those of dropout."""
         return self.dropout > 0
+
+    @classmethod
+    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
+        """CLIP's own scale, where that is not OpenAI's."""
+        return own_scale(settings, facts)
 
     def remarks(self) -> List[str]:
         """Where it is another training than the reference's."""

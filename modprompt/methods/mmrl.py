@@ -30,6 +30,7 @@ from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Needs, Repository, RunFacts, Searching
 from modprompt.methods.parts.class_teacher import ClassTeacher
 from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.literal_scale import own_scale
 from modprompt.methods.parts.objective import Objective, Term
 from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.regularise import mean_class_features
@@ -178,9 +179,9 @@ class MMRL(Method):
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
-        """What PER_DATASET and TASK mean for a run."""
+        """What PER_DATASET and TASK mean for a run; CLIP's own scale, where that is not OpenAI's."""
         found = dict(cls.published_for(settings.get("TASK", ""), facts)) if settings.get("PER_DATASET") else {}
-        return {**found, **logits_of_task(settings.get("TASK", ""), facts)}
+        return {**found, **logits_of_task(settings.get("TASK", ""), facts), **own_scale(settings, facts)}
 
     @classmethod
     def published_for(cls, task: str, facts: RunFacts) -> Mapping[str, Any]:
@@ -238,7 +239,7 @@ class FusedLogits(nn.Module):
     def __init__(self, alpha: float, rule: str, auto: str):
         super().__init__()
         self.alpha = alpha
-        self.counts = auto if rule == AUTO else rule
+        self.counts, self.auto = (auto if rule == AUTO else rule), auto
         self.said = self.counts if self.counts == auto else f"{self.counts}, by LOGITS {rule} (auto: {auto})"
 
     def each(self, image: Tensor, text: Tensor, scale: Tensor) -> Tuple[Tensor, ...]:
@@ -355,6 +356,11 @@ class RepresentationLearner(Learner):
             return ""
         why = "these are not the classes of the training" if trained_on else "the training's classes are not known"
         return f"logits are those of the class token ({'LOGITS class' if rule == CLASS else why})"
+
+    def mark(self) -> str:
+        """Logits that TASK has chosen otherwise than the classes of the training do."""
+        logits, task = self.logits, self.settings.task
+        return f"logits by TASK {task}" if self.reads and task and logits.counts != logits.auto else ""
 
     def forward(self) -> Prompts:
         """The prompts of this moment, for both encoders."""

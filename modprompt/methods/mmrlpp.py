@@ -149,6 +149,11 @@ class LowRankRepresentationLearner(RepresentationLearner):
 
     settings: MMRLpp
 
+    @property
+    def images_by(self) -> str:  # type: ignore[override]
+        """The share of new tokens, which a test may have of its own."""
+        return f"{self.settings.share:g} of new tokens"
+
     def _draw_read_out(self, clip_model: CLIP) -> None:
         rank = self.settings.proj_lora_dim
         width, joint = image_width(clip_model), joint_width(clip_model)

@@ -3,9 +3,10 @@
 Shapes: B images, C classes.
 """
 
+import contextlib
 import warnings
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, TypeVar, Union
 
 import torch
 from torch import Tensor, nn
@@ -254,8 +255,20 @@ class PromptedModel(OnSharedClip):
             UserError: if they depend on the image.
         """
         self.require_one_text()
-        with torch.no_grad():
+        with self.as_tested(), torch.no_grad():
             return self.class_features().detach().float().cpu().clone()
+
+    @contextlib.contextmanager
+    def as_tested(self) -> Iterator[None]:
+        """Within it the model is in eval mode: nothing is drawn."""
+        was = self.training
+        if was:
+            self.set_mode(False)
+        try:
+            yield
+        finally:
+            if was:
+                self.set_mode(True)
 
     def require_one_text(self) -> None:
         """Raise UserError where class features depend on the image."""
@@ -280,6 +293,10 @@ class PromptedModel(OnSharedClip):
     def said_of(self, names: Sequence[str]) -> str:
         """What must be known of answers for these classes, in a line; empty if nothing."""
         return self.prompt_learner.said_of(names)
+
+    def mark(self) -> str:
+        """What a result of it is marked with that keeps it from being compared; empty for none."""
+        return self.method.mark() or self.prompt_learner.mark()
 
     def saved_state(self) -> Dict[str, Tensor]:
         """What was learned, by the names of checkpoints."""

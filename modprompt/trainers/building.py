@@ -207,7 +207,8 @@ class Building(Part):
             return
         images, classes = len(trainer.dm.dataset.train_x), len(trainer.dm.dataset.classnames)
         shots = self.config.dataset.num_shots
-        if shots < 1:  # of the whole split, of one's own images, in rounds
+        picked = getattr(trainer.dm.dataset, "picked", False)  # by rounds, whatever the list that they pick from
+        if shots < 1 or picked:  # else of the whole split, or of one's own images
             shots = min(MOST_SHOTS, -(-images // classes))
         self.each_step, self.steps, batches = True, counted.per_shot * shots, len(trainer.train_loader_x)
         trainer.max_epoch = -(-self.steps // batches)

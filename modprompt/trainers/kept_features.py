@@ -37,6 +37,7 @@ def made_by(trainer: Any, loader: Any) -> str:
     learned = [] if learner is None else [prompts_hash(learner), str(learner.schedules)]
     if getattr(learner, "changes_images", False):  # by its settings, too
         learned.append(f"{model.method!r} {model.method.joined_by!r}")
+    learned += [] if learner is None or not learner.images_by else [learner.images_by]
     weights = image_side_digest(trainer)
     facts = [str(trainer.run.fingerprint), weights, *learned, read_too(repr(loader.dataset.transform))]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

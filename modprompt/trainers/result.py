@@ -67,7 +67,7 @@ def _of_model(trainer: Any) -> Dict[str, Any]:
 def _mark_of_method(trainer: Any) -> str:
     """What the settings of a trainer's method mark a result with; empty for none."""
     model = getattr(trainer, "model", None)
-    return model.method.mark() if isinstance(model, PromptedModel) else ""
+    return model.mark() if isinstance(model, PromptedModel) else ""
 
 
 def _of_classes(trainer: Any) -> Dict[str, bool]:
@@ -279,7 +279,7 @@ class ResultRecorder:
             "sources": settings.sources(),
             **(more or {}),
         }
-        marked = mark_of(content) or _mark_of_method(self.trainer)
+        marked = "; ".join(dict.fromkeys(filter(None, (mark_of(content), _mark_of_method(self.trainer)))))
         content.update({"selected_on_test": marked} if marked else {})
         path = os.path.join(cfg.OUTPUT_DIR, FILE_NAME)
         write_json(path, sealed(content, VERSION))

@@ -14,6 +14,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt import places
+from modprompt.clip import known
 from modprompt.compat.run_settings import RunSettings
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.errors import SettingError, UserError
@@ -192,7 +193,7 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
         raise UserError(
             f"{second.node}: its settings are read by train.py and `modprompt active` of this project alone"
         )
-    mine = mine.changed(_decided(mine, (), method))
+    mine = mine.changed(_decided(mine, overrides.user_words().options[::2], method))
     mine = mine.changed(backbone.settings_of_images(mine, sys.argv))
     mine.__dict__[_PROGRAMS] = cfg, _texts(cfg)
     return mine
@@ -263,7 +264,9 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> Dict[str, Any
     node = "" if method is None else method.node_name()
     if not node:
         return {}
-    facts = RunFacts(cfg.DATASET.NAME, cfg.DATASET.SUBSAMPLE_CLASSES, cfg.TEST.ONLY)
+    backbone_node = cfg.MODEL.BACKBONE
+    openai = not backbone_node.PATH and known.is_openai(backbone_node.NAME)
+    facts = RunFacts(cfg.DATASET.NAME, cfg.DATASET.SUBSAMPLE_CLASSES, cfg.TEST.ONLY, openai)
     found = {f"TRAINER.{node}.{key}": value for key, value in method.decides(cfg.TRAINER[node], facts).items()}
     taken = {key: value for key, value in found.items() if key not in given}
     if taken:

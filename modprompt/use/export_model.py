@@ -30,13 +30,13 @@ class ExportedModel(nn.Module):
     def __init__(self, model: PromptedModel, half: bool = False):
         super().__init__()
         self.classifier = model.classifier().requires_grad_(False)
-        with torch.no_grad():
+        with model.as_tested(), torch.no_grad():
             prompts = model.vision_prompts()
             self.additions = [mapped(one, _apart) for one in prompts.vision_additions]
             self.changes = copy.deepcopy(prompts.vision_changes)
             self.more = (None, prompts.read.map(_apart)) if model.reads and prompts.read is not None else ()
         self.encoder = copy.deepcopy(model.image_encoder)
-        if self.changes:
+        if any(one is not None and one.merges for one in self.changes):  # on stock sides alone
             visual: Any = self.encoder.visual
             self.changes = write_in(visual.transformer.resblocks, self.changes)
         if half:

@@ -69,6 +69,11 @@ class HeadedModel(PromptedModel):
         told = self.classes.dataset == self.made_for.dataset  # which of a name a class is means nothing elsewhere
         return self.made.for_classes(self.classes.names, self.classes.which if told else ())
 
+    def set_mode(self, mode: bool) -> None:
+        """The head's; the prompts in front of it are frozen, and what they draw in training they do not draw here."""
+        super().set_mode(mode)
+        self.prompt_learner.eval()
+
     def scale(self) -> Tensor:
         """What heads multiply cosines by, a scalar: CLIP's exp(logit_scale), or the method's literal."""
         own = self.logit_scale.detach().exp().float()

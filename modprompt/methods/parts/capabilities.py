@@ -81,11 +81,13 @@ class RunFacts(NamedTuple):
     dataset: name of the data set.
     classes: which of its classes: all, base or new.
     tests: whether it only tests.
+    openai: whether its CLIP is OpenAI's, by its name.
     """
 
     dataset: str
     classes: str
     tests: bool
+    openai: bool = True
 
 
 class Logging(NamedTuple):

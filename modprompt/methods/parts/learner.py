@@ -28,6 +28,7 @@ class Learner(nn.Module):
     needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
     literal_scale = 0.0  # what cosines are multiplied by; 0: exp(logit_scale) of the CLIP
     changes_images = False  # whether its Prompts have changes of the vision side's layers
+    images_by = ""  # settings that decide image features beside what is learned and the schedules, if there are any
     adapters: Optional[LayerChanges]  # changes of layers that are learned, if there are any
     reads = False  # whether its prompts make a second feature of each image (engine/read_out.py); `logits` takes both
     trained_on: Optional[Tuple[str, ...]] = None  # class names, where it matters; () if nobody knows; None: it does not
@@ -125,6 +126,10 @@ class Learner(nn.Module):
 
     def said_of(self, names: Sequence[str]) -> str:
         """What must be known of answers for these classes, in a line; empty if nothing."""
+        return ""
+
+    def mark(self) -> str:
+        """As of a method, where the classes decide; empty for none."""
         return ""
 
     def take_sizes(self, state: Mapping[str, Tensor]) -> None:

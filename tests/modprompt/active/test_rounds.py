@@ -280,6 +280,15 @@ def test_every_trainer_runs_in_rounds(command, clip_file, tmp_path, name):
     assert all((accuracy is None) is ("csc" in name) for accuracy in new)
 
 
+def test_steps_that_are_counted_follow_the_labels_of_a_round_and_not_the_list_it_picks_from(command, capsys):
+    more = ("DATASET.NUM_SHOTS", 4, "ACTIVE.METHOD", "entropy", "TRAINER.CLIPLORA.N_ITERS", 1)
+    assert train.main(command(METHODS["clip_lora"], *NEW_RUN, *more)) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("CLIPLoRA trains")]
+    said = said[1:]  # the first is of the whole pool, which is tried before anybody labels
+    assert [line.split(" (")[0] for line in said] == ["CLIPLoRA trains 1 steps", "CLIPLoRA trains 2 steps"]
+    assert "over 5 images" in said[0]
+
+
 @pytest.mark.slow
 def test_new_classes_are_tested_as_a_test_alone_does(words, tmp_path):
     assert train.main(words("DATASET.SUBSAMPLE_CLASSES", "base")) == 0

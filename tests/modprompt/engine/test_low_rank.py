@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from modprompt.engine import encoders, text_layers
 from modprompt.engine.encoders import TextEncoder, VisionEncoder
 from modprompt.engine.low_rank import LowRank
 from modprompt.engine.prompts import PromptText, class_texts
 from modprompt.engine.schedule import Schedule
+from modprompt.errors import UserError
 from tests.conftest import LAYOUTS, lay_out_for
 from tests.launches import Launches
 from tests.plain_lora import PlainLowRank
@@ -88,16 +90,55 @@ def test_vision_side_is_that_of_plain_layers(clip, how):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_shared_mask_leaves_the_beginning_shared(clip, monkeypatch, layout):
-    """Of one class it is a mask like any other; of several, equal beginnings stay equal."""
+    """Two classes of one name differ where each has masks of its own, and in their own tokens alone where not."""
     lay_out_for(monkeypatch, layout)
-    of = factors(64)
+    of, prefixes, packed = factors(64), [], text_layers.run_packed
+
+    def watched(block, x, *more):
+        prefixes.append(x.prefix)
+        return packed(block, x, *more)
+
+    monkeypatch.setattr(encoders, "run_packed", watched)
     changes = ours(of, rate=0.25, shared=True)
     torch.manual_seed(3)
-    first = encoded(clip, changes)
-    assert not torch.allclose(first, encoded(clip, changes))
+    first = encoded(clip, changes, names=["cat", "cat"])
+    assert (prefixes[0].shape[1] > 1) is (layout != "whole")  # one beginning for both, where it is computed once
+    assert not torch.allclose(first[0], first[1])
     torch.manual_seed(3)
-    assert torch.equal(first, encoded(clip, changes))
-    assert not changes[1].draws
+    assert torch.equal(first, encoded(clip, changes, names=["cat", "cat"]))
+    assert not torch.allclose(first, encoded(clip, changes, names=["cat", "cat"]))
+    learned = [*of[2]]
+    direction = [torch.randn_like(one) for one in learned]
+    torch.manual_seed(3)
+    slope = sum(
+        (g * d).sum() for g, d in zip(torch.autograd.grad(encoded(clip, changes).sin().sum(), learned), direction)
+    )
+    ends = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            moved = [of[0], of[1], tuple(one + sign * 1e-2 * d for one, d in zip(learned, direction))]
+            torch.manual_seed(3)
+            ends.append(encoded(clip, ours(moved, rate=0.25, shared=True)).sin().sum())
+    torch.testing.assert_close((ends[0] - ends[1]) / 2e-2, slope, rtol=0.1, atol=0.02)
+
+
+def test_each_matrix_has_a_shared_mask_of_its_own():
+    a, b = torch.ones(3, 1, 64), torch.ones(3, 64, 1)
+    torch.manual_seed(1)
+    products = LowRank(("q", "k", "v"), a, b, 1.0, rate=0.5, shared=True).added_to(
+        torch.zeros(5, 192), "qkv", torch.rand(5, 64)
+    )
+    query, key, value = products.chunk(3, dim=-1)
+    assert not torch.allclose(query, key)
+    assert not torch.allclose(key, value)
+
+
+def test_shared_masks_are_refused_where_classes_are_computed_in_parts(clip):
+    """Each part would have another beginning, and its backward pass other masks."""
+    changes = ours(factors(64), rate=0.25, shared=True)
+    with pytest.raises(UserError, match=r"DROPOUT_SHARED\) needs all of them at once.*in \d parts"):
+        encoded(clip, changes, most_tokens=1)
+    encoded(clip, ours(factors(64), shared=True), most_tokens=1)  # nothing is drawn in tests
 
 
 def test_merged_matrices_give_what_the_additions_give(clip):

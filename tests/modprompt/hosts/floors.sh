@@ -35,5 +35,5 @@ floor() { # floor NAME INTERPRETER PACKAGES...
 
 floor oldest "${PYTHON38:-python3.8}" torch==1.9.0 torchvision==0.10.0 "numpy<1.24"
 newest=${PYTHON_NEW:-$(command -v python3.13 || command -v python3.12 || echo python3.13)}
-floor newest "$newest" torch torchvision numpy
+floor newest "$newest" torch torchvision numpy tensorboard # which the process imports that programs are forked from
 exit $failed

@@ -7,7 +7,9 @@ import modprompt
 from modprompt import MPL, CLIPLoRA, CoOp, KgCoOp, UserError
 from modprompt.engine.low_rank import LowRank
 from modprompt.engine.schedule import Shape
+from modprompt.methods.parts.capabilities import RunFacts
 from modprompt.methods.parts.low_rank import layers_at
+from modprompt.use.export_model import ExportedModel
 from tests import siglips
 from tests.conftest import random_clip
 from tests.methods import small
@@ -129,6 +131,46 @@ def test_matrices_are_merged_once_in_an_evaluation_and_not_while_gradients_are_a
         assert len(made) == number
 
 
+@pytest.mark.parametrize("encoder", ["text", "vision"])
+def test_other_weights_of_the_clip_are_merged_anew(encoder, clip_model, images):
+    model = learned(CLIPLoRA(encoder=encoder).on(clip_model, NAMES))
+    with torch.no_grad():
+        before = model(images)
+        clip_model.load_state_dict({name: one.clone() for name, one in random_clip(9).state_dict().items()})
+        after = model(images)
+    assert not torch.allclose(after, before)
+    with torch.enable_grad():
+        torch.testing.assert_close(after, model(images).detach(), atol=1e-4, rtol=1e-4)  # beside the products
+
+
+def test_what_is_finished_has_no_dropout_in_it(clip_model, images):
+    """Also of a model in training mode, as `.on` gives it."""
+    model = learned(CLIPLoRA(dropout=0.5).on(clip_model, NAMES))
+    wanted, matrix = model(images).detach(), model.class_matrix()
+    model.train()
+    torch.testing.assert_close(model.class_matrix(), matrix)
+    torch.testing.assert_close(model.finished()["class_matrix"], matrix)
+    exported = ExportedModel(model)
+    with torch.no_grad():
+        probabilities = [exported(images)[1] for _ in range(2)]
+    torch.testing.assert_close(probabilities[0], wanted.softmax(-1), atol=1e-5, rtol=1e-4)
+    assert torch.equal(*probabilities)
+    assert model.training
+    assert model.prompt_learner.training
+
+
+def test_a_head_stands_behind_additions_without_their_dropout(clip_model, images, tmp_path):
+    model = learned(CLIPLoRA(dropout=0.5).on(clip_model, NAMES))
+    model.save(tmp_path / "lora.pt")
+    head = modprompt.TaskRes(prompts_from=str(tmp_path / "lora.pt")).on(clip_model, NAMES).train()
+    with torch.no_grad():
+        features = head.encode_image(images)
+        torch.testing.assert_close(features, model.encode_image(images))
+        torch.testing.assert_close(head.class_features(), model.class_features())
+    assert head.training
+    assert head.made.training
+
+
 def test_a_file_of_the_repository_is_read_and_written(clip_model, images, tmp_path):
     """One that is put together by hand; its layers are numbered, text first."""
     method = CLIPLoRA(r=3, params="v o", position="1-2", encoder="both")
@@ -225,6 +267,14 @@ def test_masks_are_the_same_however_many_classes_are_computed_at_a_time(method, 
         found.append([loss.detach(), *(one.grad for one in model.prompt_learner.parameters())])
     for one, other in zip(*found):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+def test_the_literal_is_for_openais_clips_alone():
+    """Theirs is 100; LITERAL_SCALE of a config is no other CLIP's."""
+    of = CLIPLoRA.decides
+    assert of({"LITERAL_SCALE": 100}, RunFacts("EuroSAT", "all", False)) == {}
+    assert of({"LITERAL_SCALE": 100}, RunFacts("EuroSAT", "all", False, openai=False)) == {"LITERAL_SCALE": 0}
+    assert of({"LITERAL_SCALE": 0}, RunFacts("EuroSAT", "all", False, openai=False)) == {}
 
 
 def test_layers_of_both_sides_are_counted_apart():

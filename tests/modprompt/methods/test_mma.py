@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 import modprompt
-from modprompt import MultiModalAdapter, UserError
+from modprompt import CoOp, MultiModalAdapter, UserError
 from modprompt.cli import train
+from modprompt.use.export_model import ExportedModel
+from tests import siglips
 from tests.conftest import ROOT, bare, random_clip
 from tests.launches import Launches
 from tests.modprompt.methods import mma_reference as reference
@@ -33,6 +35,22 @@ def test_every_loss_and_all_counts_are_the_repositorys(case, clip_file, tmp_path
         right[classes] = json.loads((folder / classes / "result.json").read_text())["correct"]
     assert [loss for *_, loss in seen.batches] == pytest.approx(expected["losses"], abs=1e-4)
     assert right == {classes: expected[classes] for classes in right}
+
+
+@pytest.mark.parametrize("over", [None, CoOp(n_ctx=2)], ids=["alone", "beside CoOp"])
+def test_what_is_exported_of_towers_has_the_adapters(over):
+    method = MultiModalAdapter(**SMALL)
+    clip_model = siglips.clip_of(siglips.made("open_clip"))
+    model = (method if over is None else method.over(over)).on(clip_model, NAMES).eval()
+    size = clip_model.visual.input_resolution
+    pictures = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        before = model(pictures)
+        for one in model.prompt_learner.parameters():
+            one.add_(0.1 * torch.randn(one.shape))
+        after = model(pictures)
+        assert not torch.allclose(after, before, atol=1e-2)
+        torch.testing.assert_close(ExportedModel(model)(pictures)[1], after.softmax(-1), atol=1e-5, rtol=1e-4)
 
 
 def test_draws_are_the_references(clip_model):

@@ -35,6 +35,7 @@ GAP = ["N_REP_TOKENS", "3", "REP_DIM", "48"]
 #     --dataset-config-file configs/datasets/eurosat.yaml --output-dir OUT USE_CUDA False TRAINER.MMRL.PREC fp32
 #     INPUT.SIZE "(32, 32)" DATASET.NUM_SHOTS 4 DATALOADER.NUM_WORKERS 0 OPTIM.MAX_EPOCH 2 DATALOADER.TRAIN_X.BATCH_SIZE 4
 #     DATASET.SUBSAMPLE_CLASSES base TASK B2N        and with --eval-only --model-dir OUT and SUBSAMPLE_CLASSES new
+# with the trainer, config, layers of the CLIP, TASK and options below; OPTIM.WARMUP_EPOCH 0 behind TASK FS.
 # DATA is write_eurosat's, with a split that a run of ours has made; losses are the values that backward() is called on.
 RECORDED = {
     "mmrl, as published": (
@@ -106,6 +107,7 @@ def words(eurosat_root, tmp_path):
             *("--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml"), *more, *bare(path)),
             *(node + "PREC", "fp32", "INPUT.SIZE", "(32, 32)", "DATASET.NUM_SHOTS", "4", "DATALOADER.NUM_WORKERS", "0"),
             *("OPTIM.MAX_EPOCH", "2", "DATALOADER.TRAIN_X.BATCH_SIZE", "4", node + "PER_DATASET", "published"),
+            *(node + "LITERAL_SCALE", "100"),  # which a config has for OpenAI's CLIPs alone
             *(*own, "TASK", task, "OPTIM.WARMUP_EPOCH", "0" if task == "FS" or task == "CD" else "1"),
         ]
 
@@ -378,13 +380,20 @@ def test_a_file_that_does_not_say_its_classes_has_no_fused_logits_in_a_run(words
     assert result(tmp_path / "third")["correct"] == result(tmp_path / "out")["correct"]
 
 
-def test_the_target_of_a_cross_data_set_test_has_its_own_share_and_is_marked(words, tmp_path):
+def test_the_target_of_a_cross_data_set_test_has_its_own_share_and_is_marked(words, tmp_path, capsys):
     run = ("MMRLpp", "vit_b16_cross_datasets", 4, "CD", ["REP_LAYERS", "[2, 4]", *GAP])
     assert train.main([*half(words(*run), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]) == 0
-    assert "selected_on_test" not in result(tmp_path / "out")
-    assert train.main(half(words(*run), "new", tmp_path / "new", tmp_path / "out")) == 0
+    assert result(tmp_path / "out")["selected_on_test"] == "logits by TASK CD"  # of a source that is not ImageNet
+    assert (
+        train.main([*half(words(*run), "new", tmp_path / "new", tmp_path / "out"), "TEST.KEEP_FEATURES", "True"]) == 0
+    )
     found = result(tmp_path / "new")
-    assert found["selected_on_test"] == "tuned on test"
+    capsys.readouterr()
+    again = half(words(*run), "new", tmp_path / "again", tmp_path / "out")
+    own = ["TRAINER.MMRLpp.TEST_BETA", "0", "TEST.FEATURES_OF", str(tmp_path / "new")]
+    assert train.main([*again, *own]) == 0  # tokens are mixed otherwise, and so are features
+    assert "all images are encoded anew" in capsys.readouterr().out
+    assert found["selected_on_test"] == "logits by TASK CD; tuned on test"
     assert (found["method"]["config"]["BETA"], found["method"]["config"]["TEST_BETA"]) == (0.9, 0.3)
 
 
@@ -422,6 +431,16 @@ def test_tables_of_the_repository():
     assert MMRLpp.published_for("CD", RunFacts("ImageNet", "all", False)) == {"BETA": 0.9, "REG_WEIGHT": 0.1}
     assert MMRLpp.published_for("CD", RunFacts("StanfordCars", "all", True)) == {"TEST_BETA": 0.3}
     assert MMRLpp.published_for("CD", RunFacts("StanfordCars", "all", False)) == {}
+
+
+def test_results_of_task_are_marked_where_its_rule_is_another_one(words, tmp_path):
+    """Trained and tested on all classes: B2N takes the class token's logits there, which auto does not."""
+    run = ("MMRL", "vit_b16", 4, "B2N", ["REP_LAYERS", "[2, 4]", "REP_DIM", "16"])
+    assert train.main([*half(words(*run), "all", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]) == 0
+    assert result(tmp_path / "out")["selected_on_test"] == "logits by TASK B2N"
+    run = (*run[:3], "FS", run[4])
+    assert train.main([*half(words(*run), "all", tmp_path / "fused"), "OPTIM.MAX_EPOCH", "1"]) == 0
+    assert "selected_on_test" not in result(tmp_path / "fused")
 
 
 def test_other_words_of_task_are_refused_in_a_line(words, tmp_path, capsys):

@@ -8,6 +8,7 @@ from modprompt.errors import UserError
 from modprompt.io.settings import Settings, flat
 from modprompt.trainers import run  # noqa: F401 - registers trainers and readers
 from modprompt.trainers.run_config import RunConfig, changed_by_program, from_host, merged
+from tests.conftest import ROOT
 
 GIVEN = Settings.read((), {"TRAINER.NAME": "MPL"}, ["DATASET.NAME", "Digits"])
 
@@ -77,3 +78,31 @@ def test_what_a_program_changes_behind_the_door_is_known():
     theirs.OPTIM.MAX_EPOCH = 77
     assert changed_by_program(mine) == ["OPTIM.MAX_EPOCH 10 -> 77"]
     assert changed_by_program(merged(GIVEN)) == []
+
+
+def test_what_a_method_decides_goes_under_the_command_line_of_a_programs_own(monkeypatch):
+    from modprompt import MMRL
+
+    theirs = get_cfg_default()
+    theirs.TRAINER.NAME, theirs.MODEL.BACKBONE.NAME, theirs.DATASET.NAME = "MMRL", "ViT-B/16", "OxfordPets"
+    theirs.TRAINER.MMRL.PER_DATASET, theirs.TRAINER.MMRL.REG_WEIGHT = "published", 0.9
+    assert from_host(theirs, MMRL).TRAINER.MMRL.REG_WEIGHT == 0.2  # the repository's
+    monkeypatch.setattr("sys.argv", ["train.py", "--trainer", "MMRL", "TRAINER.MMRL.REG_WEIGHT", "0.9"])
+    assert from_host(theirs, MMRL).TRAINER.MMRL.REG_WEIGHT == 0.9
+
+
+def test_a_literal_scale_is_that_of_the_clip_it_is_for(capsys):
+    """A config's, which was written for OpenAI's CLIPs; on the command line it stays."""
+    file = str(ROOT / "configs/trainers/MMRL/vit_b16.yaml")
+
+    def scale(*options):
+        given = Settings.read((file,), {"TRAINER.NAME": "MMRL"}, ["DATASET.NAME", "Digits", *options])
+        return merged(given).TRAINER.MMRL.LITERAL_SCALE
+
+    assert scale() == 100
+    assert capsys.readouterr().out == ""
+    assert scale("MODEL.BACKBONE.NAME", "glyph-clip") == 0
+    assert "TRAINER.MMRL.LITERAL_SCALE 0.0" in capsys.readouterr().out
+    assert scale("MODEL.BACKBONE.NAME", "ViT-B-16/openai") == 100
+    assert scale("MODEL.BACKBONE.NAME", "ViT-B-16/laion2b_s34b_b88k") == 0
+    assert scale("MODEL.BACKBONE.NAME", "glyph-clip", "TRAINER.MMRL.LITERAL_SCALE", "100") == 100
