@@ -117,6 +117,7 @@ def metadata_of(model: PromptedModel, images: Images, precision: str, read_as: s
         "clip": {"name": facts.name or facts.file, "fingerprint": facts.fingerprint},
         "precision": precision,
         "probabilities": SOFTMAX,
+        **({} if model.frozen_encoder is None else {"image_passes": 2}),
         **({"logits": model.prompt_learner.logits.said} if model.reads else {}),
         "made_by": f"modprompt {__version__}, PyTorch {torch.__version__}",
     }

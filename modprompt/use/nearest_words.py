@@ -14,6 +14,7 @@ from modprompt.errors import UserError
 
 _TEXT_PROMPT = re.compile(
     r"ctx$|compound_prompts_text\.(\d+)$|text_encoder\..*\.(\d+)\.VPT_shallow$|ctx_txt_lst\.(\d+)$"
+    r"|cross_prompts_text\.(\d+)$"
 )
 
 
@@ -47,7 +48,7 @@ def text_prompts(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
 
 def count_vision_prompts(state_dict: Mapping[str, Tensor]) -> int:
     """Number of learned vision vectors: they live in another space, where there are no words."""
-    own = (value for key, value in state_dict.items() if key.startswith(("image_encoder.", "ctx_img_lst.")))
+    own = (value for key, value in state_dict.items() if key.startswith(("image_encoder.", "ctx_img_lst.", "cross_prompts_visual.")))
     return sum(value.shape[0] for value in own if isinstance(value, Tensor) and value.dim() == 2)
 
 
