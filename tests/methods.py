@@ -57,7 +57,7 @@ def small(cls, clip_model=None, **settings):
     fields = {one.field for one in cls.settings()}
     adapted = {"adapter_start": 2, "adapter_end": min(3, *layers.values()), "adapter_dim": 8}
     read = {"rep_layers": (1, 2), "rep_dim": 16}
-    flows = {"cross_layer": 1, "sentences": "template"}
+    flows = {"cross_layer": 1, "flow": "learned", "sentences": "template"}
     fitting = {**dict.fromkeys(DEPTH, 2), **flows, "layer": 1, **adapted, **read, **lengths}
     fitting = {name: value for name, value in fitting.items() if name in fields}
     return cls(**{**fitting, **settings})

@@ -48,7 +48,11 @@ def text_prompts(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
 
 def count_vision_prompts(state_dict: Mapping[str, Tensor]) -> int:
     """Number of learned vision vectors: they live in another space, where there are no words."""
-    own = (value for key, value in state_dict.items() if key.startswith(("image_encoder.", "ctx_img_lst.", "cross_prompts_visual.")))
+    own = (
+        value
+        for key, value in state_dict.items()
+        if key.startswith(("image_encoder.", "ctx_img_lst.", "cross_prompts_visual."))
+    )
     return sum(value.shape[0] for value in own if isinstance(value, Tensor) and value.dim() == 2)
 
 

@@ -16,7 +16,7 @@ from tests.methods import METHODS, SEARCHES
 from tests.test_runs import to
 
 ROWS = ("coop_end", "cocoop", "mpl", "zeroshot")  # text alone, class prompts of each image, both sides, nothing learned
-MORE = ("maple", "vpt", "mmrl", *list(SEARCHES)[:1])
+MORE = ("maple", "vpt", "mmrl", "hicropl", *list(SEARCHES)[:1])
 
 
 @pytest.fixture
