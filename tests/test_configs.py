@@ -149,7 +149,7 @@ def test_values_of_hicropls_reference(name, batch, epochs, tokens, depth, cross)
         *(optim.NAME, optim.LR, optim.MAX_EPOCH, optim.WARMUP_EPOCH, optim.WARMUP_CONS_LR),
     )
     assert (batch, 500) == (cfg.DATALOADER.TRAIN_X.BATCH_SIZE, cfg.DATALOADER.TEST.BATCH_SIZE)
-    assert (node.N_CTX, node.PROMPT_DEPTH, node.CROSS_LAYER) == (tokens, depth, cross)
+    assert (tokens, depth, cross) == (node.N_CTX, node.PROMPT_DEPTH, node.CROSS_LAYER)
     assert (node.CTX_INIT, node.PREC, node.TEACHER_NAME, node.LAMBD) == ("a photo of a", "fp16", "ViT-B/16", 12)
     assert (node.EPS, node.FLOW, node.TESTS_WRITE, cfg.TEST.FINAL_MODEL) == (1e-3, "written", False, "best_val")
 
