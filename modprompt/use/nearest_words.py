@@ -43,7 +43,13 @@ def text_prompts(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
             raise UserError(f"{key} is no learned prompt: expected a tensor of two or three dimensions")
         deep, *inside = found.groups()
         layers[int(deep) + 1 if deep else int(next(filter(None, inside), 0))] = value
-    return {layer: layers[layer].float() for layer in sorted(layers)}
+    unmapped = count_mapped(state_dict) or len(layers)
+    return {layer: layers[layer].float() for layer in sorted(layers)[:unmapped]}
+
+
+def count_mapped(state_dict: Mapping[str, Tensor]) -> int:
+    """From which layer on text prompts are not what the encoder gets, but mapped from vision prompts; 0 for none."""
+    return sum(key.startswith("text_proxy_token.") for key in state_dict)
 
 
 def count_vision_prompts(state_dict: Mapping[str, Tensor]) -> int:
