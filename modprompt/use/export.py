@@ -103,7 +103,8 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
         file.write(content)
     shape = f"(batch, 3, {images.size}, {images.size})"
     width, classes = joint_width(model.clip_model), len(model.classes.names)
-    gives = f"images {shape} -> features (batch, {width}), probabilities (batch, {classes})"
+    twice = "" if model.frozen_encoder is None else "; each image goes through two encoders"
+    gives = f"images {shape} -> features (batch, {width}), probabilities (batch, {classes}){twice}"
     return Exported(path, len(content), gives, checked)
 
 
