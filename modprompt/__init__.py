@@ -27,6 +27,7 @@ _LAZY = {
     "CoOp": "methods.coop",
     "DPL": "methods.dpl",
     "DPLSearch": "methods.search.dpl_search",
+    "HiCroPL": "methods.hicropl",
     "IVLP": "methods.ivlp",
     "KgCoOp": "methods.kgcoop",
     "LPPlusPlus": "methods.heads.lpplusplus",

@@ -18,6 +18,7 @@ from modprompt.methods.heads.lpplusplus import LPPlusPlus as LPPlusPlus
 from modprompt.methods.heads.taskres import TaskRes as TaskRes
 from modprompt.methods.heads.tip_adapter import TipAdapter as TipAdapter
 from modprompt.methods.heads.tip_adapter import TipAdapterF as TipAdapterF
+from modprompt.methods.hicropl import HiCroPL as HiCroPL
 from modprompt.methods.ivlp import IVLP as IVLP
 from modprompt.methods.kgcoop import KgCoOp as KgCoOp
 from modprompt.methods.loading import load as load

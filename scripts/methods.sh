@@ -1,7 +1,7 @@
 # Sourced by run.sh: what a folder of scripts stands for. A new method is a row here and a folder of links to run.sh.
 #
-# method FOLDER PROTOCOL: sets TRAINER, and CFG unless it is given; of a method that searches first, SEARCH, the trainer
-# of that, and SEARCH_CFG unless it is given
+# method FOLDER PROTOCOL [DATASET]: sets TRAINER, and CFG unless it is given; of a method that searches first, SEARCH, the
+# trainer of that, and SEARCH_CFG unless it is given
 method() {
   local given=${TRAINER:-} base few cross # configs for base-to-new, for few-shot, and for cross-data-set runs
   SEARCH= # not by the environment
@@ -31,6 +31,11 @@ method() {
     clip_lora) TRAINER=CLIPLoRA base=vit_b16 ;;
     mmrl) TRAINER=MMRL base= ;; # by data set: protocols/mmrl.sh
     mmrlpp) TRAINER=MMRLpp base= ;;
+    hicropl)
+      TRAINER=HiCroPL base=vit_b16_c2_ep50_batch32_16ctx few=${base}_few_shot
+      cross=vit_b16_c2_ep5_batch32_2ctx_cross_datasets
+      case ${3-} in [Ii]mage[Nn]et) base=vit_b16_c2_ep40_batch128_16ctx ;; esac
+      ;;
     lpplusplus) TRAINER=LPPlusPlus base=vit_b16_ep300 ;;
     adapter) TRAINER=ADAPTER base=SGD_lr1e-1_B256_ep300 ;;
     tip_adapter) TRAINER=${given:-TipAdapter} base=vit_b16 ;; # or TRAINER=TipAdapterF

@@ -6,7 +6,7 @@ folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) # as it was called, not whe
 scripts=$(dirname "$folder")
 name=$(basename "${BASH_SOURCE[0]}" .sh)
 protocol=$name
-for short in maple_xd maple ivlp lp vpt; do # reproduce_maple_xd.sh is reproduce_xd
+for short in maple_xd maple ivlp lp vpt hicropl; do # reproduce_maple_xd.sh is reproduce_xd
   case $protocol in *_"$short") protocol=${protocol%_"$short"}${short#"${short%_xd}"} ;; esac
 done
 if [[ $name = reproduce ]]; then protocol=table; fi # reproduce_maple and the like test published checkpoints
@@ -31,6 +31,6 @@ if [[ ! -f $scripts/protocols/$protocol.sh ]]; then
   exit 2
 fi
 source "$scripts/methods.sh"
-method "$(basename "$folder")" "$protocol"
+method "$(basename "$folder")" "$protocol" "${1-}"
 source "$scripts/common.sh"
 source "$scripts/protocols/$protocol.sh"

@@ -11,7 +11,7 @@ import torch
 
 from modprompt.clip.build import layers_of
 from modprompt.methods.parts.templates import DIVERSE
-from tests import plain_dpl, plain_lora, plain_mma, plain_mmrl, plain_mpl, plain_tcp, plain_teachers
+from tests import plain_dpl, plain_hicropl, plain_lora, plain_mma, plain_mmrl, plain_mpl, plain_tcp, plain_teachers
 from tests import plain_neighbours as plain
 
 
@@ -57,7 +57,8 @@ def small(cls, clip_model=None, **settings):
     fields = {one.field for one in cls.settings()}
     adapted = {"adapter_start": 2, "adapter_end": min(3, *layers.values()), "adapter_dim": 8}
     read = {"rep_layers": (1, 2), "rep_dim": 16}
-    fitting = {**dict.fromkeys(DEPTH, 2), "layer": 1, **adapted, **read, **lengths}
+    flows = {"cross_layer": 1, "flow": "learned", "sentences": "template"}
+    fitting = {**dict.fromkeys(DEPTH, 2), **flows, "layer": 1, **adapted, **read, **lengths}
     fitting = {name: value for name, value in fitting.items() if name in fields}
     return cls(**{**fitting, **settings})
 
@@ -124,6 +125,18 @@ def _mmrl(beta, *layers):
     return lambda clip_model, params, tokens, images, lengths: plain_mmrl.fused(
         clip_model, params, tokens, images, layers, beta
     )
+
+
+def _pool(width):
+    """Attention, two norms and a proxy."""
+    return 4 * (width * width + width) + 2 * 2 * width + width
+
+
+def _mapper(width, other):
+    """Attention, three products, two norms, two layers."""
+    wide = 4 * width
+    of_layers = (wide * width + wide) + (width * wide + width)
+    return 4 * (width * width + width) + (width * width + width) + 2 * (other * width + width) + 4 * width + of_layers
 
 
 T, V, E, C = 64, 128, 32, 5  # widths, and base classes of the EuroSAT-shaped tree
@@ -226,6 +239,16 @@ METHODS = {
         _mmrl(0.7, 1, 2, 4),
         2 * 16 + (V + T) * 16 + 3 * ((V + T) * 2 + 2 * 2 * 16 + V + T) + V * 8 + 8 * E,
         step=plain_mmrl.step((1, 2, 4), 0.7),
+    ),
+    "hicropl": Method(
+        "HiCroPL",
+        "HICROPL",
+        {"PROMPT_DEPTH": 4, "CROSS_LAYER": 2, "FLOW": "learned", "SENTENCES": "template"},
+        "VLPromptLearner",
+        "prompt_learner.",
+        plain_hicropl.logits,
+        4 * 2 * (T + V) + _mapper(V, T) + _mapper(T, V) + 2 * (_pool(T) + _pool(V)),
+        step=plain_hicropl.step,
     ),
     "alvlm": Method(
         "ALVLM",

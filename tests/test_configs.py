@@ -134,6 +134,27 @@ def test_values_of_mmrls_reference(name, batch, rate, epochs, warm_up, weight):
 
 
 @pytest.mark.parametrize(
+    ("name", "batch", "epochs", "tokens", "depth", "cross"),
+    [
+        ("vit_b16_c2_ep50_batch32_16ctx", 32, 50, 16, 12, 6),
+        ("vit_b16_c2_ep50_batch32_16ctx_few_shot", 32, 50, 16, 12, 6),
+        ("vit_b16_c2_ep40_batch128_16ctx", 128, 40, 16, 12, 6),
+        ("vit_b16_c2_ep5_batch32_2ctx_cross_datasets", 32, 5, 2, 6, 5),
+    ],
+)
+def test_values_of_hicropls_reference(name, batch, epochs, tokens, depth, cross):
+    cfg = load(ROOT / f"configs/trainers/HiCroPL/{name}.yaml")
+    node, optim = cfg.TRAINER.HICROPL, cfg.OPTIM
+    assert ("adam", 0.0025, epochs, 1, 1e-5) == (
+        *(optim.NAME, optim.LR, optim.MAX_EPOCH, optim.WARMUP_EPOCH, optim.WARMUP_CONS_LR),
+    )
+    assert (batch, 500) == (cfg.DATALOADER.TRAIN_X.BATCH_SIZE, cfg.DATALOADER.TEST.BATCH_SIZE)
+    assert (tokens, depth, cross) == (node.N_CTX, node.PROMPT_DEPTH, node.CROSS_LAYER)
+    assert (node.CTX_INIT, node.PREC, node.TEACHER_NAME, node.LAMBD) == ("a photo of a", "fp16", "ViT-B/16", 12)
+    assert (node.EPS, node.FLOW, node.TESTS_WRITE, cfg.TEST.FINAL_MODEL) == (1e-3, "written", False, "best_val")
+
+
+@pytest.mark.parametrize(
     ("path", "epochs", "test_batch", "workers", "values"),
     [
         ("TrainerSupernet/fewshot", 80, 16, 0, {"N_CTX_VISION": 6, "N_CTX_TEXT": 6, "CTX_INIT": "a photo of a"}),

@@ -183,6 +183,7 @@ def test_only_links_stand_in_the_folders_of_methods():
         "independent-vlp",
         "kgcoop",
         "language-prompting",
+        "hicropl",
         "lpplusplus",
         "maple",
         "mmadapter",
@@ -393,6 +394,34 @@ def test_scripts_of_mmrls_reference(folder, trainer, typed, tmp_path):
     for line in typed(f"{folder}/cross_datasets_test.sh", "dtd"):
         assert f"--eval-only --model-dir {out}/base2new/train_base/imagenet/shots_16/{trainer}/" in line
         assert f"/test_new/dtd/shots_16/{trainer}/vit_b16_cross_datasets/" in line
+
+
+@pytest.mark.parametrize(
+    ("dataset", "config"),
+    [
+        ("eurosat", "vit_b16_c2_ep50_batch32_16ctx"),
+        ("imagenet", "vit_b16_c2_ep40_batch128_16ctx"),
+        ("ImageNet", "vit_b16_c2_ep40_batch128_16ctx"),
+    ],
+)
+def test_scripts_of_hicropls_reference_train_and_test_with_one_config(dataset, config, typed, tmp_path):
+    run = f"{dataset.lower()}/shots_16/HiCroPL/{config}/seed2"
+    trained = tmp_path / "results/base2new/train_base" / run
+    (line,) = typed("hicropl/base2new_train_hicropl.sh", dataset, 2)
+    assert f"--trainer HiCroPL --seed 2 --output-dir {trained} " in line
+    assert line.endswith("DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base")
+    trained.mkdir(parents=True)
+    (trained / "result.json").write_text("{}")
+    (line,) = typed("hicropl/base2new_test_hicropl.sh", dataset, 2)
+    assert f"--eval-only --model-dir {trained} " in line
+    assert f"/configs/trainers/HiCroPL/{config}.yaml" in line
+
+
+def test_scripts_of_hicropls_reference_have_its_configs_and_shots(typed):
+    (few,) = typed("hicropl/few_shot.sh", "eurosat", 3, 8)
+    assert "/HiCroPL/eval/vit_b16_c2_ep50_batch32_16ctx_few_shot_8shots/seed3 " in few
+    (cross,) = typed("hicropl/xd_train.sh", "imagenet", 1)
+    assert "/vit_b16_c2_ep5_batch32_2ctx_cross_datasets_16shots/seed1 " in cross
 
 
 def test_script_of_taskres_reference(typed, tmp_path):

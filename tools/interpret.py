@@ -27,7 +27,14 @@ from modprompt.io.text import writable
 from modprompt.io.versioned import understood
 from modprompt.methods.parts.checkpoint_view import learner_part
 from modprompt.programs import report
-from modprompt.use.nearest_words import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
+from modprompt.use.nearest_words import (
+    Word,
+    count_mapped,
+    count_vision_prompts,
+    nearest_words,
+    text_prompts,
+    vocabulary,
+)
 
 Row = Tuple[int, Union[int, str], int, List[Word]]  # layer, class (or ""), number of the token from 1, nearest words
 
@@ -92,6 +99,8 @@ def interpret(path: str, count: int, asked: Asked) -> list[Row]:
     _require_same_clip(content, clip_model, asked.path or asked.name, path)
     if vision:
         print(f"{vision} learned vision prompts are left out: there are no words in the vision width")
+    if count_mapped(learned):
+        print(f"Text prompts from layer {count_mapped(learned)} on are mapped from vision prompts: they are left out")
     if not layers:
         return []
     texts, embeddings = vocabulary(token_table(clip_model).weight.detach(), tokenizer_of(clip_model))

@@ -34,7 +34,7 @@ from modprompt.engine.layer_change import (
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions
 from modprompt.engine.read_out import ReadOut
-from modprompt.engine.schedule import BEFORE_START, CARRY, Schedule
+from modprompt.engine.schedule import BEFORE_START, CARRY, Schedule, no_prompts
 from modprompt.engine.text_layers import Packed, run_last_packed, run_packed
 from modprompt.engine.text_layout import Suffix, TextTokens, apart, most_sequences, split
 from modprompt.engine.token_updates import Standing, recompose
@@ -154,6 +154,15 @@ def image_encoder(
     if hasattr(visual, "transformer"):  # the classes are those of some `clip` package: what they have tells them apart
         return VisionEncoder(cast(VisionTransformer, visual), schedule, stream)
     return ResNetEncoder(cast(ResNet, visual))
+
+
+def unprompted(
+    visual: Union[VisionTransformer, ResNet, ImageTower], stream: Optional[torch.dtype] = None
+) -> Union[VisionEncoder, ResNetEncoder, TowerVisionEncoder, ImageTowerEncoder]:
+    """The encoder for an image side into which no prompts go."""
+    side: Any = image_side_of(visual) if isinstance(visual, ImageTower) else visual
+    layers = len(side.transformer.resblocks) if hasattr(side, "transformer") else 0
+    return image_encoder(visual, no_prompts(layers), stream)
 
 
 class Below(NamedTuple):

@@ -16,7 +16,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine import tf32, weight_cache
 from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled
-from modprompt.engine.encoders import Below, TextEncoder, image_encoder, text_encoder
+from modprompt.engine.encoders import Below, TextEncoder, image_encoder, text_encoder, unprompted
 from modprompt.engine.layer_change import draws
 from modprompt.engine.memory import SHARE, free_bytes
 from modprompt.engine.pooling import Pooling
@@ -46,16 +46,24 @@ class Output(NamedTuple):
 
     each: of a model with a second feature of each image (read_out.py) the logits (B, C) by the image's own feature, and
         those by that; `logits` are made of both.
+    frozen: of a model whose features are blended with frozen ones, those of the images (B, E), of length 1.
     """
 
     logits: Tensor
     image: Tensor
     text: Tensor
     each: Tuple[Tensor, ...] = ()
+    frozen: Optional[Tensor] = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Output":
         """The same with each of its tensors changed."""
-        return Output(change(self.logits), change(self.image), change(self.text), tuple(map(change, self.each)))
+        frozen = None if self.frozen is None else change(self.frozen)
+        return Output(change(self.logits), change(self.image), change(self.text), tuple(map(change, self.each)), frozen)
+
+
+def blended(own: Tensor, frozen: Tensor) -> Tensor:
+    """Features, of length 1, plus frozen ones of that length; of length 1 again (HiCroPL, arXiv 2507.14976)."""
+    return F.normalize(F.normalize(own, dim=-1) + frozen.to(own.dtype), dim=-1)
 
 
 class _Kept(NamedTuple):
@@ -90,7 +98,10 @@ class PromptLearner(Protocol):
     `needs_image` and `changes_images` may be left out: False; so may `pooling`, for learners with one prompt a class,
     `logits`, a module that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with the
     scale behind, and `reads`: whether its prompts make a second feature of each image. Then `logits` is one whose
-    `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them.
+    `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them. So may `frozen_text`: frozen
+    class features (C, E) of length 1, with which class features are blended, and image features with those that
+    `frozen_visual`, or where that is None the CLIP's own image side without prompts, makes; and `writes`: whether the
+    next call writes into its parameters, so that nothing of it may be kept.
     """
 
     schedules: Schedules
@@ -130,6 +141,10 @@ class PromptedCLIP(nn.Module):
         self.prompt_learner = prompt_learner
         self.image_encoder = image_encoder(clip_model.visual, prompt_learner.schedules.vision, stream)
         self.text_encoder = text_encoder(clip_model, prompt_learner.schedules.text, stream)
+        self.frozen_encoder: Any = None  # of what image features are blended with
+        if getattr(prompt_learner, "frozen_text", None) is not None:
+            visual = getattr(prompt_learner, "frozen_visual", None) or clip_model.visual
+            self.frozen_encoder = unprompted(visual, stream)
         self.stream = stream
         self.logit_scale = clip_model.logit_scale
         self.compiled = ""  # how the encoders are
@@ -146,6 +161,8 @@ class PromptedCLIP(nn.Module):
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
         """Another type for the tokens between products; None for that of the weights."""
         self.stream = self.image_encoder.stream = self.text_encoder.stream = stream
+        if self.frozen_encoder is not None:
+            self.frozen_encoder.stream = stream
 
     def limit_text(self, classes: int = 0, share: float = SHARE) -> None:
         """Compute the text side of so many classes at a time, or with 0 of as many as fit in a share of free memory.
@@ -222,9 +239,11 @@ class PromptedCLIP(nn.Module):
         return getattr(self.prompt_learner, "pooling", None)
 
     def raw_features(self, text: ClassTokens, prompts: Prompts) -> Tensor:
-        """What the text side makes of class prompts, (1 or B, C, E)."""
+        """What the text side makes of class prompts, (1 or B, C, E); where they are blended of length 1."""
         below = self._below(text, prompts)
-        return self._run("text_encoder", text, prompts.text_additions, prompts.text_changes, *below)
+        made = self._run("text_encoder", text, prompts.text_additions, prompts.text_changes, *below)
+        frozen = getattr(self.prompt_learner, "frozen_text", None)
+        return made if frozen is None else blended(made.to(self.stream or made.dtype), frozen)
 
     def _below(self, text: ClassTokens, prompts: Prompts) -> List[Below]:
         """Where the text side goes on from in training: layers that nothing learned reaches are computed once."""
@@ -271,7 +290,7 @@ class PromptedCLIP(nn.Module):
 
     def _prompts_now(self) -> Prompts:
         """What the learner gives at this moment: once, where no parameter is written."""
-        if not self._unchanging or torch.is_grad_enabled():
+        if not self._unchanging or torch.is_grad_enabled() or self._writes:
             return self.prompt_learner()
         if self._made is None:
             self._made = self.prompt_learner()
@@ -279,7 +298,13 @@ class PromptedCLIP(nn.Module):
 
     def _fixed(self) -> bool:
         """Whether class features need not be made anew at every call."""
+        if self._writes:
+            return False
         return not self.prompt_learner.trains_text or not (self.training or torch.is_grad_enabled())
+
+    @property
+    def _writes(self) -> bool:
+        return bool(getattr(self.prompt_learner, "writes", False))
 
     def _current(self) -> Tuple[Prompts, Tensor]:
         """The prompts and class features (C, E) of this moment."""
@@ -349,7 +374,21 @@ class PromptedCLIP(nn.Module):
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(self.encode_image(image))
         prompts, text = self._current()
-        return self._logits(self._image_features(image, prompts), text)
+        features = self._image_features(image, prompts)
+        if self.frozen_encoder is None:
+            return self._logits(features, text)
+        frozen = self.frozen_features(image)
+        return self._logits(self._blended(features, frozen), text)._replace(frozen=frozen)
+
+    @tf32.exactly
+    @torch.no_grad()
+    def frozen_features(self, image: Tensor) -> Tensor:
+        """What features of images (B, 3, H, W) are blended with: (B, E), of length 1."""
+        layers = len(getattr(self.frozen_encoder, "schedule", ()))
+        return self._unit(self._run("frozen_encoder", image, [None] * layers))
+
+    def _blended(self, features: Tensor, frozen: Tensor) -> Tensor:
+        return blended(features.to(self.stream or features.dtype), frozen)
 
     def _image_features(self, image: Tensor, prompts: Prompts) -> Tensor:
         more = (None, prompts.read) if self.reads else ()
@@ -359,9 +398,10 @@ class PromptedCLIP(nn.Module):
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W), not normalised; with what the learner does to the vision side.
 
-        (B, 2 E) where there is a second feature of each image.
+        (B, 2 E) where there is a second feature of each image; where they are blended with frozen ones of length 1.
         """
-        return self._image_features(image, self.vision_prompts())
+        features = self._image_features(image, self.vision_prompts())
+        return features if self.frozen_encoder is None else self._blended(features, self.frozen_features(image))
 
     @property
     def prompts_images(self) -> bool:

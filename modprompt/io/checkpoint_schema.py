@@ -46,6 +46,7 @@ def plain(value: Any, where: str, levels: int = _DEEPEST) -> None:
         maybe(kinds.get(type(value), text()))(value, where)
 
 
+STANDS_ON = (descriptions.SENTENCES, "the teacher")  # what a learner was made with beside settings and CLIP
 _STEPS = rows(row_of(whole(0, _MOST_TOKENS), whole(0, _MOST_TOKENS)))
 _OF_METHOD = {**dict.fromkeys(("name", "node", "learner"), _NAME), **dict.fromkeys(("settings", "config"), each(plain))}
 _OF_FEATURES = {one.name: each(plain) for one in features() if one.in_records}
@@ -54,14 +55,14 @@ _METHOD = table(
     _OF_METHOD,
     {
         **_OF_FEATURES,
-        **dict.fromkeys(facts_of_methods(), _NAME),
+        **dict.fromkeys((*facts_of_methods(), *STANDS_ON), _NAME),
         **{one.stands_on: _ANOTHER for one in features() if one.stands_on},
     },
 )
 _LISTS = table(
     {"names": rows(text(1000, least=1))},
     {
-        **{"dataset": _NAME, "templates": rows(text()), "phrases": each(rows(text()))},
+        **{"dataset": _NAME, "templates": rows(text()), **dict.fromkeys(("phrases", "sentences"), each(rows(text())))},
         **{"which": rows(whole(0, 1 << 20)), "trained_on": rows(text(1000, least=1))},
     },
 )

@@ -4,12 +4,15 @@ Descriptions, initial weights, and what settings of features name: a result has 
 moved, and a file that holds something else is noticed. Nothing heavy is imported here.
 """
 
+from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from modprompt.errors import UserError
 from modprompt.feature import Content, contents
 from modprompt.io import descriptions
 from modprompt.io.compare import file_hash
+
+_SENTENCES = Content(descriptions.SENTENCES, ".SENTENCES", lambda path: descriptions.read_file(Path(path)).hash)
 
 
 def facts_of_methods() -> Tuple[str, ...]:
@@ -25,6 +28,7 @@ def _named(result: Mapping[str, Any]) -> List[Tuple[str, Content]]:
     found = [
         *((facts.get(one.fact), one) for one in contents()),
         (phrases, Content(descriptions.NAME, f".{mode}PATH", lambda path: descriptions.read(path).hash)),
+        (facts.get(descriptions.SENTENCES), _SENTENCES),
         (weights, Content("", "MODEL.INIT_WEIGHTS", file_hash)),
     ]
     return [(digest, one) for digest, one in found if isinstance(digest, str) and digest.isalnum()]

@@ -16,6 +16,7 @@ from modprompt.io.safe_open import read_text
 from modprompt.io.text import is_text
 
 NAME = "the descriptions"  # in what a run and a checkpoint say of themselves
+SENTENCES = "the sentences"  # likewise, of frozen class features
 FOLDER = "descriptors"
 MOST_BYTES = 1 << 26
 _SHOWN = 5  # missing classes that a message names
@@ -87,7 +88,15 @@ def read(name: str) -> Descriptions:
     Raises:
         UserError: if there is none, or it is anything but {class: [phrase, ...]}.
     """
-    path = find(name)
+    return read_file(find(name))
+
+
+def read_file(path: Path) -> Descriptions:
+    """The content of a file.
+
+    Raises:
+        UserError: if it is not there, or is anything but {class: [phrase, ...]}.
+    """
     text = read_text(path, MOST_BYTES)
     try:
         content = json_text.parse(text[1:] if text.startswith("\ufeff") else text, _Pairs)

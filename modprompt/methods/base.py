@@ -52,6 +52,7 @@ class Method(Configured):
     # states it for itself, not for those that are derived from it
     same_step: ClassVar[bool] = False
     counts_steps: ClassVar[bool] = False  # whether its training has a number of steps (`steps`), and none of epochs
+    later_of_equals: ClassVar[bool] = False  # whether of epochs that are equally good on validation the later is taken
     logging: ClassVar[Logging] = Logging()
     searching: ClassVar[Searching] = Searching()
     repository: ClassVar[Repository] = Repository()

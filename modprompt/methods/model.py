@@ -219,8 +219,9 @@ class PromptedModel(OnSharedClip):
     def _in_front(self: P, learner: Learner, classes: Classes) -> P:
         """This model, of its own class, with other prompts for other classes; all that is frozen is shared."""
         other = beside(self)
-        for name in ("image_encoder", "text_encoder"):
-            other._modules[name] = beside(getattr(self, name))  # each has a stream of its own
+        for name in ("image_encoder", "text_encoder", "frozen_encoder"):
+            if name in other._modules:
+                other._modules[name] = beside(getattr(self, name))  # each has a stream of its own
         other._modules["prompt_learner"] = learner
         other.classes, other._objective = classes, None
         other.average = self.method.averaging.over(self.epochs) if self.epochs and self.method.averaging else None

@@ -105,7 +105,7 @@ def describe(
     """
     sides = learner.schedules._asdict().items()
     return checkpoint.record(
-        method=dict(method),
+        method={**method, **learner.stands_on()},
         schedules={side: {"place": steps.place, "steps": [list(step) for step in steps]} for side, steps in sides},
         classes={**classes_record(classes, learner), **_phrases_of(learner)},
         clip=clip.as_record(),
@@ -115,8 +115,10 @@ def describe(
 
 
 def _phrases_of(learner: Learner) -> Dict[str, Any]:
-    """The phrases, of other classes too, so that no other file is needed; nothing if there are none."""
-    return {} if learner.described is None else {"phrases": learner.described.content.as_record()}
+    """Phrases and sentences, of other classes too, so that no other file is needed; nothing if there are none."""
+    own = learner.sentences and learner.sentences.content
+    sentences = {"sentences": own.as_record()} if own else {}
+    return {**sentences, **({} if learner.described is None else {"phrases": learner.described.content.as_record()})}
 
 
 def write(path: Union[str, Path], state: Mapping[str, Any], record: Mapping[str, Any], epoch: int = 0) -> None:

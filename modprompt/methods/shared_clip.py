@@ -102,6 +102,8 @@ class OnSharedClip(PromptedCLIP):
             if self._exact is None and self._objective is None and self.keeps_exact:
                 self._exact = exact_copy(self.clip_model)
             self._cast_clip(wanted)
+        if self.frozen_encoder is not None and self.frozen_encoder.visual is not self.clip_model.visual:
+            cast_products(self.frozen_encoder.visual.float(), wanted)
         self.products = wanted
         if isinstance(self.prompt_learner, Learner):
             self.prompt_learner.cast(torch.float16 if how.half_weights else torch.float32)

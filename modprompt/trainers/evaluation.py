@@ -41,7 +41,7 @@ class Evaluation(Part):
         split = "val" if (split or self.config.test.split) == "val" and trainer.val_loader is not None else "test"
         print(f"Evaluate on the *{split}* set")
         predictions, batches = Predictions(trainer.evaluator), self.batches(split)
-        with self.exactly(), self.model.unchanging(), self._looked_at_later():
+        with self.exactly(), self.model.unchanging(), self.model.prompt_learner.testing(), self._looked_at_later():
             for batch in tqdm(iter(batches), total=len(batches)):  # what a start has to say comes before the bar
                 images, labels = trainer.parse_batch_test(batch)
                 predictions.add(trainer.model_inference(images), labels)

@@ -19,7 +19,7 @@ from modprompt.io import test_parts
 from modprompt.io.row_file import Rows, write_rows
 from modprompt.io.safe_open import Refused
 from modprompt.io.text import sha256_of
-from modprompt.trainers.feature_cache import image_digests, image_side_digest, read_too, row_of
+from modprompt.trainers.feature_cache import image_digests, image_side_digest, read_too, row_of, weights_digest
 from modprompt.trainers.learned import prompts_hash
 
 _ANEW = "all images are encoded anew"
@@ -35,9 +35,12 @@ def made_by(trainer: Any, loader: Any) -> str:
     model = trainer.model
     learner = getattr(model, "prompt_learner", None)
     learned = [] if learner is None else [prompts_hash(learner), str(learner.schedules)]
-    if getattr(learner, "changes_images", False):  # by its settings, too
+    blends = getattr(learner, "frozen_text", None) is not None
+    if getattr(learner, "changes_images", False) or blends:  # by its settings, too
         learned.append(f"{model.method!r} {model.method.joined_by!r}")
     learned += [] if learner is None or not learner.images_by else [learner.images_by]
+    if blends:
+        learned.append(weights_digest(model.frozen_encoder.visual))
     weights = image_side_digest(trainer)
     facts = [str(trainer.run.fingerprint), weights, *learned, read_too(repr(loader.dataset.transform))]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

@@ -57,7 +57,7 @@ def _of_model(trainer: Any) -> Dict[str, Any]:
         return {}
     record = _said(trainer, "checkpoints", "method_record", lambda: method_record(model.method))
     return {
-        "method": record(),
+        "method": {**record(), **model.prompt_learner.stands_on()},
         "class_names": classes_record(model.classes, model.prompt_learner),
         "clip": model.clip_facts.as_record(),
         **({"logits": model.prompt_learner.logits.said} if model.reads else {}),

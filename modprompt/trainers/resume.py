@@ -41,7 +41,6 @@ class Resume(Part):
     began_from = ""
     training_s: Optional[float] = None
     keeps_state = False
-    last_of_equals = False  # whether of epochs that are equally good the last is the best; else the first
     _gone_on_from = ""  # the folder of the run that is resumed
     began_s = 0.0
 
@@ -49,6 +48,11 @@ class Resume(Part):
     def best_on(self) -> str:
         """The images whose best epoch is tested; empty for the last epoch."""
         return "val" if self.config.test.final_model == "best_val" else ""
+
+    @property
+    def last_of_equals(self) -> bool:
+        """Whether of epochs that are equally good the last is the best; else the first."""
+        return self.method.later_of_equals
 
     @property
     def text_chunk(self) -> Optional[int]:
@@ -64,6 +68,7 @@ class Resume(Part):
             **self._unrounded(),
             training_state.TRAINING_IMAGES: self.images_fingerprint,
             **self.method.content_hashes(),
+            **self.model.prompt_learner.stands_on(),
             **self._chosen_by(),
         }
 

@@ -2,8 +2,6 @@
 
 import random
 
-from dassl.utils import count_num_param
-
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.phrases import MODES
 
@@ -26,4 +24,5 @@ def tell_of(learner: Learner, draws_examples: bool = False) -> None:
     for side, schedule in learner.schedules._asdict().items():
         if schedule.depth and side not in getattr(learner, "options", {}):  # of these it says by itself what it has
             print(schedule.table())
-    print(f"Parameters to be updated: {count_num_param(learner):,} in {len(list(learner.parameters()))} tensors")
+    trained = [one for one in learner.parameters() if one.requires_grad]
+    print(f"Parameters to be updated: {sum(one.numel() for one in trained):,} in {len(trained)} tensors")

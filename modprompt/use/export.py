@@ -103,7 +103,8 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
         file.write(content)
     shape = f"(batch, 3, {images.size}, {images.size})"
     width, classes = joint_width(model.clip_model), len(model.classes.names)
-    gives = f"images {shape} -> features (batch, {width}), probabilities (batch, {classes})"
+    twice = "" if model.frozen_encoder is None else "; each image goes through two encoders"
+    gives = f"images {shape} -> features (batch, {width}), probabilities (batch, {classes}){twice}"
     return Exported(path, len(content), gives, checked)
 
 
@@ -117,6 +118,7 @@ def metadata_of(model: PromptedModel, images: Images, precision: str, read_as: s
         "clip": {"name": facts.name or facts.file, "fingerprint": facts.fingerprint},
         "precision": precision,
         "probabilities": SOFTMAX,
+        **({} if model.frozen_encoder is None else {"image_passes": 2}),
         **({"logits": model.prompt_learner.logits.said} if model.reads else {}),
         "made_by": f"modprompt {__version__}, PyTorch {torch.__version__}",
     }

@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from modprompt.clip.cast import cast_products
 from modprompt.engine.additions import mapped
 from modprompt.engine.layer_change import write_in
+from modprompt.engine.model import blended
 from modprompt.methods.model import PromptedModel
 
 
 class ExportedModel(nn.Module):
     """A model's image encoder with its prompts, and what makes logits of its features; nothing is shared with it.
+
+    A model whose features are blended with frozen ones has the encoder of these, too: an image goes through both.
 
     Args:
         model: in float32, on the CPU.
@@ -35,13 +38,14 @@ class ExportedModel(nn.Module):
             self.additions = [mapped(one, _apart) for one in prompts.vision_additions]
             self.changes = copy.deepcopy(prompts.vision_changes)
             self.more = (None, prompts.read.map(_apart)) if model.reads and prompts.read is not None else ()
-        self.encoder = copy.deepcopy(model.image_encoder)
+        self.encoder, self.frozen = copy.deepcopy((model.image_encoder, model.frozen_encoder))  # weights of both once
         if any(one is not None and one.merges for one in self.changes):  # on stock sides alone
             visual: Any = self.encoder.visual
             self.changes = write_in(visual.transformer.resblocks, self.changes)
         if half:
-            cast_products(self.encoder, torch.float16)
-            for part in self.encoder.modules():
+            encoders = nn.ModuleList([self.encoder, *([] if self.frozen is None else [self.frozen])])
+            cast_products(encoders, torch.float16)
+            for part in encoders.modules():
                 if isinstance(part, nn.BatchNorm2d):  # unlike a CLIP's layer norms these take the type of their input
                     part.half()
         self.eval()
@@ -49,6 +53,9 @@ class ExportedModel(nn.Module):
     def forward(self, images: Tensor) -> Tuple[Tensor, Tensor]:
         """Unit features (B, E) and probabilities (B, C) of images (B, 3, H, W)."""
         features = self.encoder(images, self.additions, self.changes, *self.more).float()
+        if self.frozen is not None:
+            layers = len(getattr(self.frozen, "schedule", ()))
+            features = blended(features, F.normalize(self.frozen(images, [None] * layers).float(), dim=-1))
         own = features.chunk(2, dim=-1)[0] if self.more else features  # behind it stands what is read out
         return F.normalize(own, dim=-1), self.classifier(features).softmax(dim=-1)
 

@@ -14,6 +14,7 @@ from modprompt.errors import UserError
 
 _TEXT_PROMPT = re.compile(
     r"ctx$|compound_prompts_text\.(\d+)$|text_encoder\..*\.(\d+)\.VPT_shallow$|ctx_txt_lst\.(\d+)$"
+    r"|cross_prompts_text\.(\d+)$"
 )
 
 
@@ -42,12 +43,22 @@ def text_prompts(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
             raise UserError(f"{key} is no learned prompt: expected a tensor of two or three dimensions")
         deep, *inside = found.groups()
         layers[int(deep) + 1 if deep else int(next(filter(None, inside), 0))] = value
-    return {layer: layers[layer].float() for layer in sorted(layers)}
+    unmapped = count_mapped(state_dict) or len(layers)
+    return {layer: layers[layer].float() for layer in sorted(layers)[:unmapped]}
+
+
+def count_mapped(state_dict: Mapping[str, Tensor]) -> int:
+    """From which layer on text prompts are not what the encoder gets, but mapped from vision prompts; 0 for none."""
+    return sum(key.startswith("text_proxy_token.") for key in state_dict)
 
 
 def count_vision_prompts(state_dict: Mapping[str, Tensor]) -> int:
     """Number of learned vision vectors: they live in another space, where there are no words."""
-    own = (value for key, value in state_dict.items() if key.startswith(("image_encoder.", "ctx_img_lst.")))
+    own = (
+        value
+        for key, value in state_dict.items()
+        if key.startswith(("image_encoder.", "ctx_img_lst.", "cross_prompts_visual."))
+    )
     return sum(value.shape[0] for value in own if isinstance(value, Tensor) and value.dim() == 2)
 
 

@@ -286,7 +286,7 @@ class HeadResume(_OfHead, Resume):
         return self.method.best_on() or super().best_on
 
     @property
-    def last_of_equals(self) -> bool:  # type: ignore[override]
+    def last_of_equals(self) -> bool:
         """Whether of epochs that are equally good the last is the best, as the method's settings have it."""
         return self.method.last_of_equals()
 

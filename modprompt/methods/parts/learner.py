@@ -1,7 +1,8 @@
 """What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
 
+import contextlib
 import copy
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, ContextManager, Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,12 @@ class Learner(nn.Module):
 
     not_read: Tuple[str, ...] = ()  # beginnings of names in its repository's checkpoints that stand for nothing learned
 
+    # frozen class features (C, E), of length 1, that its class features are blended with, and image features with those
+    # of the same CLIP, or of `frozen_visual`, another's image side; a learner that does not blend leaves both out
+    frozen_text: Tensor
+    frozen_visual: Any
+    sentences: Any = None  # of what frozen class features are made (methods/parts/sentences.py), if a file has them
+
     described: Optional[Described] = None  # phrases, which make several prompts of a class
     pooling: Optional[Pooling]  # what makes one of them; None where a class has one prompt
     # (image (B, E), text (C, E) or (B, C, E), exp(logit_scale)) to logits (B, C), with parameters of its own; a learner
@@ -63,6 +70,11 @@ class Learner(nn.Module):
         """What a training starts from, as a line of its log."""
         ensemble = f", the mean of {len(self.averaged)} templates" if self.averaged else ""
         return f'Initial context: "{self.prefix}"{ensemble}'
+
+    @property
+    def writes(self) -> bool:
+        """Whether its next call writes into its parameters."""
+        return False
 
     @property
     def bound(self) -> bool:
@@ -120,6 +132,14 @@ class Learner(nn.Module):
         text, vision = map(len, self.schedules)
         changes = self.adapters.text_changes(text), self.adapters.vision_changes(vision)
         return prompts._replace(text_changes=changes[0], vision_changes=changes[1])
+
+    def testing(self) -> ContextManager[None]:
+        """Within it a trainer tests or validates."""
+        return contextlib.nullcontext()
+
+    def stands_on(self) -> Dict[str, str]:
+        """What it was made with beside settings and CLIP, {name: text}: a training goes on with the same alone."""
+        return {}
 
     def learned_on(self, names: Sequence[str]) -> None:
         """Be told on which classes what was loaded was trained; none: nobody knows."""

@@ -45,16 +45,23 @@ class FrozenCLIP(nn.Module):
         features: Tensor = self.image_encoder(image, [None] * self.vision_layers)
         return features
 
-    @tf32.exactly
-    @torch.no_grad()
     def class_features(self, classnames: Sequence[str], template: str) -> Tensor:
         """(C, E) of class names put into a template like "a photo of a {}.", not normalised.
 
         Raises:
             UserError: if a prompt is longer than the text context.
         """
-        texts = template_texts(classnames, template)
-        fixed = class_prompts(texts, classnames, 0, self.clip_model).to(self.clip_model.logit_scale.device)
+        return self.text_features(template_texts(classnames, template), classnames)
+
+    @tf32.exactly
+    @torch.no_grad()
+    def text_features(self, texts: Sequence[str], labels: Sequence[str] = ()) -> Tensor:
+        """(N, E) of N texts, not normalised; what messages call each is its label, or else the text.
+
+        Raises:
+            UserError: if one is longer than the text context.
+        """
+        fixed = class_prompts(texts, labels or texts, 0, self.clip_model).to(self.clip_model.logit_scale.device)
         kind, device = self.clip_model.dtype, self.text_encoder.device
         nothing = torch.empty(0, text_width(self.clip_model), dtype=kind, device=device)
         features: Tensor = self.text_encoder(fixed(nothing), [None] * self.text_layers)  # (1, C, E)

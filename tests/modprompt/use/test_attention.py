@@ -67,7 +67,8 @@ def test_to_be_watched_changes_no_feature(cls, clip_model, images):
     with torch.no_grad():
         prompts = model.vision_prompts()
         watched = model.image_encoder(images, prompts.vision_additions, prompts.vision_changes, watch=watch)
-        assert torch.allclose(watched, model.encode_image(images)[:, : watched.shape[1]], atol=1e-5)
+        unwatched = model._image_features(images, prompts)  # in front of what they are blended with
+        assert torch.allclose(watched, unwatched[:, : watched.shape[1]], atol=1e-5)
     assert layers == [0, 1, 2]
 
 

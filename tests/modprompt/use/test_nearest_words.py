@@ -3,7 +3,7 @@ import torch
 
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.errors import UserError
-from modprompt.use.nearest_words import count_vision_prompts, nearest_words, text_prompts, vocabulary
+from modprompt.use.nearest_words import count_mapped, count_vision_prompts, nearest_words, text_prompts, vocabulary
 
 
 def test_layers_of_every_kind_of_checkpoint():
@@ -20,6 +20,15 @@ def test_layers_of_every_kind_of_checkpoint():
     inside["image_encoder.transformer.resblocks.1.VPT_shallow"] = torch.ones(3, 8)
     assert list(text_prompts(inside)) == [0, 2, 10]
     assert count_vision_prompts(inside) == 6
+
+
+def test_of_prompts_that_flow_those_that_the_encoder_gets_are_words():
+    flowing = {"ctx": torch.ones(2, 4), **{f"cross_prompts_text.{at}": torch.ones(2, 4) for at in (1, 2, 10)}}
+    flowing.update({f"text_proxy_token.{at}": torch.ones(1, 4) for at in (0, 1)})
+    flowing.update({f"cross_prompts_visual.{at}": torch.ones(2, 8) for at in range(4)})
+    assert list(text_prompts(flowing)) == [0, 1]
+    assert count_mapped(flowing) == 2
+    assert count_vision_prompts(flowing) == 8
 
 
 def test_words_come_nearest_first_and_rows_of_zeros_are_none(clip_model):

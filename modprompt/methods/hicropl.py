@@ -1,0 +1,395 @@
+"""Hierarchical Cross-modal Prompt Learning (HiCroPL, arXiv 2507.14976): prompts that flow between both sides.
+
+Shapes: B images, C classes, n tokens of each layer, D layers that get some, k of them mapped from text to vision,
+T / V text / vision width, E joint width.
+"""
+
+import contextlib
+import copy
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modprompt.clip.build import draw_constructor
+from modprompt.clip.cast import cast_products, exact
+from modprompt.clip.facts import called, facts_of
+from modprompt.clip.load import load_clip
+from modprompt.clip.sides import image_width, joint_width, text_width
+from modprompt.clip.structure import CLIP
+from modprompt.engine.context import Context, words_or_random
+from modprompt.engine.model import Output
+from modprompt.engine.prompts import Additions, Prompts
+from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, replacement
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import setting
+from modprompt.io import descriptions
+from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.capabilities import Needs, Repository, Searching
+from modprompt.methods.parts.class_teacher import EPS, ClassTeacher
+from modprompt.methods.parts.flow import HEADS, Mapper, Pool, proxies
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import Objective, Term, cross_entropy
+from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.parts.sentences import Sentences
+from modprompt.methods.parts.teacher import FrozenCLIP
+
+WRITTEN, LEARNED = "written", "learned"
+
+
+@dataclass(frozen=True, repr=False)
+class HiCroPL(Method):
+    """HiCroPL: deep prompts of both sides, mapped from each other, and features blended with the frozen CLIP's."""
+
+    node = "TRAINER.HICROPL"
+    folder = "VLPromptLearner"
+    searching = Searching(refused="PROMPT_DEPTH says which layers get prompts, CROSS_LAYER from where they are mapped")
+    repository = Repository(shared={"OPTIM.EPS": "EPS"})
+    later_of_equals = True
+
+    n_ctx: int = setting(2, "prompt tokens in front of each layer of both sides", least=1, most=MOST_TOKENS)
+    cross_layer: int = setting(
+        6, "layers k whose vision prompts are mapped from text; of those above text ones from vision", least=1
+    )
+    ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX is at most 4")
+    prompt_depth: int = setting(9, "layers that receive prompts")
+    teacher_name: str = setting(
+        "", "the CLIP whose image features are blended in, a name or a path; empty: that of the backbone"
+    )
+    lambd: float = setting(10.0, "weight of the distances of both features to the frozen ones", least=0, compared=False)
+    flow: str = setting(
+        WRITTEN,
+        "whether mapped prompts are written over the old ones, outside the graph, as the repository does, so that "
+        "mappers stay as they were drawn; or are learned, their mappers with them",
+        choices=(WRITTEN, LEARNED),
+    )
+    # what is compared is not the file: a test of other classes has another
+    sentences: str = setting(
+        "",
+        "JSON file {class: [sentence, ...]} of the frozen class features; template: the data set's template alone; "
+        "digits: ours; empty: gpt_file/NAME_prompt.json, for digits ours",
+        compared=False,
+    )
+    tests_write: bool = setting(
+        False,
+        "FLOW written: whether each batch of a validation or test maps the prompts once more and keeps that, as the "
+        "repository's does",
+        compared=False,
+    )
+    eps: float = setting(
+        1e-3, "what Adam adds to its divisor: where gradients are smaller, steps are", least=0, compared=False
+    )
+
+    stated: ClassVar[Mapping[str, str]] = {}  # of an instance out of a file: what it stands on
+    content: ClassVar[Optional[Sentences]] = None  # likewise
+
+    def check(self) -> None:
+        """Complain about layers that do not go together, and a setting without a meaning."""
+        super().check()
+        if self.cross_layer >= self.prompt_depth:
+            text = f" must be less than PROMPT_DEPTH {self.prompt_depth}, got {self.cross_layer}"
+            raise SettingError([("CROSS_LAYER", text)])
+        if self.tests_write and self.flow != WRITTEN:
+            raise SettingError([("TESTS_WRITE", f" means nothing with FLOW {self.flow}: nothing is written")])
+
+    @property
+    def wants_vision(self) -> bool:
+        """Both sides have prompts."""
+        return True
+
+    @property
+    def needs(self) -> Needs:
+        """The frozen class features are those of CLIP's exact weights."""
+        return Needs(exact_weights=True)
+
+    def mark(self) -> str:
+        """That a test has changed what it tests."""
+        return "each test batch mapped the prompts anew" if self.tests_write else ""
+
+    def optimiser_settings(self) -> Dict[str, float]:
+        """Adam's eps."""
+        return {"eps": self.eps}
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """Replacement on both sides."""
+        text, vision = (
+            replacement(layers, self.prompt_depth, self.n_ctx, side)
+            for side, layers in zip(("text", "vision"), (shape.text_layers, shape.vision_layers))
+        )
+        return Schedules(text, vision)
+
+    def prepared(self) -> "HiCroPL":
+        """This method, the sentences of a file that is named known to be readable."""
+        if self.sentences:
+            self.sentences_of("")
+        return self
+
+    def sentences_of(self, dataset: str) -> Sentences:
+        """The sentences of a data set.
+
+        Raises:
+            SettingError: if there are none.
+        """
+        if self.content is not None:
+            return self.content
+        try:
+            return Sentences.of(self.sentences, dataset)
+        except UserError as error:
+            raise SettingError([("SENTENCES", str(error))]) from None
+
+    def restore(self, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> "HiCroPL":
+        """This method with the sentences that stand in a file; no other file is opened.
+
+        Raises:
+            UserError: if they are not there.
+        """
+        mark = str(stated.get(descriptions.SENTENCES, ""))
+        found = Sentences.of_record(mark, classes.get("sentences"), path)
+        known = {name: str(stated[name]) for name in (TEACHER,) if name in stated}
+        return self.replace_private(content=found, stated=known)
+
+    def teacher(self, clip_model: CLIP) -> Optional[CLIP]:
+        """The CLIP whose image features are blended in; None for the very one that has the prompts.
+
+        Raises:
+            UserError: if there is none, or it does not go with that one.
+        """
+        if self.teacher_name in ("", facts_of(clip_model).name):
+            return None
+        with torch.random.fork_rng(devices=[]):
+            try:
+                teacher, _ = load_clip(self.teacher_name, clip_model.logit_scale.device)
+            except UserError as error:
+                raise SettingError([("TEACHER_NAME", f": {error}")]) from None
+        sizes = [(joint_width(one), one.visual.input_resolution) for one in (teacher, clip_model)]
+        for what, theirs, mine in zip(("features of width", "images of side"), *sizes):
+            if theirs != mine:
+                text = f": {called(teacher)} has {what} {theirs}, {called(clip_model)} {mine}: they are blended"
+                raise SettingError([("TEACHER_NAME", text)])
+        known, now = self.stated.get(TEACHER), facts_of(teacher).fingerprint
+        if known is not None and known != now:
+            text = f": {called(teacher)} has fingerprint {now}, and the training's had {known}"
+            raise SettingError([("TEACHER_NAME", text)])
+        cast_products(teacher.float(), clip_model.dtype)
+        return teacher.eval().requires_grad_(False)
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "FlowLearner":
+        """The prompts of both sides, and what maps them."""
+        context = words_or_random(self.ctx_init, self.n_ctx, clip_model)
+        sentences, teacher = self.sentences_of(classes.dataset), self.teacher(clip_model)
+        return FlowLearner(self, classes.names, clip_model, schedules, context, sentences, teacher)
+
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        """The same prompts for other classes, with their data set's sentences."""
+        other = copy.copy(learner)
+        other.sentences = self.sentences_of(classes.dataset)
+        return super().for_classes(other, clip_model, classes)
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """Cross entropy, and both blended features near the frozen ones."""
+        frozen: Any = model.prompt_learner.frozen_text
+        terms = (
+            Term("class teacher", self.lambd, ClassTeacher(frozen)),
+            Term("image teacher", self.lambd, image_distance),
+        )
+        return Objective((Term("cross_entropy", 1.0, cross_entropy), *terms))
+
+
+def image_distance(output: Output, images: Tensor, labels: Tensor) -> Tensor:
+    """One minus the mean cosine of the blended image features and the frozen ones; from 0 to 2."""
+    assert output.frozen is not None  # of a model that blends
+    return 1 - F.cosine_similarity(output.image.float(), output.frozen.float(), dim=-1, eps=EPS).mean()
+
+
+TEACHER = "the teacher"  # in what files say of it
+
+
+class FlowLearner(Learner):
+    """Prompts of both sides for the lower D layers; of those below k the vision ones are mapped from text, above them
+    the text ones from vision.
+
+    Names, initial values and order of draws are the reference's: text prompts by layer, one draw for all vision
+    prompts, both mappers, one pool of each side, one proxy token of each side; then the constructors of the backbone
+    once more and of the teacher.
+
+    Args:
+        settings: N_CTX, CROSS_LAYER, PROMPT_DEPTH and what flows.
+        classnames: names of the C classes.
+        clip_model: a CLIP that takes prompts on both sides.
+        schedules: of both sides.
+        context: what the text prompts of layer 0 start from.
+        sentences: of the frozen class features.
+        teacher: whose image features are blended in; None for clip_model's.
+
+    Raises:
+        UserError: if a prompt or sentence is longer than the text context, or a class has no sentence.
+    """
+
+    in_clip_type = (
+        "ctx",
+        "cross_prompts_",
+        "text2visual",
+        "visual2text",
+        "attn_pooling_",
+        "text_proxy",
+        "visual_proxy",
+    )
+    not_read = ("cross_prompts_text.0",)  # ctx under another name
+    frozen_text: Tensor
+
+    def __init__(
+        self,
+        settings: HiCroPL,
+        classnames: Sequence[str],
+        clip_model: CLIP,
+        schedules: Schedules,
+        context: Context,
+        sentences: Sentences,
+        teacher: Optional[CLIP],
+    ):
+        super().__init__(schedules, *context.around(schedules.text.among_words))
+        self.settings, self.sentences, self._in_test = settings, sentences, False
+        width, visual_width, kind = text_width(clip_model), image_width(clip_model), clip_model.dtype
+        _require_heads(width, visual_width)
+        n, depth, cross = settings.n_ctx, settings.prompt_depth, settings.cross_layer
+        self.ctx = nn.Parameter(context.vectors)
+        deep = {str(layer): torch.empty(n, width, dtype=kind) for layer in range(1, depth)}
+        self.cross_prompts_text = nn.ParameterDict({key: nn.Parameter(one) for key, one in deep.items()})
+        for key in deep:
+            nn.init.normal_(self.cross_prompts_text[key], std=0.02)
+        drawn = nn.init.normal_(torch.empty(n, visual_width, dtype=kind), std=0.02)
+        self.cross_prompts_visual = nn.ParameterList([nn.Parameter(drawn.clone()) for _ in range(depth)])
+        self.text2visual_net, self.visual2text_net = Mapper(visual_width, width), Mapper(width, visual_width)
+        pools = Pool(width), Pool(visual_width)
+        self.attn_pooling_text_nets = nn.ModuleList([copy.deepcopy(pools[0]) for _ in range(cross)])
+        self.attn_pooling_visual_nets = nn.ModuleList([copy.deepcopy(pools[1]) for _ in range(cross, depth)])
+        self.text_proxy_token = proxies(cross, width, kind)
+        self.visual_proxy_token = proxies(depth - cross, visual_width, kind)
+        draw_constructor(clip_model)
+        draw_constructor(clip_model if teacher is None else teacher)
+        self._take_teacher(teacher)
+        self.cast(kind)
+        if settings.flow == WRITTEN:
+            for name, one in self.named_parameters():
+                one.requires_grad_(name.startswith(("ctx", "cross_prompts_")))
+        self.put_in(classnames, clip_model)
+
+    def _take_teacher(self, teacher: Optional[CLIP]) -> None:
+        # no part of what is learned: the model has it beside its encoders
+        self.__dict__["frozen_visual"] = None if teacher is None else teacher.visual
+        self.teacher_fingerprint = "" if teacher is None else facts_of(teacher).fingerprint
+
+    @property
+    def beginning(self) -> str:
+        """What it starts from, and what is written where."""
+        written = "written over the prompts in each training forward; mappers are random and get no gradient"
+        flow = written if self.settings.flow == WRITTEN else "learned with its mappers"
+        return f"{super().beginning}\nFlow: {flow}\nSentences: {self.sentences}"
+
+    def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
+        """Take the class prompts of these names, and their frozen class features."""
+        super().put_in(classnames, clip_model)
+        features = self.sentences.mean_features(FrozenCLIP(exact(clip_model)), classnames)
+        self.register_buffer("frozen_text", features, persistent=False)
+
+    def trained(self) -> Dict[str, nn.Parameter]:
+        """The parameters that get a gradient."""
+        return {name: one for name, one in self.named_parameters() if one.requires_grad}
+
+    @property
+    def writes(self) -> bool:
+        """Whether a call maps the prompts for good."""
+        if self.settings.flow != WRITTEN or not self.ctx.requires_grad:
+            return False
+        return self._in_test or (self.training and torch.is_grad_enabled())
+
+    @contextlib.contextmanager
+    def testing(self) -> Iterator[None]:
+        """Within it, with TESTS_WRITE, each call maps the prompts for good."""
+        self._in_test = self.settings.tests_write
+        try:
+            yield
+        finally:
+            self._in_test = False
+
+    def stands_on(self) -> Dict[str, str]:
+        """The sentences, and the teacher, if it is another CLIP."""
+        teacher = {TEACHER: str(self.teacher_fingerprint)} if self.teacher_fingerprint else {}
+        return {descriptions.SENTENCES: self.sentences.mark, **teacher}
+
+    def forward(self) -> Prompts:
+        """The prompts of this moment, for both encoders."""
+        text, vision = self._flown()
+        text_layers, vision_layers = map(len, self.schedules)
+        additions = self.with_first(text[0], [None, *_padded(text[1:], text_layers - 1)])
+        return Prompts(*additions, _padded(vision, vision_layers))
+
+    def _flown(self) -> Tuple[List[Tensor], List[Tensor]]:
+        """Prompts of the D layers of the text and of the vision side, as the encoders get them."""
+        k = self.settings.cross_layer
+        text = [self.ctx, *(self.cross_prompts_text[str(layer)] for layer in range(1, self.settings.prompt_depth))]
+        vision = list(self.cross_prompts_visual)
+        if self.settings.flow == LEARNED:
+            return text[:k] + self._to_text(text, vision), self._to_vision(text, vision) + vision[k:]
+        writes = self.writes
+        with torch.no_grad():
+            lower = self._to_vision(text, vision)
+            if writes:
+                _write(lower, vision[:k])
+            upper = self._to_text(text, vision)
+            if writes:
+                _write(upper, text[k:])
+        if writes:
+            return text, vision
+        return text[:k] + _standing_for(text[k:], upper), _standing_for(vision[:k], lower) + vision[k:]
+
+    def _to_vision(self, text: List[Tensor], vision: List[Tensor]) -> List[Tensor]:
+        """Vision prompts of the layers below k, mapped from text."""
+        k = self.settings.cross_layer
+        pooled = [pool(*of) for pool, *of in zip(self.attn_pooling_text_nets, self.text_proxy_token, text)]
+        mapped: Tensor = self.text2visual_net(torch.cat(vision[:k]), torch.cat(pooled))
+        return list(mapped.chunk(k))
+
+    def _to_text(self, text: List[Tensor], vision: List[Tensor]) -> List[Tensor]:
+        """Text prompts of the layers from k on, mapped from vision."""
+        k = self.settings.cross_layer
+        pooled = [pool(*of) for pool, *of in zip(self.attn_pooling_visual_nets, self.visual_proxy_token, vision[k:])]
+        mapped: Tensor = self.visual2text_net(torch.cat(text[k:]), torch.cat(pooled))
+        return list(mapped.chunk(len(text) - k))
+
+    @staticmethod
+    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+        """The settings that show in a state dict."""
+        facts: Dict[str, object] = {}
+        if "ctx" in state_dict:
+            facts["N_CTX"], facts["the text width"] = state_dict["ctx"].shape
+        facts["PROMPT_DEPTH"] = sum(key.startswith("cross_prompts_visual.") for key in state_dict)
+        facts["CROSS_LAYER"] = sum(key.startswith("text_proxy_token.") for key in state_dict)
+        return facts
+
+
+def _require_heads(*widths: int) -> None:
+    for width in widths:
+        if width % HEADS:
+            raise UserError(
+                f"HiCroPL maps prompts by attention of {HEADS} heads, which a width of {width} does not have"
+            )
+
+
+def _write(new: Sequence[Tensor], into: Sequence[Tensor]) -> None:
+    for own, tokens in zip(into, new):
+        own.copy_(tokens)
+
+
+def _standing_for(own: Sequence[Tensor], tokens: Sequence[Tensor]) -> List[Tensor]:
+    """Tokens whose gradients are those of the prompts that they would be written over."""
+    if not torch.is_grad_enabled():
+        return list(tokens)
+    return [one - one.detach() + new for one, new in zip(own, tokens)]
+
+
+def _padded(own: Sequence[Tensor], layers: int) -> Additions:
+    return [*own, *[None] * (layers - len(own))]

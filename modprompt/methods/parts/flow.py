@@ -1,0 +1,79 @@
+"""Prompts of one side that are mapped by what the other side's say (HiCroPL, arXiv 2507.14976).
+
+Shapes: n prompt tokens of a layer, k layers that are mapped, W width of their side, S width of the other side.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clip.stock_model import QuickGELU
+
+HEADS = 8  # of all attention here
+_WIDER = 4  # how much wider a mapper's hidden layer is
+
+
+def _attended(attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of tokens (L, W) to others; older PyTorch wants a batch, here of one."""
+    found: Tensor = attention(query[:, None], key[:, None], value[:, None], need_weights=False)[0]
+    return found[:, 0]
+
+
+class Pool(nn.Module):
+    """Attention pooling: a proxy token takes what it wants of a layer's prompts.
+
+    Random draws: those of its attention.
+
+    Args:
+        width: S.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, HEADS)
+        self.ln_1 = nn.LayerNorm(width)
+        self.ln_2 = nn.LayerNorm(width)
+
+    def forward(self, proxy: Tensor, prompts: Tensor) -> Tensor:
+        """(1, S) of a proxy token (1, S) and a layer's prompts (n, S)."""
+        tokens = self.ln_1(prompts)
+        pooled: Tensor = self.ln_2(proxy + _attended(self.attn, self.ln_1(proxy), tokens, tokens))
+        return pooled
+
+
+class Mapper(nn.Module):
+    """A transformer layer in which prompts of one side attend to pooled ones of the other.
+
+    Random draws: attention; linear_q, linear_k, linear_v; the hidden layer, that behind it.
+
+    Args:
+        width: W.
+        other: S.
+    """
+
+    def __init__(self, width: int, other: int):
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, HEADS)
+        self.linear_q = nn.Linear(width, width)
+        self.linear_k = nn.Linear(other, width)
+        self.linear_v = nn.Linear(other, width)
+        self.ln_1 = nn.LayerNorm(width)
+        wide = _WIDER * width
+        parts = (("c_fc", nn.Linear(width, wide)), ("gelu", QuickGELU()), ("c_proj", nn.Linear(wide, width)))
+        self.ffn = nn.Sequential(OrderedDict(parts))
+        self.ln_2 = nn.LayerNorm(width)
+
+    def forward(self, prompts: Tensor, pooled: Tensor) -> Tensor:
+        """New prompts (k n, W) of those of k layers (k n, W) and what was pooled of k layers (k, S)."""
+        x = self.linear_q(prompts)  # what attention is added to
+        key, value = self.ln_1(self.linear_k(pooled)), self.ln_1(self.linear_v(pooled))
+        x = x + _attended(self.attn, self.ln_1(x), key, value)
+        mapped: Tensor = x + self.ffn(self.ln_2(x))
+        return mapped
+
+
+def proxies(count: int, width: int, dtype: torch.dtype) -> nn.ParameterList:
+    """So many proxy tokens (1, S), all of one normal draw."""
+    drawn = torch.randn(1, width, dtype=dtype)
+    return nn.ParameterList([nn.Parameter(drawn.clone()) for _ in range(count)])

@@ -1,0 +1,153 @@
+"""Sentences about classes, of which a frozen CLIP's class features are the mean (CoPrompt, HiCroPL).
+
+A file has them as {class: [sentence, ...]}. Shapes: C classes, E joint width.
+"""
+
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from modprompt.clip.sides import tokenizer_of
+from modprompt.clip.tokenizers import TooLong
+from modprompt.clip.tokens import readable
+from modprompt.engine.prompts import template_texts
+from modprompt.errors import UserError
+from modprompt.io import descriptions
+from modprompt.io.descriptions import Descriptions
+from modprompt.methods.parts import templates
+from modprompt.methods.parts.teacher import FrozenCLIP
+
+TEMPLATE, DIGITS = "template", "digits"  # words that stand for no file
+FOLDER = "gpt_file"  # where the repositories keep theirs
+_SHORT = {  # names in it, where they are not those of the data sets in lower case
+    "Caltech101": "caltech",
+    "DescribableTextures": "dtd",
+    "FGVCAircraft": "fgvc",
+    "ImageNetA": "imagenet_a",
+    "ImageNetR": "imagenet_r",
+    "ImageNetSketch": "imagenet_sketch",
+    "OxfordFlowers": "oxford_flowers",
+    "OxfordPets": "oxford_pets",
+    "StanfordCars": "stanford_cars",
+}
+_OURS = {"Digits": DIGITS, "Mnist5k": DIGITS}
+_AT_ONCE = 256  # sentences
+
+
+class Sentences(NamedTuple):
+    """Sentences of classes, or a template alone.
+
+    content: sentences by class; None for the template.
+    template: with {} for the name.
+    """
+
+    content: Optional[Descriptions]
+    template: str = ""
+
+    @classmethod
+    def of(cls, setting: str, dataset: str) -> "Sentences":
+        """What a setting names.
+
+        Args:
+            setting: a path; template; digits; empty for the repositories' file of the data set, or else ours.
+            dataset: its name.
+
+        Raises:
+            UserError: if there is no such file, or it holds something else.
+        """
+        if not setting:
+            own = Path(FOLDER) / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json"
+            if not own.is_file() and dataset not in _OURS:
+                raise UserError(
+                    f" is empty, and there is no {own} (folder {Path.cwd()}): give a JSON file "
+                    '{"class": ["sentence", ...]}, or template for the data set\'s template alone'
+                )
+            setting = str(own) if own.is_file() else _OURS[dataset]
+        if setting == TEMPLATE:
+            return cls(None, templates.OF_DATASETS.get(dataset, templates.DEFAULT))
+        if setting == DIGITS:
+            return cls(descriptions.read_file(Path(__file__).with_name("digits_sentences.json")))
+        try:
+            return cls(descriptions.read_file(Path(setting).expanduser()))
+        except FileNotFoundError:
+            raise UserError(f": there is no file {setting} (folder {Path.cwd()})") from None
+        except UserError as error:
+            raise UserError(f": {error}") from None
+
+    @classmethod
+    def of_record(cls, mark: str, content: Any, path: str) -> "Sentences":
+        """What a file holds.
+
+        Args:
+            mark: of it, as `mark` gave it.
+            content: the sentences, as plain values; None for a template's.
+            path: of the file, for messages.
+
+        Raises:
+            UserError: if they are not there.
+        """
+        word, _, template = mark.partition(" ")
+        if word == TEMPLATE and "{}" in template:
+            return cls(None, template)
+        if not isinstance(content, dict):
+            raise UserError(f"{path} is damaged (the sentences of its classes)")
+        return cls(descriptions.of_record(content, path))
+
+    def __str__(self) -> str:
+        return f'the template "{self.template}"' if self.content is None else f"{self.content.source}"
+
+    @property
+    def mark(self) -> str:
+        """What tells one content from another."""
+        return f"{TEMPLATE} {self.template}" if self.content is None else self.content.hash
+
+    def texts(self, classnames: Sequence[str]) -> List[Tuple[str, ...]]:
+        """Those of each class.
+
+        Raises:
+            UserError: if classes have none.
+        """
+        if self.content is None:
+            return [(text,) for text in template_texts(classnames, self.template)]
+        return self.content.of(classnames)
+
+    def require_fit(self, frozen: FrozenCLIP, classnames: Sequence[str]) -> None:
+        """Raise UserError if a sentence is longer than the text context of a CLIP."""
+        tokenizer = tokenizer_of(frozen.clip_model)
+        for name, own in zip(classnames, self.texts(classnames)):
+            for text in own:
+                try:
+                    tokenizer.row(text)
+                except TooLong:
+                    raise UserError(
+                        f"{self}: a sentence of class {readable(name)[:120]!r} is longer than the model's "
+                        f"{tokenizer.facts.length} text tokens: {text[:120]!r}; shorten it"
+                    ) from None
+
+    def mean_features(self, frozen: FrozenCLIP, classnames: Sequence[str]) -> Tensor:
+        """Class features (C, E), float32: the mean over a class's sentences, each of length 1, of length 1 again.
+
+        Raises:
+            UserError: if a class has no sentence, or one is too long.
+        """
+        self.require_fit(frozen, classnames)
+        each = self.texts(classnames)
+        texts = [text for own in each for text in own]
+        found = _features(frozen, texts)
+        means = [F.normalize(some, dim=-1).mean(0) for some in found.split([len(own) for own in each])]
+        return F.normalize(torch.stack(means), dim=-1)
+
+
+def _features(frozen: FrozenCLIP, texts: Sequence[str]) -> Tensor:
+    """Features (N, E) of N texts, each different one encoded once."""
+    places: Dict[str, int] = {}
+    order = [places.setdefault(text, len(places)) for text in texts]
+    different = list(places)
+    starts = range(0, len(different), _AT_ONCE)
+    bar = tqdm(starts, desc="frozen features of sentences", leave=False, disable=len(starts) == 1)
+    parts = [frozen.text_features(different[start : start + _AT_ONCE]).float() for start in bar]
+    return torch.cat(parts)[torch.tensor(order)]

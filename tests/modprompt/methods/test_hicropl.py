@@ -1,0 +1,484 @@
+"""HiCroPL: the reference's own numbers, both ways of the flow, frozen features and sentences, and what is refused."""
+
+import copy
+import csv
+import json
+
+import pytest
+import torch
+from clip import clip
+from torch import nn
+
+import modprompt
+from modprompt import HiCroPL, UserError
+from modprompt.cli import train
+from modprompt.clip.build import draw_constructor
+from modprompt.clip.load import load_clip
+from modprompt.data.readers.digits import CLASS_NAMES
+from modprompt.methods import hicropl
+from modprompt.methods.parts.sentences import Sentences
+from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.use.export import metadata_of
+from modprompt.use.export_model import ExportedModel
+from modprompt.use.preprocessing import images_of
+from tests import plain_hicropl, plain_neighbours
+from tests.conftest import LAYOUTS, ROOT, bare, lay_out_for, published, random_clip
+from tests.test_runs import to
+from tests.test_train import refusal
+
+NODE = "TRAINER.HICROPL."
+NAMES = ["cat", "golden retriever", "x"]
+SMALL = {"prompt_depth": 3, "cross_layer": 1, "sentences": "template"}
+EUROSAT = [
+    *("Annual Crop Land", "Forest", "Herbaceous Vegetation Land", "Highway or Road", "Industrial Buildings"),
+    *("Pasture Land", "Permanent Crop Land", "Residential Buildings", "River", "Sea or Lake"),
+]
+
+# What the repository (zzeoZheng/HiCroPL at 2c2b2f2) says of two epochs in fp32 on a CPU, and its counts on base and on
+# new classes. Its literals 768 and 512 became the model's widths, its .cuda() and .half() did nothing, clip._download
+# gave a file with `published(random_clip(1, text_layers=4, vision_layers=4))`, gpt_file/eurosat_prompt.json was
+# `sentences()`. Its prompts and proxies share their memory on a CPU, which a GPU parts: but for the third case each
+# parameter had its own (`.data = .data.clone()` behind the model's `.to`).
+#   python train.py --root DATA --seed 1 --trainer HiCroPL --output-dir OUT
+#     --config-file configs/trainers/HiCroPL/vit_b16_c2_ep50_batch32_16ctx.yaml
+#     --dataset-config-file configs/datasets/eurosat.yaml USE_CUDA False TRAINER.HICROPL.PREC fp32 INPUT.SIZE "(32, 32)"
+#     DATASET.NUM_SHOTS 4 DATALOADER.NUM_WORKERS 0 OPTIM.MAX_EPOCH 2 DATALOADER.TRAIN_X.BATCH_SIZE 4
+#     DATALOADER.TEST.BATCH_SIZE 7 TRAINER.HICROPL.N_CTX 4 .PROMPT_DEPTH 4 .CROSS_LAYER 2 TEST.FINAL_MODEL best_val
+#     DATASET.SUBSAMPLE_CLASSES base        and with --eval-only --model-dir OUT and SUBSAMPLE_CLASSES new
+# DATA is write_eurosat's, with a split that a run of ours has made; losses are the values that backward() is called on.
+RECORDED = {
+    "words, best_val": (
+        (4, 4, 2, "best_val"),
+        [3.155769, 2.635231, 2.873138, 3.089952, 2.472037, 2.429352, 2.705148, 1.99627, 2.27278, 2.093095],
+        (4, 4),
+    ),
+    "random, the last step": (
+        (6, 3, 1, "last_step"),
+        [3.185339, 3.109602, 3.585805, 3.966414, 4.02653, 3.851187, 2.989184, 2.665732, 2.529684, 2.18098],
+        (4, 7),
+    ),
+}
+
+SHARED = (
+    (4, 4, 2, "best_val"),
+    [3.499098, 2.975875, 3.228192, 3.362781, 2.636493, 2.661564, 3.182728, 2.212265, 2.778711, 2.710344],
+    (4, 4),
+)
+
+
+def sentences(names=EUROSAT):
+    """By class: three of an odd length of name, else two."""
+    each = ("a satellite picture that shows {}.", "{}, seen from far above.", "the colours of {}.")
+    return {name: [text.replace("{}", name) for text in each[: 2 + len(name) % 2]] for name in names}
+
+
+@pytest.fixture
+def words(eurosat_root, tmp_path):
+    """Words of a run as the repository's are; its tests write."""
+
+    def of(n_ctx, depth, cross, final_model, *more):
+        weights, file = tmp_path / "weights.pt", tmp_path / "sentences.json"
+        if not weights.exists():
+            torch.save(published(random_clip(1, text_layers=4, vision_layers=4)), weights)
+            file.write_text(json.dumps(sentences()))
+        own = {"PREC": "fp32", "N_CTX": n_ctx, "PROMPT_DEPTH": depth, "CROSS_LAYER": cross, "TEACHER_NAME": ""}
+        own = {**own, "SENTENCES": file, "TESTS_WRITE": True, **({"CTX_INIT": ""} if n_ctx > 4 else {})}
+        return [
+            *(
+                "--root",
+                str(eurosat_root),
+                "--seed",
+                "1",
+                "--trainer",
+                "HiCroPL",
+                "--output-dir",
+                str(tmp_path / "out"),
+            ),
+            *("--config-file", str(ROOT / "configs/trainers/HiCroPL/vit_b16_c2_ep50_batch32_16ctx.yaml")),
+            *("--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml"), *more, *bare(weights)),
+            *(
+                "INPUT.SIZE",
+                "(32, 32)",
+                "DATASET.NUM_SHOTS",
+                "4",
+                "DATALOADER.NUM_WORKERS",
+                "0",
+                "OPTIM.MAX_EPOCH",
+                "2",
+            ),
+            *("DATALOADER.TRAIN_X.BATCH_SIZE", "4", "DATALOADER.TEST.BATCH_SIZE", "7", "TEST.FINAL_MODEL", final_model),
+            *(word for key, value in own.items() for word in (NODE + key, str(value))),
+        ]
+
+    return of
+
+
+def half(words, name, where, trained=None):
+    test = [] if trained is None else ["--eval-only", "--model-dir", str(trained)]
+    return [*test, *to(words, where), "DATASET.SUBSAMPLE_CLASSES", name]
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def require_recorded(words, run, losses, counts, tmp_path):
+    assert train.main(half(words(*run), "base", tmp_path / "out")) == 0
+    rows = list(csv.DictReader((tmp_path / "out" / "steps.csv").read_text().splitlines()))
+    assert [float(row["loss"]) for row in rows] == pytest.approx(losses, abs=1e-4)
+    assert train.main(half(words(*run), "new", tmp_path / "new", tmp_path / "out")) == 0
+    assert tuple(result(tmp_path / name)["correct"] for name in ("out", "new")) == counts
+
+
+@pytest.mark.parametrize("case", RECORDED)
+def test_losses_and_counts_are_the_references(case, words, tmp_path):
+    require_recorded(words, *RECORDED[case], tmp_path)
+
+
+def test_prompts_that_share_their_memory_are_the_references_on_a_cpu(words, tmp_path, monkeypatch):
+    """There all vision prompts are one piece of memory, and so are all proxies of a side: another method than a GPU's."""
+    plain = hicropl.FlowLearner.__init__
+
+    def sharing(self, *args):
+        plain(self, *args)
+        for same in (self.cross_prompts_visual, self.text_proxy_token, self.visual_proxy_token):
+            for one in same:
+                one.data = same[0].data
+
+    monkeypatch.setattr(hicropl.FlowLearner, "__init__", sharing)
+    require_recorded(words, *SHARED, tmp_path)
+
+
+# ------------------------------------------------------------------ on small CLIPs
+
+
+@pytest.fixture
+def clip_model():
+    return random_clip(0)
+
+
+@pytest.fixture
+def images():
+    return torch.randn(3, 3, 32, 32)
+
+
+def made(clip_model, names=NAMES, **settings):
+    torch.manual_seed(0)
+    model = HiCroPL(**{**SMALL, **settings}).on(clip_model, names, dataset="EuroSAT")
+    with torch.no_grad():
+        for one in model.prompt_learner.parameters():
+            one.add_(0.1 * torch.randn_like(one))  # so that layers differ
+    return model
+
+
+def values(model):
+    return {name: one.detach().clone() for name, one in model.prompt_learner.named_parameters()}
+
+
+def same(mine, theirs):
+    return all(torch.equal(one, theirs[name]) for name, one in mine.items())
+
+
+def facts(names, images):
+    tokens = torch.cat([clip.tokenize(f"a photo of a {name}.") for name in names]).long()
+    return tokens, images, torch.arange(len(images)) % len(names)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("chunk", [0, 2])
+@pytest.mark.parametrize(("depth", "cross"), [(3, 1), (3, 2), (2, 1)])
+def test_learned_flow_has_the_loss_and_gradients_of_the_plain_one(
+    depth, cross, chunk, layout, clip_model, images, monkeypatch
+):
+    lay_out_for(monkeypatch, layout)
+    model = made(clip_model, flow="learned", prompt_depth=depth, cross_layer=cross, lambd=3.0)
+    model.limit_text(chunk or 1000)
+    params = dict(model.prompt_learner.named_parameters())
+    tokens, images, labels = facts(NAMES, images)
+    expected = plain_hicropl.loss(clip_model, params, tokens, images, labels, NAMES, 3.0)
+    loss = model.loss(images, labels)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    mine, plain = (torch.autograd.grad(one, list(params.values())) for one in (loss, expected))
+    largest = max(gradient.abs().max() for gradient in plain)
+    assert all((a - b).abs().max() <= 1e-4 * largest for a, b in zip(mine, plain))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_written_flow_gives_the_prompts_as_they_stand_behind_it_a_gradient(training, clip_model, images):
+    model = made(clip_model).train(training)
+    learner, before = model.prompt_learner, values(model)
+    text, vision = plain_hicropl.flown(before)
+    standing = {**before, "ctx": text[0]}
+    standing.update({f"cross_prompts_text.{at}": one for at, one in text.items() if at})
+    standing.update({f"cross_prompts_visual.{at}": one for at, one in vision.items()})
+    model.loss(images, torch.tensor([2, 0, 1])).backward()
+    after = values(model)
+    for name, one in standing.items():
+        torch.testing.assert_close(after[name], one if training else before[name], atol=1e-6, rtol=1e-5)
+    own = [name for name in before if name.startswith(("ctx", "cross_prompts_"))]
+    leaves = {name: standing[name].clone().requires_grad_(True) for name in own}
+    text = {at: leaves[f"cross_prompts_text.{at}" if at else "ctx"] for at in text}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            plain_hicropl, "flown", lambda _: (text, {at: leaves[f"cross_prompts_visual.{at}"] for at in vision})
+        )
+        expected = plain_hicropl.loss(
+            clip_model, leaves, *facts(NAMES, images)[:2], torch.tensor([2, 0, 1]), NAMES, 10.0
+        )
+    expected.backward()
+    largest = max(one.grad.abs().max() for one in leaves.values())
+    for name, one in learner.named_parameters():
+        if name in leaves:
+            assert (one.grad - leaves[name].grad).abs().max() <= 1e-4 * largest
+        else:
+            assert one.grad is None
+    assert set(learner.trained()) == set(own)
+
+
+@pytest.mark.parametrize("flow", ["written", "learned"])
+def test_what_is_no_training_step_changes_nothing(flow, clip_model, images, tmp_path):
+    model = made(clip_model, flow=flow, tests_write=flow == "written")
+    before = values(model)
+    with torch.no_grad():
+        in_training = model.train()(images)
+    model.eval()
+    found = [model(images).detach() for _ in range(2)]
+    with torch.no_grad(), model.unchanging():
+        found += [model(images), model.of_features(model.encode_image(images)).logits]
+    model.classifier()
+    model.save(tmp_path / "prompts.pt")
+    metadata_of(model, images_of(load_clip("glyph-clip", "cpu")[1]), "fp32")
+    assert same(values(model), before)
+    plain = plain_hicropl.logits(clip_model, before, *facts(NAMES, images)[:2], None)
+    for one in (in_training, *found):
+        torch.testing.assert_close(one, plain, atol=1e-4, rtol=1e-4)
+
+
+def test_tests_write_where_their_counts_are_asked_for(clip_model, images):
+    for asked in (True, False):
+        model = made(clip_model, tests_write=asked).eval()
+        before = values(model)
+        with torch.no_grad(), model.unchanging(), model.prompt_learner.testing():
+            first, second = model(images), model(images)
+        assert same(values(model), before) is not asked
+        assert torch.equal(first, second) is not asked
+        assert bool(model.method.mark()) is asked
+
+
+def test_saved_and_loaded_it_has_its_sentences(clip_model, images, tmp_path):
+    file = tmp_path / "sentences.json"
+    file.write_text(json.dumps(sentences([*NAMES, "dog"])))
+    model = made(clip_model, sentences=str(file)).eval()
+    model.save(tmp_path / "prompts.pt")
+    file.unlink()
+    found = modprompt.load(tmp_path / "prompts.pt", clip_model)
+    with torch.no_grad():
+        assert torch.equal(found(images), model(images))
+        others = found.with_classes(["dog", "x"])
+        expected = plain_hicropl.features(
+            clip_model, values(model), *facts(["dog", "x"], images)[:2], None, of_sentences(clip_model, ["dog", "x"])
+        )
+        torch.testing.assert_close(others.class_features(), expected[1], atol=1e-5, rtol=1e-4)
+    with pytest.raises(UserError, match=r"has no phrases for 2 of 3 classes: 'bird', 'cow'"):
+        found.with_classes(["bird", "dog", "cow"])
+
+
+def of_sentences(clip_model, names):
+    """Frozen class features, sentence after sentence."""
+    found = []
+    with torch.no_grad():
+        for own in sentences(names).values():
+            each = [clip_model.encode_text(clip.tokenize(text))[0] for text in own]
+            mean = sum(one / one.norm() for one in each) / len(each)
+            found.append(mean / mean.norm())
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("flow", ["written", "learned"])
+def test_what_is_exported_runs_images_through_both_encoders(flow, clip_model, images):
+    model = made(clip_model, flow=flow).eval()
+    features, shares = ExportedModel(model)(images)
+    with torch.no_grad():
+        output = model.output(images)
+    torch.testing.assert_close(features, output.image, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(shares, output.logits.softmax(-1), atol=1e-6, rtol=1e-5)
+    said = metadata_of(model, images_of(load_clip("glyph-clip", "cpu")[1]), "fp32")
+    assert said["image_passes"] == 2
+
+
+def test_a_head_behind_it_takes_blended_features_and_its_training_writes_nothing(clip_model, images, tmp_path):
+    model = made(clip_model)
+    model.save(tmp_path / "prompts.pt")
+    head = modprompt.TaskRes(prompts_from=str(tmp_path / "prompts.pt")).on(clip_model, NAMES, dataset="EuroSAT")
+    head.train()
+    head.loss(images, torch.tensor([0, 1, 2])).backward()
+    assert same(values(head), values(model))
+    with torch.no_grad():
+        mine, behind = model.eval().output(images), head.eval().output(images)
+    torch.testing.assert_close(behind.image, mine.image, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(behind.text, mine.text, atol=1e-6, rtol=1e-5)
+
+
+@pytest.fixture
+def teacher(monkeypatch):
+    """Another CLIP, which TEACHER_NAME other names."""
+    found = random_clip(5, vision_layers=2)
+    loaded = []
+
+    def load(name, device):
+        loaded.append(name)
+        return copy.deepcopy(found), None
+
+    monkeypatch.setattr(hicropl, "load_clip", load)
+    return found, loaded
+
+
+def test_image_features_of_another_clip_are_blended_in(teacher, clip_model, images, tmp_path):
+    other, loaded = teacher
+    model = made(clip_model, teacher_name="other").eval()
+    with torch.no_grad():
+        frozen = other.encode_image(images)
+        expected = model.encode_image(images)
+        raw = model._image_features(images, model.vision_prompts())
+    torch.testing.assert_close(
+        expected, plain_hicropl.blended(raw, plain_neighbours._unit(frozen)), atol=1e-5, rtol=1e-4
+    )
+    assert loaded == ["other"]
+    assert not any("frozen" in name for name in model.saved_state())
+    model.save(tmp_path / "prompts.pt")
+    found = modprompt.load(tmp_path / "prompts.pt", clip_model)
+    with torch.no_grad():
+        assert torch.equal(found(images), model(images))
+        other.visual.proj.add_(1)
+    with pytest.raises(UserError, match="has fingerprint .*, and the training's had"):
+        modprompt.load(tmp_path / "prompts.pt", clip_model)
+
+
+def test_a_teacher_of_another_width_or_image_size_is_refused(monkeypatch, clip_model):
+    wide = random_clip(1)
+    wide.text_projection = torch.nn.Parameter(torch.zeros(64, 48))
+    for other, said in ((wide, "features of width 48"), (random_clip(1, resolution=48), "images of side 48")):
+        monkeypatch.setattr(hicropl, "load_clip", lambda name, device, other=other: (other, None))
+        with pytest.raises(UserError, match=f"TEACHER_NAME: .* has {said}"):
+            made(clip_model, teacher_name="other")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"cross_layer": 0}, "CROSS_LAYER must be at least 1, got 0"),
+        ({"cross_layer": 3}, "CROSS_LAYER must be less than PROMPT_DEPTH 3, got 3"),
+        ({"prompt_depth": 4}, "PROMPT_DEPTH must be from 1 to 3, the number of layers of this model, got 4"),
+        ({"flow": "learned", "tests_write": True}, "TESTS_WRITE means nothing with FLOW learned"),
+        ({"sentences": ""}, r"SENTENCES is empty, and there is no gpt_file/eurosat_prompt.json"),
+        ({"sentences": "nowhere.json"}, "SENTENCES: there is no file nowhere.json"),
+        ({"sentences": "digits"}, "has no phrases for 3 of 3 classes: 'cat'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, said, clip_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=said):
+        made(clip_model, **settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('["cat"]', "must hold one JSON object"),
+        ('{"cat": []}', "must have a list of phrases, at least one"),
+        (
+            '{"cat": ["a cat."], "x": ["x"], "golden retriever": ["' + "long " * 99 + '"]}',
+            "a sentence of class 'golden r.*",
+        ),
+    ],
+)
+def test_sentences_that_do_not_fit_are_refused(content, said, clip_model, tmp_path):
+    file = tmp_path / "sentences.json"
+    file.write_text(content)
+    with pytest.raises(UserError, match=said):
+        made(clip_model, sentences=str(file))
+
+
+def test_sentences_of_digits_are_in_the_package():
+    found = Sentences.of("", "Digits").texts(CLASS_NAMES)
+    assert all(len(set(own)) >= 4 for own in found)
+    assert Sentences.of("digits", "").mark == Sentences.of("", "Mnist5k").mark
+
+
+def test_a_file_beside_the_run_is_taken_under_the_repositorys_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpt_file").mkdir()
+    (tmp_path / "gpt_file/dtd_prompt.json").write_text('{"Banded": ["stripes."]}')
+    assert Sentences.of("", "DescribableTextures").texts(["banded"]) == [("stripes.",)]
+
+
+def test_draws_are_the_references():
+    clip_model = random_clip(0)
+    torch.manual_seed(3)
+    learner = HiCroPL(**{**SMALL, "ctx_init": "", "n_ctx": 5}).on(clip_model, NAMES).prompt_learner
+    after = torch.rand(4)
+    torch.manual_seed(3)
+    drawn = [nn.init.normal_(torch.empty(5, width), std=0.02) for width in (64, 64, 64, 128)]
+    assert all(map(torch.equal, [learner.ctx, *learner.cross_prompts_text.values()], drawn))
+    assert all(torch.equal(one, drawn[3]) for one in learner.cross_prompts_visual)
+    for mapper, width, other in ((learner.text2visual_net, 128, 64), (learner.visual2text_net, 64, 128)):
+        attention = nn.MultiheadAttention(width, 8)
+        linears = [nn.Linear(first, width) for first in (width, other, other)]
+        wide = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        assert torch.equal(mapper.attn.in_proj_weight, attention.in_proj_weight)
+        assert torch.equal(mapper.linear_v.weight, linears[2].weight)
+        assert torch.equal(mapper.ffn.c_proj.bias, wide[1].bias)
+    pools = nn.MultiheadAttention(64, 8), nn.MultiheadAttention(128, 8)
+    assert torch.equal(learner.attn_pooling_visual_nets[1].attn.in_proj_weight, pools[1].in_proj_weight)
+    proxies = torch.randn(1, 64), torch.randn(1, 128)
+    assert torch.equal(learner.text_proxy_token[0], proxies[0])
+    assert torch.equal(learner.visual_proxy_token[1], proxies[1])
+    for _ in range(2):
+        draw_constructor(clip_model)
+    assert torch.equal(torch.rand(4), after)
+
+
+def test_in_bfloat16_its_loss_and_gradients_are_finite(clip_model, images):
+    model = made(clip_model, flow="learned").to(torch.bfloat16)
+    loss = model.loss(images, torch.tensor([0, 1, 2]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(one.grad).all() for one in model.prompt_learner.parameters())
+
+
+# ------------------------------------------------------------------ runs
+
+
+def test_killed_behind_an_epoch_it_goes_on_as_if_nothing_had_been(words, tmp_path, monkeypatch, capsys):
+    run = words(4, 4, 2, "best_val")
+    assert train.main(half(run, "base", tmp_path / "whole")) == 0
+    plain = PromptTrainer.run_epoch
+
+    def killed(self):
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        plain(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PromptTrainer, "run_epoch", killed)
+        assert train.main(half(run, "base", tmp_path / "out")) != 0
+    file = tmp_path / "sentences.json"
+    kept = file.read_text()
+    file.write_text(kept.replace("seen from", "looked at from"))
+    assert "the sentences" in refusal(capsys, *half(run, "base", tmp_path / "out"))
+    file.write_text(kept)
+    assert train.main(half(run, "base", tmp_path / "out")) == 0
+    states = [
+        torch.load(tmp_path / name / "VLPromptLearner/model.pth.tar-2", weights_only=True) for name in ("whole", "out")
+    ]
+    assert same(*(one["state_dict"] for one in states))
+    found = result(tmp_path / "out")
+    assert found["correct"] == result(tmp_path / "whole")["correct"]
+    assert found["method"]["the sentences"] == states[0]["modprompt"]["method"]["the sentences"]
+    assert found["selected_on_test"] == "each test batch mapped the prompts anew"
+
+
+def test_eps_has_its_place_in_the_repositorys_configs_too(words, tmp_path, capsys):
+    run = [*half(words(4, 4, 2, "last_step"), "base", tmp_path / "out"), "OPTIM.EPS", "0.5"]
+    assert train.main(["--no-train", *run]) == 0
+    assert "OPTIM.EPS" not in refusal(capsys, "--no-train", *run, "TRAINER.HICROPL.EPS", "-1")
