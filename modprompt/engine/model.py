@@ -90,7 +90,9 @@ class PromptLearner(Protocol):
     `needs_image` and `changes_images` may be left out: False; so may `pooling`, for learners with one prompt a class,
     `logits`, a module that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with the
     scale behind, and `reads`: whether its prompts make a second feature of each image. Then `logits` is one whose
-    `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them.
+    `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them. So may be left out
+    `given_text`, unit class features (C, E) in the place of the text side's, which is not run then, and `projection`, a
+    module from raw image features to those that cosines are of.
     """
 
     schedules: Schedules
@@ -283,6 +285,9 @@ class PromptedCLIP(nn.Module):
 
     def _current(self) -> Tuple[Prompts, Tensor]:
         """The prompts and class features (C, E) of this moment."""
+        given: Optional[Tensor] = getattr(self.prompt_learner, "given_text", None)
+        if given is not None:
+            return self._prompts_now(), given.to(self.stream or self.logit_scale.dtype)
         if not self._fixed():
             prompts = self.prompt_learner()
             return prompts, self._class_features(prompts)
@@ -321,9 +326,10 @@ class PromptedCLIP(nn.Module):
         return bool(getattr(self.prompt_learner, "reads", False))
 
     def unit_image(self, features: Tensor) -> Tensor:
-        """Image features (B, E) normalised; with a second feature (B, 2 E), each by itself."""
+        """Image features (B, E) projected, if they are, and normalised; with a second one (B, 2 E), each by itself."""
         if not self.reads:
-            return self._unit(features)
+            projection: Optional[nn.Module] = getattr(self.prompt_learner, "projection", None)
+            return self._unit(features if projection is None else projection(features))
         return self._unit(features.unflatten(1, (2, features.shape[1] // 2))).flatten(1)
 
     def cosine_scale(self) -> Tensor:

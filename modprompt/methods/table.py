@@ -86,6 +86,7 @@ METHODS: Tuple[Row, ...] = (
     Row("CLIPLoRA", "clip_lora", PROMPTS, "CLIPLoRA"),
     Row("MMRL", "mmrl", PROMPTS, "MMRL"),
     Row("MMRLpp", "mmrlpp", PROMPTS, "MMRLpp", key="MMRLpp"),
+    Row("PromptKD", "promptkd", PROMPTS, "PromptKD", first={"vision": "N_CTX_VISION"}),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", "active", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "search.dpl_search", PROMPTS, "DPLSearch"),
