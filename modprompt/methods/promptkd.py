@@ -19,6 +19,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import Must, changed, setting
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.checkpoint_schema import require_learned
+from modprompt.io.images import TEST
 from modprompt.io.safe_open import Refused
 from modprompt.io.schema import refuse
 from modprompt.methods.ivlp import DeepVision
@@ -33,6 +34,8 @@ from modprompt.methods.teachers.settings import Taught
 from modprompt.methods.teachers.teacher import TeacherLogits, exact_features
 
 BASE_TO_NEW, CROSS = "base2novel", "cross"
+SEEN_OF_NEW = "unlabelled images and names of new classes seen"
+SEEN_OF_TARGET = "unlabelled images and names of the tested classes seen"
 CLASS_FEATURES = "class_features"  # the teacher's, beside what is learned in a checkpoint
 _OF_TEACHER = (4, 9)  # tokens and depth of the prompts that the reference draws inside its teacher, on both sides
 _IN_REPOSITORY = {  # where it has the teacher's checkpoint, by MODAL
@@ -60,6 +63,12 @@ class PromptKD(Taught, DeepVision):
         choices=(BASE_TO_NEW, CROSS),
         compared=False,
     )
+    choose_on: str = setting(
+        "",
+        "test: best_val takes the epoch that is best on test images, of the base classes, as the repository does",
+        choices=("", TEST),
+        compared=False,
+    )
     n_ctx_text: int = setting(
         4, "text tokens that the repository draws and throws away", least=1, most=MOST_TOKENS, compared=False
     )
@@ -81,6 +90,20 @@ class PromptKD(Taught, DeepVision):
         if self.temperature <= 0:
             raise SettingError([("TEMPERATURE", f" must be more than 0, got {self.temperature}")])
 
+    @classmethod
+    def chooses_by(cls, settings: Mapping[str, Any]) -> str:
+        """The test images, where CHOOSE_ON says so."""
+        return str(settings.get("CHOOSE_ON", ""))
+
+    @property
+    def halves_apart(self) -> bool:
+        """With MODAL base2novel."""
+        return self.modal == BASE_TO_NEW
+
+    def seen(self) -> str:
+        """Images without labels of all classes, and the names of these."""
+        return SEEN_OF_NEW if self.modal == BASE_TO_NEW else SEEN_OF_TARGET
+
     @property
     def wants_text(self) -> bool:
         """Class features are the teacher's."""
@@ -94,9 +117,8 @@ class PromptKD(Taught, DeepVision):
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
         """Where the repository has the teacher of a data set, if nothing says another place."""
-        if settings.get("TEACHER_CKPT"):
-            return {}
-        return {"TEACHER_CKPT": _IN_REPOSITORY[settings.get("MODAL", BASE_TO_NEW)].format(facts.dataset)}
+        place = _IN_REPOSITORY.get(settings.get("MODAL", BASE_TO_NEW), "")
+        return {"TEACHER_CKPT": place.format(facts.dataset)} if place and not settings.get("TEACHER_CKPT") else {}
 
     def schedules(self, shape: Shape) -> Schedules:
         """Deep prompts on the vision side alone."""
@@ -218,11 +240,14 @@ class ProjectedLearner(IndependentPromptLearner):
 
     def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
         drawn: Mapping[int, Tensor] = self.__dict__["drawn"]
-        super()._draw(clip_model, first_text_layer)
-        for layer, prompt in self.vision_prompts.items():
-            found = drawn.get(int(layer))
-            if found is not None and found.shape == prompt.shape:
-                prompt.data = found
+        needed = {layer: step.add for layer, step in enumerate(self.schedules.vision) if step.add}
+        if needed != {layer: len(prompt) for layer, prompt in drawn.items()}:  # SCHEDULE_VISION has others
+            super()._draw(clip_model, first_text_layer)
+            return
+        with torch.random.fork_rng(devices=[]):
+            super()._draw(clip_model, first_text_layer)
+        for layer, prompt in drawn.items():
+            self.vision_prompts[str(layer)] = nn.Parameter(prompt)
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> Learner:
         """The same before the class features of these classes, which must be among its own.

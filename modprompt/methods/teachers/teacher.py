@@ -46,8 +46,11 @@ class Teacher(NamedTuple):
             UserError: if its prompts do not fit its CLIP, belong to other classes (CSC), or give no class features
                 and no cosines with these.
         """
-        with torch.random.fork_rng(devices=[]):
-            made = self.method.on(self.clip_model, classes.names, dataset=classes.dataset, listed=True)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                made = self.method.on(self.clip_model, classes.names, dataset=classes.dataset, listed=True)
+        except UserError as error:  # of its settings, and not of the student's
+            raise UserError(f"the teacher, {self._whose}: {error}") from None
         learner = made.prompt_learner
         own = made.has_own_logits or learner.needs_image or learner.pooling is not None
         if own or hasattr(learner, "given_text"):

@@ -32,7 +32,7 @@ CASES = {  # of the configs as they are: MODAL, config, options
     "base2novel": (
         "base2novel",
         "vit_b16_c2_ep20_batch8_4+4ctx",
-        ["DATASET.NUM_SHOTS", "0", "TRAINER.PROMPTKD.KD_WEIGHT", "1000.0"],
+        ["DATASET.NUM_SHOTS", "0", "TRAINER.PROMPTKD.KD_WEIGHT", "200.0"],
     ),
     "cross": (
         "cross",
