@@ -31,6 +31,7 @@ method() {
     clip_lora) TRAINER=CLIPLoRA base=vit_b16 ;;
     mmrl) TRAINER=MMRL base= ;; # by data set: protocols/mmrl.sh
     mmrlpp) TRAINER=MMRLpp base= ;;
+    promptkd) TRAINER=PromptKD base= ;; # by script: protocols/promptkd.sh
     lpplusplus) TRAINER=LPPlusPlus base=vit_b16_ep300 ;;
     adapter) TRAINER=ADAPTER base=SGD_lr1e-1_B256_ep300 ;;
     tip_adapter) TRAINER=${given:-TipAdapter} base=vit_b16 ;; # or TRAINER=TipAdapterF

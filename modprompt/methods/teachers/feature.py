@@ -40,7 +40,8 @@ class TeachersFeature(Feature):
 
 
 def _check_run(cfg: Any, method: Any) -> None:
-    from modprompt.trainers.backbone import asked_of, images_of
+    from modprompt.clip.reading import images_of
+    from modprompt.trainers.backbone import asked_of
 
     node = cfg.TRAINER[method.node_name()]
     if "normalize" not in cfg.INPUT.TRANSFORMS:
