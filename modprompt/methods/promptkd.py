@@ -4,7 +4,7 @@ Shapes: B images, C classes, E joint width, E_t the teacher's.
 """
 
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Sequence, cast
+from typing import Any, Dict, List, Mapping, Optional, Sequence, cast
 
 import torch
 from torch import Tensor, nn
@@ -146,6 +146,17 @@ class PromptKD(Taught, DeepVision):
             nn.init.normal_(torch.empty(self.n_ctx_text, text_width(self.teacher.clip_model)), std=0.02)
         return learner
 
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        """The same for other classes: of the training's, or of any where the teacher is at hand.
+
+        Raises:
+            UserError: if a class has no features.
+        """
+        if self.teacher is None or not learner.missing(classes.names):
+            return super().for_classes(learner, clip_model, classes)
+        features = exact_features(self.teacher.model(classes)).to(learner.given_text)
+        return cast(ProjectedLearner, learner).before(classes.names, features, clip_model)
+
     def objective(self, model: PromptedModel) -> Objective:
         """The divergence from the teacher's logits.
 
@@ -255,15 +266,22 @@ class ProjectedLearner(IndependentPromptLearner):
         Raises:
             UserError: if one is not.
         """
-        missing = [name for name in classnames if name not in self.names]
+        missing = self.missing(classnames)
         if missing:
             raise UserError(
                 f"the teacher's class features are those of {len(self.names)} classes, and {missing[0]!r} is none of "
                 "them: this model tells no others apart"
             )
+        return self.before(classnames, self.given_text[list(map(self.names.index, classnames))], clip_model)
+
+    def missing(self, classnames: Sequence[str]) -> List[str]:
+        """Those of some names that have no class features here."""
+        return [name for name in classnames if name not in self.names]
+
+    def before(self, classnames: Sequence[str], class_features: Tensor, clip_model: CLIP) -> "ProjectedLearner":
+        """The same parameters, shared, before other class features (C, E_t)."""
         other = cast(ProjectedLearner, super().for_classes(classnames, clip_model))
-        other.given_text = self.given_text[[self.names.index(name) for name in classnames]]
-        other.names = tuple(classnames)
+        other.given_text, other.names = class_features, tuple(classnames)
         return other
 
     def beside(self) -> Dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from modprompt.errors import UserError
-from modprompt.feature import Content, Feature
+from modprompt.feature import Content, Feature, features
 from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.compare import file_hash
 from modprompt.methods.table import BY_NAME, row_of
@@ -55,6 +55,8 @@ def _check_run(cfg: Any, method: Any) -> None:
             )
     if cfg.TEST.ONLY or "MODAL" not in node:
         return
+    if any(one.labels_later(cfg) for one in features()):
+        raise UserError(f"{cfg.TRAINER.NAME} reads no labels: rounds that ask for some mean nothing")
     if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2:
         raise UserError("DATALOADER.TRAIN_X.BATCH_SIZE must be at least 2: the projector has the statistics of a batch")
     if node.MODAL == "base2novel" and cfg.DATASET.SUBSAMPLE_CLASSES != "all":

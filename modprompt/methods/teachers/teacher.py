@@ -3,6 +3,7 @@
 Shapes: B images, C classes, E_t its joint width.
 """
 
+import copy
 import functools
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -95,19 +96,24 @@ class TeacherLogits:
         class_features: Optional[Tensor] = None,
     ):
         self.size = require_size(teacher.clip_model, student.clip_model, resize)
-        self.model = teacher.model(classes).to(student.logit_scale.device)
-        self.class_features = exact_features(self.model) if class_features is None else class_features
+        self.teacher, self.classes = teacher, classes
+        made = exact_features(teacher.model(classes)) if class_features is None else class_features
+        self.class_features = made
         self._normalised = renormalised(student.clip_model, teacher.clip_model)
         self._prec: Callable[[], str] = lambda: student.prec
-        self._cast()
+        self.model = self._made(student.logit_scale.device)
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """The student was cast: the teacher is, too."""
-        self._cast()
+        """The student was cast: the teacher is, too, from its own weights."""
+        self.model = self._made(self.model.logit_scale.device)
 
-    def _cast(self) -> None:
+    def _made(self, device: torch.device) -> PromptedModel:
+        """Its model on a device, as the student computes there; the teacher keeps its weights."""
+        copied = self.teacher._replace(clip_model=copy.deepcopy(self.teacher.clip_model))
+        model = copied.model(self.classes).to(device)
         if self._prec():
-            self.model.cast(self._prec())
+            model.cast(self._prec())
+        return model
 
     def __getstate__(self) -> Any:
         return {**self.__dict__, "_prec": str}  # a copy is cast with nothing

@@ -47,7 +47,7 @@ DEPTH = {"base2novel": 4, "cross": 3}  # of the student, which has no nine layer
 PLACES = ("EuroSAT/VLPromptLearner/model-best.pth.tar", "ImageNet-xd/VLPromptLearner_large/model.pth.tar-20")
 
 
-def clips(folder):
+def clips():
     """(student, teacher): state dicts of random CLIPs."""
     from tests.conftest import published, random_clip
 
@@ -79,6 +79,13 @@ def teacher_checkpoint(teacher, depth=3, tokens=4):
     return {"state_dict": state, "epoch": 20, "val_result": None}
 
 
+def write_teacher(folder):
+    """A teacher's CLIP with its config beside it."""
+    _, teacher = clips()
+    torch.save(teacher, folder / "open_clip_pytorch_model.bin")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TEACHERS_CONFIG}))
+
+
 def inputs(folder):
     """Below a folder: student.pt, the folder teacher, teacher_model with both places, data with a split."""
     from tests.conftest import EUROSAT_FOLDERS, write_eurosat
@@ -86,11 +93,10 @@ def inputs(folder):
     from modprompt.data.readers.eurosat import CLASS_NAMES  # isort: skip  # behind what finds a Dassl
 
     folder = Path(folder)
-    student, teacher = clips(folder)
+    student, teacher = clips()
     torch.save(student, folder / "student.pt")
     (folder / "teacher").mkdir()
-    torch.save(teacher, folder / "teacher" / "open_clip_pytorch_model.bin")
-    (folder / "teacher" / "open_clip_config.json").write_text(json.dumps({"model_cfg": TEACHERS_CONFIG}))
+    write_teacher(folder / "teacher")
     for place in PLACES:
         path = folder / "teacher_model" / place
         path.parent.mkdir(parents=True)

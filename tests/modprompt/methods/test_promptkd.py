@@ -388,6 +388,20 @@ def test_batch_statistics_are_those_of_the_mode(made, student, images):
         model.train()(images[:1])
 
 
+def test_the_teacher_computes_as_the_student_does_and_its_class_features_are_exact(made, student, images):
+    model = taught(made).on(student, NAMES)
+    exact = model.class_matrix()
+    model.bfloat16()
+    assert torch.isfinite(model.loss(images, torch.zeros(4).long()))
+    teacher = model.objective.terms[0].of.teacher
+    assert teacher.model.clip_model.dtype == torch.bfloat16
+    assert teacher.teacher.clip_model.dtype == torch.float32
+    assert torch.equal(teacher.class_features, exact)
+    others = model.with_classes(["dog", "bird"])  # the teacher is at hand
+    plain = taught(made).on(random_clip(1, **STUDENT), ["dog", "bird"])
+    torch.testing.assert_close(others.class_matrix(), plain.class_matrix())
+
+
 @pytest.mark.parametrize("resize", [False, True])
 def test_another_size_is_resized_only_when_asked_for(resize, made, images):
     other = random_clip(1, **STUDENT, resolution=48)
