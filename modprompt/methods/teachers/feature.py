@@ -32,14 +32,16 @@ class TeachersFeature(Feature):
     def check(self, cfg: Any) -> None:
         """Images as a teacher must have them, and what a training with one cannot be."""
         from modprompt.methods.teachers.settings import Taught
+        from modprompt.methods.together import JOINING, asked
 
         name = cfg.TRAINER.NAME
-        method = row_of(name).method if name in BY_NAME else None
-        if method is not None and issubclass(method, Taught):
-            _check_run(cfg, method)
+        for one in (name, *(JOINING[node].name for node in asked(cfg.TRAINER))):
+            method = row_of(one).method if one in BY_NAME else None
+            if method is not None and issubclass(method, Taught):
+                _check_run(cfg, method, beside=one != name)
 
 
-def _check_run(cfg: Any, method: Any) -> None:
+def _check_run(cfg: Any, method: Any, beside: bool) -> None:
     from modprompt.clip.reading import images_of
     from modprompt.trainers.backbone import asked_of
 
@@ -57,13 +59,15 @@ def _check_run(cfg: Any, method: Any) -> None:
         return
     if any(one.labels_later(cfg) for one in features()):
         raise UserError(f"{cfg.TRAINER.NAME} reads no labels: rounds that ask for some mean nothing")
-    if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2:
+    if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2 and not beside:
         raise UserError("DATALOADER.TRAIN_X.BATCH_SIZE must be at least 2: the projector has the statistics of a batch")
     if node.MODAL == "base2novel" and cfg.DATASET.SUBSAMPLE_CLASSES != "all":
         raise UserError(
             f"{cfg.TRAINER.NAME} with MODAL base2novel trains on images of all classes and tests base and new ones: "
             "leave DATASET.SUBSAMPLE_CLASSES all"
         )
+    if node.CHOOSE_ON and beside:
+        raise UserError(f"CHOOSE_ON means nothing beside {cfg.TRAINER.NAME}: by validation images, or the last epoch")
     if node.CHOOSE_ON and cfg.TEST.FINAL_MODEL != "best_val":
         raise UserError("CHOOSE_ON test means nothing without TEST.FINAL_MODEL best_val: the last epoch is tested")
 
