@@ -65,6 +65,9 @@ def _halves(trainer: Any, confusion: "np.ndarray") -> Dict[str, Any]:
     found = base_new.of_confusion(confusion)
     if found is None:
         print("The accuracies of base and new images are left out: one of the halves has no test image")
+    if found is not None and apart:
+        halves = ", ".join(f"{name} {found[name]['accuracy_pct']:.2f}" for name in base_new.NAMES)
+        print(f"Each among the classes of its half: {halves}, H {found['h_pct']:.2f} %")
     return {} if found is None else {base_new.APART if apart else base_new.KEY: found}
 
 

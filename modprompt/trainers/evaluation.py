@@ -59,7 +59,7 @@ class Evaluation(Part):
         """What counts of a batch, logits (B, C) and labels (B,).
 
         Of a method that has base and new classes apart each image is told among the classes of its half; by images of
-        new classes nothing is chosen.
+        new classes no epoch is chosen.
         """
         if not self.halves_apart:
             return logits, labels
@@ -67,7 +67,8 @@ class Evaluation(Part):
         of_base = labels < border
         own = (torch.arange(logits.shape[1], device=logits.device) < border)[None] == of_base[:, None]
         logits = logits.masked_fill(~own, torch.finfo(logits.dtype).min)
-        return (logits[of_base], labels[of_base]) if split == "val" else (logits, labels)
+        chooses = split == "val" and self.config.test.split != "val"
+        return (logits[of_base], labels[of_base]) if chooses else (logits, labels)
 
     @property
     def halves_apart(self) -> bool:

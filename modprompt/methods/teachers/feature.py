@@ -55,8 +55,11 @@ def _check_run(cfg: Any, method: Any, beside: bool) -> None:
                 f"INPUT.{key} is {list(cfg.INPUT[key])}, and the student's is {list(own)}, from which the teacher's "
                 "images are made: leave it out"
             )
-    if cfg.TEST.ONLY or "MODAL" not in node:
-        return
+    if "MODAL" in node and not cfg.TEST.ONLY:
+        _check_training(cfg, node, beside)
+
+
+def _check_training(cfg: Any, node: Any, beside: bool) -> None:
     if any(one.labels_later(cfg) for one in features()):
         raise UserError(f"{cfg.TRAINER.NAME} reads no labels: rounds that ask for some mean nothing")
     if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2 and not beside:
@@ -66,6 +69,8 @@ def _check_run(cfg: Any, method: Any, beside: bool) -> None:
             f"{cfg.TRAINER.NAME} with MODAL base2novel trains on images of all classes and tests base and new ones: "
             "leave DATASET.SUBSAMPLE_CLASSES all"
         )
+    if node.MODAL == "base2novel" and (cfg.TEST.SPLIT, cfg.TEST.FINAL_MODEL) == ("val", "best_val"):
+        raise UserError("TEST.SPLIT val with best_val: an epoch would be chosen by images of new classes")
     if node.CHOOSE_ON and beside:
         raise UserError(f"CHOOSE_ON means nothing beside {cfg.TRAINER.NAME}: by validation images, or the last epoch")
     if node.CHOOSE_ON and cfg.TEST.FINAL_MODEL != "best_val":

@@ -171,11 +171,19 @@ def test_cross_mode_tests_all_classes_together(words, tmp_path):
     assert found["seen"] == "unlabelled images and names of the tested classes seen"
 
 
+def test_validation_images_are_counted_as_they_are_tested(words, tmp_path):
+    assert train.main(words("base2novel", "TEST.SPLIT", "val")) == 0
+    found = result(tmp_path / "out")
+    assert found["images"] == 20
+    assert found["correct"] == sum(found["halves_apart"][half]["correct"] for half in ("base", "new"))
+
+
 def test_best_val_without_a_name_is_by_validation_images_of_base_classes(words, tmp_path, capsys):
     assert train.main(words("base2novel", "TEST.FINAL_MODEL", "best_val")) == 0
     assert "* total: 10\n" in capsys.readouterr().out  # 2 of each of 5
     found = result(tmp_path / "out")
     assert (found["selected_on"], "selected_on_test" in found) == ("validation", False)
+    assert found["labels_of_choice"] == 10
 
 
 def test_a_killed_run_goes_on_exactly_and_not_with_another_teacher(words, made, tmp_path, monkeypatch, capsys):
@@ -211,6 +219,7 @@ def test_a_killed_run_goes_on_exactly_and_not_with_another_teacher(words, made, 
         (["DATASET.SUBSAMPLE_CLASSES", "base"], "leave DATASET.SUBSAMPLE_CLASSES all"),
         (["DATALOADER.TRAIN_X.BATCH_SIZE", "1"], "BATCH_SIZE must be at least 2"),
         (["TRAINER.PROMPTKD.CHOOSE_ON", "test"], "CHOOSE_ON test means nothing"),
+        (["TEST.SPLIT", "val", "TEST.FINAL_MODEL", "best_val"], "would be chosen by images of new classes"),
         (["INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"], "leave it out"),
         (["INPUT.TRANSFORMS", "['random_flip']"], "no 'normalize'"),
         (["TRAINER.PROMPTKD.TEACHER_CKPT", "nowhere.tar"], "TEACHER_CKPT"),
@@ -400,6 +409,22 @@ def test_the_teacher_computes_as_the_student_does_and_its_class_features_are_exa
     others = model.with_classes(["dog", "bird"])  # the teacher is at hand
     plain = taught(made).on(random_clip(1, **STUDENT), ["dog", "bird"])
     torch.testing.assert_close(others.class_matrix(), plain.class_matrix())
+
+
+@pytest.mark.parametrize(("text", "image"), [("stock", "tower"), ("tower", "stock"), ("tower", "tower")])
+def test_towers_teach_without_prompts(text, image, images):
+    from modprompt.methods.parts.protocols import Classes
+    from modprompt.methods.teachers.teacher import Teacher, TeacherLogits
+    from tests.tower_clips import PIXELS, tower_clip
+
+    clip_model = tower_clip(text, image)
+    student = modprompt.CoOp(n_ctx=2).on(random_clip(1, resolution=PIXELS), NAMES)
+    teacher = Teacher(clip_model, modprompt.ZeroshotCLIP(), None, "", "", "")
+    said = TeacherLogits(teacher, Classes(tuple(NAMES)), student, resize=False)
+    batch = torch.randn(4, 3, PIXELS, PIXELS)
+    plain = modprompt.ZeroshotCLIP().on(clip_model, NAMES).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(said.logits(batch), plain(batch), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("resize", [False, True])
