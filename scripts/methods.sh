@@ -36,6 +36,7 @@ method() {
       cross=vit_b16_c2_ep5_batch32_2ctx_cross_datasets
       case ${3-} in [Ii]mage[Nn]et) base=vit_b16_c2_ep40_batch128_16ctx ;; esac
       ;;
+    promptkd) TRAINER=PromptKD base= ;; # by script: protocols/promptkd.sh
     lpplusplus) TRAINER=LPPlusPlus base=vit_b16_ep300 ;;
     adapter) TRAINER=ADAPTER base=SGD_lr1e-1_B256_ep300 ;;
     tip_adapter) TRAINER=${given:-TipAdapter} base=vit_b16 ;; # or TRAINER=TipAdapterF

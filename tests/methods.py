@@ -3,6 +3,10 @@
 That CLIP has 4 layers a side, text width 64, vision width 128, joint width 32.
 """
 
+import atexit
+import functools
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
@@ -13,6 +17,7 @@ from modprompt.clip.build import layers_of
 from modprompt.methods.parts.templates import DIVERSE
 from tests import plain_dpl, plain_hicropl, plain_lora, plain_mma, plain_mmrl, plain_mpl, plain_tcp, plain_teachers
 from tests import plain_neighbours as plain
+from tests.modprompt.methods import record_promptkd
 
 
 class Method(NamedTuple):
@@ -50,6 +55,17 @@ DEPTH = ("prompt_depth", "prompt_depth_text", "prompt_depth_vision")
 LENGTHS = (2, 0, 1)  # of DPL's layers, over and over
 
 
+@functools.lru_cache(maxsize=None)
+def _teacher():
+    """A folder with a random CLIP of other widths, whose config stands beside it; gone when the process ends."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    state = torch.get_rng_state()
+    record_promptkd.write_teacher(Path(folder))
+    torch.set_rng_state(state)
+    return folder
+
+
 def small(cls, clip_model=None, **settings):
     """An instance of a method whose prompts fit a CLIP; without one, that of conftest.random_clip."""
     layers = dict(zip(("lengths_text", "lengths_vision"), (3, 3) if clip_model is None else layers_of(clip_model)))
@@ -58,7 +74,9 @@ def small(cls, clip_model=None, **settings):
     adapted = {"adapter_start": 2, "adapter_end": min(3, *layers.values()), "adapter_dim": 8}
     read = {"rep_layers": (1, 2), "rep_dim": 16}
     flows = {"cross_layer": 1, "flow": "learned", "sentences": "template"}
-    fitting = {**dict.fromkeys(DEPTH, 2), **flows, "layer": 1, **adapted, **read, **lengths}
+    taught = {"teacher_name": _teacher(), "teacher_ckpt": "none"} if "teacher_name" in fields else {}
+    taught = taught if "teacher_ckpt" in fields else {}
+    fitting = {**dict.fromkeys(DEPTH, 2), **flows, "layer": 1, **adapted, **read, **taught, **lengths}
     fitting = {name: value for name, value in fitting.items() if name in fields}
     return cls(**{**fitting, **settings})
 

@@ -100,8 +100,10 @@ class PromptLearner(Protocol):
     scale behind, and `reads`: whether its prompts make a second feature of each image. Then `logits` is one whose
     `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them. So may `frozen_text`: frozen
     class features (C, E) of length 1, with which class features are blended, and image features with those that
-    `frozen_visual`, or where that is None the CLIP's own image side without prompts, makes; and `writes`: whether the
-    next call writes into its parameters, so that nothing of it may be kept.
+    `frozen_visual`, or where that is None the CLIP's own image side without prompts, makes; `writes`: whether the next
+    call writes into its parameters, so that nothing of it may be kept; `given_text`: unit class features (C, E) in the
+    place of the text side's, which is not run then; and `projection`: a module from raw image features to those that
+    cosines are of.
     """
 
     schedules: Schedules
@@ -308,6 +310,9 @@ class PromptedCLIP(nn.Module):
 
     def _current(self) -> Tuple[Prompts, Tensor]:
         """The prompts and class features (C, E) of this moment."""
+        given: Optional[Tensor] = getattr(self.prompt_learner, "given_text", None)
+        if given is not None:
+            return self._prompts_now(), given.to(self.stream or self.logit_scale.dtype)
         if not self._fixed():
             prompts = self.prompt_learner()
             return prompts, self._class_features(prompts)
@@ -346,9 +351,10 @@ class PromptedCLIP(nn.Module):
         return bool(getattr(self.prompt_learner, "reads", False))
 
     def unit_image(self, features: Tensor) -> Tensor:
-        """Image features (B, E) normalised; with a second feature (B, 2 E), each by itself."""
+        """Image features (B, E) projected, if they are, and normalised; with a second one (B, 2 E), each by itself."""
         if not self.reads:
-            return self._unit(features)
+            projection: Optional[nn.Module] = getattr(self.prompt_learner, "projection", None)
+            return self._unit(features if projection is None else projection(features))
         return self._unit(features.unflatten(1, (2, features.shape[1] // 2))).flatten(1)
 
     def cosine_scale(self) -> Tensor:

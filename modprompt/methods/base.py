@@ -139,6 +139,15 @@ class Method(Configured):
         """What a result is marked with that its settings keep from being compared; empty for none."""
         return ""
 
+    @property
+    def halves_apart(self) -> bool:
+        """Whether a training on all classes tests images of base and of new ones each among their own, by one run."""
+        return self.joined_by is not None and bool(self.joined_by.halves_apart)
+
+    def seen(self) -> str:
+        """What its training sees of new classes, which a result is marked with; empty for nothing."""
+        return "" if self.joined_by is None else str(self.joined_by.seen())
+
     def optimiser_settings(self) -> Dict[str, float]:
         """What the groups of its optimiser have beside what OPTIM says, as keywords of PyTorch's optimisers."""
         return {}
@@ -227,7 +236,7 @@ class Method(Configured):
 
     def content_hashes(self) -> Dict[str, str]:
         """What its settings name, as {name: text} that tells one content from another."""
-        return {} if self.joined_by is None else {BESIDE: repr(self.joined_by)}
+        return {} if self.joined_by is None else {BESIDE: repr(self.joined_by), **self.joined_by.content_hashes()}
 
     def metadata(self) -> Dict[str, Any]:
         """What a file says of the method beside its settings, plain values by name: hashes, and what was read."""

@@ -4,6 +4,7 @@ Shapes: B images, C classes.
 """
 
 import contextlib
+import copy
 import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, TypeVar, Union
@@ -242,7 +243,14 @@ class PromptedModel(OnSharedClip):
         """
         if self.has_own_logits:
             return OwnClassifier(self, self.class_matrix())
-        return CosineClassifier(self.class_matrix(), self.cosine_scale().detach().float())
+        cosines = CosineClassifier(self.class_matrix(), self.cosine_scale().detach().float())
+        projection = self.projection()
+        return cosines if projection is None else nn.Sequential(projection, cosines)
+
+    def projection(self) -> Optional[nn.Module]:
+        """A copy of what stands between raw image features and cosines, float32, in eval mode; None if nothing does."""
+        own = getattr(self.prompt_learner, "projection", None)
+        return None if own is None else copy.deepcopy(own).cpu().float().eval().requires_grad_(False)
 
     @property
     def has_own_logits(self) -> bool:

@@ -72,6 +72,7 @@ class OnSharedClip(PromptedCLIP):
         # not a submodule: its parts that are run are there already
         self.__dict__["clip_model"] = clip
         self.products = clip.dtype  # type of the matrices as this model knows them
+        self.prec = ""  # as it was cast last; empty: never
         self.keeps_exact = keeps_exact
         self._exact: Optional[CLIP] = None
         self._objective: Optional[Objective] = None
@@ -104,7 +105,7 @@ class OnSharedClip(PromptedCLIP):
             self._cast_clip(wanted)
         if self.frozen_encoder is not None and self.frozen_encoder.visual is not self.clip_model.visual:
             cast_products(self.frozen_encoder.visual.float(), wanted)
-        self.products = wanted
+        self.products, self.prec = wanted, prec
         if isinstance(self.prompt_learner, Learner):
             self.prompt_learner.cast(torch.float16 if how.half_weights else torch.float32)
         in_float = how.half_weights and has_tower(self.clip_model)  # features of a tower are float32

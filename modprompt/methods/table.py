@@ -36,6 +36,7 @@ class Row(NamedTuple):
         schedule alone says it.
     bound: which settings are set (True) or empty (False) where what is learned belongs to its classes; {} where it
         never does.
+    apart: whether it trains on all classes, and one run tests base and new ones each among their own.
     shared: the node that its repository has its settings in, by the same names, beside others'.
     """
 
@@ -51,6 +52,7 @@ class Row(NamedTuple):
     first: Mapping[str, str] = {}
     bound: Mapping[str, bool] = {}
     shared: str = ""
+    apart: bool = False
 
     @property
     def node(self) -> str:
@@ -87,6 +89,7 @@ METHODS: Tuple[Row, ...] = (
     Row("MMRL", "mmrl", PROMPTS, "MMRL"),
     Row("MMRLpp", "mmrlpp", PROMPTS, "MMRLpp", key="MMRLpp"),
     Row("HiCroPL", "hicropl", PROMPTS, "HiCroPL"),
+    Row("PromptKD", "promptkd", PROMPTS, "PromptKD", first={"vision": "N_CTX_VISION"}, apart=True),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", "active", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "search.dpl_search", PROMPTS, "DPLSearch"),

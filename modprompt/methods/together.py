@@ -28,6 +28,7 @@ class Joining(NamedTuple):
 JOINING: Dict[str, Joining] = {  # by node
     "MMADAPTER": Joining("MultiModalAdapter", ("CoOp", "MPL")),
     "CLIPLORA": Joining("CLIPLoRA", ("CoOp", "MPL")),
+    "PROMPTKD": Joining("PromptKD", ("CoOp", "MaPLe", "MPL")),
 }
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import holding
+from modprompt.io.base_new import SEEN, base_classes
 from modprompt.io.checkpoint_schema import CHOICE
 from modprompt.io.checksum import sealed
 from modprompt.io.compare import file_hash
@@ -68,6 +69,12 @@ def _mark_of_method(trainer: Any) -> str:
     """What the settings of a trainer's method mark a result with; empty for none."""
     model = getattr(trainer, "model", None)
     return model.mark() if isinstance(model, PromptedModel) else ""
+
+
+def _seen_by(trainer: Any) -> str:
+    """What the training of a trainer's model has seen of new classes; empty for nothing."""
+    model = getattr(trainer, "model", None)
+    return model.method.seen() if isinstance(model, PromptedModel) else ""
 
 
 def _of_classes(trainer: Any) -> Dict[str, bool]:
@@ -195,6 +202,15 @@ class ResultRecorder:
 
         trainer.evaluator.evaluate = recorded
 
+    def _labels_of_choice(self, cfg: Any) -> int:
+        """How many images a run chose by, whose labels nobody asks for; where halves are apart, of base classes."""
+        dataset = self.trainer.dm.dataset
+        found = labels_of_choice(dataset, cfg)
+        if not (found and _said(self.trainer, "evaluation", "halves_apart", False)):
+            return found
+        border = base_classes(self.trainer.dm.num_classes)
+        return sum(one.label < border for one in dataset.val)
+
     def _left_beside(self, folder: str, tested: Any, evaluated: str) -> Dict[str, Any]:
         of_training = {} if evaluated else artifacts.of_training(folder)
         return {**artifacts.of_test(self.answers, self.trainer, folder, tested), **of_training}
@@ -231,7 +247,7 @@ class ResultRecorder:
         given = settings.texts()
         by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
         tested = dataset.val if by_validation else dataset.test
-        choice = 0 if evaluated else labels_of_choice(dataset, cfg)
+        choice = 0 if evaluated else self._labels_of_choice(cfg)
         learner = _of_learner(self.trainer)
         before = {} if evaluated else _said_before(self.trainer, cfg.OUTPUT_DIR, learner.get("prompts_hash", ""))
         content = {
@@ -281,6 +297,8 @@ class ResultRecorder:
         }
         marked = "; ".join(dict.fromkeys(filter(None, (mark_of(content), _mark_of_method(self.trainer)))))
         content.update({"selected_on_test": marked} if marked else {})
+        seen = _seen_by(self.trainer)
+        content.update({SEEN: seen} if seen else {})
         path = os.path.join(cfg.OUTPUT_DIR, FILE_NAME)
         write_json(path, sealed(content, VERSION))
         return path

@@ -91,6 +91,7 @@ def _said_of_images(result: Mapping[str, Any], settings: Mapping[str, str]) -> L
         ("split (published, or ours), its SHA-256", split_said),
         ("hash of all images", str(result.get("images_hash") or "")),
         ("chosen by", str(result.get("selected_on") or "")),
+        ("saw", str(result.get("seen") or "")),
         ("notes", "; ".join(map(str, result.get("notes") or ()))),
     ]
 

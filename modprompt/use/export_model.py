@@ -38,6 +38,7 @@ class ExportedModel(nn.Module):
             self.additions = [mapped(one, _apart) for one in prompts.vision_additions]
             self.changes = copy.deepcopy(prompts.vision_changes)
             self.more = (None, prompts.read.map(_apart)) if model.reads and prompts.read is not None else ()
+        self.projection = model.projection()
         self.encoder, self.frozen = copy.deepcopy((model.image_encoder, model.frozen_encoder))  # weights of both once
         if any(one is not None and one.merges for one in self.changes):  # on stock sides alone
             visual: Any = self.encoder.visual
@@ -57,6 +58,7 @@ class ExportedModel(nn.Module):
             layers = len(getattr(self.frozen, "schedule", ()))
             features = blended(features, F.normalize(self.frozen(images, [None] * layers).float(), dim=-1))
         own = features.chunk(2, dim=-1)[0] if self.more else features  # behind it stands what is read out
+        own = own if self.projection is None else self.projection(own)
         return F.normalize(own, dim=-1), self.classifier(features).softmax(dim=-1)
 
 

@@ -79,6 +79,8 @@ class Front(NamedTuple):
         name = type(self.method).__name__
         if learner.pooling is not None or isinstance(learner, SearchLearner):
             raise UserError(f"{name} here has several prompts a class: no head stands behind these")
+        if hasattr(learner, "given_text"):
+            raise UserError(f"{name} has class features of another CLIP, before which no head stands")
         if self.content is not None:
             self._fill(learner, self.content, clip_model, classes)
         learner.requires_grad_(False)

@@ -7,10 +7,12 @@ import pytest
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, expected, flags, options
+from modprompt.experiments.reporting import cost, render, table
 from modprompt.experiments.running import local, runner, state
 from tests.modprompt.experiments.conftest import FILE
-from tests.modprompt.experiments.fakes import finish, narrowed_to
+from tests.modprompt.experiments.fakes import finish, narrowed_to, results_below
 
 TOGETHER = FILE.replace("seeds: [1, 2]", "seeds: [1]\ntogether: true")
 BOUND = "  CSC: {trainer: CoOp, config: glyph, options: {TRAINER.COOP.CSC: True, TRAINER.COOP.CTX_INIT: ''}}\n"
@@ -85,3 +87,37 @@ def test_all_classes_wait_for_the_tests_that_keep_their_features(experiment, tmp
     jobs = protocols.jobs(experiment(TOGETHER))
     summary = runner.Runner(jobs, tmp_path, tmp_path, launcher).run()
     assert [job.column for job, _ in summary.blocked] == ["all"]
+
+
+TAUGHT = "  KD: {trainer: PromptKD, config: vit_b16_c2_ep20_batch8_4+4ctx}\n"
+
+
+def test_what_is_taught_on_all_classes_fills_both_columns_of_one_run_and_says_what_it_saw(experiment, tmp_path):
+    found = narrowed_to(experiment(FILE.replace("seeds: [1, 2]", "seeds: [1]") + TAUGHT), methods=["MPL", "KD"])
+    jobs = protocols.jobs(found)
+    (job,) = [one for one in jobs if one.method.label == "KD"]
+    assert job.folder == "base2new/train_base/digits/shots_0/PromptKD/vit_b16_c2_ep20_batch8_4+4ctx/seed1"
+    assert dict(job.options) == {"DATASET.NUM_SHOTS": "0", "DATASET.SUBSAMPLE_CLASSES": "all"}
+    seen = "unlabelled images and names of new classes seen"
+    half = {"images": 100, "correct": 80, "accuracy_pct": 80.0}
+    apart = {"base": half, "new": {**half, "correct": 60, "accuracy_pct": 60.0}, "h_pct": 68.6}
+    for one in jobs:
+        more = {"halves_apart": apart, "seen": seen, "testing_s": 7.0} if one is job else {"testing_s": 1.0}
+        finish(one, tmp_path, 70, **more)
+    results = results_below(found, tmp_path)
+    (line,) = [one for one in results.lines if one.label == "KD"]
+    assert [results.values(line, "digits", column) for column in ("base", "new")] == [[80.0], [60.0]]
+    sections = table.sections(found, results)
+    names = [row.name for row in sections[-1].rows]
+    assert f"KD ({seen})" in names
+    text = render.latex(sections, "a title", "about")
+    assert seen in text
+    assert {one.label: one.testing_s.mean for one in cost.costs(found, results, sections)} == {"MPL": 2.0, "KD": 7.0}
+
+
+@pytest.mark.parametrize("protocol", ["few_shot", "validation"])
+def test_it_is_taught_in_no_other_protocol(protocol, experiment, tmp_path):
+    text = FILE.replace("protocol: base2new", f"protocol: {protocol}") + TAUGHT
+    jobs = [one for one in protocols.jobs(experiment(text)) if one.method.label == "KD"]
+    with pytest.raises(UserError, match="in protocol base2new alone"):
+        check(jobs, tmp_path, tmp_path)
