@@ -31,6 +31,15 @@ method() {
     clip_lora) TRAINER=CLIPLoRA base=vit_b16 ;;
     mmrl) TRAINER=MMRL base= ;; # by data set: protocols/mmrl.sh
     mmrlpp) TRAINER=MMRLpp base= ;;
+    dept) # or TRAINER=ExtrasLinearProbeCoCoOp, ..KgCoOp, ..MaPLe
+      TRAINER=${given:-ExtrasLinearProbeCoOp}
+      case $TRAINER in
+        *CoCoOp) base=vit_b16_c4_ep10_batch1_ctxv1 ;;
+        *KgCoOp) base=vit_b16_ep10_ctxv1_bs4_lr35 ;;
+        *MaPLe) base=vit_b16_c2_ep10_batch4_2ctx ;;
+        *) base=vit_b16_ep10_bs4_lr35 ;;
+      esac
+      ;;
     lpplusplus) TRAINER=LPPlusPlus base=vit_b16_ep300 ;;
     adapter) TRAINER=ADAPTER base=SGD_lr1e-1_B256_ep300 ;;
     tip_adapter) TRAINER=${given:-TipAdapter} base=vit_b16 ;; # or TRAINER=TipAdapterF

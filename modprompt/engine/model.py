@@ -45,26 +45,30 @@ class Output(NamedTuple):
     a class's prompts that is to give the mean of logits (pooling.py).
 
     each: of a model with a second feature of each image (read_out.py) the logits (B, C) by the image's own feature, and
-        those by that; `logits` are made of both.
+        those by that; of one with a joint head scaled cosines, and the head's. `logits` are made of both.
+    raw: of a model with a joint head image and class features before they are normalised.
     """
 
     logits: Tensor
     image: Tensor
     text: Tensor
     each: Tuple[Tensor, ...] = ()
+    raw: Tuple[Tensor, ...] = ()
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Output":
         """The same with each of its tensors changed."""
-        return Output(change(self.logits), change(self.image), change(self.text), tuple(map(change, self.each)))
+        each, raw = tuple(map(change, self.each)), tuple(map(change, self.raw))
+        return Output(change(self.logits), change(self.image), change(self.text), each, raw)
 
 
 class _Kept(NamedTuple):
-    """Prompts and class features of one state of all that they are made of."""
+    """Prompts and class features of one state of all that they are made of; `raw` as _features_of has it."""
 
     state: Tuple[Any, ...]
     learned: List[Tensor]
     prompts: Prompts
     text: Tensor
+    raw: Optional[Tensor]
 
 
 class _Begun(NamedTuple):
@@ -90,7 +94,9 @@ class PromptLearner(Protocol):
     `needs_image` and `changes_images` may be left out: False; so may `pooling`, for learners with one prompt a class,
     `logits`, a module that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with the
     scale behind, and `reads`: whether its prompts make a second feature of each image. Then `logits` is one whose
-    `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them.
+    `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them. A learner may have a
+    `joint_head`, whose `each(image, text, cosines, scale)` gives scaled cosines and its own logits (B, C) of raw image
+    (B, E) and class features, or the first alone where it knows too little of a class; its `made_of(each)` is likewise.
     """
 
     schedules: Schedules
@@ -215,8 +221,16 @@ class PromptedCLIP(nn.Module):
         """What steps read that was made of frozen parts and may be let go when they change."""
         return [self._kept, self._begun, *weight_cache.made_of(self)]
 
+    def _streamed(self, features: Tensor) -> Tensor:
+        return features.to(self.stream or features.dtype)
+
     def _unit(self, features: Tensor) -> Tensor:
-        return F.normalize(features.to(self.stream or features.dtype), dim=-1)
+        return F.normalize(self._streamed(features), dim=-1)
+
+    @property
+    def joint_head(self) -> Any:
+        """What makes logits of raw image and class features beside cosines; None without."""
+        return getattr(self.prompt_learner, "joint_head", None)
 
     def _pooling(self) -> Optional[Pooling]:
         return getattr(self.prompt_learner, "pooling", None)
@@ -250,8 +264,15 @@ class PromptedCLIP(nn.Module):
         features, pooling = self.raw_features(text, prompts), self._pooling()
         if pooling is None:
             return self._unit(features)  # (1 or B, C, E)
-        pooled: Tensor = pooling(features.to(self.stream or features.dtype))
+        pooled: Tensor = pooling(self._streamed(features))
         return pooled
+
+    def _features_of(self, prompts: Prompts) -> Tuple[Tensor, Optional[Tensor]]:
+        """Class features (C, E), and the same before they are normalised where a joint head takes them."""
+        if self.joint_head is None:
+            return self._class_features(prompts), None
+        raw = self._streamed(self.raw_features(cast(ClassTokens, prompts.text), prompts)[0])
+        return self._unit(raw), raw
 
     def _class_features(self, prompts: Prompts) -> Tensor:
         if not isinstance(prompts.text, list):
@@ -281,11 +302,11 @@ class PromptedCLIP(nn.Module):
         """Whether class features need not be made anew at every call."""
         return not self.prompt_learner.trains_text or not (self.training or torch.is_grad_enabled())
 
-    def _current(self) -> Tuple[Prompts, Tensor]:
-        """The prompts and class features (C, E) of this moment."""
+    def _current(self) -> Tuple[Prompts, Tensor, Optional[Tensor]]:
+        """The prompts and class features of this moment, as _features_of has them."""
         if not self._fixed():
             prompts = self.prompt_learner()
-            return prompts, self._class_features(prompts)
+            return (prompts, *self._features_of(prompts))
         learner = self.prompt_learner
         learned = [x.detach() for x in learner.parameters()] if learner.trains_text else []
         made_of = [*learned, *learner.buffers(), *self.text_encoder.parameters()]
@@ -295,10 +316,10 @@ class PromptedCLIP(nn.Module):
             with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later
                 prompts = self._prompts_now()
                 copies = [x.clone() for x in learned]
-                kept = self._kept = _Kept(state, copies, prompts, self._class_features(prompts))
+                kept = self._kept = _Kept(state, copies, prompts, *self._features_of(prompts))
         if self._prompts_may_differ():
-            return self._prompts_now(), kept.text
-        return kept.prompts, kept.text
+            return self._prompts_now(), kept.text, kept.raw
+        return kept.prompts, kept.text, kept.raw
 
     def _prompts_may_differ(self) -> bool:
         """Whether the prompts may be others than those with which class features were made: the vision side's."""
@@ -307,8 +328,12 @@ class PromptedCLIP(nn.Module):
     def _learns_nothing(self) -> bool:
         return next(self.prompt_learner.parameters(), None) is None
 
-    def _logits(self, features: Tensor, text: Tensor) -> Output:
+    def _logits(self, features: Tensor, text: Tensor, raw: Optional[Tensor] = None) -> Output:
         image = self.unit_image(features)
+        if raw is not None:
+            features = self._streamed(features)
+            each = self.joint_head.each(features, raw, self.logits(image, text), self.cosine_scale())
+            return Output(self.joint_head.made_of(each), image, text, each, (features, raw))
         if not self.reads:
             return Output(self.logits(image, text), image, text)
         own: Any = self.prompt_learner
@@ -348,8 +373,8 @@ class PromptedCLIP(nn.Module):
         """Logits and features of images (B, 3, H, W)."""
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(self.encode_image(image))
-        prompts, text = self._current()
-        return self._logits(self._image_features(image, prompts), text)
+        prompts, text, raw = self._current()
+        return self._logits(self._image_features(image, prompts), text, raw)
 
     def _image_features(self, image: Tensor, prompts: Prompts) -> Tensor:
         more = (None, prompts.read) if self.reads else ()
@@ -390,15 +415,18 @@ class PromptedCLIP(nn.Module):
         features = features.to(self.feature_type)
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(features)
-        return self._logits(features, self._current()[1])
+        return self._logits(features, *self._current()[1:])
 
     def _of_each(self, features: Tensor) -> Output:
         """Of image features (B, E), where each image has class prompts of its own."""
-        features = self._unit(features)
-        prompts = self.prompt_learner(features)
+        image = self._unit(features)
+        prompts = self.prompt_learner(image)
         tokens = cast(ClassTokens, prompts.text)  # no ensemble moves with the image
+        if self.joint_head is not None:
+            raw = self._streamed(self.raw_features(tokens, prompts))
+            return self._logits(features, self._unit(raw), raw)
         text = self._encode_text(tokens, prompts)  # (B, C, E)
-        return Output(self.logits(features, text), features, text)
+        return Output(self.logits(image, text), image, text)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W)."""

@@ -117,7 +117,7 @@ def metadata_of(model: PromptedModel, images: Images, precision: str, read_as: s
         "clip": {"name": facts.name or facts.file, "fingerprint": facts.fingerprint},
         "precision": precision,
         "probabilities": SOFTMAX,
-        **({"logits": model.prompt_learner.logits.said} if model.reads else {}),
+        **({"logits": model.said_of_logits} if model.said_of_logits else {}),
         "made_by": f"modprompt {__version__}, PyTorch {torch.__version__}",
     }
 

@@ -1,7 +1,7 @@
 """What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
 
 import copy
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,13 @@ from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_text
 from modprompt.engine.schedule import BEHIND_START, Schedules
 from modprompt.errors import UserError
 from modprompt.methods.parts.phrases import Described
+
+if TYPE_CHECKING:  # which say what a learner is
+    from modprompt.methods.parts.joint_head import JointHead
+    from modprompt.methods.parts.protocols import Classes
+
+
+HEAD = "joint_head."  # before the names of a joint head's parameters in a learner
 
 
 class Learner(nn.Module):
@@ -29,6 +36,7 @@ class Learner(nn.Module):
     literal_scale = 0.0  # what cosines are multiplied by; 0: exp(logit_scale) of the CLIP
     changes_images = False  # whether its Prompts have changes of the vision side's layers
     adapters: Optional[LayerChanges]  # changes of layers that are learned, if there are any
+    joint_head: Any  # what makes logits of raw features beside cosines (joint_head.py), learned too; None without
     reads = False  # whether its prompts make a second feature of each image (engine/read_out.py); `logits` takes both
     trained_on: Optional[Tuple[str, ...]] = None  # class names, where it matters; () if nobody knows; None: it does not
 
@@ -56,6 +64,7 @@ class Learner(nn.Module):
         self.ending = ending  # those behind it, if it stands behind the context
         self.pooling = None
         self.adapters = None
+        self.joint_head = None
 
     @property
     def beginning(self) -> str:
@@ -112,6 +121,11 @@ class Learner(nn.Module):
         self.adapters = adapters
         self.trains_text, self.changes_images = self.trains_text or adapters.on_text, adapters.on_images
 
+    def take_head(self, head: "JointHead") -> None:
+        """Have a joint head, which is learned too."""
+        self.joint_head, self.trained_on = head, head.trained_on.names
+        self.in_clip_type = (*self.in_clip_type, f"{HEAD}linear_probe_proj.")
+
     def adapted(self, prompts: Prompts) -> Prompts:
         """Prompts with the adapters of this moment, if there are any."""
         if self.adapters is None:
@@ -120,15 +134,29 @@ class Learner(nn.Module):
         changes = self.adapters.text_changes(text), self.adapters.vision_changes(vision)
         return prompts._replace(text_changes=changes[0], vision_changes=changes[1])
 
-    def learned_on(self, names: Sequence[str]) -> None:
-        """Be told on which classes what was loaded was trained; none: nobody knows."""
+    def learned_on(self, classes: "Classes") -> None:
+        """Be told on which classes what was loaded was trained; none: nobody knows.
+
+        Raises:
+            UserError: if it does not go with these.
+        """
+        if self.joint_head is not None:
+            self.joint_head.learned_on(classes)
+            self.trained_on = self.joint_head.trained_on.names
 
     def said_of(self, names: Sequence[str]) -> str:
         """What must be known of answers for these classes, in a line; empty if nothing."""
-        return ""
+        if self.joint_head is None:
+            return ""
+        own = self.joint_head.classes
+        said: str = self.joint_head.said_of(own if own.names == tuple(names) else own._replace(names=names, which=()))
+        return said
 
     def take_sizes(self, state: Mapping[str, Tensor]) -> None:
         """Take on sizes that tensors of a checkpoint have, by the learner's names, where settings need not agree."""
+        if self.joint_head is not None:
+            own = {name[len(HEAD) :]: one for name, one in state.items() if name.startswith(HEAD)}
+            self.joint_head.take_sizes(own)
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
         """The same parameters, shared, in front of other class names.
