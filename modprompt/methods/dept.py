@@ -4,7 +4,7 @@ Shapes: B images, C classes.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, TypeVar, Union
+from typing import Any, Callable, ClassVar, Mapping, Optional, Sequence, TypeVar, Union
 
 import torch
 from torch import Tensor
@@ -112,12 +112,12 @@ class DePT(Method):
                 "of the model that .with_classes was called on, or .on(clip_model, names)"
             )
         terms = [self._of_base(term) for term in objective.terms]
-        rule: Optional[Rule] = None if objective.rule is None else _OfBase(objective.rule)
+        rule = None if objective.rule is None else _RuleOfBase(objective.rule)
         return Objective((*terms, Term("joint head", self.weight, _HeadEntropy(head))), rule)
 
     def _of_base(self, term: Term) -> Term:
         weight = term.weight * (1 - self.weight) if term.of is cross_entropy else term.weight
-        return Term(term.name, weight, _OfBase(term.of))
+        return Term(term.name, weight, _TermOfBase(term.of))
 
     def rates_beside(self) -> Sequence[OwnRate]:
         """The head's; every group warms up alike."""
@@ -130,27 +130,42 @@ class DePT(Method):
         return f"DePT({', '.join(f'{key} {value}' for key, value in said)})"
 
 
-class _OfBase:
-    """A part of the base's objective, which sees logits as they are without a head."""
+def _by_cosines(output: Output) -> Output:
+    """An output with the logits that it would have without a head."""
+    return output._replace(logits=output.each[0])
 
-    def __init__(self, of: Any):
+
+def _set_stream(of: Any, stream: Optional[torch.dtype]) -> None:
+    if hasattr(of, "set_stream"):
+        of.set_stream(stream)
+
+
+class _TermOfBase:
+    """A term of the base's objective, which sees logits as they are without a head."""
+
+    def __init__(self, of: Callable[[Output, Tensor, Tensor], Tensor]):
         self.of = of
-
-    @property
-    def noted(self) -> Dict[str, Tensor]:
-        """Of a rule."""
-        found: Dict[str, Tensor] = self.of.noted
-        return found
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
         """Another type for the tokens between products of a teacher in it."""
-        if hasattr(self.of, "set_stream"):
-            self.of.set_stream(stream)
+        _set_stream(self.of, stream)
 
-    def __call__(self, *given: Union[Output, Tensor]) -> Tensor:
-        seen: List[Any] = [one._replace(logits=one.each[0]) if isinstance(one, Output) else one for one in given]
-        found: Tensor = self.of(*seen)
-        return found
+    def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+        return self.of(_by_cosines(output), images, labels)
+
+
+class _RuleOfBase:
+    """Likewise its rule."""
+
+    def __init__(self, of: Rule):
+        self.of, self.noted = of, of.noted
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """Another type for the tokens between products of a teacher in it."""
+        _set_stream(self.of, stream)
+
+    def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+        return self.of(loss, _by_cosines(output), images, labels)
 
 
 class _HeadEntropy:
@@ -181,6 +196,7 @@ class ExtrasLinearProbeCoOp(CoOp):
     """CoOp with DePT's head beside it, by its repository's name; also on ResNets."""
 
     folder = "PromptLearner"
+    prefix = "prompt_learner."
     same_step = True
     logging = Logging()
     repository = Repository(shared=_SHARED)
@@ -192,6 +208,7 @@ class ExtrasLinearProbeCoCoOp(CoCoOp):
     """CoCoOp with DePT's head beside it, by its repository's name; also on ResNets."""
 
     folder = "PromptLearner"
+    prefix = "prompt_learner."
     same_step = True
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()
@@ -202,6 +219,7 @@ class ExtrasLinearProbeKgCoOp(KgCoOp):
     """KgCoOp with DePT's head beside it, by its repository's name; also on ResNets."""
 
     folder = "PromptLearner"
+    prefix = "prompt_learner."
     same_step = True
     logging = Logging()
     repository = Repository(shared={**KgCoOp.repository.shared, **_SHARED})

@@ -73,7 +73,7 @@ class Row(NamedTuple):
         return found
 
 
-_WITH_HEAD = (
+_WITH_HEAD: Tuple[Tuple[str, Mapping[str, str], Mapping[str, bool], str], ...] = (
     ("CoOp", _TEXT, _CSC, ""),
     ("CoCoOp", _TEXT, {}, ""),
     ("KgCoOp", _TEXT, _CSC, "TRAINER.COOP"),

@@ -49,6 +49,16 @@ class Case(NamedTuple):
         """The repository's name."""
         return f"ExtrasLinearProbe{self.base}"
 
+    @property
+    def heads(self) -> Tuple[int, int]:
+        """Of the CLIP: text, image."""
+        return (8, 12) if self.base == "MaPLe" else (1, 2)
+
+    def save_clip(self, path: Path) -> None:
+        """A CLIP of four layers a side; for MaPLe as wide as its repository has it written in."""
+        widths = {"text_width": 512, "vision_width": 768} if self.base == "MaPLe" else {}
+        torch.save(published(random_clip(1, text_layers=4, vision_layers=4, **widths)), path)
+
     def words(self) -> list:
         """KEY VALUE words."""
         own = [word if at % 2 else f"TRAINER.{word}" for at, word in enumerate(self.options)]
@@ -123,7 +133,7 @@ def flags(folder: Path, out: str, case: Case) -> list:
 def record(checkout: Path, dassl: Path, case: Case) -> dict:
     """What the reference computes: losses of all steps, right answers on base and on new classes."""
     folder = write_inputs(Path(tempfile.mkdtemp()))
-    torch.save(published(random_clip(1, text_layers=4, vision_layers=4)), folder / "clip.pt")
+    case.save_clip(folder / "clip.pt")
     (folder / "run.py").write_text(_RUN)
     files = ["--config-file", f"configs/trainers/{case.trainer}/{case.config}.yaml"]
     files += ["--dataset-config-file", "configs/datasets/eurosat.yaml"]
@@ -144,5 +154,7 @@ def record(checkout: Path, dassl: Path, case: Case) -> dict:
 
 if __name__ == "__main__":
     checkout, dassl = map(Path, sys.argv[1:])
-    made = {name: record(checkout.resolve(), dassl.resolve(), case) for name, case in CASES.items()}
-    GOLDEN.write_text(json.dumps(made, indent=1) + "\n")
+    made = {}
+    for name, case in CASES.items():
+        made[name] = record(checkout.resolve(), dassl.resolve(), case)
+        GOLDEN.write_text(json.dumps(made, indent=1) + "\n")
