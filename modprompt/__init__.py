@@ -41,6 +41,7 @@ _LAZY = {
     "MPL": "methods.mpl",
     "MultiModalAdapter": "methods.mma",
     "ProGrad": "methods.prograd",
+    "PromptKD": "methods.promptkd",
     "PromptSRC": "methods.promptsrc",
     "TaskRes": "methods.heads.taskres",
     "TipAdapter": "methods.heads.tip_adapter",

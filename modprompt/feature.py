@@ -18,6 +18,7 @@ FEATURES: List[str] = [
     "modprompt.methods.heads.feature",
     "modprompt.active.feature",
     "modprompt.hosts.feature",
+    "modprompt.methods.teachers.feature",
 ]
 
 

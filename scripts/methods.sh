@@ -40,6 +40,7 @@ method() {
         *) base=vit_b16_ep10_bs4_lr35 ;;
       esac
       ;;
+    promptkd) TRAINER=PromptKD base= ;; # by script: protocols/promptkd.sh
     lpplusplus) TRAINER=LPPlusPlus base=vit_b16_ep300 ;;
     adapter) TRAINER=ADAPTER base=SGD_lr1e-1_B256_ep300 ;;
     tip_adapter) TRAINER=${given:-TipAdapter} base=vit_b16 ;; # or TRAINER=TipAdapterF

@@ -17,6 +17,7 @@ case $protocol in
 esac
 case $(basename "$folder")/$name in
   mmrl/* | mmrlpp/*) protocol=mmrl ;;
+  promptkd/*) protocol=promptkd ;;
   alvlm/main) protocol=alvlm ;; # not CoOp's, which has other arguments
   clip_lora/main) protocol=clip_lora ;;
   taskres/main) protocol=taskres ;;

@@ -130,11 +130,11 @@ def _process_is_kept():
 
 
 @functools.lru_cache(maxsize=8)
-def _made_clip(seed, text_layers, vision_layers, text_width, vision_width, resolution, patch):
+def _made_clip(seed, text_layers, vision_layers, text_width, vision_width, resolution, patch, embed_dim):
     """The model that random_clip gives copies of, and the state in which it leaves the generator."""
     torch.manual_seed(seed)
     model = CLIP(
-        embed_dim=32,
+        embed_dim=embed_dim,
         image_resolution=resolution,
         vision_layers=vision_layers,
         vision_width=vision_width,
@@ -150,9 +150,19 @@ def _made_clip(seed, text_layers, vision_layers, text_width, vision_width, resol
     return model.eval(), torch.get_rng_state()
 
 
-def random_clip(seed=0, *, text_layers=3, vision_layers=3, text_width=64, vision_width=128, resolution=32, patch=16):
+def random_clip(
+    seed=0,
+    *,
+    text_layers=3,
+    vision_layers=3,
+    text_width=64,
+    vision_width=128,
+    resolution=32,
+    patch=16,
+    embed_dim=32,
+):
     """A stock CLIP with random float weights, token embeddings made larger so that words matter; PyTorch draws on from there."""
-    model, state = _made_clip(seed, text_layers, vision_layers, text_width, vision_width, resolution, patch)
+    model, state = _made_clip(seed, text_layers, vision_layers, text_width, vision_width, resolution, patch, embed_dim)
     torch.set_rng_state(state)
     return copy.deepcopy(model)
 

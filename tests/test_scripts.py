@@ -191,6 +191,7 @@ def test_only_links_stand_in_the_folders_of_methods():
         "mmrlpp",
         "mpl",
         "prograd",
+        "promptkd",
         "promptsrc",
         "tcp",
         "taskres",
@@ -259,6 +260,9 @@ def typed(tmp_path):
         ("language-prompting/base2new_train_lp.sh", "IVLP", "IVLP/vit_b16_c2_ep5_batch4_4ctx_language_only"),
         ("vpt/base2new_train_vpt.sh", "VPT", "VPT/vit_b16_c2_ep5_batch4_4"),
         ("promptsrc/base2new_train.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx"),
+        ("promptkd/base2new_train.sh", "PromptKD", "PromptKD/vit_b16_c2_ep20_batch8_4+4ctx"),
+        ("promptkd/xd_train.sh", "PromptKD", "PromptKD/vit_b16_c2_ep20_batch8_4+4ctx_cross_datasets"),
+        ("promptkd/teacher_train.sh", "PromptSRC", "PromptSRC/vit_l14_c2_ep20_batch8_4+4ctx"),
         ("promptsrc/xd_train.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx_cross_datasets"),
         ("promptsrc/few_shot.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep50_batch4_4+4ctx_few_shot"),
         ("lpplusplus/few_shot.sh", "LPPlusPlus", "LPPlusPlus/vit_b16_ep300"),
@@ -669,3 +673,50 @@ def test_scripts_of_dept_take_its_trainers_by_name(base, config, typed):
     (train,) = typed("dept/base2new_train.sh", "eurosat", 1, TRAINER=trainer)
     assert f"--trainer {trainer} " in train
     assert f"configs/trainers/{trainer}/{config}.yaml" in train
+
+
+@pytest.mark.parametrize(
+    ("script", "dataset", "env", "folder", "words"),
+    [
+        (
+            "base2new_train",
+            "eurosat",
+            {},
+            "base2new/train_base/eurosat/shots_0/PromptKD/vit_b16_c2_ep20_batch8_4+4ctx/seed_2",
+            "DATASET.NUM_SHOTS 0 DATASET.SUBSAMPLE_CLASSES all TRAINER.MODAL base2novel TRAINER.PROMPTKD.TEMPERATURE 1.0 "
+            "TRAINER.PROMPTKD.KD_WEIGHT 1000.0",
+        ),
+        (
+            "base2new_train",
+            "dtd",
+            {"TEACHER": "runs/mine"},
+            "base2new/train_base/dtd/shots_0/PromptKD/vit_b16_c2_ep20_batch8_4+4ctx/seed_2",
+            "KD_WEIGHT 200.0 TRAINER.PROMPTKD.TEACHER_CKPT runs/mine",
+        ),
+        (
+            "xd_train",
+            "dtd",
+            {},
+            "dtd/PromptKD/vit_b16_c2_ep20_batch8_4+4ctx_cross_datasets_0shots/seed2",
+            "TRAINER.MODAL cross TRAINER.PROMPTKD.TEMPERATURE 1.0 TRAINER.PROMPTKD.KD_WEIGHT 1000.0",
+        ),
+        (
+            "teacher_train",
+            "dtd",
+            {},
+            "base2new/train_base/dtd/shots_16/PromptSRC/vit_l14_c2_ep20_batch8_4+4ctx/seed2",
+            "DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base",
+        ),
+        (
+            "teacher_train",
+            "imagenet",
+            {"MODAL": "cross"},
+            "imagenet/PromptSRC/vit_l14_c2_ep20_batch8_4+4ctx_16shots/seed2",
+            "DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES all",
+        ),
+    ],
+)
+def test_scripts_of_promptkd(script, dataset, env, folder, words, typed):
+    (line,) = typed(f"promptkd/{script}.sh", dataset, 2, **env)
+    assert f"/results/{folder} " in line
+    assert line.endswith(words)

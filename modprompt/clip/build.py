@@ -81,22 +81,76 @@ def draw_inside(clip_model: CLIP, draw: Callable[[], Tensor]) -> Tensor:
     """
     if isinstance(clip_model, (stock_model.PlainCLIP, TowerCLIP)):
         return draw()
-    before, behind = clip_model.__dict__.get(_DRAWN, (None, None))
-    if behind is not None and torch.equal(behind, torch.get_rng_state()):
+    found: List[Tensor] = []
+    _redraw(clip_model, {type(clip_model.visual): lambda: found.append(draw())})
+    return found[-1]
+
+
+def draw_prompts_inside(
+    clip_model: CLIP, vision: Tuple[int, int], text: Tuple[int, int]
+) -> Tuple[Dict[int, Tensor], Dict[int, Tensor]]:
+    """Deep prompts of both sides, by layer, drawn where IVLP's reference does: inside the constructor of a CLIP.
+
+    Those of the vision side's layer 0 are drawn behind the patch embedding's weight, those of a deeper layer behind the
+    other parts of it; the text side has none at layer 0. Normal, std 0.02. As draw_inside for a CLIP of ours, whose
+    sides are drawn one behind the other.
+
+    Args:
+        clip_model: whose widths they have.
+        vision: (tokens, layers) of that side; a ResNet has none.
+        text: of the other.
+    """
+    sides = prompted_image(clip_model), prompted_text(clip_model)
+    layers = [len(one.transformer.resblocks) if one else 0 for one in sides]
+    places = [(side, layer) for side, count in enumerate(layers) for layer in range(count)]
+    found: Tuple[Dict[int, Tensor], Dict[int, Tensor]] = {}, {}
+
+    def draw(side: int, layer: int) -> None:
+        tokens, depth = (vision, text)[side]
+        if layer < depth and (layer or side == 0):
+            width = int((sides[0].conv1.weight if side == 0 else sides[1].ln_final.weight).shape[0])
+            found[side][layer] = torch.nn.init.normal_(torch.empty(tokens, width), std=0.02)
+
+    if isinstance(clip_model, (stock_model.PlainCLIP, TowerCLIP)):
+        for side, layer in places:
+            draw(side, layer)
+        return found
+    if not layers[0]:  # a ResNet
+        draw_constructor(clip_model)
+        return found
+    blocks = iter(places)
+
+    def behind_block() -> None:
+        side, layer = next(blocks)
+        if layer:
+            draw(side, layer)
+
+    block = type(sides[0].transformer.resblocks[0])
+    _redraw(clip_model, {torch.nn.Conv2d: lambda: draw(0, 0), block: behind_block})
+    return found
+
+
+def _redraw(clip_model: CLIP, behind: Dict[type, Callable[[], Any]]) -> None:
+    """Draw what building a CLIP draws, and do something behind the constructor of each part of these classes."""
+    before, after = clip_model.__dict__.get(_DRAWN, (None, None))
+    if after is not None and torch.equal(after, torch.get_rng_state()):
         torch.set_rng_state(before)
-    kind, found = type(clip_model.visual), []
-    plain = kind.__init__
+    plain = {kind: kind.__init__ for kind in behind}  # type: ignore[misc]
 
-    def drawn(self: Any, *args: Any, **kwargs: Any) -> None:
-        plain(self, *args, **kwargs)
-        found.append(draw())
+    def hooked(kind: type) -> Callable[..., None]:
+        def made(self: Any, *args: Any, **kwargs: Any) -> None:
+            plain[kind](self, *args, **kwargs)
+            behind[kind]()
 
-    kind.__init__ = drawn  # type: ignore[method-assign]
+        return made
+
+    for kind in behind:
+        kind.__init__ = hooked(kind)  # type: ignore[misc]
     try:
         draw_constructor(clip_model)
     finally:
-        kind.__init__ = plain  # type: ignore[method-assign]
-    return found[-1]
+        for kind, init in plain.items():
+            kind.__init__ = init  # type: ignore[misc]
 
 
 def draw_constructor(clip_model: CLIP) -> None:

@@ -34,6 +34,8 @@ def selected_on(cfg: CfgNode, own_validation: bool) -> str:
     """By which images a run on this project's readers chooses; empty if it does not."""
     if not runs.chooses_by_validation(cfg):
         return ""
+    if runs.chosen_by(cfg) == runs.TEST:
+        return runs.TEST
     if own_validation:
         return _CHOSEN_BY.get(runs.chosen_by(cfg), runs.VALIDATION)
     return runs.TEST if cfg.DATASET.get("VAL_FROM_TEST", False) else runs.HELD_OUT
@@ -110,6 +112,8 @@ class FamilyDataset(DatasetBase):
             val = split.val
         elif self.selected_on == runs.AS_TRAINING:
             val = validation_of_seed(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
+        elif runs.chosen_by(cfg) == runs.TEST:
+            val = None
         val = val if held_out is None else held_out
         half = cfg.DATASET.SUBSAMPLE_CLASSES
         self.which = which_of_name(train, half)

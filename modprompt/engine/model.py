@@ -97,6 +97,8 @@ class PromptLearner(Protocol):
     `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them. A learner may have a
     `joint_head`, whose `each(image, text, cosines, scale)` gives scaled cosines and its own logits (B, C) of raw image
     (B, E) and class features, or the first alone where it knows too little of a class; its `made_of(each)` is likewise.
+    `given_text` may be left out, unit class features (C, E) in the place of the text side's, which is not run then, and
+    `projection`, a module from raw image features to those that cosines are of.
     """
 
     schedules: Schedules
@@ -304,6 +306,9 @@ class PromptedCLIP(nn.Module):
 
     def _current(self) -> Tuple[Prompts, Tensor, Optional[Tensor]]:
         """The prompts and class features of this moment, as _features_of has them."""
+        given: Optional[Tensor] = getattr(self.prompt_learner, "given_text", None)
+        if given is not None:
+            return self._prompts_now(), given.to(self.stream or self.logit_scale.dtype), None
         if not self._fixed():
             prompts = self.prompt_learner()
             return (prompts, *self._features_of(prompts))
@@ -346,9 +351,10 @@ class PromptedCLIP(nn.Module):
         return bool(getattr(self.prompt_learner, "reads", False))
 
     def unit_image(self, features: Tensor) -> Tensor:
-        """Image features (B, E) normalised; with a second feature (B, 2 E), each by itself."""
+        """Image features (B, E) projected, if they are, and normalised; with a second one (B, 2 E), each by itself."""
         if not self.reads:
-            return self._unit(features)
+            projection: Optional[nn.Module] = getattr(self.prompt_learner, "projection", None)
+            return self._unit(features if projection is None else projection(features))
         return self._unit(features.unflatten(1, (2, features.shape[1] // 2))).flatten(1)
 
     def cosine_scale(self) -> Tensor:

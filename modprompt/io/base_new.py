@@ -7,6 +7,8 @@ if TYPE_CHECKING:  # who reads results alone imports no NumPy
     import numpy as np
 
 KEY = "halves"  # in the result of a test of all classes
+APART = "halves_apart"  # in that of a test of both, in which the images of each are told among its own classes
+SEEN = "seen"  # in a result: what its training saw of new classes
 NAMES = ("base", "new")
 
 
@@ -29,10 +31,10 @@ def harmonic_mean(base_pct: float, new_pct: float) -> float:
 
 
 def of_confusion(confusion: "np.ndarray") -> Optional[Dict[str, Any]]:
-    """Images, right ones and accuracy of the test images of either half, among all classes; and the harmonic mean.
+    """Images, right ones and accuracy of the test images of either half; and the harmonic mean.
 
     Args:
-        confusion: (C, C) images, rows by class and columns by what they were taken for.
+        confusion: (C, C) images, rows by class and columns by what they were taken for, of all classes or of the half.
 
     Returns:
         None if one of the halves has no images.

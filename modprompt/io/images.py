@@ -165,9 +165,13 @@ def chooses_by_validation(cfg: Any) -> bool:
 def chosen_by(cfg: Any) -> str:
     """How many validation images a method's own choice takes: FEW, ALL or AS_MANY; empty where it does not choose.
 
+    TEST where it takes the test images, which is asked for by name.
+
     Where all training images are used, neither few nor as many as of training are left out.
     """
     by = str(getattr(cfg.DATASET, "CHOOSE_BY", ""))
+    if by == TEST:
+        return by
     measured = by == FEW and getattr(cfg.TEST, "ONLY", False)  # nothing is chosen then
     return ALL if by and not measured and cfg.DATASET.NUM_SHOTS < 1 else by
 

@@ -29,7 +29,7 @@ _PARTS: Dict[str, Form] = {
         (
             "trainer", "dataset", "backbone", "backbone_hash", "classes", "tested_on", "images_hash", "split_hash",
             "selected_on", "evaluated", "began_from", "init_weights", "prompts_hash", "device", "config_hash",
-            "untested", "steps_hash", "marked", "selected_on_test", "logits",
+            "untested", "steps_hash", "marked", "selected_on_test", "logits", "seen",
         ),
         line,
     ),
@@ -38,7 +38,7 @@ _PARTS: Dict[str, Form] = {
         ("images", "correct", "trained_parameters", "jobs_at_once", "runs_on_gpu", "labels_of_choice"), count
     ),
     **dict.fromkeys(("elapsed_s", "training_s", "testing_s", "peak_gib", "gpu_gib"), amount),
-    "halves": record(base=_half, new=_half, h_pct=percentage),
+    **dict.fromkeys(("halves", "halves_apart"), record(base=_half, new=_half, h_pct=percentage)),
     "class_bound": flag,
     "notes": rows(line),
     **dict.fromkeys(("settings", "files", "few_shot", "checkpoint", "input", "sources", "versions"), _texts),

@@ -138,6 +138,15 @@ class Method(Configured):
         """What a result is marked with that its settings keep from being compared; empty for none."""
         return ""
 
+    @property
+    def halves_apart(self) -> bool:
+        """Whether a training on all classes tests images of base and of new ones each among their own, by one run."""
+        return False
+
+    def seen(self) -> str:
+        """What its training sees of new classes, which a result is marked with; empty for nothing."""
+        return ""
+
     def optimiser_settings(self) -> Dict[str, float]:
         """What the groups of its optimiser have beside what OPTIM says, as keywords of PyTorch's optimisers."""
         return {}

@@ -3,6 +3,7 @@
 Shapes: B images, C classes.
 """
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar, Union
@@ -247,7 +248,9 @@ class PromptedModel(OnSharedClip):
             return JointClassifier(CosineClassifier(self.class_matrix(), scale), self.joint_head, raw)
         if self.has_own_logits:
             return OwnClassifier(self, self.class_matrix())
-        return CosineClassifier(self.class_matrix(), scale)
+        cosines = CosineClassifier(self.class_matrix(), scale)
+        projection = self.projection()
+        return cosines if projection is None else nn.Sequential(projection, cosines)
 
     @property
     def said_of_logits(self) -> str:
@@ -260,6 +263,11 @@ class PromptedModel(OnSharedClip):
     @property
     def _joins_logits(self) -> bool:
         return self.joint_head is not None and bool(self.joint_head.knows)
+
+    def projection(self) -> Optional[nn.Module]:
+        """A copy of what stands between raw image features and cosines, float32, in eval mode; None if nothing does."""
+        own = getattr(self.prompt_learner, "projection", None)
+        return None if own is None else copy.deepcopy(own).cpu().float().eval().requires_grad_(False)
 
     @property
     def has_own_logits(self) -> bool:

@@ -72,6 +72,7 @@ class OnSharedClip(PromptedCLIP):
         # not a submodule: its parts that are run are there already
         self.__dict__["clip_model"] = clip
         self.products = clip.dtype  # type of the matrices as this model knows them
+        self.prec = ""  # as it was cast last; empty: never
         self.keeps_exact = keeps_exact
         self._exact: Optional[CLIP] = None
         self._objective: Optional[Objective] = None
@@ -102,7 +103,7 @@ class OnSharedClip(PromptedCLIP):
             if self._exact is None and self._objective is None and self.keeps_exact:
                 self._exact = exact_copy(self.clip_model)
             self._cast_clip(wanted)
-        self.products = wanted
+        self.products, self.prec = wanted, prec
         if isinstance(self.prompt_learner, Learner):
             self.prompt_learner.cast(torch.float16 if how.half_weights else torch.float32)
         in_float = how.half_weights and has_tower(self.clip_model)  # features of a tower are float32

@@ -36,6 +36,7 @@ class Row(NamedTuple):
         schedule alone says it.
     bound: which settings are set (True) or empty (False) where what is learned belongs to its classes; {} where it
         never does.
+    apart: whether it trains on all classes, and one run tests base and new ones each among their own.
     shared: the node that its repository has its settings in, by the same names, beside others'.
     beside: the node under TRAINER of what always stands beside its prompts; empty for none.
     """
@@ -53,6 +54,7 @@ class Row(NamedTuple):
     bound: Mapping[str, bool] = {}
     shared: str = ""
     beside: str = ""
+    apart: bool = False
 
     @property
     def node(self) -> str:
@@ -110,6 +112,7 @@ METHODS: Tuple[Row, ...] = (
         )
         for name, first, bound, shared in _WITH_HEAD
     ),
+    Row("PromptKD", "promptkd", PROMPTS, "PromptKD", first={"vision": "N_CTX_VISION"}, apart=True),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", "active", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "search.dpl_search", PROMPTS, "DPLSearch"),

@@ -58,13 +58,14 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
 
 
 def _halves(trainer: Any, confusion: "np.ndarray") -> Dict[str, Any]:
-    """The accuracies of base and new images among all classes, where they are asked for."""
-    if not trainer.cfg.TEST.BASE_NEW:
+    """The accuracies of base and new images: among all classes, where they are asked for, or apart."""
+    apart = getattr(getattr(trainer, "evaluation", None), "halves_apart", False)
+    if not (trainer.cfg.TEST.BASE_NEW or apart):
         return {}
     found = base_new.of_confusion(confusion)
     if found is None:
         print("The accuracies of base and new images are left out: one of the halves has no test image")
-    return {} if found is None else {base_new.KEY: found}
+    return {} if found is None else {base_new.APART if apart else base_new.KEY: found}
 
 
 def of_training(folder: str) -> Dict[str, str]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from typing import Any, ContextManager, Iterator, Optional
+from typing import Any, ContextManager, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from modprompt.engine import tf32
 from modprompt.engine.precision import require_finite
+from modprompt.io import base_new
 from modprompt.methods.parts.deferred_metrics import waits
 from modprompt.trainers import kept_features
 from modprompt.trainers.feature_cache import FeatureBatches, encode, feature_batches, take_number
@@ -44,7 +45,7 @@ class Evaluation(Part):
         with self.exactly(), self.model.unchanging(), self._looked_at_later():
             for batch in tqdm(iter(batches), total=len(batches)):  # what a start has to say comes before the bar
                 images, labels = trainer.parse_batch_test(batch)
-                predictions.add(trainer.model_inference(images), labels)
+                predictions.add(*self.asked(split, trainer.model_inference(images), labels))
         predictions.hand_over()
         results = trainer.evaluator.evaluate()
         self.testing_s = time.perf_counter() - began_s
@@ -53,6 +54,26 @@ class Evaluation(Part):
                 trainer.write_scalar(f"{split}/{name}", value, trainer.epoch)
         first: float = next(iter(results.values()))
         return first
+
+    def asked(self, split: str, logits: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
+        """What counts of a batch, logits (B, C) and labels (B,).
+
+        Of a method that has base and new classes apart each image is told among the classes of its half; by images of
+        new classes nothing is chosen.
+        """
+        if not self.halves_apart:
+            return logits, labels
+        border = base_new.base_classes(logits.shape[1])
+        of_base = labels < border
+        own = (torch.arange(logits.shape[1], device=logits.device) < border)[None] == of_base[:, None]
+        logits = logits.masked_fill(~own, torch.finfo(logits.dtype).min)
+        return (logits[of_base], labels[of_base]) if split == "val" else (logits, labels)
+
+    @property
+    def halves_apart(self) -> bool:
+        """Whether base and new classes are tested apart, each among their own."""
+        everything = self.cfg.DATASET.SUBSAMPLE_CLASSES == "all" and not self.cfg.TEST.BASE_NEW
+        return self.method.halves_apart and bool(everything)
 
     def exactly(self) -> ContextManager[None]:
         """Without TF32, with float32 weights: losses and heads have products beside the model's own."""

@@ -13,6 +13,7 @@ from torch import nn
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import holding
+from modprompt.io.base_new import SEEN
 from modprompt.io.checkpoint_schema import CHOICE
 from modprompt.io.checksum import sealed
 from modprompt.io.compare import file_hash
@@ -68,6 +69,12 @@ def _mark_of_method(trainer: Any) -> str:
     """What the settings of a trainer's method mark a result with; empty for none."""
     model = getattr(trainer, "model", None)
     return model.method.mark() if isinstance(model, PromptedModel) else ""
+
+
+def _seen_by(trainer: Any) -> str:
+    """What the training of a trainer's model has seen of new classes; empty for nothing."""
+    model = getattr(trainer, "model", None)
+    return model.method.seen() if isinstance(model, PromptedModel) else ""
 
 
 def _of_classes(trainer: Any) -> Dict[str, bool]:
@@ -281,6 +288,8 @@ class ResultRecorder:
         }
         marked = mark_of(content) or _mark_of_method(self.trainer)
         content.update({"selected_on_test": marked} if marked else {})
+        seen = _seen_by(self.trainer)
+        content.update({SEEN: seen} if seen else {})
         path = os.path.join(cfg.OUTPUT_DIR, FILE_NAME)
         write_json(path, sealed(content, VERSION))
         return path

@@ -35,6 +35,7 @@ class ExportedModel(nn.Module):
             self.additions = [mapped(one, _apart) for one in prompts.vision_additions]
             self.changes = copy.deepcopy(prompts.vision_changes)
             self.more = (None, prompts.read.map(_apart)) if model.reads and prompts.read is not None else ()
+        self.projection = model.projection()
         self.encoder = copy.deepcopy(model.image_encoder)
         if self.changes:
             visual: Any = self.encoder.visual
@@ -50,6 +51,7 @@ class ExportedModel(nn.Module):
         """Unit features (B, E) and probabilities (B, C) of images (B, 3, H, W)."""
         features = self.encoder(images, self.additions, self.changes, *self.more).float()
         own = features.chunk(2, dim=-1)[0] if self.more else features  # behind it stands what is read out
+        own = own if self.projection is None else self.projection(own)
         return F.normalize(own, dim=-1), self.classifier(features).softmax(dim=-1)
 
 

@@ -13,6 +13,8 @@ from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.commands import effective, options
 from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.kinds import tests_apart
+from modprompt.experiments.plan.protocols import APART
 from modprompt.feature import named, protocols, read
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
@@ -116,6 +118,8 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
             seen.add(kind)
             try:
                 _require_one_clip(job)
+                if tests_apart(job.method.trainer) and job.column != APART:
+                    raise UserError("it is taught on images of all classes, without labels: in protocol base2new alone")
                 for one in protocols():
                     one.plan().require_known(job)
                 _check_job(job, out, data)

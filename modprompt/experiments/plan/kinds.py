@@ -18,6 +18,11 @@ def trains(trainer: str) -> bool:
     return kind_of(trainer) != ZERO_SHOT
 
 
+def tests_apart(trainer: str) -> bool:
+    """Whether a trainer trains on all classes, and one run of it tests base and new ones each among their own."""
+    return trainer in BY_NAME and BY_NAME[trainer].apart
+
+
 def binds(trainer: str, settings: Mapping[str, str]) -> bool:
     """Whether what a trainer learns under these settings belongs to its classes; of one that is not ours nobody knows.
 

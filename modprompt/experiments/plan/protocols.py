@@ -1,6 +1,7 @@
 """Which runs a protocol is made of, in the family's folders, and which columns of a table they fill.
 
-base2new              train on the base classes and test on them; test on the new classes; with `together` on all
+base2new              train on the base classes and test on them; test on the new classes; with `together` on all. A
+                      method with a teacher is trained on images of all classes, and one run tests both
 cross_dataset         train on all classes of a source, test on other data sets
 domain_generalisation the same, tested on variants of the source
 few_shot              train and test on all classes with 1, 2, 4, ... shots
@@ -20,11 +21,12 @@ from typing import Callable, Iterable, Iterator
 from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment
 from modprompt.experiments.plan.job import Job, staged
-from modprompt.experiments.plan.kinds import binds
+from modprompt.experiments.plan.kinds import binds, tests_apart
 from modprompt.experiments.plan.method import Method
 
 ALONE = ("base", "new")  # the columns that runs on one half of the classes fill
 ALL = "all"  # of a run that tests all classes
+APART = "apart"  # of one that trains on all images without labels, and tests base and new classes each among their own
 TOGETHER = {"base": "base (all)", "new": "new (all)"}  # the columns that it fills, by half of the test images
 ANY_SHOTS = 16  # what zero-shot runs of base2new are found under, which take no image
 
@@ -48,32 +50,43 @@ def in_order(wanted: Iterable[tuple[Job, Callable[[Method], str]]]) -> Iterator[
             yield from stages
 
 
+def _of_base2new(kind: str, dataset: str, shots: int, method: Method) -> str:
+    """Where a method's runs of a kind lie, but for the seed."""
+    return f"base2new/{kind}/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
+
+
+def _halves(
+    experiment: Experiment, dataset: str, method: Method, seed: int
+) -> Iterator[tuple[Job, Callable[[Method], str]]]:
+    """A method's runs on a data set: one for each half, or one for both that are tested apart."""
+    if tests_apart(method.trainer):
+        options = (("DATASET.NUM_SHOTS", "0"), ("DATASET.SUBSAMPLE_CLASSES", "all"))
+        yield Job(method, dataset, APART, seed, options=options), partial(_of_base2new, "train_base", dataset, 0)
+        return
+    (shots,) = experiment.shots
+    for half in ALONE:
+        if half != "base" and is_bound(method, experiment):  # which asks for the base classes alone
+            return
+        tests = not method.trains or half != "base"
+        options = (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", half))
+        job = Job(method, dataset, half, seed, tests=tests, options=options, keeps=experiment.together)
+        yield job, partial(_of_base2new, f"{'test' if tests else 'train'}_{half}", dataset, shots)
+
+
 def base2new(experiment: Experiment) -> Iterator[Job]:
     """Trained and tested on the base classes, tested on the new ones, and on both together; what belongs to the classes
     of its training has the first alone."""
     (shots,) = experiment.shots
-
-    def folder(kind: str, dataset: str, method: Method) -> str:
-        return f"base2new/{kind}/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
-
-    def halves(dataset: str, method: Method, seed: int) -> Iterator[tuple[Job, Callable[[Method], str]]]:
-        for half in ALONE:
-            if half != "base" and is_bound(method, experiment):  # which asks for the base classes alone
-                return
-            tests = not method.trains or half != "base"
-            options = (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", half))
-            job = Job(method, dataset, half, seed, tests=tests, options=options, keeps=experiment.together)
-            yield job, partial(folder, f"{'test' if tests else 'train'}_{half}", dataset)
-
     for dataset in experiment.datasets:
         for method in experiment.methods:
             for seed in method.seeds:
                 tests = []
-                for job in in_order(halves(dataset, method, seed)):
+                for job in in_order(_halves(experiment, dataset, method, seed)):
                     yield job
                     tests += [] if job.stage or job.is_front else [job]
                 if experiment.together and len(tests) == len(ALONE):
-                    yield _test_all(tests, f"{folder('test_all', dataset, method)}/seed{seed}", shots)
+                    folder = _of_base2new("test_all", dataset, shots, method)
+                    yield _test_all(tests, f"{folder}/seed{seed}", shots)
 
 
 def _test_all(tests: list[Job], folder: str, shots: int) -> Job:

@@ -117,14 +117,17 @@ def _seconds(values: Sequence[list[float] | None]) -> Cell | None:
 
 
 def _summed(results: Results, line: Line, dataset: str, columns: Sequence[str]) -> list[float] | None:
-    """Of each seed the seconds of all tests on a data set."""
-    of_columns = []
-    for column in columns:
-        found = [result_file.seconds(one.result, "testing_s") for one in results.runs(line, dataset, column) or ()]
-        of_columns.append(found)
+    """Of each seed the seconds of all tests on a data set; a run that fills two columns counts once."""
+    runs = [results.runs(line, dataset, column) or [] for column in columns]
+    distinct = [one for at, one in enumerate(runs) if not any(_are_same(one, other) for other in runs[:at])]
+    of_columns = [[result_file.seconds(one.result, "testing_s") for one in column] for column in distinct]
     if not of_columns or any(not found or None in found for found in of_columns):
         return None
     return [float(sum(values)) for values in zip(*of_columns)]
+
+
+def _are_same(runs: Sequence[Outcome], others: Sequence[Outcome]) -> bool:
+    return 0 < len(runs) == len(others) and all(one.result is other.result for one, other in zip(runs, others))
 
 
 def _training(results: Results, line: Line, columns: Sequence[str]) -> Cell | None:

@@ -10,6 +10,7 @@ from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.alike import split_facts
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.table import Section
+from modprompt.io.base_new import SEEN
 from modprompt.io.checksum import sealed
 from modprompt.io.images import mark_of
 from modprompt.io.result import FILE_NAME
@@ -130,6 +131,7 @@ def _run(line: Line, dataset: str, column: str, seed: int, outcome: Outcome) -> 
         "commit": commit_of(result),
         "date": made_on(outcome),
         "selected_on_test": mark_of(result),
+        SEEN: str(result.get(SEEN) or ""),
         "doubt": outcome.doubt,
     }
     return {

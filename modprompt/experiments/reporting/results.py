@@ -9,7 +9,7 @@ from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import GROUPS, group_of
-from modprompt.experiments.plan.protocols import ALL, TOGETHER, columns, columns_of, wanted
+from modprompt.experiments.plan.protocols import ALL, ALONE, APART, TOGETHER, columns, columns_of, wanted
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.io import base_new
@@ -165,7 +165,8 @@ class Results:
         """
         own = f"seed{'s' * (len(line.seeds) > 1)} {', '.join(map(str, line.seeds))}"
         texts = [own] if line.trains and line.seeds != tuple(seeds) else []
-        marks = sorted({mark_of(one.result) for *_, one in self.all(line, datasets) if one.result} - {""})
+        known = [one.result for *_, one in self.all(line, datasets) if one.result]
+        marks = sorted({mark for one in known for mark in (mark_of(one), str(one.get(base_new.SEEN) or ""))} - {""})
         mixed = alike.in_words(self.parted(line, datasets), whole=False)
         return "; ".join(filter(None, [*texts, *marks, line.apart, mixed]))
 
@@ -241,13 +242,14 @@ def _notes(job: Job, stood: Mapping[str, tuple[Job, state.State]]) -> tuple[str,
 
 
 def _by_column(job: Job, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
-    """A run's outcome in each column that it fills: two for a test of base and new classes together."""
-    if job.column != ALL:
+    """A run's outcome in each column that it fills: two for a test of base and new classes, together or apart."""
+    columns = {ALL: TOGETHER, APART: dict(zip(ALONE, ALONE))}.get(job.column)
+    if columns is None:
         yield job.column, outcome
         return
     result = outcome.result or {}
-    found = result.get(base_new.KEY) or {}
-    for half, column in TOGETHER.items():
+    found = result.get(base_new.KEY if job.column == ALL else base_new.APART) or {}
+    for half, column in columns.items():
         accuracy = (found.get(half) or {}).get("accuracy_pct")
         why = outcome.reason or ("" if accuracy is not None else "its result has no accuracy of that half")
         yield column, outcome._replace(accuracy_pct=accuracy, reason=why)

@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Callable, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 from torch import Tensor, nn
 
@@ -21,12 +21,13 @@ PREFIX = "prompt_learner."
 _BESIDE = ("film_lp_img.", "film_lp_text.", "linear_probe_proj.")  # a joint head's, beside the learner
 _DEEP_PROMPT = (".VPT", ".VPT_shallow", "image_encoder.proj_rep", "image_encoder.A", "image_encoder.B")
 _UNSAID = {"PLACE_TEXT": "", "PLACE_VISION": ""}  # in files of before these settings
+COUNTS = ".num_batches_tracked"  # of a BatchNorm: whole numbers
 _OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
 _FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of a frozen CLIP inside their learner
 
 
 class CheckpointView(nn.Module):
-    """A learner's own parameters, under the names that checkpoints of its method give them.
+    """A learner's own parameters and buffers, under the names that checkpoints of its method give them.
 
     Args:
         learner: the learner.
@@ -39,6 +40,7 @@ class CheckpointView(nn.Module):
         super().__init__()
         self.__dict__["learner"] = learner  # not a submodule: its parameters are entered below
         self.names: Dict[str, str] = {}  # the learner's own, by those in the checkpoint
+        self.buffer_keys: Dict[str, str] = {}  # of the learner's buffers that are saved, by their names
         for name, parameter in learner.named_parameters():
             *path, leaf = key(name).split(".")
             owner: nn.Module = self
@@ -48,6 +50,28 @@ class CheckpointView(nn.Module):
                 owner = owner.get_submodule(part)
             owner.register_parameter(leaf, parameter)
             self.names[_bare(key(name))] = name
+        for name in learner.state_dict():
+            if name not in self.names.values():
+                self.buffer_keys[name] = key(name)
+                self.names[_bare(key(name))] = name
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:  # type: ignore[override]
+        """What is learned, buffers that are saved and what a file has beside, by the names of checkpoints."""
+        state: Dict[str, Tensor] = super().state_dict(*args, **kwargs)
+        if self.buffer_keys:  # a move makes others of them
+            buffers = self.learner.state_dict()
+            state.update({key: buffers[name] for name, key in self.buffer_keys.items()})
+        state.update(self.learner.beside())
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Take what state_dict gave; what a file has beside is the learner's already."""
+        if not self.buffer_keys:
+            return super().load_state_dict(state_dict, *args, **kwargs)
+        buffers = {name: state_dict[key] for name, key in self.buffer_keys.items()}
+        self.learner.load_state_dict(buffers, strict=False)
+        aside = {*self.buffer_keys.values(), *self.learner.beside()}
+        return super().load_state_dict({key: one for key, one in state_dict.items() if key not in aside})
 
     def train(self, mode: bool = True) -> "CheckpointView":
         """Set the learner's mode."""
@@ -100,7 +124,8 @@ def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> st
 
 
 def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: Union[str, Path]) -> None:
-    mine = {key: view.learner.get_parameter(name) for key, name in view.names.items()}
+    own = view.learner.state_dict()
+    mine = {key: own[name] for key, name in view.names.items()}
     if not mine and not theirs:
         return
     if not set(mine) & set(theirs):
@@ -198,7 +223,7 @@ def load_content(
     _require_fit(view, theirs, path)
     require_made_with(content.made_with, made_with or {}, path)
     try:
-        require_learned(theirs)
+        require_learned({key: one for key, one in theirs.items() if not key.endswith(COUNTS)})
     except Refused as error:
         raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
     view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})

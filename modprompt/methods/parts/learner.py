@@ -37,6 +37,10 @@ class Learner(nn.Module):
     changes_images = False  # whether its Prompts have changes of the vision side's layers
     adapters: Optional[LayerChanges]  # changes of layers that are learned, if there are any
     joint_head: Any  # what makes logits of raw features beside cosines (joint_head.py), learned too; None without
+    # unit class features (C, E) that are given, in the place of the text side's, and what stands behind the image side:
+    # raw features (B, E) to those that cosines are of; a learner that has none leaves them out
+    given_text: Tensor
+    projection: nn.Module
     reads = False  # whether its prompts make a second feature of each image (engine/read_out.py); `logits` takes both
     trained_on: Optional[Tuple[str, ...]] = None  # class names, where it matters; () if nobody knows; None: it does not
 
@@ -183,6 +187,10 @@ class Learner(nn.Module):
         for name, tensor in (*self.named_parameters(), *self.named_buffers()):
             if tensor.is_floating_point():
                 tensor.data = tensor.data.to(dtype if name.startswith((*self.in_clip_type, *words)) else torch.float32)
+
+    def beside(self) -> Dict[str, Tensor]:
+        """What a file holds beside what is learned, by its names there; `not_read` has how these begin."""
+        return {}
 
     def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
         """The state dict that a file has, by the names of ours: what its repository keeps in another form, too.

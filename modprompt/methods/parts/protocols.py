@@ -70,6 +70,9 @@ class ModelsMethod(Protocol):
     def mark(self) -> str:
         """What a result is marked with."""
 
+    def seen(self) -> str:
+        """What its training sees of new classes."""
+
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
         """The same prompts for other classes."""
 

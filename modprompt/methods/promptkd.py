@@ -1,0 +1,312 @@
+"""PromptKD (arXiv 2403.02781): vision prompts and a projector imitate the logits of a larger CLIP on unlabelled images.
+
+Shapes: B images, C classes, E joint width, E_t the teacher's.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Sequence, cast
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.checks import at_least
+from modprompt.clip.build import draw_prompts_inside
+from modprompt.clip.sides import joint_width, text_width
+from modprompt.clip.structure import CLIP
+from modprompt.engine.context import LONGEST_FROM_WORDS, no_context
+from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import Must, changed, setting
+from modprompt.io.checkpoint import Checkpoint
+from modprompt.io.checkpoint_schema import require_learned
+from modprompt.io.images import TEST
+from modprompt.io.safe_open import Refused
+from modprompt.io.schema import refuse
+from modprompt.methods.ivlp import DeepVision
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.capabilities import Repository, RunFacts, Searching
+from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import Objective, Term
+from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.teachers.distillation import Distillation
+from modprompt.methods.teachers.settings import Taught
+from modprompt.methods.teachers.teacher import TeacherLogits, exact_features
+
+BASE_TO_NEW, CROSS = "base2novel", "cross"
+SEEN_OF_NEW = "unlabelled images and names of new classes seen"
+SEEN_OF_TARGET = "unlabelled images and names of the tested classes seen"
+CLASS_FEATURES = "class_features"  # the teacher's, beside what is learned in a checkpoint
+_OF_TEACHER = (4, 9)  # tokens and depth of the prompts that the reference draws inside its teacher, on both sides
+_IN_REPOSITORY = {  # where it has the teacher's checkpoint, by MODAL
+    BASE_TO_NEW: "teacher_model/{}/VLPromptLearner/model-best.pth.tar",
+    CROSS: "teacher_model/ImageNet-xd/VLPromptLearner_large/model.pth.tar-20",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class PromptKD(Taught, DeepVision):
+    """PromptKD: IVLP's vision side and a projector, before class features that are the teacher's."""
+
+    node = "TRAINER.PROMPTKD"
+    folder = "VLPromptLearner"
+    prefix = ""
+    searching = Searching(refused="its schedule is IVLP's vision side")
+    repository = Repository(shared={"TRAINER.MODAL": "MODAL", "TEACHER.RESIZE": "TEACHER_RESIZE"})
+
+    n_ctx_vision: int = changed(DeepVision, "n_ctx_vision", 4)
+    kd_weight: float = setting(1.0, "weight of the divergence from the teacher's logits", least=0, compared=False)
+    temperature: float = setting(1.0, "T, by which both logits are divided", compared=False)
+    modal: str = setting(
+        BASE_TO_NEW,
+        "base2novel: images of all classes, base and new ones tested each among their own; cross: all classes together",
+        choices=(BASE_TO_NEW, CROSS),
+        compared=False,
+    )
+    choose_on: str = setting(
+        "",
+        "test: best_val takes the epoch that is best on test images, of the base classes, as the repository does",
+        choices=("", TEST),
+        compared=False,
+    )
+    n_ctx_text: int = setting(
+        4, "text tokens that the repository draws and throws away", least=1, most=MOST_TOKENS, compared=False
+    )
+    prompt_depth_text: int = setting(9, "text layers that it draws them for", least=1, compared=False)
+    ctx_init: str = setting(
+        "a photo of a", "words that the repository's teacher starts from; without them it draws", compared=False
+    )
+    project_layer: int = setting(
+        2, "layers of the projector", must=Must(lambda value: value == 2, "2, as many as it has"), compared=False
+    )
+    ce_weight: float = setting(
+        0.0, "of the labels", must=Must(lambda value: value == 0, "0: labels are not read"), compared=False
+    )
+
+    def check(self) -> None:
+        """Complain about a temperature that is none, and a student without vision prompts."""
+        super().check()
+        at_least("PROMPT_DEPTH_VISION", self.prompt_depth_vision, 1)
+        if self.temperature <= 0:
+            raise SettingError([("TEMPERATURE", f" must be more than 0, got {self.temperature}")])
+
+    @classmethod
+    def chooses_by(cls, settings: Mapping[str, Any]) -> str:
+        """The test images, where CHOOSE_ON says so."""
+        return str(settings.get("CHOOSE_ON", ""))
+
+    @property
+    def halves_apart(self) -> bool:
+        """With MODAL base2novel."""
+        return self.modal == BASE_TO_NEW
+
+    def seen(self) -> str:
+        """Images without labels of all classes, and the names of these."""
+        return SEEN_OF_NEW if self.modal == BASE_TO_NEW else SEEN_OF_TARGET
+
+    @property
+    def wants_text(self) -> bool:
+        """Class features are the teacher's."""
+        return False
+
+    @property
+    def wants_vision(self) -> bool:
+        """Always."""
+        return True
+
+    @classmethod
+    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
+        """Where the repository has the teacher of a data set, if nothing says another place."""
+        place = _IN_REPOSITORY.get(settings.get("MODAL", BASE_TO_NEW), "")
+        return {"TEACHER_CKPT": place.format(facts.dataset)} if place and not settings.get("TEACHER_CKPT") else {}
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """Deep prompts on the vision side alone."""
+        return Schedules(no_prompts(shape.text_layers, "text"), self.vision_schedule(shape.vision_layers))
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ProjectedLearner":
+        """The student's prompts and projector, before the teacher's class features.
+
+        Random draws: CLIP's constructor with the prompts of both sides in it, of which those of the vision side are the
+        student's; the teacher's likewise; the projector; the teacher's context, if that is random.
+
+        Raises:
+            UserError: if the teacher's prompts do not fit, or belong to other classes.
+        """
+        text = self.n_ctx_text, self.prompt_depth_text
+        drawn, _ = draw_prompts_inside(clip_model, (self.n_ctx_vision, self.prompt_depth_vision), text)
+        if self.teacher is None:  # of a checkpoint, which has all that is of it
+            features = torch.zeros(len(classes.names), joint_width(clip_model))
+        else:
+            draw_prompts_inside(self.teacher.clip_model, _OF_TEACHER, _OF_TEACHER)
+            features = exact_features(self.teacher.model(classes)).cpu()
+        learner = ProjectedLearner(self, classes.names, clip_model, schedules, drawn, features)
+        random_words = not self.ctx_init.strip() or self.n_ctx_text > LONGEST_FROM_WORDS
+        if self.teacher is not None and random_words:
+            nn.init.normal_(torch.empty(self.n_ctx_text, text_width(self.teacher.clip_model)), std=0.02)
+        return learner
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """The divergence from the teacher's logits.
+
+        Raises:
+            UserError: if the model is of a checkpoint, without its teacher.
+        """
+        if self.teacher is None:
+            raise UserError("this model is of a checkpoint, without its teacher: it has no loss")
+        given = model.prompt_learner.given_text
+        teacher = TeacherLogits(self.teacher, model.classes, model, self.teacher_resize, given)
+        return Objective((Term("distillation", self.kd_weight, Distillation(teacher, self.temperature)),))
+
+    def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
+        """Load a checkpoint, of ours with the teacher's class features.
+
+        Raises:
+            UserError: as Method.load_into.
+        """
+        learner: Any = model.prompt_learner
+        if self.teacher is None:
+            learner.take_class_features(content.state_dict.get(CLASS_FEATURES), path)
+        super().load_into(model, content, path, made_with)
+
+
+class Projector(nn.Sequential):
+    """Raw image features (B, E) to (B, E_t): 1x1 convolution, BatchNorm, ReLU, 1x1 convolution.
+
+    Args:
+        width: E.
+        to: E_t.
+    """
+
+    def __init__(self, width: int, to: int):
+        super().__init__(nn.Conv2d(width, to, 1), nn.BatchNorm2d(to), nn.ReLU(), nn.Conv2d(to, to, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Of a batch; in training its BatchNorm takes the statistics of the batch.
+
+        Raises:
+            UserError: of a batch of one image in training, which has no statistics.
+        """
+        first, norm, relu, second = cast(Any, tuple(self))
+        if self.training and len(features) < 2:
+            raise UserError("a training batch of one image has no statistics: DATALOADER.TRAIN_X.BATCH_SIZE from 2 up")
+        hidden = first(features.to(first.weight.dtype)[:, :, None, None])
+        hidden = relu(norm(hidden.to(norm.weight.dtype))).to(second.weight.dtype)
+        projected: Tensor = second(hidden)[:, :, 0, 0]
+        return projected
+
+
+class ProjectedLearner(IndependentPromptLearner):
+    """Vision prompts, a projector, and class features that are given.
+
+    Random draws: the projector's, of its first, then of its second convolution.
+
+    Args:
+        settings: CTX_INIT, for messages.
+        classnames: names of the C classes.
+        clip_model: a stock CLIP.
+        schedules: of both sides; none of text prompts.
+        drawn: what layers of the vision side start from; others are drawn.
+        class_features: of the teacher, (C, E_t) of length 1.
+    """
+
+    in_clip_type = ("projection.0.", "projection.3.")
+    not_read = (CLASS_FEATURES,)
+    given_text: Tensor
+    projection: Projector
+
+    def __init__(
+        self,
+        settings: PromptKD,
+        classnames: Sequence[str],
+        clip_model: CLIP,
+        schedules: Schedules,
+        drawn: Mapping[int, Tensor],
+        class_features: Tensor,
+    ):
+        self.__dict__["drawn"] = drawn
+        super().__init__(classnames, clip_model, schedules, no_context(settings.ctx_init, clip_model))
+        self.__dict__.pop("drawn")
+        self.projection = Projector(joint_width(clip_model), class_features.shape[1])
+        self.register_buffer("given_text", class_features, persistent=False)
+        self.names = tuple(classnames)
+
+    @property
+    def beginning(self) -> str:
+        """What it stands before."""
+        return (
+            f"Class features of the teacher: {' x '.join(map(str, self.given_text.shape))}, in place of the text side's"
+        )
+
+    def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
+        drawn: Mapping[int, Tensor] = self.__dict__["drawn"]
+        needed = {layer: step.add for layer, step in enumerate(self.schedules.vision) if step.add}
+        if needed != {layer: len(prompt) for layer, prompt in drawn.items()}:  # SCHEDULE_VISION has others
+            super()._draw(clip_model, first_text_layer)
+            return
+        with torch.random.fork_rng(devices=[]):
+            super()._draw(clip_model, first_text_layer)
+        for layer, prompt in drawn.items():
+            self.vision_prompts[str(layer)] = nn.Parameter(prompt)
+
+    def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> Learner:
+        """The same before the class features of these classes, which must be among its own.
+
+        Raises:
+            UserError: if one is not.
+        """
+        missing = [name for name in classnames if name not in self.names]
+        if missing:
+            raise UserError(
+                f"the teacher's class features are those of {len(self.names)} classes, and {missing[0]!r} is none of "
+                "them: this model tells no others apart"
+            )
+        other = cast(ProjectedLearner, super().for_classes(classnames, clip_model))
+        other.given_text = self.given_text[[self.names.index(name) for name in classnames]]
+        other.names = tuple(classnames)
+        return other
+
+    def beside(self) -> Dict[str, Tensor]:
+        """The class features."""
+        return {CLASS_FEATURES: self.given_text}
+
+    def take_class_features(self, features: Optional[Tensor], path: str) -> None:
+        """Take those of a checkpoint.
+
+        Raises:
+            UserError: if there are none, or not one for each class.
+        """
+        try:
+            if features is None:
+                refuse(CLASS_FEATURES, "not there")
+            require_learned({CLASS_FEATURES: features})
+            if features.dim() != 2 or len(features) != len(self.names):
+                refuse(
+                    CLASS_FEATURES, f"of shape {tuple(features.shape)}, not a row for each of {len(self.names)} classes"
+                )
+        except Refused as error:
+            raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
+        self.given_text = features.detach().to(self.given_text)
+
+    def take_sizes(self, state: Mapping[str, Tensor]) -> None:
+        """The teacher's width is the file's, where the file alone has its class features."""
+        bias, width = state.get("projection.3.bias"), self.given_text.shape[1]
+        first, *_, last = cast(Any, tuple(self.projection))
+        if bias is None or bias.shape != (width,) or last.bias.shape == bias.shape:
+            return
+        with torch.random.fork_rng(devices=[]):
+            self.projection = Projector(first.in_channels, width).to(last.bias.device)
+
+    @staticmethod
+    def checkpoint_key(name: str) -> str:
+        """A parameter's name in checkpoints of the family."""
+        if name.startswith("projection."):
+            return name.replace("projection.", "VPT_image_trans.conv1.", 1)
+        return IndependentPromptLearner.checkpoint_key(name)
+
+    @staticmethod
+    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+        """The settings that show in a state dict."""
+        facts = IndependentPromptLearner.describe(state_dict)
+        wide = state_dict.get("projection.3.bias")
+        return {**facts, "the teacher's joint width": None if wide is None else wide.shape[0]}

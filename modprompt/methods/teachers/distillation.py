@@ -1,0 +1,67 @@
+"""Terms of a loss that hold a student's logits to a teacher's.
+
+Shapes: B images, C classes.
+"""
+
+from typing import Callable, Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modprompt.engine.model import Output
+from modprompt.methods.teachers.teacher import TeacherLogits
+
+IMAGES, CLASSES = "images", "images and classes"  # what a divergence is the mean over
+
+
+def divergence(of: Tensor, to: Tensor, temperature: float, over: str) -> Tensor:
+    """The Kullback-Leibler divergence of softmax(of / T) from softmax(to / T), a scalar.
+
+    Args:
+        of: logits (B, C), float32.
+        to: likewise.
+        temperature: T.
+        over: IMAGES, the mean over B of the sums over classes; or CLASSES, the mean over B * C (PromptKD, arXiv
+            2403.02781, as its code has it).
+    """
+    shares = F.log_softmax(of / temperature, dim=-1)
+    total = F.kl_div(F.log_softmax(to / temperature, dim=-1), shares, reduction="sum", log_target=True)
+    return total / (len(of) if over == IMAGES else of.numel())
+
+
+class Distillation:
+    """The divergence of a teacher's classes from the student's, or both ways, times T squared.
+
+    Whose class features the student's logits are made of is the model's own.
+
+    Args:
+        teacher: what it says of images.
+        temperature: T.
+        over: what each divergence is the mean over; see divergence.
+        back: the share of the divergence of the student's from the teacher's; the other way has the rest.
+        scale: gives what the teacher's cosines are multiplied by, a scalar; None for its own.
+    """
+
+    def __init__(
+        self,
+        teacher: TeacherLogits,
+        temperature: float = 1.0,
+        over: str = CLASSES,
+        back: float = 0.0,
+        scale: Optional[Callable[[], Tensor]] = None,
+    ):
+        self.teacher, self.temperature, self.over, self.back, self.scale = teacher, temperature, over, back, scale
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """The student was cast."""
+        self.teacher.set_stream(stream)
+
+    def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+        """Of images (B, 3, H, W), a scalar; labels are not read."""
+        said = output.logits.float()
+        goal = self.teacher.logits(images, None if self.scale is None else self.scale())
+        loss = divergence(goal, said, self.temperature, self.over)
+        if self.back:
+            loss = (1 - self.back) * loss + self.back * divergence(said, goal, self.temperature, self.over)
+        return self.temperature**2 * loss

@@ -1,0 +1,69 @@
+"""What teachers are to all other rooms."""
+
+from typing import Any
+
+from modprompt.errors import UserError
+from modprompt.feature import Content, Feature
+from modprompt.io.checkpoint_files import checkpoint_at
+from modprompt.io.compare import file_hash
+from modprompt.methods.table import BY_NAME, row_of
+from modprompt.methods.teachers.facts import NONE, TEACHER, TEACHER_CKPT
+
+_DIGITS, _TOLERANCE = 12, 1e-6
+
+
+def _hash_of_prompts(path: str) -> str:
+    return NONE if path == NONE else file_hash(checkpoint_at(path))[:_DIGITS]
+
+
+def _hash_of_clip(path: str) -> str:
+    raise UserError(f"{path}: which CLIP it is shows when it is loaded")
+
+
+class TeachersFeature(Feature):
+    """Methods with a teacher that is another CLIP."""
+
+    name = "teachers"
+    contents = (
+        Content(TEACHER_CKPT, ".TEACHER_CKPT", _hash_of_prompts, "the teacher's prompts in {} are others now"),
+        Content(TEACHER, ".TEACHER_NAME", _hash_of_clip),
+    )
+
+    def check(self, cfg: Any) -> None:
+        """Images as a teacher must have them, and what a training with one cannot be."""
+        from modprompt.methods.teachers.settings import Taught
+
+        name = cfg.TRAINER.NAME
+        method = row_of(name).method if name in BY_NAME else None
+        if method is not None and issubclass(method, Taught):
+            _check_run(cfg, method)
+
+
+def _check_run(cfg: Any, method: Any) -> None:
+    from modprompt.clip.reading import images_of
+    from modprompt.trainers.backbone import asked_of
+
+    node = cfg.TRAINER[method.node_name()]
+    if "normalize" not in cfg.INPUT.TRANSFORMS:
+        raise UserError("INPUT.TRANSFORMS has no 'normalize': what the teacher is given is made of normalised images")
+    images = images_of(asked_of(cfg.config))
+    for key, own in (("PIXEL_MEAN", images.mean), ("PIXEL_STD", images.std)):
+        if any(abs(mine - one) > _TOLERANCE for mine, one in zip(cfg.INPUT[key], own)):
+            raise UserError(
+                f"INPUT.{key} is {list(cfg.INPUT[key])}, and the student's is {list(own)}, from which the teacher's "
+                "images are made: leave it out"
+            )
+    if cfg.TEST.ONLY or "MODAL" not in node:
+        return
+    if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2:
+        raise UserError("DATALOADER.TRAIN_X.BATCH_SIZE must be at least 2: the projector has the statistics of a batch")
+    if node.MODAL == "base2novel" and cfg.DATASET.SUBSAMPLE_CLASSES != "all":
+        raise UserError(
+            f"{cfg.TRAINER.NAME} with MODAL base2novel trains on images of all classes and tests base and new ones: "
+            "leave DATASET.SUBSAMPLE_CLASSES all"
+        )
+    if node.CHOOSE_ON and cfg.TEST.FINAL_MODEL != "best_val":
+        raise UserError("CHOOSE_ON test means nothing without TEST.FINAL_MODEL best_val: the last epoch is tested")
+
+
+FEATURE = TeachersFeature()

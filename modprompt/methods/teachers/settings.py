@@ -1,0 +1,169 @@
+"""What a method says of its teacher, which is read: a CLIP by name or path, with a learner's checkpoint or none."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Dict, Mapping, Optional, TypeVar
+
+import torch
+import yaml
+from torch import Tensor
+
+from modprompt.clip.facts import called, facts_of
+from modprompt.clip.load import load_clip
+from modprompt.clip.structure import CLIP
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import setting
+from modprompt.io import checkpoint
+from modprompt.io.checkpoint import Checkpoint
+from modprompt.io.checkpoint_files import run_or_file
+from modprompt.io.compare import file_hash
+from modprompt.io.paths import of_user
+from modprompt.methods.base import Method
+from modprompt.methods.loading import stated_method
+from modprompt.methods.promptsrc import PromptSRC
+from modprompt.methods.table import HEADS, METHODS, kind_of
+from modprompt.methods.teachers.facts import NONE, TEACHER, TEACHER_CKPT
+from modprompt.methods.teachers.teacher import Teacher
+from modprompt.methods.zeroshot import ZeroshotCLIP
+
+T = TypeVar("T", bound="Taught")
+PUBLISHED = PromptSRC(n_ctx_text=4, n_ctx_vision=4, prompt_depth_text=9, prompt_depth_vision=9)
+UNKNOWN = "not known"
+_DIGITS = 12
+# of a whole CLIP in a checkpoint of the family, by what its parts are called there
+_PARTS = {"image_encoder.": "visual.", "text_encoder.": "", "logit_scale": "logit_scale"}
+_NO_TEXT = "token_embedding."  # which its text encoder has not
+
+
+@dataclass(frozen=True, repr=False)
+class Taught(Method):
+    """A method with a teacher that is another CLIP.
+
+    The teacher is read by `prepared`; of a checkpoint of the method it is known which it was, and none is read.
+    """
+
+    teacher_name: str = setting("ViT-L/14", "the teacher's CLIP: a name, or a path of weights", compared=False)
+    teacher_ckpt: str = setting(
+        "", "its learned prompts: a run's folder or a checkpoint; none: a teacher without prompts", compared=False
+    )
+    teacher_config: str = setting(
+        "",
+        "the config of its training, for a checkpoint that does not say it; empty: PromptSRC's, 4 tokens and depth 9",
+        compared=False,
+    )
+    teacher_resize: bool = setting(
+        False, "whether the student's crop is resized for a teacher that takes another size", compared=False
+    )
+
+    teacher: ClassVar[Optional[Teacher]] = None  # of an instance that is prepared
+    taught_by: ClassVar[Mapping[str, str]] = {}  # of an instance of a checkpoint: which teacher it was
+
+    def prepared(self: T) -> T:
+        """This method, its teacher read. No generator is drawn from.
+
+        Raises:
+            SettingError: if there is none, or a tensor of its checkpoint lacks or does not fit.
+        """
+        if self.teacher is not None or self.taught_by:
+            return self
+        return self.replace_private(teacher=read(self.teacher_name, self.teacher_ckpt, self.teacher_config))
+
+    def content_hashes(self) -> Dict[str, str]:
+        """Which CLIP the teacher is, and which prompts it has."""
+        if self.taught_by:
+            mine = dict(self.taught_by)
+        elif self.teacher is not None:
+            mine = {TEACHER: self.teacher.fingerprint, TEACHER_CKPT: self.teacher.digest or NONE}
+        else:
+            mine = {}
+        return {**super().content_hashes(), **mine}
+
+    def restore(self: T, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> T:
+        """This method as a file has it; no teacher is read."""
+        method = super().restore(stated, classes, path)
+        known = {name: str(stated.get(name, UNKNOWN)) for name in (TEACHER, TEACHER_CKPT)}
+        return method.replace_private(taught_by=known)
+
+
+def read(name: str, ckpt: str, config: str) -> Teacher:
+    """A teacher. No generator is drawn from.
+
+    Args:
+        name: of its CLIP, or a file or folder of weights.
+        ckpt: a run's folder or a checkpoint of learned prompts; NONE for no prompts.
+        config: of the training of a checkpoint that does not say what it is; empty for PUBLISHED's.
+
+    Raises:
+        SettingError: if one of these is not there, or they do not fit each other.
+    """
+    if not ckpt:
+        raise SettingError([("TEACHER_CKPT", f" is not given: where are the teacher's prompts? ({NONE}: it has none)")])
+    try:
+        with torch.random.fork_rng(devices=[]):
+            clip_model, _ = load_clip(name, "cpu")
+    except UserError as error:
+        raise SettingError([("TEACHER_NAME", f": {error}")]) from None
+    clip_model = clip_model.float().requires_grad_(False)
+    fingerprint = str(facts_of(clip_model).fingerprint)
+    if ckpt == NONE:
+        return Teacher(clip_model, ZeroshotCLIP(), None, "", fingerprint, "")
+    method = PUBLISHED if not config else _of_config(config)
+    try:
+        file = checkpoint.chosen_checkpoint(run_or_file(ckpt))
+        content = checkpoint.read(file)
+        if content.record:
+            method = stated_method(content.record["method"], content.record["classes"], file)
+        _require_prompts(method, file)
+        _require_same_clip(content, clip_model, file)
+        digest = file_hash(file)[:_DIGITS]
+    except (UserError, OSError) as error:
+        raise SettingError([("TEACHER_CKPT", f": {error}")]) from None
+    return Teacher(clip_model, method, content, file, fingerprint, digest)
+
+
+def _of_config(path: str) -> Method:
+    """The method whose settings a config file of its trainer has.
+
+    Raises:
+        SettingError: if there is no such file, or it is of no method or of several.
+    """
+    try:
+        content: Any = yaml.safe_load(Path(of_user(path)).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingError([("TEACHER_CONFIG", f": {path} cannot be read ({str(error).splitlines()[0]})")]) from None
+    nodes = content.get("TRAINER", {}) if isinstance(content, dict) else {}
+    rows = [row for row in METHODS if not row.of and not row.reads and row.node.rpartition(".")[2] in (nodes or {})]
+    if len(rows) != 1:
+        raise SettingError([("TEACHER_CONFIG", f": {path} has the settings of {len(rows)} methods, not of one")])
+    try:
+        return rows[0].method.of(rows[0].method.in_node(nodes[rows[0].node.rpartition(".")[2]]))
+    except SettingError as error:
+        raise SettingError([("TEACHER_CONFIG", f": {path}: {error}")]) from None
+
+
+def _require_prompts(method: Method, file: str) -> None:
+    name = type(method).__name__
+    if kind_of(name) == HEADS or method.search is not None or isinstance(method, Taught):
+        raise UserError(f"{file} is of {name}, which is no teacher: learned prompts are")
+
+
+def _require_same_clip(content: Checkpoint, clip_model: CLIP, file: str) -> None:
+    """Raise UserError if a checkpoint holds a CLIP that lacks a tensor, or is another than the teacher's.
+
+    The family's hold all of CLIP but the table of words, mostly in half precision.
+    """
+    state = {key[7:] if key.startswith("module.") else key: one for key, one in content.state_dict.items()}
+    if not any(key.startswith("image_encoder.") and "VPT" not in key for key in state):
+        return
+    mine = clip_model.state_dict()
+    for theirs, own in _PARTS.items():
+        for name, one in mine.items():
+            of_part = name.startswith(own) and (own or not name.startswith(("visual.", _NO_TEXT, "logit_scale")))
+            key = theirs + name[len(own) :] if of_part else ""
+            if not key:
+                continue
+            there = state.get(key)
+            if not isinstance(there, Tensor):
+                raise UserError(f"{file}: {key} is missing in the file, which holds a CLIP otherwise")
+            if there.shape != one.shape or not torch.equal(there.half(), one.half()):
+                raise UserError(f"{file} holds another CLIP than {called(clip_model)}: {key} differs")

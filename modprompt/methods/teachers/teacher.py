@@ -1,0 +1,174 @@
+"""A frozen second CLIP of any widths, with or without learned prompts, and what it says of a student's images.
+
+Shapes: B images, C classes, E_t its joint width.
+"""
+
+import functools
+from typing import Any, Callable, NamedTuple, Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modprompt.clip.facts import called, facts_of
+from modprompt.clip.structure import CLIP
+from modprompt.errors import UserError
+from modprompt.io.checkpoint import Checkpoint
+from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
+from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.records import made_with, of_clip, view_of
+
+
+class Teacher(NamedTuple):
+    """A CLIP and what it has learned.
+
+    clip_model: in float32, with the weights that it was saved with, in eval mode; nothing else has it.
+    method: of its prompts.
+    content: their checkpoint; None without prompts.
+    file: of that, for messages.
+    fingerprint: of the CLIP's weights.
+    digest: of the checkpoint; empty without prompts.
+    """
+
+    clip_model: CLIP
+    method: Method
+    content: Optional[Checkpoint]
+    file: str
+    fingerprint: str
+    digest: str
+
+    def model(self, classes: Classes) -> PromptedModel:
+        """Its model for these classes, frozen, in eval mode. No generator is drawn from.
+
+        Raises:
+            UserError: if its prompts do not fit its CLIP, belong to other classes (CSC), or give no class features
+                and no cosines with these.
+        """
+        try:
+            with torch.random.fork_rng(devices=[]):
+                made = self.method.on(self.clip_model, classes.names, dataset=classes.dataset, listed=True)
+        except UserError as error:  # of its settings, and not of the student's
+            raise UserError(f"the teacher, {self._whose}: {error}") from None
+        learner = made.prompt_learner
+        own = made.has_own_logits or learner.needs_image or learner.pooling is not None
+        if own or hasattr(learner, "given_text"):
+            raise UserError(f"{self._whose}: {type(self.method).__name__} has no class features to teach with")
+        if self.content is not None:
+            stated = made_with(self.method, of_clip(self.clip_model))
+            load_content(view_of(self.method, learner), self.content, self.file, stated)
+            if learner.bound:
+                require_own_classes(self.content, classes.names, self.file)
+        learner.requires_grad_(False)
+        made.limit_text()
+        return made.eval()
+
+    @property
+    def _whose(self) -> str:
+        return self.file or called(self.clip_model)
+
+
+class TeacherLogits:
+    """What a teacher says of a student's images, without gradients.
+
+    Class features are made here, once, of the weights as they were saved; what it computes with afterwards is cast as
+    the student is.
+
+    Args:
+        teacher: whose.
+        classes: that are told apart.
+        student: its clip_model says how images were normalised, and its precision is taken over.
+        resize: whether images of another size than the teacher's are resized; the student's crop is.
+        class_features: its unit class features (C, E_t), where they are made already.
+
+    Raises:
+        UserError: as Teacher.model; or if the sizes of images differ and `resize` is False.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        classes: Classes,
+        student: PromptedModel,
+        resize: bool,
+        class_features: Optional[Tensor] = None,
+    ):
+        self.size = require_size(teacher.clip_model, student.clip_model, resize)
+        self.model = teacher.model(classes).to(student.logit_scale.device)
+        self.class_features = exact_features(self.model) if class_features is None else class_features
+        self._normalised = renormalised(student.clip_model, teacher.clip_model)
+        self._prec: Callable[[], str] = lambda: student.prec
+        self._cast()
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """The student was cast: the teacher is, too."""
+        self._cast()
+
+    def _cast(self) -> None:
+        if self._prec():
+            self.model.cast(self._prec())
+
+    def __getstate__(self) -> Any:
+        return {**self.__dict__, "_prec": str}  # a copy is cast with nothing
+
+    @torch.no_grad()
+    def image_features(self, images: Tensor) -> Tensor:
+        """Its unit features (B, E_t), float32, of images (B, 3, H, W) as the student has them."""
+        if self.model.logit_scale.device != images.device:
+            self.model.to(images.device)
+        if self.size:
+            images = F.interpolate(images.float(), (self.size, self.size), mode="bicubic", align_corners=False)
+        features = self.model.encode_image(self._normalised(images))
+        return F.normalize(features.float(), dim=-1)
+
+    @torch.no_grad()
+    def logits(self, images: Tensor, scale: Optional[Tensor] = None) -> Tensor:
+        """Its logits (B, C), float32, by its own scale or by another, a scalar."""
+        features = self.image_features(images)
+        self.class_features = self.class_features.to(features.device)
+        mine = self.model.cosine_scale() if scale is None else scale.detach()
+        return mine.float() * features @ self.class_features.t()
+
+
+def exact_features(model: PromptedModel) -> Tensor:
+    """A teacher's unit class features (C, E_t), float32, on its device."""
+    with torch.no_grad():
+        return model.class_features().detach().float().clone()
+
+
+def require_size(teacher: CLIP, student: CLIP, resize: bool) -> int:
+    """The side in pixels that a student's images are resized to for a teacher; 0 where they fit as they are.
+
+    Raises:
+        UserError: if they do not, and are not to be resized.
+    """
+    mine, theirs = teacher.visual.input_resolution, student.visual.input_resolution
+    if mine == theirs:
+        return 0
+    if not resize:
+        raise UserError(
+            f"the teacher {called(teacher)} takes images of {mine} x {mine} pixels, and the student {called(student)} "
+            f"has {theirs} x {theirs}: TEACHER.RESIZE True resizes the student's crop"
+        )
+    return int(mine)
+
+
+def renormalised(student: CLIP, teacher: CLIP) -> Callable[[Tensor], Tensor]:
+    """From images that were normalised for a student to the same as a teacher takes them, both (B, 3, H, W).
+
+    A CLIP that nobody described takes images as the other one does.
+    """
+    of, to = facts_of(student), facts_of(teacher)
+    if not of.mean or not to.mean or (of.mean, of.std) == (to.mean, to.std):
+        return _as_they_are
+    mean_of, std_of, mean_to, std_to = (torch.tensor(one)[:, None, None] for one in (of.mean, of.std, to.mean, to.std))
+    return functools.partial(_scaled, std_of / std_to, (mean_of - mean_to) / std_to)
+
+
+def _as_they_are(images: Tensor) -> Tensor:
+    return images
+
+
+def _scaled(factor: Tensor, shift: Tensor, images: Tensor) -> Tensor:
+    return (images.float() * factor.to(images.device) + shift.to(images.device)).to(images.dtype)

@@ -1,0 +1,466 @@
+"""PromptKD: the reference's own numbers, what a teacher must be, what its files hold, and which images are tested."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+import modprompt
+from modprompt import PromptKD, PromptSRC, UserError
+from modprompt.cli import train
+from modprompt.methods.teachers.settings import read
+from modprompt.use.export_model import ExportedModel
+from tests.conftest import ROOT, bare, random_clip
+from tests.modprompt.methods.record_promptkd import (
+    CASES,
+    DEPTH,
+    PLACES,
+    SETTINGS,
+    STUDENT,
+    inputs,
+    teacher_checkpoint,
+)
+from tests.test_runs import to
+from tests.test_train import refusal
+
+# by record_promptkd.py: losses of two epochs, right ones of a validation behind each and of the end, and the number that
+# is drawn in front of the first step
+RECORDED = {
+    "base2novel": (
+        [
+            *[5.930141, 7.462429, 7.739822, 6.833174, 6.444236, 7.543379],
+            *[5.814774, 5.935841, 7.905187, 7.183249, 6.44585, 5.995099],
+        ],
+        (5, 5, 5),
+        0.6047808527946472,
+    ),
+    "cross": (
+        [
+            *[13.05818, 15.895563, 12.048025, 13.405068, 14.760518, 14.304016],
+            *[12.751682, 17.115128, 21.581438, 19.490799, 21.489338, 20.229849],
+        ],
+        (5, 5, 5),
+        0.24779289960861206,
+    ),
+}
+NAMES = ["cat", "golden retriever", "x"]
+DEEP = "TRAINER:\n  PROMPTSRC:\n    PROMPT_DEPTH_VISION: 3\n    PROMPT_DEPTH_TEXT: 3\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What record_promptkd.inputs makes, and the config of the teacher, which has three layers."""
+    folder = inputs(tmp_path_factory.mktemp("promptkd"))
+    (folder / "teacher.yaml").write_text(DEEP)
+    return folder
+
+
+@pytest.fixture
+def words(made, tmp_path, monkeypatch):
+    """Words of a run as the repository's are, in a folder that has its teacher_model."""
+
+    def of(case, *more):
+        modal, config, options = CASES[case]
+        node = "TRAINER.PROMPTKD."
+        return [
+            *(
+                "--root",
+                str(made / "data"),
+                "--seed",
+                "1",
+                "--trainer",
+                "PromptKD",
+                "--output-dir",
+                str(tmp_path / "out"),
+            ),
+            *("--config-file", str(ROOT / f"configs/trainers/PromptKD/{config}.yaml")),
+            *("--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")),
+            *(*bare(made / "student.pt"), *SETTINGS, *options, "TRAINER.MODAL", modal, node + "PREC", "fp32"),
+            *(node + "PROMPT_DEPTH_VISION", str(DEPTH[case]), node + "PROMPT_DEPTH_TEXT", str(DEPTH[case])),
+            *(node + "TEACHER_NAME", str(made / "teacher"), node + "TEACHER_CONFIG", str(made / "teacher.yaml"), *more),
+        ]
+
+    monkeypatch.chdir(made)
+    return of
+
+
+PUBLISHED_CHOICE = ("TEST.FINAL_MODEL", "best_val", "TRAINER.PROMPTKD.CHOOSE_ON", "test")
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.cover(1)
+@pytest.mark.parametrize("case", RECORDED)
+def test_losses_draws_and_counts_are_the_references(case, words, tmp_path, monkeypatch):
+    from modprompt.trainers.prompt_trainer import PromptTrainer
+
+    losses, counts, draw = RECORDED[case]
+    tests, drawn = [], []
+    test, step = PromptTrainer.test, PromptTrainer.forward_backward
+
+    def tested(trainer, split=None):
+        found = test(trainer, split)
+        tests.append(round(found / 100 * (25 if case == "base2novel" else 50)))
+        return found
+
+    def stepped(trainer, batch):
+        if not drawn:
+            state = torch.get_rng_state()
+            drawn.append(float(torch.rand(())))
+            torch.set_rng_state(state)
+        return step(trainer, batch)
+
+    monkeypatch.setattr(PromptTrainer, "test", tested)
+    monkeypatch.setattr(PromptTrainer, "forward_backward", stepped)
+    assert train.main(words(case, *PUBLISHED_CHOICE)) == 0
+    rows = list(csv.DictReader((tmp_path / "out" / "steps.csv").read_text().splitlines()))
+    assert [float(row["loss"]) for row in rows] == pytest.approx(losses, abs=1e-4)
+    assert drawn == [draw]
+    found = result(tmp_path / "out")
+    apart = found.get("halves_apart")
+    assert (*tests[:2], tests[2] if apart is None else apart["new"]["correct"]) == counts
+    assert found["selected_on_test"] == "selected on test"
+    assert found["selected_on"] == "test"
+    assert ("new" in found["seen"]) == (case == "base2novel")
+
+
+# ------------------------------ the run
+
+
+def test_labels_are_not_read(words, tmp_path, monkeypatch):
+    from modprompt.trainers.prompt_trainer import PromptTrainer
+
+    def losses(name):
+        assert train.main(to(words("cross"), tmp_path / name)) == 0
+        return (tmp_path / name / "steps.csv").read_text()
+
+    first, parse = losses("as they are"), PromptTrainer.parse_batch_train
+
+    def without(self, batch):
+        image, label = parse(self, batch)
+        return image, torch.zeros_like(label)
+
+    monkeypatch.setattr(PromptTrainer, "parse_batch_train", without)
+    assert losses("all alike") == first
+
+
+def test_a_run_tests_both_halves_each_among_its_own_and_says_what_it_saw(words, tmp_path):
+    assert train.main(words("base2novel")) == 0
+    found = result(tmp_path / "out")
+    apart = found["halves_apart"]
+    assert [apart[half]["images"] for half in ("base", "new")] == [25, 25]
+    assert found["correct"] == sum(apart[half]["correct"] for half in ("base", "new"))
+    assert found["seen"] == "unlabelled images and names of new classes seen"
+    assert "selected_on_test" not in found
+    assert found["method"]["the teacher"] != found["backbone_hash"]
+    # the new classes alone, by their own rows, are answered as in the run
+    more = ["--eval-only", "--model-dir", str(tmp_path / "out")]
+    alone = [*more, *to(words("base2novel"), tmp_path / "new"), "DATASET.SUBSAMPLE_CLASSES", "new"]
+    assert train.main(alone) == 0
+    assert result(tmp_path / "new")["correct"] == apart["new"]["correct"]
+    assert "halves_apart" not in result(tmp_path / "new")
+
+
+def test_cross_mode_tests_all_classes_together(words, tmp_path):
+    assert train.main(words("cross")) == 0
+    found = result(tmp_path / "out")
+    assert (found["images"], "halves_apart" in found) == (50, False)
+    assert found["seen"] == "unlabelled images and names of the tested classes seen"
+
+
+def test_best_val_without_a_name_is_by_validation_images_of_base_classes(words, tmp_path, capsys):
+    assert train.main(words("base2novel", "TEST.FINAL_MODEL", "best_val")) == 0
+    assert "* total: 10\n" in capsys.readouterr().out  # 2 of each of 5
+    found = result(tmp_path / "out")
+    assert (found["selected_on"], "selected_on_test" in found) == ("validation", False)
+
+
+def test_a_killed_run_goes_on_exactly_and_not_with_another_teacher(words, made, tmp_path, monkeypatch, capsys):
+    from modprompt.trainers.resume import Resume
+
+    assert train.main(to(words("cross"), tmp_path / "whole")) == 0
+    end = Resume.end_epoch
+
+    def killed(self):
+        end(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Resume, "end_epoch", killed)
+        train.main(words("cross"))
+    other = tmp_path / "other.tar"
+    content = torch.load(made / "teacher_model" / PLACES[1])
+    content["state_dict"]["prompt_learner.ctx"] += 1
+    torch.save(content, other)
+    ckpt = ("TRAINER.PROMPTKD.TEACHER_CKPT", str(other))
+    assert "the teacher's prompts" in refusal(capsys, *words("cross", *ckpt))
+    assert train.main(words("cross")) == 0
+    whole, resumed = (torch.load(tmp_path / name / "VLPromptLearner" / "model.pth.tar-2") for name in ("whole", "out"))
+    for name, one in whole["state_dict"].items():
+        assert torch.equal(resumed["state_dict"][name], one), name
+    assert "projection.1.running_mean".replace("projection", "VPT_image_trans.conv1") in whole["state_dict"]
+
+
+@pytest.mark.filterwarnings("ignore:nothing says how images of")
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["DATASET.SUBSAMPLE_CLASSES", "base"], "leave DATASET.SUBSAMPLE_CLASSES all"),
+        (["DATALOADER.TRAIN_X.BATCH_SIZE", "1"], "BATCH_SIZE must be at least 2"),
+        (["TRAINER.PROMPTKD.CHOOSE_ON", "test"], "CHOOSE_ON test means nothing"),
+        (["INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"], "leave it out"),
+        (["INPUT.TRANSFORMS", "['random_flip']"], "no 'normalize'"),
+        (["TRAINER.PROMPTKD.TEACHER_CKPT", "nowhere.tar"], "TEACHER_CKPT"),
+        (["TRAINER.PROMPTKD.TEACHER_NAME", "ViT-X/99"], "TEACHER_NAME"),
+        (["TRAINER.PROMPTKD.TEACHER_CONFIG", ""], "the teacher, teacher_model"),
+        (["TRAINER.PROMPTKD.CE_WEIGHT", "1.0"], "labels are not read"),
+        (["TRAINER.PROMPTKD.PROJECT_LAYER", "3"], "PROJECT_LAYER must be 2"),
+        (["TRAINER.PROMPTKD.TEMPERATURE", "0"], "TEMPERATURE must be more than 0"),
+        (["TRAINER.MODAL", "both"], "MODAL"),
+    ],
+)
+def test_what_does_not_go_is_said_in_a_line(more, said, words, capsys):
+    assert said in refusal(capsys, *words("base2novel", *more))
+
+
+# ------------------------------ the teacher
+
+
+@pytest.fixture
+def student():
+    return random_clip(1, **STUDENT)
+
+
+def taught(made, **settings):
+    place = made / "teacher_model" / PLACES[0]
+    given = {"teacher_name": str(made / "teacher"), "teacher_ckpt": str(place), "kd_weight": 100.0}
+    depths = {"prompt_depth_vision": 3, "prompt_depth_text": 3, "teacher_config": str(made / "teacher.yaml")}
+    return PromptKD(**{**given, **depths, **settings})
+
+
+@pytest.fixture
+def images():
+    return torch.randn(4, 3, 32, 32)
+
+
+def written(made, tmp_path, change, depth=3):
+    content = teacher_checkpoint(torch.load(made / "teacher" / "open_clip_pytorch_model.bin"), depth)
+    change(content["state_dict"])
+    torch.save(content, tmp_path / "teacher.tar")
+    return str(tmp_path / "teacher.tar")
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "prompt_learner.ctx",
+        "image_encoder.VPT",
+        "image_encoder.transformer.resblocks.2.VPT_shallow",
+        "text_encoder.transformer.resblocks.1.VPT_shallow",
+        "image_encoder.conv1.weight",
+        "text_encoder.transformer.resblocks.0.mlp.c_fc.bias",
+        "logit_scale",
+    ],
+)
+def test_a_tensor_that_lacks_is_refused(missing, made, student, tmp_path):
+    path = written(made, tmp_path, lambda state: state.pop(missing))
+    with pytest.raises(UserError) as caught:
+        taught(made, teacher_ckpt=path).on(student, NAMES)
+    assert "\n" not in str(caught.value)
+    what = {"ctx": "the number of context tokens", "VPT": "vision prompts", "VPT_shallow": " prompts"}
+    name = missing.rpartition(".")[2]
+    assert what.get(name, missing) in str(caught.value)
+
+
+def test_another_clip_inside_is_refused(made, student, tmp_path):
+    def change(state):
+        state["image_encoder.conv1.weight"] = state["image_encoder.conv1.weight"] + 1
+
+    with pytest.raises(UserError, match="holds another CLIP"):
+        taught(made, teacher_ckpt=written(made, tmp_path, change)).on(student, NAMES)
+
+
+def test_fewer_prompts_than_the_teacher_has_are_refused(made, student, tmp_path):
+    path = written(made, tmp_path, lambda state: None, depth=2)
+    with pytest.raises(UserError, match="the list of layers with new vision prompts is"):
+        taught(made, teacher_ckpt=path).on(student, NAMES)
+
+
+@pytest.mark.parametrize("kind", [PromptSRC, modprompt.IVLP, modprompt.MPL, modprompt.CoOp])
+def test_ones_own_checkpoint_says_what_it_is(kind, made, student, images, tmp_path):
+    from modprompt.clip.load import load_clip
+    from tests.methods import small
+
+    clip_model, _ = load_clip(made / "teacher", "cpu")
+    own = small(kind, clip_model).on(clip_model, NAMES[:2])
+    with torch.no_grad():
+        for one in own.prompt_learner.parameters():
+            one.add_(0.1 * torch.randn_like(one))
+    own.save(tmp_path / "own.pt")
+    expected = own.with_classes(NAMES).eval()
+    model = taught(made, teacher_ckpt=str(tmp_path / "own.pt"), teacher_config="").on(student, NAMES)
+    torch.testing.assert_close(model.class_matrix(), expected.class_matrix())
+    said = model.objective.terms[0].of.teacher.logits(images)
+    torch.testing.assert_close(said, expected(images).detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_what_gives_no_class_features_is_no_teacher(made, student, tmp_path):
+    from modprompt.clip.load import load_clip
+
+    clip_model, _ = load_clip(made / "teacher", "cpu")
+    modprompt.CoCoOp().on(clip_model, NAMES).save(tmp_path / "own.pt")
+    with pytest.raises(UserError, match="CoCoOp has no class features to teach with"):
+        taught(made, teacher_ckpt=str(tmp_path / "own.pt")).on(student, NAMES)
+
+
+def test_contexts_of_other_classes_are_refused(made, student, tmp_path):
+    from modprompt.clip.load import load_clip
+
+    clip_model, _ = load_clip(made / "teacher", "cpu")
+    modprompt.CoOp(n_ctx=2, csc=True).on(clip_model, NAMES[:2]).save(tmp_path / "own.pt")
+    with pytest.raises(UserError):
+        taught(made, teacher_ckpt=str(tmp_path / "own.pt")).on(student, NAMES)
+
+
+def test_a_teacher_without_prompts_has_the_data_sets_template(made, student, images):
+    from modprompt.clip.load import load_clip
+
+    model = taught(made, teacher_ckpt="none").on(student, NAMES, dataset="EuroSAT")
+    plain = modprompt.ZeroshotCLIP().on(load_clip(made / "teacher", "cpu")[0], NAMES, dataset="EuroSAT").eval()
+    torch.testing.assert_close(model.class_matrix(), plain.class_matrix())
+    with torch.no_grad():
+        torch.testing.assert_close(model.objective.terms[0].of.teacher.logits(images), plain(images))
+
+
+def test_loss_and_gradients_are_the_plain_ones(made, student, images):
+    model = taught(made, temperature=2.0).on(student, NAMES)
+    loss, learned = model.loss(images, torch.zeros(4).long()), list(model.prompt_learner.parameters())
+    teacher = model.objective.terms[0].of.teacher.model
+    with torch.no_grad():
+        goal = teacher(images)
+    raw = model.encode_image(images)
+    first, norm, _, second = model.prompt_learner.projection
+    hidden = raw @ first.weight[:, :, 0, 0].T + first.bias
+    hidden = (hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + 1e-5).sqrt() * norm.weight + norm.bias
+    image = hidden.relu() @ second.weight[:, :, 0, 0].T + second.bias
+    image = image / image.norm(dim=-1, keepdim=True)
+    said = student.logit_scale.exp() * image @ teacher.class_matrix().T
+    shares = (goal / 2).softmax(-1)
+    plain = 100 * 4 * (shares * (shares.log() - (said / 2).log_softmax(-1))).sum() / goal.numel()
+    assert loss.item() == pytest.approx(plain.item(), rel=1e-5)
+    mine, expected = (torch.autograd.grad(one, learned) for one in (loss, plain))
+    largest = max(gradient.abs().max() for gradient in expected)
+    assert all((a - b).abs().max() <= 1e-4 * largest for a, b in zip(mine, expected))
+
+
+def test_nothing_of_the_teacher_is_trained_counted_or_saved(made, student, images, tmp_path):
+    model = taught(made).on(student, NAMES)
+    assert model.count_parameters()["trainable"] == 3 * 4 * 128 + 32 * 48 + 48 * 48 + 4 * 48
+    before = {name: one.clone() for name, one in model.method.prepared().teacher.clip_model.state_dict().items()}
+    model.loss(images, torch.zeros(4).long()).backward()
+    teacher = model.objective.terms[0].of.teacher.model
+    assert not any(one.requires_grad for one in teacher.parameters())
+    assert not teacher.training
+    model.save(tmp_path / "saved.pt")
+    names = set(torch.load(tmp_path / "saved.pt")["state_dict"])
+    assert names == {
+        *("image_encoder.VPT", "class_features"),
+        *(f"image_encoder.transformer.resblocks.{layer}.VPT_shallow" for layer in (1, 2)),
+        *(f"VPT_image_trans.conv1.{at}.{name}" for at in (0, 1, 3) for name in ("weight", "bias")),
+        *(f"VPT_image_trans.conv1.1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")),
+    }
+    assert before.keys() == model.method.prepared().teacher.clip_model.state_dict().keys()
+
+
+def test_batch_statistics_are_those_of_the_mode(made, student, images):
+    model = taught(made).on(student, NAMES)
+    norm = model.prompt_learner.projection[1]
+    model.train()(images)
+    assert int(norm.num_batches_tracked) == 1
+    model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(model(images)[:1], model(images[:1]))
+    assert int(norm.num_batches_tracked) == 1
+    with pytest.raises(UserError, match="a training batch of one image"):
+        model.train()(images[:1])
+
+
+@pytest.mark.parametrize("resize", [False, True])
+def test_another_size_is_resized_only_when_asked_for(resize, made, images):
+    other = random_clip(1, **STUDENT, resolution=48)
+    model = taught(made, teacher_resize=resize).on(other, NAMES)
+    batch = torch.randn(4, 3, 48, 48)
+    if not resize:
+        with pytest.raises(UserError, match="TEACHER.RESIZE True"):
+            model.loss(batch, torch.zeros(4).long())
+        return
+    assert torch.isfinite(model.loss(batch, torch.zeros(4).long()))
+
+
+def test_the_teacher_is_given_images_by_its_own_mean_and_std(made, student, images):
+    from modprompt.clip.facts import facts_of
+    from modprompt.methods.teachers.teacher import renormalised
+
+    teacher = read(str(made / "teacher"), "none", "").clip_model
+    facts = {"student": ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)), "teacher": ((0.4, 0.4, 0.5), (0.3, 0.2, 0.1))}
+    for one, (mean, std) in zip((student, teacher), facts.values()):
+        one.modprompt_facts = facts_of(one)._replace(mean=mean, std=std)
+    pixels = torch.rand(2, 3, 32, 32)
+    (mean, std), (own_mean, own_std) = (
+        tuple(torch.tensor(numbers)[:, None, None] for numbers in pair) for pair in facts.values()
+    )
+    changed = renormalised(student, teacher)((pixels - mean) / std)
+    torch.testing.assert_close(changed, (pixels - own_mean) / own_std, atol=1e-5, rtol=1e-5)
+
+
+# ------------------------------ files
+
+
+def test_saved_loaded_and_exported_without_the_teacher(made, student, images, tmp_path):
+    model = taught(made).on(student, NAMES)
+    model.train()(images)  # so that running statistics are others than at first
+    model.eval().save(tmp_path / "saved.pt")
+    back = modprompt.load(tmp_path / "saved.pt", student)
+    with torch.no_grad():
+        assert torch.equal(back(images), model(images))
+        torch.testing.assert_close(back.with_classes(NAMES[::-1])(images), model(images).flip(1))
+        features, shares = ExportedModel(back)(images)
+        torch.testing.assert_close(features, model.output(images).image, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(shares, model(images).softmax(-1), atol=1e-6, rtol=1e-5)
+        matrix = back.finished()
+        own = matrix["logit_scale"] * features @ matrix["class_matrix"].T
+        torch.testing.assert_close(own, model(images), atol=1e-4, rtol=1e-4)
+        raw = back.encode_image(images).float()
+        torch.testing.assert_close(back.classifier()(raw), model(images), atol=1e-4, rtol=1e-4)
+    with pytest.raises(UserError, match="'dog' is none of them"):
+        back.with_classes(["dog", "cat"])
+    with pytest.raises(UserError, match="without its teacher"):
+        back.loss(images, torch.zeros(4).long())
+
+
+@pytest.mark.parametrize(
+    "change", [lambda state: state.pop("class_features"), lambda state: state.update(class_features=torch.ones(2, 48))]
+)
+def test_a_file_without_a_row_for_each_class_is_damaged(change, made, student, tmp_path):
+    taught(made).on(student, NAMES).save(tmp_path / "saved.pt")
+    content = torch.load(tmp_path / "saved.pt")
+    change(content["state_dict"])
+    torch.save(content, tmp_path / "saved.pt")
+    with pytest.raises(UserError, match="class_features"):
+        modprompt.load(tmp_path / "saved.pt", student)
+
+
+def test_the_repositorys_own_checkpoint_is_read(made, student, images, tmp_path):
+    model = taught(made).on(student, NAMES).eval()
+    state = {name: one for name, one in model.saved_state().items() if name != "class_features"}
+    clip = {f"image_encoder.{name}": one for name, one in student.visual.state_dict().items()}
+    torch.save(
+        {"state_dict": {**state, **clip, "logit_scale": student.logit_scale}, "epoch": 20}, tmp_path / "theirs.pt"
+    )
+    other = taught(made).on(student, NAMES)
+    back = modprompt.load(tmp_path / "theirs.pt", student, method=other.method, names=NAMES)
+    with torch.no_grad():
+        torch.testing.assert_close(back(images), model(images))
