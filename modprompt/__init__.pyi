@@ -11,6 +11,11 @@ from modprompt.methods.base import Method as Method
 from modprompt.methods.clip_lora import CLIPLoRA as CLIPLoRA
 from modprompt.methods.cocoop import CoCoOp as CoCoOp
 from modprompt.methods.coop import CoOp as CoOp
+from modprompt.methods.dept import DePT as DePT
+from modprompt.methods.dept import ExtrasLinearProbeCoCoOp as ExtrasLinearProbeCoCoOp
+from modprompt.methods.dept import ExtrasLinearProbeCoOp as ExtrasLinearProbeCoOp
+from modprompt.methods.dept import ExtrasLinearProbeKgCoOp as ExtrasLinearProbeKgCoOp
+from modprompt.methods.dept import ExtrasLinearProbeMaPLe as ExtrasLinearProbeMaPLe
 from modprompt.methods.dpl import DPL as DPL
 from modprompt.methods.heads.adapter import ADAPTER as ADAPTER
 from modprompt.methods.heads.clip_adapter import CLIP_Adapter as CLIP_Adapter

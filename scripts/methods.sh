@@ -36,6 +36,15 @@ method() {
       cross=vit_b16_c2_ep5_batch32_2ctx_cross_datasets
       case ${3-} in [Ii]mage[Nn]et) base=vit_b16_c2_ep40_batch128_16ctx ;; esac
       ;;
+    dept) # or TRAINER=ExtrasLinearProbeCoCoOp, ..KgCoOp, ..MaPLe
+      TRAINER=${given:-ExtrasLinearProbeCoOp}
+      case $TRAINER in
+        *CoCoOp) base=vit_b16_c4_ep10_batch1_ctxv1 ;;
+        *KgCoOp) base=vit_b16_ep10_ctxv1_bs4_lr35 ;;
+        *MaPLe) base=vit_b16_c2_ep10_batch4_2ctx ;;
+        *) base=vit_b16_ep10_bs4_lr35 ;;
+      esac
+      ;;
     promptkd) TRAINER=PromptKD base= ;; # by script: protocols/promptkd.sh
     lpplusplus) TRAINER=LPPlusPlus base=vit_b16_ep300 ;;
     adapter) TRAINER=ADAPTER base=SGD_lr1e-1_B256_ep300 ;;

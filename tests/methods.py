@@ -15,7 +15,17 @@ import torch
 
 from modprompt.clip.build import layers_of
 from modprompt.methods.parts.templates import DIVERSE
-from tests import plain_dpl, plain_hicropl, plain_lora, plain_mma, plain_mmrl, plain_mpl, plain_tcp, plain_teachers
+from tests import (
+    plain_dept,
+    plain_dpl,
+    plain_hicropl,
+    plain_lora,
+    plain_mma,
+    plain_mmrl,
+    plain_mpl,
+    plain_tcp,
+    plain_teachers,
+)
 from tests import plain_neighbours as plain
 from tests.modprompt.methods import record_promptkd
 
@@ -387,6 +397,12 @@ METHODS.update(
             ("mpl", "mpl", plain_mma.beside_mpl),
         )
     }
+)
+METHODS["coop_dept"] = METHODS["coop_end"]._replace(
+    logits=plain_dept.coop,
+    parameters=4 * T + 2 * 2 * E + C * E + C,
+    more=("TRAINER.DEPT.ON", "True", "TRAINER.DEPT.LR_EXP", "1"),  # the plain step has one rate
+    step=plain_dept.step,
 )
 QUICK = {  # a learner of every kind; the others are like one of them
     "mpl", "promptsrc", "coop_end", "cocoop", "dpl", "zeroshot", "MPL", "PromptSRC", "CoOp", "CoCoOp", "DPL", "ZeroshotCLIP",

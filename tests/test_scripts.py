@@ -179,6 +179,7 @@ def test_only_links_stand_in_the_folders_of_methods():
         "clip_lora",
         "coop",
         "cocoop",
+        "dept",
         "dpl",
         "independent-vlp",
         "kgcoop",
@@ -250,6 +251,7 @@ def typed(tmp_path):
         ("mmadapter/base2new_train.sh", "MultiModalAdapter", "MultiModalAdapter/vit_b16_ep5"),
         ("mmadapter/xd_train.sh", "MultiModalAdapter", "MultiModalAdapter/vit_b16_ep1_cross_datasets"),
         ("clip_lora/base2new_train.sh", "CLIPLoRA", "CLIPLoRA/vit_b16"),
+        ("dept/base2new_train.sh", "ExtrasLinearProbeCoOp", "ExtrasLinearProbeCoOp/vit_b16_ep10_bs4_lr35"),
         ("prograd/base2new_train.sh", "ProGrad", "ProGrad/rn50_ep100"),
         ("prograd/few_shot.sh", "ProGrad", "ProGrad/rn50"),
         ("prograd/xd_train.sh", "ProGrad", "ProGrad/rn50_ep50"),
@@ -685,6 +687,21 @@ def test_interpreter_without_pytorch_is_named_in_one_line(bash, tmp_path, python
         f"error: no PyTorch by {tmp_path / python}: activate the environment, or give PYTHON="
     )
     assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("base", "config"),
+    [
+        ("CoCoOp", "vit_b16_c4_ep10_batch1_ctxv1"),
+        ("KgCoOp", "vit_b16_ep10_ctxv1_bs4_lr35"),
+        ("MaPLe", "vit_b16_c2_ep10_batch4_2ctx"),
+    ],
+)
+def test_scripts_of_dept_take_its_trainers_by_name(base, config, typed):
+    trainer = f"ExtrasLinearProbe{base}"
+    (train,) = typed("dept/base2new_train.sh", "eurosat", 1, TRAINER=trainer)
+    assert f"--trainer {trainer} " in train
+    assert f"configs/trainers/{trainer}/{config}.yaml" in train
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,29 @@ class CosineClassifier(nn.Module):
         return self.scale * F.normalize(image, dim=-1) @ self.classes
 
 
+class JointClassifier(nn.Module):
+    """Scaled cosines, and beside them the logits of a joint head (methods/parts/joint_head.py).
+
+    Args:
+        cosines: makes the first.
+        head: copied, in float32, on the CPU.
+        classes: raw class features (C, E).
+    """
+
+    classes: Tensor
+
+    def __init__(self, cosines: CosineClassifier, head: Any, classes: Tensor):
+        super().__init__()
+        self.cosines, self.head = cosines, copy.deepcopy(head).cpu().float()
+        self.register_buffer("classes", classes.detach().float().cpu().clone())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, C) of raw image features (B, E)."""
+        each = self.head.each(image, self.classes, self.cosines(image), self.cosines.scale)
+        logits: Tensor = self.head.made_of(each)
+        return logits
+
+
 class OwnClassifier(nn.Module):
     """A model's own logits, where these are no scaled cosines.
 

@@ -45,7 +45,8 @@ class Output(NamedTuple):
     a class's prompts that is to give the mean of logits (pooling.py).
 
     each: of a model with a second feature of each image (read_out.py) the logits (B, C) by the image's own feature, and
-        those by that; `logits` are made of both.
+        those by that; of one with a joint head scaled cosines, and the head's. `logits` are made of both.
+    raw: of a model with a joint head image and class features before they are normalised.
     frozen: of a model whose features are blended with frozen ones, those of the images (B, E), of length 1.
     """
 
@@ -53,12 +54,13 @@ class Output(NamedTuple):
     image: Tensor
     text: Tensor
     each: Tuple[Tensor, ...] = ()
-    frozen: Optional[Tensor] = None
+    raw: Tuple[Tensor, ...] = ()
+    frozen: Tuple[Tensor, ...] = ()
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Output":
         """The same with each of its tensors changed."""
-        frozen = None if self.frozen is None else change(self.frozen)
-        return Output(change(self.logits), change(self.image), change(self.text), tuple(map(change, self.each)), frozen)
+        parts = (tuple(map(change, part)) for part in (self.each, self.raw, self.frozen))
+        return Output(change(self.logits), change(self.image), change(self.text), *parts)
 
 
 def blended(own: Tensor, frozen: Tensor) -> Tensor:
@@ -67,12 +69,13 @@ def blended(own: Tensor, frozen: Tensor) -> Tensor:
 
 
 class _Kept(NamedTuple):
-    """Prompts and class features of one state of all that they are made of."""
+    """Prompts and class features of one state of all that they are made of; `raw` as _features_of has it."""
 
     state: Tuple[Any, ...]
     learned: List[Tensor]
     prompts: Prompts
     text: Tensor
+    raw: Optional[Tensor]
 
 
 class _Begun(NamedTuple):
@@ -98,12 +101,14 @@ class PromptLearner(Protocol):
     `needs_image` and `changes_images` may be left out: False; so may `pooling`, for learners with one prompt a class,
     `logits`, a module that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with the
     scale behind, and `reads`: whether its prompts make a second feature of each image. Then `logits` is one whose
-    `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them. So may `frozen_text`: frozen
-    class features (C, E) of length 1, with which class features are blended, and image features with those that
-    `frozen_visual`, or where that is None the CLIP's own image side without prompts, makes; `writes`: whether the next
-    call writes into its parameters, so that nothing of it may be kept; `given_text`: unit class features (C, E) in the
-    place of the text side's, which is not run then; and `projection`: a module from raw image features to those that
-    cosines are of.
+    `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them. So may these:
+    `joint_head`, whose `each(image, text, cosines, scale)` gives scaled cosines and its own logits (B, C) of raw image
+    (B, E) and class features, or the first alone where it knows too little of a class; its `made_of(each)` is likewise.
+    `given_text`, unit class features (C, E) in the place of the text side's, which is not run then, and `projection`, a
+    module from raw image features to those that cosines are of.
+    `frozen_text`, frozen class features (C, E) of length 1, with which class features are blended, and image features
+    with those that `frozen_visual`, or where that is None the CLIP's own image side without prompts, makes.
+    `writes`: whether the next call writes into its parameters, so that nothing of it may be kept.
     """
 
     schedules: Schedules
@@ -234,8 +239,16 @@ class PromptedCLIP(nn.Module):
         """What steps read that was made of frozen parts and may be let go when they change."""
         return [self._kept, self._begun, *weight_cache.made_of(self)]
 
+    def _streamed(self, features: Tensor) -> Tensor:
+        return features.to(self.stream or features.dtype)
+
     def _unit(self, features: Tensor) -> Tensor:
-        return F.normalize(features.to(self.stream or features.dtype), dim=-1)
+        return F.normalize(self._streamed(features), dim=-1)
+
+    @property
+    def joint_head(self) -> Any:
+        """What makes logits of raw image and class features beside cosines; None without."""
+        return getattr(self.prompt_learner, "joint_head", None)
 
     def _pooling(self) -> Optional[Pooling]:
         return getattr(self.prompt_learner, "pooling", None)
@@ -271,8 +284,15 @@ class PromptedCLIP(nn.Module):
         features, pooling = self.raw_features(text, prompts), self._pooling()
         if pooling is None:
             return self._unit(features)  # (1 or B, C, E)
-        pooled: Tensor = pooling(features.to(self.stream or features.dtype))
+        pooled: Tensor = pooling(self._streamed(features))
         return pooled
+
+    def _features_of(self, prompts: Prompts) -> Tuple[Tensor, Optional[Tensor]]:
+        """Class features (C, E), and the same before they are normalised where a joint head takes them."""
+        if self.joint_head is None:
+            return self._class_features(prompts), None
+        raw = self._streamed(self.raw_features(cast(ClassTokens, prompts.text), prompts)[0])
+        return self._unit(raw), raw
 
     def _class_features(self, prompts: Prompts) -> Tensor:
         if not isinstance(prompts.text, list):
@@ -308,14 +328,14 @@ class PromptedCLIP(nn.Module):
     def _writes(self) -> bool:
         return bool(getattr(self.prompt_learner, "writes", False))
 
-    def _current(self) -> Tuple[Prompts, Tensor]:
-        """The prompts and class features (C, E) of this moment."""
+    def _current(self) -> Tuple[Prompts, Tensor, Optional[Tensor]]:
+        """The prompts and class features of this moment, as _features_of has them."""
         given: Optional[Tensor] = getattr(self.prompt_learner, "given_text", None)
         if given is not None:
-            return self._prompts_now(), given.to(self.stream or self.logit_scale.dtype)
+            return self._prompts_now(), given.to(self.stream or self.logit_scale.dtype), None
         if not self._fixed():
             prompts = self.prompt_learner()
-            return prompts, self._class_features(prompts)
+            return (prompts, *self._features_of(prompts))
         learner = self.prompt_learner
         learned = [x.detach() for x in learner.parameters()] if learner.trains_text else []
         made_of = [*learned, *learner.buffers(), *self.text_encoder.parameters()]
@@ -325,10 +345,10 @@ class PromptedCLIP(nn.Module):
             with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later
                 prompts = self._prompts_now()
                 copies = [x.clone() for x in learned]
-                kept = self._kept = _Kept(state, copies, prompts, self._class_features(prompts))
+                kept = self._kept = _Kept(state, copies, prompts, *self._features_of(prompts))
         if self._prompts_may_differ():
-            return self._prompts_now(), kept.text
-        return kept.prompts, kept.text
+            return self._prompts_now(), kept.text, kept.raw
+        return kept.prompts, kept.text, kept.raw
 
     def _prompts_may_differ(self) -> bool:
         """Whether the prompts may be others than those with which class features were made: the vision side's."""
@@ -337,8 +357,12 @@ class PromptedCLIP(nn.Module):
     def _learns_nothing(self) -> bool:
         return next(self.prompt_learner.parameters(), None) is None
 
-    def _logits(self, features: Tensor, text: Tensor) -> Output:
+    def _logits(self, features: Tensor, text: Tensor, raw: Optional[Tensor] = None) -> Output:
         image = self.unit_image(features)
+        if raw is not None:
+            features = self._streamed(features)
+            each = self.joint_head.each(features, raw, self.logits(image, text), self.cosine_scale())
+            return Output(self.joint_head.made_of(each), image, text, each, (features, raw))
         if not self.reads:
             return Output(self.logits(image, text), image, text)
         own: Any = self.prompt_learner
@@ -379,12 +403,12 @@ class PromptedCLIP(nn.Module):
         """Logits and features of images (B, 3, H, W)."""
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(self.encode_image(image))
-        prompts, text = self._current()
+        prompts, text, raw = self._current()
         features = self._image_features(image, prompts)
         if self.frozen_encoder is None:
-            return self._logits(features, text)
+            return self._logits(features, text, raw)
         frozen = self.frozen_features(image)
-        return self._logits(self._blended(features, frozen), text)._replace(frozen=frozen)
+        return self._logits(self._blended(features, frozen), text)._replace(frozen=(frozen,))
 
     @tf32.exactly
     @torch.no_grad()
@@ -436,15 +460,18 @@ class PromptedCLIP(nn.Module):
         features = features.to(self.feature_type)
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(features)
-        return self._logits(features, self._current()[1])
+        return self._logits(features, *self._current()[1:])
 
     def _of_each(self, features: Tensor) -> Output:
         """Of image features (B, E), where each image has class prompts of its own."""
-        features = self._unit(features)
-        prompts = self.prompt_learner(features)
+        image = self._unit(features)
+        prompts = self.prompt_learner(image)
         tokens = cast(ClassTokens, prompts.text)  # no ensemble moves with the image
+        if self.joint_head is not None:
+            raw = self._streamed(self.raw_features(tokens, prompts))
+            return self._logits(features, self._unit(raw), raw)
         text = self._encode_text(tokens, prompts)  # (B, C, E)
-        return Output(self.logits(features, text), features, text)
+        return Output(self.logits(image, text), image, text)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W)."""

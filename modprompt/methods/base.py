@@ -27,9 +27,9 @@ from modprompt.methods.parts.capabilities import (
     former_hooks,
 )
 from modprompt.methods.parts.checkpoint_view import load_learner, require_own_classes
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learner import HEAD, Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
-from modprompt.methods.parts.protocols import Classes, FindsSchedule, classes_of
+from modprompt.methods.parts.protocols import Classes, FindsSchedule, classes_of, trained_classes
 from modprompt.methods.records import method_record, view_of
 from modprompt.methods.search.settings import AlphaSettings
 
@@ -162,6 +162,11 @@ class Method(Configured):
         """
         return {"loss": loss}
 
+    def rates(self) -> Sequence[OwnRate]:
+        """What learns otherwise than the rest, of what stands beside its prompts too."""
+        beside = () if self.joined_by is None else self.joined_by.rates_beside()
+        return (*self.own_rates, *beside)
+
     def sides(self, shape: Shape) -> Schedules:
         """Its schedules, with prompt tokens where its settings place them.
 
@@ -177,10 +182,14 @@ class Method(Configured):
             UserError: if they belong to their classes (CSC), or a name does not fit.
         """
         other: Learner = learner.for_classes(classes.names, clip_model)
+        if other.joint_head is not None:
+            other.joint_head = other.joint_head.for_classes(classes)
         return other
 
     def key(self, learner: Learner, name: str) -> str:
         """The name in the family's checkpoints of a parameter of the learner."""
+        if name.startswith(HEAD):
+            return name[len(HEAD) :]
         key = learner.checkpoint_key(name)
         return key if key.startswith(("image_encoder.", "text_encoder.")) else self.prefix + key
 
@@ -234,9 +243,19 @@ class Method(Configured):
         """What a model with it beside its prompts minimises, of what its method does."""
         return objective
 
+    def rates_beside(self) -> Sequence[OwnRate]:
+        """What of it learns otherwise than the prompts."""
+        return ()
+
+    def known_by(self) -> str:
+        """What tells it from others beside a method's prompts, in a checkpoint."""
+        return repr(self)
+
     def content_hashes(self) -> Dict[str, str]:
         """What its settings name, as {name: text} that tells one content from another."""
-        return {} if self.joined_by is None else {BESIDE: repr(self.joined_by), **self.joined_by.content_hashes()}
+        if self.joined_by is None:
+            return {}
+        return {BESIDE: self.joined_by.known_by(), **self.joined_by.content_hashes()}
 
     def metadata(self) -> Dict[str, Any]:
         """What a file says of the method beside its settings, plain values by name: hashes, and what was read."""
@@ -321,6 +340,6 @@ class Method(Configured):
         """
         load_learner(view_of(self, model.prompt_learner), path, made_with)
         if content.record:  # else whoever loads it has named them
-            model.prompt_learner.learned_on(content.trained_on)
+            model.prompt_learner.learned_on(trained_classes(content))
         if model.prompt_learner.bound:
             require_own_classes(content, model.classes.names, path)

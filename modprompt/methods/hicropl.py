@@ -200,8 +200,8 @@ class HiCroPL(Method):
 
 def image_distance(output: Output, images: Tensor, labels: Tensor) -> Tensor:
     """One minus the mean cosine of the blended image features and the frozen ones; from 0 to 2."""
-    assert output.frozen is not None  # of a model that blends
-    return 1 - F.cosine_similarity(output.image.float(), output.frozen.float(), dim=-1, eps=EPS).mean()
+    (frozen,) = output.frozen  # of a model that blends
+    return 1 - F.cosine_similarity(output.image.float(), frozen.float(), dim=-1, eps=EPS).mean()
 
 
 TEACHER = "the teacher"  # in what files say of it

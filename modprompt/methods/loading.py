@@ -24,7 +24,7 @@ from modprompt.methods.parts.protocols import classes_of
 from modprompt.methods.records import made_with, of_clip
 from modprompt.methods.search.over import Search
 from modprompt.methods.shared_clip import require_clip
-from modprompt.methods.table import BY_NAME, row_of
+from modprompt.methods.table import BY_NAME, beside_of, row_of
 
 _MOST_SHOWN = 300  # characters
 
@@ -154,9 +154,14 @@ def stated_method(
         found = (own or row_of(name).method).of(stated["settings"])
         found = found.restore(stated, classes, path)
         if "beside" in stated:
-            beside: Any = stated_method(stated["beside"], classes, path)
+            beside: Any = _stated_beside(stated["beside"])
             found = beside.over(found)
         return Search.of(stated["search"]).over(found) if "search" in stated else found
+
+
+def _stated_beside(stated: Mapping[str, Any]) -> Method:
+    """What a file says stands beside its method's prompts, with its settings."""
+    return beside_of(str(stated.get("name"))).method.of(stated["settings"])
 
 
 def _clip_of(

@@ -338,11 +338,11 @@ class RepresentationLearner(Learner):
         settings = self.settings
         self.logits = FusedLogits(settings.alpha, settings.logits, auto)
 
-    def learned_on(self, names: Sequence[str]) -> None:
+    def learned_on(self, classes: Classes) -> None:
         """Fused logits are for classes of these names; a warning says it where nobody knows them."""
-        self.trained_on = tuple(names)
+        self.trained_on = classes.names
         self._choose_logits()
-        if not names and self.reads and self.settings.logits == AUTO:
+        if not classes.names and self.reads and self.settings.logits == AUTO:
             warnings.warn(
                 "the file does not say on which classes it was trained: logits are those of the class token (LOGITS "
                 "fused for the training's classes)",

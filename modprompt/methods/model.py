@@ -16,7 +16,7 @@ from modprompt.clip.facts import called, facts_of
 from modprompt.clip.sides import has_stock_image, joint_width, tokenizer_of
 from modprompt.clip.tokens import require_distinct_names, require_known_words
 from modprompt.engine import precision
-from modprompt.engine.classifier import CosineClassifier, OwnClassifier
+from modprompt.engine.classifier import CosineClassifier, JointClassifier, OwnClassifier
 from modprompt.engine.model import Output, PromptedCLIP, beside
 from modprompt.errors import UserError
 from modprompt.methods.parts.capabilities import grouped
@@ -161,7 +161,7 @@ class PromptedModel(OnSharedClip):
         Raises:
             UserError: if the method names parameters that it has not.
         """
-        return grouped(self.prompt_learner.trained(), self.method.own_rates, rate)
+        return grouped(self.prompt_learner.trained(), self.method.rates(), rate)
 
     def alpha_parameters(self) -> List[nn.Parameter]:
         """What an optimiser of `alpha_loss` has.
@@ -241,11 +241,30 @@ class PromptedModel(OnSharedClip):
         Raises:
             UserError: if class features depend on the image.
         """
+        scale = self.cosine_scale().detach().float()
+        if self._joins_logits:
+            self.require_one_text()
+            with torch.no_grad():
+                raw = self._current()[2]
+            assert raw is not None  # there is a joint head
+            return JointClassifier(CosineClassifier(self.class_matrix(), scale), self.joint_head, raw)
         if self.has_own_logits:
             return OwnClassifier(self, self.class_matrix())
-        cosines = CosineClassifier(self.class_matrix(), self.cosine_scale().detach().float())
+        cosines = CosineClassifier(self.class_matrix(), scale)
         projection = self.projection()
         return cosines if projection is None else nn.Sequential(projection, cosines)
+
+    @property
+    def said_of_logits(self) -> str:
+        """Which logits count for these classes, in words, where there are several; else empty."""
+        if self.joint_head is not None:
+            return str(self.joint_head.said)
+        own: Any = self.prompt_learner.logits if self.reads else None
+        return "" if own is None else str(own.said)
+
+    @property
+    def _joins_logits(self) -> bool:
+        return self.joint_head is not None and bool(self.joint_head.knows)
 
     def projection(self) -> Optional[nn.Module]:
         """A copy of what stands between raw image features and cosines, float32, in eval mode; None if nothing does."""
@@ -255,7 +274,8 @@ class PromptedModel(OnSharedClip):
     @property
     def has_own_logits(self) -> bool:
         """Whether they are others than scaled cosines: the learner's, or a subclass's."""
-        return type(self).logits is not PromptedCLIP.logits or hasattr(self.prompt_learner, "logits")
+        own = type(self).logits is not PromptedCLIP.logits or hasattr(self.prompt_learner, "logits")
+        return own or self._joins_logits
 
     def class_matrix(self) -> Tensor:
         """The finished class features (C, E), of length 1, on the CPU.

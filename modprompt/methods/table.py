@@ -11,8 +11,8 @@ from modprompt.errors import UserError
 if TYPE_CHECKING:
     from modprompt.methods.base import Method
 
-# learns prompts; puts a head on features; trains nothing
-PROMPTS, HEADS, ZERO_SHOT = "prompts", "heads", "zero-shot"
+# learns prompts; puts a head on features; trains nothing; stands beside the prompts of others, and is no trainer
+PROMPTS, HEADS, ZERO_SHOT, BESIDE = "prompts", "heads", "zero-shot", "beside"
 _BOTH = {"text": "N_CTX", "vision": "N_CTX"}
 _APART = {"text": "N_CTX_TEXT", "vision": "N_CTX_VISION"}
 _TEXT = {"text": "N_CTX"}
@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
     name: its own, which is its trainer's too and, in capitals, mostly its node's.
     module: where its class is.
-    kind: PROMPTS, HEADS or ZERO_SHOT.
+    kind: PROMPTS, HEADS or ZERO_SHOT; BESIDE in PLUG_INS.
     configs: its folder in configs/trainers.
     room: where its module is.
     of: the method that it is under another name, if it is one.
@@ -38,6 +38,7 @@ class Row(NamedTuple):
         never does.
     apart: whether it trains on all classes, and one run tests base and new ones each among their own.
     shared: the node that its repository has its settings in, by the same names, beside others'.
+    beside: the node under TRAINER of what always stands beside its prompts; empty for none.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Row(NamedTuple):
     first: Mapping[str, str] = {}
     bound: Mapping[str, bool] = {}
     shared: str = ""
+    beside: str = ""
     apart: bool = False
 
     @property
@@ -73,6 +75,13 @@ class Row(NamedTuple):
         return found
 
 
+_WITH_HEAD: Tuple[Tuple[str, Mapping[str, str], Mapping[str, bool], str], ...] = (
+    ("CoOp", _TEXT, _CSC, ""),
+    ("CoCoOp", _TEXT, {}, ""),
+    ("KgCoOp", _TEXT, _CSC, "TRAINER.COOP"),
+    ("MaPLe", _BOTH, {}, ""),
+)
+PLUG_INS: Tuple[Row, ...] = (Row("DePT", "dept", BESIDE, ""),)
 METHODS: Tuple[Row, ...] = (
     Row("MPL", "mpl", PROMPTS, "MPL", first=_BOTH),
     Row("MaPLe", "maple", PROMPTS, "MaPLe", first=_BOTH),
@@ -89,6 +98,21 @@ METHODS: Tuple[Row, ...] = (
     Row("MMRL", "mmrl", PROMPTS, "MMRL"),
     Row("MMRLpp", "mmrlpp", PROMPTS, "MMRLpp", key="MMRLpp"),
     Row("HiCroPL", "hicropl", PROMPTS, "HiCroPL"),
+    *(
+        Row(
+            f"ExtrasLinearProbe{name}",
+            "dept",
+            PROMPTS,
+            f"ExtrasLinearProbe{name}",
+            of=name,
+            reads=name,
+            first=first,
+            bound=bound,
+            shared=shared,
+            beside="DEPT",
+        )
+        for name, first, bound, shared in _WITH_HEAD
+    ),
     Row("PromptKD", "promptkd", PROMPTS, "PromptKD", first={"vision": "N_CTX_VISION"}, apart=True),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", "active", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
@@ -147,6 +171,20 @@ def row_of(name: str, asked: str = "method") -> Row:
     """
     check_name(name, list(BY_NAME), asked)
     return BY_NAME[name]
+
+
+def beside_of(name: str) -> Row:
+    """The row of what stands beside others' prompts, a method of its own or not.
+
+    Raises:
+        SettingError: if there is none.
+    """
+    return next((row for row in PLUG_INS if row.name == name), None) or row_of(name)
+
+
+def always_beside(name: str) -> str:
+    """The node under TRAINER of what always stands beside a trainer's prompts; empty for none."""
+    return BY_NAME[name].beside if name in BY_NAME else ""
 
 
 def configs_of(name: str) -> str:

@@ -1,10 +1,10 @@
 """Methods that stand beside the prompts of others: TRAINER.<their node>.ON of the others' trainers."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple, TypeVar
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple, Type, TypeVar
 
 from modprompt.errors import SettingError
 from modprompt.methods.base import Method
-from modprompt.methods.table import row_of
+from modprompt.methods.table import PLUG_INS, always_beside, beside_of
 
 M = TypeVar("M", bound=Method)
 
@@ -14,10 +14,12 @@ class Joining(NamedTuple):
 
     name: its own.
     beside: those whose prompts it stands beside.
+    names: of these with it beside them, as its repository calls them.
     """
 
     name: str
     beside: Tuple[str, ...]
+    names: Tuple[str, ...] = ()
 
     @property
     def others(self) -> str:
@@ -29,12 +31,23 @@ JOINING: Dict[str, Joining] = {  # by node
     "MMADAPTER": Joining("MultiModalAdapter", ("CoOp", "MPL")),
     "CLIPLORA": Joining("CLIPLoRA", ("CoOp", "MPL")),
     "PROMPTKD": Joining("PromptKD", ("CoOp", "MaPLe", "MPL")),
+    "DEPT": Joining(
+        "DePT",
+        ("CoOp", "CoCoOp", "KgCoOp", "MaPLe", "MPL", "PromptSRC"),
+        tuple(f"ExtrasLinearProbe{name}" for name in ("CoOp", "CoCoOp", "KgCoOp", "MaPLe")),
+    ),
 }
 
 
-def asked(nodes: Mapping[str, Any]) -> List[str]:
-    """The nodes under TRAINER, of those in JOINING, that are ON."""
-    return [node for node in JOINING if nodes.get(node, {}).get("ON", False)]
+def plug_ins() -> "List[Type[Method]]":
+    """What stands beside others' prompts and is no trainer: its node is registered for itself."""
+    return [row.method for row in PLUG_INS]
+
+
+def asked(nodes: Mapping[str, Any], name: str) -> List[str]:
+    """The nodes under TRAINER, of those in JOINING, that are ON, or always so for a trainer."""
+    always = always_beside(name)
+    return [node for node in JOINING if node == always or nodes.get(node, {}).get("ON", False)]
 
 
 def require_takes(name: str, node: str) -> None:
@@ -42,7 +55,7 @@ def require_takes(name: str, node: str) -> None:
     joining = JOINING[node]
     if name == joining.name:
         raise SettingError([("ON", f" means nothing for {name} itself: it is for {joining.others}")])
-    if name not in joining.beside:
+    if name not in (*joining.beside, *joining.names):
         text = f" means nothing for {name}: it stands beside the prompts of {joining.others}"
         raise SettingError([("ON", text)])
 
@@ -65,11 +78,11 @@ def joined(method: M, nodes: Mapping[str, Any]) -> M:
     Raises:
         SettingError: if a setting of such a node does not fit, or does not go with the method; by its whole key.
     """
-    for node in asked(nodes):
-        other: Any = row_of(JOINING[node].name).method
+    for node in asked(nodes, type(method).__name__):
+        other: Any = beside_of(JOINING[node].name).method
         try:
             require_takes(type(method).__name__, node)
-            if method.joined_by is not None:
+            if method.joined_by is not None and not isinstance(method.joined_by, other):
                 raise SettingError([("ON", f": {type(method.joined_by).__name__} stands beside the prompts already")])
             method = other.of({**other.in_node(nodes[node]), "ON": False}).over(method)
         except SettingError as error:

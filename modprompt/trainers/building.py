@@ -121,10 +121,10 @@ class Building(Part):
         learner = self.model.prompt_learner
         tell_of(learner, self.method.logging.examples)
         view = view_of(self.method, learner)
+        self.notes = self.method.remarks()
         if self.config.model.init_weights:
             trainer.checkpoints.load_initial(view)
         optimiser = self.optimiser()
-        self.notes = self.method.remarks()
         self._count_steps()
         trainer.scaler = precision.grad_scaler() if self.run.precision.scale_loss else None
         trainer.optim = optimiser if trainer.scaler is None else fused(optimiser)
@@ -183,10 +183,11 @@ class Building(Part):
     def optimiser(self) -> Any:
         """The optimiser that OPTIM and the method ask for, of all that is trained."""
         cfg = self.cfg
+        own = self.method.rates()
         if cfg.OPTIM.STAGED_LR:  # it would drop parameters that stand in no child module
-            print("OPTIM.STAGED_LR True is not used: all that is trained has the rate of OPTIM.LR")
+            rates = "rates are OPTIM.LR and the method's own" if own else "all that is trained has the rate of OPTIM.LR"
+            print(f"OPTIM.STAGED_LR True is not used: {rates}")
             cfg = cfg.changed({"OPTIM.STAGED_LR": False})
-        own = self.method.own_rates
         learned = self.model.parameter_groups(cfg.OPTIM.LR) if own else self.model.prompt_parameters()
         for one in own:
             decay = "" if one.weight_decay is None else f", weight decay {one.weight_decay:g}"
@@ -228,7 +229,8 @@ class Building(Part):
             note = f"{'the one epoch is' if epochs == 1 else f'all {epochs} epochs are'} warm-up {rate}"
             self.notes = [*self.notes, note]
             print(f"note: {note} (OPTIM.WARMUP_EPOCH {optim.WARMUP_EPOCH})")
-        return build_lr_scheduler(optimiser, optim)
+        alike = any(not one.in_warm_up for one in self.method.rates())
+        return build_lr_scheduler(optimiser, optim, alike)
 
 
 class ZeroShotBuilding(Building):

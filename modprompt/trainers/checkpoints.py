@@ -5,6 +5,7 @@ import os
 import warnings
 from typing import Any, Dict, Optional, Tuple
 
+from modprompt.errors import UserError
 from modprompt.fields import as_config
 from modprompt.io import holding
 from modprompt.io.atomic import copy_whole
@@ -16,6 +17,7 @@ from modprompt.io.images import selected_on
 from modprompt.io.text import sha256_of
 from modprompt.io.versioned import plain
 from modprompt.methods.parts.checkpoint_view import count_classes, load_learner, require_own_classes
+from modprompt.methods.parts.protocols import trained_classes
 from modprompt.methods.records import describe, method_record, searched_by
 from modprompt.trainers import overrides, run_folder
 from modprompt.trainers.part import Part
@@ -176,13 +178,29 @@ class Checkpoints(Part):
         self.load_file(view, path)
         if self.config.test.only:
             self._tell_learner()
+        else:
+            self._require_rows_of_own_classes(path)
         self.initial_hash = sha256_of(path)
         print(f"Loaded the initial prompts from {path}")
+
+    def _require_rows_of_own_classes(self, path: str) -> None:
+        """Raise UserError if a joint head that is trained further has rows of other classes; warn if nobody knows."""
+        assert self.loaded is not None
+        head, trained = self.model.prompt_learner.joint_head, self.loaded.trained_on
+        if head is None or not head.has_rows or trained == self.model.classes.names:
+            return
+        if trained:
+            raise UserError(f"MODEL.INIT_WEIGHTS {path}: its joint head has rows of other classes than this run's")
+        warnings.warn(f"{path} does not say of which classes its joint head has rows", stacklevel=2)
 
     def _tell_learner(self) -> None:
         """Have what is tested know on which classes it was trained."""
         assert self.loaded is not None
-        self.model.prompt_learner.learned_on(self.loaded.trained_on)
+        self.model.prompt_learner.learned_on(trained_classes(self.loaded))
+        said = self.model.said_of(self.model.classes.names)
+        if said:
+            print(f"note: {said}")
+            self.trainer.building.notes = [*self.trainer.building.notes, said]
 
     def load_file(self, view: Any, path: str) -> int:
         """Load a checkpoint into a CheckpointView; the number of its epochs."""

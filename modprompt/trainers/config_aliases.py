@@ -74,11 +74,13 @@ def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
                 raise UserError(f"{given.where}: {key} must be {own.value} for {name}, got {given.value!r}")
         elif not own:
             unread.append(key)
-        elif _is_given_after(settings.get(f"{cls.node}.{own}"), given, layers):
-            kept.append(f"{cls.node}.{own}")
         else:
-            found.append((f"{cls.node}.{own}", given))
-            read.append(f"{key} is {cls.node}.{own} {as_text(given.value)}")
+            named = own if own.startswith("TRAINER.") else f"{cls.node}.{own}"
+            if _is_given_after(settings.get(named), given, layers):
+                kept.append(named)
+            else:
+                found.append((named, given))
+                read.append(f"{key} is {named} {as_text(given.value)}")
     if read or unread or kept:
         parts = {"": read, "given itself: ": kept, "read by nothing, here as in the repository: ": unread}
         print(f"{name}: {'; '.join(what + ', '.join(dict.fromkeys(keys)) for what, keys in parts.items() if keys)}")

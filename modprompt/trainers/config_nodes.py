@@ -48,9 +48,14 @@ def add_family_defaults(cfg: CfgNode) -> None:
 
 
 def node_of(cls: Type[Configured]) -> CfgNode:
-    """The config node of a method: its settings' defaults by key, and PREC, which says how a run computes."""
+    """The config node of a method: its settings' defaults by key, and PREC, which says how a run computes.
+
+    What stands beside the prompts of others alone computes as they do.
+    """
     node = CfgNode({one.key: as_config(one.default) for one in cls.settings()})
-    node.PREC = getattr(cls, "prec", "fp16")  # fp16, fp32, amp or bf16
+    prec = getattr(cls, "prec", "fp16")
+    if prec:
+        node.PREC = prec  # fp16, fp32, amp or bf16
     return node
 
 

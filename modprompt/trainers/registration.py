@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Optional, Type, TypeVar, Union
 from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.feature import of_kind
-from modprompt.methods import own
+from modprompt.methods import own, together
 from modprompt.methods.base import Method
 from modprompt.methods.table import BY_NAME, METHODS, PROMPTS, ZERO_SHOT, row_of
 from modprompt.trainers import prompt_trainer
@@ -123,6 +123,8 @@ def _own_trainer(method: Type[Method]) -> None:
 
 
 own.each(_own_trainer)
+for _plug_in in together.plug_ins():
+    register_method(_plug_in)
 
 
 def __getattr__(name: str) -> Any:

@@ -61,7 +61,7 @@ def _of_model(trainer: Any) -> Dict[str, Any]:
         "method": {**record(), **model.prompt_learner.stands_on()},
         "class_names": classes_record(model.classes, model.prompt_learner),
         "clip": model.clip_facts.as_record(),
-        **({"logits": model.prompt_learner.logits.said} if model.reads else {}),
+        **({"logits": model.said_of_logits} if model.said_of_logits else {}),
     }
 
 

@@ -235,7 +235,7 @@ def _beside(cfg: RunConfig) -> Tuple[str, ...]:
     Raises:
         SettingError: if nothing can stand there.
     """
-    nodes = together.asked(cfg.TRAINER)
+    nodes = together.asked(cfg.TRAINER, cfg.TRAINER.NAME)
     for node in nodes:
         try:
             together.require_takes(cfg.TRAINER.NAME, node)

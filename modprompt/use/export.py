@@ -119,7 +119,7 @@ def metadata_of(model: PromptedModel, images: Images, precision: str, read_as: s
         "precision": precision,
         "probabilities": SOFTMAX,
         **({} if model.frozen_encoder is None else {"image_passes": 2}),
-        **({"logits": model.prompt_learner.logits.said} if model.reads else {}),
+        **({"logits": model.said_of_logits} if model.said_of_logits else {}),
         "made_by": f"modprompt {__version__}, PyTorch {torch.__version__}",
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ class ImageNetVariant(DatasetBase):
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT:
             raise UserError(f"{name} has test images alone, and none to choose by: {WITHOUT_VALIDATION}")
-        images = self.list_images(read_classnames(self.listing))
+        names = read_classnames(self.listing)
+        images = self.list_images(names)
+        self.which = self._which_of_name(names)
         self.record_files: dict[str, str] = {}
         split = Split([], None, images)
         found = split_hash(split, self.image_dir)
@@ -87,6 +90,21 @@ class ImageNetVariant(DatasetBase):
     def image_root(self) -> str:
         """The folder that image paths are relative to."""
         return str(self.image_dir)
+
+    def wnids(self, names: dict[str, str]) -> list[str]:
+        """Those of the classes, in label order."""
+        return class_folders(self.image_dir, self.ignore)
+
+    def _which_of_name(self, names: dict[str, str]) -> tuple[int, ...]:
+        """Of each class, which of ImageNet's classes of its name it is, from 0 on; empty if no name repeats there."""
+        if len(set(names.values())) == len(names):
+            return ()
+        counted: Counter[str] = Counter()
+        which = {}
+        for wnid in sorted(names):
+            which[wnid] = counted[names[wnid]]
+            counted[names[wnid]] += 1
+        return tuple(which[wnid] for wnid in self.wnids(names))
 
     def list_images(self, names: dict[str, str]) -> list[Image]:
         """All images, labelled by the place of their wnid among the sorted folders."""

@@ -17,6 +17,10 @@ class ImageNetV2(ImageNetVariant):
     image_folder = "imagenetv2-matched-frequency-format-val"
     n_classes = 1000
 
+    def wnids(self, names: dict[str, str]) -> list[str]:
+        """The first so many of classnames.txt."""
+        return list(names)[: self.n_classes]
+
     def list_images(self, names: dict[str, str]) -> list[Image]:
         """All images, labelled by the number that is their folder's name."""
         classnames = list(names.values())

@@ -120,6 +120,10 @@ class HeadedModel(PromptedModel):
         text = torch.zeros(0, len(self.classes.names), 1, self.width, device=self.logit_scale.device)
         return Bank.of(views, labels, self.text_for(views[0]) if views and self.head.reads_text else text)
 
+    @property
+    def joint_head(self) -> None:
+        """None: a head takes the features of prompts, whatever was learned beside these."""
+
     def _class_features(self, prompts: Prompts) -> Tensor:
         each = prompts.text if isinstance(prompts.text, list) else [prompts.text]
         raw = [self.raw_features(text, prompts)[0] for text in each]
@@ -128,7 +132,7 @@ class HeadedModel(PromptedModel):
     def _prompts_may_differ(self) -> bool:
         return False
 
-    def _logits(self, features: Tensor, text: Tensor) -> Output:
+    def _logits(self, features: Tensor, text: Tensor, raw: Optional[Tensor] = None) -> Output:
         with precision.no_autocast(features.device):
             head = self.head
             image, pooled = features.float(), head.pooled(text)

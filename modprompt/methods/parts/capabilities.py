@@ -116,13 +116,15 @@ class OwnRate(NamedTuple):
     """Parameters that learn otherwise than the rest; the optimiser has a group of them.
 
     names: how their names in the learner begin.
-    factor: on the learning rate, in the warm-up too.
+    factor: on the learning rate.
     weight_decay: their own; None for that of the rest.
+    in_warm_up: whether the factor counts in the warm-up too; of all that a method has, or of none.
     """
 
     names: Tuple[str, ...]
     factor: float = 1.0
     weight_decay: Optional[float] = None
+    in_warm_up: bool = True
 
 
 def grouped(learned: Mapping[str, Any], own: Sequence[OwnRate], rate: float) -> List[Dict[str, Any]]:
@@ -180,7 +182,8 @@ class Only(NamedTuple):
 class Repository(NamedTuple):
     """What its settings are called in the repository that it comes from.
 
-    shared: settings of nodes that it has in common with others, each as one of its own; "": nothing reads it there.
+    shared: settings of nodes that it has in common with others, each as one of its own, or by its whole key of what
+        stands beside its prompts; "": nothing reads it there.
     second_node: settings of its in another node.
     """
 

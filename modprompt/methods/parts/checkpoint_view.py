@@ -18,6 +18,7 @@ from modprompt.methods.parts.learner import Learner
 
 PREFIX = "prompt_learner."
 # kept inside the encoders by some methods of the family
+_BESIDE = ("film_lp_img.", "film_lp_text.", "linear_probe_proj.")  # a joint head's, beside the learner
 _DEEP_PROMPT = (".VPT", ".VPT_shallow", "image_encoder.proj_rep", "image_encoder.A", "image_encoder.B")
 _UNSAID = {"PLACE_TEXT": "", "PLACE_VISION": ""}  # in files of before these settings
 COUNTS = ".num_batches_tracked"  # of a BatchNorm: whole numbers
@@ -88,7 +89,7 @@ def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     Those without an element are left out: DPL's reference keeps one for each layer without prompts.
     """
     plain = {key[7:] if key.startswith("module.") else key: value for key, value in state_dict.items()}
-    deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT)}
+    deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT) or key.startswith(_BESIDE)}
     inner = {_bare(key): value for key, value in plain.items() if key.startswith(PREFIX)}
     if not inner:  # a learner saved without its prefix
         inner = {key: value for key, value in plain.items() if not key.startswith(_OF_CLIP)}

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from typing import Any, ContextManager, Dict, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, ContextManager, Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,13 @@ from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_text
 from modprompt.engine.schedule import BEHIND_START, Schedules
 from modprompt.errors import UserError
 from modprompt.methods.parts.phrases import Described
+
+if TYPE_CHECKING:  # which say what a learner is
+    from modprompt.methods.parts.joint_head import JointHead
+    from modprompt.methods.parts.protocols import Classes
+
+
+HEAD = "joint_head."  # before the names of a joint head's parameters in a learner
 
 
 class Learner(nn.Module):
@@ -31,6 +38,7 @@ class Learner(nn.Module):
     changes_images = False  # whether its Prompts have changes of the vision side's layers
     images_by = ""  # settings that decide image features beside what is learned and the schedules, if there are any
     adapters: Optional[LayerChanges]  # changes of layers that are learned, if there are any
+    joint_head: Any  # what makes logits of raw features beside cosines (joint_head.py), learned too; None without
     # unit class features (C, E) that are given, in the place of the text side's, and what stands behind the image side:
     # raw features (B, E) to those that cosines are of; a learner that has none leaves them out
     given_text: Tensor
@@ -68,6 +76,7 @@ class Learner(nn.Module):
         self.ending = ending  # those behind it, if it stands behind the context
         self.pooling = None
         self.adapters = None
+        self.joint_head = None
 
     @property
     def beginning(self) -> str:
@@ -129,6 +138,11 @@ class Learner(nn.Module):
         self.adapters = adapters
         self.trains_text, self.changes_images = self.trains_text or adapters.on_text, adapters.on_images
 
+    def take_head(self, head: "JointHead") -> None:
+        """Have a joint head, which is learned too."""
+        self.joint_head, self.trained_on = head, head.trained_on.names
+        self.in_clip_type = (*self.in_clip_type, f"{HEAD}linear_probe_proj.")
+
     def adapted(self, prompts: Prompts) -> Prompts:
         """Prompts with the adapters of this moment, if there are any."""
         if self.adapters is None:
@@ -145,12 +159,23 @@ class Learner(nn.Module):
         """What it was made with beside settings and CLIP, {name: text}: a training goes on with the same alone."""
         return {}
 
-    def learned_on(self, names: Sequence[str]) -> None:
-        """Be told on which classes what was loaded was trained; none: nobody knows."""
+    def learned_on(self, classes: "Classes") -> None:
+        """Be told on which classes what was loaded was trained; none: nobody knows.
+
+        Raises:
+            UserError: if it does not go with these.
+        """
+        if self.joint_head is not None:
+            self.joint_head.learned_on(classes)
+            self.trained_on = self.joint_head.trained_on.names
 
     def said_of(self, names: Sequence[str]) -> str:
         """What must be known of answers for these classes, in a line; empty if nothing."""
-        return ""
+        if self.joint_head is None:
+            return ""
+        own = self.joint_head.classes
+        said: str = self.joint_head.said_of(own if own.names == tuple(names) else own._replace(names=names, which=()))
+        return said
 
     def mark(self) -> str:
         """As of a method, where the classes decide; empty for none."""
@@ -158,6 +183,9 @@ class Learner(nn.Module):
 
     def take_sizes(self, state: Mapping[str, Tensor]) -> None:
         """Take on sizes that tensors of a checkpoint have, by the learner's names, where settings need not agree."""
+        if self.joint_head is not None:
+            own = {name[len(HEAD) :]: one for name, one in state.items() if name.startswith(HEAD)}
+            self.joint_head.take_sizes(own)
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
         """The same parameters, shared, in front of other class names.

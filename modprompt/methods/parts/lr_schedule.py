@@ -90,8 +90,15 @@ def _main_schedule(optimizer: Optimizer, cfg: Any) -> "LRScheduler":
     return StepLR(optimizer, step_size=size if size > 0 else cfg.MAX_EPOCH, gamma=cfg.GAMMA)
 
 
-def build_lr_scheduler(optimizer: Optimizer, optim_cfg: Any) -> Union["LRScheduler", WarmupScheduler]:
+def build_lr_scheduler(
+    optimizer: Optimizer, optim_cfg: Any, alike: bool = False
+) -> Union["LRScheduler", WarmupScheduler]:
     """The schedule that optim_cfg asks for; `step()` once per epoch.
+
+    Args:
+        optimizer: the optimiser.
+        optim_cfg: OPTIM.
+        alike: whether all groups have one rate in a constant warm-up, whatever their own.
 
     Raises:
         UserError: on an unknown LR_SCHEDULER or WARMUP_TYPE.
@@ -106,7 +113,7 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg: Any) -> Union["LRSchedul
 
     def of_group(rate: Rate, base: Rate) -> Rate:
         """The rate of a group with another base rate than the rest."""
-        return rate if base == optim_cfg.LR else rate * base / optim_cfg.LR
+        return rate if alike or base == optim_cfg.LR else rate * base / optim_cfg.LR
 
     def constant(epoch: int, base: Rate) -> Rate:
         return of_group(optim_cfg.WARMUP_CONS_LR, base)

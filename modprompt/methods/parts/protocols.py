@@ -45,7 +45,6 @@ class ModelsMethod(Protocol):
     learner_of: ClassVar[str]
 
     slots: ClassVar[Optional[FindsSchedule]]
-    own_rates: ClassVar[Sequence[OwnRate]]
 
     @property
     def search(self) -> Optional[AlphaSettings]:
@@ -80,6 +79,9 @@ class ModelsMethod(Protocol):
     def make_objective(self, model: Any) -> Objective:
         """What it minimises, with what stands beside its prompts."""
 
+    def rates(self) -> Sequence[OwnRate]:
+        """What learns otherwise than the rest."""
+
     @property
     def needs(self) -> Needs:
         """What the objective needs."""
@@ -96,6 +98,13 @@ class ModelsMethod(Protocol):
 
     def key(self, learner: Learner, name: str) -> str:
         """The name in the family's checkpoints of a parameter of the learner."""
+
+
+def trained_classes(content: Checkpoint) -> Classes:
+    """The classes that a checkpoint was trained on; none where it does not say them."""
+    stated = content.record.get("classes", {})
+    which = () if "trained_on" in stated else stated.get("which", ())
+    return Classes(content.trained_on, stated.get("dataset", ""), tuple(which))
 
 
 def classes_of(names: Iterable[str], dataset: str = "", which: Sequence[int] = ()) -> Classes:

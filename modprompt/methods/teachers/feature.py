@@ -35,7 +35,7 @@ class TeachersFeature(Feature):
         from modprompt.methods.together import JOINING, asked
 
         name = cfg.TRAINER.NAME
-        for one in (name, *(JOINING[node].name for node in asked(cfg.TRAINER))):
+        for one in (name, *(JOINING[node].name for node in asked(cfg.TRAINER, name))):
             method = row_of(one).method if one in BY_NAME else None
             if method is not None and issubclass(method, Taught):
                 _check_run(cfg, method, beside=one != name)

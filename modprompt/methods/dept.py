@@ -1,0 +1,235 @@
+"""DePT (arXiv 2309.07439): a head on raw features, learned beside the prompts of another method and asked with them.
+
+Shapes: B images, C classes.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Callable, ClassVar, Mapping, Optional, Sequence, TypeVar, Union
+
+import torch
+from torch import Tensor
+
+from modprompt.clip.sides import joint_width
+from modprompt.clip.structure import CLIP
+from modprompt.engine.model import Output
+from modprompt.engine.schedule import Schedules, Shape
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import as_config, setting
+from modprompt.methods.base import Method
+from modprompt.methods.cocoop import CoCoOp
+from modprompt.methods.coop import CoOp
+from modprompt.methods.kgcoop import KgCoOp
+from modprompt.methods.maple import MaPLe
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository
+from modprompt.methods.parts.joint_head import LINEAR, SIMILARITY, JointHead
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import Objective, Rule, Term, cross_entropy
+from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.together import put_beside
+
+M = TypeVar("M", bound=Method)
+
+
+@dataclass(frozen=True, repr=False)
+class DePT(Method):
+    """DePT: a joint head beside the prompts of CoOp, CoCoOp, KgCoOp, MaPLe, MPL and PromptSRC; no method by itself."""
+
+    node = "TRAINER.DEPT"
+    prec = ""  # that of the method
+
+    joins: bool = setting(False, "whether the trainer has the head beside its prompts", key="ON", compared=False)
+    weight: float = setting(
+        0.7, "weight of the head's loss and logits; the base's cross entropy and cosines have 1 less it", least=0
+    )
+    type: str = setting(
+        LINEAR, "what makes its logits: a matrix with a row for each class, or cosines", choices=(LINEAR, SIMILARITY)
+    )
+    film: bool = setting(True, "whether each channel of both features has a scale and a bias in front of it")
+    test_time_fusion: bool = setting(
+        True, "whether logits are both, weighed; else the head's alone, where it knows all classes", compared=False
+    )
+    demand_fusion: bool = setting(
+        False,
+        "whether classes without a row are refused, where cosines would stand alone; rows of a file that does not say "
+        "their classes are then in order",
+        compared=False,
+    )
+    lr_exp: float = setting(6.5, "factor on the learning rate of the head and the scales", least=0, compared=False)
+
+    def check(self) -> None:
+        """Complain about a weight above 1."""
+        if self.weight > 1:
+            raise SettingError([("WEIGHT", f" must be at most 1, got {self.weight:g}")])
+
+    @property
+    def wants_text(self) -> bool:
+        """It stands behind both sides."""
+        return False
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """Refused: UserError."""
+        raise UserError("DePT stands beside the prompts of a method: DePT().over(modprompt.CoOp())")
+
+    def over(self, method: M) -> M:
+        """A method with this head beside its prompts, learned together.
+
+        Raises:
+            SettingError: on a method that takes none, and one in search of its schedule.
+        """
+        return put_beside(method, self)
+
+    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
+        """A newly drawn head beside a method's prompts.
+
+        Raises:
+            SettingError: if a class has several prompts.
+        """
+        if learner.pooling is not None:
+            raise SettingError([("ON", " means nothing with phrases: a class has one feature in front of the head")])
+        head = JointHead(
+            joint_width(clip_model),
+            classes,
+            self.type,
+            self.film,
+            self.weight,
+            self.test_time_fusion,
+            self.demand_fusion,
+            clip_model.dtype,
+        )
+        learner.take_head(head)
+
+    def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
+        """The base's terms on its own logits, its cross entropy weighed, and the head's.
+
+        Raises:
+            UserError: if the head has no rows of the model's classes.
+        """
+        head: JointHead = model.prompt_learner.joint_head
+        if head.rows is not None or not head.knows:
+            raise UserError(
+                "DePT's head is trained on the classes that it was made for, and this model has others: take the loss "
+                "of the model that .with_classes was called on, or .on(clip_model, names)"
+            )
+        terms = [self._of_base(term) for term in objective.terms]
+        rule = None if objective.rule is None else _RuleOfBase(objective.rule)
+        return Objective((*terms, Term("joint head", self.weight, _HeadEntropy(head))), rule)
+
+    def _of_base(self, term: Term) -> Term:
+        weight = term.weight * (1 - self.weight) if term.of is cross_entropy else term.weight
+        return Term(term.name, weight, _TermOfBase(term.of))
+
+    def rates_beside(self) -> Sequence[OwnRate]:
+        """The head's; every group warms up alike."""
+        learns = self.film or self.type == LINEAR
+        return (OwnRate(("joint_head.",), self.lr_exp, in_warm_up=False),) if learns else ()
+
+    def known_by(self) -> str:
+        """Its settings but those that change learning or tests alone."""
+        said = ((one.key, as_config(getattr(self, one.field))) for one in self.settings() if one.compared)
+        return f"DePT({', '.join(f'{key} {value}' for key, value in said)})"
+
+
+def _by_cosines(output: Output) -> Output:
+    """An output with the logits that it would have without a head."""
+    return output._replace(logits=output.each[0])
+
+
+def _set_stream(of: Any, stream: Optional[torch.dtype]) -> None:
+    if hasattr(of, "set_stream"):
+        of.set_stream(stream)
+
+
+class _TermOfBase:
+    """A term of the base's objective, which sees logits as they are without a head."""
+
+    def __init__(self, of: Callable[[Output, Tensor, Tensor], Tensor]):
+        self.of = of
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """Another type for the tokens between products of a teacher in it."""
+        _set_stream(self.of, stream)
+
+    def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+        return self.of(_by_cosines(output), images, labels)
+
+
+class _RuleOfBase:
+    """Likewise its rule."""
+
+    def __init__(self, of: Rule):
+        self.of, self.noted = of, of.noted
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """Another type for the tokens between products of a teacher in it."""
+        _set_stream(self.of, stream)
+
+    def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+        return self.of(loss, _by_cosines(output), images, labels)
+
+
+class _HeadEntropy:
+    """The head's loss.
+
+    Args:
+        head: the head.
+    """
+
+    def __init__(self, head: JointHead):
+        self.head = head
+
+    def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+        return self.head.loss(output.each[1], output.raw[1], labels)
+
+
+_SHARED: Mapping[str, Union[str, Only]] = {
+    **{f"TRAINER.LINEAR_PROBE.{key}": f"{DePT.node}.{key}" for key in ("TYPE", "WEIGHT", "TEST_TIME_FUSION")},
+    "TRAINER.FILM.LINEAR_PROBE": f"{DePT.node}.FILM",
+    "OPTIM.LR_EXP": f"{DePT.node}.LR_EXP",
+    "OPTIM.STAGED_LR": Only("True"),
+    "OPTIM.BASE_LR_MULT": Only("1.0"),
+}
+
+
+@dataclass(frozen=True, repr=False)
+class ExtrasLinearProbeCoOp(CoOp):
+    """CoOp with DePT's head beside it, by its repository's name; also on ResNets."""
+
+    folder = "PromptLearner"
+    prefix = "prompt_learner."
+    same_step = True
+    logging = Logging()
+    repository = Repository(shared=_SHARED)
+    joined_by: ClassVar[Any] = DePT()
+
+
+@dataclass(frozen=True, repr=False)
+class ExtrasLinearProbeCoCoOp(CoCoOp):
+    """CoCoOp with DePT's head beside it, by its repository's name; also on ResNets."""
+
+    folder = "PromptLearner"
+    prefix = "prompt_learner."
+    same_step = True
+    repository = Repository(shared=_SHARED)
+    joined_by: ClassVar[Any] = DePT()
+
+
+@dataclass(frozen=True, repr=False)
+class ExtrasLinearProbeKgCoOp(KgCoOp):
+    """KgCoOp with DePT's head beside it, by its repository's name; also on ResNets."""
+
+    folder = "PromptLearner"
+    prefix = "prompt_learner."
+    same_step = True
+    logging = Logging()
+    repository = Repository(shared={**KgCoOp.repository.shared, **_SHARED})
+    joined_by: ClassVar[Any] = DePT()
+
+
+@dataclass(frozen=True, repr=False)
+class ExtrasLinearProbeMaPLe(MaPLe):
+    """MaPLe with DePT's head beside it, by its repository's name."""
+
+    same_step = True
+    repository = Repository(shared=_SHARED)
+    joined_by: ClassVar[Any] = DePT()
