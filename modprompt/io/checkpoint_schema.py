@@ -50,7 +50,7 @@ STANDS_ON = (descriptions.SENTENCES, "the teacher")  # what a learner was made w
 _STEPS = rows(row_of(whole(0, _MOST_TOKENS), whole(0, _MOST_TOKENS)))
 _OF_METHOD = {**dict.fromkeys(("name", "node", "learner"), _NAME), **dict.fromkeys(("settings", "config"), each(plain))}
 _OF_FEATURES = {one.name: each(plain) for one in features() if one.in_records}
-_ANOTHER = table(_OF_METHOD, {**_OF_FEATURES, descriptions.NAME: _NAME})
+_ANOTHER = table(_OF_METHOD, {**_OF_FEATURES, **dict.fromkeys((descriptions.NAME, *STANDS_ON), _NAME)})
 _METHOD = table(
     _OF_METHOD,
     {

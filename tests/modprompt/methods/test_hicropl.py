@@ -317,6 +317,9 @@ def test_a_head_behind_it_takes_blended_features_and_its_training_writes_nothing
         mine, behind = model.eval().output(images), head.eval().output(images)
     torch.testing.assert_close(behind.image, mine.image, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(behind.text, mine.text, atol=1e-6, rtol=1e-5)
+    head.save(tmp_path / "head.pt")
+    with torch.no_grad():
+        assert torch.equal(modprompt.load(tmp_path / "head.pt", clip_model)(images), behind.logits)
 
 
 @pytest.fixture
