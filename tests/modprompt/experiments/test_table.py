@@ -162,7 +162,8 @@ def test_published_methods_without_a_run_stand_in_a_table_of_their_own(experimen
     assert of_csv[3:8:2] == ["85.8900", "77.9900", "81.7500"]
     assert of_csv[-1]
     (alone,) = sections_of(experiment(TWO), tmp_path)[0]["eurosat"].details
-    assert [r.label for r in alone.rows] == ["LASP, published"]
+    taught = "PromptKD (unlabelled images and names of new classes seen; selected on test), published"
+    assert [r.label for r in alone.rows] == ["LASP, published", taught]
     gridded = experiment(TWO + "  Rates: {trainer: MPL, config: vit_b4_c1_add2_rm1, grid: {OPTIM.LR: [0.1, 0.2]}}\n")
     assert not sections_of(gridded, tmp_path)[0]["eurosat"].details
 
