@@ -195,6 +195,7 @@ _SHARED: Mapping[str, Union[str, Only]] = {
 class ExtrasLinearProbeCoOp(CoOp):
     """CoOp with DePT's head beside it, by its repository's name; also on ResNets."""
 
+    node = CoOp.node
     folder = "PromptLearner"
     prefix = "prompt_learner."
     same_step = True
@@ -207,6 +208,7 @@ class ExtrasLinearProbeCoOp(CoOp):
 class ExtrasLinearProbeCoCoOp(CoCoOp):
     """CoCoOp with DePT's head beside it, by its repository's name; also on ResNets."""
 
+    node = CoCoOp.node
     folder = "PromptLearner"
     prefix = "prompt_learner."
     same_step = True
@@ -218,6 +220,7 @@ class ExtrasLinearProbeCoCoOp(CoCoOp):
 class ExtrasLinearProbeKgCoOp(KgCoOp):
     """KgCoOp with DePT's head beside it, by its repository's name; also on ResNets."""
 
+    node = KgCoOp.node
     folder = "PromptLearner"
     prefix = "prompt_learner."
     same_step = True
@@ -230,6 +233,7 @@ class ExtrasLinearProbeKgCoOp(KgCoOp):
 class ExtrasLinearProbeMaPLe(MaPLe):
     """MaPLe with DePT's head beside it, by its repository's name."""
 
+    node = MaPLe.node
     same_step = True
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()

@@ -6,7 +6,7 @@ import pytest
 import modprompt
 from modprompt.errors import SettingError
 from modprompt.fields import Configured, changed, setting
-from modprompt.methods.table import METHODS
+from modprompt.methods.table import METHODS, PLUG_INS
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,7 +48,9 @@ def test_methods_are_frozen_equal_by_value_and_code(row):
 _KEYS = {  # of repositories that share a node, and ON, which a field cannot be called
     ("MultiModalAdapter", "joins"): "ON",
     ("CLIPLoRA", "joins"): "ON",
+    ("DePT", "joins"): "ON",
     ("KgCoOp", "kg_weight"): "W",
+    ("ExtrasLinearProbeKgCoOp", "kg_weight"): "W",
     ("TCP", "kg_weight"): "W",
     ("ProGrad", "prograd_lambda"): "LAMBDA",
     ("ProGrad", "prograd_t"): "T",
@@ -56,7 +58,7 @@ _KEYS = {  # of repositories that share a node, and ON, which a field cannot be 
 
 
 def test_every_setting_says_what_it_means():
-    for row in METHODS:
+    for row in (*METHODS, *PLUG_INS):
         for one in row.method.settings():
             assert len(one.meaning) > 10, (row.name, one.field)
             assert one.key == _KEYS.get((row.name, one.field), one.field.upper())  # the family's keys

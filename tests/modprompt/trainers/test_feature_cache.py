@@ -170,7 +170,7 @@ def test_half_features_that_were_kept_give_the_same_logits(logits, row):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["coop_end", "cocoop"])
+@pytest.mark.parametrize("row", ["coop_end", "cocoop", "coop_dept"])
 def test_no_precision_takes_the_features_of_another(logits, row, tmp_path):
     for prec in ("amp", "fp16", "bf16", "fp32"):  # amp and fp16 have the same types of weights
         expected, images = logits(row, prec, cache=False)

@@ -44,7 +44,7 @@ TAUGHT = [pytest.param(row, marks=pytest.mark.slow) for row in ("kgcoop", "progr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["mpl", "maple", "coop_middle_csc", "cocoop", "vpt", "promptsrc", *TAUGHT])
+@pytest.mark.parametrize("row", ["mpl", "maple", "coop_middle_csc", "cocoop", "vpt", "promptsrc", "coop_dept", *TAUGHT])
 def test_stopped_run_goes_on_to_the_same_prompts(row, command, tmp_path, half_on_the_cpu, stopped, capsys):
     method = METHODS[row]
     words = command(method, f"TRAINER.{method.node}.PREC", "fp16", "TEST.NO_TEST", "True", "DATASET.NUM_SHOTS", "2")
