@@ -54,7 +54,7 @@ def test_row_of_every_trainer_names_its_node():
 
     cfg = get_cfg_default()
     rows = re.findall(r"^\| `(\w+)`.*\| `TRAINER.(\w+)` \|", README, flags=re.MULTILINE)
-    assert len(rows) == 20
+    assert len(rows) == 21
     assert all(node in cfg.TRAINER and f"TRAINER.{node}" == row_of(name).node for name, node in rows)
 
 

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from modprompt.clip import config_files, hub, known
 from modprompt.clip.design import ACTIVATIONS
@@ -45,6 +45,12 @@ class Asked(NamedTuple):
     activation: str = ""
     heads: Tuple[int, ...] = ()
     model: str = ""
+
+
+def asked_of(backbone: Any) -> Asked:
+    """The CLIP that a run's settings of its backbone (compat/run_settings.py) ask for."""
+    heads = backbone.heads if isinstance(backbone.heads, tuple) else (backbone.heads,)
+    return Asked(backbone.name, backbone.path, backbone.activation, heads, backbone.model)
 
 
 class Source(NamedTuple):

@@ -46,7 +46,8 @@ def plain(value: Any, where: str, levels: int = _DEEPEST) -> None:
         maybe(kinds.get(type(value), text()))(value, where)
 
 
-STANDS_ON = (descriptions.SENTENCES, "the teacher")  # what a learner was made with beside settings and CLIP
+# what a learner was made with beside settings and CLIP
+STANDS_ON = (descriptions.SENTENCES, "the CLIP that is blended in")
 _STEPS = rows(row_of(whole(0, _MOST_TOKENS), whole(0, _MOST_TOKENS)))
 _OF_METHOD = {**dict.fromkeys(("name", "node", "learner"), _NAME), **dict.fromkeys(("settings", "config"), each(plain))}
 _OF_FEATURES = {one.name: each(plain) for one in features() if one.in_records}

@@ -13,8 +13,8 @@ from modprompt.clip.tokens import require_distinct_names, require_known_words
 from modprompt.engine.schedule import Shape
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.needed_sides import require_sides
-from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.shared_clip import require_clip, warn_of_rounding
 
 LOG = logging.getLogger("modprompt")

@@ -27,9 +27,10 @@ from modprompt.methods.parts.capabilities import (
     former_hooks,
 )
 from modprompt.methods.parts.checkpoint_view import load_learner, require_own_classes
+from modprompt.methods.parts.classes import Classes, classes_of, trained_classes
 from modprompt.methods.parts.learner import HEAD, Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
-from modprompt.methods.parts.protocols import Classes, FindsSchedule, classes_of, trained_classes
+from modprompt.methods.parts.protocols import FindsSchedule
 from modprompt.methods.records import method_record, view_of
 from modprompt.methods.search.settings import AlphaSettings
 

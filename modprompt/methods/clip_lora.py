@@ -14,6 +14,7 @@ from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, RunFacts, Searching, Steps
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.literal_scale import own_scale
 from modprompt.methods.parts.low_rank import (
@@ -23,7 +24,6 @@ from modprompt.methods.parts.low_rank import (
     LowRankSettings,
 )
 from modprompt.methods.parts.low_rank_files import as_repository, of_repository
-from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.together import put_beside, require_takes
 

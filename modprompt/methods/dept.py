@@ -22,10 +22,10 @@ from modprompt.methods.kgcoop import KgCoOp
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.joint_head import LINEAR, SIMILARITY, JointHead
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Rule, Term, cross_entropy
-from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.together import put_beside
 
 M = TypeVar("M", bound=Method)

@@ -30,10 +30,10 @@ from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Needs, Repository, Searching
 from modprompt.methods.parts.class_teacher import EPS, ClassTeacher
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.flow import HEADS, Mapper, Pool, proxies
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Term, cross_entropy
-from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.sentences import Sentences
 from modprompt.methods.parts.teacher import FrozenCLIP
 
@@ -204,7 +204,7 @@ def image_distance(output: Output, images: Tensor, labels: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(output.image.float(), frozen.float(), dim=-1, eps=EPS).mean()
 
 
-TEACHER = "the teacher"  # in what files say of it
+TEACHER = "the CLIP that is blended in"  # in what files say of it
 
 
 class FlowLearner(Learner):

@@ -11,8 +11,8 @@ from modprompt.engine.schedule import Schedules
 from modprompt.fields import setting
 from modprompt.methods.coop import PHOTO, CoOp, of_coop
 from modprompt.methods.parts.capabilities import Repository
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.protocols import Classes
 
 _DEAD = 512  # width of the reference's layers that nothing uses, a literal there
 

@@ -20,7 +20,7 @@ from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.versioned import in_version_of, understood
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.protocols import classes_of
+from modprompt.methods.parts.classes import classes_of
 from modprompt.methods.records import made_with, of_clip
 from modprompt.methods.search.over import Search
 from modprompt.methods.shared_clip import require_clip
@@ -154,14 +154,14 @@ def stated_method(
         found = (own or row_of(name).method).of(stated["settings"])
         found = found.restore(stated, classes, path)
         if "beside" in stated:
-            beside: Any = _stated_beside(stated["beside"])
+            beside: Any = _stated_beside(stated["beside"], classes, path)
             found = beside.over(found)
         return Search.of(stated["search"]).over(found) if "search" in stated else found
 
 
-def _stated_beside(stated: Mapping[str, Any]) -> Method:
+def _stated_beside(stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> Method:
     """What a file says stands beside its method's prompts, with its settings."""
-    return beside_of(str(stated.get("name"))).method.of(stated["settings"])
+    return beside_of(str(stated.get("name"))).method.of(stated["settings"]).restore(stated, classes, path)
 
 
 def _clip_of(

@@ -20,8 +20,8 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.parts.adapters import Adapters
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.together import put_beside, require_takes
 
 M = TypeVar("M", bound=Method)

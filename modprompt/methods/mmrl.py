@@ -29,10 +29,10 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Needs, Repository, RunFacts, Searching
 from modprompt.methods.parts.class_teacher import ClassTeacher
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.literal_scale import own_scale
 from modprompt.methods.parts.objective import Objective, Term
-from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.regularise import mean_class_features
 from modprompt.methods.parts.teacher import FrozenCLIP
 

@@ -20,9 +20,10 @@ from modprompt.engine.classifier import CosineClassifier, JointClassifier, OwnCl
 from modprompt.engine.model import Output, PromptedCLIP, beside
 from modprompt.errors import UserError
 from modprompt.methods.parts.capabilities import grouped
+from modprompt.methods.parts.classes import Classes, classes_of
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective
-from modprompt.methods.parts.protocols import Classes, ModelsMethod, classes_of
+from modprompt.methods.parts.protocols import ModelsMethod
 from modprompt.methods.records import describe, method_record, view_of, write
 from modprompt.methods.search.learner import Found, SearchLearner
 from modprompt.methods.shared_clip import OnSharedClip

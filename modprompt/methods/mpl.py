@@ -8,9 +8,9 @@ from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, TooManyT
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.parts.capabilities import Logging
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
 from modprompt.methods.parts.groups import Regularised
-from modprompt.methods.parts.protocols import Classes
 
 
 @dataclass(frozen=True, repr=False)

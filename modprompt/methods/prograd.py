@@ -16,9 +16,9 @@ from modprompt.fields import changed, setting
 from modprompt.methods.coop import CoOp, of_coop
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Only, Repository
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.protocols import Classes
 
 _LOSS: Dict[str, Union[str, Only]] = {
     "LOSS.NAME": Only("prograd"),

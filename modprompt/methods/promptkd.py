@@ -26,10 +26,10 @@ from modprompt.methods.base import Method
 from modprompt.methods.ivlp import DeepVision
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Repository, RunFacts, Searching
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Term, cross_entropy
-from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.teachers.distillation import Distillation
 from modprompt.methods.teachers.settings import Taught
 from modprompt.methods.teachers.teacher import TeacherLogits, exact_features

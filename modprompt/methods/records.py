@@ -16,8 +16,9 @@ from modprompt.io.checksum import KEY
 from modprompt.io.compare import tokenizer_said
 from modprompt.io.tensors import write_tensors
 from modprompt.methods.parts.checkpoint_view import CheckpointView
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.protocols import Classes, ModelsMethod
+from modprompt.methods.parts.protocols import ModelsMethod
 from modprompt.version import __version__
 
 

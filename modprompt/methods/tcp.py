@@ -26,10 +26,10 @@ from modprompt.fields import changed, setting
 from modprompt.methods.coop import PHOTO, OneContext, of_coop
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Only, Repository, Searching
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.phrases import Described
-from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.regularise import mean_class_features
 from modprompt.methods.parts.teacher import FrozenCLIP
 

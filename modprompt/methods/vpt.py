@@ -8,8 +8,8 @@ from modprompt.engine.context import no_context
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import changed, setting
 from modprompt.methods.ivlp import DeepVision
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.protocols import Classes
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,7 +9,7 @@ from torchvision import transforms
 from modprompt.clip import build, hub, known
 from modprompt.clip.design import SQUASH, Images
 from modprompt.clip.reading import images_of
-from modprompt.clip.source import Asked
+from modprompt.clip.source import asked_of
 from modprompt.clip.structure import CLIP
 from modprompt.compat.run_settings import RunSettings
 from modprompt.errors import UserError
@@ -19,20 +19,13 @@ from modprompt.io.settings import as_text
 _TOLERANCE = 1e-6
 
 
-def asked_of(config: RunSettings) -> Asked:
-    """The CLIP that a run asks for."""
-    one, heads = config.backbone, config.backbone.heads
-    given = heads if isinstance(heads, tuple) else (heads,)
-    return Asked(one.name, one.path, one.activation, given, one.model)
-
-
 def load_clip(config: RunSettings) -> CLIP:
     """The CLIP that a run asks for.
 
     Raises:
         UserError: as clip.build.load_clip.
     """
-    return build.load_clip(*asked_of(config))
+    return build.load_clip(*asked_of(config.backbone))
 
 
 def input_texts(cfg: Any) -> Dict[str, str]:
@@ -62,7 +55,7 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> Dict[str, Any]:
     Raises:
         UserError: if there is no such CLIP, or nothing says how it is run.
     """
-    images = images_of(asked_of(cfg.config))
+    images = images_of(asked_of(cfg.config.backbone))
     changes, kept = _compared(cfg.INPUT, images, asked_for)
     path = cfg.MODEL.BACKBONE.PATH
     what = path or cfg.MODEL.BACKBONE.NAME
@@ -123,7 +116,7 @@ def requires_squash(cfg: Any) -> bool:
 
 def require_there(config: RunSettings) -> None:
     """Raise UserError if the CLIP of a run is not on disk or not known; a hub is not asked."""
-    asked = asked_of(config)
+    asked = asked_of(config.backbone)
     if asked.path:
         images_of(asked)
     elif not asked.name.startswith(hub.PREFIX):

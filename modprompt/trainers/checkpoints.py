@@ -17,7 +17,7 @@ from modprompt.io.images import selected_on
 from modprompt.io.text import sha256_of
 from modprompt.io.versioned import plain
 from modprompt.methods.parts.checkpoint_view import count_classes, load_learner, require_own_classes
-from modprompt.methods.parts.protocols import trained_classes
+from modprompt.methods.parts.classes import trained_classes
 from modprompt.methods.records import describe, method_record, searched_by
 from modprompt.trainers import overrides, run_folder
 from modprompt.trainers.part import Part

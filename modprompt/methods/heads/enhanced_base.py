@@ -19,8 +19,8 @@ from modprompt.methods.heads.facts import ENHANCED_BASE
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.headed_model import HeadedModel
 from modprompt.methods.heads.prompted_head import BASE
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.protocols import Classes
 
 NONE, UNKNOWN = "none", "not known"
 M = TypeVar("M", bound="EnhancedBase")

@@ -17,9 +17,9 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Searching
 from modprompt.methods.parts.checkpoint_view import require_made_with
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective, Term
-from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.zeroshot import ZeroshotCLIP
 

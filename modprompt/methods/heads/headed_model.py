@@ -19,8 +19,8 @@ from modprompt.methods.heads.bank import Bank, cosines, unit
 from modprompt.methods.heads.base import Head, HeadClassifier
 from modprompt.methods.heads.prompted_head import HeadAndBeside, own_of_head
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.protocols import Classes
 
 _HALF = "DATASET.SUBSAMPLE_CLASSES"  # among the settings of a run
 _AT_ONCE = 100  # images whose class features are made at once, where each has its own

@@ -19,8 +19,8 @@ from modprompt.methods.base import Method
 from modprompt.methods.heads.facts import FRONT, PROMPTS_BEFORE, prompts_hash
 from modprompt.methods.loading import stated_method
 from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.records import made_with, of_clip, view_of
 from modprompt.methods.search.learner import SearchLearner
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from typing import TYPE_CHECKING, Any, ContextManager, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, ContextManager, Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,9 @@ from modprompt.engine.pooling import Pooling
 from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_texts, template_texts
 from modprompt.engine.schedule import BEHIND_START, Schedules
 from modprompt.errors import UserError
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.joint_head import JointHead
 from modprompt.methods.parts.phrases import Described
-
-if TYPE_CHECKING:  # which say what a learner is
-    from modprompt.methods.parts.joint_head import JointHead
-    from modprompt.methods.parts.protocols import Classes
-
 
 HEAD = "joint_head."  # before the names of a joint head's parameters in a learner
 
@@ -138,7 +135,7 @@ class Learner(nn.Module):
         self.adapters = adapters
         self.trains_text, self.changes_images = self.trains_text or adapters.on_text, adapters.on_images
 
-    def take_head(self, head: "JointHead") -> None:
+    def take_head(self, head: JointHead) -> None:
         """Have a joint head, which is learned too."""
         self.joint_head, self.trained_on = head, head.trained_on.names
         self.in_clip_type = (*self.in_clip_type, f"{HEAD}linear_probe_proj.")
@@ -159,7 +156,7 @@ class Learner(nn.Module):
         """What it was made with beside settings and CLIP, {name: text}: a training goes on with the same alone."""
         return {}
 
-    def learned_on(self, classes: "Classes") -> None:
+    def learned_on(self, classes: Classes) -> None:
         """Be told on which classes what was loaded was trained; none: nobody knows.
 
         Raises:

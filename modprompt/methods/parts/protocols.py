@@ -1,31 +1,19 @@
 """What a model knows of its method, so that neither file needs the other."""
 
-from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import Any, ClassVar, Dict, Mapping, Optional, Protocol, Sequence, Tuple
 
 from torch import Tensor
 
 from modprompt.clip.structure import CLIP
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Shape
-from modprompt.errors import UserError
 from modprompt.fields import Setting
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.parts.capabilities import Averaging, Needs, OwnRate
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective
 from modprompt.methods.search.settings import AlphaSettings
-
-
-class Classes(NamedTuple):
-    """What is told apart: class names in label order, and the data set's name, which may have a template of its own.
-
-    which: of the data set's classes of its name each is, from 0 on, since a name may be that of several, in other
-        halves too; empty where no data set has said it.
-    """
-
-    names: Tuple[str, ...]
-    dataset: str = ""
-    which: Tuple[int, ...] = ()
 
 
 class FindsSchedule(Protocol):
@@ -98,28 +86,3 @@ class ModelsMethod(Protocol):
 
     def key(self, learner: Learner, name: str) -> str:
         """The name in the family's checkpoints of a parameter of the learner."""
-
-
-def trained_classes(content: Checkpoint) -> Classes:
-    """The classes that a checkpoint was trained on; none where it does not say them."""
-    stated = content.record.get("classes", {})
-    which = () if "trained_on" in stated else stated.get("which", ())
-    return Classes(content.trained_on, stated.get("dataset", ""), tuple(which))
-
-
-def classes_of(names: Iterable[str], dataset: str = "", which: Sequence[int] = ()) -> Classes:
-    """Class names, checked; `which` is as of Classes.
-
-    Raises:
-        UserError: if there are none, or one is empty or no text.
-    """
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        what = f"the text {names!r}" if isinstance(names, str) else repr(names)
-        raise UserError(f"names must be a list of class names, got {what}")
-    classes = Classes(tuple(names), dataset, tuple(which))
-    if not classes.names:
-        raise UserError("names: no class names are given")
-    wrong = [name for name in classes.names if not isinstance(name, str) or not name.strip()]
-    if wrong:
-        raise UserError(f"names: a class name must be a text that is not empty, got {wrong[0]!r}")
-    return classes

@@ -14,7 +14,7 @@ from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.dpl import OWN_PLACES
 from modprompt.methods.parts.capabilities import Searching
-from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.search.options import OptionsPromptLearner
 from modprompt.methods.search.settings import MOST, AlphaSettings
 

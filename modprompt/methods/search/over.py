@@ -14,9 +14,9 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.coop import CoOp
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.descriptions import WithDescriptions
 from modprompt.methods.parts.groups import LearnedText, PromptsVision
-from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.search.settings import MOST, AlphaSettings
 from modprompt.methods.search.slots import SlotsPromptLearner
 from modprompt.methods.search.space import Option, options

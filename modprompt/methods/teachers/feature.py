@@ -43,12 +43,12 @@ class TeachersFeature(Feature):
 
 def _check_run(cfg: Any, method: Any, beside: bool) -> None:
     from modprompt.clip.reading import images_of
-    from modprompt.trainers.backbone import asked_of
+    from modprompt.clip.source import asked_of
 
     node = cfg.TRAINER[method.node_name()]
     if "normalize" not in cfg.INPUT.TRANSFORMS:
         raise UserError("INPUT.TRANSFORMS has no 'normalize': what the teacher is given is made of normalised images")
-    images = images_of(asked_of(cfg.config))
+    images = images_of(asked_of(cfg.config.backbone))
     for key, own in (("PIXEL_MEAN", images.mean), ("PIXEL_STD", images.std)):
         if any(abs(mine - one) > _TOLERANCE for mine, one in zip(cfg.INPUT[key], own)):
             raise UserError(

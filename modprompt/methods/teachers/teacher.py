@@ -18,7 +18,7 @@ from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
-from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.records import made_with, of_clip, view_of
 
 

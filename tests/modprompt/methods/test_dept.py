@@ -8,9 +8,9 @@ import torch
 import modprompt
 from modprompt import MPL, CoCoOp, CoOp, DePT, ExtrasLinearProbeCoOp, KgCoOp, MaPLe, PromptSRC, UserError
 from modprompt.cli import train
+from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.joint_head import JointHead
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
-from modprompt.methods.parts.protocols import Classes
 from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
 from modprompt.use.preprocessing import images_of

@@ -413,7 +413,7 @@ def test_the_teacher_computes_as_the_student_does_and_its_class_features_are_exa
 
 @pytest.mark.parametrize(("text", "image"), [("stock", "tower"), ("tower", "stock"), ("tower", "tower")])
 def test_towers_teach_without_prompts(text, image, images):
-    from modprompt.methods.parts.protocols import Classes
+    from modprompt.methods.parts.classes import Classes
     from modprompt.methods.teachers.teacher import Teacher, TeacherLogits
     from tests.tower_clips import PIXELS, tower_clip
 
