@@ -38,7 +38,7 @@ SMALL = {
     "tcp": 255,
     "mmrl": 416,
     "mmrlpp": 509,
-    "hicropl": 1,
+    "hicropl": 748,
     "prograd": 300,
     "cocoop": 253,  # its beginning is shared, whatever the number of classes
     "maple": 307,
