@@ -287,7 +287,7 @@ class PromptedCLIP(nn.Module):
         """The prompts and class features (C, E) of this moment."""
         given: Optional[Tensor] = getattr(self.prompt_learner, "given_text", None)
         if given is not None:
-            return self._prompts_now(), given.to(self.stream or self.logit_scale.dtype)
+            return self._prompts_now(), given
         if not self._fixed():
             prompts = self.prompt_learner()
             return prompts, self._class_features(prompts)
@@ -314,6 +314,8 @@ class PromptedCLIP(nn.Module):
 
     def _logits(self, features: Tensor, text: Tensor) -> Output:
         image = self.unit_image(features)
+        if hasattr(self.prompt_learner, "given_text"):  # which is float32, whatever images are
+            text = text.to(image.dtype)
         if not self.reads:
             return Output(self.logits(image, text), image, text)
         own: Any = self.prompt_learner

@@ -411,6 +411,19 @@ def test_the_teacher_computes_as_the_student_does_and_its_class_features_are_exa
     torch.testing.assert_close(others.class_matrix(), plain.class_matrix())
 
 
+def test_in_half_precision_the_convolutions_alone_are_half(made, student):
+    model = taught(made).on(student, NAMES).eval()
+    raw, learner = torch.randn(4, 32), model.prompt_learner
+    with torch.no_grad():
+        exact = model.of_features(raw).logits
+        learner.cast(torch.float16)
+        half = {name for name, one in learner.state_dict().items() if one.dtype == torch.float16}
+        assert half == {f"projection.{at}.{name}" for at in (0, 3) for name in ("weight", "bias")}
+        logits = model._logits(raw.half(), learner.given_text).logits
+    assert logits.dtype == torch.float16
+    torch.testing.assert_close(logits.float(), exact, atol=0.2, rtol=0.02)
+
+
 @pytest.mark.parametrize(("text", "image"), [("stock", "tower"), ("tower", "stock"), ("tower", "tower")])
 def test_towers_teach_without_prompts(text, image, images):
     from modprompt.methods.parts.protocols import Classes
