@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+import yaml
 
 import modprompt
 from modprompt import PromptKD, PromptSRC, UserError
@@ -314,6 +315,34 @@ def test_ones_own_checkpoint_says_what_it_is(kind, made, student, images, tmp_pa
     torch.testing.assert_close(model.class_matrix(), expected.class_matrix())
     said = model.objective.terms[0].of.teacher.logits(images)
     torch.testing.assert_close(said, expected(images).detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [modprompt.IVLP, modprompt.MPL])
+def test_a_file_of_the_family_is_what_its_config_says(kind, made, student, tmp_path):
+    from modprompt.clip.load import load_clip
+    from tests.methods import small
+
+    clip_model, _ = load_clip(made / "teacher", "cpu")
+    own = small(kind, clip_model).on(clip_model, NAMES).eval()
+    with torch.no_grad():
+        for one in own.prompt_learner.parameters():
+            one.add_(0.1 * torch.randn_like(one))
+    torch.save({"state_dict": own.saved_state(), "epoch": 5}, tmp_path / "theirs.tar")
+    config = {"TRAINER": {own.method.node_name(): {**own.method.as_config(), "PREC": "fp16"}}}
+    (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(config))
+    files = {"teacher_ckpt": str(tmp_path / "theirs.tar"), "teacher_config": str(tmp_path / "theirs.yaml")}
+    model = taught(made, **files).on(student, NAMES)
+    torch.testing.assert_close(model.class_matrix(), own.class_matrix())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["TRAINER: {}", "- a list", "TRAINER: 3", "TRAINER: {IVLP: {}, MPL: {}}", "TRAINER: {IVLP: {N_CTX_TEXT: 0}}"],
+)
+def test_a_config_of_no_method_is_refused(text, made, student, tmp_path):
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(UserError, match="TEACHER_CONFIG"):
+        taught(made, teacher_config=str(tmp_path / "odd.yaml")).on(student, NAMES)
 
 
 def test_what_gives_no_class_features_is_no_teacher(made, student, tmp_path):
