@@ -332,7 +332,7 @@ class PromptedCLIP(nn.Module):
         """The prompts and class features of this moment, as _features_of has them."""
         given: Optional[Tensor] = getattr(self.prompt_learner, "given_text", None)
         if given is not None:
-            return self._prompts_now(), given.to(self.stream or self.logit_scale.dtype), None
+            return self._prompts_now(), given, None
         if not self._fixed():
             prompts = self.prompt_learner()
             return (prompts, *self._features_of(prompts))
@@ -359,6 +359,8 @@ class PromptedCLIP(nn.Module):
 
     def _logits(self, features: Tensor, text: Tensor, raw: Optional[Tensor] = None) -> Output:
         image = self.unit_image(features)
+        if hasattr(self.prompt_learner, "given_text"):  # which is float32, whatever images are
+            text = text.to(image.dtype)
         if raw is not None:
             features = self._streamed(features)
             each = self.joint_head.each(features, raw, self.logits(image, text), self.cosine_scale())

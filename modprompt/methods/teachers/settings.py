@@ -131,8 +131,9 @@ def _of_config(path: str) -> Method:
         content: Any = yaml.safe_load(Path(of_user(path)).read_text())
     except (OSError, yaml.YAMLError) as error:
         raise SettingError([("TEACHER_CONFIG", f": {path} cannot be read ({str(error).splitlines()[0]})")]) from None
-    nodes = content.get("TRAINER", {}) if isinstance(content, dict) else {}
-    rows = [row for row in METHODS if not row.of and not row.reads and row.node.rpartition(".")[2] in (nodes or {})]
+    found: Any = content.get("TRAINER") if isinstance(content, dict) else None
+    nodes = found if isinstance(found, dict) else {}
+    rows = [row for row in METHODS if not row.of and not row.reads and row.node.rpartition(".")[2] in nodes]
     if len(rows) != 1:
         raise SettingError([("TEACHER_CONFIG", f": {path} has the settings of {len(rows)} methods, not of one")])
     try:

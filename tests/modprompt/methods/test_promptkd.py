@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+import yaml
 
 import modprompt
 from modprompt import PromptKD, PromptSRC, UserError
@@ -316,6 +317,34 @@ def test_ones_own_checkpoint_says_what_it_is(kind, made, student, images, tmp_pa
     torch.testing.assert_close(said, expected(images).detach(), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [modprompt.IVLP, modprompt.MPL])
+def test_a_file_of_the_family_is_what_its_config_says(kind, made, student, tmp_path):
+    from modprompt.clip.load import load_clip
+    from tests.methods import small
+
+    clip_model, _ = load_clip(made / "teacher", "cpu")
+    own = small(kind, clip_model).on(clip_model, NAMES).eval()
+    with torch.no_grad():
+        for one in own.prompt_learner.parameters():
+            one.add_(0.1 * torch.randn_like(one))
+    torch.save({"state_dict": own.saved_state(), "epoch": 5}, tmp_path / "theirs.tar")
+    config = {"TRAINER": {own.method.node_name(): {**own.method.as_config(), "PREC": "fp16"}}}
+    (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(config))
+    files = {"teacher_ckpt": str(tmp_path / "theirs.tar"), "teacher_config": str(tmp_path / "theirs.yaml")}
+    model = taught(made, **files).on(student, NAMES)
+    torch.testing.assert_close(model.class_matrix(), own.class_matrix())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["TRAINER: {}", "- a list", "TRAINER: 3", "TRAINER: {IVLP: {}, MPL: {}}", "TRAINER: {IVLP: {N_CTX_TEXT: 0}}"],
+)
+def test_a_config_of_no_method_is_refused(text, made, student, tmp_path):
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(UserError, match="TEACHER_CONFIG"):
+        taught(made, teacher_config=str(tmp_path / "odd.yaml")).on(student, NAMES)
+
+
 def test_what_gives_no_class_features_is_no_teacher(made, student, tmp_path):
     from modprompt.clip.load import load_clip
 
@@ -409,6 +438,19 @@ def test_the_teacher_computes_as_the_student_does_and_its_class_features_are_exa
     others = model.with_classes(["dog", "bird"])  # the teacher is at hand
     plain = taught(made).on(random_clip(1, **STUDENT), ["dog", "bird"])
     torch.testing.assert_close(others.class_matrix(), plain.class_matrix())
+
+
+def test_in_half_precision_the_convolutions_alone_are_half(made, student):
+    model = taught(made).on(student, NAMES).eval()
+    raw, learner = torch.randn(4, 32), model.prompt_learner
+    with torch.no_grad():
+        exact = model.of_features(raw).logits
+        learner.cast(torch.float16)
+        half = {name for name, one in learner.state_dict().items() if one.dtype == torch.float16}
+        assert half == {f"projection.{at}.{name}" for at in (0, 3) for name in ("weight", "bias")}
+        logits = model._logits(raw.half(), learner.given_text).logits
+    assert logits.dtype == torch.float16
+    torch.testing.assert_close(logits.float(), exact, atol=0.2, rtol=0.02)
 
 
 @pytest.mark.parametrize(("text", "image"), [("stock", "tower"), ("tower", "stock"), ("tower", "tower")])
