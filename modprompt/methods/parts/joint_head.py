@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.errors import UserError
-from modprompt.methods.parts.protocols import Classes
+from modprompt.methods.parts.classes import Classes
 
 LINEAR, SIMILARITY = "linear", "similarity"
 _ROWS = "linear_probe_proj.weight"

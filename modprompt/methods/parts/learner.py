@@ -1,7 +1,7 @@
 """What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
 
 import copy
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,9 @@ from modprompt.engine.pooling import Pooling
 from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_texts, template_texts
 from modprompt.engine.schedule import BEHIND_START, Schedules
 from modprompt.errors import UserError
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.joint_head import JointHead
 from modprompt.methods.parts.phrases import Described
-
-if TYPE_CHECKING:  # which say what a learner is
-    from modprompt.methods.parts.joint_head import JointHead
-    from modprompt.methods.parts.protocols import Classes
-
 
 HEAD = "joint_head."  # before the names of a joint head's parameters in a learner
 
@@ -125,7 +122,7 @@ class Learner(nn.Module):
         self.adapters = adapters
         self.trains_text, self.changes_images = self.trains_text or adapters.on_text, adapters.on_images
 
-    def take_head(self, head: "JointHead") -> None:
+    def take_head(self, head: JointHead) -> None:
         """Have a joint head, which is learned too."""
         self.joint_head, self.trained_on = head, head.trained_on.names
         self.in_clip_type = (*self.in_clip_type, f"{HEAD}linear_probe_proj.")
@@ -138,7 +135,7 @@ class Learner(nn.Module):
         changes = self.adapters.text_changes(text), self.adapters.vision_changes(vision)
         return prompts._replace(text_changes=changes[0], vision_changes=changes[1])
 
-    def learned_on(self, classes: "Classes") -> None:
+    def learned_on(self, classes: Classes) -> None:
         """Be told on which classes what was loaded was trained; none: nobody knows.
 
         Raises:

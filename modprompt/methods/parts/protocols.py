@@ -1,6 +1,6 @@
 """What a model knows of its method, so that neither file needs the other."""
 
-from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import Any, ClassVar, Dict, Iterable, Mapping, Optional, Protocol, Sequence, Tuple
 
 from torch import Tensor
 
@@ -11,21 +11,10 @@ from modprompt.errors import UserError
 from modprompt.fields import Setting
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.parts.capabilities import Averaging, Needs, OwnRate
+from modprompt.methods.parts.classes import Classes as Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective
 from modprompt.methods.search.settings import AlphaSettings
-
-
-class Classes(NamedTuple):
-    """What is told apart: class names in label order, and the data set's name, which may have a template of its own.
-
-    which: of the data set's classes of its name each is, from 0 on, since a name may be that of several, in other
-        halves too; empty where no data set has said it.
-    """
-
-    names: Tuple[str, ...]
-    dataset: str = ""
-    which: Tuple[int, ...] = ()
 
 
 class FindsSchedule(Protocol):
