@@ -22,6 +22,7 @@ from tests.test_runs import to
 from tests.test_train import refusal
 
 
+@pytest.mark.cover(4)
 @pytest.mark.parametrize("name", reference.CASES)
 def test_every_loss_and_all_counts_are_the_repositorys(name, tmp_path, monkeypatch, capsys):
     case, expected = reference.CASES[name], json.loads(reference.GOLDEN.read_text())[name]
