@@ -34,8 +34,9 @@ def test_files_are_written_and_printed(two, tmp_path, capsys):
         "- MaPLe, published: MaPLe issue 28, quoting its paper; ViT-B/16, 16 shots, setting: 2 prompt tokens, 5 epochs"
         in text
     )
+    assert "PromptKD (unlabelled images and names of new classes seen; selected on test), published" in text
     rows = list(csv.DictReader((folder(tmp_path) / "report.csv").read_text().splitlines()))
-    assert [row["table"] for row in rows] == ["eurosat"] * 5 + ["dtd"] * 4 + ["average"] * 3
+    assert [row["table"] for row in rows] == ["eurosat"] * 6 + ["dtd"] * 5 + ["average"] * 3
     assert (float(rows[3]["base_mean_pct"]), rows[0]["base_population_std_pct"]) == (90.0, "")
     assert (rows[0]["seeds"], rows[3]["seeds"], rows[3]["said"]) == ("1", "1 2 3", "")
     for name in ("bars.png", "gains.png", "tokens.png"):
