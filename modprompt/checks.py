@@ -6,6 +6,7 @@ from typing import Any, Collection, Sequence
 
 from modprompt.errors import SettingError
 
+_ROOM = 250  # characters of a list of names: a line may have two of them
 
 def at_least(name: str, value: float, least: float) -> None:
     """Raise SettingError unless value >= least."""
@@ -40,8 +41,12 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def known_names(name: str, known: Sequence[str]) -> str:
-    """What to say behind an unknown name: the nearest of those there are, and all of them."""
-    return f"{nearest(name, known)} (known: {', '.join(sorted(known))})"
+    """What to say behind an unknown name: the nearest of those there are, and as many of them as a line has room for."""
+    shown = sorted(known)
+    while len(", ".join(shown)) > _ROOM:
+        shown.pop()
+    more = f" and {len(known) - len(shown)} more" if len(shown) < len(known) else ""
+    return f"{nearest(name, known)} (known: {', '.join(shown)}{more})"
 
 
 def check_name(name: str, known: Sequence[str], setting: str) -> None:

@@ -61,7 +61,7 @@ class HiCroPL(Method):
     )
     lambd: float = setting(10.0, "weight of the distances of both features to the frozen ones", least=0, compared=False)
     flow: str = setting(
-        WRITTEN,
+        "written",
         "whether mapped prompts are written over the old ones, outside the graph, as the repository does, so that "
         "mappers stay as they were drawn; or are learned, their mappers with them",
         choices=(WRITTEN, LEARNED),

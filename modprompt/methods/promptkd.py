@@ -62,7 +62,7 @@ class PromptKD(Taught, DeepVision):
     kd_weight: float = setting(1.0, "weight of the divergence from the teacher's logits", least=0, compared=False)
     temperature: float = setting(1.0, "T, by which both logits are divided", compared=False)
     modal: str = setting(
-        BASE_TO_NEW,
+        "base2novel",
         "base2novel: images of all classes, base and new ones tested each among their own; cross: all classes together",
         choices=(BASE_TO_NEW, CROSS),
         compared=False,

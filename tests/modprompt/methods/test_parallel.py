@@ -55,6 +55,7 @@ for row in METHODS:
     if row.kind != "prompts":
         continue
     model, images = made(row, telling(row) if row.name == "ProGrad" else 1)
+    model.train(row.name != "PromptKD")  # in training each process has the statistics of its own part of a batch
     model.zero_grad()
     labels = LABELS
     ddp = DistributedDataParallel(model)

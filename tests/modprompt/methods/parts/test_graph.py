@@ -119,9 +119,10 @@ def between_epochs(model):
 
 
 def test_every_method_but_those_that_search_states_that_its_step_is_the_same_at_every_epoch():
-    """CLIPLoRA draws masks."""
+    """CLIPLoRA draws masks; HiCroPL's Adam is not recorded, nor PromptKD, whose projector counts batches."""
+    others = {"DPLSearch", "TrainerSupernet", "CLIPLoRA", "HiCroPL", "PromptKD"}
     stated = {row.name for row in METHODS if vars(row.method).get("same_step")}
-    assert stated == {row.name for row in METHODS if row.kind == PROMPTS} - {"DPLSearch", "TrainerSupernet", "CLIPLoRA"}
+    assert stated == {row.name for row in METHODS if row.kind == PROMPTS} - others
 
 
 @pytest.mark.slow
