@@ -8,6 +8,7 @@ from modprompt.errors import SettingError
 
 _ROOM = 250  # characters of a list of names: a line may have two of them
 
+
 def at_least(name: str, value: float, least: float) -> None:
     """Raise SettingError unless value >= least."""
     if value < least:
@@ -41,7 +42,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def known_names(name: str, known: Sequence[str]) -> str:
-    """What to say behind an unknown name: the nearest of those there are, and as many of them as a line has room for."""
+    """What to say behind an unknown name: the nearest of those there are, and as many as a line has room for."""
     shown = sorted(known)
     while len(", ".join(shown)) > _ROOM:
         shown.pop()

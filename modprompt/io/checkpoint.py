@@ -155,7 +155,12 @@ def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
     found = {**renamed.recorded_facts(found), "run": renamed.recorded_facts(found.get("run", {}))}
     parts = {key: found.get(key, {}) for key in ("method", "classes", "clip", "run")}
     method = parts["method"]
-    made_with = {f"{method['node']}.{key}": str(value) for key, value in method["config"].items()}
+    made_with = {
+        f"{one['node']}.{key}": str(value)
+        for one in (method, method.get("beside"))
+        if one
+        for key, value in one["config"].items()
+    }
     for one in features():
         own = method.get(one.name, {}) if one.in_records else {}
         made_with.update({f"{one.node}.{field.upper()}": str(value) for field, value in own.items()})

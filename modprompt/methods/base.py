@@ -59,6 +59,7 @@ class Method(Configured):
     repository: ClassVar[Repository] = Repository()
     own_rates: ClassVar[Sequence[OwnRate]] = ()
     slots: ClassVar[Optional[FindsSchedule]] = None  # of an instance that searches for its schedule (search.py)
+    only_alone: ClassVar[Sequence[str]] = ()  # keys that mean nothing where it stands beside others' prompts
     joined_by: ClassVar[Any] = None  # of an instance: another method, which stands beside its prompts
 
     # ------------------------------ what a method writes

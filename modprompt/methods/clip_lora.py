@@ -41,6 +41,7 @@ class CLIPLoRA(LowRankSettings, Method):
     prefix = ""
     prec = "amp"
     counts_steps = True
+    only_alone = ("N_ITERS", "LITERAL_SCALE")
     logging = Logging(accuracy=True)
     searching = Searching(refused="it has no prompts, and so no schedule")
 

@@ -36,6 +36,7 @@ class MultiModalAdapter(Method):
     prefix = ""
     same_step = True
     prec = "amp"
+    only_alone = ("TEXT_CTX_INIT",)
 
     text_ctx_init: str = setting("", "words in front of the class name", compared=False)
     adapter_start: int = setting(4, "first layer with an adapter; 0 is in front of layer 1", least=0)
@@ -47,7 +48,10 @@ class MultiModalAdapter(Method):
     )
 
     def check(self) -> None:
-        """Complain about what means nothing here."""
+        """Complain about what means nothing here, and a scale by which gradients cannot be divided."""
+        super().check()
+        if not self.adapter_scale:
+            raise SettingError([("ADAPTER_SCALE", " must not be 0: nothing would be learned")])
         if self.joins:
             require_takes(type(self).__name__, "MMADAPTER")
 

@@ -181,6 +181,8 @@ class MMRL(Method):
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
         """What PER_DATASET and TASK mean for a run; CLIP's own scale, where that is not OpenAI's."""
         found = dict(cls.published_for(settings.get("TASK", ""), facts)) if settings.get("PER_DATASET") else {}
+        if settings.get("PER_DATASET") and facts.dataset not in cls.published and not facts.tests:
+            warnings.warn(f"PER_DATASET published: the repository has no values for {facts.dataset}", stacklevel=5)
         return {**found, **logits_of_task(settings.get("TASK", ""), facts), **own_scale(settings, facts)}
 
     @classmethod

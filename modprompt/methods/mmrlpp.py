@@ -170,7 +170,7 @@ class LowRankRepresentationLearner(RepresentationLearner):
         return text, vision
 
     def _mixed(self, each: List[Tensor]) -> List[Any]:
-        share = self.settings.share
+        share = self.settings.beta if self.training else self.settings.share  # TEST_BETA is for tests
         return each if share == 1 else [each[0], *(Mixed(tokens, share) for tokens in each[1:])]
 
     def _read(self) -> MeanTokens:

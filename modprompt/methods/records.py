@@ -29,8 +29,13 @@ def view_of(method: ModelsMethod, learner: Learner) -> CheckpointView:
 
 def made_with(method: ModelsMethod, clip: Mapping[str, str]) -> Dict[str, str]:
     """What prompts of a method on a CLIP, of which of_clip says what it is, fit only with, as {name: text}."""
-    compared = [one.key for one in method.settings() if one.compared]
-    facts = {f"{method.node}.{key}": str(value) for key, value in method.as_config().items() if key in compared}
+    both = [method] if method.joined_by is None else [method, method.joined_by]
+    facts = {
+        f"{one.node}.{key}": str(value)
+        for one in both
+        for key, value in one.as_config().items()
+        if key in {setting.key for setting in one.settings() if setting.compared}
+    }
     facts.update({"the method": method.learner_of or method.node_name(), **clip})
     return {**facts, **searched_by(method), **method.content_hashes()}
 

@@ -50,6 +50,12 @@ def asked(nodes: Mapping[str, Any], name: str) -> List[str]:
     return [node for node in JOINING if node == always or nodes.get(node, {}).get("ON", False)]
 
 
+def unread(nodes: Mapping[str, Any], name: str) -> List[str]:
+    """Settings of what stands beside a method's or trainer's prompts that mean nothing there, by dotted key."""
+    found = {node: beside_of(JOINING[node].name).method for node in asked(nodes, name)}
+    return [f"TRAINER.{node}.{key}" for node, method in found.items() for key in method.only_alone]
+
+
 def require_takes(name: str, node: str) -> None:
     """Raise SettingError unless a method or trainer takes what a node means."""
     joining = JOINING[node]
@@ -69,7 +75,14 @@ def put_beside(method: M, beside: Method) -> M:
     require_takes(type(method).__name__, beside.node.rpartition(".")[2])
     if method.slots is not None:
         raise SettingError([("ON", " means nothing for a search: give the schedule that it found")])
+    _require_alone(method, type(beside))
     return method.replace_private(joined_by=beside)
+
+
+def _require_alone(method: Method, beside: "Type[Method]") -> None:
+    there = method.joined_by
+    if there is not None and not isinstance(there, beside):
+        raise SettingError([("ON", f": {type(there).__name__} stands beside the prompts already")])
 
 
 def joined(method: M, nodes: Mapping[str, Any]) -> M:
@@ -82,8 +95,7 @@ def joined(method: M, nodes: Mapping[str, Any]) -> M:
         other: Any = beside_of(JOINING[node].name).method
         try:
             require_takes(type(method).__name__, node)
-            if method.joined_by is not None and not isinstance(method.joined_by, other):
-                raise SettingError([("ON", f": {type(method.joined_by).__name__} stands beside the prompts already")])
+            _require_alone(method, other)
             method = other.of({**other.in_node(nodes[node]), "ON": False}).over(method)
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None

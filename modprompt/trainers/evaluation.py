@@ -73,8 +73,9 @@ class Evaluation(Part):
     @property
     def halves_apart(self) -> bool:
         """Whether base and new classes are tested apart, each among their own."""
-        everything = self.cfg.DATASET.SUBSAMPLE_CLASSES == "all" and not self.cfg.TEST.BASE_NEW
-        return self.method.halves_apart and bool(everything)
+        if not self.method.halves_apart:
+            return False
+        return self.cfg.DATASET.SUBSAMPLE_CLASSES == "all" and not bool(self.cfg.TEST.BASE_NEW)
 
     def exactly(self) -> ContextManager[None]:
         """Without TF32, with float32 weights: losses and heads have products beside the model's own."""

@@ -7,6 +7,7 @@ program, which has made a configuration of its own. A step of either says what i
 import copy
 import os
 import sys
+import warnings
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
 from dassl.data.datasets import DATASET_REGISTRY
@@ -163,6 +164,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     cfg = cfg.changed(_decided(cfg, settings.on_command_line(), method))
     second = _second_node(method)
     beside = _beside(cfg)
+    _warn_of_unread(cfg, settings)
     config.warn_of_other_nodes(
         [key for key in settings if not key.startswith(beside)],
         cfg.TRAINER.NAME,
@@ -227,6 +229,15 @@ def _method_named(trainer: str) -> Any:
 
 def _second_node(method: Any) -> Optional[Type[SecondNode]]:
     return None if method is None else method.repository.second_node
+
+
+def _warn_of_unread(cfg: RunConfig, settings: Settings) -> None:
+    """Warn of settings that mean something without others' prompts alone."""
+    found = [key for key in together.unread(cfg.TRAINER, cfg.TRAINER.NAME) if key in settings]
+    if found:
+        warnings.warn(
+            f"{', '.join(found)} means nothing beside the prompts of {cfg.TRAINER.NAME}: not read", stacklevel=3
+        )
 
 
 def _beside(cfg: RunConfig) -> Tuple[str, ...]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.io.schema import shown
-from modprompt.methods.parts.low_rank import SIDES, LowRankSettings
+from modprompt.methods.parts.low_rank import POSITIONS, SIDES, LowRankSettings
 
 _NAMES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "proj"}
 
@@ -39,10 +39,28 @@ def _metadata(settings: LowRankSettings) -> Dict[str, object]:
     }
 
 
+def _require_known(settings: LowRankSettings, layers: Mapping[str, Sequence[int]]) -> None:
+    """Its program knows positions by words alone, thirds and the top of twelve layers, and whole numbers of ALPHA."""
+    images = layers.get("vision", ())
+    thirds = settings.position in ("bottom", "mid", "up") and len(images) not in (0, 4)
+    top = settings.position == "top3" and bool(images) and images[-1] != 11
+    if settings.position not in POSITIONS or thirds or top:
+        raise UserError(
+            f"CLIP-LoRA's program has no POSITION {settings.position!r} of these layers, and reads no such file"
+        )
+    if settings.alpha != int(settings.alpha):
+        raise UserError(f"CLIP-LoRA's program takes whole numbers of ALPHA, and this is {settings.alpha:g}")
+
+
 def as_repository(
     state: Mapping[str, Tensor], settings: LowRankSettings, layers: Mapping[str, Sequence[int]]
 ) -> Dict[str, object]:
-    """What the reference's file of these additions holds, of what is learned by our names."""
+    """What the reference's file of these additions holds, of what is learned by our names.
+
+    Raises:
+        UserError: if its program has no such position, on that CLIP, or no such ALPHA.
+    """
+    _require_known(settings, layers)
     weights = {
         layer: {
             name: {

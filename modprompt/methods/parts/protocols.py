@@ -33,6 +33,7 @@ class ModelsMethod(Protocol):
     learner_of: ClassVar[str]
 
     slots: ClassVar[Optional[FindsSchedule]]
+    joined_by: ClassVar[Any]
 
     @property
     def search(self) -> Optional[AlphaSettings]:

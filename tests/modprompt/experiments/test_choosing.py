@@ -346,5 +346,9 @@ def test_what_nothing_was_chosen_for_is_run_as_its_config_has_it():
     known = {label for name in ("demo", "deep") for label in chosen.read(spec.FILES / f"{name}_settings.json").methods}
     methods = [method for plan in plans for part in plan.parts for method in part.methods if method.trains]
     left = {method.family: method for method in methods if method.family not in known}
-    assert {one.family for one in left.values() if kind_of(one.trainer) == PROMPTS} == {"TCP"}
+    assert {one.family for one in left.values() if kind_of(one.trainer) == PROMPTS} == {
+        "TCP",
+        "HiCroPL",
+        "HiCroPL written",
+    }
     assert not [one for one in left.values() if "OPTIM.LR" in dict(one.options)]

@@ -9,6 +9,7 @@ from modprompt.engine.low_rank import LowRank
 from modprompt.engine.schedule import Shape
 from modprompt.methods.parts.capabilities import RunFacts
 from modprompt.methods.parts.low_rank import layers_at
+from modprompt.methods.parts.low_rank_files import as_repository
 from modprompt.use.export_model import ExportedModel
 from tests import siglips
 from tests.conftest import random_clip
@@ -173,9 +174,12 @@ def test_a_head_stands_behind_additions_without_their_dropout(clip_model, images
 
 def test_a_file_of_the_repository_is_read_and_written(clip_model, images, tmp_path):
     """One that is put together by hand; its layers are numbered, text first."""
-    method = CLIPLoRA(r=3, params="v o", position="1-2", encoder="both")
+    method = CLIPLoRA(r=3, params="v o", position="half-bottom", encoder="both")
     model = method.on(clip_model, NAMES).eval()
-    made = {"weights": {}, "metadata": {"r": 3, "alpha": 1, "encoder": "both", "params": ["v", "o"], "position": "1-2"}}
+    made = {
+        "weights": {},
+        "metadata": {"r": 3, "alpha": 1, "encoder": "both", "params": ["v", "o"], "position": "half-bottom"},
+    }
     for number, width in enumerate((64, 64, 128, 128)):
         made["weights"][f"layer_{number}"] = {
             name: {"w_lora_A": torch.randn(3, width), "w_lora_B": torch.randn(width, 3)} for name in ("v_proj", "proj")
@@ -183,8 +187,8 @@ def test_a_file_of_the_repository_is_read_and_written(clip_model, images, tmp_pa
     torch.save(made, tmp_path / "lora_weights.pt")
     loaded = modprompt.load(tmp_path / "lora_weights.pt", clip_model, method=method, names=NAMES)
     own = dict(loaded.prompt_learner.named_parameters())
-    assert torch.equal(own["adapters.text.1.a"][0], made["weights"]["layer_0"]["v_proj"]["w_lora_A"])
-    assert torch.equal(own["adapters.vision.2.b"][1], made["weights"]["layer_3"]["proj"]["w_lora_B"])
+    assert torch.equal(own["adapters.text.0.a"][0], made["weights"]["layer_0"]["v_proj"]["w_lora_A"])
+    assert torch.equal(own["adapters.vision.1.b"][1], made["weights"]["layer_3"]["proj"]["w_lora_B"])
     written = loaded.prompt_learner.as_repository()
     assert written["metadata"] == made["metadata"]
     assert list(written["weights"]) == list(made["weights"])
@@ -225,6 +229,21 @@ def test_other_files_of_the_repository_are_one_line(change, message, clip_model,
         modprompt.load(tmp_path / "lora_weights.pt", clip_model, method=method, names=NAMES)
     assert message in str(found.value)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "layers", "said"),
+    [
+        ({"position": "0 2"}, {"vision": (0, 2)}, "has no POSITION '0 2'"),
+        ({"position": "up"}, {"vision": tuple(range(16, 24))}, "has no POSITION 'up' of these layers"),
+        ({"position": "top3"}, {"vision": (21, 22, 23)}, "has no POSITION 'top3' of these layers"),
+        ({"alpha": 0.5}, {"vision": tuple(range(12))}, "takes whole numbers of ALPHA, and this is 0.5"),
+    ],
+    ids=str,
+)
+def test_what_its_program_cannot_read_is_not_written(settings, layers, said):
+    with pytest.raises(UserError, match=said):
+        as_repository({}, CLIPLoRA(encoder="vision", **settings), layers)
 
 
 def test_a_result_says_what_the_reference_does_not_do():

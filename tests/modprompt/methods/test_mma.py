@@ -1,6 +1,8 @@
 """MMA against its repository's numbers, and what it refuses; every step is held to tests/plain_mma.py elsewhere."""
 
 import json
+import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +11,11 @@ from torch import nn
 import modprompt
 from modprompt import CoOp, MultiModalAdapter, UserError
 from modprompt.cli import train
+from modprompt.io import checkpoint
+from modprompt.io.settings import Settings
+from modprompt.methods.parts.checkpoint_view import load_learner
+from modprompt.methods.records import made_with, of_clip, view_of
+from modprompt.trainers import run, run_config  # noqa: F401 - registers trainers and readers
 from modprompt.use.export_model import ExportedModel
 from tests import siglips
 from tests.conftest import ROOT, bare, random_clip
@@ -129,6 +136,49 @@ def test_parameters_learn_alike_at_any_scale(clip_model):
     for one, other in zip(*found):
         assert one.abs().max() > 1e-6
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+def test_a_scale_of_0_is_refused():
+    with pytest.raises(UserError, match="ADAPTER_SCALE must not be 0"):
+        MultiModalAdapter(**SMALL, adapter_scale=0)
+
+
+@pytest.mark.parametrize("first", [MultiModalAdapter(**SMALL), modprompt.CLIPLoRA()], ids=repr)  # type: ignore[arg-type]
+def test_one_thing_alone_stands_beside_prompts(first):
+    second = modprompt.CLIPLoRA() if isinstance(first, MultiModalAdapter) else MultiModalAdapter(**SMALL)
+    with pytest.raises(UserError, match=f"ON: {type(first).__name__} stands beside the prompts already"):
+        second.over(first.over(CoOp()))
+
+
+@pytest.mark.parametrize(
+    ("key", "other"), [("ADAPTER_SCALE", 100.0), ("ADAPTER_DIM", 4), ("ADAPTER_START", 3)], ids=str
+)
+def test_a_file_goes_with_the_settings_of_what_stood_beside_alone(key, other, clip_model, tmp_path):
+    model = MultiModalAdapter(**SMALL).over(CoOp(n_ctx=2)).on(clip_model, NAMES)
+    model.save(tmp_path / "saved.pt")
+    content = checkpoint.read(tmp_path / "saved.pt")
+    given: Any = {**SMALL, key.lower(): other}
+    assert content.made_with[f"TRAINER.MMADAPTER.{key}"] == str(MultiModalAdapter(**SMALL).as_config()[key])
+    changed = MultiModalAdapter(**given).over(CoOp(n_ctx=2))
+    differing = made_with(changed, of_clip(clip_model))
+    with pytest.raises(UserError, match=f"TRAINER.MMADAPTER.{key} is .* here and .* in the file"):
+        load_learner(view_of(model.method, model.prompt_learner), str(tmp_path / "saved.pt"), differing)
+
+
+def test_what_means_nothing_beside_prompts_is_said():
+    file, options = (
+        str(ROOT / "configs/trainers/CoOp/glyph.yaml"),
+        ["DATASET.NAME", "Digits", "TRAINER.MMADAPTER.ON", "True"],
+    )
+    given = Settings.read((file,), {"TRAINER.NAME": "CoOp"}, options)
+    more = Settings.read((file,), {"TRAINER.NAME": "CoOp"}, [*options, "TRAINER.MMADAPTER.TEXT_CTX_INIT", "a"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_config.merged(given)
+        with pytest.raises(
+            UserWarning, match="TRAINER.MMADAPTER.TEXT_CTX_INIT means nothing beside the prompts of CoOp"
+        ):
+            run_config.merged(more)
 
 
 def test_only_layers_from_the_first_adapter_on_have_a_graph(clip_model):

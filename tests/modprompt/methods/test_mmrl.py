@@ -443,6 +443,20 @@ def test_results_of_task_are_marked_where_its_rule_is_another_one(words, tmp_pat
     assert "selected_on_test" not in result(tmp_path / "fused")
 
 
+def test_a_share_of_the_test_does_not_learn(clip_model, images):
+    model, other = (MMRLpp(**SMALL, beta=0.9, test_beta=test).on(clip_model, NAMES) for test in (0, 0.1))
+    other.prompt_learner.load_state_dict(model.prompt_learner.state_dict())
+    labels = torch.tensor([0, 1, 2])
+    assert torch.equal(model.train().loss(images, labels), other.train().loss(images, labels))
+    with torch.no_grad():
+        assert not torch.allclose(model.eval()(images), other.eval()(images))
+
+
+def test_a_data_set_without_values_is_said():
+    with pytest.warns(UserWarning, match="PER_DATASET published: the repository has no values for Digits"):
+        MMRL.decides({"PER_DATASET": "published"}, RunFacts("Digits", "all", False))
+
+
 def test_other_words_of_task_are_refused_in_a_line(words, tmp_path, capsys):
     run = ("MMRL", "vit_b16", 4, "DG", ["REP_LAYERS", "[2, 4]"])
     assert "TASK must be" in refusal(capsys, *half(words(*run), "base", tmp_path / "out"))
