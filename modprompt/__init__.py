@@ -34,6 +34,7 @@ _LAZY = {
     "ExtrasLinearProbeMaPLe": "methods.dept",
     "HiCroPL": "methods.hicropl",
     "IVLP": "methods.ivlp",
+    "KDPL": "methods.kdpl",
     "KgCoOp": "methods.kgcoop",
     "LPPlusPlus": "methods.heads.lpplusplus",
     "MaPLe": "methods.maple",

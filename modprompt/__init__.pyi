@@ -25,6 +25,7 @@ from modprompt.methods.heads.tip_adapter import TipAdapter as TipAdapter
 from modprompt.methods.heads.tip_adapter import TipAdapterF as TipAdapterF
 from modprompt.methods.hicropl import HiCroPL as HiCroPL
 from modprompt.methods.ivlp import IVLP as IVLP
+from modprompt.methods.kdpl import KDPL as KDPL
 from modprompt.methods.kgcoop import KgCoOp as KgCoOp
 from modprompt.methods.loading import load as load
 from modprompt.methods.maple import MaPLe as MaPLe

@@ -12,13 +12,13 @@ if [[ -n ${DATA:-} ]]; then DATA=$(from "$PWD" "$DATA"); else DATA=$project/data
 if [[ -n ${OUT:-} ]]; then OUT=$(from "$PWD" "$OUT"); else OUT=$project/output; fi
 PYTHON=${PYTHON:-python}
 MODEL= number= # set by protocols that evaluate a model, not by the environment
-configs=$TRAINER
+configs=$TRAINER${BESIDE:+_$BESIDE} # with what stands beside a method it has files, and folders of runs, of its own
 case $TRAINER in
   Zeroshot*) configs=CoOp ;; # they take their images and backbones from CoOp's files
   TipAdapterF) configs=TipAdapter ;;
 esac
 config_of() { case $2 in */*) from "$PWD" "$2" ;; *) echo "$project/configs/trainers/$1/$2.yaml" ;; esac; } # FOLDER CFG
-config=$(config_of "$configs" "$CFG") CFG=$(basename "$CFG" .yaml)
+config=$(config_of "$configs" "$CFG") CFG=$(basename "$CFG" .yaml)${BESIDE:+-$BESIDE}
 if [[ -n $SEARCH ]]; then # a run's folder says which search gave its schedule, as those of experiments do
   search_config=$(config_of "$SEARCH" "$SEARCH_CFG") SEARCH_CFG=$(basename "$SEARCH_CFG" .yaml)
   CFG=$CFG-${SEARCH}_$SEARCH_CFG
@@ -39,7 +39,7 @@ arguments() {
   seed=$2 number=
   shift 2
   if [[ -z $SEARCH && ${1-} && $1 != */* && -f $(config_of "$configs" "$1") ]]; then
-    config=$(config_of "$configs" "$1") CFG=$1
+    config=$(config_of "$configs" "$1") CFG=$1${BESIDE:+-$BESIDE}
     shift
   fi
   if [[ ${1-unset} =~ ^[0-9]*$ ]]; then

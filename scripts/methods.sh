@@ -1,10 +1,10 @@
 # Sourced by run.sh: what a folder of scripts stands for. A new method is a row here and a folder of links to run.sh.
 #
 # method FOLDER PROTOCOL [DATASET]: sets TRAINER, and CFG unless it is given; of a method that searches first, SEARCH, the
-# trainer of that, and SEARCH_CFG unless it is given
+# trainer of that, and SEARCH_CFG unless it is given; of what stands beside another method, BESIDE, its node
 method() {
   local given=${TRAINER:-} base few cross # configs for base-to-new, for few-shot, and for cross-data-set runs
-  SEARCH= # not by the environment
+  SEARCH= BESIDE= # not by the environment
   case $1 in
     mpl) TRAINER=MPL base=vit_b4_c1_add2_rm1 cross=${base}_cross_datasets ;;
     coop) TRAINER=CoOp base=vit_b16_ctxv1 cross=vit_b16_ep50_ctxv1 ;;
@@ -43,6 +43,16 @@ method() {
         *KgCoOp) base=vit_b16_ep10_ctxv1_bs4_lr35 ;;
         *MaPLe) base=vit_b16_c2_ep10_batch4_2ctx ;;
         *) base=vit_b16_ep10_bs4_lr35 ;;
+      esac
+      ;;
+    kdpl) # or TRAINER=CoCoOp, VPT, MaPLe, PromptSRC
+      TRAINER=${given:-CoOp} BESIDE=KDPL
+      case $TRAINER in
+        CoCoOp) base=vit_b32_c4_ep10_batch1_ctxv1 ;;
+        VPT) base=vit_b32_c2_ep5_batch4_4 ;;
+        MaPLe) base=vit_b32_c2_ep5_batch4_2ctx ;;
+        PromptSRC) base=vit_b32_c2_ep20_batch4_4+4ctx cross=${base}_cross_datasets ;;
+        *) base=vit_b32_ctxv1 ;;
       esac
       ;;
     promptkd) TRAINER=PromptKD base= ;; # by script: protocols/promptkd.sh

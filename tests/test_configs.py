@@ -12,7 +12,7 @@ CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.par
 
 def load(path, *options):
     folder = path.parent.name
-    trainer = "MPL" if folder == "datasets" else folder
+    trainer = "MPL" if folder == "datasets" else folder.partition("_KDPL")[0]
     dataset = str(path) if folder == "datasets" else str(ROOT / "configs/datasets/digits.yaml")
     config = ["--config-file", "glyph" if folder == "datasets" else str(path)]
     words = ["--trainer", trainer, "--dataset-config-file", dataset, *config, *options]
@@ -207,6 +207,14 @@ def test_there_are_configs():
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_config_is_loaded(path):
     assert load(path).is_frozen()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if path.parent.name.endswith("_KDPL")], ids=lambda path: path.stem
+)
+def test_those_of_kdpl_have_its_teacher(path):
+    node = load(path).TRAINER.KDPL
+    assert (node.ON, node.TEACHER, node.TEACHER_CKPT) == (True, "ViT-H-14/dfn5b", "none")
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,7 @@ def test_only_links_stand_in_the_folders_of_methods():
         "dept",
         "dpl",
         "independent-vlp",
+        "kdpl",
         "kgcoop",
         "language-prompting",
         "hicropl",
@@ -252,6 +253,7 @@ def typed(tmp_path):
         ("mmadapter/xd_train.sh", "MultiModalAdapter", "MultiModalAdapter/vit_b16_ep1_cross_datasets"),
         ("clip_lora/base2new_train.sh", "CLIPLoRA", "CLIPLoRA/vit_b16"),
         ("dept/base2new_train.sh", "ExtrasLinearProbeCoOp", "ExtrasLinearProbeCoOp/vit_b16_ep10_bs4_lr35"),
+        ("kdpl/base2new_train.sh", "CoOp", "CoOp_KDPL/vit_b32_ctxv1"),
         ("prograd/base2new_train.sh", "ProGrad", "ProGrad/rn50_ep100"),
         ("prograd/few_shot.sh", "ProGrad", "ProGrad/rn50"),
         ("prograd/xd_train.sh", "ProGrad", "ProGrad/rn50_ep50"),
@@ -702,6 +704,24 @@ def test_scripts_of_dept_take_its_trainers_by_name(base, config, typed):
     (train,) = typed("dept/base2new_train.sh", "eurosat", 1, TRAINER=trainer)
     assert f"--trainer {trainer} " in train
     assert f"configs/trainers/{trainer}/{config}.yaml" in train
+
+
+@pytest.mark.parametrize(
+    ("base", "script", "config"),
+    [
+        ("CoCoOp", "base2new_train", "vit_b32_c4_ep10_batch1_ctxv1"),
+        ("VPT", "xd_train", "vit_b32_c2_ep5_batch4_4"),
+        ("MaPLe", "base2new_train", "vit_b32_c2_ep5_batch4_2ctx"),
+        ("PromptSRC", "base2new_train", "vit_b32_c2_ep20_batch4_4+4ctx"),
+        ("PromptSRC", "xd_train", "vit_b32_c2_ep20_batch4_4+4ctx_cross_datasets"),
+    ],
+)
+def test_scripts_of_kdpl_are_of_a_method_by_name_in_folders_of_their_own(base, script, config, typed):
+    for given in ([], [config]):
+        (train,) = typed(f"kdpl/{script}.sh", "eurosat", 1, *given, TRAINER=base)
+        assert f"--trainer {base} " in train
+        assert f"configs/trainers/{base}_KDPL/{config}.yaml" in train
+        assert f"/{base}/{config}-KDPL" in train
 
 
 @pytest.mark.parametrize(

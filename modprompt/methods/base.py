@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar
+from typing import Any, Callable, ClassVar, Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar
 
 from torch import Tensor, nn
 
@@ -218,6 +218,8 @@ class Method(Configured):
             SettingError: if a setting does not fit that CLIP, of what stands beside by its whole key.
             UserError: as learner.
         """
+        if self.joined_by is not None:
+            self.joined_by.draw_before(lambda: self.learner(clip_model, classes, schedules))
         made = self.learner(clip_model, classes, schedules)
         if self.joined_by is not None:
             try:
@@ -232,6 +234,9 @@ class Method(Configured):
         return made if self.joined_by is None else self.joined_by.objective_beside(made, model)
 
     # ------------------------------ what a method says that stands beside others' prompts (methods/together.py)
+
+    def draw_before(self, draw: Callable[[], Learner]) -> None:
+        """Draw what the reference draws in front of the learner; `draw` makes one."""
 
     def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
         """Give the learner of another method what stands beside its prompts, newly drawn.

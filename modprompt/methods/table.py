@@ -81,7 +81,7 @@ _WITH_HEAD: Tuple[Tuple[str, Mapping[str, str], Mapping[str, bool], str], ...] =
     ("KgCoOp", _TEXT, _CSC, "TRAINER.COOP"),
     ("MaPLe", _BOTH, {}, ""),
 )
-PLUG_INS: Tuple[Row, ...] = (Row("DePT", "dept", BESIDE, ""),)
+PLUG_INS: Tuple[Row, ...] = (Row("DePT", "dept", BESIDE, ""), Row("KDPL", "kdpl", BESIDE, ""))
 METHODS: Tuple[Row, ...] = (
     Row("MPL", "mpl", PROMPTS, "MPL", first=_BOTH),
     Row("MaPLe", "maple", PROMPTS, "MaPLe", first=_BOTH),

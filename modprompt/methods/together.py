@@ -31,6 +31,7 @@ JOINING: Dict[str, Joining] = {  # by node
     "MMADAPTER": Joining("MultiModalAdapter", ("CoOp", "MPL")),
     "CLIPLORA": Joining("CLIPLoRA", ("CoOp", "MPL")),
     "PROMPTKD": Joining("PromptKD", ("CoOp", "MaPLe", "MPL")),
+    "KDPL": Joining("KDPL", ("CoOp", "CoCoOp", "VPT", "MaPLe", "PromptSRC", "MPL")),
     "DEPT": Joining(
         "DePT",
         ("CoOp", "CoCoOp", "KgCoOp", "MaPLe", "MPL", "PromptSRC"),

@@ -6,7 +6,7 @@ from modprompt.errors import UserError
 from modprompt.feature import Content, Feature, features
 from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.compare import file_hash
-from modprompt.methods.table import BY_NAME, row_of
+from modprompt.methods.table import BY_NAME, beside_of, row_of
 from modprompt.methods.teachers.facts import NONE, TEACHER, TEACHER_CKPT
 
 _DIGITS, _TOLERANCE = 12, 1e-6
@@ -35,10 +35,11 @@ class TeachersFeature(Feature):
         from modprompt.methods.together import JOINING, asked
 
         name = cfg.TRAINER.NAME
-        for one in (name, *(JOINING[node].name for node in asked(cfg.TRAINER, name))):
-            method = row_of(one).method if one in BY_NAME else None
-            if method is not None and issubclass(method, Taught):
-                _check_run(cfg, method, beside=one != name)
+        mine = [(row_of(name).method, False)] if name in BY_NAME else []
+        beside = [(beside_of(JOINING[node].name).method, True) for node in asked(cfg.TRAINER, name)]
+        for method, stands_beside in (*mine, *beside):
+            if issubclass(method, Taught):
+                _check_run(cfg, method, stands_beside)
 
 
 def _check_run(cfg: Any, method: Any, beside: bool) -> None:
@@ -55,13 +56,15 @@ def _check_run(cfg: Any, method: Any, beside: bool) -> None:
                 f"INPUT.{key} is {list(cfg.INPUT[key])}, and the student's is {list(own)}, from which the teacher's "
                 "images are made: leave it out"
             )
-    if "MODAL" in node and not cfg.TEST.ONLY:
+    if cfg.TEST.ONLY:
+        return
+    if any(one.labels_later(cfg) for one in features()):
+        raise UserError(f"{method.__name__} reads no labels: rounds that ask for some mean nothing")
+    if "MODAL" in node:
         _check_training(cfg, node, beside)
 
 
 def _check_training(cfg: Any, node: Any, beside: bool) -> None:
-    if any(one.labels_later(cfg) for one in features()):
-        raise UserError(f"{cfg.TRAINER.NAME} reads no labels: rounds that ask for some mean nothing")
     if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2 and not beside:
         raise UserError("DATALOADER.TRAIN_X.BATCH_SIZE must be at least 2: the projector has the statistics of a batch")
     if node.MODAL == "base2novel" and cfg.DATASET.SUBSAMPLE_CLASSES != "all":

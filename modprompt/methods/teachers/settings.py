@@ -66,7 +66,11 @@ class Taught(Method):
         """
         if self.teacher is not None or self.taught_by:
             return self
-        return self.replace_private(teacher=read(self.teacher_name, self.teacher_ckpt, self.teacher_config))
+        try:
+            return self.replace_private(teacher=read(self.teacher_name, self.teacher_ckpt, self.teacher_config))
+        except SettingError as error:
+            keys = {one.field.upper(): one.key for one in self.settings()}
+            raise SettingError([(keys[field], text) for field, text in error.faults]) from None
 
     def content_hashes(self) -> Dict[str, str]:
         """Which CLIP the teacher is, and which prompts it has."""

@@ -155,7 +155,7 @@ def require_size(teacher: CLIP, student: CLIP, resize: bool) -> int:
     if not resize:
         raise UserError(
             f"the teacher {called(teacher)} takes images of {mine} x {mine} pixels, and the student {called(student)} "
-            f"has {theirs} x {theirs}: TEACHER.RESIZE True resizes the student's crop"
+            f"has {theirs} x {theirs}: TEACHER_RESIZE True resizes the student's crop"
         )
     return int(mine)
 

@@ -84,7 +84,7 @@ CASES = {
     "maple, similarity": Case(*_MAPLE, (*_DEEP, *SIMILARITY)),
 }
 
-_RUN = """
+RUN = """
 import atexit, json, os, runpy, sys, types
 import torch
 from torch.optim import lr_scheduler
@@ -134,7 +134,7 @@ def record(checkout: Path, dassl: Path, case: Case) -> dict:
     """What the reference computes: losses of all steps, right answers on base and on new classes."""
     folder = write_inputs(Path(tempfile.mkdtemp()))
     case.save_clip(folder / "clip.pt")
-    (folder / "run.py").write_text(_RUN)
+    (folder / "run.py").write_text(RUN)
     files = ["--config-file", f"configs/trainers/{case.trainer}/{case.config}.yaml"]
     files += ["--dataset-config-file", "configs/datasets/eurosat.yaml"]
     found = {}

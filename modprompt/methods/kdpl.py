@@ -1,0 +1,100 @@
+"""KDPL (arXiv 2407.03056): prompts learned from what another CLIP says of images, whose labels are not read."""
+
+from dataclasses import dataclass
+from typing import Callable, List, TypeVar
+
+from modprompt.clip.structure import CLIP
+from modprompt.engine.schedule import Schedules, Shape
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import Must, changed, setting
+from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import Objective, Term, cross_entropy
+from modprompt.methods.teachers.distillation import IMAGES, Distillation
+from modprompt.methods.teachers.facts import NONE
+from modprompt.methods.teachers.settings import Taught
+from modprompt.methods.teachers.teacher import TeacherLogits
+from modprompt.methods.together import put_beside
+
+M = TypeVar("M", bound=Method)
+LABELS_NOT_READ = "labels of the training images were not read: a teacher said what they show (KDPL)"
+_BOTH_WAYS = 0.5  # the share of either divergence
+
+
+@dataclass(frozen=True, repr=False)
+class KDPL(Taught):
+    """KDPL: a teacher in the place of labels, for CoOp, CoCoOp, VPT, MaPLe, PromptSRC and MPL; no method by itself."""
+
+    node = "TRAINER.KDPL"
+    prec = ""  # that of the method
+
+    joins: bool = setting(False, "whether the trainer learns from the teacher", key="ON", compared=False)
+    teacher_name: str = changed(Taught, "teacher_name", "ViT-H-14/dfn5b", key="TEACHER")
+    teacher_ckpt: str = changed(Taught, "teacher_ckpt", NONE)
+    class_agnostic: bool = setting(
+        False,
+        "of the repository, which has a list of words for it",
+        must=Must(lambda value: value is False, "False: images are told apart by the class names of the run"),
+        compared=False,
+    )
+
+    @property
+    def wants_text(self) -> bool:
+        """It changes the loss alone."""
+        return False
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """Refused: UserError."""
+        raise UserError("KDPL is a loss for the prompts of a method: KDPL().over(modprompt.CoOp())")
+
+    def over(self, method: M) -> M:
+        """A method that learns from this teacher, which is read.
+
+        Raises:
+            SettingError: on a method that takes none, and one in search of its schedule; if there is no such teacher.
+        """
+        return put_beside(method, self.prepared())
+
+    def remarks(self) -> List[str]:
+        """That it is another task."""
+        return [LABELS_NOT_READ]
+
+    def draw_before(self, draw: Callable[[], Learner]) -> None:
+        """A learner that is thrown away, as the reference makes its student's twice."""
+        if self.teacher is not None:
+            draw()
+
+    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
+        """Nothing: the learner stays as it is.
+
+        Raises:
+            SettingError: if classes have several prompts.
+        """
+        if learner.pooling is not None:
+            raise SettingError([("ON", " means nothing with phrases: the teacher has one prompt a class")])
+
+    def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
+        """The symmetric divergence from the teacher in the place of cross entropy; other terms stay.
+
+        Half of KL(teacher || student) and of KL(student || teacher), each summed over classes and averaged over images,
+        both logits by the student's scale.
+
+        Raises:
+            UserError: if the model is of a checkpoint, without its teacher.
+        """
+        if self.teacher is None:
+            raise UserError("this model is of a checkpoint, without its teacher: it has no loss")
+        if objective.rule is not None:
+            raise UserError(
+                "KDPL reads no labels: a step that is projected against its loss (PROGRAD_LAMBDA) means nothing"
+            )
+        said = TeacherLogits(self.teacher, model.classes, model, self.teacher_resize)
+        of = Distillation(said, over=IMAGES, back=_BOTH_WAYS, scale=model.cosine_scale)
+        terms = (Term("distillation", one.weight, of) if one.of is cross_entropy else one for one in objective.terms)
+        return Objective(tuple(terms))
+
+    def known_by(self) -> str:
+        """Which teacher it was."""
+        return f"KDPL({', '.join(f'{name} {text}' for name, text in self.content_hashes().items())})"
