@@ -1,11 +1,9 @@
 """What a method says of its teacher, which is read: a CLIP by name or path, with a learner's checkpoint or none."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Dict, Mapping, Optional, TypeVar
 
 import torch
-import yaml
 from torch import Tensor
 
 from modprompt.clip.facts import called, facts_of
@@ -18,6 +16,7 @@ from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.checkpoint_files import run_or_file
 from modprompt.io.compare import file_hash
 from modprompt.io.paths import of_user
+from modprompt.io.settings import read_settings
 from modprompt.methods.base import Method
 from modprompt.methods.loading import stated_method
 from modprompt.methods.promptsrc import PromptSRC
@@ -131,12 +130,16 @@ def _of_config(path: str) -> Method:
     Raises:
         SettingError: if there is no such file, or it is of no method or of several.
     """
+    nodes: Dict[str, Dict[str, Any]] = {}
     try:
-        content: Any = yaml.safe_load(Path(of_user(path)).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingError([("TEACHER_CONFIG", f": {path} cannot be read ({str(error).splitlines()[0]})")]) from None
-    found: Any = content.get("TRAINER") if isinstance(content, dict) else None
-    nodes = found if isinstance(found, dict) else {}
+        content = read_settings(str(of_user(path)))
+    except UserError as error:
+        raise SettingError([("TEACHER_CONFIG", f": {error}")]) from None
+    for name, value in content.items():
+        first, _, rest = name.partition(".")
+        node, dot, key = rest.partition(".")
+        if first == "TRAINER" and dot:
+            nodes.setdefault(node, {})[key] = value
     rows = [row for row in METHODS if not row.of and not row.reads and row.node.rpartition(".")[2] in nodes]
     if len(rows) != 1:
         raise SettingError([("TEACHER_CONFIG", f": {path} has the settings of {len(rows)} methods, not of one")])
