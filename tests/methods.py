@@ -84,8 +84,7 @@ def small(cls, clip_model=None, **settings):
     adapted = {"adapter_start": 2, "adapter_end": min(3, *layers.values()), "adapter_dim": 8}
     read = {"rep_layers": (1, 2), "rep_dim": 16}
     flows = {"cross_layer": 1, "flow": "learned", "sentences": "template"}
-    taught = {"teacher_name": _teacher(), "teacher_ckpt": "none"} if "teacher_name" in fields else {}
-    taught = taught if "teacher_ckpt" in fields else {}
+    taught = {"teacher_name": _teacher(), "teacher_ckpt": "none"} if "teacher_ckpt" in fields else {}
     fitting = {**dict.fromkeys(DEPTH, 2), **flows, "layer": 1, **adapted, **read, **taught, **lengths}
     fitting = {name: value for name, value in fitting.items() if name in fields}
     return cls(**{**fitting, **settings})
