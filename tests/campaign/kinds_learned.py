@@ -103,7 +103,7 @@ def _write_head(folder: Path) -> Path:
     return folder / "head.pt"
 
 
-_LOW_RANK = modprompt.CLIPLoRA(r=1, params="q o", position="top3")
+_LOW_RANK = modprompt.CLIPLoRA(r=1, params="q o", position="all")
 
 
 def _write_low_rank(folder: Path) -> Path:
