@@ -258,7 +258,7 @@ class PromptedCLIP(nn.Module):
         below = self._below(text, prompts)
         made = self._run("text_encoder", text, prompts.text_additions, prompts.text_changes, *below)
         frozen = getattr(self.prompt_learner, "frozen_text", None)
-        return made if frozen is None else blended(made.to(self.stream or made.dtype), frozen)
+        return made if frozen is None else blended(self._streamed(made), frozen)
 
     def _below(self, text: ClassTokens, prompts: Prompts) -> List[Below]:
         """Where the text side goes on from in training: layers that nothing learned reaches are computed once."""
@@ -420,7 +420,7 @@ class PromptedCLIP(nn.Module):
         return self._unit(self._run("frozen_encoder", image, [None] * layers))
 
     def _blended(self, features: Tensor, frozen: Tensor) -> Tensor:
-        return blended(features.to(self.stream or features.dtype), frozen)
+        return blended(self._streamed(features), frozen)
 
     def _image_features(self, image: Tensor, prompts: Prompts) -> Tensor:
         more = (None, prompts.read) if self.reads else ()

@@ -84,13 +84,12 @@ class KDPL(Taught):
         Raises:
             UserError: if the model is of a checkpoint, without its teacher.
         """
-        if self.teacher is None:
-            raise UserError("this model is of a checkpoint, without its teacher: it has no loss")
+        teacher = self.teacher_at_hand()
         if objective.rule is not None:
             raise UserError(
                 "KDPL reads no labels: a step that is projected against its loss (PROGRAD_LAMBDA) means nothing"
             )
-        said = TeacherLogits(self.teacher, model.classes, model, self.teacher_resize)
+        said = TeacherLogits(teacher, model.classes, model, self.teacher_resize)
         of = Distillation(said, over=IMAGES, back=_BOTH_WAYS, scale=model.cosine_scale)
         terms = (Term("distillation", one.weight, of) if one.of is cross_entropy else one for one in objective.terms)
         return Objective(tuple(terms))

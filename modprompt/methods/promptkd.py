@@ -197,9 +197,7 @@ class PromptKD(Taught, DeepVision):
         return objective._replace(terms=(self._distillation(model, None), *others))
 
     def _distillation(self, model: PromptedModel, class_features: Optional[Tensor]) -> Term:
-        if self.teacher is None:
-            raise UserError("this model is of a checkpoint, without its teacher: it has no loss")
-        teacher = TeacherLogits(self.teacher, model.classes, model, self.teacher_resize, class_features)
+        teacher = TeacherLogits(self.teacher_at_hand(), model.classes, model, self.teacher_resize, class_features)
         return Term("distillation", self.kd_weight, Distillation(teacher, self.temperature))
 
     def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:

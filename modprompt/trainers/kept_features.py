@@ -38,7 +38,8 @@ def made_by(trainer: Any, loader: Any) -> str:
     blends = getattr(learner, "frozen_text", None) is not None
     if getattr(learner, "changes_images", False) or blends:  # by its settings, too
         learned.append(f"{model.method!r} {model.method.joined_by!r}")
-    learned += [] if learner is None or not learner.images_by else [learner.images_by]
+    if learner is not None and learner.images_by:
+        learned.append(learner.images_by)
     if blends:
         learned.append(weights_digest(model.frozen_encoder.visual))
     weights = image_side_digest(trainer)

@@ -57,6 +57,16 @@ class Taught(Method):
     teacher: ClassVar[Optional[Teacher]] = None  # of an instance that is prepared
     taught_by: ClassVar[Mapping[str, str]] = {}  # of an instance of a checkpoint: which teacher it was
 
+    def teacher_at_hand(self) -> Teacher:
+        """The teacher, which a loss needs.
+
+        Raises:
+            UserError: if the model is of a checkpoint, without its teacher.
+        """
+        if self.teacher is None:
+            raise UserError("this model is of a checkpoint, without its teacher: it has no loss")
+        return self.teacher
+
     def prepared(self: T) -> T:
         """This method, its teacher read. No generator is drawn from.
 
