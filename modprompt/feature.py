@@ -257,15 +257,21 @@ class Feature:
         """Whether a result's run has chosen the images of its training, so that its split says which there were."""
         return False
 
-    def fault_of_stage(self, trainer: str, keys: Sequence[str]) -> str:
-        """Why its first stage cannot stand before a trainer with these settings; empty if it can."""
+    def fault_of_stage(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
+        """Why its first stage cannot stand before a trainer; empty if it can.
+
+        Args:
+            trainer: its name.
+            keys: of the options that its method has in the file.
+            settings: of these and its config, as text by dotted key.
+        """
         return ""
 
     def finds(self, key: str) -> bool:
         """Whether its first stage finds the value of a setting."""
         return False
 
-    def handed_on(self, folder: Any, trainer: str) -> Tuple[Tuple[str, str], ...]:
+    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
         """The settings, (key, text) pairs, by which a trainer takes what its first stage has left in a folder."""
         return ()
 

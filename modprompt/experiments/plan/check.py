@@ -67,17 +67,22 @@ def _require_validation(reader: Any, root: Path) -> None:
 
 
 def _check_job(job: Job, out: Path, data: Path) -> None:
-    if job.first is not None and job.first.is_front:  # what it stands behind is looked at when it is there
-        job = job._replace(first=None)
-    if job.first is None or not named(job.first.stage).lacks(out / job.first.folder):
+    first = job.first
+    if first is None or not (first.is_front or named(first.stage).lacks(out / first.folder)):
         _check_one(settings_of(job, out, data), job)
         return
     try:
         _check_one(settings_of(job._replace(first=None), out, data), job)
     except SettingError as error:
-        if any(not named(job.first.stage).finds(key) for key, _ in error.faults):
+        if any(not named(job.method.stage_of).finds(key) for key, _ in error.faults):
             raise
         # what lacks is what the first stage will find
+
+
+def _asks_apart(job: Job) -> bool:
+    """Whether a run of a method that is taught on images of all classes asks for base and new classes apart."""
+    of_base = ("DATASET.SUBSAMPLE_CLASSES", "base")
+    return job.column == APART or (of_base in job.options if job.tests else of_base in (job.of_first or ()))
 
 
 def _require_one_clip(job: Job) -> None:
@@ -118,8 +123,11 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
             seen.add(kind)
             try:
                 _require_one_clip(job)
-                if tests_apart(job.method.trainer) and job.column != APART:
-                    raise UserError("it is taught on images of all classes, without labels: in protocol base2new alone")
+                if tests_apart(job.method.trainer) and not _asks_apart(job):
+                    raise UserError(
+                        "it is taught on images of all classes, without labels: in protocol base2new alone, and in "
+                        "protocol validation with classes: base"
+                    )
                 for one in protocols():
                     one.plan().require_known(job)
                 _check_job(job, out, data)

@@ -35,7 +35,7 @@ _FORM: Form = table(
                     "options": each(text()),
                     "tries": rows(_TRY),
                 },
-                {"first": text(), "clip": text()},  # earlier versions did not say them
+                {"first": text(), "clip": text(), "left_out": rows(each(text()))},  # earlier versions had none
             )
         ),
     }

@@ -120,4 +120,4 @@ def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
     """The settings, (key, text) pairs, by which a job takes what its first stage leaves; none without one."""
     if job.first is None:
         return ()
-    return named(job.method.stage_of).handed_on(out / job.first.folder, job.method.trainer)
+    return named(job.method.stage_of).handed_on(out / job.first.folder, job.method.trainer, effective(job))

@@ -12,6 +12,8 @@ from modprompt.feature import features, protocols
 
 VALIDATION = "validation"
 BASE2NEW = "base2new"
+BASE, ALL_CLASSES = "base", "all"  # of protocol validation
+HIGHEST, NO_COLLAPSE = "highest", "no_collapse"  # rules of `experiment choose`
 OF_TREES = (BASE2NEW, "cross_dataset", "domain_generalisation", "few_shot")  # read from log files, too
 PROTOCOLS = (*OF_TREES, *(one.name for one in protocols()), VALIDATION)
 CROSS = ("cross_dataset", "domain_generalisation")
@@ -57,6 +59,8 @@ class Experiment(NamedTuple):
     slurm: dict[str, Any]
     added: Added | None = None  # of the protocol of a feature
     together: bool = False  # of protocol base2new: all classes are tested, too
+    classes: str = BASE  # of protocol validation: whose labels are seen
+    rule: str = HIGHEST  # of protocol validation: by which `experiment choose` chooses
 
     @property
     def lines(self) -> list[Method]:

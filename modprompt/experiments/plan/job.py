@@ -17,6 +17,7 @@ class Job(NamedTuple):
     tests: whether nothing is trained.
     options: settings of the protocol, (key, text) pairs.
     first: the first stage of a training, or of that whose model is tested.
+    of_first: settings of the protocol that its first stage has in their place; None for the same.
     stage: the feature whose first stage it is: it leaves what is trained, and fills no column.
     is_front: whether it is there for another method's sake, as its first stage: its own method's job fills the column.
     keeps: whether its test keeps the image features.
@@ -32,6 +33,7 @@ class Job(NamedTuple):
     tests: bool = False
     options: tuple[tuple[str, str], ...] = ()
     first: Job | None = None
+    of_first: tuple[tuple[str, str], ...] | None = None
     stage: str = ""
     is_front: bool = False
     keeps: bool = False
@@ -70,7 +72,8 @@ def staged(job: Job, folder: Callable[[Method], str]) -> list[Job]:
     if method.stage is None:
         return [job]
     seed = job.seed if method.stage_seed is None else method.stage_seed
-    first = job._replace(method=method.stage, seed=seed, folder=f"{folder(method.stage)}/seed{seed}")
+    options = job.options if job.of_first is None else job.of_first
+    first = job._replace(method=method.stage, seed=seed, folder=f"{folder(method.stage)}/seed{seed}", options=options)
     if method.front is not None:
         first = first._replace(is_front=True)
     else:

@@ -66,4 +66,4 @@ def group_of(trainer: str, options: Mapping[str, str], has_front: bool = False) 
         return ""
     stage = of_kind(kind).stage
     is_named = stage.setting and _setting(BY_NAME[trainer], stage.setting, options) not in _OFF
-    return stage.group if has_front or is_named else kind
+    return stage.group if (has_front and stage.group) or is_named else kind

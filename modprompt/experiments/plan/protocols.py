@@ -5,7 +5,8 @@ base2new              train on the base classes and test on them; test on the ne
 cross_dataset         train on all classes of a source, test on other data sets
 domain_generalisation the same, tested on variants of the source
 few_shot              train and test on all classes with 1, 2, 4, ... shots
-validation            train on the base classes, measure on all their validation images: what settings are chosen by
+validation            train on the base classes (or all, by `classes`), measure on all their validation images: what
+                      settings are chosen by
 
 Protocols of features are planned by these (modprompt/feature.py).
 
@@ -59,11 +60,15 @@ def _halves(
     experiment: Experiment, dataset: str, method: Method, seed: int
 ) -> Iterator[tuple[Job, Callable[[Method], str]]]:
     """A method's runs on a data set: one for each half, or one for both that are tested apart."""
-    if tests_apart(method.trainer):
-        options = (("DATASET.NUM_SHOTS", "0"), ("DATASET.SUBSAMPLE_CLASSES", "all"))
-        yield Job(method, dataset, APART, seed, options=options), partial(_of_base2new, "train_base", dataset, 0)
-        return
     (shots,) = experiment.shots
+    if tests_apart(method.trainer):
+        options, few = _unlabelled(), (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", "base"))
+
+        def folder(one: Method) -> str:  # a teacher's is that of its own training on the base classes
+            return _of_base2new("train_base", dataset, 0 if one is method else shots, one)
+
+        yield Job(method, dataset, APART, seed, options=options, of_first=few), folder
+        return
     for half in ALONE:
         if half != "base" and is_bound(method, experiment):  # which asks for the base classes alone
             return
@@ -71,6 +76,11 @@ def _halves(
         options = (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", half))
         job = Job(method, dataset, half, seed, tests=tests, options=options, keeps=experiment.together)
         yield job, partial(_of_base2new, f"{'test' if tests else 'train'}_{half}", dataset, shots)
+
+
+def _unlabelled() -> tuple[tuple[str, str], ...]:
+    """All training images of all classes, whose labels are not read."""
+    return ("DATASET.NUM_SHOTS", "0"), ("DATASET.SUBSAMPLE_CLASSES", "all")
 
 
 def base2new(experiment: Experiment) -> Iterator[Job]:
@@ -140,23 +150,25 @@ def few_shot(experiment: Experiment) -> Iterator[Job]:
 
 
 def _validation(experiment: Experiment) -> Iterator[Job]:
-    """Trainings and tests that see the base classes alone, and no test image."""
+    """Trainings and tests that see the labels of the base classes alone, or of all, and no test image."""
     (shots,) = experiment.shots
-    seen = (("DATASET.SUBSAMPLE_CLASSES", "base"), ("TEST.SPLIT", "val"))
+    seen = (("DATASET.SUBSAMPLE_CLASSES", experiment.classes), ("TEST.SPLIT", "val"))
+    top = "validation" if experiment.classes == "base" else f"validation/{experiment.classes}"
 
     def trained(dataset: str, method: Method) -> str:
-        return f"validation/train/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
+        return f"{top}/train/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
 
     def tested(dataset: str, method: Method) -> str:
-        return f"validation/test/{dataset}/{method.trainer}/{method.folder}_trained_on_{shots}"
+        return f"{top}/test/{dataset}/{method.trainer}/{method.folder}_trained_on_{shots}"
 
     for dataset in experiment.datasets:
         for method in experiment.methods:
             for seed in method.seeds:
-                options = (("DATASET.NUM_SHOTS", "-1"), *seen)  # which keeps all validation images
-                test = Job(method, dataset, VALIDATION, seed, tests=True, options=options)
-                options = (("DATASET.NUM_SHOTS", str(shots)), *seen)
-                training = test._replace(column="training", tests=False, options=options)
+                kept = (("DATASET.NUM_SHOTS", "-1"), *seen)  # all validation images
+                test = Job(method, dataset, VALIDATION, seed, tests=True, options=kept)
+                few = (("DATASET.NUM_SHOTS", str(shots)), *seen)
+                options = few if not tests_apart(method.trainer) else (*_unlabelled(), seen[-1])
+                training = test._replace(column="training", tests=False, options=options, of_first=few)
                 stages = [(training, partial(trained, dataset))] * method.trains
                 yield from in_order([*stages, (test, partial(tested, dataset))])
 
@@ -196,4 +208,8 @@ def columns_of(method: Method, experiment: Experiment) -> tuple[str, ...]:
     """The columns that runs of a line fill: of a feature's protocol, and where not all can be; empty for what fits."""
     if experiment.added is not None:
         return experiment.added.columns_of(method, experiment)
-    return ALONE[:1] if experiment.protocol == BASE2NEW and is_bound(method, experiment) else ()
+    if experiment.protocol != BASE2NEW:
+        return ()
+    if tests_apart(method.trainer):
+        return ALONE
+    return ALONE[:1] if is_bound(method, experiment) else ()

@@ -24,12 +24,18 @@ methods:
     search_seed: 1              # one search for all seeds; without it every seed has a search of its own
   Tip-Adapter on MPL:           # a head behind the trained prompts of a method above it
     {trainer: TipAdapter, config: vit_b16, prompts_from: MPL}
+  PromptKD:                     # taught by the trained prompts of a method above it
+    {trainer: PromptKD, config: vit_b16_c2_ep20_batch8_4+4ctx, teacher_from: PromptSRC}
+  MPL of one token:             # with what was chosen for another method; `chosen: false` takes its config's settings
+    {trainer: MPL, config: vit_b4_c1_add2_rm1, options: {KEY: VALUE}, chosen: MPL}
 highlight: MPL                  # the method of the gain figure; the last one without it
 together: true                  # base2new: all classes at test, too
+classes: base                   # validation: whose labels are seen, base (the default) or all
+rule: highest                   # validation: how `experiment choose` chooses, highest (the default) or no_collapse
 notes: text under the report's tables
 slurm: {timeout_min: 120}       # submitit's settings of a job
 grid: {KEY: [VALUE, ...]}       # for every method that trains
-chosen: settings.json           # of `experiment choose`: of every method that trains and has no `chosen: false`
+chosen: settings.json           # of `experiment choose`, for every method that trains; a part may name its own file
 parts:                          # in place of a protocol: several, run and reported together
   NAME: {title: ..., protocol: ..., datasets: [...], methods: [MPL]}  # some of the file's methods; all without it
 """
@@ -48,14 +54,27 @@ from modprompt.data.names import config_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen
 from modprompt.experiments.plan.chosen import Chosen
-from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, PROTOCOLS, Added, Experiment, Plan, all_seeds
+from modprompt.experiments.plan.experiment import (
+    ALL_CLASSES,
+    BASE,
+    BASE2NEW,
+    CROSS,
+    HIGHEST,
+    NO_COLLAPSE,
+    PROTOCOLS,
+    VALIDATION,
+    Added,
+    Experiment,
+    Plan,
+    all_seeds,
+)
 from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
 from modprompt.feature import Feature, features, file_in, named, protocols
 from modprompt.io import renamed
 from modprompt.io.paths import of_user
-from modprompt.io.settings import COMPILE, as_text
+from modprompt.io.settings import COMPILE, as_text, read_settings
 from modprompt.methods.table import PROMPTS, config_of, kind_of
 
 FILES = places.configs() / "experiments"
@@ -63,9 +82,11 @@ _NAME_NO_FOLDER = ("MODEL.BACKBONE.PATH", COMPILE)  # options that decide number
 _OF_PART = (
     *(field for field in Experiment._fields if field not in ("name", "added", "slurm")),
     *(key for one in protocols() for key in one.plan().KEYS),
+    "chosen",
 )  # fmt: skip
+_OF_VALIDATION = {"classes": (BASE, ALL_CLASSES), "rule": (HIGHEST, NO_COLLAPSE)}
 _NAME_OF_PART = re.compile(r"[A-Za-z]\w*", re.ASCII)
-KEYS = (*_OF_PART, "slurm", "options", "import", "image_cache", "grid", "chosen", "parts")
+KEYS = (*_OF_PART, "slurm", "options", "import", "image_cache", "grid", "parts")
 
 
 def find(name: str) -> Path:
@@ -162,7 +183,9 @@ def _parts(reader: MethodReader, content: Mapping[str, Any], shared: Shared) -> 
         whole = {**common, **part, "methods": {label: methods[label] for label in methods if label in kept}}
         if "highlight" not in part and whole.get("highlight") not in kept:
             whole.pop("highlight", None)
-        yield _experiment(reader.within(place), whole, shared, name)
+        within = reader.within(place)
+        own = shared._replace(chosen=_chosen(within, part)) if "chosen" in part else shared
+        yield _experiment(within, whole, own, name)
 
 
 def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared, name: str) -> Experiment:
@@ -182,10 +205,7 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
             added = one.plan().read(reader, content, methods)
         else:
             one.plan().refuse(reader, content, protocol, methods)
-    if "source" in content and protocol not in CROSS:
-        raise reader.fault("source", f"protocol {protocol} has none")
-    if "together" in content and protocol != BASE2NEW:
-        raise reader.fault("together", f"protocol {protocol} has none; it is of protocol {BASE2NEW}")
+    _require_of_protocol(reader, content, protocol)
     experiment = Experiment(
         name=name,
         title=str(content.get("title") or name),
@@ -200,9 +220,24 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
         slurm=reader.mapping(content.get("slurm") or {}, "slurm"),
         added=added,
         together=reader.flag(content.get("together", False), "together"),
+        classes=content.get("classes", BASE),
+        rule=content.get("rule", HIGHEST),
     )
     _check_whole(reader, experiment)
     return experiment
+
+
+def _require_of_protocol(reader: MethodReader, content: Mapping[str, Any], protocol: str) -> None:
+    """Refuse keys that mean nothing in a protocol, and values that they do not have."""
+    if "source" in content and protocol not in CROSS:
+        raise reader.fault("source", f"protocol {protocol} has none")
+    if "together" in content and protocol != BASE2NEW:
+        raise reader.fault("together", f"protocol {protocol} has none; it is of protocol {BASE2NEW}")
+    for key, known in _OF_VALIDATION.items():
+        if key in content and protocol != VALIDATION:
+            raise reader.fault(key, f"protocol {protocol} has none; it is of protocol {VALIDATION}")
+        if content.get(key, known[0]) not in known:
+            raise reader.fault(key, f"there is no {content[key]!r}" + known_names(str(content[key]), known))
 
 
 def _shots(reader: MethodReader, content: Mapping[str, Any], protocol: str) -> tuple[int, ...]:
@@ -332,9 +367,9 @@ class MethodReader(Reader):
         content = renamed.asked_of_method(self.mapping(value, place), f"{self.path}: {place}")
         trainer, config, given = self.runs(content, _OF_METHOD, place)
         own = {**shared.options, **given}
-        chosen = shared.chosen if trains(trainer) and self.takes_chosen(content, place) else None
+        chosen = shared.chosen if trains(trainer) and content.get("chosen") is not False else None
         if chosen is not None:
-            found = chosen.options_of(label, trainer, config, own)
+            found = self.takes_chosen(chosen, content, label, (trainer, config, own), before)
             own.update(self.options(found, f"{place}: {chosen.path.name}"))
         own.update(shared.last)
         axes = {**(shared.grid if trains(trainer) else {}), **self.grid(content.get("grid"), place + ": grid")}
@@ -363,7 +398,7 @@ class MethodReader(Reader):
                 stage_seed=stage_seed,
             )
             made = self.staged(made, content, shared, before)
-            if chosen is not None:
+            if chosen is not None and "chosen" not in content:
                 chosen.require_first(label, made.first)
             yield made
 
@@ -378,11 +413,23 @@ class MethodReader(Reader):
             made = made._replace(few_shot=self.stage(content["few_shot"], place, made, shared))
         return made
 
-    def takes_chosen(self, content: dict[str, Any], place: str) -> bool:
-        """Whether a method takes what was chosen for it; one that says `chosen: false` is run as its config has it."""
-        if content.get("chosen", False) is not False:
-            raise self.fault(place, f"chosen: only false is expected here, got {content['chosen']!r}")
-        return "chosen" not in content
+    def takes_chosen(
+        self,
+        chosen: Chosen,
+        content: Mapping[str, Any],
+        label: str,
+        runs: tuple[str, Path, dict[str, str]],
+        before: Sequence[Method],
+    ) -> dict[str, str]:
+        """What was chosen for a method, or for the one above it that its `chosen` names."""
+        other = content.get("chosen")
+        if other is None:
+            return chosen.options_of(label, *runs)
+        if other not in {one.family for one in before} or other not in chosen.methods:
+            place = f"methods: {label}: chosen"
+            known = known_names(str(other), [one.family for one in before if one.family in chosen.methods])
+            raise self.fault(place, f"false, or a method above this one for which something was chosen{known}")
+        return dict(chosen.methods[other]["options"])
 
     def stage_seed(self, content: Mapping[str, Any], place: str) -> int | None:
         """The one seed of a first stage; None if each seed has one of its own."""
@@ -398,7 +445,10 @@ class MethodReader(Reader):
     def first(self, one: Feature, value: Any, method: Method, shared: Shared, before: Sequence[Method]) -> Method:
         """The first stage of a method: on the CLIP and images of its training, unless its own options say otherwise."""
         place = f"methods: {method.family}: {one.stage.key}"
-        fault = one.fault_of_stage(method.trainer, [key for key, _ in method.options])
+        settings = {
+            key: as_text(item) for key, item in {**read_settings(str(method.config)), **dict(method.options)}.items()
+        }
+        fault = one.fault_of_stage(method.trainer, [key for key, _ in method.options], settings)
         if fault:
             raise self.fault(place, fault)
         return self.front(value, place, before) if one.stage.names_method else self.stage(value, place, method, shared)

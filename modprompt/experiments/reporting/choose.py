@@ -3,8 +3,8 @@
     python -m modprompt experiment run demo_settings
     python -m modprompt experiment choose demo_settings
 
-FILE is an experiment file of protocol validation with a grid, or the name of one in configs/experiments. The file that
-is written is what `chosen: FILE.json` of another experiment takes its methods' settings from.
+FILE is an experiment file of protocol validation with a grid, or the name of one in configs/experiments; its `rule`
+says how. The file that is written is what `chosen: FILE.json` of another experiment takes its methods' settings from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from modprompt import programs
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, chosen, spec
-from modprompt.experiments.plan.experiment import VALIDATION, Experiment
+from modprompt.experiments.plan.experiment import ALL_CLASSES, BASE, HIGHEST, NO_COLLAPSE, VALIDATION, Experiment
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.protocols import jobs
@@ -40,17 +40,23 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def lines(content: Mapping[str, Any]) -> list[str]:
-    """What was chosen, as a Markdown table: accuracy of every try in percent, the chosen one in bold."""
+    """What was chosen, as a Markdown table: accuracy of every try in percent, the chosen one in bold, and what was
+    left out."""
     methods = content["methods"]
     first = next(iter(methods.values()))
     names = [", ".join(one["options"].values()) for one in first["tries"]]
     text = [f"| {' and '.join(content['grid'])} | {' | '.join(names)} |", f"|{' --- |' * (len(names) + 1)}"]
+    none_left = []
     for label, found in methods.items():
-        cells = [
-            f"**{one['accuracy_pct']:.2f}**" if one["options"] == found["options"] else f"{one['accuracy_pct']:.2f}"
-            for one in found["tries"]
-        ]
-        text.append(f"| {label} | {' | '.join(cells)} |")
+        left_out = found.get("left_out", [])
+        none_left += [label] * (len(left_out) == len(found["tries"]))
+        cells = [f"{one['accuracy_pct']:.2f}{'*' if one['options'] in left_out else ''}" for one in found["tries"]]
+        chosen_one = [one["options"] == found["options"] for one in found["tries"]]
+        text.append(f"| {label} | {' | '.join(f'**{a}**' if b else a for a, b in zip(cells, chosen_one))} |")
+    if any("*" in cell for row in text[2:] for cell in row.replace("**", "").split("|")):
+        text += ["", f"`*`: a seed is more than {MOST_BELOW} points below zero-shot CLIP on a data set; left out."]
+    if none_left:
+        text += ["", f"{', '.join(none_left)}: no value is left; the smallest is taken."]
     return text
 
 
@@ -71,10 +77,16 @@ def main(argv: list[str] | None = None) -> int:
     return programs.report(_main, argv)
 
 
-RULE = (
-    "of the values of the grid the one with the highest accuracy on all validation images of the base classes, "
-    "averaged over seeds and then over data sets; of equal ones the smallest"
-)
+MOST_BELOW = 5  # points that NO_COLLAPSE allows a run to be below zero-shot CLIP
+_OF = "of the values of the grid the one with the highest accuracy on all validation images of {}, averaged over seeds "
+_HIGHEST = _OF + "and then over data sets; of equal ones the smallest"
+RULES = {
+    HIGHEST: _HIGHEST,
+    NO_COLLAPSE: _HIGHEST
+    + f"; values at which a seed falls more than {MOST_BELOW} points below zero-shot CLIP on a data set's same images "
+    "are left out; if none is left, the smallest",
+}
+_CLASSES = {BASE: "the base classes", ALL_CLASSES: "all classes"}
 
 
 class Try(NamedTuple):
@@ -85,9 +97,19 @@ class Try(NamedTuple):
     counts: dict[str, list[list[int]]]
 
     @property
+    def size(self) -> tuple[float, ...]:
+        """Its settings as numbers."""
+        return tuple(float(value) for _, value in self.point)
+
+    @property
     def rank(self) -> tuple[Any, ...]:
         """What is smallest for the best try."""
-        return -self.mean, tuple(float(value) for _, value in self.point)
+        return -self.mean, self.size
+
+    def collapses(self, zero: Mapping[str, list[int]]) -> bool:
+        """Whether a seed falls too far below zero-shot CLIP on one data set, by [correct, images] of each."""
+        least = {dataset: Fraction(*counts) - Fraction(MOST_BELOW, 100) for dataset, counts in zero.items()}
+        return any(Fraction(*one) < least[dataset] for dataset, seeds in self.counts.items() for one in seeds)
 
 
 def choose(experiment: Experiment, results: Results) -> dict[str, Any]:
@@ -98,21 +120,24 @@ def choose(experiment: Experiment, results: Results) -> dict[str, Any]:
         results: of all its runs.
 
     Raises:
-        UserError: if methods have other grids or seeds than each other, values are no numbers, or a run is lacking.
+        UserError: if methods have other grids or seeds than each other, values are no numbers, a run is lacking, or
+            rule no_collapse has no zero-shot CLIP to hold tries against.
     """
     families = _families(experiment)
     _require_all(experiment, results)
     _require_alike(families, results)
+    zero = _zero_shot(experiment, results) if experiment.rule == NO_COLLAPSE else {}
     tries = {label: [_try(method, results) for method in methods] for label, methods in families.items()}
     return {
-        "rule": RULE,
+        "rule": RULES[experiment.rule].format(_CLASSES[experiment.classes]),
         "experiment": experiment.name,
         "protocol": VALIDATION,
         "datasets": list(results.datasets),
         "shots": experiment.shots[0],
         "seeds": list(experiment.seeds),
         "grid": _grid(next(iter(families.values()))),
-        "methods": {label: _record(families[label][0], tries[label]) for label in families},
+        **({"zero_shot": zero} if zero else {}),
+        "methods": {label: _record(families[label][0], tries[label], zero) for label in families},
         "made_by": _made_by(results),
     }
 
@@ -125,10 +150,13 @@ def _families(experiment: Experiment) -> dict[str, list[Method]]:
         )
     families: dict[str, list[Method]] = {}
     for method in experiment.methods:
-        if method.trains:
+        if method.trains and method.point:
             families.setdefault(method.family, []).append(method)
-    if not families:
+    if not any(method.trains for method in experiment.methods):
         raise UserError(f"{experiment.name} has no method that trains: there is nothing to choose")
+    if not families:
+        raise UserError(f"{experiment.name} has no grid to choose from: grid: {{KEY: [VALUE, ...]}}")
+    _require_stages(experiment, families)
     (first, of_first), *others = families.items()
     for label, methods in others:
         if [method.point for method in methods] != [method.point for method in of_first]:
@@ -145,8 +173,31 @@ def _require_numbers(name: str, methods: Sequence[Method]) -> None:
     for key, value in (pair for method in methods for pair in method.point):
         if not _is_number(value):
             raise UserError(f"{name}: {key} {value!r} is no number, of which the smallest could be told")
-    if not methods[0].point:
-        raise UserError(f"{name} has no grid to choose from: grid: {{KEY: [VALUE, ...]}}")
+
+
+def _require_stages(experiment: Experiment, families: Mapping[str, list[Method]]) -> None:
+    """Raise UserError if a method has no grid and is not there as another one's first stage."""
+    fronts = {method.front.family for methods in families.values() for method in methods if method.front}
+    for method in experiment.methods:
+        if method.trains and method.family not in (*families, *fronts):
+            raise UserError(f"{experiment.name}: {method.family} has no grid to choose from")
+
+
+def _zero_shot(experiment: Experiment, results: Results) -> dict[str, list[int]]:
+    """By data set, [correct, images] of the one zero-shot method."""
+    lines = [line for line in results.lines if not line.trains]
+    if len(lines) != 1:
+        raise UserError(
+            f"{experiment.name}: rule {NO_COLLAPSE} holds tries against one zero-shot method of the file, e.g. "
+            f"CLIP: {{trainer: ZeroshotCLIP, ...}}, and there are {len(lines)}"
+        )
+    found = {}
+    for dataset in results.datasets:
+        counts = [_counts(one) for one in results.outcomes(lines[0], dataset, VALIDATION).values()]
+        if any(one != counts[0] for one in counts):
+            raise UserError(f"{experiment.name}: {lines[0].label} on {dataset} is not the same with each seed")
+        found[dataset] = counts[0]
+    return found
 
 
 def _is_number(text: str) -> bool:
@@ -160,7 +211,7 @@ def _require_all(experiment: Experiment, results: Results) -> None:
     lacking = [
         f"{line.label}, {dataset}, seed {seed}: {outcome.reason}"
         for line, dataset, _, seed, outcome in results.all()
-        if line.trains and outcome.result is None
+        if outcome.result is None and (line.trains or experiment.rule == NO_COLLAPSE)
     ]
     if lacking:
         count = f"{len(lacking)} of its measurements are missing" if len(lacking) > 1 else "a measurement is missing"
@@ -199,13 +250,17 @@ def _try(method: Method, results: Results) -> Try:
     return Try(method.point, sum(means, Fraction()) / len(means), counts)
 
 
-def _record(method: Method, tries: Sequence[Try]) -> dict[str, Any]:
+def _record(method: Method, tries: Sequence[Try], zero: Mapping[str, list[int]]) -> dict[str, Any]:
     axes = dict(method.point)
+    left_out = [one for one in tries if zero and one.collapses(zero)]
+    kept = [one for one in tries if one not in left_out]
+    best = min(kept, key=lambda one: one.rank) if kept else min(tries, key=lambda one: one.size)
     options = {key: text for key, text in method.options if key not in axes}
     return {
         **chosen.identity(method.trainer, method.config, options),
         "first": method.first,
-        "options": dict(min(tries, key=lambda one: one.rank).point),
+        "options": dict(best.point),
+        **({"left_out": [dict(one.point) for one in left_out]} if zero else {}),
         "tries": [
             {"options": dict(one.point), "accuracy_pct": round(float(100 * one.mean), 4), "by_dataset": one.counts}
             for one in tries

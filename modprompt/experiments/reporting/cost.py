@@ -108,7 +108,9 @@ def _stages(line: Line, outcome: Outcome) -> list[dict[str, Any]]:
 
 def _trained(line: Line, outcome: Outcome) -> int | None:
     """Parameters that were trained to get there."""
-    sizes: list[Any] = [one.get("trained_parameters") for one in _stages(line, outcome)]
+    stages = _stages(line, outcome)
+    own = stages if line.group in ON_ANOTHER else stages[:1]  # a teacher is no part of what it taught
+    sizes: list[Any] = [one.get("trained_parameters") for one in own]
     return int(sum(sizes)) if sizes and None not in sizes else None
 
 

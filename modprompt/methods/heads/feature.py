@@ -47,11 +47,11 @@ class HeadsFeature(Feature):
 
         return HEAD_PARTS
 
-    def fault_of_stage(self, trainer: str, keys: Sequence[str]) -> str:
+    def fault_of_stage(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
         """Prompts stand before a head alone."""
         return "" if kind_of(trainer) == HEADS else f"{trainer} is no head, which alone stands behind prompts"
 
-    def handed_on(self, folder: Any, trainer: str) -> Tuple[Tuple[str, str], ...]:
+    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
         """The prompts."""
         return ((f"{BY_NAME[trainer].node}.{PROMPTS_FROM}", str(folder)),)
 

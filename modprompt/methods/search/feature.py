@@ -52,7 +52,7 @@ class SearchFeature(Feature):
         """A schedule's, and all that DPL knows of files."""
         return schedule_files.named_by(key, value)
 
-    def fault_of_stage(self, trainer: str, keys: Sequence[str]) -> str:
+    def fault_of_stage(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
         """It finds a schedule, which the trainer must take, and does not have."""
         if not table.sides_of(trainer):
             return f"{trainer} is no method of ours whose schedule can be given"
@@ -64,7 +64,7 @@ class SearchFeature(Feature):
         """A schedule, however it is written."""
         return key.rpartition(".")[2].startswith(_OF_SCHEDULE)
 
-    def handed_on(self, folder: Any, trainer: str) -> Tuple[Tuple[str, str], ...]:
+    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
         """The schedules of all sides that the trainer's settings can give."""
         row, path = table.BY_NAME[trainer], Path(folder, file.FILE_NAME)
         return tuple((f"{row.node}.SCHEDULE_{side.upper()}", f"@{path}") for side in row.sides)

@@ -1,9 +1,9 @@
 """What teachers are to all other rooms."""
 
-from typing import Any
+from typing import Any, List, Mapping, Sequence, Tuple
 
 from modprompt.errors import UserError
-from modprompt.feature import Content, Feature, features
+from modprompt.feature import Content, Feature, FirstStage, features
 from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.compare import file_hash
 from modprompt.methods.table import BY_NAME, beside_of, row_of
@@ -24,6 +24,14 @@ class TeachersFeature(Feature):
     """Methods with a teacher that is another CLIP."""
 
     name = "teachers"
+    stage = FirstStage(
+        key="teacher_from",
+        names_method=True,
+        name="the training of its teacher",
+        plural="teachers",
+        without="teachers that it trains: name a checkpoint",
+        seconds="the training of its teacher",
+    )
     contents = (
         Content(TEACHER_CKPT, ".TEACHER_CKPT", _hash_of_prompts, "the teacher's prompts in {} are others now"),
         Content(TEACHER, ".TEACHER_NAME", _hash_of_clip),
@@ -40,6 +48,29 @@ class TeachersFeature(Feature):
         for method, stands_beside in (*mine, *beside):
             if issubclass(method, Taught):
                 _check_run(cfg, method, stands_beside)
+
+    def fault_of_stage(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
+        """It teaches what has a teacher, and none yet."""
+        if not _taught_nodes(trainer, settings):
+            return (
+                f"{trainer} has no teacher: PromptKD has, and prompts with TRAINER.KDPL.ON or TRAINER.PROMPTKD.ON True"
+            )
+        given = [key for key in keys if self.finds(key)]
+        return f"{given[0]} is set, which is to be trained" if given else ""
+
+    def finds(self, key: str) -> bool:
+        """The teacher's prompts."""
+        return key.endswith(".TEACHER_CKPT")
+
+    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
+        """The teacher's prompts."""
+        return tuple((f"{node}.TEACHER_CKPT", str(folder)) for node in _taught_nodes(trainer, settings))
+
+
+def _taught_nodes(trainer: str, settings: Mapping[str, str]) -> List[str]:
+    """The nodes under which a trainer with settings, as text, has a teacher."""
+    own = ["TRAINER.PROMPTKD"] if trainer == "PromptKD" else []
+    return own + [node for node in ("TRAINER.PROMPTKD", "TRAINER.KDPL") if settings.get(f"{node}.ON") == "True"]
 
 
 def _check_run(cfg: Any, method: Any, beside: bool) -> None:

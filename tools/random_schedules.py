@@ -1,0 +1,33 @@
+"""Draw the random vision schedules of the demo's claim: python tools/random_schedules.py  (no result is looked at)
+
+As many tokens as MPL's own has in its six layers: layer 0 adds 1, layers 1 to 5 add 10 together. What is removed is drawn
+so that never more than 6 stand.
+"""
+
+from __future__ import annotations
+
+import random
+
+LAYERS, FIRST, ADDED, MOST = 6, 1, 10, 6
+
+
+def draw(seed: int) -> list[list[int]]:
+    """[removed, added] of each layer, by a seed."""
+    rng = random.Random(seed)
+    while True:
+        added = [0] * (LAYERS - 1)
+        for _ in range(ADDED):
+            added[rng.randrange(LAYERS - 1)] += 1
+        if max(added) <= MOST:
+            break
+    schedule, standing = [[0, FIRST]], FIRST
+    for one in added:
+        removed = rng.randint(max(0, standing + one - MOST), standing)
+        standing += one - removed
+        schedule.append([removed, one])
+    return schedule
+
+
+if __name__ == "__main__":
+    for seed in range(1, 6):
+        print(f"random {seed}: {draw(seed)}")
