@@ -1,6 +1,6 @@
 """Draw the random vision schedules of the demo's claim: python tools/random_schedules.py  (no result is looked at)
 
-As many tokens as MPL's own has in its six layers: layer 0 adds 1, layers 1 to 5 add 10 together. What is removed is drawn
+As many tokens as MPL adds in its six layers: 1 in layer 0, 10 in layers 1 to 5 together. What is removed is drawn
 so that never more than 6 stand.
 """
 

@@ -421,15 +421,13 @@ class MethodReader(Reader):
         runs: tuple[str, Path, dict[str, str]],
         before: Sequence[Method],
     ) -> dict[str, str]:
-        """What was chosen for a method, or for the one above it that its `chosen` names."""
-        other = content.get("chosen")
-        if other is None:
-            return chosen.options_of(label, *runs)
-        if other not in {one.family for one in before} or other not in chosen.methods:
-            place = f"methods: {label}: chosen"
-            known = known_names(str(other), [one.family for one in before if one.family in chosen.methods])
-            raise self.fault(place, f"false, or a method above this one for which something was chosen{known}")
-        return dict(chosen.methods[other]["options"])
+        """What was chosen for a method, for the one above it that its `chosen` names, or for itself under that name."""
+        other = content.get("chosen", label)
+        if not isinstance(other, str):
+            raise self.fault(f"methods: {label}: chosen", f"false or the name of a method is expected, got {other!r}")
+        if other != label and other in {one.family for one in before} & set(chosen.methods):
+            return dict(chosen.methods[other]["options"])  # that it was chosen for that one was looked at above
+        return chosen.options_of(other, *runs)
 
     def stage_seed(self, content: Mapping[str, Any], place: str) -> int | None:
         """The one seed of a first stage; None if each seed has one of its own."""

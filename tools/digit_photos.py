@@ -1,0 +1,35 @@
+"""Write digits as photos of one's own: class folders to train on, and some images beside them: python -m tools.digit_photos FOLDER
+
+FOLDER/images/<word>/*.png   40 of each digit, under number words
+FOLDER/new/*.png             2 more of each
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from modprompt.data.readers.digits import CLASS_NAMES, Digits
+
+IN_FOLDERS, BESIDE = 40, 2
+
+
+def write(folder: Path) -> None:
+    """Write them, in the order of scikit-learn."""
+    images, labels = Digits.arrays()
+    for label, word in enumerate(CLASS_NAMES):
+        (folder / "images" / word).mkdir(parents=True, exist_ok=True)
+        (folder / "new").mkdir(exist_ok=True)
+        of_class = [image for image, one in zip(images, labels) if one == label][: IN_FOLDERS + BESIDE]
+        for number, image in enumerate(of_class):
+            is_new = number >= IN_FOLDERS
+            path = folder / "new" / f"{word}_{number}.png" if is_new else folder / "images" / word / f"{number:02}.png"
+            Image.fromarray(image).save(path)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m tools.digit_photos FOLDER")
+    write(Path(sys.argv[1]))
