@@ -63,11 +63,13 @@ class Chosen(NamedTuple):
 
     path: the file.
     experiment: the name of the experiment that chose.
+    rule: by which, in words.
     methods: by label, what the choice is of, the chosen options, and every try.
     """
 
     path: Path
     experiment: str
+    rule: str
     methods: dict[str, dict[str, Any]]
 
     def options_of(self, label: str, trainer: str, config: Path, options: Mapping[str, str]) -> dict[str, str]:
@@ -101,6 +103,20 @@ class Chosen(NamedTuple):
         if found != first:
             self._refuse(f"{label}: the choice is of another first stage, {found or 'none'}, now {first or 'none'}")
 
+    def in_words(self) -> str:
+        """What was chosen, and by how many labels of each data set, for a note under a table."""
+        keys = dict.fromkeys(key for one in self.methods.values() for key in one["options"])
+        labels = {
+            dataset: seeds[0][1]
+            for one in self.methods.values()
+            for found in one["tries"]
+            for dataset, seeds in found["by_dataset"].items()
+        }
+        return (
+            f"{', '.join(keys)} of each method was chosen on validation images ({self.path.name}), by the labels of "
+            f"{', '.join(f'{count} of {dataset}' for dataset, count in labels.items())}: {self.rule}."
+        )
+
     def _refuse(self, what: str) -> NoReturn:
         again = f"run {self.experiment} and `modprompt experiment choose {self.experiment}` to choose anew"
         raise UserError(f"{self.path}: {what}; {again}")
@@ -123,7 +139,7 @@ def read(path: Path) -> Chosen:
     if not check_seal(content, path, what_to_do):
         raise UserError(f"{path}: has no seal: {what_to_do}")
     methods = {label: {**one, "options": renamed.recorded(one["options"])} for label, one in content["methods"].items()}
-    return Chosen(path, content["experiment"], methods)
+    return Chosen(path, content["experiment"], content["rule"], methods)
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:

@@ -61,6 +61,7 @@ class Experiment(NamedTuple):
     together: bool = False  # of protocol base2new: all classes are tested, too
     classes: str = BASE  # of protocol validation: whose labels are seen
     rule: str = HIGHEST  # of protocol validation: by which `experiment choose` chooses
+    chosen: str = ""  # what its methods' settings were chosen by, in words
 
     @property
     def lines(self) -> list[Method]:

@@ -82,7 +82,6 @@ _NAME_NO_FOLDER = ("MODEL.BACKBONE.PATH", COMPILE)  # options that decide number
 _OF_PART = (
     *(field for field in Experiment._fields if field not in ("name", "added", "slurm")),
     *(key for one in protocols() for key in one.plan().KEYS),
-    "chosen",
 )  # fmt: skip
 _OF_VALIDATION = {"classes": (BASE, ALL_CLASSES), "rule": (HIGHEST, NO_COLLAPSE)}
 _NAME_OF_PART = re.compile(r"[A-Za-z]\w*", re.ASCII)
@@ -222,6 +221,7 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
         together=reader.flag(content.get("together", False), "together"),
         classes=content.get("classes", BASE),
         rule=content.get("rule", HIGHEST),
+        chosen=shared.chosen.in_words() if shared.chosen else "",
     )
     _check_whole(reader, experiment)
     return experiment

@@ -188,8 +188,8 @@ def _zero_shot(experiment: Experiment, results: Results) -> dict[str, list[int]]
     lines = [line for line in results.lines if not line.trains]
     if len(lines) != 1:
         raise UserError(
-            f"{experiment.name}: rule {NO_COLLAPSE} holds tries against one zero-shot method of the file, e.g. "
-            f"CLIP: {{trainer: ZeroshotCLIP, ...}}, and there are {len(lines)}"
+            f"{experiment.name}: rule {NO_COLLAPSE} holds tries against one zero-shot method of the file (as CLIP in "
+            f"demo_settings.yaml), and there are {len(lines)}"
         )
     found = {}
     for dataset in results.datasets:

@@ -183,7 +183,7 @@ def write(
         "Not shown": [*figures.left_out(experiment), *left.faults, *unseen],
         "CLIPs": clips(results),
         "Published figures": render.sources(sections),
-        "Notes": [note for note in (experiment.notes, *own, published.note_of(experiment)) if note],
+        "Notes": [note for note in (experiment.notes, experiment.chosen, *own, published.note_of(experiment)) if note],
     }
     spent, accuracy = cost.costs(experiment, results, sections), cost.accuracy_name(sections)
     more = more._replace(cost=cost.texts(spent, accuracy))

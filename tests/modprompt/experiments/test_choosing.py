@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from modprompt.engine.schedule import Schedule, modular
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen, protocols, spec
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.reporting import choose, report
 from modprompt.experiments.reporting.choose import choose as choose_by_rule
-from modprompt.methods.table import PROMPTS, kind_of
-from tests.conftest import ROOT
 from tests.modprompt.experiments.fakes import edit, finish, results_below
+from tools import random_schedules
 
 TRIES = """
 protocol: validation
@@ -215,6 +215,121 @@ def test_command_that_cannot_write_is_one_line(tries, tmp_path, capsys):
     assert "--to: cannot write" in line
 
 
+NO_COLLAPSE = TRIES.replace("protocol: validation", "protocol: validation\nrule: no_collapse")
+
+
+def without(experiment, tmp_path, correct):
+    """What rule no_collapse chooses."""
+    found = experiment(NO_COLLAPSE, "tries")
+    fill(found, tmp_path, correct)
+    return choose_by_rule(found, results_below(found, tmp_path))
+
+
+def test_a_value_at_which_one_seed_collapses_is_left_out(experiment, tmp_path):
+    def correct(label, dataset, seed):
+        if label.startswith("CLIP"):
+            return 800
+        if label == "MPL LR 1":  # the highest mean, 5.1 points below CLIP once
+            return 749 if (dataset, seed) == ("mnist5k", 2) else 990
+        if label == "MPL LR 0.1":  # 5 points below it are none more
+            return 750 if (dataset, seed) == ("mnist5k", 2) else 900
+        return 810
+
+    content = without(experiment, tmp_path, correct)
+    assert options_by_method(content) == {"MaPLe": "0.01", "MPL": "0.1"}
+    assert content["methods"]["MPL"]["left_out"] == [{"OPTIM.LR": "1"}]
+    assert content["zero_shot"] == {"digits": [800, 1000], "mnist5k": [800, 1000]}
+    assert "more than 5 points below zero-shot CLIP" in content["rule"]
+    text = "\n".join(choose.lines(content))
+    assert "| MPL | **86.25** | 81.00 | 92.97* |" in text
+    assert "`*`: a seed is more than 5 points below zero-shot CLIP on a data set; left out." in text
+    assert "no value is left" not in text
+
+
+def test_if_no_value_is_left_the_smallest_is_taken_and_that_is_said(experiment, tmp_path):
+    content = without(experiment, tmp_path, lambda label, *_: {"CLIP": 800, "MaPLe LR 1": 740}.get(label, 700))
+    assert options_by_method(content) == {"MaPLe": "0.01", "MPL": "0.01"}
+    assert "MaPLe, MPL: no value is left; the smallest is taken." in "\n".join(choose.lines(content))
+
+
+@pytest.mark.parametrize("others", ["", "  CLIP2: {trainer: ZeroshotCLIP2, config: glyph}\n"])
+def test_no_collapse_needs_the_one_zero_shot_method(experiment, tmp_path, others):
+    clip = "  CLIP: {trainer: ZeroshotCLIP, config: glyph}\n"
+    found = experiment(NO_COLLAPSE.replace(clip, clip + others if others else ""), "tries")
+    fill(found, tmp_path, lambda *_: 500)
+    with pytest.raises(UserError, match=f"one zero-shot method of the file.*there are {2 if others else 0}"):
+        choose_by_rule(found, results_below(found, tmp_path))
+
+
+def test_no_collapse_needs_the_runs_of_that_method(experiment, tmp_path):
+    found = experiment(NO_COLLAPSE, "tries")
+    fill(found, tmp_path, lambda *_: 500)
+    (tmp_path / protocols.jobs(found)[0].folder / "result.json").unlink()
+    with pytest.raises(UserError, match=r"a measurement is missing \(CLIP, digits, seed 1: waiting\)"):
+        choose_by_rule(found, results_below(found, tmp_path))
+
+
+def test_all_classes_are_asked_for_and_lie_elsewhere(experiment, tries, tmp_path):
+    found = experiment(TRIES.replace("protocol: validation", "protocol: validation\nclasses: all"), "tries")
+    jobs = protocols.jobs(found)
+    assert {expected(job, tmp_path)["DATASET.SUBSAMPLE_CLASSES"] for job in jobs} == {"all"}
+    assert {expected(job, tmp_path)["TEST.SPLIT"] for job in jobs} == {"val"}
+    assert not {job.folder for job in jobs} & {job.folder for job in protocols.jobs(tries)}
+    fill(found, tmp_path, lambda *_: 5)
+    assert "of all classes" in choose_by_rule(found, results_below(found, tmp_path))["rule"]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("classes: new", "classes: there is no 'new'"),
+        ("rule: best", "rule: there is no 'best'"),
+        ("classes: [base]", "classes: there is no"),
+    ],
+)
+def test_unknown_classes_and_rules(experiment, line, what):
+    with pytest.raises(UserError, match=re.escape(what)):
+        experiment(TRIES.replace("shots: 16", f"shots: 16\n{line}"), "tries")
+
+
+@pytest.mark.parametrize("line", ["classes: all", "rule: no_collapse"])
+def test_other_protocols_have_neither(taken, experiment, line):
+    with pytest.raises(UserError, match="protocol base2new has none; it is of protocol validation"):
+        experiment(TAKES + line + "\n", "takes")
+
+
+def test_a_method_takes_the_choice_of_one_above_it(taken, experiment):
+    text = TAKES + "  Other: {trainer: MPL, config: glyph, options: {TRAINER.MPL.N_ADD_OP: 3}, chosen: MPL}\n"
+    assert dict(experiment(text, "takes").methods[-1].options)["OPTIM.LR"] == "0.01"
+
+
+def test_a_method_takes_its_own_choice_under_another_name(taken, experiment):
+    text = TAKES.replace("  MPL: {trainer: MPL, config: glyph}", "  Mine: {trainer: MPL, config: glyph, chosen: MPL}")
+    assert dict(experiment(text, "takes").methods[-1].options)["OPTIM.LR"] == "0.01"
+
+
+def test_a_part_takes_a_choice_of_its_own(taken, tmp_path):
+    content = json.loads(taken.read_text())
+    content["methods"]["MPL"]["options"] = {"OPTIM.LR": "1"}
+    chosen.write(tmp_path / "other.json", {key: value for key, value in content.items() if key != "modprompt"})
+    part = "{protocol: base2new, datasets: [digits]"
+    parts = f"parts:\n  one: {part}}}\n  two: {part}, chosen: other.json}}\n"
+    (tmp_path / "takes.yaml").write_text(TAKES.replace("protocol: base2new\ndatasets: [digits]\n", "") + parts)
+    one, two = spec.read_plan(tmp_path / "takes.yaml").parts
+    assert [dict(part.methods[-1].options)["OPTIM.LR"] for part in (one, two)] == ["0.01", "1"]
+
+
+def test_report_says_by_how_many_labels_rates_were_chosen(taken, experiment, tmp_path, capsys):
+    found = experiment(TAKES, "takes")
+    for job in protocols.jobs(found):
+        finish(job, tmp_path / "out", 90)
+    assert report.main([str(tmp_path / "takes.yaml"), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "OPTIM.LR of each method was chosen on validation images (tries.json), by the labels of 1000 of digits" in said
+    )
+
+
 @pytest.fixture
 def taken(tries, tmp_path):
     """A choice that was written; its path."""
@@ -247,7 +362,17 @@ def taken(tries, tmp_path):
             "MPL, config: glyph, search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}",
             "MPL: the choice is of another first stage, none, now MPL_glyph-",
         ),
-        ("MPL, config: glyph}", "MPL, config: glyph, chosen: true}", "chosen: only false is expected here, got True"),
+        (
+            "MPL, config: glyph}",
+            "MPL, config: glyph, chosen: true}",
+            "false or the name of a method is expected, got True",
+        ),
+        ("MPL, config: glyph}", "MPL, config: glyph, chosen: Mple}", "nothing was chosen for 'Mple'"),
+        (
+            "MaPLe, config: glyph}",
+            "MaPLe, config: glyph, chosen: MPL}",
+            "the choice is of another method: its trainer MPL",
+        ),
     ],
 )
 def test_choice_of_something_else_is_refused_in_a_line(taken, experiment, old, new, what):
@@ -309,46 +434,75 @@ def test_report_of_tries_has_a_column_and_a_figure_per_grid(tries, tmp_path, cap
     assert (tmp_path / "out/reports/tries/ablation.png").is_file()
 
 
-@pytest.fixture(params=["demo_settings", "deep_settings"])
-def choice(request):
-    """What was chosen for an experiment that lies beside it, by label: trainer, config, options and tries."""
-    tried, found = spec.read(spec.FILES / f"{request.param}.yaml"), chosen.read(spec.FILES / f"{request.param}.json")
-    content = json.loads(found.path.read_text())
-    assert content["datasets"] == list(tried.datasets)
-    assert content["seeds"] == list(tried.seeds) == [1, 2, 3]
-    assert set(content["methods"]) == {method.family for method in tried.methods}
-    for label, method in content["methods"].items():
-        points = [dict(one.point) for one in tried.methods if one.family == label]
-        assert [one["options"] for one in method["tries"]] == points
-    return request.param, found.methods
+CHOICES = {  # by file: its seeds, and the parts of the whole demo that take it
+    "demo_settings": [1, 2, 3, 4, 5],
+    "demo_settings_all": [1, 2, 3, 4, 5],
+    "adam_settings": [1, 2, 3, 4, 5],
+    "taught_settings": [1, 2, 3, 4, 5],
+    "deep_settings": [1, 2, 3],
+}
+OF_ALL = ("domain_shift", "domain_shift_back", "few_shot")  # parts whose training sees all classes
 
 
-def test_the_demo_takes_the_choices_that_lie_beside_it(choice):
-    name, found = choice
-    demo, full = (spec.read_plan(spec.FILES / f"{name}.yaml") for name in ("demo", "demo_full"))
+def families(tried) -> set[str]:
+    return {method.family for method in tried.methods if method.point}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_the_demo_takes_the_choices_that_lie_beside_it(name):
+    tried, found = spec.read(spec.FILES / f"{name}.yaml"), chosen.read(spec.FILES / f"{name}.json").methods
+    content = json.loads((spec.FILES / f"{name}.json").read_text())
+    assert (content["datasets"], content["seeds"]) == (list(tried.datasets), CHOICES[name])
+    assert content["rule"] == choose.RULES[tried.rule].format(
+        f"{'all' if tried.classes == 'all' else 'the base'} classes"
+    )
+    assert set(found) == families(tried)
+    for label, method in found.items():
+        assert [one["options"] for one in method["tries"]] == [
+            dict(one.point) for one in tried.methods if one.family == label
+        ]
+    full = spec.read_plan(spec.FILES / "demo_full.yaml")
+    parts = [part for part in full.parts if (part.name in OF_ALL) == (tried.classes == "all")]
     taken = set()
-    for plan in (demo, full):
-        for method in (method for part in plan.parts for method in part.methods if method.family in found):
-            options, rate = dict(method.options), found[method.family]["options"]["OPTIM.LR"]
-            taken.add(method.family)
-            if "OPTIM.LR" in options:
-                assert float(options["OPTIM.LR"]) == float(rate)
-            else:  # its config has it
-                written = yaml.safe_load((ROOT / f"configs/trainers/{method.trainer}/glyph.yaml").read_text())
-                assert float(written["OPTIM"]["LR"]) == float(rate)
+    for method in (method for part in parts for method in part.methods if method.family in found):
+        options, rate = dict(method.options), found[method.family]["options"]["OPTIM.LR"]
+        if method.family.startswith(("Replaced", "Random")):
+            rate = found["MPL"]["options"]["OPTIM.LR"]  # at MPL's; their own are rows of their own
+        taken.add(method.family)
+        written = yaml.safe_load(method.config.read_text())["OPTIM"].get("LR")  # if its options do not say it
+        assert float(options.get("OPTIM.LR", written)) == float(rate), method.family
     assert taken == set(found)
+
+
+def test_schedules_at_their_own_rates(tmp_path):
+    (part,) = (one for one in spec.read_plan(spec.FILES / "demo_full.yaml").parts if one.name == "claim_own_rates")
+    found = chosen.read(spec.FILES / "demo_settings.json").methods
+    own = [method for method in part.methods if method.family.endswith(", own rate")]
+    assert len(own) == 7
+    for method in own:
+        assert dict(method.options)["OPTIM.LR"] == found[method.family[: -len(", own rate")]]["options"]["OPTIM.LR"]
+
+
+def test_the_demo_is_a_part_of_the_whole_demo():
+    demo, full = (spec.read_plan(spec.FILES / f"{name}.yaml") for name in ("demo", "demo_full"))
     folders = {job.folder for job in protocols.jobs(*full.parts)}
     assert {job.folder for job in protocols.jobs(*demo.parts)} <= folders
 
 
-def test_what_nothing_was_chosen_for_is_run_as_its_config_has_it():
-    plans = [spec.read_plan(spec.FILES / f"{name}.yaml") for name in ("demo", "demo_full")]
-    known = {label for name in ("demo", "deep") for label in chosen.read(spec.FILES / f"{name}_settings.json").methods}
-    methods = [method for plan in plans for part in plan.parts for method in part.methods if method.trains]
-    left = {method.family: method for method in methods if method.family not in known}
-    assert {one.family for one in left.values() if kind_of(one.trainer) == PROMPTS} == {
-        "TCP",
-        "HiCroPL",
-        "HiCroPL written",
-    }
-    assert not [one for one in left.values() if "OPTIM.LR" in dict(one.options)]
+def test_random_schedules_are_those_of_the_script_and_as_large_as_mpls():
+    full = spec.read_plan(spec.FILES / "demo_full.yaml")
+    given = {method.family: dict(method.options) for part in full.parts for method in part.methods}
+    for seed in range(1, 6):
+        assert given[f"Random schedule {seed}"]["TRAINER.MPL.SCHEDULE_VISION"] == str(random_schedules.draw(seed))
+        schedule = Schedule([(removed, added) for removed, added in random_schedules.draw(seed)])
+        assert max(schedule.counts) <= max(modular(8, 6, first=1, remove=1, add=2).counts) == 6
+        assert sum(added for _, added in random_schedules.draw(seed)) == 1 + 5 * 2
+
+
+def test_nothing_is_left_without_a_choice_but_what_has_no_rate():
+    full = spec.read_plan(spec.FILES / "demo_full.yaml")
+    known = {label for name in CHOICES for label in chosen.read(spec.FILES / f"{name}.json").methods}
+    left = {method.family for part in full.parts for method in part.methods if method.trains} - known
+    assert {name for name in left if not name.endswith(", own rate")} == {
+        "Tip-Adapter", "LP++", "Tip-Adapter-F on MPL", "CLAP on MPL",  # no learning rate; that of the head alone
+    }  # fmt: skip

@@ -1,0 +1,97 @@
+"""Methods whose teacher is trained by another method of the file: planned, handed on, and told."""
+
+import pytest
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.check import check
+from modprompt.experiments.plan.commands import expected, flags
+from modprompt.experiments.reporting import cost
+from modprompt.experiments.reporting.table import sections
+from tests.modprompt.experiments.fakes import finish, results_below
+
+TAUGHT = """
+protocol: base2new
+datasets: [digits]
+seeds: [1]
+methods:
+  PromptSRC: {trainer: PromptSRC, config: glyph}
+  KDPL: {trainer: MPL, config: glyph, teacher_from: PromptSRC, options: {TRAINER.KDPL.ON: True, TRAINER.KDPL.TEACHER: glyph-clip}}
+  PromptKD: {trainer: PromptKD, config: glyph, teacher_from: PromptSRC}
+"""
+TEACHER = "base2new/train_base/digits/shots_16/PromptSRC/glyph/seed1"
+
+
+def runs_of(found, label):
+    return [job for job in protocols.jobs(found) if job.method.label == label]
+
+
+def test_each_is_taught_by_what_the_other_method_has_trained(experiment, tmp_path):
+    found = experiment(TAUGHT)
+    for label, node, tests in (("KDPL", "TRAINER.KDPL", 1), ("PromptKD", "TRAINER.PROMPTKD", 0)):
+        training, *others = runs_of(found, label)
+        assert (training.first.folder, training.needs.folder) == (TEACHER, TEACHER)
+        assert len(others) == tests
+        for job in (training, *others):
+            assert flags(job, tmp_path, tmp_path)[-2:] == [f"{node}.TEACHER_CKPT", str(tmp_path / TEACHER)]
+            assert expected(job, tmp_path)[f"{node}.TEACHER_CKPT"] == str(tmp_path / TEACHER)
+    assert not check(protocols.jobs(found), tmp_path, tmp_path)
+
+
+def test_a_teacher_sees_the_base_classes_where_its_student_sees_all_without_labels(experiment, tmp_path):
+    found = experiment(TAUGHT.replace("  KDPL", "#"))
+    teacher, student = (next(iter(runs_of(found, label))) for label in ("PromptSRC", "PromptKD"))
+    seen = [expected(job, tmp_path) for job in (teacher, student)]
+    assert [(one["DATASET.SUBSAMPLE_CLASSES"], one["DATASET.NUM_SHOTS"]) for one in seen] == [
+        ("base", "16"),
+        ("all", "0"),
+    ]
+    assert student.first == teacher._replace(is_front=True, column=student.column, of_first=student.of_first)
+
+
+def test_alone_in_a_selection_the_teacher_is_trained_first(experiment):
+    found = experiment(TAUGHT)
+    only = found._replace(methods=tuple(one for one in found.methods if one.family == "PromptKD"))
+    assert [(job.folder, job.is_front) for job in protocols.jobs(only)][0] == (TEACHER, True)
+
+
+def test_on_validation_images_both_are_tried(experiment, tmp_path):
+    text = TAUGHT.replace("protocol: base2new", "protocol: validation").replace(
+        "PromptKD, config: glyph, teacher_from: PromptSRC",
+        "PromptKD, config: glyph, teacher_from: PromptSRC, grid: {OPTIM.LR: [1, 2]}",
+    )
+    jobs = protocols.jobs(experiment(text))
+    assert not check(jobs, tmp_path, tmp_path)
+    of_student = [expected(job, tmp_path) for job in jobs if job.method.family == "PromptKD"]
+    assert {one["TEST.SPLIT"] for one in of_student} == {"val"}
+    assert [one["DATASET.SUBSAMPLE_CLASSES"] for one in of_student] == ["all", "base"] * 2
+    (teacher,) = (job for job in jobs if job.method.family == "PromptSRC" and not job.tests)
+    assert expected(teacher, tmp_path)["DATASET.SUBSAMPLE_CLASSES"] == "base"
+
+
+def test_costs_count_the_training_of_the_teacher_and_not_its_parameters(experiment, tmp_path):
+    found = experiment(TAUGHT)
+    for job in protocols.jobs(found):
+        numbers = {"PromptSRC": (7, 100.0), "KDPL": (5, 10.0), "PromptKD": (3, 20.0)}[job.method.family]
+        spent = {} if job.tests else {"training_s": numbers[1]}
+        finish(job, tmp_path, 50.0, trained_parameters=numbers[0], testing_s=1.0, **spent)
+
+    results = results_below(found, tmp_path)
+    by_method = {one.label: one for one in cost.costs(found, results, sections(found, results))}
+    assert by_method["KDPL"].parameters == (5, 5)
+    assert by_method["KDPL"].training_s.mean == 110.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("TRAINER.KDPL.ON: True, ", "", "MPL has no teacher: PromptKD has, and prompts with TRAINER.KDPL.ON"),
+        ("PromptKD, config: glyph,", "PromptKD, config: glyph, options: {TRAINER.PROMPTKD.TEACHER_CKPT: x},", "TRAINER.PROMPTKD.TEACHER_CKPT is set, which is to be trained"),
+        ("teacher_from: PromptSRC}", "teacher_from: Nobody}", "'Nobody' is no method above this one"),
+        ("teacher_from: PromptSRC}", "teacher_from: PromptSRC, options: {MODEL.BACKBONE.NAME: RN50}}", "MODEL.BACKBONE.NAME is 'RN50', in the training of its teacher 'glyph-clip'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_taught_is_refused_in_a_line(experiment, tmp_path, old, new, what):
+    with pytest.raises(UserError, match=what) as caught:
+        check(protocols.jobs(experiment(TAUGHT.replace(old, new))), tmp_path, tmp_path)
+    assert "\n" not in str(caught.value)
