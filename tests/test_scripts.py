@@ -674,9 +674,15 @@ def test_table_of_the_paper_is_over_the_data_sets_that_are_there(bash):
     )  # 25 methods x 3 seeds x 3, DPL's 3 searches, CLIP x 3
 
 
-def test_demo_is_an_experiment(typed, tmp_path):
-    (line,) = typed("demo.sh", JOBS="3")
-    assert line == "modprompt experiment run demo --report --one-line --jobs 3"
+def test_demo_is_an_experiment_and_images_of_ones_own(typed, tmp_path):
+    own = tmp_path / "results" / "own_images"
+    lines = typed("demo.sh", JOBS="3", OUT=str(tmp_path / "results"))
+    assert [line for line in lines if line.startswith(("modprompt", "tools"))] == [
+        "modprompt experiment run demo --report --one-line --jobs 3",
+        f"tools.digit_photos {own}",
+        f"modprompt experiment run own_images --data {own}/images --out {own}/output --report --one-line --jobs 3",
+        f"modprompt predict {own}/output/image_folder/MPL/eval/*_16shots/seed1 {own}/new --top 1",
+    ]
 
 
 @pytest.mark.parametrize("python", ["no_such_python", "without_torch"])
