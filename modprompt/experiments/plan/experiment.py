@@ -57,6 +57,7 @@ class Experiment(NamedTuple):
     slurm: dict[str, Any]
     added: Added | None = None  # of the protocol of a feature
     together: bool = False  # of protocol base2new: all classes are tested, too
+    compare: str = ""  # the label of the method whose differences from all others are reported; empty for none
 
     @property
     def lines(self) -> list[Method]:

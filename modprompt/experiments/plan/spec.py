@@ -25,6 +25,7 @@ methods:
   Tip-Adapter on MPL:           # a head behind the trained prompts of a method above it
     {trainer: TipAdapter, config: vit_b16, prompts_from: MPL}
 highlight: MPL                  # the method of the gain figure; the last one without it
+compare: MPL                    # the method whose differences from each other one are reported, paired by seed
 together: true                  # base2new: all classes at test, too
 notes: text under the report's tables
 slurm: {timeout_min: 120}       # submitit's settings of a job
@@ -112,6 +113,8 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
     title, notes = str(content.get("title") or path.stem), str(content.get("notes") or "").strip()
     if "parts" in content:
         parts = tuple(_parts(reader, content, shared))
+        if "compare" in content and not any(part.compare for part in parts):
+            raise reader.fault("compare", f"there is no method {content['compare']!r} in any part that can compare")
     else:
         parts = (_experiment(reader, content, shared, path.stem),)
     return Plan(path.stem, title, notes, reader.mapping(content.get("slurm") or {}, "slurm"), parts, "parts" in content)
@@ -162,10 +165,12 @@ def _parts(reader: MethodReader, content: Mapping[str, Any], shared: Shared) -> 
         whole = {**common, **part, "methods": {label: methods[label] for label in methods if label in kept}}
         if "highlight" not in part and whole.get("highlight") not in kept:
             whole.pop("highlight", None)
-        yield _experiment(reader.within(place), whole, shared, name)
+        yield _experiment(reader.within(place), whole, shared, name, compares_if_it_can="compare" not in part)
 
 
-def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared, name: str) -> Experiment:
+def _experiment(
+    reader: MethodReader, content: Mapping[str, Any], shared: Shared, name: str, compares_if_it_can: bool = False
+) -> Experiment:
     protocol = str(reader.needed(content, "protocol", ""))
     if protocol not in PROTOCOLS:
         raise reader.fault("protocol", f"there is no {protocol!r}" + known_names(protocol, PROTOCOLS))
@@ -200,9 +205,35 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
         slurm=reader.mapping(content.get("slurm") or {}, "slurm"),
         added=added,
         together=reader.flag(content.get("together", False), "together"),
+        compare=_compare(reader, content, methods, added, compares_if_it_can) if "compare" in content else "",
     )
     _check_whole(reader, experiment)
     return experiment
+
+
+def _compare(
+    reader: MethodReader, content: Mapping[str, Any], methods: Sequence[Method], added: Added | None, if_it_can: bool
+) -> str:
+    """The label of the method that all others are compared with.
+
+    Args:
+        reader: of the part.
+        content: of the part.
+        methods: of the part.
+        added: what it has of a feature's protocol, whose tables are not compared.
+        if_it_can: whether the file says it for all its parts: one without that method compares nothing.
+    """
+    word, labels = content["compare"], [method.label for method in methods]
+    if word in labels and added is None:
+        return str(word)
+    variants = [method.label for method in methods if method.family == word]
+    if variants and added is None:
+        raise reader.fault("compare", f"{word} has several variants: name one of {', '.join(map(repr, variants))}")
+    if if_it_can:
+        return ""
+    if added is not None:
+        raise reader.fault("compare", f"protocol {content['protocol']} has none")
+    raise reader.fault("compare", f"there is no method {word!r}" + known_names(str(word), labels))
 
 
 def _shots(reader: MethodReader, content: Mapping[str, Any], protocol: str) -> tuple[int, ...]:
