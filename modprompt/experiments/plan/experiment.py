@@ -62,6 +62,7 @@ class Experiment(NamedTuple):
     classes: str = BASE  # of protocol validation: whose labels are seen
     rule: str = HIGHEST  # of protocol validation: by which `experiment choose` chooses
     chosen: str = ""  # what its methods' settings were chosen by, in words
+    compare: str = ""  # the label of the method whose differences from all others are reported; empty for none
 
     @property
     def lines(self) -> list[Method]:

@@ -29,6 +29,7 @@ methods:
   MPL of one token:             # with what was chosen for another method; `chosen: false` takes its config's settings
     {trainer: MPL, config: vit_b4_c1_add2_rm1, options: {KEY: VALUE}, chosen: MPL}
 highlight: MPL                  # the method of the gain figure; the last one without it
+compare: MPL                    # the method whose differences from each other one are reported, paired by seed
 together: true                  # base2new: all classes at test, too
 classes: base                   # validation: whose labels are seen, base (the default) or all
 rule: highest                   # validation: how `experiment choose` chooses, highest (the default) or no_collapse
@@ -132,6 +133,8 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
     title, notes = str(content.get("title") or path.stem), str(content.get("notes") or "").strip()
     if "parts" in content:
         parts = tuple(_parts(reader, content, shared))
+        if "compare" in content and not any(part.compare for part in parts):
+            raise reader.fault("compare", f"there is no method {content['compare']!r} in any part that can compare")
     else:
         parts = (_experiment(reader, content, shared, path.stem),)
     return Plan(path.stem, title, notes, reader.mapping(content.get("slurm") or {}, "slurm"), parts, "parts" in content)
@@ -184,10 +187,12 @@ def _parts(reader: MethodReader, content: Mapping[str, Any], shared: Shared) -> 
             whole.pop("highlight", None)
         within = reader.within(place)
         own = shared._replace(chosen=_chosen(within, part)) if "chosen" in part else shared
-        yield _experiment(within, whole, own, name)
+        yield _experiment(within, whole, own, name, compares_if_it_can="compare" not in part)
 
 
-def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared, name: str) -> Experiment:
+def _experiment(
+    reader: MethodReader, content: Mapping[str, Any], shared: Shared, name: str, compares_if_it_can: bool = False
+) -> Experiment:
     protocol = str(reader.needed(content, "protocol", ""))
     if protocol not in PROTOCOLS:
         raise reader.fault("protocol", f"there is no {protocol!r}" + known_names(protocol, PROTOCOLS))
@@ -222,6 +227,7 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
         classes=content.get("classes", BASE),
         rule=content.get("rule", HIGHEST),
         chosen=shared.chosen.in_words() if shared.chosen else "",
+        compare=_compare(reader, content, methods, added, compares_if_it_can) if "compare" in content else "",
     )
     _check_whole(reader, experiment)
     return experiment
@@ -238,6 +244,31 @@ def _require_of_protocol(reader: MethodReader, content: Mapping[str, Any], proto
             raise reader.fault(key, f"protocol {protocol} has none; it is of protocol {VALIDATION}")
         if content.get(key, known[0]) not in known:
             raise reader.fault(key, f"there is no {content[key]!r}" + known_names(str(content[key]), known))
+
+
+def _compare(
+    reader: MethodReader, content: Mapping[str, Any], methods: Sequence[Method], added: Added | None, if_it_can: bool
+) -> str:
+    """The label of the method that all others are compared with.
+
+    Args:
+        reader: of the part.
+        content: of the part.
+        methods: of the part.
+        added: what it has of a feature's protocol, whose tables are not compared.
+        if_it_can: whether the file says it for all its parts: one without that method compares nothing.
+    """
+    word, labels = content["compare"], [method.label for method in methods]
+    if word in labels and added is None:
+        return str(word)
+    variants = [method.label for method in methods if method.family == word]
+    if variants and added is None:
+        raise reader.fault("compare", f"{word} has several variants: name one of {', '.join(map(repr, variants))}")
+    if if_it_can:
+        return ""
+    if added is not None:
+        raise reader.fault("compare", f"protocol {content['protocol']} has none")
+    raise reader.fault("compare", f"there is no method {word!r}" + known_names(str(word), labels))
 
 
 def _shots(reader: MethodReader, content: Mapping[str, Any], protocol: str) -> tuple[int, ...]:

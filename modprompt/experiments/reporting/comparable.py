@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterator, Sequence
 
 from modprompt.clip.known import whose
 from modprompt.experiments.plan.experiment import BASE2NEW, Experiment
 from modprompt.experiments.plan.kinds import unused
 from modprompt.experiments.plan.protocols import ALONE
+from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.alike import READING, WEIGHTS, reading_of, split_facts, version_in
-from modprompt.experiments.reporting.results import Results
+from modprompt.experiments.reporting.results import Line, Results
 from modprompt.feature import features
 from modprompt.io.images import AS_TRAINING, HELD_OUT, WHOLE
+
+IMAGES, DRAWN = "images", "few-shot images"
 
 
 def _images(result: dict[str, Any]) -> str:
@@ -44,6 +47,31 @@ def _of_split(dataset: str, result: dict[str, Any]) -> list[str]:
     return [f"{dataset}: {what}: {split[key]}" for key, what in told if split.get(key)]
 
 
+def _made_with(dataset: str, seed: int, result: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What numbers that are compared must have in common: what it is, of what, the version of a hash; and its value."""
+    settings: dict[str, str] = result.get("settings") or {}
+    half, shots, weights = (str(result.get(key)) for key in ("classes", "shots", "backbone_hash"))
+    images, drawn = _images(result), _drawn(result)
+    yield (READING, dataset, ""), reading_of(result)
+    yield (IMAGES, dataset, half, shots, str(seed), f"{version_in(images)}{_choice(result)}"), images
+    if drawn:
+        yield (DRAWN, dataset, half, shots, str(seed), ""), drawn
+    yield (WEIGHTS, str(settings.get("MODEL.BACKBONE.NAME", "")), version_in(weights)), weights
+
+
+def differing(results: Results, one: Line, other: Line, datasets: Sequence[str]) -> list[str]:
+    """In what two methods' runs on some data sets differ, so that one minus the other is not of the methods alone."""
+    runs = [(line, *place) for line in (one, other) for _, *place in results.all(line, datasets)]
+    known = [(line, dataset, seed, result) for line, dataset, _, seed, o in runs if (result := o.result)]
+    parted = alike.parted(((dataset, line.label, result) for line, dataset, _, result in known), results.odd)
+    found: dict[tuple[str, ...], set[str]] = {}
+    for _, dataset, seed, result in known:
+        for key, value in _made_with(dataset, seed, result):
+            if key[0] in (IMAGES, DRAWN):
+                found.setdefault(key, set()).add(value)
+    return list(dict.fromkeys([*parted, *(key[0] for key, values in found.items() if len(values) > 1)]))
+
+
 def warnings(results: Results) -> list[str]:
     """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP; and
     what speaks against a number."""
@@ -59,14 +87,7 @@ def warnings(results: Results) -> list[str]:
         settings: dict[str, str] = result.get("settings") or {}
         if text := unused(str(result.get("trainer")), settings):
             of_settings[f"{line.label}: {text}"] = None
-        half, shots, weights = (str(result.get(key)) for key in ("classes", "shots", "backbone_hash"))
-        images, drawn = _images(result), _drawn(result)
-        for key, value in (
-            ((READING, dataset, ""), reading_of(result)),
-            (("images", dataset, half, shots, seed, f"{version_in(images)}{_choice(result)}"), images),
-            *([(("few-shot images", dataset, half, shots, seed, ""), drawn)] if drawn else []),
-            ((WEIGHTS, str(settings.get("MODEL.BACKBONE.NAME", "")), version_in(weights)), weights),
-        ):
+        for key, value in _made_with(dataset, seed, result):
             found.setdefault(key, {}).setdefault(value, []).append(line.label)
     texts = list(of_splits)
     for (what, *where, _), hashes in found.items():

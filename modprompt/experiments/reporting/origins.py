@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any, Callable, Iterable, Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.reporting import comparisons
 from modprompt.experiments.reporting.alike import split_facts
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.table import Section
@@ -94,13 +95,19 @@ _HASHES = ("images_hash", "backbone_hash", "prompts_hash", "config_hash")
 _TEXTS = ("trainer", "backbone", "classes", "tested_on", "selected_on", "device")
 
 
-def content(experiment: Experiment, results: Results, sections: Sequence[Section]) -> dict[str, Any]:
+def content(
+    experiment: Experiment,
+    results: Results,
+    sections: Sequence[Section],
+    compared: comparisons.Comparisons | None = None,
+) -> dict[str, Any]:
     """What the file holds, sealed.
 
     Args:
         experiment: what was run.
         results: what came of it.
         sections: the tables.
+        compared: the differences of a method from the others, if the experiment asks for them.
     """
     runs = [_run(line, dataset, column, seed, outcome) for line, dataset, column, seed, outcome in results.all()]
     facts = {
@@ -115,6 +122,7 @@ def content(experiment: Experiment, results: Results, sections: Sequence[Section
         "std": "population standard deviation: n in the denominator",
         "runs": runs,
         "tables": [_table(section) for section in sections],
+        **({"differences": comparisons.content(compared)} if compared else {}),
     }
     return sealed(facts, VERSION)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.reporting import cost
+from modprompt.experiments.reporting.comparisons import Comparisons
 from modprompt.experiments.reporting.figures import Figure
 from modprompt.experiments.reporting.mistakes import Mistake
 from modprompt.experiments.reporting.origins import COLUMNS
@@ -27,6 +28,7 @@ class More(NamedTuple):
     mistakes: by data set, the method that they are of, and the gallery.
     attention: by data set, pictures with what they are of.
     cost: rows of texts, the names of columns first.
+    compared: the differences of a method from the others; None where there are none.
     """
 
     mine: Sequence[str] = ()
@@ -34,6 +36,7 @@ class More(NamedTuple):
     mistakes: Mapping[str, tuple[str, Sequence[Mistake]]] = {}
     attention: Mapping[str, Sequence[Mistake]] = {}
     cost: Sequence[Sequence[str]] = ()
+    compared: Comparisons | None = None
 
 
 class Picture(NamedTuple):
@@ -141,7 +144,9 @@ def _picture(figure: Figure, folder: Path) -> Picture:
 
 def _anchor(key: str, number: int) -> str:
     """A place in the page by a section's key, where that can be one."""
-    return key if re.fullmatch(r"(?!figures$|cost$|table-)[A-Za-z][A-Za-z0-9_-]*", key) else f"table-{number}"
+    return (
+        key if re.fullmatch(r"(?!figures$|differences$|cost$|table-)[A-Za-z][A-Za-z0-9_-]*", key) else f"table-{number}"
+    )
 
 
 def page(title: str, reports: Sequence[Report], names: Sequence[str] = (), text: str = "") -> str:

@@ -104,6 +104,7 @@ def text_cell(text: str) -> str:
 
 _LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}"}  # which the oldest font encoding has not
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
     | {c: f"{{{c}}}" for c in "[]*"}  # behind the end of a row they would be its options
 )
@@ -147,6 +148,26 @@ def latex(sections: Sequence[Section], title: str, about: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def latex_texts(title: str, about: str, rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts with booktabs, the names of columns first."""
+    head, *body = (" & ".join(map(latex_text, row)) + r" \\" for row in rows)
+    lines = [
+        "",
+        r"\begin{table}[t]",
+        r"\centering",
+        rf"\caption{{{latex_text(f'{title}. {about}')}}}",
+        rf"\begin{{tabular}}{{l{'c' * (len(rows[0]) - 1)}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _with_details(sections: Sequence[Section]) -> list[Section]:
     return [one for section in sections for one in (section, *section.details)]
 
@@ -155,9 +176,23 @@ def _list(title: str, lines: Sequence[str]) -> list[str]:
     return ["", f"{title}:", "", *(f"- {markdown_text(line)}" for line in lines)] if lines else []
 
 
-def markdown_texts(title: str, about: str, rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table of texts with its heading, the names of columns first; nothing without rows."""
-    lines = [f"| {' | '.join(map(markdown_cell, row))} |" for row in rows]
+def markdown_texts(title: str, about: str, rows: Sequence[Sequence[str]], own_form: bool = False) -> list[str]:
+    """A table of texts with its heading, the names of columns first; nothing without rows.
+
+    Args:
+        title: of the table.
+        about: what stands above it.
+        rows: a text for each column.
+        own_form: whether all cells but names are in a form of ours, which Markdown takes for nothing else.
+    """
+
+    def cell(text: str, is_name: bool) -> str:
+        return markdown_cell(text) if is_name or not own_form else text
+
+    lines = [
+        f"| {' | '.join(cell(text, not row or not column) for column, text in enumerate(texts))} |"
+        for row, texts in enumerate(rows)
+    ]
     return ["", f"## {title}", "", about, "", lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]] if rows else []
 
 

@@ -24,6 +24,7 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import (
     comparable,
+    comparisons,
     cost,
     diagnostics,
     figures,
@@ -41,7 +42,7 @@ from modprompt.feature import named
 from modprompt.io import pages
 from modprompt.io.pictures import can_draw
 from modprompt.io.tables import write_table
-from modprompt.io.text import write_json, write_whole
+from modprompt.io.text import markdown_text, write_json, write_whole
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -174,8 +175,11 @@ def write(
     pictures = figures.draw(experiment, results, sections, left, folder) if can_draw() else []
     more, unseen = diagnostics.more(experiment, results, sections, left, data, attention)
     own = comparable.class_notes(experiment, results)
+    found = comparisons.comparisons(experiment, results)
+    compared = found if found and found.tables else None
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
+        "Pairs left out": found.left_out if found else [],
         "Without test images": untested(results),
         **cost.stages(results),
         **(of_feature.notes(results) if of_feature else {}),
@@ -186,21 +190,24 @@ def write(
         "Notes": [note for note in (experiment.notes, experiment.chosen, *own, published.note_of(experiment)) if note],
     }
     spent, accuracy = cost.costs(experiment, results, sections), cost.accuracy_name(sections)
-    more = more._replace(cost=cost.texts(spent, accuracy))
-    of_cost = render.markdown_texts("Cost", cost.ABOUT, more.cost)
-    text = render.markdown(sections, experiment.title, about, notes, of_cost)
+    more = more._replace(cost=cost.texts(spent, accuracy), compared=compared)
+    beside = [*_markdown_of(compared), *render.markdown_texts("Cost", cost.ABOUT, more.cost)]
+    text = render.markdown(sections, experiment.title, about, notes, beside)
     write_whole(folder / "report.md", text)
     tables = {"report.csv": (render.columns_of_csv(sections), render.rows_of_csv(sections))}
     tables.update(of_feature.tables(results) if of_feature else {})
     if spent:
         tables[cost.FILE_NAME] = (list(cost.COLUMNS_OF_CSV), cost.rows_of_csv(spent, accuracy))
+    (folder / comparisons.FILE_NAME).unlink(missing_ok=True)  # of an earlier report that compared another
+    if compared:
+        tables[comparisons.FILE_NAME] = (comparisons.columns_of_csv(compared), comparisons.rows_of_csv(compared))
     if experiment.together:
         halves = [one for section in sections for one in section.details[:1]]
         tables["together.csv"] = (render.columns_of_csv(halves), render.rows_of_csv(halves))
     for name, (columns, rows) in tables.items():
         write_table(folder / name, columns, rows)
-    write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
-    write_json(folder / origins.REPORT_FILE, origins.content(experiment, results, sections))
+    write_whole(folder / "report.tex", render.latex(sections, experiment.title, about) + _latex_of(compared))
+    write_json(folder / origins.REPORT_FILE, origins.content(experiment, results, sections, compared))
     shown = page.report_of(sections, pictures, folder, experiment.title, about, notes, more, part)
     write_whole(folder / "index.html", page.page(experiment.title, [shown]))
     print(text)
@@ -210,6 +217,25 @@ def write(
     if not can_draw():
         print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
     return shown
+
+
+def _markdown_of(compared: comparisons.Comparisons | None) -> list[str]:
+    """The tables of differences; what all of them are stands above the first."""
+    lines = list[str]()
+    for one in compared.tables if compared else ():
+        about = one.about if lines else f"{compared.about} {one.about}"
+        title = markdown_text(f"{compared.title}, {one.title}")
+        lines += render.markdown_texts(title, markdown_text(about), one.texts(compared.name), own_form=True)
+    return lines
+
+
+def _latex_of(compared: comparisons.Comparisons | None) -> str:
+    """The same; each caption says all."""
+    found = compared.tables if compared else ()
+    return "".join(
+        render.latex_texts(f"{compared.title}, {one.title}", f"{compared.about} {one.about}", one.texts(compared.name))
+        for one in found
+    )
 
 
 def _main(argv: list[str] | None) -> int:

@@ -149,11 +149,17 @@ class Results:
         is_whole = outcomes and all(one.is_there for one in outcomes)
         return outcomes if is_whole and not self.parted(line, [dataset]) else None
 
+    def of_seeds(self, line: Line, dataset: str, column: str) -> dict[int, float]:
+        """Accuracies in percent of the seeds that have one; none if runs differ in what must be equal."""
+        if self.parted(line, [dataset]):
+            return {}
+        outcomes = self.outcomes(line, dataset, column).items()
+        return {seed: one.accuracy_pct for seed, one in outcomes if one.accuracy_pct is not None}
+
     def values(self, line: Line, dataset: str, column: str) -> list[float] | None:
         """Accuracies in percent of all seeds, or None if there is no mean of them."""
-        numbers = [outcome.accuracy_pct for outcome in self.runs(line, dataset, column) or ()]
-        known = [number for number in numbers if number is not None]
-        return known if known and len(known) == len(numbers) else None
+        known = list(self.of_seeds(line, dataset, column).values())
+        return known if known and len(known) == len(line.seeds) else None
 
     def said(self, line: Line, datasets: Sequence[str], seeds: Sequence[int]) -> str:
         """What tells a method's numbers from those of the others: its own seeds, and by what it was chosen.

@@ -1,0 +1,427 @@
+"""`compare`: the differences of one method from all others, of the seeds that both have, from the tables' numbers."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.reporting import report, table
+from modprompt.experiments.reporting.comparisons import comparisons
+from modprompt.experiments.reporting.paired import holm
+from modprompt.io.base_new import harmonic_mean
+from tests.modprompt.experiments.fakes import edit, finish, results_below
+from tests.modprompt.experiments.test_table import edit_some, fill
+
+FIVE = """
+protocol: base2new
+datasets: [eurosat, dtd]
+seeds: [1, 2, 3, 4, 5]
+compare: MPL
+methods:
+  CLIP: {trainer: ZeroshotCLIP, config: vit_b16, seeds: [1]}
+  CoOp: {trainer: CoOp, config: vit_b16}
+  MaPLe: {trainer: MaPLe, config: vit_b16_c2_ep5_batch4_2ctx}
+  MPL: {trainer: MPL, config: vit_b4_c1_add2_rm1}
+"""
+SEEDS = (1, 2, 3, 4, 5)
+
+
+def accuracy(method, dataset, column, seed):
+    """A number of each run that is like no other's; CLIP's is that of seed 1."""
+    draw = np.random.default_rng([len(method), ord(method[1]), len(dataset), ord(column[0]), seed])
+    return round(float(70 + 5 * (method == "MPL") + 6 * draw.random()), 1)
+
+
+def of_job(job):
+    return accuracy(job.method.label, job.dataset, job.column, job.seed)
+
+
+def compared(found, out):
+    return comparisons(found, results_below(found, out))
+
+
+def cells(one, key, minus):
+    """The differences of a table from a method, by column."""
+    (of_key,) = [each for each in one.tables if each.key == key]
+    (row,) = [row for row in of_key.rows if row.label == minus]
+    return dict(zip(of_key.columns, row.differences))
+
+
+def pairs(minus, dataset, column, method="MPL"):
+    """Both sides by hand."""
+    return [
+        [accuracy(name, dataset, column, 1 if name == "CLIP" else seed) for seed in SEEDS] for name in (method, minus)
+    ]
+
+
+def h_pairs(minus, *datasets):
+    halves = [np.mean([pairs(minus, name, half) for name in datasets], axis=0) for half in ("base", "new")]
+    return [[harmonic_mean(b, n) for b, n in zip(*side)] for side in zip(*halves)]
+
+
+def test_differences_are_those_of_the_runs_and_tested_as_scipy_does(experiment, tmp_path):
+    found = experiment(FIVE)
+    fill(found, tmp_path, of_job)
+    one = compared(found, tmp_path)
+    assert [each.key for each in one.tables] == ["eurosat", "dtd", "average"]
+    assert [row.label for row in one.tables[0].rows] == ["CLIP", "CoOp", "MaPLe"]
+    assert one.left_out == []
+    for key, datasets in (("eurosat", ["eurosat"]), ("average", ["eurosat", "dtd"])):
+        for column in ("base", "new", "H"):
+            p_values = []
+            for minus in ("CLIP", "CoOp", "MaPLe"):
+                both = h_pairs(minus, *datasets)
+                if column != "H":
+                    both = np.mean([pairs(minus, name, column) for name in datasets], axis=0)
+                cell, test = cells(one, key, minus)[column], stats.ttest_rel(*both)
+                assert list(cell.by_seed) == list(SEEDS)
+                assert list(cell.by_seed.values()) == pytest.approx(np.subtract(*both))
+                assert cell.interval == pytest.approx(tuple(test.confidence_interval(0.95)))
+                assert cell.p == pytest.approx(test.pvalue)
+                p_values.append(test.pvalue)
+            corrected = [cells(one, key, minus)[column].p_holm for minus in ("CLIP", "CoOp", "MaPLe")]
+            assert corrected == pytest.approx(holm(p_values))
+
+
+def test_differences_are_of_the_numbers_that_tables_have(experiment, tmp_path):
+    found = experiment(FIVE)
+    fill(found, tmp_path, of_job)
+    results = results_below(found, tmp_path)
+    one = comparisons(found, results)
+    for section in table.sections(found, results):
+        mean = {row.label: dict(zip(section.columns, row.cells)) for row in section.rows if not row.source}
+        for column in ("base", "new"):
+            difference = mean["MPL"][column].mean - mean["CoOp"][column].mean
+            assert cells(one, section.key, "CoOp")[column].mean == pytest.approx(difference)
+
+
+def test_what_is_said_of_the_numbers(experiment, tmp_path):
+    found = experiment(FIVE)
+    fill(found, tmp_path, of_job)
+    one = compared(found, tmp_path)
+    assert "Student's t with n - 1 degrees of freedom" in one.about
+    assert "speaks of further seeds on these data sets, not of other data sets" in one.about
+    assert one.about.endswith("CLIP draws nothing: its one run is paired with every seed of the others.")
+    assert one.tables[0].about == "n = 5; p is Holm-corrected over 3 methods."
+
+
+def test_seeds_that_one_side_lacks_are_named_and_their_pairs_left_out(experiment, tmp_path):
+    found = experiment(FIVE)
+
+    def lacking(job):
+        is_lacking = (job.method.label, job.dataset, job.column, job.seed) in (
+            ("MPL", "dtd", "new", 2),
+            ("MaPLe", "dtd", "base", 4),
+        )
+        return None if is_lacking else of_job(job)
+
+    fill(found, tmp_path, lacking)
+    one = compared(found, tmp_path)
+    dtd = {minus: cells(one, "dtd", minus) for minus in ("CoOp", "MaPLe")}
+    assert list(dtd["CoOp"]["new"].by_seed) == list(dtd["CoOp"]["H"].by_seed) == [1, 3, 4, 5]
+    assert dtd["CoOp"]["new"].interval is not None
+    assert dtd["CoOp"]["new"].p is None  # four pairs
+    assert list(dtd["CoOp"]["base"].by_seed) == list(SEEDS)
+    assert list(dtd["MaPLe"]["H"].by_seed) == list(cells(one, "average", "MaPLe")["H"].by_seed) == [1, 3, 5]
+    assert list(cells(one, "eurosat", "MaPLe")["H"].by_seed) == list(SEEDS)
+    assert sorted(one.left_out)[2:] == [
+        "dtd, base, H: MaPLe has no number of seed 4",
+        "dtd, new, H: MPL has no number of seed 2",
+    ]
+    texts = dict((row[0], row[1:]) for row in one.tables[1].texts("MPL"))
+    assert [text.endswith(", n = 4") for text in texts["CoOp"]] == [False, True, True]
+    assert texts["MaPLe"][2].endswith("], n = 3")
+    assert one.tables[1].about == "n = 5 where no other number stands; p is Holm-corrected over 2 methods."
+
+
+def test_methods_of_other_seeds_are_paired_where_both_have_one(experiment, tmp_path):
+    found = experiment(FIVE.replace("_2ctx}", "_2ctx, seeds: [4, 5, 6]}"))
+    fill(found, tmp_path, of_job)
+    one = compared(found, tmp_path)
+    assert list(cells(one, "dtd", "MaPLe")["H"].by_seed) == [4, 5]
+    lines = [line for line in one.left_out if line.startswith("dtd, ")]
+    assert lines == [
+        "dtd, base, new, H: MPL has no number of seed 6",
+        "dtd, base, new, H: MaPLe has no number of seed 1, 2, 3",
+    ]
+
+
+def test_columns_that_are_corrected_over_fewer_methods_are_named(experiment, tmp_path):
+    found = experiment(FIVE)
+    missing = ("CoOp", "dtd", "new", 3)
+    fill(
+        found,
+        tmp_path,
+        lambda job: None if (job.method.label, job.dataset, job.column, job.seed) == missing else of_job(job),
+    )
+    about = compared(found, tmp_path).tables[1].about
+    assert about.endswith("p is Holm-corrected over 3 methods (base), 2 methods (new, H).")
+
+
+@pytest.mark.parametrize(("seeds", "interval"), [("[1]", False), ("[1, 2]", True), ("[1, 2, 3, 4]", True)])
+def test_few_pairs_have_no_test_and_one_no_interval(experiment, tmp_path, seeds, interval):
+    found = experiment(FIVE.replace("[1, 2, 3, 4, 5]", seeds))
+    fill(found, tmp_path, of_job)
+    one = compared(found, tmp_path)
+    every = [cell for each in one.tables for row in each.rows for cell in row.differences]
+    assert {cell.interval is not None for cell in every} == {interval}
+    assert {cell.p for cell in every} == {cell.p_holm for cell in every} == {None}
+    assert "no p: it takes 5 pairs" in one.tables[0].about
+
+
+def test_equal_differences_are_said_and_not_tested(experiment, tmp_path):
+    found = experiment(FIVE)
+    fill(found, tmp_path, lambda job: 80.0 + job.seed + (2.1 if job.method.label == "MPL" else 0))
+    one = compared(found, tmp_path)
+    (row,) = [row for row in one.tables[0].texts("MPL") if row[0] == "CoOp"]
+    assert row[1] == "+2.10, equal in all pairs"
+    assert cells(one, "eurosat", "CLIP")["base"].p is not None
+    assert one.tables[0].about == "n = 5; p is Holm-corrected over 1 method."
+
+
+def test_a_result_whose_accuracy_is_no_number_is_no_pair(experiment, tmp_path):
+    found = experiment(FIVE)
+    fill(found, tmp_path, of_job)
+    (job,) = [
+        job
+        for job in protocols.jobs(found)
+        if (job.method.label, job.dataset, job.column, job.seed) == ("CoOp", "dtd", "new", 3)
+    ]
+    edit(tmp_path / job.folder / "result.json", accuracy_pct=float("nan"))
+    one = compared(found, tmp_path)
+    assert list(cells(one, "dtd", "CoOp")["new"].by_seed) == [1, 2, 4, 5]
+    assert "dtd, new, H: CoOp has no number of seed 3" in one.left_out
+
+
+def test_zero_shot_is_compared_with_all_others_too(experiment, tmp_path):
+    found = experiment(FIVE.replace("compare: MPL", "compare: CLIP"))
+    fill(found, tmp_path, of_job)
+    cell = cells(compared(found, tmp_path), "dtd", "MPL")["base"]
+    assert list(cell.by_seed.values()) == pytest.approx(np.subtract(*pairs("CLIP", "dtd", "base")[::-1]))
+
+
+def test_two_methods_that_draw_nothing_are_one_pair(experiment, tmp_path):
+    second = "  Ensemble: {trainer: ZeroshotCLIP2, config: vit_b16, seeds: [7]}\n"
+    found = experiment(FIVE.replace("compare: MPL", "compare: CLIP") + second)
+    fill(found, tmp_path, of_job)
+    one = compared(found, tmp_path)
+    assert len(cells(one, "dtd", "Ensemble")["base"].by_seed) == 1
+    assert one.left_out == []
+
+
+def test_a_method_that_draws_nothing_and_has_no_run_is_named(experiment, tmp_path):
+    found = experiment(FIVE)
+    fill(found, tmp_path, lambda job: None if job.method.label == "CLIP" else of_job(job))
+    one = compared(found, tmp_path)
+    assert cells(one, "dtd", "CLIP") == {"base": None, "new": None, "H": None}
+    assert "dtd, base, new, H: CLIP has no number" in one.left_out
+
+
+def test_few_shots_are_compared_by_column_and_zero_shot_with_each(experiment, tmp_path):
+    found = experiment(FIVE.replace("base2new", "few_shot\nshots: [1, 4]"))
+    fill(found, tmp_path, of_job)
+    one = compared(found, tmp_path)
+    assert one.tables[0].columns == ("1", "4")
+    zero = accuracy("CLIP", "dtd", "0", 1)
+    cell = cells(one, "dtd", "CLIP")["4"]
+    assert list(cell.by_seed.values()) == pytest.approx([accuracy("MPL", "dtd", "4", seed) - zero for seed in SEEDS])
+    assert one.about.endswith("paired with every seed and every number of shots of the others.")
+    assert one.left_out == []
+
+
+def test_across_data_sets_the_average_is_over_the_targets(experiment, tmp_path):
+    found = experiment(FIVE.replace("base2new", "cross_dataset\nsource: imagenet"))
+    fill(found, tmp_path, of_job)
+    (of_all,) = compared(found, tmp_path).tables
+    assert of_all.columns == ("imagenet", "eurosat", "dtd", "average")
+    by_column = dict(zip(of_all.columns, of_all.rows[1].differences))
+    mean = (by_column["eurosat"].mean + by_column["dtd"].mean) / 2
+    assert by_column["average"].mean == pytest.approx(mean)
+    assert "H of a seed" not in compared(found, tmp_path).about
+
+
+def test_what_keeps_numbers_from_being_the_methods_alone_stands_beside_the_method(experiment, tmp_path):
+    found = experiment(FIVE)
+    fill(found, tmp_path, of_job)
+    mark = "unlabelled images and names of new classes seen"
+    edit_some(found, tmp_path, {"seen": mark}, label="MaPLe", seeds=SEEDS)
+    edit_some(found, tmp_path, {"backbone_hash": "2:other"}, label="CoOp", seeds=SEEDS)
+    edit_some(found, tmp_path, {"images_hash": "2:others"}, label="CLIP")
+    one = compared(found, tmp_path)
+    assert [row.name for row in one.tables[0].rows] == [
+        "CLIP (made with other images)",
+        "CoOp (made with other weights)",
+        f"MaPLe ({mark})",
+    ]
+    edit_some(found, tmp_path, {"seen": mark}, seeds=SEEDS)
+    assert compared(found, tmp_path).title == f"Differences by seed: MPL ({mark}) minus each other method"
+
+
+def test_what_was_selected_on_test_has_no_pair_unless_it_is_asked_for(experiment, tmp_path):
+    found = experiment(FIVE)
+    fill(found, tmp_path, of_job)
+    for dataset in ("eurosat", "dtd"):
+        edit_some(found, tmp_path, {"selected_on": "test"}, label="MaPLe", dataset=dataset, seeds=SEEDS)
+    one = compared(found, tmp_path)
+    assert set(cells(one, "dtd", "MaPLe").values()) == {None}
+    shown = comparisons(found, results_below(found, tmp_path, selected_on_test=True))
+    assert [row.name for row in shown.tables[1].rows][2] == "MaPLe (selected on test)"
+    assert cells(shown, "dtd", "MaPLe")["H"] is not None
+
+
+def test_seeds_that_differ_in_what_must_be_equal_are_no_pairs(experiment, tmp_path):
+    found = experiment(FIVE)
+    fill(found, tmp_path, of_job)
+    edit_some(found, tmp_path, {"backbone_hash": "2:other"}, label="CoOp", seeds=(2, 3))
+    one = compared(found, tmp_path)
+    assert set(cells(one, "eurosat", "CoOp").values()) == {None}
+    assert "eurosat, base, new, H: CoOp has no number of seed 1, 2, 3, 4, 5" in one.left_out
+
+
+def test_variants_of_a_grid_are_compared_each_and_one_can_be_named(experiment, tmp_path):
+    grid = FIVE + "  Rates: {trainer: MPL, config: vit_b4_c1_add2_rm1, grid: {OPTIM.LR: [0.1, 0.2]}}\n"
+    found = experiment(grid.replace("compare: MPL", "compare: Rates LR 0.2"))
+    fill(found, tmp_path, of_job)
+    labels = [row.label for row in compared(found, tmp_path).tables[0].rows]
+    assert labels == ["CLIP", "CoOp", "MaPLe", "MPL", "Rates LR 0.1"]
+    with pytest.raises(
+        UserError, match="compare: Rates has several variants: name one of 'Rates LR 0.1', 'Rates LR 0.2'$"
+    ):
+        experiment(grid.replace("compare: MPL", "compare: Rates"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (FIVE.replace("compare: MPL", "compare: MLP"), "compare: there is no method 'MLP'; did you mean 'MPL'"),
+        (FIVE.replace("compare: MPL", "compare: [MPL]"), r"compare: there is no method \['MPL'\]"),
+        (FIVE.replace("compare: MPL", "compare:"), "compare: there is no method None"),
+    ],
+)
+def test_unknown_method_is_a_line(experiment, text, message):
+    with pytest.raises(UserError, match=message):
+        experiment(text)
+
+
+PARTS = """
+compare: MPL
+datasets: [digits]
+methods:
+  CLIP: {trainer: ZeroshotCLIP, config: glyph}
+  MPL: {trainer: MPL, config: glyph}
+  CoOp: {trainer: CoOp, config: glyph}
+parts:
+  both: {protocol: base2new}
+  without: {protocol: base2new, methods: [CLIP, CoOp]}
+  own: {protocol: few_shot, shots: [1], compare: CoOp}
+"""
+
+
+def plan_of(tmp_path, text):
+    path = tmp_path / "parts.yaml"
+    path.write_text(text)
+    return spec.read_plan(path)
+
+
+def test_a_file_says_it_for_the_parts_that_have_the_method(tmp_path):
+    assert [part.compare for part in plan_of(tmp_path, PARTS).parts] == ["MPL", "", "CoOp"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            PARTS.replace("compare: MPL", "compare: MLP").replace(", compare: CoOp", ""),
+            "compare: there is no method 'MLP'",
+        ),
+        (
+            PARTS.replace("[CLIP, CoOp]", "[CLIP, CoOp], compare: MPL"),
+            "parts: without: compare: there is no method 'MPL'",
+        ),
+    ],
+)
+def test_a_method_of_no_part_is_a_line(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        plan_of(tmp_path, text)
+
+
+def test_protocol_of_a_feature_compares_nothing(tmp_path):
+    whole = spec.FILES / "active_digits.yaml"
+    path = tmp_path / "rounds.yaml"
+    path.write_text(whole.read_text() + "\ncompare: MPL\n")
+    with pytest.raises(UserError, match="compare: protocol active has none"):
+        spec.read(path)
+
+
+@pytest.fixture
+def five(experiment, tmp_path):
+    fill(experiment(FIVE, "five"), tmp_path / "out", of_job)
+    return [str(tmp_path / "five.yaml"), "--out", str(tmp_path / "out")], tmp_path / "out/reports/five"
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_report_has_them_in_all_its_forms(five, capsys):
+    words, folder = five
+    assert report.main(words) == 0
+    text, tex, page = ((folder / name).read_text() for name in ("report.md", "report.tex", "index.html"))
+    base = [one - other for one, other in zip(*pairs("CoOp", "dtd", "base"))]
+    mean = f"{np.mean(base):+.2f} ["
+    assert f"| CoOp | {mean}" in text
+    assert "\n## Differences by seed: MPL minus each other method, dtd\n" in text
+    assert tex.count(r"\caption{Differences by seed: MPL minus each other method") == 3
+    assert "Holm-corrected over 3 methods.}" in tex
+    assert f"CoOp & {mean.replace('[', '{[}')}" in tex
+    assert "p < 0" not in tex
+    assert f"<td>CoOp</td><td>{mean}" in page
+    assert '<a href="#differences">differences</a>' in page
+    rows = list(csv.DictReader((folder / "differences.csv").read_text().splitlines()))
+    (row,) = [row for row in rows if (row["table"], row["column"], row["minus"]) == ("dtd", "base", "CoOp")]
+    assert [float(row[f"seed_{seed}_points"]) for seed in SEEDS] == pytest.approx(base)
+    assert (row["method"], row["pairs"]) == ("MPL", "5")
+    differences = json.loads((folder / "report.json").read_text())["differences"]
+    cell = differences["tables"][1]["rows"][1]["differences"][0]
+    assert list(cell["by_seed_points"].values()) == pytest.approx(base)
+    assert cell["p"] == pytest.approx(float(row["p"]), rel=1e-5)
+    assert "differences.csv" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("unpainted")
+@pytest.mark.parametrize(
+    ("methods", "why"), [(["CLIP", "CoOp"], "not among the methods"), (["MPL"], "the only method")]
+)
+def test_a_report_of_fewer_methods_says_that_it_compares_nothing(five, methods, why):
+    words, folder = five
+    assert report.main([*words, "--methods", *methods]) == 0
+    text = (folder / "report.md").read_text()
+    assert f"Pairs left out:\n\n- MPL is {why} of this report" in text
+    assert "Differences by seed" not in text
+    assert not (folder / "differences.csv").exists()
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_a_file_of_an_earlier_report_goes_where_nothing_is_compared_any_more(five, tmp_path):
+    words, folder = five
+    report.main(words)
+    path = tmp_path / "five.yaml"
+    path.write_text(path.read_text().replace("compare: MPL\n", ""))
+    assert report.main(words) == 0
+    assert not (folder / "differences.csv").exists()
+    assert "differences" not in json.loads((folder / "report.json").read_text())
+
+
+def test_names_are_text_whatever_they_look_like(experiment, tmp_path):
+    found = experiment(FIVE.replace("  CoOp:", '  "=1+[a](b) <b>|":').replace("[eurosat, dtd]", "[eurosat]"), "odd")
+    for job in protocols.jobs(found):
+        finish(job, tmp_path / "out", of_job(job))
+    one = compared(found, tmp_path / "out")
+    (row,) = [row for row in one.tables[0].rows if row.label.startswith("=")]
+    assert row.label == "=1+[a](b) <b>|"
+    assert report.main([str(tmp_path / "odd.yaml"), "--out", str(tmp_path / "out")]) == 0
+    folder = tmp_path / "out/reports/odd"
+    assert r"| \=1+\[a\](b) \<b>\| | " in (folder / "report.md").read_text()
+    assert ",'=1+[a](b) <b>|," in (folder / "differences.csv").read_text()
+    assert "<td>=1+[a](b) &lt;b&gt;|</td>" in (folder / "index.html").read_text()
