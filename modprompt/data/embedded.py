@@ -51,6 +51,11 @@ class EmbeddedDataset(FamilyDataset):
         """
         raise NotImplementedError
 
+    @classmethod
+    def without_source(cls) -> str:
+        """Hook: why the package does not have them; empty if it does."""
+        return ""
+
     def find(self, root: Path) -> Path:
         """The folder, written at first use."""
         folder = of_user(root).absolute() / self.dataset_dir

@@ -83,6 +83,7 @@ class FamilyDataset(DatasetBase):
     dataset_dir = ""  # folder under DATASET.ROOT
     image_folder = ""  # folder of the images under dataset_dir
     split_file = ""  # split file under dataset_dir; empty: the data set has a split of its own
+    label_files: tuple[str, ...] = ()  # under dataset_dir, needed where there is no split file
     names_repeat = False  # whether several labels may have one class name
     makes_itself = False  # whether the images are written at first use
     looks_by_name = False  # whether images that were looked at are known by name alone

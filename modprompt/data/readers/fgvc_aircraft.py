@@ -18,6 +18,7 @@ class FGVCAircraft(FamilyDataset):
 
     dataset_dir = "fgvc_aircraft"
     image_folder = "images"
+    label_files = ("variants.txt", "images_variant_train.txt", "images_variant_val.txt", "images_variant_test.txt")
 
     def make_split(self) -> Split:
         """The three official lists; a label is the line of its variant in variants.txt."""

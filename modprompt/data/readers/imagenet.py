@@ -54,6 +54,7 @@ class ImageNet(FamilyDataset):
 
     dataset_dir = "imagenet"
     image_folder = "images"
+    label_files = (CLASSNAMES,)
     looks_by_name = True
 
     @classmethod

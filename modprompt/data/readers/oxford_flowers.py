@@ -20,6 +20,7 @@ class OxfordFlowers(FamilyDataset):
     dataset_dir = "oxford_flowers"
     image_folder = "jpg"
     split_file = "split_zhou_OxfordFlowers.json"
+    label_files = ("imagelabels.mat", "cat_to_name.json")
 
     def make_split(self) -> Split:
         """Images grouped by label in order of first appearance, each group split in half, a fifth and the rest."""

@@ -17,6 +17,7 @@ class OxfordPets(FamilyDataset):
     dataset_dir = "oxford_pets"
     image_folder = "images"
     split_file = "split_zhou_OxfordPets.json"
+    label_files = ("annotations/trainval.txt", "annotations/test.txt")
 
     def make_split(self) -> Split:
         """The official trainval list, of which a fifth of each class is val, and the official test list."""

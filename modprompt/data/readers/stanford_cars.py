@@ -19,6 +19,7 @@ class StanfordCars(FamilyDataset):
 
     dataset_dir = "stanford_cars"
     split_file = "split_zhou_StanfordCars.json"
+    label_files = ("devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat")
 
     def make_split(self) -> Split:
         """The official training list, of which a fifth of each class is val, and the official test list."""

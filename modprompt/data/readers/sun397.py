@@ -19,6 +19,7 @@ class SUN397(FamilyDataset):
     dataset_dir = "sun397"
     image_folder = "SUN397"
     split_file = "split_zhou_SUN397.json"
+    label_files = ("ClassName.txt", "Training_01.txt", "Testing_01.txt")
 
     def make_split(self) -> Split:
         """The first training partition, of which a fifth of each class is val, and the first test partition."""

@@ -25,6 +25,7 @@ class UCF101(FamilyDataset):
     dataset_dir = "ucf101"
     image_folder = "UCF-101-midframes"
     split_file = "split_zhou_UCF101.json"
+    label_files = tuple(f"ucfTrainTestlist/{name}.txt" for name in ("classInd", "trainlist01", "testlist01"))
 
     def make_split(self) -> Split:
         """The first training list, of which a fifth of each class is val, and the first test list."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -23,32 +22,50 @@ def _reader_of(dataset: str) -> Any:
     return DATASET_REGISTRY.get(read_settings(str(config_file(dataset)))["DATASET.NAME"])
 
 
-def missing(dataset: str, data: Path) -> Path | None:
-    """The folder of images that a data set, named as in configs/datasets, needs and that is not there.
+def missing(dataset: str, data: Path) -> str:
+    """What a data set, named as in configs/datasets, needs and that is not there, in words.
 
     Returns:
-        None if it is there, or the images are written at first use, or the reader does not say where they are.
+        Empty if it is there, as far as its folders tell, or the reader does not say where it is.
     """
     reader = _reader_of(dataset)
     from modprompt.data.images import place_of_images  # late: by now Dassl is found
 
-    images = None if getattr(reader, "makes_itself", False) else place_of_images(reader, data)
-    return None if images is None or images.is_dir() else images
+    images = place_of_images(reader, data)
+    if getattr(reader, "makes_itself", False):
+        is_made = images is None or images.is_dir()
+        return "" if is_made else str(reader.without_source())
+    if images is None:
+        return ""
+    if not images.is_dir():
+        return f"there is no {images}"
+    if not any(images.iterdir()):
+        return f"{images} is empty"
+    folder, needed = data / reader.dataset_dir, getattr(reader, "label_files", ())
+    if needed and getattr(reader, "split_file", "") and (folder / reader.split_file).is_file():
+        return ""
+    lacking = [str(folder / name) for name in needed if not (folder / name).is_file()]
+    return f"there is no {' and no '.join(lacking)}" if lacking else ""
 
 
 def require_present(datasets: Sequence[str], data: Path) -> None:
-    """Print a line for each data set that is not under the data root.
+    """Look whether data sets are under the data root.
 
     Raises:
-        UserError: if there is one.
+        UserError: naming all that are not.
     """
-    lacking = {name: images for name in datasets if (images := missing(name, data)) is not None}
-    for name, images in lacking.items():
-        how = f"; run `python -m modprompt prepare {name} --root {data}`" if images != data else ""
-        print(f"missing data set: {name}: there is no {images}{how}", file=sys.stderr)
-    if lacking:
-        count = f"{len(lacking)} of {len(datasets)} data sets are not under {data}"
-        raise UserError(f"{count}, and nothing was started: set DATA, give --data, or leave them out with --present")
+    lacking = {name: why for name in datasets if (why := missing(name, data))}
+    if not lacking:
+        return
+    from modprompt.data.prepare.recipes import RECIPES  # late: few need it
+
+    told = [name for name in lacking if _reader_of(name).__name__ in RECIPES]
+    how = [f"run `python -m modprompt prepare {' '.join(told)} --root {data}`"] if told else []
+    raise UserError(
+        f"{len(lacking)} of {len(datasets)} data sets are not under {data}, and nothing was started: "
+        f"{'; '.join(f'{name}: {why}' for name, why in lacking.items())}: "
+        f"{', '.join([*how, 'set DATA, give --data'])}, or leave them out with --present"
+    )
 
 
 def split_hash_now(dataset: str, data: Path) -> str | None:

@@ -24,6 +24,7 @@ _OTHER_KEYS = (
     "backbone",
     "shots",
 )
+H_OF = {"means": "H of the means", "data_sets": "mean of H", "": "not known what its H is of"}
 _FEW_SHOT = "few_shot"  # whose columns are shots
 _SOURCE = "imagenet"  # what all published figures across data sets were trained on
 
@@ -35,12 +36,14 @@ class Published(NamedTuple):
     label: the method, and whose numbers these are, where it has several.
     numbers: accuracies in percent, by column.
     source: files and lines, backbone, shots and setting, and what a reader must know of the numbers.
+    h_of: what its H is of; empty where it has none.
     """
 
     method: str
     label: str
     numbers: Mapping[str, float]
     source: str
+    h_of: str = ""
 
 
 @functools.lru_cache(maxsize=1)
@@ -60,9 +63,14 @@ def _places(row: Mapping[str, Any]) -> Iterable[str]:
         yield row["source"]
 
 
+def h_of(row: Mapping[str, Any]) -> str:
+    """What a row's H is of, in words; empty where it has none."""
+    return H_OF[row.get("H_of", known()["H_of"])] if "H" in row else ""
+
+
 def _remarks(row: Mapping[str, Any]) -> Iterable[str]:
-    if row.get("H_of") == "data_sets":
-        yield "H is a mean over data sets, not that of the two averages"
+    if h_of(row):
+        yield h_of(row)
     if "remark" in row:
         yield row["remark"]
 
@@ -73,7 +81,7 @@ def _of_row(row: Mapping[str, Any]) -> Published:
     source = "; ".join([*_places(row), ", ".join(how), *_remarks(row)])
     numbers = {key: value for key, value in row.items() if key not in _OTHER_KEYS}
     label = f"{row['method']} ({row['where']})" if "where" in row else row["method"]
-    return Published(row["method"], label, numbers, source)
+    return Published(row["method"], label, numbers, source, h_of(row))
 
 
 def rows(experiment: Experiment, dataset: str) -> list[Published]:

@@ -11,6 +11,10 @@ from modprompt.io.tables import shielded
 from modprompt.io.text import markdown_cell, markdown_text, one_line
 
 EMPTY = "-"
+H_OF_THE_MEANS = (
+    "H: of the means, the harmonic mean of the row's mean base and mean new accuracy (over seeds, and in an average "
+    "over data sets); its deviation is that of the seeds' own H."
+)
 STD = "mean and standard deviation (n in the denominator)"
 _STD = "population_std"  # in names of columns
 _UNITS = {"labels": ""}  # of columns that are no percentages
@@ -37,6 +41,7 @@ def caption(experiment: Experiment, sections: Sequence[Section]) -> str:
     more = why if apart else ""
     columns = " Columns: training images per class." if experiment.protocol == "few_shot" else ""
     columns += " all: trained on all images." if any(ALL_IMAGES in section.columns for section in sections) else ""
+    columns += f" {H_OF_THE_MEANS}" if any("H" in section.columns for section in sections) else ""
     return (
         f"Accuracy in percent, {over}; best of the measured in bold; "
         f"- : a run is missing, or the number is not known.{more}{columns}"

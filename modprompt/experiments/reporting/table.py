@@ -35,6 +35,7 @@ class Row(NamedTuple):
     group: the heading that it stands under, in a report with several.
     seeds: those that its numbers are over.
     said: what tells them from the others' numbers; see Results.said.
+    h_of: of a published row with an H, what that is of.
     """
 
     label: str
@@ -43,11 +44,12 @@ class Row(NamedTuple):
     group: str = ""
     seeds: tuple[int, ...] = ()
     said: str = ""
+    h_of: str = ""
 
     @property
     def name(self) -> str:
         """What tables call it."""
-        return named(self.label, self.said)
+        return ", ".join(filter(None, [named(self.label, self.said), self.h_of]))
 
 
 class Section(NamedTuple):
@@ -136,7 +138,7 @@ def average_over(all_values: Sequence[Sequence[float] | None]) -> list[float] | 
 def _published_row(found: published.Published, columns: Sequence[str]) -> Row:
     """A published row in some columns, None where it has no number."""
     cells = tuple(Cell(found.numbers[column]) if column in found.numbers else None for column in columns)
-    return Row(f"{found.label}, published", cells, found.source)
+    return Row(f"{found.label}, published", cells, found.source, h_of=found.h_of)
 
 
 def _without_run(

@@ -61,7 +61,16 @@ def test_what_is_none_is_refused_in_a_line_that_names_it_and_nothing_is_written(
     ("facts", "lacks", "lies"),
     [
         ({"dataset_dir": "some", "image_folder": "pictures"}, "some/pictures", True),
-        ({"dataset_dir": "some", "image_folder": "pictures", "makes_itself": True}, "", True),
+        (
+            {
+                "dataset_dir": "some",
+                "image_folder": "pictures",
+                "makes_itself": True,
+                "without_source": staticmethod(lambda: ""),
+            },
+            "",
+            True,
+        ),
         ({"dataset_dir": "some"}, "", False),  # a codebase's own reader, which does not say where its images are
         ({}, "", False),
     ],
@@ -69,10 +78,12 @@ def test_what_is_none_is_refused_in_a_line_that_names_it_and_nothing_is_written(
 def test_what_is_missing_and_what_lies_there_are_told_by_one_place(tmp_path, monkeypatch, facts, lacks, lies):
     registered = next(one for one in vars(DATASET_REGISTRY).values() if isinstance(one, dict))
     monkeypatch.setitem(registered, "EuroSAT", type("EuroSAT", (), facts))
-    assert missing("eurosat", tmp_path) == (tmp_path / lacks if lacks else None)
+    assert missing("eurosat", tmp_path) == (f"there is no {tmp_path / lacks}" if lacks else "")
     assert own_images.data_sets_in(tmp_path) == []
     (tmp_path / "some/pictures").mkdir(parents=True)
-    assert missing("eurosat", tmp_path) is None
+    assert missing("eurosat", tmp_path) == (f"{tmp_path / lacks} is empty" if lacks else "")
+    (tmp_path / "some/pictures/forest").mkdir()
+    assert missing("eurosat", tmp_path) == ""
     assert own_images.data_sets_in(tmp_path) == (["eurosat"] if lies else [])
 
 

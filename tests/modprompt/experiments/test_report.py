@@ -29,9 +29,9 @@ def test_files_are_written_and_printed(two, tmp_path, capsys):
     text = (folder(tmp_path) / "report.md").read_text()
     assert text in capsys.readouterr().out
     assert "| MPL | **90.00 +- 4.08** | **60.00 +- 4.08** | **72.00 +- 4.25** |" in text
-    assert "| *MaPLe, published* | 94.07 | 73.23 | 82.35 |" in text
+    assert "| *MaPLe, published, H of the means* | 94.07 | 73.23 | 82.35 |" in text
     assert (
-        "- MaPLe, published: MaPLe issue 28, quoting its paper; ViT-B/16, 16 shots, setting: 2 prompt tokens, 5 epochs"
+        "- MaPLe, published: MaPLe issue 28, quoting its paper; ViT-B/16, 16 shots, setting: 2 prompt tokens, 5 epochs; H of the means"
         in text
     )
     assert "PromptKD (unlabelled images and names of new classes seen; selected on test), published" in text

