@@ -3,9 +3,8 @@
     python -m benchmarks.deep --mmrl DIR --mma DIR --clip-lora DIR          checkouts; what has none is left out
     python -m benchmarks.deep --mmrl DIR --classes 5 50 1000                 5 and 50 are what it does without
 
-Published settings and batch, a CLIP of ViT-B/16's shape with random weights, fp32. Each measurement is a process of its
-own, both sides in turn. MMRL's and MMA's trainers run their own step, CLIP-LoRA its own loop; in these processes
-`.half()` and `.cuda()` do nothing. A side that ends for lack of memory is said so.
+Published settings and batch, a CLIP of ViT-B/16's shape with random weights, fp32. MMRL's and MMA's trainers run their
+own step, CLIP-LoRA its own loop; both sides as benchmarks/pairs.py has them.
 """
 
 from __future__ import annotations
@@ -15,29 +14,26 @@ import contextlib
 import importlib
 import json
 import platform
-import resource
-import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.cases import class_names, vit_b16
-from benchmarks.reference import as_it_is, import_from
+from benchmarks.pairs import HEADING, MOST, limit, on_a_cpu, row, seconds_of, stepping, told
+from benchmarks.reference import import_from
 from modprompt.compat import find as compat
 from modprompt.programs import report
 
-ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "a photo of a {}."
 LAYERS = list(range(6, 13))
 STEPS, ROUNDS = 3, 3
-LORA_MOST, MOST = 1.1, 1.0  # of ours over theirs
+LORA_MOST = 1.1  # of ours over theirs
 BATCHES = {"MMRL": 4, "MMRLpp": 4, "MultiModalAdapter": 16, "CLIPLoRA": 32}
 READ = {"rep_layers": LAYERS, "template": TEMPLATE, "literal_scale": 100.0}
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -77,17 +73,6 @@ def ours(method: str, classes: int) -> Callable[[], None]:
     return step
 
 
-@contextlib.contextmanager
-def on_a_cpu(state: dict[str, Tensor]) -> Iterator[None]:
-    """What the repositories ask of a card does nothing, and what they load are these weights."""
-    with contextlib.ExitStack() as stack:
-        for kind, name in ((Tensor, "half"), (nn.Module, "half"), (Tensor, "cuda"), (nn.Module, "cuda")):
-            stack.enter_context(mock.patch.object(kind, name, as_it_is))
-        stack.enter_context(mock.patch("torch.jit.load", side_effect=RuntimeError))
-        stack.enter_context(mock.patch("torch.load", side_effect=lambda *_, **__: dict(state)))
-        yield
-
-
 def _nodes(method: str, defaults: Any) -> Any:
     """The config of a trainer of Dassl's family."""
     from yacs.config import CfgNode
@@ -113,21 +98,9 @@ def theirs_in_dassl(method: str, checkout: str, classes: int) -> Callable[[], No
     from dassl.config import get_cfg_default
 
     found = importlib.import_module(f"trainers.{module}")
-    trainer: Any = object.__new__(getattr(found, method))
-    trainer._models, trainer._optims, trainer._scheds = {}, {}, {}
-    trainer.cfg, trainer.device = _nodes(method, get_cfg_default), torch.device("cpu")
-    trainer.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=class_names(classes)), num_classes=classes)
-    trainer.batch_idx, trainer.num_batches = 0, 1 << 30
-    with on_a_cpu(state), mock.patch.object(package, "_download", return_value=""), contextlib.redirect_stdout(None):
-        trainer.build_model()
-    images, labels = batch_of(method, classes)
-    trainer.set_model_mode("train")
-
-    def step() -> None:
-        with on_a_cpu(state):
-            trainer.forward_backward({"img": images, "label": labels})
-
-    return step
+    with mock.patch.object(package, "_download", return_value=""):
+        cfg = _nodes(method, get_cfg_default)
+        return stepping(getattr(found, method), cfg, classes, batch_of(method, classes), lambda _: state)
 
 
 def theirs_alone(checkout: str, classes: int, steps: int) -> list[float]:
@@ -149,7 +122,8 @@ def theirs_alone(checkout: str, classes: int, steps: int) -> list[float]:
         encoder="both", params=["q", "k", "v"], position="all", r=2, alpha=1, dropout_rate=0.25, lr=2e-4, shots=1,
         n_iters=steps + 2, backbone="ViT-B/16", save_path=None, eval_only=False,
     )  # fmt: skip
-    with on_a_cpu(vit_b16().state_dict()), mock.patch.object(clip.clip, "_download", return_value=""):
+    state = vit_b16().state_dict()
+    with on_a_cpu(lambda _: state), mock.patch.object(clip.clip, "_download", return_value=""):
         model, _ = clip.load("ViT-B/16", "cpu")
         functions = SimpleNamespace(cross_entropy=entropy)
         accuracy = mock.patch.object(lora, "cls_acc", return_value=0.0)
@@ -158,64 +132,25 @@ def theirs_alone(checkout: str, classes: int, steps: int) -> list[float]:
     return [after - before for before, after in zip(at[1:], at[2:])]  # the first is slower
 
 
-def measure(method: str, classes: int, checkout: str) -> dict[str, Any]:
-    """Seconds of steps, and peak memory of this process in GiB."""
+def measure(method: str, classes: int, checkout: str) -> list[float]:
+    """Seconds of steps."""
     if checkout and method == "CLIPLoRA":
-        seconds = theirs_alone(checkout, classes, STEPS)
-    else:
-        step = theirs_in_dassl(method, checkout, classes) if checkout else ours(method, classes)
-        step()
-        seconds = []
-        for _ in range(STEPS):
-            start = time.perf_counter()
-            step()
-            seconds.append(time.perf_counter() - start)
-    return {"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
-
-
-def in_a_process(method: str, classes: int, checkout: str) -> dict[str, Any] | None:
-    """`measure` in a process of its own; None if memory did not suffice."""
-    words = [sys.executable, "-W", "ignore", "-m", "benchmarks.deep", "--one", json.dumps([method, classes, checkout])]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
-    lines = done.stderr.strip().splitlines()
-    if done.returncode in (-9, 137) or (done.returncode and "allocate memory" in lines[-1]):
-        return None
-    if done.returncode:
-        raise RuntimeError(f"{method}, {classes} classes, {checkout or 'ours'}: {lines[-1:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def row(method: str, classes: int, checkout: str, rounds: int) -> tuple[str, bool]:
-    """A row of the table, and whether what is asked for holds."""
-    sides: dict[str, list[dict[str, Any] | None]] = {"": [], checkout: []}
-    for _ in range(rounds):
-        for side, found in sides.items():
-            found.append(in_a_process(method, classes, side))
-    told = []
-    for found in sides.values():
-        done = [one for one in found if one is not None]
-        seconds = [one for each in done for one in each["seconds"]]
-        told.append((statistics.median(seconds), max(one["peak"] for one in done)) if done else None)
-    mine, theirs = told
-    words = ["no memory" if one is None else f"{one[0]:.2f} s, {one[1]:.2f} GiB" for one in told]
-    if mine is None or theirs is None:
-        return f"| {method} | {classes} | {words[0]} | {words[1]} | - | - |", mine is not None
-    time_ratio, memory = mine[0] / theirs[0], mine[1] / theirs[1]
-    holds = time_ratio <= (LORA_MOST if method == "CLIPLoRA" else MOST) and memory <= MOST
-    return f"| {method} | {classes} | {words[0]} | {words[1]} | {time_ratio:.2f} | {memory:.2f} |", holds
+        return theirs_alone(checkout, classes, STEPS)
+    step = theirs_in_dassl(method, checkout, classes) if checkout else ours(method, classes)
+    return seconds_of(step, STEPS, time.perf_counter)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; 1 if something that is asked for does not hold."""
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ViT-B/16's size\n")
-    print("| method | classes | ours | theirs | time, ours / theirs | peak memory |")
-    print("| --- | ---: | --- | --- | ---: | ---: |")
+    print(HEADING)
     checkouts = {"MMRL": args.mmrl, "MMRLpp": args.mmrl, "MultiModalAdapter": args.mma, "CLIPLoRA": args.clip_lora}
     every = True
     for method, checkout in checkouts.items():
         for classes in args.classes if checkout else ():
-            text, holds = row(method, classes, str(Path(checkout).resolve()), args.rounds)
+            case = method, classes, str(Path(checkout).resolve())
+            most = LORA_MOST if method == "CLIPLoRA" else MOST
+            text, holds = row("benchmarks.deep", case, args.rounds, most)
             every &= holds
             print(text, flush=True)
     print(f"\nasked: time and memory at most {MOST}, CLIP-LoRA's time {LORA_MOST}: {'held' if every else 'NOT HELD'}")
@@ -232,7 +167,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.one:
-        print(json.dumps(measure(*json.loads(args.one))))
+        limit()
+        print(told(measure(*json.loads(args.one))))
         return 0
     return report(run, args)
 

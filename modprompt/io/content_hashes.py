@@ -4,15 +4,14 @@ Descriptions, initial weights, and what settings of features name: a result has 
 moved, and a file that holds something else is noticed. Nothing heavy is imported here.
 """
 
-from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from modprompt.errors import UserError
 from modprompt.feature import Content, contents
-from modprompt.io import descriptions
+from modprompt.io import descriptions, sentence_files
 from modprompt.io.compare import file_hash
 
-_SENTENCES = Content(descriptions.SENTENCES, ".SENTENCES", lambda path: descriptions.read_file(Path(path)).hash)
+_SENTENCES = ".SENTENCES"  # how the setting's key ends
 
 
 def facts_of_methods() -> Tuple[str, ...]:
@@ -28,10 +27,21 @@ def _named(result: Mapping[str, Any]) -> List[Tuple[str, Content]]:
     found = [
         *((facts.get(one.fact), one) for one in contents()),
         (phrases, Content(descriptions.NAME, f".{mode}PATH", lambda path: descriptions.read(path).hash)),
-        (facts.get(descriptions.SENTENCES), _SENTENCES),
+        (facts.get(descriptions.SENTENCES), Content(descriptions.SENTENCES, _SENTENCES, _hash_of_sentences(result))),
         (weights, Content("", "MODEL.INIT_WEIGHTS", file_hash)),
     ]
     return [(digest, one) for digest, one in found if isinstance(digest, str) and digest.isalnum()]
+
+
+def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
+    def hash_of(setting: str) -> str:
+        try:
+            found = sentence_files.read(setting, str(result.get("dataset", "")))
+        except UserError as error:
+            raise UserError(f"SENTENCES{error}") from None
+        return sentence_files.TEMPLATE if found is None else found.hash
+
+    return hash_of
 
 
 def without_places(settings: Mapping[str, str], result: Mapping[str, Any]) -> Dict[str, str]:
@@ -50,6 +60,8 @@ def differing(result: Mapping[str, Any], settings: Mapping[str, Any]) -> List[st
     found: List[str] = []
     for digest, one in _named(result):
         paths = [str(value) for key, value in settings.items() if key.endswith(one.key) and value]
+        if one.key == _SENTENCES:  # without any they are in a file, too
+            paths = paths or [""]
         changes = [_change(one, path, digest) for path in paths]
         if None not in changes:  # a method may read another node than the one where they are given
             found += [change for change in changes if change]
@@ -58,7 +70,7 @@ def differing(result: Mapping[str, Any], settings: Mapping[str, Any]) -> List[st
 
 def _change(one: Content, path: str, recorded: str) -> Optional[str]:
     try:
-        return None if one.hash_of(path) == recorded else one.changed.format(path)
+        return None if one.hash_of(path) == recorded else one.changed.format(path or one.fact)
     except OSError as error:
         return f"{path} cannot be read ({error.strerror})"
     except UserError as error:

@@ -186,6 +186,12 @@ def differences(
     return changes({**known, **old}, {**known, **new})
 
 
+def with_teachers_known(settings: Mapping[str, str]) -> Dict[str, str]:
+    """Settings with "" for a teacher that is the backbone by its own name: both mean that one."""
+    name = "" if settings.get("MODEL.BACKBONE.PATH") else settings.get("MODEL.BACKBONE.NAME")
+    return {key: "" if key.endswith(".TEACHER_NAME") and text == name else text for key, text in settings.items()}
+
+
 class Given(NamedTuple):
     """A setting's value, as a file or flag gives it or as an option's text, and who gave it."""
 

@@ -56,8 +56,10 @@ class HiCroPL(Method):
     )
     ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX is at most 4")
     prompt_depth: int = setting(9, "layers that receive prompts")
-    teacher_name: str = setting(
-        "", "the CLIP whose image features are blended in, a name or a path; empty: that of the backbone"
+    teacher_name: str = setting(  # compared by its weights
+        "",
+        "the CLIP whose image features are blended in, a name or a path; empty: that of the backbone",
+        compared=False,
     )
     lambd: float = setting(10.0, "weight of the distances of both features to the frozen ones", least=0, compared=False)
     flow: str = setting(
@@ -83,8 +85,7 @@ class HiCroPL(Method):
         1e-3, "what Adam adds to its divisor: where gradients are smaller, steps are", least=0, compared=False
     )
 
-    stated: ClassVar[Mapping[str, str]] = {}  # of an instance out of a file: what it stands on
-    content: ClassVar[Optional[Sentences]] = None  # likewise
+    content: ClassVar[Optional[Sentences]] = None  # of an instance out of a file
 
     def check(self) -> None:
         """Complain about layers that do not go together, and a setting without a meaning."""
@@ -148,8 +149,7 @@ class HiCroPL(Method):
         """
         mark = str(stated.get(descriptions.SENTENCES, ""))
         found = Sentences.of_record(mark, classes.get("sentences"), path)
-        known = {name: str(stated[name]) for name in (TEACHER,) if name in stated}
-        return self.replace_private(content=found, stated=known)
+        return self.replace_private(content=found)
 
     def teacher(self, clip_model: CLIP) -> Optional[CLIP]:
         """The CLIP whose image features are blended in; None for the very one that has the prompts.
@@ -169,10 +169,8 @@ class HiCroPL(Method):
             if theirs != mine:
                 text = f": {called(teacher)} has {what} {theirs}, {called(clip_model)} {mine}: they are blended"
                 raise SettingError([("TEACHER_NAME", text)])
-        known, now = self.stated.get(TEACHER), facts_of(teacher).fingerprint
-        if known is not None and known != now:
-            text = f": {called(teacher)} has fingerprint {now}, and the training's had {known}"
-            raise SettingError([("TEACHER_NAME", text)])
+        if facts_of(teacher).fingerprint == facts_of(clip_model).fingerprint:
+            return None
         cast_products(teacher.float(), clip_model.dtype)
         return teacher.eval().requires_grad_(False)
 
@@ -319,6 +317,13 @@ class FlowLearner(Learner):
         """The sentences, and the teacher, if it is another CLIP."""
         teacher = {TEACHER: str(self.teacher_fingerprint)} if self.teacher_fingerprint else {}
         return {descriptions.SENTENCES: self.sentences.mark, **teacher}
+
+    def require_stands_on(self, stated: Mapping[str, Any], path: str) -> None:
+        """The CLIP that is blended in must be that of the training."""
+        known = str(stated.get(TEACHER, ""))
+        if known != self.teacher_fingerprint:
+            mine, theirs = (one or "the backbone's own" for one in (self.teacher_fingerprint, known))
+            raise UserError(f"{path}: {TEACHER} (TEACHER_NAME) has fingerprint {mine}, and the training's had {theirs}")
 
     def forward(self) -> Prompts:
         """The prompts of this moment, for both encoders."""

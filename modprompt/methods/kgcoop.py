@@ -1,5 +1,6 @@
 """Knowledge-guided Context Optimization (KgCoOp, arXiv 2303.13283): CoOp with class features near the frozen ones."""
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,14 @@ class KgCoOp(CoOp):
     kg_weight: float = setting(
         1.0, "weight of the distance of class features to CLIP's own; 8 in the paper", key="W", least=0, compared=False
     )
+
+    def check(self) -> None:
+        """Warn of words that its repository does not read."""
+        super().check()
+        if self.words() not in ("", PHOTO):
+            words = f'"{self.words()}"; the repository\'s starts from "{PHOTO}" whatever words are given'
+            text = f"{self.node}.CTX_INIT: the context starts from {words}"
+            warnings.warn(text, stacklevel=4)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
         """CoOp's; then what the reference draws for its teacher, and for layers that it never uses."""

@@ -150,7 +150,7 @@ class PromptKD(Taught, DeepVision):
             features = torch.zeros(len(classes.names), joint_width(clip_model))
         else:
             draw_prompts_inside(self.teacher.clip_model, _OF_TEACHER, _OF_TEACHER)
-            features = exact_features(self.teacher.model(classes)).cpu()
+            features = exact_features(self.teacher, classes, clip_model.logit_scale.device).cpu()
         learner = ProjectedLearner(self, classes.names, clip_model, schedules, drawn, features)
         random_words = not self.ctx_init.strip() or self.n_ctx_text > LONGEST_FROM_WORDS
         if self.teacher is not None and random_words:
@@ -165,7 +165,7 @@ class PromptKD(Taught, DeepVision):
         """
         if self.teacher is None or not learner.missing(classes.names):
             return super().for_classes(learner, clip_model, classes)
-        features = exact_features(self.teacher.model(classes)).to(learner.given_text)
+        features = exact_features(self.teacher, classes, learner.given_text.device).to(learner.given_text)
         return cast(ProjectedLearner, learner).before(classes.names, features, clip_model)
 
     def objective(self, model: PromptedModel) -> Objective:

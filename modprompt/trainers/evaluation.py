@@ -41,8 +41,9 @@ class Evaluation(Part):
         trainer.evaluator.reset()
         split = "val" if (split or self.config.test.split) == "val" and trainer.val_loader is not None else "test"
         print(f"Evaluate on the *{split}* set")
-        predictions, batches = Predictions(trainer.evaluator), self.batches(split)
+        predictions = Predictions(trainer.evaluator)
         with self.exactly(), self.model.unchanging(), self.model.prompt_learner.testing(), self._looked_at_later():
+            batches = self.batches(split)
             for batch in tqdm(iter(batches), total=len(batches)):  # what a start has to say comes before the bar
                 images, labels = trainer.parse_batch_test(batch)
                 predictions.add(*self.asked(split, trainer.model_inference(images), labels))
@@ -100,6 +101,8 @@ class Evaluation(Part):
     def _feature_batches(self, split: str, loader: Any) -> Optional[FeatureBatches]:
         """Image features in place of images, where a setting asks for them or has some; None where none does."""
         test, folder = self.config.test, self.config.test.feature_cache
+        if self.model.prompt_learner.writes:  # each batch has other prompts: no features stand for all
+            return None
         found = kept_features.find(self.trainer, loader, test.features_of) if test.features_of else None
         if found is not None:
             take_number()

@@ -26,6 +26,7 @@ from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of
 from modprompt.methods import together
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
+from modprompt.methods.table import BY_NAME
 from modprompt.trainers import backbone, config, config_aliases, overrides, reading, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 
@@ -164,6 +165,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     cfg = cfg.changed(_decided(cfg, settings.on_command_line(), method))
     second = _second_node(method)
     beside = _beside(cfg)
+    _require_what_stands_beside(cfg, settings)
     _warn_of_unread(cfg, settings)
     config.warn_of_other_nodes(
         [key for key in settings if not key.startswith(beside)],
@@ -229,6 +231,16 @@ def _method_named(trainer: str) -> Any:
 
 def _second_node(method: Any) -> Optional[Type[SecondNode]]:
     return None if method is None else method.repository.second_node
+
+
+def _require_what_stands_beside(cfg: RunConfig, settings: Settings) -> None:
+    """A trainer that always has something beside its prompts cannot be without."""
+    row = BY_NAME.get(cfg.TRAINER.NAME)
+    key = f"TRAINER.{row.beside}.ON" if row is not None and row.beside else ""
+    if key in settings and not cfg.TRAINER[row.beside].ON:
+        raise UserError(
+            f"{settings[key].where}: {key} is False, and {row.name} always has it: take {row.of} for prompts alone"
+        )
 
 
 def _warn_of_unread(cfg: RunConfig, settings: Settings) -> None:

@@ -222,6 +222,8 @@ def load_content(
     view.learner.take_sizes({view.names.get(key, key): value for key, value in theirs.items()})
     _require_fit(view, theirs, path)
     require_made_with(content.made_with, made_with or {}, path)
+    if content.record:
+        view.learner.require_stands_on(content.record["method"], str(path))
     try:
         require_learned({key: one for key, one in theirs.items() if not key.endswith(COUNTS)})
     except Refused as error:

@@ -156,6 +156,9 @@ class Learner(nn.Module):
         """What it was made with beside settings and CLIP, {name: text}: a training goes on with the same alone."""
         return {}
 
+    def require_stands_on(self, stated: Mapping[str, Any], path: str) -> None:
+        """Raise UserError if a file, which says so of its method, stands on something else in a way that counts."""
+
     def learned_on(self, classes: Classes) -> None:
         """Be told on which classes what was loaded was trained; none: nobody knows.
 

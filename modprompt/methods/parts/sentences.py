@@ -3,7 +3,6 @@
 A file has them as {class: [sentence, ...]}. Shapes: C classes, E joint width.
 """
 
-from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
@@ -16,25 +15,12 @@ from modprompt.clip.tokenizers import TooLong
 from modprompt.clip.tokens import readable
 from modprompt.engine.prompts import template_texts
 from modprompt.errors import UserError
-from modprompt.io import descriptions
+from modprompt.io import descriptions, sentence_files
 from modprompt.io.descriptions import Descriptions
+from modprompt.io.sentence_files import TEMPLATE
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.teacher import FrozenCLIP
 
-TEMPLATE, DIGITS = "template", "digits"  # words that stand for no file
-FOLDER = "gpt_file"  # where the repositories keep theirs
-_SHORT = {  # names in it, where they are not those of the data sets in lower case
-    "Caltech101": "caltech",
-    "DescribableTextures": "dtd",
-    "FGVCAircraft": "fgvc",
-    "ImageNetA": "imagenet_a",
-    "ImageNetR": "imagenet_r",
-    "ImageNetSketch": "imagenet_sketch",
-    "OxfordFlowers": "oxford_flowers",
-    "OxfordPets": "oxford_pets",
-    "StanfordCars": "stanford_cars",
-}
-_OURS = {"Digits": DIGITS, "Mnist5k": DIGITS}
 _AT_ONCE = 256  # sentences
 
 
@@ -53,30 +39,14 @@ class Sentences(NamedTuple):
         """What a setting names.
 
         Args:
-            setting: a path; template; digits; empty for the repositories' file of the data set, or else ours.
+            setting: as sentence_files.read has it.
             dataset: its name.
 
         Raises:
             UserError: if there is no such file, or it holds something else.
         """
-        if not setting:
-            own = Path(FOLDER) / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json"
-            if not own.is_file() and dataset not in _OURS:
-                raise UserError(
-                    f" is empty, and there is no {own} (folder {Path.cwd()}): give a JSON file "
-                    '{"class": ["sentence", ...]}, or template for the data set\'s template alone'
-                )
-            setting = str(own) if own.is_file() else _OURS[dataset]
-        if setting == TEMPLATE:
-            return cls(None, templates.OF_DATASETS.get(dataset, templates.DEFAULT))
-        if setting == DIGITS:
-            return cls(descriptions.read_file(Path(__file__).with_name("digits_sentences.json")))
-        try:
-            return cls(descriptions.read_file(Path(setting).expanduser()))
-        except FileNotFoundError:
-            raise UserError(f": there is no file {setting} (folder {Path.cwd()})") from None
-        except UserError as error:
-            raise UserError(f": {error}") from None
+        content = sentence_files.read(setting, dataset)
+        return cls(content, "" if content else templates.OF_DATASETS.get(dataset, templates.DEFAULT))
 
     @classmethod
     def of_record(cls, mark: str, content: Any, path: str) -> "Sentences":

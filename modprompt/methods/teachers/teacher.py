@@ -97,11 +97,11 @@ class TeacherLogits:
     ):
         self.size = require_size(teacher.clip_model, student.clip_model, resize)
         self.teacher, self.classes = teacher, classes
-        made = exact_features(teacher.model(classes)) if class_features is None else class_features
-        self.class_features = made
+        device = student.logit_scale.device
+        self.class_features = exact_features(teacher, classes, device) if class_features is None else class_features
         self._normalised = renormalised(student.clip_model, teacher.clip_model)
         self._prec: Callable[[], str] = lambda: student.prec
-        self.model = self._made(student.logit_scale.device)
+        self.model = self._made(device)
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
         """The student was cast: the teacher is, too, from its own weights."""
@@ -137,8 +137,15 @@ class TeacherLogits:
         return mine.float() * features @ self.class_features.t()
 
 
-def exact_features(model: PromptedModel) -> Tensor:
-    """A teacher's unit class features (C, E_t), float32, on its device."""
+def exact_features(teacher: Teacher, classes: Classes, device: torch.device) -> Tensor:
+    """A teacher's unit class features (C, E_t), float32, made on a device of its weights as they were saved.
+
+    Raises:
+        UserError: as Teacher.model.
+    """
+    if device.type != "cpu":  # the teacher's own weights stay where they are
+        teacher = teacher._replace(clip_model=copy.deepcopy(teacher.clip_model))
+    model = teacher.model(classes).to(device)
     with torch.no_grad():
         return model.class_features().detach().float().clone()
 

@@ -260,6 +260,14 @@ def test_what_does_not_go_is_one_line(trainer, more, message, command, capsys):
     assert message in errors[-1]
 
 
+def test_a_trainer_that_always_has_it_is_not_without(command, capsys):
+    assert train.main(command("ExtrasLinearProbeCoOp", "TRAINER.DEPT.ON", "False")) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.endswith(
+        "TRAINER.DEPT.ON is False, and ExtrasLinearProbeCoOp always has it: take CoOp for prompts alone"
+    )
+
+
 def test_it_is_no_method_by_itself_nor_beside_a_search(clip_model):
     with pytest.raises(UserError, match="DePT stands beside the prompts of a method"):
         DePT().on(clip_model, NAMES)

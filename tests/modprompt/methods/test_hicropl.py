@@ -12,17 +12,21 @@ from torch import nn
 import modprompt
 from modprompt import HiCroPL, UserError
 from modprompt.cli import train
+from modprompt.clip import build
 from modprompt.clip.build import draw_constructor
 from modprompt.clip.load import load_clip
 from modprompt.data.readers.digits import CLASS_NAMES
+from modprompt.io import checkpoint
+from modprompt.io.compare import differing_settings
 from modprompt.methods import hicropl
 from modprompt.methods.parts.sentences import Sentences
+from modprompt.methods.records import made_with, of_clip
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
 from modprompt.use.preprocessing import images_of
 from tests import plain_hicropl, plain_neighbours
-from tests.conftest import LAYOUTS, ROOT, bare, lay_out_for, published, random_clip
+from tests.conftest import LAYOUTS, RESNET_HEADS, ROOT, bare, lay_out_for, published, random_clip
 from tests.test_runs import to
 from tests.test_train import refusal
 
@@ -147,6 +151,15 @@ def test_prompts_that_share_their_memory_are_the_references_on_a_cpu(words, tmp_
 
     monkeypatch.setattr(hicropl.FlowLearner, "__init__", sharing)
     require_recorded(words, *SHARED, tmp_path)
+
+
+def test_nothing_is_kept_of_images_whose_prompts_each_batch_writes(words, tmp_path, capsys):
+    """The counts are the repository's still: features that were made in front of the test would be of older prompts."""
+    run, losses, counts = RECORDED["words, best_val"]
+    kept = ("TEST.KEEP_FEATURES", "True", "TEST.FEATURE_CACHE", str(tmp_path / "cache"))
+    require_recorded(lambda *of: [*words(*of), *kept], run, losses, counts, tmp_path)
+    assert "The image features of the test are not kept" in capsys.readouterr().out
+    assert not [*tmp_path.rglob("features.npz"), *tmp_path.glob("cache")]
 
 
 # ------------------------------------------------------------------ on small CLIPs
@@ -355,6 +368,41 @@ def test_image_features_of_another_clip_are_blended_in(teacher, clip_model, imag
         other.visual.proj.add_(1)
     with pytest.raises(UserError, match="has fingerprint .*, and the training's had"):
         modprompt.load(tmp_path / "prompts.pt", clip_model)
+    own = made(clip_model)
+    own.save(tmp_path / "own.pt")
+    for file, name, said in (
+        ("prompts.pt", "", "has fingerprint the backbone's own, and the training's had \\w+"),
+        ("own.pt", "other", r"has fingerprint \S+, and the training's had the backbone's own"),
+    ):
+        with pytest.raises(UserError, match=said):
+            with_prompts_of(made(clip_model, teacher_name=name), tmp_path / file)
+
+
+def with_prompts_of(model, file):
+    """A model with what a checkpoint has learned, as a run loads it."""
+    model.method.load_into(model, checkpoint.read(file), str(file), made_with(model.method, of_clip(model.clip_model)))
+    return model.eval()
+
+
+def test_the_backbone_by_another_name_is_the_backbone(monkeypatch, clip_model, images, tmp_path):
+    monkeypatch.setattr(hicropl, "load_clip", lambda name, device: (copy.deepcopy(clip_model), None))
+    model = made(clip_model, teacher_name="another name of it").eval()
+    assert model.frozen_encoder.visual is clip_model.visual
+    assert not model.prompt_learner.teacher_fingerprint
+    model.save(tmp_path / "prompts.pt")
+    with torch.no_grad():
+        assert torch.equal(with_prompts_of(made(clip_model), tmp_path / "prompts.pt")(images), model(images))
+
+
+def test_runs_are_the_same_where_the_teacher_is_the_backbone_with_or_without_its_name():
+    key, backbone = NODE + "TEACHER_NAME", {"MODEL.BACKBONE.NAME": "ViT-B/16"}
+    for one, other, differ in (
+        ({**backbone, key: "ViT-B/16"}, backbone, False),
+        ({**backbone, key: ""}, {**backbone, key: "ViT-B/16"}, False),
+        ({**backbone, key: "ViT-B/32"}, backbone, True),
+        ({"MODEL.BACKBONE.PATH": "clip.pt", **backbone, key: "ViT-B/16"}, backbone, True),
+    ):
+        assert bool(differing_settings(one, other, False, {key: ""})) is differ
 
 
 def test_a_teacher_of_another_width_or_image_size_is_refused(monkeypatch, clip_model):
@@ -479,6 +527,29 @@ def test_killed_behind_an_epoch_it_goes_on_as_if_nothing_had_been(words, tmp_pat
     assert found["correct"] == result(tmp_path / "whole")["correct"]
     assert found["method"]["the sentences"] == states[0]["modprompt"]["method"]["the sentences"]
     assert found["selected_on_test"] == "each test batch mapped the prompts anew"
+
+
+def test_another_file_of_sentences_under_the_repositorys_name_is_another_run(words, tmp_path, monkeypatch, capsys):
+    run = [*half(words(4, 4, 2, "last_step"), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]
+    at = run.index(NODE + "SENTENCES")
+    run = ["--once", *run[:at], *run[at + 2 :]]
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "gpt_file" / "eurosat_prompt.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(sentences()))
+    assert train.main(run) == 0
+    capsys.readouterr()
+    assert train.main(run) == 0
+    assert "Finished before: " in capsys.readouterr().out
+    file.write_text(file.read_text().replace("seen from", "looked at from"))
+    assert "holds a finished run that is another one (the sentences is another one now)" in refusal(capsys, *run)
+    file.unlink()
+    assert "SENTENCES is empty, and there is no gpt_file/eurosat_prompt.json" in refusal(capsys, *run)
+
+
+def test_on_a_resnet_it_is_refused(resnet_file):
+    with pytest.raises(UserError, match="ResNet"):
+        made(build.load_clip("", str(resnet_file), "quick_gelu", RESNET_HEADS).float())
 
 
 def test_eps_has_its_place_in_the_repositorys_configs_too(words, tmp_path, capsys):

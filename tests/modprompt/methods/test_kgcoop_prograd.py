@@ -35,6 +35,19 @@ def test_kgcoop_has_words_of_its_own_whatever_the_data_set(given, clip_model):
     assert model.prompt_learner.prompt_text.texts == ["a photo of a cat.", "a photo of a golden retriever."]
 
 
+def test_kgcoop_says_that_its_repository_starts_from_other_words():
+    with pytest.warns(
+        UserWarning, match='starts from "itap of a"; the repository\'s starts from "a photo of a" whatever'
+    ):
+        KgCoOp(ctx_init="itap of a")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("given", ["", "False", "True", "a photo of a", "a_photo_of_a"])
+def test_kgcoop_has_nothing_to_say_of_its_repositorys_words(given):
+    KgCoOp(ctx_init=given)
+
+
 @pytest.mark.parametrize("cls", [KgCoOp, ProGrad])
 def test_false_and_nothing_are_a_random_context_of_single_classes_too(cls, clip_model):
     for given in ("False", ""):

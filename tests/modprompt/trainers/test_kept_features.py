@@ -147,16 +147,22 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "more", "why"),
+    ("row", "name", "more", "why"),
     [
-        ("trained", (), "of other prompts"),
-        ("other", ("INPUT.INTERPOLATION", "bilinear"), "images made in another way"),
-        ("touched", (), "of 40 images are not among those kept"),
+        ("coop_end", "trained", (), "of other prompts"),
+        (
+            "hicropl",
+            "trained",
+            (),
+            "of other prompts",
+        ),  # whose features are blended with frozen ones, which are the same
+        ("coop_end", "other", ("INPUT.INTERPOLATION", "bilinear"), "images made in another way"),
+        ("coop_end", "touched", (), "of 40 images are not among those kept"),
     ],
 )
 @pytest.mark.filterwarnings("default::UserWarning")
-def test_another_model_or_other_images_are_refused(runs, eurosat_root, capsys, name, more, why):
-    runs.halves("coop_end", "TEST.KEEP_FEATURES", "True")
+def test_another_model_or_other_images_are_refused(runs, eurosat_root, capsys, row, name, more, why):
+    runs.halves(row, "TEST.KEEP_FEATURES", "True")
     if name == "trained":  # the training is another one since, and its test of the new classes is not
         words = [*runs.words("base", "base", "TEST.KEEP_FEATURES", "True"), "OPTIM.WARMUP_CONS_LR", "0.01"]
         for path in (runs.out / "base").rglob("*"):

@@ -1,0 +1,162 @@
+"""Training steps of a method, ours and its repository's: each side in a process of its own, in turn, and a row of both.
+
+In the processes of repositories `.half()` and `.cuda()` do nothing. No process takes more than three quarters of the
+memory that is free when it starts, so that a side that needs more ends by itself, and others go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable, Iterator, Mapping, Sequence
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.cases import class_names
+from benchmarks.reference import as_it_is
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST = 1.0  # of ours over theirs
+HEADING = (
+    "| method | classes | ours | theirs | time, ours / theirs | peak memory |\n| --- | ---: | --- | --- | ---: | ---: |"
+)
+_SHARE = 0.75  # of free memory
+
+
+@contextlib.contextmanager
+def on_a_cpu(weights: Callable[[str], Mapping[str, Tensor]]) -> Iterator[None]:
+    """What the repositories ask of a card does nothing.
+
+    Args:
+        weights: what is loaded of a path.
+    """
+    with contextlib.ExitStack() as stack:
+        for kind, name in ((Tensor, "half"), (nn.Module, "half"), (Tensor, "cuda"), (nn.Module, "cuda")):
+            stack.enter_context(mock.patch.object(kind, name, as_it_is))
+        stack.enter_context(mock.patch("torch.jit.load", side_effect=RuntimeError))
+        stack.enter_context(mock.patch("torch.load", side_effect=lambda path, *_, **__: dict(weights(str(path)))))
+        yield
+
+
+def stepping(
+    kind: Any, cfg: Any, classes: int, batch: tuple[Tensor, Tensor], weights: Callable[[str], Mapping[str, Tensor]]
+) -> Callable[[], None]:
+    """A function that does a step of a repository's trainer in Dassl's form, which is built here without its data.
+
+    Args:
+        kind: its class.
+        cfg: its configuration.
+        classes: their number.
+        batch: images and labels.
+        weights: as on_a_cpu has them.
+    """
+    trainer: Any = object.__new__(kind)
+    trainer._models, trainer._optims, trainer._scheds = {}, {}, {}
+    trainer.cfg, trainer.device = cfg, torch.device("cpu")
+    trainer.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=class_names(classes)), num_classes=classes)
+    trainer.batch_idx, trainer.num_batches = 0, 1 << 30
+    with on_a_cpu(weights), contextlib.redirect_stdout(None):
+        trainer.build_model()
+    images, labels = batch
+    trainer.set_model_mode("train")
+
+    def step() -> None:
+        with on_a_cpu(weights):
+            trainer.forward_backward({"img": images, "label": labels})
+
+    return step
+
+
+def seconds_of(step: Callable[[], None], steps: int, clock: Callable[[], float]) -> list[float]:
+    """Seconds of so many steps, behind one that is not counted; with 0 of the first."""
+    if steps:
+        step()
+    seconds = []
+    for _ in range(steps or 1):
+        start = clock()
+        step()
+        seconds.append(clock() - start)
+    return seconds
+
+
+def told(seconds: list[float]) -> str:
+    """What a process says of its measurement, with its peak memory in GiB."""
+    return json.dumps({"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20})
+
+
+def limit(most_s: int = 0) -> None:
+    """Take no more than a share of the memory that is free now, nor more than so many CPU seconds, if any are given."""
+    if most_s:
+        resource.setrlimit(resource.RLIMIT_CPU, (most_s, most_s + 1))
+    if sys.platform == "linux":
+        free = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+        most = int(int(free.split()[1]) * 1024 * _SHARE)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def in_a_process(module: str, case: Sequence[Any], most_s: int = 0) -> dict[str, Any] | str:
+    """What a program says of a case; words where it has no number.
+
+    Args:
+        module: the program, which takes the case behind `--one`.
+        case: method, classes, checkout, what else the program takes; an empty checkout is our side.
+        most_s: CPU seconds after which it is ended, which it is given behind `--most`; 0 for none.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
+    words = [sys.executable, "-W", "ignore", "-m", module, "--one", json.dumps(case)]
+    words += ["--most", str(most_s)] if most_s else []
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    lines = done.stderr.strip().splitlines()
+    if done.returncode == -signal.SIGXCPU:
+        return f"over {most_s} s in all"
+    if done.returncode in (-9, 137) or (done.returncode and "allocate memory" in lines[-1]):
+        return "no memory"
+    if done.returncode:
+        method, classes, checkout, *_ = case
+        raise RuntimeError(f"{method}, {classes} classes, {checkout or 'ours'}: {lines[-1:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def row(module: str, case: Sequence[Any], rounds: int, most: float = MOST, most_s: int = 0) -> tuple[str, bool]:
+    """A row of the table, and whether what is asked for holds.
+
+    Args:
+        module: the program, as in_a_process has it.
+        case: likewise, with the checkout.
+        rounds: of both sides.
+        most: of our time over theirs.
+        most_s: as in_a_process has it.
+    """
+    method, classes, checkout, *more = case
+    sides: dict[str, list[dict[str, Any] | str]] = {"": [], checkout: []}
+    for _ in range(rounds):
+        for side, found in sides.items():
+            found.append(in_a_process(module, (method, classes, side, *more), most_s))
+    said, numbers = [], []
+    for found in sides.values():
+        done = [one for one in found if isinstance(one, dict)]
+        if not done:
+            said.append(str(found[0]))
+            continue
+        time = statistics.median(one for each in done for one in each["seconds"])
+        peak = max(one["peak"] for one in done)
+        numbers.append((time, peak))
+        said.append(f"{time:.2f} s, {peak:.2f} GiB")
+    if len(numbers) < 2:
+        return f"| {method} | {classes} | {said[0]} | {said[1]} | - | - |", isinstance(sides[""][0], dict)
+    (mine, my_peak), (theirs, their_peak) = numbers
+    time_ratio, memory = mine / theirs, my_peak / their_peak
+    holds = time_ratio <= most and memory <= MOST
+    return f"| {method} | {classes} | {said[0]} | {said[1]} | {time_ratio:.2f} | {memory:.2f} |", holds

@@ -1,0 +1,253 @@
+"""A training step of DePT, PromptKD, KDPL and HiCroPL against their repositories: time and peak memory, on a CPU.
+
+    python -m benchmarks.taught --dept DIR --promptkd DIR --kdpl DIR --hicropl DIR  checkouts; what has none is left out
+    python -m benchmarks.taught --dept DIR --classes 5 50 1000 --most 300           a side takes 300 s at the most
+
+Published settings and batch: DePT on CoOp 4 images, PromptKD 8, KDPL on CoOp and HiCroPL 32 (--batch gives another);
+CLIPs of ViT-B/16's shape with random weights, PromptKD's teacher of ViT-L/14's, whose widths its projector has; fp32.
+The trainers run their own step, both sides as benchmarks/pairs.py has them; seconds are those of the CPU, so that other
+programs beside it count little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Callable, Mapping
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import class_names, vit_b16
+from benchmarks.pairs import HEADING, MOST, limit, row, seconds_of, stepping, told
+from benchmarks.reference import import_from
+from modprompt.clip.package import import_clip
+from modprompt.clip.structure import CLIP
+from modprompt.compat import find as compat
+from modprompt.programs import report
+
+STEPS, ROUNDS = 2, 1
+WORDS = "a photo of a"
+FILE = "teacher.pt"  # what stands for the weights of a teacher
+BATCHES = {"DePT": 4, "PromptKD": 8, "KDPL": 32, "HiCroPL": 32}
+OPTIMISERS: dict[str, dict[str, Any]] = {
+    "DePT": {"LR": 0.0035, "STAGED_LR": True, "NEW_LAYERS": ["linear_probe", "film"], "BASE_LR_MULT": 1.0},
+    "PromptKD": {"LR": 0.005},
+    "KDPL": {"LR": 0.002},
+    "HiCroPL": {"NAME": "adam", "LR": 0.0025},
+}
+
+
+def vit_l14() -> CLIP:
+    """A CLIP of ViT-L/14's shape with random weights."""
+    import_clip()
+    torch.manual_seed(1)
+    made: CLIP = importlib.import_module("clip.model").CLIP(768, 224, 24, 1024, 14, 77, 49408, 768, 12, 12)
+    return made.eval().requires_grad_(False)
+
+
+def batch_of(count: int, classes: int) -> tuple[Tensor, Tensor]:
+    """Images (B, 3, 224, 224) and labels (B,)."""
+    torch.manual_seed(1)
+    return torch.randn(count, 3, 224, 224), torch.arange(count) % classes
+
+
+# ------------------------------ ours
+
+
+def _taught(kind: Any, teacher: CLIP, method: Any, **settings: Any) -> Any:
+    from modprompt.methods.teachers.teacher import Teacher
+
+    made = Teacher(teacher, method, None, "", "random", "")
+    return kind(teacher_ckpt="none", **settings).replace_private(teacher=made)
+
+
+def _method(method: str) -> Any:
+    import modprompt
+    from modprompt.methods.teachers.settings import PUBLISHED
+
+    if method == "DePT":
+        return modprompt.DePT().over(modprompt.CoOp(n_ctx=16, ctx_init=""))
+    if method == "KDPL":
+        return _taught(modprompt.KDPL, vit_b16(), modprompt.ZeroshotCLIP()).over(
+            modprompt.CoOp(n_ctx=4, ctx_init=WORDS)
+        )
+    if method == "PromptKD":
+        return _taught(modprompt.PromptKD, vit_l14(), PUBLISHED, kd_weight=1000.0)
+    return modprompt.HiCroPL(n_ctx=16, prompt_depth=12, cross_layer=6, lambd=12.0, sentences="template")
+
+
+def ours(method: str, classes: int, batch: int) -> Callable[[], None]:
+    """A function that does a step."""
+    from modprompt.engine.memory import keep_freed_memory
+
+    keep_freed_memory()
+    model = _method(method).on(vit_b16(), class_names(classes), dataset="Caltech101").train()
+    model.limit_text()
+    groups, rate = model.parameter_groups(1e-3), OPTIMISERS[method]["LR"]
+    optimiser = torch.optim.Adam(groups, rate) if method == "HiCroPL" else torch.optim.SGD(groups, rate, momentum=0.9)
+    images, labels = batch_of(batch, classes)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        model.loss(images, labels).backward()
+        optimiser.step()
+
+    return step
+
+
+# ------------------------------ theirs
+
+
+def _nodes(method: str, defaults: Any) -> Any:
+    """The config of a repository's trainer."""
+    from yacs.config import CfgNode
+
+    cfg = defaults()
+    cfg.MODEL.BACKBONE.NAME, cfg.DATASET.NAME = "ViT-B/16", "Caltech101"
+    cfg.DATASET.SUBSAMPLE_CLASSES = "base" if method == "DePT" else "all"
+    coop = {"CSC": False, "CLASS_TOKEN_POSITION": "end", "PREC": "fp32"}
+    nodes: dict[str, dict[str, Any]] = {
+        "DePT": {
+            "COOP": {**coop, "N_CTX": 16, "CTX_INIT": ""},
+            "LINEAR_PROBE": {"TYPE": "linear", "WEIGHT": 0.7, "TEST_TIME_FUSION": True},
+            "FILM": {"LINEAR_PROBE": True},
+        },
+        "KDPL": {
+            "COOP": {**coop, "N_CTX": 4, "CTX_INIT": WORDS},
+            "KDPL": {"TEACHER": "ViT-H-14-quickgelu", "CLASS_AGNOSTIC": False, "K_MAX": 1000, "PREC": "fp32"},
+        },
+        "PromptKD": {
+            "PROMPTKD": {
+                "N_CTX_VISION": 4, "N_CTX_TEXT": 4, "CTX_INIT": WORDS, "PREC": "fp32", "PROMPT_DEPTH_VISION": 9,
+                "PROMPT_DEPTH_TEXT": 9, "TEMPERATURE": 1.0, "KD_WEIGHT": 1000.0, "TEACHER_NAME": "ViT-L/14",
+            },
+        },
+        "HiCroPL": {
+            "HICROPL": {
+                "N_CTX": 16, "CROSS_LAYER": 6, "CTX_INIT": WORDS, "PREC": "fp32", "PROMPT_DEPTH": 12,
+                "TEACHER_NAME": "ViT-B/16", "LAMBD": 12.0,
+            },
+            "IVLP": {"PREC": "fp32"},
+        },
+    }  # fmt: skip
+    cfg.TRAINER.NAME, cfg.TRAINER.MODAL = method, "cross"
+    cfg.TRAINER.NAMES_TO_UPDATE = ["prompt_learner", "linear_probe", "film"]
+    for name, node in nodes[method].items():
+        cfg.TRAINER[name] = CfgNode(node)
+    for key, value in {"NAME": "sgd", "MAX_EPOCH": 10, "LR_EXP": 6.5, **OPTIMISERS[method]}.items():
+        cfg.OPTIM[key] = value
+    return cfg
+
+
+def _sentences(classes: int) -> None:
+    """HiCroPL's file of sentences, in this folder."""
+    Path("gpt_file").mkdir()
+    Path("gpt_file/caltech_prompt.json").write_text(
+        json.dumps({name: [f"a photo of a {name}."] for name in class_names(classes)})
+    )
+
+
+def _stand_ins(clip: Any, state: Mapping[str, Tensor]) -> None:
+    """What they import beside; of open_clip KDPL has its teacher."""
+
+    def create(*_: Any, **__: Any) -> tuple[Any, None, None]:
+        depths = dict.fromkeys(("vision_depth", "language_depth", "vision_ctx", "language_ctx"), 0)
+        return clip.build_model(dict(state), {"trainer": "CoOp", **depths}), None, None
+
+    for name in ("plotnine", "pandas", "open_clip", "dassl.optim.radam"):
+        sys.modules.setdefault(name, ModuleType(name))
+    sys.modules["open_clip"].__dict__["create_model_and_transforms"] = create
+    for name, lacks in (("dassl.engine.trainer", "SummaryWriter"), ("dassl.optim.radam", "RAdam")):  # of a small Dassl
+        importlib.import_module(name).__dict__.setdefault(lacks, None)
+
+
+def theirs(method: str, checkout: str, classes: int, batch: int) -> Callable[[], None]:
+    """A function that does a step of a repository's trainer, in a folder that is gone when the process ends."""
+    root = Path(checkout) / "src" if method == "KDPL" else Path(checkout)
+    module, name = {
+        "DePT": ("elp_coop", "ExtrasLinearProbeCoOp"),
+        "PromptKD": ("promptkd", "PromptKD"),
+        "KDPL": ("coop_kdpl", "CoOp_KDPL"),
+        "HiCroPL": ("hicropl", "HiCroPL"),
+    }[method]
+    students = vit_b16().state_dict()
+    teachers = vit_l14().state_dict() if method == "PromptKD" else students
+    compat.add_to_path()
+    from dassl.config import get_cfg_default
+
+    clip = import_from(str(root), module)
+    _stand_ins(clip, students)
+    found = importlib.import_module(f"trainers.{module}")
+    found.__dict__["load_checkpoint"] = lambda _: {"state_dict": {}}  # a teacher's prompts stay as they were drawn
+    _sentences(classes)
+
+    def weights(path: str) -> Mapping[str, Tensor]:
+        return teachers if "L-14" in path else students
+
+    with mock.patch.object(clip, "_download", return_value=""):
+        cfg = _nodes(method, get_cfg_default)
+        return stepping(getattr(found, name), cfg, classes, batch_of(batch, classes), weights)
+
+
+# ------------------------------ both
+
+
+def measure(method: str, classes: int, checkout: str, batch: int, steps: int) -> list[float]:
+    """CPU seconds of steps."""
+    if not checkout:
+        return seconds_of(ours(method, classes, batch), steps, time.process_time)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            return seconds_of(theirs(method, checkout, classes, batch), steps, time.process_time)
+        finally:
+            os.chdir("/")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table; 1 if something that is asked for does not hold."""
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ViT-B/16's size\n")
+    print(HEADING)
+    checkouts = {"DePT": args.dept, "PromptKD": args.promptkd, "KDPL": args.kdpl, "HiCroPL": args.hicropl}
+    every = True
+    for method, checkout in checkouts.items():
+        for classes in args.classes if checkout else ():
+            case = method, classes, str(Path(checkout).resolve()), args.batch or BATCHES[method], args.steps
+            text, holds = row("benchmarks.taught", case, args.rounds, most_s=args.most)
+            every &= holds
+            print(text, flush=True)
+    print(f"\nasked: CPU seconds and memory at most {MOST} of theirs: {'held' if every else 'NOT HELD'}")
+    return 0 if every else 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0 if what is asked for holds, 1 if not."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("dept", "promptkd", "kdpl", "hicropl"):
+        parser.add_argument(f"--{name}", default="", help="a checkout of its repository")
+    parser.add_argument("--classes", nargs="+", type=int, default=(5, 50))
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of both sides")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of a round, behind a first; 0: the first alone")
+    parser.add_argument("--batch", type=int, default=0, help="images of a step, in place of the published number")
+    parser.add_argument("--most", type=int, default=0, help="CPU seconds that a side of a case takes at the most")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.one:
+        limit(args.most)
+        print(told(measure(*json.loads(args.one))))
+        return 0
+    return report(run, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
