@@ -11,13 +11,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from modprompt.data.readers.digits import CLASS_NAMES, Digits
+from modprompt.compat import find as compat
 
 IN_FOLDERS, BESIDE = 40, 2
 
 
 def write(folder: Path) -> None:
     """Write them, in the order of scikit-learn."""
+    compat.add_to_path()
+    from modprompt.data.readers.digits import CLASS_NAMES, Digits  # late: it needs Dassl
+
     images, labels = Digits.arrays()
     for label, word in enumerate(CLASS_NAMES):
         (folder / "images" / word).mkdir(parents=True, exist_ok=True)
