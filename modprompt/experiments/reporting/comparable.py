@@ -61,8 +61,8 @@ def _made_with(dataset: str, seed: int, result: dict[str, Any]) -> Iterator[tupl
 
 def differing(results: Results, one: Line, other: Line, datasets: Sequence[str]) -> list[str]:
     """In what two methods' runs on some data sets differ, so that one minus the other is not of the methods alone."""
-    runs = [(line, *place) for line in (one, other) for _, *place in results.all(line, datasets)]
-    known = [(line, dataset, seed, result) for line, dataset, _, seed, o in runs if (result := o.result)]
+    runs = [run for line in (one, other) for run in results.all(line, datasets)]
+    known = [(line, dataset, seed, run.result) for line, dataset, _, seed, run in runs if run.result is not None]
     parted = alike.parted(((dataset, line.label, result) for line, dataset, _, result in known), results.odd)
     found: dict[tuple[str, ...], set[str]] = {}
     for _, dataset, seed, result in known:

@@ -57,14 +57,12 @@ class Table(NamedTuple):
 class Comparisons(NamedTuple):
     """All tables; none where there is nothing to compare.
 
-    label: the method's.
-    name: the same with what tells its numbers from others'.
+    name: the method, with what tells its numbers from others'.
     about: what the numbers are.
     tables: in the order of the report's.
     left_out: a line for each method and table that pairs are lacking of.
     """
 
-    label: str
     name: str
     about: str
     tables: tuple[Table, ...]
@@ -89,17 +87,17 @@ def comparisons(experiment: Experiment, results: Results) -> Comparisons | None:
     if not experiment.compare:
         return None
     found = [line for line in results.lines if line.label == experiment.compare]
-    others = [line for line in results.lines if line.label != experiment.compare]
+    others = [line for line in results.in_groups() if line.label != experiment.compare]
     if not found or not others:
         why = "is not among the methods of this report" if not found else "is the only method of this report"
-        return Comparisons(experiment.compare, experiment.compare, "", (), [f"{experiment.compare} {why}"])
+        return Comparisons(experiment.compare, "", (), [f"{experiment.compare} {why}"])
     (line,) = found
     tables, left_out = list[Table](), list[str]()
     for title, key, places in _places(experiment, results):
         tables.append(_table(results, line, others, title, key, places))
         left_out += _left_out(results, line, others, title, places)
     name = named(line.label, _marks(results, line, results.datasets))
-    return Comparisons(line.label, name, _about(experiment, results, [line, *others]), tuple(tables), left_out)
+    return Comparisons(name, _about(experiment, results, [line, *others]), tuple(tables), left_out)
 
 
 def _places(experiment: Experiment, results: Results) -> Iterator[tuple[str, str, list[_Place]]]:
@@ -110,7 +108,7 @@ def _places(experiment: Experiment, results: Results) -> Iterator[tuple[str, str
         title = f"trained on {experiment.source}, tested on"
         yield title, AVERAGE, [*of_each, _Place(AVERAGE, targets, _ACCURACY)]
         return
-    columns = [column for column in results.columns if column != _ZERO_SHOTS or set(results.columns) == {_ZERO_SHOTS}]
+    columns = [column for column in results.columns if column != _ZERO_SHOTS]
     if experiment.protocol == BASE2NEW:
         columns = [*ALONE, _H]
     for dataset in results.datasets:
@@ -202,6 +200,8 @@ def _marks(results: Results, line: Line, datasets: Sequence[str]) -> str:
 def _said(results: Results, line: Line, other: Line, datasets: Sequence[str]) -> str:
     differing = comparable.differing(results, line, other, datasets)
     made = [f"made with other {' and '.join(differing)}"] if differing else []
+    there = [one for *_, one in results.all(other, datasets) if one.accuracy_pct is not None]
+    made += ["of logs, which do not say the images of a seed"] if any(one.result is None for one in there) else []
     return "; ".join(filter(None, [_marks(results, other, datasets), *made]))
 
 
@@ -252,8 +252,8 @@ def _about(experiment: Experiment, results: Results, lines: Sequence[Line]) -> s
     """What the numbers are, of all tables."""
     texts = [
         f"Percentage points; a pair is a seed, n the number of pairs. The mean of the differences, its {LEVEL}% "
-        "interval by Student's t with n - 1 degrees of freedom, and the p-value of a paired t-test (scipy.stats."
-        "ttest_rel), Holm-corrected over the methods of a table, each column alone; for fewer than "
+        "interval by Student's t with n - 1 degrees of freedom, and the p-value of a two-sided paired t-test "
+        "(scipy.stats.ttest_rel), Holm-corrected over the methods of a table, each column alone; for fewer than "
         f"{FEWEST_TESTED} pairs there is no p-value, for one pair no interval. All of it speaks of further seeds on "
         "these data sets, not of other data sets."
     ]

@@ -191,7 +191,7 @@ def write(
     }
     spent, accuracy = cost.costs(experiment, results, sections), cost.accuracy_name(sections)
     more = more._replace(cost=cost.texts(spent, accuracy), compared=compared)
-    beside = [*_markdown_of(compared), *render.markdown_texts("Cost", cost.ABOUT, more.cost)]
+    beside = [*(_markdown_of(compared) if compared else []), *render.markdown_texts("Cost", cost.ABOUT, more.cost)]
     text = render.markdown(sections, experiment.title, about, notes, beside)
     write_whole(folder / "report.md", text)
     tables = {"report.csv": (render.columns_of_csv(sections), render.rows_of_csv(sections))}
@@ -206,7 +206,8 @@ def write(
         tables["together.csv"] = (render.columns_of_csv(halves), render.rows_of_csv(halves))
     for name, (columns, rows) in tables.items():
         write_table(folder / name, columns, rows)
-    write_whole(folder / "report.tex", render.latex(sections, experiment.title, about) + _latex_of(compared))
+    tex = _latex_of(compared) if compared else ""
+    write_whole(folder / "report.tex", render.latex(sections, experiment.title, about) + tex)
     write_json(folder / origins.REPORT_FILE, origins.content(experiment, results, sections, compared))
     shown = page.report_of(sections, pictures, folder, experiment.title, about, notes, more, part)
     write_whole(folder / "index.html", page.page(experiment.title, [shown]))
@@ -219,22 +220,21 @@ def write(
     return shown
 
 
-def _markdown_of(compared: comparisons.Comparisons | None) -> list[str]:
+def _markdown_of(compared: comparisons.Comparisons) -> list[str]:
     """The tables of differences; what all of them are stands above the first."""
     lines = list[str]()
-    for one in compared.tables if compared else ():
+    for one in compared.tables:
         about = one.about if lines else f"{compared.about} {one.about}"
         title = markdown_text(f"{compared.title}, {one.title}")
         lines += render.markdown_texts(title, markdown_text(about), one.texts(compared.name), own_form=True)
     return lines
 
 
-def _latex_of(compared: comparisons.Comparisons | None) -> str:
+def _latex_of(compared: comparisons.Comparisons) -> str:
     """The same; each caption says all."""
-    found = compared.tables if compared else ()
     return "".join(
         render.latex_texts(f"{compared.title}, {one.title}", f"{compared.about} {one.about}", one.texts(compared.name))
-        for one in found
+        for one in compared.tables
     )
 
 

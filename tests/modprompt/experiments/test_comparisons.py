@@ -12,6 +12,7 @@ from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.reporting import report, table
 from modprompt.experiments.reporting.comparisons import comparisons
 from modprompt.experiments.reporting.paired import holm
+from modprompt.experiments.reporting.results import Line, Outcome
 from modprompt.io.base_new import harmonic_mean
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 from tests.modprompt.experiments.test_table import edit_some, fill
@@ -259,6 +260,20 @@ def test_what_keeps_numbers_from_being_the_methods_alone_stands_beside_the_metho
     ]
     edit_some(found, tmp_path, {"seen": mark}, seeds=SEEDS)
     assert compared(found, tmp_path).title == f"Differences by seed: MPL ({mark}) minus each other method"
+
+
+def test_runs_of_which_logs_alone_are_known_say_so(experiment, tmp_path):
+    found = experiment(FIVE)
+    fill(found, tmp_path, of_job)
+    results = results_below(found, tmp_path)
+    results.lines.append(Line("MaPLe (theirs)", "MaPLe (theirs)", SEEDS))
+    for dataset in ("eurosat", "dtd"):
+        for column in ("base", "new"):
+            for seed in SEEDS:
+                results.add("MaPLe (theirs)", dataset, column, seed, Outcome(70.0 + seed))
+    one = comparisons(found, results)
+    assert one.tables[0].rows[-1].name == "MaPLe (theirs) (of logs, which do not say the images of a seed)"
+    assert cells(one, "dtd", "MaPLe (theirs)")["H"].p is not None
 
 
 def test_what_was_selected_on_test_has_no_pair_unless_it_is_asked_for(experiment, tmp_path):
