@@ -194,6 +194,19 @@ def test_its_other_terms_are_those_of_the_base(clip_model, images):
     torch.testing.assert_close(losses[1.0], losses[None] - entropy + own)
 
 
+@pytest.mark.parametrize("base", ["CoOp", "MPL"])
+def test_in_bfloat16_its_loss_is_near_and_its_gradients_are_finite(base, clip_model, images):
+    model, labels = spread(DePT().over(BASES[base]).on(clip_model, NAMES)).train(), torch.tensor([0, 1, 2])
+    exact = model.loss(images, labels).item()
+    model.cast("bf16")
+    loss = model.loss(images, labels)
+    loss.backward()
+    assert loss.item() == pytest.approx(exact, rel=0.05)
+    assert clip_model.dtype == torch.bfloat16
+    assert {one.dtype for one in model.prompt_learner.parameters()} == {torch.float32}  # what is learned stays whole
+    assert all(torch.isfinite(one.grad).all() for one in model.prompt_learner.parameters())
+
+
 def test_older_methods_keep_nothing_raw(clip_model, images):
     assert CoOp(n_ctx=2).on(clip_model, NAMES).output(images).raw == ()
 
