@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cases import class_names, vit_b16
-from benchmarks.pairs import HEADING, MOST, limit, on_a_cpu, row, seconds_of, stepping, told
+from benchmarks.pairs import HEADING, MOST, limit, on_a_cpu, our_step, row, seconds_of, stepping, told
 from benchmarks.reference import import_from
 from modprompt.compat import find as compat
 from modprompt.programs import report
@@ -56,21 +56,12 @@ def batch_of(method: str, classes: int) -> tuple[Tensor, Tensor]:
 def ours(method: str, classes: int) -> Callable[[], None]:
     """A function that does a step."""
     import modprompt
-    from modprompt.engine.memory import keep_freed_memory
 
-    keep_freed_memory()
     model = getattr(modprompt, method)(**SETTINGS[method]).on(vit_b16(), class_names(classes)).train()
     model.limit_text()
     kind = torch.optim.SGD if method == "MultiModalAdapter" else torch.optim.AdamW
     optimiser = kind(model.parameter_groups(1e-3))
-    images, labels = batch_of(method, classes)
-
-    def step() -> None:
-        optimiser.zero_grad()
-        model.loss(images, labels).backward()
-        optimiser.step()
-
-    return step
+    return our_step(model, optimiser, batch_of(method, classes))
 
 
 def _nodes(method: str, defaults: Any) -> Any:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from benchmarks.cases import class_names
 from benchmarks.reference import as_it_is
+from modprompt.engine.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST = 1.0  # of ours over theirs
@@ -45,6 +46,19 @@ def on_a_cpu(weights: Callable[[str], Mapping[str, Tensor]]) -> Iterator[None]:
         stack.enter_context(mock.patch("torch.jit.load", side_effect=RuntimeError))
         stack.enter_context(mock.patch("torch.load", side_effect=lambda path, *_, **__: dict(weights(str(path)))))
         yield
+
+
+def our_step(model: Any, optimiser: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]) -> Callable[[], None]:
+    """A function that does a step of a model of ours on images and labels."""
+    keep_freed_memory()
+    images, labels = batch
+
+    def step() -> None:
+        optimiser.zero_grad()
+        model.loss(images, labels).backward()
+        optimiser.step()
+
+    return step
 
 
 def stepping(

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import class_names, vit_b16
-from benchmarks.pairs import HEADING, MOST, limit, row, seconds_of, stepping, told
+from benchmarks.pairs import HEADING, MOST, limit, our_step, row, seconds_of, stepping, told
 from benchmarks.reference import import_from
 from modprompt.clip.package import import_clip
 from modprompt.clip.structure import CLIP
@@ -88,21 +88,11 @@ def _method(method: str) -> Any:
 
 def ours(method: str, classes: int, batch: int) -> Callable[[], None]:
     """A function that does a step."""
-    from modprompt.engine.memory import keep_freed_memory
-
-    keep_freed_memory()
     model = _method(method).on(vit_b16(), class_names(classes), dataset="Caltech101").train()
     model.limit_text()
     groups, rate = model.parameter_groups(1e-3), OPTIMISERS[method]["LR"]
     optimiser = torch.optim.Adam(groups, rate) if method == "HiCroPL" else torch.optim.SGD(groups, rate, momentum=0.9)
-    images, labels = batch_of(batch, classes)
-
-    def step() -> None:
-        optimiser.zero_grad()
-        model.loss(images, labels).backward()
-        optimiser.step()
-
-    return step
+    return our_step(model, optimiser, batch_of(batch, classes))
 
 
 # ------------------------------ theirs

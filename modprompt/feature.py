@@ -51,12 +51,14 @@ class Content(NamedTuple):
     key: how the setting's key ends.
     hash_of: gives the hash of what is at a path now; raises OSError or UserError where there is no such thing.
     changed: what is said of a path that holds another one now.
+    of_clip: whether it is a CLIP, and the backbone under its own name means the same as no name.
     """
 
     fact: str
     key: str
     hash_of: Callable[[str], str]
     changed: str = "{} is another one now"
+    of_clip: bool = False
 
 
 class FirstStage(NamedTuple):

@@ -33,7 +33,7 @@ from tests.modprompt.methods import record_promptkd
 class Method(NamedTuple):
     """A trainer under some settings.
 
-    options: KEY VALUE pairs behind the ones every run has.
+    options: KEY VALUE pairs behind the ones every run has; a value may be a function that gives it.
     folder: of its checkpoints.
     prefix: of the names in them, for what is not kept inside an encoder.
     logits: the plain implementation: (clip_model, params, tokens, images, name_lengths) -> (B, C); None for none.
@@ -57,7 +57,8 @@ class Method(NamedTuple):
     def words(self):
         """The options as a list of words."""
         settings = {"PREC": "fp32", **self.options}
-        own = [word for key, value in settings.items() for word in (f"TRAINER.{self.node}.{key}", str(value))]
+        said = {key: value() if callable(value) else value for key, value in settings.items()}
+        own = [word for key, value in said.items() for word in (f"TRAINER.{self.node}.{key}", str(value))]
         return [*own, *self.more]
 
 
@@ -66,7 +67,7 @@ LENGTHS = (2, 0, 1)  # of DPL's layers, over and over
 
 
 @functools.lru_cache(maxsize=None)
-def _teacher():
+def teacher_folder():
     """A folder with a random CLIP of other widths, whose config stands beside it; gone when the process ends."""
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -84,7 +85,7 @@ def small(cls, clip_model=None, **settings):
     adapted = {"adapter_start": 2, "adapter_end": min(3, *layers.values()), "adapter_dim": 8}
     read = {"rep_layers": (1, 2), "rep_dim": 16}
     flows = {"cross_layer": 1, "flow": "learned", "sentences": "template"}
-    taught = {"teacher_name": _teacher(), "teacher_ckpt": "none"} if "teacher_ckpt" in fields else {}
+    taught = {"teacher_name": teacher_folder(), "teacher_ckpt": "none"} if "teacher_ckpt" in fields else {}
     fitting = {**dict.fromkeys(DEPTH, 2), **flows, "layer": 1, **adapted, **read, **taught, **lengths}
     fitting = {name: value for name, value in fitting.items() if name in fields}
     return cls(**{**fitting, **settings})
@@ -437,5 +438,26 @@ SEARCHES = {
     ),
     "mpl_search": METHODS["mpl"]._replace(
         more=("SEARCH.ON", "True", "SEARCH.ADD", "2", "SEARCH.REMOVE", "1"), logits=None, parameters=None
+    ),
+}
+
+
+# Its logits are by class features of a teacher, which is another CLIP: tests of plain logits pass it over.
+TAUGHT = {
+    "promptkd": Method(
+        "PromptKD",
+        "PROMPTKD",
+        {
+            "MODAL": "cross",
+            "TEACHER_NAME": teacher_folder,
+            "TEACHER_CKPT": "none",
+            "TEACHER_RESIZE": "True",
+            "PROMPT_DEPTH_VISION": 3,
+            "PROMPT_DEPTH_TEXT": 3,
+        },
+        "VLPromptLearner",
+        "",
+        None,
+        None,
     ),
 }

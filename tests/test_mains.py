@@ -248,6 +248,7 @@ IN_A_PROCESS_OF_THEIR_OWN = {"modprompt/launch.py", "modprompt/doctor.py"}  # be
 CHILDREN_ALONE = {
     "benchmarks/startup.py",
     "benchmarks/deep.py",
+    "benchmarks/taught.py",
     "benchmarks/experiments.py",
     "benchmarks/loading.py",
     "benchmarks/launches.py",

@@ -165,6 +165,11 @@ def unprompted(
     return image_encoder(visual, no_prompts(layers), stream)
 
 
+def no_additions(encoder: nn.Module) -> Additions:
+    """What an encoder is given beside images that has no prompts: nothing for each of its layers."""
+    return [None] * len(getattr(encoder, "schedule", ()))
+
+
 class Below(NamedTuple):
     """Class prompts behind the layers that nothing learned reaches.
 

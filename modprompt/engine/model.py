@@ -16,7 +16,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine import tf32, weight_cache
 from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled
-from modprompt.engine.encoders import Below, TextEncoder, image_encoder, text_encoder, unprompted
+from modprompt.engine.encoders import Below, TextEncoder, image_encoder, no_additions, text_encoder, unprompted
 from modprompt.engine.layer_change import draws
 from modprompt.engine.memory import SHARE, free_bytes
 from modprompt.engine.pooling import Pooling
@@ -416,8 +416,7 @@ class PromptedCLIP(nn.Module):
     @torch.no_grad()
     def frozen_features(self, image: Tensor) -> Tensor:
         """What features of images (B, 3, H, W) are blended with: (B, E), of length 1."""
-        layers = len(getattr(self.frozen_encoder, "schedule", ()))
-        return self._unit(self._run("frozen_encoder", image, [None] * layers))
+        return self._unit(self._run("frozen_encoder", image, no_additions(self.frozen_encoder)))
 
     def _blended(self, features: Tensor, frozen: Tensor) -> Tensor:
         return blended(self._streamed(features), frozen)

@@ -13,7 +13,7 @@ from modprompt.errors import UserError
 from modprompt.io import json_text
 from modprompt.io.checksum import content_hash
 from modprompt.io.safe_open import PathLike
-from modprompt.io.settings import differences, free, is_free, with_teachers_known
+from modprompt.io.settings import differences, free, is_free, with_clips_known
 from modprompt.io.versioned import in_version_of
 
 TOKENIZER = "the tokenizer of CLIP"  # in what a run and a checkpoint say of themselves, of another than CLIP's own
@@ -27,7 +27,7 @@ _CLASSES = re.compile(r"(?:^|/)base2new/(?:train|test)_(base|new)/")
 
 def _compared(settings: Mapping[str, str], tests: bool) -> Dict[str, str]:
     """Those of a run's settings that decide its numbers: of a training, or of a run that only tests."""
-    settings = with_teachers_known(settings)
+    settings = with_clips_known(settings)
     if tests:
         return {key: text for key, text in settings.items() if key not in free() | FREE_IN_TESTS}
     return {key: text for key, text in settings.items() if not is_free(key, text)}

@@ -17,7 +17,7 @@ from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Name
 from modprompt import feature as registry
 from modprompt.checks import nearest
 from modprompt.errors import UserError
-from modprompt.feature import features
+from modprompt.feature import contents, features
 from modprompt.io import renamed, yaml_text
 from modprompt.io.safe_open import Refused
 
@@ -186,10 +186,11 @@ def differences(
     return changes({**known, **old}, {**known, **new})
 
 
-def with_teachers_known(settings: Mapping[str, str]) -> Dict[str, str]:
-    """Settings with "" for a teacher that is the backbone by its own name: both mean that one."""
+def with_clips_known(settings: Mapping[str, str]) -> Dict[str, str]:
+    """Settings with "" for a second CLIP that is the backbone by its own name: both mean that one."""
     name = "" if settings.get("MODEL.BACKBONE.PATH") else settings.get("MODEL.BACKBONE.NAME")
-    return {key: "" if key.endswith(".TEACHER_NAME") and text == name else text for key, text in settings.items()}
+    keys = tuple(one.key for one in contents() if one.of_clip)
+    return {key: "" if text == name and key.endswith(keys) else text for key, text in settings.items()}
 
 
 class Given(NamedTuple):

@@ -26,7 +26,7 @@ from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of
 from modprompt.methods import together
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
-from modprompt.methods.table import BY_NAME
+from modprompt.methods.table import BY_NAME, always_beside
 from modprompt.trainers import backbone, config, config_aliases, overrides, reading, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 
@@ -235,12 +235,12 @@ def _second_node(method: Any) -> Optional[Type[SecondNode]]:
 
 def _require_what_stands_beside(cfg: RunConfig, settings: Settings) -> None:
     """A trainer that always has something beside its prompts cannot be without."""
-    row = BY_NAME.get(cfg.TRAINER.NAME)
-    key = f"TRAINER.{row.beside}.ON" if row is not None and row.beside else ""
-    if key in settings and not cfg.TRAINER[row.beside].ON:
-        raise UserError(
-            f"{settings[key].where}: {key} is False, and {row.name} always has it: take {row.of} for prompts alone"
-        )
+    name = cfg.TRAINER.NAME
+    node = always_beside(name)
+    key = f"TRAINER.{node}.ON"
+    if node and key in settings and not cfg.TRAINER[node].ON:
+        where, alone = settings[key].where, BY_NAME[name].of
+        raise UserError(f"{where}: {key} is False, and {name} always has it: take {alone} for prompts alone")
 
 
 def _warn_of_unread(cfg: RunConfig, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from modprompt.io.holding import STATE
 from modprompt.io.images import VALIDATION
 from modprompt.io.safe_open import Refused
 from modprompt.io.schema import Form, anything, whole
-from modprompt.io.settings import COMPILE, changes, is_free, with_teachers_known
+from modprompt.io.settings import COMPILE, changes, is_free, with_clips_known
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.io.versioned import plain, understood
 from modprompt.trainers.state_form import HEAD, require_parts
@@ -89,7 +89,7 @@ def settings_of(cfg: Any) -> Dict[str, str]:
             else:
                 yield name, str(list(value) if isinstance(value, (tuple, list)) else value)
 
-    found = with_teachers_known(dict(walk(cfg, "")))
+    found = with_clips_known(dict(walk(cfg, "")))
     decisive = {name: text for name, text in found.items() if not is_free(name, text)}
     return {COMPILE: "eager", **decisive}  # steps that are not recorded
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.cast import cast_products
 from modprompt.engine.additions import mapped
+from modprompt.engine.encoders import no_additions
 from modprompt.engine.layer_change import write_in
 from modprompt.engine.model import blended
 from modprompt.methods.model import PromptedModel
@@ -55,8 +56,8 @@ class ExportedModel(nn.Module):
         """Unit features (B, E) and probabilities (B, C) of images (B, 3, H, W)."""
         features = self.encoder(images, self.additions, self.changes, *self.more).float()
         if self.frozen is not None:
-            layers = len(getattr(self.frozen, "schedule", ()))
-            features = blended(features, F.normalize(self.frozen(images, [None] * layers).float(), dim=-1))
+            frozen = self.frozen(images, no_additions(self.frozen)).float()
+            features = blended(features, F.normalize(frozen, dim=-1))
         own = features.chunk(2, dim=-1)[0] if self.more else features  # behind it stands what is read out
         own = own if self.projection is None else self.projection(own)
         return F.normalize(own, dim=-1), self.classifier(features).softmax(dim=-1)

@@ -34,7 +34,7 @@ class TeachersFeature(Feature):
     )
     contents = (
         Content(TEACHER_CKPT, ".TEACHER_CKPT", _hash_of_prompts, "the teacher's prompts in {} are others now"),
-        Content(TEACHER, ".TEACHER_NAME", _hash_of_clip),
+        Content(TEACHER, ".TEACHER_NAME", _hash_of_clip, of_clip=True),
     )
 
     def check(self, cfg: Any) -> None:

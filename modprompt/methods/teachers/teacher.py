@@ -4,7 +4,6 @@ Shapes: B images, C classes, E_t its joint width.
 """
 
 import copy
-import functools
 from typing import Any, Callable, NamedTuple, Optional
 
 import torch
@@ -176,12 +175,19 @@ def renormalised(student: CLIP, teacher: CLIP) -> Callable[[Tensor], Tensor]:
     if not of.mean or not to.mean or (of.mean, of.std) == (to.mean, to.std):
         return _as_they_are
     mean_of, std_of, mean_to, std_to = (torch.tensor(one)[:, None, None] for one in (of.mean, of.std, to.mean, to.std))
-    return functools.partial(_scaled, std_of / std_to, (mean_of - mean_to) / std_to)
+    return _Scaled(std_of / std_to, (mean_of - mean_to) / std_to)
 
 
 def _as_they_are(images: Tensor) -> Tensor:
     return images
 
 
-def _scaled(factor: Tensor, shift: Tensor, images: Tensor) -> Tensor:
-    return (images.float() * factor.to(images.device) + shift.to(images.device)).to(images.dtype)
+class _Scaled:
+    """Images times a factor, plus a shift, both (3, 1, 1); these go to the images' device once."""
+
+    def __init__(self, factor: Tensor, shift: Tensor):
+        self.factor, self.shift = factor, shift
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.factor, self.shift = self.factor.to(images.device), self.shift.to(images.device)
+        return (images.float() * self.factor + self.shift).to(images.dtype)

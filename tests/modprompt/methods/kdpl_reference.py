@@ -5,15 +5,11 @@ checkout of that repository and one of Dassl (its 0.6.3) by
 
     python -m tests.modprompt.methods.kdpl_reference CHECKOUT DASSL
 
-on PyTorch 2.13, a CPU, float32. Edits in the process, not in the files: no download of CLIP, no `wilds`, CLIP's weights
-stay float32; `open_clip`, whose ViT-H-14 is the teacher, gives a random CLIP of other widths and draws nothing.
+on PyTorch 2.13, a CPU, float32; `open_clip`, whose ViT-H-14 is the teacher, gives a random CLIP of other widths and draws
+nothing.
 """
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple, Tuple
@@ -22,7 +18,7 @@ import torch
 
 from tests.conftest import published, random_clip
 from tests.modprompt.methods import dept_reference
-from tests.modprompt.methods.mma_reference import write_inputs
+from tests.modprompt.methods.reference_runs import recorded, write_golden, write_inputs
 
 GOLDEN = Path(__file__).with_name("golden_kdpl.json")
 
@@ -85,55 +81,17 @@ CASES = {
     "maple": Case("MaPLe", "vit_b32_c2_ep5_batch4_2ctx", ("MAPLE.PROMPT_DEPTH", "4")),
 }
 
-_RUN = dept_reference.RUN.replace(
-    """from clip_maple import clip as clip_maple
-clip._download = clip_maple._download = lambda *given: os.environ["REF_WEIGHTS"]
-""",
-    """clip._download = lambda *given: os.environ["REF_WEIGHTS"]
-def create(name, pretrained):
-    depths = dict.fromkeys(("vision_depth", "language_depth", "vision_ctx", "language_ctx"), 0)
-    with torch.random.fork_rng():
-        return clip.build_model(torch.load(os.environ["REF_TEACHER"]), {"trainer": "CoOp", **depths}), None, None
-sys.modules["open_clip"] = types.ModuleType("open_clip")
-sys.modules["open_clip"].create_model_and_transforms = create
-""",
-)
 
-
-def flags(folder: Path, out: str, trainer: str) -> list:
-    """Flags of a run on the inputs in a folder, but the config files."""
-    given = ["--root", folder / "data", "--seed", "1", "--trainer", trainer, "--output-dir", folder / out]
-    return list(map(str, given))
-
-
-def record(checkout: Path, dassl: Path, case: Case) -> dict:
+def record(checkout: Path, dassl: Path, name: str) -> dict:
     """What the reference computes: losses of all steps, right answers on base and on new classes."""
-    folder = write_inputs(Path(tempfile.mkdtemp()))
+    case, folder = CASES[name], write_inputs(Path(tempfile.mkdtemp()))
     case.save_clip(folder / "clip.pt")
-    teacher = write_teacher(folder / "teacher") / "open_clip_pytorch_model.bin"
-    (folder / "run.py").write_text(_RUN)
+    teacher = str(write_teacher(folder / "teacher") / "open_clip_pytorch_model.bin")
     files = ["--config-file", f"configs/trainers/{case.trainer}/{case.config}.yaml"]
     files += ["--dataset-config-file", "configs/datasets/eurosat.yaml"]
-    found = {}
-    for classes, how in (
-        ("base", []),
-        ("new", ["--eval-only", "--model-dir", str(folder / "base"), "--load-epoch", "2"]),
-    ):
-        path = os.pathsep.join([str(dassl), os.environ.get("PYTHONPATH", "")])
-        named = {"REF_WEIGHTS": str(folder / "clip.pt"), "REF_TEACHER": str(teacher), "PYTHONPATH": path}
-        named["REF_OUT"] = str(folder / f"{classes}.json")
-        given = ["TRAINER.KDPL.PREC", "fp32", "DATASET.SUBSAMPLE_CLASSES", classes]
-        words = [*flags(folder, classes, case.trainer), *files, *how, *case.words(), *given]
-        run = [sys.executable, str(folder / "run.py"), *words, "USE_CUDA", "False"]
-        subprocess.run(run, cwd=checkout / "src", env={**os.environ, **named}, check=True)
-        found[classes] = json.loads((folder / f"{classes}.json").read_text())
-    shutil.rmtree(folder)
-    return {"losses": found["base"]["losses"], "base": found["base"]["right"][-1], "new": found["new"]["right"][-1]}
+    words = [*case.words(), "TRAINER.KDPL.PREC", "fp32"]
+    return recorded(folder, checkout / "src", dassl, case.trainer, files, words, REF_TEACHER=teacher)
 
 
 if __name__ == "__main__":
-    checkout, dassl = map(Path, sys.argv[1:])
-    made = {}
-    for name, case in CASES.items():
-        made[name] = record(checkout.resolve(), dassl.resolve(), case)
-        GOLDEN.write_text(json.dumps(made, indent=1) + "\n")
+    write_golden(GOLDEN, list(CASES), record)

@@ -17,6 +17,7 @@ from modprompt.use.preprocessing import images_of
 from modprompt.use.trained import open_trained
 from tests.conftest import RESNET_HEADS, ROOT, bare
 from tests.modprompt.methods import dept_reference as reference
+from tests.modprompt.methods import reference_runs
 from tests.modprompt.trainers.test_methods import Recorder
 from tests.test_runs import to
 from tests.test_train import refusal
@@ -26,12 +27,17 @@ from tests.test_train import refusal
 @pytest.mark.parametrize("name", reference.CASES)
 def test_every_loss_and_all_counts_are_the_repositorys(name, tmp_path, monkeypatch, capsys):
     case, expected = reference.CASES[name], json.loads(reference.GOLDEN.read_text())[name]
-    folder, seen, right = reference.write_inputs(tmp_path), Recorder(monkeypatch), {}
+    folder, seen, right = reference_runs.write_inputs(tmp_path), Recorder(monkeypatch), {}
     files = ["--config-file", str(ROOT / f"configs/trainers/{case.trainer}/{case.config}.yaml")]
     files += ["--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")]
     case.save_clip(tmp_path / "clip.pt")
     for classes, how in (("base", []), ("new", ["--eval-only", "--model-dir", str(folder / "base")])):
-        words = [*reference.flags(folder, classes, case), *files, *how, *bare(tmp_path / "clip.pt", case.heads)]
+        words = [
+            *reference_runs.flags(folder, classes, case.trainer),
+            *files,
+            *how,
+            *bare(tmp_path / "clip.pt", case.heads),
+        ]
         assert train.main([*words, *case.words(), "DATASET.SUBSAMPLE_CLASSES", classes]) == 0
         right[classes] = json.loads((folder / classes / "result.json").read_text())["correct"]
     assert [loss for *_, loss in seen.batches] == pytest.approx(expected["losses"], abs=1e-4)
@@ -186,6 +192,19 @@ def test_its_other_terms_are_those_of_the_base(clip_model, images):
     found = model.output(images)
     own = head.loss(found.each[1], found.raw[1], labels)
     torch.testing.assert_close(losses[1.0], losses[None] - entropy + own)
+
+
+@pytest.mark.parametrize("base", ["CoOp", "MPL"])
+def test_in_bfloat16_its_loss_is_near_and_its_gradients_are_finite(base, clip_model, images):
+    model, labels = spread(DePT().over(BASES[base]).on(clip_model, NAMES)).train(), torch.tensor([0, 1, 2])
+    exact = model.loss(images, labels).item()
+    model.cast("bf16")
+    loss = model.loss(images, labels)
+    loss.backward()
+    assert loss.item() == pytest.approx(exact, rel=0.05)
+    assert clip_model.dtype == torch.bfloat16
+    assert {one.dtype for one in model.prompt_learner.parameters()} == {torch.float32}  # what is learned stays whole
+    assert all(torch.isfinite(one.grad).all() for one in model.prompt_learner.parameters())
 
 
 def test_older_methods_keep_nothing_raw(clip_model, images):

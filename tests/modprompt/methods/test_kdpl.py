@@ -12,6 +12,7 @@ from modprompt.cli import train
 from modprompt.use.export_model import ExportedModel
 from tests.conftest import ROOT, bare, published, random_clip
 from tests.modprompt.methods import kdpl_reference as reference
+from tests.modprompt.methods import reference_runs
 from tests.modprompt.trainers.test_methods import Recorder
 from tests.test_runs import to
 from tests.test_train import refusal
@@ -43,13 +44,18 @@ def teacher(tmp_path):
 @pytest.mark.parametrize("name", reference.CASES)
 def test_every_loss_and_all_counts_are_the_repositorys(name, teacher, tmp_path, monkeypatch):
     case, expected = reference.CASES[name], json.loads(reference.GOLDEN.read_text())[name]
-    folder, seen, right = reference.write_inputs(tmp_path), Recorder(monkeypatch), {}
+    folder, seen, right = reference_runs.write_inputs(tmp_path), Recorder(monkeypatch), {}
     case.save_clip(tmp_path / "clip.pt")
     files = ["--config-file", str(folder / "config.yaml")]
     files += ["--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")]
     taught = ["TRAINER.KDPL.ON", "True", "TRAINER.KDPL.TEACHER", str(teacher)]
     for classes, how in (("base", []), ("new", ["--eval-only", "--model-dir", str(folder / "base")])):
-        words = [*reference.flags(folder, classes, case.base), *files, *how, *bare(tmp_path / "clip.pt", case.heads)]
+        words = [
+            *reference_runs.flags(folder, classes, case.base),
+            *files,
+            *how,
+            *bare(tmp_path / "clip.pt", case.heads),
+        ]
         more = [*case.words(), *OF_OURS[name], *taught, "DATASET.SUBSAMPLE_CLASSES", classes]
         assert train.main([*words, *more]) == 0
         right[classes] = json.loads((folder / classes / "result.json").read_text())["correct"]

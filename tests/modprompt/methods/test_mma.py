@@ -21,6 +21,7 @@ from tests import siglips
 from tests.conftest import ROOT, bare, random_clip
 from tests.launches import Launches
 from tests.modprompt.methods import mma_reference as reference
+from tests.modprompt.methods import reference_runs
 from tests.modprompt.trainers.test_methods import Recorder
 
 NAMES = ["cat", "golden retriever"]
@@ -33,7 +34,7 @@ def images(count=2):
 
 @pytest.mark.parametrize("case", reference.CASES)
 def test_every_loss_and_all_counts_are_the_repositorys(case, clip_file, tmp_path, monkeypatch):
-    expected, folder = json.loads(reference.GOLDEN.read_text())[case], reference.write_inputs(tmp_path)
+    expected, folder = json.loads(reference.GOLDEN.read_text())[case], reference_runs.write_inputs(tmp_path)
     dataset = ["--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")]
     options, seen, right = [*bare(clip_file), *reference.options(case)], Recorder(monkeypatch), {}
     for classes, how in (("base", []), ("new", ["--eval-only", "--model-dir", str(folder / "base")])):

@@ -12,13 +12,15 @@ from modprompt import PromptKD, PromptSRC, UserError
 from modprompt.cli import train
 from modprompt.methods.teachers.settings import read
 from modprompt.use.export_model import ExportedModel
-from tests.conftest import ROOT, bare, random_clip
+from tests.conftest import ROOT, bare, published, random_clip
 from tests.modprompt.methods.record_promptkd import (
     CASES,
     DEPTH,
     PLACES,
     SETTINGS,
     STUDENT,
+    TEACHER,
+    TEACHERS_CONFIG,
     inputs,
     teacher_checkpoint,
 )
@@ -283,6 +285,63 @@ def test_a_tensor_that_lacks_is_refused(missing, made, student, tmp_path):
     what = {"ctx": "the number of context tokens", "VPT": "vision prompts", "VPT_shallow": " prompts"}
     name = missing.rpartition(".")[2]
     assert what.get(name, missing) in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def published_teacher(tmp_path_factory):
+    """A CLIP of nine layers, and its prompts as the repository's teachers have them: (folder, state dict)."""
+    folder = tmp_path_factory.mktemp("published") / "teacher"
+    folder.mkdir()
+    clip_model = published(random_clip(2, **{**TEACHER, "text_layers": 9, "vision_layers": 9}))
+    parts = {side: {**TEACHERS_CONFIG[side], "layers": 9} for side in ("vision_cfg", "text_cfg")}
+    torch.save(clip_model, folder / "open_clip_pytorch_model.bin")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {**TEACHERS_CONFIG, **parts}}))
+    content = teacher_checkpoint(clip_model, depth=9)
+    frozen = {  # PromptSRC keeps a frozen image side inside its learner
+        f"prompt_learner.ZS_image_encoder.{name[7:]}": one
+        for name, one in clip_model.items()
+        if name.startswith("visual.")
+    }
+    return folder, {**content, "state_dict": {**content["state_dict"], **frozen}}
+
+
+def by_published(teacher, student, tmp_path, place, lacks=()):
+    folder, content = teacher
+    file = tmp_path / "teacher_model" / place
+    file.parent.mkdir(parents=True)
+    state = {key: one for key, one in content["state_dict"].items() if key not in lacks}
+    torch.save({**content, "state_dict": state}, file)
+    depths = {"prompt_depth_vision": 3, "prompt_depth_text": 3}
+    return PromptKD(teacher_name=str(folder), teacher_ckpt=str(file), **depths).on(student, NAMES)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_published_teacher_is_read_with_all_that_it_holds(place, published_teacher, student, images, tmp_path):
+    model = by_published(published_teacher, student, tmp_path, place)
+    learner, state = model.objective.terms[0].of.teacher.model.prompt_learner, published_teacher[1]["state_dict"]
+    learned = {key: one for key, one in state.items() if key.endswith(("prompt_learner.ctx", ".VPT", ".VPT_shallow"))}
+    assert len(learned) == 1 + 1 + 2 * 8
+    mine = [one for one in learner.parameters() if one.numel()]
+    assert len(mine) == len(learned)
+    assert all(any(torch.equal(one, other) for other in mine if other.shape == one.shape) for one in learned.values())
+    assert torch.isfinite(model.loss(images, torch.zeros(4).long()))
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        "prompt_learner.ctx",
+        "image_encoder.VPT",
+        "image_encoder.transformer.resblocks.8.VPT_shallow",
+        "text_encoder.transformer.resblocks.8.VPT_shallow",
+        "text_encoder.ln_final.weight",
+    ],
+)
+def test_a_published_teacher_that_lacks_a_tensor_is_refused(lacks, published_teacher, student, tmp_path):
+    with pytest.raises(UserError) as caught:
+        by_published(published_teacher, student, tmp_path, PLACES[0], [lacks])
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
 
 
 def test_another_clip_inside_is_refused(made, student, tmp_path):

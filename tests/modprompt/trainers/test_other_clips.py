@@ -18,11 +18,11 @@ from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.registration import register
 from tests.conftest import by_config
 from tests.methods import METHODS as LEARNING
-from tests.methods import SEARCHES
+from tests.methods import SEARCHES, TAUGHT
 from tests.other_clips import open_clip_folder, transformers_folder
 from tests.test_runs import to
 
-METHODS = {**LEARNING, **SEARCHES}
+METHODS = {**LEARNING, **SEARCHES, **TAUGHT}
 QUICK = ["mpl", "coop_end"]
 ROWS = [*QUICK, "cocoop", "alvlm", "maple", "ivlp", "vpt", "promptsrc", "kgcoop", "prograd", "tcp"]  # one a trainer
 ROWS += [
@@ -36,6 +36,7 @@ ROWS += [
     "dpl_search",
     "dpl_supernet",
     "mpl_search",
+    *TAUGHT,
 ]
 IMAGES = {"mean": [0.5, 0.4, 0.3], "std": [0.3, 0.3, 0.25], "interpolation": "bilinear", "resize_mode": "squash"}
 CLIP = {"name": "", "dialect": "open_clip", "activation": "gelu", "heads": [2, 2], "size": 48, **IMAGES}
@@ -61,9 +62,9 @@ def result_of(folder):
 
 
 def test_every_trainer_that_learns_prompts_is_among_the_rows():
-    """But those that are a method and a head beside it, and PromptKD, which needs a teacher."""
+    """But those that are a method and a head beside it."""
     learning = {row.name for row in TABLE if row.kind == PROMPTS and not row.beside}
-    assert {METHODS[row].trainer for row in ROWS} == learning - {"PromptKD"}
+    assert {METHODS[row].trainer for row in ROWS} == learning
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from modprompt import ExtrasLinearProbeCoOp
 from modprompt.engine import weight_cache
 from modprompt.engine.model import Output
 from modprompt.engine.precision import grad_scaler, resolve
@@ -94,7 +95,9 @@ def same_state(one, two, **tolerance):
 
 
 @pytest.mark.cover(3)
-@pytest.mark.parametrize("cls", some_slow(one for one in LEARNING if one.same_step), ids=by_name)
+@pytest.mark.parametrize(
+    "cls", [*some_slow(one for one in LEARNING if one.same_step), ExtrasLinearProbeCoOp], ids=by_name
+)
 def test_every_method_is_replayed_with_the_losses_of_its_steps(cls):
     models = [on(cls, random_clip()).train() for _ in range(2)]
     plain, recorded = (step_of(model, fused=True) for model in models)  # as it is recorded

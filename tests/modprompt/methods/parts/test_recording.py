@@ -26,4 +26,4 @@ def test_nothing_in_a_step_of_mpl_stands_against_its_recording():
 def test_nothing_in_a_step_of_any_method_does(prec, chunk):
     """But of CLIPLoRA, whose masks are drawn: it is refused beside MODEL.COMPILE; and of PromptKD, which is not recorded."""
     names = [cls.__name__ for cls in LEARNING if cls.__name__ not in ("CLIPLoRA", "PromptKD")]
-    require_recordable(names, prec, chunk)
+    require_recordable([*names, "ExtrasLinearProbeCoOp"], prec, chunk)
