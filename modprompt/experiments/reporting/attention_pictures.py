@@ -79,13 +79,13 @@ def _pictures(label: str, trained: Trained, chosen: list[tuple[Path, str]], firs
         picture = as_seen(trained.model, batch[number])
         shown: dict[str, Any] = {name: picture.copy()} if first else {}
         if seen.class_token is not None:
-            shown[f"{label}: class token, layer {len(seen.class_token)}"] = overlay(
+            shown[f"{label}: class token, layer {len(seen.class_token) - 1} (from 0)"] = overlay(
                 picture, seen.class_token[-1, number]
             )
         if with_prompts:
             layer = with_prompts[-1]
             mean = seen.prompts[layer][:, number].mean(dim=0)
-            shown[f"{label}: mean of its prompts, layer {layer + 1}"] = overlay(picture, mean)
+            shown[f"{label}: mean of its prompts, layer {layer} (from 0)"] = overlay(picture, mean)
         pictures += [
             Mistake(data_address(one, _SIDE), f"{text} ({name})" if text != name else name)
             for text, one in shown.items()

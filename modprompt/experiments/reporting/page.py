@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.reporting import cost
-from modprompt.experiments.reporting.figures import Figure
+from modprompt.experiments.reporting.figures.draw import Figure
 from modprompt.experiments.reporting.mistakes import Mistake
 from modprompt.experiments.reporting.origins import COLUMNS
 from modprompt.experiments.reporting.table import Section
@@ -27,6 +27,7 @@ class More(NamedTuple):
     mistakes: by data set, the method that they are of, and the gallery.
     attention: by data set, pictures with what they are of.
     cost: rows of texts, the names of columns first.
+    finding: a sentence on what came out; empty for none.
     """
 
     mine: Sequence[str] = ()
@@ -34,6 +35,7 @@ class More(NamedTuple):
     mistakes: Mapping[str, tuple[str, Sequence[Mistake]]] = {}
     attention: Mapping[str, Sequence[Mistake]] = {}
     cost: Sequence[Sequence[str]] = ()
+    finding: str = ""
 
 
 class Picture(NamedTuple):

@@ -26,7 +26,6 @@ from modprompt.experiments.reporting import (
     comparable,
     cost,
     diagnostics,
-    figures,
     origins,
     page,
     published,
@@ -34,6 +33,9 @@ from modprompt.experiments.reporting import (
     table,
 )
 from modprompt.experiments.reporting.comparable import clips, warnings
+from modprompt.experiments.reporting.figures import draw
+from modprompt.experiments.reporting.figures.layout import Look
+from modprompt.experiments.reporting.measured import Measured, looks_of
 from modprompt.experiments.reporting.results import Results, of_experiment, untested
 from modprompt.experiments.reporting.trees import add_tree, experiment_of_tree
 from modprompt.experiments.running import state, status
@@ -139,9 +141,10 @@ def write_plan(
     if not plan.has_parts:
         write(plan.parts[0], found[0], folder, data, attention)
         return
-    names = [part.name for part in plan.parts]
+    names, looks = [part.name for part in plan.parts], looks_of(list(zip(plan.parts, found)))
     reports = [
-        write(part, results, folder / part.name, data, attention, part.name) for part, results in zip(plan.parts, found)
+        write(part, results, folder / part.name, data, attention, part.name, looks)
+        for part, results in zip(plan.parts, found)
     ]
     write_whole(folder / "index.html", page.page(plan.title, reports, names, plan.notes))
     print("\n".join(filter(None, [plan.notes, f"Written to {folder}: index.html, the page of all parts"])))
@@ -154,6 +157,7 @@ def write(
     data: Path | None = None,
     attention: int = 0,
     part: str = "",
+    looks: Mapping[str, Look] | None = None,
 ) -> page.Report:
     """Write all files of a report into a folder, each whole, and print the tables.
 
@@ -164,15 +168,17 @@ def write(
         data: folder of the data sets, where the pictures of the page are.
         attention: how many test images of each data set are shown with what methods look at.
         part: what it is called on a page of several; empty if it is alone.
+        looks: of the methods of the whole page; without it those of this report alone.
 
     Returns:
         What its page shows.
     """
     sections, about = _tables(experiment, results)
     of_feature = None if experiment.added is None else named(experiment.protocol).report()
-    left = diagnostics.read(experiment, results, sections)
-    pictures = figures.draw(experiment, results, sections, left, folder) if can_draw() else []
-    more, unseen = diagnostics.more(experiment, results, sections, left, data, attention)
+    measured = Measured(experiment, results, sections, looks or looks_of([(experiment, results)]))
+    left = diagnostics.read(measured)
+    pictures = draw.draw(measured, left, folder) if can_draw() else []
+    more, unseen = diagnostics.more(measured, left, data, attention)
     own = comparable.class_notes(experiment, results)
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
@@ -180,7 +186,7 @@ def write(
         **cost.stages(results),
         **(of_feature.notes(results) if of_feature else {}),
         "Warnings": warnings(results),
-        "Not shown": [*figures.left_out(experiment), *left.faults, *unseen],
+        "Not shown": [*draw.left_out(experiment), *left.faults, *unseen],
         "CLIPs": clips(results),
         "Published figures": render.sources(sections),
         "Notes": [note for note in (experiment.notes, *own, published.note_of(experiment)) if note],
