@@ -43,7 +43,7 @@ def of_report(
         trained_on = experiment.source if experiment.protocol in CROSS else dataset
         pictures: list[Mistake] = []
         for line in results.lines:
-            folder = _folder(results, line, trained_on)
+            folder = folder_of_training(results, line, trained_on)
             if folder is None:
                 continue
             print(f"attention of {one_line(line.label)} on {dataset} ...", file=sys.stderr)
@@ -63,7 +63,7 @@ def _chosen(dataset: str, left: Diagnostics, images: Images, most: int) -> list[
     return [(path, name) for path, name in places if path is not None][:most]
 
 
-def _folder(results: Results, line: Line, dataset: str) -> Path | None:
+def folder_of_training(results: Results, line: Line, dataset: str) -> Path | None:
     """The folder of a method's training, of its first seed that has a result; of zero-shot CLIP that of its test."""
     columns = [column for column in results.columns if results.is_asked(line, column)]
     outcomes = results.outcomes(line, dataset, columns[0]).values() if columns else ()

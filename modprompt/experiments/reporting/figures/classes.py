@@ -40,7 +40,7 @@ def accuracies(halves: Halves, looks: Mapping[str, Look], path: Path) -> str:
                 )
             axes.grid(visible=False)
             axes.grid(axis="x")
-            axes.set_yticks(range(len(classes)), list(names(classes, 24).values()), fontsize=6)
+            axes.set_yticks(range(len(classes)), list(names(classes, 24).values()), fontsize=7)
             axes.tick_params(axis="y", length=0)
             axes.set(ylim=(most - 0.5, -0.5), xlabel="accuracy (%)")
     wholes = {half: len({name for own in methods.values() for name in own}) for half, methods in of_half.items()}
@@ -102,7 +102,7 @@ def _confusion(axes: Axes, tested: Tested, kept: Sequence[int], named: bool) -> 
     images = np.maximum(tested.confusion.sum(axis=1), 1)[:, None]
     shares = (100 * tested.confusion / images)[np.ix_(kept, kept)]
     few = len(kept) <= _MOST_NUMBERS
-    field(axes, shares, 0, 100, lambda share: f"{share:.0f}" if few and round(share) else "", 5)
+    field(axes, shares, 0, 100, lambda share: f"{share:.0f}" if few and round(share) else "", 6)
     texts = list(names([tested.names[number] for number in kept], 18).values())
-    axes.set_xticks(range(len(kept)), texts, fontsize=5, rotation=90)
-    axes.set_yticks(range(len(kept)), texts if named else [""] * len(texts), fontsize=5)
+    axes.set_xticks(range(len(kept)), texts, fontsize=6, rotation=90)
+    axes.set_yticks(range(len(kept)), texts if named else [""] * len(texts), fontsize=6)

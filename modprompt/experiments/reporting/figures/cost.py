@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 _MOST_NAMES = 12  # at the points of a panel
+_ROOM = 0.08  # of the axis, for whiskers and names
 _COSTS: dict[str, Callable[[Cost], float | None]] = {
     "seconds of training": lambda one: None if one.training_s is None else one.training_s.mean,
     "trained parameters": lambda one: None if one.parameters is None else one.parameters[1],
@@ -45,6 +46,7 @@ def accuracy_over_cost(measured: Measured, path: Path) -> str:
     drawn = [one for one in found if one.label in picked.looks and one.accuracy is not None]
     centres = [one.accuracy.mean for one in drawn if one.accuracy is not None]
     low, high = limits(centres)
+    low, high = low - _ROOM * (high - low), high + _ROOM * (high - low)
     with panels(path, ["", ""], across=2, high=3.0, sharey=True) as grid:
         grid[0].set_ylim(low, high)
         grid[0].set_ylabel(shown(accuracy_name(measured.sections).partition(",")[0]))
@@ -124,7 +126,7 @@ def _names(axes: Axes, points: Sequence[Named]) -> None:
         best: Any = None
         for x, y, ha, va in point.places:
             text = axes.annotate(
-                point.text, (point.x, point.y), (x, y), ha=ha, va=va, textcoords="offset points", fontsize=6,
+                point.text, (point.x, point.y), (x, y), ha=ha, va=va, textcoords="offset points", fontsize=7,
                 fontweight="bold" if point.is_mine else "normal", color=point.colour, in_layout=False, zorder=4,
             )  # fmt: skip
             box = text.get_window_extent()

@@ -100,7 +100,7 @@ def _draw(axes: Axes, one: Mark, row: float, low: float, high: float) -> None:
         is_left = one.mean < low
         end: dict[str, Any] = {"color": one.look.colour, "clip_on": False, "ls": "none", "ms": 5}
         axes.plot([low if is_left else high], [row], "<" if is_left else ">", gid="outlier", **end)
-        how: dict[str, Any] = {"ha": "left" if is_left else "right", "va": "center", "fontsize": 6}
+        how: dict[str, Any] = {"ha": "left" if is_left else "right", "va": "center", "fontsize": 7}
         shift = (6 if is_left else -6, 0)
         axes.annotate(
             f"{one.mean:+.1f}".replace("-", "−"),

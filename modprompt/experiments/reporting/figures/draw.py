@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple
 
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.reporting.figures import classes, cost, dots, grid, shots
+from modprompt.experiments.reporting.figures import classes, cost, dots, grid, shots, tsne
 from modprompt.experiments.reporting.figures.losses import loss_curves
 from modprompt.experiments.reporting.figures.reliability import reliability
 from modprompt.experiments.reporting.figures.tokens import tokens
@@ -16,11 +16,15 @@ from modprompt.experiments.reporting.table import apart
 from modprompt.experiments.reporting.views import Diagnostics
 from modprompt.feature import features, named
 
+if TYPE_CHECKING:
+    from modprompt.experiments.reporting.embedding import Cloud
+
+_NONE: Mapping[str, Cloud] = {}
 MOST_CLOSE = 4  # methods whose tests and trainings are drawn in one panel
 _MOST_CLASSES_OF = 3  # methods whose classes are drawn side by side
 _KINDS = (
     "methods", "datasets", "gains", "curves", "tokens", "cost", "ablation*",
-    "classes_*", "confusion_*", "reliability", "losses", "bars",  # of earlier versions
+    "classes_*", "confusion_*", "tsne_*", "reliability", "losses", "bars",  # of earlier versions
 )  # fmt: skip
 
 
@@ -32,16 +36,18 @@ class Figure(NamedTuple):
     place: str = ""
 
 
-def draw(measured: Measured, left: Diagnostics, folder: Path) -> list[Figure]:
+def draw(measured: Measured, left: Diagnostics, folder: Path, clouds: Mapping[str, Cloud] = _NONE) -> list[Figure]:
     """Draw every figure that has something to show into a folder; older ones that have nothing any more go.
 
     Args:
         measured: what came of what was run.
         left: what tests have left; its faults get a line for what cannot be shown.
         folder: of the report.
+        clouds: image features by data set, where they were asked for.
     """
     drawn = []
-    for name, place, make in _wanted(measured, left):
+    of_features = [(f"tsne_{name}.png", name, functools.partial(tsne.clouds, one)) for name, one in clouds.items()]
+    for name, place, make in (*_wanted(measured, left), *of_features):
         caption = make(folder / name)
         if caption:
             drawn.append(Figure(name, caption + (apart(measured.sections) if name != "tokens.png" else ""), place))

@@ -32,7 +32,7 @@ def reliability(left: Diagnostics, looks: Mapping[str, Look], path: Path, strong
             axes.set(xlim=(0, 1), ylim=(0, 1.02))
             errors = [f"ECE {_told(one.ece_pct)}" if one.ece_pct else "" for one in methods.values()]
             handles = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-            axes.legend(handles, errors, loc="lower right", fontsize=5.5, handlelength=2.4, borderaxespad=0.1)
+            axes.legend(handles, errors, loc="lower right", fontsize=6.5, handlelength=2.4, borderaxespad=0.1)
     bins = len(next(iter(next(iter(drawn.values())).values())).calibration)
     return (
         f"Reliability: accuracy of the images whose most probable class has so much of the probability, in {bins} "

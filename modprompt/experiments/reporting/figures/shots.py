@@ -73,5 +73,5 @@ def _cut(axes: Axes, section: Section, looks: Mapping[str, Look], places: Mappin
     for look, name, cell in cells:
         if name in places and cell.mean < low:
             axes.plot([places[name]], [low], "v", color=look.colour, ms=5, clip_on=False, gid="outlier", zorder=3)
-            how: dict[str, Any] = {"textcoords": "offset points", "fontsize": 6, "ha": "center"}
+            how: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "ha": "center"}
             axes.annotate(f"{cell.mean:.1f}", (places[name], low), (0, 5), **how)

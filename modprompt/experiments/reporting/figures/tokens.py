@@ -90,7 +90,7 @@ def _side(axes: Axes, rows: dict[str, Layers], strong: str) -> None:
     layers = max(map(len, rows.values()))
     for number, own in enumerate(rows.values()):
         for layer, (carried, new) in enumerate(own):
-            _field(axes, layer, number, carried, new, 6 if layers <= _SMALL else 4.5)
+            _field(axes, layer, number, carried, new, 7 if layers <= _SMALL else 5)
     for kind, colour in (("carried", CARRIED), ("new", NEW)):
         axes.bar([0], [0], color=colour, label=kind)
     axes.set(xlim=(-0.5, layers - 0.5), ylim=(len(rows) - 0.5, -0.5))
