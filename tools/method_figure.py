@@ -84,7 +84,7 @@ def figure() -> Figure:
     panels = fig.subplots(len(PANELS), 1, gridspec_kw={"height_ratios": heights})
     for axes, (title, schedule) in zip(panels, PANELS):
         _draw(axes, title, schedule)
-    panels[-1].set_xlabel("transformer layer that the prompt tokens enter", fontsize=9)
+    panels[-1].set_xlabel("transformer layer (from 0) that the prompt tokens enter", fontsize=9)
     square: dict[str, Any] = {"marker": "s", "linestyle": "", "markersize": 9}
     fig.legend(
         [

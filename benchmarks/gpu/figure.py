@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 
 from benchmarks.gpu.records import Record
 from benchmarks.gpu.table import DRY_RUN, head
-from modprompt.experiments.reporting.figure_layout import STYLE, top_legend
+from modprompt.experiments.reporting.figures.layout import STYLE, top_legend
 from modprompt.io.atomic import part_of
 
 GRAPH = "ours graph"

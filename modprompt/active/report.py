@@ -13,8 +13,15 @@ import numpy as np
 
 from modprompt.active.plan import FEW_SHOT, Rounds, method_of, new_of
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.reporting.figure_layout import look, panels, shown
-from modprompt.experiments.reporting.figures import MOST_PANELS, MOST_WHISKERS, WHISKERS, first_of
+from modprompt.experiments.reporting.figures.layout import (
+    MOST_PANELS,
+    MOST_WHISKERS,
+    WHISKERS,
+    first_of,
+    look,
+    panels,
+    shown,
+)
 from modprompt.experiments.reporting.render import text_cell
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.table import (

@@ -14,7 +14,7 @@ local.py, slurm.py   launchers
 runner.py      what is started when
 results.py, logs.py, trees.py   what came out: ours, and that of other codebases' log files
 cost.py        what methods cost, and what came of their searches
-table.py, render.py, figures.py, page.py   a report; figure_layout.py: how its figures look
+table.py, render.py, page.py, finding.py   a report; figures/: a file for each figure, layout.py is how they look
 
 Protocols and first stages that features add are planned and reported by these (modprompt/feature.py).
 """

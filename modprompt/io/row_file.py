@@ -9,7 +9,7 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Iterable, List, Sequence, Union
+from typing import Iterable, List, Optional, Sequence, Union
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class Rows:
     Args:
         path: the file.
         kind: of a row, as it was written.
-        stands_for: as it was written.
+        stands_for: as it was written; None where that is known already.
 
     Attributes:
         names: of the rows; empty if they have none.
@@ -89,7 +89,7 @@ class Rows:
         UserError: if it is no regular file, may not be read, or NumPy refuses it.
     """
 
-    def __init__(self, path: PathLike, kind: np.dtype, stands_for: str):
+    def __init__(self, path: PathLike, kind: np.dtype, stands_for: Optional[str]):
         with open_regular(path) as file:
             content = Bytes(file)
             try:
@@ -99,7 +99,7 @@ class Rows:
                 raise
             except Exception as error:  # numpy raises many kinds
                 raise damaged(path, error) from None
-            if str(beside["stands_for"]) != stands_for:
+            if stands_for is not None and str(beside["stands_for"]) != stands_for:
                 raise Refused("it stands for others")
             self._crcs, self.names = beside["crcs"].reshape(-1), beside["names"].reshape(-1).tolist()
             head, number = _header(kind, len(self._crcs)), len(self._crcs)

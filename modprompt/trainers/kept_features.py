@@ -7,7 +7,7 @@ features are those of the image side, also of learners whose class prompts depen
 
 import hashlib
 import os
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -79,6 +79,27 @@ def _read(folder: str, made: str, row: np.dtype) -> Dict[str, np.ndarray]:
     except Refused as error:
         made_in = "of another CLIP, of other prompts, or of images made in another way"
         raise UserError(f"{path} is {made_in} ({error})") from None
+
+
+def of_run(folder: str, result: Mapping[str, Any], width: int) -> Dict[str, np.ndarray]:
+    """The features (E,) that a run's test has kept, by digest of the image (`image_digests`); none if it kept none.
+
+    Args:
+        folder: the run's output folder.
+        result: what its result.json holds, which says that the features are that test's.
+        width: E.
+
+    Raises:
+        UserError: if they are damaged, or of another width.
+    """
+    path = test_parts.whole(folder, result, test_parts.FEATURES)
+    if path is None:
+        return {}
+    try:
+        rows = Rows(path, row_of(width), None)
+        return dict(zip(rows.names, rows.all()))
+    except Refused as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def find(trainer: Any, loader: Any, folders: str) -> Optional[Tuple[Tensor, Tensor]]:

@@ -142,8 +142,8 @@ class Answers:
 
     @staticmethod
     def layer(seen: Optional[Seen], layer: float) -> str:
-        """The overlays of a layer, from 1."""
-        return "" if seen is None else _html(pictures=overlays(seen, int(layer) - 1))
+        """The overlays of a layer, from 0."""
+        return "" if seen is None else _html(pictures=overlays(seen, int(layer)))
 
 
 def blocks_of(look: Look) -> Any:
@@ -170,9 +170,8 @@ def blocks_of(look: Look) -> Any:
                 )
             with gr.Column(min_width=300):
                 result = gr.HTML(_html(quiet="No image yet."))
-        layer = gr.Slider(
-            1, max(look.layers, 2), look.layers, step=1, label="Layer", info=_MAPS, visible=look.layers > 1
-        )
+        last = max(look.layers - 1, 0)
+        layer = gr.Slider(0, max(last, 1), last, step=1, label="Layer (from 0)", info=_MAPS, visible=look.layers > 1)
         maps = gr.HTML("" if look.layers else _html(quiet=f"{clip} {unseen(model)}."))
         _uploaded_as_it_is(image)
         fields, given = [seen, result, maps], [image, names, layer]

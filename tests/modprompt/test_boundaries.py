@@ -54,7 +54,7 @@ PRINTING = {"programs", "trainers", "data", "active", "compat", "hosts", "experi
 }
 WITH_TORCH = {
     "io": ("checkpoint", "checkpoint_schema", "tensors", "torch_files"),
-    "experiments": ("plan.check", "reporting.attention_pictures"),
+    "experiments": ("plan.check", "reporting.attention_pictures", "reporting.embedding"),
 }
 
 

@@ -1,14 +1,16 @@
-"""Which data sets lie under the data root."""
+"""Which data sets lie under the data root, and the test images of one."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.io.settings import read_settings
+from modprompt.io.settings import Settings, read_settings
 
 
 def _reader_of(dataset: str) -> Any:
@@ -93,3 +95,34 @@ def only_present(experiment: Experiment, data: Path) -> Experiment:
     if lacking:
         print(f"Not under {data}: {', '.join(lacking)}")
     return experiment._replace(datasets=names)
+
+
+def test_images(dataset: str, settings: Mapping[str, str], data: Path) -> list[Any]:
+    """The test images of all classes of a data set, as a run's settings name it: `impath`, `label`, `classname` each.
+
+    Args:
+        dataset: as in configs/datasets.
+        settings: of the run, {dotted key: text}.
+        data: folder of the data sets.
+
+    Raises:
+        UserError: if it is not there, or its reader takes none of that.
+    """
+    from modprompt.compat import find as compat
+
+    compat.add_to_path()
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    import modprompt.data.readers.all
+    import modprompt.trainers.all  # noqa: F401
+    from modprompt.trainers import run_config
+
+    lacking = missing(dataset, data)
+    if lacking is not None:
+        raise UserError(f"there is no {lacking}: set DATA, or give --data")
+    given = {key: value for key, value in settings.items() if key.startswith("DATASET.")}
+    given.update({"DATASET.ROOT": str(data), "DATASET.SUBSAMPLE_CLASSES": "all", "DATASET.NUM_SHOTS": "-1"})
+    words = [word for pair in {**given, "TRAINER.NAME": "ZeroshotCLIP"}.items() for word in pair]
+    with contextlib.redirect_stdout(io.StringIO()):  # the runs have said it
+        cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=True)
+        return list(DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg).test)

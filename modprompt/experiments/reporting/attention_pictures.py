@@ -43,7 +43,7 @@ def of_report(
         trained_on = experiment.source if experiment.protocol in CROSS else dataset
         pictures: list[Mistake] = []
         for line in results.lines:
-            folder = _folder(results, line, trained_on)
+            folder = folder_of_training(results, line, trained_on)
             if folder is None:
                 continue
             print(f"attention of {one_line(line.label)} on {dataset} ...", file=sys.stderr)
@@ -63,7 +63,7 @@ def _chosen(dataset: str, left: Diagnostics, images: Images, most: int) -> list[
     return [(path, name) for path, name in places if path is not None][:most]
 
 
-def _folder(results: Results, line: Line, dataset: str) -> Path | None:
+def folder_of_training(results: Results, line: Line, dataset: str) -> Path | None:
     """The folder of a method's training, of its first seed that has a result; of zero-shot CLIP that of its test."""
     columns = [column for column in results.columns if results.is_asked(line, column)]
     outcomes = results.outcomes(line, dataset, columns[0]).values() if columns else ()
@@ -79,13 +79,13 @@ def _pictures(label: str, trained: Trained, chosen: list[tuple[Path, str]], firs
         picture = as_seen(trained.model, batch[number])
         shown: dict[str, Any] = {name: picture.copy()} if first else {}
         if seen.class_token is not None:
-            shown[f"{label}: class token, layer {len(seen.class_token)}"] = overlay(
+            shown[f"{label}: class token, layer {len(seen.class_token) - 1} (from 0)"] = overlay(
                 picture, seen.class_token[-1, number]
             )
         if with_prompts:
             layer = with_prompts[-1]
             mean = seen.prompts[layer][:, number].mean(dim=0)
-            shown[f"{label}: mean of its prompts, layer {layer + 1}"] = overlay(picture, mean)
+            shown[f"{label}: mean of its prompts, layer {layer} (from 0)"] = overlay(picture, mean)
         pictures += [
             Mistake(data_address(one, _SIDE), f"{text} ({name})" if text != name else name)
             for text, one in shown.items()

@@ -42,7 +42,7 @@ class Cost(NamedTuple):
     parameters: the least and the most that are trained; data sets may differ.
     device: card, or cpu; several with commas.
     jobs: how many runs ran at once.
-    accuracy: the last number of the last table, of few shots that of the most.
+    accuracy: the number of the last table that decides: H, of few shots that of the most.
     said: what tells its numbers from the others'.
     """
 
@@ -87,10 +87,10 @@ def _cost(experiment: Experiment, results: Results, section: Section, line: Line
 
 
 def _accuracy(experiment: Experiment, section: Section, line: Line, counted: Sequence[str]) -> Cell | None:
-    cells = section.measured().get(line.label, (None,))
+    cells = dict(zip(section.columns, section.measured().get(line.label, ())))
     if experiment.protocol != "few_shot":
-        return cells[-1]
-    return dict(zip(section.columns, cells)).get(counted[0]) if counted else None
+        return cells.get(section.deciding)
+    return cells.get(counted[0]) if counted else None
 
 
 def _counted(experiment: Experiment, results: Results, line: Line) -> list[str]:

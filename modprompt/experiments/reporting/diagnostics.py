@@ -3,46 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 from modprompt.experiments.plan.experiment import CROSS, Experiment
-from modprompt.experiments.reporting.figures import MOST_CURVES, chosen, closest
+from modprompt.experiments.reporting.figures.draw import MOST_CLOSE
+from modprompt.experiments.reporting.finding import finding
+from modprompt.experiments.reporting.measured import Measured
 from modprompt.experiments.reporting.mistakes import Images, gallery
 from modprompt.experiments.reporting.origins import origins
 from modprompt.experiments.reporting.page import More
 from modprompt.experiments.reporting.results import Results
-from modprompt.experiments.reporting.table import AVERAGE, Section, measured_labels
+from modprompt.experiments.reporting.table import AVERAGE
 from modprompt.experiments.reporting.views import Diagnostics, Tested, tested, views
 
 
-def read(experiment: Experiment, results: Results, sections: Sequence[Section]) -> Diagnostics:
+def read(measured: Measured) -> Diagnostics:
     """What tests have left, of the methods whose classes and whose reliability are shown."""
-    own, left = closest(experiment, results, sections), Diagnostics(views(experiment, results), {}, [])
-    best = chosen(sections, MOST_CURVES, own).looks if measured_labels(sections) else {}
-    for view in left.views:
-        found = {label: tested(view.runs.get(label, ()), left.faults) for label in dict.fromkeys([*own, *best])}
+    left = Diagnostics(views(measured.experiment, measured.results), {}, [])
+    for view in left.views if measured.labels else ():
+        found = {label: tested(view.runs.get(label, ()), left.faults) for label in measured.closest(MOST_CLOSE)}
         left.tests[view.dataset, view.column] = {label: one for label, one in found.items() if one is not None}
     return left
 
 
-def more(
-    experiment: Experiment,
-    results: Results,
-    sections: Sequence[Section],
-    left: Diagnostics,
-    data: Path | None,
-    attention: int,
-) -> tuple[More, list[str]]:
+def more(measured: Measured, left: Diagnostics, data: Path | None, attention: int) -> tuple[More, list[str]]:
     """What else a page shows, and a line for each thing that it cannot show.
 
     Args:
-        experiment: what was run.
-        results: what came of it.
-        sections: the tables.
+        measured: what came of what was run.
         left: what tests have left.
         data: folder of the data sets; None if nobody knows it.
         attention: test images of each data set that are shown with attention.
     """
+    experiment, results = measured.experiment, measured.results
     images, faults = Images(data), list[str]()
     own = [
         line.label
@@ -51,7 +44,7 @@ def more(
     ]
     mine = own if len(own) < len({line.label for line in results.lines}) else []
     mistakes = {}
-    for dataset, (label, tests) in _mistaken(experiment, results, sections, left).items():
+    for dataset, (label, tests) in _mistaken(measured, left).items():
         pictures = gallery(dataset, tests, images)
         if pictures:
             several = any(line.label == label and len(line.seeds) > 1 for line in results.lines)
@@ -64,16 +57,14 @@ def more(
         from modprompt.experiments.reporting import attention_pictures  # late: it brings torch
 
         seen = attention_pictures.of_report(experiment, results, left, images, attention, faults)
-    return More(mine, _origins(experiment, results), mistakes, seen), faults
+    return More(mine, _origins(experiment, results), mistakes, seen, finding=finding(measured)), faults
 
 
-def _mistaken(
-    experiment: Experiment, results: Results, sections: Sequence[Section], left: Diagnostics
-) -> dict[str, tuple[str, list[Tested]]]:
+def _mistaken(measured: Measured, left: Diagnostics) -> dict[str, tuple[str, list[Tested]]]:
     """By data set the method whose mistakes are shown, the report's own where it has left any, and its tests."""
     found: dict[str, tuple[str, list[Tested]]] = {}
     for dataset in dict.fromkeys(dataset for dataset, _ in left.tests):
-        for label in closest(experiment, results, sections):
+        for label in measured.closest(MOST_CLOSE):
             tests = [one[label] for (name, _), one in left.tests.items() if name == dataset and label in one]
             if any(one.wrong for one in tests):
                 found[dataset] = (label, tests)

@@ -10,7 +10,7 @@ from typing import Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.reporting import cost
 from modprompt.experiments.reporting.comparisons import Comparisons
-from modprompt.experiments.reporting.figures import Figure
+from modprompt.experiments.reporting.figures.draw import Figure
 from modprompt.experiments.reporting.mistakes import Mistake
 from modprompt.experiments.reporting.origins import COLUMNS
 from modprompt.experiments.reporting.table import Section
@@ -29,6 +29,7 @@ class More(NamedTuple):
     attention: by data set, pictures with what they are of.
     cost: rows of texts, the names of columns first.
     compared: the differences of a method from the others; None where there are none.
+    finding: a sentence on what came out; empty for none.
     """
 
     mine: Sequence[str] = ()
@@ -37,6 +38,7 @@ class More(NamedTuple):
     attention: Mapping[str, Sequence[Mistake]] = {}
     cost: Sequence[Sequence[str]] = ()
     compared: Comparisons | None = None
+    finding: str = ""
 
 
 class Picture(NamedTuple):

@@ -27,7 +27,6 @@ from modprompt.experiments.reporting import (
     comparisons,
     cost,
     diagnostics,
-    figures,
     origins,
     page,
     published,
@@ -35,6 +34,9 @@ from modprompt.experiments.reporting import (
     table,
 )
 from modprompt.experiments.reporting.comparable import clips, warnings
+from modprompt.experiments.reporting.figures import draw
+from modprompt.experiments.reporting.figures.layout import Look
+from modprompt.experiments.reporting.measured import Measured, looks_of
 from modprompt.experiments.reporting.results import Results, of_experiment, untested
 from modprompt.experiments.reporting.trees import add_tree, experiment_of_tree
 from modprompt.experiments.running import state, status
@@ -67,6 +69,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         default=0,
         metavar="N",
         help="show where each method looks in N test images of each data set that it took for another class",
+    )
+    add(
+        "--tsne",
+        action="store_true",
+        help="show image features of zero-shot CLIP and of the highlighted method, as t-SNEs",
     )
     add(
         "--selected-on-test",
@@ -126,7 +133,12 @@ def _tables(experiment: Experiment, results: Results) -> tuple[list[table.Sectio
 
 
 def write_plan(
-    plan: Plan, found: Sequence[Results], folder: Path, data: Path | None = None, attention: int = 0
+    plan: Plan,
+    found: Sequence[Results],
+    folder: Path,
+    data: Path | None = None,
+    attention: int = 0,
+    tsne: bool = False,
 ) -> None:
     """Write the report of a plan and print its tables: of parts each into a folder of its own, and one page of all.
 
@@ -136,13 +148,15 @@ def write_plan(
         folder: of the report.
         data: folder of the data sets, where the pictures of the page are.
         attention: how many test images of each data set are shown with what methods look at.
+        tsne: whether image features are shown.
     """
     if not plan.has_parts:
-        write(plan.parts[0], found[0], folder, data, attention)
+        write(plan.parts[0], found[0], folder, data, attention, tsne=tsne)
         return
-    names = [part.name for part in plan.parts]
+    names, looks = [part.name for part in plan.parts], looks_of(list(zip(plan.parts, found)))
     reports = [
-        write(part, results, folder / part.name, data, attention, part.name) for part, results in zip(plan.parts, found)
+        write(part, results, folder / part.name, data, attention, part.name, looks, tsne)
+        for part, results in zip(plan.parts, found)
     ]
     write_whole(folder / "index.html", page.page(plan.title, reports, names, plan.notes))
     print("\n".join(filter(None, [plan.notes, f"Written to {folder}: index.html, the page of all parts"])))
@@ -155,6 +169,8 @@ def write(
     data: Path | None = None,
     attention: int = 0,
     part: str = "",
+    looks: Mapping[str, Look] | None = None,
+    tsne: bool = False,
 ) -> page.Report:
     """Write all files of a report into a folder, each whole, and print the tables.
 
@@ -165,15 +181,19 @@ def write(
         data: folder of the data sets, where the pictures of the page are.
         attention: how many test images of each data set are shown with what methods look at.
         part: what it is called on a page of several; empty if it is alone.
+        looks: of the methods of the whole page; without it those of this report alone.
+        tsne: whether image features are shown.
 
     Returns:
         What its page shows.
     """
     sections, about = _tables(experiment, results)
     of_feature = None if experiment.added is None else named(experiment.protocol).report()
-    left = diagnostics.read(experiment, results, sections)
-    pictures = figures.draw(experiment, results, sections, left, folder) if can_draw() else []
-    more, unseen = diagnostics.more(experiment, results, sections, left, data, attention)
+    measured = Measured(experiment, results, sections, looks or looks_of([(experiment, results)]))
+    left = diagnostics.read(measured)
+    clouds = _clouds(measured, data, left.faults) if tsne and can_draw() else {}
+    pictures = draw.draw(measured, left, folder, clouds) if can_draw() else []
+    more, unseen = diagnostics.more(measured, left, data, attention)
     own = comparable.class_notes(experiment, results)
     found = comparisons.comparisons(experiment, results)
     compared = found if found and found.tables else None
@@ -184,7 +204,7 @@ def write(
         **cost.stages(results),
         **(of_feature.notes(results) if of_feature else {}),
         "Warnings": warnings(results),
-        "Not shown": [*figures.left_out(experiment), *left.faults, *unseen],
+        "Not shown": [*draw.left_out(experiment), *left.faults, *unseen],
         "CLIPs": clips(results),
         "Published figures": render.sources(sections),
         "Notes": [note for note in (experiment.notes, experiment.chosen, *own, published.note_of(experiment)) if note],
@@ -238,12 +258,18 @@ def _latex_of(compared: comparisons.Comparisons) -> str:
     )
 
 
+def _clouds(measured: Measured, data: Path | None, faults: list[str]) -> Mapping[str, Any]:
+    from modprompt.experiments.reporting import embedding  # late: it brings torch
+
+    return embedding.of_report(measured, data, faults)
+
+
 def _main(argv: list[str] | None) -> int:
     args = parse(argv)
     if args.attention < 0:
         raise UserError(f"--attention must be 0 or more, got {args.attention}")
     plan, found = gather(args)
-    write_plan(plan, found, args.to or folder_of(plan, args.out), args.data, args.attention)
+    write_plan(plan, found, args.to or folder_of(plan, args.out), args.data, args.attention, args.tsne)
     return 1 if any(map(table.lacking, found)) else 0
 
 

@@ -69,8 +69,8 @@ class Section(NamedTuple):
 
     @property
     def deciding(self) -> str:
-        """The column that methods are ranked by where they are: the last, of shots that of the most."""
-        return most_shots(self.columns) or self.columns[-1]
+        """The column that methods are ranked by where they are: H, of shots that of the most, else the last."""
+        return most_shots(self.columns) or ("H" if "H" in self.columns else self.columns[-1])
 
     def measured(self) -> dict[str, tuple[Cell | None, ...]]:
         """Cells by method, published rows aside."""

@@ -11,7 +11,9 @@ import numpy as np
 from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting.results import Outcome, Results, most_shots
+from modprompt.experiments.reporting.table import Cell, cell_of
 from modprompt.io import steps, test_parts
 from modprompt.io.text import one_line
 
@@ -21,12 +23,25 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float64]
 
 
+TOGETHER_NAME = "base and new"  # what the test of all classes is called, which fills two columns of tables
+
+
 class View(NamedTuple):
     """The finished runs of a data set and column: by method the outcomes of all its seeds; see Results.runs."""
 
     dataset: str
     column: str
     runs: dict[str, list[Outcome]]
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there are trainings among the runs, and not tests alone of what was trained elsewhere."""
+        return self.column not in (ALONE[1], TOGETHER_NAME)
+
+
+def title(dataset: str, column: str) -> str:
+    """What a panel of a data set and column is called."""
+    return dataset if column == "accuracy" else f"{dataset}, {column}"
 
 
 class Tested(NamedTuple):
@@ -37,13 +52,15 @@ class Tested(NamedTuple):
     calibration: (bins, 3) images of all seeds, their mean confidence, their accuracy.
     wrong: the wrong images of the first seed.
     result: that seed's.
+    ece_pct: the calibration error over the seeds, as their results have it; None if one does not say it.
     """
 
     names: tuple[str, ...]
     confusion: NDArray[np.int64]
     calibration: Numbers
     wrong: Sequence[test_parts.Wrong]
-    result: dict[str, object]
+    result: dict[str, Any]
+    ece_pct: Cell | None = None
 
     def accuracy_pct(self) -> dict[str, float]:
         """Accuracy of each class that has images, by its name."""
@@ -70,6 +87,7 @@ def views(experiment: Experiment, results: Results) -> list[View]:
     columns = results.columns
     if experiment.protocol == "few_shot":
         columns = (most_shots(columns) or columns[-1],)
+    columns = tuple(column for column in columns if column != TOGETHER[ALONE[1]])  # one test fills both
     found = []
     for dataset in results.datasets:
         for column in columns:
@@ -81,7 +99,7 @@ def views(experiment: Experiment, results: Results) -> list[View]:
                     if outcomes and all(one.result and one.folder for one in outcomes):
                         runs[line.label] = outcomes
             if runs:
-                found.append(View(dataset, column, runs))
+                found.append(View(dataset, TOGETHER_NAME if column == TOGETHER[ALONE[0]] else column, runs))
     return found
 
 
@@ -96,7 +114,9 @@ def tested(outcomes: Sequence[Outcome], faults: list[str]) -> Tested | None:
     for outcome, parts in _of_all(outcomes, test_parts.read, "its test has left no classes", faults):
         names = tuple(distinct(parts.names))
         if whole is None:
-            whole = Tested(names, parts.confusion, parts.calibration, parts.wrong, outcome.result or {})
+            errors = [(one.result or {}).get("ece_pct") for one in outcomes]
+            ece_pct = None if None in errors else cell_of([float(error) for error in errors if error is not None])
+            whole = Tested(names, parts.confusion, parts.calibration, parts.wrong, outcome.result or {}, ece_pct)
         elif names == whole.names:
             calibration = _together(whole.calibration, parts.calibration)
             whole = whole._replace(confusion=whole.confusion + parts.confusion, calibration=calibration)
@@ -131,8 +151,8 @@ def _together(one: Numbers, other: Numbers) -> Numbers:
     return np.concatenate([images, means], axis=1)
 
 
-def losses(outcomes: Sequence[Outcome], faults: list[str]) -> tuple[Numbers, Numbers] | None:
-    """Epochs (from 0, with fractions) and losses of a method's trainings, in the mean over seeds; None if one lacks.
+def losses(outcomes: Sequence[Outcome], faults: list[str]) -> Numbers | None:
+    """The mean loss of each epoch of a method's trainings, (seeds, epochs); None if one lacks.
 
     Args:
         outcomes: of all its seeds.
@@ -141,15 +161,15 @@ def losses(outcomes: Sequence[Outcome], faults: list[str]) -> tuple[Numbers, Num
     curves = [curve for _, curve in _of_all(outcomes, _losses, "its training has left no losses", faults)]
     if not curves:
         return None
-    length = min(len(loss) for _, loss in curves)  # seeds with a step less come of classes with fewer images
-    epochs = np.array(curves[0][0][:length])
-    steps_each = math.ceil(length / max(len(set(epochs.tolist())), 1))
-    mean = np.array([loss[:length] for _, loss in curves]).mean(axis=0)
-    return (np.arange(length) + 1) / steps_each, mean
+    of_seeds = [[np.mean(found) for found in by_epoch.values()] for by_epoch in curves]
+    epochs = min(map(len, of_seeds))
+    return np.array([own[:epochs] for own in of_seeds])
 
 
-def _losses(folder: Path, result: dict[str, Any]) -> tuple[list[float], list[float]] | None:
-    """Epochs and losses of the steps that have one."""
-    read = steps.read(folder, result) or {}
-    pairs = [pair for pair in zip(read.get("epoch", ()), read.get("loss", ())) if math.isfinite(pair[1])]
-    return ([epoch for epoch, _ in pairs], [loss for _, loss in pairs]) if pairs else None
+def _losses(folder: Path, result: dict[str, Any]) -> dict[float, list[float]] | None:
+    """Losses of the steps that have one, by epoch."""
+    read, found = steps.read(folder, result) or {}, dict[float, list[float]]()
+    for epoch, loss in zip(read.get("epoch", ()), read.get("loss", ())):
+        if math.isfinite(loss):
+            found.setdefault(epoch, []).append(loss)
+    return found or None

@@ -146,7 +146,9 @@ def _draw_tokens(axes: Any, side: str, found: SideOfSearch) -> None:
     axes.set_xlim(-0.6, len(counts) - 0.4)
     axes.set_xticks(layers)
     axes.locator_params(axis="y", integer=True)
-    axes.set_xlabel("layer" + (" (above a bar: the margin of the choice)" if found.margins else ""), fontsize=9)
+    axes.set_xlabel(
+        "layer (from 0)" + (" (above a bar: the margin of the choice)" if found.margins else ""), fontsize=9
+    )
     axes.set_ylabel("prompt tokens", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.commands import expected
-from modprompt.experiments.reporting import figure_layout
+from modprompt.experiments.reporting.figures import layout
 from modprompt.experiments.running import runner
 from modprompt.experiments.running.worker import Task
 from modprompt.io import result
@@ -140,7 +140,7 @@ def drawn(monkeypatch):
         figure.draw_without_rendering()
         kept[path.name] = figure
 
-    monkeypatch.setattr(figure_layout, "save_for_print", keep)
+    monkeypatch.setattr(layout, "save_for_print", keep)
     return kept
 
 
@@ -153,7 +153,7 @@ def unpainted(monkeypatch):
         Image.new("RGB", (1, 1)).save(path)
         path.with_suffix(".pdf").write_bytes(b"%PDF-")
 
-    monkeypatch.setattr(figure_layout, "save_for_print", pixel)
+    monkeypatch.setattr(layout, "save_for_print", pixel)
 
 
 def starts(folder: Path) -> int:

@@ -46,7 +46,7 @@ def test_each_method_is_shown_on_the_same_images(two, tmp_path, capsys):
     text = shown[1].partition("</details>")[0]
     # two images, and on each of them CLIP's class token, and MPL's with its prompts
     assert text.count("data:image/jpeg") == 2 + 2 * (1 + 2)
-    assert text.count("MPL: class token, layer 3 (lake)") == 2 * 2  # also as the words in place of the picture
+    assert text.count("MPL: class token, layer 2 (from 0) (lake)") == 2 * 2  # also as the words in place of the picture
     assert "MPL: mean of its prompts, layer" in text
     assert "CLIP: mean of its prompts" not in text
     out = capsys.readouterr().out

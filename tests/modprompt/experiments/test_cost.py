@@ -7,7 +7,9 @@ import pytest
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.kinds import group_of
-from modprompt.experiments.reporting import cost, figure_layout, figures, page, render, report, table
+from modprompt.experiments.reporting import cost, page, render, report, table
+from modprompt.experiments.reporting.figures import cost as cost_figure
+from modprompt.experiments.reporting.figures import layout
 from modprompt.experiments.reporting.table import Cell, Row, Section
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import edit, finish, results_below
@@ -149,13 +151,13 @@ def test_report_has_table_file_and_figure(experiment, tmp_path, capsys):
 
 @pytest.mark.parametrize(("value", "text"), [(0.5, "0.5"), (200, "200"), (20_000, "20k"), (2_000_000, "2M")])
 def test_numbers_of_an_axis_are_short(value, text):
-    assert figures._short(value) == text
+    assert cost_figure._short(value) == text
 
 
 @pytest.mark.parametrize(("values", "left"), [([0, 400, 90_000], 0.0), ([3.0, 4.0], 1.0), ([0, 0], None)])
 def test_axis_has_a_decade_and_nothing_at_its_left(values, left, drawn, tmp_path):
-    with figure_layout.panels(tmp_path / "a.png", [""]) as (axes,):
-        figures._scale(axes, values)
+    with layout.panels(tmp_path / "a.png", [""]) as (axes,):
+        cost_figure.scale(axes, values)
     low, high = axes.get_xlim()
     if left is not None:
         assert low <= min(values)

@@ -70,7 +70,7 @@ def test_hash_with_a_version_that_is_no_number_is_another_hash(jobs, words, tmp_
 
 
 def test_schedules_that_are_no_schedules_are_left_out_of_the_figure(jobs, tmp_path, experiment):
-    from modprompt.experiments.reporting.figures import token_counts
+    from modprompt.experiments.reporting.figures.tokens import token_counts
     from tests.modprompt.experiments.fakes import results_below
 
     path = finish(jobs[4], tmp_path / "out", 80.0)

@@ -13,13 +13,17 @@ from PIL import Image
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.reporting import figure_layout, figures, mistakes, origins, report, views
+from modprompt.experiments.reporting import mistakes, origins, report, views
+from modprompt.experiments.reporting.figures import classes, layout, losses, reliability
 from modprompt.experiments.reporting.results import Outcome, of_experiment
+from modprompt.experiments.reporting.table import Cell
 from modprompt.experiments.running import state
 from modprompt.io.checksum import check_seal
 from tests.modprompt.experiments.fakes import edit
 from tests.modprompt.experiments.left_behind import NAMES, draw_images, leave, parts
 from tests.modprompt.experiments.test_table import TWO, by_hand
+
+LOOKS = layout.looks(["MPL", "CLIP"], ["MPL"], ["CLIP"])
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def test_page_has_all_of_it(two, tmp_path, capsys):
     assert report.main(two) == 0
     page = page_of(tmp_path)
     pictures = {path.name for path in (tmp_path / "out/reports/two").glob("*.png")}
-    assert pictures == {"bars.png", "gains.png", "tokens.png", "reliability.png", "losses.png"} | {
+    assert pictures == {"methods.png", "datasets.png", "gains.png", "tokens.png", "reliability.png", "losses.png"} | {
         f"{kind}_{dataset}.png" for kind in ("classes", "confusion") for dataset in ("eurosat", "dtd")
     }
     assert page.count("data:image/png") == len(pictures)
@@ -81,7 +85,7 @@ def test_nothing_is_there_of_runs_that_have_left_nothing(two, tmp_path):
     assert report.main(two) == 0
     assert "The worst mistakes" not in page_of(tmp_path)
     assert {path.name for path in folder.glob("*.p*")} == {
-        f"{name}.{ending}" for name in ("bars", "gains", "tokens") for ending in ("png", "pdf")
+        f"{name}.{ending}" for name in ("methods", "datasets", "gains", "tokens") for ending in ("png", "pdf")
     }
 
 
@@ -159,7 +163,7 @@ def test_what_a_seed_has_not_left_is_shown_of_no_seed(tmp_path):
     assert views.tested(outcomes[1:], []) is None
 
 
-def test_losses_are_means_over_seeds_by_epoch(tmp_path):
+def test_losses_are_means_of_epochs_by_seed(tmp_path):
     for name, loss in (("a", 1.0), ("b", 3.0)):
         (tmp_path / name).mkdir()
         rows = "".join(f"{step // 2 + 1},{step + 1},{loss + step},0.1\n" for step in range(4))
@@ -169,9 +173,7 @@ def test_losses_are_means_over_seeds_by_epoch(tmp_path):
     assert views.losses(outcomes, faults) is None
     lacks = "its training has left no losses, so that those of the other seeds are not shown"
     assert faults == [f"{tmp_path / 'nothing'}: {lacks}"]
-    epochs, loss = views.losses(outcomes[:2], [])
-    assert epochs.tolist() == [0.5, 1.0, 1.5, 2.0]
-    assert loss.tolist() == [2.0, 3.0, 4.0, 5.0]
+    assert views.losses(outcomes[:2], []).tolist() == [[1.5, 3.5], [3.5, 5.5]]  # seeds, epochs of two steps
 
 
 def left_of(confusion):
@@ -184,20 +186,19 @@ def test_of_many_classes_those_are_drawn_that_say_most(drawn, tmp_path):
     right = np.arange(50, 100)
     mine = left_of(50 * (np.eye(50, dtype=int) + np.eye(50, k=1, dtype=int) + np.eye(50, k=-49, dtype=int)))
     other = left_of(np.diag(right) + np.roll(np.diag(100 - right), 1, axis=1))
-    looks = figure_layout.looks(["MPL", "CLIP"], ["MPL", "CLIP"])
-    caption = figures.class_bars({"base": {"MPL": mine, "CLIP": other}}, looks, tmp_path / "c.png")
+    caption = classes.accuracies({"base": {"MPL": mine, "CLIP": other}}, LOOKS, tmp_path / "c.png")
     axes = drawn["c.png"].axes[0]
-    assert {one.get_text() for one in axes.get_yticklabels()} == {f"class {number}" for number in range(30, 50)}
+    shown = [one.get_text() for one in axes.get_yticklabels()]
+    assert set(shown) == {f"class {number}" for number in range(30, 50)}
     assert "differ most: 20 of 50 (base)" in caption
-    tops = sorted((bar.get_y(), bar.get_y() + bar.get_height()) for one in axes.containers for bar in one)
-    assert len(tops) == 40
-    assert all(above <= below + 1e-9 for (_, above), (below, _) in zip(tops, tops[1:]))
+    clip = next(line for line in axes.lines if line.get_label() == "CLIP")
+    assert [(shown[int(row)], at) for at, row in clip.get_xydata()] == [(name, 50.0 + int(name[6:])) for name in shown]
 
 
 def test_confusion_is_in_percent_of_a_class_and_of_those_that_are_mixed_up(drawn, tmp_path):
     images = np.eye(30, dtype=int) * 8
     images[29, 3] = 2
-    caption = figures.confusions({"new": {"MPL": left_of(images)}}, tmp_path / "c.png")
+    caption = classes.confusions({"new": {"MPL": left_of(images)}}, tmp_path / "c.png")
     axes = drawn["c.png"].axes[0]
     shown = [one.get_text() for one in axes.get_yticklabels()]
     assert len(shown) == 20
@@ -206,22 +207,58 @@ def test_confusion_is_in_percent_of_a_class_and_of_those_that_are_mixed_up(drawn
     assert values[shown.index("class 29"), shown.index("class 3")] == pytest.approx(20.0)
     assert values[0, 0] == pytest.approx(100.0)
     assert "20 of 30 (new)" in caption
+    figure = drawn["c.png"]
+    assert figure.get_supxlabel() == "predicted class (% of the true class's images)"
+    assert figure.get_supylabel() == "true class"
 
 
 def test_confusions_of_other_classes_are_not_drawn_and_their_place_is_blank(drawn, tmp_path):
     three, two = left_of(np.eye(3, dtype=int)), left_of(np.eye(2, dtype=int))
-    figures.confusions({"base": {"MPL": three, "CLIP": three}, "new": {"MPL": three, "CLIP": two}}, tmp_path / "c.png")
+    classes.confusions({"base": {"MPL": three, "CLIP": three}, "new": {"MPL": three, "CLIP": two}}, tmp_path / "c.png")
     titles = [axes.get_title() for axes in drawn["c.png"].axes if axes.axison]
     assert titles == ["MPL, base", "CLIP, base", "MPL, new"]
 
 
-def test_reliability_has_the_bins_with_images(drawn, tmp_path):
-    test = views.Tested(NAMES, parts().confusion, parts().calibration, [], {})
+def test_reliability_has_the_bins_with_ten_images_and_the_error_in_its_legend(drawn, tmp_path):
+    calibration = parts().calibration
+    calibration[3] = (9, 0.2, 1.0)  # too few
+    test = views.Tested(NAMES, parts().confusion, calibration, [], {}, Cell(2.54, 0.31))
     left = views.Diagnostics([], {("dtd", "new"): {"MPL": test, "CLIP": left_of(np.eye(3, dtype=int))}}, [])
-    figures.reliability(left, figures.Chosen(figure_layout.looks(["MPL", "CLIP"], ["MPL", "CLIP"])), tmp_path / "r.png")
-    lines = {line.get_label(): line for line in drawn["r.png"].axes[0].lines}
+    caption = reliability.reliability(left, LOOKS, tmp_path / "r.png")
+    (axes,) = drawn["r.png"].axes
+    lines = {line.get_label(): line for line in axes.lines}
     assert lines["MPL"].get_xydata().ravel().tolist() == pytest.approx([0.5, 0.4, 0.95, 0.9])
     assert "CLIP" not in lines  # no bin of it has images
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["ECE 2.5 ± 0.3"]
+    assert "those with fewer than 10 images left out" in caption
+
+
+def test_the_error_of_calibration_is_that_of_the_results_over_seeds(tmp_path):
+    outcomes = []
+    for name, error in (("a", 2.0), ("b", 4.0)):
+        files = views.test_parts.write(tmp_path / name, parts())
+        outcomes.append(Outcome(1.0, "", {"test_files": files, "ece_pct": error}, tmp_path / name))
+    assert views.tested(outcomes, []).ece_pct == Cell(3.0, 1.0)
+    outcomes[0].result.pop("ece_pct")
+    assert views.tested(outcomes, []).ece_pct is None
+
+
+def test_losses_have_a_band_over_seeds(experiment, two, tmp_path, drawn):
+    found, results = gathered(experiment, tmp_path)
+    for number, path in enumerate(sorted((tmp_path / "out").rglob("train_base/eurosat/**/MPL/**/steps.csv"))):
+        path.write_text(path.read_text().replace(",2.0,", f",{2 + number}.0,"))
+    left = views.Diagnostics(views.views(found, results), {}, [])
+    caption = losses.loss_curves(found, left, {"MPL": LOOKS["MPL"]}, tmp_path / "l.png")
+    eurosat = drawn["l.png"].axes[0]
+    assert [axes.get_title() for axes in drawn["l.png"].axes] == ["eurosat, base", "dtd, base"]
+    assert list(eurosat.lines[0].get_xdata()) == [1, 2, 3, 4]
+    (band,) = eurosat.collections
+    first = [y for x, y in band.get_paths()[0].vertices if x == 1]
+    of_seeds = [np.mean([2 + number, 1.5, 1.0, 0.9, 2 + number]) for number in range(3)]
+    assert (min(first), max(first)) == pytest.approx(
+        (np.mean(of_seeds) - np.std(of_seeds), np.mean(of_seeds) + np.std(of_seeds))
+    )
+    assert "bands are standard deviations over seeds" in caption
 
 
 def test_gallery_has_the_surest_mistakes_first_as_small_pictures(two, tmp_path):

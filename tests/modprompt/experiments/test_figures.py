@@ -3,41 +3,23 @@
 import numpy as np
 import pytest
 
-from modprompt.experiments.reporting import figure_layout, figures, table
+from modprompt.experiments.reporting import table
+from modprompt.experiments.reporting.figures import field, layout, shots, tokens
+from modprompt.experiments.reporting.figures.grid import heat_maps
+from modprompt.experiments.reporting.measured import Measured, looks_of
 from tests.modprompt.experiments.fakes import results_below
 from tests.modprompt.experiments.test_table import TWO, by_hand, fill
 
 
 def gather(found, out):
     gathered = results_below(found, out)
-    return gathered, table.sections(found, gathered)
-
-
-def test_gain_over_zero_shot_is_sorted(experiment, tmp_path, drawn):
-    found = experiment(TWO)
-    gain = {"eurosat": 5.0, "dtd": -2.0}
-    fill(found, tmp_path, lambda job: 60.0 + (gain[job.dataset] if job.method.label == "MPL" else 0.0))
-    caption = figures.gains(found, *gather(found, tmp_path), tmp_path / "gains.png")
-    assert caption.startswith("What MPL gains over CLIP")
-    axes = drawn["gains.png"].axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["dtd", "average", "eurosat"]
-    assert [bar.get_width() for bar in axes.patches] == pytest.approx([-2.0, 1.5, 5.0])
-
-
-def test_bars_are_a_group_per_data_set(experiment, tmp_path, drawn):
-    found = experiment(TWO)
-    fill(found, tmp_path, by_hand)
-    figures.bars(found, *gather(found, tmp_path), tmp_path / "bars.png")
-    base, new, h = drawn["bars.png"].axes
-    assert (base.get_ylabel(), new.get_ylabel(), h.get_ylabel()) == ("base (%)", "new (%)", "H (%)")
-    assert [label.get_text() for label in base.get_xticklabels()] == ["eurosat", "dtd", "average"]
-    assert sorted(bar.get_height() for bar in base.patches) == pytest.approx([65, 70, 70, 75, 80, 80, 85, 90, 90])
+    return Measured(found, gathered, table.sections(found, gathered), looks_of([(found, gathered)]))
 
 
 def test_curves_have_zero_shot_as_a_level_line(experiment, tmp_path, drawn):
     found = experiment(TWO.replace("base2new", "few_shot\nshots: [1, 4]"))
     fill(found, tmp_path, lambda job: 50.0 + int(job.column))
-    figures.curves(found, *gather(found, tmp_path), tmp_path / "curves.png")
+    shots.curves(gather(found, tmp_path), tmp_path / "curves.png")
     axes = [axes for axes in drawn["curves.png"].axes if axes.get_title()]
     assert [one.get_title() for one in axes] == ["eurosat", "dtd", "average"]
     lines = {line.get_label(): line for line in axes[0].lines if line.get_label() == "CLIP"}
@@ -58,8 +40,8 @@ def test_heat_map_has_every_point_of_the_grid_and_leaves_unfinished_ones_empty(e
         return 50.0 + 10 * int(point.get("TRAINER.MPL.N_ADD_OP", 0)) + int(point.get("TRAINER.MPL.N_RM_OP", 0))
 
     fill(found, tmp_path, accuracy)
-    (family, keys), (gathered, sections) = next(iter(found.grids.items())), gather(found, tmp_path)
-    figures.heat_maps(family, keys, gathered, sections, tmp_path / "a.png")
+    family, keys = next(iter(found.grids.items()))
+    heat_maps(family, keys, gather(found, tmp_path), tmp_path / "a.png")
     axes = drawn["a.png"].axes[0]
     values = axes.images[0].get_array()
     assert values[0].tolist() == pytest.approx([60.0, 61.0])
@@ -69,19 +51,15 @@ def test_heat_map_has_every_point_of_the_grid_and_leaves_unfinished_ones_empty(e
     assert sorted(text.get_text() for text in axes.texts) == ["60.00", "61.00", "80.00"]
 
 
-def test_tokens_are_those_of_the_recorded_schedules(experiment, tmp_path, drawn):
+def test_tokens_are_those_of_the_recorded_schedules(experiment, tmp_path):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
-    gathered, _ = gather(found, tmp_path)
-    assert figures.token_counts(gathered) == {"MPL": [{"text": (1, 1, 1), "vision": (1, 2, 2)}]}
-    figures.tokens(gathered, ["MPL"], tmp_path / "tokens.png")
-    text, vision = drawn["tokens.png"].axes
-    assert [label.get_text() for label in text.get_yticklabels()] == ["MPL"]
-    assert vision.images[0].get_array().tolist() == [[1, 2, 2]]
-    assert [one.get_text() for one in vision.texts] == ["1", "2", "2"]
+    gathered = gather(found, tmp_path).results
+    layers = {"text": ((0, 1), (0, 1), (1, 0)), "vision": ((0, 1), (0, 2), (2, 0))}  # carried and new
+    assert tokens.token_counts(gathered) == {"MPL": [layers]}
 
 
 def test_numbers_of_a_map_are_read_where_all_are_equal(tmp_path, drawn):
-    with figure_layout.panels(tmp_path / "a.png", [""]) as (axes,):
-        figures._field(axes, np.array([[80.0, 80.0], [80.0, np.nan]]), 80, 81, "{:.0f}".format, 7, "viridis")
+    with layout.panels(tmp_path / "a.png", [""]) as (axes,):
+        field.field(axes, np.array([[80.0, 80.0], [80.0, np.nan]]), 80, 81, "{:.0f}".format, 7, "viridis")
     assert [one.get_color() for one in axes.texts] == ["w"] * 3  # on the darkest colour

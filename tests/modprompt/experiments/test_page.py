@@ -119,3 +119,21 @@ def test_page_uses_the_width_of_a_desktop(page, tmp_path):
     assert (beside, above) == ("true", "true")
     assert float(width) > 1300
     assert int(whole) <= 1440
+
+
+def test_page_opens_with_its_finding_and_has_no_raw_backticks(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "can_draw", lambda: False)
+    found = experiment(TWO + 'notes: "Run by `modprompt experiment run two`, one ` alone."\n', "two")
+    fill(found, tmp_path / "out", by_hand)
+    report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")])
+    page = (tmp_path / "out/reports/two/index.html").read_text()
+    first = page.index('<p class="finding">')
+    assert page.index("<h1>") < first < page.index('<p class="about">')
+    assert "the highest mean H, average over 2 data sets" in page[first : first + 300]
+    assert "one ` alone" in page  # no fellow: as it was written
+    text = (tmp_path / "two.yaml").read_text().replace(", one ` alone", "")
+    (tmp_path / "two.yaml").write_text(text)
+    report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")])
+    page = (tmp_path / "out/reports/two/index.html").read_text()
+    assert "Run by <code>modprompt experiment run two</code>." in page
+    assert "`" not in page.partition("<script>")[0]

@@ -39,14 +39,16 @@ def test_files_are_written_and_printed(two, tmp_path, capsys):
     assert [row["table"] for row in rows] == ["eurosat"] * 6 + ["dtd"] * 5 + ["average"] * 3
     assert (float(rows[3]["base_mean_pct"]), rows[0]["base_population_std_pct"]) == (90.0, "")
     assert (rows[0]["seeds"], rows[3]["seeds"], rows[3]["said"]) == ("1", "1 2 3", "")
-    for name in ("bars.png", "gains.png", "tokens.png"):
+    for name in ("methods.png", "gains.png", "tokens.png"):
         assert (folder(tmp_path) / name).read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in folder(tmp_path).iterdir()) == [
-        "bars.pdf",
-        "bars.png",
+        "datasets.pdf",
+        "datasets.png",
         "gains.pdf",
         "gains.png",
         "index.html",
+        "methods.pdf",
+        "methods.png",
         "report.csv",
         "report.json",
         "report.md",
@@ -228,15 +230,20 @@ def test_grid_has_a_heat_map(experiment, tmp_path):
     fill(found, tmp_path / "out", lambda job: None if job.method.label.endswith("3, N_RM_OP 1") else by_hand(job))
     assert report.main([str(tmp_path / "grid.yaml"), "--out", str(tmp_path / "out")]) == 1
     assert (folder(tmp_path, "grid") / "ablation.png").exists()
-    assert not (folder(tmp_path, "grid") / "bars.png").exists()
+    assert not (folder(tmp_path, "grid") / "methods.png").exists()
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_cross_protocol_has_bars_and_gains(experiment, tmp_path):
+def test_cross_protocol_has_dots_and_gains(experiment, tmp_path):
     found = experiment(TWO.replace("base2new", "cross_dataset\nsource: imagenet"), "cross")
     fill(found, tmp_path / "out", lambda job: 50.0 + job.seed)
     assert report.main([str(tmp_path / "cross.yaml"), "--out", str(tmp_path / "out")]) == 0
-    assert {path.name for path in folder(tmp_path, "cross").glob("*.png")} == {"bars.png", "gains.png", "tokens.png"}
+    assert {path.name for path in folder(tmp_path, "cross").glob("*.png")} == {
+        "methods.png",
+        "datasets.png",
+        "gains.png",
+        "tokens.png",
+    }
 
 
 @pytest.mark.usefixtures("unpainted")

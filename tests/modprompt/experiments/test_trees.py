@@ -3,7 +3,9 @@
 import pytest
 
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.reporting import comparable, cost, figures, render, report, table, trees
+from modprompt.experiments.reporting import comparable, cost, render, report, table, trees
+from modprompt.experiments.reporting.figures import shots
+from modprompt.experiments.reporting.measured import Measured, looks_of
 from tests.modprompt.experiments.fakes import finish, results_below, write_log
 
 PATHS = [
@@ -172,13 +174,14 @@ def test_few_shot_trainings_on_all_images_have_a_column(with_tree, shots):
     assert cost.accuracy_name([section]) == "4 (%), dtd"
     assert (of["MPL"].accuracy.mean, of["MPL"].training_s.mean) == (54.0, 3.0)
     assert (of["MaPLe (theirs)"].accuracy.mean, of["CoOp (theirs)"].accuracy) == (60.0, None)
-    assert figures.ranked([section])[0] == "MaPLe (theirs)"
-    assert figures.ranked([section])[-1] == "CLIP"
+    ranked = Measured(found, results, [section], looks_of([(found, results)])).ranked()
+    assert (ranked[0], ranked[-1]) == ("MaPLe (theirs)", "CLIP")
 
 
 def test_all_images_are_points_behind_the_last_shots(with_tree, tmp_path, drawn):
     found, results = with_tree()
-    caption = figures.curves(found, results, table.sections(found, results), tmp_path / "curves.png")
+    measured = Measured(found, results, table.sections(found, results), looks_of([(found, results)]))
+    caption = shots.curves(measured, tmp_path / "curves.png")
     assert "all: trained on all images" in caption
     (axes,) = [one for one in drawn["curves.png"].axes if one.get_title()]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "all"]

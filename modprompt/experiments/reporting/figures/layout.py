@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 COLUMN_IN, PAGE_IN = 3.25, 6.875  # inches: one column of a paper, and both
 _ALONE_IN = 4.8  # width of a panel without others
-COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860", "#da8bc3", "#8c8c8c", "#ccb974", "#64b5cd")
-_HATCHES = ("", "//////", "......", "xxxxxx", "-----", "\\\\\\")
-_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+# after Okabe and Ito, without yellow, which white paper hides: the colour-blind tell them apart
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+ZERO_SHOT = "#767676"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LOOKS = len(COLOURS) * len(_HATCHES)  # that differ from each other
-MOST_METHODS = 25  # names in a legend that are still read
+LOOKS = 1 + (len(COLOURS) - 1) * len(_MARKERS)  # that differ: the first has its colour alone, 6 and 7 have no divisor
+MOST_METHODS = 25  # rows of a figure, or names in it, that are still read
+MOST_PANELS = 36  # of a page
+MOST_WHISKERS = 4  # curves of a panel whose whiskers can be told apart
+WHISKERS = "whiskers are standard deviations over seeds (n in the denominator)"
 _MOST_LETTERS = 30  # of a name in a figure
 _LETTER_IN, _ROW_IN = 0.062, 0.155  # of a legend
 STYLE: Any = {
@@ -70,7 +73,7 @@ def panels(
         x: what the axes of all panels are.
         y: the same of the upright ones.
         strong: the name that stands in bold in the legend.
-        shared: `sharex` and `sharey`, as of `subplots`.
+        shared: `sharex`, `sharey` and `gridspec_kw`, as of `subplots`.
     """
     import matplotlib
 
@@ -117,26 +120,19 @@ def top_legend(fig: Figure, drawn: Iterable[Axes], strong: str = "") -> None:
 
 
 class Look(NamedTuple):
-    """How a method is drawn and what it is called. No two have the same colour and hatch, or colour and marker."""
+    """How a method is drawn and what it is called. No two have the same colour and marker."""
 
     name: str
     colour: str
-    hatch: str
     marker: str
-    line: Any
 
-    def bar(self) -> dict[str, Any]:
-        """Of a bar: filled, or light with strokes in its colour."""
-        if not self.hatch:
-            return {"label": self.name, "color": self.colour}
-        light = {"facecolor": f"{self.colour}38", "edgecolor": self.colour}
-        return {"label": self.name, **light, "hatch": self.hatch, "lw": 0.5}
+    def mark(self) -> dict[str, Any]:
+        """Of a point without a line."""
+        return {"color": self.colour, "marker": self.marker, "mec": "white", "mew": 0.4, "ls": "none"}
 
     def curve(self) -> dict[str, Any]:
-        """Of a curve with points: full ones on a whole line, else empty ones."""
-        face = "white" if self.hatch else self.colour
-        how = {"marker": self.marker, "mfc": face, "ls": self.line, "ms": 3.5, "lw": 1.2}
-        return {"label": self.name, "color": self.colour, **how}
+        """Of a curve with points."""
+        return {"label": self.name, "color": self.colour, "marker": self.marker, "ms": 3.5, "lw": 1.2}
 
     def level(self) -> dict[str, Any]:
         """Of a level line: what trains nothing."""
@@ -144,22 +140,24 @@ class Look(NamedTuple):
 
 
 def look(number: int, name: str = "") -> Look:
-    """The look of a method by its place, below `LOOKS`; neighbours differ in marker, too."""
-    again, place = divmod(number % LOOKS, len(COLOURS))
-    marker = _MARKERS[(place + 4 * again) % len(_MARKERS)]
-    return Look(name, COLOURS[place], _HATCHES[again], marker, _LINES[again])
+    """The look of a method by its place, below `LOOKS`; neighbours differ in colour and marker."""
+    first, *others = COLOURS
+    colour = others[(number - 1) % len(others)] if number else first
+    return Look(name, colour, _MARKERS[number % len(_MARKERS)])
 
 
-def looks(labels: Sequence[str], drawn: Iterable[str]) -> dict[str, Look]:
-    """The looks of the methods that a figure draws: those of a report's places, so that all figures agree.
+def looks(labels: Sequence[str], mine: Sequence[str] = (), untrained: Sequence[str] = ()) -> dict[str, Look]:
+    """The one place that decides how methods look, for a whole page with all of its parts.
 
     Args:
-        labels: all methods of the report, in its order.
-        drawn: those of the figure, at most `LOOKS`.
+        labels: all methods of the page, in its order. More than `LOOKS` share them.
+        mine: those that its reports are about, which have the first looks.
+        untrained: zero-shot CLIP, which is grey.
     """
-    drawn = list(drawn)
-    places, short = labels if len(labels) <= LOOKS else drawn, names(drawn)
-    return {label: look(places.index(label), short[label]) for label in drawn}
+    first = [label for label in dict.fromkeys(mine) if label in labels and label not in untrained]
+    rest = [label for label in dict.fromkeys(labels) if label not in first and label not in untrained]
+    found = {label: look(number, label) for number, label in enumerate([*first, *rest])}
+    return {**found, **{label: Look(label, ZERO_SHOT, "o") for label in untrained if label in labels}}
 
 
 def shown(text: str) -> str:
@@ -176,3 +174,8 @@ def names(labels: Sequence[str], most: int = _MOST_LETTERS) -> dict[str, str]:
         half = (most - 1) // 2
         short[label] = shown(text if len(text) <= most else f"{text[:half]}…{text[-half:]}")
     return short if len(set(short.values())) == len(set(labels)) else {label: shown(label) for label in labels}
+
+
+def first_of(shown: int, whole: int, what: str) -> str:
+    """A sentence on a figure that has no room for all."""
+    return f" The first {shown} of {whole} {what}." if shown < whole else ""

@@ -1,0 +1,184 @@
+"""Accuracy over what it costs: a point for each method, with its name."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
+
+from modprompt.experiments.reporting.cost import Cost, accuracy_name, costs
+from modprompt.experiments.reporting.figures.layout import WHISKERS, Look, panels, shown
+from modprompt.experiments.reporting.figures.outliers import limits
+from modprompt.experiments.reporting.measured import Measured
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
+
+_MOST_NAMES = 12  # at the points of a panel
+_ROOM = 0.08  # of the axis, for whiskers and names
+_COSTS: dict[str, Callable[[Cost], float | None]] = {
+    "seconds of training": lambda one: None if one.training_s is None else one.training_s.mean,
+    "trained parameters": lambda one: None if one.parameters is None else one.parameters[1],
+}
+_PLACES = [  # of a name around its point, in points, the first that is free: (x, y, horizontal, vertical)
+    (5, 0, "left", "center"), (-5, 0, "right", "center"), (0, 5, "center", "bottom"), (0, -5, "center", "top"),
+    (5, 6, "left", "bottom"), (-5, 6, "right", "bottom"), (5, -6, "left", "top"), (-5, -6, "right", "top"),
+    (6, 14, "left", "bottom"), (-6, 14, "right", "bottom"), (6, -14, "left", "top"), (-6, -14, "right", "top"),
+    (6, 22, "left", "bottom"), (-6, 22, "right", "bottom"), (6, -22, "left", "top"), (-6, -22, "right", "top"),
+]  # fmt: skip
+_PLACES_OF_LEVELS = [
+    (-2, 1, "right", "bottom"),
+    (-2, -1, "right", "top"),
+    (-2, 9, "right", "bottom"),
+    (-2, -9, "right", "top"),
+]
+
+
+def accuracy_over_cost(measured: Measured, path: Path) -> str:
+    """Points with names, costs on a logarithmic axis, accuracies on one that outliers do not set; what trains nothing
+    is a level line."""
+    found = costs(measured.experiment, measured.results, measured.sections)
+    if sum(any(of(one) for of in _COSTS.values()) for one in found if one.accuracy) < 2:
+        return ""
+    untrained = {line.label for line in measured.results.lines if not line.trains}
+    picked = measured.chosen(_MOST_NAMES, [measured.mine, measured.zero_shot])
+    drawn = [one for one in found if one.label in picked.looks and one.accuracy is not None]
+    centres = [one.accuracy.mean for one in drawn if one.accuracy is not None]
+    low, high = limits(centres)
+    low, high = low - _ROOM * (high - low), high + _ROOM * (high - low)
+    with panels(path, ["", ""], across=2, high=3.0, sharey=True) as grid:
+        grid[0].set_ylim(low, high)
+        grid[0].set_ylabel(shown(accuracy_name(measured.sections).partition(",")[0]))
+        placed: list[list[Named]] = []
+        for axes, (name, of) in zip(grid, _COSTS.items()):
+            axes.grid(axis="both")
+            axes.set_xlabel(name)
+            levels = [one for one in drawn if one.label in untrained]
+            points = [(value, one) for one in drawn if one not in levels and (value := of(one)) is not None]
+            points.sort(key=lambda point: point[1].label == measured.mine)  # on top of the others
+            scale(axes, [value for value, _ in points])
+            texts = [_point(axes, at, one, picked.looks[one.label], (low, high)) for at, one in points]
+            placed.append([text._replace(is_mine=one.label == measured.mine) for (_, one), text in zip(points, texts)])
+            placed[-1] += [_level(axes, one, picked.looks[one.label], (low, high)) for one in levels]
+        grid[0].figure.draw_without_rendering()  # where points are is known from here on
+        for axes, texts_of in zip(grid, placed):
+            _names(axes, texts_of)
+    return (
+        f"{accuracy_name(measured.sections)}, over what it costs: seconds of one training, and parameters that are "
+        f"trained; {WHISKERS}. Dashed: what trains nothing. A triangle at the end of the axis stands for a number "
+        f"beyond it.{picked.said}"
+    )
+
+
+class Named(NamedTuple):
+    """What a name is written at.
+
+    x, y: in the data.
+    low, high: of the whisker there.
+    text: the name.
+    places: where around it.
+    """
+
+    x: float
+    y: float
+    low: float
+    high: float
+    text: str
+    colour: str = "0.1"
+    is_mine: bool = False
+    places: Sequence[tuple[float, float, str, str]] = _PLACES
+
+
+def _point(axes: Axes, at: float, one: Cost, look: Look, ends: tuple[float, float]) -> Named:
+    """Draw a method."""
+    assert one.accuracy is not None
+    low, high = ends
+    mean, std = one.accuracy.mean, one.accuracy.std or 0.0
+    if not low <= mean <= high:
+        place = low if mean < low else high
+        axes.plot([at], [place], "v" if mean < low else "^", color=look.colour, ms=6, clip_on=False, gid="outlier")
+        return Named(at, place, place, place, f"{look.name} {mean:.1f}")
+    bottom, top = max(low, mean - std), min(high, mean + std)
+    axes.plot([at, at], [bottom, top], color=look.colour, lw=0.8, zorder=2)
+    axes.plot([at], [mean], **look.mark(), ms=6.5, gid="mean", zorder=3)
+    return Named(at, mean, bottom, top, look.name)
+
+
+def _level(axes: Axes, one: Cost, look: Look, ends: tuple[float, float]) -> Named:
+    """Draw a level line, whose name stands at an end of it; of one beyond the axis the name and the number alone."""
+    assert one.accuracy is not None
+    low, high = ends
+    at = min(max(one.accuracy.mean, low), high)
+    beyond = "" if at == one.accuracy.mean else f" {one.accuracy.mean:.1f} {'↓' if at == low else '↑'}"
+    if not beyond:
+        axes.axhline(at, color=look.colour, ls=(0, (4, 2)), lw=1.0, zorder=1)
+    right = axes.get_xlim()[1]
+    return Named(right, at, at, at, look.name + beyond, look.colour, places=_PLACES_OF_LEVELS)
+
+
+def _names(axes: Axes, points: Sequence[Named]) -> None:
+    """Write names where they lie on no point, whisker and other name, as far as there is room; the report's own method
+    in bold."""
+    taken = [box for point in points for box in _around(axes, point)]
+    frame = axes.get_window_extent()
+    for point in points[::-1]:
+        best: Any = None
+        for x, y, ha, va in point.places:
+            text = axes.annotate(
+                point.text, (point.x, point.y), (x, y), ha=ha, va=va, textcoords="offset points", fontsize=7,
+                fontweight="bold" if point.is_mine else "normal", color=point.colour, in_layout=False, zorder=4,
+            )  # fmt: skip
+            box = text.get_window_extent()
+            is_inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 + 1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 + 1
+            hidden = sum(box.overlaps(other) for other in taken) + (0 if is_inside else 3)
+            if best is not None and hidden >= best[0]:
+                text.remove()
+                continue
+            if best is not None:
+                best[1].remove()
+            best = hidden, text, box
+            if not hidden:
+                break
+        taken.append(best[2])
+
+
+def _around(axes: Axes, point: Named) -> list[Bbox]:
+    """The pixels of a point and of its whisker; a level line has no point."""
+    from matplotlib.transforms import Bbox
+
+    if point.places is _PLACES_OF_LEVELS:
+        return []
+    (x, y), half = axes.transData.transform((point.x, point.y)), 3.5 * axes.figure.dpi / 72
+    ends = [axes.transData.transform((point.x, end))[1] for end in (point.low, point.high)]
+    own = Bbox.from_extents(x - half, y - half, x + half, y + half)
+    return [own, Bbox.from_extents(x - 1, ends[0], x + 1, ends[1])]
+
+
+def scale(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis over a decade or more, with 0 at its left, if that is among the values."""
+    above = [value for value in values if value]
+    if not above:
+        return
+    spread = max(1.0, (10 * min(above) / max(above)) ** 0.5)
+    low, high = min(above) / spread / 1.5, max(above) * spread * 1.5
+    steps = (1, 2, 5) if high < 50 * low else (1,)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+    if len(above) < len(values):
+        axes.set_xscale("symlog", linthresh=low, linscale=0.5)
+        axes.set_xlim(-low / 2, high)
+        ticks.append(0.0)
+    else:
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+    axes.set_xticks(ticks, [_short(tick) for tick in ticks], minor=False)
+    axes.minorticks_off()
+
+
+def _short(value: float) -> str:
+    """A number of an axis: 200, 20k, 2M."""
+    for unit, name in ((10**6, "M"), (10**3, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{name}"
+    return f"{value:g}"

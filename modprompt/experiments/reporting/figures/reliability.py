@@ -1,0 +1,46 @@
+"""Accuracy over confidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Mapping
+
+from modprompt.experiments.reporting.figures.layout import MOST_PANELS, Look, first_of, panels
+from modprompt.experiments.reporting.table import Cell
+from modprompt.experiments.reporting.views import Diagnostics, title
+
+FEWEST = 10  # images of a bin that is drawn
+
+
+def reliability(left: Diagnostics, looks: Mapping[str, Look], path: Path, strong: str = "") -> str:
+    """A curve for each method and a panel for each data set and half; the calibration error stands in its legend."""
+    found = {}
+    for place, tests in left.tests.items():
+        known = {label: tests[label] for label in looks if label in tests}
+        known = {label: one for label, one in known.items() if (one.calibration[:, 0] >= FEWEST).any()}
+        if known:
+            found[title(*place)] = known
+    drawn = dict(list(found.items())[:MOST_PANELS])
+    if not drawn:
+        return ""
+    with panels(path, list(drawn), x="confidence", y="accuracy", strong=strong) as grid:
+        for axes, methods in zip(grid, drawn.values()):
+            axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
+            for number, (label, one) in enumerate(methods.items()):
+                there = one.calibration[one.calibration[:, 0] >= FEWEST]
+                axes.plot(there[:, 1], there[:, 2], **looks[label].curve(), zorder=9 - number)
+            axes.set(xlim=(0, 1), ylim=(0, 1.02))
+            errors = [f"ECE {_told(one.ece_pct)}" if one.ece_pct else "" for one in methods.values()]
+            handles = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
+            axes.legend(handles, errors, loc="lower right", fontsize=6.5, handlelength=2.4, borderaxespad=0.1)
+    bins = len(next(iter(next(iter(drawn.values())).values())).calibration)
+    return (
+        f"Reliability: accuracy of the images whose most probable class has so much of the probability, in {bins} "
+        f"equally wide bins, those with fewer than {FEWEST} images left out; on the dotted line confidence is what it "
+        "says, below it too high. ECE: expected calibration error of all bins in percent, mean and standard deviation "
+        f"over seeds.{first_of(len(drawn), len(found), 'panels')}"
+    )
+
+
+def _told(cell: Cell) -> str:
+    return f"{cell.mean:.1f}" if cell.std is None else f"{cell.mean:.1f} ± {cell.std:.1f}"

@@ -1,0 +1,77 @@
+"""The sentence that a page opens with: what came out, from the numbers of its tables, and how sure the seeds are."""
+
+from __future__ import annotations
+
+from modprompt.experiments.plan.experiment import CROSS
+from modprompt.experiments.reporting.intervals import half_width
+from modprompt.experiments.reporting.measured import Measured
+from modprompt.experiments.reporting.table import Cell, Section
+
+
+def finding(measured: Measured) -> str:
+    """Which method has the highest number, by how much over the next, and whether the seeds show it.
+
+    Rows that are not to be compared with the others take no part. Empty where fewer than two methods have a number,
+    and for what a feature reports.
+    """
+    if measured.experiment.added is not None or not measured.sections:
+        return ""
+    section = measured.sections[-1]
+    best = _ranked(section)[:2]
+    if len(best) < 2:
+        return ""
+    (first, top), (second, next_) = best
+    what = f"mean {_named(section)}, {section.title}"
+    if measured.experiment.protocol in CROSS:
+        what = f"mean accuracy on the targets, trained on {measured.experiment.source}"
+    equal = f"{top.mean:.2f}" == f"{next_.mean:.2f}"
+    start = (
+        f"{first} and {second} have the same highest {what}: {_told(top)} and {_told(next_)}"
+        if equal
+        else f"{first} has the highest {what}: {_told(top)}, {top.mean - next_.mean:.2f} points over the next, {second}"
+    )
+    return f"{start}; {_sure(measured, section, first, second)}."
+
+
+def _named(section: Section) -> str:
+    shots = section.deciding
+    return f"accuracy of {shots} shots" if shots.isdigit() else shots
+
+
+def _told(cell: Cell) -> str:
+    return f"{cell.mean:.2f}%" if cell.std is None else f"{cell.mean:.2f} ± {cell.std:.2f}%"
+
+
+def _ranked(section: Section) -> list[tuple[str, Cell]]:
+    """Measured rows that are compared, the best first; of few shots zero-shot CLIP has a column of its own."""
+    at = section.columns.index(section.deciding)
+    found = []
+    for row in section.rows:
+        cell = row.cells[at] or (row.cells[section.columns.index("0")] if "0" in section.columns else None)
+        if not row.source and not row.said and cell is not None:
+            found.append((row.label, cell))
+    return sorted(found, key=lambda one: -one[1].mean)
+
+
+def _sure(measured: Measured, section: Section, first: str, second: str) -> str:
+    """What the differences of seeds that both have say."""
+    ours, theirs = (_by_seed(measured, section, label) for label in (first, second))
+    untrained = {line.label for line in measured.results.lines if not line.trains}
+    pairs = [] if {first, second} <= untrained else [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    half = half_width(pairs)
+    if half is None:
+        return "fewer than two seeds do not show whether that is more than chance"
+    mean = sum(pairs) / len(pairs)
+    interval = f"95% t interval of the differences of {len(pairs)} seeds: {mean - half:+.2f} to {mean + half:+.2f}"
+    says = "no difference that the seeds show" if abs(mean) <= half else "the seeds show it"
+    return f"{says} ({interval.replace('-', '−')})"
+
+
+def _by_seed(measured: Measured, section: Section, label: str) -> dict[int, float]:
+    """A method's number by seed; what trains nothing is the same for every seed."""
+    column = "accuracy" if measured.experiment.protocol in CROSS else section.deciding
+    line = next(line for line in measured.results.lines if line.label == label)
+    if column.isdigit() and not line.trains:
+        column = "0"
+    values = measured.by_seed(label, section.key, column)
+    return dict(zip(line.seeds, values)) if line.trains else dict.fromkeys(measured.experiment.seeds, values[0])
