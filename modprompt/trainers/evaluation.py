@@ -43,7 +43,8 @@ class Evaluation(Part):
         print(f"Evaluate on the *{split}* set")
         predictions, batches = Predictions(trainer.evaluator), self.batches(split)
         with self.exactly(), self.model.unchanging(), self.model.prompt_learner.testing(), self._looked_at_later():
-            for batch in tqdm(iter(batches), total=len(batches)):  # what a start has to say comes before the bar
+            told = tqdm(iter(batches), total=len(batches), disable=None)  # what a start has to say comes before the bar
+            for batch in told:
                 images, labels = trainer.parse_batch_test(batch)
                 predictions.add(*self.asked(split, trainer.model_inference(images), labels))
         predictions.hand_over()
