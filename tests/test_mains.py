@@ -28,7 +28,7 @@ from tests.modprompt.experiments.conftest import FILE, quick  # noqa: F401 - a f
 from tests.modprompt.experiments.test_tasks import finished
 from tests.modprompt.hosts.stand_in import run_in
 from tests.process_state import changes, generators_and_warnings, settings
-from tools import architecture_figure, method_figure, train_glyph_clip
+from tools import address, architecture_figure, method_figure, release, train_glyph_clip
 
 
 def state():
@@ -134,6 +134,14 @@ def words_of_a_checkpoint(request, monkeypatch, tmp_path):
     return interpret.main, [str(tmp_path / "file")], 2
 
 
+def an_address(request, monkeypatch, tmp_path):
+    return address.main, ["nowhere"], 2
+
+
+def a_release(request, monkeypatch, tmp_path):
+    return release.main, ["0.0.1"], 2
+
+
 def a_glyph_clip(request, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["train_glyph_clip", "--out", str(tmp_path / "clip.npz"), "--minutes", "0"])
     monkeypatch.setattr(train_glyph_clip, "families", lambda: {}["none here"])
@@ -228,6 +236,8 @@ CASES = {
     "lpclip/feat_extractor.py": [features],
     "lpclip/linear_probe.py": [a_probe],
     "tools/interpret.py": [words_of_a_checkpoint],
+    "tools/address.py": [an_address],
+    "tools/release.py": [a_release],
     "tools/train_glyph_clip.py": [a_glyph_clip],
     "tools/method_figure.py": [a_figure_of_the_method],
     "tools/architecture_figure.py": [a_figure_of_the_rooms],

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from modprompt.cli.defaults import configs_by_clip
 from modprompt.io import yaml_text
-from modprompt.methods.table import config_of
+from modprompt.methods.table import ZERO_SHOT, config_of, kind_of
 
 CLIP = "ViT-B/16"  # whose config is shown: the one that most papers use
 FIRST = {  # key: what it is
@@ -28,10 +28,10 @@ class Given(NamedTuple):
 
 
 def given(trainer: str) -> Given:
-    """The values of one of our trainers; keys that its config does not set are left out, all if it has no config."""
+    """The values of one of our trainers, without keys that its config does not set; none where it trains nothing."""
     name = configs_by_clip(trainer).get(CLIP, "")
     path = config_of(trainer, name)
-    if not name or not path.is_file():
+    if not name or not path.is_file() or kind_of(trainer) == ZERO_SHOT:
         return Given("", {})
     found: dict[str, Any] = {}
     for key in FIRST:
