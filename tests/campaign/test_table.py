@@ -16,9 +16,7 @@ LEAST = {
 def rows_of_page():
     """(name, tried, survived) of each row."""
     text = (ROOT / "docs" / "campaign.md").read_text()
-    return [
-        (name, int(a), int(b)) for name, a, b in re.findall(r"^\| ([^|]+) \| (\d+) \| (\d+) \| ", text, flags=re.M)
-    ]
+    return [(name, int(a), int(b)) for name, a, b in re.findall(r"^\| ([^|]+) \| (\d+) \| (\d+) \| ", text, flags=re.M)]
 
 
 def test_page_has_a_row_of_each_part_in_their_order():
