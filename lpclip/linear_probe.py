@@ -262,7 +262,8 @@ def run(argv: list[str] | None = None) -> None:
     for shots in args.shots:
         seeds = range(1, args.num_run + 1)
         runs = [
-            accuracy_pct(splits, shots, seed, args.num_step) for seed in tqdm(seeds, desc=f"{shots} shots", leave=False)
+            accuracy_pct(splits, shots, seed, args.num_step)
+            for seed in tqdm(seeds, desc=f"{shots} shots", leave=False, disable=None)
         ]
         accuracies = [accuracy for accuracy, _ in runs]
         row = {

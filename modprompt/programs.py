@@ -276,8 +276,8 @@ def signals_handled(numbers: Sequence[int], handler: Callable[[int, Any], Any]) 
             signal.signal(number, signal.SIG_DFL if before is None else before)  # None: set by no Python code
 
 
-def take_imports(parser: argparse.ArgumentParser) -> None:
-    """Give a program the flag --import, whose modules import_modules takes."""
+def take_imports(parser: argparse._ActionsContainer) -> None:
+    """Give a program, or a group of its flags, the flag --import, whose modules import_modules takes."""
     parser.add_argument(
         "--import", dest="imports", action="append", default=[], metavar="MODULE",
         help="import this module first: a method, trainer or reader of yours that registers itself, in the current "

@@ -20,6 +20,7 @@ from tests.modprompt.test_boundaries import FLOORS
 from tests.registered import forget
 from tests.test_train import losses
 from tests.warm import run_python
+from tools.release import headings
 
 DOCS, PACKAGE = ROOT / "docs", ROOT / "modprompt"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -152,6 +153,21 @@ def test_every_page_is_in_the_navigation():
     assert sorted(entries) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
 
 
+def test_what_a_page_has_made_is_known_and_is_made():
+    spec = importlib.util.spec_from_file_location("made_pages", DOCS / "made_pages.py")
+    made_pages = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path])
+        spec.loader.exec_module(made_pages)
+    asked = re.findall(r"^<!-- made: (\w+) -->$", "".join(page.read_text() for page in PAGES), flags=re.MULTILINE)
+    assert sorted(asked) == sorted(made_pages.MADE)
+    interface = made_pages.interface()
+    assert all(f"\nmodprompt.{name}(" in interface for name in modprompt.__all__ if name != "__version__")
+    assert "    n_add_op: int = 2,\n" in interface
+    assert "| `CoOp` | 0.002 | 200 | 32 |" in made_pages.on_page_markdown("<!-- made: settings -->\n")
+    assert "--root DATA" in made_pages.help_of("doctor")
+
+
 def test_every_room_has_its_page_of_reference():
     lines = [line for page in (DOCS / "api").glob("*.md") for line in page.read_text().splitlines()]
     shown = {line[len("::: modprompt.") :] for line in lines if line.startswith("::: ")}
@@ -256,7 +272,15 @@ def test_reference_has_a_table_of_all_settings_of_a_method():
 
 
 def test_changelog_has_this_version():
-    assert f"\n## {modprompt.__version__} (" in (ROOT / "CHANGELOG.md").read_text()
+    version, date = headings((ROOT / "CHANGELOG.md").read_text())[0]
+    assert modprompt.__version__ == (f"{version}.dev0" if date == "unreleased" else version)
+
+
+def test_release_notes_of_every_version_are_short_and_above_the_list():
+    notes, _, rest = (ROOT / "CHANGELOG.md").read_text().partition("\n## Release notes\n")[2].partition("\n## ")
+    versions = re.split(r"^### ", notes, flags=re.MULTILINE)[1:]
+    assert [one.split()[0].strip(",") for one in versions] == [version for version, _ in headings(f"## {rest}")]
+    assert all(0 < one.count("\n- ") <= 15 for one in versions)
 
 
 @pytest.mark.slow

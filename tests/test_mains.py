@@ -15,7 +15,7 @@ from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import plan
 from benchmarks.gpu.task import Found, Place, Task
 from lpclip import feat_extractor, linear_probe
-from modprompt.cli import main, train, warm
+from modprompt.cli import interpret, main, train, warm
 from modprompt.data import names
 from modprompt.data.prepare.__main__ import main as prepare
 from modprompt.experiments.reporting import report, tasks
@@ -28,7 +28,7 @@ from tests.modprompt.experiments.conftest import FILE, quick  # noqa: F401 - a f
 from tests.modprompt.experiments.test_tasks import finished
 from tests.modprompt.hosts.stand_in import run_in
 from tests.process_state import changes, generators_and_warnings, settings
-from tools import architecture_figure, interpret, method_figure, train_glyph_clip
+from tools import address, architecture_figure, method_figure, release, train_glyph_clip
 
 
 def state():
@@ -131,7 +131,15 @@ def a_probe(request, monkeypatch, tmp_path):
 
 def words_of_a_checkpoint(request, monkeypatch, tmp_path):
     torch.save([1], tmp_path / "file")
-    return interpret.run, [str(tmp_path / "file")], "UserError"
+    return interpret.main, [str(tmp_path / "file")], 2
+
+
+def an_address(request, monkeypatch, tmp_path):
+    return address.main, ["nowhere"], 2
+
+
+def a_release(request, monkeypatch, tmp_path):
+    return release.main, ["0.0.1"], 2
 
 
 def a_glyph_clip(request, monkeypatch, tmp_path):
@@ -228,6 +236,8 @@ CASES = {
     "lpclip/feat_extractor.py": [features],
     "lpclip/linear_probe.py": [a_probe],
     "tools/interpret.py": [words_of_a_checkpoint],
+    "tools/address.py": [an_address],
+    "tools/release.py": [a_release],
     "tools/train_glyph_clip.py": [a_glyph_clip],
     "tools/method_figure.py": [a_figure_of_the_method],
     "tools/architecture_figure.py": [a_figure_of_the_rooms],

@@ -78,7 +78,7 @@ class Scorer:
         model.set_mode(False)
         with torch.no_grad(), generators.kept(), model.unchanging():
             if trainer.evaluation.prompts_images:
-                batches = tqdm(loader_of(trainer, self.images), desc="looking at the pool")
+                batches = tqdm(loader_of(trainer, self.images), desc="looking at the pool", disable=None)
                 return [of(_checked(model.output(_on(trainer, batch)))) for batch in batches]
             if self._kept is None:
                 loader = loader_of(trainer, self.images)

@@ -7,6 +7,7 @@ import difflib
 import sys
 from typing import Any, NoReturn, Sequence
 
+from modprompt.cli import first_settings
 from modprompt.cli.defaults import Command, completed
 from modprompt.errors import UserError
 from modprompt.feature import features, read
@@ -65,34 +66,41 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     Raises:
         UserError: on an unknown flag, what is meant with it, or one without its value.
     """
-    parser = _Parser(description=description, epilog=_settings_help(argv))
-    add = parser.add_argument
+    parser = _Parser(
+        description=description,
+        epilog=_settings_help(argv),
+        usage="%(prog)s --trainer NAME [--root DIR] [--dataset-config-file NAME] [--backbone NAME] [flags] [KEY VALUE]",
+    )
+    add = parser.add_argument_group("the essentials").add_argument
+    add("--trainer", default="", help="name of the method's trainer, e.g. MPL; --trainer MPL --help lists its settings")
     add("--root", default="", help="folder of the data sets (default: $DATA or ./data), or of images of your own")
-    add("--output-dir", default="", help="folder of logs and checkpoints")
-    add("--resume", default="", help="folder to resume from, if not the output folder")
-    add("--seed", type=int, default=None, help="random seed, from 0 up; without it the run is not seeded")
-    add("--source-domains", nargs="+", help="source domains")
-    add("--target-domains", nargs="+", help="target domains")
-    add("--transforms", nargs="+", help="image transforms, in place of INPUT.TRANSFORMS")
-    add("--config-file", default="", help="YAML of the method, or its name in configs/trainers")
-    add("--dataset-config-file", default="", help="YAML of the data set, or its name")
-    add("--trainer", default="", help="name of the trainer, e.g. MPL")
+    add("--dataset-config-file", default="", help="the data set: its name (eurosat), or a YAML file")
+    add("--config-file", default="", help="settings of the method: a name in configs/trainers, or a YAML file")
     add(
         "--backbone",
         default="",
         help="name of the CLIP: ViT-B/16, ViT-H-14/dfn5b (modprompt backbones lists them), hf-hub:owner/name; "
         "a file or folder: MODEL.BACKBONE.PATH",
     )
-    add("--head", default="", help="name of the head")
-    take_imports(parser)
-    for one in features():
-        one.flags(add)
-    add("--once", action="store_true", help="do nothing if --output-dir holds this very run, finished")
+    add("--output-dir", default="", help="folder of logs and checkpoints")
+    add("--seed", type=int, default=None, help="random seed, from 0 up; without it the run is not seeded")
+    add("opts", nargs=argparse.REMAINDER, default=[], help="any setting as KEY VALUE, after all flags: OPTIM.LR 0.01")
+    add = parser.add_argument_group("to test a trained model").add_argument
     add("--eval-only", action="store_true", help="evaluate --model-dir, do not train")
     add("--model-dir", default="", help="output folder of the run to evaluate")
     add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
+    more = parser.add_argument_group("more")
+    add = more.add_argument
+    add("--once", action="store_true", help="do nothing if --output-dir holds this very run, finished")
     add("--no-train", action="store_true", help="build everything, do not train")
-    add("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs of the configuration")
+    add("--resume", default="", help="folder to resume from, if not the output folder")
+    add("--transforms", nargs="+", help="image transforms, in place of INPUT.TRANSFORMS")
+    add("--source-domains", nargs="+", help="source domains")
+    add("--target-domains", nargs="+", help="target domains")
+    add("--head", default="", help="name of the head")
+    take_imports(more)
+    for one in features():
+        one.flags(add)
     args: argparse.Namespace = parser.parse_args(argv)
     return args
 
@@ -113,7 +121,7 @@ def _settings_help(argv: list[str] | None) -> str:
     if not text:
         return f"{named} has no settings"
     second = "" if method.repository.second_node is None else f"\n{method.repository.second_node.help_text()}"
-    found = f"settings of {named}, as KEY VALUE:\n{text}{second}\n{prec}"
+    found = f"{first_settings.help_text(named)}\nsettings of {named}, as KEY VALUE:\n{text}{second}\n{prec}"
     return "\n".join([found, *filter(None, (one.help(method) for one in features()))])
 
 

@@ -29,6 +29,7 @@ COMMANDS: Dict[str, Command] = {
     "predict": Command("modprompt.cli.predict", "classify images with a trained model", python=(3, 11)),
     "export": Command("modprompt.cli.export", "a trained model as an ONNX, torch.export or safetensors file", (3, 11)),
     "show": Command("modprompt.cli.show", "a trained model as a page: images in, classes and attention out", (3, 11)),
+    "interpret": Command("modprompt.cli.interpret", "the nearest words to each learned text vector", python=(3, 11)),
     "push": Command("modprompt.cli.push", "share a run or an experiment on a Hugging Face hub", python=(3, 11)),
     "pull": Command("modprompt.cli.pull", "fetch a run or an experiment from there", python=(3, 11)),
     "prepare": Command("modprompt.data.prepare.__main__", "download, lay out and check data sets", python=(3, 11)),

@@ -1,13 +1,15 @@
 """Train and evaluate prompt-learning methods for CLIP, with the flags of the CoOp family.
 
-python train.py --trainer MPL                 the embedded small CLIP on handwritten digits; needs no download
-python train.py --trainer MPL --root my_photos --backbone ViT-B/16      images of your own, a folder for each class
-python train.py --trainer MPL --root data --seed 1 --output-dir output/run
+modprompt train --trainer MPL                 the embedded small CLIP on handwritten digits; needs no download
+modprompt train --trainer MPL --root my_photos --backbone ViT-B/16    images of your own, a folder for each class
+modprompt train --trainer MPL --root data --seed 1 --output-dir output/run
     --config-file vit_b4_c1_add2_rm1 --dataset-config-file eurosat
     DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
-python train.py --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      in rounds, which choose images
-python train.py --import my_trainer --trainer Mine ...      a trainer of yours, in my_trainer.py of the current folder
-python train.py --host CODEBASE --trainer MPL ...           with the readers, config keys and clip of another codebase
+modprompt train --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3    in rounds, which choose images
+modprompt train --import my_trainer --trainer Mine ...    a trainer of yours, in my_trainer.py of the current folder
+modprompt train --host CODEBASE --trainer MPL ...         with the readers, config keys and clip of another codebase
+
+In a checkout `python train.py` is the same program.
 """
 
 from __future__ import annotations

@@ -66,9 +66,9 @@ def look_at_all(images: Iterable[Image], rule: str = FAMILY, decodes: bool = Tru
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
         found = pool.map(lambda path: look_at(path, rule, decodes), paths)
-        return dict(
-            zip(paths, tqdm(found, total=len(paths), desc="reading images", unit="image", disable=len(paths) < _MANY))
-        )
+        silent = True if len(paths) < _MANY else None
+        told = tqdm(found, total=len(paths), desc="reading images", unit="image", disable=silent)
+        return dict(zip(paths, told))
 
 
 def undecodable(images: Iterable[Image]) -> list[tuple[str, str]]:

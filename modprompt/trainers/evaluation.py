@@ -44,7 +44,8 @@ class Evaluation(Part):
         predictions = Predictions(trainer.evaluator)
         with self.exactly(), self.model.unchanging(), self.model.prompt_learner.testing(), self._looked_at_later():
             batches = self.batches(split)
-            for batch in tqdm(iter(batches), total=len(batches)):  # what a start has to say comes before the bar
+            told = tqdm(iter(batches), total=len(batches), disable=None)  # what a start has to say comes before the bar
+            for batch in told:
                 images, labels = trainer.parse_batch_test(batch)
                 predictions.add(*self.asked(split, trainer.model_inference(images), labels))
         predictions.hand_over()

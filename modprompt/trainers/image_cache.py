@@ -181,7 +181,7 @@ class ImageFile:
             multiprocessing_context=self._loader.multiprocessing_context,
             generator=torch.Generator(),
         )
-        for block in tqdm(decoding, desc="decoding test images"):
+        for block in tqdm(decoding, desc="decoding test images", disable=None):
             yield block.numpy()
         if self._digest() != self._stands_for:
             raise Refused("images were changed while they were decoded")

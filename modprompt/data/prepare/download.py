@@ -141,9 +141,8 @@ def _append(url: str, part: Path, checked: bool) -> None:
             if not start:
                 _require_more(chunk, total, have)
             file.truncate(file.seek(start))
-            with tqdm(
-                total=total, initial=start, unit="B", unit_scale=True, desc=part.name.removesuffix(".part")
-            ) as bar:
+            name = part.name.removesuffix(".part")
+            with tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=name, disable=None) as bar:
                 while chunk:
                     _require_room(file.tell() + len(chunk), _WrongPart)
                     file.write(chunk)

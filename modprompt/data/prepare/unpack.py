@@ -216,7 +216,7 @@ def unpack(archive: Path, folder: Path) -> None:
             file.seek(0)
             is_zip = start.startswith(_ZIP)
             with contextlib.closing(_members_of_zip(file) if is_zip else _members_of_tar(file, start, room)) as members:
-                told = tqdm(members, desc=f"unpacking {archive.name}", unit="file")
+                told = tqdm(members, desc=f"unpacking {archive.name}", unit="file", disable=None)
                 _unpack(told, folder, room, newer_wins=not is_zip)  # `tar -r` puts what is newer behind
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)

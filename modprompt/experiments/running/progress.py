@@ -20,7 +20,6 @@ from modprompt.io.text import one_line
 _EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")
 _LOSS = re.compile(r"\bloss ([\d.naif+-]+)")
 _ETA = re.compile(r"\beta ([\d:]+(?: days?, [\d:]+)?)")
-_BAR = re.compile(r"(\d+)%\|")
 _ONE_LINE = "{percentage:3.0f}% {bar:16} {n_fmt}/{total_fmt} runs, {remaining} left{postfix}"
 _ROWS = 8  # lines of running runs that are shown at most
 
@@ -32,8 +31,8 @@ def summary(line: str) -> str:
         words = [f"epoch {epoch[1]}/{epoch[2]}", f"batch {epoch[3]}/{epoch[4]}"]
         words += [f"loss {loss[1]}"] if loss else []
         return ", ".join(words + ([f"eta {eta[1]}"] if eta else []))
-    if bar := _BAR.search(line):
-        return f"testing, {bar[1]}%"
+    if line.startswith("Evaluate on the *"):
+        return "testing"
     return one_line(line[:60])
 
 

@@ -24,7 +24,8 @@ class Weights(NamedTuple):
 
 def mean_class_features(frozen: FrozenCLIP, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Normalised mean (C, E) of the class features of all templates, each as it comes out of the encoder."""
-    each = tqdm(templates, desc="class features of all templates", leave=False, disable=len(templates) == 1)
+    silent = True if len(templates) == 1 else None
+    each = tqdm(templates, desc="class features of all templates", leave=False, disable=silent)
     total = sum((frozen.class_features(classnames, template).float() for template in each), torch.zeros(()))
     return F.normalize(total / len(templates), dim=-1)
 

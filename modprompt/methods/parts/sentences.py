@@ -118,6 +118,6 @@ def _features(frozen: FrozenCLIP, texts: Sequence[str]) -> Tensor:
     order = [places.setdefault(text, len(places)) for text in texts]
     different = list(places)
     starts = range(0, len(different), _AT_ONCE)
-    bar = tqdm(starts, desc="frozen features of sentences", leave=False, disable=len(starts) == 1)
+    bar = tqdm(starts, desc="frozen features of sentences", leave=False, disable=True if len(starts) == 1 else None)
     parts = [frozen.text_features(different[start : start + _AT_ONCE]).float() for start in bar]
     return torch.cat(parts)[torch.tensor(order)]

@@ -82,7 +82,9 @@ def test_help_needs_no_torch_and_tells_of_imports():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "--import MODULE" in done.stdout
-    assert "python train.py --trainer MPL" in done.stdout
+    assert "modprompt train --trainer MPL" in done.stdout
+    places = [done.stdout.index(f"\n  --{flag} ") for flag in ("trainer", "root", "eval-only", "import")]
+    assert places == sorted(places)  # the essentials first
 
 
 @pytest.mark.parametrize(

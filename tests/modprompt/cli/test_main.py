@@ -37,6 +37,7 @@ def called(monkeypatch):
         (["pull", "me/x"], "cli.pull", ["me/x"]),
         (["export", "output/run", "--to", "onnx"], "cli.export", ["output/run", "--to", "onnx"]),
         (["show", "output/run"], "cli.show", ["output/run"]),
+        (["interpret", "output/model.pth.tar-5"], "cli.interpret", ["output/model.pth.tar-5"]),
         (["doctor"], "hosts.doctor", []),
         (["install", "x", "--dry-run"], "hosts.install", ["x", "--dry-run"]),
         (["launch", "train.py", "--help"], "hosts.launch", ["train.py", "--help"]),

@@ -19,7 +19,7 @@ from tests.modprompt.experiments.fakes import edit, finish
             "epoch 2/5, batch 20/40, loss 1.25, eta 0:01:02",
         ),
         ("epoch [1/9] batch [1/2] loss nan (nan) eta 2 days, 3:04:05", "epoch 1/9, batch 1/2, loss nan, eta 2"),
-        (" 50%|#####     | 3/6 [00:01<00:01,  2.00it/s]", "testing, 50%"),
+        ("Evaluate on the *test* set", "testing"),
         ("Loading CLIP (backbone: ViT-B/16)", "Loading CLIP (backbone: ViT-B/16)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A checkpoint with one thing wrong, sealed again, is a line: of modprompt.load, of train.py, of tools.interpret."""
+"""A checkpoint with one thing wrong, sealed again, is a line: of modprompt.load, of train.py, of modprompt interpret."""
 
 import copy
 import math
@@ -167,7 +167,7 @@ def test_epochs_of_the_family_are_numbers_of_any_kind(epoch, saved, tmp_path):
 
 @pytest.mark.slow
 def test_program_and_tool_say_it_in_a_line(command, tmp_path, capsys):
-    from tools import interpret
+    from modprompt.cli import interpret
 
     method = METHODS["coop_end"]
     words = command(method, "OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 1)

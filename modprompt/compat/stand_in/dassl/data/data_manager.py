@@ -78,7 +78,8 @@ class DatasetWrapper(Dataset):
         self.kept = None
         if is_train and cfg.DATALOADER.KEEP_IMAGES:
             # decoded once, before workers are started: they share this memory
-            self.kept = [read_image(item.impath) for item in tqdm(data_source, desc="decoding the training images")]
+            told = tqdm(data_source, desc="decoding the training images", disable=None)
+            self.kept = [read_image(item.impath) for item in told]
 
     def __len__(self):
         return len(self.data_source)

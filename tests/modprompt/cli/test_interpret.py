@@ -3,12 +3,12 @@ import csv
 import pytest
 import torch
 
+from modprompt.cli import interpret
 from modprompt.programs import report
 from tests.conftest import SAID, random_clip
 from tests.methods import METHODS
 from tests.old_checkpoints import as_version_1
 from tests.trained_once import trained
-from tools import interpret
 
 SAID_BY_FLAGS = ["--activation", SAID["activation"], "--heads", *map(str, SAID["heads"])]
 

@@ -1,0 +1,32 @@
+import pytest
+import yaml
+
+from modprompt.cli import first_settings, flags
+from modprompt.cli.defaults import configs_by_clip
+from modprompt.methods.table import METHODS, ZERO_SHOT
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
+def test_values_are_those_of_the_config_that_is_taken(row):
+    config, values = first_settings.given(row.name)
+    if row.kind == ZERO_SHOT or first_settings.CLIP not in configs_by_clip(row.name):
+        assert (config, values) == ("", {})
+        return
+    content = yaml.safe_load((ROOT / config).read_text())
+    assert values.get("OPTIM.LR") == content.get("OPTIM", {}).get("LR")
+    assert values.get("DATALOADER.TRAIN_X.BATCH_SIZE") == content["DATALOADER"].get("TRAIN_X", {}).get("BATCH_SIZE")
+    assert None not in values.values()
+
+
+def test_help_of_a_trainer_shows_them_above_its_own(capsys):
+    with pytest.raises(SystemExit):
+        flags.parse_args(["--trainer", "CoOp", "--help"])
+    out = capsys.readouterr().out
+    first, own = out.index("  OPTIM.MAX_EPOCH                 200  "), out.index("settings of CoOp, as KEY VALUE")
+    assert out.index("(values of configs/trainers/CoOp/vit_b16_ctxv1.yaml)") < first < own
+    assert "  DATASET.NUM_SHOTS " in out
+
+
+def test_trainer_without_a_config_has_none():
+    assert first_settings.help_text("PromptKDs") == ""

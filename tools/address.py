@@ -1,0 +1,119 @@
+"""Where the project's repository is: the one value from which clone line, badges, links and the citation are made.
+
+    python -m tools.address                                  write them anew from pyproject.toml's [tool.modprompt]
+    python -m tools.address https://github.com/owner/name    set its value first; "" for none
+
+While the value is empty there is no repository to name, and nothing names one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Callable, Dict
+
+import tomllib
+
+from modprompt.errors import UserError
+from modprompt.io.text import write_whole
+from modprompt.programs import report
+
+ROOT = Path(__file__).resolve().parent.parent
+_VALUE = re.compile(r'^repository = "[^"]*"', re.MULTILINE)
+_GITHUB = re.compile(r"https://github\.com/[A-Za-z0-9][\w-]*/[\w.-]+")
+
+
+def stated(root: Path = ROOT) -> str:
+    """The address; empty where there is no repository."""
+    return str(tomllib.loads((root / "pyproject.toml").read_text())["tool"]["modprompt"]["repository"])
+
+
+def badges(address: str) -> str:
+    """Of the workflows that test and document it."""
+    names = {"ci": "tests", "docs": "docs"}
+    return " ".join(
+        f"[![{name}]({address}/actions/workflows/{file}.yml/badge.svg)]({address}/actions/workflows/{file}.yml)"
+        for file, name in names.items()
+    )
+
+
+def clone(address: str) -> str:
+    """The commands that get it."""
+    return f"```bash\ngit clone {address}.git\ncd {address.rpartition('/')[2]}\n```"
+
+
+def urls(address: str) -> str:
+    """The table of pyproject.toml."""
+    rows = {"Repository": "", "Issues": "/issues", "Changelog": "/blob/main/CHANGELOG.md"}
+    return "\n".join(["[project.urls]", *(f'{name} = "{address}{path}"' for name, path in rows.items())])
+
+
+def code(address: str) -> str:
+    """The line of CITATION.cff."""
+    return f"repository-code: {address}"
+
+
+def site(address: str) -> str:
+    """The line of mkdocs.yml."""
+    return f"repo_url: {address}"
+
+
+PLACES: Dict[str, Dict[str, Callable[[str], str]]] = {
+    "README.md": {"badges": badges, "clone": clone},
+    "docs/INSTALL.md": {"clone": clone},
+    "pyproject.toml": {"urls": urls},
+    "CITATION.cff": {"code": code},
+    "mkdocs.yml": {"site": site},
+}
+
+
+def rendered(name: str, text: str, address: str) -> str:
+    """A file's text with what it says of the address, or nothing of it where that is empty.
+
+    Raises:
+        UserError: if a place for it is missing in the text.
+    """
+    begin, end = ("<!-- ", " -->") if name.endswith(".md") else ("# ", "")
+    for what, made in PLACES[name].items():
+        first, last = f"{begin}address: {what}{end}", f"{begin}/address{end}"
+        place = re.compile(rf"^{re.escape(first)}\n(.*?)^{re.escape(last)}$", re.MULTILINE | re.DOTALL)
+        found = list(place.finditer(text))
+        if len(found) != 1:
+            raise UserError(f"{name}: the lines {first!r} and {last!r} must be there once")
+        between = f"{made(address)}\n" if address else ""
+        start, stop = found[0].span()
+        text = f"{text[:start]}{first}\n{between}{last}{text[stop:]}"
+    return text
+
+
+def write(address: str, root: Path = ROOT) -> None:
+    """Set the address, and make everything of it.
+
+    Raises:
+        UserError: if it is no address of GitHub, whose badges these are; nothing is written then.
+    """
+    if address and not _GITHUB.fullmatch(address.removesuffix(".git")):
+        raise UserError(f"{address}: an address like https://github.com/owner/name is expected")
+    address = address.removesuffix(".git")
+    made = {name: rendered(name, (root / name).read_text(), address) for name in PLACES}
+    made["pyproject.toml"] = _VALUE.sub(f'repository = "{address}"', made["pyproject.toml"])
+    for name, text in made.items():
+        write_whole(root / name, text)
+
+
+def _main(argv: list[str] | None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("address", nargs="?", help="of the repository; without it the one that pyproject.toml has")
+    given = parser.parse_args(argv).address
+    write(stated() if given is None else given)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0, or one of programs.report."""
+    return report(_main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

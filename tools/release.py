@@ -1,0 +1,68 @@
+"""Whether the tree says one version everywhere: the check in front of a release.
+
+    python -m tools.release 0.3.0
+
+The version of the package, the changelog's newest heading with its date, and CITATION.cff must be this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Iterator
+
+from modprompt.errors import UserError
+from modprompt.programs import report
+from modprompt.version import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+_HEADING = re.compile(r"^## (\d\S*) \((.+)\)$", re.MULTILINE)
+_CITED = re.compile(r"^(version|date-released): (\S+)$", re.MULTILINE)
+
+
+def headings(changelog: str) -> list[tuple[str, str]]:
+    """(version, date or "unreleased") of a changelog, the newest first."""
+    return _HEADING.findall(changelog)
+
+
+def faults(version: str, package: str, changelog: str, citation: str) -> Iterator[str]:
+    """What contradicts a release of this version.
+
+    Args:
+        version: that is to be released.
+        package: what modprompt/version.py says.
+        changelog: the text of CHANGELOG.md.
+        citation: the text of CITATION.cff.
+    """
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        yield f"{version} is no version of a release, such as 0.3.0"
+    if package != version:
+        yield f"modprompt/version.py says {package}"
+    newest, date = (headings(changelog) or [("no version", "no date")])[0]
+    if newest != version or not re.fullmatch(r"\d{4}-\d\d-\d\d", date):
+        yield f"CHANGELOG.md begins with {newest} ({date})"
+    cited = dict(_CITED.findall(citation))
+    if (cited.get("version"), cited.get("date-released")) != (version, date):
+        yield f"CITATION.cff has version {cited.get('version')} of {cited.get('date-released')}"
+
+
+def _main(argv: list[str] | None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("version", help="that is to be released")
+    version = parser.parse_args(argv).version
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff")]
+    found = list(faults(version, __version__, *texts))
+    if found:
+        raise UserError(f"this tree is no release of {version}: {'; '.join(found)}")
+    print(f"{version}: package, changelog and citation agree")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0, or one of programs.report."""
+    return report(_main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
