@@ -32,7 +32,7 @@ def command(host: Host) -> str:
     keep = f" {KEEP}" if host.keep else ""
     lines = [
         f"cd {'/'.join(part for part in (host.checkout, host.root) if part)}",
-        f"python -m modprompt.launch train.py --trainer {host.trainer}{keep} \\",
+        f"modprompt launch train.py --trainer {host.trainer}{keep} \\",
         f"  {words} \\",
         f"  --dataset-config-file {host.dataset_config} DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base",
     ]
