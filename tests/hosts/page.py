@@ -32,7 +32,7 @@ def command(host: Host) -> str:
     keep = f" {KEEP}" if host.keep else ""
     lines = [
         f"cd {'/'.join(part for part in (host.checkout, host.root) if part)}",
-        f"python -m modprompt.launch train.py --trainer {host.trainer}{keep} \\",
+        f"modprompt launch train.py --trainer {host.trainer}{keep} \\",
         f"  {words} \\",
         f"  --dataset-config-file {host.dataset_config} DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base",
     ]
@@ -64,7 +64,7 @@ def to_find(hosts: Sequence[Host]) -> list[str]:
             host.commit,
             f"`{host.root}/`" if host.root else "",
             f"as {USUAL}" if is_plain(host) else "its own",
-            f"{_code(host.packages)}{' for the line' * (not host.needs)}" if host.packages else "",
+            f"{_code(host.packages)}{' for the import line' * (not host.needs)}" if host.packages else "",
             host.special,
         )
         for host in by_name(hosts)
@@ -132,7 +132,7 @@ def ran_on(rows: dict[str, dict]) -> str:
     pairs = sorted({(row["python"], row["torch"]) for row in rows.values()})
     versions = "; ".join(f"Python {python} and PyTorch {torch}" for python, torch in pairs)
     equal = sum({*differences(row)} <= {"doctor"} for row in rows.values())  # which has a column of its own
-    return f"{versions}, 2 cores that others used, too. In {equal} of {len(rows)} all ways are equal."
+    return f"{versions}, 2 cores with other loads. In {equal} of {len(rows)} all ways are equal."
 
 
 def made(rows: dict[str, dict], hosts: Sequence[Host] = HOSTS) -> str:

@@ -57,8 +57,10 @@ class Host(NamedTuple):
 
 OWN_EPOCHS = "Sets OPTIM.MAX_EPOCH by itself, after all files and options: {}; the launcher keeps yours, and says so."
 UNBUILT = "Builds the model when training begins, resumes nothing for its own trainers; its Dassl lies in its folder."
-MMRL_SPECIAL = "Takes no trainer but its own behind `--trainer` and asks for `TASK`: the launcher gives `TASK B2N` and names MPL by `TRAINER.NAME`."
-UNSHIPPED = "Its program imports {}, which is not in the repository: it does not start by itself, nor by the line."
+MMRL_SPECIAL = "Accepts no trainer but its own after `--trainer` and asks for `TASK`: the launcher gives `TASK B2N` and names MPL by `TRAINER.NAME`."
+UNSHIPPED = (
+    "Its program imports {}, which is not in the repository: it does not start by itself, nor by the import line."
+)
 
 HOSTS = (
     Host(
@@ -69,7 +71,7 @@ HOSTS = (
         dassl=".",
         keep=True,
         special="Its Dassl lies in its folder, and tests the best epoch by validation unless told otherwise, which also moves the random numbers: "
-        "one line says so, and `--keep-settings` tests the last one.",
+        "a message says so, and `--keep-settings` tests the last one.",
     ),
     Host(
         "DPC",
@@ -77,7 +79,7 @@ HOSTS = (
         "01e6b59",
         dassl="Dassl.pytorch",
         differs={"line": "it has no __init__.py"},
-        special=f"{UNSHIPPED.format('`trainers.imagenet_templates`')} Its `clip/` has no `__init__.py`, so an installed one would win by the line, which says so.",
+        special=f"{UNSHIPPED.format('`trainers.imagenet_templates`')} Its `clip/` has no `__init__.py`, so an installed one would win by the import line, which says so.",
     ),
     Host(
         "FVG-PT",
@@ -92,7 +94,7 @@ HOSTS = (
         "Jahid12012021/VLM-HeBA",
         "60ecf23",
         differs={"line": "SyntaxError"},
-        special="A file of its `trainers/` is not Python (`gpt3_prompts.py`): its program does not start by itself, nor by the line.",
+        special="A file of its `trainers/` is not Python (`gpt3_prompts.py`): its program does not start by itself, nor by the import line.",
     ),
     Host(
         "DAPT (Ferenas)",
@@ -103,8 +105,8 @@ HOSTS = (
             "launcher new": "there is no folder output",
             "line": "No module named 'pygrad'",
         },
-        special="Its program writes below `--output-dir`, which one line says, and tests what lies at that place in `output/`, whatever `--model-dir` says; "
-        "new classes by a function of its own trainers alone, and a line names `--host`, by which all is equal. `pygrad` is in no list of requirements.",
+        special="Its program writes below `--output-dir`, which a message says, and tests what lies at that place in `output/`, whatever `--model-dir` says; "
+        "new classes by a function of its own trainers alone, and a message names `--host`, by which all is equal. `pygrad` is in no list of requirements.",
         named="DAPT-Ferenas",
     ),
     Host("KDPL", "miccunifi/KDPL", "76da8da", root="src"),
@@ -131,7 +133,7 @@ HOSTS = (
         "12c74f9",
         ("Hierarchical Prompt",),
         dataset_config="configs/datasets/b2n/eurosat.yaml",
-        special="Files of data sets are under `configs/datasets/b2n/`; `modprompt scripts` takes `b2n/eurosat` as name.",
+        special="Files of data sets are under `configs/datasets/b2n/`; `modprompt scripts` accepts `b2n/eurosat` as name.",
     ),
     Host(
         "KgCoOp",
@@ -194,7 +196,7 @@ HOSTS = (
         "dbdf409",
         ("CLass adaptive Linear Probing",),
         packages=("pandas",),
-        special="Takes RN50, whatever the files say, unless `--backbone` is given. Sets DATALOADER.TRAIN_X.SAMPLER by itself, to the one that MPL has anyway; DATASET.NUM_SHOTS is 1 unless you say it.",
+        special="Uses RN50, whatever the files say, unless `--backbone` is given. Sets DATALOADER.TRAIN_X.SAMPLER by itself, to the one that MPL has anyway; DATASET.NUM_SHOTS is 1 unless you say it.",
     ),
     Host("DAPT", "mlvlab/DAPT", "cacb311", ("Distribution-Aware Prompt Tuning",), dassl="Dassl.pytorch"),
     Host("DeKg", "cnunlp/DeKg", "b8f2f1c", packages=("thop",)),
@@ -203,14 +205,14 @@ HOSTS = (
         "Zhenhan-Huang/Differentiable-Prompt-Learn",
         "9a958e8",
         ("Differentiable Prompt Learning",),
-        special="Takes the data set's name from `--dataset` alone, whatever the files say; its readers ask for `DATASET.SUBSAMPLE_CLASSES`, "
+        special="Reads the data set's name from `--dataset` alone, whatever the files say; its readers ask for `DATASET.SUBSAMPLE_CLASSES`, "
         "which its own `train.py` does not know and MPL adds.",
     ),
     Host(
         "LASP",
         "1adrianb/lasp",
         "5b1e8d9",
-        special="Asks for a checkpoint of epoch 10 before every training; without a folder for it one line says that nothing is loaded.",
+        special="Asks for a checkpoint of epoch 10 before every training; without a folder for it a message says that nothing is loaded.",
     ),
     Host("MMRL", "yunncheng/MMRL", "27d8821", ("MMRL++",), special=MMRL_SPECIAL),
     Host(

@@ -48,7 +48,7 @@ def test_commands_are_whole(host):
     cd, *rest = page.command(host).splitlines()
     assert cd == f"cd {host.checkout}/{host.root}".rstrip("/")
     words = shlex.split("\n".join(rest))
-    assert words[:4] == ["python", "-m", "modprompt.launch", "train.py"]
+    assert words[:3] == ["modprompt", "launch", "train.py"]
     assert words[words.index("--trainer") + 1] == host.trainer
     assert words[words.index("--dataset-config-file") + 1] == host.dataset_config
     assert (KEEP in words[: words.index("DATASET.NUM_SHOTS")]) == host.keep

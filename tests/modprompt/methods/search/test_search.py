@@ -173,6 +173,12 @@ def own_line(found, cell):
     return found == cell == "runs" or (cell[0] == cell[-1] == "`" and (found + " ").startswith(cell.strip("`")))
 
 
+def place_cell(row, side):
+    """What becomes of a side's place, in full: `none` is that the method has no such setting."""
+    cell, name = row[1 + list(PLACES).index(side)], re.match("`(.+?)`", row[0]).group(1)
+    return f"`{name}: there is no 'PLACE_{side.upper()}'`" if cell == "none" else cell
+
+
 def test_every_method_has_its_row():
     assert [row.name for row in METHODS] == list(dict.fromkeys(re.match("`(.+?)`", row[0]).group(1) for row in ROWS))
     assert {len(row) for row in ROWS} == {4}
@@ -182,7 +188,7 @@ def test_every_method_has_its_row():
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 @pytest.mark.parametrize("side", PLACES)
 def test_places_of_prompts_run_or_are_refused_with_the_page_s_line(row, side, clip_model):
-    cell = row[1 + list(PLACES).index(side)]
+    cell = place_cell(row, side)
 
     def run(place):
         model = method_of(row[0], **{f"PLACE_{side.upper()}": place}).on(clip_model, NAMES)
