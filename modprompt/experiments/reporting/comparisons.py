@@ -250,8 +250,8 @@ def _about(experiment: Experiment, results: Results, lines: Sequence[Line]) -> s
     """What the numbers are, of all tables."""
     texts = [
         f"Percentage points; a pair is a seed, n the number of pairs. The mean of the differences, its {LEVEL}% "
-        "interval by Student's t with n - 1 degrees of freedom, and the p-value of a two-sided paired t-test "
-        "(scipy.stats.ttest_rel), Holm-corrected over the methods of a table, each column alone; for fewer than "
+        "interval by Student's t with n - 1 degrees of freedom (of each alone), and the p-value of a two-sided paired "
+        "t-test (scipy.stats.ttest_rel), Holm-corrected over the methods of a table, each column alone; for fewer than "
         f"{FEWEST_TESTED} pairs there is no p-value, for one pair no interval. All of it speaks of further seeds on "
         "these data sets, not of other data sets."
     ]
