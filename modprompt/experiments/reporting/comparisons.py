@@ -20,6 +20,7 @@ _ACCURACY = "accuracy"  # what runs of the cross protocols fill, whose columns a
 _FEW_SHOT, _ZERO_SHOTS = "few_shot", "0"
 
 Values = Mapping[int, float]  # percentages by seed
+Column = Mapping[str, Values]  # those of a table's column by method
 
 
 class Compared(NamedTuple):
@@ -94,8 +95,12 @@ def comparisons(experiment: Experiment, results: Results) -> Comparisons | None:
     (line,) = found
     tables, left_out = list[Table](), list[str]()
     for title, key, places in _places(experiment, results):
-        tables.append(_table(results, line, others, title, key, places))
-        left_out += _left_out(results, line, others, title, places)
+        columns = {place.name: _column(results, [line, *others], place) for place in places}
+        rows = _rows(columns, line, others)
+        datasets = list(dict.fromkeys(dataset for place in places for dataset in place.datasets))
+        rows = [row._replace(said=_said(results, line, other, datasets)) for row, other in zip(rows, others)]
+        tables.append(Table(title, key, tuple(columns), tuple(rows), _counted(tuple(columns), rows)))
+        left_out += [f"{title}, {text}" for text in _left_out(columns, line, others)]
     name = named(line.label, _marks(results, line, results.datasets))
     return Comparisons(name, _about(experiment, results, [line, *others]), tuple(tables), left_out)
 
@@ -118,17 +123,14 @@ def _places(experiment: Experiment, results: Results) -> Iterator[tuple[str, str
         yield title, AVERAGE, [_Place(column, tuple(results.datasets), column) for column in columns]
 
 
-def _table(
-    results: Results, line: Line, others: Sequence[Line], title: str, key: str, places: Sequence[_Place]
-) -> Table:
-    of_column = [corrected([difference(*_pair(results, line, other, place)) for other in others]) for place in places]
-    columns = tuple(place.name for place in places)
-    datasets = list(dict.fromkeys(dataset for place in places for dataset in place.datasets))
-    rows = tuple(
-        Compared(other.label, _said(results, line, other, datasets), cells)
-        for other, cells in zip(others, zip(*of_column))
-    )
-    return Table(title, key, columns, rows, _counted(columns, rows))
+def _column(results: Results, lines: Sequence[Line], place: _Place) -> Column:
+    """By label the numbers of those methods that have a number in a column, or should have."""
+    return {one.label: _values(results, one, place) for one in lines if _is_asked(results, one, place.column)}
+
+
+def _rows(columns: Mapping[str, Column], line: Line, others: Sequence[Line]) -> list[Compared]:
+    of_column = [corrected([_difference(column, line, other) for other in others]) for column in columns.values()]
+    return [Compared(other.label, "", cells) for other, cells in zip(others, zip(*of_column))]
 
 
 def _is_drawn(line: Line) -> bool:
@@ -160,37 +162,33 @@ def _values(results: Results, line: Line, place: _Place) -> Values:
     return {seed: fmean(one[seed] for one in of_each) for seed in line.seeds if all(seed in one for one in of_each)}
 
 
-def _pair(results: Results, line: Line, other: Line, place: _Place) -> tuple[Values, Values]:
-    """The numbers of both by seed; what is not drawn has its one number for every seed of the other."""
-    if not all(_is_asked(results, one, place.column) for one in (line, other)):
-        return {}, {}
-    own, others = _values(results, line, place), _values(results, other, place)
+def _difference(column: Column, line: Line, other: Line) -> Difference | None:
+    """What is not drawn has its one number for every seed of the other."""
+    own, others = column.get(line.label, {}), column.get(other.label, {})
     if not _is_drawn(line):
         own = {seed: value for seed in other.seeds for value in own.values()}
     elif not _is_drawn(other):
         others = {seed: value for seed in line.seeds for value in others.values()}
-    return own, others
+    return difference(own, others)
 
 
-def _left_out(
-    results: Results, line: Line, others: Sequence[Line], title: str, places: Sequence[_Place]
-) -> Iterator[str]:
+def _left_out(columns: Mapping[str, Column], line: Line, others: Sequence[Line]) -> Iterator[str]:
     """A line for each method and set of columns without the number that a pair would need."""
     found: dict[str, list[str]] = {}
-    for place in places:
-        asked = [one for one in (line, *others) if _is_asked(results, one, place.column)]
+    for name, column in columns.items():
+        asked = [one for one in (line, *others) if one.label in column]
         if line not in asked or len(asked) < 2:
             continue
         for one in asked:
             partners = (other for other in asked if other is not one and line in (one, other))
             seeds = {seed for of in (one, *partners) if _is_drawn(of) for seed in of.seeds}
-            there = _values(results, one, place)
+            there = column[one.label]
             lacking = seeds - {*there} if _is_drawn(one) else set() if there else {0}
             if lacking:
                 of_seeds = f" of seed {', '.join(map(str, sorted(lacking)))}" if _is_drawn(one) else ""
-                found.setdefault(f"{one.label} has no number{of_seeds}", []).append(place.name)
-    for why, columns in found.items():
-        yield f"{title}, {', '.join(columns)}: {why}"
+                found.setdefault(f"{one.label} has no number{of_seeds}", []).append(name)
+    for why, names in found.items():
+        yield f"{', '.join(names)}: {why}"
 
 
 def _marks(results: Results, line: Line, datasets: Sequence[str]) -> str:
@@ -252,8 +250,8 @@ def _about(experiment: Experiment, results: Results, lines: Sequence[Line]) -> s
     """What the numbers are, of all tables."""
     texts = [
         f"Percentage points; a pair is a seed, n the number of pairs. The mean of the differences, its {LEVEL}% "
-        "interval by Student's t with n - 1 degrees of freedom, and the p-value of a two-sided paired t-test "
-        "(scipy.stats.ttest_rel), Holm-corrected over the methods of a table, each column alone; for fewer than "
+        "interval by Student's t with n - 1 degrees of freedom (of each alone), and the p-value of a two-sided paired "
+        "t-test (scipy.stats.ttest_rel), Holm-corrected over the methods of a table, each column alone; for fewer than "
         f"{FEWEST_TESTED} pairs there is no p-value, for one pair no interval. All of it speaks of further seeds on "
         "these data sets, not of other data sets."
     ]

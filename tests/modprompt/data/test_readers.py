@@ -19,6 +19,7 @@ import modprompt.data.readers.all  # noqa: F401 - registers
 import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.data.image_check_cache import LookedAt
 from modprompt.errors import UserError
+from modprompt.experiments.plan.present import missing
 from tests.conftest import ROOT
 from tests.modprompt.data import trees
 from tests.modprompt.data.at_once import lists_at_once
@@ -384,6 +385,26 @@ REFUSED = [
         "cake has 1 images; a train/val/test split needs at least 4",
     ),
 ]
+
+
+@pytest.mark.parametrize("module", trees.DATA_SETS)
+def test_what_is_missing_before_a_run_is_what_the_reader_cannot_do_without(module, tmp_path):
+    make, name, folder, _ = trees.DATA_SETS[module]
+    make(tmp_path)
+    assert missing(module, tmp_path) == ""
+    beside = [path for path in (tmp_path / folder).rglob("*") if path.suffix in (".txt", ".mat", ".json")]
+    for path in beside:
+        away = path.rename(tmp_path / "away")
+        whole = missing(module, tmp_path) == ""
+        assert whole or missing(module, tmp_path) == f"there is no {path}"
+        if whole:
+            read(name, tmp_path)
+            shutil.rmtree(tmp_path / folder)  # with what the reader has written
+            make(tmp_path)
+        else:
+            with pytest.raises(UserError, match=path.name):
+                read(name, tmp_path)
+            away.rename(path)
 
 
 @pytest.mark.parametrize(("module", "file", "how", "message"), REFUSED, ids=[f"{c[0]}-{c[3][:30]}" for c in REFUSED])
