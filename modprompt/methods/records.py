@@ -29,15 +29,23 @@ def view_of(method: ModelsMethod, learner: Learner) -> CheckpointView:
 
 def made_with(method: ModelsMethod, clip: Mapping[str, str]) -> Dict[str, str]:
     """What prompts of a method on a CLIP, of which of_clip says what it is, fit only with, as {name: text}."""
-    both = [method] if method.joined_by is None else [method, method.joined_by]
     facts = {
-        f"{one.node}.{key}": str(value)
-        for one in both
-        for key, value in one.as_config().items()
-        if key in {setting.key for setting in one.settings() if setting.compared}
+        **_compared(method),
+        **settings_beside(method),
+        "the method": method.learner_of or method.node_name(),
+        **clip,
     }
-    facts.update({"the method": method.learner_of or method.node_name(), **clip})
     return {**facts, **searched_by(method), **method.content_hashes()}
+
+
+def settings_beside(method: ModelsMethod) -> Dict[str, str]:
+    """The settings of what stands beside a method's prompts that a file must share, by dotted key, as text."""
+    return {} if method.joined_by is None else _compared(method.joined_by)
+
+
+def _compared(method: ModelsMethod) -> Dict[str, str]:
+    keys = {setting.key for setting in method.settings() if setting.compared}
+    return {f"{method.node}.{key}": str(value) for key, value in method.as_config().items() if key in keys}
 
 
 def of_clip(clip_model: CLIP) -> Dict[str, str]:

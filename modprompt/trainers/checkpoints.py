@@ -18,7 +18,7 @@ from modprompt.io.text import sha256_of
 from modprompt.io.versioned import plain
 from modprompt.methods.parts.checkpoint_view import count_classes, load_learner, require_own_classes
 from modprompt.methods.parts.classes import trained_classes
-from modprompt.methods.records import describe, method_record, searched_by
+from modprompt.methods.records import describe, method_record, searched_by, settings_beside
 from modprompt.trainers import overrides, run_folder
 from modprompt.trainers.part import Part
 
@@ -56,7 +56,7 @@ class Checkpoints(Part):
         facts = {f"TRAINER.{self.run.node_name}.{key}": value for key, value in node.items()}
         learner = self.method.learner_of or self.run.node_name
         facts.update({"the method": learner, "the weights of CLIP": self.run.fingerprint, **self.run.tokenizer})
-        return {**facts, **searched_by(self.method), **self.method.content_hashes()}
+        return {**facts, **settings_beside(self.method), **searched_by(self.method), **self.method.content_hashes()}
 
     def method_record(self) -> Dict[str, Any]:
         """What a file says of the method; with the settings of the config's node, which a codebase may have made."""

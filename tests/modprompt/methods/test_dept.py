@@ -325,6 +325,26 @@ def test_a_test_on_other_classes_and_exported_files_say_which_logits_count(
     assert metadata_of(other, images_of(trained.preprocess), "fp32")["logits"] == "cosine"
 
 
+ADAPTED = [f"TRAINER.MMADAPTER.ADAPTER_{key}" for key in ("START", "END", "DIM")]
+
+
+@pytest.mark.parametrize(
+    ("node", "more", "key", "value"),
+    [("DEPT", (), "WEIGHT", 0.1), ("MMADAPTER", [*zip(ADAPTED, (2, 3, 8))], "ADAPTER_SCALE", 5)],
+    ids=["a head", "adapters"],
+)
+def test_a_test_by_other_settings_of_what_stands_beside_is_refused(node, more, key, value, command, tmp_path, capsys):
+    """They decide logits, and no tensor shows them."""
+    given = [word for pair in more for word in pair]
+    words = command("CoOp", f"TRAINER.{node}.ON", "True", *given, "OPTIM.MAX_EPOCH", 1)
+    assert train.main(words) == 0
+    test = ["--eval-only", "--model-dir", str(tmp_path / "out"), *words]
+    test[test.index("--output-dir") + 1] = str(tmp_path / "test")
+    assert train.main([*test, f"TRAINER.{node}.{key}", str(value)]) == 2
+    assert f"TRAINER.{node}.{key} is {value} here and " in capsys.readouterr().err
+    assert train.main(test) == 0
+
+
 def test_a_head_of_other_classes_is_not_trained_further(command, tmp_path, capsys):
     words = command("CoOp", "TRAINER.DEPT.ON", "True", "OPTIM.MAX_EPOCH", 1)
     assert train.main(words) == 0
