@@ -43,7 +43,7 @@ def test_page_is_whole_and_needs_nothing_beside_it(page):
     checker = Checker()
     checker.feed(page)
     assert checker.open == []
-    assert len(checker.fetched) == 3
+    assert len(checker.fetched) == 4
     assert all(value.startswith("data:image/png;base64,") for value in checker.fetched)
     assert "url(" not in page
     assert "<b>" not in page
@@ -129,7 +129,7 @@ def test_page_opens_with_its_finding_and_has_no_raw_backticks(experiment, tmp_pa
     page = (tmp_path / "out/reports/two/index.html").read_text()
     first = page.index('<p class="finding">')
     assert page.index("<h1>") < first < page.index('<p class="about">')
-    assert "the highest mean H, average over 2 data sets" in page[first : first + 300]
+    assert "MaPLe and MPL have the same highest mean H, average over 2 data sets" in page[first : first + 300]
     assert "one ` alone" in page  # no fellow: as it was written
     text = (tmp_path / "two.yaml").read_text().replace(", one ` alone", "")
     (tmp_path / "two.yaml").write_text(text)
