@@ -136,4 +136,4 @@ def test_test_images_are_those_of_all_classes(tmp_path):
     settings = {"DATASET.NAME": "Digits", "DATASET.SUBSAMPLE_CLASSES": "base", "DATASET.NUM_SHOTS": "16"}
     found = images_of("digits", settings, tmp_path)
     assert {image.label for image in found} == set(range(10))
-    assert not list(tmp_path.rglob("split_fewshot/*"))  # nothing was drawn
+    assert not list(tmp_path.rglob("shot_*"))  # nothing was drawn
