@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS
 from modprompt.experiments.plan.present import test_images
@@ -92,7 +93,7 @@ def _cloud(measured: Measured, line: Line, dataset: str, data: Path) -> Cloud:
         f"{line.label}, seed {line.seeds[0]}": _of_tests(done, trained, kept, f"{dataset}, {line.label}"),
     }
     return Cloud(
-        [classes[label] for label in numbers],
+        distinct([classes[label] for label in numbers]),
         np.array([numbers[image.label] for image in kept]),
         {name: embedded(values) for name, values in features.items()},
         (len(images), len({image.label for image in images})),

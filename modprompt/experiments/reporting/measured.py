@@ -130,7 +130,7 @@ class Measured:
         line = self._line(label)
         datasets = [place]
         if place == AVERAGE:
-            datasets = self.results.datasets[self.experiment.protocol in CROSS :]
+            datasets = list(self.results.datasets[self.experiment.protocol in CROSS :])
         return average_over([self.results.values(line, dataset, column) for dataset in datasets]) or []
 
     def _line(self, label: str) -> Line:

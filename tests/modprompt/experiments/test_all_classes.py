@@ -34,6 +34,7 @@ def test_tables_have_the_halves_among_all_and_their_h(experiment, tmp_path):
     fill(found, tmp_path)
     (section,) = table.sections(found, results_below(found, tmp_path))
     assert section.columns == ("base", "new", "H", "H (all)")
+    assert section.deciding == "H"  # which methods are ranked by
     mpl = dict(zip(section.columns, section.rows[1].cells))
     own = [harmonic_mean(60 + seed, 50 - seed) for seed in (1, 2)]
     assert mpl["H (all)"] == pytest.approx((harmonic_mean(61.5, 48.5), np.std(own)))

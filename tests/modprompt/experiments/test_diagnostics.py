@@ -229,7 +229,8 @@ def test_reliability_has_the_bins_with_ten_images_and_the_error_in_its_legend(dr
     lines = {line.get_label(): line for line in axes.lines}
     assert lines["MPL"].get_xydata().ravel().tolist() == pytest.approx([0.5, 0.4, 0.95, 0.9])
     assert "CLIP" not in lines  # no bin of it has images
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["ECE 2.5 ± 0.3"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["2.5 ± 0.3"]
+    assert axes.get_legend().get_title().get_text() == "ECE (%)"
     assert "those with fewer than 10 images left out" in caption
 
 

@@ -1,6 +1,7 @@
 """Figures for few and many data sets and methods: sorted, on axes that no outlier sets, no two methods alike."""
 
 import itertools
+import re
 from collections import defaultdict
 
 import numpy as np
@@ -123,6 +124,35 @@ def test_without_zero_shot_the_axis_is_accuracy(tmp_path, drawn):
     assert figure.get_supxlabel().startswith("accuracy (%)")
     assert figure.axes[0].get_title() == "base"
     assert kinds(figure.axes[0])["mean"][0].get_xdata()[0] == pytest.approx(40 + 0.3 * 3 + 0.2)
+
+
+def without(measured, label, dataset, column):
+    """The same, in which runs of a method lack."""
+    for seed in next(line for line in measured.results.lines if line.label == label).seeds:
+        measured.results.add(label, dataset, column, seed, results.Outcome(None, "waiting"))
+    sections = table.sections(measured.experiment, measured.results)
+    return Measured(measured.experiment, measured.results, sections, measured.looks)
+
+
+def test_where_zero_shot_lacks_a_number_the_whole_figure_is_in_percent_with_it_in_a_row(tmp_path, drawn):
+    dots.methods(without(made(1, 4), "CLIP", "imagenet", "new"), tmp_path / "methods.png")
+    figure = drawn["methods.png"]
+    assert figure.get_supxlabel().startswith("accuracy (%)")
+    assert [axes.get_title() for axes in figure.axes] == ["base", "new", "H"]
+    assert rows_of(figure.axes[0])[-1] == "CLIP"
+    assert kinds(figure.axes[0])["mean"][-1].get_xdata()[0] == pytest.approx(40)
+    assert len(kinds(figure.axes[1])["mean"]) == 3
+
+
+def test_panels_and_rows_without_a_number_are_not_there(tmp_path, drawn):
+    measured = without(made(1, 4), "method 1", "imagenet", "base")
+    measured = without(measured, "method 1", "imagenet", "new")
+    for label in measured.labels:
+        measured = without(measured, label, "imagenet", "new")
+    dots.methods(measured, tmp_path / "methods.png")
+    (axes,) = drawn["methods.png"].axes
+    assert axes.get_title() == "base (CLIP 40.00)"
+    assert sorted(rows_of(axes)) == ["MPL", "method 2"]
 
 
 def test_more_methods_than_rows_are_the_best_and_that_is_said(tmp_path, drawn):
@@ -270,7 +300,7 @@ def test_costs_have_names_at_their_points_that_do_not_hide_each_other(tmp_path, 
         assert caption == ""
         return
     for axes in drawn["cost.png"].axes:
-        names = {text.get_text(): text for text in axes.texts}
+        names = {re.sub(r" [\d.]+ ↓$", "", text.get_text()): text for text in axes.texts}  # CLIP may lie below all
         assert set(names) == set(measured.chosen(12, ["MPL", "CLIP"]).looks)
         assert names["MPL"].get_fontweight() == "bold"
         boxes = [text.get_window_extent() for text in names.values()]

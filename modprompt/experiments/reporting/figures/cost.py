@@ -61,7 +61,7 @@ def accuracy_over_cost(measured: Measured, path: Path) -> str:
             texts = [_point(axes, at, one, picked.looks[one.label], (low, high)) for at, one in points]
             placed.append([text._replace(is_mine=one.label == measured.mine) for (_, one), text in zip(points, texts)])
             placed[-1] += [_level(axes, one, picked.looks[one.label], (low, high)) for one in levels]
-        grid[0].figure.draw_without_rendering()  # where points are is known from here on
+        grid[0].figure.draw_without_rendering()  # type: ignore[union-attr]  # from here on it is known where points are
         for axes, texts_of in zip(grid, placed):
             _names(axes, texts_of)
     return (
@@ -120,31 +120,30 @@ def _level(axes: Axes, one: Cost, look: Look, ends: tuple[float, float]) -> Name
 def _names(axes: Axes, points: Sequence[Named]) -> None:
     """Write names where they lie on no point, whisker and other name, as far as there is room; the report's own method
     in bold."""
-    taken = [box for point in points for box in _around(axes, point)]
+    taken = [(box, weight) for point in points for box, weight in _around(axes, point)]
     frame = axes.get_window_extent()
     for point in points[::-1]:
         best: Any = None
-        for x, y, ha, va in point.places:
+        for far, (x, y, ha, va) in enumerate(point.places):
             text = axes.annotate(
                 point.text, (point.x, point.y), (x, y), ha=ha, va=va, textcoords="offset points", fontsize=7,
                 fontweight="bold" if point.is_mine else "normal", color=point.colour, in_layout=False, zorder=4,
             )  # fmt: skip
             box = text.get_window_extent()
             is_inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 + 1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 + 1
-            hidden = sum(box.overlaps(other) for other in taken) + (0 if is_inside else 3)
+            hidden = sum(weight for other, weight in taken if box.overlaps(other)) + (0 if is_inside else 3)
+            hidden += 0.02 * far
             if best is not None and hidden >= best[0]:
                 text.remove()
                 continue
             if best is not None:
                 best[1].remove()
             best = hidden, text, box
-            if not hidden:
-                break
-        taken.append(best[2])
+        taken.append((best[2], 1.0))
 
 
-def _around(axes: Axes, point: Named) -> list[Bbox]:
-    """The pixels of a point and of its whisker; a level line has no point."""
+def _around(axes: Axes, point: Named) -> list[tuple[Bbox, float]]:
+    """The pixels of a point and of its whisker, and how bad a name on them is; a level line has no point."""
     from matplotlib.transforms import Bbox
 
     if point.places is _PLACES_OF_LEVELS:
@@ -152,7 +151,7 @@ def _around(axes: Axes, point: Named) -> list[Bbox]:
     (x, y), half = axes.transData.transform((point.x, point.y)), 3.5 * axes.figure.dpi / 72
     ends = [axes.transData.transform((point.x, end))[1] for end in (point.low, point.high)]
     own = Bbox.from_extents(x - half, y - half, x + half, y + half)
-    return [own, Bbox.from_extents(x - 1, ends[0], x + 1, ends[1])]
+    return [(own, 1.0), (Bbox.from_extents(x - 1, ends[0], x + 1, ends[1]), 0.25)]
 
 
 def scale(axes: Axes, values: Sequence[float]) -> None:

@@ -16,7 +16,7 @@ from modprompt.experiments.reporting.figures.layout import (
 )
 from modprompt.experiments.reporting.figures.outliers import limits
 from modprompt.experiments.reporting.intervals import NAME, half_width
-from modprompt.experiments.reporting.measured import Measured
+from modprompt.experiments.reporting.measured import Chosen, Measured
 from modprompt.experiments.reporting.table import AVERAGE
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ _BESIDE = 12  # methods of the panels of single data sets
 _ROW_IN = 0.17
 _SEEDS_BELOW = 0.24  # of a row, so that seeds do not lie on the interval
 _OFFSET = 0.2  # between two marks of a row
-_HOW = f"Marks are the means of the tables, lines the {NAME} (n - 1), small dots single seeds"
+_HOW = (
+    f"Marks are the means of the tables, lines the {NAME} (n - 1), small dots single seeds; what lies beyond an axis "
+    "is an arrow at its end"
+)
 
 
 class Mark(NamedTuple):
@@ -39,22 +42,28 @@ class Mark(NamedTuple):
     seeds: Sequence[float]
 
 
-def mark(measured: Measured, look: Look, label: str, place: str, column: str) -> Mark | None:
-    """A method's mark in points over zero-shot CLIP (without CLIP: in percent); None where there is no number."""
+def mark(measured: Measured, look: Look, label: str, place: str, column: str, over: str) -> Mark | None:
+    """A method's mark in points over another one (over "": in percent); None where there is no number."""
     cells = measured.panels.get(column, {})
     cell = cells.get(label, {}).get(place)
     if cell is None:
         return None
-    level = _level(measured, place, column) or 0.0
+    level = _level(measured, place, column, over) or 0.0
     seeds = measured.by_seed(label, place, column)
     drawn = [value - level for value in seeds] if len(seeds) > 1 else []
     return Mark(look, cell.mean - level, half_width(seeds), drawn)
 
 
-def _level(measured: Measured, place: str, column: str) -> float | None:
-    """Zero-shot CLIP's number; None without one."""
-    cell = measured.panels.get(column, {}).get(measured.zero_shot, {}).get(place)
+def _level(measured: Measured, place: str, column: str, over: str) -> float | None:
+    """The number of what a figure is over; None without one."""
+    cell = measured.panels.get(column, {}).get(over, {}).get(place)
     return None if cell is None else cell.mean
+
+
+def _over(measured: Measured, places: Iterable[tuple[str, str]]) -> str:
+    """Zero-shot CLIP, if it has a number in all panels of a figure, (place, column) each; else "", for percent."""
+    levels = [_level(measured, place, column, measured.zero_shot) for place, column in places]
+    return "" if None in levels else measured.zero_shot
 
 
 def rows(axes: Axes, marks: Mapping[str, Sequence[Mark | None]], bold: Iterable[str] = ()) -> None:
@@ -103,7 +112,7 @@ def _draw(axes: Axes, one: Mark, row: float, low: float, high: float) -> None:
         how: dict[str, Any] = {"ha": "left" if is_left else "right", "va": "center", "fontsize": 7}
         shift = (6 if is_left else -6, 0)
         axes.annotate(
-            f"{one.mean:+.1f}".replace("-", "−"),
+            f"{one.mean:.1f}".replace("-", "−"),
             (low if is_left else high, row),
             shift,
             textcoords="offset points",
@@ -120,15 +129,14 @@ def _draw(axes: Axes, one: Mark, row: float, low: float, high: float) -> None:
     axes.plot([one.mean], [row], **one.look.mark(), ms=5, gid="mean", zorder=3)
 
 
-def _about(measured: Measured, place: str, column: str, title: str) -> str:
-    """A panel's title with CLIP's number there."""
-    level = _level(measured, place, column)
-    return title if level is None else f"{title} ({measured.zero_shot} {level:.2f})"
+def _about(measured: Measured, place: str, column: str, over: str, title: str) -> str:
+    """A panel's title with the number of what it is over."""
+    level = _level(measured, place, column, over)
+    return title if level is None else f"{title} ({over} {level:.2f})"
 
 
-def _axis(measured: Measured) -> str:
-    over = f"points over {measured.zero_shot}" if measured.zero_shot else "accuracy (%)"
-    return f"{shown(over)}; lines: {NAME}"
+def _axis(over: str) -> str:
+    return f"{shown(f'points over {over}') if over else 'accuracy (%)'}; lines: {NAME}"
 
 
 def methods(measured: Measured, path: Path) -> str:
@@ -141,23 +149,26 @@ def methods(measured: Measured, path: Path) -> str:
         targets = measured.results.datasets[1:]
         name = targets[0] if len(targets) == 1 else AVERAGE
         places = [(section.columns[0], "accuracy", section.columns[0]), (AVERAGE, "accuracy", name)]
-    picked, order = measured.chosen(_MOST_ROWS, [measured.mine]), measured.ranked()
-    drawn = [label for label in order if label in picked.looks and label != measured.zero_shot]
+    places = [one for one in places if any(one[0] in cells for cells in _cells(measured, one[1]))]
+    over, picked = _over(measured, [one[:2] for one in places]), measured.chosen(_MOST_ROWS, [measured.mine])
+    drawn = _sorted(measured, picked, [one[:2] for one in places], over)
     if not drawn:
         return ""
     size: dict[str, Any] = {"across": len(places), "width": PAGE_IN if len(places) > 1 else COLUMN_IN * 1.4}
-    titles = [_about(measured, place, column, title) for place, column, title in places]
+    titles = [_about(measured, place, column, over, title) for place, column, title in places]
     high = 0.5 + _ROW_IN * len(drawn)
-    with panels(path, titles, **size, high=high, sharey=True, x=_axis(measured)) as grid:
+    with panels(path, titles, **size, high=high, sharey=True, x=_axis(over)) as grid:
         for axes, (place, column, _) in zip(grid, places):
-            marks = {label: [mark(measured, picked.looks[label], label, place, column)] for label in drawn}
+            marks = {label: [mark(measured, picked.looks[label], label, place, column, over)] for label in drawn}
             rows(axes, marks, [measured.mine])
     where = "source and average of the targets" if is_across else section.title
-    return f"Methods sorted by {section.deciding}, {where}. {_HOW}.{_arrows()}" + picked.said
+    return f"Methods sorted by {section.deciding}, {where}. {_HOW}." + picked.said
 
 
-def _arrows() -> str:
-    return " An arrow at the end of an axis stands for what lies beyond it."
+def _sorted(measured: Measured, picked: Chosen, places: Sequence[tuple[str, str]], over: str) -> list[str]:
+    """The methods that have a number in a panel, (place, column) each, the best first, but for what they are over."""
+    there = {label for place, column in places for label, cells in measured.panels[column].items() if place in cells}
+    return [label for label in measured.ranked() if label in picked.looks and label in there and label != over]
 
 
 def datasets(measured: Measured, path: Path) -> str:
@@ -170,19 +181,22 @@ def datasets(measured: Measured, path: Path) -> str:
         places = [place for place in places if place != section.columns[0]]
     if len(places) < 2:
         return ""
-    picked, order = measured.chosen(_BESIDE, [measured.mine, measured.zero_shot]), measured.ranked()
-    drawn = [label for label in order if label in picked.looks and label != measured.zero_shot]
-    titles = [_about(measured, place, column, place) for place in places]
+    picked = measured.chosen(_BESIDE, [measured.mine, measured.zero_shot])
+    over = _over(measured, [(place, column) for place in places])
+    drawn = _sorted(measured, picked, [(place, column) for place in places], over)
+    if not drawn:
+        return ""
+    titles = [_about(measured, place, column, over, place) for place in places]
     across = min(3, len(places))
     high = 0.45 + 0.15 * len(drawn)
-    with panels(path, titles, across=across, high=high, width=PAGE_IN, sharey=True, x=_axis(measured)) as grid:
+    with panels(path, titles, across=across, high=high, width=PAGE_IN, sharey=True, x=_axis(over)) as grid:
         for axes, place in zip(grid, places):
-            marks = {label: [mark(measured, picked.looks[label], label, place, column)] for label in drawn}
+            marks = {label: [mark(measured, picked.looks[label], label, place, column, over)] for label in drawn}
             rows(axes, marks, [measured.mine])
     what = "" if is_across else f"{column} on "
     return (
         f"The same methods in the same order, {what}each data set; each panel has an axis of its own. {_HOW}."
-        f"{_arrows()}{picked.said}"
+        f"{picked.said}"
     )
 
 
@@ -203,7 +217,8 @@ def gains(measured: Measured, path: Path) -> str:
         if measured.experiment.protocol in CROSS and len(measured.results.datasets) == 2:
             places = [place for place in places if place != AVERAGE]  # of one target
         marks = {
-            place: [mark(measured, look, label, place, column) for label, look in drawn.items()] for place in places
+            place: [mark(measured, look, label, place, column, zero_shot) for label, look in drawn.items()]
+            for place in places
         }
         order = sorted(places, key=lambda place: (place == AVERAGE, -_mean_of(marks[place][0])))
         if order:
@@ -212,14 +227,14 @@ def gains(measured: Measured, path: Path) -> str:
         return ""  # one data set: the dot plot of all methods has it
     most = max(map(len, found.values()))
     size: dict[str, Any] = {"across": len(found), "width": PAGE_IN if len(found) > 1 else COLUMN_IN * 1.4}
-    axis = f"{shown(f'points over {zero_shot}')}; lines: {NAME}"
+    axis = _axis(zero_shot)
     with panels(path, list(found), **size, high=0.5 + 0.24 * most, strong=drawn[mine].name, x=axis) as grid:
         for axes, marks_of in zip(grid, found.values()):
             rows(axes, marks_of, [AVERAGE])
     against = f" and {rival}, the best of the others," if rival else ""
     return (
         f"What {mine}{against} gain{'' if rival else 's'} over {zero_shot} (zero-shot) on each data set, sorted by "
-        f"{mine}'s gain. {_HOW}.{_arrows()}"
+        f"{mine}'s gain. {_HOW}."
     )
 
 

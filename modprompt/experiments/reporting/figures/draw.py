@@ -46,8 +46,7 @@ def draw(measured: Measured, left: Diagnostics, folder: Path, clouds: Mapping[st
         clouds: image features by data set, where they were asked for.
     """
     drawn = []
-    of_features = [(f"tsne_{name}.png", name, functools.partial(tsne.clouds, one)) for name, one in clouds.items()]
-    for name, place, make in (*_wanted(measured, left), *of_features):
+    for name, place, make in _wanted(measured, left, clouds):
         caption = make(folder / name)
         if caption:
             drawn.append(Figure(name, caption + (apart(measured.sections) if name != "tokens.png" else ""), place))
@@ -58,7 +57,9 @@ def draw(measured: Measured, left: Diagnostics, folder: Path, clouds: Mapping[st
     return drawn
 
 
-def _wanted(measured: Measured, left: Diagnostics) -> Iterator[tuple[str, str, Callable[[Path], str]]]:
+def _wanted(
+    measured: Measured, left: Diagnostics, clouds: Mapping[str, Cloud]
+) -> Iterator[tuple[str, str, Callable[[Path], str]]]:
     """Of each figure its file, the data set that it is of, and what draws it."""
     experiment, results = measured.experiment, measured.results
     if experiment.added is not None:
@@ -84,6 +85,8 @@ def _wanted(measured: Measured, left: Diagnostics) -> Iterator[tuple[str, str, C
         halves = {half: tests for half, tests in halves.items() if tests}
         yield f"classes_{dataset}.png", dataset, functools.partial(classes.accuracies, halves, own)
         yield f"confusion_{dataset}.png", dataset, functools.partial(classes.confusions, halves)
+    for dataset, cloud in clouds.items():
+        yield f"tsne_{dataset}.png", dataset, functools.partial(tsne.clouds, cloud)
     close, strong = measured.looks_of(measured.closest(MOST_CLOSE)), measured.mine
     yield "reliability.png", "", functools.partial(reliability, left, close, strong=strong)
     trained = measured.looks_of(measured.closest(MOST_CLOSE, zero_shot=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Mapping
+from typing import Any, Mapping
 
 from modprompt.experiments.reporting.figures.layout import MOST_PANELS, Look, first_of, panels
 from modprompt.experiments.reporting.table import Cell
@@ -30,9 +30,10 @@ def reliability(left: Diagnostics, looks: Mapping[str, Look], path: Path, strong
                 there = one.calibration[one.calibration[:, 0] >= FEWEST]
                 axes.plot(there[:, 1], there[:, 2], **looks[label].curve(), zorder=9 - number)
             axes.set(xlim=(0, 1), ylim=(0, 1.02))
-            errors = [f"ECE {_told(one.ece_pct)}" if one.ece_pct else "" for one in methods.values()]
+            errors = [_told(one.ece_pct) if one.ece_pct else "not known" for one in methods.values()]
             handles = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-            axes.legend(handles, errors, loc="lower right", fontsize=6.5, handlelength=2.4, borderaxespad=0.1)
+            small: dict[str, Any] = {"title": "ECE (%)", "title_fontsize": 6, "fontsize": 6, "handlelength": 0.9}
+            axes.legend(handles, errors, loc="lower right", borderaxespad=0.1, **small)
     bins = len(next(iter(next(iter(drawn.values())).values())).calibration)
     return (
         f"Reliability: accuracy of the images whose most probable class has so much of the probability, in {bins} "
