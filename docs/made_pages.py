@@ -21,7 +21,7 @@ from modprompt.cli.main import COMMANDS  # noqa: E402
 from modprompt.methods.table import METHODS  # noqa: E402
 
 _LINE = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
-_WIDE = 110  # characters of a line of code
+_WIDE = 80  # characters of a line of code that a page shows without scrolling
 
 
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
