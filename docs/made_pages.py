@@ -18,10 +18,10 @@ import modprompt  # noqa: E402
 from modprompt.cli import first_settings  # noqa: E402
 from modprompt.cli.defaults import configs_by_clip  # noqa: E402
 from modprompt.cli.main import COMMANDS  # noqa: E402
-from modprompt.methods.table import METHODS  # noqa: E402
+from modprompt.methods.table import METHODS, PLUG_INS  # noqa: E402
 
 _LINE = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
-_WIDE = 110  # characters of a line of code
+_WIDE = 80  # characters of a line of code that a page shows without scrolling
 
 
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
@@ -108,9 +108,8 @@ def _as_markdown(docstring: str) -> str:
 def interface() -> str:
     """Every public name with its signature and what it says of itself: first what is no method, then the methods."""
     names = [name for name in modprompt.__all__ if name != "__version__"]
-    methods = [row.name for row in METHODS]
-    methods += [name for name in names if name not in methods and name in ("DePT", "KDPL", "ALVLM")]
-    others = [name for name in names if name not in methods]
+    methods = {row.name for row in (*METHODS, *PLUG_INS)}
+    others = sorted((name for name in names if name not in methods), key=lambda name: name.endswith("Error"))
     parts = [*(_section(name) for name in others), "## Methods", *(_section(name) for name in names if name in methods)]
     return "\n\n".join(parts)
 

@@ -1,6 +1,6 @@
 """The CLIPs that are known by name: what each is, and what runs on it.
 
-    python -m modprompt backbones [WORD]
+    modprompt backbones [WORD]
 
 Pairs are text side/image side. A side that is not OpenAI's transformer shows its family in place of numbers: the image
 side of a ResNet has no layers, its width is that of its stem, and its heads are those of its attention pool. "runs":

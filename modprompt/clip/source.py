@@ -12,7 +12,7 @@ from modprompt.io.paths import of_user
 from modprompt.io.shards import shard_names
 
 _RUN_EMBEDDED = (
-    f"`python train.py --trainer MPL` alone, or MODEL.BACKBONE.NAME {known.EMBEDDED}, runs the embedded model"
+    f"`modprompt train --trainer MPL` alone, or MODEL.BACKBONE.NAME {known.EMBEDDED}, runs the embedded model"
 )
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar")
 _OPEN_CLIP = (

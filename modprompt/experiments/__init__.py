@@ -1,7 +1,7 @@
 """A paper's tables from one command: sweeps of train.py over data sets, methods and seeds, and what came of them.
 
-python -m modprompt experiment run FILE      runs what is not finished; stop it and start it at will
-python -m modprompt experiment report FILE   tables (Markdown, CSV, LaTeX), figures and one HTML page of what is done
+modprompt experiment run FILE      runs what is not finished; stop it and start it at will
+modprompt experiment report FILE   tables (Markdown, CSV, LaTeX), figures and one HTML page of what is done
 
 spec.py        an experiment file, read and checked; experiment.py, method.py: what it is then
 chosen.py      settings that were chosen by validation images, as a file; choose.py: by which rule

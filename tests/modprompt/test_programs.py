@@ -1,3 +1,4 @@
+import ast
 import io
 import os
 import subprocess
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from modprompt import programs
 from modprompt.errors import UserError
 from modprompt.programs import report
+from tests.conftest import ROOT
 
 
 def raising(error):
@@ -144,3 +146,19 @@ def test_log_is_closed_and_the_console_is_back(monkeypatch):
     assert (log.closed, console.closed) == (True, False)
     programs.close_log(console)
     assert not console.closed
+
+
+def test_every_bar_is_silent_where_there_is_no_terminal():
+    asked = {}
+    for path in (*(ROOT / "modprompt").rglob("*.py"), *(ROOT / "lpclip").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "tqdm":
+                given = [ast.unparse(word.value) for word in node.keywords if word.arg == "disable"]
+                asked.setdefault(path.name, []).append(given[0] if given else "")
+    assert set(asked.pop("progress.py")) == {"not self.live", ""}  # rows, where it is live
+    assert {one for given in asked.values() for one in given} == {
+        "None",
+        "silent",
+        "True if len(starts) == 1 else None",
+    }
+    assert len(asked) > 8

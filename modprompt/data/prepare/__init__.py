@@ -1,7 +1,7 @@
 """Getting the data sets: download, verify, lay out, and check what is there.
 
-    python -m modprompt prepare EuroSAT DescribableTextures --root data
-    python -m modprompt prepare EuroSAT --root data --check
+    modprompt prepare EuroSAT DescribableTextures --root data
+    modprompt prepare EuroSAT --root data --check
 
 recipe.py      what a recipe may say: files, archives, work by hand
 recipes.py     where each data set comes from, and what the tree must hold

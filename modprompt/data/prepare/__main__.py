@@ -1,7 +1,7 @@
 """Download and lay out data sets, or check those that are there.
 
-python -m modprompt prepare EuroSAT dtd --root data
-python -m modprompt prepare all --root data --check
+modprompt prepare EuroSAT dtd --root data
+modprompt prepare all --root data --check
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Choose a setting for each method of an experiment by validation images, and write what was chosen.
 
-    python -m modprompt experiment run demo_settings
-    python -m modprompt experiment choose demo_settings
+    modprompt experiment run demo_settings
+    modprompt experiment choose demo_settings
 
 FILE is an experiment file of protocol validation with a grid, or the name of one in configs/experiments; its `rule`
 says how. The file that is written is what `chosen: FILE.json` of another experiment takes its methods' settings from.

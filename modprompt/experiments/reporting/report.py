@@ -1,8 +1,8 @@
 """Tables and figures of an experiment's finished runs: Markdown, CSV, LaTeX, JSON, PNG and PDF, and one HTML page.
 
-    python -m modprompt experiment report base2new
-    python -m modprompt experiment report base2new --with theirs=/path/to/MaPLe/output
-    python -m modprompt experiment report /path/to/CoOp/output --protocol few_shot
+    modprompt experiment report base2new
+    modprompt experiment report base2new --with theirs=/path/to/MaPLe/output
+    modprompt experiment report /path/to/CoOp/output --protocol few_shot
 
 FILE is an experiment file, the name of one in configs/experiments, or an output folder of a CoOp-family codebase, whose
 log files are read (./digits is a folder, digits the experiment). Missing runs are listed and never averaged over, nor

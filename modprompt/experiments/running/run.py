@@ -1,9 +1,9 @@
 """Run what is not finished of an experiment: the trainings and tests of all its data sets, methods and seeds.
 
-    python -m modprompt experiment run digits               on this machine: one run per GPU, or some on the CPU
-    python -m modprompt experiment run base2new --dry-run   what would run
-    python -m modprompt experiment status base2new          how far another shell's runner is
-    python -m modprompt experiment run base2new --launcher slurm --slurm timeout_min=120 slurm_partition=gpu
+    modprompt experiment run digits               on this machine: one run per GPU, or some on the CPU
+    modprompt experiment run base2new --dry-run   what would run
+    modprompt experiment status base2new          how far another shell's runner is
+    modprompt experiment run base2new --launcher slurm --slurm timeout_min=120 slurm_partition=gpu
 
 FILE is an experiment file, or the name of one in configs/experiments. Ctrl-C ends the runs; the same command goes on.
 """

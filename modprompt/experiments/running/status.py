@@ -1,6 +1,6 @@
 """How the runs of an experiment stand, from any shell.
 
-    python -m modprompt experiment status base2new
+    modprompt experiment status base2new
 
 FILE is an experiment file, or the name of one in configs/experiments. Nothing is started or changed.
 """
