@@ -49,7 +49,8 @@ def accuracy_over_cost(measured: Measured, path: Path) -> str:
     low, high = low - _ROOM * (high - low), high + _ROOM * (high - low)
     with panels(path, ["", ""], across=2, high=3.0, sharey=True) as grid:
         grid[0].set_ylim(low, high)
-        grid[0].set_ylabel(shown(accuracy_name(measured.sections).partition(",")[0]))
+        deciding = measured.sections[-1].deciding
+        grid[0].set_ylabel(f"accuracy, {deciding} shots (%)" if deciding.isdigit() else shown(f"{deciding} (%)"))
         placed: list[list[Named]] = []
         for axes, (name, of) in zip(grid, _COSTS.items()):
             axes.grid(axis="both")
