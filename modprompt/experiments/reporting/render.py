@@ -24,7 +24,7 @@ def cell_text(cell: Cell | None, form: str = ".2f") -> str:
     """A cell's mean and deviation; a dash where there is no number."""
     if cell is None:
         return EMPTY
-    return f"{cell.mean:{form}}" + ("" if cell.std is None else f" +- {cell.std:{form}}")
+    return f"{cell.mean:{form}}" + ("" if cell.std is None else f" ± {cell.std:{form}}")
 
 
 def cell_numbers(cell: Cell | None) -> list[str]:

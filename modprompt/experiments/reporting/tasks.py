@@ -46,7 +46,7 @@ def _main(argv: Optional[List[str]]) -> int:
     folders = parser.parse_args(argv).folders
     mean, spread, marks = mean_of(folders)
     how = f"1.96 std / sqrt({len(folders)}), std with n in the denominator"
-    print(f"{len(folders)} tasks: {mean:.2f} +- {spread:.2f} % ({how}){f'; {marks}' if marks else ''}")
+    print(f"{len(folders)} tasks: {mean:.2f} ± {spread:.2f} % ({how}){f'; {marks}' if marks else ''}")
     return 0
 
 

@@ -10,7 +10,7 @@ def test_tables_are_means_over_seeds(experiment, tmp_path):
     runs = [job.folder for job in protocols.jobs(found) if job.kind == "training"]
     text = card(found, results_below(found, tmp_path), runs, {"name": "ViT-B/16"}, "owner/prompts", "mit")
     assert text.startswith("---\nlibrary_name: modprompt\n")
-    assert "| MPL | 90.00 +- 4.08 | 60.00 +- 4.08 | 72.00 +- 4.25 |" in text.replace("**", "")
+    assert "| MPL | 90.00 ± 4.08 | 60.00 ± 4.08 | 72.00 ± 4.25 |" in text.replace("**", "")
     assert "Not averaged over:" in text
     assert f"modprompt predict prompts/{runs[0]} photo.jpg" in text
     assert all(f"- `{run}`" in text for run in runs)

@@ -136,7 +136,7 @@ def test_report_has_table_file_and_figure(experiment, tmp_path, capsys):
     fill(found, tmp_path / "out")
     assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
     folder = tmp_path / "out" / "reports" / "two"
-    assert "| MPL | 64 | 11.50 +- 0.50 | 4.00 +- 0.00 | cpu | 2 | 51.50 +- 0.50 |" in capsys.readouterr().out
+    assert "| MPL | 64 | 11.50 ± 0.50 | 4.00 ± 0.00 | cpu | 2 | 51.50 ± 0.50 |" in capsys.readouterr().out
     rows = list(csv.DictReader((folder / "cost.csv").read_text().splitlines()))
     assert [row["method"] for row in rows] == ["CLIP", "MPL", "MaPLe"]
     assert (rows[1]["training_s_mean"], rows[1]["jobs_at_once"], rows[1]["accuracy_of"]) == (

@@ -28,7 +28,7 @@ def test_files_are_written_and_printed(two, tmp_path, capsys):
     assert report.main(two) == 0
     text = (folder(tmp_path) / "report.md").read_text()
     assert text in capsys.readouterr().out
-    assert "| MPL | **90.00 +- 4.08** | **60.00 +- 4.08** | **72.00 +- 4.25** |" in text
+    assert "| MPL | **90.00 ± 4.08** | **60.00 ± 4.08** | **72.00 ± 4.25** |" in text
     assert "| *MaPLe, published, H of the means* | 94.07 | 73.23 | 82.35 |" in text
     assert (
         "- MaPLe, published: MaPLe issue 28, quoting its paper; ViT-B/16, 16 shots, setting: 2 prompt tokens, 5 epochs; H of the means"
@@ -77,12 +77,12 @@ def test_what_was_selected_on_test_stands_in_tables_only_where_it_is_asked_for(t
     text = (folder(tmp_path) / "report.md").read_text()
     assert "| MPL | - | - | - |" in text
     assert "selected on test: --selected-on-test shows it" in text
-    assert "| MaPLe | **90.00 +- 4.08** |" in text
+    assert "| MaPLe | **90.00 ± 4.08** |" in text
     assert report.main([*two, "--selected-on-test"]) == 0
     shown = capsys.readouterr().out
-    assert "| MPL (selected on test) | 90.00 +- 4.08 | 60.00 +- 4.08 | 72.00 +- 4.25 |" in shown
+    assert "| MPL (selected on test) | 90.00 ± 4.08 | 60.00 ± 4.08 | 72.00 ± 4.25 |" in shown
     assert "selected on test: MPL" in shown
-    assert "| MaPLe | **90.00 +- 4.08** |" in shown  # the best of those that can be compared
+    assert "| MaPLe | **90.00 ± 4.08** |" in shown  # the best of those that can be compared
     assert r"MPL (selected on test) & 90.00 {" in (folder(tmp_path) / "report.tex").read_text()
 
 
@@ -98,8 +98,8 @@ def test_a_row_of_other_seeds_than_the_caption_says_so_and_is_not_the_best(exper
     shown = (folder(tmp_path) / "report.md").read_text()
     assert "mean and standard deviation (n in the denominator) over seeds 1, 2, 3;" in shown
     assert "| CLIP | 85.00 | 55.00 |" in shown  # which draws nothing, whatever the seed
-    assert "| MaPLe (seeds 1, 2) | 88.50 +- 2.50 | 58.50 +- 2.50 |" in shown
-    assert "| MPL | **90.00 +- 4.08** |" in shown
+    assert "| MaPLe (seeds 1, 2) | 88.50 ± 2.50 | 58.50 ± 2.50 |" in shown
+    assert "| MPL | **90.00 ± 4.08** |" in shown
     assert "<td>MaPLe (seeds 1, 2)</td>" in (folder(tmp_path) / "index.html").read_text()
     rows = json.loads((folder(tmp_path) / "report.json").read_text())["tables"][0]["rows"]
     assert [row.get("seeds") for row in rows if row["method"] in ("MaPLe", "MPL")] == [[1, 2], [1, 2, 3]]
@@ -138,7 +138,7 @@ def test_missing_runs_end_with_1_and_are_named(two, tmp_path, capsys):
     assert report.main(two) == 1
     text = (folder(tmp_path) / "report.md").read_text()
     assert "Not averaged over:\n\n- MPL, dtd: new seed 3: waiting" in text
-    assert "| MPL | **70.00 +- 4.08** | - | - |" in text  # the base of dtd is whole
+    assert "| MPL | **70.00 ± 4.08** | - | - |" in text  # the base of dtd is whole
 
 
 def test_nothing_finished_is_a_report_of_what_is_missing(experiment, tmp_path):
@@ -171,8 +171,8 @@ def theirs(root):
 def test_logs_of_another_codebase_stand_beside_ours(two, tmp_path, capsys):
     assert report.main([*two, "--with", f"theirs={theirs(tmp_path / 'maple')}"]) == 1
     text = capsys.readouterr().out
-    assert "| MaPLe (theirs) | 80.20 +- 0.08 | **70.00 +- 0.00** | **74.75 +- 0.04** |" in text
-    assert "| MaPLe (theirs) | **80.20 +- 0.08** | - | - |" in text
+    assert "| MaPLe (theirs) | 80.20 ± 0.08 | **70.00 ± 0.00** | **74.75 ± 0.04** |" in text
+    assert "| MaPLe (theirs) | **80.20 ± 0.08** | - | - |" in text
     assert "- MaPLe (theirs), dtd: new seed 3: unfinished (empty log)" in text
 
 
@@ -182,7 +182,7 @@ def test_output_folder_alone_is_reported_from_its_logs(tmp_path, capsys):
     assert report.main([str(root), "--out", str(tmp_path / "out"), "--seeds", "1", "2"]) == 0
     out = capsys.readouterr().out
     assert "# Results of maple" in out
-    assert "| MaPLe (logs) | 80.15 +- 0.05 | 70.00 +- 0.00 | 74.73 +- 0.02 |" in out
+    assert "| MaPLe (logs) | 80.15 ± 0.05 | 70.00 ± 0.00 | 74.73 ± 0.02 |" in out
     assert "## average over 2 data sets" in out
 
 
@@ -195,7 +195,7 @@ def test_few_shot_folder_of_coop(tmp_path, capsys):
     write_log(tmp_path / "coop/ZeroshotCLIP/rn50/dtd", 500)
     assert report.main([str(tmp_path / "coop"), "--protocol", "few_shot", "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
-    assert "| CoOp (logs) | - | 60.10 +- 0.00 | 61.60 +- 0.00 |" in out
+    assert "| CoOp (logs) | - | 60.10 ± 0.00 | 61.60 ± 0.00 |" in out
     assert "| ZeroshotCLIP (logs) | 50.00 | - | - |" in out
     assert (folder(tmp_path, "coop") / "curves.png").exists()
 
@@ -252,7 +252,7 @@ def test_results_beside_the_experiments_are_not_taken(two, tmp_path, capsys):
     job = protocols.jobs(spec.read(tmp_path / "two.yaml", {"OPTIM.LR": "0.5"}))[-1]
     finish(job, tmp_path / "out", 1.0)
     assert report.main(two) == 0
-    assert "| MPL | **90.00 +- 4.08**" in capsys.readouterr().out
+    assert "| MPL | **90.00 ± 4.08**" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("unpainted")

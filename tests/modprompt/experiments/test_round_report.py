@@ -174,7 +174,7 @@ def test_runs_without_test_images_have_all_but_an_accuracy(experiment, tmp_path,
     assert "Without test images:\n\n- MPL random, digits: seed 1, 2: no test images\n" in text
     assert "Not averaged over" not in text
     assert "index.html, report.md, report.csv, report.tex, report.json, rounds.csv and figures" in text
-    assert "| MPL random | - | - | 30.00 +- 0.00 | 90.00 +- 0.00 | 90.00 +- 0.00 |" in text
+    assert "| MPL random | - | - | 30.00 ± 0.00 | 90.00 ± 0.00 | 90.00 ± 0.00 |" in text
 
 
 def test_result_that_was_edited_by_hand_is_no_round(experiment, tmp_path):

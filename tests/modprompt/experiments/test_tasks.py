@@ -21,7 +21,7 @@ def test_it_is_the_mean_and_the_interval_that_the_repository_prints(tmp_path, ca
     assert tasks.main(folders) == 0
     wanted = 1.96 * np.std(accuracies) / np.sqrt(3)
     how = "1.96 std / sqrt(3), std with n in the denominator"
-    assert capsys.readouterr().out == f"3 tasks: {np.mean(accuracies):.2f} +- {wanted:.2f} % ({how})\n"
+    assert capsys.readouterr().out == f"3 tasks: {np.mean(accuracies):.2f} ± {wanted:.2f} % ({how})\n"
 
 
 def test_marks_of_runs_are_the_mean_s(tmp_path, capsys):
