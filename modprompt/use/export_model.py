@@ -57,7 +57,7 @@ class ExportedModel(nn.Module):
         if self.frozen is not None:
             layers = len(getattr(self.frozen, "schedule", ()))
             features = blended(features, F.normalize(self.frozen(images, [None] * layers).float(), dim=-1))
-        own = features.chunk(2, dim=-1)[0] if self.more else features  # behind it stands what is read out
+        own = features.chunk(2, dim=-1)[0] if self.more else features  # after it stands what is read out
         own = own if self.projection is None else self.projection(own)
         return F.normalize(own, dim=-1), self.classifier(features).softmax(dim=-1)
 
