@@ -33,7 +33,7 @@ def configs_by_clip(trainer: str) -> dict[str, str]:
 
 
 class Command:
-    """A command's files, flags and options, and what is taken where they say nothing.
+    """A command's files, flags and options, and what is chosen where they say nothing.
 
     Args:
         data_file: what --dataset-config-file gives.
@@ -79,7 +79,7 @@ class Command:
         return not (self.has_data or self.has_method or keys)
 
     def add_words(self, kind: str, config: str, options: Sequence[str] = ()) -> None:
-        """Put seed 1 and an output folder of their own behind a command that gives none; options before its own."""
+        """Put seed 1 and an output folder of their own after a command that gives none; options before its own."""
         seed = self.value("SEED") or "1"
         if "SEED" not in self.words:
             self.flags["SEED"] = int(seed)
@@ -91,7 +91,7 @@ class Command:
 
 
 def completed(command: Command, shots: int, takes_all: bool) -> Settings:
-    """A command's settings with what it does not name; a line says what is taken.
+    """A command's settings with what it does not name; a message says what was chosen.
 
     Args:
         command: what is given.
@@ -172,7 +172,7 @@ def _embedded(command: Command) -> str:
     if unknown:
         more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
         raise UserError(
-            f"{EMBEDDED}, which is taken where no CLIP is named, has never seen the words "
+            f"{EMBEDDED}, which is used where no CLIP is named, has never seen the words "
             f"{', '.join(map(repr, unknown[:_MOST_NAMED]))}{more}: give {_GIVE}"
         )
     if EMBEDDED not in command.configs:

@@ -1,4 +1,4 @@
-"""The flags of the CoOp family, for train.py and what takes the same; and the settings that they give."""
+"""The flags of the CoOp family, for train.py and what accepts the same; and the settings that they give."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MEANT = {  # what other programs call it
 
 
 class _Parser(argparse.ArgumentParser):
-    """Flags are written out: cut short, --model would be --model-dir, and --data a config file. Faults are one line."""
+    """Flags are written out: short, --model would be --model-dir, and --data a config file. A fault is one message."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **given)
@@ -46,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
             raise UserError(f"there is no flag {unknown[0]}{self._meant(unknown[0], found.opts)}")
         return found
 
-    def _meant(self, word: str, behind: Sequence[str]) -> str:
+    def _meant(self, word: str, after: Sequence[str]) -> str:
         """What a flag that there is not may have been meant to be, with its value."""
         name, _, value = word.partition("=")
         name = name.replace("_", "-")
@@ -55,8 +55,8 @@ class _Parser(argparse.ArgumentParser):
         near = difflib.get_close_matches(name.strip("-"), named, n=1)
         if not near:
             return " (--help lists all flags)"
-        meant, value = named[near[0]], value or next(iter(behind), "")
-        where = "" if meant.startswith("--") else ", behind all flags"
+        meant, value = named[near[0]], value or next(iter(after), "")
+        where = "" if meant.startswith("--") else ", after all flags"
         return f"; did you mean {f'{meant} {value}'.strip()}{where}?"
 
 

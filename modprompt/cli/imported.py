@@ -69,7 +69,7 @@ def _end_pools() -> None:
 
 
 def _has_card_open() -> bool:
-    """Whether this process has asked the driver of a card for anything: its children could not use the card then."""
+    """Whether this process has asked the driver of a GPU for anything: its children could not use the GPU then."""
     if sys.modules["torch"].cuda.is_initialized():
         return True
     open_files = Path("/proc/self/fd")
@@ -81,7 +81,7 @@ def _has_card_open() -> bool:
 
 
 class Imported:
-    """What runs have in common; it is imported when the first asks for it, and starts no computation and no card.
+    """What runs have in common; it is imported when the first asks for it, and starts no computation and no GPU.
 
     Attributes:
         said: what the imports have said; it belongs into the console of every run.
@@ -102,7 +102,7 @@ class Imported:
             return self._fault
         if _threads() > 1:
             return "what they import starts threads"
-        return "what they import asks for a card" if _has_card_open() else ""
+        return "what they import asks for a GPU" if _has_card_open() else ""
 
     def _import(self) -> str:
         of_package = stamps(_of_package())  # before: whatever changes while it is imported counts as changed

@@ -47,7 +47,7 @@ COMMANDS: Dict[str, Command] = {
     ),
     "backbones": Command("modprompt.cli.backbones", "the CLIPs that are known by name, and which of them run"),
     "doctor": Command("modprompt.hosts.doctor", "what is in use, from where, and what is wrong with it"),
-    "install": Command("modprompt.hosts.install", "put MPL into another codebase, by one line"),
+    "install": Command("modprompt.hosts.install", "put MPL into another codebase, by one import line"),
     "scripts": Command("modprompt.hosts.scripts", "print the commands of base to new in another codebase"),
     "launch": Command("modprompt.hosts.launch", "run another codebase's program with MPL in it"),
 }
@@ -61,7 +61,7 @@ def help_text(start: str = "") -> str:
 
 
 def parse(words: List[str]) -> Tuple[str, List[str]]:
-    """The name of a command and the words behind it.
+    """The name of a command and the words after it.
 
     Raises:
         UserError: if there is no such command.

@@ -6,7 +6,7 @@ modprompt predict output/run photos/ --classes cat dog "polar bear"       other 
 modprompt predict output/run photos/ --classes @names.txt                 a name a line
 modprompt predict output/run photos/ --rule sigmoid                       each class by itself (SigLIP)
 
---classes takes all words behind it. Images that cannot be read are named and skipped; the exit code is then 1.
+--classes takes all words after it. Images that cannot be read are named and skipped; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # help waits for no PyTorch
     from modprompt.use.prediction import Prediction
     from modprompt.use.trained import Trained
 
-COLUMNS = ("image", "rank", "class", "probability")  # of the CSV; of another rule than softmax its name behind them
+COLUMNS = ("image", "rank", "class", "probability")  # of the CSV; of another rule than softmax its name after them
 _MOST_NAMED = 5
 _MOST_NAMES = 1 << 24  # bytes of a file of names
 

@@ -3,7 +3,7 @@
 modprompt pull me/mpl-on-digits                              into the folder mpl-on-digits
 modprompt pull me/mpl-on-digits@COMMIT --to output/theirs    a branch, a tag or a commit, into another folder
 
-Nothing but checkpoints and the card is taken, and checkpoints are read as weights: no code of a repository is run. The
+Nothing but checkpoints and the card comes, and checkpoints are read as weights: no code of a repository is run. The
 commit is printed, and noted in pulled.json. What lies in the hub's cache serves without a network.
 """
 

@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     add("file", metavar="RUN_OR_EXPERIMENT", help="a run's output folder, a checkpoint, or an experiment file or name")
     add("repo", metavar="OWNER/NAME", help="the repository; it is made if there is none")
     add("--private", action="store_true", help="make it a private one")
-    add("--replace", action="store_true", help="take away the weights that it has; its history keeps them")
+    add("--replace", action="store_true", help="remove the weights that it has; its history keeps them")
     add("--license", default="", metavar="ID", help="of the prompts, as the hub calls it, e.g. mit (default: not said)")
     add("--epoch", type=int, help="which epoch's checkpoint, of a run (default: the best, or the last)")
     add("--dry-run", action="store_true", help="print the card and the files, and send nothing")

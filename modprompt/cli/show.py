@@ -20,12 +20,12 @@ def main(argv: list[str] | None = None) -> int:
     """Serve the page until it is interrupted. Exit code 0.
 
     Raises:
-        UserError: if there is no such model, a package is missing, or the port is taken.
+        UserError: if there is no such model, a package is missing, or the port is in use.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("run", metavar="RUN", help="a run's output folder, or a checkpoint")
-    add("--port", type=int, default=_PORT, help="of the page; 0 takes a free one (default: %(default)s)")
+    add("--port", type=int, default=_PORT, help="of the page; 0 finds a free one (default: %(default)s)")
     add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
     add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
     add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")

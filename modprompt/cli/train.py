@@ -28,7 +28,7 @@ Check = Optional[Callable[[Any], Any]]  # of a configuration, before any work
 
 
 class Source:
-    """Where modules, data sets' configs and readers are taken from: here, or where a feature says (Feature.source)."""
+    """Where modules, data sets' configs and readers come from: here, or where a feature says (Feature.source)."""
 
     def import_modules(self, names: Sequence[str]) -> None:
         """Those of --import."""
@@ -69,17 +69,17 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
     """A program with these flags.
 
     Args:
-        argv: the words behind its name; None for those of this process.
+        argv: the words after its name; None for those of this process.
         description: what its help says, if not this module's.
         check: raises UserError if a configuration is not for this program; None where all are.
 
     Returns:
-        Exit code: 0, 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 if labels lack, or 130.
+        Exit code: 0, 2 after a message on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 if labels lack, or 130.
     """
     with ending() as end:
         args = parse_args(argv, description or __doc__)
         source = next(filter(None, [one.source(args) for one in features()]), Source())
-        import_all()  # behind --help, which needs none of it
+        import_all()  # after --help, which needs none of it
         console = sys.stdout
         with left_as_found():
             try:

@@ -46,7 +46,7 @@ class Service:
         return fork(program[-1], words[len(program) :], environment, console, self.imported.said)
 
     def note(self, text: str) -> None:
-        """Have a line told to the user, unless there is nobody to tell it."""
+        """Have a message told to the user, unless there is nobody to tell it."""
         with contextlib.suppress(OSError):
             self.channel.send({"note": text})
 
@@ -87,12 +87,12 @@ def _serve(args: argparse.Namespace) -> str:
 
 @left_as_found()
 def main(argv: list[str] | None = None) -> int:
-    """Run the tasks that come over the socket that is standard input; 0, or 2 after a line if it is none."""
+    """Run the tasks that come over the socket that is standard input; 0, or 2 after a message if it is none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cores", default="", help="cores to run on, e.g. 0,1")
     parser.add_argument("--cold", action="store_true", help="start every run as a program of its own")
     parser.add_argument("--out", default="", help="the output folder, for whoever lists processes")
-    parser.add_argument("--note", default="", help="a line to tell first")
+    parser.add_argument("--note", default="", help="a message to tell first")
     args = parser.parse_args(argv)
     if args.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})

@@ -25,7 +25,7 @@ def _spellings(name: str) -> list[str]:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The names by label, those of several classes with the label behind them."""
+    """The names by label, those of several classes with the label after them."""
     repeated = _repeated(names)
     return [f"{name} ({label})" if name in repeated else name for label, name in enumerate(names)]
 

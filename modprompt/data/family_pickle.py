@@ -66,7 +66,7 @@ def _row(record: object, image_dir: Path) -> tuple[str, int]:
 
 
 def _below(impath: str, image_dir: Path) -> str:
-    """The part of a path behind the last folder that is named as the image folder."""
+    """The part of a path after the last folder that is named as the image folder."""
     marker = f"/{image_dir.name}/"
     name = impath.replace("\\", "/").rpartition(marker)[2]
     if not is_inside(name):

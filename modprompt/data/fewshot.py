@@ -176,7 +176,7 @@ def hashes_of_seed(split: Split, shots: int, seed: int, image_dir: Path) -> str:
 
 
 def validation_of_seed(split: Split, shots: int, seed: int) -> list[Image]:
-    """As many validation images of each class as training ones, as a fresh generator of this seed draws them behind."""
+    """As many validation images of each class as training ones, as a fresh generator of this seed draws them after."""
     rng = random.Random(seed)
     sample(split.train, shots, rng)
     return sample(split.val or [], shots, rng)

@@ -117,7 +117,7 @@ def in_words(counts: Mapping[str, int]) -> str:
 
 
 def tell(name: str, odd: Mapping[str, int], same: Mapping[str, int], rule: str) -> dict[str, str]:
-    """Say in a line each which images are odd or twice there; what a result says of it, as {name: text}."""
+    """Say in a message each which images are odd or twice there; what a result says of it, as {name: text}."""
     facts = {"odd_images": in_words(odd), "same_files": in_words(same)}
     if odd:
         print(f"{name}: some images are odd and are read {_READ[rule]} (docs/DATASETS.md): {facts['odd_images']}")

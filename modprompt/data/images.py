@@ -82,7 +82,7 @@ def require_decodable(looked: Mapping[str, Looked], what: str) -> None:
     if bad:
         few = ", ".join(f"{path} ({reason})" for path, reason in bad[:3])
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise UserError(f"{what}: {len(bad)} images cannot be decoded: {few}{more}: mend or remove them")
+        raise UserError(f"{what}: {len(bad)} images cannot be decoded: {few}{more}: repair or remove them")
 
 
 def place_of_images(reader: Any, root: Path) -> Path | None:
@@ -99,7 +99,7 @@ def holds_images(folder: Path) -> bool:
 
 
 def file_names(folder: str | Path) -> list[str]:
-    """Names of the images of a class folder, in the system's order; what is left out, but hidden, is told in a line."""
+    """Names of the images of a class folder, in the system's order; what is left out, but hidden, is said."""
     names: list[str] = listdir_nohidden(str(folder))
     others = {name for name in names if not is_image_name(name) and not os.path.isdir(os.path.join(folder, name))}
     if others:

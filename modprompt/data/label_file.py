@@ -1,7 +1,7 @@
 """Labels that people fill in: a table with the columns `file` and `label` (labels.csv, round_3.csv).
 
 Of what comes back from a spreadsheet these two columns alone are read, so that lines may be sorted and other columns
-changed or taken away.
+changed or removed.
 """
 
 from __future__ import annotations

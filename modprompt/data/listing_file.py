@@ -103,7 +103,7 @@ class ListingFile:
         return None
 
     def write(self, listing: Listing) -> None:
-        """Keep a listing that was made since, whole; a line says what is other than in the one before."""
+        """Keep a listing that was made since, whole; a message says what is other than in the one before."""
         if self._old is not None:
             print(f"The images were listed anew: {self._what_changed(self._old, listing)}")
         arrays = {}

@@ -55,7 +55,7 @@ def _main(argv: list[str] | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print a data set's config name; 2 after one line on a name that there is not."""
+    """Print a data set's config name; 2 after one message on a name that there is not."""
     return report(_main, argv)
 
 

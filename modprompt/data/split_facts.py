@@ -28,7 +28,7 @@ def doubles(split: Split) -> str:
 
 
 def told_of_split(name: str, split: Split) -> dict[str, str]:
-    """Say what makes numbers on a split easier than they look, in a line each; what a result says of it.
+    """Say what makes numbers on a split easier than they look, in a message each; what a result says of it.
 
     Args:
         name: of the data set.

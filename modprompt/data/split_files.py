@@ -57,7 +57,7 @@ class Storage:
         return next((folder / name for folder in (self.folder, self.own) if (folder / name).is_file()), None)
 
     def now_ns(self) -> int:
-        """The time by this machine's clock or the disk's, whichever is behind; only for whoever has the lock."""
+        """The time by this machine's clock or the disk's, whichever is earlier; only for whoever has the lock."""
         now = time.time_ns()
         with contextlib.suppress(OSError):
             mark = self.own / "split_fewshot" / ".lock"

@@ -95,7 +95,7 @@ def packages() -> List[Finding]:
 
 
 def dassl() -> List[Finding]:
-    """Which Dassl, and what was mended in it."""
+    """Which Dassl, and what was fixed in it."""
     if not _present("dassl"):
         advice = "for its own program install the one that it asks for, or put its folder on PYTHONPATH"
         return [Finding("Dassl", "not found; our program (--host) brings a small one", advice)]
@@ -109,7 +109,7 @@ def dassl() -> List[Finding]:
     version = getattr(module, "__version__", "of unknown version")
     return [
         Finding("Dassl", f"{version} at {Path(str(module.__file__)).parent}"),
-        *(Finding("mended", line) for line in mends.apply()),
+        *(Finding("fixed", line) for line in mends.apply()),
     ]
 
 
@@ -160,7 +160,7 @@ def codebase(folder: Path, host: Optional[Path], why: str) -> List[Finding]:
         Finding("codebase", str(host), "" if name == "MPL" else f"it has an MPL of its own; ours is --trainer {name}")
     ]
     if earlier.is_there(host):
-        advice = f"take it out: modprompt install {host} --uninstall"
+        advice = f"remove it: modprompt install {host} --uninstall"
         found.append(Finding("0.2.0", "an installation of modprompt 0.2.0 is in it, which wins over this one", advice))
     try:
         require_own_clip(host)

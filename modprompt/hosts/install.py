@@ -46,7 +46,7 @@ def require_found(folder: Path) -> None:
     if found is None:
         raise UserError(f"a program in {folder} would not find modprompt: pip install --no-deps {PACKAGE.parent} first")
     if found != PACKAGE:
-        raise UserError(f"a program in {folder} would import {found}, not {PACKAGE}: take that one away")
+        raise UserError(f"a program in {folder} would import {found}, not {PACKAGE}: remove that one")
 
 
 def put_in(folder: Path, dry_run: bool, even_if_changed: bool) -> None:
@@ -72,7 +72,7 @@ def put_in(folder: Path, dry_run: bool, even_if_changed: bool) -> None:
     if is_uncommitted(folder) and not even_if_changed:
         raise UserError(
             f"{program} has changes that are not committed: commit them, or add --even-if-changed "
-            "(one line is added, and taken out again by --uninstall)"
+            "(one line is added; --uninstall removes it)"
         )
     _write(program, with_line(content))
     print(f"{program} has one line more: {STATEMENT}")
@@ -95,9 +95,9 @@ def uninstall(folder: Path) -> None:
     if without_line(content) != content:
         _write(program, without_line(content))
     if changed:
-        raise UserError(f"taken out, but kept because they were changed: {', '.join(changed)}")
+        raise UserError(f"removed, but kept because they were changed: {', '.join(changed)}")
     if STATEMENT.encode() in program.read_bytes():
-        raise UserError(f"taken out, but {program} still names modprompt.trainers.mpl: see there")
+        raise UserError(f"removed, but {program} still names modprompt.trainers.mpl: see there")
     print(f"{folder} is as it was")
 
 

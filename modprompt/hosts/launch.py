@@ -3,9 +3,9 @@
     cd CODEBASE && python -m modprompt.launch train.py --trainer MPL --config-file configs/trainers/MPL/NAME.yaml ...
 
 All flags are the codebase's own, but for --keep-settings (anywhere): settings that its program changes after your files
-and options get your values back. A config file of MPL that the codebase does not have is taken from this package
+and options get your values back. A config file of MPL that the codebase does not have comes from this package
 (--config-file vit_b4_c1_add2_rm1, or the path above). Where the codebase has a trainer MPL of its own, ours is ModMPL.
-Trainers of the codebase that cannot be imported are left out, and a line names them.
+Trainers of the codebase that cannot be imported are left out, and a message names them.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ def put_host_first(folder: Path) -> None:
 
 
 def with_what_is_asked(script: Path, words: List[str]) -> List[str]:
-    """The words behind a program's name with what it asks for more of our trainer; a line says what was added."""
+    """The words after a program's name with what it asks for more of our trainer; a message says what was added."""
     from modprompt.hosts.foreign import is_our_name
     from modprompt.trainers.overrides import words_of
 
@@ -47,7 +47,7 @@ def with_what_is_asked(script: Path, words: List[str]) -> List[str]:
 
 
 def prepare(folder: Path) -> None:
-    """Make a codebase's parts importable, mend its Dassl and enter the trainer.
+    """Make a codebase's parts importable, fix its Dassl and enter the trainer.
 
     Raises:
         UserError: if there is no Dassl or no clip.
@@ -101,7 +101,7 @@ def main(argv: Optional[List[str]] = None, imports: Sequence[str] = ()) -> int:
         imports: modules to import in front of it.
 
     Returns:
-        The exit code: that of the program, or 2 after one line on what is wrong, or 130 when interrupted.
+        The exit code: that of the program, or 2 after a message on what is wrong, or 130 when interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["--keep-settings"]:

@@ -72,7 +72,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Exit code 0, or 2 after one line on what is wrong."""
+    """Exit code 0, or 2 after a message on what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="the codebase, with its train.py")
     return report(_run, parser.parse_args(sys.argv[1:] if argv is None else argv))

@@ -138,7 +138,7 @@ def pairs(options: Sequence[str]) -> List[Tuple[str, str]]:
         odd = len(options) % 2 and (value == "" or _KEY.fullmatch(value))
         if value.startswith("--") or odd:
             behind = f": {value!r} follows it" if value else ""
-            raise UserError(f"the option {key} has no value{behind}; options come as KEY VALUE pairs, behind all flags")
+            raise UserError(f"the option {key} has no value{behind}; options come as KEY VALUE pairs, after all flags")
     return renamed.asked(zip(options[0::2], options[1::2]), "command line")
 
 

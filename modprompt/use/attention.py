@@ -40,7 +40,7 @@ class Attention(NamedTuple):
 
 
 def unseen(model: PromptedModel) -> str:
-    """Why a model's attention cannot be shown, to be said behind its CLIP's name; empty if it can."""
+    """Why a model's attention cannot be shown, to be said after its CLIP's name; empty if it can."""
     side = _side(model)
     if side is None and has_image_tower(model.clip_model):
         return "has an image side of another package, which has no attention to show"

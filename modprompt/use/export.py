@@ -39,7 +39,7 @@ class Exported(NamedTuple):
 
     path: the file.
     size: its bytes.
-    gives: what it takes and gives, in a line.
+    gives: what it accepts and gives, in a sentence.
     checked: how it stands to PyTorch; None for safetensors, which nothing is run from.
     """
 
@@ -94,7 +94,7 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
         raise UserError("a model is exported from float32 on the CPU: open it there")
     half = precision == "fp16"
     if half and has_image_tower(model.clip_model):
-        raise UserError(f"--precision fp16: the image side of {called(model.clip_model)} runs in float32: take fp32")
+        raise UserError(f"--precision fp16: the image side of {called(model.clip_model)} runs in float32: use fp32")
     with export_files.refusals(to):
         program = export_files.program_of(ExportedModel(model, half), images.size)
         content = export_files.WRITES[to](program, metadata_of(model, images, precision, trained.read_as))

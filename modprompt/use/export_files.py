@@ -16,7 +16,7 @@ from modprompt.programs import one_line
 from modprompt.use.export_model import ExportedModel
 
 Runs = Callable[[Tensor], Tuple[Tensor, Tensor]]  # images (B, 3, H, W) to features (B, E) and probabilities (B, C)
-OPSET = 18  # the oldest that PyTorch's exporter writes as it is; ONNX Runtime 1.14 and newer take it
+OPSET = 18  # the oldest that PyTorch's exporter writes as it is; ONNX Runtime 1.14 and newer read it
 MOST_BYTES = 2_000_000_000  # of a protocol buffer, which an ONNX file is
 INPUT, OUTPUTS = "images", ("features", "probabilities")
 METADATA = "metadata.json"  # the extra file in a torch.export program
@@ -52,14 +52,14 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def refusals(to: str) -> Iterator[None]:
-    """What PyTorch's exporter raises within it, of whatever kind, becomes a line."""
+    """What PyTorch's exporter raises within it, of whatever kind, becomes one message."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
         said = f"{type(error).__name__}: {one_line(error)[:160]}"
-        raise UserError(f"--to {to}: PyTorch's exporter does not take this model ({said})") from error
+        raise UserError(f"--to {to}: PyTorch's exporter does not accept this model ({said})") from error
 
 
 def program_of(exported: ExportedModel, size: int) -> Any:
@@ -118,7 +118,7 @@ def onnx_bytes(program: Any, metadata: Mapping[str, Any]) -> bytes:
         entry.key, entry.value = key, json.dumps(value)
     if model.ByteSize() > MOST_BYTES:
         raise UserError(
-            f"an ONNX file can have 2 GB, this one would have {model.ByteSize() / 1e9:.1f}: take --precision fp16 or "
+            f"an ONNX file can have 2 GB, this one would have {model.ByteSize() / 1e9:.1f}: use --precision fp16 or "
             "--to torch"
         )
     content: bytes = model.SerializeToString()
@@ -126,7 +126,7 @@ def onnx_bytes(program: Any, metadata: Mapping[str, Any]) -> bytes:
 
 
 def _tidy(model: Any) -> None:
-    """Take out the exporter's notes, which have paths of this machine, and call the first dimension a batch."""
+    """Remove the exporter's notes, which have paths of this machine, and call the first dimension a batch."""
     graph = model.graph
     named = [*graph.input, *graph.output, *graph.value_info]
     for part in [model, graph, *graph.node, *graph.initializer, *named, *model.functions]:

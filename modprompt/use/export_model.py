@@ -58,7 +58,7 @@ class ExportedModel(nn.Module):
         if self.frozen is not None:
             frozen = self.frozen(images, no_additions(self.frozen)).float()
             features = blended(features, F.normalize(frozen, dim=-1))
-        own = features.chunk(2, dim=-1)[0] if self.more else features  # behind it stands what is read out
+        own = features.chunk(2, dim=-1)[0] if self.more else features  # after it stands what is read out
         own = own if self.projection is None else self.projection(own)
         return F.normalize(own, dim=-1), self.classifier(features).softmax(dim=-1)
 

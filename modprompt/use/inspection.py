@@ -23,7 +23,7 @@ class Seen(NamedTuple):
     shares: (class name, probability), most probable first.
     picture: what the model was given.
     attention: where it looked; None where that cannot be shown (a ResNet).
-    said: what should be known of the class names, in a line; empty if nothing.
+    said: what should be known of the class names, as one message; empty if nothing.
     """
 
     shares: List[Tuple[str, float]]
@@ -67,7 +67,7 @@ class Look:
             text: class names, one a line.
 
         Raises:
-            UserError: in a line, if it is no image, or the names do not fit.
+            UserError: if it is no image, or the names do not fit.
         """
         names = names_in(text)
         image = read_rgb(file, self.trained.read_as)
@@ -104,7 +104,7 @@ def names_in(text: str) -> List[str]:
     if not names:
         raise UserError("no class names: write at least one, one a line")
     if len(names) > _MOST_CLASSES:
-        raise UserError(f"{len(names)} class names: a page takes {_MOST_CLASSES}, modprompt predict any number")
+        raise UserError(f"{len(names)} class names: a page accepts {_MOST_CLASSES}, modprompt predict any number")
     return names
 
 

@@ -79,7 +79,7 @@ def bound_socket(port: int) -> socket.socket:
     except OSError as error:
         found.close()
         raise UserError(
-            f"port {port} cannot be had ({error.strerror}): name another, --port 0 takes a free one"
+            f"port {port} cannot be had ({error.strerror}): name another, --port 0 finds a free one"
         ) from None
     return found
 
@@ -96,7 +96,7 @@ def _html(
 
     Args:
         heading: a title.
-        note: a line for whoever looks.
+        note: a sentence for whoever looks.
         is_wrong: whether it is about a mistake.
         shares: (name, probability from 0 to 1), which become bars.
         quiet: a line that stands back.
@@ -138,7 +138,7 @@ class Answers:
     @staticmethod
     def _plain(text: str, file: str) -> str:
         """A message without the path under which the server keeps an image."""
-        return text.replace(f" {file}", "").replace(": replace the file", ": take another one")
+        return text.replace(f" {file}", "").replace(": replace the file", ": choose another one")
 
     @staticmethod
     def layer(seen: Optional[Seen], layer: float) -> str:

@@ -37,12 +37,12 @@ def require_rule(model: PromptedModel, rule: str) -> None:
     if logit_bias_of(model.clip_model) is None:
         raise UserError(
             f"--rule sigmoid: {called(model.clip_model)} was not trained to judge each class by itself (it has no "
-            "logit bias, as SigLIP has): take --rule softmax"
+            "logit bias, as SigLIP has): use --rule softmax"
         )
     if model.has_own_logits:
         raise UserError(
             f"--rule sigmoid: {type(model.method).__name__} makes logits that are no scaled cosines, and trains them "
-            "for a softmax: take --rule softmax"
+            "for a softmax: use --rule softmax"
         )
 
 

@@ -18,7 +18,7 @@ def images_of(preprocess: Callable[..., Tensor]) -> Images:
     """
     steps = {type(one).__name__: one for one in getattr(preprocess, "transforms", ())}
     if not {"Resize", "CenterCrop", "Normalize"} <= set(steps):
-        raise UserError("nobody has described this transform of images: take the one that modprompt.load_clip gives")
+        raise UserError("nobody has described this transform of images: use the one that modprompt.load_clip gives")
     resize, normalise = steps["Resize"], steps["Normalize"]
     both_sides = isinstance(resize.size, (list, tuple)) and len(resize.size) == 2
     size = resize.size[0] if isinstance(resize.size, (list, tuple)) else resize.size

@@ -46,7 +46,7 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
 
 
 def rule_of(preprocess: Callable[..., Tensor]) -> str:
-    """By which rule of io/image_rules.py a transform of transform_of_run takes images."""
+    """By which rule of io/image_rules.py a transform of transform_of_run reads images."""
     return PEOPLE if as_people in getattr(preprocess, "transforms", ()) else FAMILY
 
 
@@ -55,7 +55,7 @@ def _images(settings: Mapping[str, str], size: int) -> Images:
     if "instance_norm" in steps or settings.get("INPUT.NO_TRANSFORM", "False") != "False":
         raise Refused(f"INPUT.TRANSFORMS {', '.join(steps)}, INPUT.NO_TRANSFORM {settings.get('INPUT.NO_TRANSFORM')}")
     if list(_value(settings, "SIZE", "", row_of(whole(), whole()))) != [size, size]:
-        raise Refused(f"INPUT.SIZE {settings['INPUT.SIZE']}, its CLIP takes {size} x {size}")
+        raise Refused(f"INPUT.SIZE {settings['INPUT.SIZE']}, its CLIP needs {size} x {size}")
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     if "normalize" in steps:
         mean = tuple(_value(settings, "PIXEL_MEAN", str(list(OPENAI_MEAN)), _CHANNELS))

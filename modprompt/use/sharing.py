@@ -80,7 +80,7 @@ def push(repo: str, files: Mapping[str, Content], private: bool = False, replace
         repo: "owner/name".
         files: by their names there.
         private: make it a private one; one that others can read is refused then.
-        replace: take away weights that it has; its history keeps them.
+        replace: remove weights that it has; its history keeps them.
 
     Returns:
         The commit.

@@ -51,7 +51,7 @@ def open_trained(
 
     Args:
         path: the folder or file; a folder of zero-shot CLIP's run, which has no checkpoint, too.
-        clip: the CLIP, or what load_clip takes; without it the one that the file names.
+        clip: the CLIP, or what load_clip accepts; without it the one that the file names.
         names: other classes than it was trained on, in label order.
         epoch: which epoch's, of a folder; without it the best, or if there is none the last.
         device: where to load the CLIP to; CUDA if there is any, else the CPU. Not for a clip that is a module.
@@ -80,9 +80,9 @@ def _require_device(device: Union[str, torch.device, None]) -> None:
     """Raise UserError unless PyTorch has this device."""
     try:
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # an unknown name; a card that is not there, a build without CUDA
+    except (RuntimeError, AssertionError) as error:  # an unknown name; a GPU that is not there, a build without CUDA
         said = str(error).partition("\n")[0][:120]
-        raise UserError(f"device {device}: PyTorch does not have it here ({said}): take cpu, or leave it out") from None
+        raise UserError(f"device {device}: PyTorch does not have it here ({said}): use cpu, or leave it out") from None
 
 
 def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
@@ -111,7 +111,7 @@ def _untrained(folder: Path) -> Optional[Checkpoint]:
     if found.trained:
         warnings.warn(
             f"{folder} holds a training, and the result of {found.trainer} in the place of its own: the training's "
-            "checkpoint is taken",
+            "checkpoint is used",
             stacklevel=3,
         )
         return None
@@ -123,7 +123,7 @@ def _as_checkpoint(folder: Path, found: Dict[str, Any]) -> Checkpoint:
     try:
         RECORD({**parts, "schedules": {}}, "")
     except Refused as error:
-        raise UserError(f"{folder / result.FILE_NAME} is damaged ({error}): take another copy of it") from None
+        raise UserError(f"{folder / result.FILE_NAME} is damaged ({error}): use another copy of it") from None
     names = class_list(parts["classes"]["names"])
     settings: Dict[str, str] = {**(found.get("settings") or {}), **(found.get("input") or {})}
     return Checkpoint({}, 0, {}, names, settings, parts["clip"], parts)

@@ -65,7 +65,7 @@ def _main(argv: list[str] | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 if every data set named is complete, 1 if one is not, 2 after one line on a wrong name."""
+    """Exit code: 0 if every data set named is complete, 1 if one is not, 2 after one message on a wrong name."""
     return report(_main, argv)
 
 

@@ -84,7 +84,7 @@ def _require_room(size: int | None, wrong: type[UserError]) -> None:
 
 
 def _nothing_is_left(error: urllib.error.HTTPError, have: int) -> None:
-    """For a server that has nothing to send behind a part: it must be the whole file, as far as that is said."""
+    """For a server that has nothing to send after a part: it must be the whole file, as far as that is said."""
     size = (error.headers.get("Content-Range") or "").rpartition("/")[2]
     if size.isdigit() and size != str(have):
         longer = len(size) < _MOST_DIGITS and int(size) < have

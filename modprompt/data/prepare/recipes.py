@@ -213,7 +213,7 @@ RECIPES = {
             *(
                 ByHand(
                     target,
-                    "the original at Stanford is gone since 2023; take a mirror named in pytorch/vision issue 7545 or "
+                    "the original at Stanford is gone since 2023; use a mirror named in pytorch/vision issue 7545 or "
                     "muzairkhattak/multimodal-prompt-learning issue 58, and put {target} into {folder}",
                 )
                 for target in ("cars_train", "cars_test")

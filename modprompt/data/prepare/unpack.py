@@ -49,7 +49,7 @@ class _Room:
         self.members = 0
 
     def require(self, size: int) -> None:
-        """Raise _Refused unless there is room for so many bytes more."""
+        """Raise _Refused unless there is space for so many bytes more."""
         if size > self.left:
             raise _Refused(f"it would unpack to more than {_MOST_TIMES} times its size")
 
@@ -66,7 +66,7 @@ class _Room:
 
 
 class _Stream:
-    """A tar as it is read, decompressed: no further than there is room, and not too much of it at once."""
+    """A tar as it is read, decompressed: no further than there is space, and not too much of it at once."""
 
     def __init__(self, file: Any, most: int) -> None:
         self._file, self._most = file, most
@@ -146,7 +146,7 @@ def _members_of_zip(file: BinaryIO) -> Generator[_Member, None, None]:
 def _require_all(file: BinaryIO, members: int) -> None:
     """Raise _Refused unless so many members are as many as the end of a zip says.
 
-    zipfile does not count: behind a member whose comment is said to be too long, the others are part of it.
+    zipfile does not count: after a member whose comment is said to be too long, the others are part of it.
     """
     file.seek(max(0, file.seek(0, os.SEEK_END) - _MOST_END))
     end = file.read()
@@ -173,11 +173,11 @@ def _members_of_tar(file: BinaryIO, start: bytes, room: _Room) -> Generator[_Mem
 def _require_end(file: Any, place: int, room: _Room) -> None:
     """Raise _Refused unless a tar ends at a place: a header that is damaged looks to tarfile as its end.
 
-    What is behind it is read, so that whatever decompresses it compares its checksum.
+    What comes after it is read, so that whatever decompresses it compares its checksum.
     """
     file.seek(place)
     if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-        raise _Refused("it is damaged: a member behind others has no name that can be read")
+        raise _Refused("it is damaged: a member after others has no name that can be read")
     while chunk := file.read(_CHUNK):
         room.take(len(chunk))
 
@@ -217,7 +217,7 @@ def unpack(archive: Path, folder: Path) -> None:
             is_zip = start.startswith(_ZIP)
             with contextlib.closing(_members_of_zip(file) if is_zip else _members_of_tar(file, start, room)) as members:
                 told = tqdm(members, desc=f"unpacking {archive.name}", unit="file", disable=None)
-                _unpack(told, folder, room, newer_wins=not is_zip)  # `tar -r` puts what is newer behind
+                _unpack(told, folder, room, newer_wins=not is_zip)  # `tar -r` puts what is newer after
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, Exception):

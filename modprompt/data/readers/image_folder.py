@@ -1,7 +1,7 @@
 """ImageFolder: a folder of class folders as a data set, for one's own images.
 
     ROOT/<class>/*.jpg                       split in half, a fifth and the rest; the split is written beside them
-    ROOT/{train,val,test}/<class>/*.jpg      taken as they are; without val, or without test, the other serves as both
+    ROOT/{train,val,test}/<class>/*.jpg      used as they are; without val, or without test, the other serves as both
 
 ROOT/classnames.txt may give class names (`folder name of the class`, a line each); otherwise a name is its folder's.
 Files are sorted, so that a seed gives the same lists on every machine. Every image is decoded once, before anything is
@@ -161,7 +161,7 @@ class ImageFolder(FamilyDataset):
             if folder not in classes or not name:
                 raise line.bad("a class folder, a space and its name")
             if name in names.values():
-                raise line.bad(f"another name: {name!r} is taken")
+                raise line.bad(f"another name: {name!r} is in use")
             names[folder] = name
         try:
             require_distinct_names([names.get(folder, folder) for folder in classes])

@@ -1,7 +1,7 @@
 """ImageNet: 1.28 million training images of 1,000 classes; the official validation images are the test images.
 
 The reference counts class folders of train and val each for itself, so that one missing in val shifts all labels
-behind it. Here a label is the wnid's place among the training folders, in both. Nothing changes where the folders are
+after it. Here a label is the wnid's place among the training folders, in both. Nothing changes where the folders are
 the same.
 """
 

@@ -264,7 +264,7 @@ def _leads_into(path: str, folders: Collection[Path]) -> bool:
 def _entries_below(folder: Path, skipped: Collection[Path]) -> Iterator[str]:
     """Paths of what is no folder, at any depth; hidden ones are left out.
 
-    Links to folders are followed behind all others, and no folder is read twice: a circle ends.
+    Links to folders are followed after all others, and no folder is read twice: a circle ends.
     """
     folders, seen = deque([str(folder)]), set()
     while folders:

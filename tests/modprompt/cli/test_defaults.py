@@ -82,7 +82,7 @@ def test_unknown_words_are_named_with_what_knows_them_and_nothing_is_written(ani
     assert train.main(["--trainer", "MPL", "--root", str(animals), "--no-train", *named, *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        "error: glyph-clip, which is taken where no CLIP is named, has never seen the words 'cat', 'dog': "
+        "error: glyph-clip, which is used where no CLIP is named, has never seen the words 'cat', 'dog': "
         "give --backbone ViT-B/16 (OpenAI's weights: 350 MB, downloaded at first use)"
     )
     assert sorted(animals.rglob("*")) == before

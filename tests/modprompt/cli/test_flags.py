@@ -62,9 +62,9 @@ def test_order_of_files_is_data_set_then_method(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--epochs", "3"], "there is no flag --epochs; did you mean OPTIM.MAX_EPOCH 3, behind all flags?"),
-        (["--lr=0.1", "A", "b"], "there is no flag --lr=0.1; did you mean OPTIM.LR 0.1, behind all flags?"),
-        (["--lr"], "there is no flag --lr; did you mean OPTIM.LR, behind all flags?"),
+        (["--epochs", "3"], "there is no flag --epochs; did you mean OPTIM.MAX_EPOCH 3, after all flags?"),
+        (["--lr=0.1", "A", "b"], "there is no flag --lr=0.1; did you mean OPTIM.LR 0.1, after all flags?"),
+        (["--lr"], "there is no flag --lr; did you mean OPTIM.LR, after all flags?"),
         (["--config_file", "x"], "there is no flag --config_file; did you mean --config-file x?"),
         (["--model", "ViT-B/16"], "there is no flag --model; did you mean --backbone ViT-B/16?"),  # not --model-dir
         (["--data", "photos"], "there is no flag --data; did you mean --root photos?"),

@@ -66,7 +66,7 @@ def test_names_that_are_one_to_clip_are_refused_before_a_split_is_made(tmp_path)
 def test_two_folders_of_one_name_are_refused(tmp_path):
     folders(tmp_path, {"a": 5, "b": 5})
     lines(tmp_path / "classnames.txt", ["a dog", "b dog"])
-    with pytest.raises(UserError, match="classnames.txt, line 2: expected another name: 'dog' is taken"):
+    with pytest.raises(UserError, match="classnames.txt, line 2: expected another name: 'dog' is in use"):
         read("ImageFolder", tmp_path)
 
 

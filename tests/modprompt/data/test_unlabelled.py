@@ -120,7 +120,7 @@ def test_images_are_decoded_once_and_again_when_they_change(root, monkeypatch):
     monkeypatch.undo()
     (root / "images" / "b" / "image_0001.png").write_bytes(b"no image at all")
     for _ in range(2):
-        with pytest.raises(UserError, match="1 images cannot be decoded: .*image_0001.png .*: mend or remove them"):
+        with pytest.raises(UserError, match="1 images cannot be decoded: .*image_0001.png .*: repair or remove them"):
             read(root)
     (root / "images" / "b" / "image_0001.png").unlink()
     (root / "split_fewshot" / "checked_images.json").write_text("{")

@@ -52,7 +52,7 @@ def test_equals_the_transform_of_the_run_to_the_bit(changed, image):
     [
         ({"INPUT.TRANSFORMS": "['normalize', 'instance_norm']"}, "INPUT.TRANSFORMS normalize, instance_norm"),
         ({"INPUT.NO_TRANSFORM": "True"}, "INPUT.NO_TRANSFORM True"),
-        ({"INPUT.SIZE": "[224, 224]"}, "INPUT.SIZE .224, 224., its CLIP takes 32 x 32"),
+        ({"INPUT.SIZE": "[224, 224]"}, "INPUT.SIZE .224, 224., its CLIP needs 32 x 32"),
         ({"INPUT.SIZE": "32"}, "its part INPUT.SIZE is 32, not a list"),
         ({"INPUT.INTERPOLATION": "lanczos"}, "INPUT.INTERPOLATION lanczos"),
         ({"INPUT.PIXEL_STD": "[1, 0, 1]"}, "INPUT.PIXEL_STD .1, 0, 1."),

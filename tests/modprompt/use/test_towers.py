@@ -127,7 +127,7 @@ def test_what_the_exporter_refuses_is_a_line_and_nothing_is_written(tmp_path):
     clip_model.visual._encode = lambda module, images: module(images) * (2 if images.sum().item() > 0 else 3)
     given = trained(clip_model, PIXELS, tmp_path)
     with pytest.raises(
-        modprompt.UserError, match=r"^--to torch: PyTorch's exporter does not take this model \([^\n]*\)$"
+        modprompt.UserError, match=r"^--to torch: PyTorch's exporter does not accept this model \([^\n]*\)$"
     ):
         export.export(given, "torch", tmp_path / "a.pt2")
     with pytest.raises(modprompt.UserError, match="^--precision fp16: the image side of this CLIP runs in float32"):

@@ -166,7 +166,7 @@ def test_too_many_members_are_refused(make, tmp_path, monkeypatch):
 def test_tar_whose_second_header_is_damaged_has_not_ended_there(tmp_path):
     content = tarred(("a.txt", b"a" * 10), ("b.txt", b"b" * 10))
     content[2 * tarfile.BLOCKSIZE] ^= 1
-    assert "it is damaged: a member behind others" in refused(content, tmp_path, "a.tar")
+    assert "it is damaged: a member after others" in refused(content, tmp_path, "a.tar")
 
 
 def test_checksum_behind_a_compressed_tar_is_looked_at(tmp_path):
