@@ -117,9 +117,7 @@ def test_logs_of_other_codebases_stay_whole_without_it(experiment, tmp_path, cap
             write_log(folder, 700 if half == "base" else 600, trained=half == "base")
     words = [str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out"), "--with", f"theirs={tmp_path / 'theirs'}"]
     assert report.main(words) == 0
-    assert (
-        "| MaPLe (theirs) | **70.00 ± 0.00** | **60.00 ± 0.00** | **64.62 ± 0.00** | - |" in capsys.readouterr().out
-    )
+    assert "| MaPLe (theirs) | **70.00 ± 0.00** | **60.00 ± 0.00** | **64.62 ± 0.00** | - |" in capsys.readouterr().out
 
 
 def test_without_it_nothing_is_another(experiment, tmp_path):

@@ -434,11 +434,12 @@ def test_report_of_tries_has_a_column_and_a_figure_per_grid(tries, tmp_path, cap
     assert (tmp_path / "out/reports/tries/ablation.png").is_file()
 
 
-CHOICES = {  # by file: its seeds, and the parts of the whole demo that take it
+CHOICES = {  # by file: its seeds
     "demo_settings": [1, 2, 3, 4, 5],
     "demo_settings_all": [1, 2, 3, 4, 5],
-    "adam_settings": [1, 2, 3, 4, 5],
+    "low_settings": [1, 2, 3, 4, 5],
     "taught_settings": [1, 2, 3, 4, 5],
+    "more_settings": [1, 2, 3],
     "deep_settings": [1, 2, 3],
 }
 OF_ALL = ("domain_shift", "domain_shift_back", "few_shot")  # parts whose training sees all classes
@@ -478,7 +479,7 @@ def test_schedules_at_their_own_rates(tmp_path):
     (part,) = (one for one in spec.read_plan(spec.FILES / "demo_full.yaml").parts if one.name == "claim_own_rates")
     found = chosen.read(spec.FILES / "demo_settings.json").methods
     own = [method for method in part.methods if method.family.endswith(", own rate")]
-    assert len(own) == 7
+    assert len(own) == 3
     for method in own:
         assert dict(method.options)["OPTIM.LR"] == found[method.family[: -len(", own rate")]]["options"]["OPTIM.LR"]
 
@@ -499,10 +500,11 @@ def test_random_schedules_are_those_of_the_script_and_as_large_as_mpls():
         assert sum(added for _, added in random_schedules.draw(seed)) == 1 + 5 * 2
 
 
-def test_nothing_is_left_without_a_choice_but_what_has_no_rate():
+def test_what_nothing_was_chosen_for():
     full = spec.read_plan(spec.FILES / "demo_full.yaml")
     known = {label for name in CHOICES for label in chosen.read(spec.FILES / f"{name}.json").methods}
     left = {method.family for part in full.parts for method in part.methods if method.trains} - known
     assert {name for name in left if not name.endswith(", own rate")} == {
-        "Tip-Adapter", "LP++", "Tip-Adapter-F on MPL", "CLAP on MPL",  # no learning rate; that of the head alone
+        "TCP", "Tip-Adapter", "Tip-Adapter-F", "CLIP-Adapter", "TaskRes", "LP++", "ZS-LP", "CLAP",
+        "Tip-Adapter-F on MPL", "CLAP on MPL", *(f"Random schedule {n}" for n in range(2, 6)),
     }  # fmt: skip
