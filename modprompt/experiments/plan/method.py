@@ -86,7 +86,7 @@ def _short(name: str, value: str) -> str:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of each dotted key (of what stands beside prompts two: DEPT.ON), or all where two would share it."""
+    """The last part of each dotted key (DEPT.ON of what stands beside prompts), or all where two would share it."""
     beside = [key.startswith("TRAINER.") and key.endswith(".ON") for key in keys]
     last = [".".join(key.split(".")[-2 if is_beside else -1 :]) for key, is_beside in zip(keys, beside)]
     return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last)}
