@@ -88,7 +88,7 @@ def visit(page, address, tmp_path, width):
     page.fill("textarea", "three\nsix")
     page.wait_for_function("document.querySelectorAll('.mp-bar').length == 2", timeout=WAIT)
     assert page.locator(".mp-bar").first.inner_text().startswith("three")
-    page.fill("input[type=number]", "1")
+    page.fill("input[type=number]", "0")
     page.keyboard.press("Tab")
     page.wait_for_function("document.querySelectorAll('.mp-maps img').length == 2", timeout=WAIT)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
