@@ -28,7 +28,15 @@ from tests.modprompt.experiments.conftest import FILE, quick  # noqa: F401 - a f
 from tests.modprompt.experiments.test_tasks import finished
 from tests.modprompt.hosts.stand_in import run_in
 from tests.process_state import changes, generators_and_warnings, settings
-from tools import address, architecture_figure, method_figure, release, train_glyph_clip
+from tools import (
+    address,
+    architecture_figure,
+    digit_photos,
+    method_figure,
+    random_schedules,
+    release,
+    train_glyph_clip,
+)
 
 
 def state():
@@ -197,6 +205,14 @@ def kept_images_that_differ(request, monkeypatch, tmp_path):
     return images.main, ["--images", "5", "--rounds", "1", "--folder", str(tmp_path)], "RuntimeError"
 
 
+def digits_as_photos(request, monkeypatch, tmp_path):
+    return digit_photos.main, [str(tmp_path / "photos")], 0
+
+
+def schedules_drawn_at_random(request, monkeypatch, tmp_path):
+    return random_schedules.main, [], 0
+
+
 def a_figure_of_the_method(request, monkeypatch, tmp_path):
     return method_figure.main, ["--to", str(tmp_path / "method.png")], 0
 
@@ -240,6 +256,8 @@ CASES = {
     "tools/release.py": [a_release],
     "tools/train_glyph_clip.py": [a_glyph_clip],
     "tools/method_figure.py": [a_figure_of_the_method],
+    "tools/digit_photos.py": [digits_as_photos],
+    "tools/random_schedules.py": [schedules_drawn_at_random],
     "tools/architecture_figure.py": [a_figure_of_the_rooms],
     "modprompt/data/names.py": [a_name_of_a_data_set],
     "modprompt/experiments/reporting/tasks.py": [a_mean_of_runs, a_mean_of_a_run_that_is_not_finished],

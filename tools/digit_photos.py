@@ -6,6 +6,7 @@ FOLDER/new/*.png             2 more of each
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -32,7 +33,13 @@ def write(folder: Path) -> None:
             Image.fromarray(image).save(path)
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    write(parser.parse_args(argv).folder)
+    return 0
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tools.digit_photos FOLDER")
-    write(Path(sys.argv[1]))
+    sys.exit(main())

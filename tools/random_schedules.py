@@ -6,7 +6,9 @@ so that never more than 6 stand.
 
 from __future__ import annotations
 
+import argparse
 import random
+import sys
 
 LAYERS, FIRST, ADDED, MOST = 6, 1, 10, 6
 
@@ -28,6 +30,13 @@ def draw(seed: int) -> list[list[int]]:
     return schedule
 
 
-if __name__ == "__main__":
+def main(argv: list[str] | None = None) -> int:
+    """Exit code."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     for seed in range(1, 6):
         print(f"random {seed}: {draw(seed)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -64,42 +64,27 @@ def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> Di
     return {test_parts.FEATURES: sha256_of(path)}
 
 
-def _read(folder: str, made: str, row: np.dtype) -> Dict[str, np.ndarray]:
-    """The features (E,) that a run's test has kept, by digest of the image.
-
-    Raises:
-        UserError: if it has kept none, or they are damaged or were made by something else.
-    """
-    path = test_parts.whole(folder, results.read(folder).result or {}, test_parts.FEATURES)
-    if path is None:
-        raise UserError(f"the test in {folder} has kept no image features (TEST.KEEP_FEATURES)")
-    try:
-        rows = Rows(path, row, made)
-        return dict(zip(rows.names, rows.all()))
-    except Refused as error:
-        made_in = "of another CLIP, of other prompts, or of images made in another way"
-        raise UserError(f"{path} is {made_in} ({error})") from None
-
-
-def of_run(folder: str, result: Mapping[str, Any], width: int) -> Dict[str, np.ndarray]:
+def of_run(folder: str, result: Mapping[str, Any], width: int, made: Optional[str] = None) -> Dict[str, np.ndarray]:
     """The features (E,) that a run's test has kept, by digest of the image (`image_digests`); none if it kept none.
 
     Args:
         folder: the run's output folder.
         result: what its result.json holds, which says that the features are that test's.
         width: E.
+        made: by what they must have been made (`made_by`); None for whatever that was.
 
     Raises:
-        UserError: if they are damaged, or of another width.
+        UserError: if they are damaged, or were made by something else.
     """
     path = test_parts.whole(folder, result, test_parts.FEATURES)
     if path is None:
         return {}
     try:
-        rows = Rows(path, row_of(width), None)
+        rows = Rows(path, row_of(width), made)
         return dict(zip(rows.names, rows.all()))
     except Refused as error:
-        raise UserError(f"{path}: {error}") from None
+        made_in = "of another CLIP, of other prompts, or of images made in another way"
+        raise UserError(f"{path} is {made_in} ({error})") from None
 
 
 def find(trainer: Any, loader: Any, folders: str) -> Optional[Tuple[Tensor, Tensor]]:
@@ -114,7 +99,10 @@ def find(trainer: Any, loader: Any, folders: str) -> Optional[Tuple[Tensor, Tens
     kept: Dict[str, np.ndarray] = {}
     try:
         for folder in filter(None, folders.split(os.pathsep)):
-            kept.update(_read(folder, made, row_of(trainer.run.feature_width)))
+            of_one = of_run(folder, results.read(folder).result or {}, trainer.run.feature_width, made)
+            if not of_one:
+                raise UserError(f"the test in {folder} has kept no image features (TEST.KEEP_FEATURES)")
+            kept.update(of_one)
         digests = image_digests(images)
         lacking = sum(digest not in kept for digest in digests)
         if lacking:

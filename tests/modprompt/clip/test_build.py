@@ -51,7 +51,7 @@ def test_weights_that_cannot_be_had_say_where_and_what_to_do(monkeypatch):
 
     monkeypatch.setattr(import_clip(), "_download", refuse)
     with pytest.raises(
-        UserError, match=r"ViT-B-16.pt is not there and the download failed.*MODEL.BACKBONE.PATH.*train.py"
+        UserError, match=r"ViT-B-16.pt is not there and the download failed.*MODEL.BACKBONE.PATH.*modprompt train"
     ):
         backbone.load_clip("ViT-B/16")
 
