@@ -10,6 +10,7 @@ from modprompt.methods.table import BY_NAME, PROMPTS, ZERO_SHOT, Row, kind_of
 # of a report, in its order: kinds of methods, and of a feature's those that stand on what another method has trained
 GROUPS = ("", PROMPTS, *(group for one in features() if one.kind for group in (one.kind, one.stage.group)))
 ON_ANOTHER = {one.stage.group for one in features()} - {""}
+PLAIN = next(name for name, row in BY_NAME.items() if row.kind == ZERO_SHOT)  # the trainer of zero-shot CLIP
 _OFF = ("", "False", "0", "None")  # how settings that are empty are written
 
 

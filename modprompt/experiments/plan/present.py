@@ -9,6 +9,7 @@ from typing import Any, Mapping, Sequence
 
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
+from modprompt.experiments.plan.kinds import PLAIN
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.io.settings import Settings, read_settings
 
@@ -118,11 +119,11 @@ def test_images(dataset: str, settings: Mapping[str, str], data: Path) -> list[A
     from modprompt.trainers import run_config
 
     lacking = missing(dataset, data)
-    if lacking is not None:
-        raise UserError(f"there is no {lacking}: set DATA, or give --data")
+    if lacking:
+        raise UserError(f"{lacking}: set DATA, or give --data")
     given = {key: value for key, value in settings.items() if key.startswith("DATASET.")}
     given.update({"DATASET.ROOT": str(data), "DATASET.SUBSAMPLE_CLASSES": "all", "DATASET.NUM_SHOTS": "-1"})
-    words = [word for pair in {**given, "TRAINER.NAME": "ZeroshotCLIP"}.items() for word in pair]
+    words = [word for pair in {**given, "TRAINER.NAME": PLAIN}.items() for word in pair]
     with contextlib.redirect_stdout(io.StringIO()):  # the runs have said it
         cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=True)
         return list(DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg).test)

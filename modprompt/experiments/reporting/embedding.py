@@ -12,13 +12,14 @@ from tqdm import tqdm
 from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS
+from modprompt.experiments.plan.kinds import PLAIN
 from modprompt.experiments.plan.present import test_images
 from modprompt.experiments.reporting.attention_pictures import folder_of_training
 from modprompt.experiments.reporting.measured import Measured
 from modprompt.experiments.reporting.results import Line, Outcome
 from modprompt.io.image_files import read_rgb
 from modprompt.io.text import one_line
-from modprompt.methods.zeroshot import ZeroshotCLIP
+from modprompt.methods.table import BY_NAME
 from modprompt.use.trained import Trained, open_trained
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _cloud(measured: Measured, line: Line, dataset: str, data: Path) -> Cloud:
     kept = [images[number] for number in shown]
     classes = {image.label: image.classname for image in kept}
     numbers = {label: number for number, label in enumerate(sorted(classes))}
-    zero_shot = ZeroshotCLIP().on(trained.model.clip_model, list(trained.model.classes.names)).eval()
+    zero_shot = BY_NAME[PLAIN].method().on(trained.model.clip_model, list(trained.model.classes.names)).eval()
     plain = trained._replace(model=zero_shot)
     features = {
         "zero-shot CLIP": encoded(plain, kept, f"{dataset}, zero-shot CLIP"),
@@ -134,7 +135,7 @@ def encoded(trained: Trained, images: Sequence[Any], what: str) -> NDArray[np.fl
         what: is said in front of the bar.
     """
     found, device = [], trained.model.logit_scale.device
-    for first in tqdm(range(0, len(images), _BATCH), desc=f"encoding {what}"):
+    for first in tqdm(range(0, len(images), _BATCH), desc=f"encoding {what}", disable=None):
         paths = [image.impath for image in images[first : first + _BATCH]]
         batch = torch.stack([trained.preprocess(read_rgb(path, trained.read_as)) for path in paths])
         with torch.no_grad():
