@@ -9,8 +9,8 @@ from typing import Any, Mapping, Sequence
 
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
-from modprompt.experiments.plan.kinds import PLAIN
 from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.plan.kinds import PLAIN
 from modprompt.io.settings import Settings, read_settings
 
 
