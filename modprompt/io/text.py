@@ -18,7 +18,7 @@ _MARKS = re.compile(
     r"|^[#>=+-]"
 )
 _LIST = re.compile(r"^(\d{1,9})(?=[.)])")
-_NUMBERS = re.compile(r"[\d,.]+( (to|\+-) [\d,.]+)?%?")  # which Markdown takes for nothing else inside a line
+_NUMBERS = re.compile(r"[\d,.]+( (to|±) [\d,.]+)?%?")  # which Markdown takes for nothing else inside a line
 
 
 def sha256_of(path: PathLike) -> str:
