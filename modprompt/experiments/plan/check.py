@@ -117,17 +117,17 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for job in jobs:
+            if tests_apart(job.method.trainer) and not _asks_apart(job):
+                raise UserError(
+                    f"method {job.method.label}: it is taught on images of all classes, without labels: in protocol "
+                    "base2new alone, and in protocol validation with classes: base"
+                )
             kind = (job.method.label, job.dataset, job.stage, job.column == VALIDATION)  # which others need not have
             if kind in seen:
                 continue
             seen.add(kind)
             try:
                 _require_one_clip(job)
-                if tests_apart(job.method.trainer) and not _asks_apart(job):
-                    raise UserError(
-                        "it is taught on images of all classes, without labels: in protocol base2new alone, and in "
-                        "protocol validation with classes: base"
-                    )
                 for one in protocols():
                     one.plan().require_known(job)
                 _check_job(job, out, data)

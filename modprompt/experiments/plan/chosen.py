@@ -7,7 +7,7 @@ nothing, and is refused.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, NoReturn
+from typing import Any, Collection, Mapping, NamedTuple, NoReturn, Sequence
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
@@ -42,8 +42,14 @@ _FORM: Form = table(
 )
 
 
-def identity(trainer: str, config: Path, options: Mapping[str, str]) -> dict[str, str]:
+def identity(trainer: str, config: Path, options: Mapping[str, str], axes: Collection[str] = ()) -> dict[str, str]:
     """What a choice is of: trainer, config's name, a hash of what config and options set, the name of a CLIP's file.
+
+    Args:
+        trainer: its name.
+        config: its file.
+        options: over the config.
+        axes: what is chosen, which is no part of it.
 
     Raises:
         UserError: if the config is no YAML.
@@ -53,7 +59,7 @@ def identity(trainer: str, config: Path, options: Mapping[str, str]) -> dict[str
     return {
         "trainer": trainer,
         "config": config.stem,
-        "settings": settings_hash(given(layers)),
+        "settings": settings_hash({key: text for key, text in given(layers).items() if key not in axes}),
         "clip": Path(file).name,
     }
 
@@ -92,8 +98,9 @@ class Chosen(NamedTuple):
                 raise UserError(
                     f"{self.path}: {label}: {key} is chosen here, and set to {options[key]}: leave that out"
                 )
-        for key, value in identity(trainer, config, options).items():
-            if found.get(key, value) != value:
+        before = identity(trainer, config, options)  # of earlier versions, with the config's value of what is chosen
+        for key, value in identity(trainer, config, options, found["options"]).items():
+            if found.get(key, value) not in (value, before[key]):
                 self._refuse(f"{label}: the choice is of another method: its {key} {found[key]}, now {value}")
         return dict(found["options"])
 
@@ -103,8 +110,8 @@ class Chosen(NamedTuple):
         if found != first:
             self._refuse(f"{label}: the choice is of another first stage, {found or 'none'}, now {first or 'none'}")
 
-    def in_words(self) -> str:
-        """What was chosen, and by how many labels of each data set, for a note under a table."""
+    def in_words(self, methods: Sequence[str]) -> str:
+        """What was chosen for some methods, and by how many labels of each data set, for a note under a table."""
         keys = dict.fromkeys(key for one in self.methods.values() for key in one["options"])
         labels = {
             dataset: seeds[0][1]
@@ -113,8 +120,8 @@ class Chosen(NamedTuple):
             for dataset, seeds in found["by_dataset"].items()
         }
         return (
-            f"{', '.join(keys)} of each method was chosen on validation images ({self.path.name}), by the labels of "
-            f"{', '.join(f'{count} of {dataset}' for dataset, count in labels.items())}: {self.rule}."
+            f"{', '.join(keys)} of {', '.join(methods)}: chosen on validation images ({self.path.name}), by the labels "
+            f"of {', '.join(f'{count} of {dataset}' for dataset, count in labels.items())}: {self.rule}."
         )
 
     def _refuse(self, what: str) -> NoReturn:

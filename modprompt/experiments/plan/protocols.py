@@ -19,6 +19,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Callable, Iterable, Iterator
 
+from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment
 from modprompt.experiments.plan.job import Job, staged
@@ -65,7 +66,10 @@ def _halves(
         options, few = _unlabelled(), (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", "base"))
 
         def folder(one: Method) -> str:  # a teacher's is that of its own training on the base classes
-            return _of_base2new("train_base", dataset, 0 if one is method else shots, one)
+            if one is not method:
+                return _of_base2new("train_base", dataset, shots, one)
+            taught = "" if one.front is None else f"_of_{shots}shots"
+            return f"{_of_base2new('train_base', dataset, 0, one)}{taught}"
 
         yield Job(method, dataset, APART, seed, options=options, of_first=few), folder
         return
@@ -182,12 +186,26 @@ def wanted(experiment: Experiment) -> Iterator[Job]:
 
 
 def jobs(*experiments: Experiment) -> list[Job]:
-    """All runs of some experiments, each once, behind the first stage and the training it needs."""
+    """All runs of some experiments, each once, after the first stage and the training it needs.
+
+    Raises:
+        UserError: if two runs would share a folder.
+    """
     once: dict[str, Job] = {}
     for experiment in experiments:
         for job in wanted(experiment):
-            once.setdefault(job.folder, job)  # a first stage may serve many seeds and methods
+            first = once.setdefault(job.folder, job)  # a first stage may serve many seeds and methods
+            if first is not job and _of_run(first) != _of_run(job):
+                raise UserError(
+                    f"{experiment.name}: {job.title} and {first.title} are two runs in one folder ({job.folder}): "
+                    "give one an experiment and an output folder of its own"
+                )
     return list(once.values())
+
+
+def _of_run(job: Job) -> tuple[dict[str, str], str]:
+    """What tells one run from another: its settings, and the folder of its first stage."""
+    return effective(job), job.first.folder if job.first else ""
 
 
 def columns(experiment: Experiment) -> tuple[str, ...]:

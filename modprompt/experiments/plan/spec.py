@@ -226,11 +226,21 @@ def _experiment(
         together=reader.flag(content.get("together", False), "together"),
         classes=content.get("classes", BASE),
         rule=content.get("rule", HIGHEST),
-        chosen=shared.chosen.in_words() if shared.chosen else "",
+        chosen=_chosen_in_words(content, shared, methods),
         compare=_compare(reader, content, methods, added, compares_if_it_can) if "compare" in content else "",
     )
     _check_whole(reader, experiment)
     return experiment
+
+
+def _chosen_in_words(content: Mapping[str, Any], shared: Shared, methods: Sequence[Method]) -> str:
+    """Which methods' settings were chosen, and how; empty for none."""
+    took = [
+        label
+        for label in dict.fromkeys(one.family for one in methods if one.trains)
+        if content["methods"][label].get("chosen") is not False
+    ]
+    return shared.chosen.in_words(took) if shared.chosen and took else ""
 
 
 def _require_of_protocol(reader: MethodReader, content: Mapping[str, Any], protocol: str) -> None:
@@ -399,8 +409,9 @@ class MethodReader(Reader):
         trainer, config, given = self.runs(content, _OF_METHOD, place)
         own = {**shared.options, **given}
         chosen = shared.chosen if trains(trainer) and content.get("chosen") is not False else None
+        chosen_as = ""
         if chosen is not None:
-            found = self.takes_chosen(chosen, content, label, (trainer, config, own), before)
+            found, chosen_as = self.takes_chosen(chosen, content, label, (trainer, config, own), before, shared.last)
             own.update(self.options(found, f"{place}: {chosen.path.name}"))
         own.update(shared.last)
         axes = {**(shared.grid if trains(trainer) else {}), **self.grid(content.get("grid"), place + ": grid")}
@@ -429,8 +440,8 @@ class MethodReader(Reader):
                 stage_seed=stage_seed,
             )
             made = self.staged(made, content, shared, before)
-            if chosen is not None and "chosen" not in content:
-                chosen.require_first(label, made.first)
+            if chosen is not None and chosen_as:
+                chosen.require_first(chosen_as, made.first)
             yield made
 
     def staged(self, made: Method, content: dict[str, Any], shared: Shared, before: Sequence[Method]) -> Method:
@@ -451,14 +462,23 @@ class MethodReader(Reader):
         label: str,
         runs: tuple[str, Path, dict[str, str]],
         before: Sequence[Method],
-    ) -> dict[str, str]:
-        """What was chosen for a method, for the one above it that its `chosen` names, or for itself under that name."""
+        last: Mapping[str, str],
+    ) -> tuple[dict[str, str], str]:
+        """What was chosen for a method, for the one above it that its `chosen` names, or for itself under that name.
+
+        Returns:
+            The options, and under which name they were chosen for itself; empty for another one.
+        """
         other = content.get("chosen", label)
         if not isinstance(other, str):
             raise self.fault(f"methods: {label}: chosen", f"false or the name of a method is expected, got {other!r}")
-        if other != label and other in {one.family for one in before} & set(chosen.methods):
-            return dict(chosen.methods[other]["options"])  # that it was chosen for that one was looked at above
-        return chosen.options_of(other, *runs)
+        above = next((one for one in before if one.family == other), None)
+        if other == label or above is None or other not in chosen.methods:
+            return chosen.options_of(other, *runs), other
+        left = {*chosen.methods[other]["options"], *last}
+        own = {key: text for key, text in above.options if key not in left}
+        chosen.require_first(other, above.first)
+        return chosen.options_of(other, above.trainer, above.config, own), ""
 
     def stage_seed(self, content: Mapping[str, Any], place: str) -> int | None:
         """The one seed of a first stage; None if each seed has one of its own."""

@@ -50,11 +50,11 @@ def lines(content: Mapping[str, Any]) -> list[str]:
     for label, found in methods.items():
         left_out = found.get("left_out", [])
         none_left += [label] * (len(left_out) == len(found["tries"]))
-        cells = [f"{one['accuracy_pct']:.2f}{'*' if one['options'] in left_out else ''}" for one in found["tries"]]
+        cells = [f"{one['accuracy_pct']:.2f}{'†' if one['options'] in left_out else ''}" for one in found["tries"]]
         chosen_one = [one["options"] == found["options"] for one in found["tries"]]
         text.append(f"| {label} | {' | '.join(f'**{a}**' if b else a for a, b in zip(cells, chosen_one))} |")
-    if any("*" in cell for row in text[2:] for cell in row.replace("**", "").split("|")):
-        text += ["", f"`*`: a seed is more than {MOST_BELOW} points below zero-shot CLIP on a data set; left out."]
+    if any("†" in row for row in text[2:]):
+        text += ["", f"†: a seed is more than {MOST_BELOW} points below zero-shot CLIP on a data set; left out."]
     if none_left:
         text += ["", f"{', '.join(none_left)}: no value is left; the smallest is taken."]
     return text
@@ -193,7 +193,16 @@ def _zero_shot(experiment: Experiment, results: Results) -> dict[str, list[int]]
         )
     found = {}
     for dataset in results.datasets:
-        counts = [_counts(one) for one in results.outcomes(lines[0], dataset, VALIDATION).values()]
+        outcomes = list(results.outcomes(lines[0], dataset, VALIDATION).values())
+        counts = [_counts(one) for one in outcomes]
+        of_tries = [
+            one for line in results.lines if line.trains for one in results.outcomes(line, dataset, VALIDATION).values()
+        ]
+        if len({_seen(one) for one in (*outcomes, *of_tries)}) > 1:
+            raise UserError(
+                f"{experiment.name}: on {dataset} {lines[0].label} and the tries have not all the same CLIP, split and "
+                "number of images: nothing is chosen by it; move the older runs away and run them anew"
+            )
         if any(one != counts[0] for one in counts):
             raise UserError(f"{experiment.name}: {lines[0].label} on {dataset} is not the same with each seed")
         found[dataset] = counts[0]
@@ -240,6 +249,13 @@ def _counts(outcome: Outcome) -> list[int]:
     return [int(result["correct"]), int(result["images"])]
 
 
+def _seen(outcome: Outcome) -> tuple[str, ...]:
+    """Of what CLIP and images a measurement is."""
+    result = outcome.result or {}
+    split = str(alike.split_facts(result).get("hash", ""))
+    return str(result.get("backbone_hash")), split, str(result.get("images"))
+
+
 def _try(method: Method, results: Results) -> Try:
     line = next(line for line in results.lines if line.label == method.label)
     counts = {
@@ -257,7 +273,7 @@ def _record(method: Method, tries: Sequence[Try], zero: Mapping[str, list[int]])
     best = min(kept, key=lambda one: one.rank) if kept else min(tries, key=lambda one: one.size)
     options = {key: text for key, text in method.options if key not in axes}
     return {
-        **chosen.identity(method.trainer, method.config, options),
+        **chosen.identity(method.trainer, method.config, options, axes),
         "first": method.first,
         "options": dict(best.point),
         **({"left_out": [dict(one.point) for one in left_out]} if zero else {}),

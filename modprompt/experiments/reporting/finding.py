@@ -61,9 +61,13 @@ def _sure(measured: Measured, section: Section, first: str, second: str) -> str:
     half = half_width(pairs)
     if half is None:
         return "fewer than two seeds do not show whether that is more than chance"
+    if half == 0:
+        return "all seeds differ by the same, which tells no interval"
     mean = sum(pairs) / len(pairs)
     interval = f"95% t interval of the differences of {len(pairs)} seeds: {mean - half:+.2f} to {mean + half:+.2f}"
-    says = "no difference that the seeds show" if abs(mean) <= half else "the seeds show it"
+    says = "the seeds show it" if mean > half else "no difference that the seeds show"
+    if -mean > half:  # H of means and means of H can order otherwise
+        says = "seed by seed it is the other way"
     return f"{says} ({interval.replace('-', '−')})"
 
 

@@ -14,6 +14,7 @@ from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.reporting import choose, report
 from modprompt.experiments.reporting.choose import choose as choose_by_rule
+from tests.conftest import ROOT
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 from tools import random_schedules
 
@@ -241,8 +242,8 @@ def test_a_value_at_which_one_seed_collapses_is_left_out(experiment, tmp_path):
     assert content["zero_shot"] == {"digits": [800, 1000], "mnist5k": [800, 1000]}
     assert "more than 5 points below zero-shot CLIP" in content["rule"]
     text = "\n".join(choose.lines(content))
-    assert "| MPL | **86.25** | 81.00 | 92.97* |" in text
-    assert "`*`: a seed is more than 5 points below zero-shot CLIP on a data set; left out." in text
+    assert "| MPL | **86.25** | 81.00 | 92.97† |" in text
+    assert "†: a seed is more than 5 points below zero-shot CLIP on a data set; left out." in text
     assert "no value is left" not in text
 
 
@@ -250,6 +251,17 @@ def test_if_no_value_is_left_the_smallest_is_taken_and_that_is_said(experiment, 
     content = without(experiment, tmp_path, lambda label, *_: {"CLIP": 800, "MaPLe LR 1": 740}.get(label, 700))
     assert options_by_method(content) == {"MaPLe": "0.01", "MPL": "0.01"}
     assert "MaPLe, MPL: no value is left; the smallest is taken." in "\n".join(choose.lines(content))
+
+
+@pytest.mark.parametrize("more", [{"images": 77, "correct": 60}, {"backbone_hash": "2:other"}])
+def test_zero_shot_on_other_images_or_of_another_clip_is_not_compared_with(experiment, tmp_path, more):
+    found = experiment(NO_COLLAPSE, "tries")
+    fill(found, tmp_path, lambda *_: 500)
+    for job in protocols.jobs(found):
+        if not job.method.trains and job.dataset == "digits":
+            edit(tmp_path / job.folder / "result.json", **more)
+    with pytest.raises(UserError, match="on digits CLIP and the tries have not all the same CLIP, split and number"):
+        choose_by_rule(found, results_below(found, tmp_path))
 
 
 @pytest.mark.parametrize("others", ["", "  CLIP2: {trainer: ZeroshotCLIP2, config: glyph}\n"])
@@ -308,6 +320,33 @@ def test_a_method_takes_its_own_choice_under_another_name(taken, experiment):
     assert dict(experiment(text, "takes").methods[-1].options)["OPTIM.LR"] == "0.01"
 
 
+def test_of_another_that_is_not_what_was_chosen_for_nothing_is_taken(taken, experiment):
+    text = TAKES.replace(
+        "  MaPLe: {trainer: MaPLe, config: glyph}",
+        "  MaPLe: {trainer: MaPLe, config: glyph, options: {OPTIM.MAX_EPOCH: 99}, chosen: false}\n"
+        "  Other: {trainer: VPT, config: glyph, chosen: MaPLe}",
+    )
+    with pytest.raises(UserError, match="MaPLe: the choice is of another method: its settings"):
+        experiment(text, "takes")
+
+
+def test_its_own_choice_under_another_name_is_of_the_same_first_stage(taken, experiment):
+    text = TAKES.replace(
+        "  MPL: {trainer: MPL, config: glyph}",
+        "  Mine: {trainer: MPL, config: glyph, chosen: MPL, "
+        "search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}",
+    )
+    with pytest.raises(UserError, match="MPL: the choice is of another first stage, none, now MPL_glyph-"):
+        experiment(text, "takes")
+
+
+def test_a_choice_holds_when_its_value_is_written_into_the_config(taken, experiment, tmp_path):
+    mine = tmp_path / "glyph.yaml"
+    mine.write_text((ROOT / "configs/trainers/MPL/glyph.yaml").read_text().replace("LR: 0.02", "LR: 0.01"))
+    text = TAKES.replace("  MPL: {trainer: MPL, config: glyph}", "  MPL: {trainer: MPL, config: ./glyph.yaml}")
+    assert dict(experiment(text, "takes").methods[-1].options)["OPTIM.LR"] == "0.01"
+
+
 def test_a_part_takes_a_choice_of_its_own(taken, tmp_path):
     content = json.loads(taken.read_text())
     content["methods"]["MPL"]["options"] = {"OPTIM.LR": "1"}
@@ -325,9 +364,7 @@ def test_report_says_by_how_many_labels_rates_were_chosen(taken, experiment, tmp
         finish(job, tmp_path / "out", 90)
     assert report.main([str(tmp_path / "takes.yaml"), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert (
-        "OPTIM.LR of each method was chosen on validation images (tries.json), by the labels of 1000 of digits" in said
-    )
+    assert "OPTIM.LR of MaPLe, MPL: chosen on validation images (tries.json), by the labels of 1000 of digits" in said
 
 
 @pytest.fixture
@@ -403,7 +440,9 @@ def test_options_of_a_command_that_a_choice_did_not_know_are_named(taken, tmp_pa
 
 def test_choice_sets_nothing_that_no_option_may(taken, experiment):
     content = json.loads(taken.read_text())
-    content["methods"]["MPL"]["options"] = {"SEED": "3"}
+    config = ROOT / "configs/trainers/MPL/glyph.yaml"
+    settings = chosen.identity("MPL", config, {}, ["SEED"])["settings"]
+    content["methods"]["MPL"].update(options={"SEED": "3"}, settings=settings)
     chosen.write(taken, {key: value for key, value in content.items() if key != "modprompt"})
     with pytest.raises(UserError, match="methods: MPL: tries.json: SEED is not to be set here"):
         experiment(TAKES, "takes")
@@ -437,12 +476,18 @@ def test_report_of_tries_has_a_column_and_a_figure_per_grid(tries, tmp_path, cap
 CHOICES = {  # by file: its seeds
     "demo_settings": [1, 2, 3, 4, 5],
     "demo_settings_all": [1, 2, 3, 4, 5],
+    "demo_settings_digits": [1, 2, 3, 4, 5],
+    "demo_settings_mnist5k": [1, 2, 3, 4, 5],
     "low_settings": [1, 2, 3, 4, 5],
     "taught_settings": [1, 2, 3, 4, 5],
     "more_settings": [1, 2, 3],
     "deep_settings": [1, 2, 3],
 }
-OF_ALL = ("domain_shift", "domain_shift_back", "few_shot")  # parts whose training sees all classes
+OF_ALL = {  # of parts whose training sees all classes: what was chosen on these, of a shift on its source alone
+    "few_shot": "demo_settings_all",
+    "domain_shift": "demo_settings_digits",
+    "domain_shift_back": "demo_settings_mnist5k",
+}
 
 
 def families(tried) -> set[str]:
@@ -463,7 +508,7 @@ def test_the_demo_takes_the_choices_that_lie_beside_it(name):
             dict(one.point) for one in tried.methods if one.family == label
         ]
     full = spec.read_plan(spec.FILES / "demo_full.yaml")
-    parts = [part for part in full.parts if (part.name in OF_ALL) == (tried.classes == "all")]
+    parts = [part for part in full.parts if OF_ALL.get(part.name, name) == name]
     taken = set()
     for method in (method for part in parts for method in part.methods if method.family in found):
         options, rate = dict(method.options), found[method.family]["options"]["OPTIM.LR"]

@@ -35,6 +35,22 @@ def test_where_the_interval_spans_0_the_seeds_show_no_difference():
     assert "no difference that the seeds show (95% t interval of the differences of 3 seeds: −" in said
 
 
+def test_equal_differences_tell_no_interval():
+    said = finding(with_seeds((82.0, 82.0, 82.0), (81.0, 81.0, 81.0)))
+    assert said.endswith("method 1; all seeds differ by the same, which tells no interval.")
+
+
+def test_seeds_that_say_the_other_way_do_not_show_it():
+    measured = with_seeds((81.0, 82.0, 83.0), (80.0, 81.1, 81.9))
+    (section,) = measured.sections[-1:]
+    swapped = {"MPL": "method 1", "method 1": "MPL"}
+    rows = tuple(row._replace(label=swapped.get(row.label, row.label)) for row in section.rows)
+    sections = [*measured.sections[:-1], section._replace(rows=rows)]
+    said = finding(Measured(measured.experiment, measured.results, sections, measured.looks))
+    assert said.startswith("method 1 has the highest mean H")
+    assert "; seed by seed it is the other way (" in said
+
+
 def test_equal_means_have_no_first():
     said = finding(with_seeds((81.0, 82.0, 83.0), (82.0, 82.0, 82.0)))
     assert said.startswith("method 1 and MPL have the same highest mean H") or said.startswith("MPL and method 1")
