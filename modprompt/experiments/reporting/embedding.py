@@ -14,9 +14,8 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS
 from modprompt.experiments.plan.kinds import PLAIN
 from modprompt.experiments.plan.present import test_images
-from modprompt.experiments.reporting.attention_pictures import folder_of_training
 from modprompt.experiments.reporting.measured import Measured
-from modprompt.experiments.reporting.results import Line, Outcome
+from modprompt.experiments.reporting.results import Line, Outcome, most_shots
 from modprompt.io.image_files import read_rgb
 from modprompt.io.text import one_line
 from modprompt.methods.table import BY_NAME
@@ -71,14 +70,16 @@ def of_report(measured: Measured, data: Path | None, faults: list[str]) -> dict[
 
 def _cloud(measured: Measured, line: Line, dataset: str, data: Path) -> Cloud:
     experiment, results = measured.experiment, measured.results
-    folder = folder_of_training(results, line, experiment.source if experiment.protocol in CROSS else dataset)
-    if folder is None:
-        raise UserError("no training of it is finished")
-    trained = open_trained(folder)
+    columns = [column for column in results.columns if results.is_asked(line, column)]
+    columns = [most] if (most := most_shots(columns)) else columns  # of few shots each column has a model of its own
+    seed, trained_on = line.seeds[0], experiment.source if experiment.protocol in CROSS else dataset
+    training = results.outcomes(line, trained_on, columns[0]).get(seed) if columns else None
+    if training is None or training.result is None or training.folder is None:
+        raise UserError(f"its training of seed {seed} is not finished")
+    trained = open_trained(training.folder)
     if not trained.model.prompts_images:
         raise UserError("it leaves image features as CLIP has them")
-    columns = [column for column in results.columns if results.is_asked(line, column)]
-    tests = [results.outcomes(line, dataset, column).get(line.seeds[0]) for column in columns]
+    tests = [results.outcomes(line, dataset, column).get(seed) for column in columns]
     done = [one for one in tests if one is not None and one.result is not None]
     if not done or done[0].result is None:
         raise UserError("no test of it is finished")
@@ -91,7 +92,7 @@ def _cloud(measured: Measured, line: Line, dataset: str, data: Path) -> Cloud:
     plain = trained._replace(model=zero_shot)
     features = {
         "zero-shot CLIP": encoded(plain, kept, f"{dataset}, zero-shot CLIP"),
-        f"{line.label}, seed {line.seeds[0]}": _of_tests(done, trained, kept, f"{dataset}, {line.label}"),
+        f"{line.label}, seed {seed}": _of_tests(done, trained, kept, f"{dataset}, {line.label}"),
     }
     return Cloud(
         distinct([classes[label] for label in numbers]),
