@@ -137,15 +137,3 @@ def test_test_images_are_those_of_all_classes(tmp_path):
     found = images_of("digits", settings, tmp_path)
     assert {image.label for image in found} == set(range(10))
     assert not list(tmp_path.rglob("shot_*"))  # nothing was drawn
-
-
-def test_test_images_are_those_of_the_data_set(tmp_path):
-    images = images_of("digits", {"DATASET.SUBSAMPLE_CLASSES": "base"}, tmp_path)
-    assert len(images) == 531
-    assert {image.classname for image in images} >= {"zero", "nine"}  # of all classes
-    assert not list(tmp_path.rglob("shot_*"))
-
-
-def test_test_images_that_are_not_there_are_said_in_a_line(tmp_path):
-    with pytest.raises(UserError, match=r"there is no .*eurosat.*: set DATA, or give --data"):
-        images_of("eurosat", {}, tmp_path)
