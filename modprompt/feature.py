@@ -1,4 +1,4 @@
-"""What a feature is to all other rooms: a record. They walk over the records, and name no feature.
+"""What a feature is to all other packages: a record. They walk over the records, and name no feature.
 
 All of a feature lies in one folder, whose feature.py has FEATURE, a Feature that says what is other where there is it;
 what it does not say is as if there were no feature. A new one is such a folder and its row in FEATURES.

@@ -1,4 +1,4 @@
-"""What rounds of active learning are to all other rooms."""
+"""What rounds of active learning are to all other packages."""
 
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence

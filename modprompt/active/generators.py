@@ -42,7 +42,7 @@ def _states(value: Any) -> Any:
 
 
 def taken() -> dict[str, Any]:
-    """The states of now: Python's, numpy's, PyTorch's and those of the cards; plain values."""
+    """The states of now: Python's, numpy's, PyTorch's and those of the GPUs; plain values."""
     states: dict[str, Any] = _plain(training_state.random_states())
     return states
 

@@ -23,7 +23,7 @@ _SUMS = 256  # of class features that depend on the image, one for each batch, t
 
 
 class Scored(NamedTuple):
-    """Float32, on the CPU: a pool may be larger than a card.
+    """Float32, on the CPU: a pool may be larger than a GPU.
 
     features: (N, E) of norm 1.
     probabilities: (N, C), the softmax of logits in float32.

@@ -1,4 +1,4 @@
-"""The `clip` package that every CoOp-family codebase imports: how its import is mended, which one it is, its parts.
+"""The `clip` package that every CoOp-family codebase imports: how its import is fixed, which one it is, its parts.
 
 The builds of OpenAI's package on PyPI open with `from pkg_resources import packaging`. setuptools 70 took that name
 away, later ones the whole module, and Python 3.12 environments come without setuptools. Nothing but a version check
@@ -91,7 +91,7 @@ def _names_it(spec: ModuleSpec) -> bool:
 
 
 def mend_imports() -> None:
-    """Have `clip` mended from now on, whoever imports it; a second time nothing happens."""
+    """Have `clip` fixed from now on, whoever imports it; a second time nothing happens."""
     if not any(type(finder).__module__ == __name__ for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 

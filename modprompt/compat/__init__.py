@@ -1,1 +1,1 @@
-"""Dassl: found, mended, or stood in for by the small one of this project."""
+"""Dassl: found, fixed, or stood in for by the small one of this project."""

@@ -1,4 +1,4 @@
-"""What breaks in the real Dassl (0.5.0 and 0.6.3) on a current PyTorch and numpy, mended at run time.
+"""What breaks in the real Dassl (0.5.0 and 0.6.3) on a current PyTorch and numpy, fixed at run time.
 
 No file of Dassl is touched, and each mend is made only where it is needed:
 
@@ -181,7 +181,7 @@ def _mend_images() -> List[str]:
 
 
 def _to_a_worker(dataset: Any) -> Any:
-    """How a data set is pickled for a loader's worker that is no fork: a new process, where nothing is mended yet."""
+    """How a data set is pickled for a loader's worker that is no fork: a new process, where nothing is fixed yet."""
     kind = type(dataset)
     return _in_a_worker, (kind.__module__, kind.__qualname__), vars(dataset)
 

@@ -193,7 +193,7 @@ class TextEncoder(nn.Module):
         schedule: of the text side.
         stream: type of the tokens between products; None for that of the embeddings.
         most_tokens: own tokens of classes that are computed at a time; with more, gradients recompute each chunk, as
-            they do with more sequences than a card's attention takes.
+            they do with more sequences than a GPU's attention takes.
     """
 
     def __init__(
@@ -277,7 +277,7 @@ class TextEncoder(nn.Module):
         return features if order is None else features.index_select(1, order)
 
     def _chunks(self, text: TextTokens) -> List[List[Suffix]]:
-        """The classes that are computed at a time: as many as memory, and on a card a call of attention, takes."""
+        """The classes that are computed at a time: as many as memory, and on a GPU a call of attention, takes."""
         images, shared, width = text.prefix.shape
         longest = shared + max([suffix.tokens.shape[2] for suffix in text.suffixes]) + self._more
         heads = self.transformer.resblocks[0].attn.num_heads

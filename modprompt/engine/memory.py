@@ -44,7 +44,7 @@ def recomputed(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """function(*inputs), which draws no random numbers; the backward pass computes it again: nothing of it is kept."""
     if not (_RECOMPUTES and torch.is_grad_enabled()):
         return function(*inputs)
-    # the generators' states are not asked for: that is a wait for a card
+    # the generators' states are not asked for: that is a wait for a GPU
     output: Tensor = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
     return output
 

@@ -225,7 +225,7 @@ class PromptedCLIP(nn.Module):
         return self
 
     def set_mode(self, mode: bool) -> None:
-        """As train, where nobody has written into CLIP through `.data` since: what a card has of its weights stays."""
+        """As train, where nobody has written into CLIP through `.data` since: what a GPU has of its weights stays."""
         self.training = mode
         self._forget_what_changes()
         self.prompt_learner.train(mode)
@@ -302,7 +302,7 @@ class PromptedCLIP(nn.Module):
 
     @contextlib.contextmanager
     def unchanging(self) -> Iterator[None]:
-        """Within it no parameter is written: what is kept serves without a look at values, which waits for a card."""
+        """Within it no parameter is written: what is kept serves without a look at values, which waits for a GPU."""
         self._forget_what_changes()
         self._unchanging = True
         try:

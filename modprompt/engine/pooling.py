@@ -54,6 +54,6 @@ class Pooling(nn.Module):
         return F.normalize(self._mean(features), dim=-1)
 
     def _mean(self, features: Tensor) -> Tensor:
-        """Over each class's prompts, summed in float32; no atomic sum, so that it repeats its numbers on a card."""
+        """Over each class's prompts, summed in float32; no atomic sum, so that it repeats its numbers on a GPU."""
         each = features.index_select(1, self.places).view(len(features), -1, self.most, features.shape[-1])
         return (each * self.shares).sum(2).to(features.dtype)

@@ -41,7 +41,7 @@ def resolve(prec: str, device: torch.device) -> Precision:
     times slower there, runs as fp32.
 
     Raises:
-        UserError: on another value; of bf16 on a card that cannot.
+        UserError: on another value; of bf16 on a GPU that cannot.
     """
     one_of("PREC", prec, CHOICES)
     on_cpu = device.type == "cpu"
@@ -61,7 +61,7 @@ def resolve(prec: str, device: torch.device) -> Precision:
 
 
 def _require_bfloat16(device: torch.device) -> None:
-    """Raise UserError if a card multiplies no bfloat16: before capability 8 PyTorch imitates it, slowly."""
+    """Raise UserError if a GPU multiplies no bfloat16: before capability 8 PyTorch imitates it, slowly."""
     capability = torch.cuda.get_device_capability(device)
     if capability[0] < 8 and not torch.version.hip:
         raise UserError(

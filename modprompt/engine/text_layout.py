@@ -4,7 +4,7 @@ Attention on the text side is causal, so equal beginnings have equal states in e
 end-of-text token reaches its feature.
 
 How much is shared and padded is decided here, by the device. On a CPU arithmetic is the time: all that can be shared
-is, and little is padded. On a card few tokens cost what their kernels cost to launch: then every class is a whole
+is, and little is padded. On a GPU few tokens cost what their kernels cost to launch: then every class is a whole
 sequence, padded to one length; with many tokens the beginning is shared, in few groups.
 
 Shapes: C classes, L tokens, P shared tokens, T text width, B images that have prompts of their own (1 if none have).
@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PADDING = 0.05  # so much arithmetic may be added to have fewer groups
-CARD_PADDING = 0.5  # the same on a card, where a group costs its launches in every layer
-FEW_TOKENS = 2048  # of whole sequences: up to here a card's time is that of its launches; estimated, not measured
+CARD_PADDING = 0.5  # the same on a GPU, where a group costs its launches in every layer
+FEW_TOKENS = 2048  # of whole sequences: up to here a GPU's time is that of its launches; estimated, not measured
 
-GRID = 65535  # sequences that one call of attention may have on a card: CUDA's limit of blocks in a direction
+GRID = 65535  # sequences that one call of attention may have on a GPU: CUDA's limit of blocks in a direction
 NUMBERED = 2**31 - 1  # elements that a backward pass of attention can tell apart there
 
 
@@ -109,14 +109,14 @@ def apart(text: TextTokens) -> TextTokens:
 
 
 def counts_launches(device: torch.device) -> bool:
-    """Whether a step's time on a device is rather that of its kernels' launches than of their arithmetic: a card's."""
+    """Whether a step's time on a device is rather that of its kernels' launches than of their arithmetic: a GPU's."""
     return device.type != "cpu"
 
 
 def most_sequences(length: int, heads: int, width: int, device: torch.device) -> Optional[int]:
     """How many sequences one call of attention may have on a device; None for any number.
 
-    On a card its kernels put them on a direction of the grid. Where gradients are computed, flash's backward pass
+    On a GPU its kernels put them on a direction of the grid. Where gradients are computed, flash's backward pass
     numbers the elements of queries that are padded to 128 tokens, and to 32 numbers of each head, with 32 bits.
 
     Args:

@@ -1,6 +1,6 @@
-"""What a card wants to have of frozen weights beside the weights themselves: made once, and anew when they change.
+"""What a GPU wants to have of frozen weights beside the weights themselves: made once, and anew when they change.
 
-A kernel's launch is what a step on a card waits for. With these, a normalisation of half-precision tokens is one kernel
+A kernel's launch is what a step on a GPU waits for. With these, a normalisation of half-precision tokens is one kernel
 instead of three (cast, normalise, cast back), and a bias is added within its product.
 """
 
@@ -79,7 +79,7 @@ def _is_frozen(norm: Norm) -> bool:
 def normalise(norm: Norm, x: Tensor) -> Tensor:
     """norm(x) in the type of x (N, D), for a norm that computes in float32.
 
-    On a card half tokens are normalised by half weights, if those are the very numbers: the kernel computes in float32
+    On a GPU half tokens are normalised by half weights, if those are the very numbers: the kernel computes in float32
     all the same, and rounds once, as the casts around a float32 kernel do.
     """
     if x.dtype == torch.float16 and text_layout.counts_launches(x.device) and _is_frozen(norm) and not is_compiling():

@@ -153,7 +153,7 @@ class WholeTextEncoder(nn.Module):
             return torch.cat([recomputed(self._features, part, own, changes) for part, own in chunks], dim=1)
 
     def _chunks(self, text: WholeTokens) -> Iterator[slice]:
-        """The classes that are computed at a time: as many as memory, and on a card a call of attention, takes."""
+        """The classes that are computed at a time: as many as memory, and on a GPU a call of attention, takes."""
         images, count = text.ctx.shape[0], text.words.shape[0]
         length, width = self.side.positional_embedding.shape
         heads = self.side.transformer.resblocks[0].attn.num_heads

@@ -1,4 +1,4 @@
-"""What other codebases are to all other rooms."""
+"""What other codebases are to all other packages."""
 
 from typing import Any, Callable, Optional
 

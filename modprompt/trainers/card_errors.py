@@ -1,4 +1,4 @@
-"""What PyTorch says of too little memory, a card's or not, of too much at once, of no repeatable form, as one line."""
+"""What PyTorch says of too little memory, a GPU's or not, of too much at once, of no repeatable form, as one line."""
 
 import contextlib
 import functools

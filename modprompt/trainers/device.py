@@ -28,7 +28,7 @@ def set_up(cfg: Any, may_tune: bool = False) -> None:
 
     Args:
         cfg: the run's configuration.
-        may_tune: whether cuDNN may try which of its algorithms is fastest on a card; without it that stays as it is.
+        may_tune: whether cuDNN may try which of its algorithms is fastest on a GPU; without it that stays as it is.
 
     Raises:
         UserError: if CUDA has started in a way that cannot be deterministic any more.

@@ -30,7 +30,7 @@ class Evaluation(Part):
     loader: Any = None
     features: Optional[Tensor] = None
     testing_s: Optional[float] = None
-    _looks_later = False  # whether `test` is on its way, which looks at a card's logits by itself
+    _looks_later = False  # whether `test` is on its way, which looks at a GPU's logits by itself
 
     @torch.no_grad()
     def test(self, split: Optional[str]) -> float:
@@ -126,7 +126,7 @@ class Evaluation(Part):
         """Logits (B, C) of a test batch: images (B, 3, H, W), or what encode_image gave for them (B, E).
 
         Raises:
-            FloatingPointError: if they are not finite; within `test`, which looks at those of a card, on a CPU alone.
+            FloatingPointError: if they are not finite; within `test`, which looks at those of a GPU, on a CPU alone.
         """
         logits: Tensor = self.model(images) if images.dim() == 4 else self.model.of_features(images).logits
         if not (self._looks_later and waits(logits.device)):

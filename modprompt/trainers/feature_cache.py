@@ -109,7 +109,7 @@ def take_number() -> None:
 
 
 def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> Tuple[Tensor, Tensor]:
-    """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU; from a card in one copy."""
+    """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU; from a GPU in one copy."""
     batches = []
     for batch in tqdm(loader, desc="encoding images", disable=None):
         features = encode_image(batch["img"]).to(torch.float32, copy=True)  # a compiled encoder may reuse its memory

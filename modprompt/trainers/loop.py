@@ -41,7 +41,7 @@ class Loop(Part):
     def run_epoch(self) -> None:
         """One pass over the training loader.
 
-        Averages are of all steps of the epoch so far, whenever their numbers are read: at once on a CPU; on a card with
+        Averages are of all steps of the epoch so far, whenever their numbers are read: at once on a CPU; on a GPU with
         a line, and at the end.
 
         Raises:

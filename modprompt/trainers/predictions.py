@@ -8,11 +8,11 @@ from torch import Tensor
 from modprompt.engine.precision import require_finite
 from modprompt.methods.parts.deferred_metrics import waits
 
-MOST_BYTES = 256 * 2**20  # of logits on a card: all of ImageNet's in half or single precision
+MOST_BYTES = 256 * 2**20  # of logits on a GPU: all of ImageNet's in half or single precision
 
 
 class Predictions:
-    """Hands logits to an evaluator: at once on a CPU; from a card on the CPU and all together, so that no batch waits.
+    """Hands logits to an evaluator: at once on a CPU; from a GPU on the CPU and all together, so that no batch waits.
 
     Half precision is handed over in single precision then, which has the same values and which a CPU computes in.
 

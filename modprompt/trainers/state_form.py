@@ -35,7 +35,7 @@ from modprompt.io.schema import (
 _OF_VERSIONS = ("_get_lr_called_within_step", "_is_initial", "_step_count", "verbose")  # not all PyTorchs have them
 _EXCHANGED = (torch.float16, torch.bfloat16, torch.float32)  # a run in half precision may go on where there is none
 _WORDS, _MOST_WORD = 624, 2**32 - 1  # of a Mersenne twister
-_FEW = 1 << 20  # epochs and steps of anything, cards
+_FEW = 1 << 20  # epochs and steps of anything, GPUs
 
 
 def like(own: Any, held: bool = False) -> Form:

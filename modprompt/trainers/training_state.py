@@ -44,7 +44,7 @@ def random_states() -> Dict[str, Any]:
     }
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state_all()
-        states["cuda_own"] = torch.cuda.current_device()  # the card that the run is on
+        states["cuda_own"] = torch.cuda.current_device()  # the GPU that the run is on
     return states
 
 
@@ -59,15 +59,15 @@ def restore_random(states: Mapping[str, Any]) -> None:
 
 
 def _restore_cards(states: Sequence[Any], own: int) -> None:
-    """Give the cards that are here their generators' states: the run's own card that of the run, the others by number.
+    """Give the GPUs that are here their generators' states: the run's own GPU that of the run, the others by number.
 
     Args:
         states: of each card of the machine that saved them.
-        own: the number of the run's card there.
+        own: the number of the run's GPU there.
     """
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if here != len(states):
-        print(f"The training state has the generators of {len(states)} cards, here are {here}: the others begin anew")
+        print(f"The training state has the generators of {len(states)} GPUs, here are {here}: the others begin anew")
     if not here:
         return
     mine = torch.cuda.current_device()

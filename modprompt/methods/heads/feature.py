@@ -1,4 +1,4 @@
-"""What heads on features are to all other rooms."""
+"""What heads on features are to all other packages."""
 
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 

@@ -1,4 +1,4 @@
-"""Numbers of steps that stay on a card until they are read together, since every read waits for all that the card does.
+"""Numbers of steps that stay on a GPU until they are read together, since every read waits for all that the GPU does.
 
 On a CPU, where a read costs nothing, every number is read at once.
 """

@@ -1,4 +1,4 @@
-"""What the search for a schedule is to all other rooms."""
+"""What the search for a schedule is to all other packages."""
 
 import warnings
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What teachers are to all other rooms."""
+"""What teachers are to all other packages."""
 
 from typing import Any, List, Mapping, Sequence, Tuple
 
