@@ -76,6 +76,7 @@ def test_a_weight_may_be_any_number_however_it_is_merged(value, way, tmp_path):
     assert method_of(cls, cfg.TRAINER.MPL).text_loss_weight == float(value)
 
 
+@pytest.mark.filterwarnings("ignore:TRAINER.KGCOOP.CTX_INIT")  # words that its repository does not read
 @pytest.mark.parametrize("way", ["options", "file", "other"])
 def test_true_and_words_are_merged_where_both_mean_something(way, tmp_path):
     cfg, cls = get_cfg_default(), TRAINER_REGISTRY.get("KgCoOp").method_class
