@@ -215,7 +215,7 @@ def test_config_is_loaded(path):
 def test_those_of_kdpl_have_its_teacher(path):
     node = load(path).TRAINER.KDPL
     teacher = "glyph-clip" if path.stem == "glyph" else "ViT-H-14/dfn5b"
-    assert (node.ON, node.TEACHER, node.TEACHER_CKPT) == (True, teacher, "none")
+    assert (True, teacher, "none") == (node.ON, node.TEACHER, node.TEACHER_CKPT)
 
 
 @pytest.mark.parametrize(
