@@ -115,7 +115,7 @@ def test_what_is_taught_on_all_classes_fills_both_columns_of_one_run_and_says_wh
     assert {one.label: one.testing_s.mean for one in cost.costs(found, results, sections)} == {"MPL": 2.0, "KD": 7.0}
 
 
-@pytest.mark.parametrize("protocol", ["few_shot", "validation"])
+@pytest.mark.parametrize("protocol", ["few_shot", "validation\nclasses: all"])
 def test_it_is_taught_in_no_other_protocol(protocol, experiment, tmp_path):
     text = FILE.replace("protocol: base2new", f"protocol: {protocol}") + TAUGHT
     jobs = [one for one in protocols.jobs(experiment(text)) if one.method.label == "KD"]
