@@ -13,19 +13,18 @@ import argparse
 import contextlib
 import importlib
 import json
-import platform
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.cases import class_names, vit_b16
-from benchmarks.pairs import HEADING, MOST, limit, on_a_cpu, our_step, row, seconds_of, stepping, told
+from benchmarks.pairs import MOST, compared, flags, limit, on_a_cpu, our_step, row, seconds_of, stepping, told
 from benchmarks.reference import import_from
 from modprompt.compat import find as compat
 from modprompt.programs import report
@@ -131,31 +130,24 @@ def measure(method: str, classes: int, checkout: str) -> list[float]:
     return seconds_of(step, STEPS, time.perf_counter)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print the table; 1 if something that is asked for does not hold."""
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ViT-B/16's size\n")
-    print(HEADING)
+def rows(args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
+    """A row for each method with a checkout and number of classes."""
     checkouts = {"MMRL": args.mmrl, "MMRLpp": args.mmrl, "MultiModalAdapter": args.mma, "CLIPLoRA": args.clip_lora}
-    every = True
     for method, checkout in checkouts.items():
         for classes in args.classes if checkout else ():
             case = method, classes, str(Path(checkout).resolve())
-            most = LORA_MOST if method == "CLIPLoRA" else MOST
-            text, holds = row("benchmarks.deep", case, args.rounds, most)
-            every &= holds
-            print(text, flush=True)
-    print(f"\nasked: time and memory at most {MOST}, CLIP-LoRA's time {LORA_MOST}: {'held' if every else 'NOT HELD'}")
-    return 0 if every else 1
+            yield row("benchmarks.deep", case, args.rounds, LORA_MOST if method == "CLIPLoRA" else MOST)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table; 1 if something that is asked for does not hold."""
+    return compared(rows(args), f"time and memory at most {MOST}, CLIP-LoRA's time {LORA_MOST}")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 if what is asked for holds, 1 if not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("mmrl", "mma", "clip-lora"):
-        parser.add_argument(f"--{name}", default="", help="a checkout of its repository")
-    parser.add_argument("--classes", nargs="+", type=int, default=(5, 50))
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of both sides, three steps each")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    flags(parser, ("mmrl", "mma", "clip-lora"), ROUNDS)
     args = parser.parse_args(argv)
     if args.one:
         limit()

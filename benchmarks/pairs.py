@@ -6,8 +6,10 @@ memory that is free when it starts, so that a side that needs more ends by itsel
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
+import platform
 import resource
 import signal
 import statistics
@@ -15,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 from unittest import mock
 
 import torch
@@ -141,6 +143,32 @@ def in_a_process(module: str, case: Sequence[Any], most_s: int = 0) -> dict[str,
         raise RuntimeError(f"{method}, {classes} classes, {checkout or 'ours'}: {lines[-1:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def flags(parser: argparse.ArgumentParser, repositories: Sequence[str], rounds: int) -> None:
+    """Add the flags that all such programs have."""
+    for name in repositories:
+        parser.add_argument(f"--{name}", default="", help="a checkout of its repository")
+    parser.add_argument("--classes", nargs="+", type=int, default=(5, 50))
+    parser.add_argument("--rounds", type=int, default=rounds, help="of both sides")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+
+
+def compared(rows: Iterable[tuple[str, bool]], asked: str) -> int:
+    """Print a table, row by row as they come; 1 if something that is asked for does not hold.
+
+    Args:
+        rows: as `row` has them.
+        asked: what is asked for, in words.
+    """
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ViT-B/16's size\n")
+    print(HEADING)
+    every = True
+    for text, holds in rows:
+        every &= holds
+        print(text, flush=True)
+    print(f"\nasked: {asked}: {'held' if every else 'NOT HELD'}")
+    return 0 if every else 1
 
 
 def row(module: str, case: Sequence[Any], rounds: int, most: float = MOST, most_s: int = 0) -> tuple[str, bool]:

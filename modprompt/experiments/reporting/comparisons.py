@@ -8,7 +8,8 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
 from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.reporting import comparable
-from modprompt.experiments.reporting.paired import FEWEST_TESTED, LEVEL, Difference, corrected, difference
+from modprompt.experiments.reporting.intervals import LEVEL
+from modprompt.experiments.reporting.paired import FEWEST_TESTED, Difference, corrected, difference
 from modprompt.experiments.reporting.render import EMPTY, text_cell
 from modprompt.experiments.reporting.results import Line, Results
 from modprompt.experiments.reporting.table import AVERAGE, named

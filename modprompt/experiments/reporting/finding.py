@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from modprompt.experiments.plan.experiment import CROSS
-from modprompt.experiments.reporting.intervals import half_width
+from modprompt.experiments.reporting.intervals import LEVEL
 from modprompt.experiments.reporting.measured import Measured
+from modprompt.experiments.reporting.paired import difference
 from modprompt.experiments.reporting.table import Cell, Section
 
 
@@ -57,16 +58,15 @@ def _sure(measured: Measured, section: Section, first: str, second: str) -> str:
     """What the differences of seeds that both have say."""
     ours, theirs = (_by_seed(measured, section, label) for label in (first, second))
     untrained = {line.label for line in measured.results.lines if not line.trains}
-    pairs = [] if {first, second} <= untrained else [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-    half = half_width(pairs)
-    if half is None:
+    found = None if {first, second} <= untrained else difference(ours, theirs)
+    if found is None or len(found.by_seed) < 2:
         return "fewer than two seeds do not show whether that is more than chance"
-    if half == 0:
+    if found.interval is None:
         return "all seeds differ by the same, which tells no interval"
-    mean = sum(pairs) / len(pairs)
-    interval = f"95% t interval of the differences of {len(pairs)} seeds: {mean - half:+.2f} to {mean + half:+.2f}"
-    says = "the seeds show it" if mean > half else "no difference that the seeds show"
-    if -mean > half:  # H of means and means of H can order otherwise
+    low, high = found.interval
+    interval = f"{LEVEL}% t interval of the differences of {len(found.by_seed)} seeds: {low:+.2f} to {high:+.2f}"
+    says = "the seeds show it" if low > 0 else "no difference that the seeds show"
+    if high < 0:  # H of means and means of H can order otherwise
         says = "seed by seed it is the other way"
     return f"{says} ({interval.replace('-', '−')})"
 

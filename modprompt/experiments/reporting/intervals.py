@@ -6,16 +6,17 @@ from typing import Sequence
 
 import numpy as np
 
-NAME = "95% t interval over seeds"
+LEVEL = 95  # of an interval, in percent
+NAME = f"{LEVEL}% t interval over seeds"
 
 
 def half_width(values: Sequence[float]) -> float | None:
     """Half of the interval of a mean, in the unit of the values; None of fewer than two.
 
-    t(0.975, n - 1) s / sqrt(n), with n - 1 in the denominator of s.
+    t(0.975, n - 1) s / sqrt(n), with n - 1 in the denominator of s; 0.975 is 1/2 + LEVEL/200.
     """
     if len(values) < 2:
         return None
     from scipy.stats import t  # late: it takes a second, and comes with scikit-learn
 
-    return float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return float(t.ppf(0.5 + LEVEL / 200, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))

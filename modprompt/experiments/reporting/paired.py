@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Mapping, NamedTuple, Sequence
 
-LEVEL = 95  # of an interval, in percent
+from modprompt.experiments.reporting.intervals import half_width
+
 FEWEST_TESTED = 5  # pairs from which on there is a test
 _EQUAL = 1e-9  # percentage points: one image in a million is more
 
@@ -40,20 +40,19 @@ def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Differen
         one: percentages by seed, finite: a result that has another number counts as damaged, and none gets here.
         other: those that are subtracted.
     """
-    from scipy import stats  # late: it takes a second, and few reports compare
-
     seeds = [seed for seed in one if seed in other]
     by_seed = {seed: one[seed] - other[seed] for seed in seeds}
     if not by_seed:
         return None
     found, values = Difference(by_seed, fmean(by_seed.values())), list(by_seed.values())
-    n = len(values)
-    if max(values) - min(values) < _EQUAL:
+    half = half_width(values)
+    if half is None or max(values) - min(values) < _EQUAL:
         return found
-    half = float(stats.t.ppf(0.5 + LEVEL / 200, n - 1)) * stdev(values) / math.sqrt(n)
     found = found._replace(interval=(found.mean - half, found.mean + half))
-    if n < FEWEST_TESTED:
+    if len(values) < FEWEST_TESTED:
         return found
+    from scipy import stats  # late: it takes a second, and few reports compare
+
     test = stats.ttest_rel([one[seed] for seed in seeds], [other[seed] for seed in seeds])
     return found._replace(p=float(test.pvalue))
 
