@@ -9,6 +9,7 @@ from modprompt.cli import train
 from modprompt.trainers.mpl import MPL
 from modprompt.use.trained import open_trained
 from tests import trained_once
+from tests.stopping import stopped_before
 from tests.test_runs import to
 from tests.test_train import refusal
 
@@ -98,13 +99,8 @@ def test_the_last_epoch_does_not_pass_for_the_best(best, tmp_path, capsys):
 
 @pytest.mark.cover(1)
 @pytest.mark.parametrize("where", ["own", "another"])
-def test_a_killed_training_does_not_go_on_without_its_best_epoch(best, tmp_path, monkeypatch, capsys, where):
-    def stop(self):
-        if self.epoch == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MPL, "before_epoch", stop)
+def test_a_killed_training_does_not_go_on_without_its_best_epoch(best, tmp_path, capsys, where):
+    with stopped_before(MPL, 2):
         assert train.main(best()) == 130
     path = tmp_path / "out" / "MultiModalPromptLearner" / "model-best.pth.tar"
     shutil.copy(path.with_name("model.pth.tar-1"), path)  # an epoch that was not the best

@@ -9,6 +9,7 @@ from modprompt.trainers.building import Building
 from modprompt.trainers.mpl import MPL
 from tests import plain_mpl
 from tests.conftest import bare, random_clip
+from tests.stopping import stopped_before
 from tests.test_train import losses, refusal
 from tests.trained_once import trained
 
@@ -143,18 +144,10 @@ def test_run_killed_before_its_first_state_begins_anew(mpl_flags, mpl_options, t
 
 @pytest.mark.slow
 def test_resume_from_another_folder_and_then_from_ones_own(mpl_flags, mpl_options, tmp_path, capsys):
-    def stop_before(epoch):
-        def hook(self):
-            if self.epoch == epoch:
-                raise KeyboardInterrupt
-
-        return hook
-
     options = [*mpl_options, "OPTIM.MAX_EPOCH", "4"]
     second = [*to(mpl_flags, tmp_path / "second"), "--resume", str(tmp_path / "out")]
     for flags, epoch in ((mpl_flags, 1), (second, 3)):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(MPL, "before_epoch", stop_before(epoch))
+        with stopped_before(MPL, epoch):
             assert train.main([*flags, *options]) == 130
     out = capsys.readouterr().out
     assert f"unfinished run in {tmp_path / 'out'}: resuming after epoch 1" in out

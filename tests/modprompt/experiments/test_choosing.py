@@ -320,26 +320,6 @@ def test_a_method_takes_its_own_choice_under_another_name(taken, experiment):
     assert dict(experiment(text, "takes").methods[-1].options)["OPTIM.LR"] == "0.01"
 
 
-def test_of_another_that_is_not_what_was_chosen_for_nothing_is_taken(taken, experiment):
-    text = TAKES.replace(
-        "  MaPLe: {trainer: MaPLe, config: glyph}",
-        "  MaPLe: {trainer: MaPLe, config: glyph, options: {OPTIM.MAX_EPOCH: 99}, chosen: false}\n"
-        "  Other: {trainer: VPT, config: glyph, chosen: MaPLe}",
-    )
-    with pytest.raises(UserError, match="MaPLe: the choice is of another method: its settings"):
-        experiment(text, "takes")
-
-
-def test_its_own_choice_under_another_name_is_of_the_same_first_stage(taken, experiment):
-    text = TAKES.replace(
-        "  MPL: {trainer: MPL, config: glyph}",
-        "  Mine: {trainer: MPL, config: glyph, chosen: MPL, "
-        "search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}",
-    )
-    with pytest.raises(UserError, match="MPL: the choice is of another first stage, none, now MPL_glyph-"):
-        experiment(text, "takes")
-
-
 def test_a_choice_holds_when_its_value_is_written_into_the_config(taken, experiment, tmp_path):
     mine = tmp_path / "glyph.yaml"
     mine.write_text((ROOT / "configs/trainers/MPL/glyph.yaml").read_text().replace("LR: 0.02", "LR: 0.01"))
@@ -405,6 +385,18 @@ def taken(tries, tmp_path):
             "false or the name of a method is expected, got True",
         ),
         ("MPL, config: glyph}", "MPL, config: glyph, chosen: Mple}", "nothing was chosen for 'Mple'"),
+        (
+            "  MaPLe: {trainer: MaPLe, config: glyph}",
+            "  MaPLe: {trainer: MaPLe, config: glyph, options: {OPTIM.MAX_EPOCH: 99}, chosen: false}\n"
+            "  Other: {trainer: VPT, config: glyph, chosen: MaPLe}",
+            "MaPLe: the choice is of another method: its settings",
+        ),
+        (
+            "  MPL: {trainer: MPL, config: glyph}",
+            "  Mine: {trainer: MPL, config: glyph, chosen: MPL, "
+            "search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}",
+            "MPL: the choice is of another first stage, none, now MPL_glyph-",
+        ),
         (
             "MaPLe, config: glyph}",
             "MaPLe, config: glyph, chosen: MPL}",

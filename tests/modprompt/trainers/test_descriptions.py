@@ -8,6 +8,7 @@ import pytest
 from modprompt.cli import train
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.methods import METHODS
+from tests.stopping import stopped_before
 from tests.test_runs import to
 from tests.test_train import refusal
 
@@ -69,13 +70,8 @@ def test_once_compares_the_content(words, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_run_that_was_stopped_goes_on_with_the_same_phrases_alone(words, tmp_path, capsys, monkeypatch):
-    def stop(self):
-        if self.epoch == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PromptTrainer, "before_epoch", stop)
+def test_run_that_was_stopped_goes_on_with_the_same_phrases_alone(words, tmp_path, capsys):
+    with stopped_before(PromptTrainer, 1):
         assert train.main(words("OPTIM.MAX_EPOCH", 2)) == 130
     line = refusal(capsys, *words("OPTIM.MAX_EPOCH", 2, phrases=OTHER))
     assert "holds a run with other settings (the descriptions AS " in line

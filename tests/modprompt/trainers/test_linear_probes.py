@@ -11,6 +11,7 @@ from modprompt.methods.heads.bank import unit
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.registration import register
 from tests.conftest import SAID
+from tests.stopping import stopped_before
 from tests.test_train import refusal
 
 SLOW = pytest.mark.slow
@@ -59,12 +60,7 @@ def saved(path, folder, epoch):
 def test_killed_run_goes_on_exactly(run, tmp_path, trainer, folder, options, epochs):
     assert train.main(run(trainer, "whole", *options)) == 0
 
-    def stop(self):
-        if self.epoch == epochs // 2:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PromptTrainer, "before_epoch", stop)
+    with stopped_before(PromptTrainer, epochs // 2):
         assert train.main(run(trainer, "killed", *options)) == 130
     torch.manual_seed(77)
     assert train.main(run(trainer, "killed", *options)) == 0

@@ -17,6 +17,7 @@ from modprompt.trainers.config import merge
 from tests import plain_neighbours as plain
 from tests.conftest import RESNET_HEADS, ROOT, bare, random_clip
 from tests.methods import METHODS, some_slow
+from tests.stopping import stopped_before
 from tests.test_train import refusal
 
 OF_TEMPLATES = ("MMRL", "MMRLpp")  # without a context
@@ -519,12 +520,7 @@ def test_regularised_run_that_was_stopped_goes_on_with_its_average(command, tmp_
     whole[whole.index("--output-dir") + 1] = str(tmp_path / "whole")
     assert train.main(whole) == 0
 
-    def stop(self):
-        if self.epoch == 2:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PromptSRC, "before_epoch", stop)
+    with stopped_before(PromptSRC, 2):
         assert train.main(words) == 130
     assert train.main(words) == 0
     one, two = (

@@ -20,6 +20,7 @@ from tests.conftest import by_config
 from tests.methods import METHODS as LEARNING
 from tests.methods import SEARCHES, TAUGHT
 from tests.other_clips import open_clip_folder, transformers_folder
+from tests.stopping import stopped_before
 from tests.test_runs import to
 
 METHODS = {**LEARNING, **SEARCHES, **TAUGHT}
@@ -77,12 +78,7 @@ def test_run_that_was_stopped_ends_as_an_undisturbed_one_and_is_tested_again(row
     assert f"INPUT follows the weights of {folder}: " in out
     assert "CLIP: open_clip weights, gelu, 2 and 2 heads (text, image)" in out
 
-    def stop(trainer):
-        if trainer.epoch == 1:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PromptTrainer, "before_epoch", stop)
+    with stopped_before(PromptTrainer, 1):
         assert train.main(words) == 130
     assert not (tmp_path / "out" / "result.json").exists()
     assert train.main(words) == 0

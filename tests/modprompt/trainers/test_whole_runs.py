@@ -12,6 +12,7 @@ from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.use.inspection import Look
 from modprompt.use.trained import open_trained
 from tests.methods import METHODS, TAUGHT, teacher_folder
+from tests.stopping import stopped_before
 from tests.test_runs import to
 
 HEAD, FLOW = ("TRAINER.DEPT.ON", "True"), "TRAINER.HICROPL.FLOW"
@@ -49,12 +50,7 @@ def clip_of(words):
 def test_a_run_from_its_stop_to_its_files(words, tmp_path, capsys):
     assert train.main(to(words, tmp_path / "whole")) == 0
 
-    def stop(trainer):
-        if trainer.epoch == 1:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PromptTrainer, "before_epoch", stop)
+    with stopped_before(PromptTrainer, 1):
         assert train.main(words) == 130
     assert train.main(words) == 0
     assert "resuming after epoch 1" in capsys.readouterr().out
