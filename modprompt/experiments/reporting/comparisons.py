@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from statistics import fmean
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
 from modprompt.experiments.plan.protocols import ALONE
-from modprompt.experiments.reporting import comparable
+from modprompt.experiments.reporting.by_seed import (
+    ZERO_SHOTS,
+    Values,
+    by_seed,
+    is_drawn,
+    minus,
+    not_of_methods_alone,
+    own_column,
+)
 from modprompt.experiments.reporting.intervals import LEVEL
-from modprompt.experiments.reporting.paired import FEWEST_TESTED, Difference, corrected, difference
+from modprompt.experiments.reporting.paired import FEWEST_TESTED, Difference, corrected
 from modprompt.experiments.reporting.render import EMPTY, text_cell
 from modprompt.experiments.reporting.results import Line, Results
 from modprompt.experiments.reporting.table import AVERAGE, named
-from modprompt.io.base_new import harmonic_mean
 
 FILE_NAME = "differences.csv"
 _H = "H"
 _ACCURACY = "accuracy"  # what runs of the cross protocols fill, whose columns are data sets
-_FEW_SHOT, _ZERO_SHOTS = "few_shot", "0"
+_FEW_SHOT = "few_shot"
 
-Values = Mapping[int, float]  # percentages by seed
 Column = Mapping[str, Values]  # those of a table's column by method
 
 
@@ -114,7 +119,7 @@ def _places(experiment: Experiment, results: Results) -> Iterator[tuple[str, str
         title = f"trained on {experiment.source}, tested on"
         yield title, AVERAGE, [*of_each, _Place(AVERAGE, targets, _ACCURACY)]
         return
-    columns = [column for column in results.columns if column != _ZERO_SHOTS]
+    columns = [column for column in results.columns if column != ZERO_SHOTS]
     if experiment.protocol == BASE2NEW:
         columns = [*ALONE, _H]
     for dataset in results.datasets:
@@ -126,51 +131,26 @@ def _places(experiment: Experiment, results: Results) -> Iterator[tuple[str, str
 
 def _column(results: Results, lines: Sequence[Line], place: _Place) -> Column:
     """By label the numbers of those methods that have a number in a column, or should have."""
-    return {one.label: _values(results, one, place) for one in lines if _is_asked(results, one, place.column)}
+    return {
+        one.label: by_seed(results, one, place.datasets, place.column)
+        for one in lines
+        if _is_asked(results, one, place.column)
+    }
 
 
 def _rows(columns: Mapping[str, Column], line: Line, others: Sequence[Line]) -> list[Compared]:
-    of_column = [corrected([_difference(column, line, other) for other in others]) for column in columns.values()]
+    def differences(column: Column) -> list[Difference | None]:
+        own = column.get(line.label, {})
+        return corrected([minus(line, own, other, column.get(other.label, {})) for other in others])
+
+    of_column = map(differences, columns.values())
     return [Compared(other.label, "", cells) for other, cells in zip(others, zip(*of_column))]
-
-
-def _is_drawn(line: Line) -> bool:
-    """Whether seeds of a method may give other numbers: not of one that trains nothing and has one run."""
-    return line.trains or len(line.seeds) > 1
 
 
 def _is_asked(results: Results, line: Line, column: str) -> bool:
     if column == _H:
         return all(results.is_asked(line, half) for half in ALONE)
-    return results.is_asked(line, _own_column(results, line, column))
-
-
-def _own_column(results: Results, line: Line, column: str) -> str:
-    """Where a method's numbers of a column are: what trains nothing has one number for all numbers of shots."""
-    is_same = column.isdigit() and not line.trains and results.is_asked(line, _ZERO_SHOTS)
-    return _ZERO_SHOTS if is_same else column
-
-
-def _values(results: Results, line: Line, place: _Place) -> Values:
-    """By seed the accuracy, in the mean over data sets; H of a seed is that of its own two means."""
-    if place.column == _H:
-        base, new = (_values(results, line, place._replace(column=half)) for half in ALONE)
-        return {seed: harmonic_mean(base[seed], new[seed]) for seed in base if seed in new}
-    if results.parted(line, place.datasets):
-        return {}
-    column = _own_column(results, line, place.column)
-    of_each = [results.of_seeds(line, dataset, column) for dataset in place.datasets]
-    return {seed: fmean(one[seed] for one in of_each) for seed in line.seeds if all(seed in one for one in of_each)}
-
-
-def _difference(column: Column, line: Line, other: Line) -> Difference | None:
-    """What is not drawn has its one number for every seed of the other."""
-    own, others = column.get(line.label, {}), column.get(other.label, {})
-    if not _is_drawn(line):
-        own = {seed: value for seed in other.seeds for value in own.values()}
-    elif not _is_drawn(other):
-        others = {seed: value for seed in line.seeds for value in others.values()}
-    return difference(own, others)
+    return results.is_asked(line, own_column(results, line, column))
 
 
 def _left_out(columns: Mapping[str, Column], line: Line, others: Sequence[Line]) -> Iterator[str]:
@@ -182,11 +162,11 @@ def _left_out(columns: Mapping[str, Column], line: Line, others: Sequence[Line])
             continue
         for one in asked:
             partners = (other for other in asked if other is not one and line in (one, other))
-            seeds = {seed for of in (one, *partners) if _is_drawn(of) for seed in of.seeds}
+            seeds = {seed for of in (one, *partners) if is_drawn(of) for seed in of.seeds}
             there = column[one.label]
-            lacking = seeds - {*there} if _is_drawn(one) else set() if there else {0}
+            lacking = seeds - {*there} if is_drawn(one) else set() if there else {0}
             if lacking:
-                of_seeds = f" of seed {', '.join(map(str, sorted(lacking)))}" if _is_drawn(one) else ""
+                of_seeds = f" of seed {', '.join(map(str, sorted(lacking)))}" if is_drawn(one) else ""
                 found.setdefault(f"{one.label} has no number{of_seeds}", []).append(name)
     for why, names in found.items():
         yield f"{', '.join(names)}: {why}"
@@ -197,11 +177,8 @@ def _marks(results: Results, line: Line, datasets: Sequence[str]) -> str:
 
 
 def _said(results: Results, line: Line, other: Line, datasets: Sequence[str]) -> str:
-    differing = comparable.differing(results, line, other, datasets)
-    made = [f"made with other {' and '.join(differing)}"] if differing else []
-    there = [one for *_, one in results.all(other, datasets) if one.accuracy_pct is not None]
-    made += ["of logs, which do not say the images of a seed"] if any(one.result is None for one in there) else []
-    return "; ".join(filter(None, [_marks(results, other, datasets), *made]))
+    why = not_of_methods_alone(results, line, other, datasets)
+    return "; ".join(filter(None, [_marks(results, other, datasets), *why]))
 
 
 def _most(rows: Sequence[Compared]) -> int:
@@ -261,7 +238,7 @@ def _about(experiment: Experiment, results: Results, lines: Sequence[Line]) -> s
             "H of a seed is of its own base and new accuracy, so that the mean difference need not be that of the "
             "tables' H, which are of the means."
         )
-    still = [line.label for line in lines if not _is_drawn(line)]
+    still = [line.label for line in lines if not is_drawn(line)]
     if still and len(still) < len(lines):
         shots = " and every number of shots" if experiment.protocol == _FEW_SHOT else ""
         draw = "draws nothing: its one run is" if len(still) == 1 else "draw nothing: the one run of each is"

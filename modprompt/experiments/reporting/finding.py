@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from modprompt.experiments.plan.experiment import CROSS
+from modprompt.experiments.reporting.by_seed import by_seed, minus, not_of_methods_alone
 from modprompt.experiments.reporting.intervals import LEVEL
 from modprompt.experiments.reporting.measured import Measured
-from modprompt.experiments.reporting.paired import difference
 from modprompt.experiments.reporting.table import Cell, Section
 
 
@@ -56,9 +56,12 @@ def _ranked(section: Section) -> list[tuple[str, Cell]]:
 
 def _sure(measured: Measured, section: Section, first: str, second: str) -> str:
     """What the differences of seeds that both have say."""
-    ours, theirs = (_by_seed(measured, section, label) for label in (first, second))
-    untrained = {line.label for line in measured.results.lines if not line.trains}
-    found = None if {first, second} <= untrained else difference(ours, theirs)
+    one, other, datasets = measured.line(first), measured.line(second), measured.datasets(section.key)
+    if doubts := not_of_methods_alone(measured.results, one, other, datasets):
+        return f"seeds are not paired: numbers {' and '.join(doubts)}"
+    column = "accuracy" if measured.experiment.protocol in CROSS else section.deciding
+    ours, theirs = (by_seed(measured.results, line, datasets, column) for line in (one, other))
+    found = minus(one, ours, other, theirs)
     if found is None or len(found.by_seed) < 2:
         return "fewer than two seeds do not show whether that is more than chance"
     if found.interval is None:
@@ -69,13 +72,3 @@ def _sure(measured: Measured, section: Section, first: str, second: str) -> str:
     if high < 0:  # H of means and means of H can order otherwise
         says = "seed by seed it is the other way"
     return f"{says} ({interval.replace('-', '−')})"
-
-
-def _by_seed(measured: Measured, section: Section, label: str) -> dict[int, float]:
-    """A method's number by seed; what trains nothing is the same for every seed."""
-    column = "accuracy" if measured.experiment.protocol in CROSS else section.deciding
-    line = next(line for line in measured.results.lines if line.label == label)
-    if column.isdigit() and not line.trains:
-        column = "0"
-    values = measured.by_seed(label, section.key, column)
-    return dict(zip(line.seeds, values)) if line.trains else dict.fromkeys(measured.experiment.seeds, values[0])

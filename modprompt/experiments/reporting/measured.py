@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.plan.experiment import CROSS, Experiment
-from modprompt.experiments.plan.protocols import ALONE, TOGETHER
+from modprompt.experiments.reporting.by_seed import by_seed
 from modprompt.experiments.reporting.figures.layout import Look, looks, names
 from modprompt.experiments.reporting.results import Line, Results
-from modprompt.experiments.reporting.table import AVERAGE, Cell, Section, average_over, measured_labels
-from modprompt.io.base_new import harmonic_mean
-
-_HALVES = {"H": ALONE, "H (all)": tuple(TOGETHER.values())}
+from modprompt.experiments.reporting.table import AVERAGE, Cell, Section, measured_labels
 
 
 def baseline(results: Results) -> str:
@@ -124,16 +121,16 @@ class Measured:
             place: a data set, or the average over all of them (across data sets: over the targets).
             column: as `panels` has it; H is that of each seed.
         """
-        if column in _HALVES:
-            halves = [self.by_seed(label, place, half) for half in _HALVES[column]]
-            return [harmonic_mean(base, new) for base, new in zip(*halves)]
-        line = self._line(label)
-        datasets = [place]
-        if place == AVERAGE:
-            datasets = list(self.results.datasets[self.experiment.protocol in CROSS :])
-        return average_over([self.results.values(line, dataset, column) for dataset in datasets]) or []
+        line = self.line(label)
+        found = by_seed(self.results, line, self.datasets(place), column)
+        return list(found.values()) if len(found) == len(line.seeds) else []
 
-    def _line(self, label: str) -> Line:
+    def datasets(self, place: str) -> list[str]:
+        """The data sets that numbers of a place are means over."""
+        return [place] if place != AVERAGE else list(self.results.datasets[self.experiment.protocol in CROSS :])
+
+    def line(self, label: str) -> Line:
+        """A method of the report."""
         return next(line for line in self.results.lines if line.label == label)
 
 

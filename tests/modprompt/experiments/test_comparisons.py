@@ -272,7 +272,7 @@ def test_runs_of_which_logs_alone_are_known_say_so(experiment, tmp_path):
             for seed in SEEDS:
                 results.add("MaPLe (theirs)", dataset, column, seed, Outcome(70.0 + seed))
     one = comparisons(found, results)
-    assert one.tables[0].rows[-1].name == "MaPLe (theirs) (of logs, which do not say the images of a seed)"
+    assert one.tables[0].rows[-1].name == "MaPLe (theirs) (from logs, which do not say the images of a seed)"
     assert cells(one, "dtd", "MaPLe (theirs)")["H"].p is not None
 
 

@@ -41,7 +41,7 @@ def made(datasets, methods, protocol="base2new", columns=("base", "new"), **accu
     ):
         for seed in line.seeds if gathered.is_asked(line, column) else ():
             accuracy = accuracies.get(line.label, value(number, method, at, seed))
-            gathered.add(line.label, dataset, column, seed, results.Outcome(accuracy))
+            gathered.add(line.label, dataset, column, seed, results.Outcome(accuracy, result={}))
     return Measured(experiment, gathered, table.sections(experiment, gathered), looks_of([(experiment, gathered)]))
 
 
@@ -81,6 +81,7 @@ def test_methods_are_sorted_by_h_with_seeds_and_intervals_over_zero_shot(tmp_pat
             assert list(found["seeds"][row].get_xdata()) == pytest.approx([one - zero[column].mean for one in seeds])
             left, right = found["interval"][row].get_xdata()
             assert (right - left) / 2 == pytest.approx(half_width(seeds))
+            assert (right + left) / 2 == pytest.approx(np.mean(seeds) - zero[column].mean)
     heights = [text.get_window_extent().height for text in panels[0].get_yticklabels()]
     apart = panels[0].get_window_extent().height / len(labels)
     assert apart > 0.9 * max(heights)  # no name on another
@@ -108,7 +109,7 @@ def test_an_outlier_is_an_arrow_with_its_value_and_does_not_set_the_axis(tmp_pat
 def test_an_interval_beyond_the_axis_ends_in_an_arrow(tmp_path, drawn):
     measured = made(1, 4)
     for seed, accuracy in zip(SEEDS, (20.0, 41.0, 62.0)):
-        measured.results.add("method 2", PLACES[0], "base", seed, results.Outcome(accuracy))
+        measured.results.add("method 2", PLACES[0], "base", seed, results.Outcome(accuracy, result={}))
     sections = table.sections(measured.experiment, measured.results)
     dots.methods(Measured(measured.experiment, measured.results, sections, measured.looks), tmp_path / "methods.png")
     base = drawn["methods.png"].axes[0]

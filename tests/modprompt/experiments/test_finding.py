@@ -15,7 +15,7 @@ def with_seeds(ours, theirs, protocol="base2new", columns=("base", "new"), clip=
     for label, values in (("MPL", ours), ("method 1", theirs)):
         for column in columns:
             for seed, accuracy in zip(SEEDS, values):
-                measured.results.add(label, "imagenet", column, seed, results.Outcome(accuracy))
+                measured.results.add(label, "imagenet", column, seed, results.Outcome(accuracy, result={}))
     sections = table.sections(measured.experiment, measured.results)
     return Measured(measured.experiment, measured.results, sections, measured.looks)
 
@@ -87,3 +87,11 @@ def test_one_method_alone_is_no_finding():
     measured.results.lines.pop(0)
     sections = table.sections(measured.experiment, measured.results)
     assert finding(Measured(measured.experiment, measured.results, sections, measured.looks)) == ""
+
+
+def test_seeds_of_logs_are_not_paired():
+    measured = with_seeds((81.0, 82.0, 83.0), (80.0, 81.1, 81.9))
+    for seed in SEEDS:
+        measured.results.add("method 1", "imagenet", "base", seed, results.Outcome(81.0))
+    said = finding(measured)
+    assert said.endswith("seeds are not paired: numbers from logs, which do not say the images of a seed.")

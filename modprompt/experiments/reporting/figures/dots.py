@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.plan.experiment import CROSS
@@ -28,17 +29,17 @@ _ROW_IN = 0.17
 _SEEDS_BELOW = 0.24  # of a row, so that seeds do not lie on the interval
 _OFFSET = 0.2  # between two marks of a row
 _HOW = (
-    f"Marks are the means of the tables, lines the {NAME} (n - 1), small dots single seeds; what lies beyond an axis "
-    "is an arrow at its end"
+    f"Marks are the means of the tables, small dots single seeds, lines the {NAME} (n - 1) around their mean; what "
+    "lies beyond an axis is an arrow at its end"
 )
 
 
 class Mark(NamedTuple):
-    """What is drawn of a method in a row, in points: its mean, half of its interval (None for none), its seeds."""
+    """What is drawn of a method in a row, in points: the tables' mean, the seeds' interval (None for none), seeds."""
 
     look: Look
     mean: float
-    half: float | None
+    interval: tuple[float, float] | None
     seeds: Sequence[float]
 
 
@@ -51,7 +52,9 @@ def mark(measured: Measured, look: Look, label: str, place: str, column: str, ov
     level = _level(measured, place, column, over) or 0.0
     seeds = measured.by_seed(label, place, column)
     drawn = [value - level for value in seeds] if len(seeds) > 1 else []
-    return Mark(look, cell.mean - level, half_width(seeds), drawn)
+    half = half_width(seeds)
+    interval = None if half is None else (fmean(drawn) - half, fmean(drawn) + half)
+    return Mark(look, cell.mean - level, interval, drawn)
 
 
 def _level(measured: Measured, place: str, column: str, over: str) -> float | None:
@@ -79,7 +82,7 @@ def rows(axes: Axes, marks: Mapping[str, Sequence[Mark | None]], bold: Iterable[
     every = [one for row in marks.values() for one in row if one is not None]
     if not every:
         return
-    ends = [one.mean + side * (one.half or 0.0) for one in every for side in (-1, 1)]
+    ends = [end for one in every for end in one.interval or ()]
     low, high = limits([one.mean for one in every], [*ends, *(value for one in every for value in one.seeds)])
     for number, row in enumerate(marks.values()):
         first = -_OFFSET * (len(row) - 1)
@@ -119,11 +122,18 @@ def _draw(axes: Axes, one: Mark, row: float, low: float, high: float) -> None:
             **how,
         )
         return
-    half = one.half or 0.0
-    ends = max(low, one.mean - half), min(high, one.mean + half)
-    if half:
-        axes.plot(ends, [row] * 2, color=one.look.colour, lw=1.1, solid_capstyle="butt", gid="interval", zorder=2.5)
-    for beyond, place, arrow in ((one.mean - half < low, low, "<"), (one.mean + half > high, high, ">")):
+    left, right = one.interval or (one.mean, one.mean)
+    if left < right:
+        axes.plot(
+            [max(low, left), min(high, right)],
+            [row] * 2,
+            color=one.look.colour,
+            lw=1.1,
+            solid_capstyle="butt",
+            gid="interval",
+            zorder=2.5,
+        )
+    for beyond, place, arrow in ((left < low, low, "<"), (right > high, high, ">")):
         if beyond:
             axes.plot([place], [row], arrow, color=one.look.colour, ms=3, clip_on=False, gid="beyond")
     axes.plot([one.mean], [row], **one.look.mark(), ms=5, gid="mean", zorder=3)
