@@ -120,7 +120,7 @@ def free_bytes(device: torch.device) -> Optional[int]:
 def most_text_tokens(
     layers: int, width: int, itemsize: int, free: Optional[int], share: float = SHARE
 ) -> Optional[int]:
-    """Number of text tokens whose training fits in a share of the free bytes, or None if that is not known."""
+    """Number of text tokens whose training fits in a share of the free bytes, or None if that is unknown."""
     if free is None:
         return None
     return max(1, int(share * free / (SAVED * layers * width * itemsize)))

@@ -163,7 +163,7 @@ class PromptedCLIP(nn.Module):
         self._made: Optional[Prompts] = None  # what the learner returns while that is so
 
     def __getstate__(self) -> Dict[str, Any]:
-        # what is compiled belongs to this very object and process; the copy compiles anew when it is called
+        # what is compiled belongs to this very object and process; the copy compiles again when it is called
         return {**self.__dict__, "_calls": {}, "_kept": None, "_begun": None, "_made": None}
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import at_least, one_of
 
-LOGITS, EMBEDDINGS = "logits", "embeddings"  # of which the mean is taken
+LOGITS, EMBEDDINGS = "logits", "embeddings"  # what is averaged
 
 
 class Pooling(nn.Module):

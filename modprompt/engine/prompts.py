@@ -53,7 +53,7 @@ def tokenize(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer =
 
 
 def rows_of(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer) -> List[List[int]]:
-    """The token ids of prompts, each as long as the tokenizer has it.
+    """The token ids of prompts, each padded to the tokenizer's length.
 
     Raises:
         UserError: as tokenize.

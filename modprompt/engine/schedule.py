@@ -107,7 +107,7 @@ class Schedule(Tuple[Step, ...]):
 
     @property
     def among_words(self) -> int:
-        """Number of layer 0's prompt tokens that stand in the place of words, with positions as words have them."""
+        """Number of layer 0's prompt tokens that replace words and have their positions."""
         return self[0].add if self and self.place == BEHIND_START else 0
 
     @property

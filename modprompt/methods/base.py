@@ -330,7 +330,7 @@ class Method(Configured):
         return assembly.on(self, clip_model, classes_of(names, dataset, which), epochs, listed)
 
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> PromptedModel:
-        """The model of a learner on a CLIP, for classes and a number of epochs (0: not known)."""
+        """The model of a learner on a CLIP, for classes and a number of epochs (0: unknown)."""
         return PromptedModel(self, learner, clip_model, classes, epochs)
 
     def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:

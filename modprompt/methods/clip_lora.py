@@ -108,7 +108,7 @@ class CLIPLoRA(LowRankSettings, Method):
         return LowRankTemplates(self, classes.names, clip_model, schedules)
 
     def over(self, method: M) -> M:
-        """CoOp or MPL with these additions beside its prompts, learned together.
+        """CoOp or MPL with these additions beside its prompts, trained together.
 
         Raises:
             SettingError: on another method, or one that searches for its schedule.
@@ -116,7 +116,7 @@ class CLIPLoRA(LowRankSettings, Method):
         return put_beside(method, self)
 
     def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Newly drawn additions beside a method's prompts.
+        """Give a method's learner newly drawn additions.
 
         Raises:
             UserError: if a setting does not fit that CLIP, or its sides are of another package.

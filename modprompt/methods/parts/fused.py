@@ -10,7 +10,7 @@ KINDS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
 def fused(optimiser: Optimizer) -> Optimizer:
-    """The optimiser, made anew as one kernel; unchanged where this PyTorch has none for its kind and settings.
+    """The optimiser, made again as one kernel; unchanged where this PyTorch has none for its kind and settings.
 
     Momentum starts as zeros: if the first step overflows, PyTorch would otherwise continue from memory that was never
     written. Steps are the same, since without dampening the first momentum is the gradient either way. It stays one

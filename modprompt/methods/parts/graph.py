@@ -64,7 +64,7 @@ class GraphStep:
         self._done: Optional[Done] = None
         self._facts: Dict[str, Any] = {}
         self._held: List[Any] = []  # what a replay reads, kept alive here
-        of_optimiser = "" if kind is SGD else f"of optimisers SGD alone is recorded, not {kind.__name__}"
+        of_optimiser = "" if kind is SGD else f"only SGD is recorded, not {kind.__name__}"
         if step.scaler is not None and any(group.get("dampening") for group in step.optimiser.param_groups):
             # a first step that overflows would leave momentum that was never written
             of_optimiser = of_optimiser or "OPTIM.SGD_DAMPNING with a loss scaler is not recorded"

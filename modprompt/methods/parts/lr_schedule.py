@@ -79,7 +79,7 @@ class WarmupScheduler:
 
 def _main_schedule(optimizer: Optimizer, cfg: Any) -> "LRScheduler":
     if cfg.LR_SCHEDULER == "cosine":
-        return CosineAnnealingLR(optimizer, float(cfg.MAX_EPOCH))  # type: ignore[arg-type]  # as Dassl has it
+        return CosineAnnealingLR(optimizer, float(cfg.MAX_EPOCH))  # type: ignore[arg-type]  # as in Dassl
     if cfg.LR_SCHEDULER == "multi_step":
         if not isinstance(cfg.STEPSIZE, (list, tuple)):
             raise UserError(f"OPTIM.STEPSIZE must be a list for multi_step, got {cfg.STEPSIZE!r}")
