@@ -151,7 +151,7 @@ def test_a_file_that_does_not_name_its_classes_is_fused_only_on_demand(clip_mode
     with torch.no_grad():
         assert torch.equal(loaded(images), model(images))
     head = model.prompt_learner.joint_head
-    with pytest.warns(UserWarning, match="the file does not say of which classes the joint head has rows"):
+    with pytest.warns(UserWarning, match="the file does not say for which classes the joint head has rows"):
         head.learned_on(Classes(()))
     assert not head.knows
     head.demands = True

@@ -114,7 +114,7 @@ def words(teacher, command):
             "KDPL reads no labels: it does not work in rounds",
         ),
         ("CoOp", ("TRAINER.COOP.PROGRAD_LAMBDA", "1.0"), "KDPL reads no labels, so it cannot project steps"),
-        ("CoOp", ("TRAINER.COOP.AEPATH", PHRASES), "nothing with phrases"),
+        ("CoOp", ("TRAINER.COOP.AEPATH", PHRASES), "does not work with phrases"),
         ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON does not work for MPL with KDPL"),
     ],
 )

@@ -193,7 +193,7 @@ def test_a_method_that_is_not_ours_is_named(glyph, tmp_path):
     parts = {key: value for key, value in content[KEY].items() if key not in ("version", "hash")}
     parts["method"] = {**parts["method"], "name": "Growing"}
     torch.save({**content, KEY: checkpoint.record(**parts)}, tmp_path / "b.pt")
-    with pytest.raises(modprompt.UserError, match="is of a method 'Growing' that is not modprompt's"):
+    with pytest.raises(modprompt.UserError, match="belongs to 'Growing', not a method of modprompt"):
         modprompt.load(tmp_path / "b.pt")
 
 

@@ -85,7 +85,7 @@ def test_a_file_without_the_multipliers_of_its_constraint_predicts_and_refuses_i
     assert torch.equal(logits(again, images), logits(model, images))
     again.save(tmp_path / "twice.pt")
     for one in (again, modprompt.load(tmp_path / "twice.pt", clip_model)):
-        with pytest.raises(UserError, match="the weights of CONSTRAINT l2-adaptative are not there"):
+        with pytest.raises(UserError, match="the weights of CONSTRAINT l2-adaptative are missing"):
             one.loss(images, LABELS)
 
 

@@ -264,7 +264,7 @@ def test_without_a_search_the_given_values_stay(command, tmp_path):
         (
             "TaskRes",
             ("TRAINER.TaskRes.ENHANCED_BASE", "/nowhere.pt"),
-            "ENHANCED_BASE: /nowhere.pt is not an enhanced base",
+            "ENHANCED_BASE: /nowhere.pt is no enhanced base",
         ),
         ("TaskRes", ("SEARCH.ON", "True"), "SEARCH.ON does not work for TaskRes: a head has no schedule"),
     ],
@@ -296,7 +296,7 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, monkeypatch, capsys
     content = torch.load(path, weights_only=True)
     content["settings"]["the weights of CLIP"] = f"2:{0:024}"
     torch.save(content, path)
-    assert "is of a run with other settings (the weights of CLIP" in refusal(capsys, *words)
+    assert "was made by a run with other settings (the weights of CLIP" in refusal(capsys, *words)
     path.write_bytes(b"nothing")
     assert "bank.pth.tar is damaged" in refusal(capsys, *words)
     path.unlink()

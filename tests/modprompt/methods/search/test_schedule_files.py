@@ -266,7 +266,7 @@ class TestAlphaFilesOfDPL:
         lengths_file("a.npy")
         words = ("TRAINER.DPL.IMG_ALPHA_PATH", "alpha_e2.npz", "TRAINER.DPL.TXT_ALPHA_PATH", "a.npy")
         with pytest.raises(
-            SettingError, match="TXT_ALPHA_PATH: .*LENGTHS_VISION is given by TRAINER.DPL.IMG_ALPHA_PATH"
+            SettingError, match="TXT_ALPHA_PATH: .*LENGTHS_VISION is also given by TRAINER.DPL.IMG_ALPHA_PATH"
         ):
             expanded(option(*words, "TRAINER.DPL.ALPHAS_SWAPPED", "True"))
 
