@@ -1,4 +1,4 @@
-"""What a layer is given: nothing, new tokens, also mixed or of single classes, or what has an attention of its own.
+"""What a layer is given: nothing; new tokens, maybe mixed or one set per class; or something with its own attention.
 
 Shapes: C classes, n tokens, D width of the side.
 """
@@ -16,27 +16,27 @@ from modprompt.engine.token_updates import Mixed, New, OfClasses
 
 
 class OwnAttention(Protocol):
-    """An addition that says itself what happens in its layer; methods/search/supernet.py has two."""
+    """An addition that decides what happens in its layer; methods/search/supernet.py has two."""
 
     @property
     def tokens_given(self) -> Optional[Tensor]:
-        """All tokens of its; what is cast to another type are these."""
+        """All of its tokens; these are cast when the type changes."""
 
     @property
     def joins(self) -> New:
-        """Those that join the sequence."""
+        """The tokens that join the sequence."""
 
     def with_tokens(self, tokens: Optional[Tensor]) -> Any:
-        """The same with other tokens, as many."""
+        """A copy with other tokens, of the same number."""
 
     def step(self, scheduled: Step) -> Step:
-        """What happens to the sequence in front of the layer, for which the schedule has `scheduled`."""
+        """What happens to the sequence before the layer; `scheduled` is the schedule's step for it."""
 
     def attend(self, block: Block, start: int) -> Attend:
-        """What stands in for attention; `start` is the place of the first prompt token among the keys."""
+        """What is called in place of attention; `start` is the place of the first prompt token among the keys."""
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Any:
-        """The same with each of its tensors changed."""
+        """A copy with `change` applied to each of its tensors."""
 
 
 Addition = Union[New, OwnAttention]
@@ -48,7 +48,7 @@ def is_plain(addition: Addition) -> bool:
 
 
 def new_tokens(addition: Any) -> New:
-    """The tokens (n, D) that join the sequence, or those (C, n, D) of single classes."""
+    """The tokens (n, D) that join the sequence, or (C, n, D): a set for each class."""
     found: New = addition if is_plain(addition) else addition.joins
     return found
 
@@ -64,7 +64,7 @@ def tokens_of(addition: Any) -> Optional[Tensor]:
 
 
 def with_tokens(addition: Any, tokens: Optional[Tensor]) -> Any:
-    """The same with other tokens, as many."""
+    """A copy with other tokens, of the same number."""
     if not is_plain(addition):
         return addition.with_tokens(tokens)
     of_a_kind = isinstance(addition, (OfClasses, Mixed)) and tokens is not None
@@ -72,7 +72,7 @@ def with_tokens(addition: Any, tokens: Optional[Tensor]) -> Any:
 
 
 def of_classes(additions: Sequence[Addition], change: Callable[[Tensor], Tensor]) -> List[Addition]:
-    """The same with the tokens (C, n, D) of single classes changed; others are what they are."""
+    """The additions, with `change` applied to tokens (C, n, D) of single classes; others stay as they are."""
     return [
         with_tokens(one, change(found.tokens)) if isinstance(found, OfClasses) else one
         for one, found in zip(additions, map(new_tokens, additions))
@@ -80,7 +80,7 @@ def of_classes(additions: Sequence[Addition], change: Callable[[Tensor], Tensor]
 
 
 def in_type(additions: Sequence[Addition], dtype: torch.dtype) -> List[Addition]:
-    """Additions in the type of the tokens; where launches count, cast all at once."""
+    """Additions in the type of the tokens, cast all at once where kernel launches count."""
     tokens = [tokens_of(new) for new in additions]
     plain = [one for one in tokens if one is not None and one.dim() == 2 and one.dtype != dtype]
     if len(plain) < 2 or not text_layout.counts_launches(plain[0].device):
@@ -92,19 +92,19 @@ def in_type(additions: Sequence[Addition], dtype: torch.dtype) -> List[Addition]
 
 
 def step_of(addition: Any, scheduled: Step) -> Step:
-    """What happens to the sequence in front of a layer for which the schedule has `scheduled`."""
+    """What happens to the sequence before a layer; `scheduled` is the schedule's step for it."""
     step: Step = scheduled if is_plain(addition) else addition.step(scheduled)
     return step
 
 
 def attends(block: Block, addition: Any, start: int) -> Attend:
-    """What stands in for attention in a block; `start` is the place of the first prompt token among the keys."""
+    """What is called in place of attention; `start` is the place of the first prompt token among the keys."""
     attend: Attend = attention if is_plain(addition) else addition.attend(block, start)
     return attend
 
 
 def mapped(addition: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same with each tensor changed."""
+    """The addition with `change` applied to each tensor."""
     if is_plain(addition):
         tokens = tokens_of(addition)
         return with_tokens(addition, None if tokens is None else change(tokens))

@@ -1,10 +1,10 @@
 """Parts of a residual attention block of a stock CLIP, run from its own weights.
 
-Only tensors are taken from the block (ln_1, the four attention tensors, ln_2, mlp); its forward is never called.
+Only tensors are read from the block (ln_1, the four attention tensors, ln_2, mlp); its forward is never called.
 Codebases of the family patch that forward in many ways, but not the tensors.
 
-The stream x may have another type than the weights (float32 beside half weights): products run in the weights' type,
-sums in the stream's.
+The stream x may have another type than the weights (float32 with half-precision weights): products are computed in
+the weights' type, sums in the stream's.
 
 Shapes: N tokens, B sequences, L tokens of each, D width, H heads, d = D / H.
 """
@@ -36,12 +36,12 @@ def project(block: Block, x: Tensor, first: int = 0, last: int = 3, change: Opti
 
 
 def by_head(x: Tensor, kinds: int, heads: int) -> Tuple[Tensor, ...]:
-    """Queries, keys and values (..., H, d), as many kinds as there are, of what `project` gave (..., kinds * D)."""
+    """Queries, keys and values (..., H, d), `kinds` of them, from the output (..., kinds * D) of `project`."""
     return x.view(*x.shape[:-1], kinds, heads, x.shape[-1] // (kinds * heads)).unbind(-3)
 
 
 def causal_after(queries: int, keys: int, device: torch.device) -> Optional[Tensor]:
-    """Mask (queries, keys), True where query i, standing at position keys - queries + i, may look; None if all may."""
+    """Mask (queries, keys), True where query i, at position keys - queries + i, may look; None if all may."""
     if queries == 1:
         return None
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril_(keys - queries)
@@ -51,8 +51,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] 
     """softmax(query key^T / sqrt(d)) value for (B, L, H, d) each.
 
     `mask` (..., L, keys) is True where to look, or holds numbers that are added to the scores. With `causal` instead,
-    of as many keys as queries, each looks at itself and what stands before it; no mask is made of it where PyTorch's
-    attention is fused.
+    and as many keys as queries, each query looks at itself and at what comes before; where PyTorch's attention is
+    fused, no mask is built for that.
     """
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
     if _FUSED:
@@ -68,18 +68,18 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] 
 
 
 def _has_cudnn(query: Tensor) -> bool:
-    """Whether PyTorch might take cuDNN's attention, for queries on a GPU, and can be told not to (2.5 and newer)."""
+    """Whether PyTorch might choose cuDNN's attention, for queries on a GPU, and can be told not to (2.5 and newer)."""
     return query.device.type == "cuda" and hasattr(torch.backends.cuda, "enable_cudnn_sdp")
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], causal: bool) -> Tensor:
     """PyTorch's attention of (B, H, L, d), without cuDNN's on a GPU where flash is allowed.
 
-    Some GPUs and PyTorch versions prefer cuDNN's, which builds a plan for each shape in each process, for a large part
-    of a second; the lengths of prompts are many. It is asked here, so that what is computed again in a backward pass
-    takes the kernel that it took before.
+    Some GPUs and PyTorch versions prefer cuDNN's, which spends a large part of a second on a plan for each shape in
+    each process, and prompts have many lengths. This is decided here, so that what a backward pass computes again
+    uses the same kernel.
     """
-    # of torch._C, since torch.compile sees through these as it does not through torch.backends.cuda
+    # from torch._C: torch.compile can trace these, but not their like in torch.backends.cuda
     passes_over = _has_cudnn(query) and torch._C._get_flash_sdp_enabled() and torch._C._get_cudnn_sdp_enabled()
     if passes_over:
         torch._C._set_sdp_use_cudnn(False)
@@ -93,8 +93,8 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], ca
 class _FrozenMLP(torch.autograd.Function):
     """c_proj(activation(c_fc(x))) for x (N, D) with weights that are not trained; keeps one (N, hidden) tensor.
 
-    The activation is QuickGELU or, with `quick` False, GELU. The way in is scaled as QuickGELU needs it, the bias
-    (hidden,) too, unless it is `scaled` already: then adding it is part of the product.
+    The activation is QuickGELU or, with `quick` False, GELU. The first product is scaled as QuickGELU needs, and so is
+    the bias (hidden,), unless it is `scaled` already: then adding it is part of the product.
     """
 
     @staticmethod
@@ -117,7 +117,7 @@ class _FrozenMLP(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
-        # of QuickGELU 1.702 of the way in and 1 / 1.702 of the way out cancel
+        # with QuickGELU the factors 1.702 of the first product and 1 / 1.702 of the second cancel
         hidden, weight_in, weight_out = ctx.saved_tensors
         kind = hidden.dtype  # under autocast not the weights' own
         slope = torch.ops.aten.silu_backward if ctx.quick else torch.ops.aten.gelu_backward
@@ -185,7 +185,7 @@ def run_last_block(
     change: Optional[LayerChange] = None,
     prompts: Optional[slice] = None,
 ) -> Tensor:
-    """The block's output (B, D) for one token of sequences x (B, L, D) alone: the first, or those `at` places (B,).
+    """The block's output (B, D) for one token of each sequence x (B, L, D): the first, or the one at place `at` (B,).
 
     With the places of prompt tokens, the output (B, 1 + n, D) for these too.
     """
@@ -201,9 +201,9 @@ def run_last_block(
 
 
 def tokens_of(x: Tensor, at: Optional[Tensor] = None, prompts: Optional[slice] = None) -> Tensor:
-    """The token (B, D) of sequences x (B, L, D) that is read, the first or those `at` places (B,).
+    """The token (B, D) that is read of each sequence x (B, L, D): the first, or the one at place `at` (B,).
 
-    With the places of prompt tokens, (B, 1 + n, D): these behind it.
+    With the places of prompt tokens, (B, 1 + n, D): these after it.
     """
     one = x[:, 0] if at is None else x[torch.arange(len(x), device=x.device), at]
     return one if prompts is None else torch.cat([one[:, None], x[:, prompts]], dim=1)

@@ -1,4 +1,4 @@
-"""The class prompts of a CLIP, as its text side takes them."""
+"""The class prompts of a CLIP, in the form that its text side needs."""
 
 from typing import Any, Sequence, Union
 
@@ -16,7 +16,7 @@ def class_prompts(
 ) -> ClassPrompts:
     """The frozen part of class prompts; arguments and errors are those of PromptText.
 
-    Of a text tower that takes no prompts the texts alone count.
+    For a text tower that accepts no prompts only the texts count.
     """
     side = prompted_text(clip_model)
     if side is None:

@@ -1,4 +1,4 @@
-"""What stands behind the image side once class features are finished: a module from image features to logits.
+"""What follows the image side once class features are known: a module from image features to logits.
 
 Shapes: B images, C classes, E joint width.
 """
@@ -34,11 +34,11 @@ class CosineClassifier(nn.Module):
 
 
 class JointClassifier(nn.Module):
-    """Scaled cosines, and beside them the logits of a joint head (methods/parts/joint_head.py).
+    """Scaled cosines together with the logits of a joint head (methods/parts/joint_head.py).
 
     Args:
-        cosines: makes the first.
-        head: copied, in float32, on the CPU.
+        cosines: computes the former.
+        head: the joint head; copied to the CPU, in float32.
         classes: raw class features (C, E).
     """
 
@@ -57,11 +57,11 @@ class JointClassifier(nn.Module):
 
 
 class OwnClassifier(nn.Module):
-    """A model's own logits, where these are no scaled cosines.
+    """A model's own logits, where these are not scaled cosines.
 
     Args:
-        model: what it has of its own is copied, in float32, without encoders and CLIP.
-        classes: class features (C, E), as its `logits` takes them, on the CPU.
+        model: its own parts are copied, in float32, without encoders and CLIP.
+        classes: class features (C, E), as its `logits` accepts them, on the CPU.
     """
 
     classes: Tensor

@@ -22,15 +22,15 @@ LONGEST_FROM_WORDS = 4  # MaPLe and its relatives start from words only up to th
 
 
 def leading_placeholders(text: str, most: int) -> int:
-    """With how many of them a text begins, of so many vectors at most."""
+    """How many placeholders a text begins with, counted up to `most`."""
     return len(list(itertools.takewhile(PLACEHOLDER.__eq__, text.split()[:most])))
 
 
 class Context(NamedTuple):
     """The words in front of a class name, and the initial vectors (n, T), or (C, n, T), of their first n tokens.
 
-    words: those in front of it where no word gives way to a vector: without placeholders.
-    ending: the words behind it.
+    words: the words in front of it, without placeholders, for when no vector takes the place of a word.
+    ending: the words after it.
     """
 
     prefix: str
@@ -44,16 +44,16 @@ class Context(NamedTuple):
         return self.vectors.shape[-2]
 
     def around(self, among_words: int) -> Tuple[str, str]:
-        """The words in front of a class name and behind it, where so many vectors stand in the place of words."""
+        """The words in front of a class name and after it, where `among_words` vectors take the place of words."""
         return (self.prefix if among_words or not self.n_ctx else self.words), self.ending
 
     def within(self, template: str, tokenizer: Tokenizer, name: str = "N_CTX") -> "Context":
-        """The same vectors in front of and among the words of a template, in which {} is the class name.
+        """The same vectors within the words of a template, in which {} is the class name.
 
-        The first words give way to the vectors; "X" at the beginning stands for as many of them as there are.
+        The vectors replace the first words; "X" at the beginning stands for as many of them as there are.
 
         Raises:
-            SettingError: if fewer words stand in front of the name than vectors, whose number the setting `name` gives.
+            SettingError: if a template has fewer words in front of the name than there are vectors (setting `name`).
         """
         front, _, ending = template.partition("{}")
         words = front.split()
@@ -86,7 +86,7 @@ def from_words(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") ->
     """The embeddings of the first `n_ctx` tokens of `words`.
 
     Raises:
-        UserError: if `n_ctx` is less than 1 or more than `words` has tokens: it would eat the class name.
+        UserError: if `n_ctx` is less than 1 or more than `words` has tokens: the context would replace the class name.
     """
     at_least(name, n_ctx, 1)
     words = readable(words)
@@ -116,7 +116,7 @@ def random_context(n_ctx: int, clip_model: CLIP, n_cls: Optional[int] = None, na
 def words_or_random(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") -> Context:
     """MaPLe's rule (arXiv 2210.03117): from `words` if there are any and n_ctx is at most 4, else random.
 
-    Words that are not used, because n_ctx is more, are warned of.
+    Warns of words that are not used because n_ctx is larger.
 
     Raises:
         UserError: as from_words and random_context; `name` is the setting that n_ctx comes from.
@@ -135,7 +135,7 @@ def words_or_random(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX
 def zeros_and_words(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") -> Context:
     """ProGrad's (arXiv 2205.14865): `n_ctx` zeros, of which the last become the embeddings of the words' tokens.
 
-    As many tokens as there are words: with a comma there are more, and the last ones stay behind the context, fixed.
+    Only as many tokens as there are words: a comma is one more, and the last ones then stay after the context, fixed.
 
     Raises:
         UserError: if there are more words than `n_ctx`.

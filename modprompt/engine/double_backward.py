@@ -1,4 +1,4 @@
-"""Compiled encoders through whose graph a step goes back twice."""
+"""Compiled encoders for steps with two backward passes through one graph."""
 
 import contextlib
 from typing import Any, Callable, ContextManager, Mapping
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 
 def compiled(encoder: nn.Module, settings: Mapping[str, Any]) -> Callable[..., Tensor]:
-    """An encoder, compiled by torch.compile's settings, that gives nothing away which a second backward pass needs.
+    """An encoder, compiled with torch.compile's `settings`, that keeps what a second backward pass needs.
 
-    It has code of its own: what was compiled of an encoder for others is not taken.
+    It has a function of its own, so that no earlier compilation of the encoder is reused.
     """
 
     def forward(*inputs: Any) -> Tensor:

@@ -1,7 +1,7 @@
 """CLIP's two encoders, run from a stock model's own weights with prompt tokens put in by a schedule.
 
-Both take one tensor of new tokens per layer (or None) and the schedule says how many of the present prompt tokens go
-first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2210.03117).
+Both accept one tensor of new tokens per layer (or None); the schedule says how many of the present prompt tokens are
+removed first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2210.03117).
 
 Shapes: B images, C classes, L tokens, D width of the side, E joint width, n prompt tokens, P shared text tokens.
 """
@@ -44,7 +44,7 @@ from modprompt.engine.whole_text import AT_ONCE, WholeTextEncoder
 
 
 def _rows(chunks: List[List[Suffix]]) -> Iterator[slice]:
-    """Which of the classes, as the groups have them end to end, stand in each chunk."""
+    """The classes of each chunk, as a slice of the classes of all groups in their order."""
     first = 0
     for chunk in chunks:
         count = sum(len(suffix.end) for suffix in chunk)
@@ -89,8 +89,8 @@ class VisionEncoder(nn.Module):
     ) -> Tensor:
         """Features (B, E) of images (B, 3, H, W); `additions` holds one (n, D) tensor or None per layer.
 
-        With `watch` every layer is run for all tokens, the last one too. With `read`, which is not together with it,
-        features (B, 2 E): behind each image's own the one that is read out of its prompt tokens.
+        With `watch` every layer runs for all tokens, the last one too. With `read`, which excludes `watch`, features
+        (B, 2 E): each image's own, then the one that is read out of its prompt tokens.
         """
 
         def last(
@@ -147,11 +147,11 @@ class ImageTowerEncoder(nn.Module):
 def image_encoder(
     visual: Union[VisionTransformer, ResNet, ImageTower], schedule: Schedule, stream: Optional[torch.dtype] = None
 ) -> Union[VisionEncoder, ResNetEncoder, TowerVisionEncoder, ImageTowerEncoder]:
-    """The encoder for an image side; on a ResNet, and a tower without prompts, the schedule is that of no layers."""
+    """The encoder for an image side; for a ResNet, or a tower without prompts, the schedule has no layers."""
     if isinstance(visual, ImageTower):
         takes_prompts = image_side_of(visual) is not None
         return TowerVisionEncoder(visual, schedule, stream) if takes_prompts else ImageTowerEncoder(visual)
-    if hasattr(visual, "transformer"):  # the classes are those of some `clip` package: what they have tells them apart
+    if hasattr(visual, "transformer"):  # the class may come from any `clip` package: its attributes decide
         return VisionEncoder(cast(VisionTransformer, visual), schedule, stream)
     return ResNetEncoder(cast(ResNet, visual))
 
@@ -166,12 +166,12 @@ def unprompted(
 
 
 def no_additions(encoder: nn.Module) -> Additions:
-    """What an encoder is given beside images that has no prompts: nothing for each of its layers."""
+    """The additions of an encoder without prompts: None for each of its layers."""
     return [None] * len(getattr(encoder, "schedule", ()))
 
 
 class Below(NamedTuple):
-    """Class prompts behind the layers that nothing learned reaches.
+    """Class prompts after the lowest layers, those that nothing learned reaches.
 
     layers: how many.
     chunks: the prompts of each chunk of classes.
@@ -182,9 +182,9 @@ class Below(NamedTuple):
 
 
 class TextEncoder(nn.Module):
-    """Class features of CLIP's text transformer; prompt tokens stand where the schedule's `place` has them.
+    """Class features of CLIP's text transformer; prompt tokens stand where the schedule's `place` says.
 
-    Behind the start token those of layer 0 are part of the embedded prompts, so they get a positional embedding as
+    After the start token those of layer 0 are part of the embedded prompts, so they get a positional embedding as
     words do. At other places they are additions like those of other layers. What all classes share is computed once,
     and of the last layer only what is read.
 
@@ -192,8 +192,8 @@ class TextEncoder(nn.Module):
         clip_model: a stock CLIP.
         schedule: of the text side.
         stream: type of the tokens between products; None for that of the embeddings.
-        most_tokens: own tokens of classes that are computed at a time; with more, gradients recompute each chunk, as
-            they do with more sequences than a GPU's attention takes.
+        most_tokens: tokens that classes do not share, computed at a time; with more, the backward pass recomputes each
+            chunk, as it does with more sequences than a GPU's attention accepts.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class TextEncoder(nn.Module):
         return most_text_tokens(layers, width, text.words.element_size(), free, share)
 
     def untouched(self, text: TextTokens, additions: Additions, changes: Changes) -> int:
-        """How many of the lowest layers nothing learned reaches; one at least is not counted."""
+        """How many of the lowest layers nothing learned reaches; at least one layer is never counted."""
         if text.prefix.requires_grad or any(suffix.tokens.requires_grad for suffix in text.suffixes):
             return 0
         layers = len(self.schedule) - 1
@@ -238,7 +238,7 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def below(self, text: TextTokens, layers: int) -> Below:
-        """Class prompts behind so many layers, of which `untouched` says that nothing learned reaches them."""
+        """Class prompts after the lowest `layers` layers, which nothing learned reaches (see `untouched`)."""
         chunks = [self._embed(text.prefix, [suffix.tokens for suffix in chunk]) for chunk in self._chunks(text)]
         for block in self.transformer.resblocks[:layers]:
             chunks = [run_packed(block, x) for x in chunks]
@@ -254,7 +254,7 @@ class TextEncoder(nn.Module):
             additions: one (n, D) tensor or None per layer, tokens of single classes, or what has an attention
                 of its own (additions.py); a tensor of layer 0 is read unless prompt tokens stand among the words.
             changes: of each layer, or none.
-            below: what `below` gave for this text, to go on from.
+            below: what `below` returned for this text, to continue from.
         """
         changes = layer_change.in_type(changes, self.stream or text.prefix.dtype)
         if draws(changes):
@@ -277,7 +277,7 @@ class TextEncoder(nn.Module):
         return features if order is None else features.index_select(1, order)
 
     def _chunks(self, text: TextTokens) -> List[List[Suffix]]:
-        """The classes that are computed at a time: as many as memory, and on a GPU a call of attention, takes."""
+        """The classes that are computed at a time: as many as memory, and on a GPU one call of attention, allows."""
         images, shared, width = text.prefix.shape
         longest = shared + max([suffix.tokens.shape[2] for suffix in text.suffixes]) + self._more
         heads = self.transformer.resblocks[0].attn.num_heads
@@ -294,7 +294,7 @@ class TextEncoder(nn.Module):
         begun: int,
         x: Optional[Packed],
     ) -> Tensor:
-        """Features (B, c, E) of the classes of a chunk, of which x are the tokens behind the first `begun` layers."""
+        """Features (B, c, E) of the classes of a chunk; x are their tokens after the first `begun` layers."""
         blocks = self.transformer.resblocks
         if x is None:
             x = self._embed(text.prefix, [suffix.tokens for suffix in suffixes])
@@ -329,7 +329,7 @@ class TextEncoder(nn.Module):
 
 
 class CausalTowerEncoder(TextEncoder):
-    """The same of a tower whose text side has a causal mask (PE, MetaCLIP 2).
+    """The same for a tower whose text side has a causal mask (PE, MetaCLIP 2).
 
     Args:
         tower: the text tower.
@@ -358,10 +358,10 @@ class CausalTowerEncoder(TextEncoder):
 class TextTowerEncoder(nn.Module):
     """Class features of a text tower.
 
-    A few texts are computed at a time: always as many, so that sums are rounded alike on all machines.
+    A few texts are computed at a time: always the same number, so that sums are rounded alike on all machines.
     """
 
-    stream: Optional[torch.dtype] = None  # it has none: features are of the tower's type
+    stream: Optional[torch.dtype] = None  # it has none: features have the tower's type
 
     def __init__(self, text: TextTower):
         super().__init__()
@@ -386,7 +386,7 @@ class TextTowerEncoder(nn.Module):
 def text_encoder(
     clip_model: CLIP, schedule: Schedule, stream: Optional[torch.dtype] = None
 ) -> Union[TextEncoder, WholeTextEncoder, TextTowerEncoder]:
-    """The encoder for a text side; on a tower without prompts the schedule is that of no layers."""
+    """The encoder for a text side; for a tower without prompts the schedule has no layers."""
     if has_stock_text(clip_model):
         return TextEncoder(clip_model, schedule, stream)
     side, tower = prompted_text(clip_model), cast(TextTower, clip_model.text)

@@ -35,7 +35,7 @@ def through_layers(
     watch: Optional[Watch] = None,
     last: Last = all_tokens,
 ) -> Tensor:
-    """Tokens behind all layers of a side, of embedded ones x (B, L, D).
+    """Tokens after all layers of a side, from embedded tokens x (B, L, D).
 
     Args:
         side: has ln_pre and transformer.resblocks.
@@ -44,7 +44,7 @@ def through_layers(
         additions: one (n, D) tensor or None per layer.
         changes: of each layer, or none.
         watch: the attention of a layer, and what is run in its place.
-        last: what runs the last layer; its output is the answer.
+        last: what runs the last layer; its output is returned.
     """
     blocks = side.transformer.resblocks
     additions, changes = in_type(additions, x.dtype), layer_change.in_type(changes, x.dtype)

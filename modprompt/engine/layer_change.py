@@ -1,4 +1,4 @@
-"""What a layer computes beside its own frozen weights, on either side.
+"""What a layer computes in addition to its own frozen weights, on either side.
 
 Shapes: N tokens, D width of the side.
 """
@@ -13,16 +13,16 @@ from modprompt.errors import UserError
 
 
 class LayerChange:
-    """Base of the changes of a layer; what a subclass does not say changes nothing.
+    """Base of the changes to a layer; what a subclass does not override changes nothing.
 
-    All functions take tokens one by one, so packed tokens (N, D), sequences (B, L, D) and the rows that the last layer
-    reads go through as they are.
+    All functions treat tokens one by one, so packed tokens (N, D), sequences (B, L, D) and the rows that the last layer
+    reads are all accepted.
     """
 
     def enters(self, x: Tensor) -> Tensor:
-        """What enters the layer in the place of tokens x (..., D), prompt tokens too.
+        """What enters the layer in place of tokens x (..., D), prompt tokens too.
 
-        In front of the first layer the tokens have their positions, and images' are behind ln_pre.
+        Before the first layer the tokens have their positions, and those of images have passed ln_pre.
         """
         return x
 
@@ -54,28 +54,28 @@ class LayerChange:
         """
         return out
 
-    # ------------------------------ of changes of matrices, which may draw masks, and may be in the matrices themselves
+    # ------------------------------ for changes of matrices, which may draw masks, and may be merged into the matrices
 
     draws = False  # whether masks have to be drawn: then every class is a sequence of its own, and all its tokens run
     draws_at_once = False  # whether it draws masks as it is computed: then all classes are computed at once
-    is_drawn = False  # whether there are masks; tokens (S L, D) are then those of a sequence one behind another
-    merges = False  # whether the block's matrices are to be changed themselves
+    is_drawn = False  # whether there are masks; tokens (S L, D) are then in the order of sequences
+    merges = False  # whether the block's matrices themselves are to be changed
 
     @property
     def factors(self) -> Sequence[Tensor]:
-        """What of it is cast to the type of the tokens."""
+        """Its tensors that are cast to the type of the tokens."""
         return ()
 
     def with_factors(self, factors: Sequence[Tensor]) -> "LayerChange":
-        """The same with others, as many."""
+        """A copy with other factors, of the same number."""
         return self
 
     def drawn(self, tokens: int, sequences: int) -> "LayerChange":
-        """The same with masks for so many tokens of each of so many sequences."""
+        """A copy with masks for `tokens` tokens of each of `sequences` sequences."""
         return self
 
     def of_sequences(self, rows: slice) -> "LayerChange":
-        """The same with the masks of some sequences."""
+        """A copy with the masks of some sequences."""
         return self
 
     def merged(self, block: Block) -> Block:
@@ -91,21 +91,21 @@ class LayerChanges(Protocol):
 
     @property
     def on_text(self) -> bool:
-        """Whether the text side has some."""
+        """Whether the text side has changes."""
 
     @property
     def on_images(self) -> bool:
-        """Whether the vision side has some."""
+        """Whether the vision side has changes."""
 
     def text_changes(self, layers: int) -> Changes:
-        """Those of this moment for a text side of so many layers."""
+        """The current changes of a text side with `layers` layers."""
 
     def vision_changes(self, layers: int) -> Changes:
         """The same for a vision side."""
 
 
 def change_of(changes: Changes, layer: int) -> Optional[LayerChange]:
-    """That of a layer."""
+    """The change of a layer."""
     return changes[layer] if changes else None
 
 
@@ -120,7 +120,7 @@ def changed(change: Optional[LayerChange], which: str, x: Tensor, products: Tens
 
 
 def in_type(changes: Changes, dtype: torch.dtype) -> Changes:
-    """Changes in the type of the tokens: what is not is cast all at once, since a cast is a launch."""
+    """Changes in the type of the tokens; all that differ are cast at once, since each cast is a kernel launch."""
     factors = [one for change in changes if change is not None for one in change.factors]
     if all(one.dtype == dtype for one in factors):
         return changes
@@ -133,12 +133,12 @@ def in_type(changes: Changes, dtype: torch.dtype) -> Changes:
 
 
 def in_matrices(block: Block, change: Optional[LayerChange]) -> Tuple[Block, Optional[LayerChange]]:
-    """A block with the change in its matrices, if that is asked for, and what is left of the change."""
+    """A block with the change merged into its matrices, if that is asked for, and what is left of the change."""
     return (block, change) if change is None or not change.merges else (change.merged(block), None)
 
 
 def write_in(blocks: Sequence[Block], changes: Changes) -> Changes:
-    """Write into blocks what changes their matrices; what is left of the changes."""
+    """Write changes of matrices into the blocks; returns what is left of the changes."""
     left = []
     for block, change in zip(blocks, changes):
         made, rest = in_matrices(block, change)
@@ -159,8 +159,8 @@ def require_at_once(changes: Changes, chunks: int) -> None:
     """Raise UserError if masks would be drawn for each chunk of classes, and again in the backward pass."""
     if chunks > 1 and any(one is not None and one.draws_at_once for one in changes):
         raise UserError(
-            f"one dropout mask for what classes have in common (DROPOUT_SHARED) needs all of them at once, but they "
-            f"are computed in {chunks} parts for lack of memory: set it False, or DROPOUT 0, or take fewer classes"
+            f"DROPOUT_SHARED draws one dropout mask for tokens that classes share, so it needs all classes at once; "
+            f"they are computed in {chunks} parts for lack of memory: set it False, or DROPOUT 0, or use fewer classes"
         )
 
 
@@ -170,7 +170,7 @@ def is_drawn(change: Optional[LayerChange]) -> bool:
 
 
 def drawn(changes: Changes, tokens: int, sequences: int) -> Changes:
-    """Changes with masks for so many tokens of each of so many sequences, drawn layer by layer where some are asked."""
+    """Changes with masks for `tokens` tokens of each of `sequences` sequences, drawn layer by layer where needed."""
     return [one.drawn(tokens, sequences) if one is not None and one.draws else one for one in changes]
 
 

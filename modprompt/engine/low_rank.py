@@ -1,6 +1,6 @@
-"""A low-rank addition to attention's matrices (LoRA, arXiv 2106.09685): scale B A x beside W x.
+"""A low-rank addition to attention's matrices (LoRA, arXiv 2106.09685): scale B A x added to W x.
 
-In training x may be thinned out by dropout, by a mask of each matrix's own. Elsewhere the sum is one matrix: `merged`.
+In training dropout may act on x, with a mask for each matrix. Otherwise the sum is one matrix: `merged`.
 
 Shapes: M matrices, r rank, D width, L tokens of a sequence, S sequences, N = S L tokens.
 """
@@ -45,15 +45,15 @@ class LowRank(LayerChange):
 
     Args:
         matrices: which, of MATRICES.
-        a: (M, r, D) the way in, of each of these.
-        b: (M, D, r) the way out.
+        a: (M, r, D) the projection to r, for each of these.
+        b: (M, D, r) the projection back.
         scale: of the addition.
-        rate: share of the numbers of x that dropout takes; 0 in tests.
-        shared: whether a token that stands for several classes has one mask for all of them; else each class's has its
-            own, and is a sequence of its own for that.
+        rate: share of the numbers of x that dropout zeroes; 0 in tests.
+        shared: whether a token that several classes share has one mask for all of them; otherwise each class has
+            its own, and is a sequence of its own for that.
         through: whether x gets the gradient of the addition.
-        masks: (M, L, S, D), True for what dropout takes; None if none are drawn.
-        merges: whether it is to be in the matrices, where no gradients are asked for.
+        masks: (M, L, S, D), True for what dropout zeroes; None if none are drawn.
+        merges: whether it is merged into the matrices, where no gradients are needed.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class LowRank(LayerChange):
         self.draws_at_once = rate > 0 and shared
         self._merged: Optional[Tuple[Block, Tuple[Any, ...], Block]] = None
 
-    # ------------------------------------------------------------------ beside the product
+    # ------------------------------------------------------------------ added to the product
 
     def added_to(self, products: Tensor, which: str, x: Tensor) -> Tensor:
         """Products (N, k D) of tokens x (N, D), of k matrices named by letters, with scale B A dropout(x).
@@ -106,7 +106,7 @@ class LowRank(LayerChange):
         return (scale * added).reshape(x.shape)
 
     def _added(self, which: str, x: Tensor) -> Tuple[Tensor, float]:
-        """B A dropout(x) of tokens (N, D) by k matrices, (k, N, D), and what is left to multiply it with."""
+        """B A dropout(x) of tokens (N, D) by k matrices, (k, N, D), and the factor still to multiply it by."""
         x, scale = x if self.through else x.detach(), self.scale
         way_in, way_out = (self._of(which, one).to(x.dtype) for one in (self.a, self.b))
         count, rank, width = way_in.shape
@@ -121,14 +121,14 @@ class LowRank(LayerChange):
         return torch.bmm(low, way_out.transpose(1, 2)), scale
 
     def _of(self, which: str, stacked: Tensor) -> Tensor:
-        """Of what all matrices have, (M, ...), that of some, (k, ...)."""
+        """The part (k, ...) of some matrices, of what all have (M, ...)."""
         first = self.matrices.index(which[0])
         if self.matrices[first : first + len(which)] == tuple(which):
             return stacked[first : first + len(which)]
         return torch.stack([stacked[self.matrices.index(one)] for one in which])
 
     def _masked(self, which: str, x: Tensor) -> Tensor:
-        """What the masks of matrices leave of tokens (N, D) of whole sequences: (k, N, D)."""
+        """Tokens (N, D) of whole sequences after the masks of matrices: (k, N, D)."""
         assert self.masks is not None
         dropped = self._of(which, self.masks).transpose(1, 2)  # (k, S, L, D)
         count, sequences, _, width = dropped.shape
@@ -140,28 +140,28 @@ class LowRank(LayerChange):
 
     @property
     def factors(self) -> Sequence[Tensor]:
-        """a, b; nothing where they are in the matrices."""
+        """a, b; nothing where they are merged into the matrices."""
         return () if self.merges else (self.a, self.b)
 
     def with_factors(self, factors: Sequence[Tensor]) -> "LowRank":
-        """The same with others, as many."""
+        """A copy with other factors, of the same number."""
         other = copy.copy(self)
         other.a, other.b = factors
         return other
 
     def drawn(self, tokens: int, sequences: int) -> "LowRank":
-        """The same with masks for so many tokens of so many sequences, matrix by matrix as MATRICES has them."""
+        """A copy with masks for so many tokens and sequences, drawn matrix by matrix in the order of MATRICES."""
         shape, kept = (tokens, sequences, self.a.shape[-1]), 1 - self.rate
         order = [one for one in MATRICES if one in self.matrices]
         masks = torch.empty(len(order), *shape, dtype=torch.bool, device=self.a.device)
-        if self.a.device.type != "cpu":  # whose generator is not that of the reference
+        if self.a.device.type != "cpu":  # whose generators differ from the reference's in any case
             return self._with(masks.bernoulli_(self.rate))
         for one in order:
             masks[self.matrices.index(one)].bernoulli_(kept)
         return self._with(masks.logical_not_())
 
     def of_sequences(self, rows: slice) -> "LowRank":
-        """The same with the masks of some sequences."""
+        """A copy with the masks of some sequences."""
         assert self.masks is not None
         return self._with(self.masks[:, :, rows])
 
@@ -170,10 +170,10 @@ class LowRank(LayerChange):
         other.masks, other.is_drawn, other.draws = masks, True, False
         return other
 
-    # ------------------------------------------------------------------ in the product
+    # ------------------------------------------------------------------ merged into the matrices
 
     def merged(self, block: Block) -> Block:
-        """The block with W + scale B A in the place of W; made once for each state of these, without gradients."""
+        """The block with W + scale B A in place of W; computed once for each state of these, without gradients."""
         state = state_of([block.attn.in_proj_weight, block.attn.out_proj.weight, self.a, self.b])
         if self._merged is None or self._merged[0] is not block or self._merged[1] != state:
             with torch.no_grad():

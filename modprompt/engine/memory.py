@@ -1,4 +1,4 @@
-"""How many text tokens may be computed at a time in the memory that is free; what is not kept; what is, once freed."""
+"""How many text tokens fit in free memory at a time; recomputing instead of keeping; keeping freed memory."""
 
 import ctypes
 import inspect
@@ -13,8 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from modprompt.errors import UserError
 from modprompt.io.result import GPU_SHARE
 
-SAVED = 16  # floats per layer, token and unit of width that training keeps or needs beside it: measured, rounded up
-SHARE = 0.5  # of the free memory that the text side may take
+SAVED = 16  # floats per layer, token and unit of width that training keeps or needs meanwhile: measured, rounded up
+SHARE = 0.5  # of the free memory that the text side may use
 
 _RECOMPUTES = "use_reentrant" in inspect.signature(checkpoint).parameters  # PyTorch 1.11 and newer
 
@@ -24,14 +24,14 @@ _CGROUPS = (  # limit and use of a container, version 2 and 1
 )
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt
-_MOST_KEPT = 2**31 - 1  # bytes, the largest value that mallopt takes
+_MOST_KEPT = 2**31 - 1  # bytes, the largest value that mallopt accepts
 
 
 def keep_freed_memory() -> bool:
     """Let this process keep up to 2 GiB of freed memory for its next tensors; False where the C library cannot.
 
-    By default glibc hands every large block back to the system, which then clears its pages anew for the next tensor:
-    on a CPU a tenth of a training step.
+    By default glibc hands every large block back to the system, which clears its pages again for the next tensor: on a
+    CPU a tenth of a training step.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -41,10 +41,10 @@ def keep_freed_memory() -> bool:
 
 
 def recomputed(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    """function(*inputs), which draws no random numbers; the backward pass computes it again: nothing of it is kept."""
+    """function(*inputs), which must draw no random numbers; the backward pass computes it again: nothing is kept."""
     if not (_RECOMPUTES and torch.is_grad_enabled()):
         return function(*inputs)
-    # the generators' states are not asked for: that is a wait for a GPU
+    # the generators' states are not saved: reading them waits for the GPU
     output: Tensor = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
     return output
 
@@ -71,10 +71,10 @@ def _available() -> Optional[int]:
 
 
 def share_of_gpu() -> float:
-    """The share of a GPU's memory that this process was told to take: 1.0 for all that is free.
+    """The share of a GPU's memory that this process may use: 1.0 for all that is free.
 
     Raises:
-        UserError: if MODPROMPT_GPU_SHARE is no number above 0 and up to 1.
+        UserError: if MODPROMPT_GPU_SHARE is not a number above 0 and up to 1.
     """
     told = os.environ.get(GPU_SHARE) or "1"
     try:
@@ -87,16 +87,16 @@ def share_of_gpu() -> float:
 
 
 def take_share() -> None:
-    """Have PyTorch give this process no more of its GPU than the share that it was told; CUDA starts for one."""
+    """Limit PyTorch to this process's share of the GPU; where there is a share, this starts CUDA."""
     share = share_of_gpu()
     if share < 1:
         torch.cuda.set_per_process_memory_fraction(share)
 
 
 def free_bytes(device: torch.device) -> Optional[int]:
-    """Free memory of a device; of a CPU what the machine or its container has left. None if it cannot be told.
+    """Free memory of a device; of a CPU what the machine or its container has left. None if unknown.
 
-    Of a GPU that others use, too, it is what is left of this process's share, whatever the others have taken so far.
+    Of a GPU that others use too, it is what is left of this process's share, whatever the others use so far.
     """
     if device.type == "cuda":
         share = share_of_gpu()
@@ -120,7 +120,7 @@ def free_bytes(device: torch.device) -> Optional[int]:
 def most_text_tokens(
     layers: int, width: int, itemsize: int, free: Optional[int], share: float = SHARE
 ) -> Optional[int]:
-    """Number of text tokens whose training fits in a share of the free bytes, or None if that is not known."""
+    """Number of text tokens whose training fits in a share of the free bytes, or None if that is unknown."""
     if free is None:
         return None
     return max(1, int(share * free / (SAVED * layers * width * itemsize)))

@@ -32,22 +32,22 @@ COMPILE = ("", "default", "reduce-overhead", "aot_eager", "graph")
 
 
 def beside(module: N) -> N:
-    """A module that shares all parts of another, and whose attributes and parts may be set without the other's."""
+    """A copy of a module that shares all its parts; attributes and parts set on the copy leave the module alone."""
     other = copy.copy(module)
     other.__dict__.update({name: copy.copy(one) for name, one in vars(other).items() if isinstance(one, dict)})
     return other
 
 
 class Output(NamedTuple):
-    """What a model makes of images: logits (B, C), normalised image features (B, E) and class features.
+    """What a model computes for images: logits (B, C), normalised image features (B, E) and class features.
 
-    Class features are (C, E), or (B, C, E) where they depend on the image; normalised, but where they are the mean of
-    a class's prompts that is to give the mean of logits (pooling.py).
+    Class features are (C, E), or (B, C, E) where they depend on the image; normalised, unless they are the mean of a
+    class's prompts that stands for the mean of their logits (pooling.py).
 
-    each: of a model with a second feature of each image (read_out.py) the logits (B, C) by the image's own feature, and
-        those by that; of one with a joint head scaled cosines, and the head's. `logits` are made of both.
-    raw: of a model with a joint head image and class features before they are normalised.
-    frozen: of a model whose features are blended with frozen ones, those of the images (B, E), of length 1.
+    each: two logits (B, C), from which `logits` are made. With a second feature of each image (read_out.py): those by
+        the image's own feature, and those by the second. With a joint head: scaled cosines, and the head's logits.
+    raw: with a joint head, image and class features before they are normalised.
+    frozen: with features that are blended with frozen ones, the frozen ones of the images (B, E), of length 1.
     """
 
     logits: Tensor
@@ -58,18 +58,18 @@ class Output(NamedTuple):
     frozen: Tuple[Tensor, ...] = ()
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Output":
-        """The same with each of its tensors changed."""
+        """A copy with `change` applied to each of its tensors."""
         parts = (tuple(map(change, part)) for part in (self.each, self.raw, self.frozen))
         return Output(change(self.logits), change(self.image), change(self.text), *parts)
 
 
 def blended(own: Tensor, frozen: Tensor) -> Tensor:
-    """Features, of length 1, plus frozen ones of that length; of length 1 again (HiCroPL, arXiv 2507.14976)."""
+    """Features of length 1: normalised ones plus frozen ones of length 1, normalised (HiCroPL, arXiv 2507.14976)."""
     return F.normalize(F.normalize(own, dim=-1) + frozen.to(own.dtype), dim=-1)
 
 
 class _Kept(NamedTuple):
-    """Prompts and class features of one state of all that they are made of; `raw` as _features_of has it."""
+    """Prompts and class features, for one state of all that they are made of; `raw` as in _features_of."""
 
     state: Tuple[Any, ...]
     learned: List[Tensor]
@@ -79,7 +79,7 @@ class _Kept(NamedTuple):
 
 
 class _Begun(NamedTuple):
-    """Class prompts behind the text layers that nothing learned reaches, of one state of what they are made of."""
+    """Class prompts after the text layers that nothing learned reaches, for one state of what they are made of."""
 
     state: Tuple[Any, ...]
     below: Below
@@ -88,7 +88,7 @@ class _Begun(NamedTuple):
 def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
     """Whether tensors of the same shapes, types and device are equal: optimisers with fused=True leave no other trace.
 
-    On CUDA it waits once and not for each.
+    On CUDA it waits once, not once per tensor.
     """
     if not now or now[0].device.type == "cpu":
         return all(torch.equal(old, new) for old, new in zip(kept, now))
@@ -96,18 +96,19 @@ def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
 
 
 class PromptLearner(Protocol):
-    """What a model needs of a learner, a module (methods/parts/learner.py).
+    """What a model needs of a learner, which is a module (methods/parts/learner.py).
 
-    `needs_image` and `changes_images` may be left out: False; so may `pooling`, for learners with one prompt a class,
-    `logits`, a module that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with the
-    scale behind, and `reads`: whether its prompts make a second feature of each image. Then `logits` is one whose
-    `each(...)` gives the logits by either, and whose `made_of(each)` what is made of them. So may these:
-    `joint_head`, whose `each(image, text, cosines, scale)` gives scaled cosines and its own logits (B, C) of raw image
-    (B, E) and class features, or the first alone where it knows too little of a class; its `made_of(each)` is likewise.
-    `given_text`, unit class features (C, E) in the place of the text side's, which is not run then, and `projection`, a
-    module from raw image features to those that cosines are of.
-    `frozen_text`, frozen class features (C, E) of length 1, with which class features are blended, and image features
-    with those that `frozen_visual`, or where that is None the CLIP's own image side without prompts, makes.
+    A learner may leave out all of the following.
+    `needs_image` and `changes_images`: False without them. `pooling`: for several prompts a class. `logits`: a module
+    that computes logits in another way than by scaled cosines; it is called as PromptedCLIP.logits, and with the scale.
+    `reads`: whether the prompts make a second feature of each image. Then `logits` has `each(...)`, the logits by
+    either feature, and `made_of(each)`, the logits that are made of these.
+    `joint_head`: its `each(image, text, cosines, scale)` gives scaled cosines and its own logits (B, C) from raw image
+    (B, E) and class features, or only the cosines where it knows too little of a class; `made_of(each)` as above.
+    `given_text`: unit class features (C, E) in place of the text side's, which is not run then. `projection`: a module
+    from raw image features to those that cosines are computed of.
+    `frozen_text`: frozen class features (C, E) of length 1, with which class features are blended; image features are
+    blended with those of `frozen_visual`, or where it is None of the CLIP's own image side without prompts.
     `writes`: whether the next call writes into its parameters, so that nothing of it may be kept.
     """
 
@@ -116,7 +117,7 @@ class PromptLearner(Protocol):
     trains_text: bool
 
     def __call__(self, *inputs: Any) -> Prompts:
-        """The prompts of this moment."""
+        """The current prompts."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """All that is trained."""
@@ -132,7 +133,7 @@ class PromptedCLIP(nn.Module):
     """Logits of images over class prompts; only the prompt learner has trainable parameters.
 
     Class features that cannot change from call to call are kept: those that nothing learns, and in eval mode without
-    gradients all. They are computed anew as soon as a parameter that they are made of has changed.
+    gradients all. They are computed again as soon as a parameter that they are made of has changed.
 
     Args:
         prompt_learner: a Learner: its call gives Prompts, and its attributes say what it can do.
@@ -140,7 +141,7 @@ class PromptedCLIP(nn.Module):
         stream: type of the tokens between products and of all that comes after; None for that of the weights.
     """
 
-    goes_back_twice = False  # whether several gradients of one graph are asked for
+    goes_back_twice = False  # whether one graph has several backward passes
 
     def __init__(self, prompt_learner: PromptLearner, clip_model: CLIP, stream: Optional[torch.dtype] = None):
         super().__init__()
@@ -148,31 +149,31 @@ class PromptedCLIP(nn.Module):
         self.prompt_learner = prompt_learner
         self.image_encoder = image_encoder(clip_model.visual, prompt_learner.schedules.vision, stream)
         self.text_encoder = text_encoder(clip_model, prompt_learner.schedules.text, stream)
-        self.frozen_encoder: Any = None  # of what image features are blended with
+        self.frozen_encoder: Any = None  # for the features that image features are blended with
         if getattr(prompt_learner, "frozen_text", None) is not None:
             visual = getattr(prompt_learner, "frozen_visual", None) or clip_model.visual
             self.frozen_encoder = unprompted(visual, stream)
         self.stream = stream
         self.logit_scale = clip_model.logit_scale
-        self.compiled = ""  # how the encoders are
+        self.compiled = ""  # how the encoders are compiled
         self._calls: Dict[str, Any] = {}  # compiled encoders, by name
         self._kept: Optional[_Kept] = None
         self._begun: Optional[_Begun] = None
         self._unchanging = False  # whether values need not be compared
-        self._made: Optional[Prompts] = None  # what the learner gives while that is so
+        self._made: Optional[Prompts] = None  # what the learner returns while that is so
 
     def __getstate__(self) -> Dict[str, Any]:
-        # what is compiled belongs to this very object and process; the copy compiles anew when it is called
+        # what is compiled belongs to this very object and process; the copy compiles again when it is called
         return {**self.__dict__, "_calls": {}, "_kept": None, "_begun": None, "_made": None}
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """Another type for the tokens between products; None for that of the weights."""
+        """Set the type of the tokens between products; None for that of the weights."""
         self.stream = self.image_encoder.stream = self.text_encoder.stream = stream
         if self.frozen_encoder is not None:
             self.frozen_encoder.stream = stream
 
     def limit_text(self, classes: int = 0, share: float = SHARE) -> None:
-        """Compute the text side of so many classes at a time, or with 0 of as many as fit in a share of free memory.
+        """Compute the text side of `classes` classes at a time; with 0, of as many as fit in a share of free memory.
 
         With more classes than that, the backward pass computes each part again instead of keeping it.
         """
@@ -186,7 +187,7 @@ class PromptedCLIP(nn.Module):
 
     @property
     def own_tokens(self) -> int:
-        """How many tokens all classes have behind their shared beginning, padding included."""
+        """How many tokens all classes have after their shared beginning, padding included."""
         return sum(len(group.classes) * group.length for group in self.prompt_learner.prompt_text.groups)
 
     def compile_encoders(self, how: str) -> None:
@@ -218,14 +219,14 @@ class PromptedCLIP(nn.Module):
         return output.clone() if self.compiled == "reduce-overhead" else output  # the next run writes into its memory
 
     def train(self: P, mode: bool = True) -> P:
-        """Set the learner's mode and forget what changes; CLIP is frozen, the batch statistics of a ResNet too."""
+        """Set the learner's mode and forget what changes; CLIP stays frozen, also the batch statistics of a ResNet."""
         weight_cache.forget(self)
         self._begun = None
         self.set_mode(mode)
         return self
 
     def set_mode(self, mode: bool) -> None:
-        """As train, where nobody has written into CLIP through `.data` since: what a GPU has of its weights stays."""
+        """As train, if nobody has written into CLIP through `.data` since: what a GPU keeps of its weights stays."""
         self.training = mode
         self._forget_what_changes()
         self.prompt_learner.train(mode)
@@ -236,7 +237,7 @@ class PromptedCLIP(nn.Module):
             self._kept = None
 
     def made_once(self) -> List[Any]:
-        """What steps read that was made of frozen parts and may be let go when they change."""
+        """What steps read that was made of frozen parts; it may be freed when these change."""
         return [self._kept, self._begun, *weight_cache.made_of(self)]
 
     def _streamed(self, features: Tensor) -> Tensor:
@@ -247,27 +248,27 @@ class PromptedCLIP(nn.Module):
 
     @property
     def joint_head(self) -> Any:
-        """What makes logits of raw image and class features beside cosines; None without."""
+        """The module that computes logits of raw image and class features in addition to cosines; None without one."""
         return getattr(self.prompt_learner, "joint_head", None)
 
     def _pooling(self) -> Optional[Pooling]:
         return getattr(self.prompt_learner, "pooling", None)
 
     def raw_features(self, text: ClassTokens, prompts: Prompts) -> Tensor:
-        """What the text side makes of class prompts, (1 or B, C, E); where they are blended of length 1."""
+        """The text side's features of class prompts, (1 or B, C, E); of length 1 where they are blended."""
         below = self._below(text, prompts)
         made = self._run("text_encoder", text, prompts.text_additions, prompts.text_changes, *below)
         frozen = getattr(self.prompt_learner, "frozen_text", None)
         return made if frozen is None else blended(self._streamed(made), frozen)
 
     def _below(self, text: ClassTokens, prompts: Prompts) -> List[Below]:
-        """Where the text side goes on from in training: layers that nothing learned reaches are computed once."""
+        """Where the text side starts in training: layers that nothing learned reaches are computed only once."""
         encoder, learner = self.text_encoder, self.prompt_learner
         if not (isinstance(encoder, TextEncoder) and torch.is_grad_enabled()):
             return []
         if self.compiled or weight_cache.is_compiling():  # which cannot look at what is kept
             return []
-        if not isinstance(text, TextTokens) or text is not prompts.text:  # of an ensemble each has its own
+        if not isinstance(text, TextTokens) or text is not prompts.text:  # an ensemble has several
             return []
         layers = encoder.untouched(text, prompts.text_additions, prompts.text_changes)
         if not layers:
@@ -288,7 +289,7 @@ class PromptedCLIP(nn.Module):
         return pooled
 
     def _features_of(self, prompts: Prompts) -> Tuple[Tensor, Optional[Tensor]]:
-        """Class features (C, E), and the same before they are normalised where a joint head takes them."""
+        """Class features (C, E), and the same before they are normalised where a joint head needs them."""
         if self.joint_head is None:
             return self._class_features(prompts), None
         raw = self._streamed(self.raw_features(cast(ClassTokens, prompts.text), prompts)[0])
@@ -302,7 +303,7 @@ class PromptedCLIP(nn.Module):
 
     @contextlib.contextmanager
     def unchanging(self) -> Iterator[None]:
-        """Within it no parameter is written: what is kept serves without a look at values, which waits for a GPU."""
+        """Within it no parameter is written, so what is kept is used without comparing values: that waits for a GPU."""
         self._forget_what_changes()
         self._unchanging = True
         try:
@@ -311,7 +312,7 @@ class PromptedCLIP(nn.Module):
             self._unchanging, self._made = False, None
 
     def _prompts_now(self) -> Prompts:
-        """What the learner gives at this moment: once, where no parameter is written."""
+        """What the learner returns now; it is called once where no parameter is written."""
         if not self._unchanging or torch.is_grad_enabled() or self._writes:
             return self.prompt_learner()
         if self._made is None:
@@ -319,7 +320,7 @@ class PromptedCLIP(nn.Module):
         return self._made
 
     def _fixed(self) -> bool:
-        """Whether class features need not be made anew at every call."""
+        """Whether class features need not be computed again at every call."""
         if self._writes:
             return False
         return not self.prompt_learner.trains_text or not (self.training or torch.is_grad_enabled())
@@ -329,7 +330,7 @@ class PromptedCLIP(nn.Module):
         return bool(getattr(self.prompt_learner, "writes", False))
 
     def _current(self) -> Tuple[Prompts, Tensor, Optional[Tensor]]:
-        """The prompts and class features of this moment, as _features_of has them."""
+        """The current prompts and class features, the latter as in _features_of."""
         given: Optional[Tensor] = getattr(self.prompt_learner, "given_text", None)
         if given is not None:
             return self._prompts_now(), given, None
@@ -351,7 +352,7 @@ class PromptedCLIP(nn.Module):
         return kept.prompts, kept.text, kept.raw
 
     def _prompts_may_differ(self) -> bool:
-        """Whether the prompts may be others than those with which class features were made: the vision side's."""
+        """Whether the vision side's prompts may differ from those at the time when class features were computed."""
         return torch.is_grad_enabled() or not (self.prompt_learner.trains_text or self._learns_nothing())
 
     def _learns_nothing(self) -> bool:
@@ -359,7 +360,7 @@ class PromptedCLIP(nn.Module):
 
     def _logits(self, features: Tensor, text: Tensor, raw: Optional[Tensor] = None) -> Output:
         image = self.unit_image(features)
-        if hasattr(self.prompt_learner, "given_text"):  # which is float32, whatever images are
+        if hasattr(self.prompt_learner, "given_text"):  # which is float32, whatever the type of images
             text = text.to(image.dtype)
         if raw is not None:
             features = self._streamed(features)
@@ -377,21 +378,21 @@ class PromptedCLIP(nn.Module):
         return bool(getattr(self.prompt_learner, "reads", False))
 
     def unit_image(self, features: Tensor) -> Tensor:
-        """Image features (B, E) projected, if they are, and normalised; with a second one (B, 2 E), each by itself."""
+        """Image features (B, E), projected if there is a projection, and normalised; of two (B, 2 E) each by itself."""
         if not self.reads:
             projection: Optional[nn.Module] = getattr(self.prompt_learner, "projection", None)
             return self._unit(features if projection is None else projection(features))
         return self._unit(features.unflatten(1, (2, features.shape[1] // 2))).flatten(1)
 
     def cosine_scale(self) -> Tensor:
-        """What cosines are multiplied by, a scalar: CLIP's exp(logit_scale), or a learner's literal."""
+        """The factor of cosines, a scalar: CLIP's exp(logit_scale), or a learner's literal."""
         own, literal = self.logit_scale.exp(), getattr(self.prompt_learner, "literal_scale", 0.0)
         return torch.full_like(own, literal) if literal else own
 
     def logits(self, image: Tensor, text: Tensor) -> Tensor:
-        """Logits (B, C) of image features (B, E) as unit_image gives them, and class features (C, E) or (B, C, E).
+        """Logits (B, C) of image features (B, E) from unit_image and of class features (C, E) or (B, C, E).
 
-        cosine_scale() * cosine (CLIP, arXiv 2103.00020), unless the learner or a subclass has them otherwise.
+        cosine_scale() * cosine (CLIP, arXiv 2103.00020), unless the learner or a subclass computes them otherwise.
         """
         scale, own = self.cosine_scale(), getattr(self.prompt_learner, "logits", None)
         if own is not None:
@@ -415,7 +416,7 @@ class PromptedCLIP(nn.Module):
     @tf32.exactly
     @torch.no_grad()
     def frozen_features(self, image: Tensor) -> Tensor:
-        """What features of images (B, 3, H, W) are blended with: (B, E), of length 1."""
+        """The features that those of images (B, 3, H, W) are blended with: (B, E), of length 1."""
         return self._unit(self._run("frozen_encoder", image, no_additions(self.frozen_encoder)))
 
     def _blended(self, features: Tensor, frozen: Tensor) -> Tensor:
@@ -429,7 +430,7 @@ class PromptedCLIP(nn.Module):
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W), not normalised; with what the learner does to the vision side.
 
-        (B, 2 E) where there is a second feature of each image; where they are blended with frozen ones of length 1.
+        (B, 2 E) where each image has a second feature; of length 1 where they are blended with frozen ones.
         """
         features = self._image_features(image, self.vision_prompts())
         return features if self.frozen_encoder is None else self._blended(features, self.frozen_features(image))
@@ -441,33 +442,33 @@ class PromptedCLIP(nn.Module):
         return bool(learner.schedules.vision.depth) or getattr(learner, "changes_images", False)
 
     def vision_prompts(self) -> Prompts:
-        """The prompts of this moment for the vision side; of the text side nothing is promised."""
+        """The current prompts for the vision side; their text side may be missing."""
         vision = self.prompt_learner.schedules.vision
         return self._prompts_now() if self.prompts_images else Prompts([], [], [None] * len(vision))
 
     @tf32.exactly
     def class_features(self) -> Tensor:
-        """Class features (C, E) of this moment, as `Output` has them; for learners that ask for no image."""
+        """The current class features (C, E), as in `Output`; for learners that need no image."""
         return self._current()[1]
 
     @property
     def feature_type(self) -> torch.dtype:
-        """The type of what encode_image gives."""
+        """The type of encode_image's features."""
         return autocast_type(self.logit_scale.device) or self.image_encoder.feature_type
 
     @tf32.exactly
     def of_features(self, features: Tensor) -> Output:
-        """As `output`, of what encode_image gave, in whatever type it was kept."""
+        """As `output`, from features of encode_image, in whatever type they were kept."""
         features = features.to(self.feature_type)
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(features)
         return self._logits(features, *self._current()[1:])
 
     def _of_each(self, features: Tensor) -> Output:
-        """Of image features (B, E), where each image has class prompts of its own."""
+        """The output for image features (B, E), where each image has class prompts of its own."""
         image = self._unit(features)
         prompts = self.prompt_learner(image)
-        tokens = cast(ClassTokens, prompts.text)  # no ensemble moves with the image
+        tokens = cast(ClassTokens, prompts.text)  # no ensemble depends on the image
         if self.joint_head is not None:
             raw = self._streamed(self.raw_features(tokens, prompts))
             return self._logits(features, self._unit(raw), raw)

@@ -13,21 +13,21 @@ from torch import Tensor, nn
 
 from modprompt.checks import at_least, one_of
 
-LOGITS, EMBEDDINGS = "logits", "embeddings"  # of which the mean is taken
+LOGITS, EMBEDDINGS = "logits", "embeddings"  # what is averaged
 
 
 class Pooling(nn.Module):
-    """From features of prompts, those of a class one behind another, to features of classes; no parameters.
+    """From features of prompts, class by class, to features of classes; no parameters.
 
-    The mean of logits is taken before there are any: it is the logit of the mean of the normalised features, which is
-    not normalised again.
+    The mean of logits is computed before there are any: it is the logit of the mean of the normalised features, which
+    is not normalised again.
 
     Args:
         counts: number of prompts of each class.
-        of: LOGITS, or EMBEDDINGS: of the features before they are normalised; the mean is normalised then.
+        of: LOGITS, or EMBEDDINGS: the mean of features before they are normalised, which is normalised afterwards.
 
     Raises:
-        SettingError: if a class has no prompt, or the mean is to be one of something else.
+        SettingError: if a class has no prompt, or `of` is something else.
     """
 
     places: Tensor
@@ -54,6 +54,6 @@ class Pooling(nn.Module):
         return F.normalize(self._mean(features), dim=-1)
 
     def _mean(self, features: Tensor) -> Tensor:
-        """Over each class's prompts, summed in float32; no atomic sum, so that it repeats its numbers on a GPU."""
+        """The mean over each class's prompts, in float32; without atomic sums, so that a GPU repeats its numbers."""
         each = features.index_select(1, self.places).view(len(features), -1, self.most, features.shape[-1])
         return (each * self.shares).sum(2).to(features.dtype)

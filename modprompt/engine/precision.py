@@ -16,9 +16,9 @@ class Precision(NamedTuple):
     """How a model runs.
 
     half_weights: CLIP's weights stay fp16, as `build_model` made them, and so does all that is computed.
-    products: type that CLIP's matrices are cast to, beside a float32 learner and float32 sums; None keeps float32.
+    products: type that CLIP's matrices are cast to, with a float32 learner and float32 sums; None keeps float32.
     scale_loss: whether the loss is scaled against fp16 underflow.
-    note: one line to tell the user, or "".
+    note: a sentence to tell the user, or "".
     """
 
     half_weights: bool
@@ -41,7 +41,7 @@ def resolve(prec: str, device: torch.device) -> Precision:
     times slower there, runs as fp32.
 
     Raises:
-        UserError: on another value; of bf16 on a GPU that cannot.
+        UserError: on another value; for bf16 on a GPU that does not support it.
     """
     one_of("PREC", prec, CHOICES)
     on_cpu = device.type == "cpu"
@@ -61,17 +61,17 @@ def resolve(prec: str, device: torch.device) -> Precision:
 
 
 def _require_bfloat16(device: torch.device) -> None:
-    """Raise UserError if a GPU multiplies no bfloat16: before capability 8 PyTorch imitates it, slowly."""
+    """Raise UserError if a GPU does not support bfloat16: before capability 8 PyTorch imitates it, slowly."""
     capability = torch.cuda.get_device_capability(device)
     if capability[0] < 8 and not torch.version.hip:
         raise UserError(
-            f"PREC bf16: {torch.cuda.get_device_name(device)} (capability {capability[0]}.{capability[1]}) multiplies "
-            "no bfloat16: take PREC amp or fp32"
+            f"PREC bf16: {torch.cuda.get_device_name(device)} (capability {capability[0]}.{capability[1]}) does not "
+            "support bfloat16: use PREC amp or fp32"
         )
 
 
 def grad_scaler() -> "torch.amp.GradScaler":
-    """A loss scaler for CUDA, under the name this PyTorch has for it."""
+    """A loss scaler for CUDA, under the name that this PyTorch has for it."""
     if hasattr(torch, "amp") and hasattr(torch.amp, "GradScaler"):
         return torch.amp.GradScaler("cuda")
     return torch.cuda.amp.GradScaler()
@@ -82,7 +82,7 @@ def autocast_type(device: torch.device) -> Optional[torch.dtype]:
     try:
         on = torch.is_autocast_enabled(device.type)  # PyTorch 2.4 and newer
     except TypeError:
-        on_cpu = getattr(torch, "is_autocast_cpu_enabled", bool)  # PyTorch 1.9 has it on CUDA alone, always to float16
+        on_cpu = getattr(torch, "is_autocast_cpu_enabled", bool)  # PyTorch 1.9 has it only on CUDA, always in float16
         on = torch.is_autocast_enabled() if device.type == "cuda" else on_cpu()
     if not on:
         return None
@@ -94,7 +94,7 @@ def autocast_type(device: torch.device) -> Optional[torch.dtype]:
 
 
 def no_autocast(device: torch.device) -> ContextManager[Any]:
-    """Within it products on a device have the type of what is multiplied."""
+    """Within it products on a device keep the type of their factors."""
     if autocast_type(device) is None:
         return contextlib.nullcontext()
     if hasattr(torch, "autocast"):
@@ -103,6 +103,6 @@ def no_autocast(device: torch.device) -> ContextManager[Any]:
 
 
 def require_finite(logits: Tensor) -> None:
-    """Raise FloatingPointError if logits are not finite: there is no prediction in them. It reads them."""
+    """Raise FloatingPointError if logits are not finite: they predict nothing. This waits for their values."""
     if not torch.isfinite(logits).all():
         raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")

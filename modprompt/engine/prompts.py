@@ -23,7 +23,7 @@ from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
 WHICH = ", which is/has "  # between a class's name and a phrase that describes it (PCB, arXiv 2311.11178)
-ClassTokens = Union[TextTokens, WholeTokens, Tensor]  # ids (C, L) of a text tower that takes no prompts
+ClassTokens = Union[TextTokens, WholeTokens, Tensor]  # ids (C, L) of a text tower that accepts no prompts
 _CLIPS = ClipTokenizer()
 Additions = List[Addition]  # of each layer; tokens are (n, width of the side)
 
@@ -31,8 +31,8 @@ Additions = List[Addition]  # of each layer; tokens are (n, width of the side)
 class Prompts(NamedTuple):
     """What the encoders read: class prompts, and per layer the tokens to add on each side and what else it computes.
 
-    An ensemble's text is a list, the prompts of a template each. `read` makes a second feature of each image of the
-    vision side's prompt tokens.
+    An ensemble's text is a list, with the prompts of one template each. `read` computes a second feature of each image
+    from the vision side's prompt tokens.
     """
 
     text: Union[ClassTokens, List[ClassTokens]]
@@ -44,16 +44,16 @@ class Prompts(NamedTuple):
 
 
 def tokenize(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer = _CLIPS) -> Tensor:
-    """Token ids (C, L) of prompts, as long as the tokenizer has them.
+    """Token ids (C, L) of prompts, padded to the tokenizer's length.
 
     Raises:
-        UserError: if a prompt is longer; the label that goes with it is named.
+        UserError: if a prompt is longer; the message names its label.
     """
     return torch.tensor(rows_of(texts, labels, tokenizer), dtype=torch.long)
 
 
 def rows_of(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer) -> List[List[int]]:
-    """The token ids of prompts, each as long as the tokenizer has it.
+    """The token ids of prompts, each padded to the tokenizer's length.
 
     Raises:
         UserError: as tokenize.
@@ -74,7 +74,7 @@ def _row(text: str, label: str, tokenizer: Tokenizer) -> List[int]:
 
 
 def embed_ids(ids: Tensor, clip_model: CLIP, dtype: Optional[torch.dtype] = None) -> Tensor:
-    """Embeddings of token ids by the frozen table, in a type, or without it in the model's."""
+    """Embeddings of token ids by the frozen table, in `dtype`, or else in the model's type."""
     table = token_table(clip_model)
     with torch.no_grad():
         embedded: Tensor = table(ids.to(table.weight.device))
@@ -82,7 +82,7 @@ def embed_ids(ids: Tensor, clip_model: CLIP, dtype: Optional[torch.dtype] = None
 
 
 def class_texts(classnames: Sequence[str], prefix: str, ending: str = ".") -> List[str]:
-    """Prompts `prefix name.` of all classes, or with other words behind the name than the full stop."""
+    """Prompts `prefix name.` of all classes, or with another ending after the name than the full stop."""
     return [f"{prefix} {readable(name)}{ending}".strip() for name in classnames]
 
 
@@ -95,20 +95,20 @@ class PromptText(nn.Module):
     """The frozen part of class prompts, into which a context of n tokens is put; no parameters.
 
     Args:
-        texts: the prompts of C classes; their first n tokens give way to the context.
+        texts: the prompts of C classes; the context replaces their first n tokens.
         classnames: the names of the classes.
         n_ctx: number of context tokens n; 0 keeps every word.
         clip_model: a stock CLIP.
-        position: where the class name stands: "end" (behind the context), "middle" (behind its first half) or "front".
+        position: of the class name: "end" (after the context), "middle" (after its first half) or "front".
         own_context: whether every class has a context of its own.
         dtype: of the words; None for the model's type.
         of_images: whether images have contexts of their own.
-        averaged: if given, the embedded words are the mean of these prompts' of the same classes, position by position
-            (DPL's ensemble, arXiv 2501.00457); where a class ends is still said by `texts`.
+        averaged: if given, the embedded words are the mean over these prompts of the same classes, position by position
+            (DPL's ensemble, arXiv 2501.00457); where a class ends still follows from `texts`.
 
     Raises:
-        UserError: on another position, a prompt longer than the text context, or a tokenizer to which a placeholder is
-            more than one token.
+        UserError: on another position, a prompt longer than the text context, or a tokenizer that splits a placeholder
+            into several tokens.
     """
 
     order: Optional[Tensor]
@@ -156,7 +156,7 @@ class PromptText(nn.Module):
         self.settle()  # it may have been pickled on another device
 
     def settle(self) -> None:
-        """Lay the words out as the device wants it where they are now."""
+        """Lay the words out as their present device needs it."""
         if self._layout_on(self.words.device) != (self.shared, self.groups):
             self._lay_out(self._all_words())
 
@@ -164,7 +164,7 @@ class PromptText(nn.Module):
         return lay_out(self.ends, self.alike, device, self.of_images)
 
     def _lay_out(self, words: Tensor) -> None:
-        """Keep embedded words (C, L, T) as their device wants them: in parts if the context is shared, else whole."""
+        """Keep embedded words (C, L, T) as their device needs them: in parts if the context is shared, else whole."""
         for name in [name for name in self._buffers if name != "reading_order"]:
             delattr(self, name)
         device = words.device
@@ -186,7 +186,7 @@ class PromptText(nn.Module):
         self.register_buffer("words", whole, persistent=False)
 
     def _all_words(self) -> Tensor:
-        """The embedded words (C, L, T); behind a prompt's end anything, which nothing reads."""
+        """The embedded words (C, L, T); what comes after a prompt's end is arbitrary, since nothing reads it."""
         if not self.context_in_prefix:
             return self.words
         longest = max(group.length for group in self.groups)
@@ -234,14 +234,14 @@ class PromptText(nn.Module):
 
 
 def _require_one_id(count: int, tokenizer: Tokenizer) -> None:
-    """Raise UserError unless so many placeholders are as many tokens: else some would stand among the words."""
+    """Raise UserError unless `count` placeholders are as many tokens: else some would stay among the words."""
     there = len(tokenizer.words(" ".join([PLACEHOLDER] * count)))
     if there != count:
         raise UserError(f"this CLIP's tokenizer makes {there} tokens of {count} times {PLACEHOLDER}: set CTX_INIT")
 
 
 def _mean_words(each: Sequence[Tensor], clip_model: CLIP, dtype: Optional[torch.dtype]) -> Tensor:
-    """The embeddings (C, L, T) of ids (C, L), of several their mean."""
+    """The embeddings (C, L, T) of ids (C, L); with several ids, their mean."""
     if len(each) == 1:
         return embed_ids(each[0], clip_model, dtype)
     total = embed_ids(each[0], clip_model, torch.float32)
@@ -251,7 +251,7 @@ def _mean_words(each: Sequence[Tensor], clip_model: CLIP, dtype: Optional[torch.
 
 
 def _symbols(ids: Tensor, n_ctx: int, own_context: bool) -> Tensor:
-    """Token ids (C, L), the context's places numbered below 0: alike in all classes unless they have their own."""
+    """Token ids (C, L), with numbers below 0 for the context: alike in all classes unless each has its own."""
     symbols = ids.clone()
     places = torch.arange(n_ctx)
     symbols[:, 1 : 1 + n_ctx] = -1 - places
@@ -265,7 +265,7 @@ def _reading_order(
 ) -> Tensor:
     """(C, L): where each token of a prompt comes from, when the name's tokens move before a part of the context.
 
-    The name stands behind the words that all prompts begin with, the `first` too; the context takes n_ctx of them.
+    The name comes after the words that all prompts begin with (as in `first`); the context replaces n_ctx of them.
     """
     order = torch.arange(ids.shape[1]).repeat(len(ids), 1)
     ahead = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]  # context tokens in front of the name

@@ -9,20 +9,20 @@ from torch import Tensor
 
 
 class ReadOut(Protocol):
-    """What a learner gives the vision encoder that makes such a feature; `MeanTokens` is one."""
+    """What a learner gives the vision encoder to compute such a feature; `MeanTokens` is one."""
 
     def feature(self, tokens: Tensor, projection: Tensor) -> Tensor:
-        """(B, E) of prompt tokens (B, n, D) behind ln_post; CLIP's own projection is (D, E)."""
+        """(B, E) of prompt tokens (B, n, D) after ln_post; CLIP's own projection is (D, E)."""
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Any:
-        """The same with each of its tensors changed."""
+        """A copy with `change` applied to each of its tensors."""
 
 
 class MeanTokens(NamedTuple):
     """The mean of the tokens, times a projection of its own (MMRL, arXiv 2503.08497).
 
     projection: (D, E).
-    added: whether it is added to CLIP's own projection, and does not stand in its place.
+    added: whether it is added to CLIP's own projection instead of replacing it.
     """
 
     projection: Tensor

@@ -1,9 +1,9 @@
-"""Prompt schedules: how many prompt tokens are removed and added in front of each transformer layer.
+"""Prompt schedules: how many prompt tokens are removed and added before each transformer layer.
 
 What is not removed is carried on by the layer before. Every method of the family is a value:
 
     replacement (MaPLe, VPT-deep, IVLP)   remove all, add as many
-    shallow prompting (CoOp, VPT-shallow) add once in front of layer 0
+    shallow prompting (CoOp, VPT-shallow) add once before layer 0
     modular prompting (MPL, arXiv 2502.14125, section 2): remove some, add more
 """
 
@@ -18,8 +18,8 @@ PLACES: Dict[str, Tuple[str, str]] = {  # where prompt tokens of a side stand; t
     "text": (BEHIND_START, BEFORE_START),
     "vision": (BEFORE_LN_PRE, BEHIND_LN_PRE),
 }
-_ALL_PLACES = {**PLACES, "text": (*PLACES["text"], BEHIND_POSITIONS)}  # the last is no setting: methods have it
-MOST_TOKENS = 1024  # prompt tokens in front of a layer: more than any method has, and room on any machine
+_ALL_PLACES = {**PLACES, "text": (*PLACES["text"], BEHIND_POSITIONS)}  # the last is no setting: methods set it
+MOST_TOKENS = 1024  # prompt tokens before a layer: more than any method has, and few enough for any machine
 
 
 class TooManyTokens(UserError):
@@ -27,7 +27,7 @@ class TooManyTokens(UserError):
 
 
 class Step(NamedTuple):
-    """What happens in front of one layer: the last `remove` prompt tokens go, then `add` new ones are appended."""
+    """What happens before one layer: the last `remove` prompt tokens go, then `add` new ones are appended."""
 
     remove: int
     add: int
@@ -39,19 +39,19 @@ CARRY = Step(0, 0)
 class Schedule(Tuple[Step, ...]):
     """One Step per transformer layer, checked when built.
 
-    Where the tokens stand is a property of the whole side. Text: behind the start token, those of layer 0 with a
-    position as words have it, or before it, without one and in place of no word (DPL, arXiv 2501.00457: then every
-    word, the start token too, sees them), or behind it without a position, in place of no word (MMRL, arXiv
-    2503.08497). Vision: at the end, those of layer 0 before or behind `ln_pre`.
+    Where the tokens stand is a property of the whole side. Text: after the start token, where those of layer 0 replace
+    words and have their positions; or before it, without positions and replacing no word (DPL, arXiv 2501.00457: then
+    every word, the start token too, sees them); or after it without positions, replacing no word (MMRL, arXiv
+    2503.08497). Vision: at the end, those of layer 0 before or after `ln_pre`.
 
     Args:
         steps: (remove, add) pairs, one per layer.
-        side: what the messages call it, "vision" or "text".
+        side: its name in messages, "vision" or "text".
         place: one of PLACES of the side, or BEHIND_POSITIONS; empty for the family's.
 
     Raises:
         UserError: if a step is not a pair of whole numbers from 0 up, or a layer removes more prompt tokens than
-            reach it, or more than MOST_TOKENS are there then; the layer is named. On another place.
+            reach it, or then has more than MOST_TOKENS (the message names the layer); or on another place.
     """
 
     side: str
@@ -69,7 +69,7 @@ class Schedule(Tuple[Step, ...]):
         return Schedule, (tuple(self), self.side, self.place)
 
     def at(self, place: str) -> "Schedule":
-        """The same steps at another place; empty for where they are."""
+        """The same steps at another place; empty keeps the place."""
         return Schedule(self, self.side, place or self.place)
 
     @staticmethod
@@ -107,7 +107,7 @@ class Schedule(Tuple[Step, ...]):
 
     @property
     def among_words(self) -> int:
-        """Number of layer 0's prompt tokens that stand in the place of words, with positions as words have them."""
+        """Number of layer 0's prompt tokens that replace words and have their positions."""
         return self[0].add if self and self.place == BEHIND_START else 0
 
     @property
@@ -116,7 +116,7 @@ class Schedule(Tuple[Step, ...]):
         return max((layer + 1 for layer, step in enumerate(self) if step != CARRY), default=0)
 
     def table(self) -> str:
-        """The schedule as text: a row each for removed, added, carried and present tokens, a column per layer."""
+        """The schedule as text: one row each for removed, added, carried and present tokens, a column per layer."""
         counts = self.counts
         carried = [count - step.add for count, step in zip(counts, self)]
         rows = [
@@ -144,7 +144,7 @@ class Schedules(NamedTuple):
 
 
 def no_prompts(layers: int, side: str = "vision") -> Schedule:
-    """Nothing is added anywhere."""
+    """A schedule that adds nothing."""
     return Schedule([CARRY] * layers, side)
 
 
@@ -157,7 +157,7 @@ def modular(
     side: str = "vision",
     depth_name: str = "PROMPT_DEPTH",
 ) -> Schedule:
-    """`first` tokens in front of layer 0, the same (remove, add) before layers 1 to depth-1, then carry.
+    """`first` tokens before layer 0, the same (remove, add) before layers 1 to depth-1, then carry.
 
     Raises:
         UserError: if depth (the setting `depth_name`) is not in 1..layers, or a layer removes more than reaches it.
@@ -170,30 +170,30 @@ def modular(
 def replacement(
     layers: int, depth: int, n_ctx: int, side: str = "vision", depth_name: str = "PROMPT_DEPTH"
 ) -> Schedule:
-    """`n_ctx` new tokens in front of each of the first `depth` layers, in place of those before."""
+    """`n_ctx` new tokens before each of the first `depth` layers, replacing those of the layer before."""
     return modular(layers, depth, n_ctx, n_ctx, n_ctx, side, depth_name)
 
 
 def shallow(layers: int, n_ctx: int, side: str = "vision") -> Schedule:
-    """`n_ctx` tokens in front of layer 0, carried to the end."""
+    """`n_ctx` tokens before layer 0, carried to the end."""
     return modular(layers, 1, n_ctx, 0, 0, side)
 
 
 def by_lengths(lengths: Sequence[int], side: str = "vision", place: str = "") -> Schedule:
-    """Replacement with a length for each layer, as DPL has it (arXiv 2501.00457); 0 is a layer without prompts.
+    """Replacement with a length for each layer, as in DPL (arXiv 2501.00457); 0 is a layer without prompts.
 
     Raises:
-        UserError: if a length is no whole number from 0 up.
+        UserError: if a length is not a whole number from 0 up.
     """
     return Schedule(list(zip([0, *lengths[:-1]], lengths)), side, place)
 
 
 def from_config(steps: Sequence[Sequence[int]], layers: int, side: str, first: int, name: str = "N_CTX") -> Schedule:
-    """A schedule written out in a config as [[remove, add], ...]; layers that are not written carry.
+    """A schedule from a config, [[remove, add], ...]; layers that are not listed carry.
 
     Raises:
-        UserError: as Schedule, if there are more steps than layers, and if layer 0 adds tokens, but not `first` of
-            them, a number that the setting `name` gives; without a name it may add any.
+        UserError: as Schedule; if there are more steps than layers; or if layer 0 adds another number of tokens than
+            `first`, the value of the setting `name` (without a name it may add any number).
     """
     if len(steps) > layers:
         raise UserError(f"{side} schedule: {len(steps)} steps given, but the model has {layers} {side} layers")

@@ -1,4 +1,4 @@
-"""Class prompts of a text tower: whole rows of token ids, which nothing learned can stand among.
+"""Class prompts of a text tower: whole rows of token ids, without a place for learned tokens.
 
 Shapes: C classes, L ids of a text.
 """
@@ -15,7 +15,7 @@ from modprompt.engine.text_layout import Group
 
 
 class TextIds(nn.Module):
-    """The prompts of C classes; what PromptText (prompts.py) is to a stock text side.
+    """The prompts of C classes, for a text tower what PromptText (prompts.py) is for a stock text side.
 
     Args:
         texts: the prompts.
@@ -36,7 +36,7 @@ class TextIds(nn.Module):
 
     @property
     def groups(self) -> List[Group]:
-        """One, of all classes."""
+        """A single group with all classes."""
         count, length = self.ids.shape
         return [Group(tuple(range(count)), (length,) * count, length)]
 

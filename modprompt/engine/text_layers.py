@@ -1,7 +1,7 @@
-"""Class prompts through blocks of the text transformer: what all share once, each group of classes at its length.
+"""Class prompts through blocks of the text transformer: shared tokens once, each group of classes at its length.
 
-Where arithmetic counts, classes look at the shared beginning's keys and values, by a mask. Where launches count, each
-class's attention is that of its whole sequence, causal and without a mask, as the fastest kernels want it.
+Where arithmetic costs most, classes attend to the shared beginning's keys and values, by a mask. Where kernel launches
+do, each class's attention covers its whole sequence, causal and without a mask, as the fastest kernels need it.
 
 Shapes: B images, C classes, c classes of a group, P shared tokens, L own tokens, D text width, H heads, d = D / H, N
 tokens of all parts.
@@ -58,7 +58,7 @@ def lay_end_to_end(parts: Iterable[Tensor]) -> Tensor:
 
 
 def run_packed(block: Block, x: Packed, attend: Attend = attention, change: Optional[LayerChange] = None) -> Packed:
-    """A block's output; the prefix looks at itself, each class at the prefix and itself, never ahead."""
+    """A block's output; the prefix attends to itself, each class to the prefix and itself, never to later tokens."""
     x = _entering(change, x)
     h = normalise(block.ln_1, x.flat)
     parts = x.cut(project(block, h, change=change))
@@ -75,9 +75,9 @@ def run_last_packed(
     attend: Attend = attention,
     change: Optional[LayerChange] = None,
 ) -> Tensor:
-    """A block's output (B, C, D) at each class's end alone, which the schedule `moved`."""
+    """A block's output (B, C, D) at each class's end only; the schedule has `moved` the ends."""
     ends = [suffix.end + moved for suffix in suffixes] if moved else [suffix.end for suffix in suffixes]
-    if is_drawn(change):  # masks are of all tokens
+    if is_drawn(change):  # masks are for all tokens
         return _rows_at(run_packed(block, x, attend, change).suffixes, ends, x.prefix.shape[0])
     x = _entering(change, x)
     if text_layout.counts_launches(x.flat.device):
@@ -89,7 +89,7 @@ def _entering(change: Optional[LayerChange], x: Packed) -> Packed:
     return x if change is None else x.like(change.enters(x.flat))
 
 
-# ---------------------------------------------------------------- the beginning shared: where arithmetic counts
+# ---------------------------------------------------------------- shared beginning: where arithmetic costs most
 
 
 def _behind(prefix: Tensor, own: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def _behind(prefix: Tensor, own: Tensor) -> Tensor:
 
 
 def _attend_shared(parts: Sequence[Tensor], heads: int, attend: Attend) -> List[Tensor]:
-    """What each token sees, (B, P, D), then (B * c, L, D) of each group, of parts (..., 3 D)."""
+    """What each token attends to, (B, P, D), then (B * c, L, D) of each group, from parts (..., 3 D)."""
     (query, key, value), *own = [by_head(part, 3, heads) for part in parts]
     device = query.device
     attended = [attend(query, key, value, causal_after(query.shape[1], query.shape[1], device))]
@@ -143,13 +143,13 @@ def _run_last_shared(
     return close(block, flat, h_end.reshape(-1, width), out.reshape(-1, width), change).view(x_end.shape)
 
 
-# ---------------------------------------------------------------- whole sequences: where launches count
+# ---------------------------------------------------------------- whole sequences: where launches cost most
 
 
 def _see(prefix: Tensor, own: Tensor, heads: int, attend: Attend) -> Tensor:
-    """What each token of whole sequences sees, (B * c, P + L, D), of the prefix (B, P, 3 D) and (B, c, L, 3 D).
+    """What each token of whole sequences attends to, (B * c, P + L, D), from a prefix (B, P, 3 D) and (B, c, L, 3 D).
 
-    With a prefix the backward pass computes it again: else the prefix would be kept for each class, and much else.
+    With a prefix the backward pass computes it again; otherwise the prefix and much else would be kept for each class.
     """
     return recomputed(_see_behind, prefix, own, heads, attend) if prefix.shape[1] else _see_own(own, heads, attend)
 
@@ -164,7 +164,7 @@ def _see_own(whole: Tensor, heads: int, attend: Attend) -> Tensor:
 
 
 def _attend_whole(parts: Sequence[Tensor], heads: int, attend: Attend) -> List[Tensor]:
-    """As _attend_shared; the prefix sees what it does in front of any class."""
+    """As _attend_shared; the prefix sees the same before any class, so the first one's is taken."""
     prefix, *own = parts
     seen = [_see(prefix, part, heads, attend) for part in own]
     batch, shared = prefix.shape[:2]
@@ -191,7 +191,7 @@ def _run_last_whole(
 
 
 def _rows_at(parts: Sequence[Tensor], ends: Sequence[Tensor], batch: int) -> Tensor:
-    """Of each class's tokens, (B, c, L, D) or (B * c, L, D), the one at its end: (B, C, D)."""
+    """The token at each class's end, out of (B, c, L, D) or (B * c, L, D): (B, C, D)."""
     found = []
     for part, end in zip(parts, ends):
         flat, length = part.reshape(-1, part.shape[-1]), part.shape[-2]

@@ -1,11 +1,11 @@
-"""Class prompts without waste: what all share once, then each class's own tokens, grouped by length.
+"""Class prompts without waste: shared tokens once, then each class's own tokens, grouped by length.
 
-Attention on the text side is causal, so equal beginnings have equal states in every layer, and nothing behind an
+Attention on the text side is causal, so equal beginnings have equal states in every layer, and nothing after an
 end-of-text token reaches its feature.
 
-How much is shared and padded is decided here, by the device. On a CPU arithmetic is the time: all that can be shared
-is, and little is padded. On a GPU few tokens cost what their kernels cost to launch: then every class is a whole
-sequence, padded to one length; with many tokens the beginning is shared, in few groups.
+How much is shared and padded depends on the device. On a CPU arithmetic costs most: all that can be shared is, and
+little is padded. On a GPU a few tokens cost only the launches of their kernels: then every class is a whole sequence,
+padded to one length; with many tokens the beginning is shared, in few groups.
 
 Shapes: C classes, L tokens, P shared tokens, T text width, B images that have prompts of their own (1 if none have).
 """
@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PADDING = 0.05  # so much arithmetic may be added to have fewer groups
+PADDING = 0.05  # share of arithmetic that may be added for fewer groups
 CARD_PADDING = 0.5  # the same on a GPU, where a group costs its launches in every layer
-FEW_TOKENS = 2048  # of whole sequences: up to here a GPU's time is that of its launches; estimated, not measured
+FEW_TOKENS = 2048  # of whole sequences: up to here launches take most of a GPU's time; estimated, not measured
 
 GRID = 65535  # sequences that one call of attention may have on a GPU: CUDA's limit of blocks in a direction
 NUMBERED = 2**31 - 1  # elements that a backward pass of attention can tell apart there
@@ -34,7 +34,7 @@ class Group(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How class prompts are computed: the number of tokens that are computed once, and the groups of the others."""
+    """How class prompts are computed: the number of tokens that are computed once, and the groups of the rest."""
 
     shared: int
     groups: List[Group]
@@ -56,8 +56,8 @@ class TextTokens(NamedTuple):
 
     prefix: the shared beginning (B, P, T); P is 0 where each class is a whole sequence.
     suffixes: each group's own tokens.
-    order: (C,) where each class stands in the groups, laid end to end; None if just there.
-    context_in_prefix: whether the context is part of the shared beginning, or stands among each class's own tokens.
+    order: (C,) place of each class in the groups, one after another; None if that is the class order.
+    context_in_prefix: whether the context is part of the shared beginning, or of each class's own tokens.
     """
 
     prefix: Tensor
@@ -69,10 +69,10 @@ class TextTokens(NamedTuple):
 class WholeTokens(NamedTuple):
     """All class prompts of a text side whose padding is read (whole_text.py), embedded but without positions.
 
-    start: (s, T), what stands in front of the context.
-    ctx: (B, C, n, T), or of all classes (B, 1, n, T).
-    words: (C, W, T), each class's words and end token, shorter ones with padding behind.
-    padding: (1, T), what stands behind them up to the last of L positions.
+    start: (s, T), what comes before the context.
+    ctx: (B, C, n, T), or for all classes (B, 1, n, T).
+    words: (C, W, T), each class's words and end token, shorter ones padded at the end.
+    padding: (1, T), fills the places after them up to the last of L positions.
     end: (C,) the place of each class's end token.
     """
 
@@ -83,7 +83,7 @@ class WholeTokens(NamedTuple):
     end: Tensor
 
     def of(self, which: slice) -> "WholeTokens":
-        """Those of some classes."""
+        """The prompts of some classes."""
         ctx = self.ctx if self.ctx.shape[1] == 1 else self.ctx[:, which]
         return self._replace(ctx=ctx, words=self.words[which], end=self.end[which])
 
@@ -97,7 +97,7 @@ class WholeTokens(NamedTuple):
 
 
 def apart(text: TextTokens) -> TextTokens:
-    """The same with each class a sequence of its own, in label order, all padded to one length."""
+    """The same prompts, each class as a sequence of its own, in label order, all padded to one length."""
     shared, longest = text.prefix.shape[1], max(suffix.tokens.shape[2] for suffix in text.suffixes)
     own = [F.pad(suffix.tokens, (0, 0, 0, longest - suffix.tokens.shape[2])) for suffix in text.suffixes]
     tokens, end = torch.cat(own, dim=1), torch.cat([suffix.end for suffix in text.suffixes])
@@ -109,15 +109,15 @@ def apart(text: TextTokens) -> TextTokens:
 
 
 def counts_launches(device: torch.device) -> bool:
-    """Whether a step's time on a device is rather that of its kernels' launches than of their arithmetic: a GPU's."""
+    """Whether a step's time on a device is mostly that of kernel launches, not of arithmetic: on a GPU."""
     return device.type != "cpu"
 
 
 def most_sequences(length: int, heads: int, width: int, device: torch.device) -> Optional[int]:
     """How many sequences one call of attention may have on a device; None for any number.
 
-    On a GPU its kernels put them on a direction of the grid. Where gradients are computed, flash's backward pass
-    numbers the elements of queries that are padded to 128 tokens, and to 32 numbers of each head, with 32 bits.
+    On a GPU its kernels lay them out along one direction of the grid. Where gradients are computed, flash's backward
+    pass numbers with 32 bits the elements of queries, which are padded to 128 tokens, and to 32 numbers of each head.
 
     Args:
         length: tokens of the longest, in any layer.
@@ -155,7 +155,7 @@ def lay_out(ends: Sequence[int], shared: int, device: torch.device, of_images: b
 
 
 def count_shared(symbols: Tensor, end: Tensor) -> int:
-    """Number of leading columns of symbols (C, L) that are equal in all rows, short of every end (C,)."""
+    """Number of leading columns of symbols (C, L) that are equal in all rows, without any row's end (C,)."""
     same = (symbols == symbols[:1]).all(dim=0)
     return min(int(same.long().cumprod(0).sum()), int(end.min()))
 
@@ -163,7 +163,7 @@ def count_shared(symbols: Tensor, end: Tensor) -> int:
 def group_by_length(lengths: Sequence[int], padding: float = PADDING) -> List[Group]:
     """Groups of classes by number of own tokens, short ones first.
 
-    Neighbouring lengths are joined while the tokens of all groups stay within 1 + padding times those there are.
+    Neighbouring lengths are joined while the tokens of all groups stay within 1 + padding times their number.
     """
     by_length: Dict[int, List[int]] = {}
     for number, length in enumerate(lengths):
@@ -181,7 +181,7 @@ def group_by_length(lengths: Sequence[int], padding: float = PADDING) -> List[Gr
 
 
 def order_of(groups: List[Group]) -> Tensor:
-    """(C,) position of each class in the groups, laid end to end."""
+    """(C,) position of each class in the groups, one after another."""
     laid = torch.tensor([number for group in groups for number in group.classes])
     order = torch.empty_like(laid)
     order[laid] = torch.arange(len(laid))
@@ -189,7 +189,9 @@ def order_of(groups: List[Group]) -> Tensor:
 
 
 def split(suffixes: List[Suffix], most: Optional[int], most_classes: Optional[int] = None) -> List[List[Suffix]]:
-    """Chunks of suffixes, of at most so many tokens (of one image) and classes, but at least one; order is kept.
+    """Chunks of suffixes, each of at most `most` tokens (of one image) and `most_classes` classes; order is kept.
+
+    A chunk has at least one class.
 
     Args:
         suffixes: of all classes.

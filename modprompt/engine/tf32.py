@@ -1,10 +1,10 @@
-"""Float32 as it is: TF32 is off while a model with float32 weights computes on a GPU, and given back after that.
+"""Exact float32: TF32 is off while a model with float32 weights computes on a GPU, and restored afterwards.
 
-A backward pass is the caller's, and runs when the model's call is over. So the model's outputs have hooks: TF32 goes
-off when the first gradient comes in, and is given back when that backward pass ends, well or not.
+A backward pass is the caller's, and runs after the model's call. So the model's outputs have hooks: TF32 is turned
+off when the first gradient comes in, and restored when that backward pass ends, also if it fails.
 
-PyTorch has two names for it: `allow_tf32`, and from 2.9 on `fp32_precision`. It refuses to be asked where they differ,
-so that both are always set to the same.
+PyTorch has two names for it: `allow_tf32`, and from 2.9 on `fp32_precision`. Reading either fails where they differ,
+so both are always set to the same.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ _AS_IT_IS = ("ieee", "none")
 
 
 class Allowed(NamedTuple):
-    """What a process allows: by place under the older name and under the newer, and its word for products."""
+    """What a process allows: by place under the older and the newer name, and its precision of matrix products."""
 
-    older: Dict[str, bool]  # where it can be asked: not where both names were used against each other
+    older: Dict[str, bool]  # where it can be read: not where the two names disagree
     newer: Dict[str, str]
     word: str
 
 
 def exactly(method: F) -> F:
-    """Decorator of a model's methods: TF32 is off in them, and where gradients of what they give are computed.
+    """Decorator of a model's methods: TF32 is off in them, and while gradients of their outputs are computed.
 
-    The model has an image_encoder and a text_encoder. On a CPU, in half precision, and in what torch.compile looks
-    into, nothing is done.
+    The model has an image_encoder and a text_encoder. On a CPU, in half precision, and within torch.compile nothing is
+    done.
     """
 
     @functools.wraps(method)
@@ -75,12 +75,12 @@ def _off_until_the_end(gradient: Tensor) -> None:
 
 
 class _Needed:
-    """That somebody computes without TF32: the first, of all threads, turns it off, and the last gives it back.
+    """Stands for one computation without TF32: the first, of all threads, turns it off, the last restores it.
 
-    A backward pass that fails drops it, and never says that it needs no more.
+    A backward pass that fails drops it without a call of `no_more`.
     """
 
-    _lock = threading.RLock()  # one that is dropped may come while another holds it
+    _lock = threading.RLock()  # __del__ may run while the same thread holds it
     _count = 0
     _was: ClassVar[Optional[Allowed]] = None
 
@@ -108,7 +108,7 @@ class _Needed:
 
 
 def without_tf32() -> Optional[Allowed]:
-    """Turn it off; what was allowed before, for `give_back`, or None if it was off.
+    """Turn TF32 off; returns what was allowed before, for `give_back`, or None if it was off.
 
     A process that has frozen its flags (`torch.backends.disable_global_flags`) keeps them: PyTorch would refuse.
     """
@@ -130,7 +130,7 @@ def give_back(was: Allowed) -> None:
 
 
 def _newer() -> Dict[str, Any]:
-    """What has a float32 precision of its own, of PyTorch 2.9 and newer."""
+    """The parts with a float32 precision of their own, in PyTorch 2.9 and newer."""
     if not hasattr(torch.backends, "fp32_precision"):
         return {}
     convolutions = {name: getattr(torch.backends.cudnn, name) for name in ("conv", "rnn")}
@@ -151,13 +151,13 @@ def _has_older(name: str) -> bool:
         _ = _PLACES[name].allow_tf32
     except AttributeError:
         return False
-    except RuntimeError:  # both names were used against each other
+    except RuntimeError:  # the two names disagree
         pass
     return True
 
 
 def _word() -> str:
-    """What torch.get_float32_matmul_precision says; empty where it is not there or cannot tell."""
+    """The result of torch.get_float32_matmul_precision; empty where it is missing or fails."""
     try:
         return torch.get_float32_matmul_precision()
     except (AttributeError, RuntimeError):
@@ -165,13 +165,13 @@ def _word() -> str:
 
 
 def _set(allowed: Allowed) -> None:
-    """Under both names, the older first, which sets the newer too."""
+    """Set both names, the older first, since it sets the newer too."""
     for name, on in allowed.older.items():
         _PLACES[name].allow_tf32 = on
-    if allowed.word == "medium":  # which allow_tf32 does not tell from "high"
+    if allowed.word == "medium":  # allow_tf32 cannot tell it from "high"
         torch.set_float32_matmul_precision(allowed.word)
     parts = _newer()
     for name, wanted in allowed.newer.items():
-        parts[name].fp32_precision = "none"  # as a wider setting has it
+        parts[name].fp32_precision = "none"  # inherit from the wider setting
         if parts[name].fp32_precision != wanted:
             parts[name].fp32_precision = wanted

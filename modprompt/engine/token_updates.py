@@ -1,4 +1,4 @@
-"""Which prompt tokens go and which come in front of a layer: of one sequence, and of class prompts, packed.
+"""Which prompt tokens are removed and added before a layer: in one sequence, and in packed class prompts.
 
 Shapes: B images, C classes, c classes of a group, P shared tokens, L tokens, D width, n new prompt tokens.
 """
@@ -12,7 +12,7 @@ from modprompt.engine.text_layers import Packed
 
 
 class OfClasses(NamedTuple):
-    """New prompt tokens (C, n, D) of the text side, others for each class; as with others, the schedule knows n."""
+    """New prompt tokens (C, n, D) of the text side, a set for each class; the schedule counts them as n."""
 
     tokens: Tensor
 
@@ -27,16 +27,16 @@ class Mixed(NamedTuple):
     weight: float
 
 
-New = Union[None, Tensor, OfClasses, Mixed]  # what joins the sequence in front of a layer; a tensor is (..., n, D)
+New = Union[None, Tensor, OfClasses, Mixed]  # what joins the sequence before a layer; a tensor is (..., n, D)
 
 
 class Standing(NamedTuple):
     """Where the prompt tokens of class prompts stand.
 
-    start: place of the first: behind the start token or before it.
-    shared: how many stand in the shared beginning.
-    own: how many stand behind those, among each class's own tokens.
-    opened: whether new ones come among each class's own tokens.
+    start: place of the first: after the start token or before it.
+    shared: how many are part of the shared beginning.
+    own: how many come after those, among each class's own tokens.
+    opened: whether new ones are put among each class's own tokens.
     """
 
     start: int
@@ -46,11 +46,11 @@ class Standing(NamedTuple):
 
 
 def renew(x: Tensor, start: int, present: int, remove: int, new: Union[None, Tensor, Mixed]) -> Tensor:
-    """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`; `new` (..., n, D) behind."""
+    """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`, then `new` (..., n, D)."""
     if not remove and new is None:
         return x
     kept = start + present - remove
-    # one split, not two slices: its gradient is put together in one pass
+    # one split, not two slices: its gradient is computed in one pass
     head, gone, tail = x.split([kept, remove, x.shape[-2] - kept - remove], dim=-2)
     if isinstance(new, Mixed):
         new = torch.lerp(gone, new.tokens.expand_as(gone), new.weight)
@@ -59,10 +59,10 @@ def renew(x: Tensor, start: int, present: int, remove: int, new: Union[None, Ten
 
 
 def recompose(x: Packed, at: Standing, remove: int, new: New) -> Tuple[Packed, Standing]:
-    """Class prompts without the last `remove` of their prompt tokens and with new ones behind the others.
+    """Class prompts without the last `remove` of their prompt tokens, and with new ones after the others.
 
-    Tokens of single classes end the shared beginning in front of them: what stood behind becomes each class's own.
-    They are laid out as the groups are.
+    Tokens of single classes end the shared beginning: what came after them becomes each class's own. They are in the
+    order of the groups.
     """
     if not at.opened and not isinstance(new, OfClasses):
         prefix = renew(x.prefix, at.start, at.shared, remove, new)
@@ -81,25 +81,25 @@ def recompose(x: Packed, at: Standing, remove: int, new: New) -> Tuple[Packed, S
 
 
 def _opened(x: Packed, at: Standing) -> Tuple[Packed, Standing]:
-    """With the shared words behind the prompt tokens as each class's own."""
+    """Class prompts with the shared words after the prompt tokens moved to each class's own tokens."""
     return _cut_behind(x, at.start + at.shared), at._replace(opened=True)
 
 
 def _as_own(x: Packed, at: Standing, count: int) -> Tuple[Packed, Standing]:
-    """With the last prompt tokens of the shared beginning, so many, as each class's own."""
+    """Class prompts with the last `count` shared prompt tokens moved to each class's own tokens."""
     shared = at.shared - count
     return _cut_behind(x, at.start + shared), at._replace(shared=shared, own=at.own + count)
 
 
 def _cut_behind(x: Packed, ahead: int) -> Packed:
-    """With so many tokens in the shared beginning; the others are each class's own."""
+    """Class prompts with `ahead` tokens in the shared beginning; the others are each class's own."""
     prefix, rest = x.prefix.split([ahead, x.prefix.shape[1] - ahead], dim=1)
     suffixes = [torch.cat([rest[:, None].expand(-1, own.shape[1], -1, -1), own], dim=2) for own in x.suffixes]
     return Packed([prefix, *suffixes])
 
 
 def _of_groups(x: Packed, new: New) -> Sequence[Union[None, Tensor, Mixed]]:
-    """The new tokens of each group: (c, n, D), or what all have."""
+    """The new tokens of each group: (c, n, D), or the same for all."""
     if not isinstance(new, OfClasses):
         return [new] * len(x.suffixes)
     each: Sequence[Tensor] = new.tokens.split([own.shape[1] for own in x.suffixes])

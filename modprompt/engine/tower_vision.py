@@ -18,10 +18,10 @@ from modprompt.engine.weight_cache import normalise
 
 
 class TowerVisionEncoder(nn.Module):
-    """Image features of a tower; prompt tokens stand behind the patches, without positions.
+    """Image features of a tower; prompt tokens stand after the patches, without positions.
 
-    They take part in all blocks and are cut off before the last normalisation and the pool, which would read them:
-    no feature of a stock CLIP is read at a prompt token either.
+    They pass through all blocks and are cut off before the last normalisation and the pool, which would read them: in a
+    stock CLIP no feature is read at a prompt token either.
 
     Args:
         visual: an image tower that tower_sides.py knows.
@@ -55,7 +55,7 @@ class TowerVisionEncoder(nn.Module):
         """Features (B, E) of images (B, 3, H, W).
 
         Args:
-            image: they must have the size of the weights' positions.
+            image: of the size that the weights' positions have.
             additions: one (n, D) tensor or None per layer.
             changes: of each layer, or none.
             watch: the attention of a layer, and what is run in its place.

@@ -1,7 +1,7 @@
-"""What a GPU wants to have of frozen weights beside the weights themselves: made once, and anew when they change.
+"""What a GPU needs of frozen weights in addition to them: computed once, and again when they change.
 
-A kernel's launch is what a step on a GPU waits for. With these, a normalisation of half-precision tokens is one kernel
-instead of three (cast, normalise, cast back), and a bias is added within its product.
+A step on a GPU waits for kernel launches. With these, a normalisation of half-precision tokens is one kernel instead
+of three (cast, normalise, cast back), and a bias is added within its product.
 """
 
 import weakref
@@ -16,21 +16,21 @@ from modprompt.engine import text_layout
 
 
 class _Made(NamedTuple):
-    """What was made of a module's tensors, and of which state of them."""
+    """What was made of a module's tensors, and their state at that time."""
 
     state: Tuple[Any, ...]
-    of: Tuple[Tensor, ...]  # kept, so that their memory is not another tensor's while this is asked for
+    of: Tuple[Tensor, ...]  # kept, so that no other tensor gets their memory
     value: Any
 
 
 def _version(tensor: Tensor) -> Optional[int]:
-    if hasattr(tensor, "is_inference") and tensor.is_inference():  # PyTorch 1.9 cannot be asked
+    if hasattr(tensor, "is_inference") and tensor.is_inference():  # not in PyTorch 1.9
         return None
     return tensor._version
 
 
 def state_of(tensors: Sequence[Tensor]) -> Tuple[Any, ...]:
-    """Changes whenever a tensor is moved, cast, replaced, or written in place but through `.data`."""
+    """Changes whenever a tensor is moved, cast, replaced, or written in place, except through `.data`."""
     return tuple((x.data_ptr(), _version(x), x.shape, x.dtype, x.device) for x in tensors)
 
 
@@ -38,18 +38,18 @@ _made: "weakref.WeakKeyDictionary[nn.Module, _Made]" = weakref.WeakKeyDictionary
 
 
 def forget(root: nn.Module) -> None:
-    """Make anew, when it is next asked for, what was made of a module's parts: for changes through `.data`."""
+    """Drop what was made of a module's parts, to be made again when next needed: for changes through `.data`."""
     for module in root.modules():
         _made.pop(module, None)
 
 
 def made_of(root: nn.Module) -> List[Any]:
-    """What was made of a module's parts, to be held by who reads it from where it lies (methods/parts/graph.py)."""
+    """What was made of a module's parts, for those who must keep it alive in its place (methods/parts/graph.py)."""
     return [_made[module] for module in root.modules() if module in _made]
 
 
 def is_compiling() -> bool:
-    """Whether torch.compile is looking into what calls this."""
+    """Whether the caller is being compiled by torch.compile."""
     asked = getattr(getattr(torch, "compiler", None), "is_compiling", None)  # not in every PyTorch
     return asked is not None and bool(asked())
 
@@ -79,8 +79,8 @@ def _is_frozen(norm: Norm) -> bool:
 def normalise(norm: Norm, x: Tensor) -> Tensor:
     """norm(x) in the type of x (N, D), for a norm that computes in float32.
 
-    On a GPU half tokens are normalised by half weights, if those are the very numbers: the kernel computes in float32
-    all the same, and rounds once, as the casts around a float32 kernel do.
+    On a GPU half tokens are normalised with half weights, if these have exactly the same values: the kernel computes in
+    float32 all the same, and rounds once, as the casts around a float32 kernel do.
     """
     if x.dtype == torch.float16 and text_layout.counts_launches(x.device) and _is_frozen(norm) and not is_compiling():
         halves = _once(norm, _exact_halves)
@@ -91,8 +91,8 @@ def normalise(norm: Norm, x: Tensor) -> Tensor:
 
 
 def scaled_bias(linear: nn.Linear, scale: float) -> Tensor:
-    """scale * bias of a frozen layer; always of one scale for one layer."""
-    if is_compiling():  # what compiles puts it into another kernel, and cannot look at what is kept
+    """scale * bias of a frozen layer; a layer must always be asked for the same scale."""
+    if is_compiling():  # the compiler fuses it with another kernel, and cannot read what is kept
         return linear.bias * scale
     bias: Tensor = _once(linear, lambda _, bias: bias * scale)
     return bias

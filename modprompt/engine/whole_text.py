@@ -1,7 +1,7 @@
 """Class prompts of text sides without a causal mask (SigLIP, MobileCLIP): whole texts, since their padding is read.
 
-Every class has all L positions: as many paddings go as context tokens come, so that what is read at a place stays at
-that place. Nothing is shared by classes, since each beginning sees what stands behind it.
+Every class has all L positions: each context token replaces a padding token, so that what is read at a place stays at
+that place. Classes share nothing, since each beginning sees what comes after it.
 
 Shapes: B images that have prompts of their own (1 if none have), C classes, c classes of a chunk, L positions of a
 text, s start tokens, W tokens of the longest words, n context tokens, T text width, E joint width.
@@ -31,20 +31,20 @@ from modprompt.engine.token_updates import OfClasses, renew
 from modprompt.engine.weight_cache import normalise
 from modprompt.errors import UserError
 
-AT_ONCE = 64  # texts that are computed together where no gradients are: to have more at a time saves nothing
+AT_ONCE = 64  # texts that are computed together where there are no gradients: more at a time saves nothing
 
 
 class WholeText(nn.Module):
-    """The frozen part of class prompts; what PromptText (prompts.py) is to a text side with a causal mask.
+    """The frozen part of class prompts; what PromptText (prompts.py) is for a text side with a causal mask.
 
-    The context stands behind the start token, where there is one, else at the beginning.
+    The context comes after the start token, where there is one, else at the beginning.
 
     Args:
-        texts: the prompts of C classes; their first n tokens give way to the context.
+        texts: the prompts of C classes; the context replaces their first n tokens.
         classnames: the names of the classes.
         n_ctx: number of context tokens n; 0 keeps every word.
         clip_model: a CLIP with such a text side.
-        position: where the class name stands: "end", behind the context, alone.
+        position: of the class name: only "end", after the context.
         own_context: whether every class has a context of its own.
         dtype: of the words; None for the model's type.
         of_images: whether images have contexts of their own.
@@ -74,7 +74,7 @@ class WholeText(nn.Module):
         super().__init__()
         one_of("CLASS_TOKEN_POSITION on a text side without a causal mask", position, ("end",))
         if averaged:
-            raise UserError("words of several templates are averaged on a text side with a causal mask alone")
+            raise UserError("only a text side with a causal mask can average the words of several templates")
         self.texts = list(texts)
         tokenizer = tokenizer_of(clip_model)
         self.length = tokenizer.facts.length
@@ -92,7 +92,7 @@ class WholeText(nn.Module):
 
     @property
     def groups(self) -> List[Group]:
-        """One, of all classes."""
+        """A single group with all classes."""
         count = len(self.texts)
         return [Group(tuple(range(count)), (self.length,) * count, self.length)]
 
@@ -103,14 +103,14 @@ class WholeText(nn.Module):
 
 
 class WholeTextEncoder(nn.Module):
-    """Class features of a text side without a causal mask; new prompt tokens take the places of those that go.
+    """Class features of a text side without a causal mask; new prompt tokens take the places of removed ones.
 
     Args:
         tower: a text tower.
         side: its parts, without a causal mask.
-        schedule: of it.
+        schedule: of that side.
         stream: type of the tokens between products; None for that of the weights.
-        most_tokens: tokens that are computed at a time; with more, gradients recompute each chunk.
+        most_tokens: tokens that are computed at a time; with more, the backward pass recomputes each chunk.
 
     Raises:
         UserError: on a schedule that moves words: one with more prompt tokens in some layers than in others, or with
@@ -153,7 +153,7 @@ class WholeTextEncoder(nn.Module):
             return torch.cat([recomputed(self._features, part, own, changes) for part, own in chunks], dim=1)
 
     def _chunks(self, text: WholeTokens) -> Iterator[slice]:
-        """The classes that are computed at a time: as many as memory, and on a GPU a call of attention, takes."""
+        """The classes that are computed at a time: as many as memory, and on a GPU one call of attention, allows."""
         images, count = text.ctx.shape[0], text.words.shape[0]
         length, width = self.side.positional_embedding.shape
         heads = self.side.transformer.resblocks[0].attn.num_heads
@@ -195,29 +195,29 @@ class WholeTextEncoder(nn.Module):
 def _require_in_place(schedule: Schedule) -> None:
     """Raise UserError on a schedule that moves words."""
     if schedule.place != BEHIND_START and max(schedule.counts, default=0):
-        raise UserError(f"PLACE_TEXT {schedule.place}: this CLIP's text side is run with prompts {BEHIND_START} alone")
+        raise UserError(f"PLACE_TEXT {schedule.place}: this CLIP's text side accepts only prompts {BEHIND_START}")
     first = schedule.counts[0]
     for layer, count in enumerate(schedule.counts):
         if count != first:
             raise UserError(
                 f"text schedule, layer {layer}: has {count} prompt tokens, layer 0 has {first}; this CLIP's text side "
-                "reads the padding behind the words too, so that each layer must remove as many as it adds"
+                "also reads the padding after the words, so each layer must remove as many as it adds"
             )
 
 
 def _start(tokenizer: Tokenizer) -> List[int]:
-    """The ids in front of all words."""
+    """The ids before all words."""
     ids = tokenizer.row("")
     return ids[: ids.index(tokenizer.facts.end)]
 
 
 def _words(text: str, label: str, n_ctx: int, most: int, tokenizer: Tokenizer) -> List[int]:
-    """The ids behind the context, the end token too: those of the text without its first n_ctx.
+    """The ids after the context, with the end token: those of the text without its first n_ctx.
 
-    Placeholders stand for one vector each, whatever the tokenizer makes of a row of them.
+    Each placeholder stands for one vector, however the tokenizer splits a row of them.
 
     Raises:
-        UserError: if they are more than `most`.
+        UserError: if there are more than `most`.
     """
     held = leading_placeholders(text, n_ctx)
     rest = text.split(None, held)[held:]
@@ -226,7 +226,7 @@ def _words(text: str, label: str, n_ctx: int, most: int, tokenizer: Tokenizer) -
         length = tokenizer.facts.length
         count = len(ids) + length - most
         raise UserError(
-            f"the prompt of class {label[:120]!r} has {count} tokens, and the model takes {length}: {text[:120]!r}; "
+            f"the prompt of class {label[:120]!r} has {count} tokens, but the model accepts {length}: {text[:120]!r}; "
             "shorten CTX_INIT or the class name, or lower N_CTX"
         )
     return ids

@@ -1,1 +1,1 @@
-"""The methods: a file each, heads and the search for a schedule in folders of their own."""
+"""The methods: a file each; heads and the search for a schedule in folders of their own."""

@@ -1,4 +1,4 @@
-"""A method on a CLIP: what is checked, made and frozen when `.on()` is called."""
+"""A method on a CLIP: what is checked, made and frozen by `.on()`."""
 
 import logging
 from typing import Any
@@ -21,7 +21,7 @@ LOG = logging.getLogger("modprompt")
 
 
 def on(method: Any, clip_model: nn.Module, classes: Classes, epochs: int, listed: bool) -> PromptedModel:
-    """A method's prompts, newly drawn, in front of a CLIP; arguments and errors are those of `Method.on`."""
+    """A method's prompts, newly drawn, on a CLIP; arguments and errors are those of `Method.on`."""
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
         raise UserError(f"epochs must be a whole number from 0 up, got {epochs!r}")
     clip = require_clip(clip_model)

@@ -1,4 +1,4 @@
-"""A method: a frozen dataclass of settings that makes a schedule, a learner and an objective, and goes on a CLIP."""
+"""A method: a frozen dataclass of settings that makes a schedule, a learner and an objective, and is put on a CLIP."""
 
 import copy
 from dataclasses import dataclass
@@ -40,32 +40,32 @@ BESIDE = "what stands beside the prompts"
 
 @dataclass(frozen=True, repr=False)
 class Method(Configured):
-    """Base of all methods. A subclass is its fields, `schedules`, `learner`, and where it has its own loss `objective`.
+    """Base of all methods. A subclass has its fields, `schedules`, `learner`, and `objective` if it has its own loss.
 
-    What else a method can do it says by the objects of parts/capabilities.py, which stand below.
+    The objects of parts/capabilities.py, in the attributes below, say what else a method can do.
     """
 
-    folder: ClassVar[str] = "prompt_learner"  # of its checkpoints in a run's folder
+    folder: ClassVar[str] = "prompt_learner"  # where its checkpoints are in a run's folder
     prefix: ClassVar[str] = "prompt_learner."  # of the learner's names in them
-    prec: ClassVar[str] = "fp16"  # how a run computes where nothing says it
-    learner_of: ClassVar[str] = ""  # the method whose checkpoints it reads, if that is another
+    prec: ClassVar[str] = "fp16"  # precision of a run unless it is set
+    learner_of: ClassVar[str] = ""  # another method whose checkpoints it reads
     # whether its training step is the same at every epoch, so that it may be recorded (MODEL.COMPILE graph); a class
-    # states it for itself, not for those that are derived from it
+    # states it for itself, not for its subclasses
     same_step: ClassVar[bool] = False
-    counts_steps: ClassVar[bool] = False  # whether its training has a number of steps (`steps`), and none of epochs
-    later_of_equals: ClassVar[bool] = False  # whether of epochs that are equally good on validation the later is taken
+    counts_steps: ClassVar[bool] = False  # whether its training is given by steps (`steps`), not epochs
+    later_of_equals: ClassVar[bool] = False  # whether the later of two epochs wins that are equal on validation
     logging: ClassVar[Logging] = Logging()
     searching: ClassVar[Searching] = Searching()
     repository: ClassVar[Repository] = Repository()
     own_rates: ClassVar[Sequence[OwnRate]] = ()
-    slots: ClassVar[Optional[FindsSchedule]] = None  # of an instance that searches for its schedule (search.py)
-    only_alone: ClassVar[Sequence[str]] = ()  # keys that mean nothing where it stands beside others' prompts
-    joined_by: ClassVar[Any] = None  # of an instance: another method, which stands beside its prompts
+    slots: ClassVar[Optional[FindsSchedule]] = None  # set on an instance that searches for its schedule (search.py)
+    only_alone: ClassVar[Sequence[str]] = ()  # keys that have no effect when it is added to another method
+    joined_by: ClassVar[Any] = None  # set on an instance: another method that adds something beside its prompts
 
     # ------------------------------ what a method writes
 
     def schedules(self, shape: Shape) -> Schedules:
-        """The schedules of both sides for a CLIP of so many layers.
+        """The schedules of both sides for a CLIP of this shape.
 
         Raises:
             SettingError: if a setting does not fit that CLIP.
@@ -84,16 +84,16 @@ class Method(Configured):
         """What the method minimises; made at the first loss, for the model's classes."""
         return CROSS_ENTROPY
 
-    # ------------------------------ what else it can do, where its settings decide
+    # ------------------------------ what else it can do, depending on its settings
 
     @property
     def wants_text(self) -> bool:
-        """Whether it puts prompts into the text side, or makes others of them: then a text tower will not do."""
+        """Whether it puts prompts into the text side, or changes it otherwise: a text tower allows neither."""
         return True
 
     @property
     def wants_vision(self) -> bool:
-        """Whether it puts prompts into the vision side, which a ResNet and an image tower cannot take."""
+        """Whether it puts prompts into the vision side, which a ResNet and an image tower cannot have."""
         return self.joined_by is not None and bool(self.joined_by.wants_vision)
 
     @property
@@ -113,67 +113,67 @@ class Method(Configured):
 
     @property
     def draws_masks(self) -> bool:
-        """Whether its steps draw random numbers beside those of the images: such steps are not recorded."""
+        """Whether its steps draw random numbers other than for images: such steps are not recorded."""
         return self.joined_by is not None and bool(self.joined_by.draws_masks)
 
     def remarks(self) -> List[str]:
-        """What a result must say of a training with these settings, in which its numbers are not comparable."""
+        """What a result must say of a training with these settings that makes its numbers not comparable."""
         return [] if self.joined_by is None else list(self.joined_by.remarks())
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """Which validation images a training with these settings chooses by: "" or a word of io/images.py."""
+        """Which validation images a training with these settings uses for choices: "" or a word of io/images.py."""
         return ""
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
-        """Settings of its node that follow from others and from what the run is of, by key.
+        """Settings of its node, by key, that follow from others and from facts of the run.
 
-        They go over what files give and under the command line.
+        They override files, and the command line overrides them.
 
         Args:
             settings: its node, by key.
-            facts: of the run.
+            facts: what is known of the run.
         """
         return {}
 
     def mark(self) -> str:
-        """What a result is marked with that its settings keep from being compared; empty for none."""
+        """The mark of its results if its settings keep them from being compared; empty for none."""
         return ""
 
     @property
     def halves_apart(self) -> bool:
-        """Whether a training on all classes tests images of base and of new ones each among their own, by one run."""
+        """Whether one run, trained on all classes, tests base images among base classes and new ones among new ones."""
         return self.joined_by is not None and bool(self.joined_by.halves_apart)
 
     def seen(self) -> str:
-        """What its training sees of new classes, which a result is marked with; empty for nothing."""
+        """What its training sees of new classes, with which a result is marked; empty for nothing."""
         return "" if self.joined_by is None else str(self.joined_by.seen())
 
     def optimiser_settings(self) -> Dict[str, float]:
-        """What the groups of its optimiser have beside what OPTIM says, as keywords of PyTorch's optimisers."""
+        """What its optimiser's groups have in addition to OPTIM, as keywords of PyTorch's optimisers."""
         return {}
 
     def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
-        """What the log says of a step, by name; all without gradients, on the device.
+        """What the log says of a step, by name; without gradients, on the device.
 
         Args:
             output: of the batch.
             labels: (B,).
-            loss: what the step went down, a scalar.
+            loss: what the step minimised, a scalar.
         """
         return {"loss": loss}
 
     def rates(self) -> Sequence[OwnRate]:
-        """What learns otherwise than the rest, of what stands beside its prompts too."""
+        """What has a learning rate of its own, also of what was added beside its prompts."""
         beside = () if self.joined_by is None else self.joined_by.rates_beside()
         return (*self.own_rates, *beside)
 
     def sides(self, shape: Shape) -> Schedules:
-        """Its schedules, with prompt tokens where its settings place them.
+        """Its schedules, with prompt tokens at the places that are set.
 
         Raises:
-            SettingError: as schedules, and if what is set means nothing.
+            SettingError: as schedules, and if such a setting has no effect.
         """
         return self.schedules(shape)
 
@@ -195,27 +195,27 @@ class Method(Configured):
         key = learner.checkpoint_key(name)
         return key if key.startswith(("image_encoder.", "text_encoder.")) else self.prefix + key
 
-    # ------------------------------ what its settings name: read once, told apart by a hash, found again in a file
+    # ------------------------------ files that its settings name: read once, told apart by a hash, kept in checkpoints
 
     def prepared(self: M) -> M:
-        """This method, with what its settings name read.
+        """This method, with the files that its settings name read.
 
         Raises:
-            SettingError: if that is not there, or holds something else.
+            SettingError: if one is missing, or holds something else.
         """
         return self
 
     def replace_private(self: M, **read: Any) -> M:
-        """A copy of this method that has what was read for it, attributes that are no settings."""
+        """A copy of this method with what was read for it, as attributes that are not settings."""
         other = copy.copy(self)
         other.__dict__.update(read)  # it is frozen
         return other
 
     def make_learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
-        """Its learner, with what stands beside its prompts, drawn behind what it has drawn.
+        """Its learner, then what is added beside its prompts, both newly drawn.
 
         Raises:
-            SettingError: if a setting does not fit that CLIP, of what stands beside by its whole key.
+            SettingError: if a setting does not fit that CLIP; the keys of what is added are named in full.
             UserError: as learner.
         """
         if self.joined_by is not None:
@@ -229,17 +229,17 @@ class Method(Configured):
         return made
 
     def make_objective(self, model: PromptedModel) -> Objective:
-        """What the method minimises, as what stands beside its prompts has it."""
+        """What the method minimises, including what is added beside its prompts."""
         made = self.objective(model)
         return made if self.joined_by is None else self.joined_by.objective_beside(made, model)
 
-    # ------------------------------ what a method says that stands beside others' prompts (methods/together.py)
+    # ------------------------------ what a method defines that is added to another's prompts (methods/together.py)
 
     def draw_before(self, draw: Callable[[], Learner]) -> None:
-        """Draw what the reference draws in front of the learner; `draw` makes one."""
+        """Draw what the reference draws before the learner; `draw` makes one."""
 
     def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Give the learner of another method what stands beside its prompts, newly drawn.
+        """Give another method's learner this method's additions beside its prompts, newly drawn.
 
         Raises:
             SettingError: if a setting does not fit that CLIP.
@@ -247,30 +247,30 @@ class Method(Configured):
         raise NotImplementedError
 
     def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
-        """What a model with it beside its prompts minimises, of what its method does."""
+        """What a model with these additions minimises, given the `objective` of its method."""
         return objective
 
     def rates_beside(self) -> Sequence[OwnRate]:
-        """What of it learns otherwise than the prompts."""
+        """Which of these additions have a learning rate of their own."""
         return ()
 
     def known_by(self) -> str:
-        """What tells it from others beside a method's prompts, in a checkpoint."""
+        """The text by which a checkpoint tells these additions from others."""
         return repr(self)
 
     def content_hashes(self) -> Dict[str, str]:
-        """What its settings name, as {name: text} that tells one content from another."""
+        """The content that its settings name, as {name: text}, with a text that differs for each content."""
         if self.joined_by is None:
             return {}
         return {BESIDE: self.joined_by.known_by(), **self.joined_by.content_hashes()}
 
     def metadata(self) -> Dict[str, Any]:
-        """What a file says of the method beside its settings, plain values by name: hashes, and what was read."""
+        """What a file says of the method besides its settings: hashes, and what was read, plain values by name."""
         beside = {} if self.joined_by is None else {"beside": method_record(self.joined_by)}
         return {**self.content_hashes(), **beside}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
-        """This method with what its settings named when a file was written, which stands there.
+        """This method with what its settings named when a file was written, read from that file.
 
         Args:
             stated: what the file says of the method.
@@ -278,11 +278,11 @@ class Method(Configured):
             path: of the file, for messages.
 
         Raises:
-            UserError: if it is not there.
+            UserError: if the file lacks it.
         """
         return self
 
-    # ------------------------------ what all have
+    # ------------------------------ what all methods have
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -309,17 +309,17 @@ class Method(Configured):
         listed: bool = False,
         which: Sequence[int] = (),
     ) -> PromptedModel:
-        """This method's prompts, newly drawn, in front of a CLIP.
+        """This method's prompts, newly drawn, on a CLIP.
 
-        Nothing is done to the CLIP but `requires_grad_(False)`. It is shared: casts and moves reach it too.
+        The CLIP only gets `requires_grad_(False)`. It is shared: casts and moves reach it too.
 
         Args:
-            clip_model: a stock CLIP, of modprompt.load_clip or clip.load.
+            clip_model: a stock CLIP, from modprompt.load_clip or clip.load.
             names: of the C classes, in label order.
             dataset: name of the data set, for methods whose template depends on it.
             epochs: number of epochs of the training, for methods that average over them.
-            listed: whether they are a published list, where names that are one to CLIP are warned of, not refused.
-            which: of the data set's classes of its name each is, where several have one.
+            listed: whether the names are a published list: those that CLIP cannot tell apart are only warned of.
+            which: for each class, its number among the data set's classes with the same name, where several have it.
 
         Returns:
             The model: an nn.Module from images (B, 3, H, W) to logits (B, C).
@@ -330,23 +330,23 @@ class Method(Configured):
         return assembly.on(self, clip_model, classes_of(names, dataset, which), epochs, listed)
 
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> PromptedModel:
-        """The model of a learner in front of a CLIP, for classes and so many epochs (0: not known)."""
+        """The model of a learner on a CLIP, for classes and a number of epochs (0: unknown)."""
         return PromptedModel(self, learner, clip_model, classes, epochs)
 
     def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
-        """Load a checkpoint into a model of this method that was made for the classes that it names.
+        """Load a checkpoint into a model of this method that was made for the checkpoint's classes.
 
         Args:
             model: whose prompts are replaced.
             content: what the file says.
             path: of the file.
-            made_with: what a file that says what it was made with must have been made with.
+            made_with: what the file must have been made with, where it says so.
 
         Raises:
             UserError: if it does not fit, or its prompts belong to other classes (CSC).
         """
         load_learner(view_of(self, model.prompt_learner), path, made_with)
-        if content.record:  # else whoever loads it has named them
+        if content.record:  # else the caller has named them
             model.prompt_learner.learned_on(trained_classes(content))
         if model.prompt_learner.bound:
             require_own_classes(content, model.classes.names, path)

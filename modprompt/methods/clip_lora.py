@@ -29,8 +29,8 @@ from modprompt.methods.together import put_beside, require_takes
 
 M = TypeVar("M", bound=Method)
 
-_LEAST_RATE = 1e-6  # of the last step
-_LOADERS = 2  # whose seeds the reference draws first: it encodes validation and test images
+_LEAST_RATE = 1e-6  # learning rate of the last step
+_LOADERS = 2  # the reference first draws seeds of two loaders, for validation and test images
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,76 +50,76 @@ class CLIPLoRA(LowRankSettings, Method):
     )
     literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
     joins: bool = setting(
-        False, "whether CoOp and MPL have these additions beside their prompts", key="ON", compared=False
+        False, "whether CoOp and MPL get these additions beside their prompts", key="ON", compared=False
     )
 
     def check(self) -> None:
-        """Complain about what means nothing here, too."""
+        """Complain about settings that have no effect here, too."""
         super().check()
         if self.joins:
             require_takes(type(self).__name__, "CLIPLORA")
 
     @property
     def wants_text(self) -> bool:
-        """Where the text side's layers have additions."""
+        """Whether the text side's layers have additions."""
         return "text" in OF_ENCODER[self.encoder]
 
     @property
     def wants_vision(self) -> bool:
-        """Where the image side's layers have additions."""
+        """Whether the image side's layers have additions."""
         return "vision" in OF_ENCODER[self.encoder]
 
     @property
     def steps(self) -> Optional[Steps]:
-        """So many for each image of a class."""
+        """N_ITERS for each training image of a class."""
         return Steps(self.n_iters, _LEAST_RATE)
 
     @property
     def draws_masks(self) -> bool:
-        """Those of dropout."""
+        """Whether there is dropout."""
         return self.dropout > 0
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
-        """CLIP's own scale, where that is not OpenAI's."""
+        """CLIP's own scale, where it differs from OpenAI's."""
         return own_scale(settings, facts)
 
     def remarks(self) -> List[str]:
-        """Where it is another training than the reference's."""
+        """Where the training differs from the reference's."""
         return self.remarks_of_additions()
 
     def schedules(self, shape: Shape) -> Schedules:
         """No prompts anywhere.
 
         Raises:
-            SettingError: if POSITION names a layer that is not there.
+            SettingError: if POSITION names a layer that the model does not have.
         """
         self.layers(shape)
         return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "LowRankTemplates":
-        """Class names in the one template, and the additions.
+        """Class names in one template, and the additions.
 
         Raises:
-            UserError: on a CLIP of another package's sides.
+            UserError: on a CLIP with sides of another package.
         """
         for _ in range(_LOADERS):
             torch.empty((), dtype=torch.int64).random_()
         return LowRankTemplates(self, classes.names, clip_model, schedules)
 
     def over(self, method: M) -> M:
-        """CoOp or MPL with these additions beside its prompts, learned together.
+        """CoOp or MPL with these additions beside its prompts, trained together.
 
         Raises:
-            SettingError: on another method, and one in search of its schedule.
+            SettingError: on another method, or one that searches for its schedule.
         """
         return put_beside(method, self)
 
     def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Newly drawn additions beside a method's prompts.
+        """Give a method's learner newly drawn additions.
 
         Raises:
-            UserError: if a setting does not fit that CLIP, or it has sides of another package.
+            UserError: if a setting does not fit that CLIP, or its sides are of another package.
         """
         learner.take(LowRankAdditions(self, clip_model, self.layers(Shape(*layers_of(clip_model)))))
 
@@ -134,7 +134,7 @@ class LowRankTemplates(TemplatePrompts):
         schedules: of both sides, without prompts.
 
     Raises:
-        UserError: as TemplatePrompts, or on a CLIP of another package's sides.
+        UserError: as TemplatePrompts, or on a CLIP with sides of another package.
     """
 
     def __init__(self, method: CLIPLoRA, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules):
@@ -150,7 +150,7 @@ class LowRankTemplates(TemplatePrompts):
         return cast(LowRankAdditions, self.adapters).described
 
     def forward(self) -> Prompts:
-        """The prompts, and the additions of this moment."""
+        """The prompts, and the current additions."""
         text, vision = self.schedules
         return self.adapted(Prompts(self.prompt_text(self.ctx), [None] * len(text), [None] * len(vision)))
 
@@ -160,18 +160,18 @@ class LowRankTemplates(TemplatePrompts):
         return name.replace("adapters.", "", 1)
 
     def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-        """A file of the reference by our names."""
+        """A file of the reference, under our names."""
         found = of_repository(content, self.settings, self.layers, path)
         return content if found is None else found
 
     def as_repository(self) -> Dict[str, Any]:
-        """What a file of the reference holds of these additions."""
+        """What a file of the reference would hold for these additions."""
         state = {self.checkpoint_key(name): one for name, one in self.named_parameters()}
         return as_repository(state, self.settings, self.layers)
 
     @staticmethod
     def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
-        """The settings that show in a state dict."""
+        """The settings that a state dict shows."""
         ways_in = {name[:-2]: one for name, one in state_dict.items() if name.endswith(".a")}
         return {
             "the list of layers with additions": sorted(ways_in),

@@ -1,4 +1,4 @@
-"""Conditional Context Optimization (CoCoOp, arXiv 2203.05557): a context that moves with the image.
+"""Conditional Context Optimization (CoCoOp, arXiv 2203.05557): a context that depends on the image.
 
 Shapes: B images, n context tokens, T text width, E joint width.
 """
@@ -22,7 +22,7 @@ REDUCTION = 16  # the network's hidden width is 1/16 of the joint width
 
 @dataclass(frozen=True, repr=False)
 class CoCoOp(OneContext):
-    """CoCoOp: CoOp's context plus what a small network makes of the image's feature; also on ResNets."""
+    """CoCoOp: CoOp's context plus a small network's output for the image feature; also on ResNets."""
 
     node = "TRAINER.COCOOP"
     same_step = True
@@ -31,11 +31,11 @@ class CoCoOp(OneContext):
         """A context carried to the end, or schedule_text; nothing on the vision side."""
         found = super().schedules(shape)
         if not found.text[0].add:
-            raise SettingError([("SCHEDULE_TEXT", " must add tokens at layer 0: they move with the image")])
+            raise SettingError([("SCHEDULE_TEXT", " must add tokens at layer 0: they depend on the image")])
         return found
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ConditionalPromptLearner":
-        """A context on the text side, and the network that moves it."""
+        """A context on the text side, and the network that shifts it."""
         context = self.context(clip_model, classes)
         return ConditionalPromptLearner(classes.names, clip_model, schedules, context, described=self.described)
 
@@ -58,6 +58,6 @@ class ConditionalPromptLearner(IndependentPromptLearner):
         self.meta_net.to(clip_model.dtype)
 
     def forward(self, image_features: Tensor) -> Prompts:  # type: ignore[override]  # `needs_image` says so
-        """The prompts of B images, from their normalised features (B, E); the text side has a prefix each."""
+        """The prompts of B images, from their normalised features (B, E); each has its own prefix on the text side."""
         shift = self.meta_net(image_features)  # (B, T)
         return self._prompts(self.ctx + shift[:, None, None, :])  # (B, 1, n, T)

@@ -1,4 +1,4 @@
-"""Context Optimization (CoOp, arXiv 2109.01134): a learnable context in the place of a hand-written prompt."""
+"""Context Optimization (CoOp, arXiv 2109.01134): a learnable context in place of a hand-written prompt."""
 
 import warnings
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from modprompt.methods.parts.descriptions import WithDescriptions
 from modprompt.methods.parts.groups import LearnedText, written_out
 from modprompt.methods.parts.independent import IndependentPromptLearner
 
-PHOTO = "a photo of a"  # of KgCoOp and TCP, whatever the data set's template
+PHOTO = "a photo of a"  # for KgCoOp and TCP, whatever the data set's template
 
 
 def of_coop(*more: str) -> Dict[str, str]:
-    """CoOp's settings, and more, as settings of a method whose repository has them in CoOp's node."""
+    """CoOp's settings, and more, for a method whose repository keeps its own in CoOp's node."""
     keys = ("N_CTX", "CSC", "CTX_INIT", "CLASS_TOKEN_POSITION", "PREC", *more)
     return {**{f"{CoOp.node}.{key}": key for key in keys}, f"{CoOp.node}.ALPHA": ""}
 
@@ -32,14 +32,14 @@ class OneContext(LearnedText, WithDescriptions):
     """A context of words or random vectors on the text side, carried to the end; nothing on the vision side."""
 
     prefix = ""
-    own_words: ClassVar[str] = ""  # what True in the place of words means, in methods where it means any
+    own_words: ClassVar[str] = ""  # the words that True stands for, in methods that accept it
 
-    # it shows in a checkpoint, and with CTX_INIT it is not used
+    # a checkpoint shows it, and with CTX_INIT it is not used
     n_ctx: int = setting(16, "context tokens; with CTX_INIT, the number of its words", most=MOST_TOKENS, compared=False)
     ctx_init: str = setting("", "words the context starts from")
 
     def check(self) -> None:
-        """Warn if n_ctx was given beside a ctx_init of another number of words."""
+        """Warn if n_ctx was given with a ctx_init of another number of words."""
         super().check()
         default = next(one.default for one in self.settings() if one.field == "n_ctx")
         if self.n_ctx not in (self.length(), default):
@@ -51,7 +51,7 @@ class OneContext(LearnedText, WithDescriptions):
         return self.switched(self.own_words) if self.own_words else readable(self.ctx_init)
 
     def switched(self, own: str) -> str:
-        """The words of ctx_init; of True a method's own, of False none."""
+        """The words of ctx_init; True stands for a method's own, False for none."""
         return {"true": own, "false": ""}.get(self.ctx_init.lower(), readable(self.ctx_init))
 
     def length(self) -> int:

@@ -1,4 +1,4 @@
-"""DePT (arXiv 2309.07439): a head on raw features, learned beside the prompts of another method and asked with them.
+"""DePT (arXiv 2309.07439): a head on raw features, trained with the prompts of another method and tested with them.
 
 Shapes: B images, C classes.
 """
@@ -33,26 +33,26 @@ M = TypeVar("M", bound=Method)
 
 @dataclass(frozen=True, repr=False)
 class DePT(Method):
-    """DePT: a joint head beside the prompts of CoOp, CoCoOp, KgCoOp, MaPLe, MPL and PromptSRC; no method by itself."""
+    """DePT: a joint head added to CoOp, CoCoOp, KgCoOp, MaPLe, MPL and PromptSRC; not a method by itself."""
 
     node = "TRAINER.DEPT"
     prec = ""  # that of the method
 
-    joins: bool = setting(False, "whether the trainer has the head beside its prompts", key="ON", compared=False)
+    joins: bool = setting(False, "whether the method gets the head beside its prompts", key="ON", compared=False)
     weight: float = setting(
-        0.7, "weight of the head's loss and logits; the base's cross entropy and cosines have 1 less it", least=0
+        0.7, "weight of the head's loss and logits; the method's cross entropy and cosines have 1 - weight", least=0
     )
     type: str = setting(
-        LINEAR, "what makes its logits: a matrix with a row for each class, or cosines", choices=(LINEAR, SIMILARITY)
+        LINEAR, "its logits: by a matrix with a row for each class, or by cosines", choices=(LINEAR, SIMILARITY)
     )
-    film: bool = setting(True, "whether each channel of both features has a scale and a bias in front of it")
+    film: bool = setting(True, "whether each channel of both features gets a scale and a bias before the head")
     test_time_fusion: bool = setting(
-        True, "whether logits are both, weighed; else the head's alone, where it knows all classes", compared=False
+        True, "whether logits are a weighted sum of both; else the head's, if it knows all classes", compared=False
     )
     demand_fusion: bool = setting(
         False,
-        "whether classes without a row are refused, where cosines would stand alone; rows of a file that does not say "
-        "their classes are then in order",
+        "whether classes without a row are refused, not tested by cosines alone; rows of a file that does not say "
+        "its classes then count in order",
         compared=False,
     )
     lr_exp: float = setting(6.5, "factor on the learning rate of the head and the scales", least=0, compared=False)
@@ -64,29 +64,29 @@ class DePT(Method):
 
     @property
     def wants_text(self) -> bool:
-        """It stands behind both sides."""
+        """It reads the features of both sides, of any kind."""
         return False
 
     def schedules(self, shape: Shape) -> Schedules:
         """Refused: UserError."""
-        raise UserError("DePT stands beside the prompts of a method: DePT().over(modprompt.CoOp())")
+        raise UserError("DePT is added to the prompts of a method: DePT().over(modprompt.CoOp())")
 
     def over(self, method: M) -> M:
-        """A method with this head beside its prompts, learned together.
+        """A method with this head beside its prompts, trained together.
 
         Raises:
-            SettingError: on a method that takes none, and one in search of its schedule.
+            SettingError: on a method that accepts none, or one that searches for its schedule.
         """
         return put_beside(method, self)
 
     def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """A newly drawn head beside a method's prompts.
+        """Give a method's learner a newly drawn head.
 
         Raises:
             SettingError: if a class has several prompts.
         """
         if learner.pooling is not None:
-            raise SettingError([("ON", " means nothing with phrases: a class has one feature in front of the head")])
+            raise SettingError([("ON", " does not work with phrases: the head needs one feature for each class")])
         head = JointHead(
             joint_width(clip_model),
             classes,
@@ -100,7 +100,7 @@ class DePT(Method):
         learner.take_head(head)
 
     def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
-        """The base's terms on its own logits, its cross entropy weighed, and the head's.
+        """The method's terms on its own logits, with its cross entropy weighted, and the head's loss.
 
         Raises:
             UserError: if the head has no rows of the model's classes.
@@ -108,7 +108,7 @@ class DePT(Method):
         head: JointHead = model.prompt_learner.joint_head
         if head.rows is not None or not head.knows:
             raise UserError(
-                "DePT's head is trained on the classes that it was made for, and this model has others: take the loss "
+                "DePT's head is trained on the classes that it was made for, and this model has others: use the loss "
                 "of the model that .with_classes was called on, or .on(clip_model, names)"
             )
         terms = [self._of_base(term) for term in objective.terms]
@@ -120,18 +120,18 @@ class DePT(Method):
         return Term(term.name, weight, _TermOfBase(term.of))
 
     def rates_beside(self) -> Sequence[OwnRate]:
-        """The head's; every group warms up alike."""
+        """The head's learning rate; in the warm-up it is that of all."""
         learns = self.film or self.type == LINEAR
         return (OwnRate(("joint_head.",), self.lr_exp, in_warm_up=False),) if learns else ()
 
     def known_by(self) -> str:
-        """Its settings but those that change learning or tests alone."""
+        """Its settings, without those that affect only training or tests."""
         said = ((one.key, as_config(getattr(self, one.field))) for one in self.settings() if one.compared)
         return f"DePT({', '.join(f'{key} {value}' for key, value in said)})"
 
 
 def _by_cosines(output: Output) -> Output:
-    """An output with the logits that it would have without a head."""
+    """An output with the logits that there would be without a head."""
     return output._replace(logits=output.each[0])
 
 
@@ -141,13 +141,13 @@ def _set_stream(of: Any, stream: Optional[torch.dtype]) -> None:
 
 
 class _TermOfBase:
-    """A term of the base's objective, which sees logits as they are without a head."""
+    """A term of the method's objective, which sees the logits that there would be without a head."""
 
     def __init__(self, of: Callable[[Output, Tensor, Tensor], Tensor]):
         self.of = of
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """Another type for the tokens between products of a teacher in it."""
+        """Set the type of the tokens between products of a teacher in it."""
         _set_stream(self.of, stream)
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
@@ -155,13 +155,13 @@ class _TermOfBase:
 
 
 class _RuleOfBase:
-    """Likewise its rule."""
+    """The same for the objective's rule."""
 
     def __init__(self, of: Rule):
         self.of, self.noted = of, of.noted
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """Another type for the tokens between products of a teacher in it."""
+        """Set the type of the tokens between products of a teacher in it."""
         _set_stream(self.of, stream)
 
     def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ _SHARED: Mapping[str, Union[str, Only]] = {
 
 @dataclass(frozen=True, repr=False)
 class ExtrasLinearProbeCoOp(CoOp):
-    """CoOp with DePT's head beside it, by its repository's name; also on ResNets."""
+    """CoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = CoOp.node
     folder = "PromptLearner"
@@ -206,7 +206,7 @@ class ExtrasLinearProbeCoOp(CoOp):
 
 @dataclass(frozen=True, repr=False)
 class ExtrasLinearProbeCoCoOp(CoCoOp):
-    """CoCoOp with DePT's head beside it, by its repository's name; also on ResNets."""
+    """CoCoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = CoCoOp.node
     folder = "PromptLearner"
@@ -218,7 +218,7 @@ class ExtrasLinearProbeCoCoOp(CoCoOp):
 
 @dataclass(frozen=True, repr=False)
 class ExtrasLinearProbeKgCoOp(KgCoOp):
-    """KgCoOp with DePT's head beside it, by its repository's name; also on ResNets."""
+    """KgCoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = KgCoOp.node
     folder = "PromptLearner"
@@ -231,7 +231,7 @@ class ExtrasLinearProbeKgCoOp(KgCoOp):
 
 @dataclass(frozen=True, repr=False)
 class ExtrasLinearProbeMaPLe(MaPLe):
-    """MaPLe with DePT's head beside it, by its repository's name."""
+    """MaPLe with DePT's head, under its repository's name."""
 
     node = MaPLe.node
     same_step = True

@@ -1,4 +1,4 @@
-"""Differentiable Prompt Learning's train stage (DPL, arXiv 2501.00457): prompts of searched lengths, one per layer.
+"""Differentiable Prompt Learning's training stage (DPL, arXiv 2501.00457): prompts of searched lengths for each layer.
 
 Shapes: T text width, V vision width.
 """
@@ -33,7 +33,7 @@ OWN_PLACES = {"text": BEFORE_START, "vision": BEHIND_LN_PRE}
 
 @dataclass(frozen=True, repr=False)
 class DPL(LearnedText, PromptsVision, Regularised):
-    """DPL: fresh prompts of the lengths that a search has found, on both sides, without coupling.
+    """DPL: new prompts of the lengths that a search has found, on both sides, without coupling.
 
     Its distillation is logits_loss_weight, off by default; the teacher's class features are those of sixty templates.
     """
@@ -49,11 +49,11 @@ class DPL(LearnedText, PromptsVision, Regularised):
     txt_alpha_path: str = setting("", "file of the text side's alphas, read into LENGTHS_TEXT", compared=False)
     img_alpha_path: str = setting("", "file of the image side's alphas, read into LENGTHS_VISION", compared=False)
     alphas_swapped: bool = setting(
-        False, "the two files are the reference's, whose names stand for the other side", compared=False
+        False, "the two files are the reference's, whose names each mean the other side", compared=False
     )
 
     def check(self) -> None:
-        """Complain about lengths that are none, or given in two ways."""
+        """Complain about lengths that are invalid, or given twice."""
         super().check()
         faults = []
         for side in ("text", "vision"):
@@ -63,7 +63,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
                 faults.append((key, f" and SCHEDULE_{side.upper()} are both given: give one of them"))
             wrong = [n for n in lengths if isinstance(n, bool) or not isinstance(n, int) or n < 0]
             if wrong:
-                faults.append((key, f" must be whole numbers from 0 up, one a layer, got {wrong[0]!r}"))
+                faults.append((key, f" must be whole numbers from 0 up, one for each layer, got {wrong[0]!r}"))
         for side, key in (("text", "TXT_ALPHA_PATH"), ("vision", "IMG_ALPHA_PATH")):
             if getattr(self, key.lower()).lower() not in ("", "none"):
                 faults.append((key, f" is read by train.py and experiments; here give LENGTHS_{side.upper()}"))
@@ -71,7 +71,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
             raise SettingError(faults)
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Replacement by the lengths, or what is written out."""
+        """Replacement by the lengths, or the schedule that is written out."""
         found: Dict[str, Schedule] = {}
         faults: List[Tuple[str, str]] = []
         for side, layers in (("text", shape.text_layers), ("vision", shape.vision_layers)):
@@ -89,13 +89,13 @@ class DPL(LearnedText, PromptsVision, Regularised):
         if not lengths:
             written = written_out(side, getattr(self, f"schedule_{side}"), layers, 0, "")
             if written is None:
-                text = f" is missing: DPLSearch finds it, SCHEDULE_{side.upper()} @schedule.json takes it"
+                text = f" is missing: DPLSearch finds it, or set SCHEDULE_{side.upper()} @schedule.json"
                 raise SettingError([(key, text)])
             return written.at(OWN_PLACES[side])
         if len(lengths) != layers:
             text = f" has {len(lengths)} numbers, but the model has {layers} {side} layers"
             if len(self.lengths_vision if side == "text" else self.lengths_text) == layers:
-                text += "; the other side's fit: for exchanged files there is ALPHAS_SWAPPED True"
+                text += "; the other side's fit: if the files are swapped, set ALPHAS_SWAPPED True"
             raise SettingError([(key, text)])
         try:
             return by_lengths(lengths, side, OWN_PLACES[side])
@@ -103,7 +103,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
             raise SettingError([(key, f": {error}")]) from None
 
     def words(self, dataset: str) -> str:
-        """The words in front of a class name; of the ensemble those of its last template, which ends the prompt."""
+        """The words in front of a class name; for the ensemble, of its last template, which ends the prompt."""
         template = {
             "custom": templates.DPL_CUSTOM.get(dataset, templates.DEFAULT),
             "ensemble": templates.DIVERSE[-1],
@@ -111,18 +111,18 @@ class DPL(LearnedText, PromptsVision, Regularised):
         return template.partition("{}")[0].strip()
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "LengthsPromptLearner":
-        """Vectors for each layer, in front of words that are fixed."""
+        """Vectors for each layer, before fixed words."""
         averaged = templates.DIVERSE if self.ctx_init == "ensemble" else ()
         return LengthsPromptLearner(classes.names, clip_model, schedules, self.words(classes.dataset), averaged)
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """The same prompts for other classes, in their data set's words."""
+        """The same prompts for other classes, in the words of their data set."""
         other = copy.copy(learner)
         other.prefix = "X " * learner.schedules.text.among_words + self.words(classes.dataset)
         return super().for_classes(other, clip_model, classes)
 
     def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
-        """loss_train, loss_ce, and where it is all that is added loss_div, the divergence."""
+        """loss_train and loss_ce; also loss_div, the divergence, if nothing else is added to the loss."""
         added = any(self.weights()) or self.kg_weight
         entropy = cross_entropy(output, labels, labels) if added else loss
         of_logits = self.logits_loss_weight and not (self.text_loss_weight or self.image_loss_weight or self.kg_weight)
@@ -132,7 +132,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
 
 @dataclass(frozen=True, repr=False)
 class TrainerSubnet(DPL):
-    """DPL under the name, the node and the defaults of its repository."""
+    """DPL with the name, the node and the defaults of its repository."""
 
     node = "TRAINER.TRAINERSUBNET"
     same_step = True
@@ -142,15 +142,15 @@ class TrainerSubnet(DPL):
 
 
 class LengthsPromptLearner(IndependentPromptLearner):
-    """Vectors of their own for every layer that adds tokens; words are fixed.
+    """Own vectors for every layer that adds tokens; words are fixed.
 
     Random draws: vision prompts by layer, text prompts by layer, both from layer 0 on, normal with std 0.02; then what
     the constructor of a CLIP draws, since the reference builds its teacher here.
 
     Args:
         classnames: names of the C classes.
-        clip_model: a stock CLIP; its widths are taken over.
-        schedules: of both sides. Text prompts behind the start token push the words on, as MaPLe has it.
+        clip_model: a stock CLIP, which gives the widths.
+        schedules: of both sides. Text prompts after the start token push the words on, as in MaPLe.
         words: in front of a class name.
         averaged: templates whose embedded words are averaged; without them the words are those of `words`.
 
@@ -178,7 +178,7 @@ class LengthsPromptLearner(IndependentPromptLearner):
         return self.schedules.text.among_words
 
     def forward(self) -> Prompts:
-        """The prompts of this moment, for both encoders."""
+        """The current prompts, for both encoders."""
         first: Tensor = dict(self.text_prompts.items()).get("0", self.ctx)
         return self._prompts(first)
 

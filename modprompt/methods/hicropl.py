@@ -1,6 +1,6 @@
 """Hierarchical Cross-modal Prompt Learning (HiCroPL, arXiv 2507.14976): prompts that flow between both sides.
 
-Shapes: B images, C classes, n tokens of each layer, D layers that get some, k of them mapped from text to vision,
+Shapes: B images, C classes, n tokens of each layer, D layers with prompts, k of them mapped from text to vision,
 T / V text / vision width, E joint width.
 """
 
@@ -46,59 +46,59 @@ class HiCroPL(Method):
 
     node = "TRAINER.HICROPL"
     folder = "VLPromptLearner"
-    searching = Searching(refused="PROMPT_DEPTH says which layers get prompts, CROSS_LAYER from where they are mapped")
+    searching = Searching(refused="PROMPT_DEPTH says which layers get prompts, CROSS_LAYER how they are mapped")
     repository = Repository(shared={"OPTIM.EPS": "EPS"})
     later_of_equals = True
 
-    n_ctx: int = setting(2, "prompt tokens in front of each layer of both sides", least=1, most=MOST_TOKENS)
+    n_ctx: int = setting(2, "prompt tokens before each layer of both sides", least=1, most=MOST_TOKENS)
     cross_layer: int = setting(
-        6, "layers k whose vision prompts are mapped from text; of those above text ones from vision", least=1
+        6, "layers k whose vision prompts are mapped from text; in later ones text is mapped from vision", least=1
     )
     ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX is at most 4")
     prompt_depth: int = setting(9, "layers that receive prompts")
     teacher_name: str = setting(  # compared by its weights
         "",
-        "the CLIP whose image features are blended in, a name or a path; empty: that of the backbone",
+        "the CLIP whose image features are blended in, a name or a path; empty: the backbone's",
         compared=False,
     )
     lambd: float = setting(10.0, "weight of the distances of both features to the frozen ones", least=0, compared=False)
     flow: str = setting(
         "written",
-        "whether mapped prompts are written over the old ones, outside the graph, as the repository does, so that "
-        "mappers stay as they were drawn; or are learned, their mappers with them",
+        "whether mapped prompts are written over the old ones, outside the graph, as in the repository, where mappers "
+        "stay as they were drawn; or are learned together with their mappers",
         choices=(WRITTEN, LEARNED),
     )
-    # what is compared is not the file: a test of other classes has another
+    # the file itself is not compared: a test of other classes has another
     sentences: str = setting(
         "",
-        "JSON file {class: [sentence, ...]} of the frozen class features; template: the data set's template alone; "
+        "JSON file {class: [sentence, ...]} for the frozen class features; template: only the data set's template; "
         "digits: ours; empty: gpt_file/NAME_prompt.json, for digits ours",
         compared=False,
     )
     tests_write: bool = setting(
         False,
-        "FLOW written: whether each batch of a validation or test maps the prompts once more and keeps that, as the "
-        "repository's does",
+        "FLOW written: whether each batch of a validation or test maps the prompts once more and keeps the result, as "
+        "in the repository",
         compared=False,
     )
     eps: float = setting(
-        1e-3, "what Adam adds to its divisor: where gradients are smaller, steps are", least=0, compared=False
+        1e-3, "what Adam adds to its divisor: it shortens steps where gradients are smaller", least=0, compared=False
     )
 
-    content: ClassVar[Optional[Sentences]] = None  # of an instance out of a file
+    content: ClassVar[Optional[Sentences]] = None  # set on an instance from a file
 
     def check(self) -> None:
-        """Complain about layers that do not go together, and a setting without a meaning."""
+        """Complain about layers that do not fit each other, and a setting without effect."""
         super().check()
         if self.cross_layer >= self.prompt_depth:
             text = f" must be less than PROMPT_DEPTH {self.prompt_depth}, got {self.cross_layer}"
             raise SettingError([("CROSS_LAYER", text)])
         if self.tests_write and self.flow != WRITTEN:
-            raise SettingError([("TESTS_WRITE", f" means nothing with FLOW {self.flow}: nothing is written")])
+            raise SettingError([("TESTS_WRITE", f" has no effect with FLOW {self.flow}: nothing is written")])
 
     @property
     def wants_vision(self) -> bool:
-        """Both sides have prompts."""
+        """True: both sides have prompts."""
         return True
 
     @property
@@ -107,7 +107,7 @@ class HiCroPL(Method):
         return Needs(exact_weights=True)
 
     def mark(self) -> str:
-        """That a test has changed what it tests."""
+        """A mark for a test that changed the prompts that it tests."""
         return "each test batch mapped the prompts anew" if self.tests_write else ""
 
     def optimiser_settings(self) -> Dict[str, float]:
@@ -123,7 +123,7 @@ class HiCroPL(Method):
         return Schedules(text, vision)
 
     def prepared(self) -> "HiCroPL":
-        """This method, the sentences of a file that is named known to be readable."""
+        """This method, after a check that a file of sentences, if one is named, can be read."""
         if self.sentences:
             self.sentences_of("")
         return self
@@ -142,20 +142,20 @@ class HiCroPL(Method):
             raise SettingError([("SENTENCES", str(error))]) from None
 
     def restore(self, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> "HiCroPL":
-        """This method with the sentences that stand in a file; no other file is opened.
+        """This method with the sentences of a checkpoint; no other file is opened.
 
         Raises:
-            UserError: if they are not there.
+            UserError: if the file lacks them.
         """
         mark = str(stated.get(descriptions.SENTENCES, ""))
         found = Sentences.of_record(mark, classes.get("sentences"), path)
         return self.replace_private(content=found)
 
     def teacher(self, clip_model: CLIP) -> Optional[CLIP]:
-        """The CLIP whose image features are blended in; None for the very one that has the prompts.
+        """The CLIP whose image features are blended in; None if it is the CLIP that has the prompts.
 
         Raises:
-            UserError: if there is none, or it does not go with that one.
+            UserError: if there is none, or it does not fit the other.
         """
         if self.teacher_name in ("", facts_of(clip_model).name):
             return None
@@ -175,7 +175,7 @@ class HiCroPL(Method):
         return teacher.eval().requires_grad_(False)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "FlowLearner":
-        """The prompts of both sides, and what maps them."""
+        """The prompts of both sides, and the mappers between them."""
         context = words_or_random(self.ctx_init, self.n_ctx, clip_model)
         sentences, teacher = self.sentences_of(classes.dataset), self.teacher(clip_model)
         return FlowLearner(self, classes.names, clip_model, schedules, context, sentences, teacher)
@@ -187,7 +187,7 @@ class HiCroPL(Method):
         return super().for_classes(other, clip_model, classes)
 
     def objective(self, model: PromptedModel) -> Objective:
-        """Cross entropy, and both blended features near the frozen ones."""
+        """Cross entropy, and the distances of both blended features to the frozen ones."""
         frozen: Any = model.prompt_learner.frozen_text
         terms = (
             Term("class teacher", self.lambd, ClassTeacher(frozen)),
@@ -198,29 +198,29 @@ class HiCroPL(Method):
 
 def image_distance(output: Output, images: Tensor, labels: Tensor) -> Tensor:
     """One minus the mean cosine of the blended image features and the frozen ones; from 0 to 2."""
-    (frozen,) = output.frozen  # of a model that blends
+    (frozen,) = output.frozen  # a model that blends has one
     return 1 - F.cosine_similarity(output.image.float(), frozen.float(), dim=-1, eps=EPS).mean()
 
 
-TEACHER = "the CLIP that is blended in"  # in what files say of it
+TEACHER = "the CLIP that is blended in"  # its key in files
 
 
 class FlowLearner(Learner):
-    """Prompts of both sides for the lower D layers; of those below k the vision ones are mapped from text, above them
-    the text ones from vision.
+    """Prompts of both sides for the first D layers; below layer k vision prompts are mapped from text, from k on text
+    prompts from vision.
 
     Names, initial values and order of draws are the reference's: text prompts by layer, one draw for all vision
-    prompts, both mappers, one pool of each side, one proxy token of each side; then the constructors of the backbone
+    prompts, both mappers, one pool for each side, one proxy token for each side; then the constructors of the backbone
     once more and of the teacher.
 
     Args:
-        settings: N_CTX, CROSS_LAYER, PROMPT_DEPTH and what flows.
+        settings: N_CTX, CROSS_LAYER, PROMPT_DEPTH, FLOW and TESTS_WRITE.
         classnames: names of the C classes.
-        clip_model: a CLIP that takes prompts on both sides.
+        clip_model: a CLIP that accepts prompts on both sides.
         schedules: of both sides.
         context: what the text prompts of layer 0 start from.
-        sentences: of the frozen class features.
-        teacher: whose image features are blended in; None for clip_model's.
+        sentences: for the frozen class features.
+        teacher: the CLIP whose image features are blended in; None for clip_model.
 
     Raises:
         UserError: if a prompt or sentence is longer than the text context, or a class has no sentence.
@@ -276,19 +276,19 @@ class FlowLearner(Learner):
         self.put_in(classnames, clip_model)
 
     def _take_teacher(self, teacher: Optional[CLIP]) -> None:
-        # no part of what is learned: the model has it beside its encoders
+        # not a part of what is learned: the model has it next to its encoders
         self.__dict__["frozen_visual"] = None if teacher is None else teacher.visual
         self.teacher_fingerprint = "" if teacher is None else facts_of(teacher).fingerprint
 
     @property
     def beginning(self) -> str:
-        """What it starts from, and what is written where."""
+        """What it starts from, and how prompts are mapped."""
         written = "written over the prompts in each training forward; mappers are random and get no gradient"
         flow = written if self.settings.flow == WRITTEN else "learned with its mappers"
         return f"{super().beginning}\nFlow: {flow}\nSentences: {self.sentences}"
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """Take the class prompts of these names, and their frozen class features."""
+        """Make the class prompts of these names, and their frozen class features."""
         super().put_in(classnames, clip_model)
         features = self.sentences.mean_features(FrozenCLIP(exact(clip_model)), classnames)
         self.register_buffer("frozen_text", features, persistent=False)
@@ -299,14 +299,14 @@ class FlowLearner(Learner):
 
     @property
     def writes(self) -> bool:
-        """Whether a call maps the prompts for good."""
+        """Whether a call writes mapped prompts over the old ones."""
         if self.settings.flow != WRITTEN or not self.ctx.requires_grad:
             return False
         return self._in_test or (self.training and torch.is_grad_enabled())
 
     @contextlib.contextmanager
     def testing(self) -> Iterator[None]:
-        """Within it, with TESTS_WRITE, each call maps the prompts for good."""
+        """Within it, with TESTS_WRITE, each call writes mapped prompts over the old ones."""
         self._in_test = self.settings.tests_write
         try:
             yield
@@ -319,21 +319,21 @@ class FlowLearner(Learner):
         return {descriptions.SENTENCES: self.sentences.mark, **teacher}
 
     def require_stands_on(self, stated: Mapping[str, Any], path: str) -> None:
-        """The CLIP that is blended in must be that of the training."""
+        """Raise UserError unless the blended CLIP is that of the training."""
         known = str(stated.get(TEACHER, ""))
         if known != self.teacher_fingerprint:
             mine, theirs = (one or "the backbone's own" for one in (self.teacher_fingerprint, known))
             raise UserError(f"{path}: {TEACHER} (TEACHER_NAME) has fingerprint {mine}, and the training's had {theirs}")
 
     def forward(self) -> Prompts:
-        """The prompts of this moment, for both encoders."""
+        """The current prompts, for both encoders."""
         text, vision = self._flown()
         text_layers, vision_layers = map(len, self.schedules)
         additions = self.with_first(text[0], [None, *_padded(text[1:], text_layers - 1)])
         return Prompts(*additions, _padded(vision, vision_layers))
 
     def _flown(self) -> Tuple[List[Tensor], List[Tensor]]:
-        """Prompts of the D layers of the text and of the vision side, as the encoders get them."""
+        """Prompts of the D layers of the text and of the vision side, as the encoders receive them."""
         k = self.settings.cross_layer
         text = [self.ctx, *(self.cross_prompts_text[str(layer)] for layer in range(1, self.settings.prompt_depth))]
         vision = list(self.cross_prompts_visual)
@@ -367,7 +367,7 @@ class FlowLearner(Learner):
 
     @staticmethod
     def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
-        """The settings that show in a state dict."""
+        """The settings that a state dict shows."""
         facts: Dict[str, object] = {}
         if "ctx" in state_dict:
             facts["N_CTX"], facts["the text width"] = state_dict["ctx"].shape
@@ -380,7 +380,7 @@ def _require_heads(*widths: int) -> None:
     for width in widths:
         if width % HEADS:
             raise UserError(
-                f"HiCroPL maps prompts by attention of {HEADS} heads, which a width of {width} does not have"
+                f"HiCroPL maps prompts by attention with {HEADS} heads, which do not divide a width of {width}"
             )
 
 
@@ -390,7 +390,7 @@ def _write(new: Sequence[Tensor], into: Sequence[Tensor]) -> None:
 
 
 def _standing_for(own: Sequence[Tensor], tokens: Sequence[Tensor]) -> List[Tensor]:
-    """Tokens whose gradients are those of the prompts that they would be written over."""
+    """Tokens whose gradients go to the prompts that they would be written over."""
     if not torch.is_grad_enabled():
         return list(tokens)
     return [one - one.detach() + new for one, new in zip(own, tokens)]

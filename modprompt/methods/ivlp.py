@@ -1,4 +1,4 @@
-"""Independent vision-language prompting (IVLP, arXiv 2210.03117): deep prompts on both sides, learned apart.
+"""Independent vision-language prompting (IVLP, arXiv 2210.03117): deep prompts on both sides, without coupling.
 
 prompt_depth_vision 0 with n_ctx_vision 0 is deep language prompting, which runs on ResNets too.
 """
@@ -17,14 +17,14 @@ from modprompt.methods.parts.independent import IndependentPromptLearner
 
 @dataclass(frozen=True, repr=False)
 class DeepVision(PromptsVision):
-    """Vision prompts with parameters of their own, replaced in front of each layer."""
+    """Vision prompts with parameters of their own, replaced before each layer."""
 
-    n_ctx_vision: int = setting(2, "prompt tokens in front of each vision layer", least=0, most=MOST_TOKENS)
+    n_ctx_vision: int = setting(2, "prompt tokens before each vision layer", least=0, most=MOST_TOKENS)
     prompt_depth_vision: int = setting(9, "vision layers that receive prompts; 0 for none", least=0)
 
     @property
     def wants_vision(self) -> bool:
-        """Unless there are no layers for them."""
+        """Whether any layer has vision prompts."""
         return bool(self.prompt_depth_vision or self.schedule_vision)
 
     def vision_schedule(self, layers: int) -> Schedule:
@@ -46,13 +46,13 @@ class IVLP(LearnedText, DeepVision):
     folder = "VLPromptLearner"
 
     n_ctx_text: int = setting(
-        2, "context tokens, and prompt tokens in front of each deeper text layer", least=1, most=MOST_TOKENS
+        2, "context tokens, and prompt tokens before each deeper text layer", least=1, most=MOST_TOKENS
     )
     ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX_TEXT is at most 4")
     prompt_depth_text: int = setting(9, "text layers that receive prompts")
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Replacement on both sides, or what is written out."""
+        """Replacement on both sides, or the schedules that are written out."""
         n, depth = self.n_ctx_text, self.prompt_depth_text
         text = written_out("text", self.schedule_text, shape.text_layers, n, "N_CTX_TEXT")
         text = text or replacement(shape.text_layers, depth, n, "text", "PROMPT_DEPTH_TEXT")

@@ -1,4 +1,4 @@
-"""KDPL (arXiv 2407.03056): prompts learned from what another CLIP says of images, whose labels are not read."""
+"""KDPL (arXiv 2407.03056): prompts learned from another CLIP's predictions for images, whose labels are not read."""
 
 from dataclasses import dataclass
 from typing import Callable, List, TypeVar
@@ -20,29 +20,29 @@ from modprompt.methods.together import put_beside
 
 M = TypeVar("M", bound=Method)
 LABELS_NOT_READ = "labels of the training images were not read: a teacher said what they show (KDPL)"
-_BOTH_WAYS = 0.5  # the share of either divergence
+_BOTH_WAYS = 0.5  # the weight of each divergence
 
 
 @dataclass(frozen=True, repr=False)
 class KDPL(Taught):
-    """KDPL: a teacher in the place of labels, for CoOp, CoCoOp, VPT, MaPLe, PromptSRC and MPL; no method by itself."""
+    """KDPL: a teacher in place of labels, for CoOp, CoCoOp, VPT, MaPLe, PromptSRC and MPL; not a method by itself."""
 
     node = "TRAINER.KDPL"
     prec = ""  # that of the method
 
-    joins: bool = setting(False, "whether the trainer learns from the teacher", key="ON", compared=False)
+    joins: bool = setting(False, "whether the method learns from the teacher", key="ON", compared=False)
     teacher_name: str = changed(Taught, "teacher_name", "ViT-H-14/dfn5b", key="TEACHER")
     teacher_ckpt: str = changed(Taught, "teacher_ckpt", NONE)
     class_agnostic: bool = setting(
         False,
-        "of the repository, which has a list of words for it",
+        "a key of the repository, where it chooses a list of words",
         must=Must(lambda value: value is False, "False: images are told apart by the class names of the run"),
         compared=False,
     )
 
     @property
     def wants_text(self) -> bool:
-        """It changes the loss alone."""
+        """False: it changes only the loss."""
         return False
 
     def schedules(self, shape: Shape) -> Schedules:
@@ -50,50 +50,48 @@ class KDPL(Taught):
         raise UserError("KDPL is a loss for the prompts of a method: KDPL().over(modprompt.CoOp())")
 
     def over(self, method: M) -> M:
-        """A method that learns from this teacher, which is read.
+        """A method that learns from this teacher, which is loaded here.
 
         Raises:
-            SettingError: on a method that takes none, and one in search of its schedule; if there is no such teacher.
+            SettingError: on a method that accepts none, or one that searches for its schedule; without such a teacher.
         """
         return put_beside(method, self.prepared())
 
     def remarks(self) -> List[str]:
-        """That it is another task."""
+        """A remark that this is another task."""
         return [LABELS_NOT_READ]
 
     def draw_before(self, draw: Callable[[], Learner]) -> None:
-        """A learner that is thrown away, as the reference makes its student's twice."""
+        """Draw a learner and drop it, since the reference makes its student's twice."""
         if self.teacher is not None:
             draw()
 
     def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Nothing: the learner stays as it is.
+        """Do nothing: the learner stays as it is.
 
         Raises:
             SettingError: if classes have several prompts.
         """
         if learner.pooling is not None:
-            raise SettingError([("ON", " means nothing with phrases: the teacher has one prompt a class")])
+            raise SettingError([("ON", " does not work with phrases: the teacher has one prompt a class")])
 
     def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
-        """The symmetric divergence from the teacher in the place of cross entropy; other terms stay.
+        """The symmetric divergence from the teacher in place of cross entropy; other terms stay.
 
         Half of KL(teacher || student) and of KL(student || teacher), each summed over classes and averaged over images,
-        both logits by the student's scale.
+        both with the student's scale of logits.
 
         Raises:
-            UserError: if the model is of a checkpoint, without its teacher.
+            UserError: if the model comes from a checkpoint, without its teacher.
         """
         teacher = self.teacher_at_hand()
         if objective.rule is not None:
-            raise UserError(
-                "KDPL reads no labels: a step that is projected against its loss (PROGRAD_LAMBDA) means nothing"
-            )
+            raise UserError("KDPL reads no labels, so it cannot project steps against its loss (PROGRAD_LAMBDA)")
         said = TeacherLogits(teacher, model.classes, model, self.teacher_resize)
         of = Distillation(said, over=IMAGES, back=_BOTH_WAYS, scale=model.cosine_scale)
         terms = (Term("distillation", one.weight, of) if one.of is cross_entropy else one for one in objective.terms)
         return Objective(tuple(terms))
 
     def known_by(self) -> str:
-        """Which teacher it was."""
+        """The text that identifies the teacher."""
         return f"KDPL({', '.join(f'{name} {text}' for name, text in self.content_hashes().items())})"

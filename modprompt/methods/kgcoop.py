@@ -15,12 +15,12 @@ from modprompt.methods.parts.capabilities import Repository
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 
-_DEAD = 512  # width of the reference's layers that nothing uses, a literal there
+_DEAD = 512  # width of unused layers in the reference, a literal there
 
 
 @dataclass(frozen=True, repr=False)
 class KgCoOp(CoOp):
-    """KgCoOp: CoOp's context, and a loss against the class features of the data set's template; also on ResNets."""
+    """KgCoOp: CoOp's context, and a loss on the distance to the data set template's class features; also on ResNets."""
 
     node = "TRAINER.KGCOOP"
     same_step = True
@@ -33,15 +33,15 @@ class KgCoOp(CoOp):
     )
 
     def check(self) -> None:
-        """Warn of words that its repository does not read."""
+        """Warn of words that its repository ignores."""
         super().check()
         if self.words() not in ("", PHOTO):
-            words = f'"{self.words()}"; the repository\'s starts from "{PHOTO}" whatever words are given'
+            words = f'"{self.words()}"; the repository starts from "{PHOTO}" whatever words are given'
             text = f"{self.node}.CTX_INIT: the context starts from {words}"
             warnings.warn(text, stacklevel=4)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
-        """CoOp's; then what the reference draws for its teacher, and for layers that it never uses."""
+        """CoOp's learner; then what the reference draws for its teacher, and for layers that it never uses."""
         learner = super().learner(clip_model, classes, schedules)
         learner.not_read = ("bias_vectors", "meta_net.")
         nn.init.normal_(torch.empty(1, _DEAD, dtype=clip_model.dtype), std=0.02)

@@ -1,4 +1,4 @@
-"""A model back from a file that it was saved to, or from a run's folder."""
+"""Loading a model from the file that it was saved to, or from a run's folder."""
 
 import contextlib
 from pathlib import Path
@@ -38,23 +38,23 @@ def load(
     epoch: Optional[int] = None,
     device: Union[str, torch.device, None] = None,
 ) -> PromptedModel:
-    """A model from a file that it was saved to, or from a run's output folder. No generator is drawn from.
+    """A model from a file that it was saved to, or from a run's output folder. Random generators stay as they are.
 
     Args:
         path: the file or folder.
-        clip: the CLIP, or what load_clip takes; without it the one that the file names.
-        method: for files that do not say it, the family's and those of our first version: e.g. MPL(n_ctx=2). For files
-            of a method of your own its class; the settings are in the file.
-        names: for files that do not say it the class names, in label order.
-        epoch: which epoch's, of a folder; without it the best, or if there is none the last.
-        device: where to load the CLIP to; CUDA if there is any, else the CPU. Not for a clip that is a module.
+        clip: the CLIP, or what load_clip accepts; without it the one that the file names.
+        method: for files that do not say it (the family's, and those of our first version): e.g. MPL(n_ctx=2). For
+            files of a method of your own, its class; the settings are in the file.
+        names: for files that do not have them, the class names, in label order.
+        epoch: which epoch of a folder; without it the best, or else the last.
+        device: where to load the CLIP; CUDA if there is a GPU, else the CPU. Not for a clip that is a module.
 
     Raises:
         UserError: if the file is damaged, does not fit, belongs to another CLIP, or does not say what it is and
             neither do the arguments.
     """
     if epoch is not None and not Path(path).is_dir():
-        raise UserError(f"epoch {epoch}: {path} is no folder of a run")
+        raise UserError(f"epoch {epoch}: {path} is not the folder of a run")
     if clip is not None and not isinstance(clip, (nn.Module, str, Path)):
         raise UserError(f"clip must be a module, a name or a path, got {type(clip).__name__}: load_clip's first value")
     if device is not None and isinstance(clip, nn.Module):
@@ -76,12 +76,12 @@ def as_stated(
     names: Optional[Sequence[str]] = None,
     device: Union[str, torch.device, None] = None,
 ) -> PromptedModel:
-    """The model that a file's content is of, its prompts newly drawn. No generator is drawn from.
+    """The model that a file describes, its prompts newly drawn. Random generators stay as they are.
 
     Args:
-        content: what the file says; its tensors are not looked at.
+        content: what the file says; its tensors are not read.
         file: its path, for messages.
-        clip: as load's, and so are the others.
+        clip: as for load, like the others.
         method: for files that do not say it.
         names: the same.
         device: where to load the CLIP to.
@@ -98,14 +98,14 @@ def as_stated(
 
 @contextlib.contextmanager
 def _said_by(path: str) -> Iterator[None]:
-    """Settings that do not fit are a file's, if it has a path, and not the user's."""
+    """Within it, settings that do not fit are blamed on a file, if there is one, not on the user."""
     try:
         yield
     except UserError as error:
         if not path or path in str(error):
             raise
         said = str(error)[:_MOST_SHOWN]
-        raise UserError(f"{path} says of itself what does not fit here ({said}): take another copy of it") from None
+        raise UserError(f"{path} says of itself what does not fit here ({said}): use another copy of it") from None
 
 
 def _what(
@@ -133,7 +133,7 @@ def _what(
 def stated_method(
     stated: Mapping[str, Any], classes: Mapping[str, Any], path: str, own: Optional[Type[Method]] = None
 ) -> Method:
-    """The method that a file says it is of, with its settings.
+    """The method that a file says it belongs to, with its settings.
 
     Args:
         stated: what it says of the method.
@@ -142,12 +142,12 @@ def stated_method(
         own: the class of a method that is not modprompt's.
 
     Raises:
-        UserError: if it is of no method that is known, or its settings do not fit.
+        UserError: if the method is unknown, or its settings do not fit.
     """
     name = stated["name"]
     if own is None and name not in BY_NAME:
         raise UserError(
-            f"{path} is of a method {name!r} that is not modprompt's: give its class, load(path, method={name}), or "
+            f"{path} belongs to {name!r}, not a method of modprompt: give its class, load(path, method={name}), or "
             "load it with the trainer that made it"
         )
     with _said_by(path):
@@ -160,7 +160,7 @@ def stated_method(
 
 
 def _stated_beside(stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> Method:
-    """What a file says stands beside its method's prompts, with its settings."""
+    """What was added beside the prompts of a file's method, with its settings."""
     return beside_of(str(stated.get("name"))).method.of(stated["settings"]).restore(stated, classes, path)
 
 
@@ -193,7 +193,7 @@ def _clip_of(
 
 
 def _loaded(clip: Union[str, Path], facts: ClipFacts, device: Union[str, torch.device, None]) -> CLIP:
-    """A CLIP by name or path; weights that do not say how they are run are run as the file says its CLIP was."""
+    """A CLIP by name or path; weights that do not say how they are run are run as the file says."""
     path = path_of(str(clip))
     stated = facts.model or facts.activation
     if not path or not stated or say_themselves(source.find(Asked(path=path))):

@@ -25,7 +25,7 @@ class MaPLe(Coupled):
         return replacement(layers, self.prompt_depth, self.n_ctx, "vision")
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
-        """The coupled learner, its context started from words."""
+        """The coupled learner; its context starts from words."""
         context = words_or_random(self.ctx_init, self.n_ctx, clip_model)
         return CoupledPromptLearner(classes.names, clip_model, schedules, context)
 

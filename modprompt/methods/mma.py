@@ -1,4 +1,4 @@
-"""Multi-Modal Adapter (MMA, CVPR 2024): a bottleneck beside the upper blocks of both sides, joined in its middle.
+"""Multi-Modal Adapter (MMA, CVPR 2024): bottlenecks parallel to the upper blocks of both sides, with a shared middle.
 
 Shapes: T text width.
 """
@@ -38,17 +38,17 @@ class MultiModalAdapter(Method):
     prec = "amp"
     only_alone = ("TEXT_CTX_INIT",)
 
-    text_ctx_init: str = setting("", "words in front of the class name", compared=False)
-    adapter_start: int = setting(4, "first layer with an adapter; 0 is in front of layer 1", least=0)
+    text_ctx_init: str = setting("", "words before the class name", compared=False)
+    adapter_start: int = setting(4, "first layer with an adapter; 0 is before layer 1", least=0)
     adapter_end: int = setting(12, "last layer with an adapter", least=0)
     adapter_dim: int = setting(32, "width of the bottlenecks", least=1)
-    adapter_scale: float = setting(0.1, "what is added is multiplied by it")
+    adapter_scale: float = setting(0.1, "factor of what is added")
     joins: bool = setting(
-        False, "whether CoOp and MPL have these adapters beside their prompts", key="ON", compared=False
+        False, "whether CoOp and MPL get these adapters beside their prompts", key="ON", compared=False
     )
 
     def check(self) -> None:
-        """Complain about what means nothing here, and a scale by which gradients cannot be divided."""
+        """Complain about settings that have no effect here, and a scale by which gradients cannot be divided."""
         super().check()
         if not self.adapter_scale:
             raise SettingError([("ADAPTER_SCALE", " must not be 0: nothing would be learned")])
@@ -57,14 +57,14 @@ class MultiModalAdapter(Method):
 
     @property
     def wants_vision(self) -> bool:
-        """It does."""
+        """True: adapters are in both sides."""
         return True
 
     def schedules(self, shape: Shape) -> Schedules:
         """No prompts on either side.
 
         Raises:
-            SettingError: if there is no such layer on both sides, or none is meant.
+            SettingError: if one side has no such layer, or the range has none.
         """
         self._require_layers(shape)
         return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
@@ -75,11 +75,11 @@ class MultiModalAdapter(Method):
             text = f" must be at most {layers}, the number of layers of the shorter side, got {self.adapter_end}"
             raise SettingError([("ADAPTER_END", text)])
         if self.adapter_start > self.adapter_end:
-            text = f" {self.adapter_start} is behind ADAPTER_END {self.adapter_end}: no layer has an adapter"
+            text = f" {self.adapter_start} is after ADAPTER_END {self.adapter_end}: no layer has an adapter"
             raise SettingError([("ADAPTER_START", text)])
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "AdapterLearner":
-        """The adapters, and class names behind the words."""
+        """The adapters, and class names after the words."""
         adapters = self._adapters(clip_model)
         return AdapterLearner(classes.names, clip_model, schedules, self.text_ctx_init, adapters)
 
@@ -89,18 +89,18 @@ class MultiModalAdapter(Method):
         return Adapters(widths, layers, self.adapter_dim, self.adapter_scale)
 
     def over(self, method: M) -> M:
-        """CoOp or MPL with these adapters beside its prompts, learned together.
+        """CoOp or MPL with these adapters beside its prompts, trained together.
 
         Raises:
-            SettingError: on another method, one in search of its schedule, and ADAPTER_START 0.
+            SettingError: on another method, one that searches for its schedule, or ADAPTER_START 0.
         """
         found = put_beside(method, self)
         if not self.adapter_start:
-            raise SettingError([("ADAPTER_START", " 0 adapts words, which are learned here: take 1 or more")])
+            raise SettingError([("ADAPTER_START", " 0 adapts words, which are learned here: use 1 or more")])
         return found
 
     def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Newly drawn adapters beside a method's prompts.
+        """Give a method's learner newly drawn adapters.
 
         Raises:
             SettingError: if a setting does not fit that CLIP.
@@ -116,7 +116,7 @@ class AdapterLearner(Learner):
         classnames: names of the C classes.
         clip_model: a CLIP.
         schedules: of both sides, without prompts.
-        prefix: the words in front of a name.
+        prefix: the words before a name.
         adapters: what is learned.
 
     Raises:
@@ -135,7 +135,7 @@ class AdapterLearner(Learner):
         self.put_in(classnames, clip_model)
 
     def forward(self) -> Prompts:
-        """The prompts, and the adapters of this moment."""
+        """The prompts, and the current adapters."""
         text, vision = map(len, self.schedules)
         return self.adapted(Prompts(self._words(), [None] * text, [None] * vision))
 
@@ -144,7 +144,7 @@ class AdapterLearner(Learner):
         if not self.adapters.adapts_words:
             return words
         if not isinstance(words, TextTokens):
-            raise UserError("ADAPTER_START 0: words are adapted on text sides with a causal mask alone: take 1")
+            raise UserError("ADAPTER_START 0: only text sides with a causal mask can adapt words: use 1 or more")
         suffixes = [one._replace(tokens=self.adapters.words(one.tokens)) for one in words.suffixes]
         return words._replace(prefix=self.adapters.words(words.prefix), suffixes=suffixes)
 
@@ -155,7 +155,7 @@ class AdapterLearner(Learner):
 
     @staticmethod
     def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
-        """The settings that show in a state dict."""
+        """The settings that a state dict shows."""
         found = {re.search(r"shared_adapter\.(\d+)\.0\.bias$", name): len(one) for name, one in state_dict.items()}
         widths = {int(name.group(1)): width for name, width in found.items() if name}
         return {

@@ -1,6 +1,6 @@
 """Multi-Modal Representation Learning (MMRL, arXiv 2503.08497): shared tokens in the upper layers, read out at the end.
 
-Shapes: B images, C classes, n tokens, R their width, l layers that get some, T / V text / vision width, E joint width.
+Shapes: B images, C classes, n tokens, R their width, l layers with tokens, T / V text / vision width, E joint width.
 """
 
 import copy
@@ -61,7 +61,7 @@ def _are_layers(value: Any) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class MMRL(Method):
-    """MMRL: tokens that are projected for upper layers of both sides; of them each image gets a second feature, too."""
+    """MMRL: tokens projected for upper layers of both sides; they also give each image a second feature."""
 
     node = "TRAINER.MMRL"
     folder = "MultiModalRepresentationLearner"
@@ -72,19 +72,17 @@ class MMRL(Method):
     repository = Repository(shared={"TASK": "TASK"})
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = PUBLISHED
 
-    alpha: float = setting(0.7, "weight of logits by the image's own feature; 1 less it is that of the others", least=0)
+    alpha: float = setting(0.7, "weight of logits by the image's own feature; 1 - ALPHA that of the others", least=0)
     reg_weight: float = setting(
         1.0, "weight of the distances of image and class features to CLIP's own", least=0, compared=False
     )
     rep_layers: Sequence[int] = setting(
         (), "layers of both sides, from 1, that get tokens", must=Must(_are_layers, "layers from 1 up, ascending")
     )
-    # in a test it is the checkpoint's
+    # a test uses the checkpoint's
     rep_dim: int = setting(512, "width R of the tokens", least=1, most=_MOST_WIDTH, compared=False)
     n_rep_tokens: int = setting(5, "tokens in each of these layers", least=1, most=MOST_TOKENS)
-    literal_scale: float = setting(
-        0.0, "what cosines are multiplied by, 100 in the paper; 0: exp(logit_scale) of the CLIP", least=0
-    )
+    literal_scale: float = setting(0.0, "factor of cosines, 100 in the paper; 0: exp(logit_scale) of the CLIP", least=0)
     logits: str = setting(
         "auto",
         "which logits count: fused ones, or those of class tokens; auto: fused for the classes of the training",
@@ -93,7 +91,7 @@ class MMRL(Method):
     )
     task: str = setting(
         "",
-        "the repository's rule for LOGITS in a run: of base-to-new, few-shot or cross-data-set; empty: LOGITS alone",
+        "the repository's rule for LOGITS in a run: base-to-new, few-shot or cross-data-set; empty: only LOGITS",
         choices=("", B2N, FEW_SHOT, CROSS),
         compared=False,
     )
@@ -103,7 +101,7 @@ class MMRL(Method):
     template: str = setting("", "words of the prompts, with {} for the name; empty: the data set's", compared=False)
 
     def check(self) -> None:
-        """Complain about a share above 1, and a template without a place for the name."""
+        """Complain about a weight above 1, and a template without a place for the name."""
         super().check()
         templates.require_place("TEMPLATE", self.template)
         if self.alpha > 1:
@@ -111,7 +109,7 @@ class MMRL(Method):
 
     @property
     def wants_vision(self) -> bool:
-        """The tokens stand on both sides."""
+        """True: both sides have tokens."""
         return True
 
     @property
@@ -120,10 +118,10 @@ class MMRL(Method):
         return Needs(exact_weights=bool(self.reg_weight))
 
     def schedules(self, shape: Shape) -> Schedules:
-        """New tokens at the first of the layers, others in their place at the others, on both sides alike.
+        """New tokens at the first of the layers, which others replace at the later ones, alike on both sides.
 
         Raises:
-            SettingError: if there are no layers, or one is beyond a side's.
+            SettingError: if there are no layers, or a side has fewer.
         """
         layers = min(shape)
         if not self.rep_layers or self.rep_layers[-1] > layers:
@@ -145,19 +143,19 @@ class MMRL(Method):
         """The tokens and their projections.
 
         Raises:
-            UserError: if the image side is a tower of another package, whose tokens are not read.
+            UserError: if the image side is a tower of another package, whose tokens cannot be read.
         """
         if not has_stock_image(clip_model):
             raise UserError(
-                f"{called(clip_model)}: {type(self).__name__} reads tokens out of the last layer, which is done on "
-                "vision transformers of the `clip` package's form alone"
+                f"{called(clip_model)}: {type(self).__name__} reads tokens out of the last layer, which works only on "
+                "vision transformers like those of the `clip` package"
             )
         kind = self.learner_class
         return kind(classes.names, clip_model, schedules, self, self.words(classes.dataset))
 
     @property
     def learner_class(self) -> "Type[RepresentationLearner]":
-        """What `learner` makes."""
+        """The class of the learner."""
         return RepresentationLearner
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
@@ -167,7 +165,7 @@ class MMRL(Method):
         return super().for_classes(other, clip_model, classes)
 
     def objective(self, model: PromptedModel) -> Objective:
-        """Cross entropy of both logits, and both features near the frozen ones."""
+        """Cross entropy of both logits, and the distances of both features to the frozen ones."""
         terms = [Term("class", self.alpha, _own_entropy), Term("read out", 1 - self.alpha, _read_entropy)]
         if self.reg_weight:
             template = self.words(model.classes.dataset)
@@ -179,7 +177,7 @@ class MMRL(Method):
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
-        """What PER_DATASET and TASK mean for a run; CLIP's own scale, where that is not OpenAI's."""
+        """What PER_DATASET and TASK mean for a run; CLIP's own scale, where it differs from OpenAI's."""
         found = dict(cls.published_for(settings.get("TASK", ""), facts)) if settings.get("PER_DATASET") else {}
         if settings.get("PER_DATASET") and facts.dataset not in cls.published and not facts.tests:
             warnings.warn(f"PER_DATASET published: the repository has no values for {facts.dataset}", stacklevel=5)
@@ -187,13 +185,13 @@ class MMRL(Method):
 
     @classmethod
     def published_for(cls, task: str, facts: RunFacts) -> Mapping[str, Any]:
-        """The repository's values for a run; in a test the width is the checkpoint's."""
+        """The repository's values for a run; a test uses the checkpoint's width."""
         found = cls.published.get(facts.dataset, {})
         return {key: value for key, value in found.items() if not (facts.tests and key == "REP_DIM")}
 
 
 def logits_of_task(task: str, facts: RunFacts) -> Dict[str, str]:
-    """LOGITS by the repository's rule; nothing where a training says it itself: what it is trained on is fused."""
+    """LOGITS by the repository's rule; nothing for a training on classes whose logits are fused, as by auto."""
     fused = {B2N: facts.classes == "base", FEW_SHOT: True, CROSS: facts.dataset == "ImageNet"}
     if task not in fused:
         return {}
@@ -211,7 +209,7 @@ def _read_entropy(output: Output, images: Tensor, labels: Tensor) -> Tensor:
 
 
 class ImageTeacher:
-    """One minus the mean cosine of the image features and the frozen CLIP's, of the same images.
+    """One minus the mean cosine of the image features and the frozen CLIP's, for the same images.
 
     Args:
         frozen: the CLIP without prompts.
@@ -221,21 +219,21 @@ class ImageTeacher:
         self.frozen = frozen
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """Another type for the teacher's tokens between products, as the prompted model's."""
+        """Set the type of the teacher's tokens between products, as in the prompted model."""
         self.frozen.set_stream(stream)
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        """Of images (B, 3, H, W), from 0, all alike, to 2."""
+        """For images (B, 3, H, W): from 0, all alike, to 2."""
         return 1 - F.cosine_similarity(output.image.float(), self.frozen.encode_image(images).float(), dim=-1).mean()
 
 
 class FusedLogits(nn.Module):
-    """Logits by an image's own feature and by the one that is read out, and what is made of both; no parameters.
+    """Logits by an image's own feature and by the one that is read out, and their combination; no parameters.
 
     Args:
-        alpha: weight of the first.
+        alpha: weight of the former.
         rule: LOGITS.
-        auto: what the rule auto says for these classes.
+        auto: what the rule auto means for these classes.
     """
 
     def __init__(self, alpha: float, rule: str, auto: str):
@@ -245,7 +243,7 @@ class FusedLogits(nn.Module):
         self.said = self.counts if self.counts == auto else f"{self.counts}, by LOGITS {rule} (auto: {auto})"
 
     def each(self, image: Tensor, text: Tensor, scale: Tensor) -> Tuple[Tensor, ...]:
-        """Both logits (B, C) of unit features (B, 2 E) and class features (C, E)."""
+        """Both logits (B, C) from unit features (B, 2 E) and class features (C, E)."""
         both: Tensor = (scale * image).unflatten(1, (2, text.shape[-1])) @ text.t()  # (B, 2, C)
         return both.unbind(1)
 
@@ -262,14 +260,14 @@ class FusedLogits(nn.Module):
 class RepresentationLearner(Learner):
     """Tokens (n, R), for each listed layer a projection of them to each side, and the projection of what is read out.
 
-    Random draws: the last inside the constructor of CLIP, which is that of a second one, too; then the tokens, a
-    projection to the vision and one to the text side, which those of all layers start from.
+    Random draws: the last within the constructor of CLIP, and of a second one; then the tokens, a projection to the
+    vision side and one to the text side, from which those of all layers start.
 
     Args:
         classnames: names of the C classes.
-        clip_model: a stock CLIP; its widths are taken over.
+        clip_model: a stock CLIP, which gives the widths.
         schedules: of both sides.
-        settings: REP_DIM, N_REP_TOKENS and what makes logits.
+        settings: REP_DIM, N_REP_TOKENS, and the settings of logits.
         template: words of the prompts.
 
     Raises:
@@ -305,7 +303,7 @@ class RepresentationLearner(Learner):
         """The template."""
         return f"Prompt templates ({len(self.templates)}): {' | '.join(self.templates)}"
 
-    # ------------------------------ what MMRL++ has otherwise
+    # ------------------------------ where MMRL++ differs
 
     def _draw_read_out(self, clip_model: CLIP) -> None:
         shape = image_width(clip_model), joint_width(clip_model)
@@ -317,7 +315,7 @@ class RepresentationLearner(Learner):
         self.compound_rep_tokens_r2tproj = nn.ModuleList(copy.deepcopy(to_text) for _ in range(layers))
 
     def _projected(self) -> Tuple[List[Any], List[Any]]:
-        """Of each listed layer, what the text and what the vision side is given."""
+        """For each listed layer, what the text side and what the vision side is given."""
         sides = self.compound_rep_tokens_r2tproj, self.compound_rep_tokens_r2vproj
         text, vision = ([project(self.compound_rep_tokens) for project in side] for side in sides)
         return text, vision
@@ -325,10 +323,10 @@ class RepresentationLearner(Learner):
     def _read(self) -> MeanTokens:
         return MeanTokens(self.proj_rep)
 
-    # ------------------------------ what both have
+    # ------------------------------ the same for both
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """Take these class names into the template."""
+        """Put these class names into the template."""
         (template,) = self.templates
         texts = template_texts(classnames, template)
         self.prompt_text = class_prompts(texts, classnames, 0, clip_model, dtype=self.words_type)
@@ -341,7 +339,7 @@ class RepresentationLearner(Learner):
         self.logits = FusedLogits(settings.alpha, settings.logits, auto)
 
     def learned_on(self, classes: Classes) -> None:
-        """Fused logits are for classes of these names; a warning says it where nobody knows them."""
+        """Fuse logits for classes of these names; warn if a file does not say them."""
         self.trained_on = classes.names
         self._choose_logits()
         if not classes.names and self.reads and self.settings.logits == AUTO:
@@ -352,7 +350,7 @@ class RepresentationLearner(Learner):
             )
 
     def said_of(self, names: Sequence[str]) -> str:
-        """Which logits count for these classes, where it is not the fused ones."""
+        """A message about which logits count for these classes, if not the fused ones."""
         trained_on, rule = set(self.trained_on or ()), self.settings.logits
         if rule == FUSED or (rule == AUTO and set(names) == trained_on):
             return ""
@@ -360,18 +358,18 @@ class RepresentationLearner(Learner):
         return f"logits are those of the class token ({'LOGITS class' if rule == CLASS else why})"
 
     def mark(self) -> str:
-        """Logits that TASK has chosen otherwise than the classes of the training do."""
+        """A mark if TASK has chosen other logits than LOGITS auto would."""
         logits, task = self.logits, self.settings.task
         return f"logits by TASK {task}" if self.reads and task and logits.counts != logits.auto else ""
 
     def forward(self) -> Prompts:
-        """The prompts of this moment, for both encoders."""
+        """The current prompts, for both encoders."""
         each = zip(self._projected(), self.schedules)
         text, vision = (_at_layers(own, self.settings.rep_layers, len(side)) for own, side in each)
         return Prompts(self.prompt_text(self.ctx), text, vision, read=self._read())
 
     def take_sizes(self, state: Mapping[str, Tensor]) -> None:
-        """The width of the tokens is the file's, which a warning says."""
+        """Use the file's width of the tokens, with a warning."""
         mine, theirs = self.compound_rep_tokens, state.get("compound_rep_tokens")
         if theirs is None or theirs.dim() != 2 or theirs.shape[1] == mine.shape[1]:
             return
@@ -381,17 +379,17 @@ class RepresentationLearner(Learner):
             if wide and name in state and state[name].shape == (*one.shape[:-1], width):
                 one.data = one.data.new_zeros(state[name].shape)
         here = self.settings.rep_dim
-        if not self.settings.per_dataset:  # by which a test's is the file's
-            warnings.warn(f"REP_DIM is {width} in the file, and {here} here: the file's is taken", stacklevel=5)
+        if not self.settings.per_dataset:  # with which a test uses the file's width
+            warnings.warn(f"REP_DIM is {width} in the file, and {here} here: the file's is used", stacklevel=5)
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
-        """A parameter's name in checkpoints of the family, where what is read out is projected inside the encoder."""
+        """A parameter's name in checkpoints of the family, where the read-out's projection is inside the encoder."""
         return name if "." in name or name == "compound_rep_tokens" else f"image_encoder.{name}"
 
     @staticmethod
     def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
-        """The settings that show in a state dict."""
+        """The settings that a state dict shows."""
         facts: Dict[str, object] = {}
         tokens = state_dict.get("compound_rep_tokens")
         if tokens is not None:
@@ -402,6 +400,6 @@ class RepresentationLearner(Learner):
 
 
 def _at_layers(own: Sequence[Any], layers: Sequence[int], count: int) -> Additions:
-    """What each of so many layers is given, of what the listed ones are."""
+    """What each of `count` layers is given, from what the listed ones are given."""
     at: Dict[int, Any] = dict(zip(layers, own))
     return [at.get(layer) for layer in range(1, count + 1)]

@@ -1,4 +1,4 @@
-"""MMRL++ (arXiv 2505.10088): MMRL with projections that layers share but for a low rank, and tokens that are mixed.
+"""MMRL++ (arXiv 2505.10088): MMRL with projections shared by layers except for a low rank, and mixed tokens.
 
 Shapes: n tokens, R their width, r and p ranks, W the width of a side, V that of the vision side, E joint width.
 """
@@ -22,7 +22,7 @@ from modprompt.methods.mmrl import CROSS, MMRL, RepresentationLearner
 from modprompt.methods.parts.capabilities import Logging, RunFacts
 
 _MOST_RANK = 1 << 12
-PUBLISHED = {  # in base-to-new and few-shot runs, as MMRL's
+PUBLISHED = {  # for base-to-new and few-shot runs, as for MMRL
     "ImageNet": {"BETA": 0.9, "REG_WEIGHT": 0.2},
     "FGVCAircraft": {"BETA": 0.9, "REG_WEIGHT": 2.0},
     "UCF101": {"BETA": 0.9, "REG_WEIGHT": 3.0},
@@ -35,7 +35,7 @@ PUBLISHED = {  # in base-to-new and few-shot runs, as MMRL's
     "EuroSAT": {"BETA": 0.2, "REG_WEIGHT": 0.01},
     "Food101": {"BETA": 0.1, "REG_WEIGHT": 1.0},
 }
-PUBLISHED_CROSS = {"ImageNet": {"BETA": 0.9, "REG_WEIGHT": 0.1}}  # of the training of cross-data-set runs
+PUBLISHED_CROSS = {"ImageNet": {"BETA": 0.9, "REG_WEIGHT": 0.1}}  # for the training of cross-data-set runs
 PUBLISHED_TARGETS = {  # BETA of their tests, tuned on the targets
     "ImageNetV2": 0.9,
     "ImageNetR": 0.9,
@@ -63,14 +63,12 @@ class MMRLpp(MMRL):
     logging = Logging(accuracy=True)
     published = PUBLISHED
 
-    beta: float = setting(
-        0.9, "share of the new tokens of a layer in what stands in the place of those before", least=0
-    )
+    beta: float = setting(0.9, "share of a layer's new tokens in the mix with those that they replace", least=0)
     test_beta: float = setting(
-        0.0, "another BETA in a test, which is tuned on it and marked; 0: BETA", least=0, compared=False
+        0.0, "another BETA in tests, tuned on them, so results are marked; 0: BETA", least=0, compared=False
     )
     proj_lora_dim: int = setting(64, "rank of what is added to CLIP's image projection", least=1, most=_MOST_RANK)
-    res_lora_dim: int = setting(4, "rank of what a layer adds to the projection of all", least=1, most=_MOST_RANK)
+    res_lora_dim: int = setting(4, "rank of what a layer adds to the shared projection", least=1, most=_MOST_RANK)
 
     def check(self) -> None:
         """Complain about shares above 1."""
@@ -81,21 +79,21 @@ class MMRLpp(MMRL):
 
     @property
     def learner_class(self) -> Type[RepresentationLearner]:
-        """What `learner` makes."""
+        """The class of the learner."""
         return LowRankRepresentationLearner
 
     @property
     def share(self) -> float:
-        """Of the new tokens of a layer."""
+        """The share of a layer's new tokens."""
         return self.test_beta or self.beta
 
     def mark(self) -> str:
-        """A share that is the test's own is chosen by its images."""
+        """A mark if a test has a share of its own, which was chosen by its images."""
         return "tuned on test" if self.test_beta else super().mark()
 
     @classmethod
     def published_for(cls, task: str, facts: RunFacts) -> Mapping[str, Any]:
-        """As MMRL's; of a cross-data-set test TEST_BETA."""
+        """As in MMRL; for a cross-data-set test TEST_BETA."""
         if task != CROSS:
             return super().published_for(task, facts)
         found: Dict[str, Any] = dict(PUBLISHED_CROSS.get(facts.dataset, {}))
@@ -105,7 +103,7 @@ class MMRLpp(MMRL):
 
 
 class LowRank(nn.Module):
-    """What a layer adds to a projection (W, R) that all share: A B, and its bias; draws A.
+    """What a layer adds to a shared projection (W, R): A B, and a bias of its own; draws A.
 
     Args:
         shared: the projection's first values.
@@ -125,8 +123,8 @@ class SharedProjection(nn.Module):
 
     Args:
         shared: its first values.
-        layers: how many.
-        rank: of what each adds.
+        layers: their number.
+        rank: of what each layer adds.
     """
 
     def __init__(self, shared: nn.Linear, layers: int, rank: int):
@@ -135,23 +133,23 @@ class SharedProjection(nn.Module):
         self.srra = nn.ModuleList(LowRank(shared, rank) for _ in range(layers))
 
     def forward(self, tokens: Tensor) -> List[Tensor]:
-        """(n, W) of each layer, of tokens (n, R)."""
+        """(n, W) for each layer, from tokens (n, R)."""
         owns: Sequence[Any] = list(self.srra)
         return [F.linear(tokens, self.weight + own.A @ own.B, own.bias) for own in owns]
 
 
 class LowRankRepresentationLearner(RepresentationLearner):
-    """MMRL++'s: projections that a side's layers share but for a low rank each; CLIP's own and a low rank to read out.
+    """MMRL++'s: projections that a side's layers share but for a low rank, and CLIP's own plus a low rank to read out.
 
-    Random draws as RepresentationLearner's, A in the place of the read-out's projection; at the end the layers' A, of
-    the vision side first.
+    Random draws as in RepresentationLearner, with A in place of the read-out's projection; at the end the layers' A,
+    the vision side's first.
     """
 
     settings: MMRLpp
 
     @property
     def images_by(self) -> str:  # type: ignore[override]
-        """The share of new tokens, which a test may have of its own."""
+        """The share of new tokens, which may differ in tests."""
         return f"{self.settings.share:g} of new tokens"
 
     def _draw_read_out(self, clip_model: CLIP) -> None:

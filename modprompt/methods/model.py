@@ -1,4 +1,4 @@
-"""What a method's `.on()` gives: a plain module from images to logits, with the method's loss and its files.
+"""The model that a method's `.on()` returns: a plain module from images to logits, with loss and files.
 
 Shapes: B images, C classes.
 """
@@ -32,18 +32,18 @@ P = TypeVar("P", bound="PromptedModel")
 
 
 class PromptedModel(OnSharedClip):
-    """A method's prompts in front of a frozen CLIP, which is shared, with the user and with models of other classes.
+    """A method's prompts on a frozen CLIP, which is shared, with the user and with models of other classes.
 
     `half()`, `bfloat16()` (or `.to(torch.bfloat16)`) and `float()` mean what PREC fp16, bf16 and fp32 mean; other types
-    are refused. In eval mode, without gradients, class features are computed once, and anew when a parameter has
-    changed (in CLIP through `.data`: unseen).
+    are refused. In eval mode, without gradients, class features are computed once, and again when a parameter has
+    changed (changes in CLIP through `.data` are not seen).
 
     Args:
-        method: whose it is.
+        method: the method.
         learner: its prompts.
         clip_model: a stock CLIP.
-        classes: what is told apart.
-        epochs: number of epochs of the training; 0 if it is not known.
+        classes: which classes are told apart.
+        epochs: number of epochs of the training; 0 if unknown.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class PromptedModel(OnSharedClip):
         """Logits and features of images (B, 3, H, W).
 
         Raises:
-            UserError: if the CLIP was cast behind this model's back, or the images have another shape or type.
+            UserError: if the CLIP was cast by somebody else, or the images have another shape or type.
         """
         self.require_images(image)
         return super().output(image)
@@ -78,18 +78,18 @@ class PromptedModel(OnSharedClip):
 
     @property
     def feature_width(self) -> int:
-        """How many numbers encode_image gives of an image: E, or 2 E with a second feature."""
+        """How many numbers encode_image returns for an image: E, or 2 E with a second feature."""
         return joint_width(self.clip_model) * (2 if self.reads else 1)
 
     def require_images(self, image: Tensor) -> None:
-        """Raise UserError unless images (B, 3, H, W) can be run: as `output`."""
+        """Raise UserError unless images (B, 3, H, W) can be run, as in `output`."""
         self._require_own_type()
         visual = self.clip_model.visual
         size, sides = visual.input_resolution, tuple(image.shape[-2:])
         if image.dim() != 4 or image.shape[1] != 3:
             raise UserError(f"images must be a batch (B, 3, H, W), got {tuple(image.shape)}")
         if sides != (size, size):
-            raise UserError(f"images are {' x '.join(map(str, sides))} pixels, but this CLIP takes {size} x {size}")
+            raise UserError(f"images are {' x '.join(map(str, sides))} pixels, but this CLIP needs {size} x {size}")
         if not image.is_floating_point():
             raise UserError(
                 f"images are {image.dtype} and not normalised floats: give what the CLIP's preprocess makes of an image"
@@ -111,12 +111,12 @@ class PromptedModel(OnSharedClip):
         return loss
 
     def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
-        """What a log says of a step, by name: the method's own, and what its objective has noted."""
+        """What a log says of a step, by name: from the method and from its objective."""
         return {**self.method.log(output, labels, loss), **self.objective.noted()}
 
     @property
     def objective(self) -> Objective:
-        """What the method minimises, for these classes; made when it is first asked for."""
+        """What the method minimises, for these classes; made at the first use."""
         if self._objective is None:
             with precision.no_autocast(self.logit_scale.device), torch.inference_mode(False):
                 self._objective = self.method.make_objective(self)
@@ -124,17 +124,17 @@ class PromptedModel(OnSharedClip):
         return self._objective
 
     def end_epoch(self) -> bool:
-        """Do what the method does between epochs; call it behind the last step of each.
+        """Do what the method does between epochs; call it after the last step of each.
 
         Returns:
-            Whether the prompts are other ones now: behind the last epoch of a method that averages over epochs.
+            Whether the prompts have been replaced: after the last epoch of a method that averages over epochs.
 
         Raises:
-            UserError: if the method averages and does not know the number of epochs, or has had them all.
+            UserError: if the method averages and does not know the number of epochs, or has had all of them.
         """
         if self.average is None:
             if self.method.averaging:
-                raise UserError("GPA_STD averages over epochs: say how many, `.on(clip_model, names, epochs=N)`")
+                raise UserError("GPA_STD averages over epochs: give their number, `.on(clip_model, names, epochs=N)`")
             return False
         self.average.add(self.prompt_learner.trained())
         if self.average.epochs < self.epochs:
@@ -150,22 +150,22 @@ class PromptedModel(OnSharedClip):
         raise UserError(f"{type(self.method).__name__} does not search: DPLSearch does, and Search(...).over(method)")
 
     def prompt_parameters(self) -> List[nn.Parameter]:
-        """What an optimiser of `loss` has: all that is learned, but a search's alphas."""
+        """The parameters for an optimiser of `loss`: all that is learned, except a search's alphas."""
         return list(self.prompt_learner.trained().values())
 
     def parameter_groups(self, rate: float) -> List[Dict[str, Any]]:
-        """The same in groups, where some have a rate or a weight decay of their own; one group where none have.
+        """The same in groups, where some have their own learning rate or weight decay; one group if none have.
 
         Args:
-            rate: the learning rate of an optimiser of these, which a group's own is a multiple of.
+            rate: the learning rate of that optimiser; a group's own is a multiple of it.
 
         Raises:
-            UserError: if the method names parameters that it has not.
+            UserError: if the method names parameters that it does not have.
         """
         return grouped(self.prompt_learner.trained(), self.method.rates(), rate)
 
     def alpha_parameters(self) -> List[nn.Parameter]:
-        """What an optimiser of `alpha_loss` has.
+        """The parameters for an optimiser of `alpha_loss`.
 
         Raises:
             UserError: if the method does not search.
@@ -173,7 +173,7 @@ class PromptedModel(OnSharedClip):
         return list(self._searching().alphas.values())
 
     def alpha_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """What a search's alphas go down: the loss of a validation batch, and the weighed number of prompt tokens.
+        """The loss for a search's alphas: that of a validation batch, plus the weighted number of prompt tokens.
 
         Raises:
             UserError: if the method does not search.
@@ -181,17 +181,17 @@ class PromptedModel(OnSharedClip):
         return self.with_tokens(self.loss(images, labels))
 
     def with_tokens(self, loss: Tensor) -> Tensor:
-        """A validation batch's loss with what a search adds to it for the expected number of prompt tokens."""
+        """A validation batch's loss plus what a search adds for the expected number of prompt tokens."""
         learner, search = self._searching(), self.method.search
         if search is None or not search.tokens_weight:
             return loss
         return loss + search.tokens_weight * learner.expected_tokens().to(loss.device)
 
     def found(self) -> Mapping[str, Found]:
-        """The schedule of each searched side as alphas have it now.
+        """The schedule of each searched side, by the current alphas.
 
         Raises:
-            UserError: if the method does not search, or no schedule has so few tokens as MOST_TOKENS asks for.
+            UserError: if the method does not search, or no schedule has as few tokens as MOST_TOKENS demands.
         """
         search = self.method.search
         return self._searching().found(0 if search is None else search.most_tokens)
@@ -201,12 +201,12 @@ class PromptedModel(OnSharedClip):
     def with_classes(
         self: P, names: Iterable[str], dataset: str = "", *, listed: bool = False, which: Sequence[int] = ()
     ) -> P:
-        """The same prompts in front of the same CLIP, neither copied, for other classes.
+        """The same prompts on the same CLIP, neither copied, for other classes.
 
         Args:
             names: of the classes, in label order.
             dataset: name of their data set; this model's if empty.
-            listed: as of a method's `on`.
+            listed: as for a method's `on`.
             which: likewise.
 
         Raises:
@@ -219,7 +219,7 @@ class PromptedModel(OnSharedClip):
         return self._in_front(learner, classes).train(self.training)
 
     def _in_front(self: P, learner: Learner, classes: Classes) -> P:
-        """This model, of its own class, with other prompts for other classes; all that is frozen is shared."""
+        """This model, of the same class, with other prompts for other classes; all that is frozen is shared."""
         other = beside(self)
         for name in ("image_encoder", "text_encoder", "frozen_encoder"):
             if name in other._modules:
@@ -231,13 +231,13 @@ class PromptedModel(OnSharedClip):
 
     @property
     def learned(self) -> nn.Module:
-        """The module with all that is learned, as it was trained, whatever classes are told apart now."""
+        """The module with all that is learned, for the classes of the training whatever classes are told apart now."""
         return self.prompt_learner
 
     def classifier(self) -> nn.Module:
-        """What stands behind the image side for these classes, raw image features (B, E) to logits (B, C); float32.
+        """What follows the image side for these classes: raw image features (B, E) to logits (B, C); float32.
 
-        Nothing of it is shared or trained.
+        It shares nothing with the model, and nothing in it is trained.
 
         Raises:
             UserError: if class features depend on the image.
@@ -268,18 +268,18 @@ class PromptedModel(OnSharedClip):
         return self.joint_head is not None and bool(self.joint_head.knows)
 
     def projection(self) -> Optional[nn.Module]:
-        """A copy of what stands between raw image features and cosines, float32, in eval mode; None if nothing does."""
+        """A copy, float32 and in eval mode, of what comes between raw image features and cosines; None if nothing."""
         own = getattr(self.prompt_learner, "projection", None)
         return None if own is None else copy.deepcopy(own).cpu().float().eval().requires_grad_(False)
 
     @property
     def has_own_logits(self) -> bool:
-        """Whether they are others than scaled cosines: the learner's, or a subclass's."""
+        """Whether logits are not scaled cosines but the learner's own, or a subclass's."""
         own = type(self).logits is not PromptedCLIP.logits or hasattr(self.prompt_learner, "logits")
         return own or self._joins_logits
 
     def class_matrix(self) -> Tensor:
-        """The finished class features (C, E), of length 1, on the CPU.
+        """The class features (C, E), of length 1, on the CPU.
 
         Raises:
             UserError: if they depend on the image.
@@ -290,7 +290,7 @@ class PromptedModel(OnSharedClip):
 
     @contextlib.contextmanager
     def as_tested(self) -> Iterator[None]:
-        """Within it the model is in eval mode: nothing is drawn."""
+        """Within it the model is in eval mode: no random numbers are drawn."""
         was = self.training
         if was:
             self.set_mode(False)
@@ -304,14 +304,14 @@ class PromptedModel(OnSharedClip):
         """Raise UserError where class features depend on the image."""
         if self.prompt_learner.needs_image:
             raise UserError(
-                f"{type(self.method).__name__} makes the class prompts of each image anew, so that there is no class "
+                f"{type(self.method).__name__} makes new class prompts for each image, so that there is no class "
                 "matrix to export: use it through modprompt.load"
             )
 
     def finished(self) -> Dict[str, Tensor]:
-        """By name, what other programs need beside what was learned: class_matrix and logit_scale, exponentiated.
+        """What other programs need in addition to what was learned: class_matrix, and logit_scale as a factor.
 
-        Nothing where logits are no scaled cosines.
+        Empty where logits are not scaled cosines.
 
         Raises:
             UserError: if class features depend on the image.
@@ -321,11 +321,11 @@ class PromptedModel(OnSharedClip):
         return {"class_matrix": self.class_matrix(), "logit_scale": self.cosine_scale().detach()}
 
     def said_of(self, names: Sequence[str]) -> str:
-        """What must be known of answers for these classes, in a line; empty if nothing."""
+        """What users must know of answers for these classes, in a sentence; empty if nothing."""
         return self.prompt_learner.said_of(names)
 
     def mark(self) -> str:
-        """What a result of it is marked with that keeps it from being compared; empty for none."""
+        """The mark of its results that keeps them from being compared; empty for none."""
         return self.method.mark() or self.prompt_learner.mark()
 
     def saved_state(self) -> Dict[str, Tensor]:
@@ -339,16 +339,16 @@ class PromptedModel(OnSharedClip):
         return self.classes
 
     def classes_for(self, path: Union[str, Path]) -> Classes:
-        """saved_classes, for a file, with a warning if this model has others."""
+        """saved_classes, for a file; warns if this model has others."""
         if self.saved_classes.names != self.classes.names:
-            text = f"{path} is for the classes of the training: take others behind loading it, .with_classes(names)"
+            text = f"{path} is for the classes of the training: after loading it, .with_classes(names) gives others"
             warnings.warn(text, stacklevel=3)
         return self.saved_classes
 
     def save(self, path: Union[str, Path]) -> None:
-        """Save the prompts, without CLIP, with all that says what they are; modprompt.load reads it.
+        """Save the prompts, without CLIP, and all facts about them; modprompt.load reads the file.
 
-        What is bound to the classes of its training is saved for these, with a warning if this model has others.
+        What is bound to the classes of its training is saved for them, with a warning if this model has others.
         """
         classes = self.classes_for(path)
         clip = facts_of(self.clip_model, sure=True)
@@ -357,7 +357,7 @@ class PromptedModel(OnSharedClip):
         write(path, self.saved_state(), record, epoch)
 
     def count_parameters(self) -> Dict[str, int]:
-        """How many there are, `trainable` and `all`."""
+        """The numbers of parameters, `trainable` and `all`."""
         trainable = sum(one.numel() for one in self.learned.parameters() if one.requires_grad)
         frozen = sum(one.numel() for one in self.clip_model.parameters())
         return {"trainable": trainable, "all": trainable + frozen}

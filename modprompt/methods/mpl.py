@@ -24,8 +24,8 @@ class MPL(Coupled, Regularised):
     n_add_op: int = setting(
         2, "projections appended on the vision side per deep layer, N_CTX tokens each", least=1, most=MOST_TOKENS
     )
-    n_rm_op: int = setting(1, "vision prompt tokens removed in front of each deep layer", least=0)
-    ctx_init: str = setting("a photo of a", "words behind the context")
+    n_rm_op: int = setting(1, "vision prompt tokens removed before each deep layer", least=0)
+    ctx_init: str = setting("a photo of a", "words after the context")
 
     def vision_rule(self, layers: int) -> Schedule:
         """Each deep layer removes n_rm_op tokens and adds n_add_op * n_ctx."""
@@ -36,6 +36,6 @@ class MPL(Coupled, Regularised):
             raise SettingError([("N_ADD_OP", f" {self.n_add_op}, N_RM_OP {self.n_rm_op}: {error}")]) from None
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
-        """The coupled learner, its context started from placeholders."""
+        """The coupled learner; its context starts from placeholders."""
         context = placeholders(self.ctx_init, self.n_ctx, clip_model)
         return CoupledPromptLearner(classes.names, clip_model, schedules, context)

@@ -1,4 +1,4 @@
-"""Methods of your own: entered by their class, and from then on used as all others are."""
+"""Methods of your own: registered by their class, and from then on used like all others."""
 
 from typing import Any, Callable, List, TypeVar
 
@@ -11,10 +11,10 @@ _makers: List[Make] = []
 
 
 def register_own(method: M) -> M:
-    """Class decorator: enter a method under its class's name; where there is Dassl, a trainer of that name too.
+    """Class decorator: register a method under its class's name; with Dassl, as a trainer of that name too.
 
     Raises:
-        UserError: if that is the name of a method of this package, or of another one of yours.
+        UserError: if a method of this package, or another one of yours, has that name.
     """
     table.enter(method)
     for make in _makers:
@@ -23,7 +23,7 @@ def register_own(method: M) -> M:
 
 
 def each(make: Make) -> None:
-    """Hand all methods that are entered to `make`, now and from now on."""
+    """Call `make` with all registered methods, now and later."""
     _makers.append(make)
     for method in table.entered():
         make(method)

@@ -31,7 +31,7 @@ _LOSS: Dict[str, Union[str, Only]] = {
 
 @dataclass(frozen=True, repr=False)
 class ProGrad(CoOp):
-    """ProGrad: CoOp's context, started from zeros and words, and projected gradients; also on ResNets."""
+    """ProGrad: CoOp's context, starting from zeros and words, and projected gradients; also on ResNets."""
 
     node = "TRAINER.PROGRAD"
     same_step = True
@@ -40,16 +40,16 @@ class ProGrad(CoOp):
 
     teacher_template: str = changed(CoOp, "teacher_template", "", compared=True)  # its words may be the context's
     n_ctx: int = setting(
-        16, "context tokens; with CTX_INIT zeros, of which its words are the last", most=MOST_TOKENS, compared=False
+        16, "context tokens; with CTX_INIT zeros, the last replaced by its words", most=MOST_TOKENS, compared=False
     )
-    ctx_init: str = setting("", "words the context ends in; True: the teacher's; else random", switch=True)
+    ctx_init: str = setting("", "words the context ends with; True: the teacher's; else random", switch=True)
     prograd_lambda: float = setting(
-        1.0, "how much of a step's part against CLIP's own logits is taken out", key="LAMBDA", least=0, compared=False
+        1.0, "how much of a step's part against CLIP's own logits is removed", key="LAMBDA", least=0, compared=False
     )
     prograd_t: float = setting(1.0, "temperature of the divergence from CLIP's own logits", key="T", compared=False)
 
     def words(self, dataset: str = "") -> str:
-        """Those of the teacher's template in front of the name, those that are given, or none."""
+        """The words in front of the name in the teacher's template, or the given ones, or none."""
         template = self.template(dataset)
         words = self.switched(template.partition("{}")[0].strip())
         if not words and self.ctx_init == "True":
@@ -66,12 +66,12 @@ class ProGrad(CoOp):
         return zeros_and_words(words, self.n_ctx, clip_model) if words else super().context(clip_model, classes, n_cls)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
-        """CoOp's, behind what the reference draws for its teacher."""
+        """CoOp's learner, after the draws of the reference's teacher."""
         draw_constructor(clip_model)
         return super().learner(clip_model, classes, schedules)
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """The same prompts for other classes, in front of their data set's words where one stays fixed."""
+        """The same prompts for other classes, before their data set's words where one stays fixed."""
         other = copy.copy(learner)
         if self.words(classes.dataset):
             start = self.context(clip_model, classes)
@@ -79,5 +79,5 @@ class ProGrad(CoOp):
         return super().for_classes(other, clip_model, classes)
 
     def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
-        """xe_loss; kl_loss, the divergence, is the objective's."""
+        """xe_loss; the objective adds kl_loss, the divergence."""
         return {"xe_loss": loss}

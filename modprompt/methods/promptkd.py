@@ -40,9 +40,9 @@ M = TypeVar("M", bound=Method)
 BASE_TO_NEW, CROSS = "base2novel", "cross"
 SEEN_OF_NEW = "unlabelled images and names of new classes seen"
 SEEN_OF_TARGET = "unlabelled images and names of the tested classes seen"
-CLASS_FEATURES = "class_features"  # the teacher's, beside what is learned in a checkpoint
-_OF_TEACHER = (4, 9)  # tokens and depth of the prompts that the reference draws inside its teacher, on both sides
-_IN_REPOSITORY = {  # where it has the teacher's checkpoint, by MODAL
+CLASS_FEATURES = "class_features"  # the teacher's, stored in a checkpoint with what is learned
+_OF_TEACHER = (4, 9)  # tokens and depth of the prompts that the reference draws within its teacher, on both sides
+_IN_REPOSITORY = {  # its places of the teacher's checkpoint, by MODAL
     BASE_TO_NEW: "teacher_model/{}/VLPromptLearner/model-best.pth.tar",
     CROSS: "teacher_model/ImageNet-xd/VLPromptLearner_large/model.pth.tar-20",
 }
@@ -50,7 +50,7 @@ _IN_REPOSITORY = {  # where it has the teacher's checkpoint, by MODAL
 
 @dataclass(frozen=True, repr=False)
 class PromptKD(Taught, DeepVision):
-    """PromptKD: IVLP's vision side and a projector, before class features that are the teacher's."""
+    """PromptKD: IVLP's vision side and a projector, with the teacher's class features."""
 
     node = "TRAINER.PROMPTKD"
     folder = "VLPromptLearner"
@@ -60,40 +60,40 @@ class PromptKD(Taught, DeepVision):
 
     n_ctx_vision: int = changed(DeepVision, "n_ctx_vision", 4)
     kd_weight: float = setting(1.0, "weight of the divergence from the teacher's logits", least=0, compared=False)
-    temperature: float = setting(1.0, "T, by which both logits are divided", compared=False)
+    temperature: float = setting(1.0, "T, the divisor of both logits", compared=False)
     modal: str = setting(
         "base2novel",
-        "base2novel: images of all classes, base and new ones tested each among their own; cross: all classes together",
+        "base2novel: images of all classes; base classes tested among themselves, new ones too; cross: all together",
         choices=(BASE_TO_NEW, CROSS),
         compared=False,
     )
     choose_on: str = setting(
         "",
-        "test: best_val takes the epoch that is best on test images, of the base classes, as the repository does",
+        "test: best_val uses the epoch that is best on test images of the base classes, as in the repository",
         choices=("", TEST),
         compared=False,
     )
     n_ctx_text: int = setting(
-        4, "text tokens that the repository draws and throws away", least=1, most=MOST_TOKENS, compared=False
+        4, "text tokens that the repository draws and drops", least=1, most=MOST_TOKENS, compared=False
     )
-    prompt_depth_text: int = setting(9, "text layers that it draws them for", least=1, compared=False)
+    prompt_depth_text: int = setting(9, "text layers for which it draws them", least=1, compared=False)
     ctx_init: str = setting(
         "a photo of a", "words that the repository's teacher starts from; without them it draws", compared=False
     )
     joins: bool = setting(
-        False, "whether CoOp, MaPLe and MPL are taught so, by their own class features", key="ON", compared=False
+        False, "whether CoOp, MaPLe and MPL are taught so, with their own class features", key="ON", compared=False
     )
     project_layer: int = setting(
         2, "layers of the projector", must=Must(lambda value: value == 2, "2, as many as it has"), compared=False
     )
     ce_weight: float = setting(
-        0.0, "of the labels", must=Must(lambda value: value == 0, "0: labels are not read"), compared=False
+        0.0, "weight of the labels", must=Must(lambda value: value == 0, "0: labels are not read"), compared=False
     )
 
-    stands_beside: ClassVar[bool] = False  # of an instance: whether it teaches another method
+    stands_beside: ClassVar[bool] = False  # set on an instance: whether it teaches another method
 
     def check(self) -> None:
-        """Complain about a temperature that is none, a student without vision prompts, and what means nothing here."""
+        """Complain about an invalid temperature, a student without vision prompts, and settings without effect here."""
         super().check()
         if self.joins:
             require_takes(type(self).__name__, "PROMPTKD")
@@ -103,42 +103,42 @@ class PromptKD(Taught, DeepVision):
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """The test images, where CHOOSE_ON says so."""
+        """The test images, if CHOOSE_ON says so."""
         return str(settings.get("CHOOSE_ON", ""))
 
     @property
     def halves_apart(self) -> bool:
-        """With MODAL base2novel."""
+        """True with MODAL base2novel."""
         return self.modal == BASE_TO_NEW
 
     def seen(self) -> str:
-        """Images without labels of all classes, and the names of these."""
+        """Unlabelled images of all classes, and the names of these."""
         return SEEN_OF_NEW if self.modal == BASE_TO_NEW else SEEN_OF_TARGET
 
     @property
     def wants_text(self) -> bool:
-        """Class features are the teacher's."""
+        """False: class features are the teacher's."""
         return False
 
     @property
     def wants_vision(self) -> bool:
-        """Unless another method is taught."""
+        """True, unless another method is taught."""
         return not self.stands_beside
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
-        """Where the repository has the teacher of a data set, if nothing says another place."""
+        """The repository's place of the teacher for a data set, if no other place is given."""
         place = _IN_REPOSITORY.get(settings.get("MODAL", BASE_TO_NEW), "")
         return {"TEACHER_CKPT": place.format(facts.dataset)} if place and not settings.get("TEACHER_CKPT") else {}
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Deep prompts on the vision side alone."""
+        """Deep prompts only on the vision side."""
         return Schedules(no_prompts(shape.text_layers, "text"), self.vision_schedule(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ProjectedLearner":
-        """The student's prompts and projector, before the teacher's class features.
+        """The student's prompts and projector, with the teacher's class features.
 
-        Random draws: CLIP's constructor with the prompts of both sides in it, of which those of the vision side are the
+        Random draws: CLIP's constructor with the prompts of both sides in it, the vision side's being the
         student's; the teacher's likewise; the projector; the teacher's context, if that is random.
 
         Raises:
@@ -146,7 +146,7 @@ class PromptKD(Taught, DeepVision):
         """
         text = self.n_ctx_text, self.prompt_depth_text
         drawn, _ = draw_prompts_inside(clip_model, (self.n_ctx_vision, self.prompt_depth_vision), text)
-        if self.teacher is None:  # of a checkpoint, which has all that is of it
+        if self.teacher is None:  # from a checkpoint, which has all that is needed of it
             features = torch.zeros(len(classes.names), joint_width(clip_model))
         else:
             draw_prompts_inside(self.teacher.clip_model, _OF_TEACHER, _OF_TEACHER)
@@ -158,7 +158,7 @@ class PromptKD(Taught, DeepVision):
         return learner
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """The same for other classes: of the training's, or of any where the teacher is at hand.
+        """The same for other classes: among the training's, or any if the teacher is there.
 
         Raises:
             UserError: if a class has no features.
@@ -172,26 +172,26 @@ class PromptKD(Taught, DeepVision):
         """The divergence from the teacher's logits.
 
         Raises:
-            UserError: if the model is of a checkpoint, without its teacher.
+            UserError: if the model comes from a checkpoint, without its teacher.
         """
         return Objective((self._distillation(model, model.prompt_learner.given_text),))
 
     def over(self, method: M) -> M:
-        """CoOp, MaPLe or MPL taught so: their own logits, by their own class features, imitate the teacher's.
+        """CoOp, MaPLe or MPL taught like this: their own logits, with their own class features, imitate the teacher's.
 
         Raises:
-            SettingError: on another method, one in search of its schedule, and a teacher that cannot be read.
+            SettingError: on another method, one that searches for its schedule, or a teacher that cannot be read.
         """
         return put_beside(method, self.prepared().replace_private(stands_beside=True))
 
     def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Nothing: a teacher has nothing that is learned."""
+        """Do nothing: a teacher has nothing that is learned."""
 
     def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
-        """The divergence from the teacher's logits in the place of the cross entropy, whose labels are not read.
+        """The divergence from the teacher's logits in place of the cross entropy, so labels are not read.
 
         Raises:
-            UserError: if the model is of a checkpoint, without its teacher.
+            UserError: if the model comes from a checkpoint, without its teacher.
         """
         others = [term for term in objective.terms if term.of is not cross_entropy]
         return objective._replace(terms=(self._distillation(model, None), *others))
@@ -201,7 +201,7 @@ class PromptKD(Taught, DeepVision):
         return Term("distillation", self.kd_weight, Distillation(teacher, self.temperature))
 
     def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
-        """Load a checkpoint, of ours with the teacher's class features.
+        """Load a checkpoint; ours also have the teacher's class features.
 
         Raises:
             UserError: as Method.load_into.
@@ -224,10 +224,10 @@ class Projector(nn.Sequential):
         super().__init__(nn.Conv2d(width, to, 1), nn.BatchNorm2d(to), nn.ReLU(), nn.Conv2d(to, to, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Of a batch; in training its BatchNorm takes the statistics of the batch.
+        """The projection of a batch; in training its BatchNorm uses the batch's statistics.
 
         Raises:
-            UserError: of a batch of one image in training, which has no statistics.
+            UserError: on a training batch of one image, which has no statistics.
         """
         first, norm, relu, second = cast(Any, tuple(self))
         if self.training and len(features) < 2:
@@ -239,17 +239,17 @@ class Projector(nn.Sequential):
 
 
 class ProjectedLearner(IndependentPromptLearner):
-    """Vision prompts, a projector, and class features that are given.
+    """Vision prompts, a projector, and given class features.
 
-    Random draws: the projector's, of its first, then of its second convolution.
+    Random draws: the projector's first, then its second convolution.
 
     Args:
         settings: CTX_INIT, for messages.
         classnames: names of the C classes.
         clip_model: a stock CLIP.
-        schedules: of both sides; none of text prompts.
-        drawn: what layers of the vision side start from; others are drawn.
-        class_features: of the teacher, (C, E_t) of length 1.
+        schedules: of both sides; without text prompts.
+        drawn: initial values of layers of the vision side; others are drawn.
+        class_features: the teacher's, (C, E_t) of length 1.
     """
 
     in_clip_type = ("projection.0.", "projection.3.")
@@ -275,7 +275,7 @@ class ProjectedLearner(IndependentPromptLearner):
 
     @property
     def beginning(self) -> str:
-        """What it stands before."""
+        """Which class features it is used with."""
         return (
             f"Class features of the teacher: {' x '.join(map(str, self.given_text.shape))}, in place of the text side's"
         )
@@ -292,7 +292,7 @@ class ProjectedLearner(IndependentPromptLearner):
             self.vision_prompts[str(layer)] = nn.Parameter(prompt)
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> Learner:
-        """The same before the class features of these classes, which must be among its own.
+        """The same with the class features of these classes, which must be among its own.
 
         Raises:
             UserError: if one is not.
@@ -300,17 +300,17 @@ class ProjectedLearner(IndependentPromptLearner):
         missing = self.missing(classnames)
         if missing:
             raise UserError(
-                f"the teacher's class features are those of {len(self.names)} classes, and {missing[0]!r} is none of "
-                "them: this model tells no others apart"
+                f"the teacher's class features are for {len(self.names)} classes, and {missing[0]!r} is none of "
+                "them: this model knows no others"
             )
         return self.before(classnames, self.given_text[list(map(self.names.index, classnames))], clip_model)
 
     def missing(self, classnames: Sequence[str]) -> List[str]:
-        """Those of some names that have no class features here."""
+        """The names that have no class features here."""
         return [name for name in classnames if name not in self.names]
 
     def before(self, classnames: Sequence[str], class_features: Tensor, clip_model: CLIP) -> "ProjectedLearner":
-        """The same parameters, shared, before other class features (C, E_t)."""
+        """The same parameters, shared, with other class features (C, E_t)."""
         other = cast(ProjectedLearner, super().for_classes(classnames, clip_model))
         other.given_text, other.names = class_features, tuple(classnames)
         return other
@@ -320,7 +320,7 @@ class ProjectedLearner(IndependentPromptLearner):
         return {CLASS_FEATURES: self.given_text}
 
     def take_class_features(self, features: Optional[Tensor], path: str) -> None:
-        """Take those of a checkpoint.
+        """Load the class features of a checkpoint.
 
         Raises:
             UserError: if there are none, or not one for each class.
@@ -334,11 +334,11 @@ class ProjectedLearner(IndependentPromptLearner):
                     CLASS_FEATURES, f"of shape {tuple(features.shape)}, not a row for each of {len(self.names)} classes"
                 )
         except Refused as error:
-            raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
+            raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
         self.given_text = features.detach().to(self.given_text)
 
     def take_sizes(self, state: Mapping[str, Tensor]) -> None:
-        """The teacher's width is the file's, where the file alone has its class features."""
+        """Adopt the file's teacher width, if only the file has the teacher's class features."""
         bias, width = state.get("projection.3.bias"), self.given_text.shape[1]
         first, *_, last = cast(Any, tuple(self.projection))
         if bias is None or bias.shape != (width,) or last.bias.shape == bias.shape:
@@ -355,7 +355,7 @@ class ProjectedLearner(IndependentPromptLearner):
 
     @staticmethod
     def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
-        """The settings that show in a state dict."""
+        """The settings that a state dict shows."""
         facts = IndependentPromptLearner.describe(state_dict)
         wide = state_dict.get("projection.3.bias")
         return {**facts, "the teacher's joint width": None if wide is None else wide.shape[0]}

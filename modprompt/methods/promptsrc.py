@@ -1,4 +1,4 @@
-"""Self-regulating prompts (PromptSRC, arXiv 2307.06948): IVLP held near the frozen CLIP, averaged over epochs."""
+"""Self-regulating prompts (PromptSRC, arXiv 2307.06948): IVLP kept near the frozen CLIP, averaged over epochs."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from modprompt.methods.parts.groups import Regularised
 
 @dataclass(frozen=True, repr=False)
 class PromptSRC(IVLP, Regularised):
-    """PromptSRC: IVLP's learner with self-regularisation; its own are other defaults alone."""
+    """PromptSRC: IVLP's learner with self-regularisation; only the defaults differ."""
 
     node = "TRAINER.PROMPTSRC"
     same_step = True

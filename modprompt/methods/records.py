@@ -1,4 +1,4 @@
-"""Learned prompts as files that say what they are: method, classes, CLIP."""
+"""Learned prompts in files that describe themselves: method, classes, CLIP."""
 
 import functools
 import platform
@@ -28,7 +28,7 @@ def view_of(method: ModelsMethod, learner: Learner) -> CheckpointView:
 
 
 def made_with(method: ModelsMethod, clip: Mapping[str, str]) -> Dict[str, str]:
-    """What prompts of a method on a CLIP, of which of_clip says what it is, fit only with, as {name: text}."""
+    """What prompts of a method fit only with, as {name: text}; `clip` is what of_clip says of the CLIP."""
     facts = {
         **_compared(method),
         **settings_beside(method),
@@ -39,7 +39,7 @@ def made_with(method: ModelsMethod, clip: Mapping[str, str]) -> Dict[str, str]:
 
 
 def settings_beside(method: ModelsMethod) -> Dict[str, str]:
-    """The settings of what stands beside a method's prompts that a file must share, by dotted key, as text."""
+    """Settings of a method's additions that a file must share, by dotted key, as text."""
     return {} if method.joined_by is None else _compared(method.joined_by)
 
 
@@ -49,14 +49,14 @@ def _compared(method: ModelsMethod) -> Dict[str, str]:
 
 
 def of_clip(clip_model: CLIP) -> Dict[str, str]:
-    """What tells a CLIP from others, weights and tokenizer, as {name: text}."""
+    """What tells a CLIP from others, by weights and tokenizer, as {name: text}."""
     facts = facts_of(clip_model)
     fingerprint = getattr(clip_model, "fingerprint", facts.fingerprint)
     return {"the weights of CLIP": fingerprint, **tokenizer_said(facts.as_record())}
 
 
 def searched_by(method: ModelsMethod) -> Dict[str, str]:
-    """What the alphas of a search mean: its options, as {name: text}; nothing for a method that does not search."""
+    """What alphas of a search depend on: its options, as {name: text}; empty for a method that does not search."""
     if method.slots is None:
         return {}
     search = method.slots.settings_of_search()
@@ -82,9 +82,9 @@ def values_of(settings: Union[ModelsMethod, Configured]) -> Dict[str, Any]:
 
 
 def classes_record(classes: Classes, learner: Learner) -> Dict[str, Any]:
-    """What a file says of classes: names in label order, data set, templates; which of its name each is, if known.
+    """What a file says of classes: names in label order, data set, templates; numbers among equal names, if known.
 
-    Those that were trained on, if they are others, where that matters.
+    Also the classes of the training, if they are others and that matters.
     """
     own = getattr(learner, "templates", None) or learner.averaged
     which = "" if learner.described is None else f"{WHICH}[phrase]"
@@ -112,10 +112,10 @@ def describe(
 
     Args:
         method: its method_record.
-        classes: what it tells apart.
-        clip: which CLIP it stands in front of.
+        classes: the classes that it tells apart.
+        clip: its CLIP.
         learner: its prompts.
-        run: what is known of the run that made it: plain values.
+        run: what is known of the run that made it, as plain values.
     """
     sides = learner.schedules._asdict().items()
     return checkpoint.record(
@@ -129,7 +129,7 @@ def describe(
 
 
 def _phrases_of(learner: Learner) -> Dict[str, Any]:
-    """Phrases and sentences, of other classes too, so that no other file is needed; nothing if there are none."""
+    """Phrases and sentences, of other classes too, so that no other file is needed; empty if there are none."""
     own = learner.sentences and learner.sentences.content
     sentences = {"sentences": own.as_record()} if own else {}
     return {**sentences, **({} if learner.described is None else {"phrases": learner.described.content.as_record()})}
@@ -141,7 +141,7 @@ def write(path: Union[str, Path], state: Mapping[str, Any], record: Mapping[str,
     Args:
         path: the file.
         state: the tensors, under the family's names.
-        record: what describe() gave.
+        record: the result of describe().
         epoch: number of finished epochs.
     """
     write_tensors(str(path), {"state_dict": dict(state), "epoch": epoch, "val_result": None, KEY: dict(record)})

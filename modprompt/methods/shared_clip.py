@@ -1,4 +1,4 @@
-"""A prompted CLIP whose CLIP is shared, with the user and with other models: its casts and moves, and who must know."""
+"""A prompted CLIP whose CLIP is shared, with the user and other models: casts and moves reach all of them."""
 
 import logging
 import warnings
@@ -26,7 +26,7 @@ def warn_of_rounding(clip_model: nn.Module) -> None:
     """Warn that the matrices of a CLIP are not those that it was loaded with."""
     warnings.warn(
         f"the matrices of {called(clip_model)} were rounded to {rounded_to(clip_model)} by an earlier cast: load it "
-        "anew for exact ones",
+        "again for exact ones",
         stacklevel=3,
     )
 
@@ -35,7 +35,7 @@ def require_clip(clip_model: nn.Module) -> CLIP:
     """The same module, known to be a CLIP from here on: a stock one, or one with towers.
 
     Raises:
-        UserError: if it is none, or of a type that no CLIP is loaded in.
+        UserError: if it is not a CLIP, or has a type that no CLIP is loaded in.
     """
     parts = () if isinstance(clip_model, TowerCLIP) else ("visual", *STOCK_TEXT)
     missing = [name for name in parts if not hasattr(clip_model, name)]
@@ -43,24 +43,24 @@ def require_clip(clip_model: nn.Module) -> CLIP:
         what = f"{type(clip_model).__module__}.{type(clip_model).__name__}"
         raise UserError(
             f"{what} is not a model of the `clip` package (it has no {missing[0]}): "
-            "take modprompt.load_clip's or clip.load's first value"
+            "use the first value of modprompt.load_clip or clip.load"
         )
     kind = getattr(clip_model, "dtype", None)
     if kind not in (torch.float32, torch.float16):
         raise UserError(
-            f"this CLIP's matrices are {kind}: give it as float32 or as clip.load has it on CUDA, and cast the model "
-            "that .on() gives: .to(torch.bfloat16) means PREC bf16"
+            f"this CLIP's matrices are {kind}: give it as float32, or as clip.load returns it on CUDA, and cast the "
+            "model that .on() returns: .to(torch.bfloat16) means PREC bf16"
         )
     return cast(CLIP, clip_model)
 
 
 class OnSharedClip(PromptedCLIP):
-    """The part of a model that keeps its CLIP, and casts and moves it for all who share it.
+    """The part of a model that keeps its CLIP, and casts and moves it for all that share it.
 
     Args:
         learner: the prompts.
         clip_model: a stock CLIP.
-        keeps_exact: whether the objective asks for features by CLIP's weights as they were before a cast.
+        keeps_exact: whether the objective needs features by CLIP's weights as they were before a cast.
     """
 
     prompt_learner: Learner
@@ -69,10 +69,10 @@ class OnSharedClip(PromptedCLIP):
     def __init__(self, learner: Learner, clip_model: nn.Module, keeps_exact: bool):
         clip = cast(CLIP, clip_model)
         super().__init__(learner, clip)
-        # not a submodule: its parts that are run are there already
+        # not a submodule: the parts of it that are run are submodules already
         self.__dict__["clip_model"] = clip
         self.products = clip.dtype  # type of the matrices as this model knows them
-        self.prec = ""  # as it was cast last; empty: never
+        self.prec = ""  # by the last cast; empty if there was none
         self.keeps_exact = keeps_exact
         self._exact: Optional[CLIP] = None
         self._objective: Optional[Objective] = None
@@ -83,13 +83,13 @@ class OnSharedClip(PromptedCLIP):
         return facts_of(self.clip_model, sure=any(one.requires_grad for one in self.clip_model.parameters()))
 
     def exact_clip(self) -> CLIP:
-        """The CLIP in float32, with the weights that it had before any cast; where these are lost a warning says so."""
+        """The CLIP in float32, with the weights that it had before any cast; warns if they are lost."""
         return exact(self.clip_model) if self._exact is None else moved(self._exact, self.logit_scale.device)
 
     def cast(self, prec: str) -> None:
-        """Compute as PREC has it: fp32, fp16, bf16 or amp, on the device where the model is. The CLIP is cast with it.
+        """Compute in a PREC: fp32, fp16, bf16 or amp, on the model's device. The CLIP is cast with it.
 
-        What a cast to a shorter type has rounded, no later cast brings back; a warning says so.
+        What a cast to a shorter type has rounded, no later cast restores; a warning says so.
 
         Raises:
             UserError: on another value.
@@ -124,7 +124,7 @@ class OnSharedClip(PromptedCLIP):
             warn_of_rounding(clip_model)
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """Another type for the tokens between products, the teacher's too; None for that of the weights."""
+        """Set the type of the tokens between products, also in a teacher; None for that of the weights."""
         super().set_stream(stream)
         if self._objective is not None:
             self._objective.set_stream(stream)
@@ -144,7 +144,7 @@ class OnSharedClip(PromptedCLIP):
             UserError: on a CPU, where half precision is slower than float32.
         """
         if self.logit_scale.device.type == "cpu":
-            raise UserError("half() on a CPU is slower than float32: move the model first, or take .to(torch.bfloat16)")
+            raise UserError("half() on a CPU is slower than float32: move the model first, or use .to(torch.bfloat16)")
         self.cast("fp16")
         return self
 
@@ -177,17 +177,17 @@ class OnSharedClip(PromptedCLIP):
         return self if dtype is None else self.type(dtype)
 
     def _apply(self: M, fn: Any, *args: Any, **kwargs: Any) -> M:
-        # a cast of a module around this one comes here, and means what the model's own does
+        # a cast of a module around this one arrives here, and means what the model's own cast does
         device = self.logit_scale.device
         found = [fn(torch.empty(0, dtype=dtype, device=device)) for dtype in (torch.float32, self.products)]
         if [one.dtype for one in found] != [torch.float32, self.products]:
             return self.to(found[0].device).type(found[0].dtype)
         super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # PyTorch's
         if has_stock_text(self.clip_model):
-            self.clip_model.token_embedding._apply(fn)  # the one part that is not run, but moves along
+            self.clip_model.token_embedding._apply(fn)  # the only part that is not run, but must move along
         return self
 
     def __getstate__(self) -> Dict[str, Any]:
-        # a teacher of exact weights cannot be made anew; other objectives are, and need not be picklable
+        # a teacher with exact weights cannot be made again; other objectives can, and need not be picklable
         kept = self._objective if self.keeps_exact else None
         return {**super().__getstate__(), "_objective": kept}

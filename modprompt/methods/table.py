@@ -1,4 +1,4 @@
-"""The methods by name: where each is and what kind it is. Names alone, so that reports need no PyTorch."""
+"""The methods by name: where each is and of what kind. Only names, so that reports need no PyTorch."""
 
 import importlib
 from pathlib import Path
@@ -11,34 +11,34 @@ from modprompt.errors import UserError
 if TYPE_CHECKING:
     from modprompt.methods.base import Method
 
-# learns prompts; puts a head on features; trains nothing; stands beside the prompts of others, and is no trainer
+# trains prompts; trains a head on features; trains nothing; is added to other methods and is not a trainer
 PROMPTS, HEADS, ZERO_SHOT, BESIDE = "prompts", "heads", "zero-shot", "beside"
 _BOTH = {"text": "N_CTX", "vision": "N_CTX"}
 _APART = {"text": "N_CTX_TEXT", "vision": "N_CTX_VISION"}
 _TEXT = {"text": "N_CTX"}
 _FREE = {"text": "", "vision": ""}
-_CSC = {"CSC": True, "CTX_INIT": False}  # with words all classes have one context
+_CSC = {"CSC": True, "CTX_INIT": False}  # with words all classes share one context
 
 
 class Row(NamedTuple):
     """A method.
 
-    name: its own, which is its trainer's too and, in capitals, mostly its node's.
+    name: its own, also of its trainer and, in capitals, mostly of its node.
     module: where its class is.
     kind: PROMPTS, HEADS or ZERO_SHOT; BESIDE in PLUG_INS.
     configs: its folder in configs/trainers.
-    room: where its module is.
-    of: the method that it is under another name, if it is one.
-    reads: the method whose node it reads, if that is another's.
-    key: its node's name, where that is not its own in capitals.
-    rounds: whether it is trained in rounds of active learning where nothing else is said.
-    first: by side whose schedule can be given, the setting that says how many tokens layer 0 adds; "" where the
+    room: the package of its module.
+    of: the method that it is under another name, if any.
+    reads: another method whose node it reads, if any.
+    key: its node's name, if not its own in capitals.
+    rounds: whether it is trained in rounds of active learning unless said otherwise.
+    first: by side with a schedule setting, the setting of how many tokens layer 0 adds; "" if only the schedule
         schedule alone says it.
-    bound: which settings are set (True) or empty (False) where what is learned belongs to its classes; {} where it
-        never does.
-    apart: whether it trains on all classes, and one run tests base and new ones each among their own.
-    shared: the node that its repository has its settings in, by the same names, beside others'.
-    beside: the node under TRAINER of what always stands beside its prompts; empty for none.
+    bound: settings that are set (True) or empty (False) if what is learned belongs to its classes; {} if it never
+        does.
+    apart: whether it trains on all classes, and one run tests base classes among base ones and new among new.
+    shared: the node in which its repository keeps its settings, by the same names, with others'.
+    beside: the node under TRAINER of an addition that it always has; empty for none.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Row(NamedTuple):
 
     @property
     def node(self) -> str:
-        """Where its settings stand."""
+        """The node of its settings."""
         return f"TRAINER.{self.key or (self.reads or self.name).upper()}"
 
     @property
     def sides(self) -> Tuple[str, ...]:
-        """The sides whose schedule can be given, by SCHEDULE_TEXT and SCHEDULE_VISION."""
+        """The sides with a schedule setting, SCHEDULE_TEXT or SCHEDULE_VISION."""
         return tuple(self.first)
 
     @property
@@ -125,15 +125,15 @@ METHODS: Tuple[Row, ...] = (
     Row("TaskRes", "heads.taskres", HEADS, "TaskRes", key="TaskRes"),
     Row("LPPlusPlus", "heads.lpplusplus", HEADS, "LPPlusPlus"),
     Row("ADAPTER", "heads.adapter", HEADS, "ADAPTER"),
-    Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it takes
+    Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it uses
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
 )
 BY_NAME: Dict[str, Row] = {row.name: row for row in METHODS}
-_OWN: "Dict[str, Type[Method]]" = {}  # of users
+_OWN: "Dict[str, Type[Method]]" = {}  # methods of users
 
 
 def enter(method: "Type[Method]") -> None:
-    """Enter a user's method, by what its settings say; a class that is defined anew takes the old one's place.
+    """Register a user's method, by its settings; a class that is defined again replaces the old one.
 
     Raises:
         UserError: if there is another method of its name.
@@ -164,17 +164,17 @@ def row_of(name: str, asked: str = "method") -> Row:
 
     Args:
         name: of the method.
-        asked: what the message calls it.
+        asked: the word for it in messages.
 
     Raises:
-        SettingError: if there is none; the nearest is named.
+        SettingError: if there is none; the message names the nearest.
     """
     check_name(name, list(BY_NAME), asked)
     return BY_NAME[name]
 
 
 def beside_of(name: str) -> Row:
-    """The row of what stands beside others' prompts, a method of its own or not.
+    """The row of an addition to other methods, which may be a method of its own.
 
     Raises:
         SettingError: if there is none.
@@ -183,12 +183,12 @@ def beside_of(name: str) -> Row:
 
 
 def always_beside(name: str) -> str:
-    """The node under TRAINER of what always stands beside a trainer's prompts; empty for none."""
+    """The node under TRAINER of the addition that a trainer always has; empty for none."""
     return BY_NAME[name].beside if name in BY_NAME else ""
 
 
 def configs_of(name: str) -> str:
-    """The folder in configs/trainers with a trainer's files; of one that is not ours, its name."""
+    """The folder in configs/trainers with a trainer's files; the name itself for one that is not ours."""
     return BY_NAME[name].configs if name in BY_NAME else name
 
 
@@ -203,5 +203,5 @@ def kind_of(name: str) -> str:
 
 
 def sides_of(name: str) -> Tuple[str, ...]:
-    """The sides whose schedule a trainer's settings can give; none of one that is not ours."""
+    """The sides with a schedule setting in a trainer's node; none for one that is not ours."""
     return BY_NAME[name].sides if name in BY_NAME else ()

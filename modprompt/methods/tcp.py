@@ -1,6 +1,6 @@
-"""Textual-based Class-aware Prompt tuning (TCP, arXiv 2311.18231): deeper text tokens made of each class's feature.
+"""Textual-based Class-aware Prompt tuning (TCP, arXiv 2311.18231): deeper text tokens from each class's feature.
 
-Shapes: C classes, E joint width, n tokens of all layers behind layer 0, T text width.
+Shapes: C classes, E joint width, n tokens of all layers after layer 0, T text width.
 """
 
 import copy
@@ -42,7 +42,7 @@ _ONLY = {"TRAINER.COOP.CSC": Only("False"), "TRAINER.COOP.CLASS_TOKEN_POSITION":
 
 @dataclass(frozen=True, repr=False)
 class TCP(OneContext):
-    """TCP: a context, and in front of one text layer, or several, tokens that are each class's own; also on ResNets."""
+    """TCP: a context, and before one text layer, or several, tokens of each class's own; also on ResNets."""
 
     node = "TRAINER.TCP"
     same_step = True
@@ -53,15 +53,15 @@ class TCP(OneContext):
     searching = Searching(refused="SCHEDULE_TEXT says which layers get tokens of the classes")
 
     n_ctx: int = changed(OneContext, "n_ctx", 4)
-    teacher_template: str = changed(OneContext, "teacher_template", "", compared=True)  # what class tokens are made of
+    teacher_template: str = changed(OneContext, "teacher_template", "", compared=True)  # class tokens are made from it
     ctx_init: str = setting("", "words the context starts from; True: a photo of a; else random", switch=True)
-    layer: int = setting(8, "text layer, from 0, in front of which class tokens replace the context", least=1)
+    layer: int = setting(8, "text layer, from 0, before which class tokens replace the context", least=1)
     n_class: int = setting(4, "class tokens there", least=1, most=MOST_TOKENS)
     kg_weight: float = setting(
         8.0, "weight of the distance of class features to CLIP's own", key="W", least=0, compared=False
     )
     eps: float = setting(
-        1e-3, "what Adam adds to its divisor: where gradients are smaller, steps are", least=0, compared=False
+        1e-3, "what Adam adds to its divisor: it shortens steps where gradients are smaller", least=0, compared=False
     )
     prompt_template: str = setting(
         "", "words of the learned prompt, with {} for the name and X for the context; empty: the data set's"
@@ -78,7 +78,7 @@ class TCP(OneContext):
         if not self.schedule_text:
             return found._replace(text=self._replaced(shape.text_layers))
         if not any(step.add for step in found.text[1:]):
-            raise SettingError([("SCHEDULE_TEXT", " must add tokens behind layer 0: those are the class tokens")])
+            raise SettingError([("SCHEDULE_TEXT", " must add tokens after layer 0: those are the class tokens")])
         return found
 
     def _replaced(self, layers: int) -> Schedule:
@@ -94,7 +94,7 @@ class TCP(OneContext):
         return context.within(template, tokenizer_of(clip_model))
 
     def context(self, clip_model: CLIP, classes: Classes, n_cls: Optional[int] = None) -> Context:
-        """The words or random vectors, among those of the learned prompt."""
+        """The context, from words or random vectors, among the words of the learned prompt."""
         return self.within(super().context(clip_model, classes, n_cls), classes.dataset, clip_model)
 
     def features(self, dataset: str, names: Sequence[str], clip_model: CLIP) -> Tensor:
@@ -102,12 +102,12 @@ class TCP(OneContext):
         return mean_class_features(FrozenCLIP(exact(clip_model)), names, (self.template(dataset),)).cpu()
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ClassTokensLearner":
-        """A context, and the network that makes the class tokens."""
+        """A context, and the network that computes the class tokens."""
         context, features = self.context(clip_model, classes), functools.partial(self.features, classes.dataset)
         return ClassTokensLearner(classes.names, clip_model, schedules, context, features, self.described)
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """The same prompts for other classes, in their data set's words."""
+        """The same prompts for other classes, in the words of their data set."""
         other = copy.copy(learner)
         context = self.within(Context("", learner.ctx, ""), classes.dataset, clip_model)
         other.prefix, other.ending = context.around(learner.schedules.text.among_words)
@@ -120,18 +120,18 @@ class TCP(OneContext):
 
 
 class ClassTokensLearner(IndependentPromptLearner):
-    """What every text layer behind layer 0 adds are tokens of each class: one network makes them for all layers.
+    """Every text layer after layer 0 adds tokens of each class, which one network computes for all layers.
 
     Random draws after those of the context: what the constructor of a CLIP draws, since the reference builds its
     teacher here; then linear1, linear2.
 
     Args:
         classnames: names of the C classes.
-        clip_model: a stock CLIP; its widths and dtype are taken over.
+        clip_model: a stock CLIP, which gives widths and dtype.
         schedules: of both sides; nothing on the vision side.
-        context: as IndependentPromptLearner's.
-        features: makes what the network reads; in no checkpoint, made anew for other classes.
-        described: as IndependentPromptLearner's; all prompts of a class have its tokens.
+        context: as for IndependentPromptLearner.
+        features: computes the network's input; in no checkpoint, called again for other classes.
+        described: as for IndependentPromptLearner; all prompts of a class have its tokens.
 
     Raises:
         UserError: as put_in.
@@ -162,11 +162,11 @@ class ClassTokensLearner(IndependentPromptLearner):
 
     @property
     def _counts(self) -> Sequence[int]:
-        """How many tokens of each class every layer behind layer 0 adds."""
+        """How many tokens of each class every layer after layer 0 adds."""
         return [step.add for step in self.schedules.text[1:]]
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """As every learner, and the class features of these names."""
+        """As in every learner, and compute the class features of these names."""
         super().put_in(classnames, clip_model)
         features = self.features(classnames, clip_model)
         if self.described is not None:
@@ -174,7 +174,7 @@ class ClassTokensLearner(IndependentPromptLearner):
         self.register_buffer("class_features", features, persistent=False)
 
     def forward(self) -> Prompts:
-        """The prompts of this moment."""
+        """The current prompts."""
         made: Tensor = self.meta_net(self.class_features.to(self.ctx.dtype))  # (C, n * T)
         tokens = made.view(len(made), -1, self.ctx.shape[-1]).split(self._counts, dim=1)
         deep: Additions = [OfClasses(own) if own.shape[1] else None for own in tokens]
@@ -182,7 +182,7 @@ class ClassTokensLearner(IndependentPromptLearner):
 
     @staticmethod
     def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
-        """The settings that show in a state dict."""
+        """The settings that a state dict shows."""
         facts = IndependentPromptLearner.describe(state_dict)
         width: Any = facts.get("the text width", 0)
         if width and "meta_net.linear2.weight" in state_dict:

@@ -1,4 +1,4 @@
-"""Methods that stand beside the prompts of others: TRAINER.<their node>.ON of the others' trainers."""
+"""Methods that are added to the prompts of others: TRAINER.<their node>.ON in the others' trainers."""
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple, Type, TypeVar
 
@@ -10,11 +10,11 @@ M = TypeVar("M", bound=Method)
 
 
 class Joining(NamedTuple):
-    """A method that stands beside others.
+    """A method that is added to others.
 
     name: its own.
-    beside: those whose prompts it stands beside.
-    names: of these with it beside them, as its repository calls them.
+    beside: the methods to which it is added.
+    names: the names that its repository has for these with it.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Joining(NamedTuple):
 
     @property
     def others(self) -> str:
-        """Those, in words."""
+        """The methods to which it is added, as text."""
         return f"{', '.join(self.beside[:-1])} and {self.beside[-1]}"
 
 
@@ -41,7 +41,7 @@ JOINING: Dict[str, Joining] = {  # by node
 
 
 def plug_ins() -> "List[Type[Method]]":
-    """What stands beside others' prompts and is no trainer: its node is registered for itself."""
+    """Additions to other methods that are not trainers: their nodes are registered separately."""
     return [row.method for row in PLUG_INS]
 
 
@@ -52,30 +52,30 @@ def asked(nodes: Mapping[str, Any], name: str) -> List[str]:
 
 
 def unread(nodes: Mapping[str, Any], name: str) -> List[str]:
-    """Settings of what stands beside a method's or trainer's prompts that mean nothing there, by dotted key."""
+    """Settings of a method's or trainer's additions that have no effect there, by dotted key."""
     found = {node: beside_of(JOINING[node].name).method for node in asked(nodes, name)}
     return [f"TRAINER.{node}.{key}" for node, method in found.items() for key in method.only_alone]
 
 
 def require_takes(name: str, node: str) -> None:
-    """Raise SettingError unless a method or trainer takes what a node means."""
+    """Raise SettingError unless a method or trainer accepts the addition of a node."""
     joining = JOINING[node]
     if name == joining.name:
-        raise SettingError([("ON", f" means nothing for {name} itself: it is for {joining.others}")])
+        raise SettingError([("ON", f" does not work for {name} itself: it is for {joining.others}")])
     if name not in (*joining.beside, *joining.names):
-        text = f" means nothing for {name}: it stands beside the prompts of {joining.others}"
+        text = f" does not work for {name}: it is added to the prompts of {joining.others}"
         raise SettingError([("ON", text)])
 
 
 def put_beside(method: M, beside: Method) -> M:
-    """A method with another one beside its prompts, learned together.
+    """A method with another one added to its prompts, trained together.
 
     Raises:
-        SettingError: on a method that takes none, and one in search of its schedule.
+        SettingError: on a method that accepts none, or one that searches for its schedule.
     """
     require_takes(type(method).__name__, beside.node.rpartition(".")[2])
     if method.slots is not None:
-        raise SettingError([("ON", " means nothing for a search: give the schedule that it found")])
+        raise SettingError([("ON", " does not work for a search: give the schedule that it found")])
     _require_alone(method, type(beside))
     return method.replace_private(joined_by=beside)
 
@@ -83,14 +83,14 @@ def put_beside(method: M, beside: Method) -> M:
 def _require_alone(method: Method, beside: "Type[Method]") -> None:
     there = method.joined_by
     if there is not None and not isinstance(there, beside):
-        raise SettingError([("ON", f": {type(there).__name__} stands beside the prompts already")])
+        raise SettingError([("ON", f": {type(there).__name__} is already added to the prompts")])
 
 
 def joined(method: M, nodes: Mapping[str, Any]) -> M:
-    """A method with what the nodes under TRAINER put beside its prompts; itself where none is ON.
+    """A method with the additions that the nodes under TRAINER ask for; itself if none is ON.
 
     Raises:
-        SettingError: if a setting of such a node does not fit, or does not go with the method; by its whole key.
+        SettingError: if a setting of such a node does not fit, or does not go with the method; keys are named in full.
     """
     for node in asked(nodes, type(method).__name__):
         other: Any = beside_of(JOINING[node].name).method

@@ -1,4 +1,4 @@
-"""Visual prompt tuning (VPT, arXiv 2203.12119) of CLIP: vision prompts alone, fixed class prompts."""
+"""Visual prompt tuning (VPT, arXiv 2203.12119) of CLIP: only vision prompts, with fixed class prompts."""
 
 from dataclasses import dataclass
 
@@ -19,20 +19,20 @@ class VPT(DeepVision):
     node = "TRAINER.VPT"
     same_step = True
 
-    ctx_init: str = setting("a photo of a", "words in front of the class name; nothing is learned there")
+    ctx_init: str = setting("a photo of a", "words before the class name; nothing is learned there")
     prompt_depth_vision: int = changed(DeepVision, "prompt_depth_vision", 1)
 
     def check(self) -> None:
-        """There is no VPT without vision prompts."""
+        """Complain if there are no vision prompts."""
         at_least("PROMPT_DEPTH_VISION", self.prompt_depth_vision, 1)
 
     @property
     def wants_text(self) -> bool:
-        """Class prompts are fixed."""
+        """False: class prompts are fixed."""
         return False
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Deep prompts on the vision side alone."""
+        """Deep prompts only on the vision side."""
         return Schedules(no_prompts(shape.text_layers, "text"), self.vision_schedule(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:

@@ -1,4 +1,4 @@
-"""Zero-shot CLIP: the lines that every table starts from. Nothing is trained."""
+"""Zero-shot CLIP: the first row of every table. Nothing is trained."""
 
 import copy
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class ZeroshotCLIP(Method):
 
     @property
     def wants_text(self) -> bool:
-        """No prompts anywhere."""
+        """False: there are no prompts."""
         return False
 
     def schedules(self, shape: Shape) -> Schedules:

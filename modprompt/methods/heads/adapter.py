@@ -1,4 +1,4 @@
-"""CLAP, ZS-LP (arXiv 2312.12730) and the heads that their authors compare with: one trainer, told apart by INIT."""
+"""CLAP, ZS-LP (arXiv 2312.12730) and the heads that their authors compare with: one trainer, chosen by INIT."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _TASK_RESIDUAL = 0.5
 
 @dataclass(frozen=True, repr=False)
 class ADAPTER(EnhancedBase, SearchedHead):
-    """A head of INIT, held near to the text by CONSTRAINT: ZS with none is ZS-LP, with l2 it is CLAP."""
+    """The head that INIT names, kept near the text by CONSTRAINT: ZS with none is ZS-LP, with l2 it is CLAP."""
 
     node = "TRAINER.ADAPTER"
     folder = "adapter"
@@ -29,28 +29,28 @@ class ADAPTER(EnhancedBase, SearchedHead):
 
     init: str = setting(
         "ZS",
-        "RANDOM, ZS, TR, ClipA, TipA (with -f- in it: its keys are trained; with grid_search: alpha and beta are "
+        "RANDOM, ZS, TR, ClipA, TipA (with -f- in it, its keys are trained; with grid_search, alpha and beta are "
         "searched) or CrossModal",
     )
     constraint: str = setting(
         "l2",
         "none, or l2: the distance to the text is added to the loss; "
-        "further words in it say by which weights: balanced, constant, corrected, adaptative",
+        "further words choose its weights: balanced, constant, corrected, adaptative",
         compared=False,
     )
     views: int = setting(20, "augmented passes over the training images, all of them kept", least=1)
     as_published: bool = setting(
-        False, "TipA with affinities of raw features, CrossModal with the labels of other classes, as the reference has"
+        False, "TipA with affinities of raw features, CrossModal with the labels of other classes, as in the reference"
     )
 
     def check(self) -> None:
-        """Complain about words that mean nothing."""
+        """Complain about words without a meaning."""
         super().check()
         faults = []
         if not self.kind:
             faults.append(("INIT", f" must be one of {', '.join(_HEADS)}, got {self.init!r}"))
         elif _SEARCH in self.init and self.kind != "TipA":
-            faults.append(("INIT", f" {self.init}: a search is for TipA; give {self.kind} its values run by run"))
+            faults.append(("INIT", f" {self.init}: only TipA has a search; set the values of {self.kind} run by run"))
         if self.constraint != "none" and (
             "l2" not in self.constraint or re.sub("|".join(("l2", *HOW, "[-_+ ,]")), "", self.constraint)
         ):
@@ -63,11 +63,11 @@ class ADAPTER(EnhancedBase, SearchedHead):
 
     @property
     def kind(self) -> str:
-        """The head that INIT means; empty if it means none."""
+        """The head that INIT names; empty if there is none."""
         return next((one for one in _HEADS if (one == self.init if one == "RANDOM" else one in self.init)), "")
 
     def head(self, names: Sequence[str], width: int) -> Head:
-        """That of INIT, newly drawn."""
+        """The head that INIT names, newly drawn."""
         return _HEADS[self.kind](self, names, width)
 
     def held(self) -> str:
@@ -80,15 +80,15 @@ class ADAPTER(EnhancedBase, SearchedHead):
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """As SEARCH_ON has it, where INIT asks for a search."""
+        """SEARCH_ON, if INIT asks for a search."""
         return super().chooses_by(settings) if _SEARCH in settings["INIT"] else ""
 
     def grid(self) -> Optional[Grid]:
-        """What is searched, where INIT asks for it."""
+        """What is searched, if INIT asks for it."""
         return super().grid() if _SEARCH in self.init else None
 
 
-_HEADS: Dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the order in which INIT is looked through
+_HEADS: Dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the order in which INIT is searched
     "RANDOM": lambda one, names, width: PrototypesHead(names, width, RANDOM, one.held()),
     "ZS": lambda one, names, width: PrototypesHead(names, width, TEXT, one.held()),
     "TR": lambda one, names, width: PrototypesHead(names, width, RESIDUAL, one.held(), _TASK_RESIDUAL),

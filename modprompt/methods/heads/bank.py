@@ -1,4 +1,4 @@
-"""What a head is made of: the features of the training images, seen once or several times, and of the classes.
+"""What heads are built from: the features of the training images, seen once or several times, and of the classes.
 
 Shapes: V views, N training images, C classes, T templates, D joint width, B images.
 """
@@ -36,13 +36,13 @@ def unit_mean_text(text: Tensor) -> Tensor:
 
 
 def are_others(text: Tensor, other: Tensor) -> bool:
-    """Whether raw class features (C, D) are those of other classes: further apart than half precision makes them."""
+    """Whether raw class features (C, D) are those of other classes: further apart than half precision explains."""
     apart = (text - other).norm(dim=-1) / other.norm(dim=-1)
     return bool((apart > _ROUNDED).any())
 
 
 def images_of(labels: Tensor, classes: int) -> Tensor:
-    """How many images each class has (C,), of labels (N,); its size waits for no label."""
+    """How many images each class has (C,), from labels (N,), without waiting for their values."""
     return torch.zeros(classes, dtype=labels.dtype, device=labels.device).index_add_(0, labels, torch.ones_like(labels))
 
 
@@ -51,12 +51,12 @@ def _told(shapes: Sequence[Tuple[int, ...]]) -> str:
 
 
 class Bank(NamedTuple):
-    """Features as they come out of frozen encoders, float32, on one device.
+    """Features of frozen encoders, float32, on one device.
 
     Attributes:
-        views: of the training images (V, N, D), a view for each pass over them; V is 0 for heads that ask for none.
+        views: of the training images (V, N, D), one view for each pass over them; V is 0 for heads that need none.
         labels: of the images of each view (V, N), in its order.
-        text: of the classes (C, T, D); where each image has its own, of the images of the first view (N, C, T, D).
+        text: of the classes (C, T, D); where each image has its own, for the images of the first view (N, C, T, D).
     """
 
     views: Tensor
@@ -65,10 +65,10 @@ class Bank(NamedTuple):
 
     @classmethod
     def of(cls, views: Sequence[Tensor], labels: Union[Tensor, Sequence[Tensor]], text: Tensor) -> "Bank":
-        """A bank of single views (N, D), with their labels (N,), or labels that all have; they must fit each other.
+        """A bank of single views (N, D), with their labels (N,), or one set of labels for all views.
 
         Raises:
-            UserError: if they do not.
+            UserError: if they do not fit each other.
         """
         if not len(views):
             nothing = torch.empty(0, 0, dtype=torch.int64, device=text.device)
@@ -81,5 +81,5 @@ class Bank(NamedTuple):
             raise UserError(f"views are {_told(shapes)}, but {fit}")
         whole, own = torch.stack(list(views)).float(), torch.stack(each)
         if not 0 <= int(own.min()) <= int(own.max()) < text.shape[-3]:
-            raise UserError(f"a label of the bank is of none of the {text.shape[-3]} classes")
+            raise UserError(f"a label of the bank belongs to none of the {text.shape[-3]} classes")
         return cls(whole, own.long().to(text.device), text.float())

@@ -1,4 +1,4 @@
-"""The features that a head was built from, kept beside an unfinished run, which goes on from them exactly."""
+"""The features that a head was built from, kept in the folder of an unfinished run, which resumes from them exactly."""
 
 from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple
@@ -25,12 +25,12 @@ class Views(NamedTuple):
 
 
 def write(directory: str, settings: Mapping[str, str], views: Views) -> None:
-    """Keep views in a run's folder; none are not kept.
+    """Keep views in a run's folder, if there are any.
 
     Args:
         directory: the folder.
-        settings: what decides them, as {name: text}: also the CLIP and the training images.
-        views: what is kept.
+        settings: what determines them, as {name: text}: also the CLIP and the training images.
+        views: to be kept.
     """
     if views.features:
         write_tensors(Path(directory, FILE_NAME), {"settings": plain(settings), **views._asdict()})
@@ -57,7 +57,7 @@ _FORM = table({"settings": each(text()), "features": rows(_features), "labels": 
 
 
 def _require_fit(views: Views, width: int, classes: int) -> None:
-    """Raise Refused unless each pass has features of that width and labels of that many classes, of the same images."""
+    """Raise Refused unless each pass has features of `width` and labels of `classes` classes, for the same images."""
     images = len(views.labels[0]) if views.labels else 0
     if not images or any(one.shape != (images, width) for one in views.features):
         refuse("features", f"not {width} numbers for each label")
@@ -72,17 +72,17 @@ def read(directory: str, settings: Mapping[str, str], width: int, classes: int) 
 
     Args:
         directory: its folder.
-        settings: that decide this run's.
+        settings: what determines this run's views.
         width: of this run's features, D.
         classes: how many there are.
 
     Raises:
-        UserError: if they are not there, damaged, or of another CLIP, other images or other settings.
+        UserError: if they are missing, damaged, or were made with another CLIP, other images or other settings.
     """
     path = Path(directory, FILE_NAME)
     to_do = f"delete {directory} to start anew"
     if not path.is_file():
-        raise UserError(f"{path}, which the run in that folder was built from, is not there: {to_do}")
+        raise UserError(f"{path}, which the run in that folder was built from, is missing: {to_do}")
     try:
         content = read_tensors(path)
         _FORM(content, "")
@@ -94,5 +94,5 @@ def read(directory: str, settings: Mapping[str, str], width: int, classes: int) 
     mine: Dict[str, str] = understood(theirs, settings, str(path))
     other = changes(theirs, {key: text for key, text in mine.items() if key in theirs})
     if other:
-        raise UserError(f"{path} is of a run with other settings ({'; '.join(other[:4])}): {to_do}")
+        raise UserError(f"{path} was made by a run with other settings ({'; '.join(other[:4])}): {to_do}")
     return views

@@ -1,4 +1,4 @@
-"""The one form of heads: made for classes, built from a bank, called with features, carried to other classes by name.
+"""The interface of heads: made for classes, built from a bank, called with features, moved to other classes by name.
 
 Shapes: B images, C classes, T templates, D joint width.
 """
@@ -21,11 +21,11 @@ TRAIN, VAL, TEST = "train", "val", "test"  # lists of images
 
 
 class Rates(NamedTuple):
-    """An optimiser of a head's own, in place of the configured one.
+    """A head's own optimiser, in place of the configured one.
 
     Attributes:
         optimiser: of the head's parameters.
-        schedule: of its rates, stepped behind every step; None for constant ones.
+        schedule: of its learning rates, stepped after every step; None for constant ones.
     """
 
     optimiser: Optimizer
@@ -33,10 +33,10 @@ class Rates(NamedTuple):
 
 
 class Head(nn.Module):
-    """A module from features to logits. All that a trained one is stands in its state dict, in float32.
+    """A module from features to logits. Its state dict has all that was trained, in float32.
 
-    A subclass draws in its constructor what does not hang on the bank, and in `build` the rest; names of parameters and
-    persistent buffers are those of its checkpoints. What else it can do it says by the attributes below.
+    A subclass draws in its constructor what does not depend on the bank, and the rest in `build`; its parameters and
+    persistent buffers are named as in its checkpoints. The attributes below say what else it can do.
 
     Args:
         names: of the C classes, in label order.
@@ -44,18 +44,18 @@ class Head(nn.Module):
     Attributes:
         encodes: which images are encoded before training, in this order, since loaders draw numbers: of TRAIN, VAL and
             TEST. Those of TRAIN become the bank's views.
-        from_bank: names of tensors whose first sizes are the bank's, and are taken from a checkpoint.
-        may_lack: names of tensors that a checkpoint may lack, as older ones and those of others do. They are empty
-            until `build` or a checkpoint gives them, and what needs them says so.
-        rows: by name, the dimension of the classes in a tensor that has rows of single classes; of a class without
-            one they are 0.
-        seeds_anew: whether its draws begin anew from the run's seed behind loading CLIP, as in its reference.
+        from_bank: names of tensors whose first size follows from the bank, or from a checkpoint.
+        may_lack: names of tensors that a checkpoint may lack, as older ones and those of other codebases do. They are
+            empty until `build` or a checkpoint fills them, and what needs them says so.
+        rows: by name, the dimension of the classes in a tensor that has rows of single classes; rows of classes that it
+            was not made for are 0.
+        seeds_anew: whether its draws start again from the run's seed after CLIP is loaded, as in its reference.
         in_order: whether passes over the training images for the bank go in their order; else each is shuffled.
         keeps_rest: whether a last batch that is not full is trained on.
-        kept: names of buffers that an unfinished training needs beside its checkpoint.
+        kept: names of buffers that an unfinished training needs in addition to its checkpoint.
         trains: whether anything is learned by steps.
         reads_text: whether `build` asks for class features.
-        moves: whether each image may have class features of its own; else one of each class is what it starts from.
+        moves: whether each image may have class features of its own; otherwise it starts from one feature per class.
     """
 
     encodes: ClassVar[Tuple[str, ...]] = ()
@@ -73,10 +73,10 @@ class Head(nn.Module):
     def __init__(self, names: Sequence[str]):
         super().__init__()
         self.names = tuple(names)
-        self.which: Tuple[int, ...] = ()  # of the data set's classes of its name each is; empty where nobody said it
+        self.which: Tuple[int, ...] = ()  # number among the data set's classes with the same name; empty if unknown
 
     def build(self, bank: Bank, scale: Tensor) -> None:
-        """Take from the bank what the head is made of; once, before training.
+        """Read from the bank what the head is made of; once, before training.
 
         Args:
             bank: of the training images.
@@ -84,7 +84,7 @@ class Head(nn.Module):
         """
 
     def pooled(self, text: Tensor) -> Tensor:
-        """The class features (..., C, D) that the head is called with, of raw ones (..., C, T, D) of all templates."""
+        """The class features (..., C, D) that the head is called with, from raw ones (..., C, T, D)."""
         return mean_text(text)
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class Head(nn.Module):
 
         Args:
             image: raw image features (B, D).
-            text: class features (C, D) as `pooled` gives them, or (B, C, D) of single images.
+            text: class features (C, D) as `pooled` returns them, or (B, C, D) of single images.
             scale: exp(logit_scale) of the CLIP, a scalar.
         """
         raise NotImplementedError
@@ -101,7 +101,7 @@ class Head(nn.Module):
         """What training adds to cross-entropy, a scalar.
 
         Raises:
-            UserError: if what it is made of is not there.
+            UserError: if something that it needs is missing.
         """
         return torch.zeros((), device=self._device())
 
@@ -109,7 +109,7 @@ class Head(nn.Module):
         return next((one.device for one in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
     def batches(self, bank: Bank, size: int) -> Any:
-        """What it is fitted on in each epoch: batches as fitting.py has them; None for a view that is encoded anew.
+        """What it is fitted on in each epoch: batches as in fitting.py; None for a view that is newly encoded.
 
         Args:
             bank: of the training images.
@@ -118,10 +118,10 @@ class Head(nn.Module):
         return None
 
     def end_epoch(self) -> None:
-        """What changes between two epochs."""
+        """Do what is due between two epochs."""
 
     def rates(self, steps: int) -> Optional[Rates]:
-        """An optimiser of its own, made behind `build`; None for the configured one.
+        """An optimiser of its own, made after `build`; None for the configured one.
 
         Args:
             steps: of the whole training.
@@ -129,7 +129,7 @@ class Head(nn.Module):
         return None
 
     def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Optional[Found]:
-        """Look for, and keep, what is searched on validation images behind the training; None if nothing is.
+        """Search on validation images after the training, and keep what is found; None if there is no search.
 
         Args:
             image: raw features (N, D).
@@ -141,13 +141,13 @@ class Head(nn.Module):
 
     @property
     def class_bound(self) -> bool:
-        """Whether it has nothing for a class that it was not made for."""
+        """Whether it knows nothing of a class that it was not made for."""
         return bool(self.rows)
 
     def for_classes(self: H, names: Sequence[str], which: Sequence[int] = ()) -> H:
-        """The head for other classes, of its tensors of this moment, through which gradients go.
+        """The head for other classes, from its current tensors, through which gradients flow.
 
-        All is shared but rows of classes, which go by `places`, and are 0 for new ones.
+        All is shared except rows of classes, which are looked up by `places`, and are 0 for new classes.
         """
         if tuple(names) == self.names and (not which or tuple(which) == self._own_which()):
             return self
@@ -163,12 +163,12 @@ class Head(nn.Module):
         return other
 
     def places(self, names: Sequence[str], which: Sequence[int] = ()) -> Tensor:
-        """Which of the classes that it was made for each of these is (C,), -1 for none.
+        """For each of these classes the place of the same one among its own (C,), -1 for none.
 
-        Where a data set has said which class of its name each is, that decides; a list of which it has not is its
-        first classes, as all and the base classes are. Else a list that begins with its own, as all classes with the
-        base classes, has these and new ones. Else, of several classes of one name each is itself where there are as
-        many here; if not, nobody can tell which.
+        Where the data set says which of the classes of one name each is, that decides; if it did not say so for the
+        head, the head's are the first of their names, as all classes and the base classes are. Otherwise a list that
+        begins with the head's own, as all classes begin with the base classes, has these and new ones. Otherwise
+        classes of one name are matched in order if there are equally many, and new if not: nobody can tell them apart.
         """
         if which:
             places = {one: place for place, one in enumerate(zip(self.names, self._own_which()))}
@@ -188,19 +188,19 @@ class Head(nn.Module):
         return self.which or tuple(self.names[:at].count(name) for at, name in enumerate(self.names))
 
     def _put(self, name: str, value: Tensor) -> None:
-        """Put another tensor in the place of a parameter or buffer of the head itself."""
+        """Replace a parameter or buffer of the head itself."""
         if name in self._parameters:
             self._parameters[name] = nn.Parameter(value, requires_grad=self._parameters[name].requires_grad)  # type: ignore[union-attr]
         else:
             self._buffers[name] = value
 
     def _show(self, name: str, value: Tensor) -> None:
-        """Put what was made of a parameter or buffer in its place: nothing that is trained."""
+        """Replace a parameter or buffer by a tensor that was computed from it and is not trained."""
         self._parameters.pop(name, None)
         self._buffers[name] = value
 
     def take(self, state: Mapping[str, Tensor], path: str) -> None:
-        """Take a checkpoint's tensors, made for this head's classes.
+        """Load a checkpoint's tensors, made for this head's classes.
 
         Raises:
             UserError: if one is missing, or does not fit.
@@ -218,7 +218,7 @@ class Head(nn.Module):
             raise UserError(f"{path} does not fit this model: {fault}")
 
     def _checked(self, state: Mapping[str, Tensor], path: str) -> Dict[str, Tensor]:
-        """The tensors of a checkpoint that this head has, too; all are looked at as a learner's are."""
+        """The tensors of a checkpoint that this head has too, all checked like a learner's."""
         mine, found = self.state_dict(), {name: one for name, one in state.items() if isinstance(one, Tensor)}
         for name in self.may_lack:
             if name not in mine or name not in found or not found[name].numel():
@@ -238,15 +238,15 @@ class Head(nn.Module):
         try:
             require_learned(found)
         except Refused as error:
-            raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
+            raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
         return found
 
     def is_of_others(self, text: Tensor) -> bool:
-        """Whether what it has taken was made for other classes than those with these features (C, D), if that shows."""
+        """Whether what it has loaded visibly belongs to other classes than those with these features (C, D)."""
         return False
 
     def fault(self) -> str:
-        """Why tensors of a checkpoint do not go together; empty if they do."""
+        """Why tensors of a checkpoint do not fit each other; empty if they do."""
         return ""
 
 
@@ -263,7 +263,7 @@ class HeadClassifier(nn.Module):
 
     Args:
         head: copied.
-        text: as `pooled` gives them.
+        text: as `pooled` returns it.
         scale: exp(logit_scale) of the CLIP, a scalar.
     """
 

@@ -1,4 +1,4 @@
-"""CLIP-Adapter (arXiv 2110.04544): a small residual network behind the image features.
+"""CLIP-Adapter (arXiv 2110.04544): a small residual network after the image features.
 
 Shapes: B images, C classes, D joint width.
 """
@@ -17,7 +17,7 @@ from modprompt.methods.parts.capabilities import Logging
 
 
 @dataclass(frozen=True, repr=False)
-class CLIP_Adapter(FreshViewsHead):  # noqa: N801 - the name that its users know
+class CLIP_Adapter(FreshViewsHead):  # noqa: N801 - the name that users know
     """Two layers without biases, mixed with the features that they read; the same for all classes."""
 
     node = "TRAINER.CLIP_ADAPTER"
@@ -42,7 +42,7 @@ class CLIPAdapterHead(Head):
     """s norm(r A(f) + (1 - r) f).t, with A(f) = relu(M2 relu(M1 f)) of raw features; M1 (D/k, D), M2 (D, D/k).
 
     Args:
-        names: of the C classes, which it does not hang on.
+        names: of the C classes; it does not depend on them.
         width: D.
         ratio: r, the share of the adapted features.
         reduction: k, how much narrower the network is in the middle.

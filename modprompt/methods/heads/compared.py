@@ -1,4 +1,4 @@
-"""CLIP-Adapter and Tip-Adapter as CLAP's authors compare with them (arXiv 2312.12730): trained on all views of a bank.
+"""CLIP-Adapter and Tip-Adapter as CLAP's authors compare them (arXiv 2312.12730): trained on all views of a bank.
 
 Shapes: N training images, B images, C classes, D joint width.
 """
@@ -13,28 +13,28 @@ from modprompt.methods.heads.clip_adapter import CLIPAdapterHead
 from modprompt.methods.heads.fitting import PermutedViews
 from modprompt.methods.heads.tip_adapter import TipAdapterHead
 
-_OF_ALL = ("prototypes", "base_text_features", "logit_scale")  # in their checkpoints, whatever the head; not read
+_OF_ALL = ("prototypes", "base_text_features", "logit_scale")  # in checkpoints of all their heads; not read
 
 
 class _Compared(Head):
-    """A head whose checkpoints have class features, too."""
+    """A head whose checkpoints also have class features."""
 
     encodes: ClassVar[Tuple[str, ...]] = (TEST, TRAIN)
 
     def batches(self, bank: Bank, size: int) -> Any:
-        """All views, permuted, of which an epoch takes as many as there are images."""
+        """All views, permuted; an epoch has as many samples as there are images."""
         return PermutedViews.of(bank, size)
 
     def rates(self, steps: int) -> None:
-        """The configured ones."""
+        """None: the configured ones."""
 
     def take(self, state: Mapping[str, Tensor], path: str) -> None:
-        """Take a checkpoint's tensors."""
+        """Load a checkpoint's tensors."""
         super().take({name: tensor for name, tensor in state.items() if name not in _OF_ALL}, path)
 
 
 class ClipA(_Compared, CLIPAdapterHead):
-    """CLIP-Adapter, its network called `mlp`."""
+    """CLIP-Adapter, with its network named `mlp`."""
 
     in_order = False
     mlp: nn.Sequential
@@ -50,13 +50,13 @@ class ClipA(_Compared, CLIPAdapterHead):
 
 
 class TipA(_Compared, TipAdapterHead):
-    """Tip-Adapter at alpha = beta = 1; with `trained` its keys are, at the configured rate.
+    """Tip-Adapter with alpha = beta = 1; with `trained` its keys are trained at the configured learning rate.
 
     Args:
         names: of the C classes.
         width: D.
         trained: whether the keys are trained.
-        published: as the authors have it: affinities of raw features, the mean of raw class features, and training on
+        published: as the authors run it: affinities of raw features, the mean of raw class features, and training on
             the cached features themselves, where the loss is about 0.
     """
 
@@ -72,7 +72,7 @@ class TipA(_Compared, TipAdapterHead):
         return PermutedViews.of(mean if self.published else bank, size)
 
     def pooled(self, text: Tensor) -> Tensor:
-        """Class features (C, D), of length 1 unless they are as published."""
+        """Class features (C, D), of length 1 unless `published`."""
         return mean_text(text) if self.published else super().pooled(text)
 
     def affinity(self, image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Texts as training samples beside images (CrossModal, arXiv 2301.06267, as CLAP's authors run it).
+"""Texts as training samples in addition to images (CrossModal, arXiv 2301.06267, as CLAP's authors run it).
 
 Shapes: V views, N training images, C classes, T templates, D joint width.
 """
@@ -15,13 +15,13 @@ from modprompt.methods.heads.prototypes import TEXT, PrototypesHead
 
 
 class ImagesAndTexts(PermutedViews):
-    """All views of the images and as many texts: an epoch draws half of them, with replacement, and permutes these.
+    """All views of the images and as many texts: an epoch draws half of them, with replacement, and permutes them.
 
     Args:
         bank: of the training images.
-        texts: which of the class features (C T, D) are the samples (V N,).
+        texts: for the (V N,) text samples, their numbers among the class features (C T, D).
         size: images of a batch.
-        paired: False for the reference's labels, which go class by class where its features go template by template.
+        paired: False for the reference's labels, in order of classes, while features are in order of templates.
     """
 
     def __init__(self, bank: Bank, texts: Tensor, size: int, paired: bool):
@@ -45,13 +45,13 @@ class ImagesAndTexts(PermutedViews):
 
 
 class CrossModalHead(PrototypesHead):
-    """ZS-LP whose texts are training samples, too.
+    """ZS-LP with texts as training samples, too.
 
     Args:
         names: of the C classes.
         width: D.
-        constraint: as of PrototypesHead.
-        paired: whether texts have their own classes.
+        constraint: as in PrototypesHead.
+        paired: whether texts are labelled with their own classes.
     """
 
     kept = ("texts",)
@@ -63,7 +63,7 @@ class CrossModalHead(PrototypesHead):
         self.register_buffer("texts", torch.empty(0, dtype=torch.int64), persistent=False)
 
     def build(self, bank: Bank, scale: Tensor) -> None:
-        """Draw the texts, too: as many as there are images in all views, of all templates, with NumPy's generator."""
+        """Draw the texts too, of all templates: as many as images in all views, with NumPy's generator."""
         super().build(bank, scale)
         drawn = np.random.choice(bank.text.shape[:2].numel(), bank.labels.numel())
         self.texts = torch.from_numpy(drawn).to(self.texts.device)

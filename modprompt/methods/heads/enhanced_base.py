@@ -27,28 +27,28 @@ M = TypeVar("M", bound="EnhancedBase")
 
 
 def _require_projection(value: Any, where: str) -> None:
-    """Raise Refused unless a file has a matrix there, of finite numbers."""
+    """Raise Refused unless a value of a file is a matrix of finite numbers."""
     require_learned({where: value})
     if value.dim() != 2:
-        refuse(where, f"of shape {tuple(value.shape)}, no projection")
+        refuse(where, f"of shape {tuple(value.shape)}, not a projection")
 
 
 @dataclass(frozen=True, repr=False)
 class EnhancedBase(HeadMethod):
-    """A head whose class features may come through a text projection of a file."""
+    """A head whose class features may pass through a text projection from a file."""
 
     enhanced_base: str = setting(
-        "none", "file whose state_dict has a text projection, weight, to use in place of CLIP's", compared=False
+        "none", "file whose state_dict has a text projection, weight, that replaces CLIP's", compared=False
     )
 
-    projection: ClassVar[Optional[torch.Tensor]] = None  # (T, D), of an instance whose file is read
-    of_checkpoint: ClassVar[str] = ""  # the hash of its file, of an instance whose checkpoint holds the projection
+    projection: ClassVar[Optional[torch.Tensor]] = None  # (T, D), set when the file was read
+    of_checkpoint: ClassVar[str] = ""  # hash of the file, set when a checkpoint holds the projection
 
     def prepared(self: M) -> M:
-        """This method, its enhanced base read.
+        """This method, with its enhanced base read.
 
         Raises:
-            SettingError: if there is none, or it holds something else.
+            SettingError: if there is no such file, or it holds something else.
         """
         method = super().prepared()
         if self.enhanced_base == NONE or self.projection is not None or self.of_checkpoint:
@@ -67,7 +67,7 @@ class EnhancedBase(HeadMethod):
         return {**super().content_hashes(), ENHANCED_BASE: self.of_checkpoint or sha256_of(self.enhanced_base)}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
-        """This method as a file has it, with the enhanced base that is in it; no other file is opened."""
+        """This method as a file describes it, with the enhanced base from that file; no other file is opened."""
         method = super().restore(stated, classes, path)
         if self.enhanced_base == NONE:
             return method
@@ -79,13 +79,13 @@ class EnhancedBase(HeadMethod):
         return {**super().beside(model), **own}
 
     def take_beside(self, model: Any, state: Mapping[str, torch.Tensor], path: str) -> None:
-        """Take the enhanced base of a checkpoint; one of an earlier version has none, and its file must be named."""
+        """Load a checkpoint's enhanced base; one of an earlier version has none, and its file must be named."""
         super().take_beside(model, state, path)
         if BASE in state:
             try:
                 _require_projection(state[BASE], BASE)
             except Refused as error:
-                raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
+                raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
             self._put(model, state[BASE])
         elif self.of_checkpoint:
             raise UserError(
@@ -94,7 +94,7 @@ class EnhancedBase(HeadMethod):
             )
 
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
-        """The head; its class features come through the enhanced base, if there is one."""
+        """The head; its class features pass through the enhanced base, if there is one."""
         made = super().model(learner, clip_model, classes, epochs)
         if self.projection is not None:
             self._put(made, self.projection)
@@ -103,7 +103,7 @@ class EnhancedBase(HeadMethod):
     def _put(self, model: HeadedModel, projection: torch.Tensor) -> None:
         encoder = model.text_encoder
         if not isinstance(encoder, TextEncoder):
-            why = " is the projection of a stock text side, which this CLIP has not: leave it out"
+            why = " is a projection for a stock text side, which this CLIP does not have: leave it out"
             raise SettingError([("ENHANCED_BASE", why)])
         own = encoder.text_projection
         if projection.shape != own.shape:

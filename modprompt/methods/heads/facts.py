@@ -1,4 +1,4 @@
-"""What runs and checkpoints say of a head, and what it stands behind, by the hash of that. No PyTorch is needed."""
+"""What runs and checkpoints say of a head, and of the prompts it is put on, by a hash. No PyTorch is needed."""
 
 from modprompt.io.compare import file_hash
 from modprompt.io.safe_open import PathLike

@@ -1,4 +1,4 @@
-"""What heads on features are to all other packages."""
+"""Heads on features, as other packages see them."""
 
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
@@ -16,7 +16,7 @@ def _hash_of_prompts(path: str) -> str:
 
 
 class HeadsFeature(Feature):
-    """Methods that put a head on frozen features, in trainers of parts of their own."""
+    """Methods that put a head on frozen features; their trainers have parts of their own."""
 
     name = "heads"
     kind = HEADS
@@ -25,20 +25,20 @@ class HeadsFeature(Feature):
         names_method=True,
         setting=PROMPTS_FROM,
         name="the training of its prompts",
-        without="heads behind prompts",
+        without="heads on trained prompts",
         group="prompts + head",
-        parameters="of a head with those of the prompts that it stands behind",
-        seconds="the training of the prompts that a head stands behind",
+        parameters="of a head, with those of the prompts that it is put on",
+        seconds="the training of the prompts that a head is put on",
     )
     stands_on = FRONT
     contents = (
-        Content(PROMPTS_BEFORE, f".{PROMPTS_FROM}", _hash_of_prompts, "the prompts in {} are others now"),
+        Content(PROMPTS_BEFORE, f".{PROMPTS_FROM}", _hash_of_prompts, "the prompts in {} have changed"),
         Content(ENHANCED_BASE, ".ENHANCED_BASE", file_hash),
     )
     chosen = ("searched",)
     learned = "A head on the features of"
     of_others = (
-        "What a head has learned of single classes says nothing of others: on these it is the features before it."
+        "What a head has learned of single classes says nothing of others: for these it uses the features before it."
     )
 
     def parts(self) -> Any:
@@ -48,8 +48,8 @@ class HeadsFeature(Feature):
         return HEAD_PARTS
 
     def fault_of_stage(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
-        """Prompts stand before a head alone."""
-        return "" if kind_of(trainer) == HEADS else f"{trainer} is no head, which alone stands behind prompts"
+        """Only a head is put on trained prompts."""
+        return "" if kind_of(trainer) == HEADS else f"{trainer} is not a head, and only heads are put on prompts"
 
     def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
         """The prompts."""
@@ -62,9 +62,9 @@ class HeadsFeature(Feature):
         return {"searched": record(beta=amount, alpha=amount, correct=count, images=count, on=line)}
 
     def card(self, method: Mapping[str, Any]) -> List[Tuple[str, str]]:
-        """Whose prompts it stands behind."""
+        """Whose prompts it is put on."""
         front = method.get(FRONT)
-        return [("behind the prompts of", front["name"])] if isinstance(front, Mapping) else []
+        return [("on the prompts of", front["name"])] if isinstance(front, Mapping) else []
 
 
 FEATURE = HeadsFeature()

@@ -1,4 +1,4 @@
-"""What a head is fitted on, epoch by epoch. Encoders are frozen, so that an epoch is batches of features and labels.
+"""What a head is fitted on in each epoch. Encoders are frozen, so an epoch is batches of features and labels.
 
 Shapes: B images, V views, N training images, D joint width.
 """
@@ -15,7 +15,7 @@ Batch = Dict[str, Tensor]  # features (B, D) under "img", labels (B,) under "lab
 
 
 class FreshViews:
-    """A new view of the images in every epoch, encoded batch by batch; or so many, kept and used in turn.
+    """A new view of the images in every epoch, encoded batch by batch; or some views, kept and used in turn.
 
     Args:
         loader: of images (B, 3, H, W) under "img" and labels (B,) under "label".
@@ -23,8 +23,8 @@ class FreshViews:
         views: how many are kept; 0 for a new one in every epoch.
 
     Attributes:
-        kept: the views so far, each its batches in order.
-        epoch: how many epochs were begun.
+        kept: the views so far, each as its batches in order.
+        epoch: how many epochs have begun.
     """
 
     def __init__(self, loader: Any, encode: Callable[[Tensor], Tensor], views: int = 0):
@@ -55,7 +55,7 @@ class FreshViews:
 
 
 class WholeView:
-    """The bank's first view, all of it in one batch, in every epoch."""
+    """The bank's first view in one batch, in every epoch."""
 
     def __init__(self, bank: Bank):
         self.bank = bank
@@ -68,15 +68,15 @@ class WholeView:
 
 
 class PermutedViews:
-    """All views of the bank as one list of images, of which each epoch takes as many as one view has, newly permuted.
+    """All views of the bank as one list of images; each epoch uses as many as one view has, newly permuted.
 
     The permutation is NumPy's: `argsort(rand(V N))`, of which the first floor(N / batch) batches are used (CLAP's
-    reference, arXiv 2312.12730); one of up to `batch` images where there are fewer.
+    reference, arXiv 2312.12730); if there are fewer images than `batch`, one smaller batch.
 
     Args:
         features: (V N, D).
         labels: (V N,).
-        images: how many are an epoch, N.
+        images: how many make an epoch, N.
         batch: images of a batch.
     """
 
@@ -86,7 +86,7 @@ class PermutedViews:
 
     @classmethod
     def of(cls, bank: Bank, size: int) -> "PermutedViews":
-        """Those of a bank, in batches of so many images."""
+        """All views of a bank, in batches of `size` images."""
         return cls(bank.views.flatten(0, 1), bank.labels.flatten(), bank.views.shape[1], size)
 
     def __len__(self) -> int:

@@ -10,12 +10,12 @@ from modprompt.methods.heads.base import TEST, VAL
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.search import Grid
 
-SPLIT = "validation split"  # where a search may look, as on TEST, beside the project's rule
+SPLIT = "validation split"  # where a search may look against the project's rule, as on TEST
 
 
 @dataclass(frozen=True, repr=False)
 class FreshViewsHead(HeadMethod):
-    """A head that is trained on a view of the training images that is new in every epoch."""
+    """A head that is trained on a new view of the training images in every epoch."""
 
     views: int = setting(0, "views of the images that are kept and used in turn; 0: a new one in every epoch", least=0)
 
@@ -26,21 +26,21 @@ class FreshViewsHead(HeadMethod):
 
 @dataclass(frozen=True, repr=False)
 class SearchedHead(HeadMethod):
-    """A head with alpha and beta, searched behind the training on validation images, min(shots, 4) a class."""
+    """A head with alpha and beta, searched after the training on validation images, min(shots, 4) per class."""
 
     search_hp: bool = setting(True, "search for alpha and beta where there are validation images", compared=False)
     search_scale: Sequence[float] = setting((7.0, 3.0), "ends of the ranges of beta and alpha", compared=False)
     search_step: Sequence[int] = setting((200, 20), "how many values of beta and of alpha are tried", compared=False)
     search_on: str = setting(
         "",
-        "images of the search; empty: few validation images, or held out ones of training; "
-        "others, as references have it, mark the result",
+        "images of the search; empty: few validation images, or training images held out for it; "
+        "others, as in some references, mark the result",
         choices=("", SPLIT, TEST),
         compared=False,
     )
 
     def check(self) -> None:
-        """Complain about a grid that is none."""
+        """Complain about an invalid grid."""
         super().check()
         faults = []
         if not _two(self.search_scale, (int, float), 0.1):
@@ -52,7 +52,7 @@ class SearchedHead(HeadMethod):
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """As SEARCH_HP and SEARCH_ON have it."""
+        """By SEARCH_HP and SEARCH_ON."""
         if not settings["SEARCH_HP"]:
             return ""
         return {"": FEW, SPLIT: ALL}.get(settings["SEARCH_ON"], "")
@@ -65,7 +65,7 @@ class SearchedHead(HeadMethod):
         return Grid(most_beta, most_alpha, betas, alphas)
 
     def searched_on(self) -> str:
-        """As SEARCH_ON has it."""
+        """By SEARCH_ON."""
         return TEST if self.search_on == TEST else VAL
 
 

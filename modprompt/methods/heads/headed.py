@@ -26,9 +26,9 @@ from modprompt.methods.zeroshot import ZeroshotCLIP
 
 @dataclass(frozen=True, repr=False)
 class HeadMethod(BehindPrompts, ZeroshotCLIP):
-    """Base of the methods that put a head on CLIP's features, or on those behind trained prompts.
+    """Base of the methods that put a head on CLIP's features, with or without trained prompts.
 
-    A subclass is its fields and `head`.
+    A subclass has its fields and `head`.
     """
 
     searching = Searching(refused="a head has no schedule")
@@ -38,7 +38,7 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         "templates of the class features; empty: the data set's own",
         choices=("", "selected", "selected and own"),
     )
-    underscores: bool = setting(False, "keep _ in class names, as some references do; else it is a space")
+    underscores: bool = setting(False, "keep _ in class names, as some references do; otherwise they become spaces")
     literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
 
     def head(self, names: Sequence[str], width: int) -> Head:
@@ -54,23 +54,23 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         return 0
 
     def epochs(self, configured: int) -> int:
-        """How many epochs it is trained for, of the number that OPTIM.MAX_EPOCH has."""
+        """How many epochs it is trained for; `configured` is OPTIM.MAX_EPOCH."""
         return configured
 
     def grid(self) -> Optional[Grid]:
-        """What is searched behind the training on validation images; None for nothing."""
+        """What is searched on validation images after the training; None for nothing."""
         return None
 
     def searched_on(self) -> str:
-        """On which images is searched: VAL or TEST."""
+        """Which images a search uses: VAL or TEST."""
         return VAL
 
     def best_on(self) -> str:
-        """The images whose best epoch is taken: VAL or TEST, or empty for what TEST.FINAL_MODEL says."""
+        """Which images decide the best epoch: VAL or TEST; empty to follow TEST.FINAL_MODEL."""
         return ""
 
     def last_of_equals(self) -> bool:
-        """Whether of epochs that are equally good the last is the best; else the first."""
+        """Whether the last of equally good epochs is the best; otherwise the first is."""
         return False
 
     def templates(self, dataset: str) -> List[str]:
@@ -81,26 +81,26 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         ]
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
-        """Class names in the templates, or the prompts that it stands behind."""
+        """Class names in the templates, or the prompts that the head is put on."""
         if self.front is not None:
             return super().learner(clip_model, classes, schedules)
         own = self.templates(classes.dataset)
         return TemplatePrompts(classes.names, clip_model, schedules, own, self.underscores)
 
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
-        """The head behind both sides of the CLIP."""
+        """The head on both sides of the CLIP."""
         head = self.head(classes.names, joint_width(clip_model))
         if learner.needs_image and not head.moves:
             raise UserError(
                 f"{type(self).__name__} here starts from one feature of each class, but the prompts in "
-                f"{self.prompts_from} make others for each image: take another head, or other prompts"
+                f"{self.prompts_from} make different ones for each image: use another head, or other prompts"
             )
         head.to(clip_model.logit_scale.device)
         return HeadedModel(self, learner, clip_model, classes, epochs, head)
 
     def objective(self, model: PromptedModel) -> Objective:
         """Cross-entropy, and the head's penalty."""
-        headed = cast(HeadedModel, model)  # whose head may be another by then
+        headed = cast(HeadedModel, model)  # its head may have been replaced by then
         return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: headed.penalty()))
 
     def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""A frozen CLIP, with or without trained prompts, and a head behind both sides: what a head's method gives by `.on()`.
+"""A frozen CLIP, with or without trained prompts, and a head on both sides: the model of a head's method.
 
 Shapes: B images, N training images, C classes, T templates, D joint width.
 """
@@ -23,23 +23,23 @@ from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 
 _HALF = "DATASET.SUBSAMPLE_CLASSES"  # among the settings of a run
-_AT_ONCE = 100  # images whose class features are made at once, where each has its own
+_AT_ONCE = 100  # images whose class features are computed at once, where each has its own
 
 
 class HeadedModel(PromptedModel):
-    """A frozen CLIP with a head behind both sides; the head is float32, however CLIP computes.
+    """A frozen CLIP with a head on both sides; the head is float32, whatever CLIP computes in.
 
     Args:
         method: whose head it is.
         learner: the prompts of the classes, frozen.
         clip_model: a stock CLIP.
-        classes: what is told apart.
-        epochs: number of epochs of the training; 0 if it is not known.
+        classes: which classes are told apart.
+        epochs: number of epochs of the training; 0 if unknown.
         head: for the classes of its training.
-        made_for: these; the model's own if None.
+        made_for: the classes of its training; the model's own if None.
     """
 
-    method: Any  # a HeadMethod, in whose `model` this is made
+    method: Any  # a HeadMethod, whose `model` makes this
 
     def __init__(
         self,
@@ -60,33 +60,33 @@ class HeadedModel(PromptedModel):
 
     @property
     def made(self) -> Head:
-        """The head for the classes of its training, shared by all models that came of this one by `with_classes`."""
+        """The head for the classes of its training, shared by all models that `with_classes` makes of this one."""
         return cast(Head, self._modules["head"])
 
     @property
     def head(self) -> Head:
-        """The head for this model's classes, of what is learned at this moment."""
-        told = self.classes.dataset == self.made_for.dataset  # which of a name a class is means nothing elsewhere
+        """The head for this model's classes, with its current tensors."""
+        told = self.classes.dataset == self.made_for.dataset  # numbers of equal names mean nothing for another data set
         return self.made.for_classes(self.classes.names, self.classes.which if told else ())
 
     def set_mode(self, mode: bool) -> None:
-        """The head's; the prompts in front of it are frozen, and what they draw in training they do not draw here."""
+        """Set the head's mode; the prompts before it are frozen, and stay in eval mode: they draw nothing."""
         super().set_mode(mode)
         self.prompt_learner.eval()
 
     def scale(self) -> Tensor:
-        """What heads multiply cosines by, a scalar: CLIP's exp(logit_scale), or the method's literal."""
+        """The factor of cosines in heads, a scalar: CLIP's exp(logit_scale), or the method's literal."""
         own = self.logit_scale.detach().exp().float()
         return torch.full_like(own, self.method.literal_scale) if self.method.literal_scale else own
 
     @tf32.exactly
     def raw_text(self) -> Tensor:
-        """Class features (C, T, D) of this moment, of all templates, as they come out of the text side; float32."""
+        """The current class features (C, T, D) of all templates, as the text side gives them; float32."""
         return self._current()[1]
 
     @tf32.exactly
     def text_for(self, image: Tensor) -> Tensor:
-        """As raw_text, or (B, C, 1, D) where each of these images, raw features (B, D), has its own."""
+        """As raw_text, or (B, C, 1, D) where each image, with raw features (B, D), has its own."""
         if not self.prompt_learner.needs_image:
             return self.raw_text()
         each = []
@@ -104,15 +104,15 @@ class HeadedModel(PromptedModel):
         return self.scale() * torch.cat(parts)
 
     def class_features(self) -> Tensor:
-        """Class features (C, D), of length 1, that the head is called with."""
+        """Class features (C, D), of length 1, from those that the head is called with."""
         return unit(self.head.pooled(self.raw_text()))
 
     def bank(self, views: Sequence[Tensor], labels: Union[Tensor, Sequence[Tensor]]) -> Bank:
         """What the head is built from.
 
         Args:
-            views: of the training images, (N, D) of encode_image each, for each pass over them.
-            labels: (N,), or of each view.
+            views: one for each pass over the training images, (N, D), from encode_image.
+            labels: (N,), or one such tensor for each view.
         """
         views = [view.to(self.logit_scale.device) for view in views]
         if not self.prompt_learner.needs_image:
@@ -122,7 +122,7 @@ class HeadedModel(PromptedModel):
 
     @property
     def joint_head(self) -> None:
-        """None: a head takes the features of prompts, whatever was learned beside these."""
+        """None: a head reads the features of prompts, whatever was trained in addition to these."""
 
     def _class_features(self, prompts: Prompts) -> Tensor:
         each = prompts.text if isinstance(prompts.text, list) else [prompts.text]
@@ -153,7 +153,7 @@ class HeadedModel(PromptedModel):
 
     @property
     def has_own_logits(self) -> bool:
-        """They are no cosines with a class matrix."""
+        """True: they are not cosines with a class matrix."""
         return True
 
     @property
@@ -163,19 +163,19 @@ class HeadedModel(PromptedModel):
 
     @property
     def class_bound(self) -> bool:
-        """Whether it has nothing for a class that the head was not made for."""
+        """Whether it knows nothing of a class that the head was not made for."""
         return self.made.class_bound
 
     def penalty(self) -> Tensor:
         """What the head adds to cross-entropy, a scalar.
 
         Raises:
-            UserError: if the head belongs to other classes than this model's, or does not know it.
+            UserError: if the head belongs to other classes than this model's, or lacks what the penalty needs.
         """
         if self.class_bound and self.made.names != self.classes.names:
             raise UserError(
                 f"{type(self.method).__name__} is trained on the classes that its head was made for, and this model "
-                "has others: take the loss of the model that .with_classes was called on, or .on(clip_model, names)"
+                "has others: use the loss of the model that .with_classes was called on, or .on(clip_model, names)"
             )
         return self.made.penalty()
 
@@ -185,79 +185,77 @@ class HeadedModel(PromptedModel):
         return super().end_epoch()
 
     def prompt_parameters(self) -> List[nn.Parameter]:
-        """What an optimiser of `loss` has."""
+        """The parameters for an optimiser of `loss`."""
         return [one for one in self.made.parameters() if one.requires_grad]
 
     @property
     def saved(self) -> nn.Module:
-        """What a checkpoint has the tensors of: the head, and what is beside it."""
+        """The module whose tensors a checkpoint has: the head, and what is stored beside it."""
         return HeadAndBeside(self.made, functools.partial(self.method.beside, self))
 
     def saved_state(self) -> Dict[str, Tensor]:
-        """The head's tensors, and those beside it."""
+        """The head's tensors, and those stored beside it."""
         return self.saved.state_dict()
 
     @property
     def saved_classes(self) -> Classes:
-        """Those of its training, whose rows a class-bound head has."""
+        """The classes of the training, for which a class-bound head has rows."""
         return self.made_for if self.made.class_bound else self.classes
 
     def said_of(self, names: Sequence[str]) -> str:
-        """That a head which is bound to its classes has nothing for some of these."""
+        """A message if a class-bound head has learned nothing for some of these classes; empty if not."""
         new = int((self.made.places(names) < 0).sum()) if self.class_bound else 0
         if not new:
             return ""
         return (
-            f"{type(self.method).__name__} has learned nothing for {new} of {len(names)} classes: what it gives them "
-            "is the features before it"
+            f"{type(self.method).__name__} has learned nothing for {new} of {len(names)} classes: for these it uses "
+            "only the features before it"
         )
 
     def take(self, content: Checkpoint, path: str) -> None:
-        """Take the head of a checkpoint, for this model's classes: rows of classes go by name.
+        """Load the head of a checkpoint, for this model's classes: rows of classes are matched by name.
 
         Raises:
-            UserError: if it does not fit, is another method's of the same form, or does not say for which classes it
-                was made and was made for others, or may have been.
+            UserError: if it does not fit, belongs to another method of the same form, or does not say for which classes
+                it was made and was, or may have been, made for others.
         """
         mine = type(self.method).__name__
         theirs = content.record["method"]["name"] if content.record else mine
         if theirs != mine:
-            raise UserError(f"{path} is of {theirs}, not of {mine}: take the trainer or the method that made it")
+            raise UserError(f"{path} belongs to {theirs}, not to {mine}: use the trainer or the method that made it")
         of = self._identified(self._classes_of(content), content, path)
         with torch.random.fork_rng(devices=[]):
             head = self.method.head(of.names, self.width).to(self.logit_scale.device)
         head.take(own_of_head(content.state_dict), path)
         if not content.record and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
-            raise UserError(
-                f"{path} does not say for which classes it was made: its class features are those of others"
-            )
+            raise UserError(f"{path} does not say for which classes it was made: its class features belong to others")
         self._hold(head, of)
 
     def _identified(self, of: Classes, content: Checkpoint, path: str) -> Classes:
-        """A checkpoint's classes; earlier versions did not say which of several of one name they are."""
+        """A checkpoint's classes; earlier versions did not say which of several classes of one name they are."""
         if of.which or not self.classes.which or not self.class_bound:
             return of
         if of.names == self.classes.names:
             return of._replace(which=self.classes.which)
         if content.settings.get(_HALF) == "new" and set(of.names) & set(self.classes.names):  # not the first ones
-            raise UserError(f"{path} does not say which of several classes of one name it was made for: train it anew")
+            raise UserError(f"{path} does not say which of several classes of one name it was made for: train it again")
         return of
 
     def _classes_of(self, content: Checkpoint) -> Classes:
-        """The classes of a checkpoint's head; this model's where it does not say them."""
+        """The classes of a checkpoint's head; this model's if it does not say them."""
         if not content.record:
             return self.classes
         said = content.record["classes"]
         return Classes(tuple(said["names"]), said.get("dataset", ""), tuple(said.get("which", ())))
 
     def go_on_with(self, content: Checkpoint, path: str) -> None:
-        """Take a checkpoint's head into the one that is built, whose classes it must be of.
+        """Load a checkpoint's head into the one that is built; both must be for the same classes.
 
         Raises:
-            UserError: if it does not fit, or is of other classes.
+            UserError: if it does not fit, or belongs to other classes.
         """
         if self.class_bound and self._classes_of(content).names != self.classes.names:
-            raise UserError(f"{path} is a head of other classes than this run's: a training goes on from its own")
+            raise UserError(f"{path} has a head for other classes than this run's: training resumes only with its own")
         self.made.take(own_of_head(content.state_dict), path)
 
     @property

@@ -1,4 +1,4 @@
-"""LP++ (arXiv 2404.02285): a linear probe, and zero-shot logits by a learned weight of each class.
+"""LP++ (arXiv 2404.02285): a linear probe, plus zero-shot logits with a learned weight for each class.
 
 Shapes: N training images, B images, C classes, D joint width.
 """
@@ -18,14 +18,14 @@ from modprompt.methods.heads.fitting import WholeView
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.parts.capabilities import Logging
 
-_ALPHA = 250.0  # times the mean cosine of images with their class's text
-_EVERY = 10  # steps between two of alpha
+_ALPHA = 250.0  # factor of the mean cosine of images with their class's text
+_EVERY = 10  # steps from one of alpha to the next
 _MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, repr=False)
 class LPPlusPlus(HeadMethod):
-    """All images in each step, at rates that follow from their features: OPTIM is not read."""
+    """All images in each step, with learning rates computed from their features: OPTIM is not read."""
 
     node = "TRAINER.LPPLUSPLUS"
     folder = "lpplusplus"
@@ -35,18 +35,18 @@ class LPPlusPlus(HeadMethod):
 
     best_epoch_on: str = setting(
         "",
-        "as many: take the epoch that is best on as many validation images as of training, as the reference does",
+        "as many: use the epoch that is best on as many validation as training images, as the reference does",
         choices=("", AS_MANY),
         compared=False,
     )
     latest_best: bool = setting(
         False,
-        "where a best epoch is taken: of equally good ones the last, as the reference has it",
+        "with a best epoch: the last of equally good ones, as in the reference",
         compared=False,
     )
 
     def head(self, names: Sequence[str], width: int) -> "LPPlusPlusHead":
-        """The probe, which its images make."""
+        """The probe; its weights come from the images."""
         return LPPlusPlusHead(names, width)
 
     def passes(self) -> int:
@@ -73,7 +73,7 @@ class LPPlusPlus(HeadMethod):
 
 
 class Steepness(NamedTuple):
-    """Learning rates from bounds on the curvature of the loss: of weight and bias, and of alpha."""
+    """Learning rates from bounds on the curvature of the loss: for weight and bias, and for alpha."""
 
     probe: float
     alpha: float
@@ -107,7 +107,7 @@ def first_alpha(near: Tensor, labels: Tensor) -> float:
 class LPPlusPlusHead(Head):
     """f W^T + b + alpha_c (f.w_c) of normalised features: W (C, D) from the sum of a class's images, b (C), alpha (C).
 
-    A class that it was not made for has no W and b, and the mean of alpha: among such classes it is zero-shot CLIP.
+    A class that it was not made for has no W and b, and the mean of alpha: with only such classes it is zero-shot CLIP.
 
     Args:
         names: of the C classes.
@@ -131,7 +131,7 @@ class LPPlusPlusHead(Head):
         self.alpha = nn.Parameter(torch.zeros(len(names)))
 
     def build(self, bank: Bank, scale: Tensor) -> None:
-        """From the first view; b as Linear draws it, behind its weight, which is not kept."""
+        """From the first view; b as Linear draws it, after its weight, which is not used."""
         image, labels = unit(bank.views[0]), bank.labels[0]
         near = cosines(image, self.pooled(bank.text))
         drawn = nn.Linear(self.weight.shape[1], len(self.names))
@@ -145,7 +145,7 @@ class LPPlusPlusHead(Head):
         return unit_mean_text(text)
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-        """Logits (B, C); CLIP's scale is not in them."""
+        """Logits (B, C), without CLIP's scale."""
         return F.linear(unit(image), self.weight, self.bias) + self.alpha * cosines(image, text)
 
     def batches(self, bank: Bank, size: int) -> WholeView:
@@ -153,25 +153,25 @@ class LPPlusPlusHead(Head):
         return WholeView(bank)
 
     def rates(self, steps: int) -> Optional[Rates]:
-        """SGD at the rates of `build`, constant."""
+        """SGD with the learning rates of `build`, constant."""
         return Rates(TwoPaces(self))
 
     def for_classes(self, names: Sequence[str], which: Sequence[int] = ()) -> "LPPlusPlusHead":
         """The head for other classes."""
         other = super().for_classes(names, which)
         if other is not self:
-            mean = self.alpha.detach().mean().abs()  # below 0, it would turn the order of new classes around
+            mean = self.alpha.detach().mean().abs()  # below 0 it would reverse the order of new classes
             other._show("alpha", torch.where(self.places(names, which) < 0, mean, other.alpha))
         return other
 
 
 class TwoPaces(torch.optim.SGD):
-    """SGD, every step, of weight and bias; every tenth step, of alpha, by the sum of its gradients since the first.
+    """SGD: a step of weight and bias every time, of alpha every tenth time, by the sum of all its gradients so far.
 
-    That the sum never begins anew is what the authors' code does, which never clears alpha's gradient.
+    The sum never starts again, as in the authors' code, which never clears alpha's gradient.
 
     Args:
-        head: built.
+        head: after `build`.
     """
 
     def __init__(self, head: LPPlusPlusHead):

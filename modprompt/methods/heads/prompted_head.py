@@ -1,4 +1,4 @@
-"""A head behind trained prompts: class and image features through them, in the place of CLIP's own."""
+"""A head on trained prompts: class and image features through these, in place of CLIP's own."""
 
 import warnings
 from dataclasses import InitVar, dataclass
@@ -25,20 +25,20 @@ from modprompt.methods.records import made_with, of_clip, view_of
 from modprompt.methods.search.learner import SearchLearner
 
 M = TypeVar("M", bound="BehindPrompts")
-TENSORS = "prompts."  # in front of the names of their tensors in a head's checkpoint
-BASE = "enhanced_base"  # there, the text projection in the place of CLIP's
-BESIDE = (TENSORS, BASE)  # beginnings of the names of tensors beside a head
+TENSORS = "prompts."  # before the names of their tensors in a head's checkpoint
+BASE = "enhanced_base"  # likewise, the text projection that replaces CLIP's
+BESIDE = (TENSORS, BASE)  # how names of tensors begin that are stored beside a head's
 
 
 class Front(NamedTuple):
-    """Trained prompts that a head stands behind.
+    """Trained prompts that a head is put on.
 
-    method: theirs.
-    stated: what their checkpoint says of it.
+    method: that of the prompts.
+    stated: what their checkpoint says of the method.
     digest: twelve hex digits of their checkpoint.
     path: of their checkpoint, for messages.
-    content: their checkpoint; None where the head's own has their tensors.
-    selected_on: by which images anything of theirs was chosen, if it is known.
+    content: their checkpoint; None if the head's own has their tensors.
+    selected_on: by which images anything of the prompts was chosen, if known.
     """
 
     method: Method
@@ -50,24 +50,24 @@ class Front(NamedTuple):
 
     @classmethod
     def of(cls, path: str) -> "Front":
-        """Of a run's folder, its best epoch or its last, or of a checkpoint.
+        """From a run's folder (its best epoch or its last), or a checkpoint.
 
         Raises:
-            UserError: if there is none, or it does not say what it is, or is of no prompts.
+            UserError: if there is none, it does not say its method, or it has no trained prompts.
         """
         file = checkpoint.chosen_checkpoint(run_or_file(path))
         content = checkpoint.read(file)
         if not content.record:
-            raise UserError(f"{file} does not say of which method its prompts are: train them with this project")
+            raise UserError(f"{file} does not say which method its prompts belong to: train them with this project")
         stated = content.record["method"]
         method = stated_method(stated, content.record["classes"], file)
         if isinstance(method, BehindPrompts) or method.search is not None:
-            raise UserError(f"{file} is of {stated['name']}: a head stands behind trained prompts")
+            raise UserError(f"{file} belongs to {stated['name']}: a head is put on trained prompts")
         chosen = str(content.record.get("run", {}).get("selected_on", ""))
         return cls(method, stated, prompts_hash(file), file, content, chosen)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
-        """The prompts for these classes, frozen. No generator is drawn from.
+        """The prompts for these classes, frozen. Random generators stay as they are.
 
         Raises:
             UserError: if they belong to another CLIP or to other classes (CSC), or have several prompts a class.
@@ -78,13 +78,13 @@ class Front(NamedTuple):
             learner = self.method.make_learner(clip_model, classes, schedules)
         name = type(self.method).__name__
         if learner.pooling is not None or isinstance(learner, SearchLearner):
-            raise UserError(f"{name} here has several prompts a class: no head stands behind these")
+            raise UserError(f"{name} here has several prompts a class: no head can be put on these")
         if hasattr(learner, "given_text"):
-            raise UserError(f"{name} has class features of another CLIP, before which no head stands")
+            raise UserError(f"{name} has class features of another CLIP: no head can be put on these")
         if self.content is not None:
             self._fill(learner, self.content, clip_model, classes)
         learner.requires_grad_(False)
-        learner.trains_text = learner.reads = False  # a head takes class features and the images' own
+        learner.trains_text = learner.reads = False  # a head reads class features and the images' own
         return learner
 
     def _fill(self, learner: Learner, content: Checkpoint, clip_model: CLIP, classes: Classes) -> None:
@@ -93,41 +93,41 @@ class Front(NamedTuple):
             require_own_classes(content, classes.names, self.path)
 
     def fill(self, learner: Learner, state: Mapping[str, Tensor], path: str) -> None:
-        """Take the prompts that are in a head's checkpoint."""
+        """Load the prompts from a head's checkpoint."""
         content = Checkpoint(prompts_of(state), 0, {}, "", {}, {}, {})
         load_content(view_of(self.method, learner), content, path)
 
 
 @dataclass(frozen=True, repr=False)
 class BehindPrompts(Method):
-    """A method that takes features through trained prompts, if it is told which."""
+    """A method whose features may pass through trained prompts."""
 
     # what is compared is the prompts themselves: `content_hashes`
     prompts_from: str = setting(
         "",
-        "a run's folder, or a checkpoint, of trained prompts that the head stands behind; empty: CLIP alone",
+        "a run's folder, or a checkpoint, of trained prompts that the head is put on; empty: CLIP alone",
         compared=False,
     )
-    behind: InitVar[str] = ""  # its name in 0.2.0
+    behind: InitVar[str] = ""  # the name of prompts_from in 0.2.0
 
-    front: ClassVar[Optional[Front]] = None  # of an instance that is prepared
+    front: ClassVar[Optional[Front]] = None  # set on an instance that is prepared
 
     def __post_init__(self, behind: str = "") -> None:
         if behind:
-            warnings.warn("behind= is prompts_from= now", DeprecationWarning, stacklevel=4)
+            warnings.warn("behind= is now prompts_from=", DeprecationWarning, stacklevel=4)
             if self.prompts_from:
-                raise SettingError([("PROMPTS_FROM", " is given twice: behind is its name of before")])
+                raise SettingError([("PROMPTS_FROM", " is given twice: behind is its earlier name")])
             object.__setattr__(self, "prompts_from", behind)
         super().__post_init__()
 
     @classmethod
     def of(cls: Type[M], values: Mapping[str, Any]) -> M:
-        """As Configured.of, by the setting's name in 0.2.0 too."""
+        """As Configured.of; the setting's name in 0.2.0 is accepted too."""
         renamed = {OF_HEADS.get(name, name): value for name, value in values.items()}
         return super().of(renamed if len(renamed) == len(values) else values)
 
     def prepared(self: M) -> M:
-        """This method, its prompts read.
+        """This method, with its prompts read.
 
         Raises:
             SettingError: if there are none.
@@ -150,31 +150,31 @@ class BehindPrompts(Method):
         return {**super().metadata(), **({} if self.front is None else {FRONT: dict(self.front.stated)})}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
-        """This method as a file has it, behind the prompts that are in it; no other file is opened.
+        """This method as a file describes it, on the prompts from that file; no other file is opened.
 
         Raises:
-            UserError: if they are not there.
+            UserError: if the file lacks them.
         """
         if not self.prompts_from:
             return self
         of_prompts = stated.get(FRONT)
         if not isinstance(of_prompts, dict):
-            raise UserError(f"{path} is damaged (the prompts before its head): take another copy of it")
+            raise UserError(f"{path} is damaged (the prompts before its head): use another copy of it")
         method = stated_method(of_prompts, classes, path)
         return self.replace_private(front=Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path))
 
     def beside(self, model: Any) -> Dict[str, Tensor]:
-        """The tensors beside the head in a checkpoint: the prompts'."""
+        """The tensors stored beside the head in a checkpoint: the prompts'."""
         if self.front is None:
             return {}
         view = view_of(self.front.method, model.prompt_learner)
         return {TENSORS + name: one for name, one in view.state_dict().items()}
 
     def take_beside(self, model: Any, state: Mapping[str, Tensor], path: str) -> None:
-        """Take these of a checkpoint.
+        """Load these from a checkpoint.
 
         Raises:
-            UserError: if they are not there, or do not fit.
+            UserError: if they are missing, or do not fit.
         """
         if self.front is not None:
             self.front.fill(model.prompt_learner, state, path)
@@ -207,21 +207,21 @@ class BehindPrompts(Method):
 
 
 def own_of_head(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-    """A head's own tensors of its checkpoint."""
+    """A head's own tensors in its checkpoint."""
     return {name: one for name, one in state.items() if not name.startswith(BESIDE)}
 
 
 def prompts_of(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-    """The tensors of the prompts in a head's checkpoint, by their own names."""
+    """The prompts' tensors in a head's checkpoint, by their own names."""
     return {name[len(TENSORS) :]: one for name, one in state.items() if name.startswith(TENSORS)}
 
 
 class HeadAndBeside(nn.Module):
-    """A head and what it stands behind, as one checkpoint has them; what is beside it stays as it is.
+    """A head and the prompts it is put on, as one checkpoint has them; only the head is loaded and trained.
 
     Args:
         head: the head.
-        beside: gives the tensors beside it, by their names in the checkpoint.
+        beside: returns the tensors stored beside it, by their names in the checkpoint.
     """
 
     head: nn.Module
@@ -232,17 +232,17 @@ class HeadAndBeside(nn.Module):
         self.beside = beside
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:  # type: ignore[override]
-        """The head's tensors by their names, and what is beside it."""
+        """The head's tensors by their names, and those stored beside it."""
         return {**self.head.state_dict(), **self.beside()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Take the head's tensors."""
+        """Load the head's tensors."""
         return self.head.load_state_dict(own_of_head(state_dict), *args, **kwargs)
 
 
 def _behind(self: BehindPrompts) -> str:
-    """What it is called now is prompts_from."""
-    warnings.warn("behind is prompts_from now", DeprecationWarning, stacklevel=2)
+    """The earlier name of prompts_from."""
+    warnings.warn("behind is now prompts_from", DeprecationWarning, stacklevel=2)
     return self.prompts_from
 
 

@@ -1,4 +1,4 @@
-"""Linear probes whose weights stand in the place of class features, and CLAP's penalty on their way from the text.
+"""Linear probes whose weights replace class features, and CLAP's penalty on their distance from the text.
 
 ZS-LP and CLAP: arXiv 2312.12730. Shapes: V views, N training images, B images, C classes, T templates, D joint width.
 """
@@ -13,7 +13,7 @@ from modprompt.methods.heads.bank import Bank, are_others, cosines, images_of, m
 from modprompt.methods.heads.base import TEST, TRAIN, Head
 from modprompt.methods.heads.fitting import PermutedViews
 
-RANDOM, TEXT, RESIDUAL = "random", "text", "residual"  # what P starts from, or that it is added to the text
+RANDOM, TEXT, RESIDUAL = "random", "text", "residual"  # what P starts from; RESIDUAL adds it to the text
 HOW = BALANCED, CONSTANT, CORRECTED, ADAPTATIVE = "balanced", "constant", "corrected", "adaptative"
 
 
@@ -24,7 +24,7 @@ def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
         bank: of the training images; all views count.
         text: raw class features (C, D).
         scale: of the logits.
-        how: has BALANCED in it for 1, CORRECTED for a mean of 1, CONSTANT for the mean in the place of each.
+        how: with BALANCED in it 1, with CORRECTED scaled to a mean of 1, with CONSTANT the mean for all classes.
     """
     if BALANCED in how:
         return text.new_ones(len(text))
@@ -38,16 +38,16 @@ def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
 
 
 class PrototypesHead(Head):
-    """s f.norm(P), of P (C, D) as `starts` says: Kaiming's normal, the mean text t, or t + a X with X from zeros on.
+    """s f.norm(P), with P (C, D) by `starts`: Kaiming's normal, the mean text t, or t + a X with X from zeros on.
 
-    With a constraint, the mean over classes of lambda_c |P_c - t_c|^2 is added to the loss. A class that it was not
-    made for has its text for P.
+    With a constraint, the mean over classes of lambda_c |P_c - t_c|^2 is added to the loss. For a class that it was not
+    made for, P is its text.
 
     Args:
         names: of the C classes.
         width: D.
         starts: RANDOM, TEXT or RESIDUAL.
-        constraint: "" for no penalty; else how its multipliers are made, with ADAPTATIVE in it for new ones each epoch.
+        constraint: "" for no penalty; else how its multipliers are computed, with ADAPTATIVE new ones each epoch.
         scale: a.
     """
 
@@ -76,7 +76,7 @@ class PrototypesHead(Head):
         self.register_buffer("absent", torch.zeros(len(names), dtype=torch.bool), persistent=False)  # not made for
 
     def build(self, bank: Bank, scale: Tensor) -> None:
-        """The text's prototypes, and the multipliers of the penalty."""
+        """Compute the prototypes from the text, and the multipliers of the penalty."""
         text = mean_text(bank.text)
         self._put("base_text_features", text)
         self._put("logit_scale", scale.detach().log())
@@ -101,34 +101,34 @@ class PrototypesHead(Head):
         return moved.square().sum(-1)
 
     def batches(self, bank: Bank, size: int) -> PermutedViews:
-        """All views, permuted, of which an epoch takes as many as there are images."""
+        """All views, permuted; an epoch has as many samples as there are images."""
         return PermutedViews.of(bank, size)
 
     def penalty(self) -> Tensor:
         """The mean over classes of lambda_c |P_c - t_c|^2.
 
         Raises:
-            UserError: if lambda is not known.
+            UserError: if lambda is unknown.
         """
         return (self._known_multipliers() * self._distances()).mean() if self.constraint else super().penalty()
 
     def _known_multipliers(self) -> Tensor:
         if not len(self.multipliers):
             raise UserError(
-                f"the weights of CONSTRAINT {self.constraint} are not there: the head is not built yet, or its file is "
-                "of an earlier version or another codebase, which keep none: it predicts, and cannot be trained on"
+                f"the weights of CONSTRAINT {self.constraint} are missing: the head is not built yet, or its file "
+                "is from an earlier version or another codebase, which keep none: it can predict, but not be trained"
             )
         return self.multipliers
 
     def end_epoch(self) -> None:
-        """With ADAPTATIVE: lambda becomes max(lambda + rho d, 0), and rho becomes d, the distances of now."""
+        """With ADAPTATIVE: lambda becomes max(lambda + rho d, 0), and rho becomes d, the current distances."""
         if ADAPTATIVE in self.constraint:
             distances = self._distances().detach()
             self.multipliers = (self._known_multipliers() + self.rho * distances).clamp(min=0)
             self.rho = distances
 
     def is_of_others(self, text: Tensor) -> bool:
-        """Whether the class features in it are others."""
+        """Whether its class features are those of other classes."""
         return are_others(self.base_text_features, text)
 
     def for_classes(self, names: Sequence[str], which: Sequence[int] = ()) -> "PrototypesHead":
@@ -139,6 +139,6 @@ class PrototypesHead(Head):
         return other
 
     def fault(self) -> str:
-        """Each class has a multiplier, where there are any."""
+        """Each class needs a multiplier, where there are any."""
         sizes = {len(getattr(self, name)) for name in self.may_lack if self.constraint}
         return "" if sizes <= {0} or sizes == {len(self.names)} else f"it has {max(sizes)} multipliers"

@@ -1,6 +1,6 @@
 """The parts of a trainer that puts a head on frozen features: the bank, the head, its epochs, its search, a test.
 
-Encoders are frozen: each list of images is encoded once, or as often as the head asks for augmented views of it.
+Encoders are frozen: each list of images is encoded once, or once for each augmented view that the head needs.
 """
 
 import time
@@ -35,7 +35,7 @@ from modprompt.trainers.resume import Resume
 from modprompt.trainers.state_form import like
 from modprompt.trainers.training_state import TRAINING_IMAGES
 
-VIEWS, KEPT = "views", "head"  # in the state of a run: those that are kept; buffers that the head keeps
+VIEWS, KEPT = "views", "head"  # keys in the state of a run: kept views; buffers that the head keeps
 
 
 class _OfHead(Part):
@@ -46,7 +46,7 @@ class _OfHead(Part):
 
     @property
     def head(self) -> Head:
-        """The model's."""
+        """The model's head."""
         return self.model.head
 
 
@@ -54,7 +54,7 @@ class HeadBuilding(_OfHead, Building):
     """Builds the head from a bank of features of the training images.
 
     Attributes:
-        is_built: whether it was, here.
+        is_built: whether it was built here.
     """
 
     is_built = False
@@ -66,11 +66,11 @@ class HeadBuilding(_OfHead, Building):
             raise UserError("MODEL.COMPILE graph: the steps of a head are too short to be recorded; leave it out")
 
     def build(self) -> None:
-        """CLIP, and the head as far as it does not hang on the bank."""
+        """Build CLIP, and the part of the head that does not depend on the bank."""
         trainer = self.trainer
         self.put_on_clip()
         if type(self.model.prompt_learner).reads:
-            print("note: the head takes features of classes and class tokens; what its prompts read out plays no part")
+            print("note: the head reads features of classes and class tokens, not what its prompts read out")
         trainer.scaler = None
         trainer.max_epoch = self.method.epochs(trainer.max_epoch) if self.head.trains else 1  # else one without a step
         trainer.register_model(self.method.folder, self.model.saved)
@@ -78,7 +78,7 @@ class HeadBuilding(_OfHead, Building):
             trainer.checkpoints.load_initial(self.head)
 
     def of_bank(self, views: bank_file.Views, keeps: bool = True) -> None:
-        """Build the head from features of the training images, and what trains it."""
+        """Build the head, and its optimiser, from features of the training images."""
         trainer = self.trainer
         bank = self.model.bank(views.features, views.labels)
         self.head.build(bank, self.model.scale())
@@ -96,12 +96,12 @@ class HeadBuilding(_OfHead, Building):
             self.keep(views)
 
     def keep(self, views: bank_file.Views) -> None:
-        """Keep what the bank is made of, for who goes on."""
+        """Keep the views of the bank, for resuming."""
         if self.cfg.OUTPUT_DIR:
             bank_file.write(self.cfg.OUTPUT_DIR, self.trainer.resume.settings(), views)
 
     def make_rates(self) -> None:
-        """The optimiser and its rates, the head's own or those of OPTIM."""
+        """Make the optimiser and its learning rates: the head's own, or those of OPTIM."""
         trainer, folder = self.trainer, self.method.folder
         if not self.head.trains:
             return
@@ -122,7 +122,7 @@ class HeadBuilding(_OfHead, Building):
 
     @torch.no_grad()
     def encoded(self) -> bank_file.Views:
-        """Features of the training images, once for each pass; those of others, in the head's order, are kept."""
+        """Features of the training images, once for each pass; those of other images, in the head's order, are kept."""
         trainer = self.trainer
         trainer.set_model_mode("eval")
         if self.head.seeds_anew and self.cfg.SEED >= 0:
@@ -136,11 +136,11 @@ class HeadBuilding(_OfHead, Building):
                 began_s = time.perf_counter()
                 trainer.evaluation.features_of(images)
                 trainer.evaluation.encoded_s[images] = time.perf_counter() - began_s
-                trainer.resume.began_s += trainer.evaluation.encoded_s[images]  # it is no part of the training
+                trainer.resume.began_s += trainer.evaluation.encoded_s[images]  # it does not count as training
         return bank_file.Views([features for features, _ in passes], [labels for _, labels in passes])
 
     def _loader(self, in_order: bool) -> Any:
-        """The training images in batches of which the last may not be full, in their order or shuffled."""
+        """The training images in batches, the last maybe smaller, in their order or shuffled."""
         own = self.trainer.train_loader_x
         loader: Any = DataLoader(
             own.dataset,
@@ -156,7 +156,7 @@ class HeadLoop(_OfHead, Loop):
     """Steps on features."""
 
     def output(self, image: Tensor) -> Output:
-        """What the head makes of raw features (B, D)."""
+        """The head's output for raw features (B, D)."""
         return self.model.of_features(image)
 
 
@@ -182,14 +182,14 @@ class HeadEvaluation(_OfHead, Evaluation):
         return self._kept[split]
 
     def test(self, split: Optional[str]) -> float:
-        """As of others; what encoding its images before the training took is counted here."""
+        """As in other trainers; the time of encoding its images before the training is counted here."""
         accuracy = super().test(split)
         images = TEST if self.loader is self.trainer.test_loader else VAL
         self.testing_s = (self.testing_s or 0.0) + self.encoded_s.get(images, 0.0)
         return accuracy
 
     def batches(self, split: str) -> FeatureBatches:
-        """Of features."""
+        """Batches of features."""
         batches = self.features_of(split)
         self.loader = self.trainer.val_loader if split == VAL else self.trainer.test_loader
         self.features = batches.features
@@ -197,16 +197,16 @@ class HeadEvaluation(_OfHead, Evaluation):
 
 
 class HeadCheckpoints(_OfHead, Checkpoints):
-    """Saves and loads the head, with what it stands behind; says by which images anything was chosen.
+    """Saves and loads the head with the prompts it is put on; says by which images anything was chosen.
 
     Attributes:
-        found: what the search has found, for the result; None before it.
+        found: the result of the search, for result.json; None before it.
     """
 
     found: Optional[Dict[str, Any]] = None
 
     def load_file(self, view: Any, path: str) -> int:
-        """Load a checkpoint's head for this run's classes; the number of its epochs."""
+        """Load a checkpoint's head for this run's classes; returns the number of its epochs."""
         content = checkpoint.read(path)
         require_made_with(content.made_with, self.made_with(), path)
         if self.trainer.building.is_built:
@@ -218,23 +218,23 @@ class HeadCheckpoints(_OfHead, Checkpoints):
         return content.epoch
 
     def pass_epochs(self, name: str, epochs: int) -> None:
-        """Have rates, of what was loaded, go on behind so many epochs; a run that is only tested again has none."""
+        """Continue the learning rates of a loaded run after so many epochs; a run that is only tested has none."""
         building = self.trainer.building
         if building.is_built:
             building.make_rates()
             super().pass_epochs(name, epochs)
 
     def search_behind(self, best: Optional[checkpoint.Checkpoint] = None) -> None:
-        """Search, if the head has something to search and there are images for it; say what came of it.
+        """Search, if the head has something to search and there are images for it; print the result.
 
         Args:
-            best: the best epoch's checkpoint, if that is what is tested; the last epoch's file stays what it is then.
+            best: the best epoch's checkpoint, if that is tested; the last epoch's file is then left as it is.
         """
         grid, split, where = self.method.grid(), self.method.searched_on(), self._searched_on()
         if grid is None:
             return
         if not where:
-            print("There are no validation images to search on: alpha and beta are as they were given")
+            print("There are no validation images to search on: alpha and beta stay as given")
             return
         began_s, trainer = time.perf_counter(), self.trainer
         batches = trainer.evaluation.features_of(split)
@@ -253,7 +253,7 @@ class HeadCheckpoints(_OfHead, Checkpoints):
             self.save(best.epoch - 1, trainer.output_dir, val_result=trainer.best_result, model_name=BEST)
 
     def _searched_on(self) -> str:
-        """Which images those of the search are; empty if there are none."""
+        """Which images the search uses; empty if there are none."""
         if self.method.searched_on() == TEST:
             return TEST
         dataset = self.trainer.dm.dataset
@@ -262,10 +262,10 @@ class HeadCheckpoints(_OfHead, Checkpoints):
         return "" if is_none else where
 
     def chosen(self) -> Dict[str, Any]:
-        """What a result says of what was chosen, by which images, and whether that is beyond the project's rule."""
+        """What a result says of choices: what was chosen, by which images, and whether that is against the rule."""
         best_on, is_built = self.trainer.resume.best_on, self.trainer.building.is_built
         chosen = selected_on(self.trainer.dm.dataset, self.cfg) if best_on else ""
-        found = self.found if is_built else self.chosen_by_loaded().get("searched")  # of a head that was loaded
+        found = self.found if is_built else self.chosen_by_loaded().get("searched")  # for a head that was loaded
         where = TEST if best_on == TEST else found["on"] if found else chosen
         before = "" if self.method.front is None else self.method.front.selected_on  # of the prompts
         searched = {"searched": found} if found else {}
@@ -282,12 +282,12 @@ class HeadResume(_OfHead, Resume):
 
     @property
     def best_on(self) -> str:
-        """The images whose best epoch is tested, by the method's settings, or as other trainers have it."""
+        """The images that decide the best epoch, by the method's settings, or as in other trainers."""
         return self.method.best_on() or super().best_on
 
     @property
     def last_of_equals(self) -> bool:
-        """Whether of epochs that are equally good the last is the best, as the method's settings have it."""
+        """Whether the last of equally good epochs is the best, by the method's settings."""
         return self.method.last_of_equals()
 
     def begin(self) -> None:
@@ -301,7 +301,7 @@ class HeadResume(_OfHead, Resume):
             trainer.train_loader_x.epoch = trainer.start_epoch
 
     def _warn_of_other_images(self) -> None:
-        """Warn if the prompts that the head stands behind were trained on other images than the head."""
+        """Warn if the head's prompts were trained on other images than the head."""
         front = self.method.front
         theirs = {} if front is None or front.content is None else front.content.record["run"].get("settings", {})
         mine = self.settings()
@@ -322,7 +322,7 @@ class HeadResume(_OfHead, Resume):
             views = bank_file.read(directory, self.settings(), model.width, len(model.classes.names))
         building.of_bank(views, keeps=False)
         epoch = super()._resume_state(directory)
-        building.keep(views)  # once the state was found to be of this run
+        building.keep(views)  # once the state is known to belong to this run
         return epoch
 
     def _resume_model(self, directory: str) -> int:
@@ -339,13 +339,13 @@ class HeadResume(_OfHead, Resume):
             bank_file.remove(self.trainer.output_dir)
 
     def deploy(self) -> None:
-        """The model that is tested, with what a search behind its training finds."""
+        """Set up the model that is tested, with the result of a search after its training."""
         super().deploy()
         checkpoints = self.trainer.checkpoints
         checkpoints.search_behind(checkpoints.loaded if self.best_on else None)
 
     def extra_state(self) -> Dict[str, Any]:
-        """The views that are kept, and what else the head remembers."""
+        """The views that are kept, and the buffers that the head keeps."""
         views = self.trainer.train_loader_x.kept if isinstance(self.trainer.train_loader_x, FreshViews) else []
         kept = [{"features": [f for f, _ in view], "labels": [y for _, y in view]} for view in views]
         return {**super().extra_state(), VIEWS: kept, KEPT: self._kept_of_head()}
@@ -354,10 +354,10 @@ class HeadResume(_OfHead, Resume):
         return {name: getattr(self.head, name) for name in self.head.kept}
 
     def state_as_now(self, states: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What version 0.2.0 kept beside the head's tensors, of all heads of a kind, is among them where it counts."""
+        """Move to the head's tensors what version 0.2.0 kept apart from them, if this head has it."""
         models, kept = states.get("models"), states["extras"].get(KEPT)
         if not isinstance(models, dict) or not isinstance(kept, dict):
-            return states  # the forms of its parts say what is wrong
+            return states  # the checks of its parts say what is wrong
         own = self.head.state_dict()
         moved = {name: one for name, one in kept.items() if name in self.head.may_lack}
         tensors = models.get(self.method.folder)
@@ -371,11 +371,11 @@ class HeadResume(_OfHead, Resume):
         }
 
     def extras_form(self, epoch: int) -> Form:
-        """What extra_state gives."""
+        """The form of extra_state's content."""
         return table({VIEWS: anything, KEPT: like(self._kept_of_head())})
 
     def load_extra_state(self, extras: Any) -> None:
-        """Take back what extra_state gave."""
+        """Restore what extra_state returned."""
         super().load_extra_state(extras)
         for name, there in self._kept_of_head().items():
             there.copy_(extras[KEPT][name])

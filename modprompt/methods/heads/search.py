@@ -12,7 +12,7 @@ _LEAST = 0.1
 
 
 class Grid(NamedTuple):
-    """The values that are tried: from 0.1 up to, but not, the largest, in equal steps.
+    """The values that are tried: from 0.1 up to the largest, exclusive, in equal steps.
 
     Attributes:
         most_beta: the end of beta's range.
@@ -36,12 +36,12 @@ class Grid(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a search has found.
+    """The result of a search.
 
     Attributes:
         beta: sharpness of the affinities.
         alpha: weight of the cache.
-        correct: how many of the images are right with them.
+        correct: how many of the images are classified correctly with them.
         images: how many there are.
     """
 
@@ -56,7 +56,7 @@ def _values(most: float, steps: int) -> List[float]:
 
 
 def search(logits: Tensor, affinity: Tensor, values: Tensor, labels: Tensor, grid: Grid) -> Found:
-    """The beta and alpha with which most images are right; of equals the first, beta being the outer loop.
+    """The beta and alpha with the most correct images; the first of equals, beta in the outer loop.
 
     Source: Tip-Adapter (arXiv 2207.09519): logits + alpha exp(-beta (1 - affinity)) values.
 

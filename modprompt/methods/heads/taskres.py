@@ -1,4 +1,4 @@
-"""TaskRes (arXiv 2211.10277): a learned vector beside each class feature.
+"""TaskRes (arXiv 2211.10277): a learned vector added to each class feature.
 
 Shapes: B images, C classes, D joint width.
 """
@@ -19,12 +19,12 @@ from modprompt.methods.parts.capabilities import Logging
 
 @dataclass(frozen=True, repr=False)
 class TaskRes(EnhancedBase, FreshViewsHead):
-    """Residuals of the class features, from zeros on."""
+    """Residuals of the class features, starting from zeros."""
 
     node = "TRAINER.TaskRes"
     logging = Logging(accuracy=True)
 
-    residual_scale: float = setting(1.0, "what residuals are multiplied by", least=0)
+    residual_scale: float = setting(1.0, "factor of the residuals", least=0)
 
     def head(self, names: Sequence[str], width: int) -> "TaskResHead":
         """The residuals."""
@@ -32,7 +32,7 @@ class TaskRes(EnhancedBase, FreshViewsHead):
 
 
 class TaskResHead(Head):
-    """s f.norm(t + a X), of raw class features t, with X (C, D) from zeros on.
+    """s f.norm(t + a X), of raw class features t, with X (C, D) starting from zeros.
 
     Args:
         names: of the C classes.
@@ -43,7 +43,7 @@ class TaskResHead(Head):
     rows = {"text_feature_residuals": 0, "base_text_features": 0}
     reads_text = True
     text_feature_residuals: nn.Parameter
-    base_text_features: Tensor  # t as it was in training; logits take that of the classes at hand
+    base_text_features: Tensor  # t in training; logits use that of the current classes
 
     def __init__(self, names: Sequence[str], width: int, residual_scale: float):
         super().__init__(names)
@@ -61,5 +61,5 @@ class TaskResHead(Head):
         return scale * cosines(image, text + self.residual_scale * self.text_feature_residuals)
 
     def is_of_others(self, text: Tensor) -> bool:
-        """Whether the class features in it are others."""
+        """Whether its class features are those of other classes."""
         return are_others(self.base_text_features, text)

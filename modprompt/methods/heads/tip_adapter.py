@@ -1,4 +1,4 @@
-"""Tip-Adapter and Tip-Adapter-F (arXiv 2207.09519): a cache of the training images, as it is and with keys trained.
+"""Tip-Adapter and Tip-Adapter-F (arXiv 2207.09519): a cache of the training images, fixed or with keys trained.
 
 Shapes: B images, C classes, N training images, V views, T templates, D joint width.
 """
@@ -19,29 +19,29 @@ from modprompt.methods.heads.head_groups import FreshViewsHead, SearchedHead
 from modprompt.methods.heads.search import Found, Grid, search
 from modprompt.methods.parts.capabilities import Logging
 
-_EPS = 1e-4  # of AdamW, as the reference has it
+_EPS = 1e-4  # of AdamW, as in the reference
 
 
 @dataclass(frozen=True, repr=False)
 class TipAdapter(SearchedHead, FreshViewsHead):
-    """A cache of the training images beside zero-shot CLIP; nothing is trained."""
+    """A cache of the training images in addition to zero-shot CLIP; nothing is trained."""
 
     node = "TRAINER.TIPADAPTER"
     folder = "tip_adapter"
 
-    init_alpha: float = setting(1.0, "weight of the cache, where nothing is searched", least=0, compared=False)
-    init_beta: float = setting(1.0, "sharpness of affinities, where nothing is searched", least=0, compared=False)
-    augment_epoch: int = setting(10, "augmented passes over the training images of which keys are the mean", least=1)
+    init_alpha: float = setting(1.0, "weight of the cache, if nothing is searched", least=0, compared=False)
+    init_beta: float = setting(1.0, "sharpness of affinities, if nothing is searched", least=0, compared=False)
+    augment_epoch: int = setting(10, "augmented passes over the training images; keys are their mean", least=1)
     train_epoch: int = setting(20, "epochs of Tip-Adapter-F", least=1, compared=False)
     lr: float = setting(0.001, "learning rate of Tip-Adapter-F", least=0, compared=False)
     best_epoch_on: str = setting(
         "",
-        "take Tip-Adapter-F's best epoch on these, as its reference does, not the last",
+        "use Tip-Adapter-F's best epoch on these images, as its reference does, not the last",
         choices=("", TEST),
     )
 
     def head(self, names: Sequence[str], width: int) -> "TipAdapterHead":
-        """A cache that stays as it is."""
+        """A cache that is not trained."""
         return TipAdapterHead(names, width, self.init_alpha, self.init_beta)
 
     def passes(self) -> int:
@@ -55,7 +55,7 @@ class TipAdapter(SearchedHead, FreshViewsHead):
 
 @dataclass(frozen=True, repr=False)
 class TipAdapterF(TipAdapter):
-    """The same cache, its keys trained; it reads Tip-Adapter's settings."""
+    """The same cache, with its keys trained; it reads Tip-Adapter's settings."""
 
     node = "TRAINER.TIPADAPTER"
     logging = Logging(accuracy=True)
@@ -77,7 +77,7 @@ class TipAdapterHead(Head):
         width: D.
         alpha: weight of the cache, before any search.
         beta: sharpness of affinities, before any search.
-        lr: learning rate of the keys; None for a cache that stays as it is.
+        lr: learning rate of the keys; None for a cache that is not trained.
     """
 
     encodes: ClassVar[Tuple[str, ...]] = (TRAIN, VAL, TEST)
@@ -102,7 +102,7 @@ class TipAdapterHead(Head):
         """The keys are the mean over views of raw features, then normalised; of length 1 until they are trained."""
         keys = unit(bank.views.mean(0))
         if self.trains:
-            nn.Linear(keys.shape[1], keys.shape[0], bias=False)  # the reference's, whose draws move all that follow
+            nn.Linear(keys.shape[1], keys.shape[0], bias=False)  # the reference's; later draws depend on it
         self._put("keys", keys)
         self._put("values", F.one_hot(bank.labels[0], len(self.names)).to(keys))
 
@@ -120,19 +120,19 @@ class TipAdapterHead(Head):
         return scale * cosines(image, text) + cache * self.alpha
 
     def rates(self, steps: int) -> Optional[Rates]:
-        """AdamW, its rate a cosine to 0 over all steps."""
+        """AdamW, with a cosine learning rate to 0 over all steps."""
         optimiser = AdamW([self.keys], lr=self.lr, eps=_EPS)
         return Rates(optimiser, CosineAnnealingLR(optimiser, steps))
 
     def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Optional[Found]:
-        """Look for alpha and beta, and keep them."""
+        """Search for alpha and beta, and keep them."""
         with torch.no_grad():
             found = search(plain, self.affinity(image), self.values, labels, grid)
         self.alpha, self.beta = self.alpha.new_tensor(found.alpha), self.beta.new_tensor(found.beta)
         return found
 
     def fault(self) -> str:
-        """Each key has a class."""
+        """Each key needs a class."""
         if self.keys.shape != (len(self.values), self.keys.shape[1]) or self.values.shape[1] != len(self.names):
             return f"keys are {tuple(self.keys.shape)}, values {tuple(self.values.shape)}, classes {len(self.names)}"
         return ""

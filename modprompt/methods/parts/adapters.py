@@ -1,4 +1,4 @@
-"""Bottlenecks beside the blocks of both sides, with a matrix in the middle that the sides share (MMA, CVPR 2024).
+"""Bottlenecks parallel to the blocks of both sides, with a matrix in the middle that the sides share (MMA, CVPR 2024).
 
 Shapes: N tokens, D width of a side, m width of the bottleneck, T text width, V vision width.
 """
@@ -15,7 +15,7 @@ from modprompt.errors import SettingError
 
 
 class _Scaled(torch.autograd.Function):
-    """x itself, whose gradient is multiplied."""
+    """x itself; its gradient is multiplied by a scale."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
@@ -28,7 +28,7 @@ class _Scaled(torch.autograd.Function):
 
 
 class _Sum(torch.autograd.Function):
-    """x + scale * added, as if it were x + added to whoever asks for a gradient."""
+    """x + scale * added, with the gradients of x + added."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, added: Tensor, scale: float) -> Tensor:
@@ -62,13 +62,13 @@ class Bottleneck:
 class Adapter(LayerChange):
     """out + scale * beside(h), h the normalised tokens that entered the block.
 
-    The parameters get the true gradient divided by the scale, as MMA's do, which has them learn at small scales; what
-    goes on into h is the true one.
+    The parameters get the true gradient divided by the scale, as in MMA, so that they learn at small scales; h gets
+    the true gradient.
 
     Args:
         scale: of what is added.
-        beside: the block; None for nothing there.
-        before: the block: of the tokens x that enter it, which become x + scale * before(x), with true gradients.
+        beside: the bottleneck parallel to the block; None for none.
+        before: the one before the block: tokens x that enter it become x + scale * before(x), with true gradients.
     """
 
     def __init__(self, scale: float, beside: Optional[Bottleneck], before: Optional[Bottleneck] = None):
@@ -92,16 +92,16 @@ class Adapter(LayerChange):
 class Adapters(nn.Module):
     """The adapters of both sides, under the names of MMA's checkpoints.
 
-    Random draws: text, vision, shared; of each first all layers as PyTorch draws them, then all weights anew.
+    Random draws: text, vision, shared; for each first all layers as PyTorch draws them, then all weights again.
 
     Args:
         widths: T and V.
-        layers: from 1 on, the blocks with one; 0 for the tokens before the first block.
+        layers: the blocks with an adapter, from 1 on; 0 for the tokens before the first block.
         dim: m.
         scale: of what is added.
 
     Raises:
-        SettingError: if m is a side's width.
+        SettingError: if m equals a side's width.
     """
 
     def __init__(self, widths: Tuple[int, int], layers: range, dim: int, scale: float):
@@ -123,11 +123,11 @@ class Adapters(nn.Module):
         return "0" in self.shared_adapter
 
     def text_changes(self, layers: int) -> Changes:
-        """Those of the text side's blocks, as many as it has."""
+        """The changes of the text side's `layers` blocks."""
         return [self._beside("text", number) for number in range(1, layers + 1)]
 
     def vision_changes(self, layers: int) -> Changes:
-        """Those of the vision side's blocks; adapter 0 is in front of the first."""
+        """The changes of the vision side's blocks; adapter 0 is before the first."""
         first, *others = (self._beside("visual", number) for number in range(1, layers + 1))
         before = self._bottleneck("visual", 0)
         if before is not None:
@@ -135,7 +135,7 @@ class Adapters(nn.Module):
         return [first, *others]
 
     def words(self, x: Tensor) -> Tensor:
-        """Embedded words x (..., T), before their positions, with what adapter 0 adds."""
+        """Embedded words x (..., T), before positions are added, with what adapter 0 adds."""
         return Adapter(self.scale, None, self._bottleneck("text", 0)).enters(x)
 
     def _beside(self, side: str, number: int) -> Optional[Adapter]:

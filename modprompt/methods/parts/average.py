@@ -25,7 +25,7 @@ class GaussianAverage:
             raise UserError(f"GPA_STD must be more than 0, got {std}")
         numbers = torch.arange(1, epochs + 1, dtype=torch.float64)
         self.weights = torch.softmax(-0.5 * ((numbers - mean) / std) ** 2, dim=0)
-        self.epochs = 0  # that are in the sum
+        self.epochs = 0  # in the sum so far
         self.total: Dict[str, Tensor] = {}
 
     def add(self, parameters: Mapping[str, Tensor]) -> None:
@@ -43,15 +43,15 @@ class GaussianAverage:
         self.epochs += 1
 
     def load_into(self, parameters: Mapping[str, Tensor]) -> None:
-        """Put the average in the place of the parameters, those that were added."""
+        """Replace the parameters that were added by their average."""
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(self.total[name])
 
     def state_dict(self) -> Dict[str, object]:
-        """What must be remembered to go on."""
+        """What must be kept for resuming."""
         return {"epochs": self.epochs, "total": dict(self.total)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what state_dict gave."""
+        """Restore what state_dict returned."""
         self.epochs, self.total = state["epochs"], dict(state["total"])

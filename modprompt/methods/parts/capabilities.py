@@ -1,7 +1,7 @@
-"""What a method can do beside settings, schedules, learner and objective: one small object for each ability.
+"""What a method can do besides settings, schedules, learner and objective: one small object for each ability.
 
-A method says it by an attribute of its class, or where its settings decide by a property; `Method` (methods/base.py)
-has those of a method that can do none of it.
+A method states it by an attribute of its class, or by a property where its settings decide; `Method`
+(methods/base.py) has the attributes of a method that can do none of it.
 """
 
 from dataclasses import Field
@@ -11,7 +11,7 @@ from modprompt.errors import UserError
 from modprompt.fields import Configured
 from modprompt.methods.parts.average import GaussianAverage
 
-# what a method of before said in other ways: old: new
+# earlier names of these attributes: old: new
 FORMER = {
     "made_of": "content_hashes",
     "stated": "metadata",
@@ -36,7 +36,7 @@ _CALLED = {  # those that were functions
 
 
 def former_hooks(cls: type) -> List[str]:
-    """Those by which a class, or what it is derived from, says in a way of before what it can do."""
+    """The earlier names that a class, or one of its bases, still uses."""
     found = {name: vars(one)[name] for one in cls.__mro__ for name in FORMER if name in vars(one)}
     return [name for name, value in found.items() if _is_hook(name, value)]
 
@@ -50,9 +50,9 @@ def _is_hook(name: str, value: Any) -> bool:
 
 
 class Averaging(NamedTuple):
-    """It ends in an average over epochs, whose number must be known, weighed by a Gaussian.
+    """The method ends with an average over epochs, weighted by a Gaussian; their number must be known.
 
-    mean: the epoch that weighs most.
+    mean: the epoch with the largest weight.
     std: the spread in epochs.
     """
 
@@ -65,10 +65,10 @@ class Averaging(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What its objective needs.
+    """What the method's objective needs.
 
     exact_weights: features by CLIP's weights as they were before a cast.
-    double_backward: gradients of several losses of one graph.
+    double_backward: gradients of several losses through one graph.
     """
 
     exact_weights: bool = False
@@ -76,12 +76,12 @@ class Needs(NamedTuple):
 
 
 class RunFacts(NamedTuple):
-    """What a run is of, as far as settings of a method follow from it.
+    """Facts of a run on which a method's settings may depend.
 
     dataset: name of the data set.
     classes: which of its classes: all, base or new.
     tests: whether it only tests.
-    openai: whether its CLIP is OpenAI's, by its name.
+    openai: whether its CLIP is OpenAI's, judged by its name.
     """
 
     dataset: str
@@ -91,7 +91,7 @@ class RunFacts(NamedTuple):
 
 
 class Logging(NamedTuple):
-    """What its trainer's log has beside the losses.
+    """What the trainer's log has in addition to the losses.
 
     accuracy: of each batch.
     examples: prompts of ten classes, drawn at random.
@@ -102,10 +102,10 @@ class Logging(NamedTuple):
 
 
 class Searching(NamedTuple):
-    """How it goes together with a search for its schedule.
+    """How the method goes with a search for its schedule.
 
     always: it is a search by itself.
-    refused: why a search for its schedule means nothing.
+    refused: why there is no search for its schedule.
     """
 
     always: bool = False
@@ -113,12 +113,12 @@ class Searching(NamedTuple):
 
 
 class OwnRate(NamedTuple):
-    """Parameters that learn otherwise than the rest; the optimiser has a group of them.
+    """Parameters with a learning rate or weight decay of their own; the optimiser has a group of them.
 
     names: how their names in the learner begin.
-    factor: on the learning rate.
+    factor: of the learning rate.
     weight_decay: their own; None for that of the rest.
-    in_warm_up: whether the factor counts in the warm-up too; of all that a method has, or of none.
+    in_warm_up: whether the factor counts in the warm-up too; the same for all that a method has.
     """
 
     names: Tuple[str, ...]
@@ -128,33 +128,33 @@ class OwnRate(NamedTuple):
 
 
 def grouped(learned: Mapping[str, Any], own: Sequence[OwnRate], rate: float) -> List[Dict[str, Any]]:
-    """Groups for an optimiser: the rest first, then those with rates of their own, each parameter in one.
+    """Groups for an optimiser: the rest first, then those with learning rates of their own; no parameter in two.
 
     Args:
         learned: parameters by name.
-        own: of which some learn otherwise; a name belongs to the first that has it.
+        own: parameters with their own learning rate or weight decay; a name belongs to the first entry that has it.
         rate: the learning rate of the rest.
 
     Raises:
-        UserError: if one has no parameter, or no parameter is left for the rest.
+        UserError: if an entry has no parameters, or none are left for the rest.
     """
     rest, found = dict(learned), []
     for one in own:
         mine = {name: rest.pop(name) for name in [*rest] if name.startswith(one.names)}
         if not mine:
-            raise UserError(f"nothing that is learned is called {' or '.join(one.names)}..., for a rate of its own")
+            raise UserError(f"no learned parameter is called {' or '.join(one.names)}..., for its own learning rate")
         decay = {} if one.weight_decay is None else {"weight_decay": one.weight_decay}
         found.append({"params": [*mine.values()], "lr": one.factor * rate, **decay})
     if not rest:
-        raise UserError("all that is learned has a rate of its own: set OPTIM.LR to it")
+        raise UserError("all parameters have a learning rate of their own: set OPTIM.LR to it")
     return [{"params": [*rest.values()]}, *found]
 
 
 class Steps(NamedTuple):
-    """Its training is a number of steps, whatever the classes, and no number of epochs; the rate falls at each.
+    """The training is a number of steps, whatever the classes, not of epochs; the learning rate falls at each step.
 
-    per_shot: for each training image of a class.
-    least_rate: of the last step, to which a cosine leads from OPTIM.LR.
+    per_shot: steps for each training image of a class.
+    least_rate: learning rate of the last step, to which a cosine falls from OPTIM.LR.
     """
 
     per_shot: int
@@ -162,13 +162,13 @@ class Steps(NamedTuple):
 
 
 class SecondNode(Configured):
-    """Settings of a method in another node than its own, as its repository has them: they stand for others."""
+    """Settings of a method in another node, as in its repository; each stands for settings of its own node."""
 
     def means(self, given: Mapping[str, str]) -> Dict[str, Any]:
         """The settings that these stand for, by dotted key.
 
         Args:
-            given: settings that are given under their own names, as text: these stay as they are.
+            given: settings that are given under their own names, as text: these are kept.
         """
         raise NotImplementedError
 
@@ -180,11 +180,11 @@ class Only(NamedTuple):
 
 
 class Repository(NamedTuple):
-    """What its settings are called in the repository that it comes from.
+    """What the method's settings are called in its original repository.
 
-    shared: settings of nodes that it has in common with others, each as one of its own, or by its whole key of what
-        stands beside its prompts; "": nothing reads it there.
-    second_node: settings of its in another node.
+    shared: settings of nodes that it shares with other methods: the name of its own setting, or the whole key of one
+        of its additions; "" if nothing reads it there.
+    second_node: its settings in another node.
     """
 
     shared: Mapping[str, Union[str, Only]] = {}

@@ -1,4 +1,4 @@
-"""Prompt learners in checkpoints: ours hold the learner alone, the reference's the whole CLIP beside it."""
+"""Prompt learners in checkpoints: ours hold only the learner, the reference's also the whole CLIP."""
 
 import warnings
 from pathlib import Path
@@ -18,9 +18,9 @@ from modprompt.methods.parts.learner import Learner
 
 PREFIX = "prompt_learner."
 # kept inside the encoders by some methods of the family
-_BESIDE = ("film_lp_img.", "film_lp_text.", "linear_probe_proj.")  # a joint head's, beside the learner
+_BESIDE = ("film_lp_img.", "film_lp_text.", "linear_probe_proj.")  # a joint head's, next to the learner
 _DEEP_PROMPT = (".VPT", ".VPT_shallow", "image_encoder.proj_rep", "image_encoder.A", "image_encoder.B")
-_UNSAID = {"PLACE_TEXT": "", "PLACE_VISION": ""}  # in files of before these settings
+_UNSAID = {"PLACE_TEXT": "", "PLACE_VISION": ""}  # in files from before these settings
 COUNTS = ".num_batches_tracked"  # of a BatchNorm: whole numbers
 _OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
 _FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of a frozen CLIP inside their learner
@@ -31,16 +31,16 @@ class CheckpointView(nn.Module):
 
     Args:
         learner: the learner.
-        key: gives the dotted name in a checkpoint for a parameter's name in the learner.
+        key: returns a parameter's dotted name in a checkpoint for its name in the learner.
     """
 
     learner: Learner
 
     def __init__(self, learner: Learner, key: Callable[[str], str]):
         super().__init__()
-        self.__dict__["learner"] = learner  # not a submodule: its parameters are entered below
-        self.names: Dict[str, str] = {}  # the learner's own, by those in the checkpoint
-        self.buffer_keys: Dict[str, str] = {}  # of the learner's buffers that are saved, by their names
+        self.__dict__["learner"] = learner  # not a submodule: its parameters are registered below
+        self.names: Dict[str, str] = {}  # the learner's names, by those in the checkpoint
+        self.buffer_keys: Dict[str, str] = {}  # keys of the learner's saved buffers, by their names
         for name, parameter in learner.named_parameters():
             *path, leaf = key(name).split(".")
             owner: nn.Module = self
@@ -56,16 +56,16 @@ class CheckpointView(nn.Module):
                 self.names[_bare(key(name))] = name
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:  # type: ignore[override]
-        """What is learned, buffers that are saved and what a file has beside, by the names of checkpoints."""
+        """What is learned, saved buffers and what a file has in addition, by the names of checkpoints."""
         state: Dict[str, Tensor] = super().state_dict(*args, **kwargs)
-        if self.buffer_keys:  # a move makes others of them
+        if self.buffer_keys:  # a move replaces them
             buffers = self.learner.state_dict()
             state.update({key: buffers[name] for name, key in self.buffer_keys.items()})
         state.update(self.learner.beside())
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Take what state_dict gave; what a file has beside is the learner's already."""
+        """Load what state_dict returned; what a file has in addition is in the learner already."""
         if not self.buffer_keys:
             return super().load_state_dict(state_dict, *args, **kwargs)
         buffers = {name: state_dict[key] for name, key in self.buffer_keys.items()}
@@ -86,7 +86,7 @@ def _bare(key: str) -> str:
 def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     """The learned tensors without `prompt_learner.`, from a checkpoint of a learner or of a whole prompted CLIP.
 
-    Those without an element are left out: DPL's reference keeps one for each layer without prompts.
+    Empty tensors are left out: DPL's reference keeps one for each layer without prompts.
     """
     plain = {key[7:] if key.startswith("module.") else key: value for key, value in state_dict.items()}
     deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT) or key.startswith(_BESIDE)}
@@ -137,7 +137,7 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: Union
 
 def _settings_that_differ(view: CheckpointView, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
     if any(key in theirs and theirs[key].dim() != mine[key].dim() for key in mine):
-        return ""  # of such tensors no setting can be told
+        return ""  # such tensors show no setting
     describe = view.learner.describe
     here = describe(dict(view.learner.named_parameters()))
     there = describe({view.names.get(key, key): value for key, value in theirs.items()})
@@ -149,7 +149,7 @@ def _settings_that_differ(view: CheckpointView, mine: Mapping[str, Tensor], thei
 
 
 def _same(name: str, one: str, other: str) -> bool:
-    """Whether two texts say the same; 2 and 2.0 of a setting do: a host's node and a method's settings differ so."""
+    """Whether two texts mean the same; 2 and 2.0 of a setting do, since a codebase's node and ours write them so."""
     try:
         return one == other or (name.startswith("TRAINER.") and float(one) == float(other))
     except ValueError:
@@ -157,7 +157,7 @@ def _same(name: str, one: str, other: str) -> bool:
 
 
 def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: Union[str, Path]) -> None:
-    """Look at what a checkpoint was made with.
+    """Check what a checkpoint was made with.
 
     Args:
         stated: what it says, as {name: text}; empty if it says nothing.
@@ -165,9 +165,9 @@ def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], pa
         path: of the file, for messages.
 
     Raises:
-        UserError: if something differs; it is named.
+        UserError: if something differs; the message names it.
     """
-    if stated and expected:  # what says nothing of these has none; the family's files say nothing at all
+    if stated and expected:  # a file without these facts has none of them; the family's files say nothing at all
         none = dict.fromkeys(facts_of_methods(), "none")
         stated, expected = ({**none, **side} for side in (stated, expected))
     expected = understood(stated, expected, path)
@@ -182,7 +182,7 @@ def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], pa
 
 
 def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
-    """Contexts of single classes (CSC) mean something in front of their own classes alone."""
+    """Raise UserError unless contexts of single classes (CSC) are used with their own classes."""
     if not content.class_list:
         warnings.warn(f"{path} does not say for which classes its contexts (CSC) were learned", stacklevel=4)
     elif content.class_list != class_list(names):
@@ -195,15 +195,15 @@ def load_learner(
     """Load a checkpoint into a prompt learner; class tokens in it are dropped.
 
     Args:
-        view: the learner; its `describe` gives the settings that show in a state dict, for the message.
+        view: the learner; its `describe` names, for messages, the settings that a state dict shows.
         path: a checkpoint file, ours or the reference's.
-        made_with: what a checkpoint that says what it was made with must have been made with.
+        made_with: what the checkpoint must have been made with, where it says so.
 
     Returns:
-        What the file says.
+        The file's content.
 
     Raises:
-        UserError: if the file is not a whole checkpoint or does not fit; what differs is named.
+        UserError: if the file is not a whole checkpoint or does not fit; the message names the difference.
     """
     content = checkpoint.read(path)
     load_content(view, content, path, made_with)
@@ -213,7 +213,7 @@ def load_learner(
 def load_content(
     view: CheckpointView, content: Checkpoint, path: Union[str, Path], made_with: Optional[Mapping[str, str]] = None
 ) -> None:
-    """As load_learner, of what a file says, which was read already."""
+    """As load_learner, from the content of a file that was read already."""
     theirs = {
         key: value
         for key, value in learner_part(view.learner.of_repository(content.state_dict, str(path))).items()
@@ -227,5 +227,5 @@ def load_content(
     try:
         require_learned({key: one for key, one in theirs.items() if not key.endswith(COUNTS)})
     except Refused as error:
-        raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
+        raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
     view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})

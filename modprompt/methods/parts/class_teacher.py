@@ -12,7 +12,7 @@ from torch import Tensor
 from modprompt.engine.model import Output
 from modprompt.methods.parts.teacher import FrozenCLIP
 
-EPS = 1e-7  # the least product of two lengths, as the reference has it
+EPS = 1e-7  # the least product of two lengths, as in the reference
 
 
 class ClassTeacher:
@@ -28,7 +28,7 @@ class ClassTeacher:
         self.class_features = class_features
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        """From 0, all alike, to 2; where class features depend on the image (B, C, E) the mean over images too."""
+        """From 0, all alike, to 2; where class features depend on the image (B, C, E), the mean over images too."""
         self.class_features = self.class_features.to(output.text.device)
         return 1 - F.cosine_similarity(output.text.float(), self.class_features, dim=-1, eps=EPS).mean()
 
@@ -36,13 +36,13 @@ class ClassTeacher:
 class LogitsTeacher:
     """The cross entropy of the logits and the frozen CLIP's, as probabilities, at a temperature T, times T squared.
 
-    ProGrad (arXiv 2205.14865), equation 3, but for the teacher's entropy, which is constant.
+    ProGrad (arXiv 2205.14865), equation 3, without the teacher's entropy, which is constant.
 
     Args:
         class_features: the frozen class features (C, E), normalised, float32.
         logit_scale: CLIP's.
         temperature: T.
-        frozen: makes the teacher's image features; None takes the model's own, which equal them without vision prompts.
+        frozen: computes the teacher's image features; None for the model's own, equal to them without vision prompts.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class LogitsTeacher:
         self.frozen = frozen
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """Another type for the teacher's tokens between products, as the prompted model's."""
+        """Set the type of the teacher's tokens between products, as in the prompted model."""
         if self.frozen is not None:
             self.frozen.set_stream(stream)
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        """Of images (B, 3, H, W); the mean over the batch."""
+        """For images (B, 3, H, W); the mean over the batch."""
         image = output.image.detach().float()
         if self.frozen is not None:
             image = F.normalize(self.frozen.encode_image(images).float(), dim=-1)

@@ -1,4 +1,4 @@
-"""What a model tells apart: class names, checked, and where they come from."""
+"""The classes that a model tells apart: their names, checked, and where they come from."""
 
 from typing import Iterable, NamedTuple, Sequence, Tuple
 
@@ -7,10 +7,10 @@ from modprompt.io.checkpoint import Checkpoint
 
 
 class Classes(NamedTuple):
-    """What is told apart: class names in label order, and the data set's name, which may have a template of its own.
+    """Class names in label order, and the name of the data set, which may have a template of its own.
 
-    which: of the data set's classes of its name each is, from 0 on, since a name may be that of several, in other
-        halves too; empty where no data set has said it.
+    which: number of each class, from 0 on, among the data set's classes with the same name, in all halves; empty
+        if no data set has said it.
     """
 
     names: Tuple[str, ...]
@@ -19,17 +19,17 @@ class Classes(NamedTuple):
 
 
 def trained_classes(content: Checkpoint) -> Classes:
-    """The classes that a checkpoint was trained on; none where it does not say them."""
+    """The classes that a checkpoint was trained on; none if it does not say them."""
     stated = content.record.get("classes", {})
     which = () if "trained_on" in stated else stated.get("which", ())
     return Classes(content.trained_on, stated.get("dataset", ""), tuple(which))
 
 
 def classes_of(names: Iterable[str], dataset: str = "", which: Sequence[int] = ()) -> Classes:
-    """Class names, checked; `which` is as of Classes.
+    """Class names, checked; `which` is as in Classes.
 
     Raises:
-        UserError: if there are none, or one is empty or no text.
+        UserError: if there are none, or one is empty or not a text.
     """
     if isinstance(names, str) or not isinstance(names, Iterable):
         what = f"the text {names!r}" if isinstance(names, str) else repr(names)

@@ -28,16 +28,16 @@ class Coupled(LearnedText, PromptsVision):
     folder = "MultiModalPromptLearner"
 
     n_ctx: int = setting(
-        2, "context tokens in front of layer 0, and prompt tokens of each deep text layer", least=1, most=MOST_TOKENS
+        2, "context tokens before layer 0, and prompt tokens of each deep text layer", least=1, most=MOST_TOKENS
     )
     prompt_depth: int = setting(9, "layers that receive prompts")
 
     def vision_rule(self, layers: int) -> Schedule:
-        """The vision side's schedule, unless schedule_vision writes one out; layer 0 adds n_ctx tokens."""
+        """The vision side's schedule, unless schedule_vision is given; layer 0 adds n_ctx tokens."""
         raise NotImplementedError
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Replacement on the text side, the method's rule on the vision side, or what is written out."""
+        """Replacement on the text side, the method's rule on the vision side, or the schedules that are written out."""
         text = written_out("text", self.schedule_text, shape.text_layers, self.n_ctx, "N_CTX")
         vision = written_out("vision", self.schedule_vision, shape.vision_layers, self.n_ctx, "N_CTX")
         text = text or replacement(shape.text_layers, self.prompt_depth, self.n_ctx, "text")
@@ -47,16 +47,16 @@ class Coupled(LearnedText, PromptsVision):
 class CoupledPromptLearner(Learner):
     """Learnable text prompts and their projections; names, initial values and order of draws are the reference's.
 
-    In front of layer i the text side adds `compound_prompts_text[i-1]`; the vision side adds its projections by
+    Before layer i the text side adds `compound_prompts_text[i-1]`; the vision side adds its projections by
     `txt2img_proj[0][i-1]`, `txt2img_proj[1][i-1]` and so on, as many tokens as its schedule asks for. A layer whose
     text side adds nothing still has up to c source vectors if its vision side adds tokens.
 
-    Random draws after those of the context: proj, the deep text prompts by layer, then one projection that all of
+    Random draws after those of the context: proj, the deep text prompts by layer, then one projection from which all of
     txt2img_proj start from.
 
     Args:
         classnames: names of the C classes.
-        clip_model: a stock CLIP with a vision transformer; its widths and dtype are taken over.
+        clip_model: a stock CLIP with a vision transformer, which gives widths and dtype.
         schedules: of both sides; layer 0 of each adds c tokens or none. The vision side's come from the context even
             where the text side has none.
         context: what the context starts from.
@@ -132,12 +132,12 @@ class CoupledPromptLearner(Learner):
         return self.compound_prompts_text[key], [cast(nn.Linear, proj[key]) for proj in projections if key in proj]
 
     def _project_one_by_one(self, layers: Sequence[int]) -> List[Tensor]:
-        """All projections of each layer's vectors, one behind another (rows, V)."""
+        """All projections of each layer's vectors, one after another (rows, V)."""
         each = (self._of_layer(layer) for layer in layers)
         return [torch.cat([proj(source) for proj in projections]) for source, projections in each]
 
     def _project_together(self, layers: Sequence[int]) -> List[Tensor]:
-        """As one by one, in one product for all layers with as many vectors: a few launches, not some a layer."""
+        """The same in one product for all layers with equally many vectors: a few launches, not some for each layer."""
         found: Dict[int, Tensor] = {}
         by_rows: Dict[int, List[int]] = {}
         for layer in layers:
@@ -153,7 +153,7 @@ class CoupledPromptLearner(Learner):
         return [found[layer] for layer in layers]
 
     def forward(self) -> Prompts:
-        """The prompts of this moment, for both encoders."""
+        """The current prompts, for both encoders."""
         first = self.ctx if self.schedules.text[0].add else self.ctx[:0]
         additions = self.with_first(first, self._text_additions())
         return self.adapted(Prompts(*additions, self._vision_additions()))
@@ -163,7 +163,7 @@ class CoupledPromptLearner(Learner):
 
     @staticmethod
     def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
-        """The settings that show in a state dict."""
+        """The settings that a state dict shows."""
         deep = {key.split(".")[1] for key in state_dict if key.startswith("compound_prompts_text.")}
         projections = {key.split(".")[1] for key in state_dict if key.startswith("txt2img_proj.")}
         facts: Dict[str, object] = {"PROMPT_DEPTH": len(deep) + 1}

@@ -1,4 +1,4 @@
-"""Numbers of steps that stay on a GPU until they are read together, since every read waits for all that the GPU does.
+"""Numbers of steps that stay on a GPU until they are read together, since every read waits for the GPU's work.
 
 On a CPU, where a read costs nothing, every number is read at once.
 """
@@ -9,16 +9,16 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 import torch
 from torch import Tensor
 
-Number = Union[float, Tensor]  # a tensor of one element where it is not read yet
+Number = Union[float, Tensor]  # a tensor of one element until it is read
 
 
 def waits(device: torch.device) -> bool:
-    """Whether to read a value waits for the device."""
+    """Whether reading a value waits for the device."""
     return device.type != "cpu"
 
 
 def settled(value: Number) -> Number:
-    """A number: read if that costs nothing, else as it is."""
+    """A number: read if that costs nothing, otherwise unchanged."""
     return value if isinstance(value, Tensor) and waits(value.device) else float(value)
 
 
@@ -51,15 +51,15 @@ class Unread:
             require_finite(loss.item(), place)
 
     def add_loss(self, loss: Tensor, place: Place) -> None:
-        """Remember a loss, into which nobody writes any more, to be checked when it is read."""
+        """Remember a loss, which nobody changes any more, to be checked when it is read."""
         if waits(loss.device):
             self._losses.append((place, loss))
 
     def require_finite(self) -> None:
-        """Read the losses alone, to look at them.
+        """Read only the losses, to check them.
 
         Raises:
-            FloatingPointError: naming the first step whose loss is not finite; as often as it is asked.
+            FloatingPointError: naming the first step whose loss is not finite; again at each call.
         """
         for (place, _), value in zip(self._losses, _values([loss for _, loss in self._losses])):
             require_finite(value, place)
@@ -70,7 +70,7 @@ class Unread:
         self._numbers.append((step, {name: _as_it_is(value) for name, value in (numbers or {}).items()}))
 
     def read(self) -> List[Tuple[int, Dict[str, float]]]:
-        """The numbers of all steps in their order; there are none behind it.
+        """The numbers of all steps in their order; afterwards none are left.
 
         Raises:
             FloatingPointError: naming the first step whose loss is not finite.

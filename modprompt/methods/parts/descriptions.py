@@ -16,28 +16,28 @@ _OF = {mode: pooled for pooled, mode in MODES.items()}
 
 @dataclass(frozen=True, repr=False)
 class WithDescriptions(Method):
-    """Several prompts a class, `NAME, which is/has PHRASE.`, of phrases in a file."""
+    """Several prompts for each class, `NAME, which is/has PHRASE.`, with phrases from a file."""
 
-    # what is compared is the file's content: `content_hashes`
+    # the file's content is compared instead: `content_hashes`
     aspath: str = setting(
         "",
         "JSON file of phrases {class: [phrase, ...]}, or X for descriptors/descriptors_X: a logit is their mean (AS)",
         compared=False,
     )
-    aepath: str = setting("", "the same: an embedding is their mean, normalised behind it (AE)", compared=False)
+    aepath: str = setting("", "the same: an embedding is their mean, normalised afterwards (AE)", compared=False)
 
-    described: ClassVar[Optional[Described]] = None  # of an instance whose file is read
+    described: ClassVar[Optional[Described]] = None  # set when the file was read
 
     def check(self) -> None:
-        """Both ways at once mean nothing."""
+        """Complain if both ways are set."""
         if self.aspath and self.aepath:
-            raise SettingError([("ASPATH", " and AEPATH are both set: take one, the mean of logits or of embeddings")])
+            raise SettingError([("ASPATH", " and AEPATH are both set: use one, the mean of logits or of embeddings")])
 
     def prepared(self: M) -> M:
-        """This method, its file read.
+        """This method, with its file read.
 
         Raises:
-            SettingError: if there is none, or it holds something else.
+            SettingError: if there is no such file, or it holds something else.
         """
         for key, path, pooled in (("ASPATH", self.aspath, LOGITS), ("AEPATH", self.aepath, EMBEDDINGS)):
             if path and self.described is None:
@@ -48,7 +48,7 @@ class WithDescriptions(Method):
         return self
 
     def describing(self: M, described: Described) -> M:
-        """This method with phrases that are read already."""
+        """This method with phrases that were read already."""
         return self.replace_private(described=described)
 
     def content_hashes(self) -> Dict[str, str]:
@@ -57,10 +57,10 @@ class WithDescriptions(Method):
         return {**super().content_hashes(), **({} if found is None else {descriptions.NAME: str(found)})}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
-        """This method as a file has it, with the phrases that stand there; no other file is opened.
+        """This method as a checkpoint describes it, with the phrases from there; no other file is opened.
 
         Raises:
-            UserError: if they are not there.
+            UserError: if they are missing.
         """
         mode = str(stated.get(descriptions.NAME, "")).partition(" ")[0]
         if not (self.aspath or self.aepath or mode):

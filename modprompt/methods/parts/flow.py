@@ -1,4 +1,4 @@
-"""Prompts of one side that are mapped by what the other side's say (HiCroPL, arXiv 2507.14976).
+"""Prompts of one side, mapped from those of the other side (HiCroPL, arXiv 2507.14976).
 
 Shapes: n prompt tokens of a layer, k layers that are mapped, W width of their side, S width of the other side.
 """
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from modprompt.clip.stock_model import QuickGELU
 
-HEADS = 8  # of all attention here
+HEADS = 8  # of every attention here
 _WIDER = 4  # how much wider a mapper's hidden layer is
 
 
 def _attended(attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention of tokens (L, W) to others; older PyTorch wants a batch, here of one."""
+    """Attention of tokens (L, W) to others; older PyTorch needs a batch, so here one of size 1."""
     found: Tensor = attention(query[:, None], key[:, None], value[:, None], need_weights=False)[0]
     return found[:, 0]
 
 
 class Pool(nn.Module):
-    """Attention pooling: a proxy token takes what it wants of a layer's prompts.
+    """Attention pooling: a proxy token attends to a layer's prompts.
 
     Random draws: those of its attention.
 
@@ -36,7 +36,7 @@ class Pool(nn.Module):
         self.ln_2 = nn.LayerNorm(width)
 
     def forward(self, proxy: Tensor, prompts: Tensor) -> Tensor:
-        """(1, S) of a proxy token (1, S) and a layer's prompts (n, S)."""
+        """(1, S) from a proxy token (1, S) and a layer's prompts (n, S)."""
         tokens = self.ln_1(prompts)
         pooled: Tensor = self.ln_2(proxy + _attended(self.attn, self.ln_1(proxy), tokens, tokens))
         return pooled
@@ -45,7 +45,7 @@ class Pool(nn.Module):
 class Mapper(nn.Module):
     """A transformer layer in which prompts of one side attend to pooled ones of the other.
 
-    Random draws: attention; linear_q, linear_k, linear_v; the hidden layer, that behind it.
+    Random draws: attention; linear_q, linear_k, linear_v; the hidden layer, the layer after it.
 
     Args:
         width: W.
@@ -65,8 +65,8 @@ class Mapper(nn.Module):
         self.ln_2 = nn.LayerNorm(width)
 
     def forward(self, prompts: Tensor, pooled: Tensor) -> Tensor:
-        """New prompts (k n, W) of those of k layers (k n, W) and what was pooled of k layers (k, S)."""
-        x = self.linear_q(prompts)  # what attention is added to
+        """New prompts (k n, W) from those of k layers (k n, W) and the pooled ones (k, S) of k layers."""
+        x = self.linear_q(prompts)  # attention is added to these
         key, value = self.ln_1(self.linear_k(pooled)), self.ln_1(self.linear_v(pooled))
         x = x + _attended(self.attn, self.ln_1(x), key, value)
         mapped: Tensor = x + self.ffn(self.ln_2(x))
@@ -74,6 +74,6 @@ class Mapper(nn.Module):
 
 
 def proxies(count: int, width: int, dtype: torch.dtype) -> nn.ParameterList:
-    """So many proxy tokens (1, S), all of one normal draw."""
+    """`count` proxy tokens (1, S), all with the values of one normal draw."""
     drawn = torch.randn(1, width, dtype=dtype)
     return nn.ParameterList([nn.Parameter(drawn.clone()) for _ in range(count)])

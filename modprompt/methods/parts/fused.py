@@ -10,11 +10,11 @@ KINDS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
 def fused(optimiser: Optimizer) -> Optimizer:
-    """The same optimiser, newly made, as one kernel; as it is where this PyTorch has none for its kind and settings.
+    """The optimiser, made again as one kernel; unchanged where this PyTorch has none for its kind and settings.
 
-    Momentum is zero from the beginning: where the first step is spoilt, PyTorch goes on from memory that nobody has
-    written to. Steps are the same, since without dampening the first momentum is the gradient either way. It stays one
-    kernel when a state is loaded, of an optimiser that was not.
+    Momentum starts as zeros: if the first step overflows, PyTorch would otherwise continue from memory that was never
+    written. Steps are the same, since without dampening the first momentum is the gradient either way. It stays one
+    kernel when the state of an unfused optimiser is loaded.
     """
     names = inspect.signature(type(optimiser)).parameters
     if type(optimiser) not in KINDS or "fused" not in names or not hasattr(optimiser, _HOOK):
@@ -40,5 +40,5 @@ def _set(optimiser: Optimizer) -> None:
         group.update(_FUSED)
         for parameter in group["params"]:
             kept = optimiser.state.get(parameter, {})
-            if "step" in kept:  # without one kernel it is counted on the CPU
+            if "step" in kept:  # an unfused one counts it on the CPU
                 kept["step"] = kept["step"].to(parameter.device, torch.float32)

@@ -1,8 +1,8 @@
 """A training step as one CUDA graph: recorded once, then replayed by a single launch.
 
-Batches are copied into tensors that stay where they are, rates are read from tensors, and what a step returns is copied
-out. Recording computes nothing. SGD runs as one fused kernel, which rounds in another way than the kernels of a step
-that is not recorded: parameters are the same but for the last digit.
+Batches are copied into tensors at fixed addresses, learning rates are read from tensors, and what a step returns is
+copied out. Recording computes nothing. SGD runs as one fused kernel, which rounds differently from the kernels of an
+unrecorded step: parameters agree except for the last digit.
 """
 
 import contextlib
@@ -18,30 +18,30 @@ from modprompt.engine.model import PromptedCLIP
 from modprompt.methods.parts.recorder import Recorder
 from modprompt.methods.parts.step import Done, Step
 
-WARM_UP = 3  # steps in front of the recording: kernels are loaded and chosen, and momentum is there
+WARM_UP = 3  # steps before the recording: they load and choose kernels, and create momentum
 
 
 class GraphStep:
     """A Step that is recorded at the fourth batch and replayed from then on.
 
-    It must do the same at every epoch, on one device, with batches of one shape, and draw nothing on the CPU. What does
-    not fit, or cannot be recorded, is run as it is; the reason is told once.
+    It must do the same at every epoch, on one device, with batches of one shape, and draw nothing on the CPU. Where
+    this fails, or recording does, steps run as usual, and the reason is told once.
 
-    A replay sees neither another number nor a tensor in the place of another. So in front of each epoch it is compared,
-    without running anything, where tensors lie and what optimiser, scaler and model are set to; what differs ends the
-    replays for good. Rates alone may change at any time: they stay numbers, for schedules and checkpoints.
+    A replay notices neither a changed number nor a replaced tensor. So before each epoch the addresses of tensors and
+    the settings of optimiser, scaler and model are compared, without running anything; a difference ends the replays
+    for good. Only learning rates may change at any time: they stay numbers, for schedules and checkpoints.
 
     Args:
         step: the step.
-        tell: takes the reason.
-        recorder: what records.
-        epoch: says which epoch it is, from 0.
-        model: whose loss it goes down; without it what is compared is the optimiser's own.
-        obstacle: why nothing is to be recorded, where that is known.
+        tell: called with the reason.
+        recorder: does the recording.
+        epoch: returns the current epoch, from 0.
+        model: the model whose loss is minimised; without it only the optimiser's own is compared.
+        obstacle: why nothing is to be recorded, if that is known.
 
     Attributes:
         recorded: whether steps are replayed.
-        why: the reason why they are not; "" if they are.
+        why: the reason why they are not replayed; "" if they are.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class GraphStep:
         learned, kind = step.optimiser.param_groups[0]["params"][0], type(step.optimiser)
         self._rates = [torch.zeros((), device=learned.device) for _ in step.optimiser.param_groups]
         self._ended, self._epoch, self._steps = False, 0, 0  # steps that have warmed up
-        self._batch: Tuple[Tensor, ...] = ()  # that a replay reads, of the first step's kind
+        self._batch: Tuple[Tensor, ...] = ()  # the batch that a replay reads, like that of the first step
         self._done: Optional[Done] = None
         self._facts: Dict[str, Any] = {}
-        self._held: List[Any] = []  # what a replay reads, whoever else lets go of it
-        of_optimiser = "" if kind is SGD else f"of optimisers SGD alone is recorded, not {kind.__name__}"
+        self._held: List[Any] = []  # what a replay reads, kept alive here
+        of_optimiser = "" if kind is SGD else f"only SGD is recorded, not {kind.__name__}"
         if step.scaler is not None and any(group.get("dampening") for group in step.optimiser.param_groups):
-            # a first step that overflows would leave momentum that nobody has written
+            # a first step that overflows would leave momentum that was never written
             of_optimiser = of_optimiser or "OPTIM.SGD_DAMPNING with a loss scaler is not recorded"
         self._end_if(obstacle or self._recorder.obstacle(learned.device) or of_optimiser)
 
@@ -92,7 +92,7 @@ class GraphStep:
             self._tell(why)
 
     def _look(self, *batch: Tensor) -> None:
-        """End where a batch does not fit, or an epoch finds other facts than were recorded."""
+        """End if a batch does not fit, or if a new epoch differs from what was recorded."""
         epoch, before, changed = self._epoch_of(), self._epoch, []
         self._epoch = epoch
         if not self._batch:
@@ -106,7 +106,7 @@ class GraphStep:
         self._end_if(f"from epoch {epoch + 1} on: {changed[0]}" if changed else "")
 
     def _once(self, *batch: Tensor) -> Done:
-        """The step as it is recorded."""
+        """The step in the form that is recorded."""
         with rates_read_from(self._rates, self.step.optimiser):
             return self.step(*batch)
 
@@ -114,18 +114,18 @@ class GraphStep:
         self._steps += 1
         before = _generators()
         done = self._recorder.aside(lambda: self._once(*batch))
-        if self._steps == WARM_UP:  # the first may make what others find
+        if self._steps == WARM_UP:  # the first may create what later ones find
             self._end_if("" if _generators() == before else "the step draws random numbers on the CPU")
         return done
 
     def _record(self) -> None:
-        """Record the step, or end and leave all as it was."""
+        """Record the step, or end and leave everything as it was."""
         undo, why = _undo(self.step), ""
         try:
             self._done = self._recorder.record(lambda: self._once(*self._batch))
         except RuntimeError as error:
             why = f"recording failed: {_first_line(error)}"
-        if why:  # by now nobody has the error, and with it the tensors of the step
+        if why:  # by now the error, and with it the tensors of the step, are gone
             undo()
             self._end_if(why)
             return
@@ -141,7 +141,7 @@ class GraphStep:
         return Done(loss.clone(), output.map(Tensor.clone))
 
     def _relied_on(self) -> Dict[str, Any]:
-        """What a replay takes for granted, by what is said where it differs."""
+        """What a replay relies on, by the message for a difference."""
         optimiser, model, scaler = self.step.optimiser, self._model, self.step.scaler
         groups = optimiser.param_groups
         learned = [one for group in groups for one in group["params"]]
@@ -161,18 +161,18 @@ class GraphStep:
 
 
 def _places(values: Iterable[Any]) -> List[Any]:
-    """Of tensors where they lie, of all else what it is."""
+    """The addresses of tensors; other values as they are."""
     return [x.data_ptr() if isinstance(x, Tensor) else x for x in values]
 
 
 def _generators() -> Tuple[Any, ...]:
-    """Where the generators of the CPU are; a GPU's goes on by itself in a graph."""
+    """The states of the CPU's generators; a GPU's advances by itself in a graph."""
     _, words, position, *_ = np.random.get_state()
     return random.getstate(), np.asarray(words).tobytes(), position, torch.get_rng_state().tolist()
 
 
 def _first_line(error: BaseException) -> str:
-    """What went wrong first, in one line: the end of a failed recording raises too."""
+    """The message of the first error: the end of a failed recording raises another one."""
     while error.__context__ is not None:
         error = error.__context__
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -180,7 +180,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def rates_read_from(rates: List[Tensor], optimiser: Optimizer) -> Iterator[None]:
-    """Within it SGD runs as one kernel, which reads its rate, and what a loss scaler knows, on the device."""
+    """Within it SGD runs as one kernel, which reads its learning rate, and the loss scaler's facts, on the device."""
     sgd: Any = optimiser  # attributes that PyTorch does not declare
     before = [{key: group[key] for key in ("lr", "fused", "foreach")} for group in sgd.param_groups]
     scales = getattr(sgd, "_step_supports_amp_scaling", False)
@@ -196,7 +196,7 @@ def rates_read_from(rates: List[Tensor], optimiser: Optimizer) -> Iterator[None]
 
 
 def _undo(step: Step) -> Callable[[], None]:
-    """What takes a step back that was begun and not done: gradients, momentum, the scaler's notes and its scale."""
+    """A function that undoes a step that failed midway: gradients, momentum, the scaler's notes and its scale."""
     optimiser = step.optimiser
     before = {parameter: dict(kept) for parameter, kept in optimiser.state.items()}
 
@@ -205,7 +205,7 @@ def _undo(step: Step) -> Callable[[], None]:
         optimiser.state.clear()
         optimiser.state.update(before)
         getattr(step.scaler, "_per_optimizer_states", {}).clear()
-        for left in ("grad_scale", "found_inf"):  # which the next step would multiply by
+        for left in ("grad_scale", "found_inf"):  # the next step would multiply by them
             vars(optimiser).pop(left, None)
 
     return undo

@@ -20,22 +20,22 @@ from modprompt.methods.parts.templates import DIVERSE
 
 @dataclass(frozen=True, repr=False)
 class LearnedText(Method):
-    """Prompts on the text side, by the method's own rule or layer by layer; a teacher's class features beside them."""
+    """Prompts on the text side, by the method's own rule or layer by layer; optionally a teacher of class features."""
 
     teacher_words: ClassVar[Mapping[str, str]] = templates.KGCOOP  # by data set
 
     schedule_text: Steps = setting(
-        (), "[[remove, add], ...] per text layer, or @file, in place of the method's own rule"
+        (), "[[remove, add], ...] per text layer, or @file, instead of the method's own rule"
     )
     place_text: str = setting(
-        "", "where text prompt tokens stand; empty: the method's own place", choices=("", *PLACES["text"])
+        "", "place of text prompt tokens; empty: the method's own place", choices=("", *PLACES["text"])
     )
     kg_weight: float = setting(
         0.0, "weight of the distance of class features to CLIP's own (KgCoOp); 0: none", least=0, compared=False
     )
     prograd_lambda: float = setting(
         0.0,
-        "how much of the step's part against the divergence from CLIP's own logits is taken out (ProGrad); 0: none",
+        "how much of a step's part against the divergence from CLIP's own logits is removed (ProGrad); 0: none",
         least=0,
         compared=False,
     )
@@ -45,7 +45,7 @@ class LearnedText(Method):
     )
 
     def check(self) -> None:
-        """Complain about a template without a place for the name, and a temperature that is none."""
+        """Complain about a template without a place for the name, and an invalid temperature."""
         super().check()
         key = {one.field: one.key for one in self.settings()}
         templates.require_place(key["teacher_template"], self.teacher_template)
@@ -58,12 +58,12 @@ class LearnedText(Method):
 
     @property
     def needs(self) -> Needs:
-        """The teacher's class features are those of CLIP's exact weights; the projected step goes back twice."""
+        """The teacher's class features need CLIP's exact weights, and the projected step a second backward pass."""
         exact = bool(self.kg_weight or self.prograd_lambda) or super().needs.exact_weights
         return Needs(exact, double_backward=bool(self.prograd_lambda))
 
     def objective(self, model: PromptedModel) -> Objective:
-        """What comes before, with class features near the teacher's, and steps that do not go against its logits."""
+        """The base's objective, with class features near the teacher's, and steps that do not go against its logits."""
         made = super().objective(model)
         if not (self.kg_weight or self.prograd_lambda):
             return made
@@ -78,7 +78,7 @@ class LearnedText(Method):
         return made
 
     def sides(self, shape: Shape) -> Schedules:
-        """With the text side's tokens where place_text has them."""
+        """The schedules, with the text side's tokens at place_text."""
         return _placed(super().sides(shape), "text", self.place_text)
 
 
@@ -87,24 +87,24 @@ class PromptsVision(Method):
     """Prompts on the vision side, by the method's own rule or layer by layer."""
 
     schedule_vision: Steps = setting(
-        (), "[[remove, add], ...] per vision layer, or @file, in place of the method's own rule"
+        (), "[[remove, add], ...] per vision layer, or @file, instead of the method's own rule"
     )
     place_vision: str = setting(
         "", "where layer 0's vision prompt tokens join; empty: the method's own place", choices=("", *PLACES["vision"])
     )
 
     def sides(self, shape: Shape) -> Schedules:
-        """With the vision side's tokens where place_vision has them."""
+        """The schedules, with the vision side's tokens at place_vision."""
         return _placed(super().sides(shape), "vision", self.place_vision)
 
     @property
     def wants_vision(self) -> bool:
-        """A ResNet has no layers for them."""
+        """True; a ResNet has no layers for them."""
         return True
 
 
 def written_out(side: str, steps: Steps, layers: int, n_ctx: int, name: str) -> Optional[Schedule]:
-    """The schedule that SCHEDULE_TEXT or SCHEDULE_VISION writes out, or None.
+    """The schedule that SCHEDULE_TEXT or SCHEDULE_VISION lists, or None.
 
     Args:
         side: "text" or "vision".
@@ -114,7 +114,7 @@ def written_out(side: str, steps: Steps, layers: int, n_ctx: int, name: str) -> 
         name: the setting that gives n_ctx.
 
     Raises:
-        SettingError: as from_config; there, no name lets layer 0 add any number.
+        SettingError: as from_config; an empty `name` lets layer 0 add any number.
     """
     try:
         return from_config(steps, layers, side, n_ctx, name) if steps else None
@@ -125,37 +125,37 @@ def written_out(side: str, steps: Steps, layers: int, n_ctx: int, name: str) -> 
 def _placed(schedules: Schedules, side: str, place: str) -> Schedules:
     schedule = getattr(schedules, side)
     if place and not schedule.depth:
-        raise SettingError([(f"PLACE_{side.upper()}", f" means nothing: there are no {side} prompt tokens to place")])
+        raise SettingError([(f"PLACE_{side.upper()}", f" has no effect: there are no {side} prompt tokens to place")])
     return schedules._replace(**{side: schedule.at(place)})
 
 
 @dataclass(frozen=True, repr=False)
 class Regularised(Method):
-    """PromptSRC's self-regularisation (arXiv 2307.06948): three losses beside cross entropy, an average over epochs."""
+    """PromptSRC's self-regularisation (arXiv 2307.06948): three more losses, and an average over epochs."""
 
     text_loss_weight: float = setting(0.0, "weight of the distance to CLIP's class features", least=0, compared=False)
     image_loss_weight: float = setting(0.0, "weight of the distance to CLIP's image features", least=0, compared=False)
     logits_loss_weight: float = setting(0.0, "weight of the divergence from CLIP's logits", least=0, compared=False)
-    gpa_mean: float = setting(15.0, "epoch that weighs most in the average of prompts over epochs", compared=False)
-    gpa_std: float = setting(0.0, "its spread in epochs; 0 takes the last epoch's prompts", least=0, compared=False)
+    gpa_mean: float = setting(15.0, "epoch with the largest weight in the average over epochs", compared=False)
+    gpa_std: float = setting(0.0, "its spread in epochs; 0: the last epoch's prompts", least=0, compared=False)
 
     def weights(self) -> Weights:
-        """Of the three losses."""
+        """The weights of the three losses."""
         return Weights(self.text_loss_weight, self.image_loss_weight, self.logits_loss_weight)
 
     @property
     def needs(self) -> Needs:
-        """The frozen class features are those of CLIP's exact weights."""
+        """The frozen class features need CLIP's exact weights."""
         before = super().needs
         return before._replace(exact_weights=any(self.weights()) or before.exact_weights)
 
     @property
     def averaging(self) -> Optional[Averaging]:
-        """By gpa_mean and gpa_std, unless the spread is 0."""
+        """An average by gpa_mean and gpa_std, unless the spread is 0."""
         return Averaging(self.gpa_mean, self.gpa_std) if self.gpa_std > 0 else None
 
     def objective(self, model: PromptedModel) -> Objective:
-        """What comes before, and what keeps features near the frozen ones."""
+        """The base's objective, and losses that keep features near the frozen ones."""
         before = super().objective(model)
         if not any(self.weights()):
             return before

@@ -1,4 +1,4 @@
-"""A learner whose two sides have vectors of their own: the context of CoOp, the deep prompts of VPT and IVLP.
+"""A learner with separate vectors for its two sides: the context of CoOp, the deep prompts of VPT and IVLP.
 
 Shapes: n context tokens, T text width, V vision width.
 """
@@ -32,17 +32,17 @@ def _per_layer(prompts: nn.ParameterDict, layers: int) -> Additions:
 
 
 class IndependentPromptLearner(Learner):
-    """A context on the text side, and vectors of their own for every deeper layer and for the vision side.
+    """A context on the text side, and separate vectors for every deeper layer and for the vision side.
 
     Random draws after those of the context: vision prompts by layer, then deep text prompts by layer.
 
     Args:
         classnames: names of the C classes.
-        clip_model: a stock CLIP; its widths and dtype are taken over.
+        clip_model: a stock CLIP, which gives widths and dtype.
         schedules: of both sides; if layer 0 of the text side adds tokens, they are the context.
         context: what the context starts from; with no tokens, or if layer 0 adds none, the words are fixed.
-        position: where the class name stands; see PromptText.
-        described: phrases of the classes, of which each makes a prompt; None for one prompt a class.
+        position: place of the class name; see PromptText.
+        described: phrases of the classes, each of which makes a prompt; None for one prompt per class.
 
     Raises:
         UserError: as put_in.
@@ -69,14 +69,14 @@ class IndependentPromptLearner(Learner):
         self.put_in(classnames, clip_model)
 
     def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
-        """The prompts of both sides; on the text side those from a layer on."""
+        """Draw the prompts of both sides; on the text side from a layer on."""
         text, vision = self.schedules
         self.vision_prompts = _drawn(vision, 0, image_width(clip_model))
         self.text_prompts = _drawn(text, first_text_layer, text_width(clip_model))
         self.trains_text = bool(text.depth)
 
     def forward(self) -> Prompts:
-        """The prompts of this moment, for both encoders."""
+        """The current prompts, for both encoders."""
         return self._prompts(self.ctx)
 
     def _prompts(self, first: Tensor) -> Prompts:
@@ -97,7 +97,7 @@ class IndependentPromptLearner(Learner):
 
     @staticmethod
     def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
-        """The settings that show in a state dict."""
+        """The settings that a state dict shows."""
         facts: Dict[str, object] = {}
         if "ctx" in state_dict:
             shape = state_dict["ctx"].shape

@@ -1,4 +1,4 @@
-"""A head beside a learner's prompts, learned with them on raw image and class features (DePT, arXiv 2309.07439).
+"""A head added to a learner's prompts, trained with them on raw image and class features (DePT, arXiv 2309.07439).
 
 Shapes: B images, C classes, E joint width.
 """
@@ -16,11 +16,11 @@ from modprompt.methods.parts.classes import Classes
 
 LINEAR, SIMILARITY = "linear", "similarity"
 _ROWS = "linear_probe_proj.weight"
-_FAMILY = "ImageNet"  # its variants say which class of a name one is by its own list
+_FAMILY = "ImageNet"  # its variants number classes of one name by its list
 
 
 class ChannelScale(nn.Module):
-    """A scale and a bias of each of E channels, float32, used in the type of what they change.
+    """A scale and a bias for each of E channels, float32, applied in the type of the features.
 
     Args:
         width: E.
@@ -32,25 +32,25 @@ class ChannelScale(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (..., E) changed."""
+        """Features (..., E), scaled and shifted."""
         kind = features.dtype
         return torch.addcmul(self.bias.to(kind), features, self.scale.to(kind))
 
 
 class JointHead(nn.Module):
-    """Scales of both sides' features, and what makes logits of them: a matrix with a row for each class, or cosines.
+    """Scales of both sides' features, and logits from them: by a matrix with a row for each class, or by cosines.
 
-    Logits count where every class that is told apart was among those of the training; else scaled cosines stand alone.
-    Random draws: the matrix and its bias, as nn.Linear draws them.
+    Its logits count if the training had every class that is told apart; otherwise scaled cosines count alone. Random
+    draws: the matrix and its bias, as nn.Linear draws them.
 
     Args:
         width: E.
-        classes: of the training.
+        classes: those of the training.
         kind: LINEAR or SIMILARITY.
         film: whether there are scales.
-        weight: of these logits beside scaled cosines, which weigh 1 less it.
-        fuses: whether a test adds up both; else it takes these alone.
-        demands: whether classes that it does not know are refused; rows of which nobody knows the names are then in
+        weight: of these logits; that of scaled cosines is 1 - weight.
+        fuses: whether a test adds up both; otherwise it uses only these.
+        demands: whether classes that it does not know are refused; rows without known names are then taken in
             order.
         dtype: of the matrix.
     """
@@ -78,12 +78,12 @@ class JointHead(nn.Module):
         linear = nn.Linear(width, len(classes.names)) if kind == LINEAR else None
         self.linear_probe_proj = None if linear is None else linear.to(dtype)
         self.trained_on = self.classes = classes
-        self.knows = True  # whether it has something to say of all classes that are told apart
-        self.register_buffer("rows", None, persistent=False)  # theirs; None where all are, in order
+        self.knows = True  # whether it knows all classes that are told apart
+        self.register_buffer("rows", None, persistent=False)  # rows of these classes; None for all, in order
 
     @property
     def has_rows(self) -> bool:
-        """Whether it has something of each class alone."""
+        """Whether it has rows of single classes."""
         return self.linear_probe_proj is not None
 
     @property
@@ -94,28 +94,28 @@ class JointHead(nn.Module):
         return "cosine"
 
     def said_of(self, classes: Classes) -> str:
-        """Why logits of these classes are scaled cosines alone, in a line; empty where they are not."""
+        """Why logits of these classes are only scaled cosines, in a sentence; empty if they are not."""
         if not self.trained_on.names:
-            return "logits are scaled cosines alone: the file does not say of which classes the joint head has rows"
+            return "logits are only scaled cosines: the file does not say for which classes the joint head has rows"
         new = self._places(classes).count(-1)
         if not new:
             return ""
         return (
-            f"logits are scaled cosines alone: the joint head was not trained on {new} of {len(classes.names)} classes"
+            f"logits are only scaled cosines: the joint head was not trained on {new} of {len(classes.names)} classes"
         )
 
     def learned_on(self, classes: Classes) -> None:
-        """Be told of which classes the rows are; of none: nobody knows, which a warning says.
+        """Set the classes of the rows; none means that nobody knows, of which it warns.
 
         Raises:
-            UserError: if there are more or fewer rows, or classes without one while that is demanded.
+            UserError: if there are more or fewer rows, or a class has none while that is demanded.
         """
         rows = None if self.linear_probe_proj is None else self.linear_probe_proj.out_features
         if not classes.names and self.demands and rows in (None, len(self.classes.names)):
             classes = self.classes
         if classes.names and rows not in (None, len(classes.names)):
             raise UserError(
-                f"a joint head of {rows} rows is said to be of {len(classes.names)} classes: the file is damaged"
+                f"a joint head with {rows} rows is said to be for {len(classes.names)} classes: the file is damaged"
             )
         self.trained_on = classes
         if not classes.names and not self.demands:
@@ -123,7 +123,7 @@ class JointHead(nn.Module):
         self._tell_apart(self.classes)
 
     def for_classes(self, classes: Classes) -> "JointHead":
-        """The same parameters, shared, where other classes are told apart.
+        """The same parameters, shared, for other classes.
 
         Raises:
             UserError: as learned_on.
@@ -139,17 +139,17 @@ class JointHead(nn.Module):
         self.knows, self.rows = -1 not in places, None
         if self.demands and not self.knows:
             raise UserError(
-                f"{self.said_of(classes)} (DEMAND_FUSION True): leave it out, or take the training's classes"
+                f"{self.said_of(classes)} (DEMAND_FUSION True): leave it out, or use the training's classes"
             )
         if self.knows and places != list(range(len(self.trained_on.names))):
             device = next((one.device for one in self.parameters()), None)
             self.rows = torch.tensor(places, device=device)
 
     def _places(self, classes: Classes) -> List[int]:
-        """Which of the training's classes each of these is, -1 for none.
+        """For each of these classes the place of the same one in the training, -1 for none.
 
-        By name; of several classes of one name by which of them each is, where both sides' data sets have said it, and
-        else in their order, if there are as many.
+        Found by name; several classes of one name are told apart by their number in the data set, if both sides know
+        it, and otherwise by their order, if there are equally many.
         """
         mine, theirs = self.trained_on, classes
         if mine.names == theirs.names and (mine.which == theirs.which or not (mine.which and theirs.which)):
@@ -164,7 +164,7 @@ class JointHead(nn.Module):
         ]
 
     def take_sizes(self, state: Mapping[str, Tensor]) -> None:
-        """Have as many rows as a checkpoint, by the head's names: they are those of its classes."""
+        """Have as many rows as a checkpoint, since rows belong to its classes; names are the head's."""
         theirs, own = state.get(_ROWS), self.linear_probe_proj
         if own is None or theirs is None or theirs.dim() != 2:
             return
@@ -181,13 +181,13 @@ class JointHead(nn.Module):
         return text if self.film_lp_text is None else self.film_lp_text(text)
 
     def each(self, image: Tensor, text: Tensor, cosines: Tensor, scale: Tensor) -> Tuple[Tensor, ...]:
-        """Scaled cosines, and beside them its own logits (B, C), if it knows all classes.
+        """Scaled cosines, and also its own logits (B, C), if it knows all classes.
 
         Args:
             image: raw image features (B, E).
             text: raw class features (C, E), or (B, C, E) of single images.
-            cosines: scaled, of these (B, C).
-            scale: what cosines are multiplied by.
+            cosines: the scaled cosines of these (B, C).
+            scale: the factor of cosines.
         """
         if not self.knows:
             return (cosines,)
@@ -200,7 +200,7 @@ class JointHead(nn.Module):
 
     def _linear(self, features: Tensor) -> Tensor:
         matrix: Any = self.linear_probe_proj
-        features = features.to(matrix.weight.dtype)  # those of a tower are float32
+        features = features.to(matrix.weight.dtype)  # a tower's are float32
         if self.rows is None:
             made: Tensor = matrix(features)
             return made
@@ -214,7 +214,7 @@ class JointHead(nn.Module):
         return (1 - self.weight) * cosines + self.weight * own if self.fuses else own
 
     def loss(self, logits: Tensor, text: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropy, a float32 scalar, of its logits of images and, with a matrix, of their classes' features.
+        """Cross entropy, a float32 scalar, of its logits for images and, with a matrix, for features of their classes.
 
         DePT, equation 6: the mean over 2 B rows.
 
@@ -226,7 +226,7 @@ class JointHead(nn.Module):
         of_images = F.cross_entropy(logits.float(), labels)
         if self.linear_probe_proj is None:
             return of_images
-        # a product, and no index: its backward pass adds up in one order
+        # a product instead of an index: its backward pass adds up in a fixed order
         mine = (labels[:, None] == torch.arange(text.shape[-2], device=labels.device)).to(text.dtype)  # (B, C)
         rows = mine @ text if text.dim() == 2 else (mine[:, None] @ text)[:, 0]  # (B, E)
         return (F.cross_entropy(self._linear(self._of_text(rows)).float(), labels) + of_images) / 2

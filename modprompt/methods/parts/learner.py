@@ -1,4 +1,4 @@
-"""What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
+"""What all learners have: prompts of classes on a frozen CLIP, and their names in checkpoints."""
 
 import contextlib
 import copy
@@ -22,68 +22,68 @@ HEAD = "joint_head."  # before the names of a joint head's parameters in a learn
 
 
 class Learner(nn.Module):
-    """A module whose call gives the Prompts of this moment; all that is trained is in it.
+    """A module whose call returns the current Prompts; all that is trained is in it.
 
-    A subclass makes its parameters, in the order of its random draws, and calls `put_in`. What it can do beyond that it
-    says by the attributes below; the engine asks for these and for no name.
+    A subclass makes its parameters, in the order of its random draws, and calls `put_in`. The attributes below say what
+    else it can do; the engine asks for them and for no class.
     """
 
     schedules: Schedules
     trains_text = True  # whether class features change in training
-    needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
-    literal_scale = 0.0  # what cosines are multiplied by; 0: exp(logit_scale) of the CLIP
+    needs_image = False  # whether its call needs image features (B, E), normalised, of the CLIP without prompts
+    literal_scale = 0.0  # factor of cosines; 0: exp(logit_scale) of the CLIP
     changes_images = False  # whether its Prompts have changes of the vision side's layers
-    images_by = ""  # settings that decide image features beside what is learned and the schedules, if there are any
-    adapters: Optional[LayerChanges]  # changes of layers that are learned, if there are any
-    joint_head: Any  # what makes logits of raw features beside cosines (joint_head.py), learned too; None without
-    # unit class features (C, E) that are given, in the place of the text side's, and what stands behind the image side:
-    # raw features (B, E) to those that cosines are of; a learner that has none leaves them out
+    images_by = ""  # settings that affect image features, besides what is learned and the schedules
+    adapters: Optional[LayerChanges]  # learned changes of layers, if there are any
+    joint_head: Any  # more logits, from raw features (joint_head.py), learned too; None without
+    # unit class features (C, E) in place of the text side's, and a module after the image side: from raw features
+    # (B, E) to those that cosines are computed of; a learner without these leaves both out
     given_text: Tensor
     projection: nn.Module
-    reads = False  # whether its prompts make a second feature of each image (engine/read_out.py); `logits` takes both
-    trained_on: Optional[Tuple[str, ...]] = None  # class names, where it matters; () if nobody knows; None: it does not
+    reads = False  # whether its prompts make a second feature of each image (engine/read_out.py); `logits` uses both
+    trained_on: Optional[Tuple[str, ...]] = None  # class names; () if unknown; None if they do not matter
 
-    # beginnings of the names of parameters that are made in CLIP's type; the others are float32
+    # how names of parameters begin that are made in CLIP's type; the others are float32
     in_clip_type: Tuple[str, ...] = ("ctx",)
 
     prompt_text: ClassPrompts
     position = "end"  # of the class name
     words_type: Optional[torch.dtype] = None  # of embedded words; None for CLIP's
     averaged: Tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends
-    ctx: Tensor  # (n, T), or (C, n, T) of single classes, with `described` of their single prompts
+    ctx: Tensor  # (n, T), or (C, n, T) for single classes, with `described` for their single prompts
 
-    not_read: Tuple[str, ...] = ()  # beginnings of names in its repository's checkpoints that stand for nothing learned
+    not_read: Tuple[str, ...] = ()  # how names in its repository's checkpoints begin that are not learned
 
-    # frozen class features (C, E), of length 1, that its class features are blended with, and image features with those
-    # of the same CLIP, or of `frozen_visual`, another's image side; a learner that does not blend leaves both out
+    # frozen class features (C, E), of length 1, with which class features are blended; image features are blended with
+    # those of the same CLIP, or of another's image side, `frozen_visual`; a learner that does not blend leaves both out
     frozen_text: Tensor
     frozen_visual: Any
-    sentences: Any = None  # of what frozen class features are made (methods/parts/sentences.py), if a file has them
+    sentences: Any = None  # for frozen class features (methods/parts/sentences.py), if a file has them
 
     described: Optional[Described] = None  # phrases, which make several prompts of a class
-    pooling: Optional[Pooling]  # what makes one of them; None where a class has one prompt
+    pooling: Optional[Pooling]  # pools features of several prompts; None with one prompt per class
     # (image (B, E), text (C, E) or (B, C, E), exp(logit_scale)) to logits (B, C), with parameters of its own; a learner
-    # that has none leaves it out: scaled cosines
+    # with scaled cosines leaves it out
     logits: nn.Module
 
     def __init__(self, schedules: Schedules, prefix: str, ending: str = "."):
         super().__init__()
         self.schedules = schedules
-        self.prefix = prefix  # the words in front of a class name
-        self.ending = ending  # those behind it, if it stands behind the context
+        self.prefix = prefix  # the words before a class name
+        self.ending = ending  # those after it, if it comes after the context
         self.pooling = None
         self.adapters = None
         self.joint_head = None
 
     @property
     def beginning(self) -> str:
-        """What a training starts from, as a line of its log."""
+        """What a training starts from, as text for its log."""
         ensemble = f", the mean of {len(self.averaged)} templates" if self.averaged else ""
         return f'Initial context: "{self.prefix}"{ensemble}'
 
     @property
     def writes(self) -> bool:
-        """Whether its next call writes into its parameters."""
+        """Whether the next call writes into the parameters."""
         return False
 
     @property
@@ -92,10 +92,10 @@ class Learner(nn.Module):
         return self.ctx.dim() == 3
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """Take the class prompts of these names.
+        """Make the class prompts of these names.
 
         Raises:
-            UserError: if one is longer than the text context, or a class has no phrase in what describes the classes.
+            UserError: if one is longer than the text context, or a class has no phrase where there are phrases.
         """
         names = classnames
         if self.described is not None:
@@ -114,15 +114,15 @@ class Learner(nn.Module):
         )
 
     def _n_among_words(self) -> int:
-        """Number of words that give way to the context."""
+        """Number of words that the context replaces."""
         return self.ctx.shape[-2] if self.schedules.text.place == BEHIND_START else 0
 
     def with_first(self, first: Tensor, additions: Additions) -> Tuple[ClassTokens, Additions]:
         """Class prompts and additions of the text side.
 
         Args:
-            first: tokens of layer 0: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images; put among
-                the words, or before the start token where the schedule has them there.
+            first: tokens of layer 0: (n, T), (C, n, T) for single classes, or (B, 1, n, T) for single images; put among
+                the words, or before the start token where the schedule says so.
             additions: of the other layers.
         """
         if self.schedules.text.place == BEHIND_START or not first.shape[-2]:
@@ -131,17 +131,17 @@ class Learner(nn.Module):
         return self.prompt_text(first[..., :0, :]), [tokens, *additions[1:]]
 
     def take(self, adapters: LayerChanges) -> None:
-        """Have changes of layers, which are learned too."""
+        """Add learned changes of layers."""
         self.adapters = adapters
         self.trains_text, self.changes_images = self.trains_text or adapters.on_text, adapters.on_images
 
     def take_head(self, head: JointHead) -> None:
-        """Have a joint head, which is learned too."""
+        """Add a joint head, which is learned too."""
         self.joint_head, self.trained_on = head, head.trained_on.names
         self.in_clip_type = (*self.in_clip_type, f"{HEAD}linear_probe_proj.")
 
     def adapted(self, prompts: Prompts) -> Prompts:
-        """Prompts with the adapters of this moment, if there are any."""
+        """Prompts with the current adapters, if there are any."""
         if self.adapters is None:
             return prompts
         text, vision = map(len, self.schedules)
@@ -149,28 +149,28 @@ class Learner(nn.Module):
         return prompts._replace(text_changes=changes[0], vision_changes=changes[1])
 
     def testing(self) -> ContextManager[None]:
-        """Within it a trainer tests or validates."""
+        """The context in which a trainer tests or validates."""
         return contextlib.nullcontext()
 
     def stands_on(self) -> Dict[str, str]:
-        """What it was made with beside settings and CLIP, {name: text}: a training goes on with the same alone."""
+        """What it was made with besides settings and CLIP, {name: text}: a training resumes only with the same."""
         return {}
 
     def require_stands_on(self, stated: Mapping[str, Any], path: str) -> None:
-        """Raise UserError if a file, which says so of its method, stands on something else in a way that counts."""
+        """Raise UserError if a file was made with something else that matters; `stated` describes its method."""
 
     def learned_on(self, classes: Classes) -> None:
-        """Be told on which classes what was loaded was trained; none: nobody knows.
+        """Set the classes that the loaded parameters were trained on; none means that nobody knows.
 
         Raises:
-            UserError: if it does not go with these.
+            UserError: if they do not fit these classes.
         """
         if self.joint_head is not None:
             self.joint_head.learned_on(classes)
             self.trained_on = self.joint_head.trained_on.names
 
     def said_of(self, names: Sequence[str]) -> str:
-        """What must be known of answers for these classes, in a line; empty if nothing."""
+        """What users must know of answers for these classes, in a sentence; empty if nothing."""
         if self.joint_head is None:
             return ""
         own = self.joint_head.classes
@@ -178,23 +178,23 @@ class Learner(nn.Module):
         return said
 
     def mark(self) -> str:
-        """As of a method, where the classes decide; empty for none."""
+        """As a method's mark, where it depends on the classes; empty for none."""
         return ""
 
     def take_sizes(self, state: Mapping[str, Tensor]) -> None:
-        """Take on sizes that tensors of a checkpoint have, by the learner's names, where settings need not agree."""
+        """Adopt sizes of a checkpoint's tensors, named as in the learner, where settings need not agree."""
         if self.joint_head is not None:
             own = {name[len(HEAD) :]: one for name, one in state.items() if name.startswith(HEAD)}
             self.joint_head.take_sizes(own)
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
-        """The same parameters, shared, in front of other class names.
+        """The same parameters, shared, for other class names.
 
         Raises:
             UserError: if what is learned belongs to its classes, or a prompt is longer than the text context.
         """
         if self.bound:
-            raise UserError("these prompts belong to their classes (CSC): they cannot be put in front of other names")
+            raise UserError("these prompts belong to their classes (CSC): they cannot be used with other names")
         other = copy.copy(self)
         for kept in ("_parameters", "_buffers", "_modules"):
             other.__dict__[kept] = copy.copy(self.__dict__[kept])
@@ -202,7 +202,7 @@ class Learner(nn.Module):
         return other.to(next(self.buffers()).device) if len(list(self.buffers())) else other
 
     def trained(self) -> Dict[str, nn.Parameter]:
-        """The parameters that a training's optimiser has, by name."""
+        """The parameters for a training's optimiser, by name."""
         return dict(self.named_parameters())
 
     def cast(self, dtype: torch.dtype) -> None:
@@ -214,11 +214,11 @@ class Learner(nn.Module):
                 tensor.data = tensor.data.to(dtype if name.startswith((*self.in_clip_type, *words)) else torch.float32)
 
     def beside(self) -> Dict[str, Tensor]:
-        """What a file holds beside what is learned, by its names there; `not_read` has how these begin."""
+        """What a file holds in addition to what is learned, by its names there; `not_read` covers these names."""
         return {}
 
     def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-        """The state dict that a file has, by the names of ours: what its repository keeps in another form, too.
+        """A file's state dict, under our names, also for what its repository keeps in another form.
 
         Raises:
             UserError: if such a file does not fit.
@@ -226,15 +226,15 @@ class Learner(nn.Module):
         return content
 
     def as_repository(self) -> Optional[Dict[str, Any]]:
-        """What a file holds that its repository keeps in another form; None where there is no other."""
+        """The content of a file in its repository's own form; None if there is no other form."""
         return None
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
-        """A parameter's name in checkpoints of the family: its own."""
+        """A parameter's name in checkpoints of the family; by default its own."""
         return name
 
     @staticmethod
     def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
-        """The settings that show in a state dict."""
+        """The settings that a state dict shows."""
         return {}

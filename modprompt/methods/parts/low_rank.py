@@ -35,7 +35,7 @@ POSITIONS = (*_PARTS, _TOP)
 
 
 def layers_at(position: str, layers: int) -> Tuple[int, ...]:
-    """The layers, from 0, of a side of so many, that POSITION names; of a number that is not there a SettingError."""
+    """The layers, from 0, that POSITION names on a side with `layers` layers; SettingError for a missing one."""
     if position == _TOP:
         return tuple(range(layers))[-3:]
     if position in _PARTS:
@@ -67,21 +67,21 @@ class LowRankSettings(Configured):
     )
     r: int = setting(2, "rank of the additions", least=1)
     alpha: float = setting(1.0, "they are scaled by ALPHA / sqrt(R)", least=0)
-    dropout: float = setting(0.25, "share of what they read that is left out in training", least=0, compared=False)
+    dropout: float = setting(0.25, "share of their input that is dropped in training", least=0, compared=False)
     dropout_shared: bool = setting(
         False,
-        "one mask for what several classes have in common, which is computed once then; the reference has one for each",
+        "one mask for the tokens that classes share, which are computed once; the reference has one for each class",
         compared=False,
     )
     gradient: str = setting(
         "true",
-        "reference: with DROPOUT 0 what an addition reads gets no gradient of it, as in the reference",
+        "reference: with DROPOUT 0 an addition passes no gradient to its input, as in the reference",
         choices=("true", "reference"),
         compared=False,
     )
 
     def check(self) -> None:
-        """Complain about matrices that are none, a share that leaves nothing, and layers that are none."""
+        """Complain about unknown matrices and layers, and a dropout that leaves nothing."""
         super().check()
         words = self.matrices
         if not words or len(set(words)) < len(words) or not set(words) <= set(MATRICES):
@@ -89,7 +89,7 @@ class LowRankSettings(Configured):
         if self.dropout >= 1:
             raise SettingError([("DROPOUT", f" must be below 1, got {self.dropout:g}")])
         if self.gradient == "reference" and self.dropout:
-            raise SettingError([("GRADIENT", " reference is what the reference does with DROPOUT 0 alone")])
+            raise SettingError([("GRADIENT", " reference needs DROPOUT 0: only then does the reference do so")])
         if self.position not in POSITIONS:
             layers_at(self.position, MOST_TOKENS)
 
@@ -100,14 +100,14 @@ class LowRankSettings(Configured):
 
     @property
     def scale(self) -> float:
-        """Of the additions."""
+        """The factor of the additions."""
         return self.alpha / math.sqrt(self.r)
 
     def layers(self, shape: Shape) -> Dict[str, Tuple[int, ...]]:
-        """By side, the layers that have additions.
+        """The layers that have additions, by side.
 
         Raises:
-            SettingError: if a number is beyond a side that is chosen.
+            SettingError: if a number is too large for a chosen side.
         """
         counts = dict(zip(SIDES, (shape.text_layers, shape.vision_layers)))
         return {side: layers_at(self.position, counts[side]) for side in OF_ENCODER[self.encoder]}
@@ -124,7 +124,7 @@ class LowRankSettings(Configured):
 
 
 class _Layer(nn.Module):
-    """What is learned of a layer: a (M, r, D), uniform, and b (M, D, r), zeros."""
+    """The parameters of a layer: a (M, r, D), uniform, and b (M, D, r), zeros."""
 
     def __init__(self, matrices: int, rank: int, width: int):
         super().__init__()
@@ -132,7 +132,7 @@ class _Layer(nn.Module):
         self.b = nn.Parameter(torch.zeros(matrices, width, rank))
 
     def draw(self) -> None:
-        """Draw a as the reference does: behind four layers for the attention's matrices, and one for each changed."""
+        """Draw a as the reference does: after four layers for attention's matrices, and one for each changed matrix."""
         width = self.a.shape[-1]
         for _ in MATRICES:
             nn.Linear(width, width)
@@ -143,22 +143,22 @@ class _Layer(nn.Module):
 
 
 class LowRankAdditions(nn.Module):
-    """Low-rank additions of both sides' layers; float32, however CLIP computes.
+    """Low-rank additions to both sides' layers; float32, whatever CLIP computes in.
 
     Args:
         settings: which, and how.
         clip_model: a stock CLIP.
-        layers: by side, those that have any.
+        layers: by side, the layers that have any.
 
     Raises:
-        UserError: on a CLIP of another package's sides.
+        UserError: on a CLIP with sides of another package.
     """
 
     def __init__(self, settings: LowRankSettings, clip_model: CLIP, layers: Mapping[str, Sequence[int]]):
         super().__init__()
         if has_tower(clip_model):
             raise UserError(
-                f"{called(clip_model)}: low-rank additions go into the layers of OpenAI's kind of CLIP alone"
+                f"{called(clip_model)}: low-rank additions work only in the layers of OpenAI's kind of CLIP"
             )
         self.settings = settings
         for side, chosen in layers.items():
@@ -170,7 +170,7 @@ class LowRankAdditions(nn.Module):
 
     @property
     def described(self) -> str:
-        """Where they are and how large, in a line."""
+        """Where they are and how large, in a sentence."""
         settings = self.settings
         where = [f"{side} layers {' '.join(self._of(side))}" for side in self._modules]
         what = f"{' '.join(settings.matrices)} of rank {settings.r}, times {settings.scale:.4g}"
@@ -187,15 +187,15 @@ class LowRankAdditions(nn.Module):
         return "vision" in self._modules
 
     def text_changes(self, layers: int) -> Changes:
-        """Of the text side's layers."""
+        """The changes of the text side's layers."""
         return self._changes("text", layers)
 
     def vision_changes(self, layers: int) -> Changes:
-        """Of the image side's layers."""
+        """The changes of the image side's layers."""
         return self._changes("vision", layers)
 
     def _changes(self, side: str, layers: int) -> Changes:
-        """The change of each layer of a side, of this moment; none for a side without any."""
+        """The current change of each layer of a side; none for a side without additions."""
         if side not in self._modules:
             return ()
         settings = self.settings

@@ -1,4 +1,4 @@
-"""Files of CLIP-LoRA's repository (lora_weights.pt): which matrices of ours stand where in them."""
+"""Files of CLIP-LoRA's repository (lora_weights.pt): where they have our matrices."""
 
 from typing import Dict, Mapping, NamedTuple, Optional, Sequence
 
@@ -13,14 +13,14 @@ _NAMES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "proj"}
 
 
 class Place(NamedTuple):
-    """Where a matrix's addition is in what is learned: `{side}.{layer}`, and the number of the matrix there."""
+    """Where a matrix's addition is among the parameters: `{side}.{layer}`, and the number of the matrix there."""
 
     prefix: str
     number: int
 
 
 def _places(settings: LowRankSettings, layers: Mapping[str, Sequence[int]]) -> Dict[str, Dict[str, Place]]:
-    """By the names of its files, layers in their order: text first."""
+    """Places by the names in its files, layers in their order: text first."""
     chosen = [f"{side}.{layer}" for side in SIDES for layer in layers.get(side, ())]
     return {
         f"layer_{j}": {_NAMES[which]: Place(prefix, n) for n, which in enumerate(settings.matrices)}
@@ -40,25 +40,25 @@ def _metadata(settings: LowRankSettings) -> Dict[str, object]:
 
 
 def _require_known(settings: LowRankSettings, layers: Mapping[str, Sequence[int]]) -> None:
-    """Its program knows positions by words alone, thirds and the top of twelve layers, and whole numbers of ALPHA."""
+    """Raise UserError unless its program knows these words for layers (of twelve, for the top), and this ALPHA."""
     images = layers.get("vision", ())
     thirds = settings.position in ("bottom", "mid", "up") and len(images) not in (0, 4)
     top = settings.position == "top3" and bool(images) and images[-1] != 11
     if settings.position not in POSITIONS or thirds or top:
         raise UserError(
-            f"CLIP-LoRA's program has no POSITION {settings.position!r} of these layers, and reads no such file"
+            f"CLIP-LoRA's program has no POSITION {settings.position!r} for these layers, and reads no such file"
         )
     if settings.alpha != int(settings.alpha):
-        raise UserError(f"CLIP-LoRA's program takes whole numbers of ALPHA, and this is {settings.alpha:g}")
+        raise UserError(f"CLIP-LoRA's program accepts only whole numbers of ALPHA, but this is {settings.alpha:g}")
 
 
 def as_repository(
     state: Mapping[str, Tensor], settings: LowRankSettings, layers: Mapping[str, Sequence[int]]
 ) -> Dict[str, object]:
-    """What the reference's file of these additions holds, of what is learned by our names.
+    """The content of the reference's file for these additions; `state` has our names.
 
     Raises:
-        UserError: if its program has no such position, on that CLIP, or no such ALPHA.
+        UserError: if its program lacks such a position on that CLIP, or such an ALPHA.
     """
     _require_known(settings, layers)
     weights = {
@@ -77,10 +77,10 @@ def as_repository(
 def of_repository(
     content: Mapping[str, object], settings: LowRankSettings, layers: Mapping[str, Sequence[int]], path: str
 ) -> Optional[Dict[str, Tensor]]:
-    """What is learned, by our names, of what a file of the reference holds; None for a file of another form.
+    """The parameters, under our names, from the content of a reference's file; None for a file of another form.
 
     Raises:
-        UserError: if its metadata is of other settings, or a matrix is not there.
+        UserError: if its metadata has other settings, or a matrix is missing.
     """
     weights, theirs = content.get("weights"), content.get("metadata")
     if not isinstance(weights, dict) or not isinstance(theirs, dict):
@@ -92,7 +92,7 @@ def of_repository(
             raise UserError(f"{path} was made with other settings: {name} is {mine} here and {shown(there)} there")
     places = _places(settings, layers)
     if set(weights) != set(places):
-        raise UserError(f"{path} has additions of {len(weights)} layers, and this model {len(places)}")
+        raise UserError(f"{path} has additions to {len(weights)} layers, but this model has {len(places)}")
     found: Dict[str, Dict[int, Tensor]] = {}
     for layer, matrices in places.items():
         for name, place in matrices.items():
@@ -107,11 +107,11 @@ def _matrix(layer: object, name: str, key: str, path: str) -> Tensor:
     of_name = layer.get(name) if isinstance(layer, dict) else None
     found = of_name.get(key) if isinstance(of_name, dict) else None
     if not isinstance(found, Tensor) or found.dim() != 2 or found.layout != torch.strided or found.is_quantized:
-        raise UserError(f"{path} is damaged (it has no matrix {name}.{key}): take another copy of it")
+        raise UserError(f"{path} is damaged (it has no matrix {name}.{key}): use another copy of it")
     return found
 
 
 def _stacked(each: Sequence[Tensor], name: str, path: str) -> Tensor:
     if len({one.shape for one in each}) > 1:
-        raise UserError(f"{path} is damaged (the matrices of {name} are of different shapes): take another copy of it")
+        raise UserError(f"{path} is damaged (the matrices of {name} are of different shapes): use another copy of it")
     return torch.stack([one.detach().float() for one in each])

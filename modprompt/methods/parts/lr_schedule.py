@@ -1,7 +1,7 @@
 """Learning-rate schedules by epoch: single_step, multi_step, cosine, each with an optional warm-up.
 
-The numbers are those of Dassl's schedules. Those of the real Dassl hand an argument to PyTorch that it no longer takes
-(2.7), and their state holds a live object, which no checkpoint may hold; so every Dassl gets these.
+The numbers are those of Dassl's schedules. The real Dassl's pass PyTorch an argument that it no longer accepts (2.7),
+and their state holds a live object, which no checkpoint may hold; so every Dassl gets these.
 """
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Union
@@ -16,12 +16,12 @@ from modprompt.errors import UserError
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler  # PyTorch 1.9 calls it _LRScheduler
 
-Rate = Union[float, Tensor]  # a tensor where the optimiser keeps its rate so
-Warmup = Callable[[int, Rate], Rate]  # the rate of a warm-up epoch, from a group's base rate
+Rate = Union[float, Tensor]  # a tensor if the optimiser keeps its learning rate so
+Warmup = Callable[[int, Rate], Rate]  # the learning rate of a warm-up epoch, from a group's base rate
 
 
 class WarmupScheduler:
-    """A warm-up in front of another schedule, which starts at its own epoch 0 when the warm-up is over.
+    """A warm-up before another schedule, which starts at its own epoch 0 when the warm-up is over.
 
     Its state is plain numbers, so that a checkpoint of it needs no trust.
 
@@ -29,7 +29,7 @@ class WarmupScheduler:
         optimizer: the optimiser.
         successor: the schedule that follows.
         warmup_epoch: epochs of warm-up.
-        rate: learning rate in warm-up epoch k for a group with base rate r, as rate(k, r).
+        rate: learning rate in warm-up epoch k for a group with base learning rate r, as rate(k, r).
     """
 
     def __init__(self, optimizer: Optimizer, successor: "LRScheduler", warmup_epoch: int, rate: Warmup):
@@ -50,7 +50,7 @@ class WarmupScheduler:
         self._last_lr = rates
 
     def step(self, epoch: Optional[int] = None) -> None:
-        """Go on by one epoch."""
+        """Advance by one epoch."""
         if self.last_epoch >= self.warmup_epoch:
             self.successor.step()
             self._last_lr = self.successor.get_last_lr()
@@ -59,7 +59,7 @@ class WarmupScheduler:
             self._apply()
 
     def get_last_lr(self) -> List[Rate]:
-        """The rate of each parameter group now."""
+        """The current learning rate of each parameter group."""
         return self._last_lr
 
     def state_dict(self) -> Dict[str, Any]:
@@ -71,7 +71,7 @@ class WarmupScheduler:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go to a saved position; the optimiser's own state carries its rates."""
+        """Go to a saved position; the optimiser's own state has its learning rates."""
         self.last_epoch = state_dict["last_epoch"]
         self._last_lr = list(state_dict["_last_lr"])
         self.successor.load_state_dict(state_dict["successor"])
@@ -79,7 +79,7 @@ class WarmupScheduler:
 
 def _main_schedule(optimizer: Optimizer, cfg: Any) -> "LRScheduler":
     if cfg.LR_SCHEDULER == "cosine":
-        return CosineAnnealingLR(optimizer, float(cfg.MAX_EPOCH))  # type: ignore[arg-type]  # as Dassl has it
+        return CosineAnnealingLR(optimizer, float(cfg.MAX_EPOCH))  # type: ignore[arg-type]  # as in Dassl
     if cfg.LR_SCHEDULER == "multi_step":
         if not isinstance(cfg.STEPSIZE, (list, tuple)):
             raise UserError(f"OPTIM.STEPSIZE must be a list for multi_step, got {cfg.STEPSIZE!r}")
@@ -98,7 +98,7 @@ def build_lr_scheduler(
     Args:
         optimizer: the optimiser.
         optim_cfg: OPTIM.
-        alike: whether all groups have one rate in a constant warm-up, whatever their own.
+        alike: whether all groups have one learning rate in a constant warm-up, whatever their own.
 
     Raises:
         UserError: on an unknown LR_SCHEDULER or WARMUP_TYPE.
@@ -112,7 +112,7 @@ def build_lr_scheduler(
     check_name(optim_cfg.WARMUP_TYPE, ["constant", "linear"], "OPTIM.WARMUP_TYPE")
 
     def of_group(rate: Rate, base: Rate) -> Rate:
-        """The rate of a group with another base rate than the rest."""
+        """The learning rate of a group with another base learning rate than the rest."""
         return rate if alike or base == optim_cfg.LR else rate * base / optim_cfg.LR
 
     def constant(epoch: int, base: Rate) -> Rate:

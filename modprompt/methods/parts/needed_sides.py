@@ -1,4 +1,4 @@
-"""Which sides a method puts prompts into, and whether a CLIP has them: said in one line, before anything is made."""
+"""Which sides a method puts prompts into, and a clear error, before anything is made, if a CLIP lacks them."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ def what_runs(kinds: Kinds) -> str:
 
 
 def require_sides(method: Any, kinds: Kinds, name: str) -> None:
-    """Look whether a method's prompts can go into a CLIP.
+    """Check whether a method's prompts can go into a CLIP.
 
     Args:
         method: the method.
-        kinds: what the CLIP's sides are.
-        name: what messages call it.
+        kinds: of the CLIP's sides.
+        name: the CLIP's, for messages.
 
     Raises:
         UserError: if a side that it puts prompts into has no layers for them.

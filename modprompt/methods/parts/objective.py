@@ -1,4 +1,4 @@
-"""What a method minimises: a weighted sum of terms, whose gradients a rule may change.
+"""What a method minimises: a weighted sum of terms; a rule may change its gradients.
 
 Shapes: B images, C classes.
 """
@@ -13,7 +13,7 @@ from modprompt.engine.model import Output
 
 
 class Term(NamedTuple):
-    """A part of a loss: `of(output, images (B, 3, H, W), labels (B,))` gives a scalar."""
+    """A part of a loss: `of(output, images (B, 3, H, W), labels (B,))` returns a scalar."""
 
     name: str
     weight: float
@@ -21,40 +21,40 @@ class Term(NamedTuple):
 
 
 class Rule(Protocol):
-    """What stands between the gradients of a loss and the step.
+    """A change of a loss's gradients before the step.
 
-    It acts where a loss is made, so that loss scales, recomputed chunks and users' loops are as they are without it.
+    It acts where a loss is made, so that loss scales, recomputed chunks and users' loops need no change.
     """
 
     noted: Dict[str, Tensor]  # scalars of the last step by name, for the log; written in place
 
     def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        """A scalar of the loss's value, whose backward pass gives the gradients of the step."""
+        """A scalar with the loss's value, whose backward pass computes the gradients of the step."""
 
 
 class Objective(NamedTuple):
-    """The weighted sum of its terms, added up in their order; with a rule, gradients by that."""
+    """The weighted sum of its terms, added up in their order; with a rule, that computes the gradients."""
 
     terms: Tuple[Term, ...]
     rule: Optional[Rule] = None
 
     def plus(self, *terms: Term) -> "Objective":
-        """The same with more terms behind."""
+        """The same with more terms at the end."""
         return self._replace(terms=(*self.terms, *terms))
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """Another type for the tokens between products of the teachers in it."""
+        """Set the type of the tokens between products of the teachers in it."""
         parts: List[Any] = [*(term.of for term in self.terms), self.rule]
         for part in parts:
             if hasattr(part, "set_stream"):
                 part.set_stream(stream)
 
     def noted(self) -> Mapping[str, Tensor]:
-        """What the log says of the last step beside what the method says, by name."""
+        """What the log says of the last step, by name, in addition to the method's own."""
         return {} if self.rule is None else self.rule.noted
 
     def loss(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        """Their sum, each times its weight."""
+        """The sum of the terms, each times its weight."""
         total: Optional[Tensor] = None
         for term in self.terms:
             value = term.of(output, images, labels)
@@ -65,7 +65,7 @@ class Objective(NamedTuple):
 
 
 def cross_entropy(output: Output, images: Tensor, labels: Tensor) -> Tensor:
-    """Of logits (B, C), in float32."""
+    """The cross entropy of logits (B, C), in float32."""
     return F.cross_entropy(output.logits.float(), labels)
 
 

@@ -7,14 +7,14 @@ from modprompt.engine.pooling import EMBEDDINGS, LOGITS
 from modprompt.engine.prompts import WHICH
 from modprompt.io.descriptions import Descriptions
 
-MODES = {LOGITS: "AS", EMBEDDINGS: "AE"}  # as PCB calls the mean of logits (similarities), and of embeddings
+MODES = {LOGITS: "AS", EMBEDDINGS: "AE"}  # PCB's names for the mean of logits (similarities), and of embeddings
 
 
 class Described(NamedTuple):
-    """What describes classes.
+    """Phrases that describe classes.
 
     content: phrases by class.
-    pooled: LOGITS or EMBEDDINGS, of which a class's features are the mean.
+    pooled: LOGITS or EMBEDDINGS, whose mean a class's features are.
     """
 
     content: Descriptions
@@ -24,10 +24,10 @@ class Described(NamedTuple):
         return f"{MODES[self.pooled]} {self.content.hash}"
 
     def prompts(self, classnames: Sequence[str]) -> Tuple[List[str], List[int]]:
-        """What stands in the class name's place in each prompt, class by class; and how many each class has.
+        """The text for the class name in each prompt, class by class; and the number of prompts of each class.
 
         Raises:
-            UserError: if a class has no phrases; all such are told.
+            UserError: if classes have no phrases; the message names all of them.
         """
         phrases = self.content.of(classnames)
         names = [f"{readable(name).lower()}{WHICH}{one}" for name, own in zip(classnames, phrases) for one in own]

@@ -1,4 +1,4 @@
-"""A gradient that does not go against a second loss's (ProGrad, arXiv 2205.14865, equation 5)."""
+"""Gradients that do not go against a second loss's (ProGrad, arXiv 2205.14865, equation 5)."""
 
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -13,9 +13,9 @@ from modprompt.errors import UserError
 
 
 def project(gradient: Tensor, against: Tensor, weight: float) -> Tensor:
-    """A gradient without `weight` times its part against another one; as it is where the two agree.
+    """A gradient without `weight` times its part against another one; unchanged if the two agree.
 
-    Both of one shape, each a single vector; against nothing (all zeros) it is as it is too.
+    Both of one shape, each taken as a single vector; against zeros the gradient is unchanged too.
     """
     direction = F.normalize(against.float().flatten(), dim=0, eps=torch.finfo(torch.float32).tiny)
     flat = gradient.float().flatten()
@@ -33,7 +33,7 @@ class _Losses(NamedTuple):
 
 
 class _Step(torch.autograd.Function):
-    """The value of a loss, whose gradients are made when they are asked for, under whatever loss scale there is."""
+    """The value of a loss; its gradients are computed when they are needed, under any loss scale."""
 
     @staticmethod
     def forward(ctx: Any, losses: _Losses, *parameters: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def _projected(mine: Optional[Tensor], theirs: Optional[Tensor], weight: float) 
 
 
 def _mean(gradient: Optional[Tensor], processes: Any) -> Optional[Tensor]:
-    """A gradient of the whole batch, of those of its parts: projected parts are not the projected whole."""
+    """The gradient of the whole batch, from those of its parts: projected parts are not the projected whole."""
     if gradient is None:
         return None
     dist.all_reduce(gradient, group=processes)
@@ -63,7 +63,7 @@ def _mean(gradient: Optional[Tensor], processes: Any) -> Optional[Tensor]:
 
 
 def _processes() -> Any:
-    """The processes of the DistributedDataParallel whose forward pass this is; None outside one.
+    """The processes of the DistributedDataParallel that runs this forward pass; None outside one.
 
     Raises:
         UserError: if there are several processes and this PyTorch does not say whether they share a batch.
@@ -77,12 +77,12 @@ def _processes() -> Any:
 
 
 class Projected:
-    """A rule of an objective: each parameter's gradient, by itself, is projected where it goes against another loss.
+    """A rule of an objective: each parameter's gradient, by itself, is projected if it goes against another loss.
 
     Args:
-        other: the other loss: `other(output, images (B, 3, H, W), labels (B,))` gives a scalar.
-        weight: how much of the conflicting part goes; 1 is all.
-        parameters: gives what is learned.
+        other: the other loss: `other(output, images (B, 3, H, W), labels (B,))` returns a scalar.
+        weight: how much of the conflicting part is removed; 1 is all.
+        parameters: returns what is learned.
 
     Attributes:
         noted: for the log, "kl_loss", the other loss of the last step; written in place, so that a replay does too.
@@ -100,12 +100,12 @@ class Projected:
         self.noted: Dict[str, Tensor] = {}
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """Another type for the teacher's tokens between products, as the prompted model's."""
+        """Set the type of the teacher's tokens between products, as in the prompted model."""
         if hasattr(self.other, "set_stream"):
             self.other.set_stream(stream)
 
     def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        """The same value, whose backward pass gives the projected gradients."""
+        """The same value; its backward pass computes the projected gradients."""
         if not loss.requires_grad:
             return loss
         other = self.other(output, images, labels)

@@ -23,7 +23,7 @@ class FindsSchedule(Protocol):
         """How alphas are learned."""
 
     def slots_of(self, method: Any, clip_model: CLIP, classes: Classes, shape: Shape) -> Learner:
-        """A method's learner, undecided what each layer removes and adds."""
+        """A method's learner in which it is open what each layer removes and adds."""
 
 
 class ModelsMethod(Protocol):
@@ -51,13 +51,13 @@ class ModelsMethod(Protocol):
         """All settings by config key."""
 
     def content_hashes(self) -> Dict[str, str]:
-        """What its settings name, as {name: text} that tells one content from another."""
+        """The content that its settings name, as {name: text}, with a text that differs for each content."""
 
     def metadata(self) -> Dict[str, Any]:
-        """What a file says of it beside its settings."""
+        """What a file says of it in addition to its settings."""
 
     def mark(self) -> str:
-        """What a result is marked with."""
+        """The mark of its results."""
 
     def seen(self) -> str:
         """What its training sees of new classes."""
@@ -66,10 +66,10 @@ class ModelsMethod(Protocol):
         """The same prompts for other classes."""
 
     def make_objective(self, model: Any) -> Objective:
-        """What it minimises, with what stands beside its prompts."""
+        """What it minimises, including what is added beside its prompts."""
 
     def rates(self) -> Sequence[OwnRate]:
-        """What learns otherwise than the rest."""
+        """Which parameters have a learning rate of their own."""
 
     @property
     def needs(self) -> Needs:

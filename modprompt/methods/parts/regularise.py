@@ -23,7 +23,7 @@ class Weights(NamedTuple):
 
 
 def mean_class_features(frozen: FrozenCLIP, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Normalised mean (C, E) of the class features of all templates, each as it comes out of the encoder."""
+    """Normalised mean (C, E) of the class features of all templates, which are not normalised themselves."""
     silent = True if len(templates) == 1 else None
     each = tqdm(templates, desc="class features of all templates", leave=False, disable=silent)
     total = sum((frozen.class_features(classnames, template).float() for template in each), torch.zeros(()))
@@ -31,7 +31,7 @@ def mean_class_features(frozen: FrozenCLIP, classnames: Sequence[str], templates
 
 
 class SelfRegularisation:
-    """What is added to the loss so that prompted features stay near the frozen ones (equations 3 to 5).
+    """A loss that keeps prompted features near the frozen ones (equations 3 to 5).
 
     Args:
         frozen: the CLIP without prompts.
@@ -45,7 +45,7 @@ class SelfRegularisation:
         self.weights = weights
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """Another type for the teacher's tokens between products, as the prompted model's."""
+        """Set the type of the teacher's tokens between products, as in the prompted model."""
         self.frozen.set_stream(stream)
 
     def __call__(self, output: Output, image: Tensor, labels: Tensor) -> Tensor:

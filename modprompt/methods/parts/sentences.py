@@ -1,4 +1,4 @@
-"""Sentences about classes, of which a frozen CLIP's class features are the mean (CoPrompt, HiCroPL).
+"""Sentences about classes; a frozen CLIP's class features are the mean over them (CoPrompt, HiCroPL).
 
 A file has them as {class: [sentence, ...]}. Shapes: C classes, E joint width.
 """
@@ -25,7 +25,7 @@ _AT_ONCE = 256  # sentences
 
 
 class Sentences(NamedTuple):
-    """Sentences of classes, or a template alone.
+    """Sentences of classes, or only a template.
 
     content: sentences by class; None for the template.
     template: with {} for the name.
@@ -36,10 +36,10 @@ class Sentences(NamedTuple):
 
     @classmethod
     def of(cls, setting: str, dataset: str) -> "Sentences":
-        """What a setting names.
+        """The sentences that a setting names.
 
         Args:
-            setting: as sentence_files.read has it.
+            setting: as in sentence_files.read.
             dataset: its name.
 
         Raises:
@@ -50,15 +50,15 @@ class Sentences(NamedTuple):
 
     @classmethod
     def of_record(cls, mark: str, content: Any, path: str) -> "Sentences":
-        """What a file holds.
+        """The sentences in a checkpoint.
 
         Args:
-            mark: of it, as `mark` gave it.
-            content: the sentences, as plain values; None for a template's.
+            mark: the text of `mark` for them.
+            content: the sentences, as plain values; None for a template.
             path: of the file, for messages.
 
         Raises:
-            UserError: if they are not there.
+            UserError: if they are missing.
         """
         word, _, template = mark.partition(" ")
         if word == TEMPLATE and "{}" in template:
@@ -72,11 +72,11 @@ class Sentences(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """What tells one content from another."""
+        """A text that differs for each content."""
         return f"{TEMPLATE} {self.template}" if self.content is None else self.content.hash
 
     def texts(self, classnames: Sequence[str]) -> List[Tuple[str, ...]]:
-        """Those of each class.
+        """The sentences of each class.
 
         Raises:
             UserError: if classes have none.
@@ -99,7 +99,7 @@ class Sentences(NamedTuple):
                     ) from None
 
     def mean_features(self, frozen: FrozenCLIP, classnames: Sequence[str]) -> Tensor:
-        """Class features (C, E), float32: the mean over a class's sentences, each of length 1, of length 1 again.
+        """Class features (C, E), float32, of length 1: the mean over a class's sentences, each of length 1.
 
         Raises:
             UserError: if a class has no sentence, or one is too long.
@@ -113,7 +113,7 @@ class Sentences(NamedTuple):
 
 
 def _features(frozen: FrozenCLIP, texts: Sequence[str]) -> Tensor:
-    """Features (N, E) of N texts, each different one encoded once."""
+    """Features (N, E) of N texts; equal texts are encoded once."""
     places: Dict[str, int] = {}
     order = [places.setdefault(text, len(places)) for text in texts]
     different = list(places)

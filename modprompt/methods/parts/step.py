@@ -11,7 +11,7 @@ LossOf = Callable[[Tensor, Tensor], Tuple[Output, Tensor]]
 
 
 class Done(NamedTuple):
-    """What a step leaves: the loss, a float32 scalar, and the output, without gradients and on the device.
+    """The results of a step: the loss, a float32 scalar, and the output, without gradients and on the device.
 
     No later step writes into them.
     """
@@ -26,15 +26,15 @@ class Done(NamedTuple):
 
 
 class Step:
-    """A step of an optimiser down the loss of a batch.
+    """A step of an optimiser on the loss of a batch.
 
     Args:
-        loss_of: gives the output and the loss of images (B, 3, H, W) and labels (B,). What it raises ends the step
+        loss_of: returns the output and the loss of images (B, 3, H, W) and labels (B,). If it raises, the step ends
             before any parameter has changed.
         optimiser: of the parameters.
-        scaler: of the loss, against gradients that vanish in half precision; None for none.
-        alone: whether other leaves than the optimiser's parameters are left without gradients: where another optimiser
-            has them, they are not worth their price.
+        scaler: for the loss, against gradients that vanish in half precision; None for none.
+        alone: whether only the optimiser's parameters get gradients: where another optimiser has the other leaves,
+            theirs are not worth computing.
     """
 
     def __init__(self, loss_of: LossOf, optimiser: Optimizer, scaler: Any = None, alone: bool = False):

@@ -1,4 +1,4 @@
-"""CLIP without prompts to learn: class features from templates, image features as they are.
+"""CLIP without learned prompts: class features from templates, and image features.
 
 Shapes: C classes, E joint width.
 """
@@ -35,7 +35,7 @@ class FrozenCLIP(nn.Module):
         self.text_encoder = text_encoder(clip_model, no_prompts(self.text_layers, "text"), stream)
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """Another type for the tokens between products; None for that of the weights."""
+        """Set the type of the tokens between products; None for that of the weights."""
         self.image_encoder.stream = self.text_encoder.stream = stream
 
     @tf32.exactly
@@ -56,7 +56,7 @@ class FrozenCLIP(nn.Module):
     @tf32.exactly
     @torch.no_grad()
     def text_features(self, texts: Sequence[str], labels: Sequence[str] = ()) -> Tensor:
-        """(N, E) of N texts, not normalised; what messages call each is its label, or else the text.
+        """(N, E) of N texts, not normalised; messages name each by its label, or else by the text.
 
         Raises:
             UserError: if one is longer than the text context.

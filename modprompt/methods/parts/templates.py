@@ -25,7 +25,7 @@ class TemplatePrompts(Learner):
         clip_model: a stock CLIP.
         schedules: of both sides, without prompts.
         templates: one or more.
-        as_written: whether names keep their "_", where others read it as a space.
+        as_written: whether names keep their "_"; otherwise it becomes a space.
 
     Raises:
         UserError: if a prompt is longer than the text context.
@@ -49,7 +49,7 @@ class TemplatePrompts(Learner):
         self.put_in(classnames, clip_model)
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """Take these class names into all templates."""
+        """Put these class names into all templates."""
         texts = [
             class_prompts(self._in(template, classnames), classnames, 0, clip_model, dtype=self.words_type)
             for template in self.templates
@@ -90,7 +90,7 @@ TCP = {  # its teacher's (arXiv 2311.18231)
     "Food101": "a photo of a {}, a type of food.",
 }
 TCP_DEFAULT = "X X X X {}."
-TCP_LEARNED = {  # of the prompt that it learns: X stands for the context; all other data sets have its default
+TCP_LEARNED = {  # for the prompt that it learns: X stands for the context; all other data sets have its default
     "OxfordPets": "X X X X {}, a type of pet.",
     "OxfordFlowers": "X X X X {}, a type of flower.",
     "FGVCAircraft": "X X X X {}, a type of aircraft.",
@@ -115,7 +115,7 @@ DPL_CUSTOM = (
     "EuroSAT": "a centered satellite photo of {}.",
     "Food101": "a type of food, a photo of {}.",
     "UCF101": "a photo of a person doing {}.",
-    "Digits": "a photo of the number {}.",  # ours, as the next
+    "Digits": "a photo of the number {}.",  # ours, like the next
     "Mnist5k": "a photo of the number {}.",
 }
 
@@ -180,6 +180,6 @@ DIVERSE = (  # the sixty of PromptSRC (arXiv 2307.06948), for its frozen class f
 
 
 def require_place(key: str, template: str) -> None:
-    """Raise SettingError unless a template that is given, as the setting of this key, has a place for the name."""
+    """Raise SettingError unless a template, if there is one, has a place for the name; `key` is its setting."""
     if template and "{}" not in template:
         raise SettingError([(key, f" must have {{}} where the class name goes, got {template!r}")])

@@ -1,1 +1,1 @@
-"""The search for a schedule: alphas, what a layer may have while it is undecided, the files that come of it."""
+"""The search for a schedule: alphas, layers with several options, and the files that a search writes."""

@@ -1,4 +1,4 @@
-"""Alphas of a search in files: alpha_e{k}.npz, which say their side, and the reference's .npy pair of swapped names."""
+"""Alphas of a search in files: alpha_e{k}.npz, which name their side, and the reference's .npy pair, names swapped."""
 
 from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple, Sequence, Tuple
@@ -23,7 +23,7 @@ class Alphas(NamedTuple):
 
     values: (L, O) float32, of L layers and O options, before the softmax.
     options: (L, O, 2), (remove, add) of each; remove may be ALL.
-    place: where the side's prompt tokens stand; empty if nobody says it.
+    place: where the side's prompt tokens stand; empty if unknown.
     """
 
     values: np.ndarray
@@ -32,7 +32,7 @@ class Alphas(NamedTuple):
 
 
 def file_name(epoch: int) -> str:
-    """Of the alphas after an epoch; 0 for those drawn."""
+    """The file name of alphas after an epoch; 0 for those at the start."""
     return f"alpha_e{epoch}.npz"
 
 
@@ -69,18 +69,18 @@ def read(path: PathLike) -> Dict[str, Alphas]:
 def _place(path: PathLike, side: str, arrays: Mapping[str, np.ndarray]) -> str:
     place = arrays.get(f"{side}_place", np.array(""))
     if place.ndim or place.dtype.kind != "U" or place.dtype.itemsize > _LONGEST or not str(place).isprintable():
-        raise UserError(f"{path}: {side}_place is no text: give an alpha_e{{k}}.npz of a search")
+        raise UserError(f"{path}: {side}_place is not a text: give an alpha_e{{k}}.npz of a search")
     return str(place)
 
 
 def write_pair(folder: PathLike, epoch: int, text: np.ndarray, vision: np.ndarray) -> Tuple[Path, Path]:
-    """Write the reference's two files under its swapped names, which SWAPPED tells. Returns their paths.
+    """Write the reference's two files under its swapped names (see SWAPPED). Returns their paths.
 
     Args:
         folder: where.
-        epoch: after which.
-        text: (L, 1 + C) alphas of the text side: go into alpha_e{epoch}_img.npy.
-        vision: the same of the vision side: go into alpha_e{epoch}_txt.npy.
+        epoch: the epoch that has ended.
+        text: (L, 1 + C) alphas of the text side: for alpha_e{epoch}_img.npy.
+        vision: the same of the vision side: for alpha_e{epoch}_txt.npy.
     """
     paths = []
     for name, values in (("img", text), ("txt", vision)):
@@ -91,7 +91,7 @@ def write_pair(folder: PathLike, epoch: int, text: np.ndarray, vision: np.ndarra
 
 
 def read_bare(path: PathLike) -> np.ndarray:
-    """The alphas (L, 1 + C) in one of the reference's .npy files: column c is c prompt tokens. It says no side.
+    """The alphas (L, 1 + C) in one of the reference's .npy files: column c means c prompt tokens. It names no side.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -101,22 +101,22 @@ def read_bare(path: PathLike) -> np.ndarray:
 
 
 def lengths_of(values: np.ndarray) -> Tuple[int, ...]:
-    """Prompt tokens of each layer, where column c of alphas (L, 1 + C) is c of them: the largest, first of equals."""
+    """Prompt tokens of each layer, by the largest of its alphas (L, 1 + C), column c for c tokens; first of equals."""
     return tuple(int(column) for column in np.argmax(values, axis=1))
 
 
 def are_lengths(options: np.ndarray) -> bool:
-    """Whether option c of every layer is to have c tokens, all that came before removed; layer 0 has none to remove."""
+    """Whether option c of every layer means c tokens, all earlier ones removed; layer 0 has none to remove."""
     removed, added = options[..., 0], options[..., 1]
     all_go = bool(np.all(removed[1:] == ALL)) and bool(np.all((removed[:1] == ALL) | (removed[:1] == 0)))
     return all_go and bool(np.all(added == np.arange(options.shape[1])))
 
 
 def margins(values: Sequence[Sequence[float]], chosen: Sequence[int]) -> Tuple[float, ...]:
-    """For each layer the weight of the chosen option minus that of the best other; below 0 if that one weighs more.
+    """For each layer the weight of the chosen option minus that of the best other; below 0 if the other is larger.
 
     Args:
-        values: of L layers, each option's alpha or the logarithm of its weight.
+        values: for L layers, each option's alpha or the logarithm of its weight.
         chosen: the option of each layer.
     """
     found = []
@@ -132,12 +132,12 @@ def _checked(path: PathLike, side: str, values: np.ndarray, options: np.ndarray)
     whole = options.shape == (*table.shape, 2) and options.dtype.kind in "iu"
     least = (ALL, 0)
     if not whole or any((options[..., at] < least[at]).any() or (options[..., at] > _MOST).any() for at in (0, 1)):
-        raise UserError(f"{path}: {side}_options are no (remove, add) pairs for {table.shape} alphas")
+        raise UserError(f"{path}: {side}_options are not (remove, add) pairs for {table.shape} alphas")
     return Alphas(table, options.astype(np.int64))
 
 
 def _table(path: PathLike, what: str, values: np.ndarray) -> np.ndarray:
-    """As float32, if it is a row of finite numbers for each layer."""
+    """An array as float32, if it has a row of finite numbers for each layer."""
     if values.ndim != 2 or not values.size or values.dtype.kind != "f":
         raise UserError(
             f"{path}: {what} must be an array of numbers, layers x options, got {values.dtype} of shape {values.shape}"

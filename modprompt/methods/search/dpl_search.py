@@ -21,9 +21,9 @@ from modprompt.methods.search.settings import MOST, AlphaSettings
 
 @dataclass(frozen=True, repr=False)
 class DPLSearch(AlphaSettings, Method):
-    """DPL's search: 0 to n_ctx_* prompt tokens in each layer of a side, weighed by alphas; what it finds DPL trains.
+    """DPL's search: 0 to n_ctx_* prompt tokens in each layer of a side, weighted by alphas; DPL trains what it finds.
 
-    In a layer the tokens are keys and values alone, and are gone behind it, so that outputs of options can be mixed.
+    In a layer the tokens serve only as keys and values, and are dropped after it, so that outputs can be mixed.
     """
 
     node = "TRAINER.DPLSEARCH"
@@ -32,13 +32,13 @@ class DPLSearch(AlphaSettings, Method):
 
     n_ctx_vision: int = setting(4, "most prompt tokens of a vision layer", least=0)
     n_ctx_text: int = setting(4, "most prompt tokens of a text layer", least=0)
-    ctx_init: str = setting("a photo of a", "words in front of the class name; nothing is learned there")
+    ctx_init: str = setting("a photo of a", "words before the class name; nothing is learned there")
     write_npy: bool = setting(
-        False, "write the alphas in the reference's files too, whose names stand for the other side", compared=False
+        False, "also write the alphas in the reference's files, whose names each mean the other side", compared=False
     )
 
     def check(self) -> None:
-        """There is nothing to find where no layer may have tokens; nobody means more than MOST."""
+        """Complain if no layer may have tokens, or more than MOST are asked for."""
         at_least("N_CTX_VISION", self.n_ctx_vision, 0 if self.n_ctx_text else 1)
         at_most("N_CTX_TEXT", self.n_ctx_text, MOST)
         at_most("N_CTX_VISION", self.n_ctx_vision, MOST)
@@ -50,7 +50,7 @@ class DPLSearch(AlphaSettings, Method):
 
     @property
     def wants_vision(self) -> bool:
-        """A ResNet has no layers for them."""
+        """Whether vision layers may have tokens; a ResNet has no layers for them."""
         return self.n_ctx_vision > 0
 
     def schedules(self, shape: Shape) -> Schedules:
@@ -61,7 +61,7 @@ class DPLSearch(AlphaSettings, Method):
         )
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> OptionsPromptLearner:
-        """Tokens of every option, in front of words that are fixed."""
+        """Tokens of every option, before fixed words."""
         return OptionsPromptLearner(classes.names, clip_model, schedules, readable(self.ctx_init))
 
     def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
@@ -71,7 +71,7 @@ class DPLSearch(AlphaSettings, Method):
 
 @dataclass(frozen=True, repr=False)
 class TrainerSupernet(DPLSearch):
-    """DPLSearch under the name and the node of its repository."""
+    """DPLSearch with the name and the node of its repository."""
 
     node = "TRAINER.TRAINERSUPERNET"
     learner_of = "DPLSearch"

@@ -1,4 +1,4 @@
-"""What the search for a schedule is to all other packages."""
+"""The search for a schedule, as other packages see it."""
 
 import warnings
 from pathlib import Path
@@ -9,9 +9,9 @@ from modprompt.feature import Feature, FirstStage, NamedFile
 from modprompt.methods import table
 from modprompt.methods.search import file, schedule_files
 
-RUNS = "RUNS"  # set for a run whose method searches: it has need of validation images
+RUNS = "RUNS"  # set for a run whose method searches: it needs validation images
 
-_OF_SCHEDULE = ("SCHEDULE_", "LENGTHS_", "IMG_ALPHA_PATH", "TXT_ALPHA_PATH")  # how keys begin that say what it finds
+_OF_SCHEDULE = ("SCHEDULE_", "LENGTHS_", "IMG_ALPHA_PATH", "TXT_ALPHA_PATH")  # how keys begin that set what it finds
 
 
 class SearchFeature(Feature):
@@ -33,35 +33,35 @@ class SearchFeature(Feature):
     otherwise = "does not search: SEARCH.ON True, or DPLSearch"
 
     def settings(self) -> Any:
-        """Of a search around any method."""
+        """The settings of a search around any method."""
         from modprompt.methods.search.over import Search
 
         return Search
 
     def help(self, method: Any) -> str:
-        """The settings of a search, of a method that can be searched."""
+        """Help for the settings of a search, for a method that can be searched."""
         if not table.BY_NAME[method.__name__].sides or method.searching.refused:
             return ""
         return f"its search for a schedule (docs/search.md):\n{self.settings().help_text()}"
 
     def read(self, given: Any, planned: bool = False) -> Any:
-        """Schedules in place of the files that are named for them."""
+        """Replace named files by the schedules in them."""
         return schedule_files.expanded(given, planned)
 
     def file_in(self, key: str, value: Any) -> Optional[NamedFile]:
-        """A schedule's, and all that DPL knows of files."""
+        """The file of a schedule, or any that DPL's settings name."""
         return schedule_files.named_by(key, value)
 
     def fault_of_stage(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
-        """It finds a schedule, which the trainer must take, and does not have."""
+        """A search finds a schedule, which the trainer must accept and must not have yet."""
         if not table.sides_of(trainer):
-            return f"{trainer} is no method of ours whose schedule can be given"
+            return f"{trainer} is not one of our methods whose schedule can be set"
         node = table.row_of(trainer).node
         given = [key for key in keys if key.startswith(f"{node}.") and self.finds(key)]
-        return f"{given[0]} is set, which a search is to find" if given else ""
+        return f"{given[0]} is set, but a search is to find it" if given else ""
 
     def finds(self, key: str) -> bool:
-        """A schedule, however it is written."""
+        """Whether a key sets a schedule, however it is written."""
         return key.rpartition(".")[2].startswith(_OF_SCHEDULE)
 
     def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
@@ -73,7 +73,7 @@ class SearchFeature(Feature):
         """Whether the run searches.
 
         Raises:
-            UserError: if it is to, and learns nothing.
+            UserError: if it should search, but has no prompts to learn.
         """
         always = method is not None and method.searching.always
         if cfg.SEARCH.ON and not node:
@@ -85,14 +85,14 @@ class SearchFeature(Feature):
         return {RUNS: bool(cfg.SEARCH.ON or always)}
 
     def takes_part(self, cfg: Any) -> bool:
-        """Whether it searches: alphas learn from validation images."""
+        """Whether the run searches: alphas learn from validation images."""
         return bool(getattr(getattr(cfg, self.node, None), RUNS, False))
 
     def method(self, method: Any, cfg: Any) -> Any:
-        """A method in search of its schedule, if SEARCH.ON asks for that.
+        """The method, searching for its schedule if SEARCH.ON says so.
 
         Raises:
-            SettingError: if a setting does not fit, or the method has none to find.
+            SettingError: if a setting does not fit, or the method has no schedule to find.
         """
         node = cfg.get(self.node, {})
         if not node.get("ON", False):
@@ -104,11 +104,11 @@ class SearchFeature(Feature):
             raise error.under(self.node) from None
 
     def preload(self) -> None:
-        """The run."""
+        """Import the run's part."""
         import modprompt.methods.search.run  # noqa: F401
 
     def part(self, trainer: Any) -> Optional[Any]:
-        """What alternates with its steps."""
+        """The part that alternates with a trainer's steps."""
         if trainer.run.method.search is None:
             return None
         from modprompt.methods.search.run import SearchRun
@@ -116,13 +116,13 @@ class SearchFeature(Feature):
         return SearchRun(trainer)
 
     def result_forms(self) -> Dict[str, Any]:
-        """What it has found, and how good that is."""
+        """The form of results: accuracies of what was found."""
         from modprompt.io.result_schema import percentage, record
 
         return {self.name: record(mixture_pct=percentage, path_pct=percentage)}
 
     def lacks(self, folder: Any) -> str:
-        """The schedule that it is run for."""
+        """What is wrong with the schedule that a search must leave."""
         return file.fault(folder)
 
 

@@ -22,7 +22,7 @@ def draw(path: PathLike, sides: Mapping[str, SideOfSearch]) -> bool:
 
     Args:
         path: of the picture.
-        sides: "text", "vision" or both; one that was not searched is shown by its tokens alone.
+        sides: "text", "vision" or both; of one that was not searched only tokens are shown.
 
     Returns:
         Whether it was drawn.
@@ -63,7 +63,7 @@ def _draw_side(part: Any, side: str, found: SideOfSearch, rows: int) -> None:
 
 
 def _colours(options: Sequence[Sequence[Option]]) -> Dict[Option, Any]:
-    """A colour for each option: its kind by what is removed, the darker the more is added."""
+    """A colour for each option: one hue for each number of removed tokens, darker with more added ones."""
     from matplotlib import colormaps  # late, as all of matplotlib
 
     known = sorted({option for layer in options for option in layer}, key=_in_order)
@@ -81,7 +81,7 @@ def _in_order(option: Option) -> Tuple[bool, int, int]:
 
 
 def _chosen(found: SideOfSearch) -> List[int]:
-    """The option of each searched layer that became its step; of two that came to the same, the heavier."""
+    """The option of each searched layer that became its step; of two with the same effect, the one with more weight."""
     chosen, present = [], 0
     for layer, options in enumerate(found.options):
         step, last = found.steps[layer], found.alphas[-1][layer]
@@ -97,7 +97,7 @@ def _named(option: Option) -> str:
 
 
 def _draw_weights(axes: Any, found: SideOfSearch, layer: int, chosen: int, colours: Mapping[Option, Any]) -> None:
-    """The softmax of a layer's alphas over the epochs, one upon the other; the chosen option has a frame."""
+    """The softmax of a layer's alphas over the epochs, stacked; the chosen option has a frame."""
     options = found.options[layer]
     alphas = np.array([epoch[layer] for epoch in found.alphas])
     weights = np.exp(alphas - alphas.max(axis=1, keepdims=True))
@@ -117,7 +117,7 @@ def _draw_weights(axes: Any, found: SideOfSearch, layer: int, chosen: int, colou
 
 
 def _legend(part: Any, colours: Mapping[Option, Any]) -> None:
-    """One legend beside the panels, the options from top to bottom as the areas lie."""
+    """One legend next to the panels, its options from top to bottom like the areas."""
     from matplotlib.patches import Patch
 
     handles = [Patch(color=colour, label=_named(option)) for option, colour in reversed(list(colours.items()))]
@@ -128,7 +128,7 @@ def _legend(part: Any, colours: Mapping[Option, Any]) -> None:
 
 
 def _draw_tokens(axes: Any, side: str, found: SideOfSearch) -> None:
-    """Tokens of each layer: carried and added upwards, removed downwards; above them the margin of the choice."""
+    """Tokens of each layer: carried and added upwards, removed downwards; above them the margins of the choices."""
     counts = Schedule(found.steps, side).counts
     removed, added = (np.array(numbers) for numbers in zip(*found.steps))
     carried = np.array(counts) - added

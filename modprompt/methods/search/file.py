@@ -1,9 +1,9 @@
-"""schedule.json, what a search leaves behind: the schedule of each side, how sure every choice is, and the way there.
+"""schedule.json, the result of a search: the schedule of each side, how sure every choice is, and how it was found.
 
 Per side ("text", "vision"): "place", "steps" of (remove, add), "margins", "options" by layer, and "alphas" by epoch,
-layer and option; and "search" says of which run.
+layer and option; and "search" describes the run.
 
-Options may remove "all". A side that was not searched has place and steps alone; one that there is not is null.
+Options may remove "all". A side that was not searched has only place and steps; a missing side is null.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ _LARGEST = 1e300
 
 
 class SideOfSearch(NamedTuple):
-    """One side's schedule; what stands behind `steps` is empty where the side was not searched.
+    """One side's schedule; the fields after `steps` are empty if the side was not searched.
 
     place: where its prompt tokens stand.
     steps: (remove, add) of each of L layers.
@@ -52,7 +52,7 @@ def write(path: PathLike, sides: Mapping[str, SideOfSearch], search: Mapping[str
         search: what is known of the run; plain values.
 
     Raises:
-        UserError: if a side is not what a file may hold, e.g. because an alpha is no number.
+        UserError: if a side is not valid in a file, e.g. because an alpha is not a number.
     """
     content = {side: _as_json(sides[side]) if side in sides else None for side in SIDES}
     try:
@@ -67,7 +67,7 @@ def read(path: PathLike) -> Dict[str, SideOfSearch]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        UserError: if it is damaged, was changed, or is no such file.
+        UserError: if it is damaged, was changed, or is another kind of file.
     """
     try:
         return _sides_in(_content_of(path))
@@ -76,7 +76,7 @@ def read(path: PathLike) -> Dict[str, SideOfSearch]:
 
 
 def searched_on(path: PathLike) -> Tuple[str, str]:
-    """On which data set and classes ("all", "base", "new") a schedule.json was found; empty where it does not say.
+    """The data set and classes ("all", "base", "new") on which a schedule.json was found; empty where it does not say.
 
     Raises:
         FileNotFoundError, UserError: as read.
@@ -87,17 +87,17 @@ def searched_on(path: PathLike) -> Tuple[str, str]:
 
 
 def _content_of(path: PathLike) -> Dict[str, Any]:
-    """What the file holds, its hash and version looked at."""
+    """The file's content, with its hash and version checked."""
     text = read_text(path, _MOST_BYTES)
     try:
         content: Any = json_text.parse(text, finite=True)
         if not isinstance(content, dict) or not {*SIDES, "search"} & set(content):
             raise Refused("it holds no sides")
     except ValueError as error:  # Refused is one
-        raise UserError(f"{path} is damaged or no schedule of a search ({str(error)[:120]})") from None
-    if not check_seal(content, path, "search anew, or write the pairs out: [[remove, add], ...]"):
+        raise UserError(f"{path} is damaged or not a schedule of a search ({str(error)[:120]})") from None
+    if not check_seal(content, path, "search again, or write the pairs out: [[remove, add], ...]"):
         raise UserError(
-            f"{path} is no schedule of a search (it has no hash): write the pairs out, [[remove, add], ...]"
+            f"{path} is not a schedule of a search (it has no hash): write the pairs out, [[remove, add], ...]"
         )
     if content[KEY].get("version") != VERSION:
         raise UserError(f"{path} has version {str(content[KEY].get('version'))[:20]}, this program reads {VERSION}")
@@ -167,7 +167,7 @@ def _numbers(value: Any, what: str, length: int) -> Tuple[float, ...]:
 
 
 def fault(folder: PathLike) -> str:
-    """What is wrong with the schedules that a search has left in its folder; empty if nothing is."""
+    """What is wrong with the schedules that a search has left in its folder; empty if nothing."""
     try:
         read(Path(folder) / FILE_NAME)
     except FileNotFoundError:

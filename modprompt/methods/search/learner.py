@@ -1,6 +1,6 @@
-"""What learners of a search have: options for every layer, and alphas that weigh them.
+"""What learners of a search share: options for every layer, and alphas that weight them.
 
-Shapes: L layers, O options of the layer that has most.
+Shapes: L layers, O options of the layer with the most.
 """
 
 import contextlib
@@ -16,15 +16,15 @@ from modprompt.methods.search.file import SIDES
 from modprompt.methods.search.space import Option, best_path, margins, steps_of
 
 SPREAD = 0.001  # std of the alphas before the first step (DPL, arXiv 2501.00457)
-ALPHAS = "alphas."  # in front of the names of the parameters that weigh options
+ALPHAS = "alphas."  # before the names of the parameters that weight options
 
 
 class Found(NamedTuple):
-    """What a search says of a side now.
+    """The result of a search on a side so far.
 
     schedule: of the best path.
-    path: the option of each layer, by its place.
-    margins: of each layer the weight of the chosen option minus that of the best other; 1 where there is no other.
+    path: the option of each layer, by its number.
+    margins: for each layer the weight of the chosen option minus that of the best other; 1 if there is no other.
     options: (remove, add) of each layer's options.
     """
 
@@ -35,20 +35,20 @@ class Found(NamedTuple):
 
 
 class SearchLearner(Learner):
-    """A learner that is undecided which option each layer of a searched side takes.
+    """A learner in which it is open which option each layer of a searched side uses.
 
-    A subclass enters each side's alphas by `enter_alphas`, in the order of its draws, and reads `weights`.
+    A subclass adds each side's alphas by `enter_alphas`, in the order of its draws, and reads `weights`.
 
     Attributes:
-        alphas: (L, O) of each searched side, before the softmax; a layer with fewer options reads the first of its row.
-        options: of each searched side, (remove, add) of each layer's options.
+        alphas: (L, O) for each searched side, before the softmax; a layer with fewer options reads only the first ones.
+        options: for each searched side, (remove, add) of each layer's options.
     """
 
     alphas: nn.ParameterDict
     options: Dict[str, Tuple[Tuple[Option, ...], ...]]
 
     def enter_alphas(self, side: str, options: Sequence[Sequence[Option]]) -> None:
-        """The options of a side's layers, and alphas for them, newly drawn."""
+        """Add the options of a side's layers, with newly drawn alphas."""
         if not hasattr(self, "alphas"):
             self.alphas, self.options = nn.ParameterDict(), {}
         self.options[side] = tuple(tuple(there) for there in options)
@@ -56,14 +56,14 @@ class SearchLearner(Learner):
         self.alphas[side] = nn.Parameter(SPREAD * torch.randn(len(options), most))
         missing = torch.tensor([[0.0] * len(there) + [float("-inf")] * (most - len(there)) for there in options])
         self.register_buffer(f"{side}_missing", missing, persistent=False)
-        self.register_buffer(f"{side}_taken", None, persistent=False)  # weights (L, O) of a side that is decided
+        self.register_buffer(f"{side}_taken", None, persistent=False)  # weights (L, O) of a decided side
 
     def weights(self, side: str) -> List[Tensor]:
-        """Of each layer, the weights of its options (options,), float32 and of sum 1."""
+        """For each layer the weights of its options (options,), float32, with sum 1."""
         return [row[: len(there)] for row, there in zip(self.table(side).unbind(), self.options[side])]
 
     def table(self, side: str) -> Tensor:
-        """The same as one (L, O), 0 for an option that a layer does not have."""
+        """The same as one table (L, O), 0 for an option that a layer does not have."""
         taken: Optional[Tensor] = getattr(self, f"{side}_taken")
         if taken is not None:
             return taken
@@ -81,17 +81,17 @@ class SearchLearner(Learner):
         return row
 
     def alphas_now(self) -> Dict[str, Tensor]:
-        """Of each searched side a copy of the alphas (L, O), on the CPU."""
+        """For each searched side a copy of the alphas (L, O), on the CPU."""
         return {side: values.detach().float().cpu().clone() for side, values in self.alphas.items()}
 
     def found(self, most_tokens: int = 0) -> Dict[str, Found]:
-        """The best path of each searched side; what a layer removes never exceeds what reaches it.
+        """The best path of each searched side; a layer never removes more than reaches it.
 
         Args:
-            most_tokens: prompt tokens that all layers of a side together may have; 0 for any number.
+            most_tokens: limit of prompt tokens for all layers of a side together; 0 for none.
 
         Raises:
-            UserError: if no path has so few.
+            UserError: if every path has more.
         """
         return {side: self._found(side, most_tokens) for side in SIDES if side in self.options}
 
@@ -103,7 +103,7 @@ class SearchLearner(Learner):
 
     @contextlib.contextmanager
     def decided(self, paths: Mapping[str, Sequence[int]]) -> Iterator[None]:
-        """Within it, each layer takes one option: that of the sides' paths."""
+        """Within it each layer uses one option, by the sides' paths."""
         before = {side: getattr(self, f"{side}_taken") for side in paths}
         for side, path in paths.items():
             setattr(self, f"{side}_taken", self._one_hot(side, path))
@@ -118,9 +118,9 @@ class SearchLearner(Learner):
         return F.one_hot(torch.tensor(path), alphas.shape[1]).to(alphas.device, torch.float32)
 
     def trained(self) -> Dict[str, nn.Parameter]:
-        """All but the alphas, which have an optimiser of their own."""
+        """All parameters except the alphas, which have an optimiser of their own."""
         return {name: value for name, value in self.named_parameters() if not name.startswith(ALPHAS)}
 
     def expected_tokens(self) -> Tensor:
-        """How many prompt tokens all layers of the searched sides together are expected to have."""
+        """The expected number of prompt tokens in all layers of the searched sides together."""
         raise NotImplementedError

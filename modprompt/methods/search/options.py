@@ -21,13 +21,13 @@ class OptionsPromptLearner(SearchLearner):
     """Each option of each layer has tokens of its own; words are fixed.
 
     Random draws: vision alphas, vision tokens by layer and option (normal, std 1), text alphas, text tokens by layer
-    and option (uniform on [0, 1)), as the reference has them.
+    and option (uniform on [0, 1)), as in the reference.
 
     Args:
         classnames: names of the C classes.
-        clip_model: a stock CLIP with a vision transformer; its widths are taken over.
+        clip_model: a stock CLIP with a vision transformer, which gives the widths.
         schedules: of both sides, each layer with the tokens of its longest option.
-        words: in front of a class name.
+        words: before a class name.
 
     Raises:
         UserError: as PromptText.
@@ -65,12 +65,12 @@ class OptionsPromptLearner(SearchLearner):
         ]
 
     def forward(self) -> Prompts:
-        """The options of this moment, for both encoders."""
+        """The current options, for both encoders."""
         text, vision = self._additions("text", self.text_options), self._additions("vision", self.vision_options)
         return Prompts(self.prompt_text(self.ctx), text, vision)
 
     def expected_tokens(self) -> Tensor:
-        """How many prompt tokens all layers of both sides together are expected to have."""
+        """The expected number of prompt tokens in all layers of both sides together."""
         tables = [self.table(side) for side in self.options]
         expected = [one @ torch.arange(one.shape[1], device=one.device, dtype=one.dtype) for one in tables]  # (L,)
         return torch.cat(expected).sum()
@@ -82,7 +82,7 @@ class OptionsPromptLearner(SearchLearner):
 
 
 def _rows(counts: Sequence[int]) -> Tensor:
-    """Of all options' tokens, one behind another, those that stand for `count` of each; the last for what is not."""
+    """Among all options' tokens, one after another, `count` rows for each; the last fills rows that are not read."""
     found, first = [], 0
     for count in counts:
         for n in range(1, count + 1):

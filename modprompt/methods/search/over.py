@@ -1,7 +1,7 @@
 """A search over MPL's operations, remove, add and carry, for any method that learns prompts.
 
-Every layer but the first takes one of the pairs (remove, add); the first keeps what the method adds there. What is
-found is a schedule of that method.
+Every layer but the first uses one of the pairs (remove, add); the first keeps what the method adds there. The result
+is a schedule of that method.
 """
 
 from dataclasses import dataclass
@@ -26,23 +26,23 @@ SIDES = ("all", "text", "vision")
 
 
 def _require_searchable(method: Method) -> None:
-    """Raise SettingError where a search for a method's schedule means nothing."""
+    """Raise SettingError if there cannot be a search for a method's schedule."""
     name = type(method).__name__
     if method.searching.always:
-        raise SettingError([("ON", f" means nothing for {name}, which is a search by itself")])
+        raise SettingError([("ON", f" does not work for {name}, which is a search by itself")])
     if method.searching.refused:
-        raise SettingError([("ON", f" means nothing for {name}: {method.searching.refused}")])
+        raise SettingError([("ON", f" does not work for {name}: {method.searching.refused}")])
     if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
         key = "ASPATH" if method.aspath else "AEPATH"
-        raise SettingError([("ON", f" means nothing with {key}: prompts of phrases are not searched")])
+        raise SettingError([("ON", f" does not work with {key}: prompts of phrases are not searched")])
 
 
 @dataclass(frozen=True, repr=False)
 class Search(AlphaSettings):
     """What layers may remove and add, and how the choice is learned; `Search(...).over(method)` searches.
 
-    With remove_all, MaPLe, IVLP and the lengths of DPL are among the schedules that can be found; with remove and add
-    at least as large as MPL's own, so is MPL.
+    With remove_all a search can find MaPLe, IVLP and DPL's lengths; with remove and add at least as large as MPL's own,
+    also MPL.
     """
 
     node = "SEARCH"
@@ -50,31 +50,31 @@ class Search(AlphaSettings):
     on: bool = setting(False, "whether the trainer searches for its schedule instead of training by it", compared=False)
     sides: str = setting("all", "the sides that are searched: all that have learned prompts, or one", choices=SIDES)
     remove: int = setting(2, "most prompt tokens that a layer removes by number", least=0)
-    remove_all: bool = setting(True, "whether a layer may remove all that are there")
+    remove_all: bool = setting(True, "whether a layer may remove all tokens that reach it")
     add: int = setting(2, "most prompt tokens that a layer adds", least=1)
 
     def check(self) -> None:
-        """Complain about more tokens than anybody means."""
+        """Complain about numbers of tokens that cannot be meant."""
         at_most("REMOVE", self.remove, MOST)
         at_most("ADD", self.add, MOST)
 
     def over(self, method: M) -> M:
-        """The same method in search of its schedule.
+        """The same method, searching for its schedule.
 
         Raises:
-            SettingError: if it has none to find, or a searched side's is written out.
+            SettingError: if it has none to find, or the schedule of a searched side is given.
         """
         self.searched(method)
         if method.joined_by is not None:
             names = type(method).__name__, type(method.joined_by).__name__
-            raise SettingError([("ON", " means nothing for {} with {} beside it".format(*names))])
+            raise SettingError([("ON", " does not work for {} with {}".format(*names))])
         return method.replace_private(slots=self)
 
     def searched(self, method: Method) -> Tuple[str, ...]:
         """The sides of a method that are searched.
 
         Raises:
-            SettingError: if there are none, or one's schedule is written out.
+            SettingError: if there are none, or the schedule of one is given.
         """
         name = type(method).__name__
         _require_searchable(method)
@@ -91,7 +91,7 @@ class Search(AlphaSettings):
             )
         for side in found:
             if getattr(method, f"schedule_{side}"):
-                raise SettingError([("SIDES", f": SCHEDULE_{side.upper()} is written out: there is nothing to find")])
+                raise SettingError([("SIDES", f": SCHEDULE_{side.upper()} is given: there is nothing to find")])
         if "text" in found and isinstance(method, CoOp) and method.class_token_position != "end":
             raise SettingError([("SIDES", ": deep prompts stand at the start: it needs CLASS_TOKEN_POSITION end")])
         return found
@@ -101,13 +101,13 @@ class Search(AlphaSettings):
         return self
 
     def slots_of(self, method: Method, clip_model: CLIP, classes: Classes, shape: Shape) -> SlotsPromptLearner:
-        """A method's learner with slots in place of its schedule, and alphas."""
+        """A method's learner with slots instead of its schedule, and alphas."""
         wide = self.widened(method, shape)
         inner = method.learner(clip_model, classes, wide)
         return SlotsPromptLearner(inner, self._options(method, wide))
 
     def widened(self, method: Method, shape: Shape) -> Schedules:
-        """A method's schedules, on searched sides with all that any option adds, and nothing removed."""
+        """A method's schedules; on searched sides with all that any option adds, and nothing removed."""
         own = type(method).sides(method, shape)
         wide = {side: self._wide(getattr(own, side)) for side in self.searched(method)}
         return own._replace(**wide)

@@ -1,4 +1,4 @@
-"""A run that searches: alphas learn from validation images between the steps of the prompts; a schedule is left."""
+"""A run that searches: alphas learn from validation images between steps of the prompts; it writes a schedule."""
 
 import functools
 from pathlib import Path
@@ -30,13 +30,13 @@ from modprompt.methods.search.validation import ValidationBatches
 from modprompt.trainers.part import FeaturePart
 from modprompt.trainers.state_form import like, optimiser_form, scaler_form
 
-_NEVER = -1e30  # alpha of an option that a layer does not have: the file's rows are of one length
+_NEVER = -1e30  # alpha of an option that a layer does not have: the file's rows have one length
 PICTURE = "search.png"
-EXTRA = "search"  # in the state of a run, and in its result
+EXTRA = "search"  # key in the state of a run, and in its result
 
 
 def shown(options: Sequence[Option]) -> str:
-    """Options in words, every removal with every addition."""
+    """Options as text: every removal with every addition."""
     numbers = sorted({remove for remove, _ in options} - {ALL})
     removes = f"{numbers[0]} to {numbers[-1]}" if numbers else ""
     whole = "all" if any(remove == ALL for remove, _ in options) else ""
@@ -44,19 +44,19 @@ def shown(options: Sequence[Option]) -> str:
 
 
 def margins_line(found: Found) -> str:
-    """How sure each layer's choice is: the weight of what is taken minus that of the best other."""
+    """How sure each layer's choice is: the weight of the chosen option minus that of the best other."""
     return f"{'margin':<14}" + "".join(f"{round(margin, 2) + 0.0:>6.2f}" for margin in found.margins)
 
 
 def write_alphas(folder: str, epoch: int, learner: SearchLearner, values: Mapping[str, Tensor], npy: bool) -> None:
-    """Write alpha_e{epoch}.npz; with `npy` the reference's pair of files too.
+    """Write alpha_e{epoch}.npz; with `npy` also the reference's pair of files.
 
     Args:
         folder: where.
-        epoch: after which.
-        learner: whose options they weigh.
+        epoch: the epoch that has ended.
+        learner: the learner with the options.
         values: the alphas (L, O) of each searched side.
-        npy: whether the reference's files are written, too.
+        npy: whether the reference's files are written too.
     """
     sides = {side: _table(values[side], options, learner.place(side)) for side, options in learner.options.items()}
     alphas.write(folder, epoch, sides)
@@ -75,7 +75,7 @@ def _table(values: Tensor, options: Sequence[Sequence[Option]], place: str) -> a
 
 
 def require_alphas(folder: str, epochs: int) -> None:
-    """Raise UserError if those of one of the epochs up to this one are not there."""
+    """Raise UserError if the alphas of an epoch up to this one are missing."""
     for epoch in range(epochs + 1):
         _read(folder, epoch)
 
@@ -114,7 +114,7 @@ def _read(folder: str, epoch: int) -> Dict[str, alphas.Alphas]:
         return alphas.read(path)
     except FileNotFoundError:
         raise UserError(
-            f"{path} is gone: schedule.json needs the alphas of every epoch; start the search anew"
+            f"{path} is gone: schedule.json needs the alphas of every epoch; start the search again"
         ) from None
 
 
@@ -127,7 +127,7 @@ def _of_search(found: Found, history: List[alphas.Alphas]) -> SideOfSearch:
 
 
 def record_of(found: Mapping[str, Found]) -> Dict[str, Any]:
-    """What result.json says of it: each side's pairs, as SCHEDULE_TEXT is written, and the smallest margin."""
+    """The search in result.json: each side's pairs, written like SCHEDULE_TEXT, and the smallest margin."""
     return {
         side: {"steps": str([list(step) for step in one.schedule]), "least_margin": round(min(one.margins), 4)}
         for side, one in found.items()
@@ -135,23 +135,23 @@ def record_of(found: Mapping[str, Found]) -> Dict[str, Any]:
 
 
 class SearchRun(FeaturePart):
-    """What a trainer whose method searches does beside: alphas by Adam in front of each step of the prompts by SGD.
+    """The search in a trainer: a step of the alphas by Adam before each step of the prompts by SGD.
 
-    First order (DPL, arXiv 2501.00457, section 3): no step looks through the other.
+    First order (DPL, arXiv 2501.00457, section 3): no step differentiates through the other.
 
     Attributes:
-        record: what result.json says of it.
+        record: what result.json says of the search.
     """
 
     alternates = chooses = True
     record: Optional[Dict[str, Any]] = None
-    _history: List[Dict[str, Tensor]]  # alphas of each searched side after each epoch, those drawn first
+    _history: List[Dict[str, Tensor]]  # alphas of each searched side, at the start and after each epoch
 
     def begin(self) -> None:
-        """Write the alphas that were drawn.
+        """Write the initial alphas.
 
         Raises:
-            UserError: if the alphas of earlier epochs are not there, because a run was resumed without its state.
+            UserError: if alphas of earlier epochs are missing, because a run was resumed without its state.
         """
         if self.trainer.start_epoch == 0:
             self._write_alphas(0)
@@ -160,9 +160,9 @@ class SearchRun(FeaturePart):
 
     @property
     def settings(self) -> AlphaSettings:
-        """How."""
+        """The settings of the search."""
         settings = self.method.search
-        assert settings is not None  # else there is no such part
+        assert settings is not None  # otherwise there is no such part
         return settings
 
     @property
@@ -172,7 +172,7 @@ class SearchRun(FeaturePart):
         return learner
 
     def check(self) -> None:
-        """Complain about what does not go with a search."""
+        """Complain about settings that do not go with a search."""
         cfg = self.cfg
         for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
             if cfg.TEST[key] == value and not getattr(cfg.TEST, "ONLY", False):
@@ -181,10 +181,10 @@ class SearchRun(FeaturePart):
             raise UserError("MODEL.COMPILE graph: a search's steps alternate, and are not recorded; leave it out")
 
     def prepare(self) -> None:
-        """Look at the images of the alphas, and whether there is anything to find.
+        """Check the images for the alphas, and whether there is anything to find.
 
         Raises:
-            UserError: if there are no validation images but those of the test, or no schedule has so few tokens.
+            UserError: if the only validation images are test images, or every schedule has too many tokens.
         """
         try:
             self.model.found()
@@ -201,21 +201,21 @@ class SearchRun(FeaturePart):
         held_out = getattr(dataset, "selected_on", "") == images.HELD_OUT
         if self.trainer.val_loader is None or not (held_out or images.own_validation(dataset)):
             raise UserError(
-                f"{name} has no validation images to search by, and a search must not see test "
-                "images: leave DATASET.VAL_FROM_TEST False, and DATASET.NUM_SHOTS low enough that some are held out"
+                f"{name} has no validation images for the search, which must not see test images: "
+                "leave DATASET.VAL_FROM_TEST False, and DATASET.NUM_SHOTS low enough that some are held out"
             )
         shared = {image.impath for image in dataset.val} & {image.impath for image in dataset.test}
         if shared:
             raise UserError(
                 f"{len(shared)} validation images of {name} are test images too: a search must not see them"
             )
-        print(f"The alphas see {len(dataset.val)} {images.HELD_OUT if held_out else images.VALIDATION} images")
+        print(f"The alphas learn from {len(dataset.val)} {images.HELD_OUT if held_out else images.VALIDATION} images")
 
     def _print_options(self) -> None:
         for side in schedule_file.SIDES:
             if side in self._learner.options:
                 most = max(self._learner.options[side], key=len)
-                print(f"{side} side: {len(most)} options a layer: {shown(most)}")
+                print(f"{side} side: {len(most)} options per layer: {shown(most)}")
 
     def _write_alphas(self, epoch: int) -> None:
         if self.cfg.OUTPUT_DIR:
@@ -231,7 +231,7 @@ class SearchRun(FeaturePart):
     @functools.cached_property
     def _validation(self) -> ValidationBatches:
         theirs = self.trainer.val_loader
-        size = self.settings.alpha_batch  # a test's own size decides no number of a search
+        size = self.settings.alpha_batch  # a test's own size must not affect a search
         pinned, workers = theirs.pin_memory, theirs.num_workers
         loader = DataLoader(theirs.dataset, batch_size=size, num_workers=workers, pin_memory=pinned)
         return ValidationBatches(sent(loader, self.trainer.device), self.settings.alpha_data == FIRST_BATCH)
@@ -241,7 +241,7 @@ class SearchRun(FeaturePart):
         return output, self.model.with_tokens(loss)
 
     def step(self) -> Mapping[str, Number]:
-        """A step of the alphas on a validation batch; what the log says of it."""
+        """A step of the alphas on a validation batch; returns numbers for the log."""
         done = self._alpha_step(*self.trainer.parse_batch_train(next(self._validation)))
         self.trainer.loop.unread.add_loss(done.loss, self.trainer.loop.place())
         return {"loss_val": settled(done.loss)}
@@ -252,7 +252,7 @@ class SearchRun(FeaturePart):
         self._write_alphas(self.trainer.epoch + 1)
 
     def end(self) -> None:
-        """Leave what was found, and test it with the search's prompts; then test the mixture as every run is tested."""
+        """Write the schedule that was found, and test it with the search's prompts; then test the mixture."""
         found = self.model.found()
         for one in found.values():
             print(f"{one.schedule.table()}\n{margins_line(one)}")
@@ -260,20 +260,20 @@ class SearchRun(FeaturePart):
             write_found(self.cfg, self._learner, found, self._seen())
         self.record = {"validation": self._seen(), **record_of(found)}
         if not self.cfg.TEST.NO_TEST:
-            print("What was found, with the prompts of the search:")
+            print("The schedule that was found, with the prompts of the search:")
             with self._learner.decided({side: one.path for side, one in found.items()}):
                 self.record["path_pct"] = self.trainer.test()
             print("The mixture of all options:")
 
     def result(self, results: Mapping[str, Any]) -> Dict[str, Any]:
-        """What was found, and how good that is with its own prompts; the run's accuracy is the mixture's."""
+        """What was found, with its accuracy for the search's prompts; the run's accuracy is the mixture's."""
         return {EXTRA: {**self.record, "mixture_pct": float(results["accuracy"])}} if self.record else {}
 
     def _seen(self) -> str:
         return str(getattr(self.trainer.dm.dataset, "selected_on", "") or images.VALIDATION)
 
     def state(self) -> Dict[str, Any]:
-        """What must be remembered to go on."""
+        """What must be kept for resuming."""
         scaler = self._alpha_step.scaler
         state: Dict[str, Any] = {
             "optimiser": self._alpha_step.optimiser.state_dict(),
@@ -283,7 +283,7 @@ class SearchRun(FeaturePart):
         return {EXTRA: {**state, **({} if scaler is None else {"scaler": scaler.state_dict()})}}
 
     def form(self, epoch: int) -> Dict[str, Form]:
-        """What state gives behind so many epochs."""
+        """The form of state's content after so many epochs."""
         step, batches = self._alpha_step, len(self._validation.loader)
         required = {
             "optimiser": optimiser_form(step.optimiser),
@@ -294,7 +294,7 @@ class SearchRun(FeaturePart):
         return {EXTRA: table(required, scaler)}
 
     def load_state(self, extras: Mapping[str, Any]) -> None:
-        """Take back what state gave, of the form that form says."""
+        """Restore what state returned; `form` has checked it."""
         state = extras[EXTRA]
         self._alpha_step.optimiser.load_state_dict(state["optimiser"])
         if self._alpha_step.scaler is not None and "scaler" in state:

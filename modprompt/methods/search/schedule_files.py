@@ -1,7 +1,7 @@
-"""Settings that name a file in place of a schedule: SCHEDULE_TEXT @FILE, SCHEDULE_VISION @FILE, and DPL's alpha files.
+"""Settings that name a file instead of a schedule: SCHEDULE_TEXT @FILE, SCHEDULE_VISION @FILE, DPL's alpha files.
 
 They are read before anything is merged, so that a run's settings, their hash, its result and its checkpoints hold the
-numbers and never a path. A file is a search's schedule.json or alpha_e{k}.npz, or a .npy of DPL's reference.
+numbers, never a path. A file is a search's schedule.json or alpha_e{k}.npz, or a .npy of DPL's reference.
 """
 
 import functools
@@ -25,7 +25,7 @@ _Entry = Tuple[str, Given]
 
 
 class _Side(NamedTuple):
-    """What a file says of a side: (remove, add) per layer, where its tokens stand, and their number if all are new."""
+    """One side in a file: (remove, add) per layer, the place of its tokens, and their number if all are new."""
 
     steps: Tuple[Tuple[int, int], ...]
     place: str = ""
@@ -33,16 +33,16 @@ class _Side(NamedTuple):
 
 
 def expanded(settings: Settings, planned: bool = False) -> Settings:
-    """Settings in which files that are named in place of schedules are read.
+    """Settings in which files named instead of schedules are replaced by their content.
 
-    SCHEDULE_TEXT @FILE and SCHEDULE_VISION @FILE of any method become that side's pairs. Beside them are set, unless
-    the command line gives them: where the file's tokens stand (PLACE_TEXT, PLACE_VISION), and the setting that says how
-    many layer 0 adds. IMG_ALPHA_PATH and TXT_ALPHA_PATH of DPL become LENGTHS_VISION and LENGTHS_TEXT. All have the
+    SCHEDULE_TEXT @FILE and SCHEDULE_VISION @FILE of any method become that side's pairs. Unless the command line gives
+    them, two more settings follow: the place of the file's tokens (PLACE_TEXT, PLACE_VISION), and the number of tokens
+    that layer 0 adds. DPL's IMG_ALPHA_PATH and TXT_ALPHA_PATH become LENGTHS_VISION and LENGTHS_TEXT. All have the
     source of the setting that named the file.
 
     Args:
         settings: as given; paths are relative to the current folder.
-        planned: the run is not started now: a file that is not there stays a name, and nothing is warned of.
+        planned: whether the run starts later: then a missing file stays a name, and there are no warnings.
 
     Raises:
         SettingError: if a file is missing, damaged, of another kind or lacks the side.
@@ -55,9 +55,9 @@ def expanded(settings: Settings, planned: bool = False) -> Settings:
         read = _with_lengths(read, node, planned, sideless)
     if sideless and not planned:
         warnings.warn(
-            f"{', '.join(sideless)}: a .npy does not say whose alphas it holds, so it is taken for the side that it is "
-            "given for; the reference swaps its names (_txt.npy holds the image side): for files given by those names "
-            "DPL has the switch ALPHAS_SWAPPED True",
+            f"{', '.join(sideless)}: a .npy does not say whose alphas it holds, so it counts for the side that it is "
+            "given for; the reference swaps its names (_txt.npy holds the image side): for files under those names "
+            "set DPL's ALPHAS_SWAPPED True",
             stacklevel=2,
         )
     if not planned:
@@ -66,7 +66,7 @@ def expanded(settings: Settings, planned: bool = False) -> Settings:
 
 
 def _warn_of_new_classes(settings: Settings) -> None:
-    """Warn of schedules that a search has found on classes which a run on half of them takes as the others."""
+    """Warn of schedules that were searched on classes that a run on half of the classes treats as new."""
     name, half = (
         as_text(settings[key].value) if key in settings else "" for key in ("DATASET.NAME", "DATASET.SUBSAMPLE_CLASSES")
     )
@@ -76,14 +76,14 @@ def _warn_of_new_classes(settings: Settings) -> None:
         dataset, classes = schedule_file.searched_on(of_user(path).absolute())
         if dataset == name and classes not in ("", "base", half):
             warnings.warn(
-                f"{path}: this schedule was searched on {classes} classes of {name}, this run is on {half} ones: "
-                "it has seen validation images of new classes, so numbers on these are not those of base to new",
+                f"{path}: this schedule was searched on {classes} classes of {name}, but this run is on {half} "
+                "ones: the search has seen validation images of new classes, so numbers on these are not base-to-new",
                 stacklevel=3,
             )
 
 
 def named_by(key: str, value: Any) -> Optional[NamedFile]:
-    """The file that a setting names: @FILE, or one of DPL's, which may name none; None of what is no such setting."""
+    """The file that a setting names: @FILE, or one of DPL's, which may be empty; None for other settings."""
     if not key.startswith("TRAINER."):
         return None
     path = file_of(key, value)
@@ -93,7 +93,7 @@ def named_by(key: str, value: Any) -> Optional[NamedFile]:
 
 
 def file_of(key: str, value: Any) -> Optional[str]:
-    """The path that a setting names in place of numbers; None if it names none."""
+    """The path that a setting names instead of numbers; None if it names none."""
     text = "" if value is None else str(value).strip()
     if _SCHEDULE.fullmatch(key):
         return text[1:] if text.startswith("@") else None
@@ -116,14 +116,14 @@ def _nodes_of_dpl(settings: Settings) -> List[str]:
 
 
 def _with_steps(settings: Settings, planned: bool, sideless: List[str]) -> Settings:
-    """Pairs in place of @FILE, and what the file says beside them."""
+    """Replace @FILE by pairs, and add the settings that follow from the file."""
     given: List[_Entry] = []
     beside: List[_Entry] = []
     for key, found in settings.given:
         path = file_of(key, found.value) if _SCHEDULE.fullmatch(key) else None
         if path is None:
             given.append((key, found))
-        elif found is settings[key]:  # else another value is given later
+        elif found is settings[key]:  # otherwise a later value overrides it
             node, side = key.split(".")[1], key.rpartition("_")[2].lower()
             read = _side_of(path, side, key, planned, sideless)
             value = found.value if read is None else [list(step) for step in read.steps]
@@ -134,15 +134,15 @@ def _with_steps(settings: Settings, planned: bool, sideless: List[str]) -> Setti
 
 
 def _beside(node: str, side: str, read: _Side, source: str) -> List[_Entry]:
-    """Where the tokens stand, and the number that layer 0 adds under the name that the method has for it."""
+    """The place of the tokens, and the number that layer 0 adds, under the method's name for it."""
     first = next((row.first.get(side, "") for row in table.METHODS if row.name.upper() == node), "")
-    place = read.place if any(add for _, add in read.steps) else ""  # of no tokens
+    place = read.place if any(add for _, add in read.steps) else ""  # without tokens there is no place
     values: List[Tuple[str, Any]] = [(f"PLACE_{side.upper()}", place), (first, read.steps[0][1])]
     return [(f"TRAINER.{node}.{name}", Given(value, source)) for name, value in values if name and value]
 
 
 def _with_lengths(settings: Settings, node: str, planned: bool, sideless: List[str]) -> Settings:
-    """Numbers of tokens in place of DPL's alpha files, and the switch for swapped ones gone."""
+    """Replace DPL's alpha files by numbers of tokens, and drop the switch for swapped ones."""
     prefix = f"TRAINER.{node}."
     keys = [prefix + name for name in _SIDE_OF if prefix + name in settings]
     paths = {key: path for key, path in ((key, file_of(key, settings[key].value)) for key in keys) if path}
@@ -180,7 +180,7 @@ def _refuse_twice(settings: Settings, read: Mapping[str, _Entry]) -> None:
     for key, (name, _) in read.items():
         giver = "the command line" if {name, key} <= typed else givers.setdefault(name, key)
         if giver != key:
-            raise SettingError([(key, f": {name} is given by {giver} too; give one of them")])
+            raise SettingError([(key, f": {name} is also given by {giver}; give only one")])
 
 
 def _replaced(settings: Settings, read: Mapping[str, _Entry], gone: Set[str]) -> Settings:
@@ -198,7 +198,7 @@ def _is_bare(path: str) -> bool:
 
 
 def _side_of(path: str, side: str, key: str, planned: bool, sideless: List[str]) -> Optional[_Side]:
-    """What a file says of a side; None if it is not there and need not be. A file that says no side is noted."""
+    """One side in a file; None if the file is missing and may be. A file that names no side is added to `sideless`."""
     whole = of_user(path).absolute()
     try:
         there = whole.stat()
@@ -206,7 +206,7 @@ def _side_of(path: str, side: str, key: str, planned: bool, sideless: List[str])
     except (FileNotFoundError, NotADirectoryError):
         if planned:
             return None
-        where = "" if Path(path).is_absolute() else f", seen from {Path.cwd()}"
+        where = "" if Path(path).is_absolute() else f", relative to {Path.cwd()}"
         raise SettingError([(key, f": there is no file {path or 'without a name'}{where}")]) from None
     except OSError as error:
         raise SettingError([(key, f": {path} cannot be read ({error.strerror})")]) from None
@@ -221,11 +221,11 @@ def _side_of(path: str, side: str, key: str, planned: bool, sideless: List[str])
 
 @functools.lru_cache(maxsize=256)
 def _read(path: str, *_stamp: int) -> Mapping[str, _Side]:
-    """The sides in a file of a given time and size, read once."""
+    """The sides in a file; it is read once for each time and size."""
     if not path.endswith((".npy", ".npz")):
         found = schedule_file.read(path)
         return {side: _Side(one.steps, one.place) for side, one in found.items()}
-    from modprompt.methods.search import alphas_file as alphas  # late, as it needs NumPy: --help waits for nothing
+    from modprompt.methods.search import alphas_file as alphas  # late: --help need not wait for NumPy
 
     if _is_bare(path):
         both = _of_lengths(alphas.lengths_of(alphas.read_bare(path)))
@@ -244,5 +244,5 @@ def _of_alphas(values: Any, options: Any, place: str) -> _Side:
 
 
 def _of_lengths(lengths: Sequence[int]) -> _Side:
-    """Each layer's tokens in place of those before."""
+    """Each layer's tokens replace those of the layer before."""
     return _Side(tuple(zip((0, *lengths), lengths)), lengths=tuple(lengths))

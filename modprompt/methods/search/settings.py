@@ -1,4 +1,4 @@
-"""Settings of a search: how alphas, which weigh a layer's options, are learned, and what is taken at the end."""
+"""Settings of a search: how alphas, which weight a layer's options, are learned, and what counts at the end."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ BETAS = (0.5, 0.999)  # of Adam on the alphas (DPL, arXiv 2501.00457)
 
 @dataclass(frozen=True, repr=False)
 class AlphaSettings(Configured):
-    """What every search has beside its options."""
+    """The settings of every search, besides its options."""
 
     alpha_lr: float = setting(
-        0.0035, "rate of Adam on the alphas, from the first step to the last", least=0, compared=False
+        0.0035, "learning rate of Adam on the alphas, from the first step to the last", least=0, compared=False
     )
     alpha_data: str = setting(
         "all",
-        "validation batches that alphas see: all in turn, or the first alone, as the reference has it",
+        "validation batches that alphas see: all in turn, or only the first, as in the reference",
         choices=(ALL_BATCHES, FIRST_BATCH),
         compared=False,
     )
@@ -28,7 +28,7 @@ class AlphaSettings(Configured):
     )
     most_tokens: int = setting(
         0,
-        "prompt tokens that all layers of a side together may have in what is found; 0 for any number",
+        "limit of prompt tokens for all layers of a side together in the schedule that is found; 0 for none",
         least=0,
         compared=False,
     )

@@ -1,4 +1,4 @@
-"""Any learner in search of what each layer removes and adds: its tokens become slots, each with a presence.
+"""Any learner that searches for what each layer removes and adds: its tokens become slots, each with a presence.
 
 Shapes: A slots that a layer may add, R most tokens that it may remove by number, S slots of the layers so far.
 """
@@ -22,14 +22,14 @@ from modprompt.methods.search.supernet import Slots, log_of, presences
 
 
 class SlotsPromptLearner(SearchLearner):
-    """Another learner with alphas beside it.
+    """Another learner, with alphas.
 
-    The other's schedules add, and never remove, as many tokens in each layer of a searched side as an option may add;
-    they are its slots. Random draws: the other's, then the alphas, vision before text.
+    The other's schedules add in each layer of a searched side as many tokens as any option may add, and never remove;
+    these are the slots. Random draws: the other's, then the alphas, vision before text.
 
     Args:
-        inner: the learner.
-        options: of each searched side, (remove, add) of each layer's options.
+        inner: the other learner.
+        options: for each searched side, (remove, add) of each layer's options.
     """
 
     def __init__(self, inner: Learner, options: Dict[str, Sequence[Sequence[Option]]]):
@@ -72,7 +72,7 @@ class SlotsPromptLearner(SearchLearner):
         self.inner.cast(dtype)
 
     def forward(self, *inputs: Any) -> Prompts:
-        """The other's prompts, with the presences of this moment."""
+        """The other's prompts, with the current presences."""
         prompts = self.inner(*inputs)
         return Prompts(
             prompts.text, self._slots("text", prompts.text_additions), self._slots("vision", prompts.vision_additions)
@@ -87,7 +87,7 @@ class SlotsPromptLearner(SearchLearner):
         return [Slots(new_tokens(new), one) for new, one in zip(additions, bias)]
 
     def presences(self, side: str) -> Tensor:
-        """The presences (L, S) of all slots in front of each layer, in 0..1, float32 under autocast too."""
+        """The presences (L, S) of all slots before each layer, from 0 to 1, float32 under autocast too."""
         chances: Tensor = getattr(self, f"{side}_chances")
         with no_autocast(chances.device):
             found = torch.bmm(chances, self.table(side)[..., None])[..., 0]
@@ -95,11 +95,11 @@ class SlotsPromptLearner(SearchLearner):
             return presences(found[:, :removes], found[:, removes:])
 
     def expected_tokens(self) -> Tensor:
-        """How many prompt tokens all layers of the searched sides together are expected to have."""
+        """The expected number of prompt tokens in all layers of the searched sides together."""
         return torch.stack([self.presences(side).sum() for side in self.options]).sum()
 
     def checkpoint_key(self, name: str) -> str:  # type: ignore[override]  # the other's decides
-        """A parameter's name in checkpoints: as the other has it."""
+        """A parameter's name in checkpoints: the other's choice."""
         own = name[len("inner.") :] if name.startswith("inner.") else ""
         return self.inner.checkpoint_key(own) if own else name
 
@@ -117,7 +117,7 @@ def _most_added(options: Sequence[Option]) -> int:
 
 
 def _chances(options: Sequence[Sequence[Option]]) -> Tensor:
-    """(L, R + 1 + S, O): 1 if an option removes 0, 1, ..., R tokens; 1 if it lets a slot come in front of its layer."""
+    """(L, R + 1 + S, O): 1 if an option removes 0, 1, ..., R tokens; 1 if it adds a slot before its layer."""
     slots = sum(map(_most_added, options))
     found = torch.zeros(len(options), _most_removed(options) + 1 + slots, max(map(len, options)))
     first = found.shape[1] - slots
@@ -131,6 +131,6 @@ def _chances(options: Sequence[Sequence[Option]]) -> Tensor:
 
 
 def _there(options: Sequence[Sequence[Option]]) -> Tensor:
-    """Places in (L, S), row by row, of the slots that have come up to a layer."""
+    """Places in (L, S), row by row, of the slots that have been added up to a layer."""
     counts = list(itertools.accumulate(map(_most_added, options)))
     return torch.cat([layer * counts[-1] + torch.arange(count) for layer, count in enumerate(counts)])

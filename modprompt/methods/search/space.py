@@ -1,7 +1,7 @@
-"""The space that a search looks through: options of a layer, paths through them, and the best one that is a schedule.
+"""The space of a search: options of a layer, paths through them, and the best path that is a schedule.
 
-An option is (remove, add). Which options a layer can take depends on how many tokens reach it, so the best option of
-each layer by itself may make no schedule; the best path does.
+An option is (remove, add). Which options a layer can use depends on how many tokens reach it, so the best option of
+each layer by itself may give no schedule; the best path does.
 """
 
 from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
@@ -13,11 +13,11 @@ from modprompt.methods.search.file import ALL, Option
 __all__ = ["ALL", "Option", "best_path", "margins", "options", "steps_of"]
 
 
-_At = Tuple[int, int]  # in front of a layer: tokens that reach it; those of all layers before together, if they count
+_At = Tuple[int, int]  # before a layer: tokens that reach it; the sum over all earlier layers, if that matters
 
 
 def options(remove: int, remove_all: bool, add: int) -> List[Option]:
-    """A layer's options in order: of what they remove, 0 to `remove`, then ALL; then of what they add, 0 to `add`."""
+    """A layer's options, ordered by what they remove, 0 to `remove`, then ALL; then by what they add, 0 to `add`."""
     removals = [*range(remove + 1), *([ALL] if remove_all else [])]
     return [(removed, added) for removed in removals for added in range(add + 1)]
 
@@ -25,15 +25,15 @@ def options(remove: int, remove_all: bool, add: int) -> List[Option]:
 def best_path(
     log_weights: Sequence[Sequence[float]], layers: Sequence[Sequence[Option]], most_tokens: int = 0
 ) -> Tuple[int, ...]:
-    """The path of the largest sum of log-weights among those that are schedules; the first of equals.
+    """The path with the largest sum of log-weights among those that are schedules; the first of equals.
 
     Args:
-        log_weights: of each layer's options.
+        log_weights: for each layer's options.
         layers: the options of each layer.
-        most_tokens: prompt tokens that all layers together may have; 0 for any number.
+        most_tokens: limit of prompt tokens for all layers together; 0 for none.
 
     Returns:
-        The option of each layer, by its place.
+        The option of each layer, by its number.
 
     Raises:
         UserError: if there is no path.
@@ -51,12 +51,12 @@ def best_path(
     path, at = [], (0, 0)
     for there, choice in zip(layers, choices):
         path.append(choice[at])
-        at = _after(at, there[choice[at]], most_tokens) or at  # a choice has a way on
+        at = _after(at, there[choice[at]], most_tokens) or at  # a chosen option always leads on
     return tuple(path)
 
 
 def _after(at: _At, option: Option, most_tokens: int) -> Optional[_At]:
-    """Where an option leads to; None if it removes more than there is or there are too many tokens then."""
+    """Where an option leads to; None if it removes more tokens than there are, or then there are too many."""
     (present, used), (remove, add) = at, option
     removed = present if remove == ALL else remove
     left = present - removed + add
@@ -65,7 +65,7 @@ def _after(at: _At, option: Option, most_tokens: int) -> Optional[_At]:
 
 
 def _reached(layers: Sequence[Sequence[Option]], most_tokens: int) -> List[Set[_At]]:
-    """Where paths can be in front of each layer, and behind the last."""
+    """Where paths can be before each layer, and after the last."""
     reached: List[Set[_At]] = [{(0, 0)}]
     for there in layers:
         ends = (_after(at, option, most_tokens) for at in reached[-1] for option in there)
@@ -88,7 +88,7 @@ def _best_from(
 
 
 def _why_none(layers: Sequence[Sequence[Option]], most_tokens: int) -> str:
-    fewest = {0: 0}  # by tokens that reach a layer: the fewest of all layers before together
+    fewest = {0: 0}  # by tokens that reach a layer: the smallest sum over all earlier layers
     for layer, there in enumerate(layers):
         ends: Dict[int, int] = {}
         for present, used in fewest.items():
@@ -103,7 +103,7 @@ def _why_none(layers: Sequence[Sequence[Option]], most_tokens: int) -> str:
 
 
 def steps_of(path: Sequence[int], layers: Sequence[Sequence[Option]]) -> List[Option]:
-    """A path as (remove, add) of each layer, ALL as the number of tokens that are there."""
+    """A path as (remove, add) of each layer, with ALL as the number of tokens that are there."""
     steps, present = [], 0
     for option, there in zip(path, layers):
         remove, add = there[option]

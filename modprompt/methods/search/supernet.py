@@ -1,8 +1,8 @@
-"""Layers that are undecided how many prompt tokens they have: a search's options in place of added tokens.
+"""Layers whose number of prompt tokens is open: a search's options instead of added tokens.
 
-Two relaxations, and what stands in for attention in a layer that has one:
+Two relaxations, and the attention of a layer that has one:
 
-    Options (DPL, arXiv 2501.00457): each is attention to prompts of its own; outputs are mixed, nothing is carried
+    Options (DPL, arXiv 2501.00457): each is attention to its own prompts; outputs are mixed, nothing is carried
     Slots: every token that an option might add is there, with a presence from 0 to 1, and is carried with it
 
 Shapes: B sequences, L tokens, K keys, N tokens of all options, S slots, H heads, d = D / H, D width of the side.
@@ -21,15 +21,15 @@ from modprompt.engine.schedule import CARRY, Step
 from modprompt.engine.token_updates import New
 from modprompt.engine.weight_cache import normalise
 
-_ABSENT = 1e-20  # a smaller presence counts as this: its logarithm, and that one's slope, stay finite
+_ABSENT = 1e-20  # smaller presences count as this, so that the logarithm and its slope stay finite
 
 
 class Options(NamedTuple):
-    """A layer's options of 0, 1, ..., c tokens, which are keys and values of that layer alone (an OwnAttention).
+    """A layer's options of 0, 1, ..., c tokens, which are keys and values only in that layer (an OwnAttention).
 
-    tokens: (c * c, D) c of each option but the first; option o reads the first o of its own.
-    unread: (c, c) what is added to their scores: 0, or minus infinity where they are not read.
-    weights: (c + 1,) sum 1.
+    tokens: (c * c, D) c for each option but the first; option o reads the first o of its own.
+    unread: (c, c) what is added to their scores: 0, or minus infinity for tokens that are not read.
+    weights: (c + 1,) with sum 1.
     """
 
     tokens: Tensor
@@ -38,20 +38,20 @@ class Options(NamedTuple):
 
     @property
     def tokens_given(self) -> Tensor:
-        """Of all options."""
+        """The tokens of all options."""
         return self.tokens
 
     @property
     def joins(self) -> New:
-        """None: they are read in their layer alone."""
+        """None: they are read only in their layer."""
         return None
 
     def with_tokens(self, tokens: Optional[Tensor]) -> "Options":
-        """The same with other tokens, as many."""
+        """A copy with other tokens, of the same number."""
         return self if tokens is None else self._replace(tokens=tokens)
 
     def step(self, scheduled: Step) -> Step:
-        """Nothing goes and nothing comes."""
+        """Nothing is removed or added."""
         return CARRY
 
     def attend(self, block: Block, start: int) -> Attend:
@@ -59,15 +59,15 @@ class Options(NamedTuple):
         return Mixed(block, self)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Options":
-        """The same with each tensor changed."""
+        """A copy with `change` applied to each tensor."""
         return Options(*map(change, self))
 
 
 class Slots(NamedTuple):
-    """A layer's slots (an OwnAttention): new ones (A, D), or of single classes, behind those that are there.
+    """A layer's slots (an OwnAttention): new ones (A, D), or a set for each class, after those that are there.
 
     new: the new ones.
-    bias: (S,) the logarithm of the presence of all, new ones at the end.
+    bias: (S,) the logarithm of the presence of all slots, new ones at the end.
     """
 
     new: New
@@ -84,7 +84,7 @@ class Slots(NamedTuple):
         return self.new
 
     def with_tokens(self, tokens: Optional[Tensor]) -> "Slots":
-        """The same with other new ones, as many."""
+        """A copy with other new slots, of the same number."""
         return self._replace(new=with_tokens(self.new, tokens))
 
     def step(self, scheduled: Step) -> Step:
@@ -92,19 +92,19 @@ class Slots(NamedTuple):
         return scheduled
 
     def attend(self, block: Block, start: int) -> Attend:
-        """Attention in which each counts as much as it is there."""
+        """Attention in which each slot counts by its presence."""
         return Weighed(self.bias, start) if len(self.bias) else attention
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Slots":
-        """The same with each tensor changed."""
+        """A copy with `change` applied to each tensor."""
         return Slots(mapped(self.new, change), change(self.bias))
 
 
 class Mixed:
-    """Attention mixed over options, at the price of one.
+    """Attention mixed over options, at the cost of one.
 
-    With O, s attention and log-sum-exp of the scores over the words alone, an option attends to its prompts and to one
-    key of score s whose value is O; what is mixed with weights of sum 1 goes once through the projection behind it.
+    With O and s, attention and log-sum-exp of the scores over only the words, an option attends to its prompts and to
+    one key of score s whose value is O; the mixture, with weights of sum 1, goes once through the next projection.
     """
 
     def __init__(self, block: Block, options: Options):
@@ -137,7 +137,7 @@ class Mixed:
         return scores.softmax(-1).to(value.dtype) @ value, scores.logsumexp(-1, keepdim=True)
 
     def _shares(self, query: Tensor, total: Tensor) -> Tuple[Tensor, Tensor]:
-        """What the words' attention counts (B, H, L, 1), and what each prompt's value does (B, H, L, c * c)."""
+        """The weight of the words' attention (B, H, L, 1), and of each prompt's value (B, H, L, c * c)."""
         own = (query @ self.key.to(query.dtype)).float()  # (B, H, L, c * c)
         own = own.view(*own.shape[:-1], *self.unread.shape) + self.unread
         words = total[..., None].expand(*own.shape[:-1], 1)
@@ -148,7 +148,7 @@ class Mixed:
 
 
 class Weighed:
-    """Attention in which a slot of presence g counts as g tokens: log g, its bias, is added to its score."""
+    """Attention in which a slot of presence g counts as g tokens: its bias, log g, is added to its score."""
 
     def __init__(self, bias: Tensor, start: int):
         self.bias = bias  # (S,)
@@ -168,7 +168,7 @@ class Weighed:
 
 
 def _ahead(scores: Tensor) -> Tensor:
-    """What is added to scores (..., L, L) so that no token looks ahead."""
+    """What is added to scores (..., L, L) so that no token sees later ones."""
     return scores.new_full(scores.shape[-2:], float("-inf")).triu_(1)
 
 
@@ -178,19 +178,19 @@ def log_of(presence: Tensor) -> Tensor:
 
 
 def presences(removes: Tensor, comes: Tensor) -> Tensor:
-    """Presence (L, S) of all slots in front of each layer, 0 before they come.
+    """Presence (L, S) of all slots before each layer, 0 before they are added.
 
-    A slot that is the k-th from the end (k counts presences, its own as one) survives a layer with the probability that
-    fewer than k are removed, interpolated linearly between whole k; new slots come behind the others.
+    A slot that is the k-th from the end (k adds up presences, its own as one) survives a layer with the probability
+    that fewer than k are removed, interpolated linearly between whole k; new slots are added after the others.
 
     Args:
         removes: (L, R + 1) the probabilities that a layer removes 0, 1, ..., R tokens; the rest is that of all.
-        comes: (L, S) the probability that a slot comes in front of a layer; 0 but in the layer that it belongs to.
+        comes: (L, S) the probability that a slot is added before a layer; 0 except in the layer that it belongs to.
     """
     slots, most = comes.shape[1], removes.shape[1] - 1
     behind_each = comes.new_ones(slots, slots).triu_(1)
     whole = torch.arange(1, most + 1, device=comes.device)
-    # a slot with k behind it survives unless all are removed, or a number above k, which counts by its distance
+    # a slot with k after it survives unless all are removed, or a number above k, which counts by its distance
     some = removes.sum(1, keepdim=True).expand(-1, slots)
     slope = F.pad(removes, (0, 1)).diff(dim=1)[:, 1:]  # (L, R)
     found: List[Tensor] = []

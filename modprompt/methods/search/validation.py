@@ -1,4 +1,4 @@
-"""A search's second kind of step: alphas go down the loss of validation images, between two steps of the prompts."""
+"""A search's second kind of step: alphas learn from validation images, between two steps of the prompts."""
 
 from typing import Any, Iterator, Optional
 
@@ -8,18 +8,18 @@ from modprompt.errors import UserError
 
 
 class ValidationBatches:
-    """Batches of a loader without end; the pass goes on where the last call left it, whatever epoch it is.
+    """Batches of a loader without end; a pass continues where the last call left it, across epochs.
 
     Args:
         loader: of the validation images, in a fixed order.
         first_only: whether it is always the first batch. It is read once, but each call draws the number that a new
-            pass over the loader draws from torch's generator, since the reference begins one in every step.
+            pass over the loader draws from torch's generator, since the reference starts one in every step.
     """
 
     def __init__(self, loader: Any, first_only: bool = False):
         self.loader = loader
         self.first_only = first_only
-        self.taken = 0  # batches of the pass that is on its way
+        self.taken = 0  # batches of the current pass
         self._pass: Optional[Iterator[Any]] = None
         self._first: Any = None
 
@@ -37,13 +37,13 @@ class ValidationBatches:
         return batch
 
     def go_on(self, taken: int) -> None:
-        """Begin behind so many batches of a pass that another process has begun: nothing is drawn for it again.
+        """Resume a pass of another process after `taken` batches; nothing is drawn for it again.
 
         Raises:
-            UserError: if there are fewer.
+            UserError: if the loader has fewer.
         """
         if taken > len(self.loader):
-            raise UserError(f"the training state has seen {taken} batches of validation images, here are fewer")
+            raise UserError(f"the training state has seen {taken} batches of validation images, but there are fewer")
         with torch.random.fork_rng(devices=[]):
             if self.first_only and taken:
                 self._first = next(iter(self.loader))

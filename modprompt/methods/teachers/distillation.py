@@ -1,4 +1,4 @@
-"""Terms of a loss that hold a student's logits to a teacher's.
+"""Loss terms that keep a student's logits near a teacher's.
 
 Shapes: B images, C classes.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 from modprompt.engine.model import Output
 from modprompt.methods.teachers.teacher import TeacherLogits
 
-IMAGES, CLASSES = "images", "images and classes"  # what a divergence is the mean over
+IMAGES, CLASSES = "images", "images and classes"  # over which a divergence is averaged
 
 
 def divergence(of: Tensor, to: Tensor, temperature: float, over: str) -> Tensor:
@@ -23,7 +23,7 @@ def divergence(of: Tensor, to: Tensor, temperature: float, over: str) -> Tensor:
         to: likewise.
         temperature: T.
         over: IMAGES, the mean over B of the sums over classes; or CLASSES, the mean over B * C (PromptKD, arXiv
-            2403.02781, as its code has it).
+            2403.02781, as in its code).
     """
     shares = F.log_softmax(of / temperature, dim=-1)
     total = F.kl_div(F.log_softmax(to / temperature, dim=-1), shares, reduction="sum", log_target=True)
@@ -31,16 +31,16 @@ def divergence(of: Tensor, to: Tensor, temperature: float, over: str) -> Tensor:
 
 
 class Distillation:
-    """The divergence of a teacher's classes from the student's, or both ways, times T squared.
+    """The divergence of a teacher's probabilities from the student's, or both ways, times T squared.
 
-    Whose class features the student's logits are made of is the model's own.
+    The model itself decides which class features the student's logits use.
 
     Args:
-        teacher: what it says of images.
+        teacher: its logits for images.
         temperature: T.
-        over: what each divergence is the mean over; see divergence.
-        back: the share of the divergence of the student's from the teacher's; the other way has the rest.
-        scale: gives what the teacher's cosines are multiplied by, a scalar; None for its own.
+        over: over which each divergence is averaged; see divergence.
+        back: the weight of the student's divergence from the teacher's; the other direction has 1 - back.
+        scale: returns the factor of the teacher's cosines, a scalar; None for its own.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Distillation:
         self.teacher, self.temperature, self.over, self.back, self.scale = teacher, temperature, over, back, scale
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """The student was cast."""
+        """Cast the teacher as the student was cast."""
         self.teacher.set_stream(stream)
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        """Of images (B, 3, H, W), a scalar; labels are not read."""
+        """For images (B, 3, H, W), a scalar; labels are not read."""
         said = output.logits.float()
         goal = self.teacher.logits(images, None if self.scale is None else self.scale())
         loss = divergence(goal, said, self.temperature, self.over)

@@ -1,4 +1,4 @@
-"""What teachers are to all other packages."""
+"""Teachers, as other packages see them."""
 
 from typing import Any, List, Mapping, Sequence, Tuple
 
@@ -17,7 +17,7 @@ def _hash_of_prompts(path: str) -> str:
 
 
 def _hash_of_clip(path: str) -> str:
-    raise UserError(f"{path}: which CLIP it is shows when it is loaded")
+    raise UserError(f"{path}: which CLIP this is, is known only once it is loaded")
 
 
 class TeachersFeature(Feature):
@@ -33,12 +33,12 @@ class TeachersFeature(Feature):
         seconds="the training of its teacher",
     )
     contents = (
-        Content(TEACHER_CKPT, ".TEACHER_CKPT", _hash_of_prompts, "the teacher's prompts in {} are others now"),
+        Content(TEACHER_CKPT, ".TEACHER_CKPT", _hash_of_prompts, "the teacher's prompts in {} have changed"),
         Content(TEACHER, ".TEACHER_NAME", _hash_of_clip, of_clip=True),
     )
 
     def check(self, cfg: Any) -> None:
-        """Images as a teacher must have them, and what a training with one cannot be."""
+        """Complain about images that a teacher cannot use, and about training settings that exclude one."""
         from modprompt.methods.teachers.settings import Taught
         from modprompt.methods.together import JOINING, asked
 
@@ -50,16 +50,16 @@ class TeachersFeature(Feature):
                 _check_run(cfg, method, stands_beside)
 
     def fault_of_stage(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
-        """It teaches what has a teacher, and none yet."""
+        """Only a trainer with a teacher can have its teacher trained, and only if none is set."""
         if not _taught_nodes(trainer, settings):
             return (
-                f"{trainer} has no teacher: PromptKD has, and prompts with TRAINER.KDPL.ON or TRAINER.PROMPTKD.ON True"
+                f"{trainer} has no teacher: use PromptKD, or prompts with TRAINER.KDPL.ON or TRAINER.PROMPTKD.ON True"
             )
         given = [key for key in keys if self.finds(key)]
-        return f"{given[0]} is set, which is to be trained" if given else ""
+        return f"{given[0]} is set, but it is to be trained" if given else ""
 
     def finds(self, key: str) -> bool:
-        """The teacher's prompts."""
+        """Whether a key sets the teacher's prompts."""
         return key.endswith(".TEACHER_CKPT")
 
     def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
@@ -79,25 +79,25 @@ def _check_run(cfg: Any, method: Any, beside: bool) -> None:
 
     node = cfg.TRAINER[method.node_name()]
     if "normalize" not in cfg.INPUT.TRANSFORMS:
-        raise UserError("INPUT.TRANSFORMS has no 'normalize': what the teacher is given is made of normalised images")
+        raise UserError("INPUT.TRANSFORMS has no 'normalize': the teacher's images are made from normalised ones")
     images = images_of(asked_of(cfg.config.backbone))
     for key, own in (("PIXEL_MEAN", images.mean), ("PIXEL_STD", images.std)):
         if any(abs(mine - one) > _TOLERANCE for mine, one in zip(cfg.INPUT[key], own)):
             raise UserError(
-                f"INPUT.{key} is {list(cfg.INPUT[key])}, and the student's is {list(own)}, from which the teacher's "
+                f"INPUT.{key} is {list(cfg.INPUT[key])}, but the student's is {list(own)}, from which the teacher's "
                 "images are made: leave it out"
             )
     if cfg.TEST.ONLY:
         return
     if any(one.labels_later(cfg) for one in features()):
-        raise UserError(f"{method.__name__} reads no labels: rounds that ask for some mean nothing")
+        raise UserError(f"{method.__name__} reads no labels: it does not work in rounds that ask for labels")
     if "MODAL" in node:
         _check_training(cfg, node, beside)
 
 
 def _check_training(cfg: Any, node: Any, beside: bool) -> None:
     if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2 and not beside:
-        raise UserError("DATALOADER.TRAIN_X.BATCH_SIZE must be at least 2: the projector has the statistics of a batch")
+        raise UserError("DATALOADER.TRAIN_X.BATCH_SIZE must be at least 2: the projector needs a batch's statistics")
     if node.MODAL == "base2novel" and cfg.DATASET.SUBSAMPLE_CLASSES != "all":
         raise UserError(
             f"{cfg.TRAINER.NAME} with MODAL base2novel trains on images of all classes and tests base and new ones: "
@@ -106,9 +106,9 @@ def _check_training(cfg: Any, node: Any, beside: bool) -> None:
     if node.MODAL == "base2novel" and (cfg.TEST.SPLIT, cfg.TEST.FINAL_MODEL) == ("val", "best_val"):
         raise UserError("TEST.SPLIT val with best_val: an epoch would be chosen by images of new classes")
     if node.CHOOSE_ON and beside:
-        raise UserError(f"CHOOSE_ON means nothing beside {cfg.TRAINER.NAME}: by validation images, or the last epoch")
+        raise UserError(f"CHOOSE_ON does not work with {cfg.TRAINER.NAME}: use validation images, or the last epoch")
     if node.CHOOSE_ON and cfg.TEST.FINAL_MODEL != "best_val":
-        raise UserError("CHOOSE_ON test means nothing without TEST.FINAL_MODEL best_val: the last epoch is tested")
+        raise UserError("CHOOSE_ON test has no effect without TEST.FINAL_MODEL best_val: the last epoch is tested")
 
 
 FEATURE = TeachersFeature()

@@ -1,4 +1,4 @@
-"""What a method says of its teacher, which is read: a CLIP by name or path, with a learner's checkpoint or none."""
+"""A method's settings of its teacher, and reading it: a CLIP by name or path, with or without a checkpoint."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Mapping, Optional, TypeVar
@@ -29,16 +29,16 @@ T = TypeVar("T", bound="Taught")
 PUBLISHED = PromptSRC(n_ctx_text=4, n_ctx_vision=4, prompt_depth_text=9, prompt_depth_vision=9)
 UNKNOWN = "not known"
 _DIGITS = 12
-# of a whole CLIP in a checkpoint of the family, by what its parts are called there
+# how names of a CLIP's parts begin in checkpoints of the family: ours
 _PARTS = {"image_encoder.": "visual.", "text_encoder.": "", "logit_scale": "logit_scale"}
-_NO_TEXT = "token_embedding."  # which its text encoder has not
+_NO_TEXT = "token_embedding."  # which its text encoder lacks
 
 
 @dataclass(frozen=True, repr=False)
 class Taught(Method):
     """A method with a teacher that is another CLIP.
 
-    The teacher is read by `prepared`; of a checkpoint of the method it is known which it was, and none is read.
+    `prepared` reads the teacher; a method from a checkpoint only knows which it was, and none is read.
     """
 
     teacher_name: str = setting("ViT-L/14", "the teacher's CLIP: a name, or a path of weights", compared=False)
@@ -51,27 +51,27 @@ class Taught(Method):
         compared=False,
     )
     teacher_resize: bool = setting(
-        False, "whether the student's crop is resized for a teacher that takes another size", compared=False
+        False, "whether the student's crop is resized for a teacher that needs another size", compared=False
     )
 
-    teacher: ClassVar[Optional[Teacher]] = None  # of an instance that is prepared
-    taught_by: ClassVar[Mapping[str, str]] = {}  # of an instance of a checkpoint: which teacher it was
+    teacher: ClassVar[Optional[Teacher]] = None  # set on an instance that is prepared
+    taught_by: ClassVar[Mapping[str, str]] = {}  # set on an instance from a checkpoint: which teacher it was
 
     def teacher_at_hand(self) -> Teacher:
         """The teacher, which a loss needs.
 
         Raises:
-            UserError: if the model is of a checkpoint, without its teacher.
+            UserError: if the model comes from a checkpoint, without its teacher.
         """
         if self.teacher is None:
-            raise UserError("this model is of a checkpoint, without its teacher: it has no loss")
+            raise UserError("this model comes from a checkpoint, without its teacher: it has no loss")
         return self.teacher
 
     def prepared(self: T) -> T:
-        """This method, its teacher read. No generator is drawn from.
+        """This method, with its teacher read. Random generators stay as they are.
 
         Raises:
-            SettingError: if there is none, or a tensor of its checkpoint lacks or does not fit.
+            SettingError: if there is none, or a tensor of its checkpoint is missing or does not fit.
         """
         if self.teacher is not None or self.taught_by:
             return self
@@ -92,22 +92,22 @@ class Taught(Method):
         return {**super().content_hashes(), **mine}
 
     def restore(self: T, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> T:
-        """This method as a file has it; no teacher is read."""
+        """This method as a file describes it; no teacher is read."""
         method = super().restore(stated, classes, path)
         known = {name: str(stated.get(name, UNKNOWN)) for name in (TEACHER, TEACHER_CKPT)}
         return method.replace_private(taught_by=known)
 
 
 def read(name: str, ckpt: str, config: str) -> Teacher:
-    """A teacher. No generator is drawn from.
+    """A teacher. Random generators stay as they are.
 
     Args:
-        name: of its CLIP, or a file or folder of weights.
+        name: name of its CLIP, or a file or folder of weights.
         ckpt: a run's folder or a checkpoint of learned prompts; NONE for no prompts.
-        config: of the training of a checkpoint that does not say what it is; empty for PUBLISHED's.
+        config: config of the training, for a checkpoint that does not say what it is; empty for PUBLISHED.
 
     Raises:
-        SettingError: if one of these is not there, or they do not fit each other.
+        SettingError: if one of these is missing, or they do not fit each other.
     """
     if not ckpt:
         raise SettingError([("TEACHER_CKPT", f" is not given: where are the teacher's prompts? ({NONE}: it has none)")])
@@ -135,10 +135,10 @@ def read(name: str, ckpt: str, config: str) -> Teacher:
 
 
 def _of_config(path: str) -> Method:
-    """The method whose settings a config file of its trainer has.
+    """The method whose settings are in a config file of its trainer.
 
     Raises:
-        SettingError: if there is no such file, or it is of no method or of several.
+        SettingError: if there is no such file, or it has settings of no method or of several.
     """
     nodes: Dict[str, Dict[str, Any]] = {}
     try:
@@ -162,13 +162,13 @@ def _of_config(path: str) -> Method:
 def _require_prompts(method: Method, file: str) -> None:
     name = type(method).__name__
     if kind_of(name) == HEADS or method.search is not None or isinstance(method, Taught):
-        raise UserError(f"{file} is of {name}, which is no teacher: learned prompts are")
+        raise UserError(f"{file} belongs to {name}, which cannot teach: give learned prompts")
 
 
 def _require_same_clip(content: Checkpoint, clip_model: CLIP, file: str) -> None:
-    """Raise UserError if a checkpoint holds a CLIP that lacks a tensor, or is another than the teacher's.
+    """Raise UserError if a checkpoint holds a CLIP that lacks a tensor, or is not the teacher's.
 
-    The family's hold all of CLIP but the table of words, mostly in half precision.
+    The family's hold all of CLIP except the table of words, mostly in half precision.
     """
     state = {key[7:] if key.startswith("module.") else key: one for key, one in content.state_dict.items()}
     if not any(key.startswith("image_encoder.") and "VPT" not in key for key in state):
@@ -182,6 +182,6 @@ def _require_same_clip(content: Checkpoint, clip_model: CLIP, file: str) -> None
                 continue
             there = state.get(key)
             if not isinstance(there, Tensor):
-                raise UserError(f"{file}: {key} is missing in the file, which holds a CLIP otherwise")
+                raise UserError(f"{file}: {key} is missing, though the file holds the rest of a CLIP")
             if there.shape != one.shape or not torch.equal(there.half(), one.half()):
                 raise UserError(f"{file} holds another CLIP than {called(clip_model)}: {key} differs")

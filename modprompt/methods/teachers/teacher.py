@@ -1,4 +1,4 @@
-"""A frozen second CLIP of any widths, with or without learned prompts, and what it says of a student's images.
+"""A frozen second CLIP of any widths, with or without learned prompts, and its logits for a student's images.
 
 Shapes: B images, C classes, E_t its joint width.
 """
@@ -22,12 +22,12 @@ from modprompt.methods.records import made_with, of_clip, view_of
 
 
 class Teacher(NamedTuple):
-    """A CLIP and what it has learned.
+    """A CLIP with its learned prompts.
 
-    clip_model: in float32, with the weights that it was saved with, in eval mode; nothing else has it.
-    method: of its prompts.
+    clip_model: in float32, with the weights that it was saved with, in eval mode; not shared with anything.
+    method: the prompts' method.
     content: their checkpoint; None without prompts.
-    file: of that, for messages.
+    file: the checkpoint's path, for messages.
     fingerprint: of the CLIP's weights.
     digest: of the checkpoint; empty without prompts.
     """
@@ -40,16 +40,16 @@ class Teacher(NamedTuple):
     digest: str
 
     def model(self, classes: Classes) -> PromptedModel:
-        """Its model for these classes, frozen, in eval mode. No generator is drawn from.
+        """Its model for these classes, frozen, in eval mode. Random generators stay as they are.
 
         Raises:
-            UserError: if its prompts do not fit its CLIP, belong to other classes (CSC), or give no class features
-                and no cosines with these.
+            UserError: if its prompts do not fit its CLIP, belong to other classes (CSC), or have no class features for
+                cosines.
         """
         try:
             with torch.random.fork_rng(devices=[]):
                 made = self.method.on(self.clip_model, classes.names, dataset=classes.dataset, listed=True)
-        except UserError as error:  # of its settings, and not of the student's
+        except UserError as error:  # about its settings, not the student's
             raise UserError(f"the teacher, {self._whose}: {error}") from None
         learner = made.prompt_learner
         own = made.has_own_logits or learner.needs_image or learner.pooling is not None
@@ -70,17 +70,17 @@ class Teacher(NamedTuple):
 
 
 class TeacherLogits:
-    """What a teacher says of a student's images, without gradients.
+    """A teacher's logits for a student's images, without gradients.
 
-    Class features are made here, once, of the weights as they were saved; what it computes with afterwards is cast as
-    the student is.
+    Class features are computed here, once, from the weights as they were saved; afterwards it computes in the student's
+    precision.
 
     Args:
-        teacher: whose.
-        classes: that are told apart.
-        student: its clip_model says how images were normalised, and its precision is taken over.
-        resize: whether images of another size than the teacher's are resized; the student's crop is.
-        class_features: its unit class features (C, E_t), where they are made already.
+        teacher: the teacher.
+        classes: the classes that are told apart.
+        student: its clip_model says how images were normalised; its precision is used.
+        resize: whether images, the student's crops, are resized if the teacher needs another size.
+        class_features: the teacher's unit class features (C, E_t), if they are computed already.
 
     Raises:
         UserError: as Teacher.model; or if the sizes of images differ and `resize` is False.
@@ -103,11 +103,11 @@ class TeacherLogits:
         self.model = self._made(device)
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """The student was cast: the teacher is, too, from its own weights."""
+        """Cast the teacher, from its own weights, as the student was cast."""
         self.model = self._made(self.model.logit_scale.device)
 
     def _made(self, device: torch.device) -> PromptedModel:
-        """Its model on a device, as the student computes there; the teacher keeps its weights."""
+        """Its model on a device, in the student's precision; the teacher keeps its weights."""
         copied = self.teacher._replace(clip_model=copy.deepcopy(self.teacher.clip_model))
         model = copied.model(self.classes).to(device)
         if self._prec():
@@ -115,11 +115,11 @@ class TeacherLogits:
         return model
 
     def __getstate__(self) -> Any:
-        return {**self.__dict__, "_prec": str}  # a copy is cast with nothing
+        return {**self.__dict__, "_prec": str}  # a copy follows no student's casts
 
     @torch.no_grad()
     def image_features(self, images: Tensor) -> Tensor:
-        """Its unit features (B, E_t), float32, of images (B, 3, H, W) as the student has them."""
+        """Its unit features (B, E_t), float32, of images (B, 3, H, W) as the student gets them."""
         if self.model.logit_scale.device != images.device:
             self.model.to(images.device)
         if self.size:
@@ -129,7 +129,7 @@ class TeacherLogits:
 
     @torch.no_grad()
     def logits(self, images: Tensor, scale: Optional[Tensor] = None) -> Tensor:
-        """Its logits (B, C), float32, by its own scale or by another, a scalar."""
+        """Its logits (B, C), float32, with its own scale or another, a scalar."""
         features = self.image_features(images)
         self.class_features = self.class_features.to(features.device)
         mine = self.model.cosine_scale() if scale is None else scale.detach()
@@ -137,7 +137,7 @@ class TeacherLogits:
 
 
 def exact_features(teacher: Teacher, classes: Classes, device: torch.device) -> Tensor:
-    """A teacher's unit class features (C, E_t), float32, made on a device of its weights as they were saved.
+    """A teacher's unit class features (C, E_t), float32, computed on a device from the weights as they were saved.
 
     Raises:
         UserError: as Teacher.model.
@@ -150,26 +150,26 @@ def exact_features(teacher: Teacher, classes: Classes, device: torch.device) -> 
 
 
 def require_size(teacher: CLIP, student: CLIP, resize: bool) -> int:
-    """The side in pixels that a student's images are resized to for a teacher; 0 where they fit as they are.
+    """The side in pixels to which a student's images are resized for a teacher; 0 if they fit as they are.
 
     Raises:
-        UserError: if they do not, and are not to be resized.
+        UserError: if they do not fit and must not be resized.
     """
     mine, theirs = teacher.visual.input_resolution, student.visual.input_resolution
     if mine == theirs:
         return 0
     if not resize:
         raise UserError(
-            f"the teacher {called(teacher)} takes images of {mine} x {mine} pixels, and the student {called(student)} "
+            f"the teacher {called(teacher)} needs images of {mine} x {mine} pixels, but the student {called(student)} "
             f"has {theirs} x {theirs}: TEACHER_RESIZE True resizes the student's crop"
         )
     return int(mine)
 
 
 def renormalised(student: CLIP, teacher: CLIP) -> Callable[[Tensor], Tensor]:
-    """From images that were normalised for a student to the same as a teacher takes them, both (B, 3, H, W).
+    """A function from images normalised for a student to the same normalised for a teacher, both (B, 3, H, W).
 
-    A CLIP that nobody described takes images as the other one does.
+    A CLIP without known normalisation uses the other one's.
     """
     of, to = facts_of(student), facts_of(teacher)
     if not of.mean or not to.mean or (of.mean, of.std) == (to.mean, to.std):
@@ -183,7 +183,7 @@ def _as_they_are(images: Tensor) -> Tensor:
 
 
 class _Scaled:
-    """Images times a factor, plus a shift, both (3, 1, 1); these go to the images' device once."""
+    """Images times a factor, plus a shift, both (3, 1, 1); these are moved to the images' device once."""
 
     def __init__(self, factor: Tensor, shift: Tensor):
         self.factor, self.shift = factor, shift

@@ -38,9 +38,7 @@ def test_safetensors_lie_beside_the_checkpoint(saved, tmp_path, capsys):
 
 
 def test_cocoop_is_a_line(saved, capsys):
-    assert "CoCoOp makes the class prompts of each image anew" in refused(
-        capsys, saved(modprompt.CoCoOp()), "--to", "onnx"
-    )
+    assert "CoCoOp makes new class prompts for each image" in refused(capsys, saved(modprompt.CoCoOp()), "--to", "onnx")
 
 
 def test_what_is_no_run_is_a_line(capsys, tmp_path):

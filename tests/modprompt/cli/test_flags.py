@@ -137,10 +137,7 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
     with pytest.raises(SystemExit):
         flags.parse_args(["--trainer", "MPL", "--help"])
     out = capsys.readouterr().out
-    assert (
-        "TRAINER.MPL.N_RM_OP             1               vision prompt tokens removed in front of each deep layer"
-        in out
-    )
+    assert "TRAINER.MPL.N_RM_OP             1               vision prompt tokens removed before each deep layer" in out
     (prec,) = [line for line in out.splitlines() if "TRAINER.MPL.PREC" in line]
     assert f"{config_nodes.node_of(modprompt.MPL).PREC} (the default)" in prec
     assert all(choice in prec for choice in precision.CHOICES)
@@ -173,5 +170,5 @@ def test_schedule_of_a_file_is_in_the_settings_of_a_run_and_the_file_is_not(tmp_
 def test_schedule_of_a_file_that_is_not_there_ends_the_run_with_a_line(command, capsys):
     assert train.main(command("IVLP", "TRAINER.IVLP.SCHEDULE_TEXT", "@found/schedule.json")) == 2
     err = capsys.readouterr().err
-    assert err.startswith("error: TRAINER.IVLP.SCHEDULE_TEXT: there is no file found/schedule.json, seen from ")
+    assert err.startswith("error: TRAINER.IVLP.SCHEDULE_TEXT: there is no file found/schedule.json, relative to ")
     assert err.count("\n") == 1

@@ -62,6 +62,6 @@ def test_bf16_is_refused_on_a_card_that_has_none(capability, hip, refused, monke
         assert resolve("bf16", CUDA).products == torch.bfloat16
         return
     with pytest.raises(
-        UserError, match=r"^PREC bf16: Tesla T4 \(capability 7.5\) multiplies no bfloat16: take PREC amp"
+        UserError, match=r"^PREC bf16: Tesla T4 \(capability 7.5\) does not support bfloat16: use PREC amp"
     ):
         resolve("bf16", CUDA)

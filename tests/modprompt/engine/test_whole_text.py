@@ -162,7 +162,7 @@ def test_templates_are_not_averaged(clip_model):
 
 def test_a_name_that_no_longer_fits_is_refused_with_the_count(clip_model):
     assert prompts(clip_model, 5, "X X X X X").words.shape[1] == 7  # the longest just fits
-    with pytest.raises(UserError, match="class 'a very long name of things' has 13 tokens, and the model takes 12"):
+    with pytest.raises(UserError, match="class 'a very long name of things' has 13 tokens, but the model accepts 12"):
         prompts(clip_model, 6, "X X X X X X")
 
 

@@ -91,7 +91,7 @@ def test_a_front_fills_no_column_of_the_head(experiment, tmp_path):
         (
             "ADAPTER, config: glyph, prompts_from",
             "CoOp, config: glyph, prompts_from",
-            "CoOp is no head, which alone stands",
+            "CoOp is not a head, and only heads",
         ),
         ("MPL, config: glyph}", "MPL, config: glyph, grid: {OPTIM.LR: [1, 2]}}", "'MPL' has several variants"),
     ],

@@ -187,7 +187,7 @@ FAULTS = [
     (
         "ACTIVE.GIVE_UP: True}}",
         "ACTIVE.GIVE_UP: True}}\n  Head: {trainer: TaskRes, config: glyph, prompts_from: MPL}",
-        "methods: Head: protocol active has no heads behind prompts",
+        "methods: Head: protocol active has no heads on trained prompts",
     ),
     ("badge+pcb", "none", "acquisitions: none chooses nothing by itself: none.pcb is PCB on all images"),
     ("badge+pcb", "pcb+pcb", "acquisitions: pcb has PCB already"),

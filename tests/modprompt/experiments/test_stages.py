@@ -164,7 +164,7 @@ def test_result_whose_search_is_gone_waits_for_it(staged, tmp_path):
     [
         (None, "it has left no schedule.json: its trainer and options do not search"),
         ("{", "schedule.json is damaged"),
-        ("{}", "schedule.json is damaged or no schedule of a search"),
+        ("{}", "schedule.json is damaged or not a schedule of a search"),
     ],
 )
 def test_search_without_a_whole_schedule_is_not_finished(staged, tmp_path, text, why):
@@ -335,7 +335,7 @@ def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_
         (
             "Searched: {trainer: IVLP",
             "Searched: {trainer: ZeroshotCLIP",
-            "ZeroshotCLIP is no method of ours whose schedule",
+            "ZeroshotCLIP is not one of our methods whose schedule",
         ),
         ("Searched: {trainer: IVLP", "Searched: {trainer: CoCoOp", ""),
     ],
@@ -353,7 +353,7 @@ def test_faults_are_told_with_their_place(experiment, old, new, message):
 def test_schedule_that_is_written_out_needs_no_search(experiment):
     more = "options: {TRAINER.IVLP.SCHEDULE_TEXT: [[0, 2]]}, search: {"
     with pytest.raises(
-        UserError, match="Searched: search: TRAINER.IVLP.SCHEDULE_TEXT is set, which a search is to find"
+        UserError, match="Searched: search: TRAINER.IVLP.SCHEDULE_TEXT is set, but a search is to find it"
     ):
         experiment(STAGES.replace("search: {", more))
 

@@ -106,8 +106,8 @@ def test_costs_count_the_training_of_the_teacher_and_not_its_parameters(experime
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("TRAINER.KDPL.ON: True, ", "", "MPL has no teacher: PromptKD has, and prompts with TRAINER.KDPL.ON"),
-        ("PromptKD, config: glyph,", "PromptKD, config: glyph, options: {TRAINER.PROMPTKD.TEACHER_CKPT: x},", "TRAINER.PROMPTKD.TEACHER_CKPT is set, which is to be trained"),
+        ("TRAINER.KDPL.ON: True, ", "", "MPL has no teacher: use PromptKD, or prompts with TRAINER.KDPL.ON"),
+        ("PromptKD, config: glyph,", "PromptKD, config: glyph, options: {TRAINER.PROMPTKD.TEACHER_CKPT: x},", "TRAINER.PROMPTKD.TEACHER_CKPT is set, but it is to be trained"),
         ("teacher_from: PromptSRC}", "teacher_from: Nobody}", "'Nobody' is no method above this one"),
         ("teacher_from: PromptSRC}", "teacher_from: PromptSRC, options: {MODEL.BACKBONE.NAME: RN50}}", "MODEL.BACKBONE.NAME is 'RN50', in the training of its teacher 'glyph-clip'"),
     ],

@@ -70,13 +70,13 @@ def test_positions_are_the_references(position, of_12, of_24):
         (lambda: CLIPLoRA(params=""), "PARAMS must be some of q k v o"),
         (lambda: CLIPLoRA(dropout=1.0), "DROPOUT must be below 1, got 1"),
         (lambda: CLIPLoRA(r=0), "R must be at least 1, got 0"),
-        (lambda: CLIPLoRA(gradient="reference"), "GRADIENT reference is what the reference does with DROPOUT 0 alone"),
+        (lambda: CLIPLoRA(gradient="reference"), "GRADIENT reference needs DROPOUT 0"),
         (lambda: CLIPLoRA(encoder="image"), "ENCODER"),
         (lambda: CLIPLoRA(position="2 3").on(random_clip(), NAMES), "names layer 3, but a side has 3 from 0 on"),
         (lambda: CLIPLoRA(position="7-7").over(CoOp()).on(random_clip(), NAMES), "POSITION '7-7' names layer 7"),
-        (lambda: CLIPLoRA().over(KgCoOp()), "ON means nothing for KgCoOp: it stands beside the prompts of CoOp"),
-        (lambda: CLIPLoRA(joins=True), "ON means nothing for CLIPLoRA itself"),
-        (lambda: modprompt.Search().over(CLIPLoRA().over(CoOp())), "ON means nothing for CoOp with CLIPLoRA beside it"),
+        (lambda: CLIPLoRA().over(KgCoOp()), "ON does not work for KgCoOp: it is added to the prompts of CoOp"),
+        (lambda: CLIPLoRA(joins=True), "ON does not work for CLIPLoRA itself"),
+        (lambda: modprompt.Search().over(CLIPLoRA().over(CoOp())), "ON does not work for CoOp with CLIPLoRA"),
     ],
 )
 def test_bad_settings_are_one_line(make, message):
@@ -87,7 +87,7 @@ def test_bad_settings_are_one_line(make, message):
 
 
 def test_on_a_side_of_another_package_it_is_refused():
-    with pytest.raises(UserError, match="low-rank additions go into the layers of OpenAI's kind of CLIP alone"):
+    with pytest.raises(UserError, match="low-rank additions work only in the layers of OpenAI's kind of CLIP"):
         CLIPLoRA(encoder="text").on(siglips.clip_of(siglips.made("open_clip")), NAMES)
 
 
@@ -205,7 +205,7 @@ def test_a_file_of_the_repository_is_read_and_written(clip_model, images, tmp_pa
         (lambda made: made["metadata"].pop("alpha"), "made with other settings: alpha is 1 here and None there"),
         (lambda made: made["metadata"].update(r=torch.ones(3)), "made with other settings: r is 1 here and"),
         (lambda made: made["metadata"].update(params=["v", "q"]), "made with other settings: params is"),
-        (lambda made: made["weights"].pop("layer_2"), "has additions of 5 layers, and this model 6"),
+        (lambda made: made["weights"].pop("layer_2"), "has additions to 5 layers, but this model has 6"),
         (lambda made: made["weights"].update(layer_2=3), "is damaged (it has no matrix q_proj.w_lora_A)"),
         (lambda made: made["weights"]["layer_2"]["q_proj"].update(w_lora_A=[1]), "has no matrix q_proj.w_lora_A"),
         (
@@ -235,9 +235,9 @@ def test_other_files_of_the_repository_are_one_line(change, message, clip_model,
     ("settings", "layers", "said"),
     [
         ({"position": "0 2"}, {"vision": (0, 2)}, "has no POSITION '0 2'"),
-        ({"position": "up"}, {"vision": tuple(range(16, 24))}, "has no POSITION 'up' of these layers"),
-        ({"position": "top3"}, {"vision": (21, 22, 23)}, "has no POSITION 'top3' of these layers"),
-        ({"alpha": 0.5}, {"vision": tuple(range(12))}, "takes whole numbers of ALPHA, and this is 0.5"),
+        ({"position": "up"}, {"vision": tuple(range(16, 24))}, "has no POSITION 'up' for these layers"),
+        ({"position": "top3"}, {"vision": (21, 22, 23)}, "has no POSITION 'top3' for these layers"),
+        ({"alpha": 0.5}, {"vision": tuple(range(12))}, "accepts only whole numbers of ALPHA, but this is 0.5"),
     ],
     ids=str,
 )

@@ -42,7 +42,7 @@ def test_every_loss_and_all_counts_are_the_repositorys(name, tmp_path, monkeypat
         right[classes] = json.loads((folder / classes / "result.json").read_text())["correct"]
     assert [loss for *_, loss in seen.batches] == pytest.approx(expected["losses"], abs=1e-4)
     assert right == {classes: expected[classes] for classes in right}
-    assert "note: logits are scaled cosines alone: the joint head was not trained on 5 of 5" in capsys.readouterr().out
+    assert "note: logits are only scaled cosines: the joint head was not trained on 5 of 5" in capsys.readouterr().out
 
 
 PHRASES = str(ROOT / "tests/eurosat_phrases.json")
@@ -109,7 +109,7 @@ def test_rows_go_by_name_and_cosines_stand_alone_where_one_lacks(base, clip_mode
         torch.testing.assert_close(alone[:, 0], model.output(images).each[0][:, 0])
         assert some.said_of(some.classes.names) == ""
         assert new.said_of(new.classes.names) == (
-            "logits are scaled cosines alone: the joint head was not trained on 1 of 2 classes"
+            "logits are only scaled cosines: the joint head was not trained on 1 of 2 classes"
         )
         assert (model.said_of_logits, new.said_of_logits) == ("0.3 cosine + 0.7 joint head", "cosine")
         new.save(tmp_path / "new.pt")  # with the rows of the training
@@ -151,13 +151,13 @@ def test_a_file_that_does_not_name_its_classes_is_fused_only_on_demand(clip_mode
     with torch.no_grad():
         assert torch.equal(loaded(images), model(images))
     head = model.prompt_learner.joint_head
-    with pytest.warns(UserWarning, match="the file does not say of which classes the joint head has rows"):
+    with pytest.warns(UserWarning, match="the file does not say for which classes the joint head has rows"):
         head.learned_on(Classes(()))
     assert not head.knows
     head.demands = True
     head.learned_on(Classes(()))
     assert head.knows
-    with pytest.raises(UserError, match="a joint head of 3 rows is said to be of 2 classes: the file is damaged"):
+    with pytest.raises(UserError, match="a joint head with 3 rows is said to be for 2 classes: the file is damaged"):
         head.learned_on(Classes(("a", "b")))
     with pytest.raises(UserError, match=r"not trained on 1 of 1 classes \(DEMAND_FUSION True\): leave it out"):
         model.with_classes(["bird"])
@@ -246,25 +246,25 @@ def test_the_head_has_a_rate_of_its_own_and_warms_up_with_the_rest(command, monk
         (
             "VPT",
             (),
-            "TRAINER.DEPT.ON means nothing for VPT: it stands beside the prompts of CoOp, CoCoOp, KgCoOp, MaPLe, ",
+            "TRAINER.DEPT.ON does not work for VPT: it is added to the prompts of CoOp, CoCoOp, KgCoOp, MaPLe, ",
         ),
         ("TCP", (), "MPL and PromptSRC"),
-        ("ZeroshotCLIP", (), "TRAINER.DEPT.ON means nothing for ZeroshotCLIP: it stands beside the prompts of"),
-        ("TaskRes", (), "TRAINER.DEPT.ON means nothing for TaskRes: it stands beside the prompts of"),
+        ("ZeroshotCLIP", (), "TRAINER.DEPT.ON does not work for ZeroshotCLIP: it is added to the prompts of"),
+        ("TaskRes", (), "TRAINER.DEPT.ON does not work for TaskRes: it is added to the prompts of"),
         ("CoOp", ("TRAINER.DEPT.WEIGHT", 1.2), "TRAINER.DEPT.WEIGHT must be at most 1, got 1.2"),
         ("CoOp", ("TRAINER.DEPT.WEIGHT", -0.1), "TRAINER.DEPT.WEIGHT must be a number from 0 up, got -0.1"),
         ("CoOp", ("TRAINER.DEPT.TYPE", "cosine"), "TRAINER.DEPT.TYPE must be one of linear, similarity, got 'cosine'"),
         (
             "CoOp",
             ("TRAINER.MMADAPTER.ON", "True"),
-            "TRAINER.DEPT.ON: MultiModalAdapter stands beside the prompts already",
+            "TRAINER.DEPT.ON: MultiModalAdapter is already added to the prompts",
         ),
         (
             "CoOp",
             ("TRAINER.COOP.AEPATH", PHRASES),
-            "TRAINER.DEPT.ON means nothing with phrases: a class has one feature",
+            "TRAINER.DEPT.ON does not work with phrases: the head needs one feature",
         ),
-        ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON means nothing for MPL with DePT beside it"),
+        ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON does not work for MPL with DePT"),
         (
             "ExtrasLinearProbeCoOp",
             ("OPTIM.STAGED_LR", "False"),
@@ -288,9 +288,9 @@ def test_a_trainer_that_always_has_it_is_not_without(command, capsys):
 
 
 def test_it_is_no_method_by_itself_nor_beside_a_search(clip_model):
-    with pytest.raises(UserError, match="DePT stands beside the prompts of a method"):
+    with pytest.raises(UserError, match="DePT is added to the prompts of a method"):
         DePT().on(clip_model, NAMES)
-    with pytest.raises(UserError, match="^ON means nothing for a search"):
+    with pytest.raises(UserError, match="^ON does not work for a search"):
         DePT().over(modprompt.Search(remove=1, add=1).over(MPL(n_ctx=1, prompt_depth=2)))
 
 
@@ -314,7 +314,7 @@ def test_a_test_on_other_classes_and_exported_files_say_which_logits_count(
     assert whole["logits"] == "0.3 cosine + 0.7 joint head"
     new = to([*words, "DATASET.SUBSAMPLE_CLASSES", "new"], tmp_path / "new")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *new]) == 0
-    assert "note: logits are scaled cosines alone: the joint head was not trained on 5 of 5" in capsys.readouterr().out
+    assert "note: logits are only scaled cosines: the joint head was not trained on 5 of 5" in capsys.readouterr().out
     assert json.loads((tmp_path / "new/result.json").read_text())["logits"] == "cosine"
     trained = open_trained(tmp_path / "out", clip=str(clip_file))
     facts = metadata_of(trained.model, images_of(trained.preprocess), "fp32")

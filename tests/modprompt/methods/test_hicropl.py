@@ -420,7 +420,7 @@ def test_a_teacher_of_another_width_or_image_size_is_refused(monkeypatch, clip_m
         ({"cross_layer": 0}, "CROSS_LAYER must be at least 1, got 0"),
         ({"cross_layer": 3}, "CROSS_LAYER must be less than PROMPT_DEPTH 3, got 3"),
         ({"prompt_depth": 4}, "PROMPT_DEPTH must be from 1 to 3, the number of layers of this model, got 4"),
-        ({"flow": "learned", "tests_write": True}, "TESTS_WRITE means nothing with FLOW learned"),
+        ({"flow": "learned", "tests_write": True}, "TESTS_WRITE has no effect with FLOW learned"),
         ({"sentences": ""}, r"SENTENCES is empty, and there is no gpt_file/eurosat_prompt.json"),
         ({"sentences": "nowhere.json"}, "SENTENCES: there is no file nowhere.json"),
         ({"sentences": "digits"}, "has no phrases for 3 of 3 classes: 'cat'"),

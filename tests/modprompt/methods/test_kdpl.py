@@ -84,7 +84,7 @@ def test_labels_are_not_read_and_other_terms_stay(base, teacher, clip_model, tmp
     with torch.no_grad():
         assert torch.equal(loaded(images), model(images))
     assert not any("teacher" in name for name, _ in model.named_parameters())
-    with pytest.raises(UserError, match="this model is of a checkpoint, without its teacher"):
+    with pytest.raises(UserError, match="this model comes from a checkpoint, without its teacher"):
         loaded.loss(images, torch.tensor([0, 1, 1]))
 
 
@@ -99,19 +99,23 @@ def words(teacher, command):
 @pytest.mark.parametrize(
     ("trainer", "more", "message"),
     [
-        ("KgCoOp", (), "TRAINER.KDPL.ON means nothing for KgCoOp: it stands beside the prompts of CoOp, CoCoOp, VPT, "),
-        ("PromptKD", (), "TRAINER.KDPL.ON means nothing for PromptKD: it stands beside"),
-        ("TipAdapter", (), "TRAINER.KDPL.ON means nothing for TipAdapter: it stands beside"),
+        ("KgCoOp", (), "TRAINER.KDPL.ON does not work for KgCoOp: it is added to the prompts of CoOp, CoCoOp, VPT, "),
+        ("PromptKD", (), "TRAINER.KDPL.ON does not work for PromptKD: it is added to"),
+        ("TipAdapter", (), "TRAINER.KDPL.ON does not work for TipAdapter: it is added to"),
         ("CoOp", ("TRAINER.KDPL.TEACHER", "nowhere.pt"), "TRAINER.KDPL.TEACHER: "),
         ("CoOp", ("TRAINER.KDPL.TEACHER_CKPT", "nowhere.tar"), "TRAINER.KDPL.TEACHER_CKPT: "),
         ("CoOp", ("TRAINER.KDPL.CLASS_AGNOSTIC", "True"), "TRAINER.KDPL.CLASS_AGNOSTIC must be False: images are told"),
-        ("CoOp", ("TRAINER.DEPT.ON", "True"), "TRAINER.DEPT.ON: KDPL stands beside the prompts already"),
+        ("CoOp", ("TRAINER.DEPT.ON", "True"), "TRAINER.DEPT.ON: KDPL is already added to the prompts"),
         ("CoOp", ("INPUT.TRANSFORMS", "['random_flip']"), "INPUT.TRANSFORMS has no 'normalize'"),
         ("CoOp", ("INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"), "from which the teacher's images are made: leave it out"),
-        ("CoOp", ("ACTIVE.METHOD", "entropy", "ACTIVE.ROUNDS", "2"), "KDPL reads no labels: rounds that ask for some"),
-        ("CoOp", ("TRAINER.COOP.PROGRAD_LAMBDA", "1.0"), "KDPL reads no labels: a step that is projected against"),
-        ("CoOp", ("TRAINER.COOP.AEPATH", PHRASES), "nothing with phrases"),
-        ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON means nothing for MPL with KDPL beside it"),
+        (
+            "CoOp",
+            ("ACTIVE.METHOD", "entropy", "ACTIVE.ROUNDS", "2"),
+            "KDPL reads no labels: it does not work in rounds",
+        ),
+        ("CoOp", ("TRAINER.COOP.PROGRAD_LAMBDA", "1.0"), "KDPL reads no labels, so it cannot project steps"),
+        ("CoOp", ("TRAINER.COOP.AEPATH", PHRASES), "does not work with phrases"),
+        ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON does not work for MPL with KDPL"),
     ],
 )
 def test_what_does_not_go_is_one_line(trainer, more, message, words, capsys):
@@ -193,5 +197,5 @@ def test_exported_and_asked_for_other_classes_without_the_teacher(teacher, clip_
 def test_it_is_no_method_by_itself(teacher, clip_model):
     with pytest.raises(UserError, match="KDPL is a loss for the prompts of a method"):
         KDPL(teacher_name=str(teacher)).on(clip_model, NAMES)
-    with pytest.raises(UserError, match="means nothing for KgCoOp"):
+    with pytest.raises(UserError, match="does not work for KgCoOp"):
         KDPL(teacher_name=str(teacher)).over(KgCoOp())

@@ -36,9 +36,7 @@ def test_kgcoop_has_words_of_its_own_whatever_the_data_set(given, clip_model):
 
 
 def test_kgcoop_says_that_its_repository_starts_from_other_words():
-    with pytest.warns(
-        UserWarning, match='starts from "itap of a"; the repository\'s starts from "a photo of a" whatever'
-    ):
+    with pytest.warns(UserWarning, match='starts from "itap of a"; the repository starts from "a photo of a" whatever'):
         KgCoOp(ctx_init="itap of a")
 
 

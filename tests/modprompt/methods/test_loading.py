@@ -193,7 +193,7 @@ def test_a_method_that_is_not_ours_is_named(glyph, tmp_path):
     parts = {key: value for key, value in content[KEY].items() if key not in ("version", "hash")}
     parts["method"] = {**parts["method"], "name": "Growing"}
     torch.save({**content, KEY: checkpoint.record(**parts)}, tmp_path / "b.pt")
-    with pytest.raises(modprompt.UserError, match="is of a method 'Growing' that is not modprompt's"):
+    with pytest.raises(modprompt.UserError, match="belongs to 'Growing', not a method of modprompt"):
         modprompt.load(tmp_path / "b.pt")
 
 
@@ -206,7 +206,7 @@ def test_a_method_of_ones_own_comes_back_by_its_class(glyph, tmp_path):
     model = moved(Mine(n_ctx=1, prompt_depth=3).on(glyph, WORDS))
     model.save(tmp_path / "a.pt")
     with pytest.raises(
-        modprompt.UserError, match=r"'Mine' that is not modprompt's: give its class, load\(path, method=M"
+        modprompt.UserError, match=r"belongs to 'Mine', not a method of modprompt: give its class, load\(path, method=M"
     ):
         modprompt.load(tmp_path / "a.pt", glyph)
     again = modprompt.load(tmp_path / "a.pt", glyph, method=Mine)
@@ -268,7 +268,7 @@ def test_what_is_not_understood_is_not_passed_over(glyph, tmp_path):
     for given, message in (
         ({"method": model.method, "names": "zero"}, "names must be a list of class names, got the text 'zero'"),
         ({"method": modprompt.MPL, "names": ["zero"]}, r"method must be one with its settings, as in MPL\(n_ctx=2\)"),
-        ({"epoch": 3}, "epoch 3: .*old.pt is no folder of a run"),
+        ({"epoch": 3}, "epoch 3: .*old.pt is not the folder of a run"),
         ({"device": "cpu"}, "device: this clip is a module"),
     ):
         with pytest.raises(modprompt.UserError, match=message):

@@ -101,7 +101,7 @@ def test_a_checkpoint_of_its_repository_loads_without_its_tokens(clip_model, tmp
     ("settings", "message"),
     [
         ({"adapter_end": 4}, "ADAPTER_END must be at most 3, the number of layers of the shorter side, got 4"),
-        ({"adapter_start": 3, "adapter_end": 2}, "ADAPTER_START 3 is behind ADAPTER_END 2: no layer has an adapter"),
+        ({"adapter_start": 3, "adapter_end": 2}, "ADAPTER_START 3 is after ADAPTER_END 2: no layer has an adapter"),
         ({"adapter_dim": 64}, "ADAPTER_DIM must differ from the widths of the sides (64 and 128), got 64"),
         ({"adapter_dim": 128}, "ADAPTER_DIM must differ from the widths of the sides (64 and 128), got 128"),
         ({"adapter_dim": 0}, "ADAPTER_DIM must be at least 1, got 0"),
@@ -147,7 +147,7 @@ def test_a_scale_of_0_is_refused():
 @pytest.mark.parametrize("first", [MultiModalAdapter(**SMALL), modprompt.CLIPLoRA()], ids=repr)  # type: ignore[arg-type]
 def test_one_thing_alone_stands_beside_prompts(first):
     second = modprompt.CLIPLoRA() if isinstance(first, MultiModalAdapter) else MultiModalAdapter(**SMALL)
-    with pytest.raises(UserError, match=f"ON: {type(first).__name__} stands beside the prompts already"):
+    with pytest.raises(UserError, match=f"ON: {type(first).__name__} is already added to the prompts"):
         second.over(first.over(CoOp()))
 
 
@@ -196,13 +196,13 @@ def test_only_layers_from_the_first_adapter_on_have_a_graph(clip_model):
 @pytest.mark.parametrize(
     ("trainer", "more", "message"),
     [
-        ("KgCoOp", (), "TRAINER.MMADAPTER.ON means nothing for KgCoOp: it stands beside the prompts of CoOp and MPL"),
-        ("ZeroshotCLIP", (), "TRAINER.MMADAPTER.ON means nothing for ZeroshotCLIP: it stands beside the prompts of"),
-        ("TaskRes", (), "TRAINER.MMADAPTER.ON means nothing for TaskRes: it stands beside the prompts of CoOp and MPL"),
-        ("MultiModalAdapter", (), "TRAINER.MMADAPTER.ON means nothing for MultiModalAdapter itself: it is for CoOp"),
+        ("KgCoOp", (), "TRAINER.MMADAPTER.ON does not work for KgCoOp: it is added to the prompts of CoOp and MPL"),
+        ("ZeroshotCLIP", (), "TRAINER.MMADAPTER.ON does not work for ZeroshotCLIP: it is added to the prompts of"),
+        ("TaskRes", (), "TRAINER.MMADAPTER.ON does not work for TaskRes: it is added to the prompts of CoOp and MPL"),
+        ("MultiModalAdapter", (), "TRAINER.MMADAPTER.ON does not work for MultiModalAdapter itself: it is for CoOp"),
         ("CoOp", ("TRAINER.MMADAPTER.ADAPTER_END", 9), "TRAINER.MMADAPTER.ADAPTER_END must be at most 4"),
         ("MPL", ("TRAINER.MMADAPTER.ADAPTER_START", 0), "TRAINER.MMADAPTER.ADAPTER_START 0 adapts words, which are"),
-        ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON means nothing for MPL with MultiModalAdapter beside it"),
+        ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON does not work for MPL with MultiModalAdapter"),
     ],
 )
 def test_what_adapters_do_not_stand_beside_is_one_line(trainer, more, message, command, capsys):

@@ -214,9 +214,9 @@ def test_copies_of_what_was_cast_have_its_loss(twin, clip_model, images, labels)
 
 def test_a_rounded_clip_is_told_to_the_next_model(clip_model):
     model = on(modprompt.MPL, clip_model).to(torch.bfloat16)
-    with pytest.warns(UserWarning, match="rounded to bfloat16 by an earlier cast: load it anew"):
+    with pytest.warns(UserWarning, match="rounded to bfloat16 by an earlier cast: load it again"):
         model.float()
-    with pytest.warns(UserWarning, match="rounded to bfloat16 by an earlier cast: load it anew"):
+    with pytest.warns(UserWarning, match="rounded to bfloat16 by an earlier cast: load it again"):
         on(modprompt.CoOp, clip_model)
 
 
@@ -356,7 +356,7 @@ def test_a_resnet_is_refused_where_vision_prompts_are_asked_for(resnet_file):
 
 
 def test_images_of_another_size_are_refused(clip_model):
-    with pytest.raises(modprompt.UserError, match="images are 16 x 32 pixels, but this CLIP takes 32 x 32"):
+    with pytest.raises(modprompt.UserError, match="images are 16 x 32 pixels, but this CLIP needs 32 x 32"):
         on(modprompt.MPL, clip_model)(torch.randn(1, 3, 16, 32))
 
 
@@ -382,7 +382,7 @@ def test_number_of_epochs_that_is_none_is_refused(clip_model, epochs):
 
 def test_average_needs_the_number_of_epochs(clip_model):
     model = small(modprompt.PromptSRC).on(clip_model, NAMES)
-    with pytest.raises(modprompt.UserError, match=r"say how many, `.on\(clip_model, names, epochs=N\)`"):
+    with pytest.raises(modprompt.UserError, match=r"give their number, `.on\(clip_model, names, epochs=N\)`"):
         model.end_epoch()
     assert small(modprompt.MPL).on(clip_model, NAMES).end_epoch() is False
     model = small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=1)

@@ -221,7 +221,7 @@ def test_a_killed_run_goes_on_exactly_and_not_with_another_teacher(words, made, 
     [
         (["DATASET.SUBSAMPLE_CLASSES", "base"], "leave DATASET.SUBSAMPLE_CLASSES all"),
         (["DATALOADER.TRAIN_X.BATCH_SIZE", "1"], "BATCH_SIZE must be at least 2"),
-        (["TRAINER.PROMPTKD.CHOOSE_ON", "test"], "CHOOSE_ON test means nothing"),
+        (["TRAINER.PROMPTKD.CHOOSE_ON", "test"], "CHOOSE_ON test has no effect"),
         (["TEST.SPLIT", "val", "TEST.FINAL_MODEL", "best_val"], "would be chosen by images of new classes"),
         (["INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"], "leave it out"),
         (["INPUT.TRANSFORMS", "['random_flip']"], "no 'normalize'"),
@@ -661,9 +661,7 @@ def test_a_run_of_coop_that_is_taught(words, made, tmp_path, capsys):
     assert "leave DATASET.SUBSAMPLE_CLASSES all" in refusal(
         capsys, *to(run, tmp_path / "x"), "DATASET.SUBSAMPLE_CLASSES", "base"
     )
-    assert "means nothing beside CoOp" in refusal(
-        capsys, *to(run, tmp_path / "x"), "TRAINER.PROMPTKD.CHOOSE_ON", "test"
-    )
+    assert "does not work with CoOp" in refusal(capsys, *to(run, tmp_path / "x"), "TRAINER.PROMPTKD.CHOOSE_ON", "test")
     assert "TEACHER_CKPT is not given" in refusal(capsys, *to(run, tmp_path / "x"), "TRAINER.PROMPTKD.TEACHER_CKPT", "")
 
 
@@ -682,5 +680,5 @@ def test_on_a_resnet_a_student_of_the_text_side_is_taught_and_promptkd_refused(m
 
 @pytest.mark.parametrize("cls", [modprompt.VPT, modprompt.KgCoOp, PromptKD])
 def test_no_other_is(cls, made):
-    with pytest.raises(UserError, match="ON means nothing for"):
+    with pytest.raises(UserError, match="ON does not work for"):
         taught(made).over(cls())

@@ -175,5 +175,5 @@ def test_a_text_schedule_that_moves_words_is_refused():
     clip_model = siglips.clip_of(siglips.made("open_clip"))
     with pytest.raises(UserError, match="each layer must remove as many as it adds"):
         CoOp(n_ctx=2, schedule_text=((0, 2), (0, 1))).on(clip_model, NAMES)
-    with pytest.raises(UserError, match="and the model takes 12"):
+    with pytest.raises(UserError, match="but the model accepts 12"):
         CoOp(n_ctx=10).on(clip_model, NAMES)

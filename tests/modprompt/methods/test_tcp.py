@@ -177,7 +177,7 @@ def test_a_checkpoint_of_the_repository_loads_and_ours_has_its_names(clip_model,
             "ImageNet",
             "N_CTX must be at most 4, the number of tokens in front of the name in 'a photo of a {}.', got 6",
         ),
-        ({"schedule_text": [[0, 4]]}, "", "SCHEDULE_TEXT must add tokens behind layer 0: those are the class tokens"),
+        ({"schedule_text": [[0, 4]]}, "", "SCHEDULE_TEXT must add tokens after layer 0: those are the class tokens"),
         ({"schedule_text": [[0, 3], [0, 1]]}, "", "layer 0: must add N_CTX = 4 tokens, adds 3"),
     ],
 )

@@ -166,7 +166,7 @@ def test_what_does_not_go_with_it_is_one_line(more, message, command, capsys):
 
 def test_additions_beside_another_methods_prompts_are_one_line(command, capsys):
     line = refusal(capsys, *command(METHODS["maple"], "TRAINER.CLIPLORA.ON", "True"))
-    assert "TRAINER.CLIPLORA.ON means nothing for MaPLe: it stands beside the prompts of CoOp and MPL" in line
+    assert "TRAINER.CLIPLORA.ON does not work for MaPLe: it is added to the prompts of CoOp and MPL" in line
 
 
 def test_a_result_says_what_the_reference_does_not_do(command, tmp_path):

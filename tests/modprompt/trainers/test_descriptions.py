@@ -84,7 +84,7 @@ def test_run_that_was_stopped_goes_on_with_the_same_phrases_alone(words, tmp_pat
     [
         (["TRAINER.COOP.AEPATH", "x"], "TRAINER.COOP.ASPATH and AEPATH are both set"),
         (["TRAINER.COOP.ASPATH", "x.json"], "TRAINER.COOP.ASPATH: no descriptions at x.json"),
-        (["SEARCH.ON", "True"], "SEARCH.ON means nothing with ASPATH"),
+        (["SEARCH.ON", "True"], "SEARCH.ON does not work with ASPATH"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_any_work(more, message, words, capsys, monkeypatch):

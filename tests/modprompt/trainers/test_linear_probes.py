@@ -133,7 +133,7 @@ def test_references_file_of_the_same_classes_is_read_and_that_of_others_refused(
     assert results[0]["accuracy_pct"] == results[1]["accuracy_pct"]
     words[words.index("base")] = "new"
     words[words.index(str(tmp_path / "test"))] = str(tmp_path / "new")
-    assert "its class features are those of others" in refusal(capsys, *words)
+    assert "its class features belong to others" in refusal(capsys, *words)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_references_file_of_the_same_classes_is_read_and_that_of_others_refused(
     [
         ({"init": "zs"}, "INIT must be one of RANDOM, ZS, TR, ClipA, TipA, CrossModal, got 'zs'"),
         ({"init": "RANDOM2"}, "INIT must be one of"),
-        ({"init": "TR-grid_search"}, "INIT TR-grid_search: a search is for TipA"),
+        ({"init": "TR-grid_search"}, "INIT TR-grid_search: only TipA has a search"),
         ({"constraint": "l1"}, "CONSTRAINT must be none, or l2 and any of balanced, constant"),
         ({"constraint": "l2-balancd"}, "CONSTRAINT must be none, or l2 and any of"),
         ({"init": "ClipA"}, "CONSTRAINT must be none with INIT ClipA"),

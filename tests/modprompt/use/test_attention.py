@@ -96,7 +96,7 @@ def test_a_resnet_has_none(resnet_file, images):
 
 
 def test_other_images_are_refused(clip_model):
-    with pytest.raises(UserError, match="images are 16 x 16 pixels, but this CLIP takes 32 x 32"):
+    with pytest.raises(UserError, match="images are 16 x 16 pixels, but this CLIP needs 32 x 32"):
         attention_of(on(modprompt.MPL, clip_model, NAMES), torch.zeros(1, 3, 16, 16))
 
 

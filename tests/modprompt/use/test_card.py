@@ -104,7 +104,7 @@ def test_a_head_says_what_it_is_how_it_was_chosen_and_no_path_of_the_machine(tmp
     head, body = parts(card_of_run(content, "owner/head", {**found, "selected_on_test": "selected on test"}))
     assert "A head on the features of a frozen CLIP" in body
     assert "says nothing of others" in body
-    assert "| behind the prompts of | MPL |" in body
+    assert "| on the prompts of | MPL |" in body
     assert "| beyond the usual rule | selected on test |" in body
     assert "/home/me" not in body
     assert "model-index" not in head

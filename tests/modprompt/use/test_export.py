@@ -211,7 +211,7 @@ def test_safetensors_of_others_say_nothing(tmp_path):
 @pytest.mark.parametrize("to", [one for one in export.SUFFIXES if one != "lora"])
 def test_images_with_class_prompts_of_their_own_have_no_class_matrix(to, loaded, tmp_path):
     given = trained(modprompt.CoCoOp, loaded, tmp_path)
-    with pytest.raises(UserError, match="^CoCoOp makes the class prompts of each image anew") as raised:
+    with pytest.raises(UserError, match="^CoCoOp makes new class prompts for each image") as raised:
         export.export(given, to, tmp_path / "a")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "a").exists()

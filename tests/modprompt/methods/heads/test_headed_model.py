@@ -85,7 +85,7 @@ def test_a_file_without_the_multipliers_of_its_constraint_predicts_and_refuses_i
     assert torch.equal(logits(again, images), logits(model, images))
     again.save(tmp_path / "twice.pt")
     for one in (again, modprompt.load(tmp_path / "twice.pt", clip_model)):
-        with pytest.raises(UserError, match="the weights of CONSTRAINT l2-adaptative are not there"):
+        with pytest.raises(UserError, match="the weights of CONSTRAINT l2-adaptative are missing"):
             one.loss(images, LABELS)
 
 
@@ -223,7 +223,9 @@ def test_an_enhanced_base_of_another_shape_is_refused_with_its_setting(shape, cl
 def test_two_methods_of_one_form_do_not_take_each_others_heads(mine, theirs, made, clip_model, tmp_path):
     made(theirs).save(tmp_path / "own.pt")
     content, model = checkpoint.read(tmp_path / "own.pt"), ALL[mine][0]().on(clip_model, NAMES)
-    with pytest.raises(UserError, match=r"own.pt is of TipAdapterF?, not of TipAdapterF?: take the trainer") as caught:
+    with pytest.raises(
+        UserError, match=r"own.pt belongs to TipAdapterF?, not to TipAdapterF?: use the trainer"
+    ) as caught:
         model.take(content, str(tmp_path / "own.pt"))
     assert "\n" not in str(caught.value)
     made(theirs).take(content, str(tmp_path / "own.pt"))

@@ -104,8 +104,8 @@ def test_a_file_without_its_prompts_is_damaged(prompts, clip_model, tmp_path):
     [
         (modprompt.CoCoOp, {}, "ADAPTER here starts from one feature of each class, but the prompts in "),
         (modprompt.CoOp, {"csc": True}, "the contexts of single classes (CSC) were learned for other class names"),
-        (modprompt.TaskRes, {}, "is of TaskRes: a head stands behind trained prompts"),
-        (modprompt.DPLSearch, {}, "is of DPLSearch: a head stands behind trained prompts"),
+        (modprompt.TaskRes, {}, "belongs to TaskRes: a head is put on trained prompts"),
+        (modprompt.DPLSearch, {}, "belongs to DPLSearch: a head is put on trained prompts"),
     ],
 )
 def test_what_no_head_stands_behind_is_told_in_a_line(front, settings, what, prompts, clip_model):
@@ -168,7 +168,7 @@ def test_a_head_behind_prompts_of_each_image_is_one_file_and_no_class_matrix(pro
     with torch.no_grad():
         assert torch.equal(again(images), model(images))
         assert torch.equal(again.with_classes(NEW)(images), model.with_classes(NEW)(images))
-    with pytest.raises(UserError, match="makes the class prompts of each image anew"):
+    with pytest.raises(UserError, match="makes new class prompts for each image"):
         again.classifier()
 
 
@@ -192,7 +192,7 @@ def test_a_head_knows_its_own_classes_whatever_it_was_carried_to(cls, prompts, c
 def test_a_head_that_was_carried_is_saved_as_it_was_trained_with_a_warning(cls, prompts, clip_model, images, tmp_path):
     _, path = prompts(modprompt.KgCoOp)
     model = head_on(cls, clip_model, path)
-    with pytest.warns(UserWarning, match="own.pt is for the classes of the training: take others behind loading it"):
+    with pytest.warns(UserWarning, match="own.pt is for the classes of the training: after loading it, .with_classes"):
         model.with_classes(NEW).save(tmp_path / "own.pt")
     again = modprompt.load(tmp_path / "own.pt", clip_model)
     with torch.no_grad():
@@ -224,7 +224,7 @@ def test_a_result_knows_its_prompts_by_their_file(prompts, clip_model):
     torch.manual_seed(5)
     prompts(modprompt.KgCoOp, n_ctx=3)
     assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": path}) == [
-        f"the prompts in {path} are others now"
+        f"the prompts in {path} have changed"
     ]
     assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": "gone.pt"}) == [
         "gone.pt cannot be read (No such file or directory)"
@@ -237,7 +237,7 @@ def test_the_settings_name_of_before_works_in_python():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             head = made()
-        with pytest.warns(DeprecationWarning, match="behind is prompts_from now"):
+        with pytest.warns(DeprecationWarning, match="behind is now prompts_from"):
             assert head.behind == head.prompts_from == "p"
     for name in ("behind", "BEHIND", "prompts_from", "PROMPTS_FROM"):
         assert modprompt.TipAdapter.of({name: "p"}).prompts_from == "p"

@@ -261,8 +261,12 @@ def test_without_a_search_the_given_values_stay(command, tmp_path):
         ("TipAdapter", (TIP + "SEARCH_SCALE", "[7]"), "TRAINER.TIPADAPTER.SEARCH_SCALE must be two numbers above 0.1"),
         ("TipAdapter", (TIP + "SEARCH_STEP", "[3, 0.5]"), "SEARCH_STEP must be two whole numbers from 1 up"),
         ("CLIP_Adapter", ("TRAINER.CLIP_ADAPTER.RATIO", "1.5"), "TRAINER.CLIP_ADAPTER.RATIO must be at most 1"),
-        ("TaskRes", ("TRAINER.TaskRes.ENHANCED_BASE", "/nowhere.pt"), "ENHANCED_BASE: /nowhere.pt is no enhanced base"),
-        ("TaskRes", ("SEARCH.ON", "True"), "SEARCH.ON means nothing for TaskRes: a head has no schedule"),
+        (
+            "TaskRes",
+            ("TRAINER.TaskRes.ENHANCED_BASE", "/nowhere.pt"),
+            "ENHANCED_BASE: /nowhere.pt is no enhanced base",
+        ),
+        ("TaskRes", ("SEARCH.ON", "True"), "SEARCH.ON does not work for TaskRes: a head has no schedule"),
     ],
     ids=["graph", "scale", "step", "ratio", "base", "search"],
 )
@@ -292,11 +296,11 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, monkeypatch, capsys
     content = torch.load(path, weights_only=True)
     content["settings"]["the weights of CLIP"] = f"2:{0:024}"
     torch.save(content, path)
-    assert "is of a run with other settings (the weights of CLIP" in refusal(capsys, *words)
+    assert "was made by a run with other settings (the weights of CLIP" in refusal(capsys, *words)
     path.write_bytes(b"nothing")
     assert "bank.pth.tar is damaged" in refusal(capsys, *words)
     path.unlink()
-    assert "bank.pth.tar, which the run in that folder was built from, is not there" in refusal(capsys, *words)
+    assert "bank.pth.tar, which the run in that folder was built from, is missing" in refusal(capsys, *words)
 
 
 @pytest.mark.slow
@@ -311,7 +315,7 @@ def test_files_of_the_reference_are_known_by_their_class_features(command, tmp_p
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *again]) == 0
     assert result(tmp_path, "again")["accuracy_pct"] == result(tmp_path)["accuracy_pct"]
     capsys.readouterr()
-    assert "its class features are those of others" in refusal(capsys, *on_new(words, tmp_path))
+    assert "its class features belong to others" in refusal(capsys, *on_new(words, tmp_path))
 
 
 def test_an_enhanced_base_takes_the_place_of_the_text_projection(clip_model, tmp_path):

@@ -30,8 +30,8 @@ def test_each_parameter_is_in_the_first_group_that_names_it_and_the_rest_lead():
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        (OwnRate(("other", "more")), "nothing that is learned is called other or more..., for a rate of its own"),
-        (OwnRate(("",)), "all that is learned has a rate of its own: set OPTIM.LR to it"),
+        (OwnRate(("other", "more")), "no learned parameter is called other or more..., for its own learning rate"),
+        (OwnRate(("",)), "all parameters have a learning rate of their own: set OPTIM.LR to it"),
     ],
 )
 def test_groups_without_parameters_are_refused(own, message):

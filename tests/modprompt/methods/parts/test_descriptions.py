@@ -164,7 +164,7 @@ def test_model_is_pickled_with_its_phrases(birds, clip_model, tmp_path):
 
 
 def test_both_ways_at_once_are_refused():
-    with pytest.raises(modprompt.SettingError, match="ASPATH and AEPATH are both set: take one"):
+    with pytest.raises(modprompt.SettingError, match="ASPATH and AEPATH are both set: use one"):
         modprompt.CoOp(aspath="a", aepath="b")
 
 
@@ -197,7 +197,7 @@ def test_long_phrase_is_named_with_its_class(tmp_path, clip_model):
 @pytest.mark.parametrize(("key", "setting"), [("ASPATH", "aspath"), ("AEPATH", "aepath")])
 def test_search_is_refused_by_name(key, setting, birds):
     with pytest.raises(
-        modprompt.SettingError, match=f"ON means nothing with {key}: prompts of phrases are not searched"
+        modprompt.SettingError, match=f"ON does not work with {key}: prompts of phrases are not searched"
     ):
         Search().over(modprompt.CoOp(**{setting: birds}))
 

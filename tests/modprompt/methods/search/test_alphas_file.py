@@ -79,7 +79,7 @@ def test_archive_of_something_else_is_one_line(tmp_path):
         ({"text": values}, "lacks text_options"),
         (
             {"text": values, "text_options": options[:2]},
-            r"text_options are no \(remove, add\) pairs for \(3, 3\) alphas",
+            r"text_options are not \(remove, add\) pairs for \(3, 3\) alphas",
         ),
         ({"text": values, "text_options": options.astype(float)}, "text_options are no"),
         ({"text": values, "text_options": options - 1}, "text_options are no"),
@@ -102,5 +102,5 @@ def test_alphas_of_a_search_that_went_wrong_are_not_written(tmp_path):
 def test_place_that_is_none_is_one_line(place, tmp_path):
     values, options, _ = side()
     write_arrays(tmp_path / "a.npz", text=values, text_options=options, text_place=place)
-    with pytest.raises(UserError, match="a.npz: text_place is no text"):
+    with pytest.raises(UserError, match="a.npz: text_place is not a text"):
         alphas.read(tmp_path / "a.npz")

@@ -72,7 +72,7 @@ def test_sealed_file_of_another_form_is_one_line(tmp_path, entries, why):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "is damaged or no schedule of a search"),
+        ("", "is damaged or not a schedule of a search"),
         ("[1]", "it holds no sides"),
         ('{"text": NaN}', "NaN is no number"),
         ('{"text": {"place": "", "steps": [[0, 1]]}}', "it has no hash.*write the pairs out"),
@@ -91,7 +91,7 @@ def test_other_files_are_one_line(tmp_path, text, why):
 def test_file_that_was_changed_by_hand_is_told(tmp_path):
     write(tmp_path / "a.json", {"vision": VISION}, {})
     (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace("2", "3"))
-    with pytest.raises(UserError, match="was changed by hand.*search anew, or write the pairs out"):
+    with pytest.raises(UserError, match="was changed by hand.*search again, or write the pairs out"):
         read(tmp_path / "a.json")
 
 

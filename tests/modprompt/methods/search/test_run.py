@@ -237,7 +237,7 @@ def test_a_cap_is_kept_and_a_weight_on_tokens_makes_fewer(command, tmp_path):
         (["MODEL.COMPILE", "graph"], "MODEL.COMPILE graph: a search's steps alternate"),
         (["TRAINER.DPLSEARCH.ALPHA_DATA", "second"], "TRAINER.DPLSEARCH.ALPHA_DATA"),
         (["TRAINER.DPLSEARCH.N_CTX_TEXT", 0, "TRAINER.DPLSEARCH.N_CTX_VISION", 0], "N_CTX_VISION must be at least 1"),
-        (["SEARCH.ON", True], "SEARCH.ON means nothing for DPLSearch, which is a search by itself"),
+        (["SEARCH.ON", True], "SEARCH.ON does not work for DPLSearch, which is a search by itself"),
     ],
 )
 def test_what_does_not_go_with_a_search_is_refused(more, said, command, capsys, tmp_path):
@@ -296,7 +296,7 @@ def test_without_validation_images_a_search_sees_training_images_that_are_held_o
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["DATASET.VAL_FROM_TEST", True], "has no validation images to search by, and a search must not see test"),
+        (["DATASET.VAL_FROM_TEST", True], "has no validation images for the search, which must not see test"),
         (["DATASET.NUM_SHOTS", -1], "has no validation images, and all training images are used"),
     ],
 )
@@ -317,7 +317,7 @@ def npy(path, *lengths, most=6):
     ("image", "text", "said"),
     [
         ((1, 2, 3), (1, 2, 3), "TRAINER.DPL.LENGTHS_TEXT has 3 numbers, but the model has 4 text layers"),
-        ((1, 2, 3, 4), (1, 2, 3), "the other side's fit: for exchanged files there is ALPHAS_SWAPPED"),
+        ((1, 2, 3, 4), (1, 2, 3), "the other side's fit: if the files are swapped, set ALPHAS_SWAPPED"),
     ],
 )
 @pytest.mark.filterwarnings("default::UserWarning")

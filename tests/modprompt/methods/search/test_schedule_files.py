@@ -162,7 +162,7 @@ def test_bare_array_is_taken_for_its_side_with_a_warning():
 @pytest.mark.parametrize(
     ("word", "why"),
     [
-        ("@not_there.json", "there is no file not_there.json, seen from /"),
+        ("@not_there.json", "there is no file not_there.json, relative to /"),
         ("@", "cannot be read|there is no|is a folder"),
         ("@a.json", "a.json is damaged"),
         ("@a.npz", "a.npz is damaged"),
@@ -252,7 +252,7 @@ class TestAlphaFilesOfDPL:
         words = ["TRAINER.DPL.IMG_ALPHA_PATH", "alpha_e2.npz"]
         found = expanded(Settings.read(["a.yaml"], options=words))
         assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": [2, 2, 0]}
-        with pytest.raises(SettingError, match="LENGTHS_VISION is given by the command line too; give one"):
+        with pytest.raises(SettingError, match="LENGTHS_VISION is also given by the command line; give only one"):
             expanded(option(*words, "TRAINER.DPL.LENGTHS_VISION", "[1, 1, 1]"))
 
     def test_lengths_that_are_typed_win_over_the_file_of_a_config(self, folder):
@@ -266,7 +266,7 @@ class TestAlphaFilesOfDPL:
         lengths_file("a.npy")
         words = ("TRAINER.DPL.IMG_ALPHA_PATH", "alpha_e2.npz", "TRAINER.DPL.TXT_ALPHA_PATH", "a.npy")
         with pytest.raises(
-            SettingError, match="TXT_ALPHA_PATH: .*LENGTHS_VISION is given by TRAINER.DPL.IMG_ALPHA_PATH"
+            SettingError, match="TXT_ALPHA_PATH: .*LENGTHS_VISION is also given by TRAINER.DPL.IMG_ALPHA_PATH"
         ):
             expanded(option(*words, "TRAINER.DPL.ALPHAS_SWAPPED", "True"))
 

@@ -227,8 +227,8 @@ def test_a_side_alone_is_searched_where_the_method_has_it(name, side, clip_model
 @pytest.mark.parametrize(
     ("search", "method", "line"),
     [
-        ({}, modprompt.MPL(schedule_text=[[0, 2]]), "SIDES: SCHEDULE_TEXT is written out: there is nothing to find"),
-        ({"sides": "vision"}, modprompt.MPL(schedule_vision=[[0, 2]]), "SIDES: SCHEDULE_VISION is written out: there"),
+        ({}, modprompt.MPL(schedule_text=[[0, 2]]), "SIDES: SCHEDULE_TEXT is given: there is nothing to find"),
+        ({"sides": "vision"}, modprompt.MPL(schedule_vision=[[0, 2]]), "SIDES: SCHEDULE_VISION is given: there"),
     ],
 )
 def test_what_is_written_out_is_not_searched(search, method, line):
