@@ -34,7 +34,7 @@ def test_codebase_is_found_in_its_folder_or_the_one_below(tmp_path):
     inner = codebase(tmp_path / "repo" / "src")
     assert borrowed.find(inner) == borrowed.find(tmp_path / "repo") == inner
     codebase(tmp_path / "repo" / "other")
-    with pytest.raises(UserError, match=r"several codebases lie below it \(other, src\): name one"):
+    with pytest.raises(UserError, match=r"it holds several codebases \(other, src\): name one"):
         borrowed.find(tmp_path / "repo")
 
 
@@ -175,7 +175,7 @@ def test_reader_that_does_not_import_or_is_there_twice_is_one_line(tmp_path):
 
 
 def test_its_dassl_needs_a_host_that_has_one(tmp_path):
-    with pytest.raises(UserError, match="name it with --host FOLDER"):
+    with pytest.raises(UserError, match="name the codebase with --host FOLDER"):
         borrowed.entered(None, its_dassl=True)
     with pytest.raises(UserError, match="the folder of a codebase is missing"):
         borrowed.entered("")
