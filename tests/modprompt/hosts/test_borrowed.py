@@ -228,7 +228,7 @@ def test_losses_are_those_of_our_program_and_a_finished_run_knows_its_reader(wor
     (workshop.data / "lake" / "0.png").rename(workshop.data / "lake" / "other.png")
     other = run_in(host, *START, *words)
     (workshop.data / "lake" / "other.png").rename(workshop.data / "lake" / "0.png")
-    assert "the images, which have no split file that is known, are others now" in other.stderr
+    assert "the images, which have no known split file, have changed" in other.stderr
     with (host / "datasets" / "squares.py").open("a") as file:
         file.write("# another one\n")
     other = run_in(host, *START, *words)
