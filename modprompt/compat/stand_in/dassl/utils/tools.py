@@ -70,7 +70,7 @@ def set_random_seed(seed):
 
 
 def check_availability(requested, available, setting=""):
-    """Raise ValueError unless `requested` is among the `available` names; the nearest one is proposed.
+    """Raise ValueError unless `requested` is among the `available` names; the message proposes the nearest.
 
     Args:
         requested: a name.
