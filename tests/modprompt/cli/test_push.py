@@ -86,7 +86,7 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, capsys, monkeypatch):
     ("words", "message"),
     [
         (["push", "{tmp}/nosuch", "a/b"], "there is no run, file or experiment {tmp}/nosuch"),
-        (["push", "{run}", "prompts"], "'prompts' is no repository of a hub"),
+        (["push", "{run}", "prompts"], "'prompts' is not a repository of a hub"),
         (["push", "{run}", "a/b", "--epoch", "9"], "no model.pth.tar-9 in"),
         (["push", "{run}/result.json", "a/b"], "{run}/result.json is not a whole PyTorch checkpoint"),
         (["push", "{run}/result.json", "a/b", "--epoch", "1"], "--epoch 1: {run}/result.json is no folder of a run"),
@@ -95,7 +95,7 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, capsys, monkeypatch):
         (["push", "digits", "a/b", "--out", "{tmp}"], "digits: no training of it is finished in {tmp}"),
         (["push", "{run}", "a/b"], "a/b: HF_HUB_OFFLINE forbids the network; unset it"),
         (["pull", "a/b"], "hf-hub:a/b@main: HF_HUB_OFFLINE forbids the network"),
-        (["pull", "nosuch"], "'nosuch' is no repository of a hub"),
+        (["pull", "nosuch"], "'nosuch' is not a repository of a hub"),
         (["pull", "a/b", "--to", "{run}"], "{run} is there already: give another folder"),
     ],
     ids=" ".join,

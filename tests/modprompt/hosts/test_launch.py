@@ -87,7 +87,7 @@ def test_build_model_that_loses_weights_is_told(workshop, tmp_path):
     done = run_in(host, "-m", "modprompt.launch", "train.py", *workshop.words("MPL", "output/run"))
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: the `clip` package at ")
-    assert "did not take over the weights" in done.stderr
+    assert "did not load the weights" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_command_line_wins_with_one_warning(words, squashed, tmp_path, capsys):
 
 def test_size_that_the_model_cannot_take_stays_an_error(words, capsys):
     line = refusal(capsys, *words("INPUT.SIZE", "(32, 32)"))
-    assert "INPUT.SIZE is 32 x 32, but this model takes images of 48 x 48 pixels" in line
+    assert "INPUT.SIZE is 32 x 32, but this model needs images of 48 x 48 pixels" in line
 
 
 def test_resize_mode_that_is_none_is_refused(words, capsys):

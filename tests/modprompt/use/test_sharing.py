@@ -174,7 +174,7 @@ def test_what_is_no_repository_of_ours(hub, run, tmp_path):
     with pytest.raises(UserError, match="the repository has no such revision"):
         sharing.pull(f"{REPO}@nosuch", tmp_path / "theirs")
     for name in ("prompts", "a/b/c", "owner/x@", ""):
-        with pytest.raises(UserError, match="no repository of a hub|names no repository"):
+        with pytest.raises(UserError, match="not a repository of a hub|not name a repository"):
             sharing.pull(name, tmp_path / "theirs")
     with pytest.raises(UserError, match="leave out @v1"):
         sharing.push(f"{REPO}@v1", files_of(run))
