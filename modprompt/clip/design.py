@@ -21,7 +21,7 @@ def refused(where: str, family: str, sign: str = "") -> UserError:
     what = f"{where} ({sign})" if sign else where
     return UserError(
         f"{what} is {_FAMILIES[family]}: its tensors alone do not say how it is made: give open_clip's name of the "
-        "model, MODEL.BACKBONE.MODEL (load_clip(file, model=...)), or put its config into its folder (docs/backbones.md)"
+        "model, MODEL.BACKBONE.MODEL (load_clip(file, model=...)), or put its config next to it (docs/backbones.md)"
     )
 
 
