@@ -96,7 +96,7 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, capsys, monkeypatch):
         (["push", "{run}", "a/b"], "a/b: HF_HUB_OFFLINE forbids the network; unset it"),
         (["pull", "a/b"], "hf-hub:a/b@main: HF_HUB_OFFLINE forbids the network"),
         (["pull", "nosuch"], "'nosuch' is not a repository of a hub"),
-        (["pull", "a/b", "--to", "{run}"], "{run} is there already: give another folder"),
+        (["pull", "a/b", "--to", "{run}"], "{run} exists already: give another folder"),
     ],
     ids=" ".join,
 )
