@@ -256,8 +256,8 @@ def test_reader_that_is_registered_already_is_one_line(workshop, tmp_path):
     done = run_in(host, *START, "--import", "datasets.eurosat", *workshop.words("MPL", "output"))
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: --import datasets.eurosat: a data set or trainer of that name is there already "
-        "(DATASET: the name 'EuroSAT' is registered already); --host FOLDER takes a codebase's readers in place of ours"
+        "error: --import datasets.eurosat: a data set or trainer of that name exists already "
+        "(DATASET: the name 'EuroSAT' is registered already); --host FOLDER uses a codebase's readers in place of ours"
     ]
 
 
