@@ -149,7 +149,7 @@ def read_split(path: Path) -> Split:
         raise UserError(f"{error}: {again}") from None
     if not (_are_features(features) and _are_labels(labels) and labels.shape == features.shape[:1]):
         raise UserError(
-            f"{path} is damaged (not finite real N x E features with N labels that are whole numbers from 0 up): {again}"
+            f"{path} is damaged (not finite real N x E features with N labels, whole numbers from 0 up): {again}"
         )
     try:
         own, made_of, seal = read_arrays(path, "own_validation", "made_of", "seal")

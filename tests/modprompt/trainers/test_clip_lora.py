@@ -161,7 +161,7 @@ def test_without_shots_the_images_of_a_class_are_counted(shots, counted, command
 )
 def test_what_does_not_go_with_it_is_one_line(more, message, command, capsys):
     assert message in refusal(capsys, *command(LORA, *more))
-    assert "OPTIM.MAX_EPOCH: CLIPLoRA trains" in refusal(capsys, *command(LORA), "OPTIM.MAX_EPOCH", "3")
+    assert "OPTIM.MAX_EPOCH: CLIPLoRA counts" in refusal(capsys, *command(LORA), "OPTIM.MAX_EPOCH", "3")
 
 
 def test_additions_beside_another_methods_prompts_are_one_line(command, capsys):
