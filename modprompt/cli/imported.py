@@ -102,7 +102,7 @@ class Imported:
             return self._fault
         if _threads() > 1:
             return "what they import starts threads"
-        return "what they import asks for a GPU" if _has_card_open() else ""
+        return "what they import uses a GPU" if _has_card_open() else ""
 
     def _import(self) -> str:
         of_package = stamps(_of_package())  # first: what changes during the imports counts as changed

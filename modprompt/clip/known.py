@@ -37,7 +37,7 @@ def runs_on(kinds: Kinds) -> str:
 class Row(NamedTuple):
     """A supported CLIP; pairs are (text side, image side).
 
-    name: as it is asked for: "ViT-B/16", "glyph-clip", or open_clip's "ViT-B-16/laion2b_s34b_b88k".
+    name: as a user gives it: "ViT-B/16", "glyph-clip", or open_clip's "ViT-B-16/laion2b_s34b_b88k".
     dialect: whose names its tensors have, "openai" or "open_clip".
     source: "OpenAI", "embedded", or the repository on the Hugging Face hub.
     sha256, file: OpenAI's: the file's hash (hex) and name; if a repository has several files, the one with the
@@ -226,7 +226,7 @@ def require(name: str, where: str = "") -> Row:
     """The row of a CLIP; the name may have a revision.
 
     Args:
-        name: as it is asked for.
+        name: as a user gives it.
         where: the beginning of the message; may be empty.
 
     Raises:

@@ -31,7 +31,7 @@ _CONFIGS = (
 
 
 class Asked(NamedTuple):
-    """A CLIP as it is asked for.
+    """A CLIP as a user names it.
 
     name: a known name, or "hf-hub:owner/name@revision"; not read if there is a path.
     path: a file or folder of weights; empty for none.

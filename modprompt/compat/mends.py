@@ -50,7 +50,7 @@ def _stand_in_for_wilds() -> List[str]:
     module.get_dataset = get_dataset
     module.__spec__ = importlib.util.spec_from_loader("wilds", loader=None)
     sys.modules["wilds"] = module
-    return ["wilds is not installed: an empty module stands in for it"]
+    return ["wilds is not installed: an empty module replaces it"]
 
 
 class _NoWriter:
@@ -94,7 +94,7 @@ def _mend_warmup() -> List[str]:
         scheduler.__init__(self, optimizer, last_epoch)
 
     base.__init__ = init
-    return ["warm-up schedules: `verbose` is not handed to PyTorch, which no longer takes it"]
+    return ["warm-up schedules: `verbose` is not passed to PyTorch, which no longer accepts it"]
 
 
 def _mend_radam() -> List[str]:

@@ -97,7 +97,7 @@ def packages() -> List[Finding]:
 def dassl() -> List[Finding]:
     """Which Dassl, and what was fixed in it."""
     if not _present("dassl"):
-        advice = "for its own program install the one that it asks for, or put its folder on PYTHONPATH"
+        advice = "for its own program install the one that it needs, or put its folder on PYTHONPATH"
         return [Finding("Dassl", "not found; our program (--host) brings a small one", advice)]
     missing = _missing(OF_DASSL)
     try:

@@ -111,7 +111,7 @@ def _write(program: Path, content: bytes) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do what the arguments ask for."""
+    """Install, uninstall or show, by the arguments."""
     folder = find(Path(args.folder))
 
     def warn(why: str) -> None:

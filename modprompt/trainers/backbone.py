@@ -20,7 +20,7 @@ _TOLERANCE = 1e-6
 
 
 def load_clip(config: RunSettings) -> CLIP:
-    """The CLIP that a run asks for.
+    """A run's CLIP.
 
     Raises:
         UserError: as clip.build.load_clip.

@@ -99,7 +99,7 @@ def with_our_config(given: Sequence[str]) -> List[str]:
     named = path.parent.name in ("", "MPL", "ModMPL") and path.suffix in ("", ".yaml")
     if words.trainer() not in ("MPL", "ModMPL") or not named or path.is_file() or not ours.is_file():
         return list(given)
-    print(f"{name} is not in this codebase; taken from modprompt: {ours}")
+    print(f"{name} is not in this codebase; using modprompt's: {ours}")
     instead = {("--config-file", name): str(ours)}
     joined = {f"--config-file={name}": f"--config-file={ours}"}
     return [instead.get((before, word), joined.get(word, word)) for before, word in zip(["", *given], given)]

@@ -42,6 +42,6 @@ def measure(task: Task, place: Place) -> Found:
     facts = {key: (whole.get(key), killed.get(key)) for key in SAME}
     other = [f"{key} is {one} and {two}" for key, (one, two) in facts.items() if one != two or one is None]
     figure = f"resumed run, {task.what}, MODEL.DETERMINISTIC: prompts and predictions of an undisturbed one"
-    detail = f"3 epochs of {per_class} steps, killed behind the first; hash {str(whole['prompts_hash'])[:12]}"
+    detail = f"3 epochs of {per_class} steps, killed after the first; hash {str(whole['prompts_hash'])[:12]}"
     row = holds(figure, "equal to the bit", "; ".join(other) or "equal to the bit", not other, detail)
     return Found([row], {"facts": facts})

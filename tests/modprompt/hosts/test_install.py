@@ -60,7 +60,7 @@ def test_line_finds_our_config_by_name(host, workshop):
     words += SMALL
     done = run_in(host, "train.py", *words, installed=True)
     assert done.returncode == 0, done.stderr
-    assert f"{CONFIG} is not in this codebase; taken from modprompt: " in done.stdout
+    assert f"{CONFIG} is not in this codebase; using modprompt's: " in done.stdout
 
 
 def test_second_run_changes_nothing(host, capsys):

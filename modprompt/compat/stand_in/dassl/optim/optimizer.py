@@ -9,7 +9,7 @@ from dassl.utils import check_availability
 
 
 def _staged_groups(model, optim_cfg):
-    """Two groups: NEW_LAYERS at the full rate; the other child modules at BASE_LR_MULT of it."""
+    """Two groups: NEW_LAYERS at the full learning rate; the other child modules at BASE_LR_MULT of it."""
     if not isinstance(model, nn.Module):
         raise TypeError("OPTIM.STAGED_LR needs a module, not a list of parameters")
     model = model.module if isinstance(model, nn.DataParallel) else model
