@@ -60,7 +60,7 @@ def test_trainer_alone_is_the_embedded_default_and_its_options_win():
     [("--backbone", "ViT-B/16"), ("MODEL.BACKBONE.PATH", "clip.pt"), ("--config-file", "glyph")],
 )
 def test_embedded_data_are_taken_only_where_nothing_is_named(words):
-    with pytest.raises(UserError, match="^no data set is named: give --root FOLDER, .* or --dataset-config-file NAME"):
+    with pytest.raises(UserError, match="^no data set is named: give --root FOLDER .* or --dataset-config-file NAME"):
         read("--trainer", "MPL", *words)
 
 
