@@ -115,7 +115,7 @@ def a_worker(request, monkeypatch, tmp_path):
 
 
 def a_worker_that_nobody_asks(request, monkeypatch, tmp_path):
-    file = (tmp_path / "not a socket").open("w")
+    file = (tmp_path / "no socket").open("w")
     request.addfinalizer(file.close)
     monkeypatch.setattr(sys, "stdin", file)
     return warm.main, [], 2

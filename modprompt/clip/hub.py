@@ -136,7 +136,7 @@ def _require_names(repo: str, revision: str) -> None:
     if not _REPO.fullmatch(repo) or "--" in repo or ".." in repo:
         raise UserError(f"{repo!r} is not a repository of a hub, which is owner/name: write {_FORM}")
     if revision and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise UserError(f"{revision!r} is not a revision of {repo}, that is a branch, tag or commit: write {_FORM}")
+        raise UserError(f"{revision!r} is not a branch, tag or commit of {repo}: write {_FORM}")
 
 
 def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) -> Snapshot:
