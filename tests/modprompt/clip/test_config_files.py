@@ -126,7 +126,7 @@ def test_every_config_of_open_clip_is_read_or_refused_as_what_it_is():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("model_cfg.text_cfg.pool_type", "last", 'text_cfg.pool_type is "last", only "argmax" is run'),
+        ("model_cfg.text_cfg.pool_type", "last", 'text_cfg.pool_type is "last", only "argmax" is supported'),
         ("model_cfg.text_cfg.no_causal_mask", True, "text_cfg.no_causal_mask is true, only false is supported"),
         ("model_cfg.text_cfg.vocab_size", 32000, "text_cfg.vocab_size is 32000, only 49408 is supported"),
         ("model_cfg.text_cfg.context_length", 64, "text_cfg.context_length is 64, only 77 is supported"),
@@ -151,9 +151,9 @@ def test_every_config_of_open_clip_is_read_or_refused_as_what_it_is():
         ("model_cfg.embed_dim", ..., "embed_dim must be a whole number above 0"),
         ("model_cfg.tower", "x", "tower = .x. is not known here"),
         ("extra", 1, "extra = 1 is not known here"),
-        ("preprocess_cfg.resize_mode", "longest", 'resize_mode is "longest", only "shortest" or "squash" is run'),
+        ("preprocess_cfg.resize_mode", "longest", 'resize_mode is "longest", only "shortest" or "squash" is supported'),
         ("preprocess_cfg.interpolation", "nearest", 'interpolation is "nearest"'),
-        ("preprocess_cfg.mode", "L", 'mode is "L", only "RGB" is run'),
+        ("preprocess_cfg.mode", "L", 'mode is "L", only "RGB" is supported'),
         ("preprocess_cfg.mean", [0.5], "mean must be three numbers"),
         ("preprocess_cfg.mean", [0.5, 0.5, float("nan")], "mean must be three numbers"),
         ("preprocess_cfg.std", [0.5, 0.5, 0], "std must be three numbers above 0"),
@@ -198,7 +198,7 @@ def test_how_transformers_scales_images(of_transformers, images, mode):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("model_type", "blip", 'model_type is "blip", only "clip" is run'),
+        ("model_type", "blip", 'model_type is "blip", only "clip" is supported'),
         ("text_config.hidden_act", "gelu_new", "hidden_act is gelu_new in text_config and gelu in vision_config"),
         ("text_config.layer_norm_eps", 1e-6, "text_config.layer_norm_eps is 1e-06, only 1e-05 is supported"),
         ("text_config.eos_token_id", 7, "text_config.eos_token_id is 7, only 2 or 49407 is supported"),

@@ -121,7 +121,7 @@ def test_names_that_are_none():
 @pytest.mark.parametrize(("repo", "revision"), [("../x", ""), ("a/b/c", ""), (REPO, ".."), (REPO, "a/../../b")])
 def test_no_path_is_made_of_names_that_are_none(repo, revision):
     for call in (lambda: hub.cached(repo, revision), lambda: hub.snapshot(repo, revision, choose)):
-        with pytest.raises(UserError, match=r"is no re(pository|vision) of"):
+        with pytest.raises(UserError, match=r"is not a (repository|branch)"):
             call()
 
 

@@ -217,7 +217,7 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
     assert "need open_clip's name of the model, MODEL.BACKBONE.MODEL, in Python model=" in refusal(file)
     hub("timm/ViT-B-16-SigLIP", small_tokenizers.write(tmp_path / "other", "siglip"))
     shutil.rmtree(tmp_path / "cache" / "models--timm--ViT-B-16-SigLIP" / "snapshots" / ("a" * 40))
-    assert "it needs the tokenizer of timm/ViT-B-16-SigLIP beside it" in refusal(file, model="ViT-B-16-SigLIP2")
+    assert "it needs the tokenizer of timm/ViT-B-16-SigLIP in its folder" in refusal(file, model="ViT-B-16-SigLIP2")
     small_tokenizers.write(tmp_path / "w", "siglip")
     ours, _ = load_clip(file, "cpu", model="ViT-B-16-SigLIP2")
     assert facts_of(ours).model == "ViT-B-16-SigLIP2"
@@ -306,7 +306,7 @@ def test_what_is_missing_is_said(tmp_path, hub):
     change(tmp_path / "b" / "text_config" / "config.json", "auto_map", {"AutoModel": "own.Model"})
     assert "names code of its own, which is never run" in refusal(tmp_path / "b")
     shutil.rmtree(tmp_path / "b" / "text_config")
-    assert "it needs text_config/config.json beside it" in refusal(tmp_path / "b")
+    assert "it needs text_config/config.json in its folder" in refusal(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
