@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where the program is started from elsewhere by a link
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # needed if a link elsewhere starts the program
 
 from modprompt.cli.train import main  # noqa: E402
 

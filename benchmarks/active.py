@@ -1,10 +1,10 @@
-"""Choosing images to be labelled: seconds and memory of BADGE and coreset, and BADGE against whole gradient embeddings.
+"""Choosing images to label: seconds and memory of BADGE and coreset, and BADGE against whole gradient embeddings.
 
     python -m benchmarks.active                    5,000 candidates of 50,000 images, 1,000 classes, 1,024 features
-    python -m benchmarks.active --clock cpu --threads 1    for a machine that others use, too
+    python -m benchmarks.active --clock cpu --threads 1    for a machine that others use as well
 
-Features and logits are random: every image is looked at for every candidate, whatever they are. Each acquisition has a
-process of its own, for its peak of memory. The two sides of BADGE take turns in one process, on so few images that the
+Features and logits are random: every image is compared with every candidate, whatever they are. Each acquisition has
+its own process, for its peak memory. The two sides of BADGE alternate in one process, on so few images that the
 embeddings fit, and must choose the same.
 """
 
@@ -30,13 +30,13 @@ from modprompt.active import badge, coreset
 from modprompt.active.acquisition import Seen
 from modprompt.programs import left_as_found
 
-MINUTES, GB = 10, 6  # at most, asked for of each
+MINUTES, GB = 10, 6  # the most that each may need
 CHOICES: dict[str, Callable[[Seen, int], object]] = {"badge": badge.badge, "coreset": coreset.coreset}
 OURS, WHOLE = "ours", "whole embeddings"
 
 
 class Size(NamedTuple):
-    """How much is chosen from how much."""
+    """How many images are chosen from how many."""
 
     images: int
     classes: int
@@ -51,7 +51,7 @@ SMALL = Size(2000, 50, 512, 100)  # whole embeddings: 410 MB
 
 
 def seen(size: Size) -> Seen:
-    """Random features and logits; as many images as there are classes have a label."""
+    """Random features and logits; one image for each class has a label."""
     torch.manual_seed(0)
     features = F.normalize(torch.randn(size.images + size.classes, size.features))
     p = torch.randn(size.images + size.classes, size.classes).mul_(3).softmax(dim=1)
@@ -69,7 +69,7 @@ def measured(name: str, size: Size, clock: str) -> tuple[float, float]:
 
 
 def in_own_process(name: str, args: argparse.Namespace) -> tuple[float, float]:
-    """The same in a process of its own."""
+    """The same in a separate process."""
     words = [sys.executable, "-m", "benchmarks.active", "--one", name, "--threads", str(args.threads)]
     words += ["--clock", args.clock, "--images", str(args.images), "--classes", str(args.classes)]
     words += ["--features", str(args.features), "--candidates", str(args.candidates)]
@@ -81,7 +81,7 @@ def in_own_process(name: str, args: argparse.Namespace) -> tuple[float, float]:
 
 
 def against_whole(size: Size, rounds: int, clock: str) -> str:
-    """A line on BADGE on whole gradient embeddings against ours.
+    """A line that compares BADGE on whole gradient embeddings with ours.
 
     Raises:
         RuntimeError: if they choose other images.

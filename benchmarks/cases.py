@@ -39,7 +39,7 @@ class Case(NamedTuple):
     images: of an evaluation; 0 measures training steps.
     precision: "fp32" or "bf16".
     activation: of the CLIP, "quick_gelu" or "gelu".
-    names: a file of class names, whose first `classes` are taken; "" makes names up.
+    names: a file of class names, whose first `classes` are used; "" for made-up names.
     """
 
     side: str
@@ -58,7 +58,7 @@ class Case(NamedTuple):
 
 
 def class_names(count: int) -> List[str]:
-    """Names of one to four words, different from each other up to some tens of thousands."""
+    """Names of one to four words, all different up to some tens of thousands."""
     rng = random.Random(0)
     names: Dict[str, None] = {}
     while len(names) < count:
@@ -70,7 +70,7 @@ def class_names(count: int) -> List[str]:
 
 
 def random_clip(layers: int = 12, size: int = 224) -> CLIP:
-    """A stock CLIP of ViT-B/16's widths, with so many layers on each side, for images of so many pixels a side."""
+    """A stock CLIP of ViT-B/16's widths, with `layers` layers on each side, for images of `size` pixels."""
     import_clip()
     torch.manual_seed(0)
     clip_model: CLIP = importlib.import_module("clip.model").CLIP(512, size, layers, 768, 16, 77, 49408, 512, 8, layers)
@@ -108,7 +108,7 @@ def build(case: Case) -> Tuple[Union[PlainCLIP, PromptedCLIP], Learner]:
 
 
 def training_step(loss_of: Callable[[Tensor, Tensor], Tensor], learner: nn.Module, case: Case) -> Callable[[], None]:
-    """A function that does one step of SGD on `loss_of(images, labels)`."""
+    """A function that makes one step of SGD on `loss_of(images, labels)`."""
     optimiser = torch.optim.SGD(learner.parameters(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
     images, labels = torch.randn(case.batch, 3, 224, 224), torch.arange(case.batch) % case.classes
 
@@ -122,7 +122,7 @@ def training_step(loss_of: Callable[[Tensor, Tensor], Tensor], learner: nn.Modul
 
 
 def stepper(case: Case) -> Callable[[], None]:
-    """A function that does one training step, or one whole evaluation."""
+    """A function that makes one training step, or one whole evaluation."""
     if case.side not in ("ours", "plain"):
         from benchmarks.reference import reference_model
 
@@ -145,7 +145,7 @@ def stepper(case: Case) -> Callable[[], None]:
 def needed_flops(case: Case) -> float:
     """Floating-point operations of one of our training steps of MPL: two per weight and token, forward and backward.
 
-    Counted are the products with CLIP's matrices and attention's two (five in its backward pass), without the tokens
+    It counts the products with CLIP's matrices and attention's two (five in its backward pass), without the tokens
     and parts that need not be computed: see docs/performance.md.
     """
     if (case.method, case.images) != ("MPL", 0):

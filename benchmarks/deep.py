@@ -1,10 +1,10 @@
 """A training step of methods that reach into layers, against their repositories: time and peak memory, on a CPU.
 
-    python -m benchmarks.deep --mmrl DIR --mma DIR --clip-lora DIR          checkouts; what has none is left out
-    python -m benchmarks.deep --mmrl DIR --classes 5 50 1000                 5 and 50 are what it does without
+    python -m benchmarks.deep --mmrl DIR --mma DIR --clip-lora DIR          checkouts; methods without one are left out
+    python -m benchmarks.deep --mmrl DIR --classes 5 50 1000                 5 and 50 are the default
 
 Published settings and batch, a CLIP of ViT-B/16's shape with random weights, fp32. MMRL's and MMA's trainers run their
-own step, CLIP-LoRA its own loop; both sides as benchmarks/pairs.py has them.
+own step, CLIP-LoRA its own loop; both sides as in benchmarks/pairs.py.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from modprompt.programs import report
 TEMPLATE = "a photo of a {}."
 LAYERS = list(range(6, 13))
 STEPS, ROUNDS = 3, 3
-LORA_MOST = 1.1  # of ours over theirs
+LORA_MOST = 1.1  # our time over theirs
 BATCHES = {"MMRL": 4, "MMRLpp": 4, "MultiModalAdapter": 16, "CLIPLoRA": 32}
 READ = {"rep_layers": LAYERS, "template": TEMPLATE, "literal_scale": 100.0}
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -53,7 +53,7 @@ def batch_of(method: str, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def ours(method: str, classes: int) -> Callable[[], None]:
-    """A function that does a step."""
+    """A function that makes a step."""
     import modprompt
 
     model = getattr(modprompt, method)(**SETTINGS[method]).on(vit_b16(), class_names(classes)).train()
@@ -80,7 +80,7 @@ def _nodes(method: str, defaults: Any) -> Any:
 
 
 def theirs_in_dassl(method: str, checkout: str, classes: int) -> Callable[[], None]:
-    """A function that does a step of a repository's trainer."""
+    """A function that makes a step of a repository's trainer."""
     compat.add_to_path()
     module = {"MMRL": "mmrl", "MMRLpp": "mmrlpp", "MultiModalAdapter": "mmadapter"}[method]
     state = vit_b16().state_dict()
@@ -94,7 +94,7 @@ def theirs_in_dassl(method: str, checkout: str, classes: int) -> Callable[[], No
 
 
 def theirs_alone(checkout: str, classes: int, steps: int) -> list[float]:
-    """Seconds of so many steps of CLIP-LoRA's own loop: from one loss to the next."""
+    """Seconds of `steps` steps of CLIP-LoRA's own loop: from one loss to the next."""
     sys.path.insert(0, str(Path(checkout).resolve()))
     for name in [one for one in sys.modules if one.partition(".")[0] in ("clip", "utils", "datasets")]:
         del sys.modules[name]
@@ -140,12 +140,12 @@ def rows(args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; 1 if something that is asked for does not hold."""
+    """Print the table; 1 if a bound does not hold."""
     return compared(rows(args), f"time and memory at most {MOST}, CLIP-LoRA's time {LORA_MOST}")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0 if what is asked for holds, 1 if not."""
+    """Exit code 0 if all bounds hold, 1 if not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags(parser, ("mmrl", "mma", "clip-lora"), ROUNDS)
     args = parser.parse_args(argv)

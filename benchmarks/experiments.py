@@ -1,8 +1,8 @@
-"""How long three thousand finished runs take to be scanned and reported, figures and page included.
+"""The time to scan and report three thousand finished runs, with figures and page.
 
     python -m benchmarks.experiments
 
-The other side of the ratio is reading the same result files and nothing else.
+The other side of the ratio only reads the same result files.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def make(folder: Path) -> tuple[Path, int]:
 
 
 def seconds(*words: str) -> float:
-    """Wall time of a command, its interpreter's start included."""
+    """Wall time of a command, with its interpreter's start."""
     began = time.perf_counter()
     subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True, cwd=ROOT)
     return time.perf_counter() - began
@@ -56,7 +56,7 @@ def seconds(*words: str) -> float:
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, help="the median of so many is printed")
+    parser.add_argument("--repeats", type=int, default=3, help="number of repeats, whose median is printed")
     repeats = parser.parse_args().repeats
     with tempfile.TemporaryDirectory() as name:
         file, runs = make(Path(name))

@@ -2,10 +2,10 @@
 
     python -m benchmarks.gelu                       float32, five rounds of both sides in turn
     python -m benchmarks.gelu --precision bf16
-    python -m benchmarks.gelu --clock cpu --threads 1    for a machine that others use, too
+    python -m benchmarks.gelu --clock cpu --threads 1    for a machine that others use as well
 
-Same weights, same engine, ViT-B/16's size. Sides take turns step by step, since machines slow down and speed up.
-By `--clock cpu` the time counts that this process had a core; with more than one thread that includes waiting.
+Same weights, same engine, ViT-B/16's size. The sides alternate step by step, since machines slow down and speed up.
+`--clock cpu` counts the time that this process had a core; with more than one thread that includes waiting.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from modprompt.clip.structure import VisionTransformer
 from modprompt.engine.blocks import feed_forward
 from modprompt.programs import left_as_found
 
-MOST = 1.03  # asked for, of a training step
+MOST = 1.03  # the largest ratio of a training step
 TOKENS = 4 * (197 + 9)  # of a batch of images, prompts included
-CALLS = 50  # of a feed-forward part in a round: they are short
+CALLS = 50  # of a feed-forward part in a round, since they are short
 Sides = Mapping[str, Callable[[], object]]
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def in_turn(sides: Sides, count: int, clock: str) -> dict[str, list[float]]:
-    """Seconds of `count` calls of each side, called by turns."""
+    """Seconds of `count` calls of each side, in turn."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(count):
-        for name in list(sides) if number % 2 else reversed(list(sides)):  # neither is always behind the other
+        for name in list(sides) if number % 2 else reversed(list(sides)):  # neither is always the second
             start = CLOCKS[clock]()
             sides[name]()
             seconds[name].append(CLOCKS[clock]() - start)
@@ -45,7 +45,7 @@ def in_turn(sides: Sides, count: int, clock: str) -> dict[str, list[float]]:
 
 
 def compare(what: str, sides: Sides, rounds: int, count: int, clock: str) -> str:
-    """A line on GELU against QuickGELU: the medians, their ratio, and the ratio in each round."""
+    """A line that compares GELU with QuickGELU: medians, their ratio, and the ratio in each round."""
     for run in sides.values():
         run()  # the first is slower
     everything: dict[str, list[float]] = {name: [] for name in sides}

@@ -1,6 +1,6 @@
-"""A start on ImageNet: seconds and memory until its lists are there, on a tree of empty files of its size.
+"""A start on ImageNet: seconds and memory until its lists are ready, on a tree of empty files of its size.
 
-Each start is a process of its own; what counts is what comes after the imports. The tree lies in the disk's cache.
+Each start is a separate process; only what comes after the imports counts. The tree is in the disk's cache.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Size(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What one start took beyond the imports, by the clock and of a processor, and the hash of its lists."""
+    """Wall time, CPU time and memory of one start after the imports, and the hash of its lists."""
 
     seconds: float
     processor: float
@@ -41,7 +41,7 @@ class Start(NamedTuple):
 
 
 def make_tree(root: Path, size: Size) -> int:
-    """Make ROOT/imagenet of empty files, class folders in their order, names as ImageNet's; gives their number."""
+    """Make ROOT/imagenet from empty files, class folders in order, names as ImageNet's; their number."""
     rng = random.Random(0)
     wnids = [f"n{1440764 + 7919 * number:08d}" for number in range(size.classes)]
     folder = root / "imagenet"
@@ -64,7 +64,7 @@ def _peak_mb() -> float:
 
 
 def measure(root: str, seed: int) -> Start:
-    """Build the data set in this process, which has imported nothing yet."""
+    """Build the data set in this process, which has not imported anything yet."""
     from modprompt.compat import find
 
     find.add_to_path()
@@ -87,7 +87,7 @@ def measure(root: str, seed: int) -> Start:
 
 
 def start(root: Path, seed: int) -> Start:
-    """`measure` in a process of its own."""
+    """`measure` in a separate process."""
     program = "import json, sys; from benchmarks.imagenet_start import measure; "
     program += "print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))"
     words = [sys.executable, "-W", "ignore", "-c", program, str(root), str(seed)]
@@ -101,7 +101,7 @@ def rows(root: Path, size: Size, repeats: int = REPEATS) -> Iterator[str]:
     """Make the tree and measure starts: lines to print.
 
     Raises:
-        RuntimeError: if a start fails, or has other lists than one without any file of ours.
+        RuntimeError: if a start fails, or its lists differ from those of a start without any file of ours.
     """
     from modprompt.compat import find
 

@@ -1,10 +1,10 @@
-"""One test set evaluated five times, as a table does, with kept test images (TEST.IMAGE_CACHE) against without.
+"""One test set evaluated five times, as for a table, with kept test images (TEST.IMAGE_CACHE) and without.
 
     python -m benchmarks.images                                 three rounds of both sides in turn
     python -m benchmarks.images --images 200 --rounds 1         for a quick try
 
-It makes JPEGs of 500 x 375 and a tiny CLIP for images of 224 pixels in a temporary folder, so that next to all of the
-time is the images'. Each evaluation has a trainer of its own, as each run has, whose building and imports do not count.
+It makes JPEGs of 500 x 375 and a tiny CLIP for images of 224 pixels in a temporary folder, so that almost all of the
+time is spent on images. Each evaluation has its own trainer, as each run has, whose building and imports do not count.
 With kept images the first of the five writes them, which counts. All must give the same result.
 """
 
@@ -52,8 +52,8 @@ class Figures(NamedTuple):
     """Medians over rounds, in seconds.
 
     decoded, kept: of five evaluations.
-    one_decoded, one_kept: of a single one, the images being there.
-    writing: what the first takes more.
+    one_decoded, one_kept: of a single one, with images kept before.
+    writing: additional time of the first.
     """
 
     decoded: float
@@ -64,14 +64,14 @@ class Figures(NamedTuple):
 
 
 def _picture(rng: np.random.Generator) -> Image.Image:
-    """Smooth colours with fine grain, whose JPEG is about as large as a photograph's."""
+    """Smooth colours with fine grain; its JPEG is about as large as a photo's."""
     colours = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(SIZE, Image.Resampling.BICUBIC)
     grain = rng.normal(0, 6, (SIZE[1], SIZE[0], 1))
     return Image.fromarray(np.clip(np.asarray(colours) + grain, 0, 255).astype(np.uint8))
 
 
 def prepare(folder: Path, number: int) -> None:
-    """A tiny CLIP, and a folder of class folders with a training image each and so many test images in all."""
+    """A tiny CLIP, and class folders with a training image each and `number` test images in all."""
     rng = np.random.default_rng(0)
     for count in tqdm(range(-len(CLASSES), number), desc="making images"):
         where = folder / "images" / ("train" if count < 0 else "test") / CLASSES[count % len(CLASSES)]
@@ -84,7 +84,7 @@ def prepare(folder: Path, number: int) -> None:
 
 
 def _trainer(folder: Path, kept: Path | None, workers: int) -> Any:
-    """A zero-shot trainer over the test set, as a run that only tests has it."""
+    """A zero-shot trainer over the test set, as in a run that only tests."""
     compat.add_to_path()
     from dassl.engine import build_trainer
 
@@ -118,12 +118,12 @@ def _silent() -> Iterator[None]:
 
 
 def one_round(folder: Path, workers: int, first: str) -> Round:
-    """Both sides once; nothing is kept before.
+    """Both sides once, with nothing kept before.
 
     Args:
-        folder: as prepare left it.
+        folder: from prepare.
         workers: processes that decode.
-        first: the side that begins, "decoded" or "kept".
+        first: the first side, "decoded" or "kept".
 
     Raises:
         RuntimeError: if results differ.
@@ -178,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000, help="test images")
-    parser.add_argument("--rounds", type=int, default=3, help="their medians are printed")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds, whose medians are printed")
     parser.add_argument("--workers", type=int, default=2, help="DATALOADER.NUM_WORKERS")
     parser.add_argument("--folder", help="where the temporary folder goes")
     args = parser.parse_args(argv)

@@ -22,16 +22,16 @@ from tests.fake_cuda.device import CUDA, fake_cuda, with_values
 from tests.fake_cuda.watching import Counted, Watch
 
 BATCH = 4
-REFERENCE = {"MPL": {"n_ctx": 1}}  # the reference setting, where it is not a method's default
+REFERENCE = {"MPL": {"n_ctx": 1}}  # the reference setting, if it is not the method's default
 
 
 class Side(NamedTuple):
-    """A model on the card, and how its trainer runs a step.
+    """A model on the GPU, and how its trainer runs a step.
 
     loss: of images (B, 3, 224, 224) and labels (B,).
-    trained: its parameters that are.
-    held: all tensors that it holds anyway.
-    pinned: whether a batch is copied while the host goes on.
+    trained: its trained parameters.
+    held: all tensors that it always holds.
+    pinned: whether a batch is copied without blocking the host.
     reads: whether the loss is read at every step.
     """
 
@@ -43,7 +43,7 @@ class Side(NamedTuple):
 
 
 def model_of(method: str, classes: int) -> PromptedModel:
-    """Our model of a method in its reference setting, as a trainer makes it for PREC fp16."""
+    """Our model of a method in its reference setting, made as by a trainer for PREC fp16."""
     model = row_of(method).method(**REFERENCE.get(method, {})).on(with_values(vit_b16)(), class_names(classes))
     model.to(CUDA).cast("fp16")
     model.limit_text()
@@ -58,7 +58,7 @@ def ours(method: str, classes: int) -> Side:
 
 
 def searching(method: str, classes: int) -> Tuple[Any, ...]:
-    """Our model of a method in search of its schedule, and the optimisers of its alphas and of its prompts."""
+    """Our model of a method during a search of its schedule, and the optimisers of its alphas and prompts."""
     made = row_of(method).method(**REFERENCE.get(method, {}))
     search = made if made.searching.always else Search().over(made)
     model = search.on(with_values(vit_b16)(), class_names(classes))
@@ -81,12 +81,12 @@ def official(method: str, classes: int, directory: str) -> Side:
 
 
 def count(method: str, classes: int, directory: str = "", cast_norms: bool = False) -> Dict[str, Any]:
-    """What the second step of SGD does: forward and backward launches and waits by name, MiB kept in between.
+    """The second step of SGD: forward and backward launches and waits by name, and MiB kept in between.
 
     Args:
         method: its name.
         classes: their number.
-        directory: a checkout of the official repository, to count its model and not ours.
+        directory: a checkout of the official repository, to count its model in place of ours.
         cast_norms: as for weights of normalisations that half precision cannot hold.
     """
     in_half = (lambda *_: None) if cast_norms else weight_cache._exact_halves
@@ -115,7 +115,7 @@ def count(method: str, classes: int, directory: str = "", cast_norms: bool = Fal
 
 
 def count_search(method: str, classes: int) -> Dict[str, Dict[str, int]]:
-    """What the second alternation of a search launches and waits for, by name: a step of the alphas, one of prompts."""
+    """Launches and waits of a search's second alternation, by name: a step of the alphas, and one of the prompts."""
     with fake_cuda():
         model, *optimisers = searching(method, classes)
         images, labels = torch.randn(BATCH, 3, 224, 224), torch.arange(BATCH) % classes

@@ -1,14 +1,14 @@
-"""Kernel launches and waits of one training step, ours beside the official code's, counted without a card.
+"""Kernel launches and waits of one training step, ours and the official code's, counted without a GPU.
 
     python -m benchmarks.launches                    MPL, MaPLe and CoOp at 5, 50, 200 and 1000 classes
-    python -m benchmarks.launches --reference DIR    the official side is counted, too, in a checkout of its repository
+    python -m benchmarks.launches --reference DIR    also counts the official side, in a checkout of its repository
     python -m benchmarks.launches --only MPL --classes 50 --parts    by operation, forward and backward
-    python -m benchmarks.launches --searches         of a search, a step of the alphas and one of the prompts
+    python -m benchmarks.launches --searches         for searches, a step of the alphas and one of the prompts
     python -m benchmarks.launches --cast-norms       as for weights of normalisations that half precision cannot hold
 
-PREC fp16, batch 4, a CLIP of ViT-B/16's size, the second step. A dispatched operation that is no view counts as one
-launch; what the host waits for as one wait; kept is what the forward pass leaves for the backward pass. It takes g++
-and the PyTorch of constraints.txt.
+PREC fp16, batch 4, a CLIP of ViT-B/16's size, the second step. Each dispatched operation that is not a view counts as
+one launch, each time that the host waits as one wait; kept is what the forward pass keeps for the backward pass. It
+needs g++ and the PyTorch of constraints.txt.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from tests.fake_cuda import child
 METHODS = ("MPL", "MaPLe", "CoOp")
 SEARCHES = ("DPLSearch", "MPL")  # the latter by SEARCH.ON
 CLASSES = (5, 50, 200, 1000)
-# of the official code, counted in the same way; launches and waits are the same at every number of classes
+# the official code's, counted in the same way; launches and waits are the same for every number of classes
 OFFICIAL_LAUNCHES = {"MPL": 1372, "MaPLe": 1324, "CoOp": 880}
-OFFICIAL_WAITS = 7  # two copies of a batch, the loss, and numbers of rows that stand on the CPU: twice, there and back
+OFFICIAL_WAITS = 7  # two copies of a batch, the loss, and row numbers on the CPU: twice, there and back
 OFFICIAL_KEPT_MIB = {("MPL", 5): 305, ("MPL", 50): 963, ("MPL", 1000): 14871, ("MaPLe", 50): 959, ("CoOp", 50): 732}
 
 
 class Step(NamedTuple):
-    """A training step on a card.
+    """A training step on a GPU.
 
-    forward, backward: launches by operation; those of the optimiser are in the latter.
-    waits: by what the host waits for.
+    forward, backward: launches by operation; the latter with those of the optimiser.
+    waits: of the host, by operation.
     kept_mib: what the forward pass keeps for the backward pass.
     """
 
@@ -51,12 +51,12 @@ class Step(NamedTuple):
 
 
 def counted(method: str, classes: int, directory: str = "", cast_norms: bool = False) -> Step:
-    """A step of ours, or with a checkout's directory of the official code's, counted in a process of its own.
+    """A step of ours, or with a checkout's directory of the official code, counted in a separate process.
 
     With `cast_norms` as for weights of normalisations that half precision cannot hold.
 
     Raises:
-        UserError: where it cannot be counted.
+        UserError: if it cannot be counted.
     """
     found: dict[str, Any] = child.run("benchmarks.launch_counts:count", method, classes, directory, cast_norms)
     return Step(**found)
@@ -71,10 +71,10 @@ class Alternation(NamedTuple):
 
 
 def searched(method: str, classes: int) -> Alternation:
-    """An alternation of a method's search, counted in a process of its own.
+    """An alternation of a method's search, counted in a separate process.
 
     Raises:
-        UserError: where it cannot be counted.
+        UserError: if it cannot be counted.
     """
     found: dict[str, Any] = child.run("benchmarks.launch_counts:count_search", method, classes)
     return Alternation(**found)
@@ -92,7 +92,7 @@ def table_of_searches(classes: Sequence[int]) -> Iterator[str]:
 
 
 def official(method: str, classes: int, directory: str) -> tuple[int, int, str]:
-    """Launches, waits and kept MiB of the official code: counted in its checkout, or without one as they are known."""
+    """Launches, waits and kept MiB of the official code: counted in its checkout, or the known numbers without one."""
     if directory:
         step = counted(method, classes, directory)
         return step.launches, sum(step.waits.values()), f"{step.kept_mib:.0f}"
@@ -127,7 +127,7 @@ def parts(method: str, classes: int, directory: str = "") -> Iterator[str]:
 
 
 def tables(args: argparse.Namespace) -> Iterator[str]:
-    """All lines that are asked for."""
+    """All lines to print."""
     if args.searches:
         yield from table_of_searches(args.classes)
         return

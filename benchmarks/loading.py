@@ -1,13 +1,13 @@
-"""Peak memory of `load_clip` on a CPU, over the size of the tensors that it gives.
+"""Peak memory of `load_clip` on a CPU, over the size of the loaded tensors.
 
-    python -m benchmarks.loading                               ViT-g/14, float32, one file of safetensors
+    python -m benchmarks.loading                               ViT-g/14, float32, one safetensors file
     python -m benchmarks.loading --dtype float16               or bfloat16
     python -m benchmarks.loading --form bin                    or sharded, transformers
     python -m benchmarks.loading --model ViT-B-16              for a quick try
     python -m benchmarks.loading --model ViT-B-16 --activation quick_gelu      what the `clip` package builds
 
-It makes the weights (random) in a temporary folder, which must have room for them (ViT-g/14: 5.5 GB, as much of memory
-for `--form bin`). They are loaded in a process of its own; what that held before, its imports, does not count.
+It makes the weights (random) in a temporary folder, which must have space for them (ViT-g/14: 5.5 GB, and as much
+memory for `--form bin`). They are loaded in a separate process, whose imports do not count.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SHARDS = 5
 GIB = 2**30
 KEYS = ("peak", "after", "tensors")
 _KINDS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
-MODELS: dict[str, dict[str, Any]] = {  # as open_clip_config.json has them
+MODELS: dict[str, dict[str, Any]] = {  # as in open_clip_config.json
     "ViT-g-14": {
         "embed_dim": 1024,
         "vision_cfg": {
@@ -59,7 +59,7 @@ MODELS: dict[str, dict[str, Any]] = {  # as open_clip_config.json has them
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12},
     },
 }
-_OUTER = {  # transformers' names of what stands outside the layers
+_OUTER = {  # transformers' names outside of the layers
     "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
     "positional_embedding": "text_model.embeddings.position_embedding.weight",
     "ln_final": "text_model.final_layer_norm",
@@ -90,7 +90,7 @@ def empty_state(model: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def transformers_tensors(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """(transformers' name, tensor) of one of OpenAI's names: joined ones are split, projections transposed."""
+    """(transformers' name, tensor) pairs for one of OpenAI's names: joined ones are split, projections transposed."""
     before, _, rest = name.partition("resblocks.")
     if not rest:
         front = next(one for one in _OUTER if name == one or name.startswith(f"{one}."))
@@ -109,18 +109,18 @@ def transformers_tensors(name: str, tensor: Tensor) -> Iterator[tuple[str, Tenso
 
 
 def stored(state: Mapping[str, Tensor], form: str) -> Iterator[tuple[str, Tensor]]:
-    """(name, tensor) of what a form of file has."""
+    """(name, tensor) pairs in a form of file."""
     for name, tensor in state.items():
         yield from transformers_tensors(name, tensor) if form == "transformers" else [(name, tensor)]
 
 
 def random_like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Small random numbers of a tensor's shape, that no shorter type holds."""
+    """Small random numbers of a tensor's shape that no shorter type holds exactly."""
     return torch.randn(tensor.shape).mul_(0.02).to(dtype)
 
 
 def write_safetensors(path: Path, tensors: Sequence[tuple[str, Tensor]], dtype: torch.dtype) -> None:
-    """A file with random numbers for tensors without memory, one made after the other."""
+    """Write a file with random numbers for tensors without memory, made one after the other."""
     header, at = {}, 0
     for name, tensor in tensors:
         size = tensor.numel() * dtype.itemsize
@@ -135,7 +135,7 @@ def write_safetensors(path: Path, tensors: Sequence[tuple[str, Tensor]], dtype: 
 
 
 def write_shards(folder: Path, tensors: Sequence[tuple[str, Tensor]], dtype: torch.dtype) -> None:
-    """Several files beside an index."""
+    """Write several files with their index."""
     whole, before = sum(tensor.numel() for _, tensor in tensors), 0
     shards: list[list[tuple[str, Tensor]]] = [[] for _ in range(SHARDS)]
     for name, tensor in tensors:
@@ -170,7 +170,7 @@ def transformers_configs(model: Mapping[str, Any], activation: str) -> dict[str,
 
 
 def write(folder: Path, model: Mapping[str, Any], form: str, dtype: torch.dtype, activation: str = GELU) -> int:
-    """Random weights and what says how they are run, in a folder; the bytes of their tensors."""
+    """Write random weights and their config into a folder; the bytes of their tensors."""
     tensors = list(stored(empty_state(model), form))
     if form == "bin":
         torch.save({name: random_like(one, dtype) for name, one in tensors}, folder / "open_clip_pytorch_model.bin")
@@ -194,8 +194,8 @@ def held(key: str) -> int:
 
 
 def measure(folder: str) -> dict[str, float]:
-    """Bytes that loading a folder took at most and at its end, those of the model's tensors, and seconds."""
-    import safetensors  # noqa: F401 - imported before, so that they do not count
+    """Bytes of loading a folder, at its peak and at its end, bytes of the model's tensors, and seconds."""
+    import safetensors  # noqa: F401 - imported first, so that it does not count
     from torchvision import transforms  # noqa: F401
 
     from modprompt.clip.load import load_clip
@@ -213,7 +213,7 @@ def measure(folder: str) -> dict[str, float]:
 
 
 def in_a_process(folder: Path) -> dict[str, float]:
-    """`measure` in a process of its own."""
+    """`measure` in a separate process."""
     words = [sys.executable, "-m", "benchmarks.loading", "--measure", str(folder)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:

@@ -1,9 +1,9 @@
-"""The one attention of a search with PyTorch's fused attention, whose log-sum-exp has no gradient: read off a marker.
+"""A search's one attention by PyTorch's fused attention, whose log-sum-exp has no gradient: read from a marker.
 
-A key of zeros has the score 0 for every query. Two more columns of the values say how much of the attention goes to
-words, Z / (Z + 1), and to that key, 1 / (Z + 1), Z the sum of the words' exponentials: log Z is the difference of
-their logarithms. With one column alone the other would be 1 minus it, which says nothing where Z is tiny. Both are
-there as long as Z and 1 / Z are in the type: up to scores of some 87 in float32, where relaxed.Mixed has no such bound.
+A key of zeros, the marker, has the score 0 for every query. Two more columns of the values give the share of attention
+on words, Z / (Z + 1), and on that key, 1 / (Z + 1), with Z the sum of the words' exponentials: log Z is the difference
+of their logarithms. With one column the other would be 1 minus it, which is useless for a tiny Z. Both are finite as
+long as Z and 1 / Z are in the type: up to scores of some 87 in float32, while relaxed.Mixed has no such bound.
 
 Shapes: as in modprompt/methods/search/supernet.py.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 from modprompt.engine.blocks import causal_after
 from modprompt.methods.search import supernet
 
-COLUMNS = 8  # more of each head: two are read, kernels want multiples of 8
+COLUMNS = 8  # additional ones in each head: two are read, but kernels need multiples of 8
 
 
 class Marked(supernet.Mixed):
@@ -27,7 +27,7 @@ class Marked(supernet.Mixed):
     def over_words(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], causal: bool
     ) -> Tuple[Tensor, Tensor]:
-        """As Mixed.over_words: words count Z / (Z + 1) together, the marker 1 / (Z + 1)."""
+        """As Mixed.over_words: words weigh Z / (Z + 1) together, the marker 1 / (Z + 1)."""
         width = query.shape[-1]
         if causal:
             mask = causal_after(query.shape[2], key.shape[2], query.device)
@@ -41,7 +41,7 @@ class Marked(supernet.Mixed):
 
 
 def _marked(value: Tensor) -> Tensor:
-    """Values (B, H, K + 1, d + COLUMNS): the words' with a 1 behind them, the marker's 0 with a 1 one further."""
+    """Values (B, H, K + 1, d + COLUMNS): the words' followed by a 1, the marker's 0 with a 1 one column later."""
     batch, heads, keys, _ = value.shape
     extra = torch.eye(2, COLUMNS, dtype=value.dtype, device=value.device)
     words = torch.cat([value, extra[0].expand(batch, heads, keys, -1)], dim=-1)
@@ -50,7 +50,7 @@ def _marked(value: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def in_place() -> Iterator[None]:
-    """Within it, searches run by the marker."""
+    """In this context searches use the marker."""
     before = supernet.Mixed
     supernet.Mixed = Marked  # type: ignore[misc]
     try:

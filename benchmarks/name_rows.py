@@ -6,14 +6,14 @@ from typing import Iterator, Sequence, Tuple
 from benchmarks.cases import Case
 from benchmarks.names import read_names
 
-FEW = 5  # the first so many of each file are a row, too
-STEP = {5: ">= 1.3", 51: ">= 3.2", 196: ">= 8"}  # asked for, of the official code's step over ours, by classes
-MEMORY = {196: "<= 0.3"}  # of our peak over the official code's
+FEW = 5  # the first names of each file are a row, too
+STEP = {5: ">= 1.3", 51: ">= 3.2", 196: ">= 8"}  # bounds of the official code's step over ours, by classes
+MEMORY = {196: "<= 0.3"}  # bound of our peak over the official code's
 Row = Tuple[str, Case, Case, str, int, str]
 
 
 def _counts(files: Sequence[str]) -> Iterator[Tuple[str, int]]:
-    """Each file with the number of classes of a row: the first few of the first one, and all of each."""
+    """Each file with the number of classes of a row: the first few of the first file, and all of each."""
     sizes = [(path, len(read_names(path))) for path in files]
     first, size = sizes[0]
     if size > FEW:
@@ -26,7 +26,7 @@ def rows(files: Sequence[str], reference: str) -> Iterator[Row]:
 
     Args:
         files: of class names.
-        reference: a checkout of the official MPL repository, or "": the plain side then stands for it.
+        reference: a checkout of the official MPL repository, or "": then the plain side replaces it.
 
     Raises:
         UserError: as read_names.

@@ -1,4 +1,4 @@
-"""Real class names, from a file with one a line."""
+"""Real class names, from a file with one on each line."""
 
 from collections import Counter
 from pathlib import Path
@@ -19,8 +19,8 @@ def read_names(path: str) -> List[str]:
         raise UserError(f"--names {path}: cannot be read as text in UTF-8 ({error})") from None
     names = [line.strip() for line in lines if line.strip()]
     if not names:
-        raise UserError(f"--names {path}: there is no name in it; write one a line")
+        raise UserError(f"--names {path}: there is no name in it; write one on each line")
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        raise UserError(f"--names {path}: {name!r} stands there {count} times; classes are different")
+        raise UserError(f"--names {path}: {name!r} is there {count} times; class names must differ")
     return names

@@ -1,7 +1,7 @@
-"""Training steps of a method, ours and its repository's: each side in a process of its own, in turn, and a row of both.
+"""Training steps of a method, ours and its repository's: each side in a separate process, in turn, and a row of both.
 
-In the processes of repositories `.half()` and `.cuda()` do nothing. No process takes more than three quarters of the
-memory that is free when it starts, so that a side that needs more ends by itself, and others go on.
+In the processes of repositories `.half()` and `.cuda()` do nothing. No process may use more than three quarters of the
+memory that is free when it starts, so that a side that needs more ends, and others go on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.reference import as_it_is
 from modprompt.engine.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST = 1.0  # of ours over theirs
+MOST = 1.0  # ours over theirs
 HEADING = (
     "| method | classes | ours | theirs | time, ours / theirs | peak memory |\n| --- | ---: | --- | --- | ---: | ---: |"
 )
@@ -37,10 +37,10 @@ _SHARE = 0.75  # of free memory
 
 @contextlib.contextmanager
 def on_a_cpu(weights: Callable[[str], Mapping[str, Tensor]]) -> Iterator[None]:
-    """What the repositories ask of a card does nothing.
+    """In this context the repositories' calls for a GPU do nothing.
 
     Args:
-        weights: what is loaded of a path.
+        weights: gives what is loaded from a path.
     """
     with contextlib.ExitStack() as stack:
         for kind, name in ((Tensor, "half"), (nn.Module, "half"), (Tensor, "cuda"), (nn.Module, "cuda")):
@@ -51,7 +51,7 @@ def on_a_cpu(weights: Callable[[str], Mapping[str, Tensor]]) -> Iterator[None]:
 
 
 def our_step(model: Any, optimiser: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]) -> Callable[[], None]:
-    """A function that does a step of a model of ours on images and labels."""
+    """A function that makes a step of one of our models on images and labels."""
     keep_freed_memory()
     images, labels = batch
 
@@ -66,14 +66,14 @@ def our_step(model: Any, optimiser: torch.optim.Optimizer, batch: tuple[Tensor, 
 def stepping(
     kind: Any, cfg: Any, classes: int, batch: tuple[Tensor, Tensor], weights: Callable[[str], Mapping[str, Tensor]]
 ) -> Callable[[], None]:
-    """A function that does a step of a repository's trainer in Dassl's form, which is built here without its data.
+    """A function that makes a step of a repository's trainer in Dassl's form, built here without its data.
 
     Args:
         kind: its class.
         cfg: its configuration.
         classes: their number.
         batch: images and labels.
-        weights: as on_a_cpu has them.
+        weights: as in on_a_cpu.
     """
     trainer: Any = object.__new__(kind)
     trainer._models, trainer._optims, trainer._scheds = {}, {}, {}
@@ -93,7 +93,7 @@ def stepping(
 
 
 def seconds_of(step: Callable[[], None], steps: int, clock: Callable[[], float]) -> list[float]:
-    """Seconds of so many steps, behind one that is not counted; with 0 of the first."""
+    """Seconds of `steps` steps, after one that does not count; with 0 steps those of the first."""
     if steps:
         step()
     seconds = []
@@ -105,12 +105,12 @@ def seconds_of(step: Callable[[], None], steps: int, clock: Callable[[], float])
 
 
 def told(seconds: list[float]) -> str:
-    """What a process says of its measurement, with its peak memory in GiB."""
+    """A process's output for its measurement, with its peak memory in GiB."""
     return json.dumps({"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20})
 
 
 def limit(most_s: int = 0) -> None:
-    """Take no more than a share of the memory that is free now, nor more than so many CPU seconds, if any are given."""
+    """Limit this process to a share of the memory that is free now, and to `most_s` CPU seconds, if given."""
     if most_s:
         resource.setrlimit(resource.RLIMIT_CPU, (most_s, most_s + 1))
     if sys.platform == "linux":
@@ -120,12 +120,12 @@ def limit(most_s: int = 0) -> None:
 
 
 def in_a_process(module: str, case: Sequence[Any], most_s: int = 0) -> dict[str, Any] | str:
-    """What a program says of a case; words where it has no number.
+    """A program's output for a case; words if it has no number.
 
     Args:
-        module: the program, which takes the case behind `--one`.
-        case: method, classes, checkout, what else the program takes; an empty checkout is our side.
-        most_s: CPU seconds after which it is ended, which it is given behind `--most`; 0 for none.
+        module: the program, which gets the case after `--one`.
+        case: method, classes, checkout, what else the program needs; an empty checkout is our side.
+        most_s: CPU seconds after which it is ended, which it gets after `--most`; 0 for none.
 
     Raises:
         RuntimeError: if it fails.
@@ -146,20 +146,20 @@ def in_a_process(module: str, case: Sequence[Any], most_s: int = 0) -> dict[str,
 
 
 def flags(parser: argparse.ArgumentParser, repositories: Sequence[str], rounds: int) -> None:
-    """Add the flags that all such programs have."""
+    """Add the flags of all such programs."""
     for name in repositories:
         parser.add_argument(f"--{name}", default="", help="a checkout of its repository")
     parser.add_argument("--classes", nargs="+", type=int, default=(5, 50))
-    parser.add_argument("--rounds", type=int, default=rounds, help="of both sides")
+    parser.add_argument("--rounds", type=int, default=rounds, help="number of rounds of both sides")
     parser.add_argument("--one", help=argparse.SUPPRESS)
 
 
 def compared(rows: Iterable[tuple[str, bool]], asked: str) -> int:
-    """Print a table, row by row as they come; 1 if something that is asked for does not hold.
+    """Print a table, row by row as they come; 1 if a bound does not hold.
 
     Args:
-        rows: as `row` has them.
-        asked: what is asked for, in words.
+        rows: from `row`.
+        asked: the bounds, in words.
     """
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ViT-B/16's size\n")
     print(HEADING)
@@ -172,14 +172,14 @@ def compared(rows: Iterable[tuple[str, bool]], asked: str) -> int:
 
 
 def row(module: str, case: Sequence[Any], rounds: int, most: float = MOST, most_s: int = 0) -> tuple[str, bool]:
-    """A row of the table, and whether what is asked for holds.
+    """A row of the table, and whether its bounds hold.
 
     Args:
-        module: the program, as in_a_process has it.
+        module: the program, as for in_a_process.
         case: likewise, with the checkout.
         rounds: of both sides.
-        most: of our time over theirs.
-        most_s: as in_a_process has it.
+        most: bound of our time over theirs.
+        most_s: as for in_a_process.
     """
     method, classes, checkout, *more = case
     sides: dict[str, list[dict[str, Any] | str]] = {"": [], checkout: []}

@@ -27,8 +27,8 @@ class PlainCLIP(nn.Module):
     It computes in the type of CLIP's matrices, as the published implementations do.
 
     Args:
-        learner: a prompt learner of this project; only its parameters are used. A context stands in front of the name
-            and is the same for all classes.
+        learner: a prompt learner of this project; only its parameters are used. A context is before the name, and the
+            same for all classes.
         clip_model: a stock CLIP.
         classnames: names of the classes.
     """

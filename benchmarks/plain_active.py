@@ -19,7 +19,7 @@ def embeddings(seen: Seen) -> np.ndarray:
 
 
 def badge(seen: Seen, number: int) -> List[int]:
-    """Centres of k-means++: the largest norm first, then by chance, weighed by squared distance."""
+    """Centres of k-means++: the largest norm first, then random ones, weighted by squared distance."""
     points = embeddings(seen)
     squares = np.linalg.norm(points, axis=1) ** 2
     centres = [int(squares.argmax())]

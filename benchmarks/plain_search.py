@@ -41,7 +41,7 @@ class PlainSearch(nn.Module):
         self.register_buffer("ahead", ahead, persistent=False)
 
     def _mixed(self, side: str, blocks: Sequence[Block], x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
-        """What all blocks of a side make of x (L, B, D)."""
+        """The output of all blocks of a side for x (L, B, D)."""
         for block, tokens, weights in zip(blocks, getattr(self.learner, f"{side}_options"), self.learner.weights(side)):
             options: List[Tensor] = [x.new_zeros(0, x.shape[-1]), *tokens]
             x = x + sum(weight * self._attended(block, x, own, mask) for weight, own in zip(weights, options))
@@ -50,7 +50,7 @@ class PlainSearch(nn.Module):
 
     @staticmethod
     def _attended(block: Block, x: Tensor, prompts: Tensor, mask: Optional[Tensor]) -> Tensor:
-        """The attention layer's output (L, B, D) for x, which sees itself by the mask and all prompts (n, D)."""
+        """The attention layer's output (L, B, D) for x, which attends to itself (masked) and all prompts (n, D)."""
         seen = torch.cat([x, prompts[:, None].expand(-1, x.shape[1], -1)])
         if mask is not None:
             mask = F.pad(mask, (0, len(prompts)))

@@ -2,7 +2,7 @@
 
 Their code is imported from the checkout of the official MPL repository, which has all four. In fp16 it runs unchanged.
 In fp32 one thing is changed: while it is built and run, its hard-coded `.half()` does nothing. It would mix types on a
-card, and on a CPU it would be hundreds of times slower.
+GPU, and on a CPU it would be hundreds of times slower.
 """
 
 import importlib
@@ -21,7 +21,7 @@ from modprompt.errors import UserError
 
 
 class _Published(NamedTuple):
-    """Where a method is, its node of the config and its settings, and what its copy of CLIP is told."""
+    """Where a method is, its config node and settings, and the arguments of its copy of CLIP."""
 
     module: str
     node: str
@@ -53,7 +53,7 @@ def as_it_is(self: Any, *_: Any, **__: Any) -> Any:
 
 
 class WithLoss(nn.Module):
-    """A published model that gives logits, so that its call gives the loss of images (B, 3, H, W) and labels (B,)."""
+    """Wraps a published model of logits: its call gives the loss of images (B, 3, H, W) and labels (B,)."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -61,7 +61,7 @@ class WithLoss(nn.Module):
         self.prompt_learner = model.get_submodule("prompt_learner")
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The loss, as the published trainer takes it."""
+        """The loss, as in the published trainer."""
         return F.cross_entropy(self.model(images), labels)
 
 
@@ -81,12 +81,12 @@ def reference_model(
         state_dict: weights of a CLIP.
         classnames: names of the classes.
         method: "MPL", "MaPLe", "CoOp" or "CoCoOp".
-        precision: "fp16", for a card, or "fp32", for which the process's `.half()` does nothing from here on.
+        precision: "fp16", for a GPU, or "fp32", for which the process's `.half()` does nothing from here on.
         size: of the images.
         depth: layers that receive prompts, for MPL and MaPLe.
 
     Raises:
-        UserError: if the folder is no such checkout.
+        UserError: if the folder is not such a checkout.
     """
     published = PUBLISHED[method]
     clip = import_from(directory, published.module)
@@ -105,13 +105,13 @@ def reference_model(
 
 
 def import_from(directory: str, module: str) -> Any:
-    """The checkout's `clip.clip`, which it finds under that name from here on."""
+    """The checkout's `clip.clip`, which is found under that name from here on."""
     root = Path(directory).resolve()
     for needed in (f"trainers/{module}.py", "clip/clip.py"):
         if not (root / needed).is_file():
             raise UserError(f"--reference {directory}: there is no {needed} of the official MPL repository there")
     compat.add_to_path()
-    import_clip()  # leaves a stand-in for what old copies of clip ask of setuptools
+    import_clip()  # leaves a substitute for what old copies of clip need from setuptools
     if Path(str(sys.modules["clip.clip"].__file__)) != root / "clip" / "clip.py":  # its trainers register once
         for name in [name for name in sys.modules if name.split(".")[0] in ("clip", "trainers")]:
             del sys.modules[name]

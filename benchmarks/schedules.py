@@ -1,12 +1,12 @@
-"""Are schedules that a search finds better than others? On the digits that are there, with the embedded CLIP.
+"""Are schedules that a search finds better than others? On digits, with the embedded CLIP.
 
     python -m benchmarks.schedules OUT                     digits and mnist5k, seeds 1 2 3, ten random schedules each
     python -m benchmarks.schedules OUT --random 2 --seeds 1 --datasets digits
 
-Trains, 16 shots of all classes: MaPLe; MPL by its own schedule; by the one that its search finds; by random ones that
-add as many tokens on each side as the found one; and DPL by its search. Each search has the seed of its training, and
-sees validation images, never the test's. Prints accuracies (mean and standard deviation over seeds), what the searches
-themselves reach, and what they cost. OUT can be given again: finished runs stay.
+It trains, with 16 shots of all classes: MaPLe; MPL with its own schedule, with the one that its search finds, and with
+random ones that add as many tokens on each side as that; and DPL with its search. Each search has the seed of its
+training, and uses validation images, never the test's. It prints accuracies (mean and standard deviation over seeds),
+those of the searches themselves, and their cost. OUT can be given again: finished runs stay.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from modprompt.methods.search import file as schedule_file
 from modprompt.programs import left_as_found
 
 SHOTS = 16
-RATE = 0.02  # of the alphas: at 0.0035 some hundred steps leave them where they were drawn
+RATE = 0.02  # learning rate of the alphas: at 0.0035 they hardly move from their random start in some hundred steps
 SEARCH = {"trainer": "MPL", "config": "glyph", "options": {"SEARCH.ON": True, "SEARCH.ALPHA_LR": RATE}}
 METHODS: dict[str, dict[str, Any]] = {
     "CLIP": {"trainer": "ZeroshotCLIP", "config": "glyph"},
@@ -49,7 +49,7 @@ class Found(NamedTuple):
 
 
 def random_schedule(rng: random.Random, found: Schedule) -> Schedule:
-    """Another schedule that adds as many tokens: each to a layer drawn evenly, layer 0 as it is; any removals."""
+    """Another schedule that adds as many tokens: each in a random layer, layer 0 unchanged; with any removals."""
     added = [0] * len(found)
     for _ in range(sum(step.add for step in found[1:])):
         added[rng.randrange(1, len(found))] += 1
@@ -80,7 +80,7 @@ def run_all(path: Path, out: Path, data: Path, jobs: int) -> list[Found]:
 
 
 def random_methods(out: Path, search: Found, count: int) -> dict[str, Any]:
-    """Methods by random schedules, each with a config of its own."""
+    """Methods with random schedules, each with its own config."""
     sides = schedule_file.read(out / search.job.folder / schedule_file.FILE_NAME)
     config = yaml.safe_load((places.configs() / "trainers" / "MPL" / "glyph.yaml").read_text(encoding="utf-8"))
     methods = {}
@@ -101,7 +101,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def accuracies(found: Sequence[Found], label: str) -> list[float]:
-    """Of a method's trainings, or of its tests where it trains nothing."""
+    """Accuracies of a method's trainings, or of its tests if it trains nothing."""
     return [one.result["accuracy_pct"] for one in found if one.job.method.label == label and not one.job.stage]
 
 

@@ -1,11 +1,11 @@
 """A step of DPL's search, ours against the published form: one attention per layer against one for every option.
 
     python -m benchmarks.search                    50 classes, options of 0 to 6 tokens, batches of 4
-    python -m benchmarks.search --clock cpu --threads 1    for a machine that others use, too
+    python -m benchmarks.search --clock cpu --threads 1    for a machine that others use as well
     python -m benchmarks.search --marker           also ours with PyTorch's fused attention
 
-A search step is one of the alphas on a validation batch and one of the prompts on a training batch. Same weights, at
-random, of ViT-B/16's size. Sides take turns in one process; the peak of memory is that of a process of each side's own.
+A search step is one of the alphas on a validation batch and one of the prompts on a training batch. Both sides have the
+same random weights of ViT-B/16's size. They alternate in one process; peak memory is that of a separate process each.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from modprompt.methods.search.options import OptionsPromptLearner
 from modprompt.programs import left_as_found
 
 OURS, PLAIN, MARKER = "ours", "plain", "marker"
-LEAST = 3.0  # asked for, of 50 classes and 6 tokens on a CPU
+LEAST = 3.0  # least ratio, at 50 classes and 6 tokens on a CPU
 BATCH, SIZE = 4, 224  # images of a batch, and their pixels a side
 Step = Callable[[], None]
 
 
 def stepper(side: str, clip_model: CLIP, classes: int, most: int) -> Step:
-    """A function that does one search step of a side, with options of 0 to `most` tokens."""
+    """A function that makes one search step of a side, with options of 0 to `most` tokens."""
     torch.manual_seed(0)
     names = class_names(classes)
     model = modprompt.DPLSearch(n_ctx_text=most, n_ctx_vision=most).on(clip_model, names)
@@ -66,7 +66,7 @@ def stepper(side: str, clip_model: CLIP, classes: int, most: int) -> Step:
 
 
 def peak_gib(side: str, args: argparse.Namespace) -> float:
-    """Peak memory of a process that does one search step of a side."""
+    """Peak memory of a process that makes one search step of a side."""
     words = [sys.executable, "-m", "benchmarks.search", "--one", side, "--threads", str(args.threads)]
     words += ["--classes", str(args.classes), "--options", str(args.options)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
@@ -76,19 +76,19 @@ def peak_gib(side: str, args: argparse.Namespace) -> float:
 
 
 def seconds(steps: Mapping[str, Step], rounds: int, clock: str) -> dict[str, list[float]]:
-    """Seconds of each side's steps, by turns, behind one step of each that does not count."""
+    """Seconds of each side's steps, in turn, after one step of each that does not count."""
     for step in steps.values():
         step()
     found: dict[str, list[float]] = {side: [] for side in steps}
     for number in tqdm(range(rounds)):
-        turn = dict(reversed(list(steps.items()))) if number % 2 else steps  # neither is always behind the other
+        turn = dict(reversed(list(steps.items()))) if number % 2 else steps  # neither is always the second
         for side, measured in in_turn(turn, 1, clock).items():
             found[side] += measured
     return found
 
 
 def lines(taken: Mapping[str, list[float]], memory: Mapping[str, float]) -> list[str]:
-    """A line on every side against ours, and the ratio in each round."""
+    """A line for every side against ours, with the ratio in each round."""
     found = []
     for side in [side for side in taken if side != OURS]:
         theirs, mine = statistics.median(taken[side]), statistics.median(taken[OURS])

@@ -3,11 +3,11 @@
     python -m benchmarks.speed                    all figures, some 12 minutes on 2 cores
     python -m benchmarks.speed --quick            a few of them
     python -m benchmarks.speed --reference DIR    also a checkout of the official MPL repository
-    python -m benchmarks.speed --classes 21000    one step with so many classes, alone
-    python -m benchmarks.speed --names FILE ...   class names from files, one a line, and not made-up ones
+    python -m benchmarks.speed --classes 21000    only one step, with so many classes
+    python -m benchmarks.speed --names FILE ...   class names from files, one on each line, not made-up ones
 
-Each measurement runs in a process of its own, both sides in turn; times are medians. It prints a table in
-Markdown and writes it, with all numbers, to benchmarks/results/.
+Each measurement runs in a separate process, both sides in turn; times are medians. It prints a table in Markdown and
+writes it, with all numbers, to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmarks.cases import Case, needed_flops, stepper
 from modprompt.io.text import write_json, write_whole
 from modprompt.programs import left_as_found, report
 
-ROUNDS = 5  # of both sides of a figure with as many repeats or more
+ROUNDS = 5  # of both sides of a figure with at least as many repeats
 RESULTS = Path(__file__).parent / "results"
 Row = Tuple[str, Case, Case, str, int, str]
 
@@ -52,7 +52,7 @@ def measure(case: Case, repeats: int, threads: int) -> dict[str, Any]:
 
 
 def in_a_process(case: Case, repeats: int, threads: int) -> dict[str, Any]:
-    """`measure` in a process of its own."""
+    """`measure` in a separate process."""
     words = [sys.executable, "-m", "benchmarks.speed", "--one", json.dumps([case._asdict(), repeats, threads])]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
     if done.returncode:
@@ -92,7 +92,7 @@ def matrix_share(threads: int) -> tuple[float, float, float, float]:
 
 
 def rows(quick: bool, reference: str) -> Iterator[Row]:
-    """(name, numerator case, denominator case, quantity, repeats of both, what is asked for)."""
+    """(name, numerator case, denominator case, quantity, repeats of both, bound)."""
     if reference:
         for classes, repeats in ((5, 15), (50, 5)):
             sides = Case(reference, classes=classes), Case("ours", classes=classes)
@@ -121,7 +121,7 @@ def value(measured: Mapping[str, Any], quantity: str) -> float:
 
 
 def alongside(sides: Iterable[Case], planned: Iterable[Row]) -> list[Case]:
-    """All planned cases that differ from one of these by their side alone: they are measured in turn."""
+    """All planned cases that differ from one of these only in their side: they are measured in turn."""
     alike = {case._replace(side="") for case in sides}
     return list(dict.fromkeys(case for row in planned for case in row[1:3] if case._replace(side="") in alike))
 
@@ -159,7 +159,7 @@ def share_row(threads: int) -> tuple[str, dict[str, float]]:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the table that is asked for and write it."""
+    """Print the chosen table and write it."""
     head = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, ViT-B/16 size, random weights"
     others: dict[str, float] = {}
     if args.names:
@@ -179,7 +179,7 @@ def run(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="leave out what takes minutes")
+    parser.add_argument("--quick", action="store_true", help="leave out cases of minutes")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
     parser.add_argument("--reference", default="", help="a checkout of the official MPL repository")
     parser.add_argument("--classes", type=int, help="only one training step with so many classes")

@@ -1,11 +1,11 @@
-"""What passes before anything is learnt: two cases, in temporary folders.
+"""The time before training begins: two cases, in temporary folders.
 
     python -m benchmarks.startup                   both
     python -m benchmarks.startup --only step       seconds from the start of train.py to the end of its first step
     python -m benchmarks.startup --only imagenet   seconds and memory of the lists of a data set of ImageNet's size
 
-For the first it makes weights of ViT-B/16's size (random, half precision, as OpenAI's are) and a few images, for the
-second a tree of 1.3 million empty files, which takes a minute.
+For the first it makes weights of ViT-B/16's size (random, in half precision like OpenAI's) and a few images, for the
+second a tree of 1.3 million empty files, in about a minute.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONFIG = ROOT / "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"
 
 
 def prepare(folder: Path) -> Path:
-    """Weights, and four classes of eight images, in a folder; gives the path of the weights."""
+    """Write weights, and four classes of eight images, into a folder; the path of the weights."""
     clip_model = vit_b16()
     cast_products(clip_model, torch.float16)
     torch.save(clip_model.state_dict(), folder / "clip.pt")
@@ -45,7 +45,7 @@ def prepare(folder: Path) -> Path:
 
 
 def seconds_to_first_step(folder: Path, weights: Path, number: int) -> float:
-    """Of one run, in a process of its own."""
+    """Of one run, in a separate process."""
     words = ["--trainer", "MPL", "--root", folder / "images", "--seed", 1, "--output-dir", folder / f"out{number}"]
     words += ["--config-file", CONFIG, "--dataset-config-file", ROOT / "configs/datasets/image_folder.yaml"]
     words += ["DATASET.NUM_SHOTS", 4, "MODEL.BACKBONE.PATH", weights, "MODEL.BACKBONE.ACTIVATION", "quick_gelu"]
@@ -78,9 +78,9 @@ CASES = {"step": _first_step, "imagenet": _imagenet}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print what each case took."""
+    """Print the figures of each case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=CASES, help="one case alone")
+    parser.add_argument("--only", choices=CASES, help="only one case")
     parser.add_argument("--folder", help="where the temporary folders are made, e.g. on a network disk")
     args = parser.parse_args(argv)
     for name in [args.only] if args.only else CASES:

@@ -1,12 +1,12 @@
 """A training step of DePT, PromptKD, KDPL and HiCroPL against their repositories: time and peak memory, on a CPU.
 
-    python -m benchmarks.taught --dept DIR --promptkd DIR --kdpl DIR --hicropl DIR  checkouts; what has none is left out
-    python -m benchmarks.taught --dept DIR --classes 5 50 1000 --most 300           a side takes 300 s at the most
+    python -m benchmarks.taught --dept DIR --promptkd DIR --kdpl DIR --hicropl DIR  checkouts; others are left out
+    python -m benchmarks.taught --dept DIR --classes 5 50 1000 --most 300           a side may take 300 s
 
 Published settings and batch: DePT on CoOp 4 images, PromptKD 8, KDPL on CoOp and HiCroPL 32 (--batch gives another);
-CLIPs of ViT-B/16's shape with random weights, PromptKD's teacher of ViT-L/14's, whose widths its projector has; fp32.
-The trainers run their own step, both sides as benchmarks/pairs.py has them; seconds are those of the CPU, so that other
-programs beside it count little.
+CLIPs of ViT-B/16's shape with random weights, PromptKD's teacher of ViT-L/14's, which its projector fits; fp32.
+The trainers run their own step, both sides as in benchmarks/pairs.py; seconds are CPU time, so that other programs
+count little.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from modprompt.programs import report
 
 STEPS, ROUNDS = 2, 1
 WORDS = "a photo of a"
-FILE = "teacher.pt"  # what stands for the weights of a teacher
+FILE = "teacher.pt"  # the file in place of a teacher's weights
 BATCHES = {"DePT": 4, "PromptKD": 8, "KDPL": 32, "HiCroPL": 32}
 OPTIMISERS: dict[str, dict[str, Any]] = {
     "DePT": {"LR": 0.0035, "STAGED_LR": True, "NEW_LAYERS": ["linear_probe", "film"], "BASE_LR_MULT": 1.0},
@@ -86,7 +86,7 @@ def _method(method: str) -> Any:
 
 
 def ours(method: str, classes: int, batch: int) -> Callable[[], None]:
-    """A function that does a step."""
+    """A function that makes a step."""
     model = _method(method).on(vit_b16(), class_names(classes), dataset="Caltech101").train()
     model.limit_text()
     groups, rate = model.parameter_groups(1e-3), OPTIMISERS[method]["LR"]
@@ -147,7 +147,7 @@ def _sentences(classes: int) -> None:
 
 
 def _stand_ins(clip: Any, state: Mapping[str, Tensor]) -> None:
-    """What they import beside; of open_clip KDPL has its teacher."""
+    """Substitutes for their other imports; KDPL's teacher comes from open_clip."""
 
     def create(*_: Any, **__: Any) -> tuple[Any, None, None]:
         depths = dict.fromkeys(("vision_depth", "language_depth", "vision_ctx", "language_ctx"), 0)
@@ -161,7 +161,7 @@ def _stand_ins(clip: Any, state: Mapping[str, Tensor]) -> None:
 
 
 def theirs(method: str, checkout: str, classes: int, batch: int) -> Callable[[], None]:
-    """A function that does a step of a repository's trainer, in a folder that is gone when the process ends."""
+    """A function that makes a step of a repository's trainer, in a folder that is removed when the process ends."""
     root = Path(checkout) / "src" if method == "KDPL" else Path(checkout)
     module, name = {
         "DePT": ("elp_coop", "ExtrasLinearProbeCoOp"),
@@ -177,7 +177,7 @@ def theirs(method: str, checkout: str, classes: int, batch: int) -> Callable[[],
     clip = import_from(str(root), module)
     _stand_ins(clip, students)
     found = importlib.import_module(f"trainers.{module}")
-    found.__dict__["load_checkpoint"] = lambda _: {"state_dict": {}}  # a teacher's prompts stay as they were drawn
+    found.__dict__["load_checkpoint"] = lambda _: {"state_dict": {}}  # a teacher's prompts stay random
     _sentences(classes)
 
     def weights(path: str) -> Mapping[str, Tensor]:
@@ -213,17 +213,17 @@ def rows(args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; 1 if something that is asked for does not hold."""
+    """Print the table; 1 if a bound does not hold."""
     return compared(rows(args), f"CPU seconds and memory at most {MOST} of theirs")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0 if what is asked for holds, 1 if not."""
+    """Exit code 0 if all bounds hold, 1 if not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags(parser, ("dept", "promptkd", "kdpl", "hicropl"), ROUNDS)
-    parser.add_argument("--steps", type=int, default=STEPS, help="of a round, behind a first; 0: the first alone")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of a round, after a first one; 0: only the first")
     parser.add_argument("--batch", type=int, default=0, help="images of a step, in place of the published number")
-    parser.add_argument("--most", type=int, default=0, help="CPU seconds that a side of a case takes at the most")
+    parser.add_argument("--most", type=int, default=0, help="CPU seconds that a side of a case may take")
     args = parser.parse_args(argv)
     if args.one:
         limit(args.most)

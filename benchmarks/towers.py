@@ -4,9 +4,9 @@
     python -m benchmarks.towers --only EVA02-B-16        one of them
     python -m benchmarks.towers --classes 5              the text side at so many classes; 0: not at all
 
-Each model is built by open_clip from its config, and its weights are kept in a temporary folder with that config, which
-takes up to 1.5 GB. Each measurement is a process of its own. A head and images are held against ViT-B/16, whose image
-side has as many parameters as SigLIP's and EVA's.
+open_clip builds each model from its config, and its weights are kept in a temporary folder with that config, up to
+1.5 GB. Each measurement is a separate process. A head and images are compared with ViT-B/16, whose image side has as
+many parameters as SigLIP's and EVA's.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from benchmarks.loading import ROOT, held, in_a_process
 from modprompt.programs import report
 
 MODELS = ("ViT-B-16", "ViT-B-16-SigLIP2", "EVA02-B-16", "ViTamin-S", "convnext_base", "MobileCLIP2-S0")
-USUAL = MODELS[0]  # what the others are held against
+USUAL = MODELS[0]  # the others are compared with it
 SIGLIP = MODELS[1]
 CLASSES = (5, 50, 1000)
-MOST = 1.2  # of a head's step, over that of ViT-B/16
-MOST_HELD = 2.2  # of the peak of loading, over the weights
+MOST = 1.2  # bound of a head's step, over that of ViT-B/16
+MOST_HELD = 2.2  # bound of the peak of loading, over the weights
 IMAGES = 8
 LETTERS = str.maketrans("0123456789", "acdefghilo")  # a small tokenizer has no digits
 STEPS, REPEATS = 200, 5
@@ -43,12 +43,12 @@ SQUASH = {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"}
 
 
 def names_of(count: int) -> list[str]:
-    """Class names that the small tokenizer of SigLIP's tells apart."""
+    """Class names that SigLIP's small tokenizer tells apart."""
     return [f"photo {number}".translate(LETTERS) for number in range(count)]
 
 
 def write(folder: Path, name: str) -> None:
-    """Weights of a model as they are drawn, with what says how they are run."""
+    """Write a model's random weights with their config."""
     from safetensors.torch import save_file
 
     from modprompt.clip import tower_packages
@@ -103,7 +103,7 @@ def measure(folder: str) -> dict[str, float]:
 
 
 def measure_text(folder: str, classes: int) -> dict[str, float]:
-    """Seconds of a training step of CoOp's text side, and the bytes of this process beyond what it held before."""
+    """Seconds of a training step of CoOp's text side, and the bytes of this process beyond those from before."""
     import modprompt
 
     clip_model, _ = modprompt.load_clip(folder, "cpu")
@@ -111,7 +111,7 @@ def measure_text(folder: str, classes: int) -> dict[str, float]:
     model.limit_text()
     features = torch.randn(IMAGES, model.class_features().shape[1])
     labels: Tensor = torch.arange(IMAGES) % classes
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of loading is none of the step's
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of loading does not count
     before = held("VmRSS")
 
     def step() -> None:
@@ -122,7 +122,7 @@ def measure_text(folder: str, classes: int) -> dict[str, float]:
 
 
 def _apart(*words: str) -> dict[str, float]:
-    """What this program measures in a process of its own."""
+    """This program's measurement in a separate process."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.towers", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
@@ -132,7 +132,7 @@ def _apart(*words: str) -> dict[str, float]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the figures; 1 if one that is asked for does not hold."""
+    """Print the figures; 1 if a bound does not hold."""
     print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     print("| model | peak of loading / weights | ms an image | ms a step of TaskRes on kept features, / ViT-B/16's |")
     print("| --- | --- | --- | --- |")
@@ -160,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0 if what is asked for holds, 1 if not."""
+    """Exit code 0 if all bounds hold, 1 if not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--classes", nargs="+", type=int, default=CLASSES)

@@ -4,9 +4,9 @@
         --config-file configs/trainers/CoOp/rn50_val.yaml --output-dir clip_feat
 
 writes clip_feat/OxfordPets/train.npz, val.npz and test.npz (feature_list: N x E float32, label_list: N, own_validation,
-made_of, and a hash of all that). Without any file it takes the embedded model and the digits. The flags are those of
-train.py. A data set without validation images of its own gets no val.npz, unless DATASET.VAL_FROM_TEST True asks for
-its test images.
+made_of, and a hash of all that). Without any file it uses the embedded model and the digits. The flags are those of
+train.py. A data set without validation images of its own gets no val.npz, unless DATASET.VAL_FROM_TEST True uses its
+test images.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SPLITS = ("train", "val", "test")
 
 
 def extract(trainer: TrainerX, images: Sequence[Datum]) -> tuple[np.ndarray, np.ndarray]:
-    """Features (N, E), not normalised, and labels (N,) of a list of images, with the transforms of a test."""
+    """Features (N, E), not normalised, and labels (N,) of a list of images, with a test's transforms."""
     cfg, tested = trainer.cfg, trainer.test_loader.dataset
     loader = torch.utils.data.DataLoader(
         type(tested)(cfg, images, transform=tested.transform, is_train=False),
@@ -56,7 +56,7 @@ def extract(trainer: TrainerX, images: Sequence[Datum]) -> tuple[np.ndarray, np.
 
 
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    """Our own two flags, and what train.py is to read."""
+    """Our own two flags, and the words for train.py."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--split", choices=SPLITS, help="only this split")
     parser.add_argument("--output-dir", default="clip_feat", help="folder of the features")
@@ -65,10 +65,10 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
 
 @left_as_found()
 def run(argv: list[str] | None = None) -> None:
-    """Extract and save the splits that are asked for.
+    """Extract and save the chosen splits.
 
     Raises:
-        UserError: if a split has no images, and on all that train.py refuses.
+        UserError: if a split has no images, or train.py refuses something.
     """
 
     own, rest = parse(argv)
@@ -83,7 +83,7 @@ def run(argv: list[str] | None = None) -> None:
     settings = flags.settings_of(args, shots=-1)
     cfg = run_config.merged(settings, tests=args.eval_only)
     images = backbone.settings_of_images(cfg, settings.on_command_line())
-    cfg = cfg.changed({**images, "OUTPUT_DIR": ""})  # no run is written, so no run's folder is held
+    cfg = cfg.changed({**images, "OUTPUT_DIR": ""})  # no run is written, so no folder is locked
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     trainer = build_trainer(cfg)
@@ -92,7 +92,7 @@ def run(argv: list[str] | None = None) -> None:
     has_val = own_validation(dataset)
     if "val" in wanted and not has_val and not cfg.DATASET.VAL_FROM_TEST:
         print(f"{cfg.DATASET.NAME} has no validation images of its own: linear_probe holds out training images")
-        (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of an earlier version
+        (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # an earlier version's
         wanted = tuple(split for split in wanted if split != "val")
     made_of = (
         f"CLIP {trainer.run.fingerprint}, split {split_hash(dataset, cfg)}, "
@@ -113,8 +113,8 @@ def write(path: Path, features: np.ndarray, labels: np.ndarray, has_val: bool, m
         features: of the images.
         labels: of the images.
         has_val: whether the data set has validation images of its own.
-        made_of: what decides features and labels, by hashes: CLIP, split, which classes, how images are made and
-            encoded. Features of anything else do not go with these.
+        made_of: what decides features and labels, as hashes: CLIP, split, classes, how images are made and encoded.
+            Features of anything else do not fit these.
     """
     own, source = np.array(has_val), np.array(made_of)
     seal = np.array(arrays_hash(path.stem, features, labels, own, source))

@@ -4,9 +4,9 @@
 
 For 1, 2, 4, 8 and 16 shots and each seed 1..num_run: so many training images of each class (and at most 4 of
 validation) are drawn, a logistic regression is fitted for C = 1e6 .. 1e-6 in steps of 100, and its best C is refined by
-num_step bisections of log10 C, always towards the better of both ends on validation. Written beside the features:
-linear_probe.json (all accuracies) and linear_probe.png. A data set without validation images of its own has C chosen on
-training images that were not drawn, as many, or with --val-from-test on its test images, as the family does.
+num_step bisections of log10 C, always towards the better of both ends on validation. linear_probe.json (all accuracies)
+and linear_probe.png are written next to the features. Without validation images of its own, C is chosen on as many
+training images that were not drawn, or with --val-from-test on test images, as the family does.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from modprompt.programs import report
 
 SHOTS = (1, 2, 4, 8, 16)
 MOST_VAL_SHOTS = 4
-_MOST_LABEL = 1 << 31  # no data set has so many classes, and scikit-learn counts no further
+_MOST_LABEL = 1 << 31  # no data set has so many classes, and scikit-learn cannot count further
 _SAYS = {HELD_OUT: "training images that are held out", TEST: "test"}
-EXPONENTS = (6, 4, 2, 0, -2, -4, -6)  # of C, in this order: of equals the first counts
+EXPONENTS = (6, 4, 2, 0, -2, -4, -6)  # of C, in this order: the first of equally good ones wins
 
 
 class Place(NamedTuple):
-    """An image of a split, by its place in place of a path."""
+    """An image of a split, identified by its index, not by a path."""
 
     impath: str
     label: int
@@ -52,7 +52,7 @@ class Split(NamedTuple):
     labels: np.ndarray
 
     def draw(self, shots: int, rng: np.random.RandomState, or_all: bool = False) -> list[int]:
-        """Places of `shots` images of each class, in the order of labels; with `or_all` fewer where a class has fewer.
+        """Indices of `shots` images of each class, in the order of labels; with `or_all` fewer if a class has fewer.
 
         Raises:
             UserError: if a class has fewer.
@@ -61,12 +61,12 @@ class Split(NamedTuple):
         for label in np.unique(self.labels):
             there = np.where(self.labels == label)[0]
             if len(there) < shots and not or_all:
-                raise UserError(f"class {label} has {len(there)} training images, but {shots} shots are asked for")
+                raise UserError(f"class {label} has {len(there)} training images, but {shots} shots were asked for")
             chosen.extend(rng.choice(there, size=min(shots, len(there)), replace=False))
         return chosen
 
     def at(self, places: list[int]) -> Split:
-        """The images at these places."""
+        """The images at these indices."""
         return Split(self.features[places], self.labels[places])
 
     def few(self, shots: int, rng: np.random.RandomState, or_all: bool = False) -> Split:
@@ -74,10 +74,10 @@ class Split(NamedTuple):
         return self.at(self.draw(shots, rng, or_all))
 
     def held_out(self, taken: list[int], number: int, seed: int) -> Split:
-        """Up to `number` images of each class that were not taken, by a generator of their own.
+        """Up to `number` images of each class that were not drawn, by a generator of their own.
 
         Raises:
-            UserError: if all were taken.
+            UserError: if all were drawn.
         """
         places = [Place(str(place), int(label)) for place, label in enumerate(self.labels)]
         found = hold_out(places, [places[place] for place in taken], number, seed)
@@ -97,17 +97,17 @@ class Probe:
         """The regression with C = 10 ** exponent."""
         if exponent not in self._fitted:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # at 1000 iterations it is what the paper has
+                warnings.simplefilter("ignore", ConvergenceWarning)  # the paper stops at 1000 iterations, too
                 model = LogisticRegression(solver="lbfgs", max_iter=1000, C=10.0**exponent)
                 self._fitted[exponent] = model.fit(*self.train)
         return self._fitted[exponent]
 
     def val_accuracy(self, exponent: float) -> float:
-        """Share of validation images it gets right."""
+        """Share of validation images that it classifies correctly."""
         return float(np.mean(self.fitted(exponent).predict(self.val.features) == self.val.labels))
 
     def search(self, steps: int) -> float:
-        """The exponent that the grid and then `steps` bisections lead to."""
+        """The exponent found by the grid and then `steps` bisections."""
         peak = max(EXPONENTS, key=self.val_accuracy)
         left, right = peak - 1.0, peak + 1.0
         for _ in range(steps):
@@ -120,13 +120,13 @@ class Probe:
 
 
 def _are_features(array: np.ndarray) -> bool:
-    """Whether they are floats of at most 64 bits, all finite, in rows."""
+    """Whether an array has rows of finite floats of at most 64 bits."""
     is_real = array.dtype.kind == "f" and array.dtype.itemsize <= 8
     return is_real and array.ndim == 2 and array.size > 0 and bool(np.isfinite(array).all())
 
 
 def _are_labels(array: np.ndarray) -> bool:
-    """Whether they are numbers of classes; floats can be."""
+    """Whether an array has class numbers, perhaps as floats."""
     if array.dtype.kind not in "iuf" or not ((array >= 0) & (array < _MOST_LABEL)).all():
         return False
     return bool((array == np.floor(array)).all())
@@ -149,7 +149,7 @@ def read_split(path: Path) -> Split:
         raise UserError(f"{error}: {again}") from None
     if not (_are_features(features) and _are_labels(labels) and labels.shape == features.shape[:1]):
         raise UserError(
-            f"{path} is damaged (no finite real N x E features with N labels that are whole numbers from 0 up): {again}"
+            f"{path} is damaged (not finite real N x E features with N labels, whole numbers from 0 up): {again}"
         )
     try:
         own, made_of, seal = read_arrays(path, "own_validation", "made_of", "seal")
@@ -157,7 +157,7 @@ def read_split(path: Path) -> Split:
         print(f"{path} is of an earlier version, without a hash of its content")
         return Split(features, labels)
     if str(seal) != arrays_hash(path.stem, features, labels, own, made_of):
-        raise UserError(f"{path} is damaged (its hash is of other content): {again}")
+        raise UserError(f"{path} is damaged (its hash does not match): {again}")
     return Split(features, labels)
 
 
@@ -165,7 +165,7 @@ def _has_own_validation(folder: Path) -> bool:
     try:
         (said,) = read_arrays(folder / "train.npz", "own_validation")
     except UserError:
-        return True  # an earlier version did not say
+        return True  # an earlier version did not record it
     return said.size != 1 or bool(said.item())
 
 
@@ -173,11 +173,11 @@ def _made_of(path: Path) -> str:
     try:
         return str(read_arrays(path, "made_of")[0])
     except (UserError, FileNotFoundError):
-        return ""  # an earlier version did not say; or the test images stand for validation
+        return ""  # an earlier version did not record it; or test images serve as validation
 
 
 def read_splits(folder: Path, val_from_test: bool) -> dict[str, Split]:
-    """Splits by name; "val" is lacking where only the test images could stand for it and they are not asked for.
+    """Splits by name; "val" is missing if only test images could serve as it and were not asked for.
 
     Raises:
         UserError: as read_split.
@@ -192,21 +192,21 @@ def read_splits(folder: Path, val_from_test: bool) -> dict[str, Split]:
     made_of = {_made_of(folder / f"{name}.npz") for name in splits} - {""}
     if len(made_of) > 1 or len({split.features.shape[1] for split in splits.values()}) > 1:
         raise UserError(
-            f"the features in {folder} are of different CLIPs, splits of the data set, classes or ways to make images: "
+            f"the features in {folder} come from different CLIPs, splits, classes or ways to make images: "
             "run `python -m lpclip.feat_extractor` again, without --split"
         )
     return splits
 
 
 def selected_on(splits: dict[str, Split]) -> str:
-    """By which images C is chosen."""
+    """The images by which C is chosen."""
     if "val" not in splits:
         return HELD_OUT
     return TEST if np.array_equal(splits["val"].features, splits["test"].features) else VALIDATION
 
 
 def accuracy_pct(splits: dict[str, Split], shots: int, seed: int, steps: int) -> tuple[float, float]:
-    """Test accuracy in percent of one probe, and its C."""
+    """A probe's test accuracy in percent, and its C."""
     rng = np.random.RandomState(seed)
     drawn, n_val = splits["train"].draw(shots, rng), min(shots, MOST_VAL_SHOTS)
     if "val" in splits:
@@ -236,7 +236,7 @@ def figure(rows: list[dict[str, Any]], dataset: str, path: Path) -> None:
 
 
 def run(argv: list[str] | None = None) -> None:
-    """Probe, print the table, and write it as data and as a picture."""
+    """Probe, print the table, and write it as data and as a figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--dataset", required=True, help="name of the data set, e.g. OxfordPets: a folder of --feature_dir")
@@ -244,7 +244,7 @@ def run(argv: list[str] | None = None) -> None:
     add("--num_step", "--num-step", type=int, default=8, help="bisections")
     add("--num_run", "--num-run", type=int, default=10, help="seeds")
     add("--shots", type=int, nargs="+", default=SHOTS, help="training images per class")
-    add("--val-from-test", action="store_true", help="choose C on the test images where no others are for validation")
+    add("--val-from-test", action="store_true", help="choose C on test images if there are no others for validation")
     args = parser.parse_args(argv)
     for name in ("num_step", "num_run"):
         at_least(f"--{name}", getattr(args, name), 1)

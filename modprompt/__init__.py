@@ -3,7 +3,7 @@
     clip_model, preprocess = modprompt.load_clip("ViT-B/16")
     model = modprompt.MPL(n_ctx=1, prompt_depth=9).on(clip_model, ["cat", "dog"])
 
-Names are imported when they are asked for: `import modprompt` alone loads no PyTorch. Their types are in __init__.pyi.
+Names are imported at first use: `import modprompt` alone loads no PyTorch. Their types are in __init__.pyi.
 """
 
 import importlib
@@ -54,7 +54,7 @@ _LAZY = {
     "ZeroshotCLIP": "methods.zeroshot",
     "ZeroshotCLIP2": "methods.zeroshot",
     "load": "methods.loading",
-    # for methods of your own
+    # for your own methods
     "Learner": "methods.parts.learner",
     "LearnedText": "methods.parts.groups",
     "PromptsVision": "methods.parts.groups",
@@ -67,7 +67,7 @@ _LAZY = {
 __all__ = ["SettingError", "UserError", "__version__", *_LAZY]  # noqa: PLE0604 - names
 
 moved.enter()
-mend_imports()  # for whoever imports `clip` himself
+mend_imports()  # for code that imports `clip` directly
 
 
 def __getattr__(name):

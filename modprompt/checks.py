@@ -1,4 +1,4 @@
-"""Checks of single settings, and of names that a user gives; the messages begin with the setting's name."""
+"""Checks of single settings and of names that a user gives; messages begin with the setting's name."""
 
 import difflib
 import math
@@ -6,7 +6,7 @@ from typing import Any, Collection, Sequence
 
 from modprompt.errors import SettingError
 
-_ROOM = 250  # characters of a list of names: a line may have two of them
+_ROOM = 250  # characters of a list of names: a message may have two of them
 
 
 def at_least(name: str, value: float, least: float) -> None:
@@ -35,14 +35,14 @@ def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """What to say behind an unknown name of the nearest of those there are; empty if none is near."""
+    """The hint after an unknown name: the nearest known one; empty if none is near."""
     folded = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
     return f"; did you mean {folded[near[0]]!r}?" if near else ""
 
 
 def known_names(name: str, known: Sequence[str]) -> str:
-    """What to say behind an unknown name: the nearest of those there are, and as many as a line has room for."""
+    """The hint after an unknown name: the nearest known one, and as many as fit into a message."""
     shown = sorted(known)
     while len(", ".join(shown)) > _ROOM:
         shown.pop()

@@ -1,18 +1,18 @@
-"""The exceptions for what a user can put right: their message is one line that says what, where and what to do."""
+"""Exceptions for what a user can correct: their message is one line that says what is wrong, where, what to do."""
 
 from typing import Any, Sequence, Tuple
 
-_LONGEST, _SHOWN_FIRST, _SHOWN_LAST = 600, 400, 180  # characters of a message's line
+_LONGEST, _SHOWN_FIRST, _SHOWN_LAST = 600, 400, 180  # characters of a line of a message
 
 
 class UserError(ValueError):
-    """A wrong setting, file or argument. Programs print the message alone and exit with a code, 2."""
+    """A wrong setting, file or argument. Programs only print the message and exit with code 2."""
 
-    kind = "error"  # what stands in front of the message
+    kind = "error"  # printed before the message
     exit_code = 2
 
     def __str__(self) -> str:
-        """The message; of a line that quotes a long text the middle is left out."""
+        """The message; the middle of a very long line is left out."""
         return "\n".join(map(_shortened, super().__str__().split("\n")))
 
 
@@ -21,14 +21,14 @@ def _shortened(line: str) -> str:
 
 
 class WaitsForLabels(UserError):
-    """A run that cannot go on before somebody has labelled images; nothing is wrong."""
+    """A run that cannot go on until somebody has labelled images; nothing is wrong."""
 
     kind = "waiting"
     exit_code = 3
 
 
 class OutOfMemory(UserError):
-    """More memory was asked for than there is, or than this process may take of a GPU that others use, too."""
+    """More memory was needed than there is, or than this process may use of a shared GPU."""
 
     exit_code = 4
 
@@ -37,7 +37,7 @@ class SettingError(UserError):
     """Faults of settings, one or several; the message of each begins with its setting's name.
 
     Args:
-        faults: (name, what is behind it) of each; the two make up the message.
+        faults: (name, text after it) of each; the two make up the message.
     """
 
     def __init__(self, faults: Sequence[Tuple[str, str]]):
@@ -48,5 +48,5 @@ class SettingError(UserError):
         return SettingError, (self.faults,)
 
     def under(self, node: str) -> "SettingError":
-        """The same with full names: N_CTX becomes TRAINER.COOP.N_CTX; dotted ones are full already."""
+        """The same with full names: N_CTX becomes TRAINER.COOP.N_CTX; dotted names are full already."""
         return SettingError([(name if "." in name else f"{node}.{name}", text) for name, text in self.faults])

@@ -1,10 +1,10 @@
-"""What a feature is to all other packages: a record. They walk over the records, and name no feature.
+"""To all other packages a feature is a record. They walk over the records, and name no feature.
 
-All of a feature lies in one folder, whose feature.py has FEATURE, a Feature that says what is other where there is it;
-what it does not say is as if there were no feature. A new one is such a folder and its row in FEATURES.
+A feature is one folder, whose feature.py has FEATURE, a Feature that says what the feature changes; all else is as
+without it. A new feature is such a folder and its row in FEATURES.
 
-A record is read before PyTorch is there, and by results and settings, which need none: feature.py imports what an entry
-needs inside the entry. A configuration (cfg) is that of a run, as Dassl has it.
+Records are read before PyTorch is imported, and by results and settings, which do not need it: feature.py imports what
+a method needs inside that method. A configuration (cfg) is a run's Dassl node.
 """
 
 import functools
@@ -23,10 +23,10 @@ FEATURES: List[str] = [
 
 
 class Waiting(NamedTuple):
-    """What a run waits for that somebody has to do.
+    """What a run waits for somebody to do.
 
-    text: in a line.
-    still: whether it is not done yet.
+    text: one line.
+    still: whether it is still to be done.
     """
 
     text: str
@@ -34,10 +34,10 @@ class Waiting(NamedTuple):
 
 
 class NamedFile(NamedTuple):
-    """What a setting may name in place of its value.
+    """A file that a setting may name in place of its value.
 
     path: of the file; empty if it names none.
-    mark: what the setting's text has before it.
+    mark: the mark before it in the setting's text.
     """
 
     path: str
@@ -45,13 +45,13 @@ class NamedFile(NamedTuple):
 
 
 class Content(NamedTuple):
-    """A file or folder that a method's setting names and that is known by what it holds, wherever it lies by now.
+    """A file or folder that a method's setting names, and that is identified by its content, not by its path.
 
-    fact: under which a method says the hash of it.
-    key: how the setting's key ends.
-    hash_of: gives the hash of what is at a path now; raises OSError or UserError where there is no such thing.
-    changed: what is said of a path that holds another one now.
-    of_clip: whether it is a CLIP, and the backbone under its own name means the same as no name.
+    fact: the name of its hash in a method's facts.
+    key: the end of the setting's key.
+    hash_of: gives the hash of the present content of a path; raises OSError or UserError if there is none.
+    changed: the message for a path whose content has changed.
+    of_clip: whether it is a CLIP, for which the backbone's own name means the same as no name.
     """
 
     fact: str
@@ -62,18 +62,18 @@ class Content(NamedTuple):
 
 
 class FirstStage(NamedTuple):
-    """What is trained before a method of an experiment; all is empty for a feature that has no such thing.
+    """What is trained before a method of an experiment; all fields are empty for a feature without such a stage.
 
-    key: what a method of an experiment file calls it.
-    names_method: whether it is another method of the file, under its name; else it is a trainer, config and options of
-        its own, with one seed of its own where KEY_seed gives it.
+    key: its key in a method of an experiment file.
+    names_method: whether the key names another method of the file; else it gives a trainer, config and options, with
+        a seed of its own if KEY_seed gives it.
     setting: the setting of a method's node that names what another method has trained.
-    name: what a method's is called in messages.
-    plural: what those of several methods are called.
-    without: what a protocol that has no first stages says it has none of.
-    group: the methods of a report that stand on what another one has trained.
-    parameters: whose trained parameters are counted too.
-    seconds: what a training has its share of.
+    name: its name in messages.
+    plural: the name of several methods' stages.
+    without: what a protocol without first stages says that it has none of.
+    group: a report's name for methods on top of what another one has trained.
+    parameters: whose trained parameters are counted, too.
+    seconds: of which seconds a training has its share.
     """
 
     key: str = ""
@@ -91,25 +91,25 @@ class Feature:
     """A feature.
 
     Attributes:
-        name: what results and records call it.
+        name: its name in results and records.
         node: its config node; empty if it has none.
-        labelling: how images that have no label get one, in a sentence.
-        decided: keys of its node that nobody gives, as `decides` has them: they decide no number by themselves.
-        leaves: names in an output folder that show a training of it.
-        alone: why a run of another kind has no training that it takes part in.
-        otherwise: what is said of a trainer that has nothing of it, behind its name.
+        labelling: how images without a label get one, in a sentence.
+        decided: keys of its node that are never given but set by `decides`; they decide no number by themselves.
+        leaves: names in an output folder that show its training.
+        alone: why a run of another kind has no training with it.
+        otherwise: the message for a trainer without it, after the trainer's name.
         stage: its first stage in experiments.
-        tested: percentages in its part of a result, with what a report calls them.
-        is_protocol: whether it adds the protocol of experiments of its name; see plan and report.
-        narrows: by flag, what a command says of the names that it narrows an experiment to.
-        figures: the names of those that its report may draw.
+        tested: percentages in its part of a result, with their names in a report.
+        is_protocol: whether it adds a protocol of experiments, under its name; see plan and report.
+        narrows: by flag, a command's text for the names to which the flag restricts an experiment.
+        figures: the names of the figures that its report may draw.
         in_records: whether a method's record may have its settings, under its name.
-        stands_on: what a method's record calls that of another method, on whose findings it stands.
-        contents: what its methods' settings name and that is known by what it holds.
+        stands_on: the key in a method's record for the method on whose results it builds.
+        contents: the files that its methods' settings name and that are identified by their content.
         chosen: names of its parts of a result that say what a run chose; its checkpoints have them, too.
-        learned: what a card calls what its kind of methods learns, in front of "a frozen CLIP".
-        of_others: what a card says of other classes than those of the training.
-        kind: the methods (methods/table.py) whose trainers it makes of parts of its own; empty for none.
+        learned: a card's words for what its kind of methods learns, before "a frozen CLIP".
+        of_others: a card's sentence on other classes than those of the training.
+        kind: the kind of methods (methods/table.py) whose trainers it makes from its own parts; empty for none.
     """
 
     name: ClassVar[str] = ""
@@ -135,111 +135,111 @@ class Feature:
     # ------------------------------------------------------------------ settings
 
     def settings(self) -> Optional[Type[Configured]]:
-        """What its node has; None without one."""
+        """The settings of its node; None without one."""
         return None
 
     def help(self, method: Any) -> str:
-        """What --help says of it beside the settings of a method; empty if the method has nothing of it."""
+        """Its text for --help, besides the settings of a method; empty if it does not concern the method."""
         return ""
 
     def flags(self, add: Callable[..., Any]) -> None:
-        """Add its flags to those of the program, as argparse's add_argument does."""
+        """Add its flags to the program's; `add` is argparse's add_argument."""
 
     def source(self, args: Any) -> Optional[Any]:
-        """Where the program takes modules, data sets' configs and readers from (Source in modprompt/cli/train.py).
+        """Where modules, data sets' configs and readers come from (Source in modprompt/cli/train.py).
 
         Args:
-            args: its flags; asked before anything heavy is imported.
+            args: the program's flags; called before anything slow is imported.
 
         Returns:
-            None where these are ours.
+            None if they are ours.
         """
         return None
 
     def check_given(self, given: Any) -> None:
-        """Complain about settings that nobody may give."""
+        """Refuse settings that may not be given."""
 
     def read(self, given: Any, planned: bool = False) -> Any:
-        """Settings (io/settings.py) in which files that are named in place of values are read.
+        """Settings (io/settings.py), with the values from files that are named in place of values.
 
         Args:
             given: what files, flags and options give.
-            planned: the run is not started now: a file that is not there stays a name, and nothing is warned of.
+            planned: the run is not started now: a missing file stays a name, and there are no warnings.
         """
         return given
 
     def file_in(self, key: str, value: Any) -> Optional[NamedFile]:
-        """The file that a setting names in place of its value; None if `read` has nothing to do with the setting."""
+        """The file that a setting names in place of its value; None if the setting does not concern `read`."""
         return None
 
     def takes_all(self, given: Callable[[str], str], trainer: str) -> bool:
-        """Whether a run takes all training images where nothing says how many, into an output folder of its own.
+        """Whether a run uses all training images unless a number is given, with an output folder of its own.
 
         Args:
-            given: what is given for a dotted key, as text; empty if nothing is.
+            given: gives a dotted key's given value as text; empty if none is.
             trainer: its name.
         """
         return False
 
     def decides(self, cfg: Any, given: Any, method: Any, node: str) -> Mapping[str, Any]:
-        """The values of `decided` in a configuration, which is complained about where it does not fit.
+        """The values of `decided` in a configuration; refuses one that does not fit.
 
         Args:
             cfg: merged.
             given: what files, flags and options give.
-            method: the class of the trainer's method; None of another's trainer.
+            method: the class of the trainer's method; None for a trainer that is not ours.
             node: the method's node under TRAINER; empty for a method that learns nothing.
         """
         return {}
 
     def check(self, cfg: Any) -> None:
-        """Complain, before any work, about a configuration that does not fit."""
+        """Refuse, before any work, a configuration that does not fit."""
 
     def takes_part(self, cfg: Any) -> bool:
         """Whether it takes part in the training of a configuration, which then needs validation images."""
         return False
 
     def labels_later(self, cfg: Any) -> bool:
-        """Whether images that have no label get one in the course of the run."""
+        """Whether images without a label get one during the run."""
         return False
 
     def single(self) -> Mapping[str, Any]:
-        """Keys of its node, with the values that they have in one training or test: a run of another kind has many."""
+        """Keys of its node, with their values in a single training or test of a run of another kind, which has many."""
         return {}
 
     # ------------------------------------------------------------------ a run
 
     def run(self, cfg: Any, settings: Any) -> bool:
-        """Run what a configuration asks for, if that is a run of another kind, and leave its result.
+        """Run a configuration that is a run of another kind, and write its result.
 
         Returns:
-            Whether it was: else it is a training, as all are.
+            Whether it was one; else it is a usual training.
         """
         return False
 
     def check_single(self, cfg: Any) -> None:
-        """Complain about a trainer that is built by another program than ours, where it should not be alone."""
+        """Refuse a trainer that another program built, if it should not train alone."""
 
     def require_free(self, folder: str) -> None:
-        """Complain about an output folder that a single training or test would spoil."""
+        """Refuse an output folder that a single training or test would spoil."""
 
     def parts(self) -> Any:
-        """What the trainers of its kind of methods are made of (trainers/prompt_trainer.py)."""
+        """The parts of the trainers of its kind of methods (trainers/prompt_trainer.py)."""
         raise NotImplementedError
 
     def method(self, method: Any, cfg: Any) -> Any:
-        """What a run's method becomes."""
+        """A run's method as this feature changes it."""
         return method
 
     def preload(self) -> None:
         """Import what its runs need, before any of them begins."""
 
     def part(self, trainer: Any) -> Optional[Any]:
-        """What a trainer has beside its parts (FeaturePart in trainers/part.py); None if it has nothing of it."""
+        """Its addition to a trainer's parts (FeaturePart in trainers/part.py); None if it has none."""
         return None
 
     def imported(self, frame: Any) -> None:
-        """A module of ours that an import line may name was imported.
+        """Called when a module of ours that an import line may name is imported.
 
         Args:
             frame: the module's.
@@ -252,29 +252,29 @@ class Feature:
         raise NotImplementedError
 
     def report(self) -> Any:
-        """The module that reports what came of them."""
+        """The module that reports its protocol's results."""
         raise NotImplementedError
 
     def chose_images(self, result: Mapping[str, Any]) -> bool:
-        """Whether a result's run has chosen the images of its training, so that its split says which there were."""
+        """Whether a result's run chose the images of its training, so that its split records them."""
         return False
 
     def fault_of_stage(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
-        """Why its first stage cannot stand before a trainer; empty if it can.
+        """Why its first stage cannot come before a trainer; empty if it can.
 
         Args:
             trainer: its name.
-            keys: of the options that its method has in the file.
-            settings: of these and its config, as text by dotted key.
+            keys: of its method's options in the file.
+            settings: of these options and its config, as text by dotted key.
         """
         return ""
 
     def finds(self, key: str) -> bool:
-        """Whether its first stage finds the value of a setting."""
+        """Whether its first stage finds a setting's value."""
         return False
 
     def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
-        """The settings, (key, text) pairs, by which a trainer takes what its first stage has left in a folder."""
+        """The settings, (key, text) pairs, with which a trainer uses what its first stage left in a folder."""
         return ()
 
     # ------------------------------------------------------------------ what runs leave
@@ -284,7 +284,7 @@ class Feature:
         return {}
 
     def card(self, method: Mapping[str, Any]) -> List[Tuple[str, str]]:
-        """Rows of a card, (name, text), by what a checkpoint says of its method."""
+        """Rows of a card, (name, text), from a checkpoint's record of its method."""
         return []
 
     def untested(self, result: Mapping[str, Any]) -> bool:
@@ -292,37 +292,37 @@ class Feature:
         return False
 
     def labels(self, result: Mapping[str, Any]) -> str:
-        """How many labels the run of a result has asked for, in words; empty if it has not."""
+        """How many labels a result's run has asked for, in words; empty if it does not ask."""
         return ""
 
     def lacks(self, folder: Any) -> str:
-        """What a training that it takes part in has not left in its output folder; empty if nothing lacks."""
+        """What is missing in the output folder of a training with this feature; empty if nothing is."""
         return ""
 
     def changed(self, folder: Any, result: Mapping[str, Any]) -> List[str]:
-        """What is other now in the output folder of a finished run than when it ran, so that it runs again."""
+        """What has changed in the output folder of a finished run, so that it must run again."""
         return []
 
     def waits(self, folder: Any) -> Optional[Waiting]:
-        """What the run in an output folder waits for, or waited for when it ended; None if it has not ended so."""
+        """What the run in an output folder waits for, or waited for when it ended; None if it does not wait."""
         return None
 
     def progress(self, folder: Any) -> str:
-        """How far the run in an output folder is beside its epochs, in words; empty if that says nothing."""
+        """How far the run in an output folder is, besides its epochs, in words; empty if its epochs say it."""
         return ""
 
     def goes_on(self, result: Mapping[str, Any], settings: Mapping[str, str], differing: Sequence[str]) -> str:
-        """Why a finished run goes on, and is not another one; empty if it does not.
+        """Why a finished run goes on with these settings, and is not another run; empty if it does not.
 
         Args:
-            result: its own.
-            settings: those that are given now.
+            result: of the finished run.
+            settings: the given ones.
             differing: what differs, as "KEY old -> new".
         """
         return ""
 
     def settings_in(self, folder: str) -> Optional[Mapping[str, Any]]:
-        """The settings of the run in an output folder, by a record of its own; None if there is none."""
+        """The settings of the run in an output folder, from this feature's own record; None if there is none."""
         return None
 
 
@@ -338,22 +338,22 @@ def features() -> Iterator[Feature]:
 
 
 def named(name: str) -> Feature:
-    """The record of this name; of no name one that says nothing."""
+    """The record of this name; for no name an empty record."""
     return next(one for one in features() if one.name == name) if name else Feature()
 
 
 def of_kind(kind: str) -> Feature:
-    """The record of the feature of a kind of methods; of a kind without one a record that says nothing."""
+    """The record of the feature of a kind of methods; for a kind without one an empty record."""
     return next((one for one in features() if kind and one.kind == kind), Feature())
 
 
 def waiting(folder: Any) -> Optional[Waiting]:
-    """What the run in an output folder waits for, or waited for when it ended; None if it has not ended so."""
+    """What the run in an output folder waits for, or waited for when it ended; None if it does not wait."""
     return next((found for found in (one.waits(folder) for one in features()) if found is not None), None)
 
 
 def read(given: Any, planned: bool = False) -> Any:
-    """Settings in which files that are named in place of values are read, by all features; see Feature.read."""
+    """Settings with the values from files that are named in place of values, for all features; see Feature.read."""
     for one in features():
         given = one.read(given, planned)
     return given
@@ -365,7 +365,7 @@ def file_in(key: str, value: Any) -> Optional[NamedFile]:
 
 
 def contents() -> Iterator[Content]:
-    """What methods' settings name and that is known by what it holds, of all features."""
+    """The files that methods' settings name and that are identified by their content, of all features."""
     return (content for one in features() for content in one.contents)
 
 

@@ -1,7 +1,7 @@
-"""Settings as frozen dataclasses: a field says its default, its meaning and its bounds once.
+"""Settings as frozen dataclasses: a field states its default, its meaning and its bounds once.
 
 Config nodes, --help, the docs and all checks are made from that. A setting's name in config files is its field's in
-capitals, unless the field says another.
+capitals, unless the field gives another.
 """
 
 import dataclasses
@@ -13,11 +13,11 @@ from modprompt.errors import SettingError
 
 Steps = Sequence[Sequence[int]]  # (remove, add) per layer, as a schedule is written out; kept as tuples
 C = TypeVar("C", bound="Configured")
-_MOST = 10**300  # larger whole numbers are no number with a point
+_MOST = 10**300  # larger whole numbers do not fit into a float
 
 
 class Must(NamedTuple):
-    """What the values of a setting must be, where neither type nor bounds say it."""
+    """What the values of a setting must be, if its type and bounds do not say it."""
 
     fits: Callable[[Any], bool]
     meaning: str
@@ -42,10 +42,10 @@ def setting(
         meaning: what it is, in one line.
         least: the smallest value; None for no bound.
         most: the largest value of a whole number; None for no bound.
-        choices: the values that there are; empty for any.
+        choices: the valid values; empty for any.
         key: its name in config files, if that is not the field's in capitals.
-        compared: whether prompts learned under another value are refused; False for what changes learning alone.
-        switch: whether True or False may stand for a text; they are kept as texts.
+        compared: whether prompts learned with another value are refused; False for what only changes learning.
+        switch: whether True or False may be given for a text; they are kept as texts.
         must: what a value must be, in place of the default's type.
     """
     facts = {
@@ -68,7 +68,7 @@ def changed(owner: type, field: str, default: Any, **facts: Any) -> Any:
 
 
 class Setting(NamedTuple):
-    """What a class says of one of its settings."""
+    """The facts of one setting of a class."""
 
     field: str
     key: str
@@ -87,7 +87,7 @@ class Setting(NamedTuple):
         return "a list of [remove, add] pairs" if self.default == () else kind_of(self.default)
 
     def fitted(self, value: Any) -> Any:
-        """The value in the setting's own type: a whole number where one with a point is meant, lists as tuples.
+        """The value in the setting's own type: a whole number as a float if the setting is one, lists as tuples.
 
         Raises:
             SettingError: if it is of another type or out of bounds.
@@ -134,7 +134,7 @@ def _plain(value: float) -> Any:
 
 
 def as_config(value: Any) -> Any:
-    """A setting's value as configs have it: tuples as lists, whole numbers without a point."""
+    """A setting's value as written in configs: tuples as lists, whole numbers without a point."""
     if isinstance(value, (tuple, list)):
         return [as_config(item) for item in value]
     return _plain(value)
@@ -142,10 +142,10 @@ def as_config(value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Configured:
-    """Base of what has settings: a frozen dataclass of `setting` fields, checked when it is made, with a repr as code.
+    """Base of classes with settings: a frozen dataclass of `setting` fields, checked when made; its repr is code.
 
     Raises:
-        SettingError: if a setting is of another type or out of bounds; all that are, are named.
+        SettingError: if settings have another type or are out of bounds; all of them are named.
     """
 
     node: ClassVar[str] = ""  # its place in a config, "TRAINER.MPL"
@@ -162,7 +162,7 @@ class Configured:
         self.check()
 
     def check(self) -> None:
-        """Complain about settings that do not go together; each by itself is checked already.
+        """Refuse settings that do not fit together; each by itself is checked already.
 
         Raises:
             SettingError: if there are any.
@@ -192,10 +192,10 @@ class Configured:
 
     @classmethod
     def of(cls: Type[C], values: Mapping[str, Any]) -> C:
-        """One with the given values by field or config key; the rest are defaults.
+        """An instance with the given values, by field or config key; the rest are defaults.
 
         Raises:
-            SettingError: on a value that does not fit, an unknown name (the nearest is proposed), or one given twice.
+            SettingError: on a value that does not fit, an unknown name (a similar one is proposed), or one given twice.
         """
         known = {name: one.field for one in cls.settings() for name in (one.field, one.key)}
         for name in values:
@@ -209,7 +209,7 @@ class Configured:
 
     @classmethod
     def in_node(cls, node: Mapping[str, Any]) -> Dict[str, Any]:
-        """What a config node has of the settings, by key; a codebase's own may lack some."""
+        """The settings in a config node, by key; a codebase's own node may lack some."""
         return {one.key: node[one.key] for one in cls.settings() if one.key in node}
 
     @classmethod
@@ -220,7 +220,7 @@ class Configured:
         return "\n".join(f"  {key:<{widths[0]}}  {default:<{widths[1]}}  {meaning}" for key, default, meaning in lines)
 
     def as_config(self) -> Dict[str, Any]:
-        """All settings by config key, as configs have them."""
+        """All settings by config key, as written in configs."""
         return {one.key: as_config(getattr(self, one.field)) for one in self.settings()}
 
     def changed(self) -> Dict[str, Any]:

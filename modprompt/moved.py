@@ -1,4 +1,4 @@
-"""What docs/own_trainer.md of 0.2.0 imported from elsewhere: old names work for this one version, with a warning."""
+"""Old import paths from docs/own_trainer.md of 0.2.0: they work in this one version, with a warning."""
 
 import importlib
 import importlib.abc
@@ -16,14 +16,14 @@ MOVED = {  # old: new
 
 
 class _Old(types.ModuleType):
-    """A module at an old path; each name is imported from its new module when it is asked for."""
+    """A module at an old path; each name is imported from its new module at first use."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         new = MOVED[self.__name__]
         found = getattr(importlib.import_module(new), name)
-        text = f"{self.__name__}.{name} is {new}.{name} now; the old name goes with the next version"
+        text = f"{self.__name__}.{name} is {new}.{name} now; the next version drops the old name"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
         return found
 
@@ -38,7 +38,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname == "modprompt.learners")
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        """An empty module that looks up what is asked of it."""
+        """An empty module that looks up its attributes."""
         return _Old(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
@@ -46,5 +46,5 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def enter() -> None:
-    """Have the old paths found."""
+    """Let imports find the old paths."""
     sys.meta_path.append(_Finder())

@@ -1,7 +1,7 @@
-"""Where the files that go along with the package are, and how its programs are started.
+"""Where the package's other files are, and how its programs are started.
 
-In a checkout configs/ stands beside the package, data and output are in the checkout. In an installed package configs/
-is inside it, data and output are in the current folder.
+In a checkout configs/ is next to the package, and data and output are in the checkout. In an installed package configs/
+is inside it, and data and output are in the current folder.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Dict, List
 
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent  # the checkout, or the folder of installed packages
-OUR_CODE = tuple({f"{one}{os.sep}" for one in (PACKAGE, Path(__file__).parent)})  # as it lies, and as it is imported
+OUR_CODE = tuple({f"{one}{os.sep}" for one in (PACKAGE, Path(__file__).parent)})  # the real path, and the imported one
 _INSIDE = PACKAGE / "configs"
 
 
@@ -31,12 +31,12 @@ def constraints() -> Path:
 
 
 def home() -> Path:
-    """The folder that data and output are in unless it is said."""
+    """The folder of data and output by default."""
     return ROOT if is_checkout() else Path.cwd()
 
 
 def data_root(given: str = "") -> str:
-    """The folder of the data sets: the one that is given, else that of DATA in the environment, else data/."""
+    """The folder of the data sets: the given one, else that of DATA in the environment, else data/."""
     return given or os.environ.get("DATA") or "data"
 
 
@@ -46,7 +46,7 @@ def program(*words: str) -> List[str]:
 
 
 def environment() -> Dict[str, str]:
-    """What a process started from here needs in its environment so that it imports this very package.
+    """Variables of the environment with which a process started from here imports this very package.
 
     PYTHONSAFEPATH keeps out the working directory, which may be a codebase with modprompt in it (Python 3.11 knows it).
     """

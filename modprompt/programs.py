@@ -1,4 +1,4 @@
-"""How a program ends, with one line on what a user can put right; and that it leaves its process as it found it."""
+"""How a program ends, with one message on what a user can correct; and restoring what it changed in its process."""
 
 import argparse
 import contextlib
@@ -17,14 +17,14 @@ from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tu
 
 from modprompt.errors import UserError
 
-# what a user can put right
+# what a user can correct
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError, MemoryError, OverflowError)
-NOBODY_READS = 141  # exit code, as shells have it of a program that SIGPIPE has ended
+NOBODY_READS = 141  # exit code: that of shells for a program that SIGPIPE ended
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error; of one that came out of a data-loader worker, the last line of what it says."""
-    if isinstance(error, OSError) and error.strerror and not error.filename:  # of an open file, a stream, a connection
+    """The message of an error in one line; for an error of a data-loader worker, its last line."""
+    if isinstance(error, OSError) and error.strerror and not error.filename:  # of a file, stream or connection
         return f"something could not be read or written ({error.strerror})"
     text = str(error).strip() or ("not enough memory" if isinstance(error, MemoryError) else type(error).__name__)
     if "Traceback (most recent call last)" in text:
@@ -33,14 +33,14 @@ def one_line(error: BaseException) -> str:
 
 
 class ending:  # noqa: N801 - a context manager, called as a function
-    """How a program ends: warnings, and what a user can put right, are one line each; `code` is its exit code.
+    """How a program ends: a warning, or a mistake that a user can correct, is one message; `code` is its exit code.
 
-    The code is the program's own, if it has set one; 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows
-    where), 3 after one on the labels that a run waits for, 130 if interrupted, or 141, as of programs that SIGPIPE
-    ends, if nobody reads what is printed any more (`| head`).
+    The code is the program's own, if it has set one; 2 after a message on what is wrong (MODPROMPT_TRACEBACK=1 shows
+    where), 3 after one on the labels that a run waits for, 130 if interrupted, or 141, as for programs that SIGPIPE
+    ends, if nobody reads the output any more (`| head`).
 
     Args:
-        interrupted: what to say when it is.
+        interrupted: the message if it is interrupted.
     """
 
     def __init__(self, interrupted: str = "interrupted"):
@@ -68,7 +68,7 @@ class ending:  # noqa: N801 - a context manager, called as a function
                 _say(self._interrupted)
                 _log(self._interrupted)
                 self.code = 130
-            elif isinstance(error, Exception):  # a fault of ours, which Python shows
+            elif isinstance(error, Exception):  # our own fault, which Python shows
                 _log("".join(traceback.format_exception(kind, error, trace)).rstrip())
                 return False
             elif error is not None:
@@ -87,7 +87,7 @@ def report(program: Callable[..., Any], *args: Any) -> int:
 
 
 def _told(error: BaseException) -> int:
-    """The exit code for what a user can put right, told in a line, which Dassl's log gets, too."""
+    """Print the message on a mistake, also into Dassl's log; its exit code."""
     if os.environ.get("MODPROMPT_TRACEBACK"):
         traceback.print_exc()
     message, code = f"{getattr(error, 'kind', UserError.kind)}: {one_line(error)}", UserError.exit_code
@@ -100,30 +100,30 @@ def _told(error: BaseException) -> int:
 
 
 def _end_bars() -> None:
-    """End the lines of bars that an error left: their loops live on in its traceback, and ours would stand behind."""
+    """End progress bars that an error left: their loops live on in its traceback, and our message would follow them."""
     kind = getattr(sys.modules.get("tqdm"), "tqdm", None)
     for bar in list(getattr(kind, "_instances", ())):
-        with contextlib.suppress(OSError, ValueError):  # nobody listens, or its stream is closed
+        with contextlib.suppress(OSError, ValueError):  # nobody reads, or its stream is closed
             bar.close()
 
 
 def _log(text: str) -> None:
-    log = getattr(sys.stdout, "file", None)  # of Dassl's logger
+    log = getattr(sys.stdout, "file", None)  # on Dassl's logger
     if log is not None:
-        with contextlib.suppress(OSError):  # the disk is full, which may be what is told
+        with contextlib.suppress(OSError):  # the disk is full, perhaps just the error
             log.write(text + "\n")
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody listens
+    with contextlib.suppress(OSError):  # nobody reads
         print(text, file=sys.stderr)
 
 
 def _written(told: bool = False) -> int:
-    """Have standard output written to its end; the exit code if it cannot be.
+    """Flush standard output; the exit code if that fails, else 0.
 
     Args:
-        told: a line on what is wrong is there already; else this makes one, unless nobody reads it.
+        told: whether an error was printed already; else this prints one, unless nobody reads it.
     """
     try:
         if sys.stdout is not None:
@@ -133,25 +133,25 @@ def _written(told: bool = False) -> int:
         return NOBODY_READS
     except OSError as error:
         if not told:
-            _say(f"error: cannot write what is printed ({error.strerror})")
+            _say(f"error: cannot write the output ({error.strerror})")
         _mute()
         return UserError.exit_code
     return 0
 
 
 def _is_broken() -> bool:
-    """Whether standard output is a pipe that nobody reads; without a buffer nothing is left that would tell."""
+    """Whether standard output is a pipe that nobody reads; unbuffered, a flush would not show it."""
     try:
         asked = select.poll()
         asked.register(_console().fileno(), select.POLLOUT)
         return any(found & (select.POLLERR | select.POLLHUP) for _, found in asked.poll(0))
-    except (AttributeError, OSError, ValueError):  # no poll on this system; it is no file
+    except (AttributeError, OSError, ValueError):  # no poll on this system, or not a file
         return False
 
 
 def _mute() -> None:
-    """Have the rest of standard output go nowhere: else Python says, when it ends, that it could not be written."""
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # it is no file
+    """Discard the rest of standard output: else Python complains at its end that it could not be written."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # it is not a file
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:
             os.dup2(nowhere, _console().fileno())
@@ -160,12 +160,12 @@ def _mute() -> None:
 
 
 def _console() -> Any:
-    return getattr(sys.stdout, "console", sys.stdout)  # the first of Dassl's logger
+    return getattr(sys.stdout, "console", sys.stdout)  # the stream inside Dassl's logger
 
 
 @contextlib.contextmanager
 def _any_text_printed() -> Iterator[None]:
-    """What a stream cannot encode (PYTHONIOENCODING=ascii, names that are no UTF-8) is printed with escapes."""
+    """In this context text that a stream cannot encode (PYTHONIOENCODING=ascii, names not in UTF-8) is escaped."""
     streams = [one for one in (sys.stdout, sys.stderr) if getattr(one, "errors", "") == "strict"]
     changed = [one for one in streams if isinstance(one, io.TextIOWrapper)]
     try:
@@ -179,13 +179,13 @@ def _any_text_printed() -> Iterator[None]:
 
 
 def close_log(console: TextIO) -> None:
-    """Give standard output back to the console and close the log file behind Dassl's logger."""
+    """Restore standard output and close the log file of Dassl's logger."""
     log, sys.stdout = sys.stdout, console
     if log is not console:
         try:
             log.close()
-        except OSError as error:  # what is left to write finds no room
-            print(f"warning: the log of this run is not whole ({error.strerror})", file=sys.stderr)
+        except OSError as error:  # the disk is full
+            print(f"warning: the log of this run is incomplete ({error.strerror})", file=sys.stderr)
 
 
 def _has_affinity() -> bool:
@@ -212,7 +212,7 @@ def _python_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _generators_kept() -> Iterator[None]:
-    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")  # who has not imported them draws from neither
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")  # not imported: nothing was drawn
     python_state = random.getstate()
     numpy_state = numpy.random.get_state() if numpy else None
     torch_state = torch.get_rng_state() if torch else None
@@ -243,26 +243,26 @@ def _torch_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def left_as_found() -> Iterator[None]:
-    """Give back, however the block ends, what programs of this project set in their process.
+    """Restore, however the block ends, what programs of this project set in their process.
 
     That is sys.path, sys.argv and the standard streams, the environment, the cores to run on, warnings, the generators
     that a seed sets, PyTorch's threads and cuDNN's search for algorithms. Also a decorator: `@left_as_found()`.
-    Signal handlers are kept where they are set, by `signals_handled`; imported modules stay.
+    `signals_handled` restores signal handlers itself; imported modules stay.
     """
     with _python_kept(), _generators_kept(), _torch_kept():
         yield
 
 
 def signals_here(*names: str) -> Tuple[signal.Signals, ...]:
-    """Those of some signals, by their names, that this system has: Windows lacks SIGHUP and others."""
+    """The signals of these names that this system has: Windows lacks SIGHUP and others."""
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
 @contextlib.contextmanager
 def signals_handled(numbers: Sequence[int], handler: Callable[[int, Any], Any]) -> Iterator[None]:
-    """Have a function called at these signals while the block runs, but for those that are ignored (under nohup).
+    """Call a function at these signals while the block runs, except for those that are ignored (under nohup).
 
-    Only the main thread may ask for that: in another one nothing changes.
+    Only the main thread can do that: in another one nothing changes.
     """
     asks = threading.current_thread() is threading.main_thread()
     earlier: Dict[int, Any] = {}
@@ -271,16 +271,16 @@ def signals_handled(numbers: Sequence[int], handler: Callable[[int, Any], Any]) 
             if signal.getsignal(number) != signal.SIG_IGN:
                 earlier[number] = signal.signal(number, handler)
         yield
-    finally:  # else whatever this process forks later would not end when asked to
+    finally:  # else later forks of this process would not end when told to
         for number, before in earlier.items():
             signal.signal(number, signal.SIG_DFL if before is None else before)  # None: set by no Python code
 
 
 def take_imports(parser: argparse._ActionsContainer) -> None:
-    """Give a program, or a group of its flags, the flag --import, whose modules import_modules takes."""
+    """Give a program, or a group of its flags, the flag --import, for import_modules."""
     parser.add_argument(
         "--import", dest="imports", action="append", default=[], metavar="MODULE",
-        help="import this module first: a method, trainer or reader of yours that registers itself, in the current "
+        help="import this module first: your own method, trainer or reader that registers itself, in the current "
         "folder or installed; may be given more than once",
     )  # fmt: skip
 
@@ -289,7 +289,7 @@ def import_modules(names: Sequence[str]) -> None:
     """Import a user's modules, which register trainers or readers; the current folder is searched first.
 
     Raises:
-        UserError: if one is not there, imports something that is not, or registers a name that is taken.
+        UserError: if one is missing, imports something missing, or registers a name that exists already.
     """
     here = str(Path.cwd())
     if names and here not in sys.path:
@@ -299,11 +299,11 @@ def import_modules(names: Sequence[str]) -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise UserError(f"--import {name}: {error} (searched first: {here})") from None
-        except KeyError as error:  # as Dassl's registry says it
+        except KeyError as error:  # from Dassl's registry
             said = str(error.args[0] if error.args else "")
             if "registered" not in said:
                 raise
             raise UserError(
-                f"--import {name}: a data set or trainer of that name is there already ({said}); --host FOLDER takes a "
+                f"--import {name}: a data set or trainer of that name exists already ({said}); --host FOLDER uses a "
                 "codebase's readers in place of ours"
             ) from None

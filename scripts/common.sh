@@ -4,7 +4,7 @@
 # OUT     folder of the results     (default: output in the project)
 # PYTHON  the interpreter           (default: python)
 # CFG     a config of the method by name, or a file with a slash in its path
-# SEARCH_CFG  the same of the search, of a method that searches first
+# SEARCH_CFG  the same for the search of a method that searches first
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 from() { case $2 in /*) echo "$2" ;; *) echo "$1/$2" ;; esac; } # path $2 as seen from folder $1
@@ -12,9 +12,9 @@ if [[ -n ${DATA:-} ]]; then DATA=$(from "$PWD" "$DATA"); else DATA=$project/data
 if [[ -n ${OUT:-} ]]; then OUT=$(from "$PWD" "$OUT"); else OUT=$project/output; fi
 PYTHON=${PYTHON:-python}
 MODEL= number= # set by protocols that evaluate a model, not by the environment
-configs=$TRAINER${BESIDE:+_$BESIDE} # with what stands beside a method it has files, and folders of runs, of its own
+configs=$TRAINER${BESIDE:+_$BESIDE} # a method with additions beside its prompts has its own files and run folders
 case $TRAINER in
-  Zeroshot*) configs=CoOp ;; # they take their images and backbones from CoOp's files
+  Zeroshot*) configs=CoOp ;; # their images and backbones are in CoOp's files
   TipAdapterF) configs=TipAdapter ;;
 esac
 config_of() { case $2 in */*) from "$PWD" "$2" ;; *) echo "$project/configs/trainers/$1/$2.yaml" ;; esac; } # FOLDER CFG
@@ -30,7 +30,7 @@ usage() {
 }
 
 # arguments USAGE ARGUMENTS...: sets $dataset, $seed, $number (the third argument, if it is a number) and $options. A
-# config of the method by name in front of that number is taken for CFG, as in scripts of MMA's repository.
+# config of the method by name before that number is used as CFG, as in scripts of MMA's repository.
 arguments() {
   local text=$1
   shift
@@ -49,8 +49,8 @@ arguments() {
   options=("$@")
 }
 
-# data_set NAME: the file in configs/datasets, without its ending, of a data set by this name or by its registered one
-# (EuroSAT), capital or small. To be called as $(data_set ...).
+# data_set NAME: the file in configs/datasets, without its ending, of a data set by this name or its registered one
+# (EuroSAT), in any case. Call it as $(data_set ...).
 data_set() {
   local file
   shopt -s nocasematch # of this subshell
@@ -69,7 +69,7 @@ run_once() {
   local dir=$1 needed='import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ("torch", "yacs", "yaml"))))'
   shift
   if ! "$PYTHON" -c "$needed" >/dev/null 2>&1; then
-    echo "error: no PyTorch by $PYTHON: activate the environment, or give PYTHON=/path/to/it/bin/python" >&2
+    echo "error: $PYTHON has no PyTorch: activate the environment, or give PYTHON=/path/to/it/bin/python" >&2
     exit 2
   fi
   "$PYTHON" "$project/train.py" --once --root "$DATA" --trainer "$TRAINER" --seed "$seed" --output-dir "$dir" \
@@ -81,7 +81,7 @@ run_once() {
 node() { echo "TRAINER.$(tr '[:lower:]' '[:upper:]' <<<"$TRAINER")"; }
 
 # search_of DIR: sets $found, the folder of the search for the training with output folder DIR, and $schedule, the
-# options that take its schedule; none for a method that does not search.
+# options to use its schedule; none for a method that does not search.
 search_of() {
   found= schedule=()
   if [[ -n $SEARCH ]]; then
@@ -101,7 +101,7 @@ search_once() {
   fi
 }
 
-# train_once DIR ARGUMENTS...: run_once with $options, for $number epochs if it is set, behind the search of the method.
+# train_once DIR ARGUMENTS...: run_once with $options, for $number epochs if it is set, after the search of the method.
 train_once() {
   if [[ ! -f $config ]]; then
     echo "error: no config file $config" >&2
@@ -122,7 +122,7 @@ test_once() {
   evaluate_once "$@" ${schedule[@]+"${schedule[@]}"}
 }
 
-# evaluate_once DIR ARGUMENTS...: evaluate $MODEL, any folder of checkpoints, into DIR; of epoch $number if it is set.
+# evaluate_once DIR ARGUMENTS...: evaluate $MODEL, any folder of checkpoints, into DIR; epoch $number if it is set.
 evaluate_once() {
   local dir=$1
   shift

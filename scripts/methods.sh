@@ -1,7 +1,7 @@
 # Sourced by run.sh: what a folder of scripts stands for. A new method is a row here and a folder of links to run.sh.
 #
 # method FOLDER PROTOCOL [DATASET]: sets TRAINER, and CFG unless it is given; of a method that searches first, SEARCH, the
-# trainer of that, and SEARCH_CFG unless it is given; of what stands beside another method, BESIDE, its node
+# trainer of that, and SEARCH_CFG unless it is given; for an addition beside another method's prompts, BESIDE, its node
 method() {
   local given=${TRAINER:-} base few cross # configs for base-to-new, for few-shot, and for cross-data-set runs
   SEARCH= BESIDE= # not by the environment

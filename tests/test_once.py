@@ -127,9 +127,7 @@ def test_images_without_a_split_file_are_compared(words, tmp_path, capsys):
     assert train.main(flags) == 0
     assert "Finished before: " in capsys.readouterr().out
     trees.pictures(tmp_path / "own" / "test", {"a": 1, "b": 0}, start=3)
-    assert "is another one (the images, which have no split file that is known, are others now)" in refusal(
-        capsys, *flags
-    )
+    assert "is another one (the images, which have no known split file, have changed)" in refusal(capsys, *flags)
 
 
 def rewritten(folder, **fields):

@@ -81,7 +81,7 @@ def test_best_val_is_chosen_on_val_kept_and_deployed(mpl_flags, mpl_options, tmp
 
 def test_staged_rates_are_told_and_do_not_lose_the_prompts(mpl_flags, mpl_options, tmp_path, capsys):
     assert train.main([*mpl_flags, *mpl_options, "OPTIM.STAGED_LR", "True", "OPTIM.WARMUP_EPOCH", "0"]) == 0
-    assert "OPTIM.STAGED_LR True is not used: all that is trained has the rate of OPTIM.LR" in capsys.readouterr().out
+    assert "OPTIM.STAGED_LR True is not used: OPTIM.LR is the only learning rate" in capsys.readouterr().out
     state = saved(tmp_path / "out")["state_dict"]
     copies = [state[f"prompt_learner.txt2img_proj.0.{layer}.weight"] for layer in (0, 1)]
     assert not torch.equal(*copies)  # they start as copies of one projection
@@ -193,7 +193,7 @@ def test_checkpoint_that_is_not_finite_is_not_evaluated(mpl_flags, mpl_options, 
 def test_damaged_pointer_is_named(mpl_flags, mpl_options, tmp_path, capsys, content):
     trained([*mpl_flags, *mpl_options])
     (tmp_path / "out" / "MultiModalPromptLearner" / "checkpoint").write_bytes(content.encode("latin-1"))
-    assert "checkpoint does not name a checkpoint beside it" in refusal(capsys, *mpl_flags, *mpl_options)
+    assert "checkpoint does not name a checkpoint in its folder" in refusal(capsys, *mpl_flags, *mpl_options)
 
 
 def test_zero_shot_uses_the_data_sets_template(mpl_flags, mpl_options, capsys):

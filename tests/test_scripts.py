@@ -692,7 +692,7 @@ def test_interpreter_without_pytorch_is_named_in_one_line(bash, tmp_path, python
     done = bash("mpl/base2new_train.sh", "eurosat", 1, PYTHON=str(tmp_path / python))
     assert done.returncode == 2
     assert done.stdout.startswith(
-        f"error: no PyTorch by {tmp_path / python}: activate the environment, or give PYTHON="
+        f"error: {tmp_path / python} has no PyTorch: activate the environment, or give PYTHON="
     )
     assert done.stdout.count("\n") == 1
 

@@ -161,7 +161,7 @@ BAD = [
     (["--config-file", "nothing.yaml"], [], "no config file nothing.yaml"),
     ([], ["TRAINER.MPL.N_RM_OP", "2"], "vision schedule, layer 1: removes 2 prompt tokens, but only 1 reach it"),
     ([], ["TRAINER.MPL.PROMPT_DEPTH", "5"], "PROMPT_DEPTH must be from 1 to 4"),
-    ([], ["INPUT.SIZE", "(224, 224)"], "INPUT.SIZE is 224 x 224, but this model takes images of 32 x 32"),
+    ([], ["INPUT.SIZE", "(224, 224)"], "INPUT.SIZE is 224 x 224, but this model needs images of 32 x 32"),
     ([], ["TRAINER.MPL.N_CTX", "0"], "N_CTX must be at least 1, got 0"),
     ([], ["TRAINER.MPL.CTX_INIT", "word " * 80], "prompt of class 'Annual Crop Land' is longer than"),
     ([], ["TRAINER.MPL.PREC", "fp8"], "PREC must be one of fp16, fp32, amp, bf16, got 'fp8'"),

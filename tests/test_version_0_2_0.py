@@ -123,7 +123,7 @@ def test_a_test_in_the_place_of_a_trainings_result_is_that_test(experiment, out,
 def test_a_zero_shot_result_in_the_place_of_a_trainings_does_not_answer_for_it(experiment, out):
     training, zero_shot = job_of(experiment, "CoOp", False), job_of(experiment, "CLIP", True)
     shutil.copy(out / zero_shot.folder / "result.json", out / training.folder)
-    with pytest.warns(UserWarning, match="holds a training, and the result of ZeroshotCLIP in the place of its own"):
+    with pytest.warns(UserWarning, match="holds a training, but the result of ZeroshotCLIP in place of its own"):
         trained = open_trained(out / training.folder)
     assert type(trained.model.method).__name__ == "CoOp"
 

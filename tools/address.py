@@ -1,9 +1,9 @@
-"""Where the project's repository is: the one value from which clone line, badges, links and the citation are made.
+"""The address of the project's repository: the one value for clone line, badges, links and citation.
 
-    python -m tools.address                                  write them anew from pyproject.toml's [tool.modprompt]
+    python -m tools.address                                  write them again from pyproject.toml's [tool.modprompt]
     python -m tools.address https://github.com/owner/name    set its value first; "" for none
 
-While the value is empty there is no repository to name, and nothing names one.
+While the value is empty, there is no repository, and nothing names one.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _GITHUB = re.compile(r"https://github\.com/[A-Za-z0-9][\w-]*/[\w.-]+")
 
 
 def stated(root: Path = ROOT) -> str:
-    """The address; empty where there is no repository."""
+    """The address; empty if there is no repository."""
     return str(tomllib.loads((root / "pyproject.toml").read_text())["tool"]["modprompt"]["repository"])
 
 
 def badges(address: str) -> str:
-    """Of the workflows that test and document it."""
+    """The badges of the workflows for tests and docs."""
     names = {"ci": "tests", "docs": "docs"}
     return " ".join(
         f"[![{name}]({address}/actions/workflows/{file}.yml/badge.svg)]({address}/actions/workflows/{file}.yml)"
@@ -40,7 +40,7 @@ def badges(address: str) -> str:
 
 
 def clone(address: str) -> str:
-    """The commands that get it."""
+    """The commands that clone it."""
     return f"```bash\ngit clone {address}.git\ncd {address.rpartition('/')[2]}\n```"
 
 
@@ -70,10 +70,10 @@ PLACES: Dict[str, Dict[str, Callable[[str], str]]] = {
 
 
 def rendered(name: str, text: str, address: str) -> str:
-    """A file's text with what it says of the address, or nothing of it where that is empty.
+    """A file's text with its parts for the address, which are empty if the address is.
 
     Raises:
-        UserError: if a place for it is missing in the text.
+        UserError: if the marks of a part are missing in the text.
     """
     begin, end = ("<!-- ", " -->") if name.endswith(".md") else ("# ", "")
     for what, made in PLACES[name].items():
@@ -89,10 +89,10 @@ def rendered(name: str, text: str, address: str) -> str:
 
 
 def write(address: str, root: Path = ROOT) -> None:
-    """Set the address, and make everything of it.
+    """Set the address, and write everything that depends on it.
 
     Raises:
-        UserError: if it is no address of GitHub, whose badges these are; nothing is written then.
+        UserError: if it is not an address on GitHub, whose badges these are; nothing is written then.
     """
     if address and not _GITHUB.fullmatch(address.removesuffix(".git")):
         raise UserError(f"{address}: an address like https://github.com/owner/name is expected")
@@ -105,7 +105,7 @@ def write(address: str, root: Path = ROOT) -> None:
 
 def _main(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("address", nargs="?", help="of the repository; without it the one that pyproject.toml has")
+    parser.add_argument("address", nargs="?", help="address of the repository (default: the one in pyproject.toml)")
     given = parser.parse_args(argv).address
     write(stated() if given is None else given)
 

@@ -1,4 +1,4 @@
-"""Draw the rooms of modprompt/ on their floors, as tests/modprompt/test_boundaries.py has them, and who imports whom.
+"""Draw the packages of modprompt/ in their layers, from tests/modprompt/test_boundaries.py, and which imports which.
 
 python -m tools.architecture_figure            docs/architecture.png
 """
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "modprompt"
 DEFAULT = ROOT / "docs" / "architecture.png"
-OF_ALL = "io"  # imported by every room: its arrows would hide the others
-WIDTH, HEIGHT = 2.6, 0.62  # of a room, where floors are 1 apart
+OF_ALL = "io"  # imported by every package: its arrows would hide the others
+WIDTH, HEIGHT = 2.6, 0.62  # of a package's box; layers are 1 apart
 
 
 def _of_the_test(name: str) -> Any:
-    """A table of the test of rooms."""
+    """A table of the test of boundaries."""
     tree = ast.parse((ROOT / "tests/modprompt/test_boundaries.py").read_text(encoding="utf-8"))
     (table,) = (
         node.value
@@ -34,7 +34,7 @@ def _of_the_test(name: str) -> Any:
 
 
 def floors_of_the_test() -> list[list[str]]:
-    """The rooms of each floor from the ground up, as the test's table has them."""
+    """The packages of each layer, the lowest first, from the test's table."""
     return [sorted(rooms) for rooms in _of_the_test("FLOORS")]
 
 
@@ -44,7 +44,7 @@ def _room_of(path: Path, rooms: set[str]) -> str:
 
 
 def imports(rooms: set[str]) -> tuple[Counter[str], Counter[tuple[str, str]]]:
-    """Lines of each room, and how many of a room's modules import another room's, but for those on another floor."""
+    """Lines of each package, and how many modules of a package import another one, except OF_ALL."""
     lines: Counter[str] = Counter()
     arrows: Counter[tuple[str, str]] = Counter()
     above = _of_the_test("ABOVE")
@@ -66,16 +66,16 @@ def imports(rooms: set[str]) -> tuple[Counter[str], Counter[tuple[str, str]]]:
 
 
 def figure() -> Figure:
-    """A row a floor; an arrow goes down to each room that is imported, and is the wider the more modules do."""
+    """A row for each layer; arrows go to imported packages, wider for more modules that import them."""
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-    _, *floors, _ = floors_of_the_test()  # everything may import the ground, and the doors everything
+    _, *floors, _ = floors_of_the_test()  # all may import the lowest, and the highest all
     rooms = {room for floor in floors for room in floor}
     lines, arrows = imports(rooms)
     fig = Figure(figsize=(7.2, 0.8 * len(floors)), layout="constrained")
     axes = fig.subplots()
-    shift = [0.0, 1.5, -1.5, 1.5, -1.5]  # rooms above each other would hide what goes past one
+    shift = [0.0, 1.5, -1.5, 1.5, -1.5]  # boxes above each other would hide arrows that pass one
     place = {
         room: (shift[height % len(shift)] + 3.2 * (at - (len(floor) - 1) / 2), height)
         for height, floor in enumerate(floors)
@@ -94,7 +94,7 @@ def figure() -> Figure:
         axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=style, **look))
         middle: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 3}
         axes.text(x, y + 0.1, room, fontsize=10, weight="bold", **middle)
-        said = f"{lines[room]:,} lines" + (" (every room imports it)" if room == OF_ALL else "")
+        said = f"{lines[room]:,} lines" + (" (every package imports it)" if room == OF_ALL else "")
         axes.text(x, y - 0.17, said, fontsize=7.5, color="#555555", **middle)
     axes.set_xlim(-4.5, 3.1)
     axes.set_ylim(-0.5, len(floors) - 0.5)
@@ -103,7 +103,7 @@ def figure() -> Figure:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Draw the figure; 2 after one line on a file that cannot be written."""
+    """Draw the figure; 2 after a message on a file that cannot be written."""
     return figure_file.main(figure, DEFAULT, __doc__, argv)
 
 

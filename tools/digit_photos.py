@@ -1,4 +1,4 @@
-"""Write digits as photos of one's own, to train on and to tell apart: python -m tools.digit_photos FOLDER
+"""Write digits as if they were a user's photos, to train on and to classify: python -m tools.digit_photos FOLDER
 
 FOLDER/images/<word>/*.png   40 of each digit, under number words
 FOLDER/new/*.png             2 more of each

@@ -1,4 +1,4 @@
-"""What a program that draws one figure does: the file is a flag, and what cannot be written is one line."""
+"""A program that draws one figure: the file is a flag, and a failure to write is one message."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def main(figure: Callable[[], Figure], default: Path, description: str | None, argv: list[str] | None) -> int:
-    """Draw the figure; 2 after one line on a file that cannot be written.
+    """Draw the figure; 2 after a message on a file that cannot be written.
 
     Args:
         figure: draws it.
-        default: where it goes if nothing is said.
+        default: the file if none is given.
         description: of the program, for its help.
-        argv: the words behind its name; None for those of this process.
+        argv: the words after its name; None for those of this process.
     """
     return report(_main, figure, default, description, argv)
 

@@ -51,7 +51,7 @@ def families() -> dict[str, list[Path]]:
             continue
         spec = importlib.util.find_spec(module.name)
         assert spec is not None
-        assert spec.origin is not None  # packages with an __init__.py are listed alone
+        assert spec.origin is not None  # only packages with an __init__.py are listed
         folder = Path(spec.origin).parent
         files = sorted(path for path in folder.rglob("*") if path.suffix in (".ttf", ".otf"))
         found[module.name.removeprefix("fontpkg_")] = files[:: max(1, -(-len(files) // _PER_FAMILY))]
@@ -80,7 +80,7 @@ def _fit(image: Image.Image) -> np.ndarray:
 
 
 def render_font(path: Path) -> list[np.ndarray | None]:
-    """One (48, 48) uint8 image for each of CHARACTERS; None for what the font lacks.
+    """One (48, 48) uint8 image for each of CHARACTERS; None for those that the font lacks.
 
     A font whose numerals are not ten different pictures (symbols, blanks) counts as lacking everything.
     """
@@ -128,7 +128,7 @@ def _affine(n: int) -> torch.Tensor:
     angle, slant, aspect = _uniform(n, -0.26, 0.26), _uniform(n, -0.4, 0.4), _uniform(n, -0.4, 0.4).exp()
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(n)
     rows = [cos * aspect, (slant * cos - sin) * aspect, zero, sin / aspect, (slant * sin + cos) / aspect, zero]
-    return torch.stack(rows, dim=1).view(n, 2, 3) * 1.25  # 1.25: leaves room for what turns outwards
+    return torch.stack(rows, dim=1).view(n, 2, 3) * 1.25  # 1.25: room for parts that turn outwards
 
 
 def _bend(n: int) -> torch.Tensor:

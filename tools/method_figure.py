@@ -1,4 +1,4 @@
-"""Draw what MPL does to prompt tokens, beside replacement, from the schedules that the engine runs.
+"""Draw what MPL does to prompt tokens, and plain replacement, from the schedules that the engine runs.
 
 python -m tools.method_figure            docs/method.png, the figure of the README
 python -m tools.method_figure --to method.pdf
@@ -25,12 +25,12 @@ PANELS = (
     ),
 )
 ADDED, CARRIED, REMOVED = "#dd8452", "#4c72b0", "#b0b0b0"
-SIDE = 0.62  # of a token, where layers are 1 apart
+SIDE = 0.62  # of a token; layers are 1 apart
 DEFAULT = Path(__file__).resolve().parent.parent / "docs" / "method.png"
 
 
 class Life(NamedTuple):
-    """A token: its place in the stack, the layer that it is added in front of, and the last one that it enters."""
+    """A token: its place in the stack, the layer before which it is added, and the last one that it enters."""
 
     place: int
     first: int
@@ -40,7 +40,7 @@ class Life(NamedTuple):
 
 def lives(schedule: Schedule) -> list[Life]:
     """All tokens of a schedule: in each layer the last ones go, then new ones are appended."""
-    present: list[int] = []  # by place, the layer that each was added in front of
+    present: list[int] = []  # by place, the layer before which each was added
     found: list[Life] = []
     for layer, step in enumerate(schedule):
         for _ in range(step.remove):
@@ -102,7 +102,7 @@ def figure() -> Figure:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Draw the figure; 2 after one line on a file that cannot be written."""
+    """Draw the figure; 2 after a message on a file that cannot be written."""
     return figure_file.main(figure, DEFAULT, __doc__, argv)
 
 

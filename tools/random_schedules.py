@@ -1,7 +1,7 @@
-"""Draw the random vision schedules of the demo's claim: python tools/random_schedules.py  (no result is looked at)
+"""Draw the random vision schedules of the demo's claim: python tools/random_schedules.py  (without seeing any result)
 
-As many tokens as MPL adds in its six layers: 1 in layer 0, 10 in layers 1 to 5 together. What is removed is drawn
-so that never more than 6 stand.
+As many tokens as MPL adds in its six layers: 1 in layer 0, 10 in layers 1 to 5 together. Removals are drawn
+so that there are never more than 6.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LAYERS, FIRST, ADDED, MOST = 6, 1, 10, 6
 
 
 def draw(seed: int) -> list[list[int]]:
-    """[removed, added] of each layer, by a seed."""
+    """[removed, added] of each layer, for a seed."""
     rng = random.Random(seed)
     while True:
         added = [0] * (LAYERS - 1)

@@ -1,4 +1,4 @@
-"""Whether the tree says one version everywhere: the check in front of a release.
+"""Check before a release that the tree has one version everywhere.
 
     python -m tools.release 0.3.0
 
@@ -31,13 +31,13 @@ def faults(version: str, package: str, changelog: str, citation: str) -> Iterato
     """What contradicts a release of this version.
 
     Args:
-        version: that is to be released.
-        package: what modprompt/version.py says.
+        version: to release.
+        package: the version in modprompt/version.py.
         changelog: the text of CHANGELOG.md.
         citation: the text of CITATION.cff.
     """
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
-        yield f"{version} is no version of a release, such as 0.3.0"
+        yield f"{version} is not a release version, such as 0.3.0"
     if package != version:
         yield f"modprompt/version.py says {package}"
     newest, date = (headings(changelog) or [("no version", "no date")])[0]
@@ -50,12 +50,12 @@ def faults(version: str, package: str, changelog: str, citation: str) -> Iterato
 
 def _main(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("version", help="that is to be released")
+    parser.add_argument("version", help="the version to release")
     version = parser.parse_args(argv).version
     texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff")]
     found = list(faults(version, __version__, *texts))
     if found:
-        raise UserError(f"this tree is no release of {version}: {'; '.join(found)}")
+        raise UserError(f"this tree is not a release of {version}: {'; '.join(found)}")
     print(f"{version}: package, changelog and citation agree")
 
 

@@ -1,4 +1,4 @@
-"""Train the small CLIP that ships with the project, on rendered type alone.
+"""Train the small CLIP that ships with the project, only on rendered type.
 
     pip install --no-deps -r tools/fonts.txt
     python -m tools.train_glyph_clip
@@ -65,7 +65,7 @@ TEMPLATES = (
 )
 NUMERAL_NAMES = ("{}", "number {}", "digit {}", "numeral {}", "figure {}")
 LETTER_NAMES = ("letter {}", "character {}")
-FILLER = ("x", "x", "x", "photo", "image", "text", "sign")  # words before a caption that say nothing
+FILLER = ("x", "x", "x", "photo", "image", "text", "sign")  # words without meaning before a caption
 _CONTEXT = 24  # tokens kept of a caption; attention is causal, so what follows the end cannot matter
 
 
@@ -113,7 +113,7 @@ class Words:
 
 def image_features(model: CLIP, images: Tensor) -> Tensor:
     """Normalised features (B, 64) of images (B, 3, 32, 32)."""
-    visual = cast(VisionTransformer, model.visual)  # as `build` makes it
+    visual = cast(VisionTransformer, model.visual)  # from `build`
     x = visual.conv1(images).flatten(2).transpose(1, 2)  # (B, 16, D)
     x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1) + visual.positional_embedding
     x = visual.ln_pre(x)
@@ -133,7 +133,7 @@ def text_features(model: CLIP, table: Tensor, words: Words, tokens: Tensor) -> T
 
 
 def contrastive_loss(image: Tensor, text: Tensor, target: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's symmetric loss where several images may share one of the C captions.
+    """CLIP's symmetric loss, if several images may share one of the C captions.
 
     Args:
         image: normalised features (B, D).
@@ -188,7 +188,7 @@ def accuracy_pct(model: CLIP, table: Tensor, words: Words, clip: ModuleType, gly
 
 
 def save(model: CLIP, table: Tensor, words: Words, path: Path) -> None:
-    """The weights as a compressed npz of half-precision arrays; of the token embedding, the trained rows alone."""
+    """The weights as a compressed npz of half-precision arrays; of the token embedding, only the trained rows."""
     arrays = {name: value.detach().half().numpy() for name, value in model.state_dict().items()}
     del arrays["token_embedding.weight"]
     arrays["token_embedding.ids"] = words.ids.int().numpy()
@@ -200,7 +200,7 @@ def save(model: CLIP, table: Tensor, words: Words, path: Path) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train for `args.minutes` of wall time on every family but the last eighth, which measures."""
+    """Train for `args.minutes` of wall time on all families except the last eighth, which is for testing."""
     random.seed(args.seed)
     torch.manual_seed(args.seed)
     clip = import_clip()

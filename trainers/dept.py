@@ -1,4 +1,4 @@
-"""The trainers of DePT's repository, methods with its head beside them; see modprompt/methods/dept.py."""
+"""The trainers of DePT's repository, methods with its head beside their prompts; see modprompt/methods/dept.py."""
 
 from modprompt.trainers.registration import register
 

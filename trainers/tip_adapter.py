@@ -1,4 +1,4 @@
-"""The trainers of Tip-Adapter, as it is and with keys trained; see modprompt/methods/heads/tip_adapter.py."""
+"""The trainers of Tip-Adapter, without training and with trained keys; see modprompt/methods/heads/tip_adapter.py."""
 
 from modprompt.trainers.registration import register
 

@@ -1,4 +1,4 @@
-"""All that only a GPU can tell, in one table: what is asked, what was measured, whether it holds.
+"""All that only a GPU can show, in one table: the bound, the measured value, whether it holds.
 
     make card                                         the quick cases and tests/card, within nine minutes on an H100
     make card FULL=1                                  all cases, within an hour
@@ -8,8 +8,8 @@
     python -m benchmarks.gpu --only step-MPL losses   the cases whose names begin so
     python -m benchmarks.gpu --quick --dry-run        in tiny sizes on a CPU, to see that it runs
 
-Each case leaves a JSON file; cases that have ended on the same GPU, versions and sources are not run again. The table
-(gpu.md), the figure (gpu.png) and the file to send (gpu.zip) are written anew after every case.
+Each case leaves a JSON file; cases that ended with the same GPU, versions and sources are not run again. The table
+(gpu.md), the figure (gpu.png) and the file to send (gpu.zip) are written after every case.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from modprompt.programs import left_as_found, one_line, report
 
 RESULTS = Path(__file__).parent.parent / "results"
 MINUTES = {"quick": 9.0, "full": 60.0}
-ANEW = "ready"  # the kind that is of this moment
+ANEW = "ready"  # the kind that is always run again
 
 
 def _require_place(place: Place) -> None:
@@ -57,7 +57,7 @@ def _why_none() -> str:
 
 
 def publish(groups: List[List[Task]], records: Records, place: Place) -> List[Record]:
-    """Write table, figure and the file to send, of all that has run; gives the records."""
+    """Write table, figure and the file to send, from all that has run; the records."""
     from benchmarks.gpu.figure import draw
     from benchmarks.gpu.send import pack
     from benchmarks.gpu.table import markdown
@@ -73,21 +73,21 @@ def publish(groups: List[List[Task]], records: Records, place: Place) -> List[Re
 
 
 def _waiting(group: List[Task], records: Records) -> List[Task]:
-    """The cases of a process that are to be run: those that never were, then those that found nothing."""
+    """A process's cases to run: those that never ran, then those that found nothing."""
     known = {task: None if task.kind == ANEW else records.read(task) for task in group}
     never = [task for task, record in known.items() if record is None]
     return never + [task for task, record in known.items() if record is not None and record.found is None]
 
 
 class _Meanwhile(threading.Thread):
-    """The CPU's cases, in a process beside the others'."""
+    """The CPU's cases, in a process at the same time as the others'."""
 
     def __init__(self, tasks: List[Task], place: Place, records: Records, ends: float):
         super().__init__()
         self.tasks, self.place, self.records, self.ends = tasks, place, records, ends
 
     def over(self) -> bool:
-        """Whether the time is over; whoever gives up sets `ends` to 0."""
+        """Whether the time is over; an interrupt sets `ends` to 0."""
         return time.monotonic() >= self.ends
 
     def run(self) -> None:
@@ -96,7 +96,7 @@ class _Meanwhile(threading.Thread):
 
 
 def run_all(groups: List[List[Task]], place: Place, records: Records, minutes: float) -> None:
-    """Run cases, a process for each group, until the minutes are over; a case is told and written when it ends."""
+    """Run cases, a process for each group, until the minutes are over; each is printed and written when it ends."""
     ends = time.monotonic() + 60 * minutes
     waiting = [_waiting(group, records) for group in groups]
     meanwhile = _Meanwhile([one for group in waiting for one in group if one.how == CPU], place, records, ends)
@@ -146,16 +146,16 @@ def _run(args: argparse.Namespace, outcome: List[int]) -> None:
 
 @left_as_found()
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0, 1 if a row does not hold or cases are left, 2 after a line on what is wrong."""
+    """Exit code: 0, 1 if a row does not hold or cases are left, 2 after a message on what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     how_much = parser.add_mutually_exclusive_group()
-    how_much.add_argument("--quick", action="store_true", help="what nine minutes have room for (the default)")
+    how_much.add_argument("--quick", action="store_true", help="the cases of nine minutes (the default)")
     how_much.add_argument("--full", action="store_true", help="all cases")
     parser.add_argument("--reference", default="", metavar="DIR", help="a checkout of the official MPL repository")
     parser.add_argument("--only", default=[], nargs="+", metavar="CASE", help="cases whose names begin so")
-    parser.add_argument("--minutes", type=float, help="no case is begun or gone on with behind them (9; --full 60)")
+    parser.add_argument("--minutes", type=float, help="after them no case begins or goes on (9; --full 60)")
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes on a CPU; no figure means anything")
-    parser.add_argument("--out", default="", metavar="FOLDER", help="of all that is written (benchmarks/results/)")
+    parser.add_argument("--out", default="", metavar="FOLDER", help="folder of all files (benchmarks/results/)")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.one:

@@ -1,4 +1,4 @@
-"""Time of calls, side by side in turn; by events on a card, whose queue is empty at both ends of what is timed."""
+"""Times of several sides' calls, in turn; on a GPU by events, with an empty queue at both ends."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def in_turn(
         calls: the sides.
         device: on which they run.
         rounds: of all sides in turn.
-        round_ms: about so long a side's part of a round is.
-        warm_up: calls of each side that do not count, beside one.
+        round_ms: approximate length of a side's part of a round.
+        warm_up: calls of each side that do not count, besides one.
     """
     counts = {}
     for name, call in calls.items():
@@ -47,7 +47,7 @@ def in_turn(
         counts[name] = max(1, min(50, round(round_ms / stopwatch(call, 1, device))))
     found: Dict[str, List[float]] = {name: [] for name in calls}
     for number in range(rounds):
-        for name in list(calls) if number % 2 else reversed(list(calls)):  # neither is always behind the other
+        for name in list(calls) if number % 2 else reversed(list(calls)):  # neither is always the second
             found[name].append(stopwatch(calls[name], counts[name], device))
     return found
 

@@ -1,4 +1,4 @@
-"""On what was measured: GPU, versions, sources. Figures of one table have all of it in common."""
+"""What was measured on: GPU, versions, sources. They are the same for all figures of one table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from modprompt.version import __version__
 
 OURS = ("modprompt", "benchmarks", "configs", "tests/card")  # folders that figures depend on
 OFFICIAL = ("trainers", "clip")
-# in a process of its own, so that this one holds nothing of the GPU while the cases run
+# in a separate process, so that this one holds nothing of the GPU while the cases run
 GPU = """
 import ctypes, torch
 from modprompt.engine import blocks
@@ -39,7 +39,7 @@ print(".".join(str(number.value) for number in numbers))
 
 
 def _said(*words: str) -> str:
-    """What a program prints, as far as it comes; "" where it is not there."""
+    """A program's output, even if it fails; "" if there is no such program."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     except OSError:
@@ -57,7 +57,7 @@ def hash_of(folder: Path, parts: Sequence[str] = OURS) -> str:
 
 
 def facts(place: Place) -> Dict[str, str]:
-    """All of it, by name, in words."""
+    """All of them, by name, in words."""
     found = {"GPU": "none, a DRY RUN on a CPU"}
     if not place.dry_run:
         said = [*_said(sys.executable, "-c", GPU).splitlines(), "", "", "", ""]

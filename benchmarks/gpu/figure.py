@@ -30,9 +30,9 @@ Curves = Dict[str, Dict[int, float]]  # by side: milliseconds by number of class
 
 
 def curves(records: Sequence[Record]) -> Dict[str, Curves]:
-    """Step times by method and side; where cases have the same one, the first one's.
+    """Step times by method and side; of cases with the same one, the first's.
 
-    Where nothing was recorded, no time is one of a graph.
+    If nothing was recorded, no time is that of a graph.
     """
     found: Dict[str, Curves] = {}
     for record in records:
@@ -61,7 +61,7 @@ def _panel(axes: Axes, method: str, sides: Curves, dry_run: bool) -> None:
 
 
 def draw(records: Sequence[Record], facts: Mapping[str, str], path: Path, dry_run: bool) -> bool:
-    """Write the figure as PNG; False, and nothing is written, where no step was timed."""
+    """Write the figure as PNG; False, and nothing is written, if no step was timed."""
     found = curves(records)
     if not found:
         return False

@@ -1,4 +1,4 @@
-"""The kinds of cases and the cases, a list for each process. A new one is a line in each."""
+"""The kinds of cases, and the cases as a list for each process. A new case is a line in each."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from benchmarks.gpu.measures import (
 from benchmarks.gpu.task import Found, Place, Task
 from modprompt.errors import UserError
 
-METHODS = ("MPL", "MaPLe", "CoOp", "CoCoOp")  # those that the plain implementation and the official code have, too
-LEARN = (*METHODS, "PromptSRC", "TipAdapterF")  # those whose losses a CPU is asked for
+METHODS = ("MPL", "MaPLe", "CoOp", "CoCoOp")  # also in the plain implementation and the official code
+LEARN = (*METHODS, "PromptSRC", "TipAdapterF")  # their losses are compared with a CPU's
 
 
 class Kind(NamedTuple):
-    """What measures a kind of case, and how many seconds a case may take on a GPU, its process's start not counted."""
+    """The measurement of a kind of case, and the seconds that a case may take on a GPU once its process runs."""
 
     measure: Callable[[Task, Place], Found]
     limit_s: float = 60.0
@@ -61,12 +61,12 @@ KINDS: Dict[str, Kind] = {
 
 
 def on_cpu() -> List[Task]:
-    """What the CPU computes meanwhile, in a process beside the others."""
+    """What the CPU computes at the same time, in a separate process."""
     return [Task("losses", method, 5, "fp32", how=losses.CPU) for method in LEARN]
 
 
 def quick() -> List[List[Task]]:
-    """What nine minutes have room for, in order; what is timed comes when the CPU is done."""
+    """The cases of nine minutes, in order; timed ones come when the CPU is done."""
     return [
         [Task("ready")],
         [Task("tests")],
@@ -79,7 +79,7 @@ def quick() -> List[List[Task]]:
         [Task("resume", "MPL", 4, "fp16")],
         [Task("at-once", "MPL", 4, "fp16")],
         [Task("losses", method, 5, "fp32") for method in LEARN],
-        [Task("losses", method, 5, "fp16") for method in METHODS],  # apart: fp32 takes the official code's .half() away
+        [Task("losses", method, 5, "fp16") for method in METHODS],  # apart: fp32 disables the official code's .half()
         *([Task("start", "MPL", 5, "fp16", how=how)] for how in ("", "graph")),
         *(_of(method) for method in METHODS),
     ]
@@ -103,7 +103,7 @@ def _of(method: str) -> List[Task]:
 
 
 def rest() -> List[List[Task]]:
-    """What --full has beyond that; what is compiled comes last, since it takes longest."""
+    """The further cases of --full; compiled ones come last, since they take longest."""
     return [
         [Task("evaluation", "MPL", 4, "fp16")],
         *(
@@ -133,7 +133,7 @@ def chosen(full: bool, only: Sequence[str]) -> List[List[Task]]:
     """The cases whose name begins with one of these words; all without one.
 
     Raises:
-        UserError: if there is none of a word.
+        UserError: if there is none for a word.
     """
     every = [task for group in tasks(full) for task in group]
     for word in only:

@@ -1,4 +1,4 @@
-"""Cases in a process of their own, one after the other, each with a time limit; one that fails ends its process."""
+"""Cases in a separate process, one after the other, each with a time limit; a failing case ends the process."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from modprompt.io.text import write_json
 from modprompt.places import ROOT
 
 START_S = 60.0  # of a process, for imports, a CLIP and CUDA
-OWN = ("modprompt", "benchmarks", "tests", "trainers", "datasets")  # what is no package that may be missing
+OWN = ("modprompt", "benchmarks", "tests", "trainers", "datasets")  # ours, so never reported as a missing package
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 
 
 def work(one: str) -> None:
-    """In the process: run the cases, and leave what each found in a file, 0.json, 1.json, ...
+    """In the process: run the cases, and write what each found into a file, 0.json, 1.json, ...
 
     Args:
         one: JSON of [tasks, place, folder].
@@ -54,7 +54,7 @@ def _found(task: Task, place: Place) -> Found:
 
 
 def limit(task: Task, place: Place) -> float:
-    """Seconds that a case may take, its process's start not counted; a dry run is not hurried."""
+    """Seconds that a case may take after its process has started; longer for a dry run."""
     from benchmarks.gpu.plan import KINDS
 
     seconds = KINDS[task.kind].limit_s if task.kind in KINDS else START_S
@@ -62,15 +62,15 @@ def limit(task: Task, place: Place) -> float:
 
 
 def run(tasks: Sequence[Task], place: Place, records: Records, over: Callable[[], bool]) -> Iterator[Record]:
-    """Run cases, those behind one that fails in a new process; gives the record of each as soon as it has ended.
+    """Run cases, those after a failing one in a new process; yields the record of each as soon as it has ended.
 
-    Fewer where the time is over before all have ended.
+    There are fewer if the time is over before all have ended.
 
     Args:
         tasks: of one process.
         place: where they run.
-        records: of whose facts they are; what they print goes to a log beside the first one's record.
-        over: whether the time is over and nothing goes on.
+        records: they get the facts of these; their output goes into a log next to the first one's record.
+        over: whether the time is over and nothing may go on.
     """
     left = list(tasks)
     while left and not over():
@@ -86,7 +86,7 @@ def _in_one_process(tasks: List[Task], place: Place, records: Records, over: Cal
         one = json.dumps([[task._asdict() for task in tasks], place._asdict(), folder])
         words = [sys.executable, "-m", "benchmarks.gpu", "--one", one]
         began = time.monotonic()
-        # to a CPU's cases no GPU is there: optimisers ask one that they see, which starts CUDA beside what is measured
+        # hide GPUs from the CPU's cases: optimisers use one that they see, which starts CUDA during measurements
         hidden = {"CUDA_VISIBLE_DEVICES": ""} if tasks[0].how == CPU else {}
         process = subprocess.Popen(
             words,
@@ -113,7 +113,7 @@ def _in_one_process(tasks: List[Task], place: Place, records: Records, over: Cal
 
 
 def _wait(process: subprocess.Popen[bytes], path: Path, ends: float, over: Callable[[], bool]) -> Any:
-    """What a case has left once it has ended; None if its process, its time or all time is over before."""
+    """A case's file once it has ended; None if its process, its time or all time ends before."""
     while not path.is_file():
         if process.poll() is not None or time.monotonic() >= ends or over():
             break
@@ -122,7 +122,7 @@ def _wait(process: subprocess.Popen[bytes], path: Path, ends: float, over: Calla
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and its children: it leads a group of its own."""
+    """End the process and its children: it leads its own group."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError):  # all have ended
             os.killpg(process.pid, signal.SIGKILL)
@@ -131,7 +131,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _why(log: Path, code: Optional[int], most: float) -> str:
-    """Why a case has found nothing, from its log and exit code."""
+    """Why a case found nothing, from its log and exit code."""
     if code is None:
         return f"it had not ended within {most:g} s"
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]

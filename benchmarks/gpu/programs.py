@@ -1,4 +1,4 @@
-"""A run of train.py on a small tree of images, for what only whole runs show."""
+"""A run of train.py on a small folder of images, for what only whole runs show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modprompt.clip.cast import cast_products
 from modprompt.places import ROOT
 
 FOLDERS = ("river", "forest", "lake", "highway")  # of the classes
-DRAWN = 40  # different pictures at most; the other files are copies
+DRAWN = 40  # different images at most; the other files are copies
 
 
 def write_images(folder: Path, per_class: int, sides: Sequence[int]) -> None:
@@ -38,7 +38,7 @@ def write_images(folder: Path, per_class: int, sides: Sequence[int]) -> None:
 
 
 def prepare(folder: Path, place: Place, *, train: int, test: int, sides: Sequence[int]) -> List[str]:
-    """Weights and images in a folder, and the words of train.py that run MPL on them, without --output-dir.
+    """Write weights and images into a folder; the words for train.py to run MPL on them, without --output-dir.
 
     Args:
         folder: where all of it goes.
@@ -72,7 +72,7 @@ def prepare(folder: Path, place: Place, *, train: int, test: int, sides: Sequenc
 
 
 def train(words: Sequence[str], out: Path, kill_at: str = "") -> str:
-    """Run train.py in a process of its own; gives what it printed.
+    """Run train.py in a separate process; its output.
 
     Args:
         words: of its command line.
@@ -82,7 +82,7 @@ def train(words: Sequence[str], out: Path, kill_at: str = "") -> str:
     Raises:
         RuntimeError: if it fails, or ends before that line.
     """
-    at = words.index("--seed")  # flags stand in front of settings
+    at = words.index("--seed")  # flags come before settings
     program = [sys.executable, "-u", str(ROOT / "train.py"), *words[:at], "--output-dir", str(out), *words[at:]]
     lines: List[str] = []
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

@@ -1,4 +1,4 @@
-"""Sides that are built and can make a step; a side that cannot does not end the case, unless it is ours."""
+"""Sides that are built and can make a step; one that cannot does not end the case, unless it is ours."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from benchmarks.gpu.sides import OURS, Side, batch, build
 from benchmarks.gpu.task import Place, Task
 from modprompt.programs import one_line
 
-ATTENTION = ("flash", "efficient", "cudnn", "math")  # as PyTorch calls its kinds
+ATTENTION = ("flash", "efficient", "cudnn", "math")  # PyTorch's names of its kinds
 
 
 class Ready(NamedTuple):
     """Sides by name.
 
     sides: those that have made their steps.
-    lost: of the others why they have not.
+    lost: why the others have not.
     attention: the kinds of attention in each one's first step.
     """
 
@@ -37,7 +37,7 @@ def ready(names: Sequence[str], task: Task, place: Place, *, steps: int = 1) -> 
     """Build sides and have each make some steps.
 
     Raises:
-        Exception: what one of our sides raises.
+        Exception: whatever one of our sides raises.
     """
     found = Ready({}, {}, {})
     images, labels = batch(task, place)
@@ -48,7 +48,7 @@ def ready(names: Sequence[str], task: Task, place: Place, *, steps: int = 1) -> 
                 found.attention[name] = attention_in(lambda side=side: side.step(images, labels))  # type: ignore[misc]
             for _ in range(steps - 1):
                 side.step(images, labels)
-        except Exception as error:  # out of memory, most of all: the others have it to themselves then
+        except Exception as error:  # mostly out of memory: then the others have it to themselves
             if name.startswith(OURS):
                 raise
             found.lost[name] = one_line(error)[:200]
@@ -59,7 +59,7 @@ def ready(names: Sequence[str], task: Task, place: Place, *, steps: int = 1) -> 
 
 
 def attention_in(call: Callable[[], object]) -> List[str]:
-    """The kinds of attention that a call asks PyTorch for."""
+    """The kinds of attention that a call uses."""
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         call()
     events: Any = seen.events()
@@ -68,7 +68,7 @@ def attention_in(call: Callable[[], object]) -> List[str]:
 
 
 def release(place: Place) -> None:
-    """Hand memory back that nothing uses any more."""
+    """Release memory that is no longer used."""
     gc.collect()
     if place.device.type == "cuda":
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""What finished cases found, a JSON file each, beside what it was found on."""
+"""What finished cases found, a JSON file for each, with what it was measured on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FOLDERS = re.compile(r"(?<![\w.])(?:~|[A-Za-z]:)?(?:[/\\][^/\\\s'\":,;()]+)+[/\
 
 
 def nameless(value: Any) -> Any:
-    """A value of JSON whose texts say neither in which folders files are nor who has measured."""
+    """A JSON value without names of folders and users in its texts."""
     if isinstance(value, str):
         home = Path.home()
         text = _FOLDERS.sub("", value.replace(str(home), "~") if home.name else value)
@@ -26,7 +26,7 @@ def nameless(value: Any) -> Any:
 
 
 class Record(NamedTuple):
-    """A case that has run: what it found, or why it found nothing, which begins with NOT_RUN where that is no fault."""
+    """A case that has run: what it found, or why nothing; that begins with NOT_RUN if it is not a fault."""
 
     task: Task
     facts: Mapping[str, str]
@@ -36,7 +36,7 @@ class Record(NamedTuple):
 
     @property
     def rows(self) -> List[Row]:
-        """Its rows of the table; of a case that found nothing one that says why."""
+        """Its rows of the table; for a case that found nothing, one that says why."""
         if self.found is not None:
             return list(self.found.rows)
         if self.error.startswith(NOT_RUN):
@@ -44,18 +44,18 @@ class Record(NamedTuple):
         return [Row(self.task.name, "it ends well", "failed", NOT_HELD, self.error)]
 
     def content(self) -> Dict[str, Any]:
-        """What its file holds."""
+        """The content of its file."""
         found = self.found and {"rows": [list(row) for row in self.found.rows], "numbers": self.found.numbers}
         content: Dict[str, Any] = nameless({**self._asdict(), "found": found})
         return {**content, "task": self.task._asdict(), "facts": dict(self.facts)}  # which are compared
 
 
 class Records:
-    """The records in a folder that were made on the same GPU, versions and sources.
+    """The records in a folder that were made with the same GPU, versions and sources.
 
     Args:
         folder: with a file for each case.
-        facts: of now.
+        facts: the present ones.
     """
 
     def __init__(self, folder: Path, facts: Mapping[str, str]):
@@ -66,7 +66,7 @@ class Records:
         return self.folder / f"{task.name}{suffix}"
 
     def read(self, task: Task) -> Optional[Record]:
-        """What a case found; None if it has not run under these facts, or its file is no such record."""
+        """What a case found; None if it has not run under these facts, or its file is not such a record."""
         try:
             content: Dict[str, Any] = json.loads(self.path(task).read_text(encoding="utf-8"))
             if content["facts"] != self.facts or content["task"] != task._asdict():

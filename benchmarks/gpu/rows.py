@@ -1,19 +1,19 @@
-"""Rows of the table: what is asked for, what was measured, and whether it holds."""
+"""Rows of the table: the bound, the measured value, and whether it holds."""
 
 from __future__ import annotations
 
 from typing import List, NamedTuple, Sequence
 
 HELD, NOT_HELD, TOLD, NOT_RUN = "held", "NOT held", "told", "not run"
-NO_SLOWER = 0.97  # of a ratio of times: a step that arithmetic bounds is as fast either way, and times scatter
+NO_SLOWER = 0.97  # least ratio of times: a step bound by arithmetic is as fast either way, and times scatter
 
 
 class Row(NamedTuple):
     """A row of the table.
 
     figure: its name.
-    asked: what it must be; "" for a figure that is only told, as milliseconds are.
-    measured: what it is; of a row that was not run why.
+    asked: what it must be; "" for a figure without a bound, such as milliseconds.
+    measured: its value; for a row that was not run, why.
     verdict: HELD, NOT_HELD, TOLD or NOT_RUN.
     detail: what it comes from.
     """
@@ -26,22 +26,22 @@ class Row(NamedTuple):
 
 
 def told(figure: str, measured: str, detail: str = "") -> Row:
-    """A figure that nothing is asked of."""
+    """A figure without a bound."""
     return Row(figure, "", measured, TOLD, detail)
 
 
 def not_run(figure: str, why: str) -> Row:
-    """What could not be measured here, which is no fault."""
+    """A figure that could not be measured here, which is not a fault."""
     return Row(figure, "", f"not run: {why}", NOT_RUN)
 
 
 def holds(figure: str, asked: str, measured: str, held: bool, detail: str = "", *, judged: bool = True) -> Row:
-    """A figure of which something is asked; not judged where it means nothing, as a dry run's ratios do."""
+    """A figure with a bound; not judged if it means nothing, like a dry run's ratios."""
     return Row(figure, asked, measured, (HELD if held else NOT_HELD) if judged else TOLD, detail)
 
 
 def at_most(figure: str, value: float, most: float, detail: str = "", *, form: str = ".1e", judged: bool = True) -> Row:
-    """A figure that may not be larger; one that is no number does not hold."""
+    """A figure that may not be larger; NaN does not hold."""
     return holds(figure, f"<= {most:g}", format(value, form), value <= most, detail, judged=judged)
 
 
@@ -53,5 +53,5 @@ def at_least(
 
 
 def rows_of(content: Sequence[Sequence[str]]) -> List[Row]:
-    """Rows as they come out of JSON."""
+    """Rows from JSON."""
     return [Row(*row) for row in content]

@@ -14,7 +14,7 @@ NAME = "gpu.zip"
 
 
 def pack(records: Sequence[Record], folder: Path) -> Path:
-    """Write it beside the records; gives its path."""
+    """Write it next to the records; its path."""
     path = folder / NAME
     with part_of(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("records.json", json.dumps([record.content() for record in records], indent=1))

@@ -37,7 +37,7 @@ from modprompt.methods.promptsrc import PromptSRC
 from modprompt.methods.records import view_of
 
 OURS, PLAIN, OFFICIAL = "ours", "plain", "official"
-BATCH = {"CoCoOp": 1}  # as its configs have it; of the others 4
+BATCH = {"CoCoOp": 1}  # as in its configs; 4 for the others
 
 
 class Side(NamedTuple):
@@ -47,7 +47,7 @@ class Side(NamedTuple):
     step: a step of training on them; gives the loss, without its gradient.
     optimiser: of what it trains.
     test: gives the logits (B, C) of images in a test.
-    note: what else is to be said of it, asked for when steps were made.
+    note: gives a remark on it, after its steps.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -58,12 +58,12 @@ class Side(NamedTuple):
 
 
 def others(task: Task) -> List[str]:
-    """The sides that ours is held against, where they have this method."""
+    """The sides that ours is compared with, if they have this method."""
     return [PLAIN, OFFICIAL] if task.method in PUBLISHED else []
 
 
 def batch(task: Task, place: Place, number: int = 0, count: int = 0) -> Tuple[Tensor, Tensor]:
-    """Images (B, 3, H, W) and labels (B,) on the device, the same ones for every side: of a step, or so many."""
+    """Images (B, 3, H, W) and labels (B,) on the device, the same for every side: of a step, or `count`."""
     draws, count = torch.Generator().manual_seed(number), count or BATCH.get(task.method, 4)
     images = torch.randn(count, 3, place.size, place.size, generator=draws)
     labels = torch.randint(place.classes(task), (count,), generator=draws)
@@ -71,7 +71,7 @@ def batch(task: Task, place: Place, number: int = 0, count: int = 0) -> Tuple[Te
 
 
 def build(name: str, task: Task, place: Place) -> Side:
-    """A side by its name: "ours", "ours" and a word of MODEL.COMPILE behind it, "plain" or "official"."""
+    """A side by its name: "ours", perhaps followed by a word of MODEL.COMPILE, "plain" or "official"."""
     if task.precision == "fp32" and not place.dry_run:
         _without_tf32()
     if name == PLAIN:
@@ -80,7 +80,7 @@ def build(name: str, task: Task, place: Place) -> Side:
 
 
 def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
-    """Our side, as the trainer makes it.
+    """Our side, made as by the trainer.
 
     Args:
         task: the case.
@@ -95,7 +95,7 @@ def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
         model.compile_encoders(place.choose(how, ""))  # a CPU may have no compiler
     optimiser = _of_head(model, place) if isinstance(model, HeadedModel) else _sgd(model.prompt_learner)
     if scaler is not None:
-        optimiser = fused(optimiser)  # as the trainer has it
+        optimiser = fused(optimiser)  # as in the trainer
 
     def loss_of(images: Tensor, labels: Tensor) -> Tuple[Output, Tensor]:
         output = model.output(images)
@@ -121,12 +121,12 @@ def _of_head(model: HeadedModel, place: Place) -> torch.optim.Optimizer:
         view = model.encode_image(images.to(place.device))
     model.head.build(model.bank([view], labels), model.scale())
     rates = model.head.rates(1)
-    assert rates is not None  # of the heads that are measured
+    assert rates is not None  # the measured heads have it
     return rates.optimiser
 
 
 def _tested(set_mode: Callable[[bool], object], logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """A call as in a test: without gradients, the model not in its mode for training; behind it it trains on."""
+    """A call as in a test: without gradients, the model in eval mode; afterwards in training mode again."""
 
     @torch.no_grad()
     def test(images: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def _put_in(model: nn.Module, prompts: Mapping[str, Tensor]) -> None:
 
 
 def _published(loss: Callable[[Tensor, Tensor], Tensor], learner: nn.Module, test: Callable[[Tensor], Tensor]) -> Side:
-    """A side whose steps are those of the published trainers, which read every loss."""
+    """A side with the steps of the published trainers, which read every loss."""
     optimiser = _sgd(learner)
 
     def step(images: Tensor, labels: Tensor) -> Tensor:
@@ -194,7 +194,7 @@ def _published(loss: Callable[[Tensor, Tensor], Tensor], learner: nn.Module, tes
 
 
 def _without_tf32() -> None:
-    """Multiply and convolve in float32 as it is, for all sides of this process: ours does so by itself."""
+    """Multiply and convolve in true float32 for all sides of this process; ours does that itself."""
     from modprompt.engine.tf32 import without_tf32
 
     without_tf32()
@@ -213,7 +213,7 @@ def _names(task: Task, place: Place) -> List[str]:
 
 
 def _model(task: Task, place: Place) -> PromptedModel:
-    """Our model on the CPU, its prompts newly drawn, the same at every call."""
+    """Our model on the CPU, with new prompts, the same at every call."""
     clip_model = _clip(place)
     if _in_half(task, place):
         cast_products(clip_model, torch.float16)
@@ -222,7 +222,7 @@ def _model(task: Task, place: Place) -> PromptedModel:
 
 
 def _method(name: str, depth: int) -> Method:
-    """A method in the setting of its published config."""
+    """A method with the settings of its published config."""
     methods: Dict[str, Callable[[], Method]] = {
         "MPL": lambda: MPL(n_ctx=1, n_add_op=2, n_rm_op=1, prompt_depth=depth),
         "MaPLe": lambda: MaPLe(n_ctx=2, prompt_depth=depth),

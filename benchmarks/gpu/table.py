@@ -22,7 +22,7 @@ def _cell(text: str) -> str:
 
 
 def head(facts: Mapping[str, str]) -> str:
-    """On what all of it was measured, in a line."""
+    """What all of it was measured on, in a line."""
     return "; ".join(f"{name} {value}" for name, value in facts.items() if value)
 
 
@@ -38,13 +38,13 @@ def summary(records: Sequence[Record], left: Sequence[str]) -> List[str]:
 
 
 def markdown(records: Sequence[Record], facts: Mapping[str, str], left: Sequence[str], dry_run: bool) -> str:
-    """The table of what has run, on what, and which cases are left.
+    """The table of the cases that have run, what they ran on, and the cases that are left.
 
     Args:
         records: of the cases that have run.
-        facts: what all of them have in common.
-        left: names of those that have not run.
-        dry_run: whether no figure means anything; every row says so then.
+        facts: the same for all of them.
+        left: names of the cases that have not run.
+        dry_run: whether the figures mean nothing; then every row says so.
     """
     mark = f"{DRY_RUN}: " if dry_run else ""
     lines: List[str] = [f"# {mark}prompt learning on a GPU: asked, measured, held", ""]

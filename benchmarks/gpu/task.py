@@ -1,4 +1,4 @@
-"""A case of the benchmark, where it runs, and what it finds: plain values, which go from process to process as JSON."""
+"""A case of the benchmark, where it runs, and what it finds: plain values, passed between processes as JSON."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Task(NamedTuple):
     """One case.
 
     kind: what is measured, a name in benchmarks.gpu.plan.KINDS.
-    method: a method in its reference setting; "" where none is meant.
-    classes: their number; 0 where it is of no matter.
+    method: a method in its reference setting; "" for none.
+    classes: their number; 0 if it does not matter.
     precision: PREC.
     how: MODEL.COMPILE of our side, besides eager.
     """
@@ -34,17 +34,17 @@ class Task(NamedTuple):
 
     @property
     def what(self) -> str:
-        """What a row says that it is of."""
+        """Its description in a row."""
         return f"{self.method}, {self.classes} classes, {self.precision}"
 
 
 class Place(NamedTuple):
     """Where a case runs.
 
-    dry_run: on a CPU, in tiny sizes, to see that all of it runs; no figure means anything.
+    dry_run: on a CPU, in tiny sizes, to see that all of it runs; the figures mean nothing.
     reference: a checkout of the official MPL repository, or "".
-    folder: of the records; a case may read what another one has found.
-    on_cpu: the CPU's side of a comparison, in a GPU's sizes.
+    folder: of the records; a case may read what another one found.
+    on_cpu: whether this is the CPU's side of a comparison, in a GPU's sizes.
     """
 
     dry_run: bool
@@ -58,12 +58,12 @@ class Place(NamedTuple):
         return torch.device("cpu" if self.dry_run or self.on_cpu else "cuda")
 
     def choose(self, gpu: Any, dry: Any) -> Any:
-        """The first, in a dry run the second."""
+        """The first value; the second in a dry run."""
         return dry if self.dry_run else gpu
 
     @property
     def layers(self) -> int:
-        """Of each side of the CLIP, which has ViT-B/16's widths."""
+        """Layers of each side of the CLIP, which has ViT-B/16's widths."""
         layers: int = self.choose(12, 2)
         return layers
 
@@ -74,12 +74,12 @@ class Place(NamedTuple):
         return size
 
     def classes(self, task: Task) -> int:
-        """How many classes a case really has here."""
+        """The actual number of classes of a case here."""
         return MANY[task.classes] if self.dry_run else task.classes
 
 
 class Found(NamedTuple):
-    """What a case finds: rows, and all numbers, as JSON can hold them."""
+    """What a case finds: rows, and all numbers, in types that JSON can hold."""
 
     rows: Sequence[Row]
     numbers: Mapping[str, Any]

@@ -29,10 +29,10 @@ def _table(cells: Sequence[Sequence[str]]) -> List[str]:
 
 
 def lines(word: str = "") -> List[str]:
-    """The report: a table, and how many there are of each.
+    """The report: a table, and counts.
 
     Args:
-        word: what the names must have in them, in any case; another name of a CLIP gives this one.
+        word: a part of the names, in any case; another name of a CLIP finds that CLIP.
 
     Raises:
         UserError: if there is none.
@@ -46,7 +46,7 @@ def lines(word: str = "") -> List[str]:
 
 
 def markdown() -> List[str]:
-    """The table for docs/backbones.md, a line a row."""
+    """The table for docs/backbones.md, a line for each row."""
     head = ["| " + " | ".join(_HEAD) + " |", "|" + " --- |" * len(_HEAD)]
     return head + ["| `{}` | {} |".format(cells[0], " | ".join(cells[1:])) for cells in map(_cells, known.rows())]
 
@@ -61,7 +61,7 @@ def _sums() -> List[str]:
         f"Without glyph-clip they are the {sum(counts.values())} pretrained tags of open_clip {version}, "
         f"which counts -quickgelu names too: {runs}.",
         "Those with another family than stock or ResNet need pip install 'modprompt[towers]'.",
-        "The real weights of none of these were run by this project's tests, which have no network; glyph-clip is.",
+        "This project's tests run glyph-clip, but no real weights of the others: they have no network.",
     ]
 
 
@@ -69,11 +69,11 @@ def main(argv: Optional[List[str]] = None) -> int:
     """Print the report. Exit code 0.
 
     Raises:
-        UserError: if no name has the word in it.
+        UserError: if no name contains the word.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--all", action="store_true", help="as without it: all that are known run")
-    parser.add_argument("word", nargs="?", default="", metavar="WORD", help="only names with this in them")
+    parser.add_argument("--all", action="store_true", help="no effect: all known ones run")
+    parser.add_argument("word", nargs="?", default="", metavar="WORD", help="only names that contain this")
     args = parser.parse_args(argv)
     print("\n".join(lines(args.word)))
     return 0

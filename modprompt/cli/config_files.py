@@ -1,6 +1,6 @@
-"""The files that --config-file and --dataset-config-file mean: a path that exists, else one that comes along.
+"""The files that --config-file and --dataset-config-file mean: an existing path, else one of this project's.
 
-What comes along is found by its name (vit_b4_c1_add2_rm1, eurosat) and by its path in a checkout
+This project's are found by name (vit_b4_c1_add2_rm1, eurosat) and by their path in a checkout
 (configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml), from any folder.
 """
 
@@ -25,7 +25,7 @@ def of_method(word: str, trainer: str) -> str:
         trainer: whose configs are found by name; empty for none.
 
     Raises:
-        UserError: if there is none; those of the trainer are named.
+        UserError: if there is none; the trainer's are named.
     """
     found = _by_path(word)
     if found or not word:
@@ -40,10 +40,10 @@ def of_method(word: str, trainer: str) -> str:
 
 
 def of_data(word: str) -> str:
-    """The path of a data set's config, by either of its two names too; empty for an empty word.
+    """The path of a data set's config, also by either of its two names; empty for an empty word.
 
     Raises:
-        UserError: if there is none; those that there are are named.
+        UserError: if there is none; known ones are named.
     """
     found = _by_path(word)
     if found or not word:
@@ -59,7 +59,7 @@ def of_data(word: str) -> str:
 
 
 def _by_path(word: str) -> str:
-    """The path itself, or that of the file that comes along; empty if there is neither."""
+    """The path itself, or that of this project's file; empty if there is neither."""
     path = Path(word)
     if word and path.exists() and not path.is_dir():
         return word
@@ -70,7 +70,7 @@ def _by_path(word: str) -> str:
 
 def _require_no_folder(word: str) -> None:
     if Path(word).is_dir():
-        raise UserError(f"{word} is a folder, no config file: images of your own, or data sets, are given as --root")
+        raise UserError(f"{word} is a folder, not a config file: give your own images, or data sets, as --root")
 
 
 def _is_name(word: str) -> bool:

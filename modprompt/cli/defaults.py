@@ -1,6 +1,6 @@
-"""What is run where a command names little: its data, the method's config, the CLIP. All of it is decided here.
+"""Defaults for what a command does not name: its data, the method's config, the CLIP. All are decided here.
 
-Nothing is named: the embedded model on the digits. A root alone: what lies in it (modprompt/data/own_images.py). No
+Nothing named: the embedded model on the digits. Only a root: its content decides (modprompt/data/own_images.py). No
 config of the method: that of default_configs.yaml for the CLIP. No CLIP: the embedded one, if it knows all class names.
 """
 
@@ -28,12 +28,12 @@ _MOST_NAMED = 5
 
 
 def configs_by_clip(trainer: str) -> dict[str, str]:
-    """{name of a CLIP: name of the config} that a trainer has a default for; empty for one that is not ours."""
+    """A trainer's default configs, {name of a CLIP: name of the config}; empty for one that is not ours."""
     return dict(yaml_text.read(_TABLE).get(trainer, {}))
 
 
 class Command:
-    """A command's files, flags and options, and what is chosen where they say nothing.
+    """A command's files, flags and options, and the defaults for what they do not name.
 
     Args:
         data_file: what --dataset-config-file gives.
@@ -65,7 +65,7 @@ class Command:
 
     @property
     def takes_all(self) -> str:
-        """The feature for which a run takes all training images; empty if there is none."""
+        """The feature for which a run uses all training images; empty if there is none."""
         return next((one.name for one in features() if one.takes_all(self.value, self.trainer)), "")
 
     @property
@@ -79,7 +79,7 @@ class Command:
         return not (self.has_data or self.has_method or keys)
 
     def add_words(self, kind: str, config: str, options: Sequence[str] = ()) -> None:
-        """Put seed 1 and an output folder of their own after a command that gives none; options before its own."""
+        """Add seed 1 and an output folder if the command gives none; options go before its own."""
         seed = self.value("SEED") or "1"
         if "SEED" not in self.words:
             self.flags["SEED"] = int(seed)
@@ -91,15 +91,15 @@ class Command:
 
 
 def completed(command: Command, shots: int, takes_all: bool) -> Settings:
-    """A command's settings with what it does not name; a message says what was chosen.
+    """A command's settings with defaults for what it does not name; a message says what was chosen.
 
     Args:
         command: what is given.
-        shots: training images per class of the embedded default; -1 for all, as always where a run takes all.
-        takes_all: whether the program is for runs that do.
+        shots: training images per class of the embedded default; -1 for all, as always if a run uses all.
+        takes_all: whether the program is for runs that use all.
 
     Raises:
-        UserError: if it cannot be decided; the line says what to give.
+        UserError: if a default cannot be decided; the message says what to give.
     """
     if command.configs.get(EMBEDDED) and command.names_nothing():
         _take_data(command, "digits")
@@ -113,11 +113,11 @@ def completed(command: Command, shots: int, takes_all: bool) -> Settings:
 
         kind = kind_of(of_user(root).absolute(), takes_all or bool(command.takes_all))
         _take_data(command, kind)
-        print(f"--root {root}: no data set is named; it is read as {kind}, by what lies in it")
+        print(f"--root {root}: no data set is named; by its content it is read as {kind}")
     elif takes_data and command.configs:
         raise UserError(
-            "no data set is named: give --root FOLDER, whose folders are classes of images, or "
-            "--dataset-config-file NAME (digits come along)"
+            "no data set is named: give --root FOLDER with a folder of images for each class, or "
+            "--dataset-config-file NAME (digits is included)"
         )
     if command.configs and not command.has_method:
         clip = command.clip or _embedded(command)
@@ -129,7 +129,7 @@ def completed(command: Command, shots: int, takes_all: bool) -> Settings:
 
 
 def _require_output_outside(command: Command) -> None:
-    """Raise UserError if what a run leaves would lie in a folder whose folders are classes."""
+    """Raise UserError if a run's output would be in a folder whose folders are classes."""
     output = command.value("OUTPUT_DIR")
     if command.value("DATASET.NAME") != "ImageFolder" or not output:
         return
@@ -143,20 +143,20 @@ def _take_data(command: Command, name: str) -> None:
 
 
 def _take_config(command: Command, clip: str) -> str:
-    """Take the trainer's config for a CLIP, and say so; its name."""
+    """Use the trainer's config for a CLIP, and say so; its name."""
     row = find(at_revision(clip)[0])
     name = command.configs.get(clip if row is None else row.name)
     config = name or command.configs[_LARGE]
     path = str(config_of(command.trainer, config))
     if not command.names_nothing():
-        which = f"its config for {clip}" if name else f"it has no config for {clip}, this is its for {_LARGE}"
-        print(f"{command.trainer} runs by {path}: {which}")
+        which = f"its config for {clip}" if name else f"it has no config for {clip}; this is its config for {_LARGE}"
+        print(f"{command.trainer} uses {path}: {which}")
     command.method = Settings.read([path])
     return config
 
 
 def _embedded(command: Command) -> str:
-    """The embedded CLIP, where none is named.
+    """The embedded CLIP, if none is named.
 
     Raises:
         UserError: if it does not know all class names, or the trainer has no config for it.
@@ -167,12 +167,12 @@ def _embedded(command: Command) -> str:
     dataset = command.value("DATASET.NAME")
     names = names_in(dataset, of_user(places.data_root(command.value("DATASET.ROOT"))).absolute())
     if names is not None and not names:
-        raise UserError(f"no CLIP is named for {dataset}: give {_GIVE}, or {EMBEDDED}, which knows numerals alone")
+        raise UserError(f"no CLIP is named for {dataset}: give {_GIVE}, or {EMBEDDED}, which only knows numerals")
     unknown = unknown_words(names or ())
     if unknown:
         more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
         raise UserError(
-            f"{EMBEDDED}, which is used where no CLIP is named, has never seen the words "
+            f"{EMBEDDED}, which is used if no CLIP is named, has never seen the words "
             f"{', '.join(map(repr, unknown[:_MOST_NAMED]))}{more}: give {_GIVE}"
         )
     if EMBEDDED not in command.configs:

@@ -4,7 +4,7 @@ modprompt export output/run --to onnx                      output/run/export.onn
 modprompt export output/run --to onnx --precision fp16     half the size
 modprompt export output/run --to torch                     a torch.export program, .pt2
 modprompt export output/run --to safetensors               learner and class matrix, for modprompt.load
-modprompt export output/run --to lora                      low-rank additions, for CLIP-LoRA's own program, .pt
+modprompt export output/run --to lora                      low-rank matrices for CLIP-LoRA's own program, .pt
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from modprompt.programs import import_modules, take_imports
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the file, and print what it is and how it stands to PyTorch. Exit code 0.
+    """Write the file, and print what it is and how it compares with PyTorch. Exit code 0.
 
     Raises:
-        UserError: if there is no such model, it cannot be exported, or the file is not what the model is.
+        UserError: if there is no such model, it cannot be exported, or the file's outputs are not the model's.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -31,13 +31,13 @@ def main(argv: list[str] | None = None) -> int:
         metavar="FILE",
         help="the file (default: export.onnx, .pt2, .safetensors or .pt in the run)",
     )
-    add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
-    add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
+    add("--clip", default="", help="the CLIP, by name or path, if the checkpoint does not name it")
+    add("--epoch", type=int, help="epoch of the checkpoint in a folder (default: the best, or the last)")
     take_imports(parser)
     args = parser.parse_args(argv)
     import_modules(args.imports)
 
-    from modprompt.use import export  # help waits for no PyTorch
+    from modprompt.use import export  # --help does not import PyTorch
     from modprompt.use.trained import open_trained
 
     trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device="cpu")

@@ -1,4 +1,4 @@
-"""The settings that people change first, and what a trainer's config gives for them: for --help and the pages."""
+"""The settings that people change first, with the values of a trainer's config: for --help and the docs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from modprompt.cli.defaults import configs_by_clip
 from modprompt.io import yaml_text
 from modprompt.methods.table import ZERO_SHOT, config_of, kind_of
 
-CLIP = "ViT-B/16"  # whose config is shown: the one that most papers use
+CLIP = "ViT-B/16"  # its config is shown: most papers use it
 FIRST = {  # key: what it is
     "OPTIM.LR": "learning rate",
     "OPTIM.MAX_EPOCH": "epochs",
@@ -17,18 +17,18 @@ FIRST = {  # key: what it is
     "OPTIM.WARMUP_CONS_LR": "learning rate of the warm-up",
 }
 SHOTS = "DATASET.NUM_SHOTS"
-OF_SHOTS = "training images of each class; -1 takes all. Papers use 16, or 1, 2, 4, 8, 16"
+OF_SHOTS = "training images of each class; -1 for all. Papers use 16, or 1, 2, 4, 8, 16"
 
 
 class Given(NamedTuple):
-    """What the config that a trainer takes for ViT-B/16 gives: its path below configs/, and {key: value}."""
+    """The config that a trainer uses for ViT-B/16: its path below configs/, and its values by key."""
 
     config: str
     values: dict[str, Any]
 
 
 def given(trainer: str) -> Given:
-    """The values of one of our trainers, without keys that its config does not set; none where it trains nothing."""
+    """The values of one of our trainers, for the keys that its config sets; none if it trains nothing."""
     name = configs_by_clip(trainer).get(CLIP, "")
     path = config_of(trainer, name)
     if not name or not path.is_file() or kind_of(trainer) == ZERO_SHOT:
@@ -44,7 +44,7 @@ def given(trainer: str) -> Given:
 
 
 def help_text(trainer: str) -> str:
-    """For --help; empty for a trainer whose config sets none of them."""
+    """The text for --help; empty for a trainer whose config sets none of them."""
     config, values = given(trainer)
     if not values:
         return ""

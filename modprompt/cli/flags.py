@@ -1,4 +1,4 @@
-"""The flags of the CoOp family, for train.py and what accepts the same; and the settings that they give."""
+"""The flags of the CoOp family, for train.py and programs with the same flags; and the settings that they give."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modprompt.io.settings import FLAGS, Settings, name_of_flag
 from modprompt.methods.table import BY_NAME
 from modprompt.programs import import_modules, take_imports
 
-_MEANT = {  # what other programs call it
+_MEANT = {  # other programs' names for them
     "--epochs": "OPTIM.MAX_EPOCH",
     "--lr": "OPTIM.LR",
     "--batch-size": "DATALOADER.TRAIN_X.BATCH_SIZE",
@@ -32,7 +32,7 @@ _MEANT = {  # what other programs call it
 
 
 class _Parser(argparse.ArgumentParser):
-    """Flags are written out: short, --model would be --model-dir, and --data a config file. A fault is one message."""
+    """Accepts no shortened flags: --model would be --model-dir, and --data a config file. A fault is one message."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **given)
@@ -47,7 +47,7 @@ class _Parser(argparse.ArgumentParser):
         return found
 
     def _meant(self, word: str, after: Sequence[str]) -> str:
-        """What a flag that there is not may have been meant to be, with its value."""
+        """What may have been meant by an unknown flag, with its value."""
         name, _, value = word.partition("=")
         name = name.replace("_", "-")
         known = [flag for action in self._actions for flag in action.option_strings]
@@ -64,7 +64,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     """The family's flags, and ours.
 
     Raises:
-        UserError: on an unknown flag, what is meant with it, or one without its value.
+        UserError: on an unknown flag, with a similar one, or on a flag without its value.
     """
     parser = _Parser(
         description=description,
@@ -73,7 +73,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     )
     add = parser.add_argument_group("the essentials").add_argument
     add("--trainer", default="", help="name of the method's trainer, e.g. MPL; --trainer MPL --help lists its settings")
-    add("--root", default="", help="folder of the data sets (default: $DATA or ./data), or of images of your own")
+    add("--root", default="", help="folder of the data sets (default: $DATA or ./data), or of your own images")
     add("--dataset-config-file", default="", help="the data set: its name (eurosat), or a YAML file")
     add("--config-file", default="", help="settings of the method: a name in configs/trainers, or a YAML file")
     add(
@@ -83,7 +83,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
         "a file or folder: MODEL.BACKBONE.PATH",
     )
     add("--output-dir", default="", help="folder of logs and checkpoints")
-    add("--seed", type=int, default=None, help="random seed, from 0 up; without it the run is not seeded")
+    add("--seed", type=int, default=None, help="random seed, at least 0; without it the run is not seeded")
     add("opts", nargs=argparse.REMAINDER, default=[], help="any setting as KEY VALUE, after all flags: OPTIM.LR 0.01")
     add = parser.add_argument_group("to test a trained model").add_argument
     add("--eval-only", action="store_true", help="evaluate --model-dir, do not train")
@@ -106,7 +106,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
 
 
 def _settings_help(argv: list[str] | None) -> str:
-    """For --help: the settings of the method that --trainer names; without one how to ask for them."""
+    """For --help: the settings of the method of --trainer; without one, how to list them."""
     words = sys.argv[1:] if argv is None else argv
     if not {"-h", "--help"} & set(words):
         return ""
@@ -128,16 +128,16 @@ def _settings_help(argv: list[str] | None) -> str:
 def settings_of(args: argparse.Namespace, shots: int = 16, takes_all: bool = False) -> Settings:
     """What the data set's file, the method's file, the flags and the trailing options give, in this order.
 
-    What they do not name is decided (defaults.py). Files named in place of a schedule are read: their numbers stand
-    where their names stood.
+    What they do not name gets a default (defaults.py). A file named in place of a schedule is read: its numbers
+    replace its name.
 
     Args:
-        args: what parse_args gave.
-        shots: training images per class where nothing is named; -1 for all, as always where a run takes all.
-        takes_all: whether the program is for runs that do.
+        args: from parse_args.
+        shots: training images per class if nothing is named; -1 for all, as always if a run uses all.
+        takes_all: whether the program is for runs that use all.
 
     Raises:
-        UserError: as Command and completed, and of files that are named in place of settings.
+        UserError: as Command and completed, and on files that are named in place of settings.
     """
     flags = {key: getattr(args, name_of_flag(flag)) for key, flag in FLAGS.items()}
     command = Command(args.dataset_config_file, args.config_file, flags, args.opts)

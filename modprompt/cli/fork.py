@@ -1,4 +1,4 @@
-"""A program run in a forked child, as if a fresh interpreter ran it: `python -m NAME ...` without its imports."""
+"""Running a program in a forked child as if in a fresh interpreter: `python -m NAME ...` without the imports' time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from modprompt.experiments.running.worker import deaf_to_user_signals
 
 _FLUSH_FAILED = 120  # Python's own exit code for it
 _INTERRUPTED = -signal.SIGINT
-_AT_EXIT = (  # what imports registered that a child needs too, the last first
+_AT_EXIT = (  # exit functions of imports that a child needs too, the last first
     ("logging", "shutdown"),
     ("torch.utils.data._utils", "_set_python_exit_flag"),
     ("multiprocessing.util", "_exit_function"),
@@ -38,13 +38,13 @@ class Forked:
         self.pid = pid
 
     def wait(self) -> int:
-        """Its exit code once it has ended; minus the signal if one has ended it."""
+        """Wait for its end; its exit code, or minus the signal that ended it."""
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 @contextlib.contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """Meanwhile Ctrl-C waits, so that no child leaves the code that is its own."""
+    """Delay Ctrl-C in this context, so that no child leaves its own code."""
     earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -53,14 +53,14 @@ def _no_interrupts() -> Iterator[None]:
 
 
 def fork(module: str, words: Sequence[str], environment: Mapping[str, str], console: BinaryIO, first: bytes) -> Forked:
-    """Start a program in a child that has all that was imported here; open files without a part in it stay open.
+    """Start a program in a child with all that was imported here; other open files stay open.
 
     Args:
-        module: what `python -m` would be given.
+        module: as for `python -m`.
         words: its arguments.
         environment: the child's.
-        console: where it says everything.
-        first: what stands there first.
+        console: gets all its output.
+        first: what is written there first.
     """
     with _no_interrupts():
         pid = os.fork()
@@ -96,7 +96,7 @@ def _take_streams(console: BinaryIO, first: bytes) -> None:
 
 
 def _be_fresh(environment: Mapping[str, str]) -> None:
-    """What a fresh interpreter would have of its own: environment, signals, and random numbers unlike its siblings'."""
+    """Set what a fresh interpreter has of its own: environment, signals, and random numbers unlike its siblings'."""
     os.environ.clear()
     os.environ.update(environment)
     deaf_to_user_signals()
@@ -110,7 +110,7 @@ def _be_fresh(environment: Mapping[str, str]) -> None:
 
 
 def _forget_the_parents_end() -> None:
-    """Leave to the parent what it does at its end: it would take from the next child what an import has made."""
+    """Drop the parent's exit functions: run here, they would remove what imports made and the next child needs."""
     atexit._clear()
     for module, name in _AT_EXIT:
         if hasattr(sys.modules.get(module), name):
@@ -146,7 +146,7 @@ def _exit_code(given: Any) -> int:
 
 
 def _end() -> int:
-    """What an interpreter does at its end, short of taking itself down: _FLUSH_FAILED, or 0."""
+    """Do what an interpreter does at its end, except destroying its objects: _FLUSH_FAILED, or 0."""
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads; multiprocessing's children do the same
     atexit._run_exitfuncs()
     _flush_files()
@@ -159,8 +159,8 @@ def _end() -> int:
 
 
 def _flush_files() -> None:
-    """Write out what files hold that the child has left open, as their end would; the parent's are frozen."""
+    """Flush files that the child has left open, as their deletion would; the parent's are frozen."""
     for file in gc.get_objects():
         if issubclass(type(file), (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)):
-            with contextlib.suppress(Exception):  # closed, or full: an interpreter is as silent
+            with contextlib.suppress(Exception):  # closed, or the disk is full: an interpreter is silent, too
                 file.flush()

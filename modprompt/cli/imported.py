@@ -1,4 +1,4 @@
-"""What every run imports, imported once, in a process that runs are forked from; and whether they may be."""
+"""What every run imports, imported once, in a process from which runs are forked; and whether they may be forked."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from modprompt import places
 from modprompt.cli import train
 from modprompt.programs import one_line
 
-ALSO = ("sklearn.metrics", "sklearn.calibration", "torch.utils.tensorboard")  # what runs import later, and takes long
+ALSO = ("sklearn.metrics", "sklearn.calibration", "torch.utils.tensorboard")  # what runs import later, slowly
 
 
 def stamps(files: Iterable[Path]) -> dict[str, tuple[int, int]]:
-    """Size and time of the last change (ns) of files, by their path; zeros for one that is not there."""
+    """Size and time of the last change (ns) of files, by path; zeros for a missing one."""
     found = {}
     for file in files:
         found[str(file)] = (0, 0)
@@ -41,7 +41,7 @@ def _of_modules() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _said_into(file: BinaryIO) -> Iterator[None]:
-    """Meanwhile all that this process says, by whatever way, goes into a file."""
+    """In this context all output of this process, however it is written, goes into a file."""
     kept = {number: os.dup(number) for number in (1, 2)}
     try:
         for number in kept:
@@ -54,14 +54,14 @@ def _said_into(file: BinaryIO) -> Iterator[None]:
 
 
 def _threads() -> int:
-    """The threads of this process, those of libraries too where the system tells."""
+    """The number of this process's threads, with those of libraries if the system tells."""
     with contextlib.suppress(OSError):
         return len(list(Path("/proc/self/task").iterdir()))
     return threading.active_count()
 
 
 def _end_pools() -> None:
-    """Fork once for nothing: OpenBLAS, whose threads start with numpy, ends them at a fork until it is used again."""
+    """Fork once, only so that OpenBLAS ends its threads, which start with numpy, until it is used again."""
     child = os.fork()
     if child == 0:
         os._exit(0)
@@ -69,22 +69,22 @@ def _end_pools() -> None:
 
 
 def _has_card_open() -> bool:
-    """Whether this process has asked the driver of a GPU for anything: its children could not use the GPU then."""
+    """Whether this process has used a GPU's driver: then its children could not use the GPU."""
     if sys.modules["torch"].cuda.is_initialized():
         return True
     open_files = Path("/proc/self/fd")
     for file in open_files.iterdir() if open_files.is_dir() else ():
-        with contextlib.suppress(OSError):  # the listing's own is closed again
+        with contextlib.suppress(OSError):  # the listing's own file is closed again
             if str(file.readlink()).startswith("/dev/nvidia"):
                 return True
     return False
 
 
 class Imported:
-    """What runs have in common; it is imported when the first asks for it, and starts no computation and no GPU.
+    """The imports that runs share; made for the first run, without starting a computation or a GPU.
 
     Attributes:
-        said: what the imports have said; it belongs into the console of every run.
+        said: the imports' output, which belongs into the console of every run.
     """
 
     def __init__(self) -> None:
@@ -102,10 +102,10 @@ class Imported:
             return self._fault
         if _threads() > 1:
             return "what they import starts threads"
-        return "what they import asks for a GPU" if _has_card_open() else ""
+        return "what they import uses a GPU" if _has_card_open() else ""
 
     def _import(self) -> str:
-        of_package = stamps(_of_package())  # before: whatever changes while it is imported counts as changed
+        of_package = stamps(_of_package())  # first: what changes during the imports counts as changed
         fault = ""
         try:
             with tempfile.TemporaryFile() as file:
@@ -116,16 +116,16 @@ class Imported:
                             importlib.import_module(name)
                 file.seek(0)
                 self.said = file.read()
-        except (Exception, SystemExit) as error:  # a run of its own will show where
+        except (Exception, SystemExit) as error:  # a run without forking will show where
             fault = f"what they import cannot be imported ({one_line(error)})"
         self._stamps = {**stamps(_of_modules()), **of_package}
         _end_pools()
         gc.collect()
-        gc.freeze()  # children neither look through what is there nor copy it
+        gc.freeze()  # children neither scan nor copy these objects
         return fault
 
     def changed(self) -> str:
-        """Which file is not what was imported, and since when; empty if none."""
+        """Which file has changed since it was imported, and when; empty if none."""
         now = stamps(Path(file) for file in self._stamps)
         file = next((file for file, stamp in self._stamps.items() if now[file] != stamp), "")
         since = time.strftime("%H:%M:%S", time.localtime(now[file][1] / 1e9)) if file else ""

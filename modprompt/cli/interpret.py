@@ -2,7 +2,7 @@
 
     modprompt interpret output/run/prompt_learner/model.pth.tar-50 5 --backbone RN50
 
-It reads checkpoints of every trainer, ours and the family's. Vision prompts have no words: they are counted.
+It reads checkpoints of every trainer, ours and the family's. Vision prompts have no words: they are only counted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COLUMNS = ("layer", "class", "token", "rank", "word", "distance")  # of the CSV
 
 
 def _labels(content: Checkpoint, count: int) -> list[int | str]:
-    """Of so many contexts the classes, counted from 0, and of classes with several prompts the phrases, from 1."""
+    """Labels of `count` contexts: classes from 0; with several prompts for each class also their phrases from 1."""
     classes = content.record.get("classes", {})
     if "phrases" not in classes:
         return list(range(count))
@@ -59,10 +59,10 @@ def _contexts(content: Checkpoint, layers: Mapping[int, Tensor]) -> Iterator[tup
 
 
 def _stated_name(content: Checkpoint, path: str) -> str:
-    """The CLIP that a checkpoint names; a file that it names is never opened on its word.
+    """The CLIP that a checkpoint names; a file that it names is never opened because of that.
 
     Raises:
-        UserError: if it names none, but a file.
+        UserError: if it names a file.
     """
     name, file, commit = (str(content.clip.get(key) or "") for key in ("name", "file", "commit"))
     if file or (name and not name.startswith(hub.PREFIX) and known.find(name) is None):
@@ -77,10 +77,10 @@ def _require_same_clip(content: Checkpoint, clip_model: CLIP, name: str, path: s
 
 
 def interpret(path: str, count: int, asked: Asked) -> list[Row]:
-    """Rows of layer, class (or ""), number of the token from 1, nearest words; without a CLIP by that which it names.
+    """Rows of layer, class (or ""), number of the token from 1, nearest words; by default with the CLIP that it names.
 
     Raises:
-        UserError: if the file is no checkpoint of a prompt learner, or belongs to another CLIP.
+        UserError: if the file is not a checkpoint of a prompt learner, or belongs to another CLIP.
     """
     content = read(path)
     learned = learner_part(content.state_dict)
@@ -97,7 +97,7 @@ def interpret(path: str, count: int, asked: Asked) -> list[Row]:
         ) from None
     _require_same_clip(content, clip_model, asked.path or asked.name, path)
     if vision:
-        print(f"{vision} learned vision prompts are left out: there are no words in the vision width")
+        print(f"{vision} learned vision prompts are left out: no words have the vision width")
     if count_mapped(learned):
         print(f"Text prompts from layer {count_mapped(learned)} on are mapped from vision prompts: they are left out")
     if not layers:
@@ -120,7 +120,7 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def csv_rows(rows: Iterable[Row]) -> Iterable[list[str]]:
-    """The rows as cells of a CSV, a line per word; words like = and - are no formulas there."""
+    """The rows as cells of a CSV, a line for each word; words like = and - do not become formulas."""
     for layer, label, number, words in rows:
         for rank, word in enumerate(words, start=1):
             texts = [shielded(writable(str(label))), str(number), str(rank), shielded(writable(word.text))]
@@ -135,9 +135,9 @@ def run(argv: list[str] | None = None) -> None:
     add("topk", type=int, nargs="?", default=5, help="words per vector")
     add("--backbone", default="", help="the CLIP it was trained with (default: what the file says, else ViT-B/16)")
     add("--backbone-path", default="", help="its weights on disk")
-    add("--activation", default="", help="quick_gelu or gelu, for weights on disk that nothing else says it of")
-    add("--heads", type=int, nargs=2, default=(), metavar=("TEXT", "IMAGE"), help="the same: their attention heads")
-    add("--csv", default="", help="write the rows to this file too")
+    add("--activation", default="", help="quick_gelu or gelu, for weights on disk of which nothing else says it")
+    add("--heads", type=int, nargs=2, default=(), metavar=("TEXT", "IMAGE"), help="the same for their attention heads")
+    add("--csv", default="", help="also write the rows to this file")
     args = parser.parse_args(argv)
     at_least("topk", args.topk, 1)
     asked = Asked(args.backbone, args.backbone_path, args.activation, tuple(args.heads))

@@ -1,6 +1,6 @@
 """The command `modprompt`: train, prepare data, run experiments, and work in other codebases.
 
-Each command's own module is imported when it is called, so that help and reports bring no PyTorch.
+Each command's module is imported when it is called, so that help and reports do not import PyTorch.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from modprompt.version import __version__
 
 
 class Command(NamedTuple):
-    """A command: the module whose main it is, what it does, and the Python that it needs."""
+    """A command: the module with its main, what it does, and the Python that it needs."""
 
     module: str
     does: str
@@ -31,10 +31,10 @@ COMMANDS: Dict[str, Command] = {
     "show": Command("modprompt.cli.show", "a trained model as a page: images in, classes and attention out", (3, 11)),
     "interpret": Command("modprompt.cli.interpret", "the nearest words to each learned text vector", python=(3, 11)),
     "push": Command("modprompt.cli.push", "share a run or an experiment on a Hugging Face hub", python=(3, 11)),
-    "pull": Command("modprompt.cli.pull", "fetch a run or an experiment from there", python=(3, 11)),
+    "pull": Command("modprompt.cli.pull", "get a run or an experiment from there", python=(3, 11)),
     "prepare": Command("modprompt.data.prepare.__main__", "download, lay out and check data sets", python=(3, 11)),
     "experiment run": Command(
-        "modprompt.experiments.running.run", "run what is not finished of an experiment", python=(3, 11)
+        "modprompt.experiments.running.run", "run an experiment's unfinished runs", python=(3, 11)
     ),
     "experiment report": Command(
         "modprompt.experiments.reporting.report", "tables and figures of an experiment", python=(3, 11)
@@ -43,21 +43,21 @@ COMMANDS: Dict[str, Command] = {
         "modprompt.experiments.reporting.choose", "choose settings of methods by validation images", python=(3, 11)
     ),
     "experiment status": Command(
-        "modprompt.experiments.running.status", "how the runs of an experiment stand", python=(3, 11)
+        "modprompt.experiments.running.status", "the state of an experiment's runs", python=(3, 11)
     ),
-    "backbones": Command("modprompt.cli.backbones", "the CLIPs that are known by name, and which of them run"),
+    "backbones": Command("modprompt.cli.backbones", "the CLIPs that are known by name, and what runs on them"),
     "doctor": Command("modprompt.hosts.doctor", "what is in use, from where, and what is wrong with it"),
     "install": Command("modprompt.hosts.install", "put MPL into another codebase, by one import line"),
-    "scripts": Command("modprompt.hosts.scripts", "print the commands of base to new in another codebase"),
+    "scripts": Command("modprompt.hosts.scripts", "print the commands for base to new in another codebase"),
     "launch": Command("modprompt.hosts.launch", "run another codebase's program with MPL in it"),
 }
 
 
 def help_text(start: str = "") -> str:
-    """How the commands that begin with a word, or all of them, are called."""
+    """The usage of the commands that begin with a word, or of all."""
     lines = [f"  {name:<20}{command.does}" for name, command in COMMANDS.items() if name.startswith(start)]
     usage = f"usage: modprompt [-h] [--version] {start or 'COMMAND'} ..."
-    return "\n".join([usage, "", *lines, "", "modprompt COMMAND --help has the flags of each"])
+    return "\n".join([usage, "", *lines, "", "modprompt COMMAND --help lists the flags of each"])
 
 
 def parse(words: List[str]) -> Tuple[str, List[str]]:
@@ -77,7 +77,7 @@ def parse(words: List[str]) -> Tuple[str, List[str]]:
 
 
 def run(name: str, words: List[str]) -> int:
-    """Hand words on to a command; its exit code.
+    """Run a command with its words; its exit code.
 
     Raises:
         UserError: if this Python is too old for it.
@@ -86,7 +86,7 @@ def run(name: str, words: List[str]) -> int:
     if sys.version_info < command.python:
         needed, found = (".".join(map(str, version[:2])) for version in (command.python, sys.version_info))
         raise UserError(f"modprompt {name} needs Python {needed} or newer, this is {found}")
-    sys.argv[0] = f"modprompt {name}"  # what the command's own help calls it
+    sys.argv[0] = f"modprompt {name}"  # its name in the command's own help
     code: int = importlib.import_module(command.module).main(words)
     return code
 

@@ -2,11 +2,11 @@
 
 modprompt predict output/run photo.jpg
 modprompt predict output/run photos/ more/*.png --top 3 --csv out.csv
-modprompt predict output/run photos/ --classes cat dog "polar bear"       other classes: that is what prompts are for
-modprompt predict output/run photos/ --classes @names.txt                 a name a line
+modprompt predict output/run photos/ --classes cat dog "polar bear"       other classes than the trained ones
+modprompt predict output/run photos/ --classes @names.txt                 a name on each line
 modprompt predict output/run photos/ --rule sigmoid                       each class by itself (SigLIP)
 
---classes takes all words after it. Images that cannot be read are named and skipped; the exit code is then 1.
+--classes uses all words after it. Images that cannot be read are named and skipped; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from modprompt.io.tables import shielded, write_table
 from modprompt.io.text import one_line, writable
 from modprompt.programs import import_modules, take_imports
 
-if TYPE_CHECKING:  # help waits for no PyTorch
+if TYPE_CHECKING:  # --help does not import PyTorch
     from modprompt.use.prediction import Prediction
     from modprompt.use.trained import Trained
 
-COLUMNS = ("image", "rank", "class", "probability")  # of the CSV; of another rule than softmax its name after them
+COLUMNS = ("image", "rank", "class", "probability")  # of the CSV; for another rule than softmax also its name
 _MOST_NAMED = 5
-_MOST_NAMES = 1 << 24  # bytes of a file of names
+_MOST_NAMES = 1 << 24  # bytes, of a file of names
 
 
 def class_names(words: Sequence[str]) -> list[str]:
-    """The names that are given: words, and for @FILE the lines of a file that are not blank.
+    """The given names: words, and for @FILE the file's lines that are not blank.
 
     Raises:
-        UserError: if there is one alone, one twice, an empty one, or no such file.
+        UserError: if there is only one, one twice, an empty one, or no such file.
     """
     names = [name for word in words for name in (_lines(word[1:]) if word.startswith("@") else [word.strip()])]
     if not all(names):
-        raise UserError("--classes: a name is empty: leave it out")
+        raise UserError("--classes: a name is empty: remove it")
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        raise UserError(f"--classes: {twice[0]!r} is there twice: leave one")
+        raise UserError(f"--classes: {twice[0]!r} is there twice: remove one")
     if len(names) < 2:
-        raise UserError(f"--classes: give two names or more, got {len(names)}: with one, every image is of it")
+        raise UserError(f"--classes: give two names or more, got {len(names)}: with one, every image belongs to it")
     return names
 
 
@@ -62,11 +62,11 @@ def _lines(file: str) -> list[str]:
 
 
 def _say(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)  # standard output has the predictions alone
+    print(f"note: {text}", file=sys.stderr)  # standard output only has the predictions
 
 
 def _open(args: argparse.Namespace) -> Trained:
-    """The model, for the classes that are asked for."""
+    """The model, for the given classes."""
     from modprompt.use.trained import for_classes, open_trained
 
     asked = class_names(args.classes) if args.classes else None
@@ -79,7 +79,7 @@ def _open(args: argparse.Namespace) -> Trained:
     if new:
         more = f" and {len(new) - _MOST_NAMED} more" if len(new) > _MOST_NAMED else ""
         named = ", ".join(new[:_MOST_NAMED])
-        _say(f"{len(new)} of {len(asked)} classes are others than {trained.path} was trained on: {named}{more}")
+        _say(f"{len(new)} of {len(asked)} classes are not those that {trained.path} was trained on: {named}{more}")
     said = trained.model.said_of(asked)
     if said:
         _say(said)
@@ -114,7 +114,7 @@ def _run(args: argparse.Namespace) -> int:
     ruled = {} if args.rule == SOFTMAX else {"rule": args.rule}
     names = distinct(trained.model.classes.names)
     if left_out:
-        _say(f"{len(left_out)} files in these folders are no images by their names, e.g. {one_line(str(left_out[0]))}")
+        _say(f"{len(left_out)} files in these folders do not have names of images, e.g. {one_line(str(left_out[0]))}")
     odd = odd_ones(images)
     if odd:
         how = {FAMILY: "as the family reads"}.get(trained.read_as, "as people see them")
@@ -142,26 +142,26 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 if all images were told apart, 1 if some could not be read.
+    """Exit code: 0 if all images were classified, 1 if some could not be read.
 
     Raises:
-        UserError: if the model, the classes or the folders cannot be had.
+        UserError: if the model, the classes or the folders cannot be read.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("run", metavar="RUN_OR_FILE", help="a run's output folder, or a checkpoint")
     add("images", nargs="+", metavar="IMAGE|FOLDER", help="image files, and folders of them")
-    add("--classes", nargs="+", default=[], metavar="NAME", help="other class names; @FILE has a name a line")
-    add("--top", type=int, default=5, help="how many classes of each image (default: %(default)s)")
-    add("--csv", default="", metavar="F", help="write the predictions to this file too")
+    add("--classes", nargs="+", default=[], metavar="NAME", help="other class names; @FILE has a name on each line")
+    add("--top", type=int, default=5, help="how many classes to print for each image (default: %(default)s)")
+    add("--csv", default="", metavar="F", help="also write the predictions to this file")
     add(
         "--rule",
         choices=["softmax", "sigmoid"],
         default="softmax",
         help="shares among the classes, or each class by itself, by the CLIP's logit bias (default: %(default)s)",
     )
-    add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
-    add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
+    add("--clip", default="", help="the CLIP, by name or path, if the checkpoint does not name it")
+    add("--epoch", type=int, help="epoch of the checkpoint in a folder (default: the best, or the last)")
     add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")
     add("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")
     take_imports(parser)

@@ -1,10 +1,10 @@
-"""Fetch trained prompts that `modprompt push` has shared, from a repository of a Hugging Face hub.
+"""Get trained prompts that `modprompt push` has shared, from a repository of a Hugging Face hub.
 
 modprompt pull me/mpl-on-digits                              into the folder mpl-on-digits
 modprompt pull me/mpl-on-digits@COMMIT --to output/theirs    a branch, a tag or a commit, into another folder
 
-Nothing but checkpoints and the card comes, and checkpoints are read as weights: no code of a repository is run. The
-commit is printed, and noted in pulled.json. What lies in the hub's cache serves without a network.
+Only checkpoints and the card are downloaded, and checkpoints are read as weights: no code of a repository is run. The
+commit is printed, and noted in pulled.json. What is in the hub's cache needs no network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code 0.
 
     Raises:
-        UserError: if it cannot be had, or is none of ours.
+        UserError: if it cannot be downloaded, or was not pushed by this project.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repo", metavar="OWNER/NAME[@REVISION]", help="the repository")

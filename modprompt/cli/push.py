@@ -2,10 +2,10 @@
 
 modprompt push output/run me/mpl-on-digits
 modprompt push base2new me/base2new --out output             all trained models of an experiment, means over seeds
-modprompt push output/run me/mpl-on-digits --dry-run         prints the card, and what would go up
+modprompt push output/run me/mpl-on-digits --dry-run         prints the card, and the files to upload
 
-What goes up are learned prompts, never a CLIP or an image, and a card that says what they are. It needs a token with
-write access: `hf auth login`, or HF_TOKEN. HF_ENDPOINT names another hub.
+It uploads learned prompts, never a CLIP or an image, and a card that describes them. It needs a token with write
+access: `hf auth login`, or HF_TOKEN. HF_ENDPOINT names another hub.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
             f"there is no run, file or experiment {args.file}: give a run's output folder, or an experiment"
         )
     if not place.is_dir() and args.epoch is not None:
-        raise UserError(f"--epoch {args.epoch}: {place} is no folder of a run")
+        raise UserError(f"--epoch {args.epoch}: {place} is not a run's folder")
     found = holding.of_training(place).result if place.is_dir() else None
     if found and trains_nothing(found.get("method")):
         if not holding.read(place).trained:
@@ -51,7 +51,7 @@ def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
 
 
 def _of_experiment(args: argparse.Namespace, repo: str) -> dict[str, Any]:
-    """The files of all trainings of an experiment that are finished."""
+    """The files of all finished trainings of an experiment."""
     from modprompt.experiments.plan.inputs import Inputs
     from modprompt.experiments.plan.protocols import jobs
     from modprompt.experiments.reporting.report import card
@@ -68,7 +68,7 @@ def _of_experiment(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     trainings = [(job, stands) for job, stands in states if job.kind == "training" and job.method.trains]
     done = sorted({job.folder for job, stands in trainings if stands.name == state.FINISHED})
     if not done:
-        raise UserError(f"{args.file}: no training of it is finished in {args.out}: run it, or give --out")
+        raise UserError(f"{args.file}: none of its trainings is finished in {args.out}: run it, or give --out")
     lacking = len({job.folder for job, _ in trainings}) - len(done)
     if lacking:
         print(f"warning: {lacking} trainings of {args.file} are not finished: they are left out", file=sys.stderr)
@@ -100,13 +100,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("file", metavar="RUN_OR_EXPERIMENT", help="a run's output folder, a checkpoint, or an experiment file or name")
-    add("repo", metavar="OWNER/NAME", help="the repository; it is made if there is none")
-    add("--private", action="store_true", help="make it a private one")
-    add("--replace", action="store_true", help="remove the weights that it has; its history keeps them")
-    add("--license", default="", metavar="ID", help="of the prompts, as the hub calls it, e.g. mit (default: not said)")
-    add("--epoch", type=int, help="which epoch's checkpoint, of a run (default: the best, or the last)")
-    add("--dry-run", action="store_true", help="print the card and the files, and send nothing")
-    arguments.add_common(parser.add_argument_group("of an experiment"))  # type: ignore[arg-type]
+    add("repo", metavar="OWNER/NAME", help="the repository; it is created if missing")
+    add("--private", action="store_true", help="create it as a private one")
+    add("--replace", action="store_true", help="remove its present weights; its history keeps them")
+    add("--license", default="", metavar="ID", help="the hub's name of the prompts' licence, e.g. mit (default: none)")
+    add("--epoch", type=int, help="epoch of the checkpoint of a run (default: the best, or the last)")
+    add("--dry-run", action="store_true", help="print the card and the files, and upload nothing")
+    arguments.add_common(parser.add_argument_group("for an experiment"))  # type: ignore[arg-type]
     arguments.add_data(parser)
     take_imports(parser)
     args = parser.parse_args(argv)

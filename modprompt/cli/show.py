@@ -1,8 +1,8 @@
-"""Look at a trained model in a browser: an image in, classes that can be edited, and where its layers look.
+"""Look at a trained model in a browser: upload an image, edit the classes, and see where its layers look.
 
 modprompt show output/run
 
-The page is served to this machine alone, and no request leaves it. Ctrl-C ends it.
+The page is only served to this machine, and no request leaves it. Ctrl-C ends it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("run", metavar="RUN", help="a run's output folder, or a checkpoint")
     add("--port", type=int, default=_PORT, help="of the page; 0 finds a free one (default: %(default)s)")
-    add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
-    add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
+    add("--clip", default="", help="the CLIP, by name or path, if the checkpoint does not name it")
+    add("--epoch", type=int, help="epoch of the checkpoint in a folder (default: the best, or the last)")
     add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")
     take_imports(parser)
     args = parser.parse_args(argv)
@@ -35,13 +35,13 @@ def main(argv: list[str] | None = None) -> int:
     if not 0 <= args.port <= _MOST_PORT:
         raise UserError(f"--port must be from 0 to {_MOST_PORT}, got {args.port}")
 
-    from modprompt.use import page  # help waits for no PyTorch
+    from modprompt.use import page  # --help does not import PyTorch
     from modprompt.use.inspection import Look
     from modprompt.use.trained import open_trained
 
     page.require_packages()
     with page.bound_socket(args.port) as taken:
-        # before Gradio is there, which is told to reach nobody: a CLIP may have to be fetched
+        # before Gradio is imported, which goes offline: a CLIP may have to be downloaded
         trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)
         with page.prepared():
             page.serve(Look(trained), taken, _say)

@@ -1,12 +1,12 @@
 """Train and evaluate prompt-learning methods for CLIP, with the flags of the CoOp family.
 
 modprompt train --trainer MPL                 the embedded small CLIP on handwritten digits; needs no download
-modprompt train --trainer MPL --root my_photos --backbone ViT-B/16    images of your own, a folder for each class
+modprompt train --trainer MPL --root my_photos --backbone ViT-B/16    your own images, a folder for each class
 modprompt train --trainer MPL --root data --seed 1 --output-dir output/run
     --config-file vit_b4_c1_add2_rm1 --dataset-config-file eurosat
     DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
-modprompt train --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3    in rounds, which choose images
-modprompt train --import my_trainer --trainer Mine ...    a trainer of yours, in my_trainer.py of the current folder
+modprompt train --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3    in rounds that choose images
+modprompt train --import my_trainer --trainer Mine ...    your own trainer, in my_trainer.py of the current folder
 modprompt train --host CODEBASE --trainer MPL ...         with the readers, config keys and clip of another codebase
 
 In a checkout `python train.py` is the same program.
@@ -28,23 +28,23 @@ Check = Optional[Callable[[Any], Any]]  # of a configuration, before any work
 
 
 class Source:
-    """Where modules, data sets' configs and readers come from: here, or where a feature says (Feature.source)."""
+    """Where modules, data sets' configs and readers come from: this project, or a feature's (Feature.source)."""
 
     def import_modules(self, names: Sequence[str]) -> None:
-        """Those of --import."""
+        """Import the modules of --import."""
         import_modules(names)
 
     def config_of(self, word: str) -> str:
-        """The path of a data set's config, by name or path; the word itself, for ours."""
+        """The path of a data set's config, by name or path; here the word itself."""
         return word
 
     def completed(self, settings: Settings) -> Settings:
-        """Settings with what else is given by it."""
+        """Settings with what the source adds."""
         return settings
 
 
 def _settings(args: argparse.Namespace, check: Check, source: Any) -> Settings:
-    """What all files, flags and options give."""
+    """All settings of files, flags and options."""
     source.import_modules(args.imports)
     args.dataset_config_file = source.config_of(args.dataset_config_file)
     settings = settings_of(args, takes_all=check is not None)
@@ -55,7 +55,7 @@ def _settings(args: argparse.Namespace, check: Check, source: Any) -> Settings:
 
 
 def import_all() -> None:
-    """Import what every run needs, PyTorch and Dassl with it; it stays."""
+    """Import what every run needs, with PyTorch and Dassl."""
     from modprompt.compat import find as compat
 
     compat.add_to_path()
@@ -70,20 +70,21 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
 
     Args:
         argv: the words after its name; None for those of this process.
-        description: what its help says, if not this module's.
-        check: raises UserError if a configuration is not for this program; None where all are.
+        description: of its help, if not this module's.
+        check: raises UserError if a configuration is not for this program; None accepts all.
 
     Returns:
-        Exit code: 0, 2 after a message on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 if labels lack, or 130.
+        Exit code: 0, 2 after a message on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 if labels are missing,
+        or 130.
     """
     with ending() as end:
         args = parse_args(argv, description or __doc__)
         source = next(filter(None, [one.source(args) for one in features()]), Source())
-        import_all()  # after --help, which needs none of it
+        import_all()  # after --help, which does not need it
         console = sys.stdout
         with left_as_found():
             try:
-                with ending(INTERRUPTED) as ran:  # while the log is open, which gets it too
+                with ending(INTERRUPTED) as ran:  # while the log is open, which gets the message too
                     from modprompt.trainers import run, run_config
 
                     settings = _settings(args, check, source)

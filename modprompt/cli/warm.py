@@ -1,7 +1,7 @@
-"""A worker process of experiments that stays, and forks runs from what it has imported once; local.py starts it.
+"""A worker process of experiments that stays, and forks runs from what it imported once; local.py starts it.
 
-Not the standard library's forkserver: a run would be the server's child, so that the worker, which must hand it the
-lock of its folder, kill it and know what has ended it, would be no parent of it. Here the worker forks by itself.
+The standard library's forkserver would not do: a run would be the server's child, but the worker must be its parent to
+pass it the lock of its folder, to kill it, and to know what ended it. Here the worker itself forks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from modprompt.programs import left_as_found
 
 
 class Service:
-    """Runs the tasks that come over a channel, one after the other.
+    """Runs the tasks from a channel, one after the other.
 
     Args:
         channel: where they come from.
@@ -41,17 +41,17 @@ class Service:
             return spawn(words, environment, console, held)
         why = self.imported.why_not()
         if why:
-            self.note(f"runs start cold, each with imports of its own: {why}")
+            self.note(f"each run starts with its own imports: {why}")
             return spawn(words, environment, console, held)
         return fork(program[-1], words[len(program) :], environment, console, self.imported.said)
 
     def note(self, text: str) -> None:
-        """Have a message told to the user, unless there is nobody to tell it."""
+        """Send a message for the user, if the other end is there."""
         with contextlib.suppress(OSError):
             self.channel.send({"note": text})
 
     def run(self) -> str:
-        """Run tasks until nobody asks any more; or until a file has changed before the next, which it tells."""
+        """Run tasks until the other end is gone, or until a file has changed before the next task; which file."""
         while True:
             self.channel.wait()
             changed = self.imported.changed()
@@ -60,13 +60,13 @@ class Service:
             try:
                 fields = self.channel.receive()
                 self.channel.send({"code": self._result(Task(**{**fields, "command": tuple(fields["command"])}))})
-            except (EOFError, OSError):  # whoever asked is gone
+            except (EOFError, OSError):  # the other end is gone
                 return ""
 
     def _result(self, task: Task) -> int:
         try:
             return Worker(task, self.start).run()
-        except (UserError, OSError) as error:  # no place for a word in the run's folder
+        except (UserError, OSError) as error:  # not even a message can be written in the run's folder
             print(f"error: {error}", file=sys.stderr)
             return FAILED
 
@@ -75,7 +75,7 @@ def _serve(args: argparse.Namespace) -> str:
     try:
         connection = socket.socket(fileno=sys.stdin.fileno())
     except OSError:
-        raise UserError("standard input is no socket: `modprompt experiment run` starts this program") from None
+        raise UserError("standard input is not a socket: `modprompt experiment run` starts this program") from None
     try:
         service = Service(Channel(connection), args.cold)
         if args.note:
@@ -87,12 +87,12 @@ def _serve(args: argparse.Namespace) -> str:
 
 @left_as_found()
 def main(argv: list[str] | None = None) -> int:
-    """Run the tasks that come over the socket that is standard input; 0, or 2 after a message if it is none."""
+    """Run the tasks from standard input, which must be a socket; 0, or 2 after a message if it is not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cores", default="", help="cores to run on, e.g. 0,1")
-    parser.add_argument("--cold", action="store_true", help="start every run as a program of its own")
-    parser.add_argument("--out", default="", help="the output folder, for whoever lists processes")
-    parser.add_argument("--note", default="", help="a message to tell first")
+    parser.add_argument("--cold", action="store_true", help="start every run as a separate program")
+    parser.add_argument("--out", default="", help="the output folder, shown in lists of processes")
+    parser.add_argument("--note", default="", help="a message to send first")
     args = parser.parse_args(argv)
     if args.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if changed:  # the next process, with the same number and socket, takes the task that waits
+    if changed:  # the next process, with the same number and socket, runs the waiting task
         flags = ["--cores", args.cores, "--out", args.out, "--note", f"{changed}: runs import it anew"]
         os.execv(sys.executable, [sys.executable, "-m", "modprompt.cli.warm", *flags])
     return 0

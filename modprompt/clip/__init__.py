@@ -1,1 +1,1 @@
-"""Which CLIP a model is, and what it knows; nothing of prompts."""
+"""CLIPs: which one a model is, its weights and texts; nothing of prompts."""

@@ -1,4 +1,4 @@
-"""A CLIP as a module: the `clip` package's where that can build it, a plain one of ours where it cannot."""
+"""A CLIP as a module: the `clip` package's if that can build it, else a plain one of ours."""
 
 import inspect
 import io
@@ -29,14 +29,14 @@ _MATRIX = re.compile(r"(conv1\.weight|in_proj_\w+|out_proj\.\w+|c_fc\.\w+|c_proj
 
 
 def build_clip(state_dict: Dict[str, Tensor], design: Optional[Design] = None) -> CLIP:
-    """The model of a state dict with OpenAI's names, in eval mode; its matrices are half if all were stored so.
+    """The model of a state dict with OpenAI's names, in eval mode; its matrices are half if all were stored as half.
 
     What the `clip` package can build, it builds: its constructor draws from torch's generator before the weights are
-    loaded, and that is part of the seed's stream. The others draw nothing.
+    loaded, which is part of the seed's stream. Our models draw nothing.
 
     Args:
         state_dict: the tensors.
-        design: how they are run; without it as clip.build_model runs them.
+        design: how they are run; by default as clip.build_model runs them.
 
     Raises:
         UserError: if the tensors do not make up a CLIP; what is wrong is named.
@@ -51,14 +51,14 @@ def build_clip(state_dict: Dict[str, Tensor], design: Optional[Design] = None) -
         stock = stock_design(found)
         raise UserError(
             f"these weights are a ResNet with {design.activation} and {design.heads} heads: "
-            f"only OpenAI's kind of ResNet, {stock.activation} and {stock.heads}, is run"
+            f"only OpenAI's kind of ResNet, {stock.activation} and {stock.heads}, is supported"
         )
     types = {name: torch.float16 if half and _MATRIX.search(name) else torch.float32 for name in state}
     return stock_model.build({name: tensor.to(types[name]) for name, tensor in state.items()}, found, design)
 
 
 def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
-    """What the `clip` package builds, with the weights as they are: its own loading rounds them to half."""
+    """What the `clip` package builds, with the exact weights: its own loading rounds them to half."""
     before = torch.get_rng_state()
     model = _built(state)
     model.__dict__[_DRAWN] = before, torch.get_rng_state()
@@ -70,14 +70,14 @@ def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
     return model
 
 
-_DRAWN = "modprompt_drawn"  # of a CLIP: where the generator was before and behind its constructor
+_DRAWN = "modprompt_drawn"  # a CLIP's attribute: the generator's states before and after its constructor
 
 
 def draw_inside(clip_model: CLIP, draw: Callable[[], Tensor]) -> Tensor:
-    """What `draw` gives where the reference calls it inside the constructor of a CLIP, behind its image side's.
+    """What `draw` gives where the reference calls it: inside the constructor of a CLIP, after its image side's.
 
-    If nothing was drawn since this CLIP was built, its constructor is drawn anew, from where it began; else another is
-    drawn. A CLIP of ours draws nothing itself.
+    If nothing was drawn since this CLIP was built, its constructor's draws are repeated from where they began; else
+    they are drawn anew. A CLIP of ours draws nothing itself.
     """
     if isinstance(clip_model, (stock_model.PlainCLIP, TowerCLIP)):
         return draw()
@@ -91,14 +91,14 @@ def draw_prompts_inside(
 ) -> Tuple[Dict[int, Tensor], Dict[int, Tensor]]:
     """Deep prompts of both sides, by layer, drawn where IVLP's reference does: inside the constructor of a CLIP.
 
-    Those of the vision side's layer 0 are drawn behind the patch embedding's weight, those of a deeper layer behind the
-    other parts of it; the text side has none at layer 0. Normal, std 0.02. As draw_inside for a CLIP of ours, whose
-    sides are drawn one behind the other.
+    Those of the vision side's layer 0 are drawn after the patch embedding's weight, those of a deeper layer after the
+    layer's other parts; the text side has none at layer 0. Normal, std 0.02. For a CLIP of ours as draw_inside, one
+    side after the other.
 
     Args:
-        clip_model: whose widths they have.
+        clip_model: gives their widths.
         vision: (tokens, layers) of that side; a ResNet has none.
-        text: of the other.
+        text: of the text side.
     """
     sides = prompted_image(clip_model), prompted_text(clip_model)
     layers = [len(one.transformer.resblocks) if one else 0 for one in sides]
@@ -131,7 +131,7 @@ def draw_prompts_inside(
 
 
 def _redraw(clip_model: CLIP, behind: Dict[type, Callable[[], Any]]) -> None:
-    """Draw what building a CLIP draws, and do something behind the constructor of each part of these classes."""
+    """Draw what building a CLIP draws, and call a function after the constructor of each part of these classes."""
     before, after = clip_model.__dict__.get(_DRAWN, (None, None))
     if after is not None and torch.equal(after, torch.get_rng_state()):
         torch.set_rng_state(before)
@@ -154,23 +154,23 @@ def _redraw(clip_model: CLIP, behind: Dict[type, Callable[[], Any]]) -> None:
 
 
 def draw_constructor(clip_model: CLIP) -> None:
-    """Draw from torch's generator what building this CLIP has drawn; methods whose reference builds a second one do."""
+    """Draw from torch's generator what building this CLIP drew; for methods whose reference builds a second one."""
     if not isinstance(clip_model, (stock_model.PlainCLIP, TowerCLIP)):
         _built({name: value.cpu() for name, value in clip_model.state_dict().items()})
 
 
-# what a build_model(state_dict, design_details) may call a model without prompts, where all depths are 0
+# names that a build_model(state_dict, design_details) may have for a model without prompts, with all depths 0
 _PLAIN_WORDS = ("CoOp", "IVLP", "VPT")
 _NO_PROMPTS = {"vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "language_ctx": 0}
 
 
 def _built(state: Dict[str, Tensor]) -> CLIP:
-    """A CLIP without prompts, from build_model(state_dict) or, as MaPLe has it, build_model(state_dict, design).
+    """A CLIP without prompts, from build_model(state_dict) or, as in MaPLe, build_model(state_dict, design).
 
-    Of the design words the first whose model has the names of the state dict; the others draw nothing.
+    The first of the design words whose model has the names of the state dict counts; the others draw nothing.
 
     Raises:
-        UserError: if there is no such model; it says what was tried.
+        UserError: if there is no such model; the message says what was tried.
     """
     build_model = import_clip().build_model
     named = inspect.signature(build_model).parameters.values()
@@ -201,7 +201,7 @@ def _where() -> str:
 
 
 def _odd_names(model: CLIP, state: Dict[str, Tensor]) -> str:
-    """What a model has too much or too little for a state dict; empty if it has its names."""
+    """A name that a model has too many or too few for a state dict, in words; empty if the names are the same."""
     built = model.state_dict()
     odd = sorted(set(built) ^ set(state))
     return f"{odd[0]} is {'added' if odd[0] in built else 'missing'}" if odd else ""
@@ -222,27 +222,27 @@ def _unbuilt(tried: List[Tuple[Optional[str], str]]) -> UserError:
 def _require_weights(model: CLIP, state_dict: Dict[str, Tensor]) -> None:
     """Raise UserError unless a model with the names of a state dict has its values.
 
-    The family's build_model falls back to loading what fits, without a word.
+    The family's build_model falls back to loading only what fits, without a message.
     """
     built = model.state_dict()
     last = next(name for name in reversed(list(built)) if name.endswith("mlp.c_proj.weight"))
     for name in ("positional_embedding", "visual.conv1.weight", "text_projection", last):
         if not torch.equal(built[name].half(), state_dict[name].to(built[name].device).half()):
-            raise UserError(f"{_where()} did not take over the weights: {name} differs")
+            raise UserError(f"{_where()} did not load the weights: {name} differs")
 
 
 def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int, ...] = (), model: str = "") -> CLIP:
-    """A CLIP by name or from files. Its `fingerprint` tells it from all others; what is known of it is noted on it.
+    """A CLIP by name or from files; its `fingerprint` tells it from all others, and its facts are kept on it.
 
     Args:
-        name: a known name (`modprompt backbones`), or "hf-hub:owner/name@revision"; not read where there is a path.
+        name: a known name (`modprompt backbones`), or "hf-hub:owner/name@revision"; not read if there is a path.
         path: a file or folder of weights.
         activation: quick_gelu or gelu, and
-        heads: (text side, image side), for a path that does not say it itself.
-        model: open_clip's MODEL or MODEL/TAG, for the same.
+        heads: (text side, image side), for a path of which nothing else says them.
+        model: the same for open_clip's name, MODEL or MODEL/TAG.
 
     Raises:
-        UserError: on an unknown name, weights that cannot be had, or that nothing says how to run.
+        UserError: on an unknown name, weights that cannot be loaded, or of which nothing says how to run them.
     """
     asked = Asked(name, path, activation, heads, model)
     tower_source.require_packages(asked)
@@ -251,7 +251,7 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
     if config is not None:
         return tower_load.load(found, config)
     state, resolved = read(found)
-    for key in list(state):  # one after the other: both forms of all would be too much
+    for key in list(state):  # one after the other: both forms of all would need too much memory
         if state[key].dtype == torch.bfloat16:
             state[key] = state[key].float()
     with hashing(state) as fingerprint_of:
@@ -262,7 +262,7 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
 
 
 def layers_of(clip_model: CLIP) -> Tuple[int, int]:
-    """Number of layers of the text and of the vision side that take prompts; a ResNet and a tower have none."""
+    """Number of layers for prompts of the text and of the vision side; 0 for a ResNet or a side without prompts."""
     sides = prompted_text(clip_model), prompted_image(clip_model)
     text, vision = (0 if side is None else len(side.transformer.resblocks) for side in sides)
     return text, vision
@@ -273,6 +273,6 @@ def require_input_size(clip_model: CLIP, *sides: int) -> None:
     resolution = clip_model.visual.input_resolution
     if any(side != resolution for side in sides):
         raise UserError(
-            f"INPUT.SIZE is {' x '.join(map(str, sides))}, but this model takes images of "
+            f"INPUT.SIZE is {' x '.join(map(str, sides))}, but this model needs images of "
             f"{resolution} x {resolution} pixels: set INPUT.SIZE ({resolution}, {resolution})"
         )

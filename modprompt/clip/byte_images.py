@@ -1,8 +1,8 @@
-"""Images go to a GPU as bytes, a quarter of the traffic; a table makes there the numbers that their transform makes.
+"""Images go to a GPU as bytes, a quarter of the traffic; there a table gives the numbers that their transform gives.
 
-The table has a row of 256 numbers for each channel, which the transform's own last steps have made on the CPU: a
-division by 255 and by the standard deviation would round otherwise on a GPU. On a CPU nothing is sent, and a worker's
-transform is the faster way.
+The table has a row of 256 numbers for each channel, which the transform's own last steps computed on the CPU: a
+division by 255 and by the standard deviation would round differently on a GPU. On a CPU nothing is sent, and a
+worker's transform is faster.
 
 Shapes: B images of a batch, H x W pixels.
 """
@@ -21,7 +21,7 @@ from modprompt.clip.load import to_rgb
 from modprompt.io.image_rules import as_people
 
 _VALUES, _CHANNELS = 256, 3
-_PICTURES = (  # steps from a picture of RGB to another one
+_PICTURES = (  # steps from an RGB image to another one
     transforms.Resize, transforms.CenterCrop, transforms.RandomCrop, transforms.RandomResizedCrop,
     transforms.RandomHorizontalFlip, transforms.ColorJitter, transforms.RandomGrayscale,
 )  # fmt: skip
@@ -33,8 +33,8 @@ class Way:
 
     Args:
         device: where they go.
-        picture: from a picture of RGB to what is sent: bytes (H, W, 3), or (3, H, W) float32.
-        last: of bytes, what makes numbers (3, H, W) of a picture's.
+        picture: from an RGB image to what is sent: bytes (H, W, 3), or (3, H, W) float32.
+        last: if bytes are sent, from an image's bytes to numbers (3, H, W).
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Way:
         self.device, self.picture, self.last = device, picture, last
 
     def numbers(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) on the device, of a batch of what `picture` gives; without a wait from pinned memory."""
+        """Images (B, 3, H, W) on the device from a batch of `picture`'s outputs; from pinned memory without waiting."""
         there = images.to(self.device, non_blocking=True)
         if self.last is None:
             return there
@@ -53,7 +53,7 @@ class Way:
 
     @functools.cached_property
     def _on_device(self) -> Tuple[Tensor, Tensor]:
-        """The number of each byte, channel behind channel (768,), and where each begins (3, 1, 1); sent once."""
+        """The number of each byte, channel after channel (768,), and where each begins (3, 1, 1); sent once."""
         assert self.last is not None
         table = _table(self.last)
         rows = torch.arange(0, table.numel(), _VALUES, dtype=torch.int32).view(-1, 1, 1)
@@ -61,10 +61,10 @@ class Way:
 
 
 def way_of(transform: Any, device: torch.device) -> Way:
-    """How images of a transform get to a device: as bytes to a GPU, if its last steps look at single bytes alone.
+    """How images of a transform get to a device: as bytes to a GPU, if its last steps work on single bytes.
 
     Args:
-        transform: of torchvision's steps; any other is a way that sends what it makes.
+        transform: made of torchvision's steps; the output of any other is sent itself.
         device: where they go.
     """
     steps = list(getattr(transform, "transforms", ()))
@@ -81,13 +81,13 @@ def _bytes_of(picture: Image.Image) -> Tensor:
 
 
 def _table(to_numbers: Callable[[Image.Image], Tensor]) -> Tensor:
-    """(3, 256): what a transform makes of a picture of one row, that has all bytes in each channel."""
+    """(3, 256): what a transform makes of an image of one row with all byte values in each channel."""
     row = np.repeat(np.arange(_VALUES, dtype=np.uint8)[None, :, None], _CHANNELS, axis=2)
     return to_numbers(Image.fromarray(row)).view(_CHANNELS, _VALUES)
 
 
 class StandIn:
-    """Stands for a loader: what it does not do itself, the loader answers.
+    """Replaces a loader: all that it does not do itself is the loader's.
 
     Args:
         loader: the loader.
@@ -100,7 +100,7 @@ class StandIn:
         return len(self.loader)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "loader":  # of a copy that has none yet
+        if name == "loader":  # a copy has none yet
             raise AttributeError(name)
         return getattr(self.loader, name)
 
@@ -110,7 +110,7 @@ class Sent(StandIn):
 
     Args:
         loader: over a data set of the small Dassl.
-        way: of its images, as bytes.
+        way: how its images are sent, as bytes.
     """
 
     def __init__(self, loader: Any, way: Way):
@@ -124,7 +124,7 @@ class Sent(StandIn):
 
 
 def sent(loader: Any, device: torch.device) -> Any:
-    """A loader whose images go to a device as bytes; the given one where that cannot be, or None."""
+    """A loader whose images go to a device as bytes; if that is not possible, the given one (perhaps None)."""
     dataset: Any = getattr(loader, "dataset", None)
     if not hasattr(dataset, "made_by"):  # no loader, or that of another Dassl
         return loader

@@ -1,4 +1,4 @@
-"""The matrices of a stock CLIP in another type, and its exact weights as they were before."""
+"""The matrices of a stock CLIP in another type, and its exact weights from before."""
 
 import copy
 import warnings
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from modprompt.clip.structure import CLIP
 from modprompt.clip.towers import Tower
 
-_ROUNDED = "modprompt_rounded"  # the attribute of a CLIP that says to which type its matrices were rounded
+_ROUNDED = "modprompt_rounded"  # a CLIP's attribute: the type to which its matrices were rounded
 _COPIES: MutableMapping[nn.Module, Any] = weakref.WeakKeyDictionary()  # weak references to exact copies, by CLIP
 
 
@@ -34,12 +34,12 @@ def _towers(clip_model: nn.Module) -> List[Tower]:
 
 
 def cast_products(clip_model: nn.Module, dtype: torch.dtype) -> bool:
-    """Cast the matrices of stock sides in place; normalisations and embeddings stay as they are.
+    """Cast the matrices of stock sides in place; normalisations and embeddings are not changed.
 
-    The weights of a tower stay float32: it is told the type of its products.
+    The weights of a tower stay float32: only the type of its products changes.
 
     Returns:
-        Whether they are the same numbers still.
+        Whether they are still the same numbers.
     """
     exact = True
     for tower in _towers(clip_model):
@@ -53,17 +53,17 @@ def cast_products(clip_model: nn.Module, dtype: torch.dtype) -> bool:
 
 
 def note_rounding(clip_model: nn.Module, dtype: torch.dtype) -> None:
-    """Remember that a cast has rounded the matrices of a CLIP: no cast brings them back."""
+    """Remember that a cast has rounded the matrices of a CLIP: no cast can undo that."""
     clip_model.__dict__[_ROUNDED] = str(dtype).replace("torch.", "")
 
 
 def rounded_to(clip_model: nn.Module) -> str:
-    """The type that the matrices of a CLIP were rounded to; empty if they are what they were."""
+    """The type to which the matrices of a CLIP were rounded; empty if they were not."""
     return str(clip_model.__dict__.get(_ROUNDED, ""))
 
 
 def _float_copy(clip_model: CLIP) -> CLIP:
-    """A float32 copy, products of towers too."""
+    """A float32 copy, also for the products of towers."""
     copied = copy.deepcopy(clip_model)
     for tower in _towers(copied):
         tower.products = None
@@ -71,7 +71,7 @@ def _float_copy(clip_model: CLIP) -> CLIP:
 
 
 def exact_copy(clip_model: CLIP) -> Optional[CLIP]:
-    """A float32 copy on the CPU of a CLIP with exact weights, one for all who hold it; None if they are rounded."""
+    """A float32 copy on the CPU of a CLIP with exact weights, shared by all who hold it; None if they are rounded."""
     held = _COPIES[clip_model]() if clip_model in _COPIES else None
     if held is None and not rounded_to(clip_model):
         held = _float_copy(clip_model).cpu()
@@ -80,12 +80,12 @@ def exact_copy(clip_model: CLIP) -> Optional[CLIP]:
 
 
 def moved(clip_model: CLIP, device: torch.device) -> CLIP:
-    """A CLIP that stands on the CPU, or a copy of it on another device, for as long as somebody holds that."""
+    """A CLIP on the CPU itself, or a copy of it on another device, which is not kept here."""
     return clip_model if device.type == "cpu" else copy.deepcopy(clip_model).to(device)
 
 
 def exact(clip_model: CLIP) -> CLIP:
-    """A CLIP in float32, with the weights that it had before any cast; where these are lost a warning says so."""
+    """A CLIP in float32, with its weights from before any cast; if these are lost, a warning says so."""
     rounded = rounded_to(clip_model)
     if clip_model.dtype == torch.float32 and not rounded:
         return clip_model

@@ -1,7 +1,6 @@
-"""What config files say of the weights beside them: open_clip's, whose defaults count too, and transformers'.
+"""What config files say of the weights in their folder: open_clip's, whose defaults count too, and transformers'.
 
-Each file has rules for its keys: a key is read, plays no part when a frozen CLIP is run, or has the one value that is
-run.
+Each file has rules for its keys: a key is read, plays no part when a frozen CLIP runs, or must have a supported value.
 """
 
 import json
@@ -18,26 +17,26 @@ OPEN_CLIP_FILE = "open_clip_config.json"
 TRANSFORMERS_FILE, IMAGES_FILE, TOKENIZER_FILE = "config.json", "preprocessor_config.json", "tokenizer_config.json"
 PROCESSOR_FILE = "processor_config.json"
 _MOST_BYTES = 1 << 24
-MOST, _MOST_LAYERS = 1 << 24, 512  # of any number in a config
+MOST, _MOST_LAYERS = 1 << 24, 512  # limits of numbers in a config
 
 
 class Read(NamedTuple):
     """A key that is read.
 
-    as_: gives what its value means; takes the value and what messages call the key, and raises UserError.
-    default: its value where a config leaves it out.
+    as_: converts its value; gets the value and the key's name for messages, and raises UserError.
+    default: its value if a config leaves it out.
     """
 
     as_: Callable[[Any, str], Any]
     default: Any = None
 
 
-Rule = Union[Read, Tuple[Any, ...], None]  # read, the values that are run, or anything: it plays no part
+Rule = Union[Read, Tuple[Any, ...], None]  # read, the supported values, or None for any value: it plays no part
 Rules = Mapping[str, Rule]
 
 
 def read_by(rules: Rules, config: Mapping[str, Any], at: str) -> Dict[str, Any]:
-    """What the keys of a config mean that are read.
+    """The converted values of the keys that are read.
 
     Args:
         rules: for each key that there may be.
@@ -45,11 +44,11 @@ def read_by(rules: Rules, config: Mapping[str, Any], at: str) -> Dict[str, Any]:
         at: the file, and where in it, for the message.
 
     Raises:
-        UserError: on a key without a rule, or a value that is not run.
+        UserError: on a key without a rule, or a value that is not supported.
     """
     for key, value in config.items():
         if key not in rules:
-            raise UserError(f"{at}{key} = {_short(value)} is not known here: such a CLIP is not run")
+            raise UserError(f"{at}{key} = {_short(value)} is not known here: such a CLIP is not supported")
         rule = rules[key]
         if isinstance(rule, tuple) and not isinstance(rule, Read):
             one_of(*rule)(value, f"{at}{key}")
@@ -62,12 +61,12 @@ def _short(value: Any) -> str:
 
 
 def one_of(*allowed: Any) -> Callable[[Any, str], Any]:
-    """What reads a key that has one of these values."""
+    """A reader of a key that must have one of these values."""
 
     def check(value: Any, name: str) -> Any:
         if value not in allowed:
             listed = " or ".join(_short(one) for one in allowed)
-            raise UserError(f"{name} is {_short(value)}, only {listed} is run: see docs/backbones.md")
+            raise UserError(f"{name} is {_short(value)}, only {listed} is supported: see docs/backbones.md")
         return value
 
     return check
@@ -101,17 +100,17 @@ def _ratio(value: Any, name: str) -> float:
 
 
 def pixels(value: Any, name: str) -> int:
-    """A side in pixels, of a number or two equal ones."""
+    """A side in pixels, given as one number or two equal ones."""
     sides = list(value) if isinstance(value, (list, tuple)) else [value]
     if len(sides) not in (1, 2) or not all(_is_number(one, int) and one > 0 for one in sides):
         raise UserError(f"{name} must be a number of pixels, got {_short(value)}")
     if len(set(sides)) != 1:
-        raise UserError(f"{name} is {_short(value)}: only square images are run")
+        raise UserError(f"{name} is {_short(value)}: only square images are supported")
     return int(sides[0])
 
 
 def _mean(value: Any, name: str, above: str = "") -> Tuple[float, ...]:
-    """Three numbers from 0 to 1, one a channel."""
+    """Three numbers from 0 to 1, one for each channel."""
     numbers = list(value) if isinstance(value, (list, tuple)) else []
     plain = all(_is_number(one) and 0 <= one <= 1 for one in numbers)
     if len(numbers) != 3 or not plain or (above and not all(numbers)):
@@ -124,10 +123,10 @@ def _std(value: Any, name: str) -> Tuple[float, ...]:
 
 
 def read_config(path: Path, about: str = "how these weights are run") -> Dict[str, Any]:
-    """The JSON object in a file, which says something about weights.
+    """The JSON object in a file about weights.
 
     Raises:
-        UserError: if it is missing, or no JSON object.
+        UserError: if it is missing, or not a JSON object.
     """
     try:
         content = json_text.parse(read_text(path, _MOST_BYTES))
@@ -136,14 +135,14 @@ def read_config(path: Path, about: str = "how these weights are run") -> Dict[st
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"{path} is damaged: no JSON ({' '.join(str(error).split())[:80]})") from None
+        raise UserError(f"{path} is damaged: not JSON ({' '.join(str(error).split())[:80]})") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged: no JSON object")
+        raise UserError(f"{path} is damaged: not a JSON object")
     return content
 
 
 def part_of(config: Mapping[str, Any], key: str, where: str) -> Dict[str, Any]:
-    """An object in a config, which must be there; else UserError."""
+    """An object in a config; UserError if it is missing."""
     found = config.get(key)
     if not isinstance(found, dict):
         raise UserError(f"{where} has no {key}: it does not say how these weights are run")
@@ -157,7 +156,7 @@ _MODEL: Rules = {
     **dict.fromkeys(("custom_text", "init_logit_scale", "output_dict", "cast_dtype", "nonscalar_logit_scale")),
     "init_logit_bias": (None,), "multimodal_cfg": (None,),
 }  # fmt: skip
-OPEN_CLIP_MODEL: Rules = {**_MODEL, "init_logit_bias": None, "multimodal_cfg": None}  # of any of open_clip's models
+OPEN_CLIP_MODEL: Rules = {**_MODEL, "init_logit_bias": None, "multimodal_cfg": None}  # for all of open_clip's models
 _BLOCK: Rules = {
     "layers": Read(_whole, 12), "mlp_ratio": Read(_ratio, 4.0),
     "ls_init_value": (None,), "act_kwargs": (None, {}), "norm_kwargs": (None, {}, {"eps": 1e-5}),
@@ -170,7 +169,7 @@ OPEN_CLIP_IMAGE: Rules = {
     "image_size": Read(pixels, 224),
     "attentional_pool": (False, None), "no_ln_pre": (False,), "pos_embed_type": ("learnable",),
     "pool_type": ("tok",), "timm_model_name": (None, ""), "input_patchnorm": (False,), "global_average_pool": (False,),
-    **dict.fromkeys((  # of training, or of what the values above forbid
+    **dict.fromkeys((  # for training, or for what the values above forbid
         "patch_dropout", "attn_pooler_queries", "attn_pooler_heads", "timm_model_pretrained", "timm_pool", "timm_proj",
         "timm_proj_bias", "timm_drop", "timm_drop_path",
     )),
@@ -194,13 +193,13 @@ def read_open_clip(path: Path) -> Design:
     """The design that an open_clip_config.json states.
 
     Raises:
-        UserError: if it is missing or damaged, or states what is not run here; the key is named.
+        UserError: if it is missing or damaged, or states what is not supported; the key is named.
     """
     return design_of(*model_and_images(path), str(path))
 
 
 def model_and_images(path: Path) -> Tuple[Dict[str, Any], Mapping[str, Any]]:
-    """The model_cfg and the preprocess_cfg of an open_clip_config.json; in the package a model_cfg stands alone.
+    """The model_cfg and the preprocess_cfg of an open_clip_config.json; a file of the package is a model_cfg alone.
 
     Raises:
         UserError: if it is missing or damaged.
@@ -223,7 +222,7 @@ def design_of(model: Mapping[str, Any], images: Mapping[str, Any], where: str) -
     is_resnet = isinstance(vision.get("layers"), list)  # the blocks of its four stages
     image = read_by(_RESNET if is_resnet else OPEN_CLIP_IMAGE, vision, f"{where}: vision_cfg.")
     text = read_by(OPEN_CLIP_TEXT, text, f"{where}: text_cfg.")
-    width = image["width"] * (32 if is_resnet else 1)  # of a ResNet's attention pool
+    width = image["width"] * (32 if is_resnet else 1)  # a ResNet's is that of its attention pool
     said = {
         "embed": whole["embed_dim"],
         "text layers": text["layers"],
@@ -243,27 +242,27 @@ def design_of(model: Mapping[str, Any], images: Mapping[str, Any], where: str) -
 
 
 def preprocessed(config: Mapping[str, Any], size: int, at: str) -> Images:
-    """How images are made, of a preprocess_cfg and the size that the model takes; `at` is what messages begin with."""
+    """How images are made, by a preprocess_cfg and the model's image size; messages begin with `at`."""
     if not isinstance(config, Mapping):
         raise UserError(f"{at[:-1]} must be an object")
     found = read_by(_PREPROCESS, {"size": size, **config}, at)
     if found["size"] != size:
-        raise UserError(f"{at}size is {config['size']}, but the model takes images of {size} pixels")
+        raise UserError(f"{at}size is {config['size']}, but the model needs images of {size} pixels")
     return Images(size, found["mean"], found["std"], found["interpolation"], found["resize_mode"])
 
 
 def require_bounded(part: Mapping[str, Any], at: str) -> None:
-    """Raise UserError on a number that no CLIP has: a package would build without an end."""
+    """Raise UserError on a number larger than any CLIP's: a package would build for ever."""
     for key, value in part.items():
         for number in value if isinstance(value, list) else [value]:
             most = _MOST_LAYERS if "layers" in key else MOST
             if isinstance(number, (int, float)) and not abs(number) <= most:
-                raise UserError(f"{at}{key} is {number}: no CLIP has as much")
+                raise UserError(f"{at}{key} is {number}: no CLIP has as many")
 
 
 # transformers'
 
-# how text is generated, models are trained or saved, and classes are named: a frozen CLIP has none of it
+# on generating text, training, saving, and names of classes: a frozen CLIP uses none of it
 ELSEWHERE: Rules = dict.fromkeys((
     "_name_or_path", "name_or_path", "_commit_hash", "architectures", "transformers_version", "torch_dtype", "dtype",
     "initializer_range", "initializer_factor", "attention_dropout", "dropout", "gradient_checkpointing", "torchscript",
@@ -315,7 +314,7 @@ def _height_and_width(value: Any, name: str) -> int:
 
 
 def _resize(value: Any, name: str) -> Tuple[str, int]:
-    """How images are scaled, and to which side."""
+    """How images are scaled, and to which side in pixels."""
     if isinstance(value, dict) and set(value) != {"shortest_edge"}:
         return SQUASH, _height_and_width(value, name)
     return SHORTEST, pixels(value["shortest_edge"] if isinstance(value, dict) else value, name)
@@ -338,7 +337,7 @@ def read_transformers(folder: Path) -> Design:
     """The design that config.json and preprocessor_config.json in a folder state.
 
     Raises:
-        UserError: if one is missing or damaged, or states what is not run here; the key is named.
+        UserError: if one is missing or damaged, or states what is not supported; the key is named.
     """
     path = folder / TRANSFORMERS_FILE
     config, at = read_config(path), f"{path}: "
@@ -349,7 +348,7 @@ def read_transformers(folder: Path) -> Design:
     if text["hidden_act"] != image["hidden_act"]:
         raise UserError(
             f"{at}hidden_act is {text['hidden_act']} in text_config and {image['hidden_act']} in vision_config: "
-            "only CLIPs with one activation are run"
+            "only CLIPs with one activation are supported"
         )
     activation = one_of(*ACTIVATIONS)(text["hidden_act"], f"{at}hidden_act")
     said = {
@@ -367,7 +366,7 @@ def read_transformers(folder: Path) -> Design:
 
 
 def _of_side(config: Mapping[str, Any], side: str, where: str) -> Dict[str, Any]:
-    """What a side's config says; the older `*_config_dict` beside it decides, and must agree in all that is read."""
+    """What a side's config says; an older `*_config_dict` decides, and must agree in all that is read."""
     key = f"{side}_config"
     names = [name for name in (key, f"{key}_dict") if config.get(name) is not None] or [key]
     parts = [part_of(config, name, where) for name in names]
@@ -379,10 +378,10 @@ def _of_side(config: Mapping[str, Any], side: str, where: str) -> Dict[str, Any]
 
 
 def images_of_folder(folder: Path, size: int) -> Images:
-    """How images are made, by a folder of transformers', for a model that takes images of this many pixels.
+    """How images are made, by a folder of transformers', for a model of this image size in pixels.
 
     Raises:
-        UserError: if no file says it, or one says what is not run.
+        UserError: if no file says it, or one states what is not supported.
     """
     path = folder / IMAGES_FILE
     if (folder / PROCESSOR_FILE).is_file() and not path.is_file():  # as transformers 5 saves it
@@ -396,11 +395,11 @@ def images_of_folder(folder: Path, size: int) -> Images:
     found = read_by(_PREPROCESSOR, config, at)
     (resize, side), crops = found["size"], found["do_center_crop"]
     if any(str(config.get(key)).startswith("Siglip") for key in ("image_processor_type", "feature_extractor_type")):
-        resize = resize if isinstance(config["size"], dict) else SQUASH  # to SigLIP's a lone number is both sides
+        resize = resize if isinstance(config["size"], dict) else SQUASH  # SigLIP's take a single number for both sides
         crops = bool(config.get("do_center_crop"))
     cut = _height_and_width(config["crop_size"], f"{at}crop_size") if crops and "crop_size" in config else side
     if side != size or cut != size:
-        raise UserError(f"{at}images of {side} pixels, cut to {cut}, do not fit the model, which takes {size}")
+        raise UserError(f"{at}images of {side} pixels, cut to {cut}, do not fit the model, which needs {size}")
     if resize == SHORTEST and not crops:
-        raise UserError(f"{at}do_center_crop is false: only images that are cut to a square are run")
+        raise UserError(f"{at}do_center_crop is false: only images that are cut to a square are supported")
     return Images(size, found["image_mean"], found["image_std"], _RESAMPLE[found["resample"]], resize)

@@ -1,27 +1,27 @@
-"""What no tensor of a CLIP shows, and what else is said of its weights, which must agree with them.
+"""What a CLIP's tensors do not show, and what else is stated of its weights, which must agree with them.
 
-Kinds of models whose tensors alone do not say how they are run are named here, too.
+It also names the kinds of models whose tensors alone do not say how they are run.
 """
 
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 from modprompt.errors import UserError
 
-_FAMILIES = {  # as key_mapping.py tells them
+_FAMILIES = {  # as key_mapping.py recognises them
     "siglip": "a SigLIP (attention pooling, no class token, no causal mask, a vocabulary of its own, sigmoid loss)",
     "eva": "an EVA CLIP (an image tower of its own, some with rotary positions and SwiGLU)",
-    "coca": "a CoCa (attention pooling, a class token behind the text, a caption decoder)",
+    "coca": "a CoCa (attention pooling, a class token after the text, a caption decoder)",
     "timm": "a CLIP with an image tower of timm (ConvNeXt, ViTamin, MobileCLIP, PE and the like)",
     "bert_text": "a CLIP with a BERT or multilingual text tower (no causal mask, a vocabulary of its own)",
 }
 
 
 def refused(where: str, family: str, sign: str = "") -> UserError:
-    """The error for weights of a family that nothing says more of; `sign` says what it was told by."""
+    """The error for weights of a family, if nothing says more; `sign` is how it was recognised."""
     what = f"{where} ({sign})" if sign else where
     return UserError(
         f"{what} is {_FAMILIES[family]}: its tensors alone do not say how it is made: give open_clip's name of the "
-        "model, MODEL.BACKBONE.MODEL (load_clip(file, model=...)), or put its config beside it, see docs/backbones.md"
+        "model, MODEL.BACKBONE.MODEL (load_clip(file, model=...)), or put its config next to it (docs/backbones.md)"
     )
 
 
@@ -35,11 +35,11 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 class Images(NamedTuple):
     """How images are made for a CLIP.
 
-    size: side in pixels; 0 where only the weights say it.
+    size: side in pixels; 0 if only the weights say it.
     mean, std: per channel, of pixels from 0 to 1.
     interpolation: bicubic or bilinear.
     resize: "shortest" scales the shorter side to `size` and cuts out the centre, "squash" scales both sides.
-    stated: whether anything says this of the weights; else it is how OpenAI's are made, which most are.
+    stated: whether anything says this of the weights; if not, these are OpenAI's values, which most CLIPs have.
     """
 
     size: int = 0
@@ -50,7 +50,7 @@ class Images(NamedTuple):
     stated: bool = True
 
     def settings(self) -> Dict[str, Any]:
-        """What says so in a run's node INPUT, by key."""
+        """The same as settings of a run's node INPUT, by key."""
         return {
             "SIZE": (self.size, self.size),
             "PIXEL_MEAN": list(self.mean),
@@ -64,9 +64,9 @@ class Design(NamedTuple):
     """How the tensors of a CLIP are run.
 
     activation: of all feed-forward parts, quick_gelu or gelu.
-    heads: of attention, of the text side and of the image side (of a ResNet: of its attention pool).
+    heads: numbers of attention heads: text side, image side (a ResNet's: of its attention pool).
     images: how its images are made.
-    said: what a config or table says of the tensors, as {name in structure_of(): number}.
+    said: what a config or table says of the tensors, as {name in infer_shape.measure(): number}.
     """
 
     activation: str

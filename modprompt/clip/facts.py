@@ -1,6 +1,6 @@
-"""What is known of a CLIP beside its weights: where it came from, how its images are made, which one it is.
+"""What is known of a CLIP besides its weights: where it came from, how its images are made, which one it is.
 
-One hash of all its weights and of what its tensors do not show says which.
+One hash of all its weights, and of what its tensors do not show, identifies it.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ from modprompt.clip.towers import Tower, TowerCLIP
 from modprompt.errors import UserError
 from modprompt.io.versioned import Versioned
 
-_PLACE = "modprompt_facts"  # the attribute of a CLIP that has them
-_SEEN = "modprompt_seen"  # that of its tensors as they were when they were hashed
+_PLACE = "modprompt_facts"  # a CLIP's attribute with its facts
+_SEEN = "modprompt_seen"  # another with the state of its tensors when they were hashed
 VERSION, TOWER_VERSION = "2", "t1"
-_THREADS = 4  # hashing and casting run beside each other
-_PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, and PyTorch waits for no other thread
-ACTIVATION_OF = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by the names of their modules
+_THREADS = 4  # hashing and casting run at the same time
+_PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, and PyTorch uses no other thread
+ACTIVATION_OF = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by names of modules
 
 
 def _shortest(flat: Tensor) -> torch.dtype:
-    """The shortest type that has a flat tensor's values exactly, so that a half tensor and its float copy are one."""
+    """The shortest type that holds a flat tensor's values exactly: a half tensor and its float copy get one hash."""
     if not flat.is_floating_point():
         return torch.int64
     if flat.dtype == torch.float16:
@@ -51,7 +51,7 @@ def _digest(name: str, tensor: Tensor) -> bytes:
 
 
 def _unshown(side: nn.Module) -> Iterator[Union[int, str]]:
-    """What no tensor of a side shows, in order: numbers of heads, and classes of activations."""
+    """What a side's tensors do not show, in order: numbers of heads, and classes of activations."""
     for part in side.modules():
         heads = getattr(part, "num_heads", None)
         if heads is not None:
@@ -61,7 +61,7 @@ def _unshown(side: nn.Module) -> Iterator[Union[int, str]]:
 
 
 def _sides(clip_model: CLIP) -> Tuple[nn.Module, nn.Module]:
-    """The text side and the image side; of a stock text side its blocks."""
+    """The text side (a stock one's blocks) and the image side."""
     text = "transformer" if has_stock_text(clip_model) else "text"
     return clip_model.get_submodule(text), clip_model.visual
 
@@ -74,7 +74,7 @@ def shape_of(clip_model: CLIP) -> Tuple[str, Tuple[int, ...]]:
 
 
 def shape_of_side(side: nn.Module) -> Tuple[Set[str], int]:
-    """What no tensor of a side shows: the activations in it, and its number of heads, 0 for none and of a tower."""
+    """What a side's tensors do not show: its activations, and its number of heads (0 for none, and for a tower)."""
     found = [] if isinstance(side, Tower) else list(_unshown(side))
     heads = next((one for one in found if isinstance(one, int) and one), 0)
     return {ACTIVATION_OF.get(one, one) for one in found if isinstance(one, str)}, heads
@@ -86,10 +86,10 @@ def _whole(shape: str, digests: Iterable[bytes]) -> str:
 
 @contextlib.contextmanager
 def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versioned]]:
-    """Hash weights while the block builds a model of them; gives what makes the model's `fingerprint`."""
+    """Hash weights while the block builds their model; gives a function from the model to its `fingerprint`."""
     named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in BOOKKEEPING)
     with ThreadPoolExecutor(_THREADS) as pool:
-        # in a forked process PyTorch's first thread makes a pool of its own anew, and fails where two are the first
+        # in a forked process PyTorch's first thread makes a new pool, which fails if two threads are first at once
         pool.submit(torch.get_num_threads).result()
         digests = pool.map(lambda pair: _digest(*pair), named)
 
@@ -104,14 +104,14 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versi
 
 
 def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> Versioned:
-    """What tells one CLIP from another, whatever precision its file keeps: "2:" and 24 hex digits; "t1:" with towers.
+    """What tells one CLIP from another, whatever the precision of its file: "2:" and 24 hex digits; "t1:" with towers.
 
     Args:
         state_dict: its weights as they were read, before any cast.
-        clip_model: the model that was built of them.
+        clip_model: the model built from them.
 
     Returns:
-        The hash; its `old` is what version 1 had, which two tensors decide; a CLIP with towers has none.
+        The hash; its `old` is that of version 1, over two tensors only; a CLIP with towers has none.
     """
     if isinstance(clip_model, TowerCLIP):  # counts of a BatchNorm play no part
         state_dict = {name: one for name, one in state_dict.items() if not name.endswith(".num_batches_tracked")}
@@ -120,7 +120,7 @@ def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> Versioned
 
 
 def of_two_tensors(clip_model: CLIP) -> str:
-    """A short hash of two tensors, as version 1 of the fingerprint had it."""
+    """A short hash of two tensors: version 1 of the fingerprint."""
     digest = hashlib.sha256()
     for tensor in (clip_model.text_projection, next(clip_model.visual.parameters())):
         digest.update(tensor.detach().half().cpu().contiguous().numpy().tobytes())
@@ -130,19 +130,19 @@ def of_two_tensors(clip_model: CLIP) -> str:
 class ClipFacts(NamedTuple):
     """What a CLIP is.
 
-    name: as it was asked for, a hub's repository with the commit; empty for a file and for a module from elsewhere.
-    file: base name of the file or folder that it was read from; empty where the name says it.
+    name: as it was asked for, a hub's repository with the commit; empty for a file or a module from elsewhere.
+    file: base name of the file or folder that it was read from; empty if there is a name.
     size: side of its images in pixels.
-    mean, std: of its images' channels; empty for a module from elsewhere, whose images nobody described.
+    mean, std: of its images' channels; empty for a module from elsewhere, whose images are not known.
     interpolation, resize: how images are scaled (design.py).
-    activation, heads: what no tensor shows, heads as (text side, image side).
+    activation, heads: what its tensors do not show, heads as (text side, image side).
     fingerprint: of all its weights, as `fingerprint` gives it.
-    dialect: whose names its tensors had: openai, open_clip, custom_text or transformers; bare where
-        only the options say it.
+    dialect: whose names its tensors had: openai, open_clip, custom_text or transformers; bare if
+        only the options say how it is run.
     commit: of the hub's repository that it came from.
-    sha256: of the file that it was read from, if it was one.
+    sha256: of the file that it was read from, if it was a single one.
     model: the name that was given with a file that does not say what it is.
-    tokenizer: what makes ids of its texts (tokenizers.py), as plain values; empty for CLIP's own of 77 ids.
+    tokenizer: the facts of its tokenizer (tokenizers.py), as plain values; empty for CLIP's own of 77 ids.
     """
 
     name: str
@@ -162,13 +162,13 @@ class ClipFacts(NamedTuple):
     tokenizer: Mapping[str, Any] = {}
 
     def as_record(self) -> Dict[str, Any]:
-        """Plain values for a file; what only CLIPs with towers have stands there only for them."""
+        """Plain values for a file; fields that only CLIPs with towers have are left out of others."""
         found = {key: list(value) if isinstance(value, tuple) else value for key, value in self._asdict().items()}
         return {key: value for key, value in found.items() if value or key not in ("model", "tokenizer")}
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "ClipFacts":
-        """What a file says; nothing where it does not.
+        """From a file's record; missing fields are empty.
 
         Raises:
             UserError: on values of another type.
@@ -186,7 +186,7 @@ class ClipFacts(NamedTuple):
 
 
 def note(clip_model: CLIP, source: Source, resolved: Resolved) -> None:
-    """Put what is known of a CLIP, built of weights whose `fingerprint` it has, on the module."""
+    """Keep what is known of a CLIP, whose `fingerprint` is set, on the module."""
     images = resolved.design.images
     clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(
         name=source.name,
@@ -210,14 +210,14 @@ def _tokenizer_of(clip_model: CLIP) -> Mapping[str, Any]:
 
 
 def facts_of(clip_model: CLIP, sure: bool = False) -> ClipFacts:
-    """What is known of a CLIP; of a module from elsewhere its input size and fingerprint, taken now if not before.
+    """What is known of a CLIP; for a module from elsewhere its input size and fingerprint, computed now if not before.
 
-    Its weights are hashed anew where tensors were written, replaced, cast or moved since they were last looked at. Of
-    one whose matrices a cast has rounded the fingerprint is that of before, unless a tensor was written since.
+    Its weights are hashed anew if tensors were written, replaced, cast or moved since they were last looked at. If a
+    cast has rounded its matrices, the fingerprint stays that from before, unless a tensor was written since.
 
     Args:
         clip_model: the CLIP.
-        sure: hash in any case: a write through `.data` and one of a fused optimiser leave no trace on a tensor.
+        sure: always hash: a write through `.data` or by a fused optimiser leaves no trace on a tensor.
     """
     facts: Optional[ClipFacts] = clip_model.__dict__.get(_PLACE)
     if facts is None or _may_differ(clip_model, sure):
@@ -230,24 +230,24 @@ def facts_of(clip_model: CLIP, sure: bool = False) -> ClipFacts:
 
 
 def look_at(clip_model: CLIP) -> None:
-    """Take the tensors of a CLIP for those that were hashed: by who has cast or moved them, and nothing else."""
+    """Count a CLIP's present tensors as the hashed ones: only for code that has cast or moved them."""
     clip_model.__dict__[_SEEN] = _state_of(clip_model)
 
 
 def _may_differ(clip_model: CLIP, sure: bool) -> bool:
-    """Whether a CLIP may have other weights, of a fine-tuned model, than those that were hashed last."""
+    """Whether a CLIP may have other weights (of a fine-tuned model) than those that were hashed last."""
     if clip_model.logit_scale.is_meta:
         return False
     before, now = clip_model.__dict__.get(_SEEN, {}), _state_of(clip_model)
     if not rounded_to(clip_model):
         return sure or before != now
     same = [name for name, one in now.items() if name in before and before[name].tensor == one.tensor]
-    # a copy cannot be told: its versions begin anew
+    # a copy cannot be judged: its versions begin anew
     return any(before[name].version != now[name].version for name in same if now[name].is_parameter)
 
 
 class _Seen(NamedTuple):
-    """What a tensor was when it was looked at: the object, how often it was written, where its numbers are."""
+    """A tensor's state when it was looked at: the object, how often it was written, where its numbers are."""
 
     tensor: int
     version: Optional[int]
@@ -270,7 +270,7 @@ def _version(tensor: Tensor) -> Optional[int]:
 
 
 def called(clip_model: nn.Module) -> str:
-    """What a message calls a CLIP."""
+    """The name of a CLIP in messages."""
     facts = clip_model.__dict__.get(_PLACE)
     return (facts is not None and (facts.file or facts.name)) or "this CLIP"
 

@@ -1,4 +1,4 @@
-"""Tokenizers that a CLIP's own files are, run by transformers: SigLIP's, Gemma's, BERT's, RoBERTa's, NLLB's, others."""
+"""Tokenizers from a CLIP's own files, run by transformers: SigLIP's, Gemma's, BERT's, RoBERTa's, NLLB's, others."""
 
 import contextlib
 import hashlib
@@ -13,11 +13,11 @@ from modprompt.io.safe_open import read_bytes
 from modprompt.io.text import is_text
 from modprompt.programs import one_line
 
-CARRIERS = (  # of the words: one of these is there
+CARRIERS = (  # one of these must be there: it has the words
     "tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.txt", "vocab.json",
 )  # fmt: skip
 SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
-CONFIG = "config.json"  # says which kind it is, where the settings do not
+CONFIG = "config.json"  # says the kind if the settings do not
 CLEANINGS = ("canonicalize", "lower", "whitespace")
 NO_CLEANING = "none"
 _MOST_BYTES = 1 << 28
@@ -27,10 +27,10 @@ class TokenizerPlan(NamedTuple):
     """How a CLIP's files are used.
 
     length: ids of a text.
-    cleaning: one of CLEANINGS, as open_clip does it, or NO_CLEANING.
+    cleaning: one of CLEANINGS, as in open_clip, or NO_CLEANING.
     zero_end: whether the end id is written as 0 (CLIPA).
     vocabulary: number of embeddings.
-    padding, end: ids that the text side looks for; None where it looks for none.
+    padding, end: ids that the text side looks for; None if it looks for none.
     """
 
     length: int
@@ -42,25 +42,25 @@ class TokenizerPlan(NamedTuple):
 
 
 def wanted(there: Sequence[str]) -> List[str]:
-    """Which of a repository's files make up its tokenizer.
+    """A repository's files that make up its tokenizer.
 
     Raises:
-        UserError: if none of them does.
+        UserError: if it has no tokenizer.
     """
     if not any(one in there for one in CARRIERS):
-        raise UserError(f"it has no tokenizer, which is one of {', '.join(CARRIERS)}")
+        raise UserError(f"it has no tokenizer: none of {', '.join(CARRIERS)}")
     return [one for one in (*CARRIERS, *SETTINGS, CONFIG) if one in there]
 
 
 class FileTokenizer:
-    """A tokenizer of files in a folder; Tokenizer in tokenizers.py.
+    """A tokenizer from files in a folder; a Tokenizer (tokenizers.py).
 
     Args:
-        folder: with its files.
+        folder: of its files.
         plan: how they are used.
 
     Raises:
-        UserError: if transformers is lacking, the files are none, or they are not those of the CLIP.
+        UserError: if transformers is missing, the files are no tokenizer, or they are not the CLIP's.
     """
 
     def __init__(self, folder: Path, plan: TokenizerPlan):
@@ -101,7 +101,7 @@ class FileTokenizer:
         return ids + [self.facts.padding] * (self.facts.length - len(ids))
 
     def word(self, number: int) -> str:
-        """The piece of an id, with the marks that its kind has; as Tokenizer."""
+        """The piece of an id, with the marks of its kind; as Tokenizer."""
         return str(self._tokenizer.convert_ids_to_tokens(number) or "")
 
     def _ids(self, text: str, special: bool) -> List[int]:
@@ -116,7 +116,7 @@ class FileTokenizer:
         if len(self._tokenizer) > plan.vocabulary:
             raise UserError(
                 f"{folder}: this tokenizer has {len(self._tokenizer):,} words, but the CLIP {plan.vocabulary:,} "
-                "embeddings: it is another one's"
+                "embeddings: it belongs to another CLIP"
             )
         for what, mine, asked in (
             ("padding", self.facts.padding, plan.padding),
@@ -124,11 +124,11 @@ class FileTokenizer:
         ):
             if asked is not None and mine != asked:
                 raise UserError(
-                    f"{folder}: the {what} id of this tokenizer is {mine}, but the CLIP looks for {asked}: it is "
-                    "another one's"
+                    f"{folder}: the {what} id of this tokenizer is {mine}, but the CLIP looks for {asked}: it "
+                    "belongs to another CLIP"
                 )
         if self._tokenizer.padding_side != "right":
-            raise UserError(f"{folder}: this tokenizer pads on the left: only padding behind the end is run")
+            raise UserError(f"{folder}: this tokenizer pads on the left: only padding after the end is supported")
 
 
 def _read(folder: Path) -> Any:
@@ -141,7 +141,7 @@ def _read(folder: Path) -> Any:
 
 @contextlib.contextmanager
 def _refusals(folder: Path) -> Iterator[None]:
-    """What the package raises within it on files that it does not know, of whatever kind, becomes a line."""
+    """In this context all errors of the package on unknown files become one message."""
     try:
         yield
     except UserError:
@@ -151,9 +151,9 @@ def _refusals(folder: Path) -> Iterator[None]:
 
 
 def _require_bounded(folder: Path, vocabulary: int) -> None:
-    """Raise UserError on more words beside a tokenizer's own than a CLIP has: the package would make each of them."""
+    """Raise UserError on more extra words than a CLIP has embeddings: the package would make each of them."""
     path = folder / SETTINGS[0]
-    # most of these files have a number of 100 bits, for "no end", that our own reader refuses
+    # most of these files have a number of 100 bits, for "no limit", that our own reader refuses
     extra = json.loads(read_bytes(path, _MOST_BYTES)).get("extra_ids", 0) if path.is_file() else 0
     if not isinstance(extra, int) or not 0 <= extra <= vocabulary:
         raise UserError(f"{path}: extra_ids is {str(extra)[:40]}, but the CLIP has {vocabulary:,} embeddings")
@@ -168,13 +168,13 @@ def _cleaning(name: str) -> Callable[[str], str]:
 
 
 def _kind(folder: Path, tokenizer: Any) -> str:
-    """What a tokenizer is called in records: by the class that its files name."""
+    """A tokenizer's name in records: from the class that its files name."""
     name = str(tokenizer.init_kwargs.get("tokenizer_class") or type(tokenizer).__name__)
     return name.replace("Fast", "").replace("Tokenizer", "").lower() or "files"
 
 
 def _sha256(folder: Path) -> str:
-    """Of names and contents of the files."""
+    """Hash of names and contents of the files."""
     digest = hashlib.sha256()
     for name in sorted((*CARRIERS, *SETTINGS)):
         if (folder / name).is_file():

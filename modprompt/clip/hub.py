@@ -1,7 +1,7 @@
 """Files of a repository on a Hugging Face hub: found in the cache, else downloaded by the package huggingface_hub.
 
-The package is an extra, imported when something must be asked for; what lies in the cache is used without it.
-Failures of a hub are a line each.
+The package is an extra, imported when the hub must be asked; what is in the cache is used without it. Each failure of
+a hub is one message.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from modprompt.io.safe_open import open_regular, read_text
 from modprompt.io.shards import shard_names
 from modprompt.io.text import sha256_of, write_whole
 
-# answers of the hub, by names of classes: their module has changed over the years; the first that fits counts
+# answers of the hub, by names of classes, whose module has changed over the years; the first that fits counts
 _REFUSALS = (
-    ("GatedRepoError", "is given only to those whom its owner allows: ask for access on its page, then set HF_TOKEN"),
+    ("GatedRepoError", "is only for users whom its owner allows: ask for access on its page, then set HF_TOKEN"),
     ("RepositoryNotFoundError", "does not exist on the hub, or is private: correct the name, or set HF_TOKEN"),
     ("RevisionNotFoundError", "does not exist on the hub: the repository has no such revision, correct it"),
 )
@@ -28,7 +28,7 @@ _TOKENS, _TOKEN = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"), re.compile(r"hf_\w{4,}
 
 
 class Unreached(Exception):
-    """The hub gives nothing: why, what to do, and whether the user is told even if the cache has it."""
+    """The hub was not reached: why, what to do, and whether the user is told even if the cache has it."""
 
     def __init__(self, reason: str, advice: str, told: bool = True):
         super().__init__(reason)
@@ -49,11 +49,11 @@ def package() -> Any:
 
 
 def ask(repo: str, call: Callable[[Any], Any]) -> Any:
-    """What the hub answers, where the cache is of no use.
+    """What the hub answers, for questions that the cache cannot answer.
 
     Args:
-        repo: what is asked about, for messages.
-        call: takes the package huggingface_hub.
+        repo: what the question is about, for messages.
+        call: the question; gets the package huggingface_hub.
 
     Raises:
         UserError: if the hub says that there is no such thing, or cannot be asked.
@@ -76,13 +76,13 @@ def answer(
         for kind, text in _REFUSALS:
             if kind in kinds:
                 raise UserError(f"{name} {text}{cached}") from None
-        cause = error.__cause__ if "LocalEntryNotFoundError" in kinds else None  # it says nothing by itself
-        advice = "look after the network, HF_ENDPOINT, and HF_TOKEN if it is not for all"
+        cause = error.__cause__ if "LocalEntryNotFoundError" in kinds else None  # that error itself says nothing
+        advice = "check the network, HF_ENDPOINT, and HF_TOKEN if it is not public"
         raise Unreached(f"the hub cannot be asked ({_reason(cause or error)})", advice) from None
 
 
 def _reason(error: BaseException) -> str:
-    """An error in a line; tokens, which stand in what clients say of headers that cannot be sent, are left out."""
+    """An error as one line, without tokens: clients quote headers that they cannot send."""
     text = " ".join(str(error).split())
     for token in filter(None, (os.environ.get(name, "").strip() for name in _TOKENS)):
         text = text.replace(token, "***")
@@ -103,7 +103,7 @@ Choose = Callable[[Sequence[str]], Sequence[str]]
 
 
 class Snapshot(NamedTuple):
-    """One commit of a repository, as it lies in the cache; files that nobody has asked for are not there."""
+    """One commit of a repository in the cache; files that nobody has asked for are missing."""
 
     folder: Path  # snapshots/<commit> in the cache
     commit: str  # 40 hex digits
@@ -111,7 +111,7 @@ class Snapshot(NamedTuple):
 
 
 def of_user(name: str) -> Tuple[str, str]:
-    """As parse, of what a user writes where nothing but a repository can stand: without the prefix, too."""
+    """As parse, for what a user writes where only a repository is possible: the prefix may be left out."""
     return parse(name if name.startswith(PREFIX) else PREFIX + name)
 
 
@@ -126,36 +126,36 @@ def parse(name: str) -> Tuple[str, str]:
     """
     repo, mark, revision = name[len(PREFIX) :].partition("@")
     if not name.startswith(PREFIX) or (mark and not revision):
-        raise UserError(f"{name!r} names no repository of a hub: write {_FORM}")
+        raise UserError(f"{name!r} does not name a repository of a hub: write {_FORM}")
     _require_names(repo, revision)
     return repo, revision
 
 
 def _require_names(repo: str, revision: str) -> None:
-    """Folders of the cache have these names."""
+    """Raise UserError on names that could not be folders of the cache."""
     if not _REPO.fullmatch(repo) or "--" in repo or ".." in repo:
-        raise UserError(f"{repo!r} is no repository of a hub, which is owner/name: write {_FORM}")
+        raise UserError(f"{repo!r} is not a repository of a hub, which is owner/name: write {_FORM}")
     if revision and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise UserError(f"{revision!r} is no revision of {repo}, which is a branch, a tag or a commit: write {_FORM}")
+        raise UserError(f"{revision!r} is not a branch, tag or commit of {repo}: write {_FORM}")
 
 
 def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) -> Snapshot:
     """The snapshot of a repository with the files that are wanted, downloaded if they are not in the cache.
 
-    A full commit that the cache has is used without asking; of anything else the hub says which commit it is. If it
-    cannot, the commit that the cache knows is used, with a warning unless HF_HUB_OFFLINE or the lack of the package
-    says why. Of each index of shards (*.index.json) that is wanted, its shards are wanted, too.
+    A full commit that the cache has is used without asking; for anything else the hub says which commit it is. If it
+    cannot, the commit that the cache knows is used, with a warning unless HF_HUB_OFFLINE or a missing package is the
+    reason. With an index of shards (*.index.json) its shards are wanted, too.
 
     Args:
         repo: "owner/name".
         revision: a branch, a tag or a commit; empty for "main".
-        choose: gives, of all the file names there are, those that are wanted; raises UserError if there is nothing
-            usable. It is asked about the files in the cache, which may be fewer than the repository has, and about
-            those of the repository. A file that it names although it is not among them makes the cache incomplete.
+        choose: gives the wanted ones of all file names; raises UserError if none is usable. It is called with the
+            files in the cache, which may be fewer than the repository has, and with those of the repository. A file
+            that it names although it is not among them makes the cache incomplete.
         by_hand: what else a user can do who cannot reach the hub.
 
     Raises:
-        UserError: if repository or revision do not exist, or the files are neither in the cache nor can be had.
+        UserError: if repository or revision do not exist, or the files are not in the cache and cannot be downloaded.
     """
     _require_names(repo, revision)
     if _COMMIT.fullmatch(revision):
@@ -175,10 +175,10 @@ def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) 
 
 
 def cached(repo: str, revision: str = "") -> Optional[Snapshot]:
-    """What the cache has of a revision, whole or not; nothing is asked for.
+    """What the cache has of a revision, complete or not; the hub is not asked.
 
     Raises:
-        UserError: on names that are none, or if the cache cannot be read.
+        UserError: on impossible names, or if the cache cannot be read.
     """
     _require_names(repo, revision)
     commit = revision if _COMMIT.fullmatch(revision) else commit_of(_place(repo) / "refs" / (revision or "main"))
@@ -198,16 +198,16 @@ def address_of(folder: Path) -> Tuple[str, str]:
 
 
 def check_blob(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes, which in the cache of a hub must be the one that its blob is named by.
+    """SHA-256 (hex) of a file's bytes, which in a hub's cache must be the name of its blob.
 
-    That is so for large files. Small ones are named by a hash of git (40 hex digits), and where there are no links
-    nothing is: these are not checked.
+    That holds for large files. Small ones are named by git's hash (40 hex digits), and without links no file is named
+    by a hash: these are not checked.
 
     Raises:
         UserError: if there is no such file, or its blob has another hash.
     """
     try:
-        open_regular(path).close()  # a pipe would be waited for
+        open_regular(path).close()  # reading a pipe would block
         digest = sha256_of(path)
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror or error})") from None
@@ -221,8 +221,8 @@ def check_blob(path: Path) -> str:
 
 
 def _blob_of(path: Path) -> Optional[Path]:
-    """The file blobs/<SHA-256> that a path is or leads to. Where repositories share blobs it is a link itself."""
-    for _ in range(40):  # as many links, one behind the other, as systems follow
+    """The file blobs/<SHA-256> that a path is or leads to. If repositories share blobs, it is a link itself."""
+    for _ in range(40):  # as many links in a row as systems follow
         if path.parent.name == "blobs" and _SHA256.fullmatch(path.name):
             return path
         if not path.is_symlink():
@@ -259,7 +259,7 @@ def commit_of(ref: Path) -> str:
 
 
 def _in_cache(repo: str, revision: str, choose: Choose) -> Tuple[Optional[Snapshot], str]:
-    """(the snapshot that the cache has, if nothing is missing; else what is, in words)."""
+    """(the snapshot in the cache, if nothing is missing; what is missing, in words)."""
     found = cached(repo, revision)
     if not found:
         return None, f"the cache {_cache()} does not have it"
@@ -273,7 +273,7 @@ def _in_cache(repo: str, revision: str, choose: Choose) -> Tuple[Optional[Snapsh
 
 
 def _files(folder: Path) -> List[str]:
-    """Names of all files in a folder, "/" between their parts; links that lead nowhere are none."""
+    """Names of all files in a folder, "/" between their parts; broken links are left out."""
     try:
         return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     except OSError as error:
@@ -281,13 +281,13 @@ def _files(folder: Path) -> List[str]:
 
 
 def _shards(folder: Path, names: Sequence[str]) -> List[str]:
-    """Files that the indices among `names` name; they lie beside their index."""
+    """Files that the indices among `names` list; they are in their index's folder."""
     indices = [name for name in names if name.endswith(_INDEX)]
     return sorted({str(PurePosixPath(name).with_name(one)) for name in indices for one in shard_names(folder / name)})
 
 
 def _download(repo: str, revision: str, choose: Choose, by_hand: str) -> Snapshot:
-    """The snapshot as the hub has it; files that are in the cache already are not asked for."""
+    """The snapshot as the hub has it; files that are already in the cache are not downloaded."""
     client, name = package(), _full(repo, revision)
     info = answer(name, lambda: client.HfApi().model_info(repo, revision=revision, files_metadata=True))
     commit = str(info.sha)
@@ -316,15 +316,15 @@ def _download(repo: str, revision: str, choose: Choose, by_hand: str) -> Snapsho
 
 
 def _require_listed(file: str, sizes: Mapping[str, int], where: str) -> None:
-    """Raise UserError unless a snapshot has a file of this name, and of a size that weights have."""
+    """Raise UserError unless a snapshot has a file of this name, of a possible size for weights."""
     if file not in sizes or "\\" in file or {"", ".", ".."} & set(file.split("/")):
         raise UserError(f"{where} has no file {file!r}")
     if sizes[file] > _MOST_BYTES:
-        raise UserError(f"{where}: {file} has {sizes[file]:,} bytes, more than weights of a CLIP have: not fetched")
+        raise UserError(f"{where}: {file} has {sizes[file]:,} bytes, more than weights of a CLIP have: not downloaded")
 
 
 def _remember(ref: Path, commit: str) -> None:
-    """Note which commit a revision is, for when the hub cannot be asked: who downloads by commit has no note of it."""
+    """Note which commit a revision is, for use offline: a download by commit does not note it."""
     with contextlib.suppress(UserError):
         if commit_of(ref) == commit:
             return

@@ -1,4 +1,4 @@
-"""What the tensors of a CLIP say of its shape, and whether they are whole; names are OpenAI's.
+"""A CLIP's shape as its tensors show it, and whether they are complete; names are OpenAI's.
 
 Shapes: D width of a side, E joint width, L positions.
 """
@@ -12,10 +12,10 @@ from torch import Tensor
 from modprompt.clip.design import ACTIVATIONS, QUICK_GELU, Design
 from modprompt.errors import UserError
 
-VOCABULARY, POSITIONS = 49408, 77  # of the tokenizer that every CLIP of the family has
-STOCK_HEAD = 64  # width of a head where the `clip` package builds a model
-STOCK_RATIO = 4  # of its feed-forward parts
-_RESNET_STRIDE = 32  # pixels of an image to one place of a ResNet's last features
+VOCABULARY, POSITIONS = 49408, 77  # of the tokenizer of every CLIP of the family
+STOCK_HEAD = 64  # width of a head in models that the `clip` package builds
+STOCK_RATIO = 4  # hidden width of its feed-forward parts, in widths
+_RESNET_STRIDE = 32  # pixels of an image for one place of a ResNet's last features
 _LAYER = re.compile(r"^(visual\.)?transformer\.resblocks\.(\d+)\.")
 Shapes = Mapping[str, Tuple[int, ...]]
 
@@ -30,12 +30,12 @@ def shapes_of(state: Mapping[str, Any], where: str) -> Dict[str, Tuple[int, ...]
     """The shapes of a state dict's tensors by name.
 
     Raises:
-        UserError: if a value is none, or has a type that no CLIP is saved in.
+        UserError: if a value is not a tensor, or has a type in which no CLIP is saved.
     """
     shapes = {}
     for name, value in state.items():
         if not isinstance(value, Tensor) or value.is_sparse or value.is_quantized:
-            raise _kind(f"{name} is no plain tensor", where)
+            raise _kind(f"{name} is not a plain tensor", where)
         counts = name.endswith(".num_batches_tracked")  # of a ResNet's normalisations
         if not counts and str(value.dtype) not in ("torch.float32", "torch.float16", "torch.bfloat16"):
             raise _kind(f"{name} is of {value.dtype}, not float32, float16 or bfloat16", where)
@@ -52,12 +52,12 @@ def _layers(shapes: Shapes, side: str, where: str) -> int:
 
 
 def measure(shapes: Shapes, where: str) -> Dict[str, int]:
-    """Numbers that the tensors of a CLIP show: layers, widths, hidden widths, patch, embed, pixels.
+    """Numbers that a CLIP's tensors show: layers, widths, hidden widths, patch, embed, pixels.
 
     A ResNet has no "image layers", "image hidden" and "patch".
 
     Raises:
-        UserError: if they are not those of a CLIP of the stock shape, whole; what is wrong is named.
+        UserError: if they are not all tensors of a CLIP of the stock shape; what is wrong is named.
     """
     found = _measure(shapes, where)
     expected = _expected(found)
@@ -104,12 +104,12 @@ def _measure(shapes: Shapes, where: str) -> Dict[str, int]:
     except KeyError as error:
         raise _kind(f"{error.args[0]} is missing", where) from None
     except (ValueError, IndexError, TypeError):
-        raise _kind("its projections are no matrices", where) from None
+        raise _kind("its projections are not matrices", where) from None
     return found
 
 
 def _expected(found: Mapping[str, int]) -> Dict[str, Tuple[int, ...]]:
-    """Shapes by name, of the text side and, if it is a vision transformer, of the image side."""
+    """Shapes by name of the text side and, if it is a vision transformer, of the image side."""
     width = found["text width"]
     expected: Dict[str, Tuple[int, ...]] = {
         "positional_embedding": (found["positions"], width),
@@ -130,7 +130,7 @@ def _expected(found: Mapping[str, int]) -> Dict[str, Tuple[int, ...]]:
 
 
 def _blocks(side: str, layers: int, width: int, hidden: int, norms: Sequence[str]) -> Dict[str, Tuple[int, ...]]:
-    """Shapes of what has a weight and a bias: a side's own normalisations, and the parts of its blocks."""
+    """Shapes of all parts with a weight and a bias: a side's own normalisations, and the parts of its blocks."""
     block = {
         "attn.in_proj_": (3 * width, width),
         "attn.out_proj.": (width, width),
@@ -152,7 +152,7 @@ def stock_design(found: Mapping[str, int]) -> Design:
 
 
 def is_stock(found: Mapping[str, int], design: Design) -> bool:
-    """Whether the `clip` package builds just this model."""
+    """Whether the `clip` package builds exactly this model."""
     stock = stock_design(found)
     ratios = [found["text hidden"] == STOCK_RATIO * found["text width"]]
     ratios += [found["image hidden"] == STOCK_RATIO * found["image width"]] if found["patch"] else []
@@ -160,11 +160,11 @@ def is_stock(found: Mapping[str, int], design: Design) -> bool:
 
 
 def require_agreement(found: Mapping[str, int], design: Design, where: str, source: str) -> None:
-    """Raise UserError if what a config, a table or options say contradicts the tensors.
+    """Raise UserError if a config, a table or options contradict the tensors.
 
     Args:
         found: what measure() gave.
-        design: what is said.
+        design: what they say.
         where: the weights, for the message.
         source: who says it, for the message.
     """

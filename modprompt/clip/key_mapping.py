@@ -1,6 +1,6 @@
-"""The names under which CLIPs are saved, brought into OpenAI's: open_clip's own and `custom_text`, and transformers'.
+"""Names of tensors in files, mapped to OpenAI's: open_clip's own and `custom_text`, and transformers'.
 
-What is no CLIP of the stock shape is told by its names, and refused as what it is (docs/backbones.md).
+A model that is not a CLIP of the stock shape is recognised by its names, and refused by name (docs/backbones.md).
 """
 
 import re
@@ -14,9 +14,9 @@ from modprompt.errors import UserError
 
 OPENAI, CUSTOM_TEXT, TRANSFORMERS = "openai", "custom_text", "transformers"
 _SIGNS = {OPENAI: "positional_embedding", CUSTOM_TEXT: "text.positional_embedding", TRANSFORMERS: "text_model."}
-BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's files have beside weights
-_DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model makes its own
-_FAMILIES = (  # a name that only this kind has
+BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's files have besides weights
+_DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model computes its own
+_FAMILIES = (  # a name that only this family has
     ("siglip", re.compile(r"^logit_bias$|^vision_model\.head\.(probe|attention)|attn_pool\.(latent|probe)$")),
     ("coca", re.compile(r"^text_decoder\.|^visual\.attn_pool\.query$|^text\.cls_emb$")),
     ("eva", re.compile(r"^visual\.(blocks\.\d|rope\.|trunk\.rope)|^visual\.trunk\.blocks\.\d+\.attn\.q_bias")),
@@ -56,10 +56,10 @@ _HF_JOINED = tuple(f"self_attn.{one}_proj" for one in "qkv")  # in this order
 
 
 def plain_names(content: Any) -> Dict[str, Any]:
-    """The tensors of a saved file by name: without what is around them, and what each model makes itself."""
+    """The tensors of a saved file by name: without wrappers, and without what each model computes itself."""
     found = content.get("state_dict", content) if isinstance(content, Mapping) else {}
     state = dict(found) if isinstance(found, Mapping) else {}
-    if state and all(str(key).startswith("module.") for key in state):  # of DataParallel
+    if state and all(str(key).startswith("module.") for key in state):  # DataParallel's
         state = {str(key)[len("module.") :]: value for key, value in state.items()}
     return {
         str(key): value
@@ -72,7 +72,7 @@ def recognise(names: Iterable[str], where: str) -> str:
     """The dialect of a state dict: openai (open_clip's, too), custom_text or transformers.
 
     Raises:
-        UserError: if it is another kind of model, by its name if that is known.
+        UserError: if it is another kind of model, with its name if that is known.
     """
     there = list(names)
     for family, sign in _FAMILIES:
@@ -95,7 +95,7 @@ def to_openai(state: MutableMapping[str, Tensor], dialect: str, where: str) -> D
     """The state dict under OpenAI's names; `state` is emptied, so that no tensor is held twice.
 
     Raises:
-        UserError: on a name that the dialect does not have, or a part that is lacking.
+        UserError: on a name that the dialect does not have, or a missing part.
     """
     renamed: Dict[str, Tensor] = {}
     joined: Dict[str, Dict[str, Tensor]] = {}  # by OpenAI's name: query, key, value
@@ -118,20 +118,20 @@ def to_openai(state: MutableMapping[str, Tensor], dialect: str, where: str) -> D
         raise UserError(f"{where} is not a whole CLIP: {lacking} of {new} is missing")
     scale = renamed.get("logit_scale")
     if scale is not None and scale.numel() == 1:
-        renamed["logit_scale"] = scale.reshape(())  # some trainings of open_clip have it as a vector of one
+        renamed["logit_scale"] = scale.reshape(())  # in some of open_clip's it is a vector of one
     return renamed
 
 
 def _one_of_three(parts: List[Tensor], where: str) -> Tensor:
-    """Query, key and value, one below the other."""
+    """Query, key and value, stacked."""
     shapes = [tuple(part.shape) for part in parts]
     if len(set(shapes)) > 1 or not shapes[0]:
-        raise UserError(f"{where} cannot be joined of query, key and value of the shapes {', '.join(map(str, shapes))}")
+        raise UserError(f"{where} cannot be joined: query, key and value have the shapes {', '.join(map(str, shapes))}")
     return torch.cat(parts)
 
 
 def _openai_name(name: str, dialect: str, where: str) -> Tuple[str, str]:
-    """OpenAI's name of a tensor, and which part of that it is: query, key or value, the transposed, or all of it."""
+    """OpenAI's name of a tensor, and which part of that it is: query, key or value, its transpose, or all of it."""
     if dialect != TRANSFORMERS:
         return (name[len("text.") :] if dialect == CUSTOM_TEXT and name.startswith("text.") else name), ""
     if name in _HF_OUTER:

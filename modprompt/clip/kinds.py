@@ -1,14 +1,14 @@
-"""What kinds of sides a CLIP has, by what they take; no PyTorch is needed to say it."""
+"""Kinds of a CLIP's sides, by what can be put into them; PyTorch is not needed here."""
 
 from typing import NamedTuple
 
-PROMPTED = "prompted"  # a transformer that takes prompts: OpenAI's (structure.py), or in a tower (tower_sides.py)
+PROMPTED = "prompted"  # a transformer for prompts: OpenAI's (structure.py), or in a tower (tower_sides.py)
 RESNET = "ResNet"  # CLIP's own, which has no layers for prompts
-FEATURES = "features"  # a tower (towers.py) that gives these and nothing more
+FEATURES = "features"  # a tower (towers.py) that only gives features
 
 
 class Kinds(NamedTuple):
-    """Of both sides.
+    """The kinds of both sides.
 
     text: PROMPTED or FEATURES.
     image: PROMPTED, RESNET or FEATURES.

@@ -1,6 +1,6 @@
-"""Which CLIPs are known by name: what each of them is, and what runs on it.
+"""The CLIPs that are known by name: what each is, and what runs on it.
 
-The facts stand in models/known.yaml. No weights are looked at here, and no PyTorch is needed.
+The facts are in models/known.yaml. No weights are read here, and PyTorch is not needed.
 """
 
 import difflib
@@ -20,7 +20,7 @@ from modprompt.io.safe_open import read_text
 OPENAI, OPEN_CLIP = "openai", "open_clip"
 _FILE = Path(__file__).parent / "models" / "known.yaml"
 EMBEDDED = "glyph-clip"
-_SUFFIX = "-quickgelu"  # of a model's name: open_clip's other name of the same weights
+_SUFFIX = "-quickgelu"  # in a model's name: open_clip's other name for the same weights
 STOCK = "stock"  # the family of OpenAI's transformers
 _STOCK_SIDES = (STOCK, STOCK)
 _PROMPTED_TEXT = (STOCK, "SigLIP", "MobileCLIP", "PE", "MetaCLIP 2")  # families that tower_sides.py knows
@@ -30,22 +30,22 @@ RUNS = {(True, True): EVERYTHING, (True, False): TEXT, (False, True): VISION, (F
 
 
 def runs_on(kinds: Kinds) -> str:
-    """What runs on a CLIP of such sides, in words: one of RUNS."""
+    """What runs on a CLIP with such sides, in words: one of RUNS."""
     return RUNS[kinds.text == PROMPTED, kinds.image == PROMPTED]
 
 
 class Row(NamedTuple):
-    """A CLIP that runs; pairs are (text side, image side).
+    """A supported CLIP; pairs are (text side, image side).
 
-    name: as it is asked for: "ViT-B/16", "glyph-clip", or open_clip's "ViT-B-16/laion2b_s34b_b88k".
+    name: as a user gives it: "ViT-B/16", "glyph-clip", or open_clip's "ViT-B-16/laion2b_s34b_b88k".
     dialect: whose names its tensors have, "openai" or "open_clip".
     source: "OpenAI", "embedded", or the repository on the Hugging Face hub.
-    sha256, file: of OpenAI's files, the hash (hex) and the file's name; where a repository has several files, the one
-        with the weights; else empty.
-    widths: of the sides; of a ResNet's image side that of its stem; 0 where a side is not of the stock shape.
-    design: what its tensors do not show, and in `said` what they must. Of one with a side that is not of the stock
-        shape, the images and the activation alone: the rest is in open_clip's config of the model.
-    families: of the sides, by which architecture they have: "stock" is OpenAI's.
+    sha256, file: OpenAI's: the file's hash (hex) and name; if a repository has several files, the one with the
+        weights; else empty.
+    widths: of the sides; a ResNet's is that of its stem; 0 for a side that is not of the stock shape.
+    design: what its tensors do not show, and in `said` what they must show. If a side is not of the stock shape, only
+        images and activation: the rest is in open_clip's config of the model.
+    families: the architectures of the sides: "stock" is OpenAI's.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Row(NamedTuple):
 
     @property
     def layers(self) -> Tuple[int, int]:
-        """Of the transformers; the image side of a ResNet has 0, and so have both sides beside a tower."""
+        """Numbers of layers of the transformers; 0 for a ResNet, and for both sides if one is a tower."""
         return self.design.said.get("text layers", 0), self.design.said.get("image layers", 0)
 
     @property
     def model(self) -> str:
-        """What open_clip calls its shape; empty for OpenAI's names and the embedded model."""
+        """open_clip's name of its shape; empty for OpenAI's names and the embedded model."""
         return self.name.rpartition("/")[0] if self.dialect == OPEN_CLIP else ""
 
     @property
@@ -92,7 +92,7 @@ def _content() -> Dict[str, Any]:
 
 
 def _row(name: str, dialect: str, model: str, source: str, activation: str = QUICK_GELU, **images: Any) -> Row:
-    """A row of a model's shape; `images` is what is other than usual with its images."""
+    """A row for a model's shape; `images` is how its images differ from OpenAI's."""
     shape = _content()["shapes"][model]
     layers, width, heads, hidden = shape["text"]
     said = {"text layers": layers, "text width": width, "text hidden": hidden, "embed": shape["embed"]}
@@ -110,7 +110,7 @@ def _row(name: str, dialect: str, model: str, source: str, activation: str = QUI
 
 
 def _towers() -> Iterator[Row]:
-    """Rows of those with a side that is not of the stock shape."""
+    """Rows of the CLIPs with a side that is not of the stock shape."""
     for group in _content()["towers"]:
         images = group.get("images", {})
         told: Dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in images.items()}
@@ -123,19 +123,19 @@ def _towers() -> Iterator[Row]:
 
 
 def whose(name: str, dialect: str) -> str:
-    """Whose weights those of a CLIP are, in words: the embedded one has OpenAI's names of tensors, not its weights."""
+    """Whose weights a CLIP has, in words: the embedded one has OpenAI's names of tensors, but its own weights."""
     return "this project's own" if name == EMBEDDED else dialect
 
 
 def is_openai(name: str) -> bool:
-    """Whether a name is of one of OpenAI's CLIPs."""
+    """Whether a name belongs to one of OpenAI's CLIPs."""
     row = find(at_revision(name)[0])
     return row is not None and whose(row.name, row.dialect) == OPENAI
 
 
 @lru_cache(maxsize=None)
 def rows() -> Tuple[Row, ...]:
-    """All CLIPs: OpenAI's, the embedded one, then open_clip's, of the stock shape first, each once."""
+    """All CLIPs, each once: OpenAI's, the embedded one, then open_clip's, those of the stock shape first."""
     found = [
         _row(name, OPENAI, one["model"], "OpenAI")._replace(sha256=one["sha256"], file=one["file"])
         for name, one in _content()["openai"].items()
@@ -150,20 +150,20 @@ def rows() -> Tuple[Row, ...]:
 
 @lru_cache(maxsize=None)
 def _by_name() -> Dict[str, Row]:
-    """Rows by their names and, those of OpenAI, by MODEL/openai too."""
+    """Rows by name; OpenAI's also by MODEL/openai."""
     found = {row.name: row for row in rows()}
     found.update((f"{one['model']}/openai", found[name]) for name, one in _content()["openai"].items())
     return found
 
 
 def _plain(name: str) -> str:
-    """MODEL/TAG of MODEL-quickgelu/TAG; every other name as it is."""
+    """MODEL/TAG for MODEL-quickgelu/TAG; every other name unchanged."""
     model, _, tag = name.rpartition("/")
     return f"{model[: -len(_SUFFIX)]}/{tag}" if model.endswith(_SUFFIX) else name
 
 
 def names() -> List[str]:
-    """Names of the CLIPs, without their other names."""
+    """The CLIPs' names, without their other names."""
     return [row.name for row in rows()]
 
 
@@ -190,18 +190,18 @@ def _by_repository() -> Dict[str, Row]:
 
 
 def by_repository(repo: str) -> Optional[Row]:
-    """The row of a CLIP of the stock shape, by OWNER/NAME of the Hugging Face hub, or None; of several the first.
+    """The first row of a CLIP of the stock shape with this OWNER/NAME on the Hugging Face hub, or None.
 
-    Those that share a repository have one design. Repositories of OpenAI's weights give OpenAI's rows.
+    CLIPs that share a repository have one design. Repositories of OpenAI's weights give OpenAI's rows.
     """
     return _by_repository().get(repo)
 
 
 def repository(name: str) -> Optional[Tuple[str, str]]:
-    """(OWNER/NAME, revision or "") of the hub that a name's weights come from; None if they come from elsewhere.
+    """(OWNER/NAME, revision or "") on the hub of a name's weights; None if they come from elsewhere.
 
     Raises:
-        UserError: if it begins as a hub's name and is none.
+        UserError: if it begins as a hub's name but is not one.
     """
     if name.startswith(hub.PREFIX):
         return hub.parse(name)
@@ -211,14 +211,14 @@ def repository(name: str) -> Optional[Tuple[str, str]]:
 
 
 def at_revision(name: str) -> Tuple[str, str]:
-    """(MODEL/TAG, revision) of MODEL/TAG@revision; (name, "") of all others."""
+    """(MODEL/TAG, revision) for MODEL/TAG@revision; (name, "") for all others."""
     plain, _, revision = name.rpartition("@")
     row = find(plain) if find(name) is None else None
     return (plain, revision) if row is not None and row.dialect == OPEN_CLIP else (name, "")
 
 
 def open_clip_version() -> str:
-    """The open_clip whose pretrained tags are in the table."""
+    """The version of open_clip whose pretrained tags are in the table."""
     return str(_content()["open_clip"])
 
 
@@ -226,11 +226,11 @@ def require(name: str, where: str = "") -> Row:
     """The row of a CLIP; the name may have a revision.
 
     Args:
-        name: as it is asked for.
-        where: what the message begins with, if anything.
+        name: as a user gives it.
+        where: the beginning of the message; may be empty.
 
     Raises:
-        UserError: if there is no such name; near ones are named, tags of its own model first.
+        UserError: if there is no such name; similar ones are named, tags of its own model first.
     """
     row = find(at_revision(name)[0])
     if row is not None:
@@ -253,7 +253,7 @@ def require(name: str, where: str = "") -> Row:
 
 
 def of_model(name: str) -> Row:
-    """The row of a MODEL of open_clip's, or of MODEL/TAG where its tags are run differently, for a file of its weights.
+    """The row of open_clip's MODEL, or of MODEL/TAG if its tags are run differently, for a file of its weights.
 
     Raises:
         UserError: if there is none, or several.
@@ -270,14 +270,14 @@ def of_model(name: str) -> Row:
 
 
 def pinned(name: str, commit: str) -> str:
-    """A name that gives the same weights again: of those of a hub at the commit that was used."""
-    return f"{name}@{commit}" if commit and name and not name.startswith(hub.PREFIX) else name  # a hub's has it
+    """A name that gives the same weights again: weights of a hub at the commit that was used."""
+    return f"{name}@{commit}" if commit and name and not name.startswith(hub.PREFIX) else name  # a hub's name has it
 
 
 def counts() -> Dict[str, int]:
-    """How many of open_clip's pretrained tags there are on which this runs: one of RUNS.
+    """The number of open_clip's pretrained tags by what runs on them: one of RUNS.
 
-    As open_clip counts them: MODEL-quickgelu/TAG is one of its own.
+    As open_clip counts them: MODEL-quickgelu/TAG is a tag of its own.
     """
     found = dict.fromkeys(RUNS.values(), 0)
     for row in rows():

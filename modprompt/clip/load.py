@@ -30,19 +30,19 @@ def load_clip(
         name: a known name (`modprompt backbones` lists them: OpenAI's, "glyph-clip", the small one that ships with the
             package, open_clip's as "ViT-B-16/laion2b_s34b_b88k"), a hub's "hf-hub:owner/name@revision", or a file or
             folder of weights (OpenAI's archives; state dicts of OpenAI's, open_clip's or transformers' names as .pt,
-            .bin or .safetensors, whole or sharded, with their config beside them).
+            .bin or .safetensors, whole or sharded, with their config in their folder).
         device: where to put it; CUDA if there is any, else the CPU. On a CPU its weights are float32, elsewhere as
             they were saved, OpenAI's half.
-        activation: quick_gelu or gelu, for a file that nothing else says it of.
-        heads: the same, numbers of attention heads: (text side, image side).
-        model: what a file of open_clip's is that nothing else says it of: "ViT-B-16-SigLIP2", or with its tag.
+        activation: quick_gelu or gelu, for a file of which nothing else says it.
+        heads: the same for numbers of attention heads: (text side, image side).
+        model: the same for open_clip's name of the model: "ViT-B-16-SigLIP2", or with its tag.
 
     Returns:
         (model in eval mode, transform from a PIL image to (3, H, W)). The model carries its name, file, how its images
         are made, and a fingerprint of its weights, which saved prompts name.
 
     Raises:
-        UserError: on an unknown name, weights that cannot be had or read, or that nothing says how to run.
+        UserError: on an unknown name, weights that cannot be found or read, or of which nothing says how to run them.
     """
     if not isinstance(name, (str, Path)) or not str(name):
         raise UserError(f"name must be a CLIP's name, or the path of a file or folder, got {name!r}")
@@ -63,27 +63,27 @@ def path_of(name: str) -> str:
         return ""
     try:
         is_there = path.exists()
-    except OSError:  # too long, or in a folder that may not be looked into: told of when it is read
+    except OSError:  # too long, or in a folder without permission: reported when it is read
         is_there = True
     looks_so = path.suffix in SUFFIXES or name.startswith(("/", "./", "../", "~"))
     return str(path) if is_there or looks_so else ""
 
 
 def transform_of(clip_model: CLIP) -> Callable[..., Tensor]:
-    """From a PIL image to (3, H, W), as this CLIP's images are made.
+    """The transform from a PIL image to (3, H, W), as this CLIP's images are made.
 
     Raises:
-        UserError: for a module from elsewhere, whose images nobody described.
+        UserError: for a module from elsewhere, whose images are not known.
     """
     facts = facts_of(clip_model)
     if not facts.mean:
-        raise UserError("nobody has described the images of this CLIP: take the transform that came with it")
+        raise UserError("nothing says how this CLIP's images are made: use the transform that came with it")
     images = Images(facts.size, facts.mean, facts.std, facts.interpolation, facts.resize)
     return image_transform(images, facts.dialect == TRANSFORMERS)
 
 
 def image_transform(images: Images, colours_first: bool = False) -> Callable[..., Tensor]:
-    """Resize, cut out the centre, normalise; colours become RGB behind that cut, as clip.load has it, or first."""
+    """Resize, cut out the centre, normalise; colours become RGB after that cut, as in clip.load, or first."""
     from torchvision import transforms
 
     how = transforms.InterpolationMode(images.interpolation)

@@ -1,8 +1,8 @@
-"""The `clip` package that every CoOp-family codebase imports: how its import is fixed, which one it is, its parts.
+"""The `clip` package that every CoOp-family codebase imports: fixing its import, and which one is used.
 
-The builds of OpenAI's package on PyPI open with `from pkg_resources import packaging`. setuptools 70 took that name
-away, later ones the whole module, and Python 3.12 environments come without setuptools. Nothing but a version check
-needs it, so it is stood in for while a module of `clip` that names it is being run, and taken away again.
+The builds of OpenAI's package on PyPI begin with `from pkg_resources import packaging`. setuptools 70 removed that
+name, later ones the whole module, and Python 3.12 environments come without setuptools. Only a version check needs it,
+so a substitute is there while a module of `clip` that names it is imported, and is removed again.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _NAME = "pkg_resources"
 
 @contextlib.contextmanager
 def packaging_in_pkg_resources() -> Iterator[None]:
-    """Have `from pkg_resources import packaging` work inside the block; where it does anyway nothing is done."""
+    """Let `from pkg_resources import packaging` work inside the block; does nothing if it works anyway."""
     try:
         import pkg_resources
     except ImportError:
@@ -45,7 +45,7 @@ def packaging_in_pkg_resources() -> Iterator[None]:
 
 
 class _Loader:
-    """Another loader, but for the block around the module's run; the module keeps the other one."""
+    """Wraps a loader: it runs the module in the context above; the module keeps the wrapped one."""
 
     def __init__(self, plain: Any):
         self._plain = plain
@@ -54,7 +54,7 @@ class _Loader:
         return getattr(self._plain, name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Run a module as the other loader does."""
+        """Run a module as the wrapped loader does."""
         if module.__spec__ is not None:
             module.__spec__.loader = self._plain
         module.__loader__ = self._plain
@@ -63,41 +63,41 @@ class _Loader:
 
 
 class _Finder:
-    """Finds what the finders behind it find, for modules of `clip` that name pkg_resources; nothing else."""
+    """Finds what later finders find, but only for modules of `clip` that name pkg_resources."""
 
     def find_spec(
         self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[types.ModuleType] = None
     ) -> Optional[ModuleSpec]:
-        """A spec whose loader is wrapped, None where there is nothing to mend."""
+        """A spec whose loader is wrapped, None if there is nothing to fix."""
         if fullname.partition(".")[0] != "clip":
             return None
         behind = sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else []
         found = (one.find_spec(fullname, path, target) for one in behind if hasattr(one, "find_spec"))
         spec = next((spec for spec in found if spec is not None), None)
         if spec is None or not _names_it(spec):
-            return None  # the finders behind are asked again, as if this one were not there
+            return None  # later finders are asked again, as if this one did not exist
         loader: Any = _Loader(spec.loader)
         spec.loader = loader
         return spec
 
 
 def _names_it(spec: ModuleSpec) -> bool:
-    """Whether a module's source names pkg_resources; no, if there is no source."""
+    """Whether a module's source names pkg_resources; False without a source."""
     loader: Any = spec.loader
     try:
         return hasattr(loader, "exec_module") and _NAME in (loader.get_source(spec.name) or "")
     except (AttributeError, ImportError, OSError, ValueError, SyntaxError):
-        return False  # whoever imports it sees what is wrong
+        return False  # its import shows what is wrong
 
 
 def mend_imports() -> None:
-    """Have `clip` fixed from now on, whoever imports it; a second time nothing happens."""
+    """Fix every import of `clip` from now on; a second call does nothing."""
     if not any(type(finder).__module__ == __name__ for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
 
 def own_folder(folder: Union[str, Path]) -> Optional[Path]:
-    """The folder `clip` of a codebase, if it has one."""
+    """A codebase's own folder `clip`, if it has one."""
     own = Path(folder).resolve() / "clip"
     return own if (own / "clip.py").is_file() else None
 
@@ -109,7 +109,7 @@ def found_in() -> Optional[Path]:
 
 
 def use_folder(folder: Union[str, Path]) -> None:
-    """Have `clip` come from a codebase's own folder `clip`, if it has one, even where an installed one would win.
+    """Let `clip` be a codebase's own folder `clip`, if it has one, even if an installed one would win.
 
     An installed package wins over a folder without __init__.py, an import hook over any. A `clip` that was imported
     from elsewhere before stays, with a warning.
@@ -128,7 +128,7 @@ def use_folder(folder: Union[str, Path]) -> None:
 
 
 def load_package(folder: Path) -> None:
-    """Make a folder the package of its name, whatever an import would find; its __init__.py is run, if it has one."""
+    """Make a folder the package of its name, whatever an import would find; its __init__.py is run if there is one."""
     init, name = folder / "__init__.py", folder.name
     spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
     spec.submodule_search_locations = [str(folder)]

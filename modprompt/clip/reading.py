@@ -1,4 +1,4 @@
-"""The tensors of a CLIP's weights, from whatever file has them, and what is known of them before they are read."""
+"""The tensors of a CLIP's weights, from any kind of file, and what is known of them before they are read."""
 
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple
@@ -21,11 +21,11 @@ from modprompt.io.shards import read_shards, shard_names
 from modprompt.io.tensors import read_weights
 
 EMBEDDED_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
-_ROOM = 64 << 20  # bytes of tensors that a file may have more than four times its own
+_ROOM = 64 << 20  # bytes that a file's tensors may have beyond four times the file's
 
 
 def read(found: Source) -> Tuple[Dict[str, Tensor], Resolved]:
-    """The weights of a CLIP under OpenAI's names, and how they are run; nothing in a file is run.
+    """The weights of a CLIP under OpenAI's names, and how they are run; no code in a file is run.
 
     Raises:
         UserError: if they are damaged, not a CLIP's of the stock shape, or nothing says how they are run.
@@ -46,7 +46,7 @@ def read(found: Source) -> Tuple[Dict[str, Tensor], Resolved]:
 
 
 def look_at(found: Source) -> Tuple[Shapes, str, Resolved]:
-    """The shapes of tensors under the names that they have, whose names these are, and how they are run.
+    """The shapes of tensors under their own names, whose names these are, and how they are run.
 
     As little as possible is read.
 
@@ -55,7 +55,7 @@ def look_at(found: Source) -> Tuple[Shapes, str, Resolved]:
     """
     require_resolvable(found)
     path, shapes = found.weights, {}
-    assert path is not None  # the table says it of the embedded model
+    assert path is not None  # for the embedded model the table says it
     files = [path.parent / name for name in shard_names(path)] if path.name.endswith(".index.json") else [path]
     for file in files:
         if file.suffix == ".safetensors":
@@ -68,7 +68,7 @@ def look_at(found: Source) -> Tuple[Shapes, str, Resolved]:
 
 
 def images_of(asked: Asked) -> Images:
-    """How its images are made, with their size; nothing is downloaded but what will be read later anyway.
+    """How a CLIP's images are made, with their size; only what will be read later anyway is downloaded.
 
     Raises:
         UserError: as source.find and `look_at`.
@@ -86,7 +86,7 @@ def images_of(asked: Asked) -> Images:
 
 
 def describe(asked: Asked) -> str:
-    """What a CLIP is and who says so, in one line.
+    """What a CLIP is and what says so, in one line.
 
     Raises:
         UserError: as images_of.
@@ -122,7 +122,7 @@ def read_embedded() -> Dict[str, Tensor]:
 
 
 def read_file(path: Path) -> Dict[str, Any]:
-    """The tensors of a file, or of an index of several, under the names that they have there.
+    """The tensors of a file, or of an index of several, under their own names.
 
     Raises:
         UserError: if it is damaged.
@@ -144,16 +144,16 @@ def _content(path: Path) -> Any:
 
 
 def _refuse_other_kinds(path: Path) -> None:
-    """Raise UserError if a file is a config, or has another name than its kind has."""
+    """Raise UserError if a file is a config, or its name does not fit its kind."""
     if path.suffix == ".json":
-        raise UserError(f"{path} is a config, not weights: give the folder, or the file of weights beside it")
+        raise UserError(f"{path} is a config, not weights: give the folder, or the file of weights in it")
     try:
         with open_regular(path) as file:
             head = file.read(9)
     except FileNotFoundError:
-        return  # told of by whoever reads it
+        return  # reported when it is read
     if len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
-        raise UserError(f"{path} is a file of safetensors: give it a name that ends in .safetensors")
+        raise UserError(f"{path} is a safetensors file: give it a name that ends in .safetensors")
 
 
 def _require_as_large_as_stored(content: Any, path: Path) -> None:

@@ -1,6 +1,6 @@
-"""How weights are run: by the table of known CLIPs, a config beside them, OpenAI's hashes, or the user's options.
+"""How weights are run: by the table of known CLIPs, a config in their folder, OpenAI's hashes, or the user's options.
 
-Nothing is guessed: where none of these says it, weights are refused; where two contradict each other, too.
+Nothing is guessed: weights are refused if none of these says it, or if two contradict each other.
 """
 
 import warnings
@@ -19,7 +19,7 @@ _TABLE = "the table of known CLIPs"
 _HOW_TO_SAY = (
     "give MODEL.BACKBONE.ACTIVATION (quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, image side; a head is 64 "
     f"wide in most), in Python activation= and heads=; or put {_CONFIGS[0]}, or {_CONFIGS[1]} with "
-    f"{config_files.IMAGES_FILE}, beside it; a SigLIP, EVA and the like need open_clip's name of the model, "
+    f"{config_files.IMAGES_FILE}, into its folder; a SigLIP, EVA and the like need open_clip's name of the model, "
     "MODEL.BACKBONE.MODEL, in Python model="
 )
 
@@ -27,10 +27,10 @@ _HOW_TO_SAY = (
 class Resolved(NamedTuple):
     """How weights are run.
 
-    design: what no tensor of them shows.
-    said_by: who says it.
-    dialect: whose names their tensors have; OpenAI's are open_clip's, too, so there whoever says it tells; bare where
-        that is the user's options.
+    design: what their tensors do not show.
+    said_by: what says it.
+    dialect: whose names their tensors have; OpenAI's and open_clip's are the same, so there the source of the design
+        decides; bare if that is the user's options.
     """
 
     design: Design
@@ -39,7 +39,7 @@ class Resolved(NamedTuple):
 
 
 def say_themselves(source: Source) -> bool:
-    """Whether something beside the user's options may say how weights are run."""
+    """Whether something other than the user's options may say how weights are run."""
     return source.row is not None or bool(_configs_beside(source))
 
 
@@ -53,7 +53,7 @@ def resolve(source: Source, dialect: str) -> Resolved:
     """How weights of a dialect (key_mapping.py) are run.
 
     Raises:
-        UserError: if nothing says it, a config states what is not run, or two contradict each other.
+        UserError: if nothing says it, a config states what is not supported, or two contradict each other.
     """
     found = _said(source, dialect)
     return found if dialect == OPENAI else found._replace(dialect=dialect)
@@ -78,7 +78,7 @@ def _configs_beside(source: Source) -> List[str]:
 
 
 def _by_config(source: Source, dialect: str) -> Optional[Resolved]:
-    assert source.weights is not None  # the table says it of the embedded model
+    assert source.weights is not None  # for the embedded model the table says it
     folder = source.weights.parent
     path = folder / (config_files.TRANSFORMERS_FILE if dialect == TRANSFORMERS else config_files.OPEN_CLIP_FILE)
     if not path.is_file():
@@ -89,14 +89,14 @@ def _by_config(source: Source, dialect: str) -> Optional[Resolved]:
 
 
 def _by_both(found: Resolved, row: known.Row) -> Resolved:
-    """A config in a repository whose weights are known: what they were trained with is right."""
+    """For a config of known weights: what they were trained with is right."""
     said, known_of = found.design, row.design
     pairs = {"activation": (said.activation, known_of.activation), "images": (said.images, known_of.images)}
     differ = [f"the {key} {one}, not {other}" for key, (one, other) in pairs.items() if one != other]
     if not differ:
         return found._replace(dialect=row.dialect)
     warnings.warn(
-        f"{found.said_by} has {' and '.join(differ)}, with which {row.name} was trained: the latter is taken",
+        f"{found.said_by} has {' and '.join(differ)}, with which {row.name} was trained: the latter is used",
         stacklevel=2,
     )
     design = said._replace(activation=known_of.activation, images=known_of.images)
@@ -114,7 +114,7 @@ def _by_options(source: Source) -> Resolved:
     there = _configs_beside(source)
     if there:
         raise UserError(
-            f"{weights} does not say how it is run: {there[0]} beside it is of the other package; {_HOW_TO_SAY}"
+            f"{weights} does not say how it is run: {there[0]} in its folder is the other package's; {_HOW_TO_SAY}"
         )
     if weights is not None and any(row.file == weights.name for row in known.rows() if row.sha256):
         raise UserError(
@@ -122,12 +122,14 @@ def _by_options(source: Source) -> Resolved:
             f"run: {_HOW_TO_SAY}"
         )
     if weights is not None and not _may_be_weights(weights):
-        raise UserError(f"{weights} is no file of weights: torch.save, TorchScript and safetensors begin otherwise")
+        raise UserError(
+            f"{weights} is not a file of weights: it begins as none of torch.save, TorchScript, safetensors"
+        )
     raise UserError(f"{weights} does not say how it is run: {_HOW_TO_SAY}")
 
 
 def _may_be_weights(path: Path) -> bool:
-    """Whether a file begins as an archive or a pickle of torch.save, or as safetensors; others are told of later."""
+    """Whether a file begins as torch.save's archive or pickle, or as safetensors; JSON is refused later."""
     with open_regular(path) as file:
         head = file.read(9)
     return path.suffix == ".json" or head.startswith((b"PK\3\4", b"\x80")) or head[8:] == b"{"

@@ -1,4 +1,4 @@
-"""Where the weights of a CLIP are, and who says how they are run: a file, a folder, or a name."""
+"""Where the weights of a CLIP are, and what says how they are run: a file, a folder, or a name."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -31,13 +31,13 @@ _CONFIGS = (
 
 
 class Asked(NamedTuple):
-    """A CLIP as it is asked for.
+    """A CLIP as a user names it.
 
-    name: a known name, "hf-hub:owner/name@revision"; not read where there is a path.
+    name: a known name, or "hf-hub:owner/name@revision"; not read if there is a path.
     path: a file or folder of weights; empty for none.
-    activation: quick_gelu or gelu, for weights that nothing else says it of; empty for none.
-    heads: the same, of attention: (text side, image side); of a ResNet the second is its attention pool's.
-    model: what a file is, where nothing beside it says it: open_clip's MODEL, or MODEL/TAG; empty for nothing.
+    activation: quick_gelu or gelu, for weights of which nothing else says it; empty for none.
+    heads: the same for attention heads: (text side, image side); a ResNet's second is its attention pool's.
+    model: the same for open_clip's name, MODEL or MODEL/TAG; empty for none.
     """
 
     name: str = ""
@@ -48,7 +48,7 @@ class Asked(NamedTuple):
 
 
 def asked_of(backbone: Any) -> Asked:
-    """The CLIP that a run's settings of its backbone (compat/run_settings.py) ask for."""
+    """The CLIP of a run's backbone settings (compat/run_settings.py)."""
     heads = backbone.heads if isinstance(backbone.heads, tuple) else (backbone.heads,)
     return Asked(backbone.name, backbone.path, backbone.activation, heads, backbone.model)
 
@@ -60,8 +60,8 @@ class Source(NamedTuple):
     file: base name of the file or folder that was given; empty for a name.
     weights: the file, or an index of several; None for the embedded model.
     asked: what was asked for.
-    row: what the table of known CLIPs says of it, by its name, its hash or its repository; None if it is not in it.
-    sha256: of a lone file; empty for several.
+    row: its row in the table of known CLIPs, by its name, hash or repository; None if it has none.
+    sha256: of a single file; empty for several.
     commit: of a hub's repository; else empty.
     """
 
@@ -75,7 +75,7 @@ class Source(NamedTuple):
 
     @property
     def called(self) -> str:
-        """What messages call the weights."""
+        """The name of the weights in messages."""
         return str(self.weights) if self.file else self.name
 
 
@@ -91,7 +91,7 @@ def find(asked: Asked) -> Source:
     row = None if asked.name.startswith(hub.PREFIX) else known.require(asked.name)
     if asked.activation or asked.heads:
         raise UserError(
-            "MODEL.BACKBONE.ACTIVATION and HEADS are for weights from MODEL.BACKBONE.PATH that say nothing themselves: "
+            "MODEL.BACKBONE.ACTIVATION and HEADS are for weights from MODEL.BACKBONE.PATH that nothing else describes: "
             f"{asked.name} says it itself"
         )
     if asked.model:
@@ -127,7 +127,7 @@ def _openai_file(name: str) -> Path:
         raise UserError(f"the `clip` package at {Path(str(clip.__file__)).parent} does not know {name}")
     url = clip._MODELS[name]
     try:
-        return Path(clip._download(url, str(cache)))  # checked by the sha256 in its address
+        return Path(clip._download(url, str(cache)))  # checked by the SHA-256 in its address
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"no weights for {name}: {cache / url.rpartition('/')[2]} is not there and the download failed ({error}); "
@@ -165,18 +165,18 @@ def _of_path(asked: Asked) -> Source:
 
 
 def _row_of_model(found: Source) -> known.Row:
-    """The row that a user names for weights that say nothing themselves."""
+    """The row that a user names for weights of which nothing else says what they are."""
     asked, weights = found.asked, found.weights
     assert weights is not None  # it is a file
     if asked.activation or asked.heads:
         raise UserError("MODEL.BACKBONE.MODEL says activation and heads: leave out ACTIVATION and HEADS")
     if found.row is not None or (weights.parent / config_files.OPEN_CLIP_FILE).is_file():
-        raise UserError(f"MODEL.BACKBONE.MODEL is for a file that says nothing itself, but {weights} says it")
+        raise UserError(f"MODEL.BACKBONE.MODEL is for a file of which nothing else says it, but {weights} says it")
     return known.of_model(asked.model)
 
 
 def _snapshot_in(folder: Path) -> Path:
-    """The snapshot of a repository's folder in the hub's cache; other folders as they are."""
+    """The snapshot in a repository's folder of the hub's cache; other folders unchanged."""
     if not (folder / "snapshots").is_dir():
         return folder
     main = hub.commit_of(folder / "refs" / "main")
@@ -196,19 +196,19 @@ def _files(folder: Path) -> List[str]:
 
 
 def _wanted(there: Sequence[str], repo: str) -> List[str]:
-    """Which files of a repository are wanted: its weights, and what says how they are run."""
+    """The files of a repository that are needed: its weights, and what says how they are run."""
     weights = _pick(there, repo)
     configs = [one for one in _CONFIGS if one in there]
-    if weights in _OPEN_CLIP:  # what must be there, even if only the cache is known
+    if weights in _OPEN_CLIP:  # needed even if only the cache is known
         configs.append(config_files.OPEN_CLIP_FILE)
     elif weights in TRANSFORMERS_WEIGHTS and config_files.OPEN_CLIP_FILE not in there:
-        of_images = (config_files.IMAGES_FILE, config_files.PROCESSOR_FILE)  # the one that there is
+        of_images = (config_files.IMAGES_FILE, config_files.PROCESSOR_FILE)  # the one that exists
         configs += [config_files.TRANSFORMERS_FILE, next((one for one in of_images if one in there), of_images[0])]
     return [weights, *dict.fromkeys(configs)]
 
 
 def _pick(there: Sequence[str], where: str, preferred: Sequence[str] = ()) -> str:
-    """Which of these files has the weights: open_clip's own first, then transformers', then the only one there is."""
+    """The file with the weights: open_clip's own first, then transformers', then the only one."""
     order = preferred or (
         *(_OPEN_CLIP if config_files.OPEN_CLIP_FILE in there else ()),
         *(TRANSFORMERS_WEIGHTS if config_files.TRANSFORMERS_FILE in there else ()),
@@ -224,12 +224,12 @@ def _pick(there: Sequence[str], where: str, preferred: Sequence[str] = ()) -> st
 
 
 def _checked(source: Source) -> Source:
-    """A source whose files are those that their hub's names state, with the hash of a lone one."""
+    """A source after checking its files against their names in a hub's cache, with the hash of a single one."""
     weights = source.weights
     assert weights is not None  # the embedded model has no file of its own
     if weights.name.endswith(".index.json"):
         for name in shard_names(weights):
-            if (weights.parent / name).exists():  # a missing one is told of when it is read
+            if (weights.parent / name).exists():  # a missing one is reported when it is read
                 _checked_hash(weights.parent / name)
         return source
     sha256 = _checked_hash(weights)

@@ -1,7 +1,7 @@
 """A CLIP of the stock shape as a plain module, for what the `clip` package cannot build.
 
 GELU, heads of any width, feed-forward parts of any size. Attributes and names of tensors are the stock model's
-(structure.py), so whatever takes that takes this. Building draws from no generator. Source: CLIP (arXiv 2103.00020).
+(structure.py), so it works wherever that does. Building draws from no generator. Source: CLIP (arXiv 2103.00020).
 
 Shapes: B images or texts, L tokens, D width of a side, E joint width.
 """
@@ -20,7 +20,7 @@ from modprompt.io.tensors import is_at_least
 
 
 class LayerNorm(nn.LayerNorm):
-    """A layer normalisation in its weights' type that gives back the type that it was given."""
+    """A layer normalisation in its weights' type whose output has the type of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D), normalised."""
@@ -31,12 +31,12 @@ class QuickGELU(nn.Module):
     """OpenAI's approximation: x * sigmoid(1.702 x)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of any shape."""
+        """x of any shape."""
         return x * torch.sigmoid(1.702 * x)
 
 
 class ResidualAttentionBlock(nn.Module):
-    """Attention and feed-forward part, each behind a normalisation and added to what came in."""
+    """Attention and feed-forward part, each after a normalisation and added to its input."""
 
     def __init__(self, width: int, heads: int, hidden: int, activation: str, mask: Optional[Tensor]):
         super().__init__()
@@ -53,7 +53,7 @@ class ResidualAttentionBlock(nn.Module):
         self.attn_mask = mask
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (L, B, D), as the stock block takes them."""
+        """Tokens (L, B, D), as in the stock block."""
         mask = None if self.attn_mask is None else self.attn_mask.to(dtype=x.dtype, device=x.device)
         h = self.ln_1(x)
         x = x + self.attn(h, h, h, need_weights=False, attn_mask=mask)[0]
@@ -108,9 +108,9 @@ def put_text(model: nn.Module, found: Mapping[str, int], design: Design) -> None
     """Give a module the parts of a text side, as attributes.
 
     Args:
-        model: whose they become.
-        found: vocabulary, positions, embed, and layers, width and hidden width of the text side, as infer_shape.py
-            names them.
+        model: gets them.
+        found: vocabulary, positions, embed, and the text side's layers, width and hidden width, named as in
+            infer_shape.py.
         design: how they are run.
     """
     width, length = found["text width"], found["positions"]
@@ -124,10 +124,10 @@ def put_text(model: nn.Module, found: Mapping[str, int], design: Design) -> None
 
 
 class PlainCLIP(nn.Module):
-    """Both sides.
+    """A CLIP of both sides.
 
     Args:
-        found: what infer_shape.measure() gave of its tensors.
+        found: what infer_shape.measure() gave for its tensors.
         design: how they are run.
     """
 
@@ -170,12 +170,12 @@ def encode_text(clip_model: Any, text: Tensor) -> Tensor:
 
 
 def can_assign() -> bool:
-    """Whether PyTorch makes modules without memory that take over tensors: since 2.1."""
+    """Whether PyTorch can build modules without memory and assign tensors to them: since 2.1."""
     return is_at_least(2, 1)
 
 
 def build(state: Dict[str, Tensor], found: Mapping[str, int], design: Design) -> CLIP:
-    """A CLIP of these tensors (OpenAI's names, as infer_shape.measure() found them), which become its parameters."""
+    """A CLIP whose parameters are these tensors (OpenAI's names, as infer_shape.measure() found them)."""
     without_memory: ContextManager[Any] = torch.device("meta") if can_assign() else contextlib.nullcontext()
     with torch.random.fork_rng(devices=[]), without_memory:
         model = PlainCLIP(found, design)
@@ -183,5 +183,5 @@ def build(state: Dict[str, Tensor], found: Mapping[str, int], design: Design) ->
         model.load_state_dict(state, assign=True)
     else:
         for name, parameter in model.named_parameters():
-            parameter.data = state[name]  # its own type, which load_state_dict would not take over
+            parameter.data = state[name]  # in its own type, which load_state_dict would not keep
     return cast(CLIP, model.eval())

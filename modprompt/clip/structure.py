@@ -1,7 +1,7 @@
-"""The parts of a stock CLIP as types: what `clip.load` and `build_model` give has these attributes.
+"""The parts of a stock CLIP as types: models of `clip.load` and `build_model` have these attributes.
 
-Nothing is made of these classes, and no model is an instance of them: they are there to be read, by people and mypy.
-Codebases of the family patch the classes of their own `clip`, but keep the attributes that stand here.
+No model is an instance of these classes: they are there to be read, by people and mypy. Codebases of the family patch
+the classes of their own `clip`, but keep these attributes.
 
 Shapes: D width of a side, E joint width, L positions.
 """
@@ -17,16 +17,16 @@ from modprompt.io.versioned import Versioned
 
 
 class Layer(nn.Module):
-    """A module that makes a tensor of a tensor."""
+    """A module from a tensor to a tensor."""
 
     if TYPE_CHECKING:
 
         def __call__(self, x: Tensor) -> Tensor:
-            """What it makes of x."""
+            """Its output for x."""
 
 
 class Norm(Layer):
-    """A layer normalisation that gives back the type that it was given."""
+    """A layer normalisation whose output has the type of its input."""
 
     weight: nn.Parameter
     bias: nn.Parameter
@@ -77,7 +77,7 @@ class ResNet(Layer):
 
 
 class CLIP(nn.Module):
-    """The whole: positions (L, D) and projection (D, E) are those of the text side."""
+    """The whole model: positions (L, D) and projection (D, E) are the text side's."""
 
     visual: Union[VisionTransformer, ResNet]
     transformer: Transformer
@@ -89,4 +89,4 @@ class CLIP(nn.Module):
     dtype: torch.dtype
     encode_text: Callable[[Tensor], Tensor]
     encode_image: Callable[[Tensor], Tensor]
-    fingerprint: Versioned  # only where load_clip made it
+    fingerprint: Versioned  # only on models of load_clip

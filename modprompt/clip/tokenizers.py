@@ -1,4 +1,4 @@
-"""What makes token ids of words: CLIP's byte pairs, or the tokenizer that a CLIP's own files are.
+"""From words to token ids: CLIP's byte pairs, or the tokenizer in a CLIP's own files.
 
 Shapes: L ids of a text.
 """
@@ -11,13 +11,13 @@ from modprompt.io.text import is_text
 
 
 class TokenizerFacts(NamedTuple):
-    """What tells one tokenizer from another; a CLIP is not run with another than its own.
+    """What tells one tokenizer from another; a CLIP only runs with its own.
 
     name: "clip" for CLIP's byte pairs, else the kind ("siglip", "bert", ...).
     sha256: of its files; empty for CLIP's, which ships with the package.
     length: ids of a text, L.
     padding, end: ids.
-    cleaning: what is done to a text before: "lower", "canonicalize" or "whitespace".
+    cleaning: what is done to a text first: "lower", "canonicalize" or "whitespace".
     """
 
     name: str
@@ -38,11 +38,11 @@ _END_OF_WORD = "</w>"
 
 
 class TooLong(Exception):
-    """A text has more tokens than fit, start and end counted."""
+    """A text has too many tokens, start and end included."""
 
 
 class Tokenizer(Protocol):
-    """Makes ids of texts."""
+    """From texts to ids."""
 
     @property
     def facts(self) -> TokenizerFacts:
@@ -52,19 +52,19 @@ class Tokenizer(Protocol):
         """Ids of the words of a text, without start, end and padding.
 
         Raises:
-            UserError: if it is no UTF-8 text.
+            UserError: if it is not valid UTF-8.
         """
 
     def row(self, text: str) -> List[int]:
-        """All L ids of a text: start (where there is one), words, end, padding. Nothing is cut off.
+        """All L ids of a text: start (if there is one), words, end, padding. Nothing is cut off.
 
         Raises:
             TooLong: if they are more than L.
-            UserError: if it is no UTF-8 text.
+            UserError: if it is not valid UTF-8.
         """
 
     def word(self, number: int) -> str:
-        """What an id stands for, to be read by people; empty for none."""
+        """What an id stands for, readable; empty for none."""
 
 
 class ClipTokenizer:
@@ -97,7 +97,7 @@ class ClipTokenizer:
         return ids + [0] * (self._length - len(ids))
 
     def word(self, number: int) -> str:
-        """The word of an id, or "part-" of one; as Tokenizer."""
+        """The word of an id, or "part-" for a part of one; as Tokenizer."""
         tokenizer = import_clip()._tokenizer
         word: str = tokenizer.decoder.get(number, "")
         if not word or word.startswith("<|"):

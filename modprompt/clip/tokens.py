@@ -1,6 +1,6 @@
-"""Texts as the tokens of CLIP; class names that are the same to all, and words that one was never trained on.
+"""Texts as CLIP's tokens; class names that a CLIP cannot tell apart, and words that it was never trained on.
 
-The embedded model knows few words, and what it does not know is all one to it.
+The embedded model knows few words, and all others are the same to it.
 """
 
 import warnings
@@ -18,7 +18,7 @@ _CLIPS = ClipTokenizer()
 
 
 def readable(text: str) -> str:
-    """A class name or CTX_INIT as words: "_" reads as a space."""
+    """A class name or CTX_INIT as words: "_" is read as a space."""
     return text.replace("_", " ").strip()
 
 
@@ -26,7 +26,7 @@ def token_ids(text: str) -> List[int]:
     """CLIP's tokens of a text, without the start and end tokens.
 
     Raises:
-        UserError: if it is no UTF-8 text, as words of a command line are to a Python that takes them for ASCII.
+        UserError: if it is not valid UTF-8, as words of a command line in a Python that reads them as ASCII.
     """
     return _CLIPS.words(text)
 
@@ -38,7 +38,7 @@ _MOST_GROUPS = 10
 
 
 def _by_tokens(names: Sequence[str], tokenizer: Tokenizer) -> Dict[_Tokens, List[int]]:
-    """The labels of names that have the same tokens, by these; nothing of other names."""
+    """The labels of names that share their tokens, by these; other names are left out."""
     found: Dict[_Tokens, List[int]] = {}
     for label, name in enumerate(names):
         found.setdefault(tuple(tokenizer.words(readable(name))), []).append(label)
@@ -48,13 +48,13 @@ def _by_tokens(names: Sequence[str], tokenizer: Tokenizer) -> Dict[_Tokens, List
 def require_distinct_names(
     names: Sequence[str], listed: bool = False, known: Sequence[str] = (), tokenizer: Tokenizer = _CLIPS
 ) -> None:
-    """Look for class names that are one to a CLIP: most read no capitals, and all "_" as a space.
+    """Look for class names that are the same to a CLIP: most ignore capitals, and all read "_" as a space.
 
     Args:
         names: of the classes, in label order.
-        listed: whether they are those of a published list, or of a run: then a warning names them.
-        known: names that were looked at before; what is one among them is warned of, too.
-        tokenizer: the CLIP's; CLIP's own where none is known yet.
+        listed: whether they come from a published list, or from a run: then there is only a warning.
+        known: names that were checked before; for those that are the same among them there is only a warning, too.
+        tokenizer: the CLIP's; CLIP's own if none is known yet.
 
     Raises:
         UserError: if there are such names: nothing tells their classes apart.
@@ -67,14 +67,14 @@ def require_distinct_names(
         if not listed and tokens not in passed:
             one, other = (names[label] for label in labels[:2])
             if one == other:
-                raise UserError(f"the class {one!r} is there twice: leave one, or give it another name")
+                raise UserError(f"the class {one!r} is there twice: remove one, or give it another name")
             of_clip = tokenizer.facts.name == CLIP_BPE
-            why = "CLIP, which reads no capitals, and _ as a space" if of_clip else "this CLIP's tokenizer"
-            raise UserError(f"the classes {one!r} and {other!r} are one to {why}: give one of them another name")
+            why = "CLIP, which ignores capitals and reads _ as a space" if of_clip else "this CLIP's tokenizer"
+            raise UserError(f"the classes {one!r} and {other!r} are the same to {why}: give one of them another name")
     groups = [f"{names[labels[0]]!r} ({', '.join(map(str, labels))})" for labels in same.values()]
     more = f" and {len(groups) - _MOST_GROUPS} more" if len(groups) > _MOST_GROUPS else ""
     warnings.warn(
-        f"several classes have the same name to CLIP, and nothing but what is learned of single classes tells them "
+        f"several classes have the same name to CLIP, and only what is learned for single classes tells them "
         f"apart: {', '.join(groups[:_MOST_GROUPS])}{more} (labels)",
         stacklevel=3,
     )
@@ -94,10 +94,10 @@ def unknown_words(names: Sequence[str]) -> List[str]:
 
 
 def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
-    """Warn of class names with words that a CLIP has never seen; a text tower does not show which.
+    """Warn of class names with words that a CLIP has never seen; a text tower does not show which these are.
 
     Raises:
-        UserError: if two different names are the same to it: no prediction between them means anything.
+        UserError: if two different names are the same to it: predictions between them would mean nothing.
     """
     if not has_stock_text(clip_model):
         return
@@ -112,7 +112,7 @@ def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
         if readable(other).lower() != readable(name).lower():
             raise UserError(
                 f"this CLIP has never seen the words of {other!r} and {name!r}, so both are the same to it: "
-                "take a CLIP that knows them, e.g. MODEL.BACKBONE.NAME ViT-B/16"
+                "use a CLIP that knows them, e.g. MODEL.BACKBONE.NAME ViT-B/16"
             )
     if strange:
         more = f" and {len(strange) - _MOST_NAMED} more" if len(strange) > _MOST_NAMED else ""

@@ -1,6 +1,6 @@
-"""A dual encoder of open_clip's as a TowerCLIP: built by its config, filled with tensors that are here already.
+"""One of open_clip's dual encoders as a TowerCLIP: built from its config, filled with tensors that are already here.
 
-Nothing is loaded or looked up by the package, and no generator is drawn from.
+The package loads and looks up nothing, and draws from no generator.
 """
 
 import copy
@@ -27,7 +27,7 @@ _TEXT, _IMAGE = "text.", "visual."
 _UNTOLD = (
     "hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "init_logit_bias", "multimodal_cfg",
 )  # fmt: skip
-_COUNTS = ".num_batches_tracked"  # of a BatchNorm, which plays no part in eval mode
+_COUNTS = ".num_batches_tracked"  # a BatchNorm's, without effect in eval mode
 _POSITIONS = ("positional_embedding", "pos_embed")
 
 
@@ -43,12 +43,12 @@ def build(
     Args:
         config: how it is made.
         state: its tensors under open_clip's names; emptied.
-        tokenizer: what makes ids of its texts.
-        where: what messages call the weights.
-        text_folder: with the config.json of a text side that is transformers'.
+        tokenizer: its tokenizer.
+        where: the name of the weights in messages.
+        text_folder: the folder with the config.json of a text side that is transformers'.
 
     Raises:
-        UserError: if a package is not there, or the tensors are not just those of the config's model, all of the same
+        UserError: if a package is missing, or the tensors are not exactly those of the config's model, in names and
             shapes: position embeddings of another length are not resized.
     """
     state = _with_text_in_front(state)
@@ -58,7 +58,7 @@ def build(
     require_same(given, {name: tuple(one.shape) for name, one in empty.state_dict().items()}, where)
     require_size(lambda image: encode(empty.visual, image), config.images.size, config.model["embed_dim"], where)
     module = _made(config, text_folder, where)
-    module.load_state_dict(state, strict=False)  # all are there but counts
+    module.load_state_dict(state, strict=False)  # only counts may be missing
     state.clear()
     found = TowerCLIP(
         _image_side(module, config),
@@ -73,14 +73,14 @@ def build(
 
 
 def encode(module: nn.Module, inputs: Tensor) -> Tensor:
-    """Features of one of open_clip's sides; what some give beside them is left."""
+    """Features of one of open_clip's sides; other outputs are dropped."""
     found: Any = module(inputs)
     features: Tensor = found[0] if isinstance(found, tuple) else found
     return features
 
 
 def _with_text_in_front(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    """The tensors as a model with a text module has them; models without one have those of the text at top level."""
+    """Tensors named as in a model with a text module; in models without one the text's are at top level."""
     whole = any(name.startswith(_TEXT) for name in state)
     apart = (_TEXT, _IMAGE, "text_decoder.", "logit_scale", "logit_bias")
     names = {name: name if whole or name.startswith(apart) else _TEXT + name for name in state}
@@ -92,7 +92,7 @@ def _with_text_in_front(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
 
 
 def _made(config: TowerConfig, text_folder: Optional[Path], where: str) -> Any:
-    """open_clip's module of a config, its weights as they were drawn, on PyTorch's device of the moment."""
+    """open_clip's module for a config, with random weights, on PyTorch's current device."""
     package = tower_packages.open_clip()
     model = {**copy.deepcopy(config.model), "nonscalar_logit_scale": False}
     if model["text_cfg"].get("hf_model_name"):
@@ -106,12 +106,12 @@ def _made(config: TowerConfig, text_folder: Optional[Path], where: str) -> Any:
             return kind(**model).float()  # a text side's config may name another type
     except UserError:
         raise
-    except Exception as error:  # whatever a package raises on values that it does not know
+    except Exception as error:  # whatever a package raises on unknown values
         raise UserError(f"open_clip does not build what the config of {where} says ({one_line(error)[:200]})") from None
 
 
 def require_same(given: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> None:
-    """Raise UserError unless shapes of tensors, by name, are those of a model, whole; `where` begins the message."""
+    """Raise UserError unless shapes of tensors, by name, are exactly those of a model; `where` begins the message."""
     for name, shape in expected.items():
         if name not in given:
             if name.endswith(_COUNTS):
@@ -124,18 +124,18 @@ def require_same(given: Mapping[str, Any], expected: Mapping[str, Any], where: s
             )
     odd = [name for name in given if name not in expected]
     if odd:
-        raise UserError(f"{where} is not what its config says: nothing of that has {odd[0]}")
+        raise UserError(f"{where} is not what its config says: no such model has {odd[0]}")
 
 
 def require_size(encode_image: Callable[[Tensor], Tensor], pixels: int, width: int, where: str) -> None:
-    """Raise UserError unless an image side on the meta device takes images of this size and gives this width (E)."""
+    """Raise UserError unless an image side on the meta device accepts images of this size and gives this width (E)."""
     try:
         with torch.no_grad():
             features = encode_image(torch.empty(1, 3, pixels, pixels, device="meta"))
     except Exception as error:  # of many kinds
-        raise UserError(f"{where} takes no images of {pixels} pixels ({one_line(error)[:120]})") from None
+        raise UserError(f"{where} does not accept images of {pixels} pixels ({one_line(error)[:120]})") from None
     if tuple(features.shape) != (1, width):
-        raise UserError(f"{where} gives features of the shape {tuple(features.shape)[1:]} and not {(width,)}")
+        raise UserError(f"{where} gives features of the shape {tuple(features.shape)[1:]}, not {(width,)}")
 
 
 def _image_side(module: Any, config: TowerConfig) -> Any:
@@ -158,7 +158,7 @@ def _text_side(module: Any, config: TowerConfig) -> nn.Module:
 
 
 def _unshown(config: TowerConfig, text_folder: Optional[Path]) -> str:
-    """What no tensor shows, as sorted JSON: the config but for what is as open_clip has it anyway."""
+    """What the tensors do not show, as sorted JSON: the config without open_clip's defaults."""
     package = tower_packages.open_clip()
     usual = {"text_cfg": asdict(package.CLIPTextCfg()), "vision_cfg": asdict(package.CLIPVisionCfg())}
     told: Dict[str, Any] = {}

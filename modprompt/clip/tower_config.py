@@ -1,7 +1,7 @@
-"""What open_clip's config says of a dual encoder of which a side is not of the stock shape: which, and how it is made.
+"""open_clip's config of a dual encoder with a side that is not of the stock shape: which side, and how it is made.
 
 All keys go to open_clip's own classes, which know their names; what would make these download or run something, or fill
-the memory before a tensor is looked at, is refused here.
+the memory before a tensor is checked, is refused here.
 """
 
 import copy
@@ -15,20 +15,20 @@ from modprompt.clip.infer_shape import POSITIONS, VOCABULARY
 from modprompt.errors import UserError
 
 _TIMM = "timm_model_name"
-_TIMM_NAME = re.compile(r"[a-z0-9_]+")  # with a place in front timm would ask a hub
-_NO_PART = (  # in eval mode, or once weights are there
+_TIMM_NAME = re.compile(r"[a-z0-9_]+")  # with an owner before it timm would ask a hub
+_NO_PART = (  # in eval mode, or once weights are loaded
     "timm_model_pretrained", "timm_drop", "timm_drop_path", "patch_dropout", "hf_model_pretrained", "custom_text",
     "init_logit_scale", "output_dict", "cast_dtype",
 )  # fmt: skip
 
 
 class TowerConfig(NamedTuple):
-    """A dual encoder as its config says it.
+    """A dual encoder by its config.
 
     model: open_clip's model_cfg, without what plays no part in a frozen CLIP.
     images: how its images are made.
-    activation: of stock sides, and of open_clip's own towers where their config says no other.
-    text, image: what a stock side's tensors show (as infer_shape.py names it) and its heads; empty for a tower.
+    activation: of stock sides, and of open_clip's own towers if their config gives no other.
+    text, image: what a stock side's tensors show (named as in infer_shape.py) and its heads; empty for a tower.
     """
 
     model: Dict[str, Any]
@@ -39,22 +39,22 @@ class TowerConfig(NamedTuple):
 
     @property
     def has_tower(self) -> bool:
-        """Whether a side is neither of the stock shape nor a ResNet with a stock text side, as OpenAI's."""
+        """Whether a side is not of the stock shape, except OpenAI's kind of ResNet with a stock text side."""
         is_resnet = isinstance(self.model["vision_cfg"].get("layers"), list) and not self.model["vision_cfg"].get(_TIMM)
         return not self.text or not (self.image or is_resnet)
 
     @property
     def design(self) -> Design:
-        """Of its stock sides; a tower has 0 heads."""
+        """The design of its stock sides; a tower has 0 heads."""
         heads = (self.text.get("heads", 0), self.image.get("heads", 0))
         return Design(self.activation, heads, self.images)
 
 
 def read(model: Mapping[str, Any], images: Images, where: str) -> TowerConfig:
-    """What a model_cfg says.
+    """The content of a model_cfg.
 
     Raises:
-        UserError: on what open_clip would download, run or build without an end; the key is named.
+        UserError: on what open_clip would download, run, or build for ever; the key is named.
     """
     found: Dict[str, Any] = copy.deepcopy(dict(model))
     whole = read_by(config_files.OPEN_CLIP_MODEL, found, f"{where}: ")
@@ -65,10 +65,10 @@ def read(model: Mapping[str, Any], images: Images, where: str) -> TowerConfig:
         config_files.require_bounded(part, f"{where}: ")
     name = image.get(_TIMM)
     if name and not _TIMM_NAME.fullmatch(str(name)):
-        raise UserError(f"{where}: vision_cfg.timm_model_name is {str(name)[:60]!r}, which is no model of timm's")
+        raise UserError(f"{where}: vision_cfg.timm_model_name is {str(name)[:60]!r}, which is not a model of timm's")
     activation = QUICK_GELU if whole["quick_gelu"] else GELU
     if activation == GELU:
-        found.pop("quick_gelu", None)  # said or not, it is one model, with one fingerprint
+        found.pop("quick_gelu", None)  # with or without it, it is one model, with one fingerprint
     embed = whole["embed_dim"]
     return TowerConfig(found, images, activation, _stock_text(text, embed), _stock_image(image, embed))
 

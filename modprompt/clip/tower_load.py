@@ -1,4 +1,4 @@
-"""A CLIP with a side of another package, from its source: config, tensors and tokenizer come together here."""
+"""Loading a CLIP with a side of another package: config, tensors and tokenizer come together here."""
 
 from typing import cast
 
@@ -19,11 +19,11 @@ def load(found: Source, config: Config) -> CLIP:
 
     Args:
         found: the source.
-        config: as tower_source.config_of gave it.
+        config: from tower_source.config_of.
 
     Raises:
-        UserError: if a package is lacking or too old, a file is not there, or weights, config and tokenizer do not
-            belong to each other.
+        UserError: if a package is missing or too old, a file is missing, or weights, config and tokenizer do not
+            belong together.
     """
     assert found.weights is not None  # the embedded model has no tower
     where = found.called

@@ -1,4 +1,4 @@
-"""The packages whose modules and tokenizers towers are: imported where one is needed, or one line says why not."""
+"""The packages of towers and their tokenizers: imported when needed, or a message says why that fails."""
 
 import contextlib
 import importlib
@@ -14,7 +14,7 @@ from modprompt.programs import left_as_found
 
 _INSTALL = "pip install 'modprompt[towers]'"
 _PYTHON, _TORCH = (3, 10), (2, 4)  # the oldest that transformers 5 runs on
-_NEEDED = {  # by the name of the module: the project's name, and which versions
+_NEEDED = {  # by module: the project's name, and its versions
     "open_clip": ("open_clip_torch", ">=3.3,<4"),
     "timm": ("timm", ">=1.0.17,<2"),
     "transformers": ("transformers", ">=5,<6"),
@@ -25,7 +25,7 @@ def open_clip() -> Any:
     """The package open_clip, with timm, which makes its image towers.
 
     Raises:
-        UserError: if it is not there, or not of a version that is known here.
+        UserError: if it is not installed, or in an unknown version.
     """
     _package("timm")
     return _package("open_clip")
@@ -38,7 +38,7 @@ def transformers() -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Within it the packages log no warnings: of configs as they were released they say that something may be wrong."""
+    """In this context the packages log no warnings: they complain about configs as released."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:
@@ -59,7 +59,7 @@ def _package(module: str) -> Any:
     if not SpecifierSet(versions).contains(found, prereleases=True):
         raise UserError(f"this CLIP needs {project}{versions}, {found} is installed: {_INSTALL}")
     try:
-        with left_as_found(), warnings.catch_warnings():  # open_clip sets a variable of the environment
+        with left_as_found(), warnings.catch_warnings():  # open_clip sets an environment variable
             warnings.simplefilter("ignore")
             return importlib.import_module(module)
     except ImportError as error:

@@ -1,11 +1,11 @@
-"""The sides of towers that prompts can go into, under the names of a stock CLIP, whichever package built them.
+"""The sides of towers into which prompts can go, under the names of a stock CLIP, whichever package built them.
 
-SigLIP's two sides, the texts of MobileCLIP, PE and MetaCLIP 2, and image sides whose class token is read
+SigLIP's two sides, the text sides of MobileCLIP, PE and MetaCLIP 2, and image sides whose class token is read
 (MobileCLIP2-L-14's).
 
 Nothing is copied: the sides hold the modules and parameters of open_clip's text transformer, timm's vision transformer
-and transformers' SigLIP, activations too, which differ between them. What looks like these and is more (register
-tokens, scaled layers, rotary positions) is no such side.
+and transformers' SigLIP, with their activations, which differ. A module that has more than these (register tokens,
+scaled layers, rotary positions) is not such a side.
 
 Shapes: B images, L tokens, D width of a side, E joint width.
 """
@@ -21,7 +21,7 @@ from modprompt.clip.tokenizers import Tokenizer
 
 
 class _Attention(nn.Module):
-    """The attention of a block, of one product for queries, keys and values, or of three."""
+    """The attention of a block, with one product for queries, keys and values, or with three."""
 
     def __init__(self, products: Sequence[nn.Linear], out_proj: nn.Linear, heads: int):
         super().__init__()
@@ -70,10 +70,10 @@ class TextSide(nn.Module):
     Args:
         token_embedding: of all ids, D wide.
         positions: (L, D).
-        blocks: with the names of a stock one.
-        ln_final: behind them.
-        projection: a map with a bias, a matrix (D, E), or None where D is E.
-        causal: whether a token looks at those before it alone.
+        blocks: with the names of stock blocks.
+        ln_final: after the blocks.
+        projection: a linear map with a bias, a matrix (D, E), or None if D is E.
+        causal: whether a token only sees those before it.
         reads_last: whether the feature is that of the last position; else of the end token.
     """
 
@@ -114,15 +114,15 @@ class TextSide(nn.Module):
 
 
 class ImageSide(nn.Module):
-    """An image side of which patches are pooled by attention, or a class token is read.
+    """An image side whose patches are pooled by attention, or whose class token is read.
 
     Args:
         conv1: makes patches.
         class_embedding: (1, 1, D), or None.
-        positions: of what it gives, (L, D) or (1, L, D).
-        ln_pre: in front of the blocks, or nothing.
-        blocks: with the names of a stock one.
-        ln_post: behind them.
+        positions: of its tokens, (L, D) or (1, L, D).
+        ln_pre: before the blocks; may do nothing.
+        blocks: with the names of stock blocks.
+        ln_post: after the blocks.
         pool: from tokens (B, L, D) to features (B, E).
     """
 
@@ -154,7 +154,7 @@ class ImageSide(nn.Module):
 
 
 class _First(nn.Module):
-    """The first token (B, D) of some (B, L, D)."""
+    """The first token (B, D) of tokens (B, L, D)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """The class token."""
@@ -162,14 +162,14 @@ class _First(nn.Module):
 
 
 def text_side_of(clip_model: Any) -> Optional[TextSide]:
-    """The text side of a CLIP whose text is a tower (towers.py), if prompts can go into it; None if not."""
+    """The text side of a CLIP with a text tower (towers.py), if prompts can go into it; else None."""
     module = getattr(getattr(clip_model, "text", None), "module", None)
     side = text_side(module)
     return side if side is not None and _agrees(side, module, clip_model.tokenizer) else None
 
 
 def _agrees(side: TextSide, module: Any, tokenizer: Tokenizer) -> bool:
-    """Whether a side reads features where a tokenizer has its end token, and has a start token if it is causal."""
+    """Whether a side reads features at the tokenizer's end token, and begins with a start token if it is causal."""
     if side.reads_last:
         return True
     end = tokenizer.facts.end
@@ -178,12 +178,12 @@ def _agrees(side: TextSide, module: Any, tokenizer: Tokenizer) -> bool:
 
 
 def image_side_of(visual: Any) -> Optional[ImageSide]:
-    """The image side of an image tower (towers.py), if prompts can go into it; None if not."""
+    """The image side of an image tower (towers.py), if prompts can go into it; else None."""
     return image_side(getattr(visual, "module", None))
 
 
 def text_side(module: Any) -> Optional[TextSide]:
-    """The text side that a package's module is; None if it is no such one."""
+    """A package's module as a text side; None if it is not one."""
     module = _alone(module)
     if hasattr(module, "final_layer_norm") and hasattr(module, "head"):
         return _of_transformers(module)
@@ -193,7 +193,7 @@ def text_side(module: Any) -> Optional[TextSide]:
 
 
 def image_side(module: Any) -> Optional[ImageSide]:
-    """The image side that a package's module is; None if it is no such one."""
+    """A package's module as an image side; None if it is not one."""
     module = _alone(module)
     if hasattr(module, "post_layernorm") and getattr(module, "use_head", False):
         embeddings = module.embeddings
@@ -208,7 +208,7 @@ def image_side(module: Any) -> Optional[ImageSide]:
 
 
 def _alone(module: Any) -> Any:
-    """A side of transformers' that stands as `model` beside its projection, where it has none; else what was given."""
+    """The `model` of one of transformers' sides without a projection; any other module unchanged."""
     return module if hasattr(module, "projection") else getattr(module, "model", module)
 
 
@@ -217,7 +217,7 @@ def _of_open_clip(text: Any) -> Optional[TextSide]:
     if text.use_pad_mask or text.cls_emb is not None or text.pool_type not in ("last", "argmax", "eos"):
         return None
     if last and (causal or isinstance(projection, nn.Parameter)):
-        return None  # a CLIPA's
+        return None  # CLIPA's
     if not last and not isinstance(projection, nn.Parameter):
         return None
     blocks = text.transformer.resblocks
@@ -227,7 +227,7 @@ def _of_open_clip(text: Any) -> Optional[TextSide]:
 
 
 def _is_plain(block: Any) -> bool:
-    """Whether a block of open_clip has attention and an MLP and no more."""
+    """Whether a block of open_clip's has only attention and an MLP."""
     return isinstance(block.attn, nn.MultiheadAttention) and _do_nothing(block.ls_1, block.ls_2)
 
 
@@ -248,7 +248,7 @@ def _transformers_block(layer: Any) -> nn.Module:
 
 
 def _of_timm(trunk: Any, head: nn.Module) -> Optional[ImageSide]:
-    """A vision transformer with a pool by attention over patches, or a class token that is read."""
+    """A vision transformer that pools patches by attention, or reads a class token."""
     if type(trunk).__name__ != "VisionTransformer" or not all(map(_is_plain_timm, trunk.blocks)):
         return None
     patches = trunk.patch_embed
@@ -266,7 +266,7 @@ def _of_timm(trunk: Any, head: nn.Module) -> Optional[ImageSide]:
 
 
 def _is_plain_timm(block: Any) -> bool:
-    """Whether a block of timm has attention and an MLP and no more."""
+    """Whether a block of timm's has only attention and an MLP."""
     if type(block).__name__ != "Block" or type(block.attn).__name__ != "Attention" or type(block.mlp).__name__ != "Mlp":
         return False
     attn = block.attn

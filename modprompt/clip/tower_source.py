@@ -1,6 +1,6 @@
-"""Which sources have a side that is another package's, who says how they are made, and where their text files are.
+"""Sources with a side of another package: what says how they are made, and where their text files are.
 
-A name may bring the files that its config names from a hub; beside a file or in a folder they must lie already.
+For a name, the files that its config names may come from a hub; for a file or folder they must be there already.
 """
 
 import logging
@@ -21,11 +21,11 @@ from modprompt.errors import UserError
 LOG = logging.getLogger("modprompt")
 _CONFIGS = (OPEN_CLIP_FILE, TRANSFORMERS_FILE, config_files.IMAGES_FILE, config_files.PROCESSOR_FILE)
 TEXT_FOLDER = "text_config"
-_COPIED = f"files ({', '.join((*file_tokenizer.CARRIERS, *file_tokenizer.SETTINGS))}: all that there are)"
+_COPIED = f"files ({', '.join((*file_tokenizer.CARRIERS, *file_tokenizer.SETTINGS))}: all that exist)"
 _MOST_IDS = 4096  # of a text
 _TEXT_KINDS = ("bert", "roberta", "xlm-roberta", "m2m_100", "mt5")  # that open_clip knows
-_UNUSED = {"roberta": 2, "xlm-roberta": 2}  # positions: they count from behind that of the padding id
-_OWNERS = {  # of repositories that open_clip's configs name without one
+_UNUSED = {"roberta": 2, "xlm-roberta": 2}  # positions: theirs begin after the padding id
+_OWNERS = {  # owners of repositories that open_clip's configs name without one
     "bert-base-uncased": "google-bert",
     "roberta-base": "FacebookAI",
     "xlm-roberta-base": "FacebookAI",
@@ -39,18 +39,18 @@ Config = Union[TowerConfig, TransformersConfig]
 
 
 def require_packages(asked: Asked) -> None:
-    """Raise UserError if what the CLIP of a tag needs is lacking: before it is downloaded."""
+    """Raise UserError if a package that a tag's CLIP needs is missing: before the CLIP is downloaded."""
     row = None if asked.path else known.find(known.at_revision(asked.name)[0])
     if row is not None and row.has_tower and _of_row(row).model["text_cfg"].get("hf_tokenizer_name"):
         tower_packages.transformers()
 
 
 def config_of(found: Source) -> Optional[Config]:
-    """How a source with a side of another package is made; None for one whose sides are both of the stock shape.
+    """How a source with a side of another package is made; None if both sides are of the stock shape.
 
     Raises:
-        UserError: on what is not run, on options for weights that say nothing themselves, and if open_clip is lacking,
-            which alone knows the models of its tags.
+        UserError: on what is not supported, on options for weights that need none, and if open_clip is missing, since
+            only it knows the models of its tags.
     """
     config = _config_of(found)
     if config is not None and (found.asked.activation or found.asked.heads):
@@ -73,8 +73,8 @@ def _config_of(found: Source) -> Optional[Config]:
 def _of_row(row: known.Row) -> TowerConfig:
     model = tower_packages.open_clip().get_model_config(row.model)
     if model is None:
-        raise UserError(f"the open_clip that is installed does not know {row.model}")
-    model["quick_gelu"] = row.design.activation == QUICK_GELU  # where config and tag disagree the tag is right
+        raise UserError(f"the installed open_clip does not know {row.model}")
+    model["quick_gelu"] = row.design.activation == QUICK_GELU  # if config and tag disagree, the tag is right
     return tower_config.read(model, row.design.images, row.name)
 
 
@@ -90,7 +90,7 @@ def text_folder(found: Source, config: TowerConfig) -> Optional[Path]:
     """The folder with the config.json of a text side that is transformers'; None for others.
 
     Raises:
-        UserError: if it is not there.
+        UserError: if it is missing.
     """
     name = config.model["text_cfg"].get("hf_model_name")
     if not name:
@@ -98,7 +98,7 @@ def text_folder(found: Source, config: TowerConfig) -> Optional[Path]:
     assert found.weights is not None
     folder = found.weights.parent / TEXT_FOLDER
     if not (folder / TRANSFORMERS_FILE).is_file():
-        lacking = f"it needs {TEXT_FOLDER}/{TRANSFORMERS_FILE} beside it, the config of its text side {name}"
+        lacking = f"it needs {TEXT_FOLDER}/{TRANSFORMERS_FILE} in its folder, the config of its text side {name}"
         folder = _named(found, str(name), lambda there: [TRANSFORMERS_FILE], lacking)
     path = folder / TRANSFORMERS_FILE
     text = read_config(path)
@@ -110,15 +110,15 @@ def text_folder(found: Source, config: TowerConfig) -> Optional[Path]:
 
 
 def tokenizer(found: Source, config: TowerConfig, text: Optional[Path]) -> Tokenizer:
-    """What makes ids of its texts.
+    """The tokenizer of a source.
 
     Args:
         found: the source.
-        config: of open_clip's.
-        text: as text_folder gave it.
+        config: open_clip's.
+        text: from text_folder.
 
     Raises:
-        UserError: if it is not there, or is another CLIP's.
+        UserError: if it is missing, or belongs to another CLIP.
     """
     part: Dict[str, Any] = config.model["text_cfg"]
     at = f"{found.called}: text_cfg."
@@ -127,12 +127,12 @@ def tokenizer(found: Source, config: TowerConfig, text: Optional[Path]) -> Token
     if not isinstance(given, dict):
         raise UserError(f"{at}tokenizer_kwargs must be an object, got {str(given)[:40]}")
     if part.get("tokenizer_mode"):
-        raise UserError(f"{at}tokenizer_mode is {part['tokenizer_mode']!r}: only plain texts are run")
+        raise UserError(f"{at}tokenizer_mode is {part['tokenizer_mode']!r}: only plain texts are supported")
     if not name:
         if text is not None or vocabulary != VOCABULARY:
             raise UserError(
-                f"{found.called}: its config names no tokenizer (text_cfg.hf_tokenizer_name), and CLIP's is not that "
-                "of this text side"
+                f"{found.called}: its config names no tokenizer (text_cfg.hf_tokenizer_name), and CLIP's does not fit "
+                "this text side"
             )
         read_by({}, given, f"{at}tokenizer_kwargs.")
         return ClipTokenizer(length)
@@ -146,13 +146,13 @@ def tokenizer(found: Source, config: TowerConfig, text: Optional[Path]) -> Token
         most = _whole(of_text, "max_position_embeddings", _MOST_IDS, f"{path}: ")
         most -= _UNUSED.get(str(of_text.get("model_type")), 0)
         if length > most:
-            raise UserError(f"{at}context_length is {length}, but its text side takes {most} ids ({path})")
+            raise UserError(f"{at}context_length is {length}, but its text side has {most} positions ({path})")
     elif part.get("pool_type") == "eos":
         end = part.get("eos_id", 2)
     if part.get("embed_cls"):
         padding = part.get("pad_id", 0)
     plan = TokenizerPlan(length, asked["clean"], vocabulary, asked["strip_sep_token"], padding, end)
-    lacking = f"it needs the tokenizer of {name} beside it: copy its {_COPIED}"
+    lacking = f"it needs the tokenizer of {name} in its folder: copy its {_COPIED}"
     return FileTokenizer(_tokenizer_folder(found, str(name), lacking), plan)
 
 
@@ -166,10 +166,10 @@ def _whole(part: Dict[str, Any], key: str, usual: int, at: str) -> int:
 
 
 def transformers_tokenizer(found: Source, config: TransformersConfig) -> Tokenizer:
-    """What makes ids of the texts of a dual encoder of transformers', whose files lie beside its config.
+    """The tokenizer of one of transformers' dual encoders, whose files are in its config's folder.
 
     Raises:
-        UserError: if it is not there, or is another CLIP's.
+        UserError: if it is missing, or belongs to another CLIP.
     """
     assert found.weights is not None
     padding = None if config.kind == "siglip" else config.padding
@@ -180,12 +180,12 @@ def transformers_tokenizer(found: Source, config: TransformersConfig) -> Tokeniz
         folder = hub.snapshot(repo, commit, file_tokenizer.wanted).folder
         tell(found, repo, commit, file_tokenizer.wanted(_there(folder)))
     elif not any((folder / one).is_file() for one in file_tokenizer.CARRIERS):
-        raise UserError(f"{found.called}: it needs its tokenizer beside it: copy its {_COPIED}")
+        raise UserError(f"{found.called}: it needs its tokenizer in its folder: copy its {_COPIED}")
     return FileTokenizer(folder, plan)
 
 
 def _usual_padding(config: Dict[str, Any]) -> int:
-    """What transformers takes where a text side's config says no padding id."""
+    """transformers' default where a text side's config gives no padding id."""
     return 0 if config.get("model_type") == "bert" else 1
 
 
@@ -212,7 +212,7 @@ def _named(found: Source, name: str, choose: Callable[[Sequence[str]], List[str]
 
 
 def tell_weights(found: Source) -> None:
-    """Say which commit the weights of a name are of, and its configs, where no tag's row stands for them."""
+    """Say which commit a name's weights come from, and its configs, unless a tag's row replaces them."""
     if found.commit and found.weights is not None and not found.file:
         folder, of_row = found.weights.parent, found.row
         configs = [one for one in _CONFIGS if of_row is None and (folder / one).is_file()]
@@ -221,7 +221,7 @@ def tell_weights(found: Source) -> None:
 
 
 def tell(found: Source, repo: str, commit: str, files: Sequence[str]) -> None:
-    """Say which commit of a repository files of a CLIP are of: at a level that is shown where nobody set up logging."""
+    """Say which commit of a repository a CLIP's files come from, at a level that is shown without a logging setup."""
     LOG.warning("%s: %s of %s at commit %s", found.called, ", ".join(files), repo, commit)
 
 

@@ -1,6 +1,6 @@
-"""A dual encoder of transformers' as a TowerCLIP: built by its config, filled with tensors that are here already.
+"""One of transformers' dual encoders as a TowerCLIP: built from its config, filled with tensors that are already here.
 
-Text sides but SigLIP's are told which ids are padding; SigLIP's reads it, and a mask would change its features.
+Text sides mask padding, except SigLIP's, which reads it: a mask would change its features.
 """
 
 import json
@@ -19,7 +19,7 @@ from modprompt.clip.transformers_config import TransformersConfig
 from modprompt.errors import UserError
 from modprompt.programs import one_line
 
-_AT_FIRST = ("chinese_clip", "altclip")  # whose text is read at its first token
+_AT_FIRST = ("chinese_clip", "altclip")  # the text's feature is that of its first token
 
 
 def build(config: TransformersConfig, state: Dict[str, Tensor], tokenizer: Tokenizer, where: str) -> TowerCLIP:
@@ -28,11 +28,11 @@ def build(config: TransformersConfig, state: Dict[str, Tensor], tokenizer: Token
     Args:
         config: how it is made.
         state: its tensors under transformers' names; emptied.
-        tokenizer: what makes ids of its texts.
-        where: what messages call the weights.
+        tokenizer: its tokenizer.
+        where: the name of the weights in messages.
 
     Raises:
-        UserError: if transformers is not there, or the tensors are not just those of the config's model.
+        UserError: if transformers is missing, or the tensors are not exactly those of the config's model.
     """
     with torch.device("meta"):  # a look at the names costs no memory
         empty = _made(config, where)
@@ -62,18 +62,18 @@ def build(config: TransformersConfig, state: Dict[str, Tensor], tokenizer: Token
 
 
 def encode_image(parts: nn.Module, image: Tensor) -> Tensor:
-    """Features of the side `model`, through its `projection` if there is one."""
+    """Features of images from a side's `model`, through its `projection` if there is one."""
     return _projected(parts, parts.get_submodule("model")(pixel_values=image).pooler_output)
 
 
 def encode_text(parts: nn.Module, ids: Tensor, padding: Optional[int], at_first: bool) -> Tensor:
-    """The same of token ids.
+    """The same for token ids.
 
     Args:
         parts: the side.
         ids: of texts.
         padding: the id that is masked; None for no mask.
-        at_first: whether the feature is the first token's, and not what the side gives itself.
+        at_first: whether the feature is the first token's, not the side's own output.
     """
     mask = None if padding is None else (ids != padding).long()
     out = parts.get_submodule("model")(input_ids=ids, attention_mask=mask)
@@ -87,7 +87,7 @@ def _projected(parts: nn.Module, features: Tensor) -> Tensor:
 
 
 def _side(module: Any, which: str) -> nn.Module:
-    """The parts of a side, "vision" or "text", in a module of their own."""
+    """The parts of a side, "vision" or "text", in one module."""
     side = nn.Module()
     side.model = getattr(module, f"{which}_model")
     projection = getattr(module, {"vision": "visual_projection"}.get(which, "text_projection"), None)
@@ -102,7 +102,7 @@ def _width(module: Any, config: TransformersConfig) -> int:
 
 
 def _made(config: TransformersConfig, where: str) -> Any:
-    """transformers' module of a config, its weights as they were drawn, on PyTorch's device of the moment."""
+    """transformers' module for a config, with random weights, on PyTorch's current device."""
     package = tower_packages.transformers()
     given = {key: value for key, value in config.model.items() if key != "model_type"}
     try:
@@ -110,7 +110,7 @@ def _made(config: TransformersConfig, where: str) -> Any:
             made = package.AutoModel.from_config(
                 package.AutoConfig.for_model(config.kind, **given), dtype=torch.float32
             )
-    except Exception as error:  # whatever a package raises on values that it does not know
+    except Exception as error:  # whatever a package raises on unknown values
         raise UserError(
             f"transformers does not build what the config of {where} says ({one_line(error)[:200]})"
         ) from None

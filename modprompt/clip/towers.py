@@ -1,8 +1,8 @@
-"""A dual encoder of which a side is not a stock CLIP's, but a package's own module, held here.
+"""A dual encoder with a side that is not a stock CLIP's but another package's module.
 
-A side that is stock keeps the attributes of structure.py, so that the engine runs it as ever; one that is not is a
-tower, which gives features, and some take prompts (tower_sides.py). Towers stay in eval mode inside whatever trains:
-BatchNorm and drop path would change features (ConvNeXt, ViTamin, MobileCLIP).
+A stock side has the attributes of structure.py, so that the engine runs it as usual; another one is a tower, which
+gives features; prompts can go into some towers (tower_sides.py). Towers always stay in eval mode: BatchNorm and drop
+path would change features (ConvNeXt, ViTamin, MobileCLIP).
 
 Shapes: B images, C texts, L tokens, E joint width.
 """
@@ -22,16 +22,16 @@ STOCK_TEXT = ("transformer", "token_embedding", "positional_embedding", "ln_fina
 
 
 class Tower(nn.Module):
-    """A package's module that encodes one side; its `module` is kept as the package made it.
+    """A package's module that encodes one side, unchanged in `module`.
 
-    Its weights are float32 and stay so: PREC amp, fp16 and bf16 have its products run under autocast on a GPU.
+    Its weights stay float32: with PREC amp, fp16 and bf16 its products run under autocast on a GPU.
 
     Args:
         module: the package's own.
-        encode: from inputs to features (B, E), not normalised; a function of `module` that holds no tensors of its own.
+        encode: from `module` and inputs to features (B, E), not normalised; holds no tensors of its own.
 
     Attributes:
-        products: the type that matrices of a stock side would have been cast to; None for float32.
+        products: the type to which a stock side's matrices would be cast; None for float32.
     """
 
     products: Optional[torch.dtype] = None
@@ -44,7 +44,7 @@ class Tower(nn.Module):
 
     @property
     def feature_type(self) -> torch.dtype:
-        """The type of its weights, which is that of the features."""
+        """The type of its weights and of its features."""
         return next(self.module.parameters()).dtype
 
     def train(self: T, mode: bool = True) -> T:
@@ -57,7 +57,7 @@ class Tower(nn.Module):
             return self._encode(self.module, inputs).to(self.feature_type)
 
     def autocast(self, device: torch.device) -> ContextManager[Any]:
-        """Within it products on a device have the type that `products` says, on a GPU."""
+        """A context in which products on a GPU have the type `products`; it does nothing on a CPU."""
         if self.products is None or device.type == "cpu":
             return contextlib.nullcontext()
         return torch.autocast(device.type, dtype=self.products)
@@ -84,26 +84,26 @@ class TextTower(Tower):
 
 
 class TowerCLIP(nn.Module):
-    """A dual encoder of which at least one side is a tower; clip/sides.py asks it what all code may ask.
+    """A dual encoder with at least one tower; other code asks about its sides by clip/sides.py.
 
-    A stock text side stands in its attributes (transformer, token_embedding, positional_embedding, ln_final,
+    A stock text side is in its attributes (transformer, token_embedding, positional_embedding, ln_final,
     text_projection, as in structure.py), else `text` is a TextTower. `visual` is a stock side or an ImageTower.
 
     Args:
         visual: the image side.
-        text: the text side: a tower, or a module with the attributes of a stock one, which are taken over.
-        tokenizer: what makes ids of its texts.
+        text: the text side: a tower, or a module with the attributes of a stock one, which move here.
+        tokenizer: its tokenizer.
         width: E.
         logit_scale: a logarithm; kept as a float32 parameter, whatever the type of the rest.
-        logit_bias: what a sigmoid of each class's own takes beside it; None for most.
+        logit_bias: added to logits if each class has a sigmoid of its own; None for most.
 
     Attributes:
-        unshown: what no tensor shows of how it is run, as plain text; a part of its fingerprint.
+        unshown: how it is run, as far as tensors do not show it, as plain text; a part of its fingerprint.
     """
 
     unshown: str = ""
 
-    text_projection: nn.Parameter  # as the other parts of a stock text side
+    text_projection: nn.Parameter  # like the other parts of a stock text side
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class TowerCLIP(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of what prompts are made in: a stock side's, or that of the towers' products."""
+        """The type in which prompts are made: a stock side's, or that of the towers' products."""
         if self.text is None:
             return self.text_projection.dtype
         if isinstance(self.visual, ImageTower):

@@ -1,4 +1,4 @@
-"""What a config.json of transformers' says of a dual encoder that is not of the stock shape: the kinds that are run."""
+"""transformers' config.json of dual encoders that are not of the stock shape: the supported kinds."""
 
 from pathlib import Path
 from typing import Any, Dict, NamedTuple
@@ -16,11 +16,11 @@ REFUSED = {
                      "vision-text-dual-encoder", "x_clip"), "another form of features or logits"),
 }  # fmt: skip
 NAMED = (*KINDS, *REFUSED)
-_PADDING = {"chinese_clip": 0}  # where a config leaves it out
+_PADDING = {"chinese_clip": 0}  # default if a config leaves it out
 
 
 class TransformersConfig(NamedTuple):
-    """A dual encoder of transformers'.
+    """One of transformers' dual encoders.
 
     model: its config.json, without what plays no part in a frozen CLIP.
     kind: its model_type.
@@ -41,21 +41,23 @@ class TransformersConfig(NamedTuple):
 
     @property
     def design(self) -> Design:
-        """Of its stock sides: there are none."""
+        """The design of its stock sides: there are none."""
         return Design("", (0, 0), self.images)
 
 
 def read(folder: Path) -> TransformersConfig:
-    """What the config.json and preprocessor_config.json of a folder say.
+    """The content of the config.json and preprocessor_config.json of a folder.
 
     Raises:
-        UserError: if one is missing or damaged, or is of a kind that is not run.
+        UserError: if one is missing or damaged, or is of a kind that is not supported.
     """
     path = folder / TRANSFORMERS_FILE
     config = read_config(path)
     kind = str(config.get("model_type"))
     if kind in REFUSED:
-        raise UserError(f"{path}: model_type {kind} is not run ({REFUSED[kind]}); these are: clip, {', '.join(KINDS)}")
+        raise UserError(
+            f"{path}: model_type {kind} is not supported ({REFUSED[kind]}); these are: clip, {', '.join(KINDS)}"
+        )
     text, image = part_of(config, "text_config", str(path)), part_of(config, "vision_config", str(path))
     model = kept(config, f"{path}: ")
     model.update(text_config=kept(text, f"{path}: text_config."), vision_config=kept(image, f"{path}: vision_config."))
@@ -74,10 +76,10 @@ def read(folder: Path) -> TransformersConfig:
 
 
 def kept(part: Dict[str, Any], at: str) -> Dict[str, Any]:
-    """The keys of a config that decide what is computed; places of code, and types of numbers, are left out.
+    """The keys of a config that decide what is computed, without references to code and types of numbers.
 
     Raises:
-        UserError: on a number that no CLIP has.
+        UserError: on a number larger than any CLIP's.
     """
     config_files.require_bounded(part, at)
     left = ("auto_map", "text_config", "vision_config", "_attn_implementation", "attn_implementation")

@@ -1,1 +1,1 @@
-"""Dassl: found, fixed, or stood in for by the small one of this project."""
+"""Dassl: finding and fixing it, or this project's small one in its place."""

@@ -1,8 +1,8 @@
-"""Dassl 0.6.3's defaults: the small Dassl has them, and they decide numbers whichever Dassl there is.
+"""Dassl 0.6.3's defaults: the small Dassl has them, and they decide numbers with every Dassl.
 
-A codebase's own may have others: TEST.FINAL_MODEL best_val in HiCroPL's, whose validation then moves the generators.
+A codebase's own Dassl may have others: HiCroPL's has TEST.FINAL_MODEL best_val, whose validation draws random numbers.
 
-A key that is not here, or added by a trainer, cannot be set with the small one.
+With the small Dassl a key can only be set if it is here or a trainer adds it.
 """
 
 from typing import Any, Dict, NamedTuple, Sequence, Type
@@ -13,11 +13,11 @@ from modprompt.compat.run_settings import DASSL
 from modprompt.fields import Configured
 from modprompt.io.settings import FLAGS, as_text, flat, free, level_of
 
-_LISTS = ("PIXEL_MEAN", "PIXEL_STD")  # of Dassl's sequences; the others are tuples
+_LISTS = ("PIXEL_MEAN", "PIXEL_STD")  # Dassl has lists for these, tuples for other sequences
 
 
 def node_of(cls: Type[Configured]) -> Dict[str, Any]:
-    """The defaults of a node, by key, as Dassl writes them; without those of the class's base, if that has the node."""
+    """A node's defaults, by key, as Dassl writes them; without those of the class's base, if it is of the same node."""
     base: Any = cls.__base__
     before = {one.key for one in base.settings()} if base.node == cls.node else set()
     news = [one for one in cls.settings() if one.key not in before]
@@ -41,25 +41,25 @@ DEFAULTS = CfgNode()
 add(DEFAULTS, DASSL)
 DEFAULTS.TRAINER = CfgNode({"NAME": ""})
 
-_OWNED = ("DATASET.", "VERSION", "USE_CUDA")  # by data sets' files; by nobody
+_OWNED = ("DATASET.", "VERSION", "USE_CUDA")  # set by data sets' files, or not compared
 
 
 class Default(NamedTuple):
-    """A default of a Dassl, and what Dassl 0.6.3 has in its place."""
+    """A Dassl's default, and that of Dassl 0.6.3."""
 
     found: Any
     pinned: Any
 
 
 def pinned() -> Dict[str, Any]:
-    """By dotted key; flags, data sets' files and settings that decide no number have theirs elsewhere."""
+    """Defaults by dotted key, without those of flags, of data sets' files and of settings that decide no number."""
     decides_nothing = {*FLAGS, *free()}
     deciding = {key: value for key, value in flat(DEFAULTS).items() if key not in decides_nothing}
     return {key: value for key, value in deciding.items() if not key.startswith(_OWNED)}
 
 
 def differing(defaults: Any) -> Dict[str, Default]:
-    """The defaults of a configuration that are others than Dassl 0.6.3's; what it lacks is left out."""
+    """The defaults of a configuration that differ from Dassl 0.6.3's; missing ones are left out."""
     found = flat(defaults)
     both = {key: Default(found[key], value) for key, value in pinned().items() if key in found}
     return {key: one for key, one in both.items() if as_text(one.found) != as_text(one.pinned)}

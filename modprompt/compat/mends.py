@@ -1,18 +1,18 @@
 """What breaks in the real Dassl (0.5.0 and 0.6.3) on a current PyTorch and numpy, fixed at run time.
 
-No file of Dassl is touched, and each mend is made only where it is needed:
+No file of Dassl is changed, and each fix is made only if it is needed:
 
-- 0.6.3 imports the package `wilds` for data sets that nobody here uses: an empty one stands in if it is not installed.
-- It imports TensorBoard: where that does not import, nothing is written for it.
-- The warm-up schedules hand PyTorch an argument `verbose`, which PyTorch 2.7 took away.
+- 0.6.3 imports the package `wilds` for data sets that are not used here: an empty one replaces it if not installed.
+- It imports TensorBoard: if that does not import, nothing is written for it.
+- The warm-up schedules pass PyTorch an argument `verbose`, which PyTorch 2.7 removed.
 - `load_checkpoint` reads with PyTorch's default, which since PyTorch 2.6 refuses Dassl's own checkpoints: they hold a
-  schedule as an object. They are read by a reader that admits tensors, plain values and PyTorch's optimisers alone.
-- The logger closes the console when it is thrown away.
-- RAdam calls `add_` in a way that PyTorch has deprecated: where it no longer runs, PyTorch's own RAdam is used, with
-  its decay apart from the gradient, as Dassl's has it.
-- RandAugment and AutoAugment use `np.int`, which numpy 1.24 took away.
-- It tries for ever to read a damaged image, and has Pillow run whatever a file of any name holds: images are read
-  within bounds, and one that cannot be read ends the run with a line.
+  schedule as an object. Our reader accepts only tensors, plain values and PyTorch's optimisers.
+- The logger closes the console when it is deleted.
+- RAdam calls `add_` in a deprecated way: if that no longer runs, PyTorch's own RAdam is used, with decoupled weight
+  decay, as Dassl's has.
+- RandAugment and AutoAugment use `np.int`, which numpy 1.24 removed.
+- It tries for ever to read a damaged image, and lets Pillow decode a file of any kind, whatever its name: images are
+  read within bounds, and one that cannot be read ends the run with a message.
 """
 
 import functools
@@ -30,7 +30,7 @@ import torch
 
 
 class _With:
-    """A module with some names replaced, for one importer alone."""
+    """A module with some names replaced, for one importer only."""
 
     def __init__(self, module: types.ModuleType, **names: Any) -> None:
         self.__dict__.update(names, _module=module)
@@ -50,7 +50,7 @@ def _stand_in_for_wilds() -> List[str]:
     module.get_dataset = get_dataset
     module.__spec__ = importlib.util.spec_from_loader("wilds", loader=None)
     sys.modules["wilds"] = module
-    return ["wilds is not installed: an empty module stands in for it"]
+    return ["wilds is not installed: an empty module replaces it"]
 
 
 class _NoWriter:
@@ -68,10 +68,10 @@ class _NoWriter:
 def _stand_in_for_tensorboard() -> List[str]:
     spec = importlib.util.find_spec("dassl")
     if spec is None or Path(__file__).resolve().parent in Path(str(spec.origin)).resolve().parents:
-        return []  # the small one knows nothing of it
+        return []  # the small one does not import it
     try:
         importlib.import_module("torch.utils.tensorboard")
-    except (ImportError, AttributeError) as error:  # AttributeError: of PyTorch before 1.11, with a later setuptools
+    except (ImportError, AttributeError) as error:  # AttributeError: PyTorch before 1.11 with a newer setuptools
         module: Any = types.ModuleType("torch.utils.tensorboard")
         module.SummaryWriter = _NoWriter
         sys.modules[module.__name__] = module
@@ -94,7 +94,7 @@ def _mend_warmup() -> List[str]:
         scheduler.__init__(self, optimizer, last_epoch)
 
     base.__init__ = init
-    return ["warm-up schedules: `verbose` is not handed to PyTorch, which no longer takes it"]
+    return ["warm-up schedules: `verbose` is not passed to PyTorch, which no longer accepts it"]
 
 
 def _mend_radam() -> List[str]:
@@ -168,9 +168,9 @@ def _mend_images() -> List[str]:
     except ImportError:
         return []
     if Path(__file__).resolve().parent in Path(str(tools.__file__)).resolve().parents:
-        return []  # the small one reads so
+        return []  # the small one reads like this already
     theirs = {id(module.read_image) for module in (manager, tools) if hasattr(module, "read_image")}
-    for module in list(sys.modules.values()):  # who imports it by name has a name of its own: dassl.utils, a codebase
+    for module in list(sys.modules.values()):  # modules that imported it by name: dassl.utils, a codebase's
         names = getattr(module, "__dict__", {})
         if id(names.get("read_image")) in theirs:
             names["read_image"] = read_of_run
@@ -181,7 +181,7 @@ def _mend_images() -> List[str]:
 
 
 def _to_a_worker(dataset: Any) -> Any:
-    """How a data set is pickled for a loader's worker that is no fork: a new process, where nothing is fixed yet."""
+    """Pickle a data set for a loader's worker that is not a fork: a new process, where nothing is fixed yet."""
     kind = type(dataset)
     return _in_a_worker, (kind.__module__, kind.__qualname__), vars(dataset)
 
@@ -196,7 +196,7 @@ _done: List[str] = []
 
 
 def apply() -> List[str]:
-    """Make the mends that are needed, once; a line for each that was made."""
+    """Make the fixes that are needed, once; a message for each."""
     if not _done:
         _done.extend(_stand_in_for_wilds())
         _done.extend(_stand_in_for_tensorboard())

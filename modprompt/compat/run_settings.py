@@ -1,7 +1,7 @@
-"""All settings of a run but its method's: each said once, with its type, default, meaning and what it must be.
+"""All settings of a run except its method's, each once, with its type, default, meaning and valid values.
 
-Those of Dassl 0.6.3 decide numbers whichever Dassl there is, so the small one has them from here; those that the
-family and we have beside them are added to any Dassl's configuration (BESIDE_DASSL).
+Those of Dassl 0.6.3 decide numbers with every Dassl, so the small one gets them from here; those of the family and ours
+are added to any Dassl's configuration (BESIDE_DASSL).
 """
 
 import math
@@ -16,7 +16,7 @@ from modprompt.io.image_rules import FAMILY, RULES
 
 S = TypeVar("S", bound="RunSettings")
 C = TypeVar("C", bound=Configured)
-_MANY = 10**6  # epochs, images of a batch: more would be computed for ever, or not fit anywhere
+_MANY = 10**6  # epochs, images of a batch: more would run for ever, or fit no memory
 
 
 def _finite(value: Any) -> bool:
@@ -59,7 +59,7 @@ _ODD = Must(lambda value: isinstance(value, int) and 0 < value < 10**4 and value
 
 @dataclass(frozen=True, repr=False)
 class Input(Configured):
-    """How images are made."""
+    """How images are preprocessed."""
 
     node = "INPUT"
 
@@ -96,21 +96,21 @@ class Input(Configured):
     gb_k: int = setting(21, "its kernel's side in pixels", must=_ODD)
 
     def check(self) -> None:
-        """Complain about a blur that is wider than the image."""
+        """Refuse a blur that is wider than the image."""
         if "gaussian_blur" in self.transforms and self.gb_k // 2 >= min(self.size):
             raise SettingError([("GB_K", f" must be below twice INPUT.SIZE, {min(self.size)}, got {self.gb_k}")])
 
 
 @dataclass(frozen=True, repr=False)
 class ImagesOfCLIP(Input):
-    """And what CLIPs ask for; with size, interpolation, mean and std it follows the weights."""
+    """And what CLIPs need; like size, interpolation, mean and std, the resize mode follows the weights."""
 
     resize_mode: str = setting(
         SHORTEST, "shortest: the shorter side is scaled to SIZE; squash: both", must=_one_of(SHORTEST, SQUASH)
     )
     max_megapixels: float = setting(MOST_MEGAPIXELS, "a larger image is refused", must=_ABOVE_0)
     read_as: str = setting(
-        FAMILY, "by which rule an image file is read; people is taken for one's own images", must=_one_of(*RULES)
+        FAMILY, "the rule by which image files are read; people is the one for one's own images", must=_one_of(*RULES)
     )
 
 
@@ -135,18 +135,18 @@ class DasslDataset(Configured):
 
 @dataclass(frozen=True, repr=False)
 class Dataset(DasslDataset):
-    """And what the family and we have beside Dassl."""
+    """And what the family and we have besides Dassl."""
 
     subsample_classes: str = setting("all", "all, or the base or new half of the classes")
     reference_names: bool = setting(False, "Caltech256: class names cut at hyphens, as the reference has them")
     val_from_test: bool = setting(
-        False, "without validation images choose on test images, as the family does, and not on held-out ones"
+        False, "if there are no validation images, choose on test images, as the family does, not on held-out ones"
     )
     val_first: bool = setting(
-        False, "few-shot lists of validation images are drawn in front of those of training, as CLIP-LoRA does"
+        False, "draw few-shot lists of validation images before those of training, as CLIP-LoRA does"
     )
-    reader: str = setting("", "set where --host has taken the reader of a codebase: which")
-    choose_by: str = setting("", "set for a run whose method chooses by validation images: as io/images.py has it")
+    reader: str = setting("", "set by --host: which reader of a codebase is used")
+    choose_by: str = setting("", "set for a run whose method chooses by validation images, see io/images.py")
 
 
 @dataclass(frozen=True, repr=False)
@@ -206,7 +206,7 @@ class Model(DasslModel):
     """And how it is computed."""
 
     text_chunk: int = setting(0, "classes whose text side is computed at a time; 0: as memory allows", must=_FROM_0)
-    deterministic: bool = setting(False, "every operation repeats its numbers, on a GPU too, where it costs time")
+    deterministic: bool = setting(False, "every operation repeats its numbers, also on a GPU, where that costs time")
     compile: str = setting(
         "", "graph: a training step as one CUDA graph; default, reduce-overhead, aot_eager: torch.compile", must=_ANY
     )
@@ -224,17 +224,17 @@ class DasslBackbone(Configured):
 
 @dataclass(frozen=True, repr=False)
 class Backbone(DasslBackbone):
-    """And what its file does not say."""
+    """And what a file may not say."""
 
     path: str = setting("", "a file or folder of weights, in place of the name")
-    activation: str = setting("", "quick_gelu or gelu, for a file that nothing else says it of", must=_ANY)
+    activation: str = setting("", "quick_gelu or gelu, for a file of which nothing else says it", must=_ANY)
     heads: Tuple[int, ...] = setting((), "the same: attention heads of text and image side", must=_ANY)
     model: str = setting("", "the same: open_clip's name of the model, as ViT-B-16-SigLIP2, or with its tag", must=_ANY)
 
 
 @dataclass(frozen=True, repr=False)
 class Head(Configured):
-    """Dassl's heads of networks that are no CLIP."""
+    """Dassl's heads of networks other than CLIP."""
 
     node = "MODEL.HEAD"
 
@@ -247,7 +247,7 @@ class Head(Configured):
 
 @dataclass(frozen=True, repr=False)
 class Optim(Configured):
-    """The optimiser, and its rates by epoch."""
+    """The optimiser, and its learning rates by epoch."""
 
     node = "OPTIM"
 
@@ -260,18 +260,18 @@ class Optim(Configured):
     rmsprop_alpha: float = setting(0.99, "of rmsprop", must=_SHARE)
     adam_beta1: float = setting(0.9, "of adam", must=_BELOW_1)
     adam_beta2: float = setting(0.999, "of adam", must=_BELOW_1)
-    staged_lr: bool = setting(False, "NEW_LAYERS at the full rate, all others at BASE_LR_MULT of it")
+    staged_lr: bool = setting(False, "NEW_LAYERS at the full learning rate, all others at BASE_LR_MULT of it")
     new_layers: Tuple[str, ...] = setting((), "see STAGED_LR", must=_LIST)
     base_lr_mult: float = setting(0.1, "see STAGED_LR", must=_FROM_0)
     lr_scheduler: str = setting("single_step", "Dassl's name of it")
-    stepsize: Any = setting((-1,), "epochs after which the rate falls", must=_EPOCHS)
-    gamma: float = setting(0.1, "by which it falls", must=_FROM_0)
+    stepsize: Any = setting((-1,), "epochs after which the learning rate falls", must=_EPOCHS)
+    gamma: float = setting(0.1, "factor by which it falls", must=_FROM_0)
     max_epoch: int = setting(10, "epochs", must=_COUNT)
     warmup_epoch: int = setting(-1, "epochs of warm-up", must=_between(-math.inf, _MANY, f"at most {_MANY}"))
     warmup_type: str = setting("linear", "linear or constant")
-    warmup_cons_lr: float = setting(1e-5, "rate of a constant warm-up", must=_FROM_0)
-    warmup_min_lr: float = setting(1e-5, "first rate of a linear warm-up", must=_FROM_0)
-    warmup_recount: bool = setting(True, "the schedule proper starts at its epoch 0 after the warm-up")
+    warmup_cons_lr: float = setting(1e-5, "learning rate of a constant warm-up", must=_FROM_0)
+    warmup_min_lr: float = setting(1e-5, "first learning rate of a linear warm-up", must=_FROM_0)
+    warmup_recount: bool = setting(True, "after the warm-up the schedule starts at its epoch 0")
 
 
 @dataclass(frozen=True, repr=False)
@@ -287,45 +287,45 @@ class Train(Configured):
 
 @dataclass(frozen=True, repr=False)
 class DasslTest(Configured):
-    """How is tested."""
+    """How models are tested."""
 
     node = "TEST"
 
     evaluator: str = setting("Classification", "Dassl's name of it")
     per_class_result: bool = setting(False, "also the accuracy of each class")
     compute_cmat: bool = setting(False, "also the confusion matrix")
-    no_test: bool = setting(False, "leave the test out")
+    no_test: bool = setting(False, "do not test")
     split: str = setting("test", "the images of the test", must=_one_of("test", "val"))
     final_model: str = setting("last_step", "which is tested", must=_one_of("last_step", "best_val"))
 
 
 @dataclass(frozen=True, repr=False)
 class Test(DasslTest):
-    """And what is kept for, and from, tests."""
+    """And what is kept for tests, or from them."""
 
-    only: bool = setting(False, "set where nothing is trained, by --eval-only or a zero-shot trainer")
-    feature_cache: str = setting("", "folder for image features, where these depend on no prompts; empty: none")
+    only: bool = setting(False, "set if nothing is trained, by --eval-only or a zero-shot trainer")
+    feature_cache: str = setting("", "folder for image features, if these depend on no prompts; empty: none")
     image_cache: str = setting("", "folder for decoded, resized and cropped test images; empty: none")
-    keep_features: bool = setting(False, "keep the image features of the test beside its other files")
-    features_of: str = setting("", "output folders of tests that have kept those of all images, with a colon between")
-    base_new: bool = setting(False, "of a test of all classes: accuracies of the base and of the new images, too")
+    keep_features: bool = setting(False, "keep the test's image features with its other files")
+    features_of: str = setting("", "output folders of tests that kept those of all images, separated by colons")
+    base_new: bool = setting(False, "in a test of all classes: also the accuracies of base and of new images")
 
 
 @dataclass(frozen=True, repr=False)
 class TopLevel(Configured):
-    """What stands in no node."""
+    """Settings outside of nodes."""
 
     version: int = setting(1, "of Dassl's configurations")
     output_dir: str = setting("./output", "folder of a run")
     resume: str = setting("", "folder to go on from, if not the output folder")
     seed: int = setting(-1, "negative for none", must=_SEED)
     use_cuda: bool = setting(True, "compute on a GPU if there is one")
-    verbose: bool = setting(True, "print what data there are")
+    verbose: bool = setting(True, "print the data set's sizes")
 
 
 @dataclass(frozen=True, repr=False)
 class RunSettings(TopLevel):
-    """What every run has, as typed values: config.optim.lr is OPTIM.LR, config.seed SEED.
+    """The settings of every run as typed values: config.optim.lr is OPTIM.LR, config.seed SEED.
 
     `RunSettings.read` makes it of a configuration.
     """
@@ -346,9 +346,9 @@ class RunSettings(TopLevel):
 
     @classmethod
     def read(cls: Type[S], cfg: Mapping[str, Any]) -> S:
-        """Those of a configuration, as they are; what it lacks has its default.
+        """A configuration's settings, unchecked; missing ones have their defaults.
 
-        In another codebase's program they may be what ours would refuse (require_possible).
+        In another codebase's program they may have values that ours would refuse (require_possible).
         """
         one = _as_they_are(cls, TopLevel, cfg)
         for name, node in _nodes():
@@ -358,7 +358,7 @@ class RunSettings(TopLevel):
 
 
 def _nodes() -> List[Tuple[str, Any]]:
-    """By attribute of RunSettings, the class of each node."""
+    """(attribute of RunSettings, class) of each node."""
     return [(one.name, one.type) for one in fields(RunSettings) if not one.metadata and one.name != "trainer"]
 
 
@@ -371,7 +371,7 @@ def _as_they_are(cls: Type[C], of: Type[Configured], cfg: Mapping[str, Any]) -> 
 
 
 def require_possible(cfg: Mapping[str, Any]) -> None:
-    """Raise SettingError, with all of them, if a configuration has values that no run can have."""
+    """Raise SettingError, naming all, if a configuration has values that no run can have."""
     faults: List[Tuple[str, str]] = []
     for node in (TopLevel, *(cls for _, cls in _nodes())):
         try:
@@ -383,7 +383,7 @@ def require_possible(cfg: Mapping[str, Any]) -> None:
 
 
 def _there(cls: Type[Configured], cfg: Mapping[str, Any]) -> Dict[str, Any]:
-    """What a configuration has of a node's settings, by key."""
+    """A node's settings in a configuration, by key."""
     for part in filter(None, cls.node.split(".")):
         cfg = cfg.get(part, {})
     return cls.in_node(cfg)

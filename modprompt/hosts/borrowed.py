@@ -1,7 +1,7 @@
-"""What --host takes of a codebase: its readers, its data sets' configs, the keys of its `extend_cfg`, its `clip`.
+"""What --host uses of a codebase: its readers, its data sets' configs, the keys of its `extend_cfg`, its `clip`.
 
-The program is ours, and so are its loop, checkpoints, evaluation and results. Of the codebase's own program nothing is
-run but that one function, taken out of it with the plain imports that it names.
+The program, its loop, checkpoints, evaluation and results are ours. Of the codebase's own program only that one
+function runs, cut out together with the plain imports that it names.
 """
 
 import ast
@@ -41,10 +41,10 @@ class Host(NamedTuple):
         return word
 
     def add_keys(self, trainer: str) -> None:
-        """Give Dassl's defaults the keys that its `extend_cfg` adds, where they are missing; a line if it cannot be.
+        """Give Dassl's defaults the keys that its `extend_cfg` adds, where they are missing; a message if that fails.
 
         Args:
-            trainer: of the run; of one that is its own all settings of trainers are as the codebase has them.
+            trainer: the run's; for one of the codebase's own, all settings of trainers are the codebase's.
         """
         from dassl.config import cfg_default, get_cfg_default
 
@@ -63,7 +63,7 @@ class Host(NamedTuple):
             print(f"{self.folder / PROGRAM}: the keys of its extend_cfg are left out ({one_line(error)})")
 
     def completed(self, settings: Settings) -> Settings:
-        """Settings with the reader that the run takes of this codebase; its config keys are known from now on.
+        """Settings with the reader that the run uses from this codebase; its config keys are known from now on.
 
         Raises:
             UserError: as with_reader.
@@ -72,7 +72,7 @@ class Host(NamedTuple):
         return self.with_reader(settings)
 
     def import_modules(self, names: Sequence[str]) -> None:
-        """As programs.import_modules, of modules of its, whose trainers keep their names, and its readers, too."""
+        """As programs.import_modules, for modules of the codebase: its trainers and readers keep their names."""
         from modprompt.trainers.registration import give_way
 
         give_way()
@@ -80,17 +80,17 @@ class Host(NamedTuple):
             import_modules(names)
 
     def take_reader(self, name: str) -> Optional[str]:
-        """Have its reader of a data set stand for ours.
+        """Use its reader of a data set in place of ours.
 
         Args:
-            name: the registered one.
+            name: under which it is registered.
 
         Returns:
-            What tells that reader from another: its file, and a hash of all readers and of what else of the codebase it
-            imports. None where it has none; a line says so.
+            What tells that reader from another: its file, and a hash of all readers and of all else in the codebase
+            that it imports. None if it has no such reader; a message says so.
 
         Raises:
-            UserError: if several are called so, or it cannot be imported.
+            UserError: if several have this name, or it cannot be imported.
         """
         from dassl.data.datasets import DATASET_REGISTRY
 
@@ -106,14 +106,14 @@ class Host(NamedTuple):
         with _registered_over_ours():
             try:
                 importlib.import_module(module)
-            except (Exception, SystemExit) as error:  # their code: where it fails is theirs to mend
+            except (Exception, SystemExit) as error:  # their code: a failure is theirs to fix
                 raise UserError(f"--host: {files[0]} cannot be imported ({one_line(error)})") from error
         if getattr(ours, "only_tests", False):
             DATASET_REGISTRY.get(name).only_tests = True  # ImageNet's variants, whoever reads them
         return f"{files[0].name} {self._hash_of_readers({*sys.modules} - before)}"
 
     def _hash_of_readers(self, modules: Collection[str]) -> str:
-        """Of all readers, and of these modules as far as they are the codebase's."""
+        """Hash of all readers, and of those of these modules that belong to the codebase."""
         found = {path.resolve() for path in (self.folder / READERS).rglob("*.py")}
         paths = (Path(str(getattr(sys.modules[name], "__file__", None) or "")) for name in modules)
         found |= {path.resolve() for path in paths if self.folder in path.resolve().parents}
@@ -124,7 +124,7 @@ class Host(NamedTuple):
         return digest.hexdigest()[:12]
 
     def with_reader(self, settings: Settings) -> Settings:
-        """A run's settings, with the reader that it takes of this codebase.
+        """A run's settings, with the reader that it uses from this codebase.
 
         Raises:
             UserError: as take_reader, or if no data set is named.
@@ -135,7 +135,7 @@ class Host(NamedTuple):
         return Settings((*settings.given, *((key, Given(value, "flag --host")) for key, value in found.items())))
 
     def _asked_of_data(self, settings: Settings) -> Dict[str, str]:
-        """What its readers are to be told for one of our trainers, as far as nobody has said it; a line says so."""
+        """Settings that its readers need for one of our trainers and that nobody gave; a message names them."""
         from dassl.config import cfg_default
 
         from modprompt.hosts.foreign import is_our_name
@@ -153,12 +153,12 @@ class Host(NamedTuple):
 
 
 def entered(folder: Optional[str], its_dassl: bool = False) -> Optional[Host]:
-    """The codebase of --host, whose parts are importable from now on; before ours import `clip` and Dassl.
+    """The codebase of --host, its parts importable from now on. Call this before our modules import `clip` and Dassl.
 
     Args:
-        folder: as --host gives it; None for none. Where the current folder could be one a line says so, and nothing is
-            imported from there.
-        its_dassl: whether its own Dassl is run, too.
+        folder: as --host gives it; None for none. If the current folder looks like a codebase, a message says so, and
+            nothing is imported from there.
+        its_dassl: whether its own Dassl is used, too.
 
     Raises:
         UserError: as find, or if it has no Dassl of its own, or a `clip` that cannot be imported.
@@ -166,7 +166,7 @@ def entered(folder: Optional[str], its_dassl: bool = False) -> Optional[Host]:
     here = Path.cwd() if is_codebase(Path.cwd()) else None
     if folder is None:
         if its_dassl:
-            raise UserError("--its-dassl is the Dassl of a codebase: name it with --host FOLDER")
+            raise UserError("--its-dassl uses a codebase's own Dassl: name the codebase with --host FOLDER")
         if here is not None:
             print("note: this folder is a codebase of the family; its readers and its clip are used with --host .")
             _leave_out(here)
@@ -179,7 +179,7 @@ def entered(folder: Optional[str], its_dassl: bool = False) -> Optional[Host]:
     if its_dassl:
         sys.path.insert(0, str(_own_dassl(host)))
     importlib.import_module("modprompt.compat.find").add_to_path()
-    importlib.import_module("dassl")  # by now: the codebase's folder may hold one that is not asked for
+    importlib.import_module("dassl")  # now: the codebase's folder may hold another one, which was not asked for
     put_host_first(host)
     for name in (READERS, "trainers"):
         _use_package(host, name)
@@ -194,7 +194,7 @@ def _use_clip(host: Path) -> None:
 
 
 def _use_package(host: Path, name: str) -> None:
-    """Have a package of the codebase be that of its name: ours may be imported already, an installed one may win."""
+    """Make a name mean the codebase's package: ours may be imported already, and an installed one may win."""
     for one in [one for one in sys.modules if one.partition(".")[0] == name]:
         if host not in Path(str(getattr(sys.modules[one], "__file__", None) or ".")).resolve().parents:
             del sys.modules[one]
@@ -203,7 +203,7 @@ def _use_package(host: Path, name: str) -> None:
 
 
 def _leave_out(*folders: Path) -> None:
-    """Have nothing be imported from these folders."""
+    """Let nothing be imported from these folders."""
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() not in folders]
 
 
@@ -214,7 +214,7 @@ def _has(cfg: Any, key: str) -> bool:
 
 
 def require_no_reader(settings: Settings) -> None:
-    """Raise UserError if settings name the reader, which --host alone does."""
+    """Raise UserError if settings name the reader: only --host may."""
     if READER in settings:
         raise UserError(f"{settings[READER].where}: {READER} is set by --host FOLDER and cannot be given")
 
@@ -236,7 +236,7 @@ def _registers(path: Path, name: str) -> bool:
 
 @contextlib.contextmanager
 def _registered_over_ours() -> Iterator[None]:
-    """Within it a reader that registers itself takes the place of one of that name."""
+    """In this context a reader that registers itself replaces one of the same name."""
     from dassl.data.datasets import DATASET_REGISTRY
 
     plain = DATASET_REGISTRY.register
@@ -252,7 +252,7 @@ def _registered_over_ours() -> Iterator[None]:
 
 
 def _function(program: Path, name: str) -> Any:
-    """A function of a program, with the imports and plain values of that program that it names; None if it has none."""
+    """A function of a program, with the program's imports and plain values that it names; None if there is none."""
     tree = ast.parse(program.read_bytes(), str(program))
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
     if not found:
@@ -266,7 +266,7 @@ def _function(program: Path, name: str) -> Any:
 
 
 def _names(node: ast.stmt) -> FrozenSet[str]:
-    """The names that a statement of a module gives."""
+    """The names that a statement of a module defines."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return frozenset((one.asname or one.name.partition(".")[0]) for one in node.names)
     if isinstance(node, ast.Assign):

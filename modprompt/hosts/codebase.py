@@ -1,4 +1,4 @@
-"""A codebase of the CoOp family: what makes a folder one, and what our trainer is called in it."""
+"""A codebase of the CoOp family: how it is recognised, and what our trainer is called in it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ PROGRAM, READERS = "train.py", "datasets"
 
 
 def starts_trainers(program: bytes) -> bool:
-    """Whether a program is one of the family: it calls Dassl's build_trainer."""
+    """Whether a program belongs to the family: it calls Dassl's build_trainer."""
     return b"dassl" in program and b"build_trainer" in program
 
 
@@ -20,24 +20,24 @@ def is_this_project(folder: Path) -> bool:
 
 
 def is_codebase(folder: Path) -> bool:
-    """Whether a folder holds a program of the family, and readers or a `clip` beside it."""
+    """Whether a folder holds a program of the family, and readers or a `clip` next to it."""
     program = folder / PROGRAM
     beside = (folder / READERS).is_dir() or own_folder(folder) is not None
     return beside and program.is_file() and not is_this_project(folder) and starts_trainers(program.read_bytes())
 
 
 def find(folder: Path, asked: str = "") -> Path:
-    """The codebase in a folder, or in the one below it that has one (KDPL's src/).
+    """The codebase in a folder, or in its only subfolder that is one (KDPL's src/).
 
     Args:
         folder: to look in.
         asked: the flag that named it, for messages.
 
     Raises:
-        UserError: if there is none, or it is this project itself.
+        UserError: if there is none, or it is this project.
     """
     if is_this_project(folder):
-        raise UserError(f"{asked}{folder}: it is modprompt itself, whose readers and MPL are there without")
+        raise UserError(f"{asked}{folder}: it is modprompt itself, which needs neither --host nor installing")
     if is_codebase(folder):
         return folder.resolve()
     below = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -45,13 +45,13 @@ def find(folder: Path, asked: str = "") -> Path:
     if len(found) == 1:
         return found[0].resolve()
     several = ", ".join(one.name for one in found)
-    why = f"several codebases lie below it ({several}): name one" if found else (
-        f"there is no {PROGRAM} that calls Dassl's build_trainer, with {READERS}/ or clip/ beside it"
+    why = f"it holds several codebases ({several}): name one" if found else (
+        f"there is no {PROGRAM} that calls Dassl's build_trainer, with {READERS}/ or clip/ next to it"
         if folder.is_dir() else "there is no such folder"
     )  # fmt: skip
     raise UserError(f"{asked}{folder}: {why}")
 
 
 def our_trainer(folder: Path) -> str:
-    """The name of our trainer in a codebase: an MPL of its own keeps that name."""
+    """The name of our trainer in a codebase; if the codebase has an MPL of its own, that one keeps the name."""
     return "ModMPL" if (folder / "trainers" / "mpl.py").is_file() else "MPL"

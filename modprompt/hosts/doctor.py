@@ -1,11 +1,11 @@
-"""Whether MPL runs in a codebase, by trying, and what is in use there, from where, and what to do.
+"""Try whether MPL runs in a codebase; list what is in use there, from where, and what to do.
 
     cd CODEBASE && modprompt doctor [--root DATA] [--backbone NAME_OR_PATH] [--seconds 55]
 
-The first thing to run, and to send along, when something does not work. MPL trains for one epoch on made-up data, and
-is tested: by our program with the codebase's readers (--host), by the launcher, and by `python train.py` where the
-import line is in it. Nothing is left behind.
-Exit code 0: that went well, by `python train.py` where the line is in it, else by --host. 1: it cannot run, and why.
+Run this first when something does not work, and send its report along. MPL trains for one epoch on made-up data and is
+tested: by our program with the codebase's readers (--host), by the launcher, and by `python train.py` if that has the
+import line. No file stays.
+Exit code 0: it works, by `python train.py` if that has the import line, else by --host. 1: it cannot run, and why.
 2: it could not be tried, and why.
 """
 
@@ -28,7 +28,7 @@ from modprompt.hosts.which_clip import require_own_clip
 from modprompt.io.paths import of_user
 from modprompt.programs import left_as_found, signals_handled
 
-# modules, and their names for pip: what all runs need, what the real Dassl and the clip package ask for
+# modules, and their names for pip: those that all runs need, and those of the real Dassl and the clip package
 NEEDED = {"yacs": "yacs", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "tqdm": "tqdm"}
 OF_DASSL = {
     "sklearn": "scikit-learn",
@@ -39,7 +39,7 @@ OF_HUB = ("huggingface_hub", "safetensors")
 
 
 class Finding(NamedTuple):
-    """One line of the report: a word for what is looked at, what there is, and what to do ("" if all is well).
+    """An entry of the report: a word for what is looked at, what there is, and what to do ("" if all is well).
 
     fatal: whether MPL cannot run as it is.
     """
@@ -58,7 +58,7 @@ def _present(module: str) -> bool:
 
 
 def _missing(modules: Mapping[str, str]) -> List[str]:
-    """What pip calls those that are not there."""
+    """The names for pip of those that are missing."""
     return [name for module, name in modules.items() if not _present(module)]
 
 
@@ -75,7 +75,7 @@ def pytorch() -> List[Finding]:
         return [Finding("PyTorch", f"does not import ({error})", "install it: pip install torch torchvision", True)]
     found = [Finding("PyTorch", f"{torch.__version__} at {Path(torch.__file__).parent}")]
     if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < (1, 9):
-        found[0] = found[0]._replace(advice="1.9 is the oldest that runs this", fatal=True)
+        found[0] = found[0]._replace(advice="1.9 is the oldest that works", fatal=True)
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info() if hasattr(torch.cuda, "mem_get_info") else (0, 0)
         memory = f", {free / 2**30:.1f} of {total / 2**30:.1f} GiB free" if total else ""
@@ -87,7 +87,7 @@ def pytorch() -> List[Finding]:
 
 
 def packages() -> List[Finding]:
-    """What else must import."""
+    """The other packages that all runs need."""
     missing = _missing(NEEDED)
     if missing:
         return [Finding("packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}", True)]
@@ -97,7 +97,7 @@ def packages() -> List[Finding]:
 def dassl() -> List[Finding]:
     """Which Dassl, and what was fixed in it."""
     if not _present("dassl"):
-        advice = "for its own program install the one that it asks for, or put its folder on PYTHONPATH"
+        advice = "for its own program install the one that it needs, or put its folder on PYTHONPATH"
         return [Finding("Dassl", "not found; our program (--host) brings a small one", advice)]
     missing = _missing(OF_DASSL)
     try:
@@ -114,7 +114,7 @@ def dassl() -> List[Finding]:
 
 
 def clip(folder: Path, host: Optional[Path]) -> List[Finding]:
-    """Which clip package; a codebase's own must stay its own, so that no other is advised there."""
+    """Which clip package. In a codebase no other is advised: its own must stay in use."""
     from modprompt.clip import package as clip_package
 
     try:
@@ -127,7 +127,7 @@ def clip(folder: Path, host: Optional[Path]) -> List[Finding]:
     found = [Finding("clip", str(Path(str(module.__file__)).parent))]
     cache = of_user("~/.cache/clip")
     weights = sorted(path.name for path in cache.glob("*.pt")) if cache.is_dir() else []
-    advice = "" if weights else "downloaded at the first use of a name; or give MODEL.BACKBONE.PATH"
+    advice = "" if weights else "downloaded when a name is first used; or give MODEL.BACKBONE.PATH"
     found.append(Finding("weights", f"{cache}: {', '.join(weights) or 'none'}", advice))
     missing = [name for name in OF_HUB if not _present(name)]
     state = f"lacks {' and '.join(missing)}" if missing else "huggingface_hub and safetensors are there"
@@ -149,11 +149,11 @@ def backbone(asked: str) -> List[Finding]:
 
 
 def codebase(folder: Path, host: Optional[Path], why: str) -> List[Finding]:
-    """The codebase in a folder, or below it; why there is none."""
+    """The codebase in a folder or a subfolder, or why there is none."""
     if is_this_project(folder):
         return [Finding("codebase", f"{folder}, this project")]
     if host is None:
-        advice = "start this in a codebase's folder to look at that; `modprompt train` needs none"
+        advice = "start this in a codebase's folder to try that one; `modprompt train` needs none"
         return [Finding("codebase", f"none: {why}", advice)]
     name = our_trainer(host)
     found = [
@@ -178,7 +178,7 @@ def data(root: Path) -> List[Finding]:
 
 
 def examine(folder: Path, host: Optional[Path], why: str, root: Path) -> List[Finding]:
-    """What is in use; where one is fatal the later ones that need it are left out."""
+    """What is in use; after a fatal finding the later ones, which need it, are left out."""
     steps: List[Callable[[], List[Finding]]] = [
         python, pytorch, packages, dassl, lambda: clip(folder, host), lambda: codebase(folder, host, why),
     ]  # fmt: skip
@@ -191,7 +191,7 @@ def examine(folder: Path, host: Optional[Path], why: str, root: Path) -> List[Fi
 
 
 def show(finding: Finding) -> None:
-    """A finding, and an arrow for what to do."""
+    """Print a finding, and arrows for what to do."""
     print(f"{finding.what:<10}{finding.state}")
     for line in finding.advice.splitlines():
         print(f"{'':<10}-> {line}")
@@ -199,7 +199,7 @@ def show(finding: Finding) -> None:
 
 
 def summary(verdicts: Dict[str, trial.Verdict], in_use: str) -> str:
-    """The last line: what holds of the way in use."""
+    """The last line: whether MPL runs by the way in use."""
     if verdicts[in_use].code == trial.CANNOT:
         return "MPL cannot run here as it is: see the arrows"
     if verdicts[in_use].code == trial.UNTRIED:
@@ -215,11 +215,11 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="", help="also look at this CLIP: a name, a file or a folder")
     parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets")
-    parser.add_argument("--seconds", type=float, default=55, help="how long it may take in all (55)")
+    parser.add_argument("--seconds", type=float, default=55, help="time limit of the whole (55)")
     args = parser.parse_args(argv)
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left in a codebase
     try:
-        with signals_handled([signal.SIGTERM], signal.default_int_handler):  # told to end: as interrupted
+        with signals_handled([signal.SIGTERM], signal.default_int_handler):  # ends as if interrupted
             return report(Path.cwd(), Path(args.root), args.backbone, start + args.seconds)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -234,7 +234,7 @@ def report(folder: Path, root: Path, asked: str, until: float) -> int:
     Args:
         folder: the current one.
         root: of the data sets.
-        asked: a CLIP to look at, too; may be empty.
+        asked: a CLIP to look at as well; may be empty.
         until: time.monotonic() at which all must be over.
 
     Returns:

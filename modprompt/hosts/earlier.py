@@ -1,4 +1,4 @@
-"""An installation of 0.2.0, which wrote 285 files into a codebase, taken out; this module goes with the next."""
+"""Remove an installation of 0.2.0, which wrote 285 files into a codebase; the next version drops this module."""
 
 import hashlib
 import shutil
@@ -15,7 +15,7 @@ _ROOMS = ("modprompt/", "configs/trainers/MPL/", "configs/trainers/ModMPL/", "sc
 
 
 def is_there(folder: Path) -> bool:
-    """Whether a codebase has the list of such an installation."""
+    """Whether a codebase has the file list of such an installation."""
     return (folder / _LIST).is_file()
 
 
@@ -26,7 +26,7 @@ def require_none(folder: Path) -> None:
             f"{folder} has an installation of modprompt 0.2.0: modprompt install {folder} --uninstall first"
         )
     if (folder / "modprompt").exists():
-        raise UserError(f"{folder / 'modprompt'} would be imported in place of what pip has installed: move it away")
+        raise UserError(f"{folder / 'modprompt'} would be imported in place of pip's modprompt: move it away")
 
 
 class Written(NamedTuple):
@@ -38,7 +38,7 @@ class Written(NamedTuple):
 
 
 def read(folder: Path) -> Written:
-    """The list of such an installation.
+    """The file list of such an installation.
 
     Raises:
         UserError: if it is damaged, or names what no installation wrote.
@@ -49,7 +49,7 @@ def read(folder: Path) -> Written:
         written = Written(dict(found["files"]), dict(found.get("earlier", {})), [*found["folders"]])
     except (ValueError, KeyError, TypeError, AttributeError):
         rooms = ", ".join(_ROOMS)
-        raise UserError(f"{where} is damaged: remove {rooms} by hand, as far as they are not yours") from None
+        raise UserError(f"{where} is damaged: remove those of {rooms} by hand that are not yours") from None
     for name in (*written.files, *written.before):
         _require_ours(where, name, str(name).startswith(_ROOMS))
     for name in written.folders:
@@ -59,17 +59,17 @@ def read(folder: Path) -> Written:
 
 def _require_ours(where: Path, name: object, is_ours: bool) -> None:
     if not is_inside(name) or not is_ours:
-        raise UserError(f"{where} names {str(name)[:120]!r}, which no installation wrote: nothing is done by it")
+        raise UserError(f"{where} names {str(name)[:120]!r}, which no installation wrote: nothing is removed")
 
 
 def remove(folder: Path) -> List[str]:
-    """Take such an installation out, its list last.
+    """Remove such an installation, its file list last.
 
     Returns:
         The files that were changed since, which are kept.
 
     Raises:
-        UserError: as read, or if a link is on the way; nothing is removed then.
+        UserError: as read, or if a path leads through a link; nothing is removed then.
     """
     files, before, folders = read(folder)
     names = [*dict.fromkeys([*files, *before])]
@@ -90,7 +90,7 @@ def _digest(path: Path) -> str:
 
 
 def _remove_empty(folder: Path, names: List[str]) -> None:
-    """Remove folders in which nothing is left but what Python keeps of compiled files, the deepest first."""
+    """Remove folders that hold nothing but Python's compiled files, the deepest first."""
     for name in sorted(names, key=len, reverse=True):
         shutil.rmtree(str(folder / name / "__pycache__"), ignore_errors=True)
         if (folder / name).is_dir() and not any((folder / name).iterdir()):

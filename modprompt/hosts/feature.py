@@ -1,4 +1,4 @@
-"""What other codebases are to all other packages."""
+"""The record of the feature "other codebases"."""
 
 from typing import Any, Callable, Optional
 
@@ -6,15 +6,15 @@ from modprompt.feature import Feature
 
 
 class HostsFeature(Feature):
-    """Programs of other codebases, which our trainers are entered into."""
+    """Our trainers in programs of other codebases."""
 
     name = "hosts"
 
     def flags(self, add: Callable[..., Any]) -> None:
-        """--host, and whether its Dassl is run, too."""
-        what = "a codebase of the family, whose readers, data configs, config keys and clip are taken"
+        """--host, and whether its Dassl is used, too."""
+        what = "a codebase of the family, whose readers, data configs, config keys and clip are used"
         add("--host", default=None, metavar="FOLDER", help=what)
-        add("--its-dassl", action="store_true", help="with --host: its own Dassl, too")
+        add("--its-dassl", action="store_true", help="with --host: use its own Dassl, too")
 
     def source(self, args: Any) -> Optional[Any]:
         """The codebase of --host."""
@@ -23,13 +23,13 @@ class HostsFeature(Feature):
         return entered(args.host, args.its_dassl)
 
     def check_given(self, given: Any) -> None:
-        """Raise UserError if it names the reader of a codebase, which --host alone does."""
+        """Raise UserError if given settings name the reader of a codebase: only --host may."""
         from modprompt.hosts.borrowed import require_no_reader
 
         require_no_reader(given)
 
     def imported(self, frame: Any) -> None:
-        """Enter the program, if it is one that imports the module by a line of its own."""
+        """Put our trainers into the program that imports this module by a line of its own, if one does."""
         from modprompt.hosts import foreign
 
         if foreign.is_imported_by_a_program(frame):

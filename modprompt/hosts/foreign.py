@@ -1,6 +1,6 @@
 """A codebase's own program with our trainers in it: by the import line in its train.py, or by the launcher.
 
-What it changes of its user's settings is told (overrides.py), and what its user can put right is one line.
+Messages say which of the user's settings it changes (overrides.py), and what the user can correct when it fails.
 """
 
 import os
@@ -22,7 +22,7 @@ _WRAPPERS = (Exception, RuntimeError)
 
 
 def asks_for_ours() -> bool:
-    """Whether this program is asked for one of our trainers."""
+    """Whether this program was started with one of our trainers."""
     return is_our_name(overrides.user_words().trainer())
 
 
@@ -40,9 +40,9 @@ def is_imported_by_a_program(module: types.FrameType) -> bool:
 
 
 def enter() -> None:
-    """From now on a codebase's own program runs: it does not get our flag, and a config file of ours where it has none.
+    """Prepare the words of a codebase's own program: without our flag, and with our config file where it has none.
 
-    The end of it is overrides.leave.
+    overrides.leave ends this.
     """
     words = [word for word in sys.argv[1:] if word != overrides.KEEP]
     if overrides.KEEP in sys.argv:
@@ -52,7 +52,7 @@ def enter() -> None:
 
 
 def enter_by_line() -> None:
-    """What the import line does beside registering, for the rest of a process that is the codebase's."""
+    """What the import line does besides registering, for the rest of the codebase's process."""
     enter()
     before = sys.excepthook
 
@@ -63,15 +63,15 @@ def enter_by_line() -> None:
             return
         sys.stdout.flush()
         print(f"error: {mistake}", file=sys.stderr)
-        raise SystemExit(UserError.exit_code)  # from here too it becomes the exit code
+        raise SystemExit(UserError.exit_code)  # becomes the exit code from a hook, too
 
     sys.excepthook = hook
 
 
 def mistake_of(error: BaseException) -> str:
-    """One line on what a user can put right, of the error that ends a program; empty if it is a fault of a program.
+    """The message on a user's mistake, from the error that ends a program; empty if the program is at fault.
 
-    Some programs catch all errors and raise a plain Exception (DePT): then it is what that came out of.
+    Some programs catch all errors and raise a plain Exception (DePT): then the error that it came from decides.
     """
     line = _line_of(error)
     if line or type(error) not in _WRAPPERS:
@@ -93,7 +93,7 @@ def _line_of(error: BaseException) -> str:
             return line
     if isinstance(error, AttributeError) and is_our_name(name) and _asked_of_our_trainer(error, name):
         return (
-            f"{one_line(error)}, which this program asks its own trainers for: modprompt train --host . runs it by ours"
+            f"{one_line(error)}, which this program expects of trainers: modprompt train --host . runs ours without it"
         )
     if isinstance(error, ValueError) and name and name not in known and repr(name)[1:-1] in str(error):
         return f"--trainer: there is no {name!r}{known_names(name, known)}"  # what Dassl's build_trainer raises
@@ -101,7 +101,7 @@ def _line_of(error: BaseException) -> str:
 
 
 def _asked_of_our_trainer(error: BaseException, name: str) -> bool:
-    """Whether a program, and not we, asked our trainer for what it has not."""
+    """Whether the program, not our code, asked our trainer for an attribute that it lacks."""
     return str(error).startswith(f"{name!r} object has no attribute ") and not _is_raised_by_us(error)
 
 

@@ -1,10 +1,10 @@
-"""Put MPL into a codebase of the CoOp family by one import line in its train.py; modprompt itself is installed by pip.
+"""Put MPL into a codebase of the CoOp family by one import line in its train.py; pip installs modprompt itself.
 
 modprompt install CODEBASE              write the line
 modprompt install CODEBASE --dry-run    show it
-modprompt install CODEBASE --uninstall  every byte as it was
+modprompt install CODEBASE --uninstall  restore every byte
 
-`modprompt scripts CODEBASE` prints the commands of base to new there.
+`modprompt scripts CODEBASE` prints the commands for base to new there.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from modprompt.programs import report
 
 
 def is_uncommitted(folder: Path) -> bool:
-    """Whether git knows changes of train.py that are not committed."""
+    """Whether git lists uncommitted changes of train.py."""
     git = ["git", "-C", str(folder), "status", "--porcelain", "--", PROGRAM]
     try:
         done = subprocess.run(git, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
@@ -41,7 +41,7 @@ def is_uncommitted(folder: Path) -> bool:
 
 
 def require_found(folder: Path) -> None:
-    """Raise UserError unless a Python that runs a program of this folder imports this very modprompt."""
+    """Raise UserError unless a program in this folder would import this very modprompt."""
     found = found_by(folder, PACKAGE.name)
     if found is None:
         raise UserError(f"a program in {folder} would not find modprompt: pip install --no-deps {PACKAGE.parent} first")
@@ -53,7 +53,7 @@ def put_in(folder: Path, dry_run: bool, even_if_changed: bool) -> None:
     """Write the import line into a codebase's train.py, or show it.
 
     Raises:
-        UserError: if the line would do nothing there, or changes of the user's are not committed.
+        UserError: if the line would have no effect there, or the user's changes are not committed.
     """
     program = folder / PROGRAM
     content = program.read_bytes()
@@ -61,7 +61,7 @@ def put_in(folder: Path, dry_run: bool, even_if_changed: bool) -> None:
     require_found(folder)
     require_own_clip(folder)
     if has_line(content):
-        print(f"nothing to do: {program} has the line")
+        print(f"nothing to do: {program} has the line already")
         return
     if dry_run:
         before, after = (
@@ -75,13 +75,13 @@ def put_in(folder: Path, dry_run: bool, even_if_changed: bool) -> None:
             "(one line is added; --uninstall removes it)"
         )
     _write(program, with_line(content))
-    print(f"{program} has one line more: {STATEMENT}")
+    print(f"{program} has a new line: {STATEMENT}")
     print(f"Start with: {start_of(folder)}")
     print(f"        or: modprompt scripts {folder} > base2new.sh && bash base2new.sh eurosat 1")
 
 
 def uninstall(folder: Path) -> None:
-    """Every byte of a codebase as it was.
+    """Restore every byte of a codebase.
 
     Raises:
         UserError: if there is no line, or files of an installation of 0.2.0 were changed; those are kept.
@@ -97,7 +97,7 @@ def uninstall(folder: Path) -> None:
     if changed:
         raise UserError(f"removed, but kept because they were changed: {', '.join(changed)}")
     if STATEMENT.encode() in program.read_bytes():
-        raise UserError(f"removed, but {program} still names modprompt.trainers.mpl: see there")
+        raise UserError(f"removed, but {program} still names modprompt.trainers.mpl elsewhere: look there")
     print(f"{folder} is as it was")
 
 
@@ -111,11 +111,11 @@ def _write(program: Path, content: bytes) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do what the arguments ask for."""
+    """Install, uninstall or show, by the arguments."""
     folder = find(Path(args.folder))
 
     def warn(why: str) -> None:
-        print(f"warning: {why}: do not start a second installation beside this one", file=sys.stderr)
+        print(f"warning: {why}: start no second installation at the same time", file=sys.stderr)
 
     taken = f"another installation is at work in {folder}: wait for it, then run again"
     with contextlib.nullcontext() if args.dry_run else lock.alone(folder, taken, folder=True, without=warn):
@@ -126,10 +126,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Exit code 0, or 2 after what is wrong."""
+    """Exit code 0, or 2 after a message on what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="the codebase, with its train.py")
     parser.add_argument("--dry-run", action="store_true", help="show what would change")
-    parser.add_argument("--uninstall", action="store_true", help="put every byte back")
+    parser.add_argument("--uninstall", action="store_true", help="restore every byte")
     parser.add_argument("--even-if-changed", action="store_true", help="also with uncommitted changes in train.py")
     return report(run, parser.parse_args(argv))

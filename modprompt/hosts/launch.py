@@ -1,9 +1,9 @@
-"""Run a codebase's own train.py with the trainer MPL in it; no file of the codebase is touched.
+"""Run a codebase's own train.py with the trainer MPL; no file of the codebase is changed.
 
     cd CODEBASE && python -m modprompt.launch train.py --trainer MPL --config-file configs/trainers/MPL/NAME.yaml ...
 
-All flags are the codebase's own, but for --keep-settings (anywhere): settings that its program changes after your files
-and options get your values back. A config file of MPL that the codebase does not have comes from this package
+All flags are the codebase's own, except --keep-settings (anywhere): where its program changes settings of your files
+and options, your values are restored. A config file of MPL that the codebase lacks comes from this package
 (--config-file vit_b4_c1_add2_rm1, or the path above). Where the codebase has a trainer MPL of its own, ours is ModMPL.
 Trainers of the codebase that cannot be imported are left out, and a message names them.
 """
@@ -26,14 +26,14 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def put_host_first(folder: Path) -> None:
-    """Module names such as trainers, datasets and clip are the codebase's, whatever else is on the path."""
-    checkout = _ROOT if (_ROOT / "train.py").is_file() else None  # else it is where all packages are
+    """Make module names such as trainers, datasets and clip mean the codebase's, whatever else is on the path."""
+    checkout = _ROOT if (_ROOT / "train.py").is_file() else None  # else it is where pip installs packages
     kept = [entry for entry in sys.path if Path(entry or ".").resolve() not in (checkout, folder)]
     sys.path[:] = [str(folder), *kept]
 
 
 def with_what_is_asked(script: Path, words: List[str]) -> List[str]:
-    """The words after a program's name with what it asks for more of our trainer; a message says what was added."""
+    """A program's words with what else it needs to start our trainer; a message says what was added."""
     from modprompt.hosts.foreign import is_our_name
     from modprompt.trainers.overrides import words_of
 
@@ -47,7 +47,7 @@ def with_what_is_asked(script: Path, words: List[str]) -> List[str]:
 
 
 def prepare(folder: Path) -> None:
-    """Make a codebase's parts importable, fix its Dassl and enter the trainer.
+    """Make a codebase's parts importable, fix its Dassl and register the trainer.
 
     Raises:
         UserError: if there is no Dassl or no clip.
@@ -64,14 +64,14 @@ def prepare(folder: Path) -> None:
 
 
 def _run_script(script: Path) -> None:
-    from modprompt.trainers.device import kept  # its codebase's Dassl is found by now
+    from modprompt.trainers.device import kept  # only now is the codebase's Dassl found
 
     with kept():
         runpy.run_path(str(script), run_name="__main__")
 
 
 def _mistake_of(error: BaseException) -> str:
-    if isinstance(error, UserError):  # perhaps before there is a PyTorch
+    if isinstance(error, UserError):  # perhaps raised before PyTorch can be imported
         return one_line(error)
     from modprompt.hosts.foreign import mistake_of
 
@@ -94,11 +94,11 @@ def _run(words: List[str]) -> None:
 
 @left_as_found()
 def main(argv: Optional[List[str]] = None, imports: Sequence[str] = ()) -> int:
-    """Run a program with our trainers in it.
+    """Run a program with our trainers.
 
     Args:
         argv: its path, and its words; None for those of this process.
-        imports: modules to import in front of it.
+        imports: modules to import first.
 
     Returns:
         The exit code: that of the program, or 2 after a message on what is wrong, or 130 when interrupted.
@@ -118,7 +118,7 @@ def main(argv: Optional[List[str]] = None, imports: Sequence[str] = ()) -> int:
             importlib.import_module(module)
         _run([str(script), *with_what_is_asked(script, words[1:])])
     except KeyboardInterrupt:
-        print("interrupted; a run of MPL goes on after its last whole epoch when it is started again", file=sys.stderr)
+        print("interrupted; started again, a run of MPL goes on after its last whole epoch", file=sys.stderr)
         return 130
     except Exception as error:
         mistake = _mistake_of(error)

@@ -1,4 +1,4 @@
-"""What is added to the words of a program that asks for more than the family's flags: rows.yaml, by what it says.
+"""Flags and options added for a program that needs more than the family's flags, by rows.yaml.
 
 A codebase without a row gets its program's own message.
 """
@@ -14,7 +14,7 @@ _ROWS = Path(__file__).with_name("rows.yaml")
 
 
 class Row(NamedTuple):
-    """A row of rows.yaml, which explains each of these."""
+    """A row of rows.yaml, which explains each field."""
 
     of: str
     has: str
@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 class More(NamedTuple):
-    """Words behind a program's name with what its rows add, that as a user would type it, and why."""
+    """A program's words with what its rows add, the addition as a user would type it, and why."""
 
     words: List[str]
     added: str = ""
@@ -33,18 +33,18 @@ class More(NamedTuple):
 
 
 def rows_of(program: bytes) -> List[Row]:
-    """The rows of a program, by its content; none if it asks for nothing more."""
+    """The rows for a program, by its content; none if it needs nothing more."""
     content: Any = yaml_text.read(_ROWS)
     return [row for row in (Row(**row) for row in content) if row.has.encode() in program]
 
 
 def with_rows(words: Sequence[str], program: Path, trainer: str) -> More:
-    """What a program gets; what was given stays.
+    """A program's words with what it needs; what the user gave stays.
 
     Args:
-        words: flags, and KEY VALUE pairs behind them.
+        words: flags, then KEY VALUE pairs.
         program: its file.
-        trainer: ours, which the words ask for.
+        trainer: ours, named in the words.
     """
     more = More([*words])
     for row in rows_of(program.read_bytes()):
@@ -67,7 +67,7 @@ def _with_row(words: Sequence[str], row: Row, trainer: str, folder: Path) -> Mor
             if before == "--trainer" or word.startswith("--trainer="):
                 named[at] = row.trainer if before == "--trainer" else f"--trainer={row.trainer}"
                 instead = f"--trainer {row.trainer}" if named[at] != word else ""
-        pairs["TRAINER.NAME"] = trainer  # pairs are merged behind what looks at the flag
+        pairs["TRAINER.NAME"] = trainer  # pairs are merged after the program's check of the flag
     behind = [word for key, value in pairs.items() if key not in given for word in (key, value)]
     added = " ".join(filter(None, [*(word or "''" for word in flags), instead, *behind]))
     return More([*flags, *named, *behind], added)
@@ -78,5 +78,5 @@ def _dataset_of(words: Sequence[str], folder: Path) -> str:
     path = next((after for word, after in zip(words, words[1:]) if word == "--dataset-config-file"), "")
     try:
         return str(read_settings(str(folder / path)).get("DATASET.NAME", "")) if path else ""
-    except UserError:  # the program says it
+    except UserError:  # the program's own message
         return ""

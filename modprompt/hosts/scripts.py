@@ -1,7 +1,7 @@
-"""Commands of MPL in a codebase: `modprompt scripts CODEBASE` prints those of base to new.
+"""Commands of MPL in a codebase: `modprompt scripts CODEBASE` prints those for base to new.
 
 modprompt scripts CODEBASE > base2new.sh
-bash base2new.sh eurosat 1                  trains on the base classes, and tests on the new ones
+bash base2new.sh eurosat 1                  trains on the base classes, tests on the new ones
 """
 
 import argparse
@@ -50,7 +50,7 @@ run new "$out/base2new/test_new/$run" --eval-only --model-dir "$trained" -- "$@"
 
 
 def script_for(folder: Path) -> str:
-    """The script of base to new for a codebase; the launcher adds what its program asks for."""
+    """The script for base to new in a codebase; the launcher adds what its program needs."""
     trainer = our_trainer(folder)
     return _SCRIPT.format(
         folder=folder, quoted=shlex.quote(str(folder)), trainer=trainer, config=CONFIG, program=PROGRAM
@@ -58,7 +58,7 @@ def script_for(folder: Path) -> str:
 
 
 def start_of(folder: Path) -> str:
-    """How a run is started by a codebase's own program, on EuroSAT, with what that asks for."""
+    """How a codebase's own program starts a run, on EuroSAT, with what it needs."""
     trainer = our_trainer(folder)
     words = ["--trainer", trainer, "--config-file", CONFIG, "--dataset-config-file", "configs/datasets/eurosat.yaml"]
     words += ["--root", "DATA", "--output-dir", "output/mpl"]

@@ -1,6 +1,6 @@
-"""A small world to try a codebase in: pictures laid out as EuroSAT, a CLIP of random weights, a config of MPL.
+"""A small trial for a codebase: images laid out as EuroSAT, a CLIP with random weights, a config of MPL.
 
-made_up_set.py enters a data set of these pictures in the registry of Dassl.
+synthetic_set.py registers these images as a data set in Dassl.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ CLASSES = (
     "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial",
     "Pasture", "PermanentCrop", "Residential", "River", "SeaLake",
 )  # fmt: skip
-PICTURES, SIZE = 8, 32  # of each class; side in pixels
+PICTURES, SIZE = 8, 32  # images of each class; side in pixels
 HEADS = (1, 2)
 CLIP = {
     "positions": 77, "vocabulary": 49408, "embed": 32,
@@ -80,10 +80,10 @@ def write(folder: Path) -> None:
 
 
 def words(folder: Path, out: Path, trainer: str, data_config: str) -> List[str]:
-    """The words behind a program's name that train MPL on base classes of that world.
+    """A program's words that train MPL on the base classes of the trial.
 
     Args:
-        folder: of the world.
+        folder: of the trial.
         out: the output folder.
         trainer: ours.
         data_config: a data set's config file.

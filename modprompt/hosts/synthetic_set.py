@@ -1,4 +1,4 @@
-"""The made-up pictures as a data set in Dassl's registry, for codebases whose reader of EuroSAT does not take them."""
+"""The made-up images as a data set in Dassl's registry, for codebases whose reader of EuroSAT refuses them."""
 
 from pathlib import Path
 from typing import Any, Dict, List
@@ -8,7 +8,7 @@ from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 
 @DATASET_REGISTRY.register()
 class ModpromptMadeUp(DatasetBase):  # type: ignore[misc]
-    """Pictures in folders of their class, the first of each to test."""
+    """Images in a folder for each class; the first of each is tested."""
 
     def __init__(self, cfg: Any) -> None:
         items: Dict[str, List[Any]] = {"train": [], "test": []}

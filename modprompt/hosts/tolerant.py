@@ -1,7 +1,7 @@
-"""A codebase's trainers that cannot be imported are left out, with a line, where its program is run for one of ours.
+"""Leave out a codebase's trainers that cannot be imported, with a message, when its program runs one of ours.
 
-Tolerated is what a module of its `trainers` raises while it is imported, or that one its program asks for is not there;
-never what its readers, its `clip` or Dassl raise.
+Tolerated: errors of a module of its `trainers` while it is imported, and a missing one that its program imports.
+Errors of its readers, its `clip` or Dassl never are.
 """
 
 import ast
@@ -22,7 +22,7 @@ _TRAINERS = "trainers"
 
 @contextlib.contextmanager
 def tolerated(program: Path) -> Iterator[None]:
-    """Within it modules of trainers/ beside a program are left out that cannot be imported."""
+    """In this context modules of the program's trainers/ that cannot be imported are left out."""
     finder = _Finder(program)
     last = _NotThere(_asked_for(program))
     sys.meta_path.insert(0, finder)
@@ -39,10 +39,10 @@ def _is_of_trainers(name: str) -> bool:
 
 
 def _asked_for(program: Path) -> Set[str]:
-    """Names of modules of trainers/ that a program's own imports may mean."""
+    """Names of modules of trainers/ that a program's imports may mean."""
     try:
         tree = ast.parse(program.read_bytes())
-    except (SyntaxError, ValueError):  # running it says so
+    except (SyntaxError, ValueError):  # reported when it runs
         return set()
     names: Set[str] = set()
     for node in tree.body:
@@ -54,7 +54,7 @@ def _asked_for(program: Path) -> Set[str]:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """The first: modules of trainers/ with a loader that goes on where they fail."""
+    """The first finder: gives modules of trainers/ a loader that goes on when they fail."""
 
     def __init__(self, program: Path) -> None:
         self._folder = program.parent
@@ -80,7 +80,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 class _Loader(importlib.abc.Loader):
-    """A loader that is another one, and leaves a module as far as it came."""
+    """Wraps a loader; a module that fails stays with what it had defined by then."""
 
     def __init__(self, plain: Any, finder: _Finder) -> None:
         self._plain, self._finder = plain, finder
@@ -103,7 +103,7 @@ class _Loader(importlib.abc.Loader):
 
 
 class _NotThere(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """The last: an empty module for one of trainers/ that the program asks for and that is not there."""
+    """The last finder: an empty module for one of trainers/ that the program imports but that is missing."""
 
     def __init__(self, names: Set[str]) -> None:
         self._names = names

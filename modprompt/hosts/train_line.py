@@ -1,4 +1,4 @@
-"""The one line that an installation puts into a codebase's train.py, and takes out of it again."""
+"""The one line that an installation adds to a codebase's train.py, and removes again."""
 
 import ast
 from typing import List, Union
@@ -11,15 +11,15 @@ _ENDS = (b"\n", b"\r")
 
 
 def has_line(program: bytes) -> bool:
-    """Whether a train.py imports the trainer, in a line of its own that is no comment."""
+    """Whether a train.py imports the trainer, in a line of its own that is not a comment."""
     return any(line.startswith(STATEMENT.encode()) for line in program.splitlines())
 
 
 def with_line(program: bytes) -> bytes:
-    """A train.py with the line behind its last import of trainers, or else its last import.
+    """A train.py with the line after its last import of trainers, or else after its last import.
 
     Raises:
-        UserError: if it is no Python, or imports nothing.
+        UserError: if it is not valid Python, or imports nothing.
     """
     lines = program.splitlines(keepends=True)
     last = _last_import(program)
@@ -34,22 +34,22 @@ def without_line(program: bytes) -> bytes:
     lines = program.splitlines(keepends=True)
     kept = [line for line in lines if not line.strip().startswith(STATEMENT.encode())]
     if len(kept) < len(lines) and not lines[-1].endswith(_ENDS) and kept and kept[-1] is not lines[-1]:
-        kept[-1] = kept[-1].rstrip(b"\r\n")  # the line was put behind a last one without an end
+        kept[-1] = kept[-1].rstrip(b"\r\n")  # ours came after a last line without a newline
     return b"".join(kept)
 
 
 def _last_import(program: bytes) -> int:
-    """Number of the last line of the last import of trainers, or else of the last import."""
+    """Number of the line in which the last import of trainers, or else the last import, ends."""
     try:
         tree = ast.parse(program)
     except (SyntaxError, ValueError) as error:
         raise UserError(f"train.py is not a Python program ({error})") from None
     imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     if not imports:
-        raise UserError(f"train.py imports nothing: put the import line in by hand: {STATEMENT}")
+        raise UserError(f"train.py imports nothing: add the import line by hand: {STATEMENT}")
     ours = [node for node in imports if any(name.split(".")[0] == "trainers" for name in _modules(node))]
     last = max(node.end_lineno or node.lineno for node in (ours or imports))
-    for node in tree.body:  # a statement may share the line, and go on behind it
+    for node in tree.body:  # another statement may begin in that line and end in a later one
         if node.lineno <= last:
             last = max(last, node.end_lineno or node.lineno)
     return last

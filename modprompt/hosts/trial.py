@@ -1,7 +1,7 @@
-"""MPL tried in a codebase: one epoch and a test on made-up data, as its user would run them, in processes of their own.
+"""Try MPL in a codebase: one epoch and a test on made-up data, as its user would run them, in separate processes.
 
-The ways: our program with its readers (--host), its program by the launcher, and its program alone where the line is in
-it. All that a run reads and writes lies in a temporary folder.
+The ways: our program with its readers (--host), its program by the launcher, and its program alone if it has the import
+line. All that a run reads and writes is in a temporary folder.
 """
 
 import os
@@ -25,7 +25,7 @@ WELL, CANNOT, UNTRIED = 0, 1, 2  # exit codes
 HOST, LAUNCHER, LINE, OWN = "--host", "launcher", PROGRAM, "trial"  # ways, as the report names them
 _SET = "modprompt.hosts.synthetic_set"
 _LAUNCH = f"import sys; from modprompt.hosts.launch import main; sys.exit(main(sys.argv[1:], [{_SET!r}]))"
-# a package's name for pip, where it is not the module's
+# a package's name for pip, where it differs from the module's
 _PIP = {
     "PIL": "Pillow", "cv2": "opencv-python", "kmeans_pytorch": "kmeans-pytorch", "open_clip": "open_clip_torch",
     "ot": "POT", "pkg_resources": '"setuptools<70"', "skimage": "scikit-image", "sklearn": "scikit-learn",
@@ -35,11 +35,11 @@ _ERROR = re.compile(
     r"^(?:\S*py: )?(?:error: (.+)|((?:[A-Za-z_]+\.)*[A-Z][A-Za-z]*(?:Error|Exception|Exit|Interrupt)\b.*))$"
 )
 _TOLD = re.compile(r"^(?:note: |kept: |\S+ of this codebase is left out)")
-_TAIL = 20_000  # characters of what a run says that are looked at
+_TAIL = 20_000  # characters of a run's output that are read
 
 
 class Verdict(NamedTuple):
-    """A line of the report: what holds, what to do or know, and the exit code."""
+    """An entry of the report: the outcome, what to do or know, and the exit code."""
 
     state: str
     advice: List[str]
@@ -47,38 +47,38 @@ class Verdict(NamedTuple):
 
 
 class _Ran(NamedTuple):
-    """A run that is over: its exit code (None if the time was over), and the end of what it said."""
+    """A run that has ended: its exit code (None if time ran out), and the end of its output."""
 
     code: Optional[int]
     said: str
 
     @property
     def why(self) -> str:
-        """What ended it, in one line."""
+        """What ended it, as one message."""
         found = [match for match in map(_ERROR.match, self.said.splitlines()) if match]
         if self.code is not None and self.code < 0:
-            return f"it was ended by signal {-self.code}"
+            return f"signal {-self.code} ended it"
         line = (found[-1].group(1) or found[-1].group(2)) if found else f"exit code {self.code}"
         return line if len(line) <= 200 else f"{line[:197]}..."
 
     @property
     def has_tested(self) -> bool:
-        """Whether it came to the end of a test."""
+        """Whether it finished a test."""
         return "* accuracy:" in self.said
 
     @property
     def told(self) -> List[str]:
-        """What it said of settings that its program changed, and of what it left out."""
+        """Its messages on settings that its program changed, and on what it left out."""
         return list(dict.fromkeys(line for line in self.said.splitlines() if _TOLD.match(line)))
 
 
 def try_out(folder: Optional[Path], ways: Sequence[str], until: float) -> Dict[str, Verdict]:
-    """What came of it, by way.
+    """The outcome of each way.
 
     Args:
         folder: of the codebase; None for none.
-        ways: to try, side by side.
-        until: time.monotonic() at which all must be over.
+        ways: to try, at the same time.
+        until: time.monotonic() by which all must have ended.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="modprompt-doctor-") as work, ThreadPoolExecutor(len(ways)) as pool:
@@ -98,14 +98,14 @@ def try_out(folder: Optional[Path], ways: Sequence[str], until: float) -> Dict[s
 
 
 class _Trial:
-    """A way in a codebase."""
+    """The trial of one way in a codebase."""
 
     def __init__(self, way: str, folder: Optional[Path], work: Path, processes: "_Processes"):
         self.way, self.folder, self.work, self.processes = way, folder, work, processes
         self.trainer = our_trainer(folder) if folder is not None and way != HOST else "MPL"
 
     def verdict(self) -> Verdict:
-        """On its own reader of EuroSAT if it has one; where that does not take the pictures, on a data set of ours."""
+        """On its own reader of EuroSAT if it has one; if that refuses the images, on a data set of ours."""
         self.work.mkdir()
         synthetic_data.write(self.work)
         config = self._eurosat()
@@ -115,7 +115,7 @@ class _Trial:
                 return first
             second = self._tried(str(self.work / "made_up.yaml"), "made_up")
             why = first.state.partition("cannot run: ")[2]
-            note = f"its own reader of EuroSAT does not take made-up pictures: {why}"
+            note = f"its own reader of EuroSAT does not accept made-up images: {why}"
             return second._replace(advice=[note, *second.advice]) if second.code == WELL else first
         if not config and self.way == LINE:
             return Verdict("not tried: the codebase has no configs/datasets/eurosat.yaml", [], UNTRIED)
@@ -131,13 +131,13 @@ class _Trial:
         trained, tested = self.work / name, self.work / f"{name}_tested"
         ran = self._run(synthetic_data.words(self.work, trained, self.trainer, config), trained)
         if ran.code is None:
-            return Verdict("not tried: the time is over", ["give it more: --seconds 300"], UNTRIED)
+            return Verdict("not tried: time ran out", ["allow more: --seconds 300"], UNTRIED)
         if ran.code or not ran.has_tested:
             return Verdict(f"MPL cannot run: {ran.why}", self._advice(ran), CANNOT)
         words = synthetic_data.words(self.work, tested, self.trainer, config)
         again = self._run(["--eval-only", "--model-dir", str(trained), "--load-epoch", "1", *words], tested)
         if again.code is None:
-            return Verdict("MPL trains; not tested: the time is over", ["give it more: --seconds 300"], UNTRIED)
+            return Verdict("MPL trains; not tested: time ran out", ["allow more: --seconds 300"], UNTRIED)
         if again.code or not again.has_tested:
             return Verdict(
                 f"MPL cannot run: it trains, but --eval-only does not: {again.why}", self._advice(again), CANNOT
@@ -165,14 +165,14 @@ class _Trial:
         said = self.work / "said.txt"
         code = self.processes.run(command, folder, said, self.way != LINE)
         texts = [path.read_text(errors="replace")[-_TAIL:] for path in (*out.glob("**/log.txt*"), said)]
-        return _Ran(code, "\n".join(texts).replace(str(self.work), "TEMP"))  # some say all into a log
+        return _Ran(code, "\n".join(texts).replace(str(self.work), "TEMP"))  # some write all into a log
 
 
 class _Processes:
     """The processes of a trial; none outlives it.
 
     Args:
-        until: time.monotonic() at which all must be over.
+        until: time.monotonic() by which all must have ended.
     """
 
     def __init__(self, until: float):
@@ -180,13 +180,13 @@ class _Processes:
         self._running: List[subprocess.Popen[bytes]] = []
 
     def run(self, command: List[str], folder: Path, said: Path, is_ours: bool) -> Optional[int]:
-        """Exit code of a program, with all that it has started; None if it was stopped because the time is over.
+        """Run a program to its end, then end all that it started; its exit code, or None if time ran out.
 
         Args:
             command: its words.
             folder: in which it runs.
-            said: the file that gets what it says.
-            is_ours: whether this very package is to be imported, whatever that folder holds.
+            said: the file for its output.
+            is_ours: whether this very package must be imported, whatever that folder holds.
         """
         with said.open("wb") as file:
             with self._lock:
@@ -208,7 +208,7 @@ class _Processes:
                 _end(process)
 
     def end(self) -> None:
-        """Stop all, and let none go on for long."""
+        """End all, and let later ones run for a moment at most."""
         with self._lock:
             self._until = 0.0
             for process in self._running:
@@ -216,19 +216,19 @@ class _Processes:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """No process that a run has started outlives it."""
+    """End a run and all processes that it has started."""
     try:
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
-    except OSError:  # all have ended
+    except OSError:  # all have ended already
         pass
     process.wait()
 
 
 def _environment(is_ours: bool) -> Dict[str, str]:
-    """That of the user, but nothing is written beside the code, sent, or shown, and no setting of scripts is left."""
+    """The user's, but no bytecode is written, nothing is sent or shown, and variables of the scripts are dropped."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MODPROMPT_")}
     said = {"PYTHONDONTWRITEBYTECODE": "1", "WANDB_MODE": "disabled", "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"}
     ours = places.environment() if is_ours else {}

@@ -1,7 +1,7 @@
-"""Which `clip` a codebase's train.py gets, asked of a Python started as that program is: no installed one may win.
+"""Which `clip` a codebase's train.py would import, found by a Python started as that program is: its own must win.
 
-A folder without __init__.py loses to any installed package, every folder to an import hook (some editable installs have
-one), and to whatever sitecustomize or a .pth file has imported already.
+A folder without __init__.py loses to any installed package; every folder loses to an import hook (some editable
+installs have one), and to whatever sitecustomize or a .pth file has imported already.
 """
 
 import json
@@ -15,7 +15,7 @@ from modprompt.errors import UserError
 
 _PATIENCE_S = 120
 _MARK = "it is at "
-# the folder of the program stands first on the path, but where PYTHONSAFEPATH forbids it
+# the program's folder is first on the path, unless PYTHONSAFEPATH forbids it
 _ASK = f"""
 import importlib.util, json, sys
 if not getattr(sys.flags, "safe_path", False):
@@ -30,7 +30,7 @@ print("\\n{_MARK}" + json.dumps(file or (next(iter(folders)) if folders else Non
 
 
 def found_by(folder: Path, name: str) -> Optional[Path]:
-    """The folder, or the file that is no package's, from which a program in a folder would import a package.
+    """The folder (or the file, for a plain module) from which a program in a folder would import a package.
 
     Raises:
         UserError: if Python cannot say.
@@ -52,7 +52,7 @@ def found_by(folder: Path, name: str) -> Optional[Path]:
 
 
 def require_own_clip(folder: Path) -> None:
-    """Raise UserError if a codebase has a folder `clip` beside its train.py, but that program would get another one."""
+    """Raise UserError if a codebase has a folder `clip` next to its train.py, but that program would import another."""
     own = own_folder(folder)
     if own is None:
         return

@@ -1,6 +1,6 @@
 """The Dassl side: config defaults, and the trainer that prompt-learning methods share.
 
-Importing it mends what keeps the real Dassl from running on a current PyTorch (mends.py).
+Importing it fixes what keeps the real Dassl from running on a current PyTorch (mends.py).
 """
 
 from modprompt.compat import mends

@@ -1,4 +1,4 @@
-"""Importing this registers the trainers of all methods."""
+"""Importing this module registers the trainers of all methods."""
 
 from modprompt.trainers.registration import register_all
 

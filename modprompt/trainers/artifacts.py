@@ -1,4 +1,4 @@
-"""What a run leaves beside its result, and what result.json says of it; what is left out is told in a line."""
+"""The files that a run leaves next to its result, and their entries in result.json; messages name what is left out."""
 
 import os
 from typing import TYPE_CHECKING, Any, Dict, Sequence
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> Dict[str, Any]:
-    """Write the files of a test in place of those of an earlier one.
+    """Write the files of a test; they replace those of an earlier one.
 
     Args:
-        answers: what was said of each image.
+        answers: the predictions for each image.
         trainer: whose test it was.
         folder: the run's output folder.
         tested: the images, in the order of the data set.
 
     Returns:
-        The result's `top5_pct`, `ece_pct`, accuracies of halves and hashes of files, as far as they could be made.
+        The result's `top5_pct`, `ece_pct`, accuracies of halves and hashes of files, those that could be made.
     """
     test_parts.remove(folder)
     names = list(trainer.dm.dataset.classnames)
@@ -46,10 +46,10 @@ def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) 
 
 
 def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> Dict[str, str]:
-    """The hash of the kept image features; nothing where none are to be kept, or can be."""
+    """The hash of the kept image features; nothing if none are to be kept, or none can be."""
     if not trainer.cfg.TEST.KEEP_FEATURES:
         return {}
-    evaluation = getattr(trainer, "evaluation", None)  # of our trainers
+    evaluation = getattr(trainer, "evaluation", None)  # our trainers have one
     features = getattr(evaluation, "features", None)
     if features is None or not answers.are_of(tested) or len(features) != len(tested):
         print("The image features of the test are not kept: it made none, or not in the images' order")
@@ -58,7 +58,7 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
 
 
 def _halves(trainer: Any, confusion: "np.ndarray") -> Dict[str, Any]:
-    """The accuracies of base and new images: among all classes, where they are asked for, or apart."""
+    """The accuracies of base and new images: among all classes, if asked for, or each among its own half."""
     apart = getattr(getattr(trainer, "evaluation", None), "halves_apart", False)
     if not (trainer.cfg.TEST.BASE_NEW or apart):
         return {}
@@ -72,7 +72,7 @@ def _halves(trainer: Any, confusion: "np.ndarray") -> Dict[str, Any]:
 
 
 def of_training(folder: str) -> Dict[str, str]:
-    """The hash of the table of a training's steps; nothing where there is none, or a damaged one."""
+    """The hash of the table of a training's steps; nothing if there is none, or it is damaged."""
     try:
         there = steps.read(folder) is not None
     except UserError as error:
@@ -82,14 +82,14 @@ def of_training(folder: str) -> Dict[str, str]:
 
 
 def of_another(source: str, folder: str) -> Dict[str, Any]:
-    """Put what another run has left into a folder, in place of what is there.
+    """Copy the files of another run into a folder; they replace those that are there.
 
     Args:
         source: the other run's folder.
-        folder: where it goes.
+        folder: where they go.
 
     Returns:
-        What a result says of it.
+        Their entries of a result.
     """
     test_parts.remove(folder)
     result = results.read(source).result or {}

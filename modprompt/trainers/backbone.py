@@ -1,4 +1,4 @@
-"""The CLIP that a config asks for, and its images: settings of INPUT follow the weights."""
+"""The CLIP that a config names, and its images: settings of INPUT follow the weights."""
 
 import warnings
 from typing import Any, Collection, Dict, List, Tuple
@@ -20,7 +20,7 @@ _TOLERANCE = 1e-6
 
 
 def load_clip(config: RunSettings) -> CLIP:
-    """The CLIP that a run asks for.
+    """A run's CLIP.
 
     Raises:
         UserError: as clip.build.load_clip.
@@ -29,7 +29,7 @@ def load_clip(config: RunSettings) -> CLIP:
 
 
 def input_texts(cfg: Any) -> Dict[str, str]:
-    """How a run makes its images, as {dotted key: text}."""
+    """How a run preprocesses its images, as {dotted key: text}."""
     made = {f"INPUT.{key}": as_text(cfg.INPUT[key]) for key in Images().settings()}
     return {**made, READ_AS: str(cfg.INPUT.READ_AS)}
 
@@ -41,19 +41,18 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def settings_of_images(cfg: Any, asked_for: Collection[str]) -> Dict[str, Any]:
-    """INPUT's size, mean, std, interpolation and resize mode where the weights ask for others, by dotted key.
+    """INPUT's size, mean, std, interpolation and resize mode if the weights need others, by dotted key.
 
-    A line says so.
-
-    What the command line asks for stays, with a warning; a size that does not fit is refused later, with the weights.
-    Where nothing says it of the weights, only their size is known: settings stay, and the rest counts as OpenAI's.
+    A message says so. What the command line gives stays, with a warning; a size that does not fit is refused later,
+    with the weights. If nothing states the weights' preprocessing, only their size is known: settings stay, and all
+    else is taken to be OpenAI's.
 
     Args:
         cfg: a run's configuration.
         asked_for: keys that the command line gives.
 
     Raises:
-        UserError: if there is no such CLIP, or nothing says how it is run.
+        UserError: if there is no such CLIP, or nothing says how to run it.
     """
     images = images_of(asked_of(cfg.config.backbone))
     changes, kept = _compared(cfg.INPUT, images, asked_for)
@@ -62,11 +61,11 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> Dict[str, Any]:
     if path and {"MODEL.BACKBONE.NAME", "--backbone"} & set(asked_for):
         warnings.warn(f"the CLIP is {path}: the name {cfg.MODEL.BACKBONE.NAME} is not used", stacklevel=2)
     if changes:
-        how = "" if images.stated else " (nothing says how its images are made: as OpenAI's, where no setting says it)"
+        how = "" if images.stated else " (nothing says how its images are made: as OpenAI's, unless a setting says it)"
         said = (f"{key} {_short(cfg.INPUT[key])} -> {_short(value)}" for key, value in changes.items())
         print(f"INPUT follows the weights of {what}{how}: {', '.join(said)}")
     if kept and images.stated:
-        warnings.warn(f"images are not made as {what} asks for: {'; '.join(kept)}", stacklevel=2)
+        warnings.warn(f"images are not made as {what} needs them: {'; '.join(kept)}", stacklevel=2)
     elif kept:
         text = f"nothing says how images of {what} are made, and they are not made as OpenAI's: {'; '.join(kept)}"
         warnings.warn(text, stacklevel=2)
@@ -74,7 +73,7 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> Dict[str, Any]:
 
 
 def _compared(node: Any, images: Images, asked_for: Collection[str]) -> Tuple[Dict[str, Any], List[str]]:
-    """(settings of INPUT that give way and their new values, in words what stays and is other than images ask for)."""
+    """(settings of INPUT to change, with their new values; in words, those that stay but differ from the CLIP's)."""
     changes, kept = {}, []
     for key, value in images.settings().items():
         mine = node[key]
@@ -94,7 +93,7 @@ def _short(value: Any) -> str:
 
 
 def squash(loaders: List[Any], size: Tuple[int, int]) -> None:
-    """Have test images scaled to a square, and not cut out of one: "squash", which no Dassl knows.
+    """Scale test images to a square instead of cutting one out: "squash", which no Dassl knows.
 
     Raises:
         UserError: if the transform of a loader's images does not begin as Dassl's does.
@@ -115,7 +114,7 @@ def requires_squash(cfg: Any) -> bool:
 
 
 def require_there(config: RunSettings) -> None:
-    """Raise UserError if the CLIP of a run is not on disk or not known; a hub is not asked."""
+    """Raise UserError if the CLIP of a run is not on disk or not known; CLIPs of a hub are not checked."""
     asked = asked_of(config.backbone)
     if asked.path:
         images_of(asked)

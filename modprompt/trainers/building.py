@@ -1,4 +1,4 @@
-"""The model of a trainer: CLIP as its settings ask, the method on it, and the optimiser of what it learns."""
+"""The model of a trainer: the CLIP of its settings, the method on it, and the optimiser of what it learns."""
 
 import dataclasses
 import warnings
@@ -36,7 +36,7 @@ from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.part import Part, Run
 from modprompt.trainers.telling import tell_of
 
-MOST_SHOTS = 16  # images of a class that are counted where no number of shots is given
+MOST_SHOTS = 16  # images of a class that are counted if no number of shots is given
 
 
 def _shape_of(clip_model: CLIP) -> str:
@@ -50,7 +50,7 @@ def _shape_of(clip_model: CLIP) -> str:
 
 
 def _keeps_in_half(matrix: torch.Tensor) -> bool:
-    """Whether half precision holds a matrix, which stands for all that a file has."""
+    """Whether half precision holds a matrix exactly; one stands for all of a file."""
     return torch.equal(matrix.half().to(matrix.dtype), matrix)
 
 
@@ -58,9 +58,9 @@ class Building(Part):
     """Builds what a trainer trains.
 
     Attributes:
-        notes: what a result says of the training, beside its settings.
-        each_step: whether rates go on behind each step, and not each epoch.
-        steps: how many the training has; 0 if it has as many as its epochs.
+        notes: what a result says of the training, besides its settings.
+        each_step: whether learning rates change after each step, not after each epoch.
+        steps: how many the training has; 0 if its epochs decide that.
     """
 
     notes: List[str] = []
@@ -68,14 +68,14 @@ class Building(Part):
     steps = 0
 
     def checked(self, cfg: Any) -> Run:
-        """The run that a configuration asks for; no work is done yet.
+        """The run of a configuration; no work is done yet.
 
         Raises:
-            UserError: if settings do not fit, of a CLIP whose layers are known a schedule too.
+            UserError: if settings do not fit, or a schedule does not fit a CLIP whose layers are known.
         """
         kind, node = type(self.trainer), self.trainer.node_name
-        if not hasattr(kind, "method_class"):  # as trainers were written for 0.1.0
-            raise UserError(f"{kind.__name__} has no method_class: docs/own_trainer.md has how one is written")
+        if not hasattr(kind, "method_class"):  # a trainer written for 0.1.0
+            raise UserError(f"{kind.__name__} has no method_class: docs/own_trainer.md says how to write one")
         one_of("MODEL.COMPILE", cfg.MODEL.COMPILE, COMPILE)
         try:
             one_of("PREC", cfg.TRAINER[node].PREC, precision.CHOICES)
@@ -88,17 +88,17 @@ class Building(Part):
         return Run(cfg, node, method, cfg.config)
 
     def check(self) -> None:
-        """Complain about what does not fit a CLIP that is known by name, and an average that is not tested.
+        """Refuse what does not fit a CLIP that is known by name; warn of an average that is not tested.
 
         Raises:
-            UserError: if the method puts prompts into a side that takes none.
+            UserError: if the method puts prompts into a side that accepts none.
             SettingError: if a schedule does not fit.
         """
         config = self.config
         if self.method.draws_masks and config.model.compile:
             raise UserError(
-                f"MODEL.COMPILE {config.model.compile}: dropout draws new masks at each step, which is neither "
-                "recorded nor compiled: leave it out, or set DROPOUT 0"
+                f"MODEL.COMPILE {config.model.compile}: dropout draws new masks at each step, which can be neither "
+                "recorded nor compiled: leave MODEL.COMPILE out, or set DROPOUT 0"
             )
         try:
             row = None if config.backbone.path else known.find(known.at_revision(config.backbone.name)[0])
@@ -110,12 +110,12 @@ class Building(Part):
             raise error.under(f"TRAINER.{self.run.node_name}") from None
         if self.method.averaging and config.test.final_model == "best_val":
             warnings.warn(
-                "the average over epochs (GPA) is not what is tested: FINAL_MODEL best_val takes one epoch's prompts",
+                "the average over epochs (GPA) is not tested: FINAL_MODEL best_val tests one epoch's prompts",
                 stacklevel=2,
             )
 
     def build(self) -> None:
-        """CLIP, prompts, optimiser; only the prompts are trained, saved and registered."""
+        """Make CLIP, prompts and optimiser; only the prompts are trained, saved and registered."""
         trainer = self.trainer
         self.put_on_clip()
         learner = self.model.prompt_learner
@@ -156,7 +156,7 @@ class Building(Part):
         return clip_model
 
     def put_on_clip(self) -> None:
-        """Load CLIP and put the method on it, computed as PREC has it."""
+        """Load CLIP and put the method on it, in the precision of PREC."""
         config, trainer, prec = self.config, self.trainer, self.run.node.PREC
         how = precision.resolve(prec, trainer.device)
         if how.note:
@@ -164,10 +164,10 @@ class Building(Part):
         trainer.run = dataclasses.replace(self.run, precision=how)
         trainer.clip_model = clip_model = self.load_clip()
         if how.half_weights:
-            cast_products(clip_model, torch.float16)  # of weights that were saved in float32
+            cast_products(clip_model, torch.float16)  # for weights saved in float32
         else:
             clip_model.float()
-        names, which = trainer.dm.dataset.classnames, getattr(trainer.dm.dataset, "which", ())  # of our readers
+        names, which = trainer.dm.dataset.classnames, getattr(trainer.dm.dataset, "which", ())  # our readers have it
         try:
             trainer.model = self.method.on(
                 clip_model, names, dataset=config.dataset.name, epochs=config.optim.max_epoch, listed=True, which=which
@@ -181,11 +181,11 @@ class Building(Part):
         trainer.model.compile_encoders(config.model.compile)
 
     def optimiser(self) -> Any:
-        """The optimiser that OPTIM and the method ask for, of all that is trained."""
+        """The optimiser of all that is trained, as OPTIM and the method define it."""
         cfg = self.cfg
         own = self.method.rates()
-        if cfg.OPTIM.STAGED_LR:  # it would drop parameters that stand in no child module
-            rates = "rates are OPTIM.LR and the method's own" if own else "all that is trained has the rate of OPTIM.LR"
+        if cfg.OPTIM.STAGED_LR:  # it would drop parameters that belong to no child module
+            rates = "learning rates are OPTIM.LR and the method's own" if own else "OPTIM.LR is the only learning rate"
             print(f"OPTIM.STAGED_LR True is not used: {rates}")
             cfg = cfg.changed({"OPTIM.STAGED_LR": False})
         learned = self.model.parameter_groups(cfg.OPTIM.LR) if own else self.model.prompt_parameters()
@@ -194,22 +194,22 @@ class Building(Part):
             print(f"{', '.join(one.names)}: {one.factor:g} times the learning rate{decay}")
         with mistakes.of_settings("OPTIM"):
             optimiser = build_optimizer(learned, cfg.OPTIM)
-        for name, value in self.method.optimiser_settings().items():  # what the method says beside OPTIM
+        for name, value in self.method.optimiser_settings().items():  # what the method sets besides OPTIM
             if name not in optimiser.defaults:
-                print(f"{name} {value} is not used: OPTIM.NAME {self.config.optim.name} has none")
+                print(f"{name} {value} is not used: OPTIM.NAME {self.config.optim.name} has no such setting")
             for group in optimiser.param_groups if name in optimiser.defaults else ():
                 group[name] = value
         return optimiser
 
     def _count_steps(self) -> None:
-        """Of a method that counts steps: how many, in how many passes; said before anything is trained."""
+        """Of a method that counts steps: how many, in how many passes; printed before anything is trained."""
         counted, trainer = self.method.steps, self.trainer
         if counted is None or self.config.test.only:
             return
         images, classes = len(trainer.dm.dataset.train_x), len(trainer.dm.dataset.classnames)
         shots = self.config.dataset.num_shots
-        picked = getattr(trainer.dm.dataset, "picked", False)  # by rounds, whatever the list that they pick from
-        if shots < 1 or picked:  # else of the whole split, or of one's own images
+        picked = getattr(trainer.dm.dataset, "picked", False)  # by rounds, from whatever list
+        if shots < 1 or picked:  # the whole split, or one's own images
             shots = min(MOST_SHOTS, -(-images // classes))
         self.each_step, self.steps, batches = True, counted.per_shot * shots, len(trainer.train_loader_x)
         trainer.max_epoch = -(-self.steps // batches)
@@ -219,7 +219,7 @@ class Building(Part):
         )
 
     def schedule(self, optimiser: Any) -> Any:
-        """The rates that OPTIM asks for, by epoch; a run that ends within the warm-up says so."""
+        """The learning rates that OPTIM defines, by epoch; a message if the run ends within the warm-up."""
         optim, epochs = self.cfg.OPTIM, self.trainer.max_epoch
         if self.steps and self.method.steps is not None:
             return CosineAnnealingLR(optimiser, self.steps, eta_min=self.method.steps.least_rate)
@@ -234,7 +234,7 @@ class Building(Part):
 
 
 class ZeroShotBuilding(Building):
-    """Of a method that trains nothing: CLIP, and the prompts of all classes."""
+    """Building for a method that trains nothing: CLIP, and the prompts of all classes."""
 
     def checked(self, cfg: Any) -> Run:
         """The run; there are no settings."""
@@ -244,10 +244,10 @@ class ZeroShotBuilding(Building):
         """Nothing."""
 
     def build(self) -> None:
-        """CLIP as PREC fp16 has it, half on CUDA and single on a CPU, and the prompts of all classes."""
+        """Make CLIP as under PREC fp16 (half precision on CUDA, single on a CPU), and the prompts of all classes."""
         trainer = self.trainer
         if self.config.model.init_weights:
-            print(f"note: {self.config.trainer} tests CLIP as it is: MODEL.INIT_WEIGHTS is not read")
+            print(f"note: {self.config.trainer} tests CLIP itself: MODEL.INIT_WEIGHTS is not read")
         trainer.clip_model = clip_model = self.load_clip().to(trainer.device)
         if precision.resolve("fp16", trainer.device).half_weights:
             cast_products(clip_model, torch.float16)

@@ -1,4 +1,4 @@
-"""What PyTorch says of too little memory, a GPU's or not, of too much at once, of no repeatable form, as one line."""
+"""PyTorch's errors on too little memory (a GPU's or not), too much at once, or no repeatable form, as one message."""
 
 import contextlib
 import functools
@@ -13,9 +13,9 @@ from modprompt.trainers.device import WORKSPACE
 
 TRAINING, TEST = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"
 _FULL = re.compile(r"out of memory|can't allocate memory|not enough memory|could not create a primitive|_ALLOC_FAILED")
-_TOO_MANY = "invalid configuration argument"  # CUDA's, of more blocks in a direction than there can be
+_TOO_MANY = "invalid configuration argument"  # CUDA's, on more blocks in a direction than there can be
 _TRIED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
-_NO_THREAD = "can't start new thread"  # Python's, for lack of memory or by a limit of processes
+_NO_THREAD = "can't start new thread"  # Python's, for lack of memory or at a limit of processes
 _NO_FORM = re.compile(r"(\S+) does not have a deterministic implementation")
 _WITHOUT_THREADS = "the system gives this process no more threads: raise its limit of memory (ulimit -v) or processes"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,7 +45,7 @@ def _out_of_memory(trainer: Any, cfg: Any, batch: str, said: str) -> str:
 
 def _too_many(trainer: Any, cfg: Any, batch: str) -> str:
     chunk = f"MODEL.TEXT_CHUNK (now {_chunk(cfg)}) or " if getattr(trainer, "node_name", "") else ""
-    what = f"more is computed at once than the GPU can number ({_TOO_MANY})"
+    what = f"more is computed at once than the GPU allows ({_TOO_MANY})"
     return f"{what}: give a smaller {chunk}{batch} (now {_value(cfg, batch)})"
 
 
@@ -54,7 +54,7 @@ def _chunk(cfg: Any) -> Any:
 
 
 def _line(trainer: Any, cfg: Any, batch: str, error: RuntimeError) -> str:
-    """What a user can do about an error of PyTorch; empty if it is another kind of error."""
+    """What a user can do about an error of PyTorch; empty for another kind of error."""
     said = str(error)
     if _NO_THREAD in said:
         return _WITHOUT_THREADS
@@ -75,12 +75,12 @@ def _line(trainer: Any, cfg: Any, batch: str, error: RuntimeError) -> str:
 
 @contextlib.contextmanager
 def told(trainer: Any, cfg: Any, batch: str = TRAINING) -> Iterator[None]:
-    """Within it such errors are a UserError; those of memory an OutOfMemory, which alone has its exit code.
+    """In this context such errors become a UserError; those of memory an OutOfMemory, which has its own exit code.
 
     Args:
         trainer: whose work it is.
         cfg: the run's configuration.
-        batch: the setting that says how many images are computed at a time.
+        batch: the setting for the number of images that are computed at a time.
     """
     try:
         yield
@@ -93,7 +93,7 @@ def told(trainer: Any, cfg: Any, batch: str = TRAINING) -> Iterator[None]:
 
 @contextlib.contextmanager
 def told_outside() -> Iterator[None]:
-    """Within it, where there is no trainer yet, lack of memory is an OutOfMemory."""
+    """In this context, before there is a trainer, lack of memory becomes an OutOfMemory."""
     try:
         yield
     except RuntimeError as error:
@@ -105,7 +105,7 @@ def told_outside() -> Iterator[None]:
 
 
 def in_a_test(test: F) -> F:
-    """Decorator: `told` of a trainer's test, which scripts in other codebases call by itself, too."""
+    """Decorator: `told` for a trainer's test, which scripts of other codebases also call directly."""
 
     @functools.wraps(test)
     def tested(self: Any, *args: Any, **kwargs: Any) -> Any:

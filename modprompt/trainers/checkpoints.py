@@ -1,4 +1,4 @@
-"""Checkpoints of what a trainer learns: saved alone, known by what they were made with, loaded from ours and others."""
+"""Checkpoints of what a trainer learns: saved without CLIP, with what they were made with; ours and others' load."""
 
 import numbers
 import os
@@ -24,7 +24,7 @@ from modprompt.trainers.part import Part
 
 
 def _epoch_of(*given: Any) -> Optional[int]:
-    """The first of these that is the number of an epoch, or its text; None if none is."""
+    """The first of these that is the number of an epoch, or its text; None if there is none."""
     for one in given:
         is_number = isinstance(one, numbers.Real) and not isinstance(one, bool) and float(one).is_integer()
         if is_number or (isinstance(one, str) and one.strip().isdecimal()):
@@ -33,12 +33,12 @@ def _epoch_of(*given: Any) -> Optional[int]:
 
 
 class Checkpoints(Part):
-    """Saves and loads what is learned; the trainer's models are CheckpointViews.
+    """Saves and loads what a trainer learns; its models are CheckpointViews.
 
     Attributes:
-        loaded: the one that was loaded last.
-        path: of it; "" where `load` was called without a folder.
-        initial_hash: of the file that MODEL.INIT_WEIGHTS names.
+        loaded: the checkpoint that was loaded last.
+        path: its path; "" if `load` was called without a folder.
+        initial_hash: hash of the file that MODEL.INIT_WEIGHTS names.
     """
 
     loaded: Optional[Checkpoint] = None
@@ -47,11 +47,11 @@ class Checkpoints(Part):
 
     @property
     def not_in_checkpoints(self) -> Tuple[str, ...]:
-        """Settings that a checkpoint need not share."""
+        """Settings in which a checkpoint may differ from the run."""
         return ("PREC", *(one.key for one in self.method.settings() if not one.compared))
 
     def made_with(self) -> Dict[str, str]:
-        """What a checkpoint of this run fits only with: method, settings, CLIP, as {name: text}."""
+        """What must be the same to load a checkpoint of this run: method, settings, CLIP, as {name: text}."""
         node = {key: str(value) for key, value in self.run.node.items() if key not in self.not_in_checkpoints}
         facts = {f"TRAINER.{self.run.node_name}.{key}": value for key, value in node.items()}
         learner = self.method.learner_of or self.run.node_name
@@ -59,17 +59,17 @@ class Checkpoints(Part):
         return {**facts, **settings_beside(self.method), **searched_by(self.method), **self.method.content_hashes()}
 
     def method_record(self) -> Dict[str, Any]:
-        """What a file says of the method; with the settings of the config's node, which a codebase may have made."""
+        """A file's record of the method, with the settings of the config's node, which a codebase may have made."""
         node = {key: as_config(value) for key, value in self.run.node.items() if key != "PREC"}
         return {**method_record(self.method), "config": node}
 
     def describe(self) -> Dict[str, Any]:
-        """What a checkpoint of this run says of itself."""
+        """The record in a checkpoint of this run."""
         model = self.model
         return describe(self.method_record(), model.classes, model.clip_facts, model.prompt_learner, self.of_run())
 
     def of_run(self) -> Dict[str, Any]:
-        """What a checkpoint says of the run that made it."""
+        """A checkpoint's record of the run that made it."""
         chosen = selected_on(self.trainer.dm.dataset, self.cfg)
         resume = self.trainer.resume
         began = {holding.BEGAN_FROM: resume.began_from} if resume.began_from else {}
@@ -83,10 +83,10 @@ class Checkpoints(Part):
         val_result: Optional[float] = None,
         model_name: str = "",
     ) -> None:
-        """Save what is learned alone, without the optimiser: what is needed to use it, and what says what it is.
+        """Save what is learned, without CLIP and the optimiser, and the record that says what it is.
 
         Raises:
-            FloatingPointError: if a loss that was not read yet is not finite; nothing is saved then.
+            FloatingPointError: if a loss that was not read before is not finite; nothing is saved then.
         """
         self.trainer.loop.unread.require_finite()
         for name in self.trainer.get_model_names():
@@ -125,11 +125,11 @@ class Checkpoints(Part):
         return epoch
 
     def pass_epochs(self, name: str, epochs: int) -> None:
-        """Have a model's learning rate, if it changes, go on behind so many epochs."""
+        """Advance a model's learning rate, if it changes, by so many epochs."""
         building = self.trainer.building
         epochs *= len(self.trainer.train_loader_x) if building.each_step else 1
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that no step was taken yet
+            warnings.simplefilter("ignore")  # it warns that no step was made yet
             for _ in range(epochs if self.trainer._scheds[name] is not None else 0):
                 self.trainer._scheds[name].step()
 
@@ -137,10 +137,10 @@ class Checkpoints(Part):
         """Load a checkpoint of this trainer, ours or the reference's, from a run's output folder.
 
         Args:
-            directory: the output folder of a run; without one nothing is loaded, and a note says so, as in Dassl.
-            more: the epoch, where it has no name; what else some codebases hand over is not read.
-            epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
-            kwargs: load_epoch, the same; else not read.
+            directory: the output folder of a run; without one nothing is loaded, and a message says so, as in Dassl.
+            more: the epoch, given without its name; what else some codebases pass is not read.
+            epoch: whose checkpoint; without it model-best.pth.tar, or if there is none the newest.
+            kwargs: load_epoch, the same; all else is not read.
 
         Raises:
             UserError: if there is no such checkpoint or it does not fit.
@@ -164,16 +164,16 @@ class Checkpoints(Part):
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')
 
     def load_for_test(self) -> None:
-        """Load what --model-dir names, where a codebase's program was asked to test it and never loads it (PLOT++)."""
+        """Load what --model-dir names if a codebase's program was told to test it but never loads it (PLOT++)."""
         if self.path is not None or not overrides.only_tests() or self.config.model.init_weights:
             return
         directory, epoch = overrides.model_to_test()
         if directory:
-            print("note: this program does not load what --model-dir names in front of its test: loaded now")
+            print("note: this program does not load what --model-dir names before its test: loaded now")
         self.load(directory, epoch=epoch)
 
     def load_initial(self, view: Any) -> None:
-        """Load what MODEL.INIT_WEIGHTS names into what is trained."""
+        """Load the file MODEL.INIT_WEIGHTS into what is trained."""
         path = self.config.model.init_weights
         self.load_file(view, path)
         if self.config.test.only:
@@ -184,7 +184,7 @@ class Checkpoints(Part):
         print(f"Loaded the initial prompts from {path}")
 
     def _require_rows_of_own_classes(self, path: str) -> None:
-        """Raise UserError if a joint head that is trained further has rows of other classes; warn if nobody knows."""
+        """Raise UserError if a joint head to be trained further has rows of other classes; warn if they are unknown."""
         assert self.loaded is not None
         head, trained = self.model.prompt_learner.joint_head, self.loaded.trained_on
         if head is None or not head.has_rows or trained == self.model.classes.names:
@@ -194,7 +194,7 @@ class Checkpoints(Part):
         warnings.warn(f"{path} does not say of which classes its joint head has rows", stacklevel=2)
 
     def _tell_learner(self) -> None:
-        """Have what is tested know on which classes it was trained."""
+        """Tell the model that is tested on which classes it was trained."""
         assert self.loaded is not None
         self.model.prompt_learner.learned_on(trained_classes(self.loaded))
         said = self.model.said_of(self.model.classes.names)
@@ -212,7 +212,7 @@ class Checkpoints(Part):
         if classes:
             print(
                 f"Dropped the class tokens of {classes} classes in {path}: "
-                f"prompts are made of the {len(names)} class names of this run"
+                f"prompts are made from the {len(names)} class names of this run"
             )
         if view.learner.bound:
             require_own_classes(loaded, names, path)
@@ -220,20 +220,20 @@ class Checkpoints(Part):
         return loaded.epoch
 
     def chosen_by_loaded(self) -> Dict[str, Any]:
-        """What the run that made the loaded model said of what it chose, as far as its checkpoint says it."""
+        """What the run that made the loaded model recorded of its choices, if its checkpoint has it."""
         said = self.loaded.record.get("run", {}) if self.loaded is not None else {}
         return {key: said[key] for key in CHOICE if key in said}
 
     def chosen(self) -> Dict[str, Any]:
-        """What a result says of what this run chose, beside its best epoch."""
+        """The entries of a result for what this run chose, besides its best epoch."""
         return {}
 
 
 class NoCheckpoints(Checkpoints):
-    """Of a method that trains nothing: there is nothing to save or load."""
+    """Checkpoints of a method that trains nothing: there is nothing to save or load."""
 
     def method_record(self) -> Dict[str, Any]:
-        """What a file says of the method."""
+        """A file's record of the method."""
         return method_record(self.method)
 
     def load(self, directory: Optional[str], *more: Any, epoch: Optional[int] = None, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""How the steps of a run are computed, as MODEL.COMPILE asks, and what result.json says of it."""
+"""How the steps of a run are computed, by MODEL.COMPILE, and the entry of result.json for it."""
 
 from typing import Any, Dict, Union
 
@@ -7,10 +7,10 @@ from modprompt.methods.parts.step import Step
 
 
 def step_as_asked(trainer: Any, step: Step) -> Union[Step, GraphStep]:
-    """The step of a trainer itself, or with MODEL.COMPILE graph one that is recorded; a line says why, where it is not.
+    """A trainer's step, or with MODEL.COMPILE graph a recorded one; if it cannot be recorded, a message says why.
 
-    A trainer or method that is derived from one of ours may do in its step what that does not: each states for itself
-    that it does the same at every epoch.
+    A trainer or method derived from one of ours may do more in its step, so each class states for itself that its
+    step is the same at every epoch.
     """
     if trainer.cfg.MODEL.COMPILE != "graph":
         return step
@@ -27,16 +27,16 @@ def step_as_asked(trainer: Any, step: Step) -> Union[Step, GraphStep]:
 
 
 def is_of(made: Union[Step, GraphStep], optimiser: Any, scaler: Any) -> bool:
-    """Whether a step is taken by this optimiser and scaler."""
+    """Whether a step uses this optimiser and scaler."""
     step = made.step if isinstance(made, GraphStep) else made
     return step.optimiser is optimiser and step.scaler is scaler
 
 
 def compile_record(trainer: Any, asked: str) -> Dict[str, str]:
-    """What was asked for, what ran ("eager", "graph", or as torch.compile was asked), and why it is another.
+    """What was asked for, what ran ("eager", "graph", or torch.compile's mode), and why the two differ.
 
     Args:
-        trainer: a trainer whose run is over.
+        trainer: a trainer whose run has ended.
         asked: MODEL.COMPILE.
     """
     step = getattr(getattr(trainer, "loop", None), "made_step", None)

@@ -1,6 +1,6 @@
-"""Settings over defaults: one merge, and all checks of keys, types, names and values; mistakes come out as one line.
+"""Settings over defaults: one merge, and all checks of keys, types, names and values; mistakes become one message.
 
-What a run decides beside them: run_config.py.
+What a run decides on top of them: run_config.py.
 """
 
 import copy
@@ -41,7 +41,7 @@ def dotted_keys(node: CfgNode, prefix: str = "") -> List[str]:
 
 
 def _number(value: Any) -> Union[int, float, None]:
-    """The number that a value is or that its text says; None if there is none."""
+    """A value that is a number, or the number that its text says; None if it is neither."""
     if isinstance(value, str):
         for kind in (int, float):
             try:
@@ -52,7 +52,7 @@ def _number(value: Any) -> Union[int, float, None]:
 
 
 def fitting(default: Any, value: Any) -> Any:
-    """A number or its text in the type of its setting's default; 0.5 for a whole one, and all else, as it is."""
+    """A number or its text in the type of its setting's default; all else, and 0.5 for a whole default, unchanged."""
     number = _number(value)
     if number is None or _number(default) is None or isinstance(default, str):
         return value
@@ -64,20 +64,20 @@ def fitting(default: Any, value: Any) -> Any:
 
 
 def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
-    """Merge a known setting into cfg, in place; ValueError and the like if its type is wrong, as yacs says it."""
+    """Merge a known setting into cfg, in place; yacs's ValueError and the like if its type is wrong."""
     node, leaf = level_of(cfg, key)
-    if given.is_flag:  # no text that yacs should read as Python: a folder may be called 1
+    if given.is_flag:  # yacs must not read it as Python: a folder may be called 1
         node[leaf] = tuple(given.value) if isinstance(given.value, list) else given.value
         return
-    if is_switch(key) and as_text(given.value) in ("True", "False"):  # which yacs would not take for a text
+    if is_switch(key) and as_text(given.value) in ("True", "False"):  # which yacs would not accept as a text
         node[leaf] = as_text(given.value)
         return
-    if node[leaf] is not None and as_text(given.value) == str(None):  # which yacs takes for a value of any type
+    if node[leaf] is not None and as_text(given.value) == str(None):  # which yacs accepts for any type
         raise ValueError("Type mismatch")
     value = fitting(node[leaf], copy.deepcopy(given.value))
     of_method = key.startswith("TRAINER.") and key.count(".") > 1
     if of_method and isinstance(value, float) and _number(node[leaf]) is not None:
-        node[leaf] = float(node[leaf])  # PromptSRC's weights are whole in the family's files, but any number will do
+        node[leaf] = float(node[leaf])  # PromptSRC's weights are whole in the family's files, but any number is valid
     cfg.merge_from_list([key, value])
 
 
@@ -88,7 +88,7 @@ def _unknown(key: str, known: Sequence[str], where: str) -> Fault:
 
 
 def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
-    """Merge settings into cfg, in place, and tell which do not fit."""
+    """Merge settings into cfg, in place; those that do not fit."""
     known, faults = dict.fromkeys(dotted_keys(cfg)), []
     for key, given in settings.given:
         if key in config_aliases.UNREAD:
@@ -109,7 +109,7 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
 
 
 def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
-    """Settings whose faults would otherwise show late or not at all, or as an error of another library."""
+    """Settings whose faults would otherwise show late, not at all, or as an error of another library."""
     try:
         require_possible(cfg)
     except SettingError as error:
@@ -126,7 +126,7 @@ def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
 
 
 def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
-    """The trainer and the data set, if nobody has registered them."""
+    """The trainer and the data set, if they are not registered."""
     for key, name, registry, label in (
         ("TRAINER.NAME", cfg.TRAINER.NAME, TRAINER_REGISTRY, "--trainer"),
         ("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY, "DATASET.NAME"),
@@ -135,7 +135,7 @@ def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
             check_name(name or "", registry.registered_names(), label)
         except UserError as error:
             yield Fault(key, str(error))
-            if not cfg.DATASET.NAME:  # the trainer's name brings one where no file is given
+            if not cfg.DATASET.NAME:  # the trainer's name brings one if no file is given
                 return
 
 
@@ -148,14 +148,14 @@ def _checked(cfg: CfgNode, settings: Settings) -> List[Fault]:
     """Merge settings into cfg, in place; all faults of keys, types, names and values."""
     faults = _merge_faults(cfg, settings)
     found = [*_name_faults(cfg), *_value_faults(cfg)]
-    if faults:  # what was not merged has its default still, whose fault is not the user's
+    if faults:  # a setting that was not merged still has its default, whose fault is not the user's
         wrong = {fault.key for fault in faults}
         found = [fault for fault in found if fault.key in settings and fault.key not in wrong]
     return faults + [_placed(fault, settings) for fault in found]
 
 
 def _placed(fault: Fault, settings: Settings) -> Fault:
-    """A fault of a value that a file gives names the file."""
+    """A fault, with the file's name if a file gives the value."""
     given: Optional[Given] = settings.get(fault.key)
     if given is None or not given.source.startswith("file "):
         return fault
@@ -163,31 +163,31 @@ def _placed(fault: Fault, settings: Settings) -> Fault:
 
 
 def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str, second: str = "") -> None:
-    """Warn of settings of other methods' nodes, which a trainer that reads TRAINER.<own> does not see.
+    """Warn of settings of other methods' nodes, which a trainer that reads TRAINER.<own> ignores.
 
     Args:
         given: dotted keys from files and options.
         trainer: its name.
         own: its node; empty for a trainer that reads none.
-        second: a second node of its, TRAINER.<second>; empty if there is none.
+        second: its second node, TRAINER.<second>; empty if there is none.
     """
     parts = [key.split(".") for key in given if key.startswith("TRAINER.") and key.count(".") > 1]
     others = sorted({f"TRAINER.{part[1]}" for part in parts if part[1] not in (own, second)})
     if own and others:
         also = f" and TRAINER.{second}" if second else ""
-        warnings.warn(f"{', '.join(others)} is set, but {trainer} reads TRAINER.{own}{also} alone", stacklevel=2)
+        warnings.warn(f"{', '.join(others)} is set, but {trainer} only reads TRAINER.{own}{also}", stacklevel=2)
 
 
 def merged(settings: Settings) -> CfgNode:
-    """Dassl 0.6.3's defaults and the registered trainers', and settings over them; frozen.
+    """Dassl 0.6.3's defaults and the registered trainers', with settings over them; frozen.
 
     Args:
-        settings: what files, flags and options give, by the names that the trainer's method has for them.
+        settings: what files, flags and options give, under the names of the trainer's method.
 
     Raises:
         UserError: with all unknown keys, wrong types, unknown names and impossible values.
     """
-    defaults.pin(cfg_default)  # those of a codebase's Dassl may be others
+    defaults.pin(cfg_default)  # those of a codebase's Dassl may differ
     cfg = get_cfg_default()
     _complain(_checked(cfg, settings))
     cfg.freeze()

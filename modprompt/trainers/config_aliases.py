@@ -1,7 +1,7 @@
-"""Nodes of settings as a method's repository has them, read as other settings.
+"""Config nodes of a method's repository, translated into this project's settings.
 
-A second node of the method's own stands for several; of a node that the repository shares with other methods each
-setting is one of the method's own.
+A second node of the method's own stands for several settings; in a node that the repository shares with other methods,
+each setting becomes one of the method's own.
 """
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type
@@ -18,12 +18,12 @@ UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it 
 
 
 def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: Type[SecondNode]) -> Dict[str, Any]:
-    """The settings that a second node stands for, with their values, by dotted key; a line says which.
+    """The settings that a second node stands for, with their values, by dotted key; a message names them.
 
     Args:
         cfg: the configuration of a run, merged.
-        given: what files, flags and options give, by dotted key: these settings stay as they are.
-        cls: what the node is.
+        given: what files, flags and options give, by dotted key: these settings stay.
+        cls: the class of the node.
 
     Raises:
         SettingError: if a setting of the node does not fit.
@@ -41,7 +41,7 @@ def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: Type[SecondNode]) 
 
 
 def _layer(given: Given) -> str:
-    """Which file it is of; or that it is a flag, or an option."""
+    """The file that gives it, or that it is a flag, or an option."""
     return given.source if given.source.startswith("file ") else given.source.partition(" ")[0]
 
 
@@ -50,9 +50,9 @@ def _is_given_after(own: Optional[Given], given: Given, layers: Sequence[str]) -
 
 
 def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
-    """Settings with those of shared nodes under the method's own names; a line says which.
+    """Settings with those of shared nodes under the method's own names; a message names them.
 
-    The later of files, flags and options wins; where one of them gives both, the method's own name does.
+    The later of files, flags and options wins; if one of them gives both, the method's own name wins.
 
     Args:
         settings: what files, flags and options give.

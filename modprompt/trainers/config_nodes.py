@@ -1,6 +1,6 @@
-"""Config keys of a method, known as soon as its trainer is registered, so that no codebase needs an edit.
+"""Config keys of a method, known once its trainer is registered, so that no codebase needs an edit.
 
-Keys are only ever added where they are missing: a codebase may have made some of them itself.
+Keys are only added where they are missing: a codebase may have made some of them itself.
 """
 
 import functools
@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Type
 from dassl.config import cfg_default
 from yacs.config import CfgNode
 
-from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - as this module has always had them
+from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - this module has always had them
 from modprompt.clip.design import OPENAI_STD as CLIP_STD  # noqa: F401
 from modprompt.compat.defaults import add
 from modprompt.compat.run_settings import BESIDE_DASSL
@@ -36,7 +36,7 @@ def add_missing(node: CfgNode, defaults: CfgNode) -> None:
 
 
 def add_family_defaults(cfg: CfgNode) -> None:
-    """Keys beside Dassl's own: the family's, ours, and those of features."""
+    """Add the keys besides Dassl's own: the family's, ours, and those of features."""
     defaults = CfgNode()
     add(defaults, BESIDE_DASSL)
     for feature in features():
@@ -48,9 +48,9 @@ def add_family_defaults(cfg: CfgNode) -> None:
 
 
 def node_of(cls: Type[Configured]) -> CfgNode:
-    """The config node of a method: its settings' defaults by key, and PREC, which says how a run computes.
+    """The config node of a method: its settings' defaults by key, and PREC, the precision of a run.
 
-    What stands beside the prompts of others alone computes as they do.
+    Additions beside the prompts of other methods have no PREC: they compute as those do.
     """
     node = CfgNode({one.key: as_config(one.default) for one in cls.settings()})
     prec = getattr(cls, "prec", "fp16")
@@ -69,14 +69,14 @@ def method_of(cls: Type[C], node: Mapping[str, Any]) -> C:
 
 
 _NODES: Dict[str, CfgNode] = {}  # the methods' nodes under TRAINER, as registered
-# by node: settings that may be any number, whose default looks whole or what is given does
+# by node: settings that may be any number, though their default or the given value looks whole
 _FLOATS: Dict[str, Tuple[str, ...]] = {"INPUT": ("MAX_MEGAPIXELS",)}
 
-_SWITCHES: Dict[str, Tuple[str, ...]] = {}  # by node: settings whose text True or False may stand for
+_SWITCHES: Dict[str, Tuple[str, ...]] = {}  # by node: text settings that True or False may stand for
 
 
 def is_switch(key: str) -> bool:
-    """Whether True and False are texts of a setting, by its dotted key."""
+    """Whether a setting, by its dotted key, reads True and False as texts."""
     node, _, name = key.rpartition(".")
     return name in _SWITCHES.get(node, ())
 
@@ -91,7 +91,7 @@ def add_defaults(cfg: CfgNode) -> None:
 
 
 def register_method(cls: Type[Configured]) -> None:
-    """Put a method's nodes, and the family's defaults, into the live node behind every later `get_cfg_default()`."""
+    """Add a method's nodes, and the family's defaults, to the node that every later `get_cfg_default()` copies."""
     second = cls.repository.second_node if issubclass(cls, Method) else None
     if second is not None:
         _register(second, CfgNode({one.key: as_config(one.default) for one in second.settings()}))
@@ -110,9 +110,9 @@ def _register(cls: Type[Configured], node: CfgNode) -> None:
 
 
 def _prepare_before(merge: str) -> None:
-    """Have a configuration get the keys that it lacks, and room for types that yacs does not expect, before a merge.
+    """Before a merge, give a configuration the keys that it lacks, and types that yacs would not expect.
 
-    Some codebases take all other trainers' nodes out of Dassl's defaults, or have defaults of their own.
+    Some codebases remove all other trainers' nodes from Dassl's defaults, or have defaults of their own.
     """
     plain = getattr(CfgNode, merge)
     if hasattr(plain, "prepares"):
@@ -136,7 +136,7 @@ def _prepare_before(merge: str) -> None:
 
 
 def _by_todays_names(given: Any) -> Any:
-    """What is merged, with settings of before under today's names, which a line says; a file is merged as a node."""
+    """What is merged, with renamed settings under today's names, and a message; a file is merged as a node."""
     if isinstance(given, (list, tuple)) and not len(given) % 2:
         pairs = renamed.asked(zip(given[0::2], given[1::2]), "options", _note)
         return [word for pair in pairs for word in pair]
@@ -172,7 +172,7 @@ def _given(settings: Mapping[str, Sequence[str]], given: Any) -> Iterator[Tuple[
 
 
 def _number_like(value: Any) -> Optional[float]:
-    """A number of the type that yacs reads this value as; None if it is no number."""
+    """A number of the type that yacs reads from this value; None if it is not a number."""
     try:
         float(value)
     except (TypeError, ValueError):
@@ -182,7 +182,7 @@ def _number_like(value: Any) -> Optional[float]:
 
 
 def _make_room(cfg: CfgNode, key: str, fitting: Any) -> None:
-    """Have yacs, which wants the type of the value that is there, take one of this type for a setting."""
+    """Let yacs, which expects the type of the present value, accept a value of this type for a setting."""
     node, name = level_of(cfg, key)
     if name in node and fitting is not None:
-        node[name] = fitting  # what is merged takes its place at once
+        node[name] = fitting  # the merge replaces it at once

@@ -1,7 +1,7 @@
-"""What a run asks of its device before anything is computed, and that a process gets back what it had.
+"""Settings of a run's device before anything is computed, and restoring those of the process afterwards.
 
-`set_up` is for the process: train.py and the launcher put `kept` around it. In a codebase that starts our trainer
-itself it stays, as its own choice of cuDNN's algorithms does.
+`set_up` changes the process: train.py and the launcher wrap it in `kept`. In a codebase that starts our trainer itself
+the changes stay, as that codebase's own choice of cuDNN's algorithms does.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ import torch
 from modprompt.errors import UserError
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-_FIXED = (":4096:8", ":16:8")  # with which cuBLAS repeats its sums, if it had them when it started
+_FIXED = (":4096:8", ":16:8")  # with these, set before it starts, cuBLAS repeats its sums
 _KINDS = ("flash", "mem_efficient", "cudnn", "math")  # of attention
-_fixed_here = False  # whether CUDA was started, in this process, with such a workspace, which may be gone
+_fixed_here = False  # whether CUDA was started in this process with such a workspace, even if the variable is gone
 
 
 def on_card(cfg: Any) -> bool:
@@ -24,14 +24,14 @@ def on_card(cfg: Any) -> bool:
 
 
 def set_up(cfg: Any, may_tune: bool = False) -> None:
-    """Do what MODEL.DETERMINISTIC asks for; call it before CUDA starts.
+    """Apply MODEL.DETERMINISTIC; call this before CUDA starts.
 
     Args:
         cfg: the run's configuration.
-        may_tune: whether cuDNN may try which of its algorithms is fastest on a GPU; without it that stays as it is.
+        may_tune: whether cuDNN may search its fastest algorithms on a GPU; if False that setting stays.
 
     Raises:
-        UserError: if CUDA has started in a way that cannot be deterministic any more.
+        UserError: if CUDA has already started in a way that cannot be deterministic.
     """
     if not cfg.MODEL.DETERMINISTIC:
         if may_tune and on_card(cfg):
@@ -61,7 +61,7 @@ def _fix_workspace() -> None:
 
 
 def _attention() -> Dict[str, bool]:
-    """Which kinds of attention PyTorch may take, of those that it lets one choose."""
+    """Which kinds of attention PyTorch may use, of those that can be switched."""
     cuda = torch.backends.cuda
     return {kind: getattr(cuda, f"{kind}_sdp_enabled")() for kind in _KINDS if hasattr(cuda, f"enable_{kind}_sdp")}
 
@@ -72,14 +72,14 @@ def _set_attention(kinds: Mapping[str, bool]) -> None:
 
 
 def _determinism() -> Tuple[bool, Dict[str, bool]]:
-    """As torch.use_deterministic_algorithms takes it: PyTorch before 1.11 has no warn_only."""
+    """Arguments for torch.use_deterministic_algorithms: PyTorch before 1.11 has no warn_only."""
     warns = getattr(torch, "is_deterministic_algorithms_warn_only_enabled", None)
     return torch.are_deterministic_algorithms_enabled(), {"warn_only": warns()} if warns else {}
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Give back, however the block ends, what set_up changes."""
+    """Restore what set_up changes, however the block ends."""
     global _fixed_here
     cudnn = torch.backends.cudnn
     attention, (on, how), cudnn_was = _attention(), _determinism(), (cudnn.benchmark, cudnn.deterministic)

@@ -1,4 +1,4 @@
-"""A test: images or kept features in, logits to the evaluator."""
+"""A test: images or kept features go in, logits go to the evaluator."""
 
 import contextlib
 import time
@@ -23,14 +23,14 @@ class Evaluation(Part):
 
     Attributes:
         loader: of the images of the last test.
-        features: theirs (N, E), where all were made before the logits.
-        testing_s: what the last test took, in seconds.
+        features: of these images (N, E), if all were computed before the logits.
+        testing_s: seconds that the last test took.
     """
 
     loader: Any = None
     features: Optional[Tensor] = None
     testing_s: Optional[float] = None
-    _looks_later = False  # whether `test` is on its way, which looks at a GPU's logits by itself
+    _looks_later = False  # True while `test` runs, which checks a GPU's logits itself
 
     @torch.no_grad()
     def test(self, split: Optional[str]) -> float:
@@ -44,7 +44,7 @@ class Evaluation(Part):
         predictions = Predictions(trainer.evaluator)
         with self.exactly(), self.model.unchanging(), self.model.prompt_learner.testing(), self._looked_at_later():
             batches = self.batches(split)
-            told = tqdm(iter(batches), total=len(batches), disable=None)  # what a start has to say comes before the bar
+            told = tqdm(iter(batches), total=len(batches), disable=None)  # messages of the start come before the bar
             for batch in told:
                 images, labels = trainer.parse_batch_test(batch)
                 predictions.add(*self.asked(split, trainer.model_inference(images), labels))
@@ -58,10 +58,10 @@ class Evaluation(Part):
         return first
 
     def asked(self, split: str, logits: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
-        """What counts of a batch, logits (B, C) and labels (B,).
+        """The logits (B, C) and labels (B,) of a batch that count.
 
-        Of a method that has base and new classes apart each image is told among the classes of its half; by images of
-        new classes no epoch is chosen.
+        A method that tests base and new classes apart classifies each image among the classes of its half; images of
+        new classes choose no epoch.
         """
         if not self.halves_apart:
             return logits, labels
@@ -80,7 +80,7 @@ class Evaluation(Part):
         return self.cfg.DATASET.SUBSAMPLE_CLASSES == "all" and not bool(self.cfg.TEST.BASE_NEW)
 
     def exactly(self) -> ContextManager[None]:
-        """Without TF32, with float32 weights: losses and heads have products beside the model's own."""
+        """A context without TF32 for float32 weights: losses and heads have products besides the model's own."""
         return tf32.off(self.model)
 
     @contextlib.contextmanager
@@ -92,7 +92,7 @@ class Evaluation(Part):
             self._looks_later = False
 
     def batches(self, split: str) -> Any:
-        """Of images, or of their features where a setting asks for these; as many as its length says."""
+        """Batches of images, or of their features if a setting asks for these; its length is their number."""
         loader: Any = self.trainer.val_loader if split == "val" else self.trainer.test_loader
         found = self._feature_batches(split, loader)
         self.loader = loader
@@ -100,9 +100,9 @@ class Evaluation(Part):
         return loader if found is None else found
 
     def _feature_batches(self, split: str, loader: Any) -> Optional[FeatureBatches]:
-        """Image features in place of images, where a setting asks for them or has some; None where none does."""
+        """Image features in place of images, if a setting asks for them or names some; else None."""
         test, folder = self.config.test, self.config.test.feature_cache
-        if self.model.prompt_learner.writes:  # each batch has other prompts: no features stand for all
+        if self.model.prompt_learner.writes:  # each batch has other prompts: no features hold for all
             return None
         found = kept_features.find(self.trainer, loader, test.features_of) if test.features_of else None
         if found is not None:
@@ -118,7 +118,7 @@ class Evaluation(Part):
         return bool(self.model.prompts_images)
 
     def encode_image(self, image: Tensor) -> Tensor:
-        """Features (B, E) of images (B, 3, H, W) as they come out of an encoder without prompts."""
+        """Features (B, E) of images (B, 3, H, W) from the image encoder."""
         features: Tensor = self.model.encode_image(image.to(self.trainer.device, non_blocking=True))
         return features
 
@@ -126,7 +126,7 @@ class Evaluation(Part):
         """Logits (B, C) of a test batch: images (B, 3, H, W), or what encode_image gave for them (B, E).
 
         Raises:
-            FloatingPointError: if they are not finite; within `test`, which looks at those of a GPU, on a CPU alone.
+            FloatingPointError: if they are not finite; during `test`, which checks a GPU's itself, only on a CPU.
         """
         logits: Tensor = self.model(images) if images.dim() == 4 else self.model.of_features(images).logits
         if not (self._looks_later and waits(logits.device)):

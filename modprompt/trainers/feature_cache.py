@@ -1,8 +1,8 @@
 """Image features on disk, so that a sweep of text-side methods encodes a test set once.
 
-A file is known by the weights of the image side, the types they multiply and are summed in, the kind of device, the
-transform, and the list of images with their sizes and times; whatever of these changes makes another file. It is used
-if it is the one that was written for just these, hash and all; otherwise the images are encoded again.
+A file is identified by the weights of the image side, the types in which they multiply and sum, the kind of device, the
+transform, and the list of images with their sizes and times: if one of these changes, another file is made. A file is
+used if it was written for exactly these and its hash is right; otherwise the images are encoded again.
 """
 
 import hashlib
@@ -24,16 +24,16 @@ from modprompt.io.row_file import Rows, write_rows
 
 
 def how_computed(device: torch.device, stream: Optional[torch.dtype]) -> str:
-    """What the types of the weights do not show: fp16 and amp have the same, but not the same features.
+    """What the types of the weights do not show: fp16 and amp have the same types, but other features.
 
-    It is empty for a CPU without a stream type, for which files of earlier versions still serve.
+    It is empty for a CPU without a stream type, so that files of earlier versions stay valid.
     """
     facts = ("" if device.type == "cpu" else device.type, stream, autocast_type(device))
     return " ".join(str(fact) for fact in facts if fact)
 
 
 def weights_digest(visual: nn.Module, how: str = "") -> str:
-    """Sixteen hex digits of all weights of an image side, and of what they do not show; `how` it is computed, too."""
+    """Sixteen hex digits for all weights of an image side, for what they do not show, and for `how` it is computed."""
     activations, heads = shape_of_side(visual)
     digest = hashlib.sha256(f"{sorted(activations)} {heads}{how and ' '}{how}".encode())
     for name, tensor in sorted(visual.state_dict().items()):
@@ -43,10 +43,10 @@ def weights_digest(visual: nn.Module, how: str = "") -> str:
 
 
 def image_side_digest(trainer: Any) -> str:
-    """Sixteen hex digits of the image side of a trainer's CLIP, and of how it is computed.
+    """Sixteen hex digits for the image side of a trainer's CLIP, and for how it is computed.
 
-    A tower's weights do not show how they are run, nor the type of its products: the fingerprint of the whole does, and
-    the tokenizer beside it.
+    A tower's weights do not show how they are run, nor the type of its products: the CLIP's fingerprint and its
+    tokenizer do.
     """
     visual, how = trainer.clip_model.visual, how_computed(trainer.device, trainer.model.stream)
     if isinstance(visual, ImageTower):
@@ -56,7 +56,7 @@ def image_side_digest(trainer: Any) -> str:
 
 
 def image_digests(images: Sequence[Any]) -> List[str]:
-    """Sixteen hex digits of each image's path, size and time."""
+    """Sixteen hex digits for each image's path, size and time."""
     found = []
     for image in images:
         facts = os.stat(image.impath)
@@ -66,11 +66,11 @@ def image_digests(images: Sequence[Any]) -> List[str]:
 
 
 def data_digest(dataset: Any, made: str = "") -> str:
-    """Sixteen hex digits of a loader's data set: its images, their labels, and what is done to them.
+    """Sixteen hex digits for a loader's data set: its images, their labels, and how they are preprocessed.
 
     Args:
         dataset: the data set.
-        made: what is done to them; without it the whole transform.
+        made: how they are preprocessed; if empty, the whole transform.
     """
     images = dataset.data_source
     facts = [read_too(made or repr(dataset.transform)), image_digests(images), [image.label for image in images]]
@@ -78,15 +78,15 @@ def data_digest(dataset: Any, made: str = "") -> str:
 
 
 def read_too(made: str) -> str:
-    """What is done to images, with the rule that they are read by, unless that is the family's, which all once were."""
+    """How images are preprocessed, with the rule that they are read by unless it is the family's, once the only one."""
     rule = rule_of_run()
     return made if rule == FAMILY else f"{made} read as {rule}"
 
 
 class FeatureBatches:
-    """Stands for a loader: batches of image features (B, E) under "img", with their labels (B,).
+    """Replaces a loader: batches of image features (B, E) under "img", with their labels (B,).
 
-    Like the loader's own they are pinned, where that is.
+    They are pinned if the loader's own are.
     """
 
     def __init__(self, features: Tensor, labels: Tensor, loader: Any):
@@ -104,12 +104,12 @@ class FeatureBatches:
 
 
 def take_number() -> None:
-    """Take from PyTorch's generator the number that a loader takes when it is iterated over: later draws stay."""
+    """Draw the number that iterating over a loader draws from PyTorch's generator: later draws stay the same."""
     torch.empty((), dtype=torch.int64).random_()
 
 
 def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> Tuple[Tensor, Tensor]:
-    """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU; from a GPU in one copy."""
+    """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU; copied from a GPU at once."""
     batches = []
     for batch in tqdm(loader, desc="encoding images", disable=None):
         features = encode_image(batch["img"]).to(torch.float32, copy=True)  # a compiled encoder may reuse its memory
@@ -119,7 +119,7 @@ def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> Tuple[Tenso
 
 
 def row_of(width: int) -> np.dtype:
-    """An image's features as a row of a file: so many numbers of float32."""
+    """The type of a file's row: an image's features, `width` numbers of float32."""
     return np.dtype((np.float32, (width,)))
 
 
@@ -128,9 +128,9 @@ def feature_batches(folder: str, name: str, loader: Any, trainer: Any) -> Featur
 
     Args:
         folder: where features are kept.
-        name: what the file's name begins with.
-        loader: a loader of images in their order.
-        trainer: around a CLIP whose image side has no prompts.
+        name: the beginning of the file's name.
+        loader: gives the images in their order.
+        trainer: has a CLIP whose image side has no prompts.
     """
     stands_for = f"{image_side_digest(trainer)}_{data_digest(loader.dataset)}"
     path = Path(folder) / f"{name}_{stands_for}.npz"
@@ -138,7 +138,7 @@ def feature_batches(folder: str, name: str, loader: Any, trainer: Any) -> Featur
         rows = Rows(path, row_of(trainer.run.feature_width), stands_for).all()
     except FileNotFoundError:
         pass
-    except ValueError as error:  # Refused and UserError are
+    except ValueError as error:  # Refused and UserError are ValueErrors
         fault = str(error).replace(f"{path} ", "")
         print(f"{path} does not fit the images ({fault}): the images are encoded again")
     else:

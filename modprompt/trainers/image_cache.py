@@ -1,9 +1,9 @@
-"""Test images from disk, decoded, resized and cropped once for all runs on a test set (TEST.IMAGE_CACHE).
+"""Test images decoded, resized and cropped once for all runs on a test set, and read from disk (TEST.IMAGE_CACHE).
 
-A test set's images are in one file, as they are just before they become tensors. It is known by the list of images with
-their labels, sizes and times, by how they are made, and by the packages that make them; whatever of these changes makes
-another file. One process writes it, aside; others go on without it. It is read in the run's own process, a batch at a
-time: to start workers takes longer than what is left to do.
+A test set's images are in one file, as they are just before they become tensors. It is identified by the list of images
+with their labels, sizes and times, by how they are made, and by the packages that make them: if one of these changes,
+another file is made. One process writes it under another name first; others go on without it. It is read in the run's
+own process, a batch at a time: starting workers would take longer than the rest of the work.
 """
 
 import contextlib
@@ -32,17 +32,17 @@ from modprompt.io.safe_open import Refused
 from modprompt.trainers.feature_cache import data_digest
 
 _SPARE = 1 << 30  # bytes that stay free on the disk
-_MOMENT_S = 0.2  # whoever clears away holds a lock for less
+_MOMENT_S = 0.2  # whoever removes parts of killed writers holds a lock for less
 _CPU = torch.device("cpu")
 
 
 class Steps(NamedTuple):
-    """A test transform in its parts.
+    """The parts of a test transform.
 
     Attributes:
-        before: what makes images of one size, (H, W).
-        size: that size.
-        normalize: what is done to tensors, if anything.
+        before: the steps that make images of one size.
+        size: that size, (H, W).
+        normalize: the step on tensors, if there is one.
     """
 
     before: List[Any]
@@ -50,7 +50,7 @@ class Steps(NamedTuple):
     normalize: Optional[transforms.Normalize]
 
     def tensors(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) of images' bytes (B, H, W, 3), equal to the bit to ToTensor and Normalize of each image.
+        """Images (B, 3, H, W) from bytes (B, H, W, 3), equal to the bit to ToTensor and Normalize of each image.
 
         Args:
             images: uint8.
@@ -65,7 +65,7 @@ def steps_of(transform: Any) -> Steps:
     """The parts of a test transform.
 
     Raises:
-        Refused: if it is none that resizes and crops, makes a tensor, and normalises it or not.
+        Refused: unless it resizes and crops, makes a tensor, and perhaps normalises it.
     """
     steps = list(getattr(transform, "transforms", ()))
     kinds = [type(step) for step in steps]
@@ -84,7 +84,7 @@ def steps_of(transform: Any) -> Steps:
 
 
 def facts_of(dataset: Any, index: int) -> Dict[str, Any]:
-    """What a sample of a data set of Dassl's says beside its image."""
+    """The entries of a sample of one of Dassl's data sets, besides its image."""
     item = dataset.data_source[index]
     return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index}
 
@@ -97,18 +97,18 @@ class ImageFile:
     """The file of a loader's images.
 
     Args:
-        loader: of images, over a data set in the form of Dassl's; its workers decode.
-        folder: where the file is, or goes.
-        name: what its name begins with.
+        loader: of images, over a data set in Dassl's form; its workers decode.
+        folder: where the file is or will be.
+        name: the beginning of its name.
 
     Raises:
-        Refused: if the images are not made in a way that is known.
-        OSError: if there is an image that cannot be read.
+        Refused: if the images are made in an unknown way.
+        OSError: if an image cannot be read.
     """
 
     def __init__(self, loader: Any, folder: Path, name: str):
         if type(loader) is not DataLoader or loader.batch_size is None or loader.collate_fn is not default_collate:
-            raise Refused("the loader is none of Dassl's")
+            raise Refused("the loader is not one of Dassl's")
         images: Any = loader.dataset
         self._loader, self._images = loader, images
         self.steps = steps_of(self._images.transform)
@@ -124,21 +124,21 @@ class ImageFile:
         return data_digest(self._images, made)
 
     def _decode_first(self) -> np.ndarray:
-        """The first image: what no key sees, another build of a codec or a data set of another kind, shows in it."""
+        """The first image: it shows what no key does, such as another build of a codec or another kind of data set."""
         sample = dict(self.decoded[0])
         image = sample.pop("img", None)
         if not isinstance(image, np.ndarray) or (image.shape, image.dtype) != (self._kind.shape, np.uint8):
             raise Refused("the data set does not give images as its transform makes them")
         if sample != facts_of(self.decoded, 0):
-            raise Refused("the data set gives something else beside images than Dassl's does")
+            raise Refused("the data set gives other things with its images than Dassl's does")
         return image
 
     def rows(self) -> Optional[Rows]:
-        """The images, written now if need be; None, with a line, while another process writes them.
+        """The images, written now if need be; None, with a message, while another process writes them.
 
         Raises:
-            OSError: if the file cannot be written, or an image not be read.
-            ValueError: as OSError, or if there is no room.
+            OSError: if the file cannot be written, or an image cannot be read.
+            ValueError: as OSError, or if the disk has too little space.
         """
         try:
             return self._open()
@@ -160,19 +160,19 @@ class ImageFile:
     def _open(self) -> Rows:
         found = Rows(self.path, self._kind, self._stands_for)
         if not np.array_equal(found[0], self._first):
-            raise Refused("its first image is another one than is decoded here")
+            raise Refused("its first image differs from the one decoded here")
         return found
 
     def _write(self) -> None:
         number = len(self._images)
         size, free = number * self._kind.itemsize, shutil.disk_usage(str(self.path.parent)).free
         if size + _SPARE > free:
-            raise Refused(f"they take {_text(size)}, and {_text(free)} are free there")
+            raise Refused(f"they need {_text(size)}, and {_text(free)} are free there")
         print(f"{number:,} test images are decoded once, into {self.path}: {_text(size)}")
         write_rows(self.path, self._kind, number, self._blocks(), self._stands_for)
 
     def _blocks(self) -> Iterator[np.ndarray]:
-        """All images, uint8 (some, H, W, 3) at a time. Nothing is drawn from the run's generators."""
+        """All images, block by block, uint8 (number, H, W, 3). Nothing is drawn from the run's generators."""
         decoding = DataLoader(
             self.decoded,
             batch_size=self._loader.batch_size,
@@ -187,7 +187,7 @@ class ImageFile:
             raise Refused("images were changed while they were decoded")
 
     def _clear_away(self) -> None:
-        """Remove what killed writers left, of any file of the folder."""
+        """Remove what killed writers left of any file of the folder."""
         for name in names_of_parts(self.path.parent):
             with _held(self.path.with_name(name)) as mine:
                 if mine:
@@ -196,7 +196,7 @@ class ImageFile:
 
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[bool]:
-    """Whether this process alone writes a file, for the time of the block."""
+    """In this context: whether this process holds the lock to write a file."""
     file = lock.take(path.with_name(f".{path.name}.lock"), _MOMENT_S)
     try:
         yield file is not None
@@ -210,11 +210,11 @@ def _text(size: int) -> str:
 
 
 class KeptImages(Dataset[Dict[str, Any]]):
-    """Samples of a data set of Dassl's with the bytes of kept images; one that is damaged is decoded again.
+    """Samples of one of Dassl's data sets with the bytes of kept images; a damaged one is decoded again.
 
     Args:
         file: the images' file.
-        rows: what is in it.
+        rows: its content.
     """
 
     def __init__(self, file: ImageFile, rows: Rows):
@@ -234,8 +234,8 @@ class KeptImages(Dataset[Dict[str, Any]]):
         return {**facts_of(self._decoded, index), "img": torch.from_numpy(image)}
 
     def _refuse(self, error: Refused) -> None:
-        """Have the file made anew by the next that looks for it, and say so once."""
-        with contextlib.suppress(OSError):  # it is gone, or may not go
+        """Delete the file, so that the next run makes it anew, and say so once."""
+        with contextlib.suppress(OSError):  # it is gone, or cannot be deleted
             os.unlink(str(self._path))
         if not self._told:
             print(f"{self._path} is refused ({error}): such images are decoded again", flush=True)
@@ -243,15 +243,15 @@ class KeptImages(Dataset[Dict[str, Any]]):
 
 
 class KeptLoader(StandIn):
-    """Stands for a loader of test images: the same samples in the same batches, from kept images where that can be.
+    """Replaces a loader of test images: the same samples in the same batches, from kept images if possible.
 
-    They are looked for, and written, when it is iterated over. What else is asked of it, the loader answers.
+    They are looked for, and written, when it is iterated over. All other attributes are the loader's.
 
     Args:
-        loader: of images, over a data set in the form of Dassl's.
+        loader: of images, over a data set in Dassl's form.
         folder: where images are kept.
-        name: what the file's name begins with.
-        device: where the images go; a GPU gets bytes.
+        name: the beginning of the file's name.
+        device: where the images go; a GPU receives bytes.
     """
 
     def __init__(self, loader: Any, folder: str, name: str, device: torch.device = _CPU):
@@ -277,14 +277,14 @@ class KeptLoader(StandIn):
         return ({**batch, "img": numbers(batch["img"])} for batch in iter(batches))
 
     def _kept(self) -> Optional[KeptImages]:
-        """The kept images; None, after a line, where images are to be decoded."""
+        """The kept images; None, after a message, if images have to be decoded."""
         if not self._can_keep:
             return None
         try:
             file = ImageFile(self.loader, Path(self._folder), self._name)  # of the images as they are now
             rows = file.rows()
-        except (OSError, ValueError) as error:  # an image that cannot be decoded, too: the run will say it
-            lines = str(error).strip().splitlines() or [type(error).__name__]  # of a worker's the last says what
+        except (OSError, ValueError) as error:  # also for an image that cannot be decoded: the run will report it
+            lines = str(error).strip().splitlines() or [type(error).__name__]  # a worker's last line says it
             print(f"Test images are not kept in {self._folder} ({lines[-1][:200]}): each evaluation decodes them")
             self._can_keep = False
             return None
@@ -295,5 +295,5 @@ class KeptLoader(StandIn):
 
 
 def with_kept_images(loader: Any, folder: str, name: str, device: torch.device = _CPU) -> Any:
-    """A loader of test images that keeps them in a folder, if one is named; to a GPU they go as bytes either way."""
+    """A loader of test images that keeps them in a folder, if one is named; a GPU receives bytes either way."""
     return KeptLoader(loader, folder, name, device) if loader is not None and folder else sent(loader, device)

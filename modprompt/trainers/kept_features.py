@@ -1,8 +1,8 @@
-"""Image features that a test keeps beside its other files, so that a test on more classes encodes no image again.
+"""Image features that a test keeps with its other files, so that a test on more classes encodes no image again.
 
-They serve a test of the same CLIP, of the same prompts, of images made in the same way, and for the same images alone.
-Where anything is another one, or damaged, images are encoded anew, and a line says why. Class prompts do not matter:
-features are those of the image side, also of learners whose class prompts depend on the image.
+They are valid for a test of the same CLIP, the same prompts, and the same images made in the same way. If anything
+differs, or is damaged, images are encoded anew, and a message says why. Class prompts do not matter: features are those
+of the image side, also for learners whose class prompts depend on the image.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ _ANEW = "all images are encoded anew"
 
 
 def made_by(trainer: Any, loader: Any) -> str:
-    """A hash of all that decides image features, but for the images: image side, what was learned, how images are made.
+    """A hash of what decides image features besides the images: image side, what was learned, how images are made.
 
     Args:
-        trainer: around a CLIP, with or without a learner.
+        trainer: has a CLIP, with or without a learner.
         loader: of the images.
     """
     model = trainer.model
     learner = getattr(model, "prompt_learner", None)
     learned = [] if learner is None else [prompts_hash(learner), str(learner.schedules)]
     blends = getattr(learner, "frozen_text", None) is not None
-    if getattr(learner, "changes_images", False) or blends:  # by its settings, too
+    if getattr(learner, "changes_images", False) or blends:  # depends on its settings, too
         learned.append(f"{model.method!r} {model.method.joined_by!r}")
     if learner is not None and learner.images_by:
         learned.append(learner.images_by)
@@ -53,11 +53,11 @@ def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> Di
     Args:
         folder: the run's output folder.
         features: (N, E) float32, on the CPU.
-        made: what made_by said.
+        made: the hash from made_by.
         images: the N images, in that order.
 
     Returns:
-        SHA-256 (hex) by name of the file, for the result's `test_files`.
+        SHA-256 (hex) by the file's name, for the result's `test_files`.
     """
     path = test_parts.path_of(folder, test_parts.FEATURES)
     write_rows(path, row_of(features.shape[1]), len(features), [features.numpy()], made, image_digests(images))
@@ -65,13 +65,13 @@ def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> Di
 
 
 def of_run(folder: str, result: Mapping[str, Any], width: int, made: Optional[str] = None) -> Dict[str, np.ndarray]:
-    """The features (E,) that a run's test has kept, by digest of the image (`image_digests`); none if it kept none.
+    """The features (E,) that a run's test has kept, by the image's digest (`image_digests`); empty if it kept none.
 
     Args:
         folder: the run's output folder.
-        result: what its result.json holds, which says that the features are that test's.
+        result: the content of its result.json, which shows that the features are that test's.
         width: E.
-        made: by what they must have been made (`made_by`); None for whatever that was.
+        made: the hash of what must have made them (`made_by`); None accepts any.
 
     Raises:
         UserError: if they are damaged, or were made by something else.
@@ -83,17 +83,17 @@ def of_run(folder: str, result: Mapping[str, Any], width: int, made: Optional[st
         rows = Rows(path, row_of(width), made)
         return dict(zip(rows.names, rows.all()))
     except Refused as error:
-        made_in = "of another CLIP, of other prompts, or of images made in another way"
+        made_in = "of another CLIP, other prompts, or images made in another way"
         raise UserError(f"{path} is {made_in} ({error})") from None
 
 
 def find(trainer: Any, loader: Any, folders: str) -> Optional[Tuple[Tensor, Tensor]]:
-    """The kept features (N, E), float32, and the labels (N,) of a loader's images; None, after a line, if one lacks.
+    """The kept features (N, E), float32, and labels (N,) of a loader's images; None, after a message, if one lacks.
 
     Args:
         trainer: whose model is tested.
         loader: of the images, in their order.
-        folders: output folders of the tests that have kept them, with os.pathsep between.
+        folders: output folders of the tests that kept them, separated by os.pathsep.
     """
     made, images = made_by(trainer, loader), loader.dataset.data_source
     kept: Dict[str, np.ndarray] = {}

@@ -1,15 +1,15 @@
-"""What tells one learned model from another."""
+"""A hash that tells one learned model from another."""
 
 import hashlib
 
 import torch
 from torch import nn
 
-_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # of as many bytes
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by number of bytes
 
 
 def prompts_hash(learner: nn.Module) -> str:
-    """Twelve hex digits of a learner's parameters, name by name: what was trained, and what a test tested."""
+    """Twelve hex digits for a learner's parameters, in order of their names: what was trained, or tested."""
     digest = hashlib.sha256()
     for name, value in sorted(learner.named_parameters()):
         bits = value.detach().cpu().contiguous().view(_WHOLE[value.element_size()])  # numpy has no bfloat16

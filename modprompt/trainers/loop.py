@@ -1,4 +1,4 @@
-"""Steps, and epochs of them that wait for nothing: what steps say is read when a line is printed."""
+"""Steps and epochs that never wait for a GPU: a step's numbers are read when a line is printed."""
 
 import datetime
 import functools
@@ -19,15 +19,15 @@ from modprompt.methods.parts.step import Done, Step
 from modprompt.trainers.compiling import is_of, step_as_asked
 from modprompt.trainers.part import Part
 
-_RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # beside what a step says: behind it, in front of it
+_RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # besides a step's numbers: after it, before it
 
 
 class Loop(Part):
-    """Takes steps, epoch by epoch. The same with every Dassl.
+    """Runs steps, epoch by epoch. The same with every Dassl.
 
     Attributes:
-        table: where what steps say is kept; a run without an output folder has none.
-        made_step: what a batch goes through, from the first on.
+        table: keeps the steps' numbers; None for a run without an output folder.
+        made_step: what each batch goes through, made for the first.
     """
 
     table: Optional[Table] = None
@@ -35,18 +35,18 @@ class Loop(Part):
 
     @functools.cached_property
     def unread(self) -> Unread:
-        """What the steps since the last read have said."""
+        """The numbers of the steps since the last read."""
         return Unread()
 
     def run_epoch(self) -> None:
         """One pass over the training loader.
 
-        Averages are of all steps of the epoch so far, whenever their numbers are read: at once on a CPU; on a GPU with
-        a line, and at the end.
+        Averages are over all steps of the epoch so far, whenever their numbers are read: at once on a CPU; on a GPU
+        when a line is printed, and at the end.
 
         Raises:
             FloatingPointError: if a loss that is read is not finite.
-            UserError: if the output folder is not the one that the run began in.
+            UserError: if the output folder is no longer the one that the run began in.
         """
         trainer = self.trainer
         trainer.set_model_mode("train")
@@ -71,18 +71,18 @@ class Loop(Part):
         self._write_steps()
 
     def _batches_of(self, epoch: int) -> int:
-        """How many steps an epoch has: those of a pass, or what is left of a number of steps that is counted."""
+        """How many steps an epoch has: those of a pass, or the rest of a training that counts steps."""
         whole, steps = len(self.trainer.train_loader_x), self.trainer.building.steps
         return min(whole, steps - epoch * whole) if steps else whole
 
     def after_step(self, done: Done, label: Tensor) -> Mapping[str, Number]:
-        """Go on behind a step on labels (B,): what the log says of it."""
+        """Finish a step on labels (B,); its numbers for the log."""
         self.unread.add_loss(done.loss, self.place())
         self.end_step()
         return self._summary(done.output, label, done.loss)
 
     def end_step(self) -> None:
-        """Go on with the rates: behind an epoch's last step, or behind each."""
+        """Advance the learning rates: after an epoch's last step, or after each step."""
         if self.trainer.building.each_step:
             if self.trainer.sched is not None:
                 self.trainer.sched.step()
@@ -95,7 +95,7 @@ class Loop(Part):
 
     @property
     def step(self) -> Union[Step, GraphStep]:
-        """What a batch goes through; made anew when another optimiser or scaler has taken the place of the last."""
+        """What a batch goes through; made anew when the optimiser or scaler was replaced."""
         trainer = self.trainer
         if self.made_step is None or not is_of(self.made_step, trainer.optim, trainer.scaler):
             alone = any(one.alternates for one in trainer.added)
@@ -104,21 +104,21 @@ class Loop(Part):
         return self.made_step
 
     def output(self, image: Tensor) -> Output:
-        """What the model makes of a training batch, images (B, 3, H, W)."""
+        """The model's output for a training batch, images (B, 3, H, W)."""
         return self.model.output(image)
 
     def output_and_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
-        """Of images (B, 3, H, W) and labels (B,)."""
+        """Output and loss of images (B, 3, H, W) and labels (B,)."""
         output = self.output(image)
         loss = self.model.objective.loss(output, image, label)
         self.unread.check(loss, self.place())
         return output, loss
 
     def end_epoch(self) -> None:
-        """Do what the method does between epochs, unless the last step spoilt the prompts.
+        """Do what the method does between epochs, unless the last step made the prompts not finite.
 
         Raises:
-            FloatingPointError: if a parameter, or a loss that was not read yet, is not finite; nothing is saved then.
+            FloatingPointError: if a parameter, or a loss not read before, is not finite; nothing is saved then.
         """
         self.unread.read()
         if self.model.end_epoch():
@@ -131,7 +131,7 @@ class Loop(Part):
             )
 
     def _summary(self, output: Output, label: Tensor, loss: Tensor) -> Mapping[str, Number]:
-        """What the log says of a step, by name: numbers, or tensors that are read later; accuracy in percent."""
+        """A step's numbers for the log, by name: numbers, or tensors that are read later; accuracy in percent."""
         accuracy = {"acc": settled(compute_accuracy(output.logits, label)[0])} if self.method.logging.accuracy else {}
         return {**{name: settled(value) for name, value in self.model.log(output, label, loss).items()}, **accuracy}
 
@@ -159,7 +159,7 @@ class Loop(Part):
                 trainer.write_scalar("train/lr", meters.rate, number)
 
     def _line(self, meters: "_Meters") -> str:
-        """As Dassl has it."""
+        """In Dassl's form."""
         trainer = self.trainer
         epochs_left = trainer.max_epoch - trainer.epoch - 1
         left = trainer.num_batches - trainer.batch_idx - 1 + epochs_left * trainer.num_batches
@@ -172,7 +172,7 @@ class Loop(Part):
 class _Meters:
     """Last values and averages over an epoch's steps; times in seconds.
 
-    The time of a step is that between two reads, shared by the steps between them: that to start it says nothing.
+    A step's time is the time between two reads, divided by the steps between them: a GPU only starts it at its call.
     """
 
     def __init__(self) -> None:

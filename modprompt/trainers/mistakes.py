@@ -1,4 +1,4 @@
-"""What a user got wrong in a codebase's files and options, in one line: as this project's own program says it."""
+"""A user's mistakes in a codebase's files and options as one message, in the words of this project's own program."""
 
 import contextlib
 import difflib
@@ -24,7 +24,7 @@ _OURS = ("MPL", "ModMPL")  # folders of our config files
 
 
 def of_merge(error: BaseException) -> str:
-    """How a user is told of an error of yacs, if it is the user's file or options that did not fit; else empty."""
+    """The message for an error of yacs, if the user's file or options did not fit; else empty."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
         if code.co_filename == yacs.config.__file__ and code.co_name in _MERGES:
@@ -44,19 +44,19 @@ def _line(error: BaseException, cfg: CfgNode, given: Any) -> str:
     is_file = isinstance(given, (str, os.PathLike))
     if is_file and not os.path.isfile(given):
         return f"there is no config file {given}{_near_files(Path(given))}"
-    said = f"it is no YAML ({one_line(error)[:160]})" if isinstance(error, yaml.YAMLError) else said_by(error)
+    said = f"it is not valid YAML ({one_line(error)[:160]})" if isinstance(error, yaml.YAMLError) else said_by(error)
     key = said.rpartition("key: ")[2] if "on-existent" in said else ""
     return f"{given if is_file else 'options'}: {said}{_near(key, list(flat(cfg))) if key else ''}"
 
 
 def said_by(error: BaseException) -> str:
-    """What yacs says is wrong with a setting, in one line; of a KeyError without its quotes."""
+    """What yacs says is wrong with a setting, as one line; a KeyError's without its quotes."""
     return " ".join(str(error.args[0] if error.args else error).split()) or type(error).__name__
 
 
 @contextlib.contextmanager
 def of_settings(node: str) -> Iterator[None]:
-    """For what Dassl makes of a node's settings: a ValueError, as it has it for unknown names, is a UserError."""
+    """Around Dassl's use of a node's settings: its ValueError, as for unknown names, becomes a UserError."""
     try:
         yield
     except UserError:
@@ -67,9 +67,9 @@ def of_settings(node: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def of_reader(cfg: CfgNode) -> Iterator[None]:
-    """For the reading of a data set: a name that nobody has, and files that are not there, are UserErrors.
+    """Around the reading of a data set: an unknown name and missing files become UserErrors.
 
-    Such an error has the path, if there is one, as `filename`.
+    For a missing file the error has its path as `filename`.
     """
     try:
         yield
@@ -93,11 +93,11 @@ def _near(name: str, known: List[str], count: int = 1) -> str:
 
 
 def _near_files(path: Path) -> str:
-    """The names most like that of a file which is not there, of those beside it and, for MPL's, of those we bring."""
+    """The names most like that of a missing file, among the files in its folder and, for MPL, among ours."""
     names = {one.name for one in path.parent.glob("*.yaml")} if path.parent.is_dir() else set()
     if path.parent.name in _OURS:
         names |= {one.name for folder in _shipped() for one in folder.glob("*.yaml")}
-    return _near(path.name, sorted(names), 3) or f"; beside it there is: {', '.join(sorted(names)) or 'nothing'}"
+    return _near(path.name, sorted(names), 3) or f"; its folder has: {', '.join(sorted(names)) or 'nothing'}"
 
 
 def _shipped() -> List[Path]:

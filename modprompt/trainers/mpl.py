@@ -1,7 +1,7 @@
 """The trainer of MPL; see modprompt/methods/mpl.py. Importing this module registers it.
 
-Imported by a program, as the import line in a codebase's train.py does, it also enters that: what
-other codebases need is in modprompt/hosts/.
+Imported by a program, as by the import line in a codebase's train.py, it also prepares that program:
+modprompt/hosts/ has what other codebases need.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""What the user of a codebase's program asked for, by files, flags and options, against the configuration that it made.
+"""The settings that a user gave a codebase's program by files, flags and options, against those that it then has.
 
-Some programs change settings after all files and options are merged (the number of epochs, most of all). Each is told;
---keep-settings gives it the user's value back. All is known from the words of the command line: nothing is watched.
+Some programs change settings after all files and options are merged (most often the number of epochs). A message names
+each; --keep-settings restores the user's value. All is known from the command line: nothing is watched.
 """
 
 import contextlib
@@ -26,16 +26,16 @@ _NO = ("", "0", "no", "false")
 _SEVERAL = ("--source-domains", "--target-domains", "--transforms")  # flags with more than one value
 _FILES = ("--dataset-config-file", "--config-file")  # merged in this order by the family
 _WITH_VALUE = {*FLAGS.values(), *_FILES, "--model-dir", "--load-epoch"}
-_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # with which options begin
+_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # the first word of the options
 _FOLDERS = ("DATASET.ROOT", "OUTPUT_DIR", "RESUME")
 _ABSENT = object()
-_DASSL = "Dassl 0.6.3"  # whose default is meant where nobody asked
+_DASSL = "Dassl 0.6.3"  # its default counts where nobody gave a value
 
 
 class Words(NamedTuple):
-    """The words behind a program's name, by the flags of the family; what else a program knows is not told apart.
+    """A program's words, by the flags of the family; a program's other flags are not told apart.
 
-    flags: {flag as it is typed: the words behind it}.
+    flags: {flag as it is typed: the words after it}.
     options: the KEY VALUE words, which end a command.
     """
 
@@ -47,22 +47,22 @@ class Words(NamedTuple):
         return next(iter(self.flags.get(flag, ())), "")
 
     def files(self) -> List[str]:
-        """Paths of the config files, that of the data set first."""
+        """Paths of the config files, the data set's first."""
         return list(filter(None, map(self.value, _FILES)))
 
     def settings(self) -> Settings:
-        """What they ask for.
+        """The settings that they give.
 
         Raises:
             UserError: if a file cannot be read.
         """
         flags = {key: self.flags.get(flag) if flag in _SEVERAL else self.value(flag) for key, flag in FLAGS.items()}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # names of before are told where they are merged
+            warnings.simplefilter("ignore")  # the merge tells of old names
             return Settings.read(self.files(), flags, self.options)
 
     def trainer(self) -> str:
-        """The name of the trainer that they, or their files, ask for; empty if they name none."""
+        """The name of the trainer that they, or their files, give; empty if they give none."""
         name = dict(zip(self.options[::2], self.options[1::2])).get("TRAINER.NAME") or self.value("--trainer")
         for path in [] if name else reversed(self.files()):
             with contextlib.suppress(UserError):
@@ -71,7 +71,7 @@ class Words(NamedTuple):
 
 
 def words_of(given: Sequence[str]) -> Words:
-    """Words of a command line, as no program has parsed them yet."""
+    """Words of a command line that no program has parsed yet."""
     given = [word for word in given if word != KEEP]
     keys = [at for at, word in enumerate(given) if _KEY.fullmatch(word) and given[at - 1] not in _WITH_VALUE]
     start = keys[0] if keys else len(given)
@@ -87,10 +87,10 @@ def words_of(given: Sequence[str]) -> Words:
 
 
 def with_our_config(given: Sequence[str]) -> List[str]:
-    """Words for MPL with a --config-file that is not there replaced by ours of that name; a line says so.
+    """Words for MPL, with a missing --config-file replaced by ours of that name; a message says so.
 
     Args:
-        given: NAME, NAME.yaml or configs/trainers/MPL/NAME.yaml behind --config-file; of other trainers all stays.
+        given: with NAME, NAME.yaml or configs/trainers/MPL/NAME.yaml after --config-file; other trainers' words stay.
     """
     words = words_of(given)
     name = words.value("--config-file")
@@ -99,22 +99,22 @@ def with_our_config(given: Sequence[str]) -> List[str]:
     named = path.parent.name in ("", "MPL", "ModMPL") and path.suffix in ("", ".yaml")
     if words.trainer() not in ("MPL", "ModMPL") or not named or path.is_file() or not ours.is_file():
         return list(given)
-    print(f"{name} is not in this codebase; taken from modprompt: {ours}")
+    print(f"{name} is not in this codebase; using modprompt's: {ours}")
     instead = {("--config-file", name): str(ours)}
     joined = {f"--config-file={name}": f"--config-file={ours}"}
     return [instead.get((before, word), joined.get(word, word)) for before, word in zip(["", *given], given)]
 
 
-_entered: List[Words] = []  # those of the codebase's program that our trainers are entered into
+_entered: List[Words] = []  # those of the codebase's program that now runs
 
 
 def enter(given: Sequence[str]) -> None:
-    """From now on a codebase's own program runs, with these words."""
+    """Note that from now on a codebase's own program runs, with these words."""
     _entered[:] = [words_of(given)]
 
 
 def leave() -> None:
-    """The end of `enter`."""
+    """End `enter`."""
     _entered.clear()
 
 
@@ -129,24 +129,24 @@ def user_words() -> Words:
 
 
 def keeps_settings() -> bool:
-    """Whether settings that a program changed get the user's values back."""
+    """Whether the user's values of settings that a program changed are restored."""
     return os.environ.get(KEEPS, "").lower() not in _NO
 
 
 def only_tests() -> bool:
-    """Whether a codebase's program was asked for a test alone."""
+    """Whether a codebase's program was told only to test."""
     return in_codebase() and "--eval-only" in user_words().flags
 
 
 def model_to_test() -> Tuple[str, Optional[int]]:
-    """(folder of a run, epoch) of the model that a program was given; "" or None where it was given none."""
+    """(folder of a run, epoch) of the model that a program was given; "" or None if not given."""
     words = user_words()
     epoch = words.value("--load-epoch")
     return words.value("--model-dir"), int(epoch) if epoch else None
 
 
 class Changed(NamedTuple):
-    """A setting that is other than asked for: what was asked and by whom, and what it is."""
+    """A setting that differs from what was asked: the value asked for, where, and the actual value."""
 
     key: str
     asked: Given
@@ -167,9 +167,9 @@ def _short(value: Any) -> str:
 
 
 def changed(cfg: CfgNode, settings: Settings) -> List[Changed]:
-    """The settings of a configuration that are other than asked for.
+    """The settings of a configuration that differ from what was asked.
 
-    Also those that nobody gave and that decide numbers, where Dassl 0.6.3 has another value.
+    Also those that decide numbers, were not given, and differ from Dassl 0.6.3's.
     """
     values = flat(cfg)
     found = []
@@ -191,7 +191,7 @@ def _same(key: str, asked: Any, got: Any) -> bool:
 
 
 def _asked_for(changes: Sequence[Changed]) -> Dict[str, Any]:
-    """The values that were asked for, by dotted key, in the type that they have.
+    """The values that were asked for, by dotted key, in the type of the configuration's.
 
     Raises:
         UserError: if a configuration has no such setting.
@@ -208,12 +208,12 @@ def _asked_for(changes: Sequence[Changed]) -> Dict[str, Any]:
 
 
 def kept(cfg: CfgNode) -> Dict[str, Any]:
-    """Say of each setting that a codebase's program changed what was asked for and what it is.
+    """Print each setting that a codebase's program changed, with the value asked for and the actual one.
 
-    Only in a program of a codebase, and before its trainer is built.
+    Only in a program of a codebase, before its trainer is built.
 
     Returns:
-        The values that were asked for, by dotted key, if they are to be kept; generators are seeded with such a SEED.
+        If they are to be kept, the values that were asked for, by dotted key; a SEED among them is set.
 
     Raises:
         UserError: if the values are to be kept, and cannot be.
@@ -225,14 +225,14 @@ def kept(cfg: CfgNode) -> Dict[str, Any]:
     except UserError as error:
         if keeps_settings():
             raise UserError(f"{KEEP}: {error}") from None
-        print(f"note: what this program changes of the settings that were asked for is not known ({error})")
+        print(f"note: whether this program changes settings that were asked for is not known ({error})")
         return {}
     for one in changes:
         print(f"{'kept' if keeps_settings() else 'note'}: {one}")
     if keeps_settings():
         values = _asked_for(changes)
         if "SEED" in values:
-            set_random_seed(values["SEED"])  # the program has seeded with its own by now
+            set_random_seed(values["SEED"])  # the program has already set its own
         return values
     if changes:
         print(f"note: {KEEP} gives {'them' if len(changes) > 1 else 'it'} the value that was asked for")

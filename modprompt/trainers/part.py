@@ -1,4 +1,4 @@
-"""What the parts of a trainer share: the trainer they are of, and the facts of its run."""
+"""What the parts of a trainer share: their trainer, and the facts of its run."""
 
 from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping
@@ -13,16 +13,16 @@ from modprompt.methods.parts.deferred_metrics import Number
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is of.
+    """The facts of a run.
 
     Attributes:
-        cfg: Dassl's node of it.
+        cfg: its Dassl node.
         node_name: the method's node under TRAINER; empty for a method without settings.
         method: its method, prepared.
-        config: its settings but the method's, typed.
-        precision: how it computes; as all below, known once CLIP is loaded.
+        config: its settings without the method's, typed.
+        precision: of its computation; this and all below are known once CLIP is loaded.
         fingerprint: of CLIP's weights.
-        tokenizer: what tells CLIP's tokenizer from others, as {name: text}; nothing for its own.
+        tokenizer: what tells the CLIP's tokenizer from others, as {name: text}; empty for CLIP's own.
         keeps_in_half: whether half precision holds the weights of a stock CLIP.
         feature_width: E of its features.
     """
@@ -47,7 +47,7 @@ class Part:
     """A part of a trainer.
 
     Args:
-        trainer: whose; loaders, optimisers, names and counters of Dassl are found there.
+        trainer: its trainer, which has Dassl's loaders, optimisers, names and counters.
     """
 
     def __init__(self, trainer: Any):
@@ -55,12 +55,12 @@ class Part:
 
     @property
     def cfg(self) -> Any:
-        """Dassl's node of the run."""
+        """The run's Dassl node."""
         return self.trainer.cfg
 
     @property
     def config(self) -> RunSettings:
-        """The run's settings but the method's, typed."""
+        """The run's settings without the method's, typed."""
         return self.run.config
 
     @property
@@ -82,10 +82,10 @@ class Part:
 
 
 class FeaturePart(Part):
-    """What a feature does in a training; nothing, where it does not say it.
+    """What a feature does in a training; by default nothing.
 
     Attributes:
-        alternates: whether steps of its own come between those of the training, which are alone then.
+        alternates: whether it has steps of its own between those of the training.
         chooses: whether it learns from validation images.
     """
 
@@ -93,37 +93,37 @@ class FeaturePart(Part):
     chooses = False
 
     def check(self) -> None:
-        """Complain about settings, before any work."""
+        """Refuse settings, before any work."""
 
     def prepare(self) -> None:
-        """Look at the model and the images, behind the building of both."""
+        """Look at the model and the images, after both are built."""
 
     def begin(self) -> None:
-        """Begin, behind the start or the resuming of the training."""
+        """Begin, after the training has started or resumed."""
 
     def step(self) -> Mapping[str, Number]:
-        """What comes before each step; what the log says of it."""
+        """Do what comes before each step; its numbers for the log."""
         return {}
 
     def end_epoch(self) -> None:
-        """What comes behind each epoch."""
+        """Do what comes after each epoch."""
 
     def end(self) -> None:
-        """What comes behind the last, before the test."""
+        """Do what comes after the last epoch, before the test."""
 
     def state(self) -> Dict[str, Any]:
-        """What must be remembered to go on."""
+        """What the training state must hold to go on."""
         return {}
 
     def form(self, epoch: int) -> Dict[str, Form]:
-        """What state gives behind so many epochs."""
+        """The form of what state gives after so many epochs."""
         return {}
 
     def load_state(self, extras: Mapping[str, Any]) -> None:
-        """Take back what state gave, of the form that form says."""
+        """Restore what state gave, which has the form of `form`."""
 
     def result(self, results: Mapping[str, Any]) -> Dict[str, Any]:
-        """What result.json says of it.
+        """Its entries of result.json.
 
         Args:
             results: what the run's evaluator found, in percent.

@@ -12,9 +12,9 @@ MOST_BYTES = 256 * 2**20  # of logits on a GPU: all of ImageNet's in half or sin
 
 
 class Predictions:
-    """Hands logits to an evaluator: at once on a CPU; from a GPU on the CPU and all together, so that no batch waits.
+    """Gives logits to an evaluator: at once on a CPU; from a GPU all together, copied to the CPU, so no batch waits.
 
-    Half precision is handed over in single precision then, which has the same values and which a CPU computes in.
+    Half precision becomes single precision then, with the same values, since a CPU computes in that.
 
     Args:
         evaluator: has `process(logits (B, C), labels (B,))`.
@@ -26,10 +26,10 @@ class Predictions:
         self._bytes = 0
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Take in a batch: logits (B, C), labels (B,).
+        """Add a batch: logits (B, C), labels (B,).
 
         Raises:
-            FloatingPointError: as hand_over, which is called before there are too many.
+            FloatingPointError: as hand_over, which is called before they need too much memory.
         """
         if not waits(logits.device):
             self.evaluator.process(logits, labels)

@@ -1,4 +1,4 @@
-"""The trainer of all methods: Dassl's contract, handed to the parts that do it. It knows no method by name."""
+"""The trainer of all methods: Dassl's interface, passed on to the parts that do the work. It names no method."""
 
 import dataclasses
 from typing import Any, ClassVar, List, Mapping, NamedTuple, Optional, Tuple, Type
@@ -27,7 +27,7 @@ from modprompt.trainers.resume import Resume
 
 
 class Parts(NamedTuple):
-    """What a trainer is made of; see each."""
+    """The classes of a trainer's parts; see each."""
 
     building: Type[Building] = Building
     loop: Type[Loop] = Loop
@@ -42,14 +42,14 @@ ZERO_SHOT = Parts(building=ZeroShotBuilding, checkpoints=NoCheckpoints, trains=F
 
 
 class PromptTrainer(TrainerX):
-    """Trains what a method learns on a frozen CLIP; its output folder is its own.
+    """Trains what a method learns on a frozen CLIP, in an output folder of its own.
 
     A trainer is this class with a method_class and its parts (trainers/registration.py makes them).
 
     Attributes:
         run: settings, method and facts of the weights.
         model: what is trained.
-        building: makes it, with its optimiser.
+        building: makes the model and its optimiser.
         loop: steps and epochs.
         evaluation: tests.
         checkpoints: files of what is learned.
@@ -59,7 +59,7 @@ class PromptTrainer(TrainerX):
 
     method_class: Type[Method]
     node_name = ""  # the method's node under cfg.TRAINER
-    same_step = False  # whether its step is the same at every epoch, stated by each class for itself
+    same_step = False  # whether its step is the same at every epoch; each class states it for itself
     parts: ClassVar[Parts] = PROMPTS
 
     run: Run
@@ -82,8 +82,8 @@ class PromptTrainer(TrainerX):
             print(f"note: {cfg.DATASET.NAME} has no validation images of its own: what is chosen is selected on test")
 
     def check_cfg(self, cfg: Any) -> None:
-        """Complain about settings, and the schedule of a CLIP whose layers are known, before any work is done."""
-        self.cfg = cfg  # Dassl sets it behind this check
+        """Refuse settings, and a schedule that does not fit a CLIP whose layers are known, before any work is done."""
+        self.cfg = cfg  # Dassl sets it after this check
         self.make_parts()
         self.run = self.building.checked(cfg)
         self.added = [one for one in (feature.part(self) for feature in features()) if one is not None]
@@ -92,22 +92,22 @@ class PromptTrainer(TrainerX):
         self.building.check()
 
     def make_parts(self) -> None:
-        """Make all parts of a trainer, which hold nothing yet."""
+        """Make all parts of a trainer, still empty."""
         kinds = self.parts
         self.building, self.loop, self.evaluation = kinds.building(self), kinds.loop(self), kinds.evaluation(self)
         self.checkpoints, self.resume = kinds.checkpoints(self), kinds.resume(self)
         self.added = []  # known with the run
 
     def build_data_loader(self) -> None:
-        """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder.
+        """Dassl's, with test images made as the weights need them, and kept if TEST.IMAGE_CACHE names a folder.
 
-        To a GPU images go as bytes where their transform allows it; batches of such a loader are there already.
+        Images go to a GPU as bytes if their transform allows it; batches of such a loader are already on it.
         """
         cfg = self.cfg
         with mistakes.of_reader(cfg):
             super().build_data_loader()
         if cfg.VERBOSE and not getattr(self.dm.dataset, "has_test", True):
-            print("note: there are no test images; the one that is counted stands in, and nothing is tested")
+            print("note: there are no test images; the one that is counted is a substitute, and nothing is tested")
         if backbone.requires_squash(cfg):
             backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)
         if self.run.method.counts_steps:
@@ -118,11 +118,11 @@ class PromptTrainer(TrainerX):
         self.test_loader = with_kept_images(self.test_loader, *kept)
 
     def build_model(self) -> None:
-        """CLIP, what is learned, its optimiser; what is learned alone is trained, saved and registered."""
+        """Make CLIP, what is learned, and its optimiser; only what is learned is trained, saved and registered."""
         self.building.build()
 
     def train(self) -> None:
-        """Train, resuming if there is something to resume, then test; a method that trains nothing is tested."""
+        """Train, resuming if possible, then test; a method that trains nothing is only tested."""
         if not self.parts.trains:
             self.test()
             return
@@ -147,7 +147,7 @@ class PromptTrainer(TrainerX):
         self.loop.run_epoch()
 
     def forward_backward(self, batch: Any) -> Mapping[str, Number]:
-        """One step on a batch, behind what features add; what the log says of it.
+        """One step on a batch, after what features add; its numbers for the log.
 
         Raises:
             FloatingPointError: on a CPU, if the loss is not finite; no weight has changed by then.
@@ -157,30 +157,30 @@ class PromptTrainer(TrainerX):
         return {**said, **self.loop.after_step(self.loop.step(image, label), label)}
 
     def after_epoch(self) -> None:
-        """Do what the method does, save and validate as asked for, unless the last step spoilt the prompts."""
+        """Do what the method does, save and validate as asked, unless the last step made the prompts not finite."""
         self.loop.end_epoch()
         for one in self.added:
             one.end_epoch()
         self.resume.end_epoch()
 
     def after_train(self) -> None:
-        """Leave what features have found; test the last model, or the best on the validation set."""
+        """End what features do; test the last model, or the best on the validation set."""
         for one in self.added:
             one.end()
         self.resume.end()
 
     def set_model_mode(self, mode: str = "train", names: Optional[List[str]] = None) -> None:
-        """Set the mode of what is learned and of the model around it."""
+        """Set the mode of what is learned and of its model."""
         super().set_model_mode(mode, names)
         self.model.set_mode(mode == "train")
 
     @card_errors.in_a_test
     def test(self, split: Optional[str] = None, **kwargs: Any) -> float:
-        """Evaluate, on kept image features where TEST.FEATURE_CACHE names a folder for them.
+        """Evaluate, on kept image features if TEST.FEATURE_CACHE names a folder for them.
 
         Args:
             split: "val" or "test"; without it TEST.SPLIT. Without validation images it is "test".
-            kwargs: what some Dassl adds, not read.
+            kwargs: what some versions of Dassl add; not read.
 
         Returns:
             The first result of the evaluator: accuracy in percent.
@@ -188,7 +188,7 @@ class PromptTrainer(TrainerX):
         return self.evaluation.test(split)
 
     def parse_batch_train(self, batch: Any) -> Tuple[Tensor, Tensor]:
-        """(images, labels) on the device; copied without a wait from pinned memory."""
+        """(images, labels) on the device; the copy from pinned memory does not block."""
         image, label = (batch[key].to(self.device, non_blocking=True) for key in ("img", "label"))
         return image, label
 
@@ -201,7 +201,7 @@ class PromptTrainer(TrainerX):
         return self.evaluation.logits(input)
 
     def save_model(self, *args: Any, **kwargs: Any) -> None:
-        """As Dassl's, of what is learned alone; see Checkpoints.save."""
+        """As Dassl's, but only what is learned; see Checkpoints.save."""
         self.checkpoints.save(*args, **kwargs)
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:
@@ -214,13 +214,13 @@ class PromptTrainer(TrainerX):
 
 
 def _keep_partial(loader: Any) -> None:
-    """Have a training loader give its last batch, too, where that is not full."""
+    """Let a training loader give its last batch even if it is not full."""
     sampler = loader.batch_sampler
-    getattr(sampler, "batches", sampler).drop_last = False  # of workers that last there is one inside
+    getattr(sampler, "batches", sampler).drop_last = False  # that of persistent workers wraps another
 
 
 def _begin(cfg: Any) -> None:
-    """What comes before all in another codebase; in a program of ours it is done."""
+    """What comes before all else in another codebase; a program of ours has done it already."""
     if cfg.OUTPUT_DIR:
         run_folder.keep(cfg.OUTPUT_DIR, Begins(cfg.TRAINER.NAME))
     for feature in features():

@@ -1,6 +1,6 @@
-"""By which rule a run reads its images: its data set's, or that of the run which it goes on with, or tests.
+"""The rule by which a run reads its images: its data set's, or that of the run that it continues or tests.
 
-What says nothing of it was made before there were two rules: as the family.
+Files that record none are from before there were two rules, when all read as the family does.
 """
 
 from pathlib import Path
@@ -18,12 +18,12 @@ from modprompt.trainers import training_state
 
 
 def rule_of(cfg: Any, tested: str = "", epoch: Optional[int] = None) -> Dict[str, str]:
-    """INPUT.READ_AS, as {its key: the rule}, where it is not what a run's data set has, which a line says; else {}.
+    """INPUT.READ_AS, as {its key: the rule}, if it differs from that of the data set, with a message; else {}.
 
     Args:
         cfg: the configuration, with the rule of its data set.
         tested: the folder or file whose model is tested; empty if the run trains, or trains nothing.
-        epoch: of which epoch, of a folder.
+        epoch: which epoch's model in a folder; None for the best or last.
     """
     for place in [tested] if tested else [cfg.OUTPUT_DIR, cfg.RESUME]:
         said = _said_by(place, epoch) if place else None
@@ -32,16 +32,16 @@ def rule_of(cfg: Any, tested: str = "", epoch: Optional[int] = None) -> Dict[str
         own = said.get("DATASET.NAME", cfg.DATASET.NAME) == cfg.DATASET.NAME
         rule = str(said.get(READ_AS, FAMILY)) if own or READ_AS not in said else cfg.INPUT.READ_AS
         if rule != cfg.INPUT.READ_AS:
-            print(f"Images are read as {place} has read them ({READ_AS} {rule}), and not as a new run reads them")
+            print(f"Images are read as {place} read them ({READ_AS} {rule}), not as a new run would")
             return {READ_AS: rule}
         return {}
     return {}
 
 
 def _said_by(place: str, epoch: Optional[int]) -> Optional[Mapping[str, Any]]:
-    """The settings of a run, of its state, checkpoint, what features keep, or result; None if there is none of these.
+    """The settings of a run from its state, checkpoint, features' files or result; None if there is none of these.
 
-    A checkpoint that knows no settings is of the family, or of a trainer of somebody's own, whose result may know.
+    A checkpoint without settings is the family's, or that of a user's own trainer, whose result may have them.
     """
     found: Sequence[Any] = [] if epoch is not None else [_of_state(place)]
     for said in (*found, _of_checkpoint(place, epoch), _of_features(place), _of_result(place)):
@@ -53,7 +53,7 @@ def _said_by(place: str, epoch: Optional[int]) -> Optional[Mapping[str, Any]]:
 def _of_state(place: str) -> Any:
     try:
         content = read_tensors(Path(place) / training_state.FILE_NAME, mapped=False)
-    except (OSError, UserError):  # what is damaged is told by whoever goes on with it
+    except (OSError, UserError):  # whatever continues from a damaged state reports it
         return None
     return content.get("settings") if isinstance(content, dict) else None
 

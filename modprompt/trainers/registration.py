@@ -1,4 +1,4 @@
-"""Trainers in Dassl's registry, beside those of a codebase that may have one of the same name."""
+"""Our trainers in Dassl's registry, next to a codebase's own, which may have the same names."""
 
 import functools
 import warnings
@@ -14,14 +14,14 @@ from modprompt.trainers import prompt_trainer
 from modprompt.trainers.config_nodes import register_method
 from modprompt.trainers.prompt_trainer import Parts, PromptTrainer
 
-PREFIX = "Mod"  # in front of a name that the codebase has taken
+PREFIX = "Mod"  # before a name that the codebase uses itself
 _PARTS = {PROMPTS: prompt_trainer.PROMPTS, ZERO_SHOT: prompt_trainer.ZERO_SHOT}  # by kind of method
 _entered: Dict[str, Type[PromptTrainer]] = {}  # by method
 T = TypeVar("T", bound=type)
 
 
 def is_ours(trainer: object) -> bool:
-    """Whether a registered class is one of this package's."""
+    """Whether a registered class belongs to this package."""
     return isinstance(trainer, type) and issubclass(trainer, PromptTrainer)
 
 
@@ -33,7 +33,7 @@ def _enter(name: str, trainer: type) -> None:
 
 
 def _stated(of: type) -> Dict[str, Any]:
-    """What a class says for itself and not for those that are derived from it."""
+    """What a class states for itself and not for derived ones."""
     return {"same_step": vars(of).get("same_step", False)}
 
 
@@ -44,7 +44,7 @@ def _parts_of(kind: str) -> Parts:
 
 
 def register(name: str) -> Type[PromptTrainer]:
-    """Enter the trainer of a method of methods/table.py, and the method's config node; once, however often it is asked.
+    """Register the trainer of a method of methods/table.py and the method's config node; repeated calls do nothing.
 
     Args:
         name: of the method.
@@ -62,7 +62,7 @@ def register(name: str) -> Type[PromptTrainer]:
 
 
 def register_method_as_trainer(method: Type[Method], parts: Parts) -> Type[PromptTrainer]:
-    """A trainer of a method, entered under its name.
+    """A trainer of a method, registered under its name.
 
     Args:
         method: a Method.
@@ -80,13 +80,13 @@ def register_method_as_trainer(method: Type[Method], parts: Parts) -> Type[Promp
 
 
 def register_all() -> None:
-    """Enter the trainers of all methods."""
+    """Register the trainers of all methods."""
     for row in METHODS:
         register(row.name)
 
 
 def register_trainer(trainer: T) -> T:
-    """Class decorator: register under the class's name, or as Mod<name> where the codebase has that name already."""
+    """Class decorator: register under the class's name, or as Mod<name> if the codebase has that name already."""
     name = trainer.__name__
     taken = name in TRAINER_REGISTRY.registered_names() and not is_ours(TRAINER_REGISTRY.get(name))
     if taken:
@@ -97,7 +97,7 @@ def register_trainer(trainer: T) -> T:
 
 
 def give_way() -> None:
-    """Let trainers of the codebase that are registered from now on take their names from ours, which get the prefix."""
+    """Let the codebase's trainers keep their names when they register from now on; ours get the prefix."""
     plain = TRAINER_REGISTRY.register
 
     def entered(trainer: T, force: bool) -> T:

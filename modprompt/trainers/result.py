@@ -1,4 +1,4 @@
-"""The result of a run as data: result.json, written whole at the end of a test, the mark of a finished run."""
+"""The result of a run as data: result.json, written whole at the end of a test; it marks a finished run."""
 
 import os
 import sys
@@ -33,12 +33,12 @@ from modprompt.trainers.test_predictions import Answers
 
 
 def _said(trainer: Any, part: str, name: str, otherwise: Any = None) -> Any:
-    """What a part of one of our trainers says; of another trainer, which has no parts, `otherwise`."""
+    """An attribute of a part of one of our trainers; for another trainer, which has no parts, `otherwise`."""
     return getattr(getattr(trainer, part, None), name, otherwise)
 
 
 def _of_learner(trainer: Any) -> Dict[str, Any]:
-    """Hash and schedules (as SCHEDULE_TEXT is written) of what a trainer has learned; nothing if it learns nothing."""
+    """Hash and schedules (written as SCHEDULE_TEXT) of what a trainer has learned; nothing if it learns nothing."""
     model = getattr(trainer, "model", None)
     learner, learned = (getattr(model, name, None) for name in ("prompt_learner", "learned"))
     if learner is None or learned is None or not list(learned.parameters()):
@@ -52,7 +52,7 @@ def _of_learner(trainer: Any) -> Dict[str, Any]:
 
 
 def _of_model(trainer: Any) -> Dict[str, Any]:
-    """What method, classes and CLIP a result is of, as a checkpoint says it."""
+    """A result's method, classes and CLIP, as in a checkpoint."""
     model = getattr(trainer, "model", None)
     if not isinstance(model, PromptedModel):
         return {}
@@ -66,37 +66,37 @@ def _of_model(trainer: Any) -> Dict[str, Any]:
 
 
 def _mark_of_method(trainer: Any) -> str:
-    """What the settings of a trainer's method mark a result with; empty for none."""
+    """The mark that the settings of a trainer's method give a result; empty for none."""
     model = getattr(trainer, "model", None)
     return model.mark() if isinstance(model, PromptedModel) else ""
 
 
 def _seen_by(trainer: Any) -> str:
-    """What the training of a trainer's model has seen of new classes; empty for nothing."""
+    """What the training saw of new classes; empty for nothing."""
     model = getattr(trainer, "model", None)
     return model.method.seen() if isinstance(model, PromptedModel) else ""
 
 
 def _of_classes(trainer: Any) -> Dict[str, bool]:
-    """That what was learned of classes has no say on others, where features alone are tested, if the model says so."""
+    """Whether what was learned holds only for its classes, if the model says so: then only features are tested."""
     return {"class_bound": True} if getattr(getattr(trainer, "model", None), "class_bound", False) else {}
 
 
 def _said_before(trainer: Any, folder: str, learned: str) -> Mapping[str, Any]:
-    """What an earlier start's result says of the same training, in its folder or its round's; nothing without one."""
+    """An earlier start's result of the same training, from its folder or its round's; empty without one."""
     found = [holding.of_training(place).result or {} for place in (trainer.cfg.OUTPUT_DIR, folder) if place]
     return next((one for one in found if learned and one.get("prompts_hash") == learned), {})
 
 
 def _cost(trainer: Any, before: Mapping[str, Any]) -> Dict[str, Any]:
-    """What was trained, and what training (all starts of the run together) and test took, as far as it is known.
+    """What was trained, and the seconds of training (all starts of the run) and test, where they are known.
 
     Args:
         trainer: after its test.
-        before: as _said_before: of what a start of a finished run does not do again.
+        before: from _said_before, for what this start of a finished run did not do again.
     """
     model, jobs = getattr(trainer, "model", None), os.environ.get(JOBS, "")
-    model = getattr(model, "learned", model)  # a head has as many rows as its training had classes
+    model = getattr(model, "learned", model)  # a head's rows are those of its training's classes
     parameters = model.parameters() if isinstance(model, nn.Module) else ()
     of_parts = {"training_s": "resume", "testing_s": "evaluation"}
     seconds = {name: _said(trainer, part, name) for name, part in of_parts.items()}
@@ -109,7 +109,7 @@ def _cost(trainer: Any, before: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _of_gpu(on_cuda: bool) -> Dict[str, Any]:
-    """The memory of the run's GPU in GiB, and how many runs shared it, if whoever started them has told."""
+    """The memory of the run's GPU in GiB, and how many runs shared it, if their starter has said."""
     if not on_cuda:
         return {}
     runs, whole = runs_on_gpu(), torch.cuda.get_device_properties(0).total_memory
@@ -117,7 +117,7 @@ def _of_gpu(on_cuda: bool) -> Dict[str, Any]:
 
 
 def _of_checkpoint(trainer: Any, folder: str, epoch: Optional[int]) -> Dict[str, Any]:
-    """Name and hash of the checkpoint that was tested, the run's own or another's; nothing where there is none."""
+    """Name and hash of the checkpoint that was tested, the run's own or another's; nothing if there is none."""
     path = _said(trainer, "checkpoints", "path", "")
     if not getattr(getattr(trainer, "parts", None), "trains", True):
         return {}
@@ -131,24 +131,24 @@ def _of_checkpoint(trainer: Any, folder: str, epoch: Optional[int]) -> Dict[str,
 
 
 def _of_initial_weights(trainer: Any) -> Dict[str, str]:
-    """Hash of the file MODEL.INIT_WEIGHTS; nothing where there was none."""
+    """Hash of the file MODEL.INIT_WEIGHTS; nothing if there was none."""
     found = _said(trainer, "checkpoints", "initial_hash", "")
     return {"init_weights": found} if found else {}
 
 
 def _of_features(trainer: Any, results: Dict[str, Any]) -> Dict[str, Any]:
-    """What features have added to a training."""
+    """The entries of features."""
     return {name: part for one in getattr(trainer, "added", ()) for name, part in one.result(results).items()}
 
 
 def _notes(trainer: Any, evaluated: str) -> Dict[str, List[str]]:
-    """What the log has told of a training, beside its settings; nothing of a model that another run has trained."""
+    """What the log noted of a training, besides its settings; nothing if another run trained the model."""
     said = [*getattr(trainer.dm.dataset, "notes", ()), *_said(trainer, "building", "notes", ())]
     return {"notes": said} if said and not evaluated else {}
 
 
 def _of_choice(trainer: Any, model_dir: str) -> Dict[str, Any]:
-    """What a run says that it chose; of a model that is only tested, what its own run said, as far as it is known."""
+    """What a run chose; for a model that is only tested, what its own run chose, if that is known."""
     if not model_dir:
         return dict(_said(trainer, "checkpoints", "chosen", dict)())
     by_loaded = _said(trainer, "checkpoints", "chosen_by_loaded", dict)()
@@ -157,7 +157,7 @@ def _of_choice(trainer: Any, model_dir: str) -> Dict[str, Any]:
 
 
 def peak_memory_gib(on_cuda: bool) -> float:
-    """The most memory that this process has held: PyTorch's on CUDA, else all of it (0.0 where nobody knows)."""
+    """The most memory that this process has held: PyTorch's on CUDA, else all of it (0.0 if not known)."""
     if on_cuda:
         return torch.cuda.max_memory_allocated() / 2**30
     try:
@@ -169,17 +169,17 @@ def peak_memory_gib(on_cuda: bool) -> float:
 
 
 def _require_a_column_each(trainer: Any, columns: int) -> None:
-    """Raise UserError if logits of so many columns (0: they are none) are not those of the data set's classes."""
+    """Raise UserError if logits have other columns than the data set's classes (0 columns: they are no logits)."""
     classes = trainer.dm.num_classes
     if columns not in (0, classes):
         raise UserError(
-            f"{trainer.cfg.DATASET.NAME} has the labels 0 to {classes - 1}, and logits have {columns} columns: not one "
-            "a class, so that no accuracy means anything"
+            f"{trainer.cfg.DATASET.NAME} has the labels 0 to {classes - 1}, but logits have {columns} columns, not "
+            "one for each class: no accuracy would mean anything"
         )
 
 
 class ResultRecorder:
-    """Keeps what a trainer's evaluator returned last.
+    """Keeps the last results of a trainer's evaluator.
 
     Args:
         trainer: a trainer with an `evaluator`.
@@ -196,14 +196,14 @@ class ResultRecorder:
         def recorded() -> Dict[str, Any]:
             _require_a_column_each(trainer, self.answers.columns)
             results: Dict[str, Any] = evaluate()
-            run_folder.require_still(trainer.cfg.OUTPUT_DIR)  # it may have taken long
+            run_folder.require_still(trainer.cfg.OUTPUT_DIR)  # the test may have taken long
             self.results = results
             return results
 
         trainer.evaluator.evaluate = recorded
 
     def _labels_of_choice(self, cfg: Any) -> int:
-        """How many images a run chose by, whose labels nobody asks for; where halves are apart, of base classes."""
+        """How many images a run chose by, whose labels no round asks for; of base classes if halves are apart."""
         dataset = self.trainer.dm.dataset
         found = labels_of_choice(dataset, cfg)
         if not (found and _said(self.trainer, "evaluation", "halves_apart", False)):
@@ -231,14 +231,14 @@ class ResultRecorder:
             evaluated: which checkpoint was tested, if the run did not train it.
             settings: what files, flags and options gave.
             model_dir: the folder of the run that trained it.
-            more: what else it says, over what it says by itself, of files beside it, too.
+            more: further entries, which replace its own, also those for files next to it.
             epoch: of that run, if not its best or last was tested.
 
         Returns:
             The path of the file, or "" if nothing was tested.
 
         Raises:
-            UserError: if the folder is not the one that the run began in.
+            UserError: if the folder is no longer the one that the run began in.
         """
         run_folder.require_still(cfg.OUTPUT_DIR)
         if self.results is None:

@@ -1,6 +1,6 @@
-"""A training run that can be killed at any time: it goes on exactly, and never with other settings.
+"""A training run that can be killed at any time: it resumes exactly, and never with other settings.
 
-What Dassl does around epochs is done here, so that it is the same with every Dassl.
+Dassl's work around epochs is done here, so that it is the same with every Dassl.
 """
 
 import datetime
@@ -33,9 +33,9 @@ class Resume(Part):
 
     Attributes:
         began_from: the checkpoint that the training began from, with a new optimiser; see holding.resumed_from.
-        training_s: what all epochs took, of earlier starts too, in seconds; None where nobody knows.
-        began_s: when the seconds that are not counted yet began.
-        keeps_state: whether the state outlives the run, for who goes on from its generators and removes it then.
+        training_s: seconds of all epochs, earlier starts included; None if they are not known.
+        began_s: since when seconds are not yet counted.
+        keeps_state: whether the state stays after the run, for code that goes on from its generators and removes it.
     """
 
     began_from = ""
@@ -51,16 +51,16 @@ class Resume(Part):
 
     @property
     def last_of_equals(self) -> bool:
-        """Whether of epochs that are equally good the last is the best; else the first."""
+        """Whether the last of equally good epochs is the best; else the first."""
         return self.method.later_of_equals
 
     @property
     def text_chunk(self) -> Optional[int]:
-        """How many own tokens of the classes are computed at a time; None if all are."""
+        """How many of the classes' own tokens are computed at a time; None if all are."""
         return text_chunk.in_use(self.model, self.config)
 
     def settings(self) -> Dict[str, str]:
-        """What must be the same for a run to be gone on with: settings, what they name, CLIP, training images."""
+        """What must be the same to resume a run: settings, what they name, CLIP, training images."""
         return {
             **training_state.of_trainer(training_state.settings_of(self.cfg), self.run.node_name),
             "the weights of CLIP": self.run.fingerprint,
@@ -73,13 +73,13 @@ class Resume(Part):
         }
 
     def _unrounded(self) -> Dict[str, str]:
-        """That weights which half precision cannot hold are run as they are: an earlier version rounded them."""
+        """That weights which half precision cannot hold are not rounded: an earlier version rounded them."""
         if self.run.precision.half_weights or self.run.keeps_in_half:
             return {}
         return {"the precision of CLIP's weights": "float32"}
 
     def _chosen_by(self) -> Dict[str, str]:
-        """By which images anything is chosen or learned beside the training, where they are not the test images."""
+        """The images by which anything besides the training chooses or learns, unless they are the test images."""
         dataset = self.trainer.dm.dataset
         kind = selected_on(dataset, self.cfg)
         if kind in ("", TEST) or not (self.best_on or any(one.chooses for one in self.trainer.added)):
@@ -88,7 +88,7 @@ class Resume(Part):
 
     @functools.cached_property
     def images_fingerprint(self) -> str:
-        """A hash that tells one list of training images from another, wherever they lie."""
+        """A hash that tells one list of training images from another, in whatever folder they are."""
         return training_images_hash(self.trainer.dm.dataset, self.cfg)
 
     def extra_state(self) -> Dict[str, Any]:
@@ -99,7 +99,7 @@ class Resume(Part):
         return {**scaler, **average, text_chunk.KEY: self.text_chunk, **added}
 
     def extras_form(self, epoch: int) -> Form:
-        """What extra_state gives behind so many epochs; a loss scale may be missing, of a run begun without one."""
+        """The form of extra_state after so many epochs; a loss scale may be missing if the run began without one."""
         average = self.model.average
         scaler = {} if self.trainer.scaler is None else {"scaler": scaler_form(self.trainer.scaler.state_dict())}
         of_average = {} if average is None else {"average": average_form(epoch, self.model.prompt_learner.trained())}
@@ -107,7 +107,7 @@ class Resume(Part):
         return table({**of_average, **added}, {**scaler, text_chunk.KEY: text_chunk.FORM})
 
     def load_extra_state(self, extras: Any) -> None:
-        """Take back what extra_state gave."""
+        """Restore what extra_state gave."""
         text_chunk.take_back(self.model, self.config, extras)
         if self.trainer.scaler is not None and "scaler" in extras:
             self.trainer.scaler.load_state_dict(extras["scaler"])
@@ -117,7 +117,7 @@ class Resume(Part):
             one.load_state(extras)
 
     def state_as_now(self, states: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A state, of which nothing but its head was looked at, with what an earlier version kept elsewhere moved."""
+        """A state, checked only in its head, with what an earlier version kept elsewhere in today's place."""
         return states
 
     def begin(self) -> None:
@@ -151,10 +151,10 @@ class Resume(Part):
         if is_text(folder):
             self.trainer.init_writer(folder)
         else:
-            print("No TensorBoard files: it writes to no folder whose name is no UTF-8 text")
+            print("No TensorBoard files: TensorBoard cannot write to a folder whose name is not UTF-8")
 
     def _begin_steps(self) -> None:
-        """Have the table of steps go on where the run does; that of a finished run, tested again, stays as it is."""
+        """Continue the table of steps where the run resumes; that of a finished run, tested again, stays."""
         own = self.config.output_dir
         if own and (self.trainer.start_epoch < self.trainer.max_epoch or self._gone_on_from != own):
             self.trainer.loop.table, note = steps.begin(own, self.trainer.start_epoch, self._gone_on_from)
@@ -162,11 +162,11 @@ class Resume(Part):
                 print(note)
 
     def _resume(self) -> int:
-        """Number of epochs that are done.
+        """Resume what there is; the number of finished epochs.
 
         In this order: the state of an unfinished run in OUTPUT_DIR, or in RESUME; a finished run in OUTPUT_DIR, which
-        is only tested again; checkpoints in RESUME. Checkpoints of a run that was killed before its first state was
-        written are no ground to go on from exactly, so it begins anew.
+        is only tested again; checkpoints in RESUME. A run that was killed before it wrote its first state cannot be
+        resumed exactly from its checkpoints, so it begins anew.
         """
         own, other = self.config.output_dir, self.config.resume
         for directory in (own, other):
@@ -178,8 +178,8 @@ class Resume(Part):
                 return self._resume_model(own)
             if not other:
                 print(
-                    f"{own} has checkpoints of an unfinished training and no state to go on from exactly: "
-                    "it begins anew and writes over them (--resume goes on from the last of them)"
+                    f"{own} has checkpoints of an unfinished training, but no state to resume exactly: "
+                    "it begins anew and overwrites them (--resume goes on from the last of them)"
                 )
         if not other:
             return 0
@@ -228,7 +228,7 @@ class Resume(Part):
         return form
 
     def _require_begun_alike(self, directory: str, began_from: Optional[str]) -> None:
-        """Take over what the training in a folder began from; raise UserError if this one would begin otherwise."""
+        """Note what the training in a folder began from; raise UserError if this one would begin otherwise."""
         differing = holding.differing_beginning(
             {} if began_from is None else {BEGAN_FROM: began_from}, self.config.resume
         )
@@ -237,11 +237,11 @@ class Resume(Part):
         self.began_from = began_from or ""
 
     def _require_best(self, directory: str, epoch: Optional[int] = None) -> None:
-        """Raise UserError if the best epoch so far, which is to be tested, has no file any more.
+        """Raise UserError if the file of the best epoch so far, which is to be tested, is gone.
 
         Args:
             directory: the folder of the run.
-            epoch: the epochs of its state, whose best result is `best_result`; None for a finished run.
+            epoch: the finished epochs of its state, whose best result is `best_result`; None for a finished run.
         """
         if (
             not self.best_on
@@ -269,7 +269,7 @@ class Resume(Part):
                 copy_whole(best, os.path.join(self.config.output_dir, name, os.path.basename(best)))
 
     def _finished(self, directory: str) -> bool:
-        """Whether a folder holds a finished training; one with other settings is an error."""
+        """Whether a folder holds a finished training; one with other settings raises UserError."""
         for name in self.trainer._models:
             checkpoint = newest_state(os.path.join(directory, name))
             if checkpoint.settings:
@@ -281,7 +281,7 @@ class Resume(Part):
         return True
 
     def end_epoch(self) -> None:
-        """Validate if asked for, save if it is time to, and leave the state to go on from."""
+        """Validate if asked, save a checkpoint if it is time to, and save the state to resume from."""
         finished = self.trainer.epoch + 1
         if not self.config.test.no_test and self.best_on:
             result = self.trainer.test(split=self.best_on)
@@ -304,12 +304,12 @@ class Resume(Part):
         )
 
     def _of_run(self) -> Dict[str, Any]:
-        shared = (runs_on_gpu() or 1) > 1  # whoever goes on alone has no seconds to be compared, either
+        shared = (runs_on_gpu() or 1) > 1  # seconds of a shared GPU are not comparable, even if it resumes alone
         seconds = {} if self.training_s is None or shared else {TRAINING_S: self.training_s}
         return {**seconds, BEGAN_FROM: self.began_from}
 
     def deploy(self) -> None:
-        """Have the model that is tested: the last, or the best on the validation set."""
+        """Load the model to test: the last, or the best on the validation set."""
         if self.best_on:
             print(f"Deploy the model with the best {self.best_on} performance")
             self.trainer.load_model(self.trainer.output_dir)

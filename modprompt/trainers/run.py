@@ -1,4 +1,4 @@
-"""A run: its trainer is built, trains or evaluates, and leaves result.json. All trainers and readers are registered."""
+"""A run: build its trainer, train or evaluate, and write result.json. All trainers and readers are registered."""
 
 import contextlib
 import functools
@@ -31,14 +31,14 @@ from modprompt.trainers.skip_finished import describe_model, finished_before
 
 
 def split_of(cfg: CfgNode) -> str:
-    """The hash of a data set's split as it is now; see split_hash."""
+    """The hash of a data set's present split; see split_hash."""
     if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)  # of which a reader that is not ours draws few-shot lists, and keeps them
+        set_random_seed(cfg.SEED)  # another project's reader draws few-shot lists with it, and keeps them
     return split_hash(build_dataset(cfg), cfg)
 
 
 def split_hash(dataset: Any, cfg: CfgNode) -> str:
-    """The hash of a data set's split; of its images where a reader that is not ours does not tell it."""
+    """The hash of a data set's split, or of its images if another project's reader does not give it."""
     split: str = getattr(dataset, "split_facts", {}).get("hash", "")
     return split or all_images_hash(dataset, cfg)
 
@@ -48,7 +48,7 @@ def is_finished(cfg: RunConfig, settings: Settings, mode: Mode) -> bool:
     there = results.read(cfg.OUTPUT_DIR).result
     why = [] if there is None else [text for one in features() for text in one.changed(cfg.OUTPUT_DIR, there)]
     if not why and not cfg.TEST.ONLY and any(one.takes_part(cfg) and one.lacks(cfg.OUTPUT_DIR) for one in features()):
-        return False  # what it is run for is not there: it is tested, and written, again
+        return False  # what it is run for is missing: it is tested and written again
     if why:
         print(f"{cfg.OUTPUT_DIR}: {'; '.join(why)}: running again")
         return False
@@ -65,14 +65,14 @@ def is_finished(cfg: RunConfig, settings: Settings, mode: Mode) -> bool:
 
 
 def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
-    """Raise UserError if a test of base and new classes together is of a model that was trained on other classes."""
+    """Raise UserError if base and new classes are tested together on a model that was not trained on base classes."""
     trained = (holding.of_training(model_dir).result or {}).get("classes", "base")
     if cfg.TEST.BASE_NEW and trained != "base":
         raise UserError(f"TEST.BASE_NEW True: {model_dir} was trained on {trained} classes, not on the base classes")
 
 
 def warn_of_another_split(dataset: Any, model_dir: str) -> None:
-    """Warn if a model was trained on another split of the data set that it is tested on."""
+    """Warn if a model was trained on another split of the data set than it is tested on."""
     trained = (holding.of_training(model_dir).result or {}).get("split")
     mine = getattr(dataset, "split_facts", None)
     if (
@@ -90,12 +90,12 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
 
 @card_errors.told_outside()
 def run(settings: Settings, mode: Mode, check: Optional[Callable[[RunConfig], Any]] = None) -> None:
-    """Build the trainer, train or evaluate it, and leave result.json.
+    """Build the trainer, train or evaluate it, and write result.json.
 
     Args:
         settings: read once, so that files may be edited while the run runs.
-        mode: what is done with them.
-        check: raises UserError, before any work, if a configuration is not for the program that asks.
+        mode: what to do with them.
+        check: raises UserError, before any work, if a configuration is not for the calling program.
 
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
@@ -108,7 +108,7 @@ def run(settings: Settings, mode: Mode, check: Optional[Callable[[RunConfig], An
         return
     with run_folder.hold(cfg.OUTPUT_DIR, holding.Begins(cfg.TRAINER.NAME, trains(cfg, mode))) as said:
         if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode):
-            return  # by one that had the folder until now
+            return  # finished by a process that held the folder until now
         with _begun(cfg, settings, trains(cfg, mode), said):
             may_be_another = not (mode.eval_only or mode.no_train)
             if may_be_another and any(feature.run(cfg, settings) for feature in features()):
@@ -123,7 +123,7 @@ def run(settings: Settings, mode: Mode, check: Optional[Callable[[RunConfig], An
 
 @contextlib.contextmanager
 def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> Iterator[None]:
-    """Within it the run is on its device, with its seed, log and config file; the process gets back what it had."""
+    """Set device, seed, log and config file for the run; afterwards restore those of the process."""
     with device.kept():
         device.set_up(cfg, may_tune=True)
         if cfg.SEED >= 0:

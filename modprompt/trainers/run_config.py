@@ -1,7 +1,7 @@
-"""The configuration of a run: made once, at one of two doors, whole and frozen; nothing writes to it afterwards.
+"""The configuration of a run: made once, by one of two functions, whole and frozen; nothing writes to it afterwards.
 
-`from_words` is the door of our own programs (files, flags, options; --host too), `from_host` that of a codebase's
-program, which has made a configuration of its own. A step of either says what it changes, and another one is made.
+`from_words` makes it for our own programs (files, flags, options; --host too), `from_host` for a codebase's program,
+which has made a configuration of its own. Each step returns what it changes, from which a new one is made.
 """
 
 import copy
@@ -32,14 +32,14 @@ from modprompt.trainers.config_nodes import add_defaults
 
 
 class Mode(NamedTuple):
-    """What is done with a run's settings.
+    """What to do with a run's settings.
 
     Attributes:
-        once: nothing, if the output folder holds this very run, finished.
-        eval_only: a test of the model in model_dir, no training.
+        once: do nothing if the output folder holds this very run, finished.
+        eval_only: test the model in model_dir, train nothing.
         model_dir: the output folder of the run to evaluate.
-        load_epoch: of which epoch; None for the best or last.
-        no_train: everything is built, nothing trained or tested.
+        load_epoch: the epoch to evaluate; None for the best or last.
+        no_train: build everything, train and test nothing.
     """
 
     once: bool = False
@@ -50,16 +50,16 @@ class Mode(NamedTuple):
 
 
 TRAINING = Mode()
-_BY_EPOCH = ("OPTIM.MAX_EPOCH", "OPTIM.LR_SCHEDULER", "OPTIM.STEPSIZE", "OPTIM.WARMUP_EPOCH")  # what epochs have
-_PROGRAMS = "modprompt_of_the_program"  # on a configuration: the program's own, and its values as it was taken over
+_BY_EPOCH = ("OPTIM.MAX_EPOCH", "OPTIM.LR_SCHEDULER", "OPTIM.STEPSIZE", "OPTIM.WARMUP_EPOCH")  # settings by epochs
+_PROGRAMS = "modprompt_of_the_program"  # on a configuration: the program's own, and its values at first
 
 
 class RunConfig(CfgNode):
-    """Dassl's node of a run, with all keys that we read; frozen."""
+    """The Dassl node of a run, with all keys that we read; frozen."""
 
     @classmethod
     def of(cls, cfg: CfgNode) -> "RunConfig":
-        """A configuration with what it lacks of our keys, frozen."""
+        """A configuration with our missing keys added, frozen."""
         one = cls._copied(cfg)
         add_defaults(one)
         one.freeze()
@@ -67,7 +67,7 @@ class RunConfig(CfgNode):
 
     @property
     def config(self) -> RunSettings:
-        """The same as typed values, but for what methods read."""
+        """The same as typed values, without the nodes of methods."""
         return RunSettings.read(self)
 
     @classmethod
@@ -78,7 +78,7 @@ class RunConfig(CfgNode):
         return one
 
     def changed(self, values: Mapping[str, Any]) -> "RunConfig":
-        """Another one with other values, by dotted key; itself where there are none."""
+        """A new one with other values, by dotted key; itself if there are none."""
         if not values:
             return self
         one: RunConfig = self.clone()
@@ -90,7 +90,7 @@ class RunConfig(CfgNode):
         return one
 
     def of_one_training(self, **values: Any) -> "RunConfig":
-        """That of one training or test, of a run that may be of another kind; values by dotted key."""
+        """The configuration of a single training or test of a run that may be of another kind; values by dotted key."""
         single = {f"{one.node}.{key}": value for one in features() for key, value in one.single().items()}
         return self.changed({**single, **values})
 
@@ -101,7 +101,7 @@ def trainer_of(cfg: CfgNode) -> Any:
 
 
 def trains_nothing(cfg: CfgNode) -> bool:
-    """Whether a configuration's trainer tests a CLIP as it is."""
+    """Whether a configuration's trainer tests a CLIP itself."""
     trainer = trainer_of(cfg)
     return hasattr(trainer, "method_class") and not trainer.parts.trains
 
@@ -112,19 +112,19 @@ def trains(cfg: CfgNode, mode: Mode) -> bool:
 
 
 def tested_by(cfg: CfgNode, mode: Mode) -> str:
-    """The folder of the run whose model is tested; empty if the run tests its own, or a CLIP as it is."""
+    """The folder of the run whose model is tested; empty if the run tests its own model, or a CLIP itself."""
     return mode.model_dir if mode.eval_only and not trains_nothing(cfg) else ""
 
 
 def from_words(
     settings: Settings, mode: Mode = TRAINING, check: Optional[Callable[[RunConfig], Any]] = None
 ) -> RunConfig:
-    """The configuration of a run of ours, all of it decided, nothing of it begun.
+    """The configuration of a run of our own programs: all is decided, nothing begun.
 
     Args:
         settings: what files, flags and options give.
-        mode: what is done with them.
-        check: of the program that asks; raises UserError if it does not fit.
+        mode: what to do with them.
+        check: the calling program's; raises UserError if the configuration does not fit.
 
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
@@ -147,7 +147,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
 
     Args:
         settings: what files, flags and options give.
-        tests: whether the run only tests; a trainer that trains nothing never does else.
+        tests: whether the run only tests; a trainer that trains nothing always does.
 
     Raises:
         UserError: with all unknown keys, wrong types, unknown names and impossible values.
@@ -177,14 +177,14 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
 
 
 def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
-    """The configuration of a run in a codebase's program; one of ours as it is.
+    """The configuration of a run in a codebase's program; one of ours is returned itself.
 
     Args:
-        cfg: as the program has made it; it stays what it is.
+        cfg: as the program has made it; it is not changed.
         method: the trainer's method.
 
     Raises:
-        UserError: if something does not fit that a program of ours would have said by now.
+        UserError: if something does not fit that our own programs would have refused by now.
     """
     if isinstance(cfg, RunConfig):
         return cfg
@@ -194,9 +194,7 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
         skip_finished.require_folder_agrees(mine)
     second = _second_node(method)
     if second is not None:
-        raise UserError(
-            f"{second.node}: its settings are read by train.py and `modprompt active` of this project alone"
-        )
+        raise UserError(f"{second.node}: only train.py and `modprompt active` of this project read its settings")
     mine = mine.changed(_decided(mine, overrides.user_words().options[::2], method))
     mine = mine.changed(backbone.settings_of_images(mine, sys.argv))
     mine.__dict__[_PROGRAMS] = cfg, _texts(cfg)
@@ -204,7 +202,7 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
 
 
 def changed_by_program(cfg: RunConfig) -> List[str]:
-    """What a codebase's program has changed of its own configuration since `from_host`, as "KEY old -> new"."""
+    """What a codebase's program has changed in its own configuration since `from_host`, as "KEY old -> new"."""
     theirs, before = cfg.__dict__.get(_PROGRAMS, ({}, {}))
     return changes(before, _texts(theirs))
 
@@ -214,14 +212,14 @@ def _texts(cfg: Mapping[str, Any]) -> Dict[str, str]:
 
 
 def _by_own_names(settings: Settings) -> Settings:
-    """Settings of nodes that the trainer's method shares in its repository as the method's own."""
+    """Settings, with those of nodes that the method shares in its repository under the method's own names."""
     name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
     method = _method_named(name) if name in TRAINER_REGISTRY.registered_names() else None
     return settings if method is None else config_aliases.own_names(settings, name, method)
 
 
 def _method_of(cfg: CfgNode) -> Any:
-    """The class of the trainer's method; None of another's trainer."""
+    """The class of the trainer's method; None for a trainer that is not ours."""
     return _method_named(cfg.TRAINER.NAME)
 
 
@@ -234,29 +232,29 @@ def _second_node(method: Any) -> Optional[Type[SecondNode]]:
 
 
 def _require_what_stands_beside(cfg: RunConfig, settings: Settings) -> None:
-    """A trainer that always has something beside its prompts cannot be without."""
+    """Raise UserError if a trainer's additions that are always on are switched off."""
     name = cfg.TRAINER.NAME
     node = always_beside(name)
     key = f"TRAINER.{node}.ON"
     if node and key in settings and not cfg.TRAINER[node].ON:
         where, alone = settings[key].where, BY_NAME[name].of
-        raise UserError(f"{where}: {key} is False, and {name} always has it: take {alone} for prompts alone")
+        raise UserError(f"{where}: {key} is False, but {name} always has it: use {alone} for prompts alone")
 
 
 def _warn_of_unread(cfg: RunConfig, settings: Settings) -> None:
-    """Warn of settings that mean something without others' prompts alone."""
+    """Warn of settings that have no meaning beside another method's prompts."""
     found = [key for key in together.unread(cfg.TRAINER, cfg.TRAINER.NAME) if key in settings]
     if found:
         warnings.warn(
-            f"{', '.join(found)} means nothing beside the prompts of {cfg.TRAINER.NAME}: not read", stacklevel=3
+            f"{', '.join(found)} has no meaning beside the prompts of {cfg.TRAINER.NAME}: not read", stacklevel=3
         )
 
 
 def _beside(cfg: RunConfig) -> Tuple[str, ...]:
-    """How the settings begin of what is to stand beside the trainer's prompts.
+    """How the settings of additions beside the trainer's prompts begin.
 
     Raises:
-        SettingError: if nothing can stand there.
+        SettingError: if the trainer accepts no such addition.
     """
     nodes = together.asked(cfg.TRAINER, cfg.TRAINER.NAME)
     for node in nodes:
@@ -268,7 +266,7 @@ def _beside(cfg: RunConfig) -> Tuple[str, ...]:
 
 
 def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
-    """What readers and trainers are told beside what was given."""
+    """What readers and trainers are told besides what was given."""
     trainer, method = trainer_of(cfg), _method_of(cfg)
     own_node = getattr(trainer, "node_name", "")
     found = {
@@ -283,7 +281,7 @@ def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
 
 
 def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> Dict[str, Any]:
-    """Settings of a method that follow from the data set, but those that are given; a line says which."""
+    """Settings of a method that follow from the data set, without those that are given; a message names them."""
     node = "" if method is None else method.node_name()
     if not node:
         return {}
@@ -300,7 +298,7 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> Dict[str, Any
 
 def _require_together(cfg: RunConfig) -> None:
     if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
-        raise UserError("TEST.BASE_NEW True: it is for a test alone (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
+        raise UserError("TEST.BASE_NEW True: only for a test (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
 
 
 def _require_no_epochs(settings: Settings, trainer: str) -> None:
@@ -308,12 +306,12 @@ def _require_no_epochs(settings: Settings, trainer: str) -> None:
     if given:
         said = settings[given[0]].where
         raise UserError(
-            f"{said}: {given[0]}: {trainer} trains a number of steps, whose rate falls at each: leave it out"
+            f"{said}: {given[0]}: {trainer} counts steps, and its learning rate falls at each: leave it out"
         )
 
 
 def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> Dict[str, Any]:
-    """INPUT.READ_AS of the run that is tested or gone on with, unless it was asked for."""
+    """INPUT.READ_AS of the run that is tested or resumed, unless it is given."""
     if READ_AS in settings:
         return {}
     tested = (mode.model_dir or cfg.MODEL.INIT_WEIGHTS) if mode.eval_only else ""
@@ -329,7 +327,7 @@ def _require_model(cfg: RunConfig, mode: Mode) -> None:
 
 
 def _place(cfg: RunConfig, mode: Mode, settings: Settings) -> Dict[str, Any]:
-    """A test of the training in the output folder goes below it."""
+    """OUTPUT_DIR of a test of the training in the output folder: a folder below it."""
     data = {key: cfg.DATASET[key] for key in ("NAME", "SUBSAMPLE_CLASSES", "ROOT")}
     place = holding.place_of_test(cfg.OUTPUT_DIR, tested_by(cfg, mode), mode.load_epoch, data, settings.texts())
     if place == cfg.OUTPUT_DIR:

@@ -1,4 +1,4 @@
-"""Checkpoints in a run's output folder, saved and gone on from."""
+"""Checkpoints in a run's output folder: saving them, and resuming from them."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _RECORD = "kept.json"  # {path below the output folder: SHA-256}
 
 
 def has_checkpoint(directory: str, names: Iterable[str]) -> bool:
-    """Whether a run's folder names a newest checkpoint of every model of these names."""
+    """Whether a run's folder names a newest checkpoint for every model of these names."""
     names = list(names)
     return bool(names) and all(os.path.isfile(os.path.join(directory, name, POINTER)) for name in names)
 
@@ -32,7 +32,7 @@ def newest_state(folder: str) -> Checkpoint:
         path = newest_checkpoint(folder)
     except UserError:
         raise UserError(
-            f"{os.path.join(folder, POINTER)} does not name a checkpoint beside it: delete {folder} to start anew"
+            f"{os.path.join(folder, POINTER)} does not name a checkpoint in its folder: delete {folder} to start anew"
         ) from None
     content = read(path)
     if not content.epoch:
@@ -59,7 +59,7 @@ def _kept(directory: str) -> Path:
 
 
 def keep_checkpoint(path: str, directory: str) -> None:
-    """Have a checkpoint stand in OUTPUT_DIR/job/kept, too: some programs delete the model's folder after a training.
+    """Keep a checkpoint in OUTPUT_DIR/job/kept, too: some programs delete the model's folder after a training.
 
     Args:
         path: of the checkpoint.
@@ -79,12 +79,12 @@ def keep_checkpoint(path: str, directory: str) -> None:
 
 
 def forget_kept(directory: str) -> None:
-    """A training begins anew: what an earlier one has kept is not its."""
+    """Delete what an earlier training has kept, since another begins."""
     shutil.rmtree(_kept(directory), ignore_errors=True)
 
 
 def kept_checkpoint(directory: str, name: str, epoch: Optional[int] = None) -> str:
-    """The kept checkpoint of a model whose folder is gone, as its training has saved it; "" if there is none.
+    """The kept checkpoint, unchanged, of a model whose folder is gone; "" if there is none.
 
     Args:
         directory: the run's output folder.

@@ -1,4 +1,4 @@
-"""What a run's log begins with: what matters on one screen, and config.yaml beside it with all settings."""
+"""The beginning of a run's log: what matters, on one screen, and config.yaml with all settings."""
 
 import os
 from typing import Any, Iterator, List
@@ -18,7 +18,7 @@ _MOST, _MOST_WORDS = 160, 14  # characters of a line; flags and options that are
 
 
 def tell(cfg: Any, settings: Settings, trains: bool) -> None:
-    """Print what is run, on what, and what was given over the files of settings; a screen at most."""
+    """Print what runs, on what, and which settings were given besides files; one screen at most."""
     for line in (*_head(cfg), *([_training(cfg)] if trains else []), *_given(settings), *_end(cfg)):
         print(line if len(line) <= _MOST else f"{line[: _MOST - 3]}...")
 
@@ -35,7 +35,7 @@ def _training(cfg: Any) -> str:
     optim, batch = cfg.OPTIM, cfg.DATALOADER.TRAIN_X.BATCH_SIZE
     method = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method_class", None)
     length = "steps" if getattr(method, "counts_steps", False) else f"{optim.MAX_EPOCH} epochs"
-    return f"Training: {length} of batches of {batch}, {optim.NAME}, rate {optim.LR}"
+    return f"Training: {length} of batches of {batch}, {optim.NAME}, learning rate {optim.LR}"
 
 
 def _is_word(source: str) -> bool:
@@ -60,11 +60,11 @@ def _end(cfg: Any) -> Iterator[str]:
 
 
 def keep_config(cfg: Any, begins: bool) -> bool:
-    """Write all settings, and what the system is, into the output folder.
+    """Write all settings, and facts of the system, into the output folder.
 
     Args:
         cfg: the configuration.
-        begins: the run only begins: a folder that holds a run, which may refuse these settings, stays as it is.
+        begins: the run only begins: a folder that already holds a run, which may refuse these settings, is left alone.
 
     Returns:
         Whether they are written.

@@ -1,7 +1,6 @@
-"""Whether the run that a configuration asks for is finished already, so that scripts start nothing twice.
+"""Whether the run of a configuration is finished already, so that scripts start nothing twice.
 
-A finished run has the same settings, CLIP, split, few-shot list and, where it is a test, the same model. Nothing else
-passes for it.
+A finished run has the same settings, CLIP, split, few-shot list and, for a test, the same model. Nothing else counts.
 """
 
 import os
@@ -21,7 +20,7 @@ from modprompt.io.versioned import proves_less
 from modprompt.trainers import backbone
 from modprompt.trainers.training_state import settings_of
 
-ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: what --once is here
+ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: as --once here
 
 
 def require_folder_agrees(cfg: Any) -> None:
@@ -31,7 +30,7 @@ def require_folder_agrees(cfg: Any) -> None:
 
 
 def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str, str]) -> List[str]:
-    """How images were made otherwise than now; earlier versions made them as files and options said."""
+    """How images were made differently from now; earlier versions made them as files and options said."""
     now, recorded = backbone.input_texts(cfg), result.get("input")
     if not isinstance(recorded, dict):
         recorded = {key: result["settings"].get(key, defaults.get(key, "")) for key in now}
@@ -41,18 +40,18 @@ def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str
 def _differing_inputs(
     cfg: Any, result: Mapping[str, Any], find: Callable[[str], Optional[str]], split_now: Callable[[], str]
 ) -> List[str]:
-    """Which of a result's split, few-shot list and initial weights are other ones now."""
+    """Which of a result's split, few-shot list and initial weights have changed."""
     files, split = result.get("files"), result.get("split")
     found = compare.differing_files(files or {}, find)
     if not found and files is not None and isinstance(split, dict) and not compare.has_split_file(files):
-        recorded = split.get("hash") or images_hash_of(result)  # of a reader that is not ours
+        recorded = split.get("hash") or images_hash_of(result)  # another project's reader
         known = not recorded or recorded == split_now()
-        found = [] if known else ["the images, which have no split file that is known, are others now"]
+        found = [] if known else ["the images, which have no known split file, have changed"]
     return found + content_hashes.differing(result, settings_of(cfg))
 
 
 def _warn_of_what_is_unknown(cfg: Any, result: Mapping[str, Any], mine: str) -> None:
-    """Warn of what a result of an earlier version has not recorded, or by a rule that proves less."""
+    """Warn of what a result of an earlier version did not record, or recorded by a rule that proves less."""
     recorded = str(result.get("backbone_hash") or "")
     lacks = [] if result.get("files") is not None else ["its split and few-shot list"]
     lacks += [] if recorded else ["its CLIP"]
@@ -78,20 +77,20 @@ def finished_before(
     model_dir: str = "",
     epoch: Optional[int] = None,
 ) -> bool:
-    """Whether cfg.OUTPUT_DIR holds the very run that is asked for, finished; a line says so.
+    """Whether cfg.OUTPUT_DIR holds this very run, finished; a message says so.
 
     Args:
         cfg: the run's configuration.
         settings: those that files and options gave.
         tests: whether the run only tests.
         find: gives the path of a recorded split file or few-shot list.
-        split_now: reads the data set and gives its split's hash, for those without a split file; of a reader that does
-            not tell its split that of all images.
-        model_dir: whose model is tested; empty if none is.
-        epoch: of which epoch; None for the best or last.
+        split_now: reads the data set and gives its split's hash, for one without a split file; the hash of all images
+            if the reader does not give its split.
+        model_dir: the folder of the run whose model is tested; empty if none is.
+        epoch: the epoch to test; None for the best or last.
 
     Raises:
-        UserError: if it holds a finished run that is another one, or its name states other shots, seed or classes.
+        UserError: if it holds another finished run, or its name states other shots, seed or classes.
     """
     require_folder_agrees(cfg)
     result, why = results.read(cfg.OUTPUT_DIR)
@@ -128,7 +127,7 @@ def finished_before(
 
 
 def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str) -> List[str]:
-    """That a result is a test's and no training's, or the other way, or of a training that began otherwise."""
+    """That a result is of a test, not a training, or the other way round, or of a training that began otherwise."""
     tested = holding.test_of(result)
     if tested and not tests:
         return [f"it is a test of {tested}"]
@@ -138,12 +137,12 @@ def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str
 
 
 def describe_model(model_dir: str, epoch: Optional[int]) -> str:
-    """Which model a test tests, as result.json has it; empty if it loads none."""
+    """Which model a test tests, as written in result.json; empty if it loads none."""
     return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
 
 
 def _clip_now(cfg: Any) -> Tuple[str, Mapping[str, Any]]:
-    """The fingerprint of the CLIP that is asked for, and what is known of it."""
+    """The fingerprint of the run's CLIP, and what is known of it."""
     clip_model = backbone.load_clip(cfg.config)
     facts = facts_of(clip_model)
     return getattr(clip_model, "fingerprint", facts.fingerprint), facts.as_record()

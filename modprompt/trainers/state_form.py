@@ -1,8 +1,8 @@
-"""What the state of a run must look like: as the one that the run itself would write. All of it is looked at first.
+"""The form that the state of a run must have: that which the run itself would write. All of it is checked first.
 
-Names, shapes and types are the run's own, and numbers are finite. What an optimiser holds is what a copy of it holds
-behind a step, and another copy must be able to go on with it. Another value of the right kind is found by a state's
-hash alone, which those of 0.2.0 have not.
+Names, shapes and types are the run's own, and numbers are finite. An optimiser's state has the form that a copy of the
+optimiser has after a step, and another copy must be able to continue with it. A wrong value of the right form is only
+found by the state's hash, which states of 0.2.0 lack.
 """
 
 import copy
@@ -33,17 +33,17 @@ from modprompt.io.schema import (
 )
 
 _OF_VERSIONS = ("_get_lr_called_within_step", "_is_initial", "_step_count", "verbose")  # not all PyTorchs have them
-_EXCHANGED = (torch.float16, torch.bfloat16, torch.float32)  # a run in half precision may go on where there is none
-_WORDS, _MOST_WORD = 624, 2**32 - 1  # of a Mersenne twister
+_EXCHANGED = (torch.float16, torch.bfloat16, torch.float32)  # a run in half precision may resume where there is none
+_WORDS, _MOST_WORD = 624, 2**32 - 1  # of a Mersenne Twister
 _FEW = 1 << 20  # epochs and steps of anything, GPUs
 
 
 def like(own: Any, held: bool = False) -> Form:
-    """A value of the kind of one that the run has: a tensor's shape and type, the parts of a table or list.
+    """The form of a value like the run's own: a tensor's shape and type, the parts of a table or list.
 
     Args:
-        own: of the run; of None nothing is known.
-        held: by an optimiser or schedule: infinite numbers are taken, and a number may stand in a 0-d tensor or not, in
+        own: the run's value; nothing is known of None.
+        held: by an optimiser or schedule: infinite numbers are accepted, and a number may be a 0-d tensor or not, in
             which versions of PyTorch differ.
     """
     if isinstance(own, Tensor) and (own.dim() or not held):
@@ -73,7 +73,7 @@ def _just(required: Mapping[Any, Form], optional: Optional[Mapping[Any, Form]] =
 
 
 def _tensor(value: Any, own: Tensor, finite: bool, where: str) -> None:
-    """A dense tensor on the CPU of the same shape and type, or another float that is exchanged, without NaN."""
+    """A dense tensor on the CPU of the same shape and type, or another of the exchanged floats, without NaN."""
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
         refuse(where, f"{shown(value)}, not a dense tensor")
     if value.device.type != "cpu":
@@ -87,7 +87,7 @@ def _tensor(value: Any, own: Tensor, finite: bool, where: str) -> None:
 
 
 def _number(value: Any, own: Any, where: str) -> None:
-    """A number, or the 0-d tensor that holds it; one that counts is whole, and from 0 up."""
+    """A number, or the 0-d tensor that holds it; a count is whole, and at least 0."""
     if isinstance(value, Tensor) and value.dim() == 0:
         _tensor(value, value, True, where)
         value = value.item()
@@ -101,9 +101,9 @@ def _number(value: Any, own: Any, where: str) -> None:
 
 
 def optimiser_form(optimiser: Optimizer) -> Form:
-    """The state of an optimiser of these parameters and settings that has made steps.
+    """The form of the state of an optimiser with these parameters and settings after some steps.
 
-    For a parameter that has had no gradient nothing need be there.
+    A parameter that has had no gradient may have no entry.
     """
     parameters = [one for group in optimiser.param_groups for one in group["params"]]
     behind = _behind_a_step(optimiser)
@@ -124,7 +124,7 @@ def optimiser_form(optimiser: Optimizer) -> Form:
 
 
 def _behind_a_step(optimiser: Optimizer) -> Dict[int, Dict[str, Any]]:
-    """What the optimiser holds for each parameter, by number, behind a step."""
+    """What the optimiser holds for each parameter, by number, after a step."""
     trial = copy.deepcopy(optimiser)
     _step_aside(trial)
     return cast(Dict[int, Dict[str, Any]], trial.state_dict()["state"])
@@ -136,7 +136,7 @@ def _group(own: Mapping[str, Any]) -> Form:
 
 
 def _step_aside(optimiser: Optimizer) -> None:
-    """A step on zero gradients, of a copy."""
+    """Make a step on zero gradients with a copy."""
     for group in optimiser.param_groups:
         for parameter in group["params"]:
             parameter.grad = torch.zeros_like(parameter)
@@ -157,7 +157,7 @@ def _try(put: Callable[[], object], where: str, what: str) -> None:
 
 
 def scaler_form(own: Mapping[str, Any]) -> Form:
-    """The state of a loss scaler whose state is `own` at the start."""
+    """The form of the state of a loss scaler whose state at the start is `own`."""
 
     def form(value: Any, where: str) -> None:
         table({key: number(0) for key in own})(value, where)
@@ -168,7 +168,7 @@ def scaler_form(own: Mapping[str, Any]) -> Form:
 
 
 def average_form(epoch: int, trained: Mapping[str, Tensor]) -> Form:
-    """An average over so many epochs of parameters by name."""
+    """The form of an average over so many epochs, of parameters by name."""
     total = {name: one.detach().float() for name, one in trained.items()}
     return table({"epochs": exactly(epoch), "total": like(total)})
 
@@ -183,7 +183,7 @@ _NUMPY = row_of(
 
 
 def random_form(value: Any, where: str) -> None:
-    """The states of all generators, as training_state.random_states gives them."""
+    """Check the states of all generators, as training_state.random_states gives them."""
     here = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     cards = {"cuda": rows(like(here[0]) if here else anything), "cuda_own": whole(0, _FEW)}
     table({"python": _PYTHON, "numpy": _NUMPY, "torch": like(torch.get_rng_state())}, cards)(value, where)
@@ -204,7 +204,7 @@ def _best(value: Any, where: str) -> None:
     number(infinite=type(value) is float and value < 0)(value, where)
 
 
-HEAD = table(  # what says which run it is, and how far it has come
+HEAD = table(  # which run it is, and how far it has come
     {"epoch": whole(1, _FEW), "best_result": _best, "settings": each(text()), "extras": each(anything)}
 )
 
@@ -212,16 +212,16 @@ HEAD = table(  # what says which run it is, and how far it has come
 def require_parts(
     states: Mapping[str, Any], models: Mapping[str, Any], optims: Mapping[str, Any], scheds: Mapping[str, Any]
 ) -> None:
-    """Look at the parts that every run has.
+    """Check the parts that every run has.
 
     Args:
         states: what was read.
-        models: of the run that is to go on, by name.
+        models: of the run to resume, by name.
         optims: likewise; None for one that is not trained.
         scheds: likewise.
 
     Raises:
-        Refused: if one is missing, or is none of this run's.
+        Refused: if one is missing, or does not belong to this run.
     """
     table({"random": random_form})(states, "")
     forms = {

@@ -1,4 +1,4 @@
-"""What a run's log says of a learner before its first step."""
+"""What a run's log says of its learner before the first step."""
 
 import random
 
@@ -9,8 +9,8 @@ from modprompt.methods.parts.phrases import MODES
 def tell_of(learner: Learner, draws_examples: bool = False) -> None:
     """Print what it starts from, what describes the classes, the schedules, how much is trained.
 
-    With `draws_examples` prompts of ten classes at most, too, by Python's generator: the reference of MPL draws them
-    here, and what a training draws behind that (noise, translations) hangs on it.
+    With `draws_examples` also the prompts of ten classes at most, drawn by Python's generator: MPL's reference draws
+    them here, and what a training draws later (noise, translations) depends on it.
     """
     print(learner.beginning)
     if draws_examples:
@@ -22,7 +22,7 @@ def tell_of(learner: Learner, draws_examples: bool = False) -> None:
         what = f"{MODES[described.pooled]}: the mean of their {described.pooled}"
         print(f"Descriptions: {prompts} phrases of {classes} classes from {described.content.source}; {what}")
     for side, schedule in learner.schedules._asdict().items():
-        if schedule.depth and side not in getattr(learner, "options", {}):  # of these it says by itself what it has
+        if schedule.depth and side not in getattr(learner, "options", {}):  # a side with options tells its own schedule
             print(schedule.table())
     trained = [one for one in learner.parameters() if one.requires_grad]
     print(f"Parameters to be updated: {sum(one.numel() for one in trained):,} in {len(trained)} tensors")

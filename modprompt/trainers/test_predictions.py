@@ -1,4 +1,4 @@
-"""What a test has said of each image: kept beside the evaluator, which is handed all of it on the CPU."""
+"""A test's predictions for each image, kept next to the evaluator, which gets all of them on the CPU."""
 
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -9,11 +9,11 @@ from torch import Tensor
 from modprompt.io.images import below
 from modprompt.io.test_parts import BINS, MOST_TOP, TestParts, Wrong
 
-_ODD = "what was tested is no logits of a class for each image"
+_ODD = "the test did not give logits with a class for each image"
 
 
 class _Batch(NamedTuple):
-    """Of B images: labels (B,), the most probable classes (B, T), their probabilities, those of the labels (B,)."""
+    """Of B images: labels (B,), the T most probable classes (B, T), their probabilities, the labels' (B,)."""
 
     labels: Tensor
     top: Tensor
@@ -22,7 +22,7 @@ class _Batch(NamedTuple):
 
 
 def _batch(logits: Tensor, labels: Tensor) -> _Batch:
-    """Of equal logits the first counts, as evaluators have it."""
+    """Of equal logits the first wins, as in evaluators."""
     logits, labels = logits.detach().cpu().double(), labels.detach().cpu().long()
     shares, predicted = logits.softmax(1), logits.argmax(1, keepdim=True)
     top = logits.scatter(1, predicted, float("inf")).topk(min(MOST_TOP, logits.shape[1]), dim=1).indices
@@ -30,15 +30,15 @@ def _batch(logits: Tensor, labels: Tensor) -> _Batch:
 
 
 class Answers:
-    """Takes what an evaluator is given, from now on; the evaluator does what it did.
+    """Records what an evaluator is given from now on; the evaluator works as before.
 
     Args:
         evaluator: with `reset()` and `process(logits (B, C), labels (B,))`.
 
     Attributes:
-        columns: of the logits that came last; 0 before any, or where they are none.
+        columns: of the last logits; 0 before any, or if they were no logits.
         classes: how many there are.
-        why_not: why there is nothing to tell; empty if there is.
+        why_not: why there are no predictions; empty if there are.
     """
 
     def __init__(self, evaluator: Any):
@@ -78,19 +78,19 @@ class Answers:
         return 100.0 * float((found.top == found.labels[:, None]).any(1).double().mean())
 
     def are_of(self, images: Sequence[Any]) -> bool:
-        """Whether images were tested in their order, as far as their labels tell."""
+        """Whether images were tested in this order, judged by their labels."""
         return [image.label for image in images] == self._all().labels.tolist()
 
     def parts(self, names: Sequence[str], dataset: Any, images: Sequence[Any]) -> Tuple[TestParts, Dict[str, str]]:
-        """What the files of a test hold.
+        """The content of a test's files.
 
         Args:
             names: of the classes, by label.
-            dataset: what the images are of; its `image_root`, if it has one, is the folder that paths are below.
-            images: what was tested, in its order.
+            dataset: the images' data set; paths are below its `image_root`, if it has one.
+            images: the tested ones, in the data set's order.
 
         Returns:
-            The parts, and why those that are empty could not be made, by what they are.
+            The parts, and for those that are empty the reason, by the part's name.
         """
         found, notes = self._all(), {}
         labels, predicted = found.labels.numpy(), found.top[:, 0].numpy()
@@ -131,7 +131,7 @@ def _fits(logits: Any, labels: Any, classes: int) -> bool:
 
 
 def _calibration(confidence: np.ndarray, hits: np.ndarray) -> Tuple[np.ndarray, str]:
-    """Images, mean confidence and accuracy (BINS, 3) of equally wide bins, by scikit-learn; or why there are none."""
+    """Images, mean confidence and accuracy (BINS, 3) of equally wide bins, by scikit-learn; and why there are none."""
     table = np.zeros((BINS, 3))
     try:
         from sklearn.calibration import calibration_curve
@@ -146,10 +146,10 @@ def _calibration(confidence: np.ndarray, hits: np.ndarray) -> Tuple[np.ndarray, 
 
 
 def ece_pct(calibration: np.ndarray) -> Optional[float]:
-    """The expected calibration error in percent: how far accuracy is from confidence, in the mean over images.
+    """The expected calibration error in percent: the mean over images of |accuracy - confidence|.
 
     Args:
-        calibration: (bins, 3) images, mean confidence, accuracy; None comes of one without images.
+        calibration: (bins, 3) images, mean confidence, accuracy; the result is None if it has no images.
     """
     images, confidence, accuracy = calibration.T
     return 100.0 * float((images * abs(accuracy - confidence)).sum() / images.sum()) if images.sum() else None

@@ -1,7 +1,7 @@
-"""How many of the classes' own tokens a run computes at a time: decided once, for it changes how sums are rounded.
+"""How many of the classes' own tokens a run computes at a time: decided once, since it changes how sums are rounded.
 
-Without MODEL.TEXT_CHUNK free memory decides, which no two starts find alike. So the number goes into the training state
-and into result.json (None: all at once), and a run that goes on takes it back.
+Without MODEL.TEXT_CHUNK free memory decides, which differs from start to start. So the number goes into the training
+state and into result.json (None: all at once), and a run that resumes uses it again.
 """
 
 from typing import Any, Mapping, Optional
@@ -12,17 +12,17 @@ from modprompt.engine.model import PromptedCLIP
 from modprompt.io.schema import maybe, whole
 
 KEY = "text_chunk"
-FORM = maybe(whole(1))  # of what stands under it
+FORM = maybe(whole(1))  # of its value
 
 
 def decide(model: PromptedCLIP, config: RunSettings) -> None:
-    """By MODEL.TEXT_CHUNK, in classes; if it is 0 by free memory: a recorded step and one that is not need it twice."""
+    """Decide by MODEL.TEXT_CHUNK, in classes; if 0, by free memory, which a recorded step needs twice."""
     recorded = config.model.compile == "graph"
     model.limit_text(config.model.text_chunk, SHARE / 2 if recorded else SHARE)
 
 
 def in_use(model: PromptedCLIP, config: RunSettings) -> Optional[int]:
-    """Own tokens of classes that a run computes at a time; None if that is all of them."""
+    """How many of the classes' own tokens a run computes at a time; None if all of them."""
     images = 1
     if getattr(model.prompt_learner, "needs_image", False):  # then each image of a batch has prompts of its own
         images = max(config.train_x.batch_size, config.test_loader.batch_size)
@@ -35,12 +35,12 @@ def _say(tokens: Optional[int]) -> str:
 
 
 def take_back(model: PromptedCLIP, config: RunSettings, state: Mapping[str, Any]) -> None:
-    """Go on as a run began, unless MODEL.TEXT_CHUNK is given; a line says what is not as it was or may not fit.
+    """Go on as a run began, unless MODEL.TEXT_CHUNK is given; a message says what changed or may not fit.
 
     Args:
-        model: for which `decide` has been asked.
+        model: for which `decide` was called.
         config: the run's settings.
-        state: what the trainer has remembered; under KEY, if at all, what FORM takes.
+        state: what the trainer has remembered; under KEY, if there, a value of FORM.
     """
     now = in_use(model, config)
     if KEY not in state:

@@ -1,7 +1,7 @@
 """The state of a run between two epochs, in one whole file: models, optimisers, schedules, random numbers.
 
-It is what a killed run goes on from; it is written over after every epoch and removed when the run has its result.
-Whichever Dassl runs it, the file is the same.
+A killed run resumes from it; it is overwritten after every epoch and removed when the run has its result. The file is
+the same with every Dassl.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from modprompt.trainers.state_form import HEAD, require_parts
 _NumPyState = Tuple[str, np.ndarray, int, int, float]
 FILE_NAME = STATE
 TRAINING_IMAGES = "the training images"  # in the settings of a run: a hash of them
-_TO_DO = "delete it to start anew, or take another copy"
+_TO_DO = "delete it to start anew, or put another copy there"
 _MOST_EPOCHS = 1 << 20
 _HASH = "hash"
 CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
@@ -35,7 +35,7 @@ CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its
 
 def random_states() -> Dict[str, Any]:
     """The states of all generators: tensors and plain values."""
-    kind, keys, position, has_gauss, gauss = cast(_NumPyState, np.random.get_state())  # of the old generator a tuple
+    kind, keys, position, has_gauss, gauss = cast(_NumPyState, np.random.get_state())  # a tuple for the old generator
     version, words, gauss_next = random.getstate()
     states: Dict[str, Any] = {
         "python": [version, list(words), gauss_next],
@@ -49,7 +49,7 @@ def random_states() -> Dict[str, Any]:
 
 
 def restore_random(states: Mapping[str, Any]) -> None:
-    """Put the generators back to what random_states gave."""
+    """Restore the generators' states that random_states gave."""
     version, words, gauss_next = states["python"]
     random.setstate((version, tuple(words), gauss_next))
     kind, keys, position, has_gauss, gauss = states["numpy"]
@@ -59,15 +59,15 @@ def restore_random(states: Mapping[str, Any]) -> None:
 
 
 def _restore_cards(states: Sequence[Any], own: int) -> None:
-    """Give the GPUs that are here their generators' states: the run's own GPU that of the run, the others by number.
+    """Restore the generators of this machine's GPUs: that of the run's own GPU from the run's, the others by number.
 
     Args:
-        states: of each card of the machine that saved them.
+        states: of each GPU of the machine that saved them.
         own: the number of the run's GPU there.
     """
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if here != len(states):
-        print(f"The training state has the generators of {len(states)} GPUs, here are {here}: the others begin anew")
+        print(f"The training state has the generators of {len(states)} GPUs, {here} are here: the others begin anew")
     if not here:
         return
     mine = torch.cuda.current_device()
@@ -95,7 +95,7 @@ def settings_of(cfg: Any) -> Dict[str, str]:
 
 
 def of_trainer(settings: Mapping[str, str], node: str) -> Dict[str, str]:
-    """Those settings that a trainer with the node TRAINER.<node> reads: no other method's."""
+    """The settings that a trainer with the node TRAINER.<node> reads, without other methods'."""
     own = ("TRAINER.NAME", f"TRAINER.{node}.")
     return {key: text for key, text in settings.items() if not key.startswith("TRAINER.") or key.startswith(own)}
 
@@ -103,13 +103,13 @@ def of_trainer(settings: Mapping[str, str], node: str) -> Dict[str, str]:
 def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str) -> None:
     """Raise UserError, naming what differs, unless a folder's run was made with these settings.
 
-    A setting that one of the two does not know yet has its default there.
+    A setting that one of the two does not have counts as its default there.
     """
     theirs = renamed.recorded(theirs)
     mine, defaults = understood(theirs, mine, folder), settings_of(cfg_default)
-    if mine.get(CHOSEN_BY, "").startswith(VALIDATION):  # an earlier version did not say, but had no others to take
+    if mine.get(CHOSEN_BY, "").startswith(VALIDATION):  # an earlier version did not record it, but could use no others
         theirs = {CHOSEN_BY: mine[CHOSEN_BY], **theirs}
-    theirs = {COMPILE: mine.get(COMPILE, ""), **theirs}  # 0.2.0 did not say: there it decided nothing
+    theirs = {COMPILE: mine.get(COMPILE, ""), **theirs}  # 0.2.0 did not record it: there it decided nothing
     keys = {key for side in (mine, theirs) for key, text in side.items() if not is_free(key, text)}
     old, new = ({key: side.get(key, defaults.get(key, "unset")) for key in keys} for side in (theirs, mine))
     changed = changes(old, new)
@@ -145,7 +145,7 @@ def save(
 
 
 def _hash_of(states: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of all that a state holds, the same whoever wrote or read it."""
+    """SHA-256 (hex) of a state's whole content, the same before writing and after reading."""
     digest = hashlib.sha256()
 
     def feed(value: Any) -> None:
@@ -158,7 +158,7 @@ def _hash_of(states: Mapping[str, Any]) -> str:
             digest.update(f"{len(value)} parts".encode())
             for part in value:
                 feed(part)
-        elif isinstance(value, (bool, int, float, str, type(None))):  # numpy's float is one, and says another word
+        elif isinstance(value, (bool, int, float, str, type(None))):  # numpy's float is a float with another repr
             digest.update(repr(float(value) if isinstance(value, float) else value).encode("utf-8", "surrogatepass"))
 
     feed({key: part for key, part in states.items() if key != _HASH})
@@ -168,7 +168,7 @@ def _hash_of(states: Mapping[str, Any]) -> str:
 def _has_its_hash(states: Mapping[str, Any]) -> bool:
     try:
         return bool(states[_HASH] == _hash_of(states))
-    except (RuntimeError, TypeError, NotImplementedError):  # of tensors that nobody has written
+    except (RuntimeError, TypeError, NotImplementedError):  # for tensors that no run has written
         return False
 
 
@@ -193,28 +193,28 @@ def load(
     most: Optional[int] = None,
     as_now: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda states: states,
 ) -> Tuple[int, float, Mapping[str, Any]]:
-    """Put everything back as it was. Nothing is changed before all of the file was looked at.
+    """Restore everything. Nothing is changed before the whole file is checked.
 
     Args:
         directory: where the file is.
         settings: of this run.
-        models: what goes on, by name.
+        models: what to restore, by name.
         optims: likewise.
         scheds: likewise.
-        extras_form: gives the form of the extras behind so many epochs.
-        most: epochs of the whole run; without it, what its settings say.
-        as_now: gives what an earlier version has written in the form of this one.
+        extras_form: gives the form of the extras after so many epochs.
+        most: epochs of the whole run; None for what its settings say.
+        as_now: converts what an earlier version wrote into this version's form.
 
     Returns:
         (finished epochs, best validation result so far, extras).
 
     Raises:
-        UserError: if the file is damaged, a part is missing or none of this run's, or the run was made with other
-            settings; they are named.
+        UserError: if the file is damaged, a part is missing or does not belong to this run, or the run was made with
+            other settings, which are named.
     """
     path = os.path.join(directory, FILE_NAME)
     try:
-        states = read_tensors(path, mapped=False)  # it is written over while the run goes on
+        states = read_tensors(path, mapped=False)  # the run overwrites it later
     except UserError as error:
         raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
     try:
@@ -225,7 +225,7 @@ def load(
         require_parts(states, models, optims, scheds)
         extras_form(states["epoch"])(states["extras"], "extras")
         if _HASH in found and not _has_its_hash(found):  # 0.2.0 wrote none
-            raise Refused("it was changed by hand: its hash is of another content")
+            raise Refused("it was changed by hand: its hash does not match")
     except Refused as error:
         raise UserError(f"{path} is damaged or of another run ({error}): {_TO_DO}") from None
     try:

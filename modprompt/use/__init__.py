@@ -1,1 +1,1 @@
-"""What can be done with learned prompts."""
+"""Uses of learned prompts: predict, explain, export, show, share."""

@@ -20,18 +20,18 @@ from modprompt.engine.tower_vision import TowerVisionEncoder
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
 
-_COLOURS = ((12, 16, 64), (110, 26, 120), (214, 62, 84), (250, 150, 52), (255, 242, 150))  # from least to most
-_SHARE = 0.6  # of the colours in an overlay
+_COLOURS = ((12, 16, 64), (110, 26, 120), (214, 62, 84), (250, 150, 52), (255, 242, 150))  # from the least to the most
+_SHARE = 0.6  # share of the colours in an overlay
 _SMOOTH = getattr(Image, "Resampling", Image).BICUBIC  # older Pillows have it elsewhere
 _SMALLEST = 224  # pixels of a side of an overlay
 
 
 class Attention(NamedTuple):
-    """How much each layer's tokens attend to each patch, in the mean over heads; with what goes elsewhere it sums to 1.
+    """How much each layer's tokens attend to each patch, averaged over heads; attention to other tokens makes it 1.
 
     grid: rows and columns of patches.
-    class_token: (layers, B, rows, columns), the class token's; None where there is none (SigLIP).
-    prompts: by layer (n, B, rows, columns), that of each prompt token that stands there, the oldest first.
+    class_token: (layers, B, rows, columns), the class token's; None if there is none (SigLIP).
+    prompts: by layer (n, B, rows, columns), that of each prompt token of the layer, the oldest first.
     """
 
     grid: Tuple[int, int]
@@ -40,14 +40,14 @@ class Attention(NamedTuple):
 
 
 def unseen(model: PromptedModel) -> str:
-    """Why a model's attention cannot be shown, to be said after its CLIP's name; empty if it can."""
+    """Why a model's attention cannot be shown, to follow its CLIP's name; empty if it can."""
     side = _side(model)
     if side is None and has_image_tower(model.clip_model):
         return "has an image side of another package, which has no attention to show"
     if side is None:
         return "is a ResNet, which has no layers of attention over patches"
     if side.class_embedding is None and not any(model.prompt_learner.schedules.vision.counts):
-        return "has no class token, and there are no vision prompts: no attention is there to show"
+        return "has no class token, and there are no vision prompts: there is no attention to show"
     return ""
 
 
@@ -60,7 +60,7 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
     """Attention over the patches of images, on the CPU.
 
     Args:
-        model: whose image side is run layer by layer here; whatever its method.
+        model: of any method; its image side must be run layer by layer here.
         images: (B, 3, H, W), as its transform makes them.
 
     Raises:
@@ -87,7 +87,7 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
 
 
 def _side(model: PromptedModel) -> Any:
-    """The image side whose layers are run here, with the names of a stock one; None if they are not."""
+    """The image side, with the names of a stock one, if its layers are run here; else None."""
     encoder = model.image_encoder
     if isinstance(encoder, TowerVisionEncoder):
         return encoder.side
@@ -95,7 +95,7 @@ def _side(model: PromptedModel) -> Any:
 
 
 def _watched(seen: Dict[int, Tensor], layer: int, attend: Attend) -> Attend:
-    """`attend`, which leaves what each token's attention to each token was, (B, L, L), in `seen`."""
+    """`attend`, but it also puts each token's attention to each token, (B, L, L), into `seen`."""
 
     def watched(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None) -> Tensor:
         seen[layer] = _weights(attend, query, key, value, mask).cpu()
@@ -105,10 +105,10 @@ def _watched(seen: Dict[int, Tensor], layer: int, attend: Attend) -> Attend:
 
 
 def _weights(attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor]) -> Tensor:
-    """Weights (B, L, L), in the mean over heads, of whatever attends to values (B, L, H, d).
+    """The weights (B, L, L), averaged over heads, with which `attend` sums values (B, L, H, d).
 
-    It is linear in the values but for what does not depend on them (prompts of a search's options): values of 0 show
-    that part, and those of one token that are 1 show its weight, d tokens at a time.
+    It is linear in the values, plus a part without them (prompts of a search's options): values of 0 show that part,
+    and values of 1 at one token show that token's weight, d tokens at a time.
     """
     length, width = value.shape[1], value.shape[-1]
     none = attend(query, key, torch.zeros_like(value), mask)
@@ -121,12 +121,12 @@ def _weights(attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Op
 
 
 def as_seen(model: PromptedModel, image: Tensor, made: Optional[Images] = None) -> Image.Image:
-    """The picture that a model was given, with its colours as they were.
+    """The image that a model was given, in its original colours.
 
     Args:
-        model: whose CLIP says how its images are made.
-        image: (3, H, W), of a transform.
-        made: what that transform did, if it is another than the CLIP's.
+        model: its CLIP says how images are made.
+        image: (3, H, W), from a transform.
+        made: how that transform made it, if not as the CLIP's.
     """
     how = facts_of(model.clip_model) if made is None else made
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (how.mean or OPENAI_MEAN, how.std or OPENAI_STD))
@@ -135,11 +135,11 @@ def as_seen(model: PromptedModel, image: Tensor, made: Optional[Images] = None) 
 
 
 def overlay(image: Image.Image, map: Tensor) -> Image.Image:
-    """A picture with attention laid over it in colours, from dark blue (its least) to yellow (its most).
+    """An image with attention over it in colours, from dark blue (least) to yellow (most).
 
     Args:
         image: what the model was given (`as_seen`); a small one is enlarged.
-        map: (rows, columns) over all of it.
+        map: (rows, columns) over the whole image.
     """
     values = np.asarray(map, dtype=np.float32)
     spread = float(values.max() - values.min())

@@ -1,4 +1,4 @@
-"""The card of a shared run: a repository's README, made of what the checkpoint and its result say."""
+"""The card of a shared run: a repository's README, from the records of the checkpoint and its result."""
 
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -12,19 +12,19 @@ from modprompt.io.images import mark_of
 from modprompt.io.text import one_line
 from modprompt.methods.table import kind_of
 
-_MOST_CLASSES = 50  # that are named
-_WHOLE = re.compile(r"-\d+|0")  # shots of earlier results and of settings: below 1 all images are trained on
+_MOST_CLASSES = 50  # named in a card
+_WHOLE = re.compile(r"-\d+|0")  # shots of earlier results and of settings: below 1 means all images
 
 
 def header(
     method: str, clip: Mapping[str, Any], license_id: str = "", results: Sequence[Tuple[str, float]] = ()
 ) -> str:
-    """What a hub reads of a card: YAML between two lines of dashes.
+    """The part of a card that a hub reads: YAML between two lines of dashes.
 
     Args:
         method: its name.
         clip: what is known of the CLIP.
-        license_id: as a hub calls it; empty: nothing is said.
+        license_id: a hub's name of it; empty: none is stated.
         results: (data set, accuracy in percent) pairs.
 
     Raises:
@@ -58,12 +58,12 @@ def header(
 
 
 def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> Dict[str, str]:
-    """What the template how_to_load.md.j2 is filled with.
+    """The values of the template how_to_load.md.j2.
 
     Args:
         repo: "owner/name".
         clip: what is known of the CLIP, which is not in the repository.
-        run: the folder of a run in it.
+        run: the folder of a run in the repository.
     """
     folder = repo.rpartition("/")[2] + (f"/{run}" if run else "")
     return {"repo": repo, "folder": folder, "file": str(clip.get("file") or "")}
@@ -77,7 +77,7 @@ def _said_of_clip(clip: Mapping[str, Any]) -> str:
 
 
 def _said_of_images(result: Mapping[str, Any], settings: Mapping[str, str]) -> List[Tuple[str, str]]:
-    """Rows on the data, as far as a result, or else the settings of a checkpoint, say something."""
+    """Rows on the data, from a result, or else from the settings of a checkpoint."""
     split = result.get("split")
     split_said = " ".join(str(split.get(key, "")) for key in ("status", "hash")) if isinstance(split, Mapping) else ""
     shots = result.get("shots", settings.get("DATASET.NUM_SHOTS", ""))
@@ -111,8 +111,8 @@ def card_of_run(
     Args:
         content: of its checkpoint, which says what it is.
         repo: "owner/name".
-        result: of the run, if it is known that it tested this checkpoint.
-        license_id: as a hub calls it.
+        result: of the run, if it is known to have tested this checkpoint.
+        license_id: a hub's name of it.
     """
     found = result or {}
     method, names = content.record["method"], content.record["classes"]["names"]
@@ -137,7 +137,7 @@ def card_of_run(
 
 
 def _said_of_method(content: Checkpoint) -> List[Tuple[str, str]]:
-    method, paths = content.record["method"], {one.key for one in contents()}  # of the machine that trained
+    method, paths = content.record["method"], {one.key for one in contents()}  # paths on the machine that trained
     shown = {key: text for key, text in method["config"].items() if f".{key}" not in paths and text not in ("", [], ())}
     return [
         ("method", method["name"]),

@@ -1,6 +1,6 @@
-"""A trained model as a file for elsewhere: ONNX, a torch.export program, or learner and class matrix in safetensors.
+"""Exporting a trained model: ONNX, a torch.export program, or learner and class matrix in safetensors.
 
-A file is held against PyTorch before it is written, and is there whole or not at all.
+A file is compared with PyTorch before it is written, and is written whole or not at all.
 """
 
 from pathlib import Path
@@ -39,8 +39,8 @@ class Exported(NamedTuple):
 
     path: the file.
     size: its bytes.
-    gives: what it accepts and gives, in a sentence.
-    checked: how it stands to PyTorch; None for safetensors, which nothing is run from.
+    gives: its inputs and outputs, in a sentence.
+    checked: how it compares with PyTorch; None for safetensors, which is not run.
     """
 
     path: Path
@@ -50,10 +50,10 @@ class Exported(NamedTuple):
 
 
 def place_of(trained: Trained, to: str, out: str = "") -> Path:
-    """Where an export goes: `out`, or else beside the checkpoint's folder.
+    """Where an export goes: `out`, or else next to the checkpoint's folder.
 
     Raises:
-        UserError: if `out` has another suffix than such files have, is a folder, or is the checkpoint itself.
+        UserError: if `out` has the wrong suffix for such files, is a folder, or is the checkpoint itself.
     """
     suffix = SUFFIXES[to]
     if not out:
@@ -70,23 +70,23 @@ def place_of(trained: Trained, to: str, out: str = "") -> Path:
 
 
 def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Exported:
-    """Write a trained model's file; what is there is replaced.
+    """Write a trained model's file; an existing one is replaced.
 
     Args:
         trained: the model, in float32 on the CPU, with the transform of its images.
         to: onnx, torch, safetensors, or lora for the file of CLIP-LoRA's repository.
         path: the file.
-        precision: of the weights: fp32 or fp16; of safetensors and lora fp32.
+        precision: of the weights: fp32 or fp16; safetensors and lora only have fp32.
 
     Raises:
         UserError: if the method has no class matrix, a package is missing, PyTorch's exporter refuses the model, or the
-            file is not what the model is; then nothing is written.
+            file's outputs are not the model's; then nothing is written.
     """
     one_of("to", to, list(SUFFIXES))
     one_of("precision", precision, PRECISIONS)
     if to in _AS_LEARNED:
         if precision != "fp32":
-            raise UserError(f"--to {to} has what was learned as it is: leave out --precision")
+            raise UserError(f"--to {to} has what was learned, unchanged: leave out --precision")
         return _AS_LEARNED[to](trained, path)
     export_files.require_packages(to)
     model, images = trained.model, images_of(trained.preprocess)
@@ -109,7 +109,7 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
 
 
 def metadata_of(model: PromptedModel, images: Images, precision: str, read_as: str = FAMILY) -> Dict[str, Any]:
-    """What a file says of itself, plain values by name."""
+    """A file's metadata, plain values by name."""
     facts = model.clip_facts
     return {
         "classes": list(model.classes.names),
@@ -140,18 +140,18 @@ def _low_rank(trained: Trained, path: Path) -> Exported:
     if content is None:
         raise UserError(f"--to lora: {type(trained.model.method).__name__} has no such file: it is CLIPLoRA's")
     write_tensors(str(path), content)
-    return Exported(path, path.stat().st_size, "low-rank additions, as CLIP-LoRA's repository reads them", None)
+    return Exported(path, path.stat().st_size, "low-rank matrices, as CLIP-LoRA's repository reads them", None)
 
 
-# what has the learned tensors as they are, and is run by nothing here
+# files with the unchanged learned tensors, which are not run here
 _AS_LEARNED: Dict[str, Callable[[Trained, Path], Exported]] = {"safetensors": _safetensors, "lora": _low_rank}
 
 
 def _head(trained: Trained, path: Path) -> Mapping[str, Any]:
-    """Epoch and record of a checkpoint, as they stand there; made anew where they do not, or are of other classes."""
+    """Epoch and record of a checkpoint; made anew if it has none, or if they are of other classes."""
     model = trained.model
     classes = model.classes_for(path)
-    trains_nothing = trained.path.name.endswith(".json")  # its run has a result alone
+    trains_nothing = trained.path.name.endswith(".json")  # its run only has a result
     found = None if trains_nothing else checkpoint.read(trained.path)
     epoch = 0 if found is None else found.epoch
     if found is not None and found.record and tuple(found.record["classes"]["names"]) == classes.names:
@@ -163,7 +163,7 @@ def _head(trained: Trained, path: Path) -> Mapping[str, Any]:
 
 
 def report(done: Exported) -> str:
-    """What was written and how it stands to PyTorch, in a few lines."""
+    """What was written and how it compares with PyTorch, in a few lines."""
     lines = [f"written: {done.path} ({done.size / 1e6:.2f} MB)", done.gives]
     found = done.checked
     if found is None:

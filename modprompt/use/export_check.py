@@ -1,4 +1,4 @@
-"""What an exported model gives, held against PyTorch's: how far it is away, and how fast it is.
+"""Outputs of an exported model compared with PyTorch's: how much they differ, and how fast it is.
 
 Shapes: B images, C classes, E joint width.
 """
@@ -17,10 +17,10 @@ from modprompt.methods.model import PromptedModel
 from modprompt.use.export_files import Runs
 
 BATCHES = (1, 7)
-FEATURES, PROBABILITIES = 1e-5, 1e-4  # the most that fp32 may be away from PyTorch
-_HALF_FEATURES = 2e-2  # of fp16, whose numbers have 11 bits: more means that something went wrong
-_DECIDED = 0.1  # logits between the two likeliest classes; what is nearer is a tie to fp16
-_REPEATS, _SECONDS = 10, 2.0  # of a measurement, whichever is reached first
+FEATURES, PROBABILITIES = 1e-5, 1e-4  # the largest differences from PyTorch that fp32 may have
+_HALF_FEATURES = 2e-2  # for fp16, whose numbers have 11 bits: more means that something went wrong
+_DECIDED = 0.1  # between the logits of the two likeliest classes; less counts as a tie in fp16
+_REPEATS, _SECONDS = 10, 2.0  # the end of a measurement, whichever comes first
 
 
 class Speed(NamedTuple):
@@ -32,10 +32,10 @@ class Speed(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """How far an exported file is away from PyTorch, over batches of 1 and 7.
+    """How an exported file differs from PyTorch, over batches of 1 and 7.
 
     features, probabilities: the largest differences.
-    same_top, decided: of how many images whose two likeliest classes are clearly apart the likeliest is the same.
+    same_top, decided: for how many images the likeliest class is the same, of those where it is not a tie.
     speeds: at each batch size.
     """
 
@@ -47,7 +47,7 @@ class Checked(NamedTuple):
 
 
 def check_images(images: Images, count: int) -> Tensor:
-    """Images (B, 3, H, W) of coarse and of fine patterns, the same each time, as a transform would make them."""
+    """Images (B, 3, H, W) of coarse and fine patterns, the same each time, as a transform would make them."""
     generator = torch.Generator().manual_seed(0)
     made = []
     for number in range(count):
@@ -59,16 +59,16 @@ def check_images(images: Images, count: int) -> Tensor:
 
 
 def check(model: PromptedModel, images: Images, run: Runs, half: bool) -> Checked:
-    """Hold what a file gives against a model, and measure both.
+    """Compare a file's outputs with a model's, and measure the speed of both.
 
     Args:
         model: in float32, on the CPU.
         images: how its images are made.
         run: how the file is run.
-        half: whether it has fp16 weights, which are allowed more.
+        half: whether it has fp16 weights, for which more is allowed.
 
     Raises:
-        UserError: if it is too far away.
+        UserError: if they differ too much.
     """
     found = Checked(0.0, 0.0, 0, 0, ())
     for batch in BATCHES:
@@ -106,7 +106,7 @@ def _with_batch(before: Checked, model: PromptedModel, images: Tensor, run: Runs
 def _apart(one: Tensor, other: Tensor) -> float:
     if one.shape != other.shape:
         raise UserError(f"what was exported gives {tuple(one.shape)} where PyTorch gives {tuple(other.shape)}")
-    return float((one - other).abs().nan_to_num(nan=math.inf).max())  # no bound admits what is no number
+    return float((one - other).abs().nan_to_num(nan=math.inf).max())  # NaN is within no bound
 
 
 def _require_half(found: Checked) -> None:
@@ -120,7 +120,7 @@ def _require_half(found: Checked) -> None:
 
 
 def _seconds(run: Callable[[Tensor], object], images: Tensor) -> float:
-    """The median of a few calls, after one that is not counted."""
+    """The median of a few calls, after one that does not count."""
     run(images)
     taken: List[float] = []
     while len(taken) < _REPEATS and sum(taken) < _SECONDS:

@@ -16,15 +16,15 @@ from modprompt.programs import one_line
 from modprompt.use.export_model import ExportedModel
 
 Runs = Callable[[Tensor], Tuple[Tensor, Tensor]]  # images (B, 3, H, W) to features (B, E) and probabilities (B, C)
-OPSET = 18  # the oldest that PyTorch's exporter writes as it is; ONNX Runtime 1.14 and newer read it
-MOST_BYTES = 2_000_000_000  # of a protocol buffer, which an ONNX file is
+OPSET = 18  # the oldest that PyTorch's exporter writes without converting; ONNX Runtime 1.14 and newer read it
+MOST_BYTES = 2_000_000_000  # limit of a protocol buffer, as an ONNX file is
 INPUT, OUTPUTS = "images", ("features", "probabilities")
 METADATA = "metadata.json"  # the extra file in a torch.export program
-_NEEDS = (2, 6)  # the PyTorch that exports
+_NEEDS = (2, 6)  # the oldest PyTorch that exports
 
 
 def require_packages(to: str) -> None:
-    """Raise UserError unless what writes such files is installed."""
+    """Raise UserError unless the packages that write such files are installed."""
     if not is_at_least(*_NEEDS):
         raise UserError(f"--to {to} needs PyTorch {'.'.join(map(str, _NEEDS))} or newer, this is {torch.__version__}")
     if to != "onnx":
@@ -39,7 +39,7 @@ def require_packages(to: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters tell of their own inner life; what goes wrong they raise."""
+    """Silence exporters, which print internals; errors are still raised."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -52,7 +52,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def refusals(to: str) -> Iterator[None]:
-    """What PyTorch's exporter raises within it, of whatever kind, becomes one message."""
+    """In this context all errors of PyTorch's exporter become one message."""
     try:
         yield
     except UserError:
@@ -110,7 +110,7 @@ def onnx_bytes(program: Any, metadata: Mapping[str, Any]) -> bytes:
             output_names=list(OUTPUTS),
             verbose=False,
         )
-        assert made is not None  # of this exporter
+        assert made is not None  # this exporter always returns it
         model = made.model_proto
     _tidy(model)
     for key, value in metadata.items():
@@ -126,7 +126,7 @@ def onnx_bytes(program: Any, metadata: Mapping[str, Any]) -> bytes:
 
 
 def _tidy(model: Any) -> None:
-    """Remove the exporter's notes, which have paths of this machine, and call the first dimension a batch."""
+    """Remove the exporter's notes, which have paths of this machine, and name the first dimension batch."""
     graph = model.graph
     named = [*graph.input, *graph.output, *graph.value_info]
     for part in [model, graph, *graph.node, *graph.initializer, *named, *model.functions]:

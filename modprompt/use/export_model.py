@@ -1,4 +1,4 @@
-"""What leaves this project of a trained model: images in, features and probabilities out, the text side folded in.
+"""The exported form of a trained model: from images to features and probabilities, with class features built in.
 
 Shapes: B images, C classes, E joint width.
 """
@@ -19,13 +19,13 @@ from modprompt.methods.model import PromptedModel
 
 
 class ExportedModel(nn.Module):
-    """A model's image encoder with its prompts, and what makes logits of its features; nothing is shared with it.
+    """A model's image encoder with its prompts, and the classifier of its features; copied from the model.
 
-    A model whose features are blended with frozen ones has the encoder of these, too: an image goes through both.
+    If the model blends its features with frozen ones, it has the encoder of these, too: images go through both.
 
     Args:
         model: in float32, on the CPU.
-        half: its matrices are float16; features, probabilities and what images are given as stay float32.
+        half: whether matrices are float16; images, features and probabilities stay float32.
 
     Raises:
         UserError: if class features depend on the image.
@@ -40,15 +40,15 @@ class ExportedModel(nn.Module):
             self.changes = copy.deepcopy(prompts.vision_changes)
             self.more = (None, prompts.read.map(_apart)) if model.reads and prompts.read is not None else ()
         self.projection = model.projection()
-        self.encoder, self.frozen = copy.deepcopy((model.image_encoder, model.frozen_encoder))  # weights of both once
-        if any(one is not None and one.merges for one in self.changes):  # on stock sides alone
+        self.encoder, self.frozen = copy.deepcopy((model.image_encoder, model.frozen_encoder))  # shared weights once
+        if any(one is not None and one.merges for one in self.changes):  # only on stock sides
             visual: Any = self.encoder.visual
             self.changes = write_in(visual.transformer.resblocks, self.changes)
         if half:
             encoders = nn.ModuleList([self.encoder, *([] if self.frozen is None else [self.frozen])])
             cast_products(encoders, torch.float16)
             for part in encoders.modules():
-                if isinstance(part, nn.BatchNorm2d):  # unlike a CLIP's layer norms these take the type of their input
+                if isinstance(part, nn.BatchNorm2d):  # unlike a CLIP's layer norms these need the type of their input
                     part.half()
         self.eval()
 
@@ -58,7 +58,7 @@ class ExportedModel(nn.Module):
         if self.frozen is not None:
             frozen = self.frozen(images, no_additions(self.frozen)).float()
             features = blended(features, F.normalize(frozen, dim=-1))
-        own = features.chunk(2, dim=-1)[0] if self.more else features  # after it stands what is read out
+        own = features.chunk(2, dim=-1)[0] if self.more else features  # the second half is what is read out
         own = own if self.projection is None else self.projection(own)
         return F.normalize(own, dim=-1), self.classifier(features).softmax(dim=-1)
 

@@ -1,4 +1,4 @@
-"""One image and a list of class names, looked at by a trained model: probabilities, and where its layers look."""
+"""A trained model on one image and a list of class names: probabilities, and where its layers look."""
 
 import threading
 import warnings
@@ -18,12 +18,12 @@ _MOST_CLASSES = 5000
 
 
 class Seen(NamedTuple):
-    """What came of an image.
+    """The results for an image.
 
     shares: (class name, probability), most probable first.
-    picture: what the model was given.
-    attention: where it looked; None where that cannot be shown (a ResNet).
-    said: what should be known of the class names, as one message; empty if nothing.
+    picture: the image as the model was given it.
+    attention: where it looked; None if that cannot be shown (a ResNet).
+    said: a message on the class names; empty for none.
     """
 
     shares: List[Tuple[str, float]]
@@ -33,10 +33,10 @@ class Seen(NamedTuple):
 
 
 class Look:
-    """A trained model that several visitors of a page may ask, one after the other.
+    """A trained model for several visitors of a page, one after the other.
 
     Args:
-        trained: what is asked.
+        trained: the model.
     """
 
     def __init__(self, trained: Trained):
@@ -60,14 +60,14 @@ class Look:
         return layers_of(self.trained.model)
 
     def look(self, file: str, text: str) -> Seen:
-        """What the model makes of an image file.
+        """The results for an image file.
 
         Args:
             file: its path.
-            text: class names, one a line.
+            text: class names, one on each line.
 
         Raises:
-            UserError: if it is no image, or the names do not fit.
+            UserError: if it is not an image, or the names do not fit.
         """
         names = names_in(text)
         image = read_rgb(file, self.trained.read_as)
@@ -82,7 +82,7 @@ class Look:
             return Seen([(names[i], float(shares[i])) for i in order], picture, attention, self._said)
 
     def _for(self, names: Sequence[str]) -> PromptedModel:
-        """The model for these names, kept until others are asked for."""
+        """The model for these names, kept until others are given."""
         if tuple(names) == self.names:
             self._model, self._said = self.trained.model, ""
         elif tuple(names) != self._model.classes.names:
@@ -95,21 +95,21 @@ class Look:
 
 
 def names_in(text: str) -> List[str]:
-    """Class names of a text, one a line.
+    """The class names in a text, one on each line.
 
     Raises:
         UserError: if there is none, or too many for a page.
     """
     names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
-        raise UserError("no class names: write at least one, one a line")
+        raise UserError("no class names: write at least one, one on each line")
     if len(names) > _MOST_CLASSES:
-        raise UserError(f"{len(names)} class names: a page accepts {_MOST_CLASSES}, modprompt predict any number")
+        raise UserError(f"{len(names)} class names: the page accepts {_MOST_CLASSES}, modprompt predict any number")
     return names
 
 
 def overlays(seen: Seen, layer: int) -> List[Tuple[str, Image.Image]]:
-    """Pictures with captions: where the class token, if it has one, and prompt tokens of a layer (from 0) look."""
+    """Images with captions: where a layer's (from 0) class token, if there is one, and prompt tokens look."""
     if seen.attention is None:
         return []
     found = seen.attention

@@ -32,7 +32,7 @@ def text_prompts(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
         state_dict: a learner's tensors, without `prompt_learner.` in their names; see checkpoint.learner_part.
 
     Raises:
-        UserError: if one of them is no tensor of that shape.
+        UserError: if one of them is not a tensor of such a shape.
     """
     layers = {}
     for key, value in state_dict.items():
@@ -40,7 +40,7 @@ def text_prompts(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
         if not found:
             continue
         if not isinstance(value, Tensor) or value.dim() not in (2, 3):
-            raise UserError(f"{key} is no learned prompt: expected a tensor of two or three dimensions")
+            raise UserError(f"{key} is not a learned prompt: expected a tensor of two or three dimensions")
         deep, *inside = found.groups()
         layers[int(deep) + 1 if deep else int(next(filter(None, inside), 0))] = value
     unmapped = count_mapped(state_dict) or len(layers)
@@ -48,12 +48,12 @@ def text_prompts(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
 
 
 def count_mapped(state_dict: Mapping[str, Tensor]) -> int:
-    """From which layer on text prompts are not what the encoder gets, but mapped from vision prompts; 0 for none."""
+    """The first layer whose text prompts are mapped from vision prompts, not learned themselves; 0 for none."""
     return sum(key.startswith("text_proxy_token.") for key in state_dict)
 
 
 def count_vision_prompts(state_dict: Mapping[str, Tensor]) -> int:
-    """Number of learned vision vectors: they live in another space, where there are no words."""
+    """Number of learned vision vectors: their space has no words."""
     own = (
         value
         for key, value in state_dict.items()
@@ -63,14 +63,14 @@ def count_vision_prompts(state_dict: Mapping[str, Tensor]) -> int:
 
 
 def vocabulary(token_embedding: Tensor, tokenizer: Tokenizer) -> Tuple[List[str], Tensor]:
-    """The words and their embeddings (W, T); rows of zeros, which a small model may have, are no words."""
+    """The words and their embeddings (W, T), without rows of zeros, which a small model may have."""
     words = {i: tokenizer.word(i) for i in torch.nonzero(token_embedding.abs().sum(dim=1))[:, 0].tolist()}
     words = {i: word for i, word in words.items() if word}
     return [*words.values()], token_embedding[[*words]].float()
 
 
 def nearest_words(vectors: Tensor, texts: List[str], embeddings: Tensor, count: int) -> List[List[Word]]:
-    """For each of n vectors (n, T) the `count` nearest words, nearest first.
+    """The `count` nearest words to each of n vectors (n, T), nearest first.
 
     Raises:
         UserError: if the vectors have another width than the embeddings (W, T).

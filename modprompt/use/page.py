@@ -1,4 +1,4 @@
-"""The page of `modprompt show`, by Gradio: served to this machine alone, and nothing it does leaves this machine."""
+"""The page of `modprompt show`, made with Gradio: only served to this machine, and it sends nothing elsewhere."""
 
 import contextlib
 import importlib.util
@@ -24,10 +24,10 @@ _QUIET = {  # read by Gradio and its packages when they are imported
     "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
 }
-_MAPS = "where its tokens look, from each picture's least (blue) to its most (yellow), in the mean over heads"
+_MAPS = "where its tokens look, from each image's least (blue) to its most (yellow), averaged over heads"
 _FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO = ["ui-monospace", "Consolas", "monospace"]
-_POLICY = "; ".join(  # of the browser: what is not this server's is not loaded, and nothing is sent elsewhere
+_POLICY = "; ".join(  # for the browser: load only from this server, and send nothing elsewhere
     [
         "default-src 'self'",
         "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
@@ -45,7 +45,7 @@ _Send = Callable[[_Message], Any]
 
 
 def require_packages() -> None:
-    """Raise UserError unless what makes and serves the page is installed."""
+    """Raise UserError unless the packages that make and serve the page are installed."""
     missing = [name for name in ("gradio", "fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"modprompt show needs {missing[0]}, which is missing: pip install 'modprompt[show]'")
@@ -53,7 +53,7 @@ def require_packages() -> None:
 
 @contextlib.contextmanager
 def prepared() -> Iterator[None]:
-    """Within it Gradio sends nothing, and what is uploaded lies in a folder that is removed at the end."""
+    """In this context Gradio sends nothing, and uploads go into a folder that is removed at the end."""
     before = {name: os.environ.get(name) for name in (*_QUIET, "GRADIO_TEMP_DIR")}
     with tempfile.TemporaryDirectory(prefix="modprompt-show-") as folder:
         os.environ.update({**_QUIET, "GRADIO_TEMP_DIR": folder})
@@ -67,10 +67,10 @@ def prepared() -> Iterator[None]:
 
 
 def bound_socket(port: int) -> socket.socket:
-    """A socket of this machine alone.
+    """A socket that only this machine can reach.
 
     Raises:
-        UserError: if the port is taken.
+        UserError: if the port is in use.
     """
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -79,7 +79,7 @@ def bound_socket(port: int) -> socket.socket:
     except OSError as error:
         found.close()
         raise UserError(
-            f"port {port} cannot be had ({error.strerror}): name another, --port 0 finds a free one"
+            f"port {port} cannot be used ({error.strerror}): name another, --port 0 finds a free one"
         ) from None
     return found
 
@@ -92,15 +92,15 @@ def _html(
     quiet: str = "",
     pictures: Sequence[Tuple[str, Image.Image]] = (),
 ) -> str:
-    """What stands in one of the page's fields.
+    """The content of one of the page's fields.
 
     Args:
         heading: a title.
-        note: a sentence for whoever looks.
+        note: a sentence for the visitor.
         is_wrong: whether it is about a mistake.
         shares: (name, probability from 0 to 1), which become bars.
-        quiet: a line that stands back.
-        pictures: with captions before them; the page needs no other file for them.
+        quiet: a line in small print.
+        pictures: (caption, image) pairs; the page needs no other file for them.
     """
     addresses = [(caption, _address(picture)) for caption, picture in pictures]
     parts = {"heading": heading, "note": note, "is_wrong": is_wrong, "shares": shares, "quiet": quiet}
@@ -114,17 +114,17 @@ def _address(picture: Image.Image) -> str:
 
 
 class Answers:
-    """What the page's fields are given when something in it changes.
+    """The new contents of the page's fields when something changes.
 
     Args:
-        look: the model that is asked.
+        look: the model.
     """
 
     def __init__(self, look: Look):
         self.look = look
 
     def image(self, file: Optional[str], text: str, layer: float) -> Tuple[Optional[Seen], str, str]:
-        """Of an image and class names: what is kept, what is said of it, and the overlays of a layer."""
+        """For an image and class names: the results to keep, their text, and the overlays of a layer."""
         if not file:
             return None, _html(quiet="No image yet."), ""
         try:
@@ -137,7 +137,7 @@ class Answers:
 
     @staticmethod
     def _plain(text: str, file: str) -> str:
-        """A message without the path under which the server keeps an image."""
+        """A message without the path where the server keeps an image."""
         return text.replace(f" {file}", "").replace(": replace the file", ": choose another one")
 
     @staticmethod
@@ -164,7 +164,7 @@ def blocks_of(look: Look) -> Any:
                     height=320,
                     elem_classes="mp-image",
                 )
-                hint = "one a line" if not look.bound else "these prompts belong to these classes (CSC)"
+                hint = "one on each line" if not look.bound else "these prompts belong to these classes (CSC)"
                 names = gr.Textbox(
                     "\n".join(look.names), label="Classes", info=hint, lines=6, max_lines=12, interactive=not look.bound
                 )
@@ -188,7 +188,7 @@ def blocks_of(look: Look) -> Any:
 
 
 def _uploaded_as_it_is(image: Any) -> None:
-    """Have the path of what is uploaded given on: Gradio would open any kind of file, ours are read within bounds."""
+    """Pass on the path of an upload: Gradio would open any kind of file, while our readers have bounds."""
     image.preprocess = lambda payload: None if payload is None else payload.path
 
 
@@ -216,7 +216,7 @@ class OwnOnly:
 
 
 def app_of(look: Look) -> Any:
-    """The web application; it answers to names of this machine alone."""
+    """The web application; it only answers under names of this machine."""
     import gradio as gr
     from fastapi import FastAPI
     from fastapi.middleware.trustedhost import TrustedHostMiddleware
@@ -245,9 +245,9 @@ def serve(look: Look, taken: socket.socket, said: Callable[[str], None]) -> None
     """Serve the page until it is interrupted.
 
     Args:
-        look: the model that is asked.
-        taken: of bound_socket.
-        said: is given the page's address when it can be opened.
+        look: the model.
+        taken: from bound_socket.
+        said: called with the page's address once it can be opened.
     """
     import uvicorn
 

@@ -1,4 +1,4 @@
-"""Images of any folder, told apart by a trained model: found, decoded while the model works, a batch at a time."""
+"""Classifying images of any folder with a trained model: found, and decoded while the model works, batch by batch."""
 
 import os
 import warnings
@@ -22,15 +22,15 @@ from modprompt.io.paths import of_user
 from modprompt.io.safe_open import PathLike, Refused
 from modprompt.methods.model import PromptedModel
 
-_READERS = 8  # images that are decoded at a time
+_READERS = 8  # images that are decoded at the same time
 
 
-SOFTMAX, SIGMOID = "softmax", "sigmoid"  # shares among all classes; each class judged by itself
+SOFTMAX, SIGMOID = "softmax", "sigmoid"  # probabilities among all classes; each class judged by itself
 RULES = (SOFTMAX, SIGMOID)
 
 
 def require_rule(model: PromptedModel, rule: str) -> None:
-    """Raise UserError unless a model's logits mean something by a rule."""
+    """Raise UserError unless a rule suits a model's logits."""
     one_of("--rule", rule, RULES)
     if rule == SOFTMAX:
         return
@@ -41,13 +41,13 @@ def require_rule(model: PromptedModel, rule: str) -> None:
         )
     if model.has_own_logits:
         raise UserError(
-            f"--rule sigmoid: {type(model.method).__name__} makes logits that are no scaled cosines, and trains them "
+            f"--rule sigmoid: {type(model.method).__name__} makes logits that are not scaled cosines, and trains them "
             "for a softmax: use --rule softmax"
         )
 
 
 def shares_of(model: PromptedModel, logits: Tensor, rule: str = SOFTMAX) -> Tensor:
-    """Probabilities (B, C) of logits (B, C) by a rule; to a softmax the bias, which all classes share, is nothing."""
+    """Probabilities (B, C) of logits (B, C) by a rule; the bias, shared by all classes, does not change a softmax."""
     bias = logit_bias_of(model.clip_model)
     if rule == SOFTMAX or bias is None:
         return logits.softmax(dim=-1)
@@ -55,11 +55,11 @@ def shares_of(model: PromptedModel, logits: Tensor, rule: str = SOFTMAX) -> Tens
 
 
 class Prediction(NamedTuple):
-    """What a model says of an image.
+    """A model's prediction for an image.
 
     image: its path.
-    labels: the likeliest classes, likeliest first, as they stand in the model's class names.
-    probabilities: theirs.
+    labels: the likeliest classes, likeliest first, as indices of the model's class names.
+    probabilities: of these classes.
     fault: why it could not be read; then there are no labels.
     """
 
@@ -70,16 +70,16 @@ class Prediction(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Images, and what lies among them and is left out: files of other kinds, by their names, and links to folders."""
+    """Images, and entries among them that are left out: files with other names than images', and links to folders."""
 
     images: List[Path]
     left_out: List[Path]
 
 
 def find_images(paths: Sequence[PathLike]) -> Found:
-    """The files that are named, whatever they are, and the images in the folders that are named and below them.
+    """The named files, whatever they are, and the images in and below the named folders.
 
-    Each is there once, those of a folder sorted; hidden files and folders are not looked at.
+    Each is there once, a folder's are sorted; hidden files and folders are ignored.
 
     Raises:
         UserError: if a folder cannot be listed, or there is no image.
@@ -92,22 +92,22 @@ def find_images(paths: Sequence[PathLike]) -> Found:
             is_image = not path.is_dir() or (is_image_name(one.name) and not one.is_dir())
             (images if is_image else left_out).append(one)
     if not images:
-        raise UserError(f"there is no image in {', '.join(map(str, paths))}: they are known by {' '.join(SUFFIXES)}")
+        raise UserError(f"there is no image in {', '.join(map(str, paths))}: known endings are {' '.join(SUFFIXES)}")
     return Found(list(dict.fromkeys(images)), left_out)
 
 
 def odd_ones(images: Sequence[Path]) -> Dict[str, int]:
-    """How many images are read one way by the family and another as people see them, by what is odd of them."""
+    """How many images the family reads differently from how people see them, by what is unusual about them."""
 
     def look(path: Path) -> List[str]:
         try:
             with opened(path) as image:
                 return oddities(image)
-        except (OSError, UserError, Refused):  # what cannot be read is told with its prediction
+        except (OSError, UserError, Refused):  # reported with its prediction
             return []
 
     with ThreadPoolExecutor(_READERS) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata
+        warnings.simplefilter("ignore")  # about odd metadata
         return dict(sorted(Counter(odd for found in pool.map(look, images) for odd in found).items()))
 
 
@@ -134,21 +134,21 @@ def predict(
     read_as: str = FAMILY,
     rule: str = SOFTMAX,
 ) -> Iterator[Prediction]:
-    """What a model says of images, in their order; those that cannot be read say why and stop nothing.
+    """A model's predictions for images, in their order; those that cannot be read say why and stop nothing.
 
     Args:
         model: in eval mode.
         preprocess: from a PIL image to (3, H, W).
         images: their paths.
-        top: how many classes of each; all if there are fewer.
+        top: how many classes for each; all if there are fewer.
         batch_size: images at a time.
         read_as: the rule by which the model's run read images.
-        rule: of RULES, by which logits become probabilities.
+        rule: one of RULES, from logits to probabilities.
 
     Raises:
-        UserError: if the model's logits mean nothing by that rule.
+        UserError: if that rule does not suit the model's logits.
         FloatingPointError: if a logit is not finite.
-        OSError: if this machine fails, which says nothing of an image.
+        OSError: if this machine fails, not an image.
     """
     require_rule(model, rule)
     most, way = min(top, len(model.classes.names)), way_of(preprocess, model.logit_scale.device)
@@ -175,7 +175,7 @@ def _prediction(path: Path, labels: Sequence[int], probabilities: Sequence[float
 def _decoded(
     images: Sequence[Path], read: Callable[[Path], Union[Tensor, str]], batch_size: int
 ) -> Iterator[List[Tuple[Path, Union[Tensor, str]]]]:
-    """Batches of (path, image (3, H, W) or what is wrong with it); the next is decoded while one is in use."""
+    """Batches of (path, image (3, H, W) or its fault); the next one is decoded while one is in use."""
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     with ThreadPoolExecutor(_READERS) as pool:
 
@@ -195,5 +195,5 @@ def _read(path: Path, preprocess: Callable[..., Tensor], size: int, read_as: str
         return str(error)
     short, long = sorted(image.size)
     if size * size * long > most_megapixels() * 1e6 * short:
-        return f"cannot use the image {path}: it has {image.width} x {image.height} pixels, a strip: cut something out"
+        return f"cannot use the image {path}: it has {image.width} x {image.height} pixels, a strip: crop it"
     return preprocess(image)

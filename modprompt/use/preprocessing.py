@@ -1,4 +1,4 @@
-"""What a transform of images does, as values: for files that leave this project, and for pictures of what was seen."""
+"""A transform of images as plain values: for exported files, and to show what a model was given."""
 
 from typing import Any, Callable, Dict
 
@@ -14,11 +14,11 @@ def images_of(preprocess: Callable[..., Tensor]) -> Images:
     """How a transform of this project (clip.load.image_transform) makes images.
 
     Raises:
-        UserError: if it is another's, which nobody has described.
+        UserError: if it is another project's, whose steps are not known.
     """
     steps = {type(one).__name__: one for one in getattr(preprocess, "transforms", ())}
     if not {"Resize", "CenterCrop", "Normalize"} <= set(steps):
-        raise UserError("nobody has described this transform of images: use the one that modprompt.load_clip gives")
+        raise UserError("this transform of images is not known: use the one that modprompt.load_clip gives")
     resize, normalise = steps["Resize"], steps["Normalize"]
     both_sides = isinstance(resize.size, (list, tuple)) and len(resize.size) == 2
     size = resize.size[0] if isinstance(resize.size, (list, tuple)) else resize.size
@@ -33,7 +33,7 @@ _COLOURS = {
 
 
 def as_record(images: Images, read_as: str = FAMILY) -> Dict[str, Any]:
-    """Plain values that say all steps from a picture to numbers, for programs without this project."""
+    """All steps from an image to numbers as plain values, for programs without this project."""
     return {
         "colours": _COLOURS[read_as],
         "resize": images.resize,

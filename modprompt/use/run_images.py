@@ -1,4 +1,4 @@
-"""How the run of a checkpoint made its test images, so that others' are made the same."""
+"""How the run of a checkpoint made its test images, so that other images are made the same way."""
 
 from typing import Any, Callable, Mapping
 
@@ -19,19 +19,19 @@ _CHANNELS = row_of(number(), number(), number())
 
 
 def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -> Callable[..., Tensor]:
-    """From a PIL image to (3, H, W) as the test images of a run were made; without settings as its CLIP's are.
+    """The transform from a PIL image to (3, H, W) as a run's test images were made; without settings, its CLIP's.
 
     Args:
-        settings: of the run, {dotted key: text}; those of INPUT are read.
+        settings: of the run, {dotted key: text}; only those of INPUT are read.
         clip_model: its CLIP.
         path: the file that has the settings, for messages.
 
     Raises:
-        UserError: if they ask for something that is not done here, or are none.
+        UserError: if they need something that is not supported here, or are not valid.
     """
     if "INPUT.SIZE" not in settings:
         return transform_of(clip_model)
-    rule = settings.get(READ_AS, FAMILY)  # who does not say it read them as the family
+    rule = settings.get(READ_AS, FAMILY)  # runs that do not record it read as the family
     try:
         if rule not in RULES:
             raise Refused(f"{READ_AS} {rule[:40]!r}")
@@ -41,12 +41,12 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
         return made  # type: ignore[no-any-return]
     except Refused as error:
         raise UserError(
-            f"{path}: the images of its run were made as cannot be done here ({error}): test it with modprompt train"
+            f"{path}: its run made images in an unsupported way ({error}): test it with modprompt train"
         ) from None
 
 
 def rule_of(preprocess: Callable[..., Tensor]) -> str:
-    """By which rule of io/image_rules.py a transform of transform_of_run reads images."""
+    """The rule of io/image_rules.py by which a transform of transform_of_run reads images."""
     return PEOPLE if as_people in getattr(preprocess, "transforms", ()) else FAMILY
 
 

@@ -1,7 +1,7 @@
-"""Trained prompts to and from a repository of a Hugging Face hub: as runs have them in their folders, with a card.
+"""Uploading trained prompts to a repository of a Hugging Face hub, laid out as runs' folders with a card, and back.
 
-Up goes one commit, all of it or nothing. Down comes one commit, and of it nothing but checkpoints, which are read as
-weights before they are put in place, and the card.
+A push is one commit, all of it or nothing. A pull is one commit, of which only the card and checkpoints are used, which
+are read as weights before they are put in place.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ Content = Union[Path, bytes]
 
 
 class Pulled(NamedTuple):
-    """What was fetched: where it is, its commit, and the folders of runs in it, which modprompt.load reads."""
+    """What was downloaded: where it is, its commit, and the folders of runs in it, which modprompt.load reads."""
 
     folder: Path
     commit: str
@@ -39,7 +39,7 @@ class Pulled(NamedTuple):
 
 
 def is_weights(name: str) -> bool:
-    """Whether a file of a repository is a checkpoint, by its name: in a folder, and called as runs call theirs."""
+    """Whether a file of a repository is a checkpoint, by its name: in a folder, and named as runs name theirs."""
     *folders, file = name.split("/")
     plain = 1 <= len(folders) <= _DEEPEST and not {"", ".", ".."} & set(folders)
     return plain and bool(_WEIGHTS.fullmatch(file))
@@ -54,7 +54,7 @@ def files_of(content: Checkpoint, path: Path, below: str = "") -> Dict[str, Cont
     """A checkpoint as the files of a run's folder, by their names in the repository.
 
     Args:
-        content: of it.
+        content: its content.
         path: the checkpoint.
         below: the run's folder in the repository; empty: the repository is one run.
 
@@ -63,7 +63,7 @@ def files_of(content: Checkpoint, path: Path, below: str = "") -> Dict[str, Cont
     """
     if not content.record:
         raise UserError(
-            f"{path} does not say what it is (it is the family's, or of our first version), so nobody could load it: "
+            f"{path} does not say what it is (it is the family's, or our first version's), so nobody could load it: "
             "load it with modprompt.load, save it with .save, and push that file"
         )
     name = content.record["method"]["name"]
@@ -74,13 +74,13 @@ def files_of(content: Checkpoint, path: Path, below: str = "") -> Dict[str, Cont
 
 
 def push(repo: str, files: Mapping[str, Content], private: bool = False, replace: bool = False) -> str:
-    """Put files into a repository, which is made if there is none, as one commit.
+    """Put files into a repository as one commit; a missing repository is created.
 
     Args:
         repo: "owner/name".
         files: by their names there.
-        private: make it a private one; one that others can read is refused then.
-        replace: remove weights that it has; its history keeps them.
+        private: create it as a private one; an existing public one is refused then.
+        replace: remove its present weights; its history keeps them.
 
     Returns:
         The commit.
@@ -94,7 +94,7 @@ def push(repo: str, files: Mapping[str, Content], private: bool = False, replace
     ask(name, lambda client: client.HfApi().create_repo(name, private=private, exist_ok=True))
     info = ask(name, lambda client: client.HfApi().model_info(name))
     if private and info.private is False:
-        raise UserError(f"{name} is there already, and for all to read: push to another repository, or without private")
+        raise UserError(f"{name} exists already and is public: push to another repository, or without private")
     there = sorted(str(one.rfilename) for one in info.siblings or () if is_weights(str(one.rfilename)))
     if there and not replace:
         raise UserError(
@@ -115,19 +115,19 @@ def _commit(client: Any, repo: str, files: Mapping[str, Content], gone: Sequence
 
 
 def pull(name: str, folder: Union[str, Path] = "") -> Pulled:
-    """Fetch what `push` has put into a repository.
+    """Download what `push` has put into a repository.
 
     Args:
         name: "owner/name", or "owner/name@revision".
-        folder: where to put it, which must not be there yet; without it the repository's name, in the current folder.
+        folder: where to put it; must not exist yet. By default the repository's name, in the current folder.
 
     Raises:
-        UserError: if the hub or the cache does not have it, or it holds no whole checkpoint; nothing is left then.
+        UserError: if the hub or the cache does not have it, or it has no whole checkpoint; nothing is written then.
     """
     repo, revision = hub.of_user(name)
     goal = of_user(folder or repo.rpartition("/")[2])
     if os.path.lexists(goal):
-        raise UserError(f"{goal} is there already: give another folder")
+        raise UserError(f"{goal} exists already: give another folder")
     found = hub.snapshot(repo, revision, _chosen, _BY_HAND)
     names = _chosen([one for one in _names(found.folder) if _is_ours(one)])
     for one in filter(is_weights, names):
@@ -144,7 +144,7 @@ def pull(name: str, folder: Union[str, Path] = "") -> Pulled:
 def _chosen(names: Sequence[str]) -> List[str]:
     chosen = sorted(name for name in names if _is_ours(name))
     if not any(map(is_weights, chosen)):
-        raise UserError("it has no checkpoints of modprompt: they are put there by modprompt push")
+        raise UserError("it has no checkpoints of modprompt, as modprompt push puts there")
     return chosen
 
 
@@ -154,7 +154,7 @@ def _names(folder: Path) -> List[str]:
 
 @contextlib.contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """A new folder that takes its place if the block ends well, and is gone otherwise."""
+    """A new folder under another name that becomes `folder` if the block succeeds, and is removed otherwise."""
     aside = folder.absolute().with_name(f".{folder.name}.{secrets.token_hex(8)}.part")
     try:
         aside.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A trained model to use: of a run's folder or one of its files, with the transform that its run's images had."""
+"""A trained model to use: from a run's folder or one of its files, with the transform of its run's images."""
 
 import warnings
 from pathlib import Path
@@ -26,7 +26,7 @@ class Trained(NamedTuple):
 
     model: in eval mode, from images (B, 3, H, W) to logits (B, C).
     preprocess: from a PIL image to (3, H, W), as the run's test images were made.
-    path: the file that it was read from, a checkpoint; of what trains nothing the run's result.json.
+    path: the checkpoint that it was read from; if the method trains nothing, the run's result.json.
     """
 
     model: PromptedModel
@@ -35,7 +35,7 @@ class Trained(NamedTuple):
 
     @property
     def read_as(self) -> str:
-        """The rule by which its run read images; `preprocess` goes by it, too."""
+        """The rule by which its run read images; `preprocess` uses it, too."""
         return rule_of(self.preprocess)
 
 
@@ -47,18 +47,18 @@ def open_trained(
     epoch: Optional[int] = None,
     device: Union[str, torch.device, None] = None,
 ) -> Trained:
-    """The model of a run's output folder, or of a file. No generator is drawn from.
+    """The model of a run's output folder, or of a file. It draws from no generator.
 
     Args:
-        path: the folder or file; a folder of zero-shot CLIP's run, which has no checkpoint, too.
-        clip: the CLIP, or what load_clip accepts; without it the one that the file names.
+        path: the folder or file; also a folder of zero-shot CLIP's run, which has no checkpoint.
+        clip: the CLIP, or what load_clip accepts; by default the one that the file names.
         names: other classes than it was trained on, in label order.
-        epoch: which epoch's, of a folder; without it the best, or if there is none the last.
-        device: where to load the CLIP to; CUDA if there is any, else the CPU. Not for a clip that is a module.
+        epoch: the epoch of a checkpoint in a folder; by default the best, or if there is none the last.
+        device: for the CLIP; CUDA if there is any, else the CPU. Not used for a clip that is a module.
 
     Raises:
         UserError: as load; if its images cannot be made as its run made them; or if its prompts belong to the classes
-            that it was trained on (CSC), and others are given.
+            that it was trained on (CSC), but others are given.
     """
     _require_device(device)
     place = run_or_file(path)
@@ -67,7 +67,7 @@ def open_trained(
         file = checkpoint.chosen_checkpoint(place, epoch)
         model, settings = load(file, clip, device=device), checkpoint.read(file).settings
     elif epoch is not None:
-        raise UserError(f"epoch {epoch}: {path} is of a method that trains nothing, and has no epochs")
+        raise UserError(f"epoch {epoch}: {path} was made with a method that trains nothing, and has no epochs")
     else:
         file, settings = str(place / result.FILE_NAME), untrained.settings
         model = as_stated(untrained, file, clip, device=device).eval()
@@ -80,16 +80,16 @@ def _require_device(device: Union[str, torch.device, None]) -> None:
     """Raise UserError unless PyTorch has this device."""
     try:
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # an unknown name; a GPU that is not there, a build without CUDA
+    except (RuntimeError, AssertionError) as error:  # an unknown name, a missing GPU, a build without CUDA
         said = str(error).partition("\n")[0][:120]
         raise UserError(f"device {device}: PyTorch does not have it here ({said}): use cpu, or leave it out") from None
 
 
 def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
-    """The same for other classes, prompts and CLIP shared.
+    """The same model for other classes, with shared prompts and CLIP.
 
     Args:
-        trained: what open_trained gave.
+        trained: from open_trained.
         names: of the classes, in label order.
 
     Raises:
@@ -104,13 +104,13 @@ def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
 
 
 def _untrained(folder: Path) -> Optional[Checkpoint]:
-    """What the result of a run of zero-shot CLIP says, as a checkpoint without tensors; None of other runs."""
+    """The result of a run of zero-shot CLIP as a checkpoint without tensors; None for other runs."""
     found = holding.read(folder)
     if found.result is None or not trains_nothing(found.result.get("method")):
         return None
     if found.trained:
         warnings.warn(
-            f"{folder} holds a training, and the result of {found.trainer} in the place of its own: the training's "
+            f"{folder} holds a training, but the result of {found.trainer} in place of its own: the training's "
             "checkpoint is used",
             stacklevel=3,
         )
@@ -130,6 +130,6 @@ def _as_checkpoint(folder: Path, found: Dict[str, Any]) -> Checkpoint:
 
 
 def trains_nothing(method: Any) -> bool:
-    """Whether what a result says of its method is of one that learns no prompts."""
+    """Whether a result's record of its method names one that learns nothing."""
     name = method.get("name") if isinstance(method, Mapping) else None
     return isinstance(name, str) and kind_of(name) == ZERO_SHOT

@@ -1,5 +1,5 @@
 # Rounds of choosing labels as in PCB's repository: CoOp with a context for each class, or for each phrase of AS and AE.
-# Phrases are read from descriptors/descriptors_DATASET.json, seen from here or in the folder DESCRIPTORS.
+# Phrases are read from descriptors/descriptors_DATASET.json in the current folder, or in the folder DESCRIPTORS.
 [[ $# -ge 5 ]] || usage "DATASET CONFIG METHOD SEED MODE [KEY VALUE ...]   e.g. eurosat vit_b16 badge 1 none"
 dataset=$(data_set "$1")
 acquisition=$3 seed=$4 mode=$5

@@ -1,5 +1,5 @@
 # Test a base-to-new run on base and new classes together; without EPOCHS, its last checkpoint. Image features that
-# base2new_train.sh and base2new_test.sh have kept (TEST.KEEP_FEATURES True behind their arguments) are used.
+# base2new_train.sh and base2new_test.sh have kept (TEST.KEEP_FEATURES True after their arguments) are used.
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}
 run=$dataset/shots_$shots/$TRAINER/$CFG/seed$seed

@@ -1,4 +1,4 @@
-# Base-to-new as ProGrad's repository has it: 4 shots (SHOTS), seeds 1 2 3; trains, or tests what was trained.
+# Base-to-new as in ProGrad's repository: 4 shots (SHOTS), seeds 1 2 3; trains, or tests what was trained.
 [[ $# -ge 1 ]] || usage "DATASET [KEY VALUE ...]"
 dataset=$(data_set "$1") shots=${SHOTS:-4} number=
 shift

@@ -1,5 +1,5 @@
-# All classes of a data set with the flags of CLIP-LoRA's own program, and its lists; with --save_path the additions go
-# to SAVE_PATH/BACKBONE/DATASET/SHOTSshots/seedSEED/FILENAME.pt in its form, and --eval_only tests those that lie there.
+# All classes of a data set with the flags of CLIP-LoRA's own program, and its lists; with --save_path the matrices go
+# to SAVE_PATH/BACKBONE/DATASET/SHOTSshots/seedSEED/FILENAME.pt in its form, and --eval_only tests those in that file.
 text="[--dataset NAME] [--shots N] [--seed N] [--backbone NAME] [--root_path DIR] [--encoder both|text|vision] [--params q k v] [--position all] [--r N] [--alpha N] [--dropout_rate X] [--lr X] [--n_iters N] [--batch_size N] [--save_path DIR] [--filename NAME] [--eval_only] [KEY VALUE ...]"
 [[ $# -ge 1 ]] || usage "$text"
 name=dtd shots=16 seed=1 backbone=ViT-B/16 encoder=both params="q k v" position=all r=2 alpha=1 dropout=0.25

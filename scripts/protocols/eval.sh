@@ -1,5 +1,5 @@
 # Test contexts that main.sh learned on imagenet (16 N_CTX, position end, one context for all classes) on another data set.
-[[ $# -ge 2 ]] || usage "DATASET CONFIG [KEY VALUE ...]   e.g. imagenetv2 rn50_ep50; SOURCE=imagenet in front of it names what was trained on"
+[[ $# -ge 2 ]] || usage "DATASET CONFIG [KEY VALUE ...]   e.g. imagenetv2 rn50_ep50; SOURCE=imagenet before it names the training's data set"
 dataset=$(data_set "$1")
 CFG=$2 config=$project/configs/trainers/$TRAINER/$2.yaml
 source=$(data_set "${SOURCE:-imagenet}")

@@ -1,6 +1,6 @@
-# MMRL's and MMRL++'s scripts as their repository has them, seeds 1 2 3 (SEEDS) in each: base-to-new and cross-data-set
-# runs with 16 shots (SHOTS), few-shot runs with 1 2 4 8 16 (SHOTS). They take the values that the repository has for
-# the data set, and its rule of which logits count; KEY VALUE words go over both.
+# MMRL's and MMRL++'s scripts as in their repository, seeds 1 2 3 (SEEDS) in each: base-to-new and cross-data-set runs
+# with 16 shots (SHOTS), few-shot runs with 1 2 4 8 16 (SHOTS). They use the repository's values for the data set, and
+# its rule for which logits count; KEY VALUE words override both.
 if [[ $name = cross_datasets_train ]]; then
   dataset=imagenet
 else

@@ -1,5 +1,5 @@
-# PromptKD's scripts as its repository has them, and the training of a teacher. A student is trained on the whole
-# training split without labels; its teacher is where the repository has it below the current folder, teacher_model/, or
+# PromptKD's scripts as in its repository, and the training of a teacher. A student is trained on the whole training
+# split without labels; its teacher is where the repository has it below the current folder, teacher_model/, or
 # TEACHER, a run's folder (of teacher_train) or a checkpoint. KD_WEIGHT is the repository's for the data set.
 # teacher_train trains on the base classes with 16 shots (SHOTS), or with MODAL=cross on all.
 if [[ -z $CFG ]]; then

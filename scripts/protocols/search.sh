@@ -1,4 +1,4 @@
-# Search alone, on the base classes with 16 shots (SHOTS): what base2new_train.sh does first.
+# Only the search, on the base classes with 16 shots (SHOTS): what base2new_train.sh does first.
 arguments "DATASET SEED [KEY VALUE ...]" "$@"
 [[ -z $number ]] || usage "DATASET SEED [KEY VALUE ...]"
 shots=${SHOTS:-16}

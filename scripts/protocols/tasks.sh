@@ -1,4 +1,4 @@
-# Few-shot as LP++'s repository runs it: seeds 1 to TASKS, the epoch by as many validation images as of training, their mean.
+# Few-shot as LP++'s repository runs it: seeds 1 to TASKS, the epoch chosen by as many validation as training images, their mean.
 # Every task draws from all images. Results are marked: the rule of this project is min(shots, 4) images, and few_shot.sh.
 [[ $# -ge 2 && $2 =~ ^[1-9][0-9]*$ ]] || usage "DATASET SHOTS [TASKS] [KEY VALUE ...]   e.g. eurosat 4 10"
 dataset=$(data_set "$1")

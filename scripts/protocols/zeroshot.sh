@@ -1,4 +1,4 @@
-# Test CLIP as it is on all classes of a data set; CONFIG is a file of configs/trainers/CoOp, e.g. rn50 or vit_b16.
+# Test CLIP itself on all classes of a data set; CONFIG is a file of configs/trainers/CoOp, e.g. rn50 or vit_b16.
 [[ $# -ge 1 ]] || usage "DATASET [CONFIG] [KEY VALUE ...]"
 dataset=$(data_set "$1")
 seed=1

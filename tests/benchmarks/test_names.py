@@ -27,7 +27,7 @@ def test_names_are_read_in_order_without_empty_lines(tmp_path):
         (None, "cannot be read"),
         (b"\xff\xfe", "cannot be read"),
         (b" \n\n", "there is no name in it"),
-        (b"cat\ndog\n cat\n", "'cat' stands there 2 times"),
+        (b"cat\ndog\n cat\n", "'cat' is there 2 times"),
     ],
 )
 def test_file_that_has_no_names_is_refused(tmp_path, content, said):

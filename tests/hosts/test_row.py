@@ -98,7 +98,7 @@ def test_checkpoint_is_found_wherever_a_program_puts_it_but_not_what_is_kept_bes
     assert checkpoint(tmp_path, 2) is None
 
 
-WELL, CANNOT, UNTRIED = "MPL trains and tests", "MPL cannot run: KeyError: 1", "not tried: the time is over"
+WELL, CANNOT, UNTRIED = "MPL trains and tests", "MPL cannot run: KeyError: 1", "not tried: time ran out"
 
 
 @pytest.mark.parametrize(

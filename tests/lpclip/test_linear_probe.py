@@ -92,7 +92,7 @@ def test_few_draws_the_same_images_for_one_seed():
 
 
 def test_class_with_too_few_images_is_named():
-    with pytest.raises(UserError, match="class 0 has 2 training images, but 4 shots are asked for"):
+    with pytest.raises(UserError, match="class 0 has 2 training images, but 4 shots were asked for"):
         blobs(2).few(4, np.random.RandomState(0))
     assert len(blobs(2).few(4, np.random.RandomState(0), or_all=True).labels) == 6
 
@@ -176,7 +176,7 @@ def test_features_that_were_changed_are_refused(tmp_path, capsys):
     arrays["label_list"][0] = 2
     np.savez(tmp_path / "Own" / "test.npz", **arrays)
     assert probe(tmp_path) == 2
-    assert "test.npz is damaged (its hash is of other content)" in capsys.readouterr().err
+    assert "test.npz is damaged (its hash does not match)" in capsys.readouterr().err
 
 
 ODD_FEATURES = {
@@ -212,7 +212,7 @@ def test_features_and_labels_of_other_values_are_refused_in_a_line(tmp_path, par
     features, labels = good._replace(**{part: odd})
     np.savez(path, feature_list=features, label_list=labels)
     with pytest.raises(
-        UserError, match=r"train.npz is damaged \(no finite real N x E features .*: run `python -m lpclip"
+        UserError, match=r"train.npz is damaged \(not finite real N x E features .*: run `python -m lpclip"
     ):
         linear_probe.read_split(path)
 
@@ -232,7 +232,7 @@ def test_features_of_different_widths_are_refused(tmp_path, capsys):
     feat_extractor.write(tmp_path / "Own" / "test.npz", splits["test"].features[:, :4], splits["test"].labels, True, "")
     assert probe(tmp_path) == 2
     assert (
-        "are of different CLIPs, splits of the data set, classes or ways to make images: run `python -m lpclip"
+        "come from different CLIPs, splits, classes or ways to make images: run `python -m lpclip"
         in capsys.readouterr().err
     )
 
@@ -242,7 +242,7 @@ def test_features_of_different_clips_or_splits_are_refused(tmp_path, capsys):
     write_features(tmp_path, True, "test", made_of="CLIP 2:other, split b")
     assert probe(tmp_path) == 2
     assert (
-        "are of different CLIPs, splits of the data set, classes or ways to make images: run `python -m lpclip"
+        "come from different CLIPs, splits, classes or ways to make images: run `python -m lpclip"
         in capsys.readouterr().err
     )
 

@@ -115,7 +115,7 @@ def test_full_disk_behind_standard_output_is_one_line():
     with Path("/dev/full").open("w") as full:
         words = [sys.executable, "-c", PRINTS.format(lines=1, end="pass")]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=environment(""))
-    assert (done.returncode, done.stderr) == (2, "error: cannot write what is printed (No space left on device)\n")
+    assert (done.returncode, done.stderr) == (2, "error: cannot write the output (No space left on device)\n")
 
 
 def test_log_says_why_it_ends_where_nobody_reads(monkeypatch):

@@ -13,7 +13,7 @@ def test_tree_of_a_release_has_no_faults():
 @pytest.mark.parametrize(
     ("version", "package", "changelog", "citation", "said"),
     [
-        ("1.2.0.dev0", "1.2.0.dev0", CHANGELOG.replace("1.2.0", "1.2.0.dev0"), CITATION.replace("1.2.0", "1.2.0.dev0"), "1.2.0.dev0 is no version of a release"),
+        ("1.2.0.dev0", "1.2.0.dev0", CHANGELOG.replace("1.2.0", "1.2.0.dev0"), CITATION.replace("1.2.0", "1.2.0.dev0"), "1.2.0.dev0 is not a release version"),
         ("1.2.0", "1.2.0.dev0", CHANGELOG, CITATION, "modprompt/version.py says 1.2.0.dev0"),
         ("1.2.0", "1.2.0", CHANGELOG.replace("2026-01-31", "unreleased"), CITATION, "CHANGELOG.md begins with 1.2.0 (unreleased)"),
         ("1.2.0", "1.2.0", "# Changelog\n", CITATION, "CHANGELOG.md begins with no version"),
@@ -27,4 +27,4 @@ def test_what_contradicts_it_is_named(version, package, changelog, citation, sai
 
 def test_this_tree_is_checked_and_a_release_that_it_is_not_is_refused(capsys):
     assert release.main(["0.0.1"]) == 2
-    assert "error: this tree is no release of 0.0.1: modprompt/version.py says " in capsys.readouterr().err
+    assert "error: this tree is not a release of 0.0.1: modprompt/version.py says " in capsys.readouterr().err

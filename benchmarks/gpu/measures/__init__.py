@@ -1,1 +1,1 @@
-"""What is measured, a file each: `measure(task, place)` gives what was found. benchmarks.gpu.plan has the table."""
+"""Measurements, a file for each: `measure(task, place)` gives what it found. benchmarks.gpu.plan has the table."""

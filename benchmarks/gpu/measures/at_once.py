@@ -15,7 +15,7 @@ from benchmarks.gpu.task import Found, Place, Task
 
 
 def _together(words: List[str], folder: Path, count: int) -> Dict[str, float]:
-    """Seconds that so many runs take at once, and the longest that one of them trained."""
+    """Seconds that `count` runs take at once, and the longest training among them."""
     outs = [folder / f"{count}-{number}" for number in range(count)]
     began = time.perf_counter()
     with ThreadPoolExecutor(count) as pool:
@@ -26,7 +26,7 @@ def _together(words: List[str], folder: Path, count: int) -> Dict[str, float]:
 
 
 def measure(task: Task, place: Place) -> Found:
-    """Runs of an hour at once over runs of an hour one after the other; above 1 they pay."""
+    """Runs per hour at once over runs per hour one after the other; above 1 it pays."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sides = place.choose((500, 375), (48, 36))

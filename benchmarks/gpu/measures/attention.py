@@ -1,4 +1,4 @@
-"""What a new shape costs cuDNN's attention and flash attention, forward and backward: why flash is chosen."""
+"""The cost of a new shape for cuDNN's and for flash attention, forward and backward: the reason to choose flash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.gpu.task import Found, Place, Task
 from modprompt.programs import one_line
 
 KINDS = {"cuDNN": "CUDNN_ATTENTION", "flash": "FLASH_ATTENTION"}
-LENGTHS = range(198, 220, 2)  # of a vision side whose prompts come and go
+LENGTHS = range(198, 220, 2)  # of a vision side with changing numbers of prompts
 
 
 def _seconds(kind: Any, length: int) -> float:
@@ -30,7 +30,7 @@ def _seconds(kind: Any, length: int) -> float:
 
 
 def measure(task: Task, place: Place) -> Found:
-    """Milliseconds of the first call with a shape, beyond those of the second, over shapes that are all new."""
+    """Milliseconds of the first call with a new shape beyond those of the second, over several shapes."""
     rows, found = [], {}
     for name, word in KINDS.items():
         figure = f"attention, {name}: a shape for the first time beyond its second"
@@ -38,7 +38,7 @@ def measure(task: Task, place: Place) -> Found:
             if place.dry_run:
                 raise RuntimeError("a dry run has no GPU")
             kind = getattr(torch.nn.attention.SDPBackend, word)
-            _seconds(kind, 196)  # libraries are loaded
+            _seconds(kind, 196)  # loads libraries
             each: Dict[str, float] = {str(n): _seconds(kind, n) - _seconds(kind, n) for n in LENGTHS}
         except (AttributeError, ImportError, RuntimeError) as error:  # a PyTorch or a GPU without it
             rows.append(not_run(figure, one_line(error)[:200]))

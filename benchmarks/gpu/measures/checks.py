@@ -16,7 +16,7 @@ FREE_GIB = 8.0
 
 
 def driver(knows: int, built_for: str) -> Row:
-    """The CUDA version that a driver knows (12040) against that of PyTorch's build ("12.6"): the same major one."""
+    """A driver's CUDA version (12040) against that of PyTorch's build ("12.6"): the major one must be the same."""
     said = f"{knows // 1000}.{knows % 1000 // 10}"
     return holds(
         FIGURES[1], f"CUDA {built_for.partition('.')[0]}.0 or newer", said, knows // 1000 >= int(float(built_for))
@@ -37,7 +37,7 @@ def memory(free: int, total: int) -> Row:
 
 
 def others(listed: str) -> Row:
-    """Other processes on the GPU, as nvidia-smi lists them, a line each."""
+    """Other processes on the GPU, from nvidia-smi's list, one on each line."""
     count = len([line for line in listed.splitlines() if line.strip()])
     return holds(FIGURES[4], "0", str(count), count == 0, "they slow all down, and rows of time mean little")
 
@@ -48,7 +48,7 @@ def _listed() -> str:
 
 
 def measure(task: Task, place: Place) -> Found:
-    """All of them; nvidia-smi is asked before this process is itself one that computes."""
+    """All of them; nvidia-smi comes first, before this process itself computes on the GPU."""
     if place.dry_run:
         return Found([not_run(figure, "a dry run has no GPU") for figure in FIGURES], {})
     rows: List[Row] = []
@@ -58,7 +58,7 @@ def measure(task: Task, place: Place) -> Found:
         last = not_run(FIGURES[4], f"nvidia-smi does not tell ({one_line(error)[:100]})")
     torch.cuda.init()
     rows.append(holds(FIGURES[0], "yes", "yes", float(torch.ones(1, device="cuda")) == 1.0))
-    asked: Any = torch._C  # a CPU's build does not have it
+    asked: Any = torch._C  # missing in a build for CPUs
     rows.append(driver(asked._cuda_getDriverVersion(), str(torch.version.cuda)))
     rows.append(kernels(torch.cuda.get_device_capability(), torch.cuda.get_arch_list()))
     rows.append(memory(*torch.cuda.mem_get_info()))

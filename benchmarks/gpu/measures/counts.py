@@ -1,4 +1,4 @@
-"""What a step and a test really launch and wait for, by PyTorch's profiler and its debug mode for waits."""
+"""Actual launches and waits of a step and a test, by PyTorch's profiler and its debug mode for waits."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from benchmarks.gpu.task import Found, Place, Task
 
 COUNTED = "python -m benchmarks.launches has what is counted without a GPU"
 GRAPH = f"{OURS} graph"
-SAID = "called a synchronizing"  # by PyTorch at a wait; it also says once that this mode does not see all of them
-STEPS = 6  # of each side before: a graph is recorded at the fourth at the latest
+SAID = "called a synchronizing"  # PyTorch's warning at a wait; once it also says that this mode does not see all waits
+STEPS = 6  # of each side first: a graph is recorded at the fourth at the latest
 LAUNCH, WAIT = ("cudaLaunchKernel", "cuLaunchKernel"), ("cudaStreamSync", "cudaDeviceSync", "cudaEventSync")
 
 
 def counted(call: Callable[[], object], place: Place) -> Dict[str, Any]:
-    """Launches, launches of graphs, waits and attention kernels of a call; a CPU's launches are operations."""
+    """Launches, launches of graphs, waits and attention kernels of a call; on a CPU operations count as launches."""
     on_gpu = place.device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as found:
         call()
@@ -45,7 +45,7 @@ def _is_attention_kernel(event: Any) -> bool:
 
 
 def waits(call: Callable[[], object], place: Place) -> List[str]:
-    """What a call waits for: every warning that PyTorch gives when the host waits for the GPU."""
+    """The waits of a call: every warning of PyTorch when the host waits for the GPU."""
     with warnings.catch_warnings(record=True) as seen, _told_of_waits(place):
         warnings.simplefilter("always")
         call()
@@ -68,7 +68,7 @@ def _told_of_waits(place: Place) -> Iterator[None]:
 
 
 def measure(task: Task, place: Place) -> Found:
-    """All of it of a step of each side, and the waits of a batch of a test."""
+    """All of them for a step of each side, and the waits of a batch of a test."""
     made = ready([OURS, GRAPH, *others(task)], task, place, steps=STEPS)
     inputs = batch(task, place)
     found: Dict[str, Dict[str, Any]] = {}
@@ -83,7 +83,7 @@ def measure(task: Task, place: Place) -> Found:
 
 
 def _waits(side: Side, inputs: Any, place: Place) -> Dict[str, List[str]]:
-    side.test(inputs[0])  # what is made for the first time is no batch's
+    side.test(inputs[0])  # first use, not part of a batch
     step, test = (waits(call, place) for call in (lambda: side.step(*inputs), lambda: side.test(inputs[0])))
     return {"step_waits": step, "test_waits": test}
 
@@ -93,7 +93,7 @@ def _launches(found: Dict[str, Dict[str, Any]], task: Task, place: Place) -> Ite
     for name in [name for name in found if name not in (OURS, GRAPH)]:
         other = max(1, found[name]["launches"])
         figure, detail = f"launches of a step, {task.what}: ours / {name}", f"{own} / {other}; {COUNTED}"
-        if name == OFFICIAL and task.method != "CoCoOp":  # which nobody has counted
+        if name == OFFICIAL and task.method != "CoCoOp":  # not counted by anybody
             yield at_most(figure, own / other, 0.75, detail, form=".2f", judged=not place.dry_run)
         else:
             yield told(figure, f"{own / other:.2f}", detail)

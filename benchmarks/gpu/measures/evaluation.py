@@ -17,7 +17,7 @@ from modprompt.compat import find as compat
 
 def _trainer(words: Sequence[str]) -> Any:
     compat.add_to_path()
-    from dassl.engine import build_trainer  # only now it can be found
+    from dassl.engine import build_trainer  # only now can it be found
     from dassl.utils import set_random_seed
 
     import modprompt.trainers.run  # noqa: F401 - registers all trainers and readers
@@ -33,7 +33,7 @@ def _test(trainer: Any, number: int) -> object:
 
 
 def measure(task: Task, place: Place) -> Found:
-    """Both, in turn, behind one evaluation each that does not count: it decodes and keeps the images."""
+    """Both, in turn, after one evaluation each that does not count: it decodes and keeps the images."""
     per_class = place.choose(500, 4)
     images = per_class * len(FOLDERS)
     with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""Losses of steps as a CUDA graph against eager ones, changes of the rate included."""
+"""Losses of steps as a CUDA graph against eager ones, with changes of the learning rate."""
 
 from __future__ import annotations
 

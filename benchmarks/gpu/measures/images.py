@@ -12,7 +12,7 @@ from benchmarks.gpu.task import Found, Place, Task
 
 
 def measure(task: Task, place: Place) -> Found:
-    """In turn, batches as large as the published configs have them: 100 (CoCoOp 4)."""
+    """In turn, with the batch sizes of the published configs: 100 (CoCoOp 4)."""
     count = place.choose({"CoCoOp": 4}.get(task.method, 100), 2)
     made, (images, _) = ready([OURS, *others(task)], task, place), batch(task, place, count=count)
     calls: Dict[str, Callable[[int], object]] = {

@@ -14,7 +14,7 @@ from benchmarks.gpu.rows import Row, at_most, not_run
 from benchmarks.gpu.sides import OFFICIAL, OURS, Side, batch, build, others
 from benchmarks.gpu.task import Found, Place, Task
 
-CPU = "cpu"  # of a case, for its side that a CPU computes
+CPU = "cpu"  # in a case, for the side that a CPU computes
 ON_CPU = "ours on a CPU"
 MOST = {"fp32": 1e-3, "fp16": 1e-2}
 
@@ -26,33 +26,33 @@ def steps(place: Place) -> int:
 
 
 def curve(side: Side, task: Task, place: Place, count: int) -> List[float]:
-    """The losses of so many steps."""
+    """The losses of `count` steps."""
     losses = [side.step(*batch(task, place, number)) for number in range(count)]
     return [float(loss) for loss in losses]
 
 
 def apart(one: List[float], other: List[float]) -> float:
-    """The largest difference of two curves; not a number if there is none in one of them."""
+    """The largest difference of two curves; NaN if one of them has a NaN."""
     differences = [abs(a - b) for a, b in zip(one, other)]
     return max(differences) if all(value == value for value in differences) else float("nan")
 
 
 def _on_cpu(task: Task, place: Place) -> Found:
-    """Our curve on the CPU, whose rows are those of the GPU's case; half of the cores, others are measuring."""
+    """Our curve on the CPU, for the rows of the GPU's case; on half of the cores, since others measure."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     own = place._replace(on_cpu=True)
     return Found([], {"losses": {ON_CPU: curve(build(OURS, task, own), task, own, steps(place))}})
 
 
 def _of_cpu(task: Task, place: Place) -> Dict[str, List[float]]:
-    """What `_on_cpu` has found of the same case; nothing where it failed."""
+    """What `_on_cpu` has found for the same case; nothing if it failed."""
     path = Path(place.folder) / f"{task._replace(how=CPU).name}.json"
     found = json.loads(path.read_text(encoding="utf-8"))["found"]
     return dict(found["numbers"]["losses"]) if found else {}
 
 
 def measure(task: Task, place: Place) -> Found:
-    """The largest difference of a loss, over steps from the first on; of a CPU's case its curve alone."""
+    """The largest difference of a loss, over all steps from the first; for a CPU's case only its curve."""
     if task.how == CPU:
         return _on_cpu(task, place)
     count = steps(place)
@@ -73,7 +73,7 @@ def measure(task: Task, place: Place) -> Found:
 
 
 def _watched(side: Side, task: Task, place: Place, count: int) -> Tuple[List[float], List[str]]:
-    """A curve, and the kinds of attention in it."""
+    """A curve, and its kinds of attention."""
     losses: List[float] = []
     kinds = attention_in(lambda: losses.extend(curve(side, task, place, count)))
     return losses, kinds

@@ -1,4 +1,4 @@
-"""Memory of a training step: what the forward pass keeps for the backward pass, the peak, and what is reserved."""
+"""Memory of a training step: kept by the forward pass for the backward pass, at its peak, and reserved."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ STEPS = 6  # a graph is recorded at the fourth at the latest
 
 
 def _held(device: torch.device) -> float:
-    """MiB of tensors that are there; on a CPU the largest size of the process so far, which is no such figure."""
+    """MiB of all tensors; on a CPU only a substitute: the largest size of the process so far."""
     if device.type == "cpu":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return torch.cuda.memory_allocated(device) / MIB
 
 
 def _of(side: Side, task: Task, place: Place, kept: bool) -> Dict[str, float]:
-    """MiB that a step keeps for its backward pass, at its peak, weights included, and that PyTorch has reserved."""
+    """MiB that a step keeps for its backward pass, at its peak with weights, and that PyTorch has reserved."""
     device, inputs = place.device, batch(task, place)
     found = {}
     if kept:
@@ -44,7 +44,7 @@ def _of(side: Side, task: Task, place: Place, kept: bool) -> Dict[str, float]:
 
 
 def measure(task: Task, place: Place) -> Found:
-    """All of it of each side alone, one after the other; ours over the others'."""
+    """All of them for each side alone, one after the other; ours over the others'."""
     found: Dict[str, Dict[str, float]] = {}
     lost: Dict[str, str] = {}
     rows: List[Row] = []

@@ -1,4 +1,4 @@
-"""Steps in each precision: the first losses beside float32's, and the time."""
+"""Steps in each precision: the first losses against float32's, and the time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from benchmarks.gpu.rows import Row, at_most, told
 from benchmarks.gpu.sides import Side, batch, ours
 from benchmarks.gpu.task import Found, Place, Task
 
-MOST = {"fp16": 1e-2, "amp": 1e-2, "bf16": 1e-1}  # of a loss near 4, whose logits are 14 times a cosine
+MOST = {"fp16": 1e-2, "amp": 1e-2, "bf16": 1e-1}  # differences of a loss near 4, with logits of 14 times a cosine
 STEPS = 3
 
 
 def _side(task: Task, place: Place, precision: str) -> Side:
-    scale = 2.0**10  # so low that no step is skipped
+    scale = 2.0**10  # low enough that no step is skipped
     scaler = torch.amp.GradScaler(place.device.type, init_scale=scale) if precision == "amp" else None
     return ours(task._replace(precision=precision), place, scaler=scaler)
 

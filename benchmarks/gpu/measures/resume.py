@@ -1,4 +1,4 @@
-"""A run with MODEL.DETERMINISTIC that is killed behind its first epoch and goes on, against an undisturbed one."""
+"""A run with MODEL.DETERMINISTIC that is killed after its first epoch and resumes, against an undisturbed one."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def _result(folder: Path) -> Mapping[str, Any]:
 
 
 def measure(task: Task, place: Place) -> Found:
-    """Whether prompts, hashed to the bit, and predictions are the same.
+    """Whether the prompts' hashes and the predictions are the same.
 
     Raises:
         RuntimeError: if the killed run began anew.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        per_class = place.choose(32, 16)  # a step for each: enough to be killed among them
+        per_class = place.choose(32, 16)  # a step for each: enough to kill it between them
         words = prepare(folder, place, train=per_class, test=16, sides=place.choose((500, 375), (48, 36)))
         words += ["OPTIM.MAX_EPOCH", "3", "TRAIN.PRINT_FREQ", "1", "MODEL.DETERMINISTIC", "True"]
         words += ["TRAINER.MPL.PREC", task.precision]
@@ -42,6 +42,6 @@ def measure(task: Task, place: Place) -> Found:
     facts = {key: (whole.get(key), killed.get(key)) for key in SAME}
     other = [f"{key} is {one} and {two}" for key, (one, two) in facts.items() if one != two or one is None]
     figure = f"resumed run, {task.what}, MODEL.DETERMINISTIC: prompts and predictions of an undisturbed one"
-    detail = f"3 epochs of {per_class} steps, killed behind the first; hash {str(whole['prompts_hash'])[:12]}"
+    detail = f"3 epochs of {per_class} steps, killed after the first; hash {str(whole['prompts_hash'])[:12]}"
     row = holds(figure, "equal to the bit", "; ".join(other) or "equal to the bit", not other, detail)
     return Found([row], {"facts": facts})

@@ -1,4 +1,4 @@
-"""Whole runs on the digits and the embedded CLIP: a head, a search, a round, a run of a worker that forks."""
+"""Whole runs on the digits with the embedded CLIP: a head, a search, a round, a run of a worker that forks."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ with open(os.path.join(sys.argv[1], "console"), "w+b") as console:
 
 
 def _forked(folder: str, words: List[str]) -> str:
-    """Fork a run from a process that has imported what runs need; the last line of why it failed, or "" ."""
+    """Fork a run from a process that has imported what runs need; the last line of its error, or ""."""
     words = [sys.executable, "-c", FORKED, folder, *words]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1] if done.returncode else ""
 
 
 def _run(task: Task, words: List[str], folder: str) -> Tuple[str, Dict[str, Any]]:
-    """Why a run failed, or "", and its result."""
+    """(why a run failed, or "", and its result)."""
     if task.kind == "forked":
         error = _forked(folder, words)
     else:

@@ -1,4 +1,4 @@
-"""PREC amp with real loss scaling: steps that overflow change no prompt, and training goes on behind them."""
+"""PREC amp with real loss scaling: steps that overflow change no prompt, and training goes on after them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def _same(one: List[Tensor], other: List[Tensor]) -> bool:
 
 
 def measure(task: Task, place: Place) -> Found:
-    """How many steps overflowed, and how many did what they should: skipped, or moved the prompts."""
-    scale = place.choose(2.0**40, 2.0**127)  # the first one overflows for sure, in float32 sums too
+    """How many steps overflowed, and how many did what they should: skip, or move the prompts."""
+    scale = place.choose(2.0**40, 2.0**127)  # the first certainly overflows, in float32 sums too
     scaler: Any = torch.amp.GradScaler(place.device.type, init_scale=scale)
     side = ours(task, place, scaler=scaler)
     skipped, wrong, losses = 0, 0, []

@@ -1,4 +1,4 @@
-"""How long a process takes to its first step, and what an epoch costs at first; in a process of its own."""
+"""The time of a process to its first step, and of its first epoch; in a separate process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _seconds(call: Callable[[], object], place: Place) -> float:
 
 
 def measure(task: Task, place: Place) -> Found:
-    """Seconds of building, of the first step, of the first test; of the first epoch and of a later one."""
+    """Seconds of building, the first step, the first test, the first epoch and a later one."""
     steps = place.choose(EPOCH, 5)
     made = []
     building = _seconds(lambda: made.append(build(f"{OURS} {task.how}".strip(), task, place)), place)

@@ -24,7 +24,7 @@ def _calls(sides: Dict[str, Side], task: Task, place: Place) -> Dict[str, Callab
 
 
 def measure(task: Task, place: Place) -> Found:
-    """The others' milliseconds of a step over ours; ours reads no loss, the others every one, as trainers do."""
+    """The others' milliseconds of a step over ours; ours reads no loss, the others read each, as their trainers do."""
     own = f"{OURS} {task.how}".strip()
     made = ready(list(dict.fromkeys([own, OURS, *others(task)])), task, place)
     rounds, round_ms = place.choose((5, 200.0), (2, 1.0))

@@ -8,7 +8,7 @@ from modprompt.clip import known
 from tests.conftest import ROOT
 
 ALL = ["stock/stock", "everything"]
-WEIGHTS = "The real weights of none of these were run by this project's tests, which have no network; glyph-clip is."
+WEIGHTS = "This project's tests run glyph-clip, but no real weights of the others: they have no network."
 
 
 def run(capsys, *words):

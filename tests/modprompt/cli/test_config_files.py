@@ -75,5 +75,5 @@ def test_missing_config_without_a_known_trainer_and_of_a_data_set():
 def test_folder_of_images_in_place_of_a_config_is_told(tmp_path):
     (tmp_path / "photos").mkdir()
     for find in (config_files.of_data, lambda word: config_files.of_method(word, "MPL")):
-        with pytest.raises(UserError, match="^photos is a folder, no config file: .* given as --root"):
+        with pytest.raises(UserError, match="^photos is a folder, not a config file: .* as --root"):
             find("photos")

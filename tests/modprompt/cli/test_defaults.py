@@ -60,7 +60,7 @@ def test_trainer_alone_is_the_embedded_default_and_its_options_win():
     [("--backbone", "ViT-B/16"), ("MODEL.BACKBONE.PATH", "clip.pt"), ("--config-file", "glyph")],
 )
 def test_embedded_data_are_taken_only_where_nothing_is_named(words):
-    with pytest.raises(UserError, match="^no data set is named: give --root FOLDER, .* or --dataset-config-file NAME"):
+    with pytest.raises(UserError, match="^no data set is named: give --root FOLDER .* or --dataset-config-file NAME"):
         read("--trainer", "MPL", *words)
 
 
@@ -71,8 +71,8 @@ def test_root_alone_is_a_folder_of_images_and_the_embedded_clip_knows_its_words(
     assert settings["OUTPUT_DIR"].value == "output/digits_of_mine/MPL/glyph/seed1"
     assert "DATASET.NUM_SHOTS" not in settings
     read_as, runs_by = capsys.readouterr().out.splitlines()
-    assert read_as == f"--root {digits}: no data set is named; it is read as image_folder, by what lies in it"
-    assert runs_by == f"MPL runs by {ROOT}/configs/trainers/MPL/glyph.yaml: its config for glyph-clip"
+    assert read_as == f"--root {digits}: no data set is named; by its content it is read as image_folder"
+    assert runs_by == f"MPL uses {ROOT}/configs/trainers/MPL/glyph.yaml: its config for glyph-clip"
 
 
 @pytest.mark.parametrize("words", [(), ("--dataset-config-file", "image_folder"), ("DATASET.NAME", "ImageFolder")])
@@ -82,7 +82,7 @@ def test_unknown_words_are_named_with_what_knows_them_and_nothing_is_written(ani
     assert train.main(["--trainer", "MPL", "--root", str(animals), "--no-train", *named, *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        "error: glyph-clip, which is used where no CLIP is named, has never seen the words 'cat', 'dog': "
+        "error: glyph-clip, which is used if no CLIP is named, has never seen the words 'cat', 'dog': "
         "give --backbone ViT-B/16 (OpenAI's weights: 350 MB, downloaded at first use)"
     )
     assert sorted(animals.rglob("*")) == before
@@ -104,7 +104,7 @@ def test_own_images_with_a_clip_have_its_config(animals, takes_all):
 def test_clip_without_a_config_has_that_of_vit_b16_and_a_line_says_so(animals, words, capsys):
     settings = read("--trainer", "PromptSRC", "--root", animals, *words)
     assert settings.source("OPTIM.LR") == config("PromptSRC", "vit_b16_c2_ep20_batch4_4+4ctx")
-    assert "it has no config for RN101, this is its for ViT-B/16" in capsys.readouterr().out
+    assert "it has no config for RN101; this is its config for ViT-B/16" in capsys.readouterr().out
 
 
 def test_data_set_that_is_named_has_the_trainers_config(tmp_path):

@@ -77,7 +77,7 @@ sys.modules["torch"].cuda.is_initialized = lambda: False
 imported.Path.readlink = lambda self: imported.Path("/dev/nvidiactl")
 print(json.dumps([*found, one.why_not()]))
 """
-    assert driven(code) == ["", *["what they import asks for a GPU"] * 2]
+    assert driven(code) == ["", *["what they import uses a GPU"] * 2]
 
 
 def test_system_without_a_safe_fork_is_a_reason_and_nothing_is_imported(driven):

@@ -58,7 +58,7 @@ def test_other_classes_are_said(run, photos, tmp_path, capsys):
     out, err = said(capsys, 0, run, photos, "--classes", f"@{tmp_path / 'names.txt'}")
     assert all(name in out[0] for name in ("four ", "five ", "one "))
     assert len(err) == 1
-    assert "2 of 3 classes are others than" in err[0]
+    assert "2 of 3 classes are not those that" in err[0]
     assert err[0].endswith("was trained on: four, five")
     assert said(capsys, 0, run, photos, "--classes", *NAMES)[1] == []
 
@@ -66,7 +66,7 @@ def test_other_classes_are_said(run, photos, tmp_path, capsys):
 def test_files_of_other_kinds_in_a_folder_are_counted(run, photos, capsys):
     (photos / "notes.txt").write_text("")
     assert said(capsys, 0, run, photos)[1] == [
-        f"note: 1 files in these folders are no images by their names, e.g. {photos / 'notes.txt'}"
+        f"note: 1 files in these folders do not have names of images, e.g. {photos / 'notes.txt'}"
     ]
 
 

@@ -153,5 +153,5 @@ def test_a_port_that_is_taken_is_a_line():
         taken.listen()
         port = taken.getsockname()[1]
         assert taken.getsockname()[0] == HOST
-        with pytest.raises(UserError, match=f"port {port} cannot be had .* --port 0 finds a free one"):
+        with pytest.raises(UserError, match=f"port {port} cannot be used .* --port 0 finds a free one"):
             bound_socket(port)

@@ -118,7 +118,7 @@ def test_worker_that_may_not_fork_starts_programs_and_tells_why(started, task):
     process = started()
     result = done(process, task("one", "OPTIM.MAX_EPOCH", "1"))[1]
     assert result is not None
-    assert process.notes == ["runs start cold, each with imports of its own: what they import starts threads"]
+    assert process.notes == ["each run starts with its own imports: what they import starts threads"]
 
 
 def child_of(process):

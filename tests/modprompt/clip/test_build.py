@@ -65,7 +65,7 @@ def test_resnet_that_the_clip_package_cannot_build_is_refused(resnet_file):
 
 
 def test_input_size_that_does_not_fit_is_refused(clip_model):
-    with pytest.raises(UserError, match="INPUT.SIZE is 32 x 48, but this model takes images of 32 x 32 pixels"):
+    with pytest.raises(UserError, match="INPUT.SIZE is 32 x 48, but this model needs images of 32 x 32 pixels"):
         backbone.require_input_size(clip_model, 32, 48)
 
 
@@ -151,10 +151,10 @@ def test_fingerprint_tells_how_weights_are_run():
     [
         ({"something": torch.zeros(1)}, "no CLIP of the stock shape has something"),
         ({"visual.ln_post.weight": torch.zeros(3)}, r"visual.ln_post.weight has the shape \(3,\), not \(128,\)"),
-        ({"ln_final.weight": "text"}, "ln_final.weight is no plain tensor"),
+        ({"ln_final.weight": "text"}, "ln_final.weight is not a plain tensor"),
         ({"ln_final.weight": torch.zeros(64, dtype=torch.float64)}, "ln_final.weight is of torch.float64, not"),
         ({"visual.proj": torch.zeros(3, 3, 3)}, "visual.proj has the shape"),
-        ({"text_projection": torch.zeros(3)}, "its projections are no matrices"),
+        ({"text_projection": torch.zeros(3)}, "its projections are not matrices"),
         ({"token_embedding.weight": torch.zeros(100, 64)}, "its vocabulary has 100 tokens, not CLIP's 49,408"),
         ({"positional_embedding": torch.zeros(20_000, 64)}, "it has 20,000 positions in a text, not CLIP's 77"),
         ({"transformer.resblocks.2.ln_1.weight": torch.zeros(64)}, "transformer.resblocks.1 is missing"),

@@ -74,7 +74,7 @@ def test_identity_is_of_the_files_and_not_of_their_place(tmp_path):
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        ({"vocabulary": 20}, "words, but the CLIP 20 embeddings: it is another one's$"),
+        ({"vocabulary": 20}, "words, but the CLIP 20 embeddings: it belongs to another CLIP$"),
         ({"padding": 0}, "the padding id of this tokenizer is 1, but the CLIP looks for 0"),
         ({"end": 49407}, "the end id of this tokenizer is 2, but the CLIP looks for 49407"),
     ],

@@ -63,7 +63,7 @@ def test_file_that_holds_no_tensors_by_name_is_one_line(tmp_path, content):
 def test_query_key_and_value_that_do_not_fit_together_are_one_line(shapes):
     front = "text_model.encoder.layers.0.self_attn."
     state = {f"{front}{one}_proj.weight": torch.zeros(shape) for one, shape in zip("qkv", shapes)}
-    with pytest.raises(UserError, match="in_proj_weight cannot be joined of query, key and value of the shapes"):
+    with pytest.raises(UserError, match="in_proj_weight cannot be joined: query, key and value have the shapes"):
         key_mapping.to_openai(state, key_mapping.TRANSFORMERS, "w.pt")
 
 

@@ -89,9 +89,9 @@ def add_row(monkeypatch):
 @pytest.mark.parametrize("name", ["random.pt", "other.bin", "some.safetensors"])
 def test_file_of_other_bytes_is_no_file_of_weights(tmp_path, name):
     (tmp_path / name).write_bytes(bytes(range(7, 100)))
-    assert refusal(tmp_path / name).startswith(f"{tmp_path / name} is no file of weights: ")
+    assert refusal(tmp_path / name).startswith(f"{tmp_path / name} is not a file of weights: ")
     (tmp_path / name).write_bytes(b"")
-    assert refusal(tmp_path / name).startswith(f"{tmp_path / name} is no file of weights: ")
+    assert refusal(tmp_path / name).startswith(f"{tmp_path / name} is not a file of weights: ")
 
 
 def test_bare_state_dict_is_refused_with_the_options_that_settle_it(clip_file):
@@ -187,7 +187,7 @@ def test_config_of_the_other_package_alone_says_nothing(copy, folders):
     (path / "open_clip_config.json").unlink()
     for name in ("config.json", "preprocessor_config.json"):
         os.link(folders / "transformers" / name, path / name)
-    assert "does not say how it is run: config.json beside it is of the other package" in refusal(path)
+    assert "does not say how it is run: config.json in its folder is the other package's" in refusal(path)
     load(path, activation="gelu", heads=(2, 2))
 
 
@@ -290,7 +290,7 @@ def test_tensors_that_a_dialect_does_not_have(copy, folders):
     assert "a tensor that no CLIP of transformers has: text_model.encoder.layers.0.mlp.gate.weight" in refusal(path)
     path.unlink()
     save_file({**state, "text_projection.weight": torch.zeros(2, 2, 2)}, path)
-    assert "its projections are no matrices" in refusal(path)
+    assert "its projections are not matrices" in refusal(path)
     del state["vision_model.encoder.layers.1.self_attn.k_proj.bias"]
     path.unlink()
     save_file(state, path)
@@ -309,7 +309,7 @@ def test_tensors_that_a_dialect_does_not_have(copy, folders):
         ("ViT-B-16-quickgelu/dfn2", "did you mean 'ViT-B-16/dfn2b'"),
         ("nothing at all", "`modprompt backbones` lists all that are known"),
         ("ViT-B-16-SigLIP/web", "did you mean 'ViT-B-16-SigLIP/webli'"),
-        ("hf-hub:nothing", "is no repository of a hub"),
+        ("hf-hub:nothing", "is not a repository of a hub"),
     ],
 )
 def test_names_that_do_not_run(name, message):
@@ -417,7 +417,7 @@ def test_what_a_repository_must_have():
 def test_what_is_no_weights_is_told(folders, tmp_path):
     assert "is a config, not weights: give the folder" in refusal(folders / "open_clip" / "open_clip_config.json")
     os.link(folders / "open_clip" / "open_clip_model.safetensors", tmp_path / "w.pt")
-    assert "is a file of safetensors: give it a name that ends in .safetensors" in refusal(tmp_path / "w.pt", **SAID)
+    assert "is a safetensors file: give it a name that ends in .safetensors" in refusal(tmp_path / "w.pt", **SAID)
     assert "ViT-B/16 is a name: give it with --backbone" in refusal("ViT-B/16")
     assert "hf-hub:a/b is a name: give it with --backbone" in refusal("hf-hub:a/b")
     assert f"{folders} is a file or folder: give it as MODEL.BACKBONE.PATH" in refusal(name=str(folders))

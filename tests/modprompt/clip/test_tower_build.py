@@ -77,7 +77,7 @@ def test_no_tensor_may_lack_be_added_or_have_another_shape(golden, text_folder):
         rest = {key: one for key, one in state.items() if key != name}
         with pytest.raises(UserError, match=f"^these weights is not what its config says: .*{name} is missing$"):
             built(case.config, rest, text_folder)
-    with pytest.raises(UserError, match="nothing of that has visual.other$"):
+    with pytest.raises(UserError, match="no such model has visual.other$"):
         built(case.config, {**state, "visual.other": torch.zeros(2)}, text_folder)
 
 
@@ -204,11 +204,11 @@ def test_fingerprint_tells_statistics_and_config_and_nothing_of_training():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"vision_cfg": {**TIMM, "timm_model_name": "hf-hub:owner/name"}}, "which is no model of timm's"),
-        ({"vision_cfg": {**TIMM, "timm_model_name": "local-dir:/etc"}}, "which is no model of timm's"),
+        ({"vision_cfg": {**TIMM, "timm_model_name": "hf-hub:owner/name"}}, "which is not a model of timm's"),
+        ({"vision_cfg": {**TIMM, "timm_model_name": "local-dir:/etc"}}, "which is not a model of timm's"),
         ({"vision_cfg": {**TIMM, "timm_model_name": "no_such_model"}}, "open_clip does not build"),
         ({"vision_cfg": {**TIMM, "no_such_key": 1}}, "open_clip does not build"),
-        ({"text_cfg": {**STOCK_TEXT, "layers": 1 << 20}}, "layers is 1048576: no CLIP has as much"),
+        ({"text_cfg": {**STOCK_TEXT, "layers": 1 << 20}}, "layers is 1048576: no CLIP has as many"),
         ({"text_cfg": {**STOCK_TEXT, "width": float("nan")}}, "width is nan"),
         ({"vision_cfg": {**STOCK_IMAGE, "layers": [3, 1 << 20, 3, 3]}}, "layers is 1048576"),
         ({"text_cfg": None}, "has no text_cfg"),

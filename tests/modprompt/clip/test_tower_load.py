@@ -217,7 +217,7 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
     assert "need open_clip's name of the model, MODEL.BACKBONE.MODEL, in Python model=" in refusal(file)
     hub("timm/ViT-B-16-SigLIP", small_tokenizers.write(tmp_path / "other", "siglip"))
     shutil.rmtree(tmp_path / "cache" / "models--timm--ViT-B-16-SigLIP" / "snapshots" / ("a" * 40))
-    assert "it needs the tokenizer of timm/ViT-B-16-SigLIP beside it" in refusal(file, model="ViT-B-16-SigLIP2")
+    assert "it needs the tokenizer of timm/ViT-B-16-SigLIP in its folder" in refusal(file, model="ViT-B-16-SigLIP2")
     small_tokenizers.write(tmp_path / "w", "siglip")
     ours, _ = load_clip(file, "cpu", model="ViT-B-16-SigLIP2")
     assert facts_of(ours).model == "ViT-B-16-SigLIP2"
@@ -243,7 +243,7 @@ def test_model_that_does_not_say_it_is_refused(asked, message, tmp_path):
 
 def test_model_is_for_files_that_say_nothing(tmp_path):
     write(tmp_path / "w", STOCK)
-    assert "is for a file that says nothing itself" in refusal(tmp_path / "w", model="ViT-B-16-SigLIP2")
+    assert "is for a file of which nothing else says it" in refusal(tmp_path / "w", model="ViT-B-16-SigLIP2")
     assert "glyph-clip says it itself" in refusal("glyph-clip", model="ViT-B-16-SigLIP2")
 
 
@@ -274,9 +274,9 @@ def _stock_file(tmp_path):
         ("model_cfg.text_cfg.tokenizer_mode", "clips", "tokenizer_mode is 'clips'"),
         ("model_cfg.text_cfg.tokenizer_kwargs", {"reduction_mask": "random"}, "reduction_mask = .* is not known here"),
         ("model_cfg.text_cfg.hf_tokenizer_name", "../../x", None),  # the folder's own is taken, whatever it says
-        ("model_cfg.vision_cfg.image_size", 192, "takes no images of 192 pixels"),
+        ("model_cfg.vision_cfg.image_size", 192, "does not accept images of 192 pixels"),
         ("preprocess_cfg.resize_mode", "longest", 'resize_mode is "longest"'),
-        ("model_cfg.init_logit_bias", ..., "nothing of that has logit_bias"),
+        ("model_cfg.init_logit_bias", ..., "no such model has logit_bias"),
     ],
 )
 def test_traps_of_a_folder_are_refused(path, value, message, tmp_path):
@@ -293,7 +293,7 @@ def test_traps_of_a_folder_are_refused(path, value, message, tmp_path):
 def test_what_is_missing_is_said(tmp_path, hub):
     write(tmp_path / "w", SIGLIP, tokenizer="siglip")
     (tmp_path / "w" / "tokenizer.json").unlink()
-    assert "it needs the tokenizer of timm/ViT-B-16-SigLIP beside it: copy its files (tokenizer.json, " in refusal(
+    assert "it needs the tokenizer of timm/ViT-B-16-SigLIP in its folder: copy its files (tokenizer.json, " in refusal(
         tmp_path / "w"
     )
     (tmp_path / "w" / "open_clip_model.safetensors").unlink()  # open_clip would give a random model
@@ -302,11 +302,11 @@ def test_what_is_missing_is_said(tmp_path, hub):
     change(tmp_path / "b" / "text_config" / "config.json", "pad_token_id", 5)
     assert "the padding id of this tokenizer is 0, but the CLIP looks for 5" in refusal(tmp_path / "b")
     change(tmp_path / "b" / "open_clip_config.json", "model_cfg.text_cfg.context_length", 261)
-    assert "context_length is 261, but its text side takes 260 ids" in refusal(tmp_path / "b")
+    assert "context_length is 261, but its text side has 260 positions" in refusal(tmp_path / "b")
     change(tmp_path / "b" / "text_config" / "config.json", "auto_map", {"AutoModel": "own.Model"})
     assert "names code of its own, which is never run" in refusal(tmp_path / "b")
     shutil.rmtree(tmp_path / "b" / "text_config")
-    assert "it needs text_config/config.json beside it" in refusal(tmp_path / "b")
+    assert "it needs text_config/config.json in its folder" in refusal(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_transformers_kinds_that_are_not_run_are_refused_by_name(tmp_path):
     transformers_folder(tmp_path / "w", "siglip")
     for kind in ("siglip2", "align", "blip"):
         change(tmp_path / "w" / "config.json", "model_type", kind)
-        assert f"model_type {kind} is not run (" in refusal(tmp_path / "w")
+        assert f"model_type {kind} is not supported (" in refusal(tmp_path / "w")
 
 
 def test_missing_tensors_of_transformers_are_not_drawn(tmp_path):
@@ -437,7 +437,7 @@ def test_missing_tensors_of_transformers_are_not_drawn(tmp_path):
     assert f"{name} is missing" in refusal(tmp_path / "w")
     torch.save(state, path)
     change(tmp_path / "w" / "config.json", "vision_config.image_size", 64)
-    assert "do not fit the model, which takes 64" in refusal(tmp_path / "w")
+    assert "do not fit the model, which needs 64" in refusal(tmp_path / "w")
 
 
 @pytest.mark.parametrize(
@@ -445,9 +445,9 @@ def test_missing_tensors_of_transformers_are_not_drawn(tmp_path):
     [
         ("text_config.max_position_embeddings", "many", "max_position_embeddings must be a whole number, got many"),
         ("text_config.vocab_size", None, "vocab_size must be a whole number"),
-        ("text_config.num_hidden_layers", 10**6, "num_hidden_layers is 1000000: no CLIP has as much"),
+        ("text_config.num_hidden_layers", 10**6, "num_hidden_layers is 1000000: no CLIP has as many"),
         ("text_config.hidden_act", "no_such", "transformers does not build what the config"),
-        ("vision_config.patch_size", 0, "transformers does not build|takes no images"),
+        ("vision_config.patch_size", 0, "transformers does not build|does not accept images"),
         ("vision_config", [], "has no vision_config"),
     ],
 )
@@ -489,7 +489,7 @@ def test_a_lone_number_of_pixels_is_what_the_named_processor_makes_of_it(kind, s
     del config["do_center_crop"]
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
     if resize is None:
-        with pytest.raises(UserError, match="only images that are cut to a square are run"):
+        with pytest.raises(UserError, match="only images that are cut to a square are supported"):
             images_of_folder(tmp_path, 32)
     else:
         assert images_of_folder(tmp_path, 32).resize == resize

@@ -292,7 +292,7 @@ def test_weights_that_fit_are_loaded_and_others_said(tmp_path, capsys):
 @pytest.mark.parametrize("content", [None, 7, {"state_dict": [1]}])
 def test_file_of_no_weights_is_a_line(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match="w.pth is no file of weights: it holds no tensors by name"):
+    with pytest.raises(ValueError, match="w.pth is not a file of weights: it holds no tensors by name"):
         load_pretrained_weights(torch.nn.Linear(2, 2), str(tmp_path / "w.pth"))
 
 

@@ -56,7 +56,7 @@ def test_faults_are_named(tmp_path):
 
 def test_names_that_are_one_to_clip_are_refused_before_a_split_is_made(tmp_path):
     pictures(tmp_path, {"zero": 5, "ZERO": 5, "one": 5})
-    with pytest.raises(UserError, match="the classes 'ZERO' and 'zero' are one to CLIP.*as classnames.txt can"):
+    with pytest.raises(UserError, match="the classes 'ZERO' and 'zero' are the same to CLIP.*as classnames.txt can"):
         read("ImageFolder", tmp_path)
     assert not (tmp_path / "split_ImageFolder.json").exists()
     lines(tmp_path / "classnames.txt", ["zero the digit zero"])

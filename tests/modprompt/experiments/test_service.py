@@ -129,4 +129,4 @@ def test_worker_that_nobody_can_ask_says_who_would():
     words = [sys.executable, "-m", "modprompt.cli.warm"]
     done = subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert done.stderr == "error: standard input is no socket: `modprompt experiment run` starts this program\n"
+    assert done.stderr == "error: standard input is not a socket: `modprompt experiment run` starts this program\n"

@@ -34,7 +34,7 @@ def test_codebase_is_found_in_its_folder_or_the_one_below(tmp_path):
     inner = codebase(tmp_path / "repo" / "src")
     assert borrowed.find(inner) == borrowed.find(tmp_path / "repo") == inner
     codebase(tmp_path / "repo" / "other")
-    with pytest.raises(UserError, match=r"several codebases lie below it \(other, src\): name one"):
+    with pytest.raises(UserError, match=r"it holds several codebases \(other, src\): name one"):
         borrowed.find(tmp_path / "repo")
 
 
@@ -175,7 +175,7 @@ def test_reader_that_does_not_import_or_is_there_twice_is_one_line(tmp_path):
 
 
 def test_its_dassl_needs_a_host_that_has_one(tmp_path):
-    with pytest.raises(UserError, match="name it with --host FOLDER"):
+    with pytest.raises(UserError, match="name the codebase with --host FOLDER"):
         borrowed.entered(None, its_dassl=True)
     with pytest.raises(UserError, match="the folder of a codebase is missing"):
         borrowed.entered("")
@@ -228,7 +228,7 @@ def test_losses_are_those_of_our_program_and_a_finished_run_knows_its_reader(wor
     (workshop.data / "lake" / "0.png").rename(workshop.data / "lake" / "other.png")
     other = run_in(host, *START, *words)
     (workshop.data / "lake" / "other.png").rename(workshop.data / "lake" / "0.png")
-    assert "the images, which have no split file that is known, are others now" in other.stderr
+    assert "the images, which have no known split file, have changed" in other.stderr
     with (host / "datasets" / "squares.py").open("a") as file:
         file.write("# another one\n")
     other = run_in(host, *START, *words)
@@ -256,8 +256,8 @@ def test_reader_that_is_registered_already_is_one_line(workshop, tmp_path):
     done = run_in(host, *START, "--import", "datasets.eurosat", *workshop.words("MPL", "output"))
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: --import datasets.eurosat: a data set or trainer of that name is there already "
-        "(DATASET: the name 'EuroSAT' is registered already); --host FOLDER takes a codebase's readers in place of ours"
+        "error: --import datasets.eurosat: a data set or trainer of that name exists already "
+        "(DATASET: the name 'EuroSAT' is registered already); --host FOLDER uses a codebase's readers in place of ours"
     ]
 
 

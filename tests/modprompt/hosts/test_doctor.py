@@ -73,7 +73,7 @@ def test_reader_that_does_not_take_the_pictures_is_told_and_others_are_tried(tmp
     reader.write_text(reader.read_text().replace('"eurosat"', '"elsewhere"'))
     done = run_in(host, *DOCTOR, *PATIENT)
     assert done.returncode == 0, done.stdout
-    told = "-> its own reader of EuroSAT does not take made-up pictures: "
+    told = "-> its own reader of EuroSAT does not accept made-up images: "
     assert ways(done)[:2] == ["--host    MPL trains and tests", "launcher  MPL trains and tests"]
     assert done.stdout.count(told) == 2
 
@@ -83,7 +83,7 @@ def test_what_was_not_reached_is_not_tried(tmp_path):
     done = run_in(write_host(tmp_path / "host"), *DOCTOR, "--seconds", "1")
     assert done.returncode == 2, done.stdout
     last = "whether MPL can run here could not be tried: see above"
-    assert ways(done) == ["--host    not tried: the time is over", "launcher  not tried: the time is over", last]
+    assert ways(done) == ["--host    not tried: time ran out", "launcher  not tried: time ran out", last]
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def test_line_finds_our_config_by_name(host, workshop):
     words += SMALL
     done = run_in(host, "train.py", *words, installed=True)
     assert done.returncode == 0, done.stderr
-    assert f"{CONFIG} is not in this codebase; taken from modprompt: " in done.stdout
+    assert f"{CONFIG} is not in this codebase; using modprompt's: " in done.stdout
 
 
 def test_second_run_changes_nothing(host, capsys):
@@ -151,7 +151,7 @@ def test_program_that_would_not_find_modprompt_gets_no_line(host, tmp_path, monk
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "other"))
     assert f"would import {tmp_path / 'other' / 'modprompt'}, not {PACKAGE}" in refused(capsys, host)
     (host / "modprompt").mkdir()
-    assert "would be imported in place of what pip has installed" in refused(capsys, host)
+    assert "would be imported in place of pip's modprompt" in refused(capsys, host)
 
 
 def test_uncommitted_changes_are_asked_about(host, capsys):

@@ -78,7 +78,7 @@ def test_config_file_that_the_codebase_lacks_comes_from_the_package(workshop, tm
         words[words.index("--config-file") + 1] = name
         done = run_in(host, "-m", "modprompt.launch", "train.py", *words, *SMALL)
         assert done.returncode == 0, done.stderr
-        assert f"{name} is not in this codebase; taken from modprompt: " in done.stdout
+        assert f"{name} is not in this codebase; using modprompt's: " in done.stdout
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_build_model_that_loses_weights_is_told(workshop, tmp_path):
     done = run_in(host, "-m", "modprompt.launch", "train.py", *workshop.words("MPL", "output/run"))
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: the `clip` package at ")
-    assert "did not take over the weights" in done.stderr
+    assert "did not load the weights" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -162,5 +162,5 @@ def test_what_a_program_asks_its_own_trainers_for_is_one_line_that_names_the_oth
     for way in ("launcher", "line"):
         done = started(host, way, *workshop.words("MPL", "output/test", *where))
         assert done.returncode == 2, done.stderr
-        line = "error: 'MPL' object has no attribute 'test_withlabel', which this program asks its own trainers for: "
-        assert done.stderr.strip().splitlines()[-1] == f"{line}modprompt train --host . runs it by ours"
+        line = "error: 'MPL' object has no attribute 'test_withlabel', which this program expects of trainers: "
+        assert done.stderr.strip().splitlines()[-1] == f"{line}modprompt train --host . runs ours without it"

@@ -283,7 +283,7 @@ def test_a_trainer_that_always_has_it_is_not_without(command, capsys):
     assert train.main(command("ExtrasLinearProbeCoOp", "TRAINER.DEPT.ON", "False")) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.endswith(
-        "TRAINER.DEPT.ON is False, and ExtrasLinearProbeCoOp always has it: take CoOp for prompts alone"
+        "TRAINER.DEPT.ON is False, but ExtrasLinearProbeCoOp always has it: use CoOp for prompts alone"
     )
 
 

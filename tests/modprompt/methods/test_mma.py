@@ -177,7 +177,7 @@ def test_what_means_nothing_beside_prompts_is_said():
         warnings.simplefilter("error")
         run_config.merged(given)
         with pytest.raises(
-            UserWarning, match="TRAINER.MMADAPTER.TEXT_CTX_INIT means nothing beside the prompts of CoOp"
+            UserWarning, match="TRAINER.MMADAPTER.TEXT_CTX_INIT has no meaning beside the prompts of CoOp"
         ):
             run_config.merged(more)
 

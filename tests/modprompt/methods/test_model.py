@@ -289,7 +289,7 @@ def test_with_labels_it_is_the_loss(clip_model, images, labels):
         (["cat", ""], "names: a class name must be a text that is not empty, got ''"),
         (["cat", 3], "names: a class name must be a text that is not empty, got 3"),
         (["cat", "dog", "cat"], "the class 'cat' is there twice"),
-        (["a_cat", "dog", "A  cat"], "the classes 'a_cat' and 'A  cat' are one to CLIP"),
+        (["a_cat", "dog", "A  cat"], "the classes 'a_cat' and 'A  cat' are the same to CLIP"),
         (["word " * 90, "dog"], "longer than the model's 77 text tokens"),
     ],
 )

@@ -198,7 +198,7 @@ def test_a_test_that_leaves_no_files_takes_those_of_the_one_before_away(command,
     assert train.main(words) == 0
     assert list((tmp_path / "out" / "test").iterdir()) == []
     assert not {"test_files", "top5_pct", "ece_pct"} & set(result(tmp_path / "out"))
-    assert "Top-5, calibration and test/ are left out: what was tested is no logits" in capsys.readouterr().out
+    assert "Top-5, calibration and test/ are left out: the test did not give logits" in capsys.readouterr().out
 
 
 @pytest.mark.slow

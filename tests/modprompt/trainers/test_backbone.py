@@ -86,7 +86,7 @@ def test_command_line_wins_with_one_warning(words, squashed, tmp_path, capsys):
     assert train.main(words(*options)) == 0
     out, err = capsys.readouterr()
     said = "INPUT.PIXEL_MEAN is [0.1, 0.1, 0.1], not [0.5, 0.4, 0.3]; INPUT.RESIZE_MODE is shortest, not squash\n"
-    assert f"warning: images are not made as {squashed} asks for: {said}" in err
+    assert f"warning: images are not made as {squashed} needs them: {said}" in err
     assert err.count("images are not made") == 1
     found = result(tmp_path)["input"]
     assert (found["INPUT.PIXEL_MEAN"], found["INPUT.RESIZE_MODE"]) == ("[0.1, 0.1, 0.1]", "shortest")
@@ -95,7 +95,7 @@ def test_command_line_wins_with_one_warning(words, squashed, tmp_path, capsys):
 
 def test_size_that_the_model_cannot_take_stays_an_error(words, capsys):
     line = refusal(capsys, *words("INPUT.SIZE", "(32, 32)"))
-    assert "INPUT.SIZE is 32 x 32, but this model takes images of 48 x 48 pixels" in line
+    assert "INPUT.SIZE is 32 x 32, but this model needs images of 48 x 48 pixels" in line
 
 
 def test_resize_mode_that_is_none_is_refused(words, capsys):
@@ -215,7 +215,7 @@ def test_what_nothing_says_of_bare_weights_stays_as_settings_have_it(command, tm
     assert train.main(words) == 0
     out, err = capsys.readouterr()
     assert (
-        "(nothing says how its images are made: as OpenAI's, where no setting says it): SIZE [64, 64] -> [32, 32]"
+        "(nothing says how its images are made: as OpenAI's, unless a setting says it): SIZE [64, 64] -> [32, 32]"
         in out
     )
     assert "INTERPOLATION bilinear -> bicubic" in out

@@ -85,7 +85,7 @@ def test_out_of_memory_in_a_test_names_its_batch(command, raising, capsys, tmp_p
 def test_more_at_once_than_a_kernel_numbers_names_what_to_set(method, smaller, command, raising, capsys):
     raising(VisionEncoder, RuntimeError("CUDA error: invalid configuration argument\nCUDA kernel errors might be"))
     assert train.main(command(method, "MODEL.TEXT_CHUNK", 3, *BATCHES)) == 2
-    line = f"error: more is computed at once than the GPU can number (invalid configuration argument): give a smaller {smaller}"
+    line = f"error: more is computed at once than the GPU allows (invalid configuration argument): give a smaller {smaller}"
     assert last_line(capsys) == line
 
 

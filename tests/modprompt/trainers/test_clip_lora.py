@@ -131,7 +131,7 @@ def test_a_finished_training_is_tested_again_and_on_other_classes(command, tmp_p
     out = capsys.readouterr().out
     said = "CLIPLoRA trains 8 steps (2 for each of 4 images of a class): 3 passes of up to 3 batches over 20 images"
     assert said in out
-    assert "Training: steps of batches of 8, sgd, rate 0.0035" in out
+    assert "Training: steps of batches of 8, sgd, learning rate 0.0035" in out
     assert "Low-rank additions: q v o of rank 2, times 0.7071, in text layers 2 3, vision layers 2 3" in out
     correct = result(tmp_path / "out")["correct"]
     assert train.main(words) == 0
@@ -153,15 +153,15 @@ def test_without_shots_the_images_of_a_class_are_counted(shots, counted, command
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["OPTIM.STEPSIZE", "(3,)"], "OPTIM.STEPSIZE: CLIPLoRA trains a number of steps"),
-        (["OPTIM.WARMUP_EPOCH", 1], "OPTIM.WARMUP_EPOCH: CLIPLoRA trains a number of steps, whose rate falls at each"),
+        (["OPTIM.STEPSIZE", "(3,)"], "OPTIM.STEPSIZE: CLIPLoRA counts steps"),
+        (["OPTIM.WARMUP_EPOCH", 1], "OPTIM.WARMUP_EPOCH: CLIPLoRA counts steps, and its learning rate falls at each"),
         (["MODEL.COMPILE", "graph"], "MODEL.COMPILE graph: dropout draws new masks at each step"),
         (["TRAINER.CLIPLORA.POSITION", "3 9"], "names layer 9, but a side has 4 from 0 on"),
     ],
 )
 def test_what_does_not_go_with_it_is_one_line(more, message, command, capsys):
     assert message in refusal(capsys, *command(LORA, *more))
-    assert "OPTIM.MAX_EPOCH: CLIPLoRA trains" in refusal(capsys, *command(LORA), "OPTIM.MAX_EPOCH", "3")
+    assert "OPTIM.MAX_EPOCH: CLIPLoRA counts" in refusal(capsys, *command(LORA), "OPTIM.MAX_EPOCH", "3")
 
 
 def test_additions_beside_another_methods_prompts_are_one_line(command, capsys):
@@ -178,7 +178,7 @@ def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path
     assert train.main(command(LORA, "OPTIM.MAX_EPOCH", 1)) == 0
     file = tmp_path / "lora_weights.pt"
     assert export.main([str(tmp_path / "out"), "--to", "lora", "--out", str(file), "--clip", clip_of(command)]) == 0
-    assert "low-rank additions, as CLIP-LoRA's repository reads them" in capsys.readouterr().out
+    assert "low-rank matrices, as CLIP-LoRA's repository reads them" in capsys.readouterr().out
     words = command(LORA, "MODEL.INIT_WEIGHTS", file)
     words[words.index("--output-dir") + 1] = str(tmp_path / "second")
     assert train.main(["--no-train", *words]) == 0

@@ -195,7 +195,7 @@ def test_count_of_a_method_is_a_whole_number(key, value, mpl_flags, mpl_options,
 
 
 def test_settings_of_another_method_are_warned_of():
-    with pytest.warns(UserWarning, match="TRAINER.COOP is set, but MPL reads TRAINER.MPL alone"):
+    with pytest.warns(UserWarning, match="TRAINER.COOP is set, but MPL only reads TRAINER.MPL"):
         build("TRAINER.COOP.N_CTX", "4")
 
 

@@ -51,21 +51,19 @@ def test_a_config_in_which_nobody_has_read_it_is_refused():
     cfg = get_cfg_default()
     cfg.TRAINER.NAME, cfg.TRAINER.COOPAL.METHOD = "ALVLM", "badge"
     trainer = TRAINER_REGISTRY.get("ALVLM")
-    with pytest.raises(UserError, match="TRAINER.COOPAL: its settings are read by train.py and `modprompt active`"):
+    with pytest.raises(UserError, match="TRAINER.COOPAL: only train.py and `modprompt active`"):
         trainer(cfg)
     trainer.check_cfg(trainer.__new__(trainer), built().clone())
 
 
 def test_other_trainers_have_no_rounds_and_do_not_read_it():
-    with pytest.warns(UserWarning, match=r"TRAINER.COOPAL is set, but CoOp reads TRAINER.COOP alone"):
+    with pytest.warns(UserWarning, match=r"TRAINER.COOPAL is set, but CoOp only reads TRAINER.COOP"):
         cfg = built("TRAINER.COOPAL.METHOD", "badge", trainer="CoOp")
     assert (cfg.ACTIVE.ROUNDS, cfg.ACTIVE.METHOD, cfg.ACTIVE.GIVE_UP) == (0, "", False)
 
 
 def test_nodes_of_others_are_warned_of_beside_both():
-    with pytest.warns(
-        UserWarning, match=r"TRAINER.MAPLE is set, but ALVLM reads TRAINER.COOP and TRAINER.COOPAL alone"
-    ):
+    with pytest.warns(UserWarning, match=r"TRAINER.MAPLE is set, but ALVLM only reads TRAINER.COOP and TRAINER.COOPAL"):
         built("TRAINER.MAPLE.N_CTX", 3, "TRAINER.COOP.N_CTX", 3, "TRAINER.COOPAL.METHOD", "random")
 
 

@@ -414,10 +414,10 @@ class Captioned(torch.utils.data.Dataset):
 def test_data_sets_and_loaders_of_another_kind_are_refused(images, tmp_path):
     loader = loader_of(images)
     for other, reason in (
-        (types.SimpleNamespace(dataset=loader.dataset, batch_size=4), "the loader is none of Dassl's"),
-        (DataLoader(loader.dataset, 4, collate_fn=list), "the loader is none of Dassl's"),
-        (DataLoader(Captioned(loader.dataset)), "gives something else beside images"),
-        (loader_of(images, RETURN_IMG0=True), "gives something else beside images"),
+        (types.SimpleNamespace(dataset=loader.dataset, batch_size=4), "the loader is not one of Dassl's"),
+        (DataLoader(loader.dataset, 4, collate_fn=list), "the loader is not one of Dassl's"),
+        (DataLoader(Captioned(loader.dataset)), "gives other things with its images"),
+        (loader_of(images, RETURN_IMG0=True), "gives other things with its images"),
     ):
         with pytest.raises(Refused, match=reason):
             ImageFile(other, tmp_path, "Odd")
@@ -459,9 +459,9 @@ def test_images_that_decode_differently_here_are_made_anew(file_of, monkeypatch,
     file_of().rows()
     other = file_of()
     other._first = 255 - other._first
-    with pytest.raises(Refused, match="its first image is another one"):
+    with pytest.raises(Refused, match="its first image differs"):
         other.rows()  # the second time: what it has just written is none of its own
-    assert "is refused (its first image is another one than is decoded here)" in capsys.readouterr().out
+    assert "is refused (its first image differs from the one decoded here)" in capsys.readouterr().out
 
 
 def test_while_another_process_writes_there_are_no_rows(file_of, capsys):
@@ -553,7 +553,7 @@ def test_where_there_is_no_room_it_is_said_and_nothing_written(file_of, monkeypa
     space = types.SimpleNamespace(free=2**30 + 1000)
     monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda folder: space)
     file = file_of()
-    with pytest.raises(Refused, match=r"^they take 0.0 MiB, and 1.00 GiB are free there$"):
+    with pytest.raises(Refused, match=r"^they need 0.0 MiB, and 1.00 GiB are free there$"):
         file.rows()
     assert names(file.path.parent) == []
     space.free = 2**31

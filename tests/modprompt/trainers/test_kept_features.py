@@ -134,7 +134,7 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     rows, names = arrays["rows"], arrays["names"].tolist()
     write_rows(file, row_of(rows.shape[1]), len(rows), [rows], "another CLIP", names)
     as_left(file)
-    refused("clip", "is of another CLIP, of other prompts, or of images made in another way (it stands for others)")
+    refused("clip", "is of another CLIP, other prompts, or images made in another way (it stands for others)")
     write_rows(file, row_of(1), len(rows), [rows[:, :1]], str(arrays["stands_for"]), names)
     as_left(file)
     refused("kind", f"its rows are not 20 of float32 ({rows.shape[1]},)")
@@ -195,7 +195,7 @@ def test_a_training_and_a_model_of_all_classes_are_refused(runs, command, capsys
     runs.method = METHODS["coop_end"]
     words = to(command(runs.method, "OPTIM.MAX_EPOCH", 1, "DATASET.SUBSAMPLE_CLASSES", "all"), runs.out / "base")
     assert train.main([*words, "TEST.BASE_NEW", "True"]) != 0
-    assert "it is for a test alone (--eval-only)" in capsys.readouterr().err
+    assert "only for a test (--eval-only)" in capsys.readouterr().err
     assert train.main(words) == 0
     capsys.readouterr()
     assert train.main(runs.words("all", "all", "TEST.BASE_NEW", "True")) != 0

@@ -341,14 +341,14 @@ def test_config_files_merge_in_plain_yacs_and_weights_may_be_any_number():
 def test_settings_of_another_method_are_warned_of(command, capsys):
     words = command(METHODS["coop_end"], "TRAINER.MAPLE.N_CTX", 7)
     assert train.main(["--no-train", *words]) == 0
-    assert "TRAINER.MAPLE is set, but CoOp reads TRAINER.COOP alone" in capsys.readouterr().err
+    assert "TRAINER.MAPLE is set, but CoOp only reads TRAINER.COOP" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_average_that_is_not_tested_is_warned_of(command, capsys):
     words = command(METHODS["promptsrc"], "TEST.FINAL_MODEL", "best_val", "OPTIM.MAX_EPOCH", 1)
     assert train.main(words) == 0
-    assert "the average over epochs (GPA) is not what is tested" in capsys.readouterr().err
+    assert "the average over epochs (GPA) is not tested" in capsys.readouterr().err
 
 
 def test_contexts_of_single_classes_do_not_fit_another_number_of_classes(command, tmp_path, capsys):

@@ -85,7 +85,7 @@ def test_misspelt_config_of_mpl_names_the_near_ones(folder, is_there, tmp_path):
 
 def test_other_files_that_are_not_there_name_their_neighbours(tmp_path):
     words = ("--config-file", "data/eurosta.yaml")
-    line = "there is no config file data/eurosta.yaml; beside it there is: nothing"
+    line = "there is no config file data/eurosta.yaml; its folder has: nothing"
     assert mistakes.of_merge(merged(get_cfg_default(), *words)) == line
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "eurosat.yaml").touch()
@@ -96,7 +96,7 @@ def test_other_files_that_are_not_there_name_their_neighbours(tmp_path):
     ("content", "line"),
     [
         ("OPTIM:\n  MAX_EPOCHS: 3\n", "OPTIM.MAX_EPOCHS; did you mean OPTIM.MAX_EPOCH?"),
-        ("OPTIM:\n\tLR: 1\n", "mine.yaml: it is no YAML ("),
+        ("OPTIM:\n\tLR: 1\n", "mine.yaml: it is not valid YAML ("),
         ("- a\n- b\n", "mine.yaml: "),
     ],
 )

@@ -127,7 +127,7 @@ def test_file_that_we_do_not_read_ends_nothing_but_what_hangs_on_it(words, tmp_p
     parse(words)
     overrides.kept(get_cfg_default())
     said = capsys.readouterr().out
-    assert said.startswith("note: what this program changes of the settings that were asked for is not known (mpl.yaml")
+    assert said.startswith("note: whether this program changes settings that were asked for is not known (mpl.yaml")
     monkeypatch.setenv(overrides.KEEPS, "1")
     with pytest.raises(UserError, match="--keep-settings: mpl.yaml is not a YAML config"):
         overrides.kept(get_cfg_default())

@@ -99,7 +99,7 @@ def test_what_was_made_before_goes_on_as_the_family(own, tmp_path, capsys):
     assert "Finished before" in capsys.readouterr().out
     tested = own(METHODS["mpl"], out="tested")
     assert train.main(["--eval-only", "--model-dir", str(out), *tested]) == 0
-    assert f"Images are read as {out} has read them ({RULE} family)" in capsys.readouterr().out
+    assert f"Images are read as {out} read them ({RULE} family)" in capsys.readouterr().out
     assert rule_of(tmp_path / "tested") == FAMILY
     again = json.loads((tmp_path / "tested" / "result.json").read_text())
     assert again["ece_pct"] == first["ece_pct"]

@@ -20,7 +20,7 @@ from tests.mutations import changed, mutations, without
 
 ROWS = {**METHODS, **SEARCHES}
 SHORT = ["DATASET.NUM_SHOTS", 2, "DATALOADER.TRAIN_X.BATCH_SIZE", 10, "TEST.NO_TEST", True]
-ADVICE = ": delete it to start anew, or take another copy"
+ADVICE = ": delete it to start anew, or put another copy there"
 
 
 def tensors_for(tensor):
@@ -196,7 +196,7 @@ def test_value_of_the_right_kind_changed_by_hand_is_found_by_the_hash(tmp_path, 
     changed_one = changed(state, keys, CHANGES[where]) if where in CHANGES else without(state, keys)
     write_tensors(path, changed_one)
     before = held_by(*parts)
-    with pytest.raises(UserError, match="it was changed by hand: its hash is of another content") as raised:
+    with pytest.raises(UserError, match="it was changed by hand: its hash does not match") as raised:
         training_state.load(str(tmp_path), {}, *parts)
     assert str(raised.value).endswith(ADVICE)
     assert same(before, held_by(*parts))

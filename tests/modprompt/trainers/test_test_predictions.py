@@ -142,7 +142,7 @@ def test_what_is_no_logits_of_images_is_left_out_and_the_evaluator_has_it_all_th
     evaluator.process(*odd)
     evaluator.process(*drawn(4))
     assert evaluator.batches == 3
-    assert answers.why_not == "what was tested is no logits of a class for each image"
+    assert answers.why_not == "the test did not give logits with a class for each image"
 
 
 def test_images_in_another_order_are_not_named():
@@ -187,5 +187,5 @@ def test_logits_that_are_not_one_a_class_give_no_accuracy(classes):
     evaluator.reset()
     _, labels = drawn()
     evaluator.process(drawn(classes=classes)[0], labels)
-    with pytest.raises(UserError, match=f"Made has the labels 0 to 6, and logits have {classes} columns"):
+    with pytest.raises(UserError, match=f"Made has the labels 0 to 6, but logits have {classes} columns"):
         evaluator.evaluate()

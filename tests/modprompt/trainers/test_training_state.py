@@ -139,7 +139,7 @@ def test_cards_get_the_states_that_there_are(then, own_then, now, own_now, expec
     cards.are(*now, own=own_now)
     assert training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)[0] == 1
     assert cards.numbers == expected
-    line = f"The training state has the generators of {len(then)} GPUs, here are {len(now)}: the others begin anew"
+    line = f"The training state has the generators of {len(then)} GPUs, {len(now)} are here: the others begin anew"
     assert capsys.readouterr().out.splitlines() == ([line] if len(then) != len(now) else [])
 
 

@@ -292,7 +292,7 @@ def test_a_run_has_its_export_beside_its_model(tmp_path):
 
 
 def test_a_strangers_transform_is_refused():
-    with pytest.raises(UserError, match="nobody has described this transform"):
+    with pytest.raises(UserError, match="this transform of images is not known"):
         images_of(lambda image: image)
 
 

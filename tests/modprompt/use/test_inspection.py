@@ -55,7 +55,7 @@ def test_words_that_the_clip_has_never_seen_are_said(image, tmp_path):
     [
         (" \n", "no class names"),
         ("one\none", "'one' is there twice"),
-        ("one\nONE", "'one' and 'ONE' are one to CLIP"),
+        ("one\nONE", "'one' and 'ONE' are the same to CLIP"),
         ("a\n" * 3 + "b\n" * 6000, "6003 class names"),
     ],
 )

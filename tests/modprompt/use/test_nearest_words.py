@@ -64,7 +64,7 @@ def test_bytes_of_the_vocabulary_are_letters():
     "state", [{"ctx": torch.zeros(4)}, {"ctx": 3}, {"compound_prompts_text.0": torch.zeros(1, 2, 3, 4)}]
 )
 def test_what_is_no_prompt_is_named(state):
-    with pytest.raises(UserError, match="is no learned prompt"):
+    with pytest.raises(UserError, match="is not a learned prompt"):
         text_prompts(state)
 
 

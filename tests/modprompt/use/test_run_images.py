@@ -62,5 +62,5 @@ def test_equals_the_transform_of_the_run_to_the_bit(changed, image):
     ids=str,
 )
 def test_what_cannot_be_done_is_refused(changed, message):
-    with pytest.raises(UserError, match=f"run.pth: the images of its run were made as cannot be done here .*{message}"):
+    with pytest.raises(UserError, match=f"run.pth: its run made images in an unsupported way .*{message}"):
         transform_of_run({**INPUT, **changed}, glyph(), "run.pth")

@@ -106,7 +106,7 @@ def test_weights_that_are_code_are_refused_and_nothing_is_left(hub, run, tmp_pat
 def test_the_target_stays_as_it_is(hub, run, tmp_path):
     sharing.push(REPO, files_of(run))
     asked = len(hub.asked)
-    with pytest.raises(UserError, match="run is there already: give another folder"):
+    with pytest.raises(UserError, match="run exists already: give another folder"):
         sharing.pull(REPO, run)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write .*file/inner"):
@@ -159,7 +159,7 @@ def test_wrong_tokens_are_told_and_not_printed(hub, run, monkeypatch):
 
 def test_a_private_push_to_a_public_repository_is_refused(hub, run):
     sharing.push(REPO, {sharing.CARD: b"# card\n"})
-    with pytest.raises(UserError, match="is there already, and for all to read"):
+    with pytest.raises(UserError, match="exists already and is public"):
         sharing.push(REPO, files_of(run), private=True)
     hub.private = True
     assert sharing.push(REPO, files_of(run), private=True)
@@ -174,7 +174,7 @@ def test_what_is_no_repository_of_ours(hub, run, tmp_path):
     with pytest.raises(UserError, match="the repository has no such revision"):
         sharing.pull(f"{REPO}@nosuch", tmp_path / "theirs")
     for name in ("prompts", "a/b/c", "owner/x@", ""):
-        with pytest.raises(UserError, match="no repository of a hub|names no repository"):
+        with pytest.raises(UserError, match="not a repository of a hub|not name a repository"):
             sharing.pull(name, tmp_path / "theirs")
     with pytest.raises(UserError, match="leave out @v1"):
         sharing.push(f"{REPO}@v1", files_of(run))

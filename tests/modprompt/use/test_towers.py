@@ -64,7 +64,7 @@ def test_a_sigmoid_judges_each_class_by_itself_and_the_table_names_the_rule(run_
     ("method", "bias", "said"),
     [
         (modprompt.ZeroshotCLIP(), None, "this CLIP was not trained to judge each class by itself"),
-        (modprompt.CLIP_Adapter(), -3.0, "CLIP_Adapter makes logits that are no scaled cosines"),
+        (modprompt.CLIP_Adapter(), -3.0, "CLIP_Adapter makes logits that are not scaled cosines"),
     ],
 )
 def test_a_sigmoid_that_means_nothing_is_refused(run_of, photo, method, bias, said, capsys):

@@ -6,7 +6,7 @@ __all__ = ["cfg_default", "clean_cfg", "get_cfg_default"]
 
 
 def get_cfg_default():
-    """A clone of the default configuration; `cfg_default` is the live node behind all later clones."""
+    """A clone of the default configuration; a change of `cfg_default` is in all later clones."""
     return cfg_default.clone()
 
 

@@ -1,4 +1,4 @@
-"""Workers that live as long as the run, with the random numbers of workers that are started anew in every epoch."""
+"""Workers that live as long as the run, with the random numbers of workers that start anew in every epoch."""
 
 import random
 
@@ -33,7 +33,7 @@ class _SeededBatches:
 
 
 class _Seeded(Dataset):
-    """A data set behind _SeededBatches."""
+    """A data set that is read by _SeededBatches."""
 
     def __init__(self, inner):
         self.inner = inner
@@ -61,9 +61,9 @@ class _Seeded(Dataset):
 
 
 def lasting_loader(dataset, batch_size, sampler, num_workers, drop_last, pin_memory):
-    """A DataLoader whose workers survive epochs; the same samples and the same draws as without that.
+    """A DataLoader whose workers survive epochs, with the same samples and draws as one whose workers do not.
 
-    It says its batch size and sampler, too, as heads ask for that make another loader of it.
+    It also has a batch size and a sampler, which heads need that make another loader from it.
     """
     loader = DataLoader(
         _Seeded(dataset),
@@ -73,5 +73,5 @@ def lasting_loader(dataset, batch_size, sampler, num_workers, drop_last, pin_mem
         persistent_workers=True,
         generator=torch.Generator(),  # its own draws stay out of the run's stream
     )
-    loader.__dict__.update(batch_size=batch_size, sampler=sampler)  # which a DataLoader of batches refuses to take
+    loader.__dict__.update(batch_size=batch_size, sampler=sampler)  # a DataLoader of batches accepts neither
     return loader

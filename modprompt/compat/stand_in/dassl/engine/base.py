@@ -11,8 +11,8 @@ from dassl.utils import load_checkpoint, resume_from_checkpoint, save_checkpoint
 
 
 def _keep_writers_quiet():
-    """Have TensorBoard's writing thread tell its faults to the next call alone, and print no traceback of its own."""
-    with contextlib.suppress(ImportError, AttributeError):  # of another version
+    """Let TensorBoard's writing thread only report errors to the next call, and print no traceback of its own."""
+    with contextlib.suppress(ImportError, AttributeError):  # another version
         from tensorboard.summary.writer import event_file_writer as writers
 
         class Quiet(writers._AsyncWriterThread):
@@ -27,7 +27,7 @@ def _keep_writers_quiet():
 
 
 def _wait_for_a_later_name(folder):
-    """Names of TensorBoard's files begin with a second: of two in one, it may read the later file first."""
+    """Names of TensorBoard's files begin with the second: of two files in one second it may read the later first."""
     while os.path.isdir(folder) and any(f".{int(time.time()):010d}." in name for name in os.listdir(folder)):
         time.sleep(0.02)
 
@@ -44,7 +44,7 @@ class TrainerBase:
         self._scheds = OrderedDict()
 
     def register_model(self, name="model", model=None, optim=None, sched=None):
-        """Enter a model; its name is the name of its checkpoint folder."""
+        """Register a model; its name is the name of its checkpoint folder."""
         assert name not in self._models, f"the model name {name!r} is taken"
         self._models[name] = model
         self._optims[name] = optim
@@ -117,15 +117,15 @@ class TrainerBase:
             raise FloatingPointError("Loss is infinite or NaN!")
 
     def init_writer(self, log_dir):
-        """Write TensorBoard's files into a folder from now on, where it is installed; they end no run.
+        """Write TensorBoard's files into a folder from now on, if it is installed; their errors end no run.
 
-        Numbers of steps that a killed run has written and a resumed one writes again count once.
+        Steps that a killed run has written and a resumed one writes again count once.
         """
         if self._writer is not None:
             return
         try:
             from torch.utils.tensorboard import SummaryWriter  # late: not every run writes
-        except Exception as error:  # with packages that do not fit each other it may be any
+        except Exception as error:  # packages that do not fit each other may raise any error
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             print(f"No TensorBoard files ({reason}): pip install tensorboard")
             return
@@ -142,7 +142,7 @@ class TrainerBase:
         return 1
 
     def close_writer(self):
-        """Have all of it on disk."""
+        """Write the rest to disk, and close."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
@@ -154,11 +154,11 @@ class TrainerBase:
             print(f"TensorBoard's files are not whole: {error}")
 
     def write_scalar(self, tag, scalar_value, global_step=None):
-        """A number for TensorBoard; nothing before init_writer."""
+        """Write a number for TensorBoard; does nothing before init_writer."""
         if self._writer is not None:
             try:
                 self._writer.add_scalar(tag, scalar_value, global_step)
-            except OSError:  # of an earlier number: its thread tells it now
+            except OSError:  # on an earlier number: its thread reports it now
                 self.close_writer()
 
     def train(self, start_epoch, max_epoch):

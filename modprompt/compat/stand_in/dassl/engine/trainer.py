@@ -13,7 +13,7 @@ from dassl.engine.base import TrainerBase
 from dassl.evaluation import build_evaluator
 from dassl.utils import AverageMeter, MetricMeter
 
-__all__ = ["SimpleTrainer", "TrainerBase", "TrainerX"]  # at the path where the real Dassl has them
+__all__ = ["SimpleTrainer", "TrainerBase", "TrainerX"]  # at the real Dassl's path
 
 
 class SimpleTrainer(TrainerBase):
@@ -33,7 +33,7 @@ class SimpleTrainer(TrainerBase):
         self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
 
     def check_cfg(self, cfg):
-        """Hook: complain about settings."""
+        """Hook: refuse settings."""
 
     def build_data_loader(self):
         """The loaders and the facts of the data set, as attributes."""
@@ -56,7 +56,7 @@ class SimpleTrainer(TrainerBase):
         return len(self.train_loader_x)
 
     def train(self):
-        """Train, resuming if there is something to resume, then test."""
+        """Train, resuming if possible, then test."""
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self):

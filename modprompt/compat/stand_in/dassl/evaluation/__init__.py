@@ -1,4 +1,4 @@
-"""Evaluators: they take in logits and labels, and print the result."""
+"""Evaluators: they collect logits and labels, and print the result."""
 
 from dassl.evaluation.evaluator import EVALUATOR_REGISTRY, Classification, EvaluatorBase, build_evaluator
 

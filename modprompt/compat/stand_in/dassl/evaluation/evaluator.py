@@ -28,7 +28,7 @@ class EvaluatorBase:
         raise NotImplementedError
 
     def process(self, mo, gt):
-        """Take in a batch of model outputs and ground truth."""
+        """Add a batch of model outputs and ground truth."""
         raise NotImplementedError
 
     def evaluate(self):
@@ -56,7 +56,7 @@ class Classification(EvaluatorBase):
         self._predictions = []
 
     def process(self, mo, gt):
-        """Take in logits (B, C) and labels (B,)."""
+        """Add logits (B, C) and labels (B,)."""
         self._predictions.extend(mo.argmax(dim=1).tolist())
         self._labels.extend(gt.tolist())
 

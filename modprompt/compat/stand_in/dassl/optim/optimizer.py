@@ -9,7 +9,7 @@ from dassl.utils import check_availability
 
 
 def _staged_groups(model, optim_cfg):
-    """Two groups: NEW_LAYERS at the full rate; the other child modules at BASE_LR_MULT of it."""
+    """Two groups: NEW_LAYERS at the full learning rate; the other child modules at BASE_LR_MULT of it."""
     if not isinstance(model, nn.Module):
         raise TypeError("OPTIM.STAGED_LR needs a module, not a list of parameters")
     model = model.module if isinstance(model, nn.DataParallel) else model
@@ -21,7 +21,7 @@ def _staged_groups(model, optim_cfg):
 
 
 def _radam(optim_cfg):
-    """PyTorch's RAdam, and what has it decay apart from the gradient, as Dassl's does."""
+    """PyTorch's RAdam, and the option for decoupled weight decay, as Dassl's has."""
     radam = getattr(torch.optim, "RAdam", None)
     apart = radam is not None and "decoupled_weight_decay" in inspect.signature(radam).parameters
     if radam is None or (optim_cfg.WEIGHT_DECAY and not apart):
@@ -38,7 +38,7 @@ def build_optimizer(model, optim_cfg, param_groups=None):
         param_groups: optimise these in place of the model's.
 
     Raises:
-        ValueError: on an unknown name, and on what this PyTorch does not have.
+        ValueError: on an unknown name, and on an optimiser that this PyTorch does not have.
     """
     if param_groups is None:
         if optim_cfg.STAGED_LR:

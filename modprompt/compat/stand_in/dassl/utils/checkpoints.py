@@ -22,7 +22,7 @@ def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True
         state: a dict with at least `state_dict` and `epoch`.
         save_dir: the folder; made if missing.
         is_best: also save it as model-best.pth.tar.
-        remove_module_from_keys: take DataParallel's prefix off the names.
+        remove_module_from_keys: remove DataParallel's prefix from the names.
         model_name: file name in place of model.pth.tar-<epoch>.
     """
     if remove_module_from_keys:
@@ -63,7 +63,7 @@ def newest_checkpoint(fdir):
     except (OSError, UserError):
         name = ""
     if not name or name != os.path.basename(name) or not os.path.isfile(os.path.join(fdir, name)):
-        raise ValueError(f"{pointer} does not name a checkpoint beside it: delete {fdir} to start anew")
+        raise ValueError(f"{pointer} does not name a checkpoint in its folder: delete {fdir} to start anew")
     content = load_checkpoint(os.path.join(fdir, name))
     if not isinstance(content, dict) or not {"state_dict", "epoch"} <= set(content):
         raise ValueError(f"{os.path.join(fdir, name)} is not a checkpoint of a model")
@@ -93,15 +93,15 @@ def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None):
 
 
 def load_pretrained_weights(model, weight_path):
-    """Load what fits by name and shape from a file of weights; what does not is left as it is, and said.
+    """Load what fits by name and shape from a file of weights; the rest is not used, and a message names it.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is not a file of weights.
     """
     checkpoint = load_checkpoint(weight_path)
     given = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(given, dict):
-        raise ValueError(f"{weight_path} is no file of weights: it holds no tensors by name")
+        raise ValueError(f"{weight_path} is not a file of weights: it holds no tensors by name")
     given, own = _without_module(given), model.state_dict()
     fitting = {
         key: value for key, value in given.items() if key in own and own[key].shape == getattr(value, "shape", None)

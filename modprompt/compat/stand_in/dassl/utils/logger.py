@@ -49,7 +49,7 @@ class Logger:
 def setup_logger(output=None):
     """Echo standard output into `output` (a .txt or .log file, or a folder for log.txt).
 
-    An existing log is kept: the new one gets the time behind its name, and a number if that is there, too.
+    An existing log is kept: the new one gets the time after its name, and a number if that exists, too.
     """
     if output is None:
         return

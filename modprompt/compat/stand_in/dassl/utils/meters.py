@@ -15,7 +15,7 @@ class AverageMeter:
         self.val = self.avg = self.sum = self.count = 0
 
     def update(self, val, n=1):
-        """Take in a value (number or one-element tensor) that stands for n."""
+        """Add a value (number or one-element tensor) that counts n times."""
         self.val = float(val)
         self.sum += self.val * n
         self.count += n
@@ -30,7 +30,7 @@ class MetricMeter:
         self.delimiter = delimiter
 
     def update(self, input_dict):
-        """Take in one value per name; None is ignored.
+        """Add one value per name; None is ignored.
 
         Raises:
             TypeError: if it is not a dictionary.
@@ -38,7 +38,7 @@ class MetricMeter:
         if input_dict is None:
             return
         if not isinstance(input_dict, dict):
-            raise TypeError("MetricMeter.update() takes a dictionary")
+            raise TypeError("MetricMeter.update() needs a dictionary")
         for name, value in input_dict.items():
             self.meters[name].update(value)
 

@@ -1,4 +1,4 @@
-"""Names for classes: what a config file asks for by name is looked up here."""
+"""Names for classes: what a config file names is looked up here."""
 
 
 class Registry:
@@ -13,7 +13,7 @@ class Registry:
         self._objects = {}
 
     def register(self, obj=None, force=False):
-        """Enter an object under its `__name__`; without `obj`, a decorator that does.
+        """Register an object under its `__name__`; without `obj`, a decorator that does.
 
         Raises:
             KeyError: if the name is taken and `force` is off.

@@ -70,12 +70,12 @@ def set_random_seed(seed):
 
 
 def check_availability(requested, available, setting=""):
-    """Raise ValueError unless `requested` is among the `available` names; the nearest one is proposed.
+    """Raise ValueError unless `requested` is among the `available` names; the message proposes the nearest.
 
     Args:
         requested: a name.
         available: the names there are.
-        setting: the config key that asks for it, for the message.
+        setting: the config key that gives it, for the message.
     """
     if requested in available:
         return
@@ -89,7 +89,7 @@ def check_availability(requested, available, setting=""):
 
 
 def collect_env_info():
-    """Versions and devices, a line each."""
+    """Versions and devices, one on each line."""
     import PIL
     import torchvision
 

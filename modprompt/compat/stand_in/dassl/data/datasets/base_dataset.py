@@ -91,7 +91,7 @@ class DatasetBase:
     def generate_fewshot_dataset(self, *data_sources, num_shots=-1, repeat=False):
         """`num_shots` random images of each class, classes in order of first appearance, drawn from Python's random.
 
-        A class with fewer images is taken whole without a draw, or with `repeat` drawn with replacement. Below one
+        A class with fewer images is used whole without a draw, or with `repeat` drawn with replacement. Below one
         shot the lists are returned as they are. One list gives a list, several a list of lists.
         """
         if num_shots < 1:

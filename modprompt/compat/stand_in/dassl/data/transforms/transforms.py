@@ -2,7 +2,7 @@
 
 Training: (resize) -> random_translation -> random_crop -> random_resized_crop -> random_flip -> colorjitter ->
 randomgrayscale -> gaussian_blur -> to tensor -> cutout -> normalize -> gaussian_noise -> instance_norm, those that are
-asked for; the resize only if neither crop is. Test: smaller edge to max(SIZE), centre crop, to tensor, normalize.
+asked for; the resize only without both crops. Test: smaller edge to max(SIZE), centre crop, to tensor, normalize.
 """
 
 import random
@@ -32,13 +32,13 @@ _CHOICES = (
     "instance_norm",
     "center_crop",
 )
-AVAI_CHOICES = [*_CHOICES, *_POLICIES]  # as Dassl's is called
+AVAI_CHOICES = [*_CHOICES, *_POLICIES]  # Dassl's name
 
 
 class RandomTranslation:
     """Half of the time: enlarge by an eighth and cut a random window of the target size; otherwise resize.
 
-    Bilinear, whatever INPUT.INTERPOLATION says: Dassl does not hand that on.
+    Bilinear, whatever INPUT.INTERPOLATION says: Dassl does not pass that on.
     """
 
     def __init__(self, size):
