@@ -47,7 +47,7 @@ def commands() -> str:
 
 
 def settings() -> str:
-    """The settings that people change first, and their values for each trainer."""
+    """What first_settings.md has of the program: settings that people change first, and each trainer's values."""
     meanings = {**first_settings.FIRST, first_settings.SHOTS: first_settings.OF_SHOTS}
     lines = ["| setting | what it is |", "| --- | --- |", *(f"| `{key}` | {what} |" for key, what in meanings.items())]
     lines += [
@@ -114,4 +114,4 @@ def interface() -> str:
     return "\n\n".join(parts)
 
 
-MADE = {"commands": commands, "settings": settings, "interface": interface}
+MADE = {"commands": commands, "interface": interface}

@@ -1,8 +1,9 @@
 """The nearest words of the vocabulary to each learned text vector of a checkpoint, layer by layer.
 
-    modprompt interpret output/run/prompt_learner/model.pth.tar-50 5 --backbone RN50
+    modprompt interpret output/run 5 --backbone RN50
 
-It reads checkpoints of every trainer, ours and the family's. Vision prompts have no words: they are only counted.
+It reads a run's folder, or a checkpoint of any trainer, ours and the family's. Vision prompts have no words: they are
+only counted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.checkpoint import Checkpoint, read
+from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.tables import shielded, write_table
 from modprompt.io.text import writable
 from modprompt.io.versioned import understood
@@ -82,6 +84,7 @@ def interpret(path: str, count: int, asked: Asked) -> list[Row]:
     Raises:
         UserError: if the file is not a checkpoint of a prompt learner, or belongs to another CLIP.
     """
+    path = checkpoint_at(path)
     content = read(path)
     learned = learner_part(content.state_dict)
     layers, vision = text_prompts(learned), count_vision_prompts(learned)
@@ -131,7 +134,7 @@ def run(argv: list[str] | None = None) -> None:
     """Print the words, and write them as CSV if asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("checkpoint", help="a file like model.pth.tar-5")
+    add("checkpoint", help="a run's folder, or a file like model.pth.tar-5")
     add("topk", type=int, nargs="?", default=5, help="words per vector")
     add("--backbone", default="", help="the CLIP it was trained with (default: what the file says, else ViT-B/16)")
     add("--backbone-path", default="", help="its weights on disk")

@@ -78,6 +78,7 @@ def put_in(folder: Path, dry_run: bool, even_if_changed: bool) -> None:
     print(f"{program} has a new line: {STATEMENT}")
     print(f"Start with: {start_of(folder)}")
     print(f"        or: modprompt scripts {folder} > base2new.sh && bash base2new.sh eurosat 1")
+    print(f"Whether it runs: cd {folder} && modprompt doctor")
 
 
 def uninstall(folder: Path) -> None:

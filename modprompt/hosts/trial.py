@@ -148,7 +148,11 @@ class _Trial:
         missing = re.search(r"No module named '([^'.]+)", ran.why)
         name = missing.group(1) if missing else ""
         is_there = self.folder is not None and any((self.folder / one).exists() for one in (name, f"{name}.py"))
-        return [*ran.told, f"pip install {_PIP.get(name, name)}"] if name and not is_there else ran.told
+        if not name or is_there:
+            return ran.told
+        if name == "dassl":  # no package of PyPI
+            return [*ran.told, "put the folder of Dassl.pytorch on PYTHONPATH, or use modprompt train --host"]
+        return [*ran.told, f"pip install {_PIP.get(name, name)}"]
 
     def _run(self, words: List[str], out: Path) -> _Ran:
         if self.way == OWN or self.folder is None:

@@ -54,6 +54,16 @@ def test_every_trainer_and_layer(row, vectors, vision, run_folder, clip_file, tm
         assert float(first["distance"]) <= float(second["distance"])
 
 
+def test_a_run_s_folder_is_its_last_checkpoint(run_folder, clip_file, tmp_path, capsys):
+    said = []
+    for path in (run_folder("mpl"), tmp_path / "out"):
+        capsys.readouterr()
+        assert report(interpret.run, [str(path), "1", "--backbone-path", str(clip_file), *SAID_BY_FLAGS]) == 0
+        said.append(capsys.readouterr().out)
+    assert "layer 0, token 1" in said[0]
+    assert said[0] == said[1]
+
+
 def test_context_from_words_is_nearest_to_its_words(run_folder, clip_file, capsys):
     path = run_folder("coop_front_words")  # one epoch at 1e-5 hardly moves it
     capsys.readouterr()
