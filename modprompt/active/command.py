@@ -17,9 +17,9 @@ def _check(cfg: Any) -> None:
     from modprompt.active import rounds
 
     if not rounds.settings_of(cfg).rounds and not cfg.TEST.ONLY:
-        raise UserError("ACTIVE.ROUNDS is 0: say how many rounds there are (train.py, or modprompt train, has none)")
+        raise UserError("ACTIVE.ROUNDS is 0: say how many rounds to run (train.py, or modprompt train, runs none)")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: as train.py's."""
+    """Exit code as train.py's."""
     return train.main(argv, __doc__, _check)
