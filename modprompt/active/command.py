@@ -2,7 +2,7 @@
 
 modprompt active --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      the digits; needs no download
 modprompt active --trainer MPL --root PHOTOS --backbone ViT-B/16 ACTIVE.METHOD cb ACTIVE.ROUNDS 4
-    images that nobody has labelled, beside classnames.txt
+    images that nobody has labelled, next to classnames.txt
 """
 
 from __future__ import annotations

@@ -131,8 +131,8 @@ class Labelling:
         """The round with a label for every pick.
 
         Raises:
-            WaitsForLabels: if some are missing; what is missing is noted beside the file.
-            UserError: if the file does not fit, or has labels that nobody asks for any more.
+            WaitsForLabels: if some are missing; what is missing is noted next to the file.
+            UserError: if the file is wrong, or has labels that nobody asks for any more.
         """
         labels, path = self._read(one), file_of(self.folder, one.number)
         if not self.asks:

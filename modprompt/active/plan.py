@@ -31,7 +31,7 @@ SET_HERE = (
     "ACTIVE.METHOD", "ACTIVE.PCB", "ACTIVE.ROUNDS", "ACTIVE.BUDGET", "ACTIVE.GAMMA",
     "TRAINER.COOPAL.METHOD", "TRAINER.COOPAL.GAMMA",  # the same as two of them
 )  # fmt: skip
-FEW_SHOT = "few-shot"  # in the place of an acquisition
+FEW_SHOT = "few-shot"  # in place of an acquisition
 _PCB = "+pcb"
 _MOST_ROUNDS = 10_000
 _NAME = re.compile(r"\w[\w-]*")  # it is the name of a folder

@@ -80,7 +80,7 @@ def take_over(other: str, folder: Path, mine: Mapping[str, str], classes: int) -
     if not other:
         return
     if known(folder):
-        print(f"RESUME is not used: {folder} has rounds of its own")
+        print(f"RESUME is not used: {folder} has its own rounds")
         return
     source = record.folder_of(other)
     there = known(source)

@@ -1,4 +1,4 @@
-"""The trainings of rounds: each a trainer of its own, on the labels so far, in the round's folder, from scratch."""
+"""The trainings of rounds: each with its own trainer, on the labels so far, in the round's folder, from scratch."""
 
 from __future__ import annotations
 

@@ -261,9 +261,7 @@ def test_rounds_need_something_to_train(words, capsys):
 def test_a_trainer_that_nobody_runs_in_rounds_refuses_them(words):
     cfg = run_config.from_words(flags.settings_of(flags.parse_args(words())))
     assert rounds.settings_of(cfg).method == "entropy"
-    with folder.hold(cfg.OUTPUT_DIR), pytest.raises(
-        ValueError, match="ACTIVE.ROUNDS: only `modprompt act"
-    ):
+    with folder.hold(cfg.OUTPUT_DIR), pytest.raises(ValueError, match="ACTIVE.ROUNDS: only `modprompt act"):
         build_trainer(cfg)
 
 

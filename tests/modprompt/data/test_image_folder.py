@@ -81,7 +81,9 @@ def own(tmp_path):
 def test_class_folder_that_came_later_is_refused_with_the_way_out(own):
     root, path = own
     pictures(root, {"bird": 5})
-    with pytest.raises(UserError, match="class folder .*bird was added after the split: move it away, or delete .*json"):
+    with pytest.raises(
+        UserError, match="class folder .*bird was added after the split: move it away, or delete .*json"
+    ):
         read("ImageFolder", root)
     path.unlink()
     assert read("ImageFolder", root).classnames == ["bird", "cat", "dog"]

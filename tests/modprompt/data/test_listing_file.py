@@ -423,7 +423,9 @@ def test_file_of_another_version_is_not_used(settled, capsys):
 def test_names_that_lead_elsewhere_are_not_followed(settled, name, capsys):
     first = anew(settled)
     resealed(kept(settled), text(name))
-    with pytest.raises(UserError, match="listing.npz was damaged and does not fit the images that are there: start again"):
+    with pytest.raises(
+        UserError, match="listing.npz was damaged and does not fit the images that are there: start again"
+    ):
         everything(settled)
     assert "listing.npz is damaged" in capsys.readouterr().out
     assert everything(settled) == first

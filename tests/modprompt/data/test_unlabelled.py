@@ -63,10 +63,7 @@ def test_images_may_lie_in_the_folder_itself_beside_tests_a_run_and_other_files(
     assert files(found.pool, tmp_path) == ["b/image_0000.png", "b/image_0001.png"]
     assert [(item.label, item.classname) for item in found.test] == [(2, "F-16A/B"), (2, "F-16A/B"), (0, "cat")]
     assert found.has_test
-    assert (
-        f"1 files not named like images are not used, e.g. '{tmp_path}/b/notes.heic'"
-        in capsys.readouterr().out
-    )
+    assert f"1 files not named like images are not used, e.g. '{tmp_path}/b/notes.heic'" in capsys.readouterr().out
 
 
 def test_labels_that_there_are_already_leave_the_pool(root, capsys):
@@ -158,7 +155,10 @@ def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
         ),
         (("TEST.ONLY", True), "has no images to test on: put some into .*test, in folders of their classes$"),
         (("DATASET.NUM_SHOTS", 4), "DATASET.NUM_SHOTS 4: Unlabelled trains on all existing labels: give -1"),
-        (("DATASET.SUBSAMPLE_CLASSES", "base"), "SUBSAMPLE_CLASSES base: images without labels have no base and new classes: give all"),
+        (
+            ("DATASET.SUBSAMPLE_CLASSES", "base"),
+            "SUBSAMPLE_CLASSES base: images without labels have no base and new classes: give all",
+        ),
         (("DATASET.SUBSAMPLE_CLASSES", "bass"), "SUBSAMPLE_CLASSES bass: it must be one of all, base, new"),
         (("TEST.FINAL_MODEL", "best_val", "DATASET.VAL_FROM_TEST", True), "Unlabelled has no validation images"),
     ],
@@ -207,7 +207,9 @@ def test_faults_of_the_files_are_named(root, file, rows, message):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match="DATASET.ROOT: there is no folder .*none; give --root"):
         read(tmp_path / "none")
-    with pytest.raises(UserError, match="annotation file missing: .*classnames.txt; write one class name per line into it"):
+    with pytest.raises(
+        UserError, match="annotation file missing: .*classnames.txt; write one class name per line into it"
+    ):
         read(tmp_path)
     lines(tmp_path / "classnames.txt", NAMES)
     with pytest.raises(UserError, match=r"has no images \(.bmp, .*\): put them there, at any depth"):

@@ -70,7 +70,10 @@ def test_a_search_keeps_nothing(experiment):
     ("text", "why"),
     [
         (TOGETHER.replace("together: true", "together: 1"), "together: true or false is expected, got 1"),
-        (TOGETHER.replace("base2new", "few_shot"), "together: protocol few_shot has none; it is of protocol base2new"),
+        (
+            TOGETHER.replace("base2new", "few_shot"),
+            "together: protocol few_shot has none; it belongs to protocol base2new",
+        ),
     ],
 )
 def test_together_where_it_does_not_fit_is_one_line(experiment, text, why):
