@@ -118,11 +118,9 @@ def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
         raise UserError(f"{image_dir} has no class folder: put the images there")
     for folder in folders:
         if not (image_dir / folder).is_dir():
-            raise UserError(f"{image_dir / folder} is among the class folders but no folder: move it away")
+            raise UserError(f"{image_dir / folder} is among the class folders but is no folder: move it away")
         if not is_text(folder):
-            raise UserError(
-                f"the class folder {str(image_dir / folder)!r} has a name that is not UTF-8 text: rename it"
-            )
+            raise UserError(f"the class folder {str(image_dir / folder)!r} has a name that is not UTF-8: rename it")
     return folders
 
 

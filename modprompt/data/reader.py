@@ -118,9 +118,7 @@ class FamilyDataset(DatasetBase):
         val = val if held_out is None else held_out
         half = cfg.DATASET.SUBSAMPLE_CLASSES
         self.which = which_of_name(train, half)
-        if val is None or (
-            not val and cfg.DATASET.get("VAL_FROM_TEST", False)
-        ):  # the test images serve as validation images too
+        if val is None or (not val and cfg.DATASET.get("VAL_FROM_TEST", False)):  # the test images serve as both
             train, test = subsample_classes(train, test, subsample=half)
             test = val = datums(test)
         else:
@@ -254,11 +252,7 @@ class FamilyDataset(DatasetBase):
         """
         odd: Counter[str] = Counter()
         looked = LookedAt(self.storage, self.image_dir, self.looks_by_name)
-        for part in (
-            train,
-            val,
-            split.test,
-        ):  # each by itself: other shots and seeds have other lists, but the same test images
+        for part in (train, val, split.test):  # each by itself: lists differ by shots and seed, the test's does not
             odd.update(looked.odd(part or [], self._rule, False, type(self).__name__))
         return tell(type(self).__name__, odd, {}, self._rule)
 

@@ -1,8 +1,7 @@
 """A checkpoint of learned prompts: what it holds, ours of both versions and the family's.
 
 Version 2, under the key `modprompt` next to the family's state_dict, epoch and val_result, says what the prompts are:
-method, schedules, classes, CLIP, and the run that made them. It holds only plain values; files that it names are not
-opened.
+method, schedules, classes, CLIP, and the run that made them. It holds plain values; no file that it names is opened.
 """
 
 import hashlib

@@ -114,9 +114,7 @@ def _write(content: IO[bytes], place: Path, name: str, room: _Room) -> None:
     try:
         file = place.open("xb")
     except (FileExistsError, IsADirectoryError):
-        raise _Refused(
-            f"its member {name!r} would overwrite another one (of the same name, or the same but for case)"
-        ) from None
+        raise _Refused(f"its member {name!r} would overwrite another one (the same name, or but for case)") from None
     with file:
         while chunk := content.read(_CHUNK):
             room.take(len(chunk))

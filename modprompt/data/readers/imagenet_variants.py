@@ -68,9 +68,7 @@ class ImageNetVariant(DatasetBase):
         require_only_tests(type(self), trains=not cfg.TEST.ONLY)
         half = cfg.DATASET.SUBSAMPLE_CLASSES
         if half != "all":
-            raise UserError(
-                f"DATASET.SUBSAMPLE_CLASSES {half}: {name} has no base and new classes, it is tested as a whole"
-            )
+            raise UserError(f"DATASET.SUBSAMPLE_CLASSES {half}: {name} has no base and new classes, it is tested whole")
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT:
             raise UserError(f"{name} has only test images, and none to choose by: {WITHOUT_VALIDATION}")

@@ -178,11 +178,7 @@ class Unlabelled(DatasetBase):
         cfg, later = self.cfg, any(one.labels_later(self.cfg) for one in features())
         if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
             known = cfg.DATASET.SUBSAMPLE_CLASSES in CHOICES
-            why = (
-                "images without labels have no base and new classes"
-                if known
-                else f"it must be one of {', '.join(CHOICES)}"
-            )
+            why = "images without labels have no halves" if known else f"it must be one of {', '.join(CHOICES)}"
             raise UserError(f"DATASET.SUBSAMPLE_CLASSES {cfg.DATASET.SUBSAMPLE_CLASSES}: {why}: give all")
         if cfg.DATASET.NUM_SHOTS >= 1:
             raise UserError(

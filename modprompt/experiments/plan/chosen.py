@@ -98,9 +98,7 @@ class Chosen(NamedTuple):
                 raise UserError(
                     f"{self.path}: {label}: {key} is chosen here, and set to {options[key]}: leave that out"
                 )
-        before = identity(
-            trainer, config, options
-        )  # as earlier versions have it, with the config's value of what is chosen
+        before = identity(trainer, config, options)  # of earlier versions: with the config's value of what is chosen
         for key, value in identity(trainer, config, options, found["options"]).items():
             if found.get(key, value) not in (value, before[key]):
                 self._refuse(f"{label}: the choice belongs to another method: its {key} {found[key]}, now {value}")
@@ -110,9 +108,7 @@ class Chosen(NamedTuple):
         """Raise UserError if the choice was made after another first stage than this one."""
         found = self.methods[label].get("first", first)
         if found != first:
-            self._refuse(
-                f"{label}: the choice belongs to another first stage, {found or 'none'}, now {first or 'none'}"
-            )
+            self._refuse(f"{label}: the choice has another first stage, {found or 'none'}, now {first or 'none'}")
 
     def in_words(self, methods: Sequence[str]) -> str:
         """What was chosen for some methods, and by how many labels of each data set, for a note under a table."""

@@ -38,9 +38,7 @@ def of_report(
     for dataset in results.datasets:
         chosen = _chosen(dataset, left, images, most)
         if not chosen:
-            faults.append(
-                f"no attention on {dataset}: no test has recorded a misclassified image that is below the data folder"
-            )
+            faults.append(f"no attention on {dataset}: no test recorded a misclassified image below the data folder")
             continue
         trained_on = experiment.source if experiment.protocol in CROSS else dataset
         pictures: list[Mistake] = []

@@ -156,7 +156,7 @@ def test_file_names_that_are_no_utf8_are_read_split_drawn_and_read_again(tmp_pat
 def test_class_folder_whose_name_is_no_utf8_is_one_line(tmp_path):
     pictures(tmp_path, {"cat": 10, "dog": 10})
     (tmp_path / "cat").rename(tmp_path / os.fsdecode(b"caf\xe9"))
-    with pytest.raises(UserError, match="the class folder .* has a name that is not UTF-8 text: rename it"):
+    with pytest.raises(UserError, match="the class folder .* has a name that is not UTF-8: rename it"):
         read("ImageFolder", tmp_path)
 
 

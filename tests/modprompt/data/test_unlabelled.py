@@ -157,7 +157,7 @@ def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
         (("DATASET.NUM_SHOTS", 4), "DATASET.NUM_SHOTS 4: Unlabelled trains on all existing labels: give -1"),
         (
             ("DATASET.SUBSAMPLE_CLASSES", "base"),
-            "SUBSAMPLE_CLASSES base: images without labels have no base and new classes: give all",
+            "SUBSAMPLE_CLASSES base: images without labels have no halves: give all",
         ),
         (("DATASET.SUBSAMPLE_CLASSES", "bass"), "SUBSAMPLE_CLASSES bass: it must be one of all, base, new"),
         (("TEST.FINAL_MODEL", "best_val", "DATASET.VAL_FROM_TEST", True), "Unlabelled has no validation images"),

@@ -122,5 +122,5 @@ def test_what_is_taught_on_all_classes_fills_both_columns_of_one_run_and_says_wh
 def test_it_is_taught_in_no_other_protocol(protocol, experiment, tmp_path):
     text = FILE.replace("protocol: base2new", f"protocol: {protocol}") + TAUGHT
     jobs = [one for one in protocols.jobs(experiment(text)) if one.method.label == "KD"]
-    with pytest.raises(UserError, match="in protocol base2new alone"):
+    with pytest.raises(UserError, match="it needs protocol base2new"):
         check(jobs, tmp_path, tmp_path)

@@ -161,11 +161,11 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path, fields):
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("config: glyph}\n", "config: glyph, grid: {OPTIM.LR: [1, 2]}}\n", "MaPLe and MPL have other grids"),
-        ("config: glyph}\n", "config: glyph, seeds: [1]}\n", "MaPLe and MPL have other seeds"),
+        ("config: glyph}\n", "config: glyph, grid: {OPTIM.LR: [1, 2]}}\n", "MaPLe and MPL have different grids"),
+        ("config: glyph}\n", "config: glyph, seeds: [1]}\n", "MaPLe and MPL have different seeds"),
         ("grid: {OPTIM.LR: [0.1, 0.01, 1]}\n", "", "tries has no grid to choose from"),
-        ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "OPTIM.NAME 'sgd' is no number"),
-        ("[0.1, 0.01, 1]", "[0.1, .nan]", "OPTIM.LR 'nan' is no number"),
+        ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "OPTIM.NAME 'sgd' is not a number"),
+        ("[0.1, 0.01, 1]", "[0.1, .nan]", "OPTIM.LR 'nan' is not a number"),
         ("protocol: validation", "protocol: base2new", "protocol base2new: settings are chosen by protocol validation"),
     ],
 )
@@ -381,7 +381,7 @@ def taken(tries, tmp_path):
         (
             "MPL, config: glyph}",
             "MPL, config: glyph, search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}",
-            "MPL: the choice belongs to another first stage, none, now MPL_glyph-",
+            "MPL: the choice has another first stage, none, now MPL_glyph-",
         ),
         (
             "MPL, config: glyph}",
@@ -399,7 +399,7 @@ def taken(tries, tmp_path):
             "  MPL: {trainer: MPL, config: glyph}",
             "  Mine: {trainer: MPL, config: glyph, chosen: MPL, "
             "search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}",
-            "MPL: the choice belongs to another first stage, none, now MPL_glyph-",
+            "MPL: the choice has another first stage, none, now MPL_glyph-",
         ),
         (
             "MaPLe, config: glyph}",

@@ -82,14 +82,14 @@ FAULTS = [
         FILE + "  CLIP: {trainer: CoOp, config: glyph}\n",
         "is not usable YAML .the key 'CLIP' occurs twice, the second time in line 8",
     ),
-    (FILE + "  1: {trainer: CoOp, config: glyph}\n  '1': {trainer: VPT, config: glyph}\n", "the key '1' stands twice"),
-    (FILE + "title: 2025-02-30\n", "is no YAML"),
+    (FILE + "  1: {trainer: CoOp, config: glyph}\n  '1': {trainer: VPT, config: glyph}\n", "the key '1' occurs twice"),
+    (FILE + "title: 2025-02-30\n", "is not usable YAML"),
     (FILE + "options: {RESUME: x}\n", "options: RESUME cannot be set here"),
     (
         FILE.replace("config: glyph}", "config: glyph, options: {OPTIM.LR: 3}, grid: {OPTIM.LR: [1, 2]}}"),
         "OPTIM.LR is an axis of the grid and set to 3 as an option too",
     ),
-    ("methods: [", "is no YAML"),
+    ("methods: [", "is not usable YAML"),
     ("- a", "KEY: VALUE pairs are expected"),
     (FILE.replace("methods:", "methods: {}\nnotes:"), "methods is missing"),
 ]

@@ -361,7 +361,7 @@ def test_schedule_that_is_written_out_needs_no_search(experiment):
 def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
     more = STAGES.splitlines()[-1].replace("Searched", "Other").replace("IVLP", "VPT")
     experiment(STAGES + more)
-    with pytest.raises(UserError, match="the searches of Searched and Other have one folder"):
+    with pytest.raises(UserError, match="the searches of Searched and Other have the same folder"):
         experiment(STAGES + more.replace("SEARCH.ON: True", "SEARCH.ON: True, MODEL.BACKBONE.PATH: x.pt"))
 
 

@@ -20,9 +20,7 @@ _ALONE_IN = 4.8  # width of a panel without others
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 ZERO_SHOT = "#767676"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LOOKS = 1 + (len(COLOURS) - 1) * len(
-    _MARKERS
-)  # that differ: the first has its own colour, 6 and 7 have no common divisor
+LOOKS = 1 + (len(COLOURS) - 1) * len(_MARKERS)  # that differ: the first has its colour alone, 6 and 7 are coprime
 MOST_METHODS = 25  # rows of a figure, or names in it, that can still be read
 MOST_PANELS = 36  # of a page
 MOST_WHISKERS = 4  # curves of a panel whose whiskers can be told apart
