@@ -180,7 +180,7 @@ def test_damaged_result_is_run_again(finished, words, capsys):
     path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
     assert train.main(words()) == 0
     out = capsys.readouterr().out
-    assert "result.json is damaged (its hash is of another content): running again" in out
+    assert "result.json is damaged (its hash does not match): running again" in out
     assert "is trained already" in out
     assert json.loads(path.read_text())["seed"] == 1
 

@@ -178,7 +178,7 @@ BAD = [
     ),
     ([], ["TEST.SPLIT", "foo"], "TEST.SPLIT must be test or val, got 'foo'"),
     ([], ["INPUT.PIXEL_MEAN", "[0.5, 0.5]"], "INPUT.PIXEL_MEAN must be three numbers"),
-    ([], ["--seed", "2"], "the flag --seed must stand before the KEY VALUE options"),
+    ([], ["--seed", "2"], "the flag --seed must come before the KEY VALUE options"),
     ([], ["TRAINER.MPL.SCHEDULE_VISION", "[[0, 1], [0, -1]]"], "vision schedule, layer 1: expected [remove, add]"),
 ]
 

@@ -1,4 +1,4 @@
-"""The form of an acquisition: a function from what a model says of images to those that should be labelled.
+"""The interface of an acquisition: a function from a model's outputs for images to those that should be labelled.
 
 Shapes: U images without a label, L with one, C classes, E joint width.
 """
@@ -19,8 +19,8 @@ class Seen(NamedTuple):
     labelled_features: (L, E), in the order of labelling.
     labelled_probabilities: (L, C).
     labels: (L,) int64, those that training uses.
-    text: (C, E) class features; of several prompts a class their mean.
-    batch_size: images of a batch of training.
+    text: (C, E) class features; the mean where a class has several prompts.
+    batch_size: images in a training batch.
     """
 
     features: Tensor
@@ -36,8 +36,8 @@ class Choice(NamedTuple):
     """What an acquisition chooses.
 
     positions: rows of the pool, best first, none twice.
-    scores: what each was chosen by; finite.
-    free: {position: label} of those that the model labels for nothing.
+    scores: the score of each; finite.
+    free: {position: label} of images that the model labels itself.
     """
 
     positions: List[int]
@@ -45,17 +45,17 @@ class Choice(NamedTuple):
     free: Mapping[int, int] = {}
 
 
-Choose = Callable[[Seen, int], Choice]  # and how many are wanted
+Choose = Callable[[Seen, int], Choice]  # the int: how many images are wanted
 
 
 class Acquisition(NamedTuple):
     """An acquisition.
 
-    name: its own.
+    name: what ACTIVE.METHOD calls it.
     choose: the function.
     score: what its scores are, in a few words.
-    first: whether it chooses the first round too, by zero-shot CLIP; else that is drawn at random.
-    passes: loaders that the reference makes for it: each takes a number from PyTorch's generator.
+    first: whether it also chooses the first round, by zero-shot CLIP; otherwise that is drawn at random.
+    passes: loaders that the reference makes for it; each draws a number from PyTorch's generator.
     """
 
     name: str
@@ -69,12 +69,12 @@ _KNOWN: Dict[str, Acquisition] = {}
 
 
 def acquisition(name: str, score: str, *, first: bool = False, passes: int = 1) -> Callable[[Choose], Choose]:
-    """Decorator: enter a function as an acquisition.
+    """Decorator: register a function as an acquisition.
 
     Args:
         name: what ACTIVE.METHOD calls it.
         score: what its scores are, in a few words.
-        first: whether it chooses the first round too, by zero-shot CLIP.
+        first: whether it also chooses the first round, by zero-shot CLIP.
         passes: loaders that the reference makes for it.
     """
 
@@ -89,12 +89,12 @@ def find(name: str) -> Acquisition:
     """The acquisition of a name.
 
     Raises:
-        SettingError: if there is none; the nearest is named.
+        SettingError: if there is none; the message names the nearest.
     """
     try:
         check_name(name, list(_KNOWN), "ACTIVE.METHOD")
     except SettingError as error:
         raise SettingError(
-            [(key, f"{text}; one of your own: --import its module") for key, text in error.faults]
+            [(key, f"{text}; for one of your own, --import its module") for key, text in error.faults]
         ) from None
     return _KNOWN[name]

@@ -1,4 +1,4 @@
-"""Active prompt learning as its repository has it (PCB, arXiv 2311.11178): CoOp in rounds of choosing labels."""
+"""Active prompt learning as in PCB's repository (arXiv 2311.11178): CoOp in rounds that choose images to label."""
 
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping
@@ -9,27 +9,27 @@ from modprompt.fields import setting
 from modprompt.methods.coop import CoOp
 from modprompt.methods.parts.capabilities import Repository, Searching, SecondNode
 
-ROUNDS = 8  # a literal of the repository
+ROUNDS = 8  # hard-coded in the repository
 
 
 @dataclass(frozen=True, repr=False)
 class CoOpAL(SecondNode):
-    """The repository's node of its own: what chooses the labels, and phrases; they stand for ACTIVE.* and CoOp's."""
+    """The repository's own config node: how images are chosen, and phrases; translated to ACTIVE.* and CoOp's keys."""
 
     node = "TRAINER.COOPAL"
 
-    method: str = setting("", "what chooses candidates, for ACTIVE.METHOD; empty: none, PCB on the whole pool")
-    aspath: str = setting("", "for TRAINER.COOP.ASPATH")
-    aepath: str = setting("", "for TRAINER.COOP.AEPATH")
-    gamma: float = setting(0.1, "for ACTIVE.GAMMA: candidates, as a share of all training images", least=0)
+    method: str = setting("", "as ACTIVE.METHOD: what chooses candidates; empty: nothing, PCB on the whole pool")
+    aspath: str = setting("", "as TRAINER.COOP.ASPATH")
+    aepath: str = setting("", "as TRAINER.COOP.AEPATH")
+    gamma: float = setting(0.1, "as ACTIVE.GAMMA: candidates, as a share of all training images", least=0)
 
     def check(self) -> None:
-        """Both ways at once mean nothing."""
+        """Both paths at once are refused."""
         if self.aspath and self.aepath:
-            raise SettingError([("ASPATH", " and AEPATH are both set: take one, the mean of logits or of embeddings")])
+            raise SettingError([("ASPATH", " and AEPATH are both set: set one, the mean of logits or of embeddings")])
 
     def means(self, given: Mapping[str, str]) -> Dict[str, Any]:
-        """Eight rounds with the repository's PCB, which it cannot switch off, unless there are to be none; phrases."""
+        """Eight rounds with PCB, which the repository cannot switch off, unless no rounds are wanted; and phrases."""
         paths = {"ASPATH": self.aspath, "AEPATH": self.aepath}
         phrases = {f"{CoOp.node}.{key}": path for key, path in paths.items() if path}
         if given.get("ACTIVE.ROUNDS") == "0":
@@ -46,7 +46,7 @@ class CoOpAL(SecondNode):
 
 @dataclass(frozen=True, repr=False)
 class ALVLM(CoOp):
-    """CoOp under the name of PCB's repository, where it is trained in eight rounds, each on more labels."""
+    """CoOp by its name in PCB's repository, which trains it in eight rounds, each with more labels."""
 
     node = "TRAINER.COOP"
     same_step = True

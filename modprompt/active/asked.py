@@ -14,11 +14,11 @@ COLUMN = "label"
 
 
 class Asked(NamedTuple):
-    """What a run has asked for when it ended.
+    """The labels that a run asked for when it ended.
 
     round: the number of its round.
     file: the CSV with a column for labels.
-    missing: labels that it lacks now; 0 also where the file cannot be read, of which the run itself says more.
+    missing: labels that it still lacks; 0 also if the file cannot be read, which the run itself reports.
     of: labels that it asks for.
     """
 
@@ -29,14 +29,14 @@ class Asked(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The same in a line."""
+        """The same as a sentence."""
         if self.missing:
             return f"round {self.round} lacks {self.missing} of {self.of} labels: fill in {self.file}"
         return f"round {self.round} waited for labels; none is missing now in {self.file}"
 
 
 def asked(folder: Path) -> Asked | None:
-    """What the run in a folder waits for, or waited for when it ended; None if it has not ended so."""
+    """What the run in a folder waits for, or waited for when it ended; None if it did not end waiting."""
     said = read_json(folder / FOLDER / WAITING)
     if said is None:
         return None
@@ -49,7 +49,7 @@ def _whole(value: object) -> int:
 
 
 def _missing(file: Path) -> int:
-    """How many lines of a CSV have an empty label; 0 if it is gone or no such table."""
+    """How many lines of a CSV have an empty label; 0 if it is gone or not such a table."""
     try:
         lines = read_table(file, (COLUMN,))
     except (OSError, ValueError):  # UserError is a ValueError

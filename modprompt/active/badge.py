@@ -1,7 +1,7 @@
-"""BADGE (Ash et al., ICLR 2020): k-means++ on the gradients that images would give, were their predictions right.
+"""BADGE (Ash et al., ICLR 2020): k-means++ on the gradients of images, with their predictions as labels.
 
-The gradient of an image is (onehot of its predicted class - p) outer f, C * E numbers. It is never written out: from
-two thin matrices of rows a = onehot - p and f follows |g - g'|^2 = |a|^2 |f|^2 + |a'|^2 |f'|^2 - 2 (a . a') (f . f').
+The gradient of an image is (onehot of its predicted class - p) outer f, C * E numbers. It is never built: with the two
+factors a = onehot - p and f of each image, |g - g'|^2 = |a|^2 |f|^2 + |a'|^2 |f'|^2 - 2 (a . a') (f . f').
 
 Shapes: U images without a label, C classes, E joint width.
 """
@@ -22,15 +22,15 @@ MANY = 0.3  # share of rows from which all are computed, in order, and none is l
 
 
 class Gradients(NamedTuple):
-    """Gradients as two thin matrices of rows a and f; float64, but for what these are made of.
+    """Gradients as their factors a and f, a row for each; float64, except what these are computed from.
 
-    rows: (U,) the image whose gradient stands in each row; -1: none, the gradient is zero.
+    rows: (U,) the image whose gradient each row holds; -1: none, the gradient is zero.
     probabilities: (N, C) float32, of the images.
     images: (N, E) their features, float32.
     predicted: (U,) int64.
-    own: (U,) of a, that of the predicted class.
-    error_norms: (U,) of the rows a.
-    feature_norms: (U,) of the rows f.
+    own: (U,) the entry of a for the predicted class.
+    error_norms: (U,) norms of the rows a.
+    feature_norms: (U,) norms of the rows f.
     """
 
     rows: Tensor
@@ -42,7 +42,7 @@ class Gradients(NamedTuple):
     feature_norms: Tensor
 
     def errors(self, rows: Tensor) -> Tensor:
-        """(n, C) a = onehot of the predicted class minus probabilities, of some rows."""
+        """(n, C) a = onehot of the predicted class minus probabilities, for some rows."""
         images = self.rows[rows]
         return _none_zero(_errors(self.probabilities[images.clamp(min=0)], self.predicted[rows]), images)
 
@@ -57,14 +57,14 @@ class Gradients(NamedTuple):
         return self.error_norms * self.feature_norms
 
     def nearer(self, nearest: Tensor, position: int) -> Tensor:
-        """Squared distances to the nearest centre, with one more.
+        """Squared distances to the nearest centre once one more is added.
 
         Args:
-            nearest: (U,) before.
-            position: of the new one.
+            nearest: (U,) those before.
+            position: of the new centre.
 
         Returns:
-            (U,), 0 where a gradient equals the new one but for rounding.
+            (U,), 0 where a gradient equals the new one up to rounding.
         """
         may = (self._least(position) < nearest).nonzero()[:, 0]
         if len(may) > MANY * len(nearest):
@@ -82,10 +82,10 @@ class Gradients(NamedTuple):
         return squared.where(squared > ROUNDING * most, torch.zeros_like(squared))
 
     def _least(self, position: int) -> Tensor:
-        """(U,) below the squared distances to one of them, without a product of matrices.
+        """(U,) lower bounds of the squared distances to one of them, without a matrix product.
 
-        Of a . a' the terms of the two predicted classes are large and computed; those of all others are at most the
-        product of the norms of what is left (Cauchy and Schwarz), as |f . f'| is at most that of the features' norms.
+        In a . a' the terms of the two predicted classes are large and computed; the others are at most the product of
+        the norms that are left (Cauchy and Schwarz), as |f . f'| is at most the product of the features' norms.
         """
         here, at_theirs = self.predicted[position], self.errors(self.rows.new_tensor([position]))[0][self.predicted]
         other = self.predicted != here
@@ -107,7 +107,7 @@ def badge(seen: Seen, number: int) -> Choice:
 
 
 def badge_of_reference(seen: Seen, number: int) -> Choice:
-    """The same on rows as the reference misplaces them: what it picks if the batch does not divide the images."""
+    """The same on the reference's misplaced rows: what it picks if the batch size does not divide the images."""
     rows = misplaced(len(seen.features), seen.batch_size).to(seen.features.device)
     return k_means_plus_plus(gradients(seen, rows), number)
 
@@ -130,19 +130,19 @@ def gradients(seen: Seen, rows: Optional[Tensor] = None) -> Gradients:
 
 
 def _errors(probabilities: Tensor, predicted: Tensor) -> Tensor:
-    """(n, C) onehot of the predicted class minus probabilities, which are written to; float64 of sums in float32."""
+    """(n, C) onehot of the predicted class minus probabilities, which are overwritten; float64 of sums in float32."""
     ones = torch.ones_like(probabilities[:, :1])
     return probabilities.neg_().scatter_add_(1, predicted[:, None], ones).double()
 
 
 def _none_zero(values: Tensor, rows: Tensor) -> Tensor:
-    """Values, one for each of these rows, 0 where the row is -1; in their own memory."""
+    """Values, one for each of these rows, set to 0 in place where the row is -1."""
     values[rows < 0] = 0
     return values
 
 
 def misplaced(images: int, batch: int) -> Tensor:
-    """(U,) which image's gradient stands in each row of the reference's matrix; -1: none, the row is zero.
+    """(U,) which image's gradient each row of the reference's matrix holds; -1: none, the row is zero.
 
     It writes image j of batch i to row i * b + j, with b the size of that batch: a short last one goes too far up.
     """
@@ -163,7 +163,7 @@ def k_means_plus_plus(points: Gradients, number: int) -> Choice:
         number: how many; all, if there are fewer.
 
     Returns:
-        Positions in the order of choice; scores are distances to the nearest centre, of the first its norm.
+        Positions in the order of choice; scores are distances to the nearest centre, for the first its norm.
     """
     norms = points.norms
     number = min(number, len(norms))
@@ -187,11 +187,11 @@ def k_means_plus_plus(points: Gradients, number: int) -> Choice:
 
 
 def _drawn(weights: np.ndarray, centres: List[int]) -> Optional[int]:
-    """A position that is no centre, by chance: one double of NumPy's generator a trial, as the reference draws.
+    """A random position that is no centre: each trial draws a double from NumPy's generator, as the reference does.
 
     Args:
-        weights: (U,) of each, none below 0.
-        centres: positions that are drawn again.
+        weights: (U,) of each position, none below 0.
+        centres: positions that, when drawn, mean another trial.
 
     Returns:
         The first position whose cumulated probability is not below the double; None if all weights are 0.

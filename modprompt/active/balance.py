@@ -1,6 +1,6 @@
 """PCB (arXiv 2311.11178): picks from candidates, balanced by predicted class.
 
-All draws are of Python's generator, in the order of the reference.
+All draws come from Python's generator, in the order of the reference.
 """
 
 import random
@@ -12,7 +12,7 @@ class Balanced(NamedTuple):
 
     position: among the candidates.
     poorest: the class with the fewest labels at that moment.
-    by_chance: whether that class had no candidate left, so that any was drawn.
+    by_chance: whether that class had no candidate left, so that a random one was drawn.
     """
 
     position: int
@@ -28,7 +28,7 @@ def balance(predicted: Sequence[int], counts: Sequence[int], budget: int, give_u
         counts: labelled images of each class, by true label.
         budget: how many picks.
         give_up: when the poorest class has no candidate left, draw any candidate, without counting it (so that the
-            rest of the budget is drawn so); else go on with the next poorest class that has one.
+            rest is drawn at random too); else go on with the next poorest class that has one.
 
     Raises:
         ValueError: if there are fewer candidates than picks.
@@ -60,7 +60,7 @@ def balance(predicted: Sequence[int], counts: Sequence[int], budget: int, give_u
 
 
 def _any(candidates: int, taken: Set[int]) -> int:
-    """A candidate that is not taken, by chance: one `randint` a trial."""
+    """A random candidate that is not taken: one `randint` a trial."""
     while True:
         found = random.randint(0, candidates - 1)
         if found not in taken:

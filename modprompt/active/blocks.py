@@ -1,6 +1,6 @@
-"""What acquisitions compute by: a pool's matrices in blocks of rows, and the first of the largest values.
+"""Shared by acquisitions: a pool's matrices in blocks of rows, and the first of the largest values.
 
-What is computed of a matrix in float64 would not fit beside it.
+A float64 copy of a whole matrix would not fit into memory.
 
 Shapes: U images, C columns.
 """
@@ -10,7 +10,7 @@ from typing import Callable, Iterator
 import torch
 from torch import Tensor
 
-ROUNDING = 1e-12  # of sums of some thousand float64 products of numbers up to 1, with room
+ROUNDING = 1e-12  # error of sums of some thousand float64 products of numbers up to 1, with a margin
 NUMBERS = 2**25  # of a block: 256 MiB in float64; smaller pools are one block
 
 
@@ -32,7 +32,7 @@ def by_row(function: Callable[[Tensor], Tensor], matrix: Tensor) -> Tensor:
 def first_largest(values: Tensor, tolerance: float = ROUNDING) -> int:
     """The first position whose value is the largest, within a tolerance.
 
-    Equal points come out of a matrix product with other last digits by their place in it, and on other machines.
+    A matrix product gives equal points different last digits, by their place in it and by machine.
 
     Args:
         values: (n,) float64, n at least 1.

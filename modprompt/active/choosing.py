@@ -1,4 +1,4 @@
-"""Which images a round asks for: the model of the round before is asked, and an acquisition chooses."""
+"""Which images a round asks for: the previous round's model scores them, and an acquisition chooses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Chooser:
 
     Args:
         cfg: the configuration of the run.
-        active: what it says of rounds.
+        active: its settings of rounds.
         pool: the images.
         budget: images a round.
 
@@ -37,7 +37,7 @@ class Chooser:
         self.cfg, self.active, self.pool, self.budget = cfg, active, pool, budget
         self.acquisition = acquisition.find(active.method)
         self._scorer = Scorer(pool.images)
-        self.clip = ""  # the weights of the zero-shot CLIP that has chosen, if it has
+        self.clip = ""  # the weights of the zero-shot CLIP, if it chose
         wanted, there = active.rounds * budget, len(pool.unlabelled)
         if wanted > there:
             raise UserError(
@@ -50,7 +50,7 @@ class Chooser:
         """The picks of a round; draws from all generators as the reference does.
 
         Args:
-            trainer: that of the round before; None in the first.
+            trainer: that of the previous round; None in the first.
         """
         unlabelled = self.pool.unlabelled
         if trainer is None and not self.acquisition.first:
@@ -82,7 +82,7 @@ class Chooser:
         return Picked(self.pool.file(place), None, None, None, "drawn at random: the first round")
 
     def _by_zero_shot(self) -> Scored:
-        """What zero-shot CLIP says; to build it draws what the constructor of a CLIP draws."""
+        """The scores of zero-shot CLIP; building it draws the random numbers of a CLIP's constructor."""
         cfg = self.cfg.of_one_training(OUTPUT_DIR="", RESUME="", VERBOSE=False, **{"TRAINER.NAME": ZERO_SHOT})
         with given(cfg.DATASET.NAME, self.pool.for_scoring()):
             trainer = TRAINER_REGISTRY.get(ZERO_SHOT)(cfg)
@@ -95,13 +95,13 @@ class Chooser:
 
 
 def seen_of(scored: Scored, unlabelled: Sequence[int], labels: Mapping[int, int], batch_size: int) -> Seen:
-    """What an acquisition may look at; the matrices of what was scored are its own from here on.
+    """What an acquisition may look at; it takes over the memory of the scored matrices.
 
     Args:
         scored: all images.
         unlabelled: places of those without a label, ascending.
         labels: of the others, by place.
-        batch_size: images of a batch of training.
+        batch_size: images in a training batch.
     """
     free, taken = (torch.tensor(places, dtype=torch.long) for places in (unlabelled, list(labels)))
     labelled = scored.features[taken], scored.probabilities[taken]
@@ -116,7 +116,7 @@ def seen_of(scored: Scored, unlabelled: Sequence[int], labels: Mapping[int, int]
 
 
 def _moved_up(matrix: Tensor, rows: Tensor) -> Tensor:
-    """Rows of a matrix, ascending, in its own memory: a second one of a large pool would be too much."""
+    """Rows of a matrix, ascending, moved up within its memory: a large pool's would not fit twice."""
     for first in range(0, len(rows), blocks.rows_of(matrix)):
         part = rows[first : first + blocks.rows_of(matrix)]
         matrix[first : first + len(part)] = matrix[part]

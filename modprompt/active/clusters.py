@@ -1,6 +1,6 @@
-"""Class-guided clustering and selective querying (arXiv 2411.16722): clusters that have the fewest labels come first.
+"""Class-guided clustering and selective querying (arXiv 2411.16722): clusters with the fewest labels come first.
 
-An image is the pair of its feature and of the mean class feature that its probabilities weigh, as one unit vector.
+An image is its feature joined to the mean class feature weighted by its probabilities, as one unit vector.
 Images with a label are clustered too, and there are enough clusters for each of them and for what is wanted.
 
 Shapes: U images without a label, L with one, N = L + U, C classes, E joint width, M clusters.
@@ -16,9 +16,9 @@ import torch
 from modprompt.active import blocks
 from modprompt.active.acquisition import Choice, Seen, acquisition
 
-SEED = 42  # of KMeans, in the reference; no generator of the process is drawn from
+SEED = 42  # of the reference's KMeans; it draws from no generator of the process
 TOLERANCE = 1e-4  # KMeans's own
-COLUMNS = 16  # whose variance is computed at once: a line of memory
+COLUMNS = 16  # whose variance is computed at once: a cache line
 THREADS = 2  # sums of two threads are the same in either order, those of more are not
 SPREAD = 4  # cbsq: clusters for each image that is wanted, once there are labels
 SCORE = "distance to its cluster's centre"
@@ -32,9 +32,9 @@ def class_guided(seen: Seen, number: int) -> Choice:
 
 @acquisition("cbsq", SCORE, first=True, passes=2)
 def selective(seen: Seen, number: int) -> Choice:
-    """The same in finer clusters; images of which the model is sure enough are labelled for nothing.
+    """The same in finer clusters; images that the model is sure enough of are labelled by it.
 
-    That is, by their predicted class, if its probability reaches the mean of the largest probabilities of the images
+    That is, with their predicted class, if its probability reaches the mean of the largest probabilities of the images
     labelled so. In the first round there are none, and it is class-guided clustering alone.
     """
     choice = _nearest_to_centres(seen, number, number * (SPREAD if len(seen.labels) else 1))
@@ -103,8 +103,8 @@ def _clustered(points: np.ndarray, clusters: int) -> Tuple[np.ndarray, np.ndarra
     """(N,) each point's cluster and (M, 2E) centres; equal points may leave clusters empty.
 
     Args:
-        points: (N, 2E), which are written to.
-        clusters: M, if there are as many points.
+        points: (N, 2E), which are overwritten.
+        clusters: M, unless there are fewer points.
     """
     from sklearn.cluster import KMeans  # late: it takes a second to import
     from sklearn.exceptions import ConvergenceWarning
@@ -119,7 +119,7 @@ def _clustered(points: np.ndarray, clusters: int) -> Tuple[np.ndarray, np.ndarra
         return tolerance
 
     class Means(KMeans):  # type: ignore[misc]
-        """KMeans that is told its tolerance: to compute it, it would take a second matrix of all points."""
+        """KMeans with a given tolerance: to compute it itself, it would need a second matrix of all points."""
 
         _tol = property(told, lambda self, _: None)
 
@@ -134,8 +134,8 @@ def _clustered(points: np.ndarray, clusters: int) -> Tuple[np.ndarray, np.ndarra
 def _units(members: Dict[int, np.ndarray], labelled: int, number: int) -> Dict[int, int]:
     """How many images each cluster gives, if any.
 
-    Again and again one more of the cluster with the smallest share of labels, which counts as a label from then on; in
-    ties of the largest cluster, then of the lowest number. All labelled, a cluster's share is 1, so it comes last.
+    Each time one more from the cluster with the smallest share of labels, which then counts as a label; ties go to the
+    largest cluster, then to the lowest number. A cluster with all images labelled has share 1, so it comes last.
 
     Args:
         members: rows of each cluster that is not empty.

@@ -13,15 +13,15 @@ from modprompt.active.blocks import first_largest
 
 FARTHEST = 4.0  # squared distance of two features of norm 1, at most
 BLOCK = 2**24  # distances that are computed at once: 128 MiB
-CENTRES = 64  # after so many, the distances of all points are brought up to date in one product
-TOGETHER = 32  # points that are brought up to date at once in between
+CENTRES = 64  # after so many, the distances of all points are updated in one product
+TOGETHER = 32  # points that are updated at once in between
 
 
 @acquisition("coreset", "distance", passes=2)
 def coreset(seen: Seen, number: int) -> Choice:
     """The image farthest from all that have a label or are chosen, again and again; the first in the pool in ties.
 
-    Without a label all are equally far at first.
+    Without labels all are equally far at first.
     """
     points = seen.features.double()
     squares = points.norm(dim=1) ** 2
@@ -41,13 +41,13 @@ def coreset(seen: Seen, number: int) -> Choice:
 def _farthest(points: Tensor, squares: Tensor, nearest: Tensor, number: int) -> List[int]:
     """The next so many centres.
 
-    A distance to the nearest centre can only shrink, so one of before is a bound: only what would be the farthest by
-    it is compared with the centres that have come since.
+    A distance to the nearest centre can only shrink, so an old one is an upper bound: only the point that is farthest
+    by these bounds is compared with the centres added since.
 
     Args:
         points: (U, E).
         squares: (U,) their squared norms.
-        nearest: (U,) squared distances to the nearest centre; of the points returned they are put right.
+        nearest: (U,) squared distances to the nearest centre; updated for the points returned.
         number: how many.
     """
     bounds, known = nearest.clone(), torch.zeros_like(nearest)  # known: how many new centres a bound takes into account
@@ -57,7 +57,7 @@ def _farthest(points: Tensor, squares: Tensor, nearest: Tensor, number: int) -> 
         if known[here] < len(found):
             old = known < len(found)
             rows = bounds.where(old, -torch.ones_like(bounds)).topk(min(TOGETHER, len(bounds))).indices
-            rows[-1] = here  # of many equal ones the first
+            rows[-1] = here  # the first of equal ones
             squared = _squared(points[rows], squares[rows], points[found]).amin(dim=1)
             bounds[rows] = torch.minimum(bounds[rows], squared)
             known[rows] = len(found)

@@ -1,4 +1,4 @@
-"""What rounds of active learning are to all other packages."""
+"""What other packages know of rounds of active learning."""
 
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
@@ -9,35 +9,35 @@ from modprompt.feature import Feature, Waiting
 
 
 class ActiveFeature(Feature):
-    """Runs in rounds, each behind a choice of images to label: ACTIVE.ROUNDS."""
+    """Runs in rounds, each after a choice of images to label: ACTIVE.ROUNDS."""
 
     name = "active"
     node = "ACTIVE"
     labelling = "ACTIVE.ROUNDS says how many rounds choose images to label, of which --no-train runs none"
     leaves = (FOLDER,)
     is_protocol = True
-    narrows = {"acquisitions": "only these acquisitions of a file with rounds"}
+    narrows = {"acquisitions": "only these acquisitions, in a file with rounds"}
     figures = ("rounds", "rounds_new", "covered", "balance")
 
     def settings(self) -> Any:
-        """Of rounds."""
+        """The settings of rounds."""
         return Active
 
     def takes_all(self, given: Callable[[str], str], trainer: str) -> bool:
-        """Rounds, which choose from all."""
+        """Whether it runs in rounds, which choose from all images."""
         from modprompt.methods.table import BY_NAME
 
         rounds = given("ACTIVE.ROUNDS")
         return rounds != "0" if rounds else trainer in BY_NAME and BY_NAME[trainer].rounds
 
     def check(self, cfg: Any) -> None:
-        """What a configuration says of rounds."""
+        """Check the settings of rounds."""
         from modprompt.active.rounds import settings_of
 
         settings_of(cfg)
 
     def labels_later(self, cfg: Any) -> bool:
-        """In rounds."""
+        """Whether it runs in rounds."""
         return bool(cfg.ACTIVE.ROUNDS)
 
     def single(self) -> Mapping[str, Any]:
@@ -45,7 +45,7 @@ class ActiveFeature(Feature):
         return {"ROUNDS": 0}
 
     def run(self, cfg: Any, settings: Any) -> bool:
-        """All rounds that are not done."""
+        """Run all rounds that are not done."""
         if not cfg.ACTIVE.ROUNDS:
             return False
         from modprompt.active import rounds
@@ -54,20 +54,20 @@ class ActiveFeature(Feature):
         return True
 
     def preload(self) -> None:
-        """The rounds."""
+        """Import the rounds."""
         import modprompt.active.rounds  # noqa: F401
 
     def check_single(self, cfg: Any) -> None:
-        """Raise UserError if there are to be rounds, which nobody runs."""
+        """Raise UserError if rounds are asked for: nobody runs them here."""
         if cfg.ACTIVE.ROUNDS:
-            raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
+            raise UserError("ACTIVE.ROUNDS: only `modprompt active`, and the train.py of its project, run rounds")
 
     def require_free(self, folder: str) -> None:
         """Raise UserError if it holds rounds."""
         require_none(folder)
 
     def result_forms(self) -> Dict[str, Any]:
-        """What came of rounds."""
+        """The results of rounds."""
         from modprompt.io.result_schema import amount, count, line, percentage, record
         from modprompt.io.schema import flag, number, rows
 
@@ -75,7 +75,7 @@ class ActiveFeature(Feature):
         a_round = record(
             **dict.fromkeys(numbers, count),
             **dict.fromkeys(("accuracy_pct", "new_accuracy_pct"), percentage),
-            balance=number(-1e-6, 1 + 1e-6),  # a sum of logarithms may end beside its bounds
+            balance=number(-1e-6, 1 + 1e-6),  # a sum of logarithms may end just outside its bounds
             picks_hash=line,
             prompts_hash=line,
             elapsed_s=amount,
@@ -90,7 +90,7 @@ class ActiveFeature(Feature):
         return isinstance(last, dict) and last.get("accuracy_pct", 0) is None and result.get("accuracy_pct", 0) is None
 
     def labels(self, result: Mapping[str, Any]) -> str:
-        """Of all its rounds."""
+        """How many labels all its rounds have."""
         active = result.get("active")
         rounds = active.get("rounds") if isinstance(active, Mapping) else None
         return f"{rounds[-1].get('labels')} in {len(rounds)} rounds of {active['method']}" if rounds and active else ""
@@ -119,7 +119,7 @@ class ActiveFeature(Feature):
         return f"round {numbers[-1]}" if numbers else ""
 
     def goes_on(self, result: Mapping[str, Any], settings: Mapping[str, str], differing: Sequence[str]) -> str:
-        """That there are to be more rounds, behind its last, and all else is the same."""
+        """Whether more rounds are asked for, and all else is the same."""
         active, key = result.get("active"), "ACTIVE.ROUNDS"
         there, wanted = len(active["rounds"]) if isinstance(active, dict) else 0, settings.get(key, "")
         more = bool(there) and wanted.isdecimal() and int(wanted) > there
@@ -133,17 +133,17 @@ class ActiveFeature(Feature):
         return plan
 
     def report(self) -> Any:
-        """Of its rounds."""
+        """The report on its rounds."""
         from modprompt.active import report
 
         return report
 
     def chose_images(self, result: Mapping[str, Any]) -> bool:
-        """In rounds."""
+        """Whether rounds chose them."""
         return "active" in result
 
     def settings_in(self, folder: str) -> Optional[Mapping[str, Any]]:
-        """Those of its first round."""
+        """The settings of its first round."""
         from modprompt.io.result import read_json
 
         first = Path(folder, FOLDER, f"{round_name(0)}.json")

@@ -42,7 +42,7 @@ def _states(value: Any) -> Any:
 
 
 def taken() -> dict[str, Any]:
-    """The states of now: Python's, numpy's, PyTorch's and those of the GPUs; plain values."""
+    """The current states of Python's, NumPy's, PyTorch's and the GPUs' generators, as plain values."""
     states: dict[str, Any] = _plain(training_state.random_states())
     return states
 
@@ -51,19 +51,19 @@ def require(states: Any, where: str) -> None:
     """Raise Refused, naming the part, unless these are states that `taken` gave."""
     try:
         found = _states(states)
-    except (ValueError, TypeError) as error:  # of NumPy and base64, on what is no tensor; half a character, too
+    except (ValueError, TypeError) as error:  # from NumPy and base64, for what is no tensor; half a character, too
         refuse(where, f"no state of generators ({' '.join(str(error).split())[:80]})")
     random_form(found, where)
 
 
 def put(states: Mapping[str, Any]) -> None:
-    """Put the generators back to what `taken` gave; of states out of a file `require` is asked before."""
+    """Put the generators back to what `taken` gave; states from a file go through `require` first."""
     training_state.restore_random(_states(states))
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Whatever the block draws, the generators are as before it behind it."""
+    """After the block the generators are as before it, whatever it draws."""
     states = training_state.random_states()
     try:
         yield
@@ -72,6 +72,6 @@ def kept() -> Iterator[None]:
 
 
 def take_numbers(count: int) -> None:
-    """Take from PyTorch's generator the numbers that so many loaders take, which the reference makes and we do not."""
+    """Draw from PyTorch's generator what so many loaders draw, which the reference makes and we do not."""
     for _ in range(count):
         take_number()

@@ -26,7 +26,7 @@ def file_of(folder: Path, number: int) -> Path:
 
 
 def rows_of(one: Round, names: Sequence[str]) -> list[picks_file.Row]:
-    """The lines of a round's file, with no labels but those that are free.
+    """The lines of a round's file, with only the labels that the model gave.
 
     Args:
         one: the round.
@@ -49,7 +49,7 @@ def differing(output_dir: str | Path, result: Mapping[str, Any]) -> list[str]:
 
     Args:
         output_dir: of the run.
-        result: what it has left; one without rounds differs in nothing.
+        result: its result; without rounds nothing differs.
     """
     active, classes = result.get("active"), result.get("class_names")
     rounds = active.get("rounds") if isinstance(active, Mapping) else None
@@ -86,7 +86,7 @@ class Labelling:
         self.asks = ask or any(pool.truth(place) == UNKNOWN for place in pool.unlabelled)
 
     def put_aside(self, one: Round) -> None:
-        """Call it for a round that has no record yet: labels of other images under its file's name are kept aside."""
+        """For a round without a record: a file of its name that has labels of other images is renamed."""
         path = file_of(self.folder, one.number)
         if not path.is_file():
             return
@@ -100,13 +100,13 @@ class Labelling:
             print(f"{error}: it is kept as {aside.name}")
 
     def show(self, one: Round) -> None:
-        """Have the files of a round there, with the labels that are known by now; what people wrote stays."""
+        """Write the files of a round, with the labels known so far; what people wrote stays."""
         path = file_of(self.folder, one.number)
         if path.is_file() and not (one.labelled and None in self._read(one)):
             if not path.with_suffix(".html").is_file():
                 self._write_sheet(one, self._read(one))
             return
-        self._write_sheet(one, [pick.label for pick in one.picks])  # first: whoever finds the labels believes the page
+        self._write_sheet(one, [pick.label for pick in one.picks])  # first: labels mean a finished page
         known = [self._named(pick.label) for pick in one.picks]
         picks_file.write(path, [row._replace(label=row.label or text) for row, text in zip(self._rows(one), known)])
 
@@ -123,7 +123,7 @@ class Labelling:
         sheet.write(path, rows, self.pool.root, title, self.pool.names, None in labels, labels, rule_of_run())
 
     def _read(self, one: Round) -> list[int | None]:
-        """The labels in a round's file, in the order of its picks; free ones are as the record has them."""
+        """The labels in a round's file, in the order of its picks; those that the model gave are as in the record."""
         path = file_of(self.folder, one.number)
         return picks_file.read_labels(path, self._rows(one), self.pool.names)
 
@@ -131,15 +131,15 @@ class Labelling:
         """The round with a label for every pick.
 
         Raises:
-            WaitsForLabels: if some are still to be filled in; what waits is noted beside the file.
-            UserError: if the file does not fit, or has labels that nobody asks for any more.
+            WaitsForLabels: if some are missing; what is missing is noted next to the file.
+            UserError: if the file is wrong, or has labels that nobody asks for any more.
         """
         labels, path = self._read(one), file_of(self.folder, one.number)
         if not self.asks:
             truths = [self._truth(pick) for pick in one.picks]
             if any(label not in (None, truth) for label, truth in zip(labels, truths)):
                 raise UserError(
-                    f"{path} has labels that somebody filled in: ACTIVE.ASK True goes on with them; to take the data "
+                    f"{path} has labels that somebody filled in: ACTIVE.ASK True goes on with them; to use the data "
                     "set's, empty the column `label`"
                 )
             (self.folder / WAITING).unlink(missing_ok=True)
@@ -163,7 +163,7 @@ class Labelling:
         return one._replace(picks=tuple(pick._replace(label=label) for pick, label in zip(one.picks, labels)))
 
     def require_unchanged(self, one: Round) -> None:
-        """Complain about labels in the file of a round that are others than those on record.
+        """Refuse labels in the file of a round that differ from its record.
 
         Raises:
             UserError: if there are any.
@@ -175,6 +175,6 @@ class Labelling:
         if other:
             raise UserError(
                 f"{path} has other labels than round {one.number} has (e.g. of {other[0]}): to train anew with these, "
-                f"move {round_name(one.number)}.json and all of later rounds away (not the file itself); else put "
-                "them back"
+                f"move {round_name(one.number)}.json and all later rounds away (not this file); else put the "
+                "old labels back"
             )

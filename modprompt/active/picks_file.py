@@ -17,11 +17,11 @@ class Row(NamedTuple):
     Attributes:
         rank: its place in the order of picking, from 1.
         file: its path below the image root, with forward slashes.
-        predicted_class: name of the class that the model sees in it; empty if none was asked.
+        predicted_class: name of the class that the model predicts; empty if no model was asked.
         probability: the model's, of that class.
-        score: what it was chosen by.
+        score: by which it was chosen.
         reason: why it was chosen, in a few words.
-        label: the name of its class where the model gave it for nothing, which nobody is asked for; else empty.
+        label: the class name that the model itself gave it, for which nobody is asked; else empty.
     """
 
     rank: int
@@ -55,15 +55,15 @@ def read_labels(path: Path, rows: Sequence[Row], names: Sequence[str]) -> List[O
 
     Args:
         path: the file.
-        rows: the picks that it was written of.
+        rows: the picks that it was written for.
         names: class names by label.
 
     Returns:
-        A label for each of `rows`, None where there is none yet. A label given for nothing is kept.
+        A label for each of `rows`, None where there is none yet. A label that the model gave is kept.
 
     Raises:
-        UserError: if the file is not there or no such table, a line is of a file that was not asked for or has come
-            already, a line is gone, or a class is not known.
+        UserError: if the file is missing or not such a table, a line names an image that was not asked for or a second
+            time, a line is gone, or a class is not known.
     """
     known = ClassNames(names)
     try:
@@ -78,7 +78,7 @@ def read_labels(path: Path, rows: Sequence[Row], names: Sequence[str]) -> List[O
     for row, own in zip(rows, free):
         label, line = found[row.file]
         if own is not None and label not in (None, own):
-            what = f"{row.file} was labelled {row.label!r} for nothing, and is not asked for: leave that"
+            what = f"{row.file} was labelled {row.label!r} by the model, and is not asked for: leave that"
             raise UserError(f"{path}, line {line}: {what}")
     return [found[row.file].label if own is None else own for row, own in zip(rows, free)]
 

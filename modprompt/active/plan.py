@@ -4,8 +4,8 @@ rounds: 8                             # of choosing, labelling and training
 budget: 0                             # labels a round; 0: one for each class
 gamma: 0.1                            # candidates of PCB, as a share of all training images
 acquisitions: [random, entropy, entropy+pcb, none+pcb]   # "+pcb" has PCB balance what an acquisition chooses
-few_shot: true                        # runs with as many shots as labels a class, beside; needs budget 0
-base2new: false                       # true: images of the base classes; the new ones are tested behind every round
+few_shot: true                        # also few-shot runs, with as many shots as labels a class; needs budget 0
+base2new: false                       # true: images of the base classes; the new ones are tested after every round
 
 A method's own `few_shot: {trainer: CoOp, config: NAME, options: {...}}` says what its few-shot runs are, if not itself.
 """
@@ -29,9 +29,9 @@ from modprompt.feature import named
 KEYS = ("rounds", "budget", "gamma", "acquisitions", "few_shot", "base2new")
 SET_HERE = (
     "ACTIVE.METHOD", "ACTIVE.PCB", "ACTIVE.ROUNDS", "ACTIVE.BUDGET", "ACTIVE.GAMMA",
-    "TRAINER.COOPAL.METHOD", "TRAINER.COOPAL.GAMMA",  # which stand for two of them
+    "TRAINER.COOPAL.METHOD", "TRAINER.COOPAL.GAMMA",  # the same as two of them
 )  # fmt: skip
-FEW_SHOT = "few-shot"  # in the place of an acquisition
+FEW_SHOT = "few-shot"  # in place of an acquisition
 _PCB = "+pcb"
 _MOST_ROUNDS = 10_000
 _NAME = re.compile(r"\w[\w-]*")  # it is the name of a folder
@@ -43,7 +43,7 @@ class Rounds(NamedTuple):
     number: of rounds.
     budget: labels a round; 0 for one for each class.
     gamma: candidates of PCB, as a share of all training images.
-    acquisitions: as the file has them, "+pcb" behind those that PCB balances.
+    acquisitions: as the file has them, "+pcb" after those that PCB balances.
     few_shot: whether there are few-shot runs of the same budget.
     base2new: whether the base classes alone are labelled, and the new ones tested.
     """
@@ -57,7 +57,7 @@ class Rounds(NamedTuple):
 
     @property
     def shots(self) -> tuple[int, ...]:
-        """Of the few-shot runs beside, as many as labels of a class."""
+        """Of the few-shot runs: as many as labels of a class."""
         return tuple(range(1, self.number + 1))
 
     @property
@@ -70,7 +70,7 @@ class Rounds(NamedTuple):
         return self._replace(acquisitions=kept["acquisitions"])
 
     def jobs(self, experiment: Experiment) -> Iterator[Job]:
-        """The runs in rounds, and those beside."""
+        """The runs in rounds, and few-shot and zero-shot runs to compare with."""
         for dataset in experiment.datasets:
             for method in experiment.lines:
                 if method.under in ("", FEW_SHOT):
@@ -81,7 +81,7 @@ class Rounds(NamedTuple):
                     yield from in_order([(job, partial(self.folder, dataset))])
 
     def columns_of(self, method: Method, experiment: Experiment) -> tuple[str, ...]:
-        """Of rounds one: their accuracies are in the one result of their run, those of the new classes too."""
+        """Only one for rounds: all their accuracies, on new classes too, are in the one result of their run."""
         if method.under not in ("", FEW_SHOT):
             return ("accuracy",)
         shots = list(map(str, experiment.shots)) if method.trains else ["0"]
@@ -89,7 +89,7 @@ class Rounds(NamedTuple):
         return (*shots, *(map(new_of, shots) if tests_new else ()))
 
     def variants(self, methods: Sequence[Method]) -> list[Method]:
-        """Every method under every acquisition, and its few-shot runs; one that trains nothing as it is."""
+        """Every method under every acquisition, and its few-shot runs; one that trains nothing stays as it is."""
         found = []
         for method in methods:
             if not method.trains:
@@ -100,7 +100,7 @@ class Rounds(NamedTuple):
         return found
 
     def folder(self, dataset: str, method: Method) -> str:
-        """Where the runs of a method under an acquisition lie, but for the seed; what decides numbers is in it."""
+        """The folder of a method's runs under an acquisition, without the seed; it has all that decides numbers."""
         more = [f"{self.number}rounds"]
         more += [f"{self.budget}labels"] if self.budget else []
         more += [f"gamma{self.gamma:g}"] if _has_pcb(method.under) else []
@@ -108,7 +108,7 @@ class Rounds(NamedTuple):
         return f"{place}/{'_'.join([method.folder, *more])}/{method.under}"
 
     def options(self, acquisition: str) -> tuple[tuple[str, str], ...]:
-        """The settings of a run, (key, text) pairs; GAMMA where it decides something."""
+        """The settings of a run, (key, text) pairs; GAMMA only where it matters."""
         active = [
             ("METHOD", method_of(acquisition)),
             ("PCB", str(acquisition.endswith(_PCB))),
@@ -133,7 +133,7 @@ def _beside(one: Experiment, tests_new: bool) -> Iterator[Job]:
 
 
 def new_of(column: str) -> str:
-    """The column of the new classes' accuracy beside one of shots."""
+    """The column for the new classes' accuracy that belongs to one of shots."""
     return f"{column} new"
 
 
@@ -162,14 +162,14 @@ def refuse(reader: Reader, content: Mapping[str, Any], protocol: str, methods: S
     """Raise UserError if a file of another protocol has keys of this one."""
     for key in KEYS:
         if key in content:
-            raise reader.fault(key, f"protocol {protocol} has none; it is of protocol active")
+            raise reader.fault(key, f"protocol {protocol} has none; it belongs to protocol active")
     for method in methods:
         if method.few_shot is not None:
             raise reader.fault(f"methods: {method.family}: few_shot", f"protocol {protocol} has none")
 
 
 def read(reader: Reader, content: Mapping[str, Any], methods: Sequence[Method]) -> Rounds:
-    """What a file says of its rounds.
+    """The rounds that a file asks for.
 
     Args:
         reader: of the file.
@@ -177,7 +177,7 @@ def read(reader: Reader, content: Mapping[str, Any], methods: Sequence[Method]) 
         methods: of the file; the acquisitions of a user's own modules are not known yet.
 
     Raises:
-        UserError: on a value that does not fit; the place is named.
+        UserError: on a wrong value; the message names its place.
     """
     for key in ("shots", "source"):
         if key in content:
@@ -191,7 +191,7 @@ def read(reader: Reader, content: Mapping[str, Any], methods: Sequence[Method]) 
     gamma = _gamma(reader, content.get("gamma", Active.gamma))
     beside = reader.flag(content.get("few_shot", budget == 0), "few_shot")
     if beside and budget:
-        raise reader.fault("few_shot", f"budget {budget} is no number of shots: it needs budget 0, one label a class")
+        raise reader.fault("few_shot", f"few-shot runs need budget 0 (one label a class), not {budget}")
     given = reader.names(reader.needed(content, "acquisitions", ""), "acquisitions")
     own = any(method.imports for method in methods)
     for fault in (_fault_of_name(name, own) for name in given):
@@ -213,7 +213,7 @@ def method_of(acquisition: str) -> str:
 
 
 def _fault_of_name(given: str, own: bool) -> str:
-    """What is wrong with an acquisition as a file has it; `own`: it may be of a module of the user's."""
+    """What is wrong with an acquisition's name in a file; `own`: it may come from a user's module."""
     name, pcb = method_of(given), given.endswith(_PCB)
     if name not in METHODS and not own:
         return f"there is no {name!r}{known_names(name, METHODS)}"
@@ -227,23 +227,23 @@ def _fault_of_name(given: str, own: bool) -> str:
 
 
 def check(cfg: Any, job: Job) -> None:
-    """Complain about a run that would choose its labels in rounds where none are asked for."""
+    """Refuse a run that would choose its labels in rounds where none are asked for."""
     if not cfg.ACTIVE.ROUNDS:
         return
     if job.method.under == FEW_SHOT:
         raise UserError(
-            f"{cfg.TRAINER.NAME} chooses its labels in rounds, whatever it is told: say what its few-shot runs are, "
-            "few_shot: {trainer: ..., config: ...}, or have none, few_shot: false for all"
+            f"{cfg.TRAINER.NAME} always chooses its labels in rounds: say what its few-shot runs are, "
+            "few_shot: {trainer: ..., config: ...}, or run none, few_shot: false for all"
         )
     if not job.method.under and not job.tests:
         raise UserError(
-            f"{cfg.TRAINER.NAME} would choose its labels in {cfg.ACTIVE.ROUNDS} rounds (ACTIVE.ROUNDS), which protocol "
-            "active is for"
+            f"{cfg.TRAINER.NAME} would choose its labels in {cfg.ACTIVE.ROUNDS} rounds (ACTIVE.ROUNDS): that needs "
+            "protocol active"
         )
 
 
 def require_known(job: Job) -> None:
-    """Raise SettingError if nobody has entered what chooses a run's labels; all modules are imported by now."""
+    """Raise SettingError if a run's acquisition is not registered; all modules are imported by now."""
     from modprompt.active.acquisition import find
 
     name = method_of(job.method.under)

@@ -1,4 +1,4 @@
-"""The images that rounds choose from: which have a label by now, in the order of labelling; and as a data set."""
+"""The images that rounds choose from: which have a label so far, in the order of labelling; and these as a data set."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Pool:
     """All images that may be used for training.
 
     Args:
-        dataset: a data set of a reader. One whose images have no labels yet has these in `pool`; of another the labels
-            of all training images are known, and count only once they are asked for.
+        dataset: a data set of a reader. If it has a `pool`, these images have no labels yet; otherwise the labels of
+            all training images are known, and count only once they are asked for.
 
     Attributes:
         images: those that have a label at the start, then the others, in the data set's order.
         names: of the C classes.
         labels: {place in images: label that training uses}, in the order of labelling.
-        free: places of those whose label a model has given.
+        free: places of those that a model has labelled.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -74,13 +74,13 @@ class Pool:
         return counts
 
     def label(self, place: int, label: int, free: bool = False) -> None:
-        """Give an image a label; free: by the model, for nothing."""
+        """Give an image a label; free: the model gave it."""
         self.labels[place] = label
         if free:
             self.free.add(place)
 
     def wrong(self) -> int | None:
-        """How many free labels are other than those that the data set knows; None if it does not know them all."""
+        """How many free labels differ from the data set's; None if it does not know them all."""
         truths = {place: self.truth(place) for place in self.free}
         if UNKNOWN in truths.values():
             return None
@@ -104,7 +104,7 @@ class Pool:
         return other
 
     def for_scoring(self) -> Any:
-        """The data set for a trainer that trains nothing; Dassl's loaders want a training image all the same."""
+        """The data set for a trainer that trains nothing; Dassl's loaders need a training image even so."""
         return self.dataset if len(self.dataset.train_x) else self._with(self.images[:1])
 
     def _datum(self, place: int, label: int) -> Datum:
@@ -122,7 +122,7 @@ def balance(counts: Sequence[int]) -> float:
 
 
 def spread(counts: Sequence[int]) -> Mapping[str, Any]:
-    """What a record says of the labels so far."""
+    """What a record holds on the labels so far."""
     return {
         "counts": list(counts),
         "classes_covered": sum(count > 0 for count in counts),
@@ -132,7 +132,7 @@ def spread(counts: Sequence[int]) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def given(name: str, dataset: Any) -> Iterator[None]:
-    """Within it, whoever builds the data set of this registered name gets the given one."""
+    """Within the block, building the data set registered under this name gives this one."""
     reader = DATASET_REGISTRY.get(name)
 
     def stand_in(cfg: Any) -> Any:

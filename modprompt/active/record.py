@@ -1,7 +1,7 @@
-"""The record of a round: what was chosen, which labels it got, what came of it, and where the generators were.
+"""The record of a round: what was chosen, which labels it got, its results, and the generators' states.
 
-Written when images are chosen, when they have labels, and when the round is done; each time whole. A killed run goes on
-from the newest.
+Written when images are chosen, when they have labels, and when the round is done; each time whole. A killed run
+resumes from the newest.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Picked(NamedTuple):
     file: its path below the image folder.
     predicted: the class number that the model gave it; None where no model was asked.
     probability: of that class.
-    score: what it was chosen by; None where it was drawn.
+    score: by which it was chosen; None where it was drawn.
     reason: why, in words.
-    free: the label that the model gave it for nothing, if it did.
+    free: the label that the model itself gave it, if it did.
     label: the label that training uses, once it is known.
     """
 
@@ -47,11 +47,11 @@ class Round(NamedTuple):
     """A round as far as it has come.
 
     number: from 0.
-    settings: what must be the same to go on, as {name: text}.
+    settings: what must be the same to resume, as {name: text}.
     picks: in the order of choosing.
-    generators: their states, behind the choice, or once it is done behind the test.
-    facts: what came of it; None before it is done.
-    clip: the weights of the CLIP that has chosen, where no round's trainer has; else empty.
+    generators: their states after the choice, or, once it is done, after the test.
+    facts: its results; None before it is done.
+    clip: the weights of the CLIP that chose, where no round's trainer did; else empty.
     """
 
     number: int
@@ -102,7 +102,7 @@ def read(folder: Path, number: int, classes: int) -> Round | None:
             raise Refused("it has no hash")
         one = _understood(content, classes)
         if one.number != number:
-            raise Refused(f"it is of round {one.number}")
+            raise Refused(f"it belongs to round {one.number}")
     except UserError as error:
         raise UserError(f"{error}; {_advice(folder, number)}") from None
     except Refused as error:
@@ -111,7 +111,7 @@ def read(folder: Path, number: int, classes: int) -> Round | None:
 
 
 def _advice(folder: Path, number: int) -> str:
-    return f"to choose anew from round {number} on, move {folder / round_name(number)}.* and all of later rounds away"
+    return f"to choose anew from round {number} on, move {folder / round_name(number)}.* and all later rounds away"
 
 
 _COUNTS = ("round", "picked", "free", "asked", "labels", "images")
@@ -144,10 +144,10 @@ def _form(classes: int) -> Form:
 
 
 def _understood(content: Mapping[str, Any], classes: int) -> Round:
-    """The round in a record, all of which is looked at.
+    """The round in a record, all of which is checked.
 
     Raises:
-        Refused: if a part is missing, or none.
+        Refused: if a part is missing or wrong.
     """
     _form(classes)(content, "")
     generators.require(content.get("generators"), "generators")
@@ -166,7 +166,7 @@ def copy_all(source: Path, folder: Path) -> None:
 
     Args:
         source: where the other run keeps its rounds.
-        folder: where they go; empty, or not there.
+        folder: where they go; empty or missing.
     """
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)  # of a killed start

@@ -1,6 +1,6 @@
-"""What runs say of their rounds, by seed and round: labels, accuracy, classes covered, how even the labels are.
+"""Report on rounds, by seed and round: labels, accuracy, classes covered, how even the labels are.
 
-The few-shot runs of the same budget are the same, a round for each number of shots.
+Few-shot runs of the same budget are reported likewise, a round for each number of shots.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-NO_TREES = "the log files of rounds do not say their labels: protocol active takes no other trees"
+NO_TREES = "the log files of rounds do not say their labels: protocol active reads no other trees"
 RUN = "accuracy"  # the column of runs with rounds
 _OF_ROUND = (
     "picked", "free", "asked", "labels", "images", "accuracy_pct", "new_accuracy_pct", "classes_covered", "balance",
@@ -58,8 +58,8 @@ class Series(NamedTuple):
     labels: asked for so far.
     accuracy: of all classes, or of the base classes, in percent.
     new: of the new classes, in percent.
-    covered: classes that have a label, in percent of all.
-    balance: entropy of the labels, in percent of the largest that there can be.
+    covered: classes with a label, in percent of all.
+    balance: entropy of the labels, in percent of its largest value.
     """
 
     labels: Numbers
@@ -74,14 +74,14 @@ class Series(NamedTuple):
 
 
 def area_pct(labels: Sequence[float], accuracy: Sequence[float]) -> float:
-    """Area under a curve by the trapezoid rule, divided by the range of labels: the mean accuracy along the way.
+    """Area under a curve by the trapezoid rule, divided by the range of labels: a mean accuracy.
 
     Args:
         labels: asked for, ascending.
         accuracy: with as many labels, in percent.
 
     Returns:
-        In percent; nan for fewer than two rounds, and where a number is lacking.
+        In percent; nan for fewer than two rounds, and where a number is missing.
     """
     x, y = np.asarray(labels, dtype=float), np.asarray(accuracy, dtype=float)
     span = x[-1] - x[0] if len(x) else 0.0
@@ -89,7 +89,7 @@ def area_pct(labels: Sequence[float], accuracy: Sequence[float]) -> float:
 
 
 def rounds_of(outcome: Outcome) -> list[dict[str, Any]]:
-    """The rounds of a run, as its result has them; none of a run without a result, or whose result is no such."""
+    """The rounds of a run, as in its result; none without a result, or without rounds in it."""
     return _active(outcome).get("rounds") or []
 
 
@@ -98,7 +98,7 @@ def _active(outcome: Outcome) -> dict[str, Any]:
 
 
 def _labels_are_counted(outcome: Outcome) -> bool:
-    """Whether a run's labels are all: an earlier version left out those of validation images that anything chose by."""
+    """Whether all labels are counted: an earlier version left out those of validation images used for a choice."""
     chosen = (outcome.result or {}).get("selected_on") not in (None, "", TEST)
     return not chosen or "labels_of_choice" in _active(outcome)
 
@@ -108,14 +108,14 @@ def _number(value: Any) -> float:
 
 
 def classes_of(results: Results, dataset: str) -> float:
-    """How many classes a data set has by its runs with rounds; nan if none says so."""
+    """How many classes a data set has, from its runs with rounds; nan if unknown."""
     outcomes = (one for line in results.lines for one in results.outcomes(line, dataset, RUN).values())
     known = (_number(_active(outcome).get("classes")) for outcome in outcomes)
     return next((classes for classes in known if classes > 0), float("nan"))
 
 
 def series_of(results: Results, line: Line, dataset: str) -> Series | None:
-    """The numbers of a line; None for one without rounds, while a seed has not finished, and if there is no mean."""
+    """The numbers of a line; None without rounds, while a seed has not finished, and where there is no mean."""
     if results.parted(line, [dataset]):
         return None
     if line.under == FEW_SHOT:
@@ -136,7 +136,7 @@ def series_of(results: Results, line: Line, dataset: str) -> Series | None:
 
 
 def shots_of(line: Line) -> list[str]:
-    """The columns of a few-shot line, one for each number of shots, those of the new classes aside."""
+    """The columns of a few-shot line, one for each number of shots, without those of the new classes."""
     return [column for column in line.columns if column.isdigit()]
 
 
@@ -158,12 +158,12 @@ def _few_shot(results: Results, line: Line, dataset: str) -> Series | None:
 
 
 def _of_choice(outcome: Outcome) -> int:
-    """Labels of validation images that a run chose by, beside those of its shots."""
+    """Labels of validation images that a run used for a choice, besides those of its shots."""
     return int((outcome.result or {}).get("labels_of_choice") or 0)
 
 
 def rows_of_csv(results: Results) -> Iterator[list[str]]:
-    """A row for each finished run and round, few-shot runs by their shots among them; what is not known is empty."""
+    """A row for each finished run and round, few-shot runs too, by their shots; what is not known is empty."""
     for dataset in results.datasets:
         classes = classes_of(results, dataset)
         for line in results.lines:
@@ -193,7 +193,7 @@ Values = dict[str, "list[float] | None"]  # by column, a number for each seed
 UNRANKED = ("labels", "classes", "balance")
 ABOUT = (
     "Rows: what chose the images that were labelled, +pcb balanced by PCB; few-shot: as many shots as labels a class. "
-    "Columns, behind the last round: accuracy; area, under the curve of accuracy over labels (trapezoid, divided by "
+    "Columns, after the last round: accuracy; area, under the curve of accuracy over labels (trapezoid, divided by "
     "their range), of the base classes where there are new ones; labels, how many were asked for, with those of "
     "validation images that chose; classes with a label; balance, the entropy of the labels over its largest value. "
     "All but labels are in percent."
@@ -206,13 +206,13 @@ def _columns(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _known(numbers: Any) -> list[float] | None:
-    """The numbers of all seeds; None if one is lacking."""
+    """The numbers of all seeds; None if one is missing."""
     found = [float(number) for number in numbers]
     return None if not found or np.isnan(found).any() else found
 
 
 def _values(results: Results, line: Line, dataset: str) -> Values:
-    """What a line's table row has on a data set, seed by seed; H is made of base and new later."""
+    """What a line's table row has on a data set, seed by seed; H follows from base and new later."""
     series = series_of(results, line, dataset)
     if series is None:
         zero = {column: results.values(line, dataset, column) for column in line.columns if not line.under}
@@ -233,7 +233,7 @@ def _average(of_datasets: Sequence[Values]) -> Values:
 
 
 def _details(experiment: Experiment, results: Results, dataset: str) -> tuple[Section, ...]:
-    """Tables with a column for each round, of the lines that have numbers there."""
+    """Tables with a column for each round, for the lines that have numbers."""
     found = [(line, one) for line in results.lines if (one := series_of(results, line, dataset)) is not None]
     rounds = tuple(f"round {number}" for number in range(len(experiment.shots)))
     halves = isinstance(experiment.added, Rounds) and experiment.added.base2new
@@ -294,7 +294,7 @@ def _sum(numbers: Any) -> float:
 
 
 def free_labels(results: Results) -> list[str]:
-    """A line for each method and data set whose model labelled images by itself, for nothing."""
+    """A line for each method and data set whose model labelled images itself."""
     lines = []
     for line in results.lines:
         for dataset in results.datasets:
@@ -308,7 +308,7 @@ def free_labels(results: Results) -> list[str]:
 
 
 def times(results: Results) -> list[str]:
-    """A line for each method and data set: what its rounds took, all acquisitions and seeds together."""
+    """A line for each method and data set: the time of its rounds, over all acquisitions and seeds."""
     found: dict[str, list[float]] = {}
     for line in results.lines:
         for dataset in results.datasets:
@@ -319,17 +319,17 @@ def times(results: Results) -> list[str]:
 
 
 def notes(results: Results) -> dict[str, list[str]]:
-    """What a report says below its tables."""
-    return {"Labels that models gave for nothing": free_labels(results), "Time": times(results)}
+    """What a report says below its tables, by heading."""
+    return {"Labels that models gave": free_labels(results), "Time": times(results)}
 
 
 def tables(results: Results) -> dict[str, tuple[list[str], list[list[str]]]]:
-    """Columns and rows of files beside the report's."""
+    """Columns and rows of files next to the report's."""
     return {"rounds.csv": (list(COLUMNS), list(rows_of_csv(results)))}
 
 
 def figures(results: Results) -> Iterator[tuple[str, Callable[[Path], str]]]:
-    """Of each figure its file, and what draws it and gives its caption."""
+    """For each figure its file, and a function that draws it and returns its caption."""
     for name, kind in FIGURES.items():
         yield name, functools.partial(figure, kind, results)
 
@@ -342,8 +342,8 @@ class Figure(NamedTuple):
 
     values: which numbers of Series.
     over_labels: whether over labels; else over rounds.
-    axis: the name of the upright axis.
-    caption: what the figure says.
+    axis: the name of the vertical axis.
+    caption: its text.
     """
 
     values: str
@@ -352,16 +352,16 @@ class Figure(NamedTuple):
     caption: str
 
     def at(self, series: Series) -> Numbers:
-        """Where the points of a curve stand."""
+        """The x values of a curve."""
         return series.labels.mean(axis=0) if self.over_labels else np.arange(series.labels.shape[1], dtype=float)
 
     def numbers(self, series: Series) -> Numbers:
-        """What is drawn of a curve, (seeds, rounds)."""
+        """The y values of a curve, (seeds, rounds)."""
         numbers: Numbers = getattr(series, self.values)
         return numbers
 
     def known(self, series: Series) -> NDArray[np.bool_]:
-        """Rounds that all seeds have a number of."""
+        """Rounds for which all seeds have a number."""
         known: NDArray[np.bool_] = ~np.isnan(self.numbers(series).mean(axis=0)) & ~np.isnan(self.at(series))
         return known
 
@@ -413,7 +413,7 @@ def figure(kind: Figure, results: Results, path: Path) -> str:
 
 
 def _in_rows(places: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str] | None], int]:
-    """(data set, method) of each panel row by row, and panels of a row: a column for each method, some left empty."""
+    """(data set, method) of each panel row by row, and panels in a row: a column for each method, some left empty."""
     datasets, methods = (list(dict.fromkeys(place[side] for place in places)) for side in (0, 1))
     if len(methods) == 1:
         return list(places), min(3, len(places))

@@ -1,7 +1,7 @@
 """Rounds of active prompt learning (PCB, arXiv 2311.11178) around any trainer: choose, label, train from scratch, test.
 
-In every round the model of the round before looks at the pool; all labels so far train new prompts. A trainer is built
-anew for each, with the generators where they are.
+In every round the previous round's model looks at the pool; all labels so far train new prompts. Each round has a new
+trainer, which goes on with the generators as they are.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import RunConfig
 
-_KEPT_ASIDE = ("results", "trainer")  # of a round's facts: they are for who goes on
+_KEPT_ASIDE = ("results", "trainer")  # of a round's facts: for resuming alone
 
 
 def settings_of(cfg: RunConfig) -> Active:
-    """What a configuration says of its rounds, checked.
+    """The settings of rounds in a configuration, checked.
 
     Raises:
-        SettingError: if something does not fit.
+        SettingError: on a wrong setting.
     """
     try:
         active = method_of(Active, cfg.ACTIVE)
@@ -65,7 +65,7 @@ def run(cfg: RunConfig, settings: Settings) -> None:
         settings: what files, flags and options gave.
 
     Raises:
-        UserError: if something does not fit, or the run was begun otherwise.
+        UserError: on a wrong setting, or if the run was begun with others.
         WaitsForLabels: if labels are to be filled in.
     """
     if not cfg.OUTPUT_DIR:
@@ -81,13 +81,13 @@ class Rounds:
     Args:
         cfg: the configuration.
         settings: what files, flags and options gave.
-        active: what it says of rounds.
+        active: its settings of rounds.
     """
 
     def __init__(self, cfg: RunConfig, settings: Settings, active: Active) -> None:
         self.cfg, self.settings, self.active = cfg, settings, active
         self.folder = record.folder_of(cfg.OUTPUT_DIR)
-        with generators.kept():  # a split that has to be made draws; whoever finds it there does not
+        with generators.kept():  # making a split draws numbers; finding one does not
             dataset = build_dataset(cfg)
         self.pool = Pool(dataset)
         self.has_test = bool(getattr(dataset, "has_test", True)) and not cfg.TEST.NO_TEST
@@ -108,16 +108,14 @@ class Rounds:
             f"{' with PCB' if active.pcb else ''} from {len(pool.images)} images{known} of {len(pool.names)} classes"
         )
         if self.cfg.DATASET.NUM_SHOTS >= 1:
-            print(
-                f"note: the pool is the few-shot list of DATASET.NUM_SHOTS {self.cfg.DATASET.NUM_SHOTS}, -1 takes all"
-            )
+            print(f"note: the pool is the few-shot list of DATASET.NUM_SHOTS {self.cfg.DATASET.NUM_SHOTS}; -1 is all")
         if not self.has_test:
             print("note: there are no test images: rounds have no accuracy")
         if self.of_choice:
             print(f"note: {self.of_choice} validation images have labels that no round asks for: all rounds count them")
 
     def run(self) -> None:
-        """All rounds that are not done, then the result."""
+        """Run all rounds that are not done, then write the result."""
         self._go_on()
         for number in range(self.active.rounds):
             self._round(number)
@@ -126,7 +124,7 @@ class Rounds:
     # ------------------------------------------------------------------ what was done before
 
     def _go_on(self) -> None:
-        """Look at what is there, of this run or another one.
+        """Check what is there, of this run or another one.
 
         Raises:
             UserError: if it is not this run's.
@@ -170,7 +168,7 @@ class Rounds:
             self.pool.label(self.pool.place(pick.file), pick.label, pick.free is not None)
         if one.facts is None:
             one = self._train(one)
-        self.trainings.settled(number)  # a start that was killed behind its record has not come to that
+        self.trainings.settled(number)  # not yet done if a start was killed right after its record
         self.done.append(one)
 
     def _choose(self, number: int) -> Round:
@@ -183,13 +181,13 @@ class Rounds:
             print(f"note: {self.active.method} chose {len(picks)} images, fewer than {self.budget}")
         one = Round(number, self.decisive, tuple(picks), generators.taken(), clip=self.chooser.clip)
         self.labelling.put_aside(one)
-        self.trainings.forget(number)  # one that no record knows
+        self.trainings.forget(number)  # a training without a record
         record.write(self.folder, one)
         self.trainings.know(one)
         return one
 
     def _train(self, one: Round) -> Round:
-        """The round, trained, tested and on record."""
+        """Train, test and record the round."""
         started = time.time()
         generators.put(one.generators)
         print(f"=== Round {one.number}: training on {len(self.pool.labels)} images")
@@ -240,7 +238,7 @@ class Rounds:
         print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")
 
 
-# ------------------------------------------------------------------ what came of rounds, and the new classes
+# ------------------------------------------------------------------ results of rounds, and the new classes
 
 
 def picks_hash(one: Round) -> str:
@@ -250,7 +248,7 @@ def picks_hash(one: Round) -> str:
 
 
 def overview(done: Sequence[Round]) -> str:
-    """One line per round, as the reference's log has them; behind free labels their number."""
+    """One line per round, as in the reference's log; where the model gave labels, with their number."""
     lines, of_all = [], [one.facts or {} for one in done]
     has_free = any(facts["free"] for facts in of_all)
     for facts in of_all:
@@ -264,12 +262,12 @@ def overview(done: Sequence[Round]) -> str:
 def active_record(
     active: Active, budget: int, of_choice: int, pool: Pool, done: Sequence[Round], no_test: bool
 ) -> dict[str, Any]:
-    """What result.json says of a run in rounds, over what it says of its last training.
+    """What result.json holds on a run in rounds; it replaces what its last training wrote.
 
     Args:
         active: its settings.
         budget: labels that a round asks for.
-        of_choice: labels of validation images that a choice takes, which all rounds count.
+        of_choice: labels of validation images that a choice needs, which all rounds count.
         pool: of the images.
         done: its rounds.
         no_test: whether nothing was to be tested.
@@ -317,13 +315,13 @@ class NewClasses:
         self.names, self.dataset_name = list(self.dataset.classnames), cfg.DATASET.NAME
         self._scorer = Scorer(self.dataset.test)
         self._told = False
-        self.class_bound = False  # whether what was learned of classes has had no say on these
+        self.class_bound = False  # whether what was learned per class had no effect on these
 
     def accuracy_pct(self, trainer: Any) -> float | None:
-        """Accuracy on the new classes of a trainer's prompts, in percent; None, after a line, of those of one class."""
+        """Accuracy of a trainer's prompts on the new classes, in percent; None for class-specific ones."""
         if trainer.model.prompt_learner.bound:
             if not self._told:
-                print("note: prompts of single classes (CSC) cannot be put in front of new ones, which are not tested")
+                print("note: class-specific prompts (CSC) do not fit new classes, which are not tested")
             self._told = True
             return None
         with generators.kept():

@@ -1,4 +1,4 @@
-"""Whether rounds that are there are those of the run that is asked for; and rounds of another folder, gone on with."""
+"""Whether the rounds in a folder belong to the run that is asked for; and resuming from another folder's rounds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from modprompt.io import result as results
 from modprompt.io.images import images_hash
 from modprompt.trainers import training_state
 
-# what may be another from start to start
+# what may change between starts
 _FREE = ("ACTIVE.ROUNDS", "ACTIVE.ASK")
 
 
 def decisive(cfg: CfgNode, pool: Pool, new: Any = None) -> dict[str, str]:
-    """What must be the same for rounds to be gone on with, as {name: text}.
+    """What must be the same to resume rounds, as {name: text}.
 
     Args:
         cfg: the configuration of the run.
@@ -34,7 +34,7 @@ def decisive(cfg: CfgNode, pool: Pool, new: Any = None) -> dict[str, str]:
     dataset = pool.dataset
     return {
         **{key: text for key, text in settings.items() if key not in _FREE},
-        # free in single trainings; here each test takes a number from PyTorch's generator
+        # free in single trainings; here each test draws a number from PyTorch's generator
         "whether TEST.NO_TEST": str(bool(cfg.TEST.NO_TEST)),
         "the pool of images": pool.fingerprint(),
         "the validation and test images": images_hash(dataset.val, dataset.test, root=pool.root),
@@ -44,18 +44,18 @@ def decisive(cfg: CfgNode, pool: Pool, new: Any = None) -> dict[str, str]:
 
 
 def require_same(mine: Mapping[str, str], one: record.Round, where: Path) -> None:
-    """Raise UserError, naming what differs, unless a round is of this run."""
+    """Raise UserError, naming what differs, unless a round belongs to this run."""
     try:
         training_state.require_same(mine, one.settings, str(where))
     except UserError as error:
-        raise UserError(f"{error}; picks and labels stand in round_*.csv there: keep these") from None
+        raise UserError(f"{error}; picks and labels are in round_*.csv there: keep these") from None
 
 
 def require_whole(there: Sequence[int], folder: Path) -> None:
-    """Raise UserError if a round has no record, but one behind it has."""
+    """Raise UserError if a round has no record, but a later one has."""
     if there != list(range(len(there))):
         gap = next(number for number in range(len(there)) if number not in there)
-        raise UserError(f"{folder} has round {there[-1]} but no record of round {gap}: move the rounds behind it away")
+        raise UserError(f"{folder} has round {there[-1]} but no record of round {gap}: move the rounds after it away")
 
 
 def require_own_folder(output_dir: str) -> None:
@@ -66,7 +66,7 @@ def require_own_folder(output_dir: str) -> None:
 
 
 def take_over(other: str, folder: Path, mine: Mapping[str, str], classes: int) -> None:
-    """Go on from another run's folder, RESUME, where this one has no rounds yet.
+    """Resume from another run's folder, RESUME, if this one has no rounds yet.
 
     Args:
         other: the other run's output folder.
@@ -75,17 +75,17 @@ def take_over(other: str, folder: Path, mine: Mapping[str, str], classes: int) -
         classes: how many there are.
 
     Raises:
-        UserError: if there are no rounds, they are of a run with other settings, or files would be lost.
+        UserError: if there are no rounds, their run has other settings, or files would be lost.
     """
     if not other:
         return
     if known(folder):
-        print(f"RESUME is not used: {folder} has rounds of its own")
+        print(f"RESUME is not used: {folder} has its own rounds")
         return
     source = record.folder_of(other)
     there = known(source)
     if not there:
-        raise UserError(f"RESUME: there are no rounds to go on from in {other}")
+        raise UserError(f"RESUME: there are no rounds to resume from in {other}")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"RESUME: {folder} is not empty: move it away, or give another --output-dir")
     with run_folder.hold(other):
@@ -95,4 +95,4 @@ def take_over(other: str, folder: Path, mine: Mapping[str, str], classes: int) -
             assert one is not None
             require_same(mine, one, source)
         record.copy_all(source, folder)
-    print(f"Going on from the rounds of {other}")
+    print(f"Resuming from the rounds of {other}")

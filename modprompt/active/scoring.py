@@ -1,6 +1,6 @@
-"""What a trained model says of all images of a pool: features, probabilities, class features.
+"""The outputs of a trained model for all images of a pool: features, probabilities, class features.
 
-Shapes: N images, C classes, E joint width, B images of a batch.
+Shapes: N images, C classes, E joint width, B images in a batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from modprompt.engine.precision import require_finite
 from modprompt.trainers.feature_cache import FeatureBatches, encode
 
 T = TypeVar("T")
-_SUMS = 256  # of class features that depend on the image, one for each batch, that are kept before they are added up
+_SUMS = 256  # how many batches' class features that depend on the image are kept before they are added up
 
 
 class Scored(NamedTuple):
@@ -27,7 +27,7 @@ class Scored(NamedTuple):
 
     features: (N, E) of norm 1.
     probabilities: (N, C), the softmax of logits in float32.
-    text: (C, E) class features; where they depend on the image their mean over all images.
+    text: (C, E) class features; their mean over all images where they depend on the image.
     """
 
     features: Tensor
@@ -36,10 +36,10 @@ class Scored(NamedTuple):
 
 
 def loader_of(trainer: Any, images: Sequence[Any]) -> Any:
-    """A loader of images in their order, made as the trainer's test images are.
+    """A loader of images in their order, like that of the trainer's test images.
 
     Args:
-        trainer: with a test loader over a data set in the form of Dassl's.
+        trainer: with a test loader over a data set of Dassl's form.
         images: Dassl's records.
     """
     like = trainer.test_loader.dataset
@@ -54,7 +54,7 @@ def loader_of(trainer: Any, images: Sequence[Any]) -> Any:
 
 
 class Scorer:
-    """Asks models about the images of one list, round after round.
+    """Runs models on one list of images, round after round.
 
     Image features that no prompts change are computed once, and kept on the CPU.
 
@@ -67,9 +67,9 @@ class Scorer:
         self._kept: FeatureBatches | None = None
 
     def each(self, trainer: Any, model: Any, of: Callable[[Output], T]) -> list[T]:
-        """A function of what a model of a trainer makes of all images, for each batch; no generator moves.
+        """A function's values on the outputs of a trainer's model, for each batch of images; no generator moves.
 
-        What the function does not give is not kept.
+        Only what the function returns is kept.
 
         Raises:
             FloatingPointError: if a logit is not finite.
@@ -86,7 +86,7 @@ class Scorer:
             return [of(_checked(model.of_features(_on(trainer, batch)))) for batch in self._kept]
 
     def scored(self, trainer: Any) -> Scored:
-        """What a trainer's model says of all images."""
+        """The outputs of a trainer's model for all images."""
         features, probabilities = _Rows(len(self.images)), _Rows(len(self.images))
         texts: list[Tensor] = []
 
@@ -110,7 +110,7 @@ class Scorer:
 
 
 class _Rows:
-    """A matrix on the CPU that is filled from its first row on.
+    """A matrix on the CPU that is filled from its first row.
 
     Args:
         number: of its rows.
@@ -129,7 +129,7 @@ class _Rows:
 
 
 def _checked(output: Output) -> Output:
-    """An output with the sum (1, C, E) of class features that depend on the image, which would fill memory.
+    """An output; class features that depend on the image, which would fill memory, are summed to (1, C, E).
 
     Raises:
         FloatingPointError: if a logit is not finite.

@@ -1,6 +1,6 @@
-"""What a round asks labels for: an acquisition, alone or with PCB behind it.
+"""Which images a round asks labels for: an acquisition's choice, alone or balanced by PCB.
 
-Draws are of Python's and NumPy's generators; PyTorch's is not touched.
+It draws from Python's and NumPy's generators; PyTorch's is not touched.
 
 Shapes: U images without a label, C classes.
 """
@@ -11,7 +11,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence
 
 from torch import Tensor
 
-from modprompt.active import badge, blocks, clusters, coreset, uncertainty  # noqa: F401 - which enter themselves
+from modprompt.active import badge, blocks, clusters, coreset, uncertainty  # noqa: F401 - they register themselves
 from modprompt.active.acquisition import Acquisition, Choice, Seen, find
 from modprompt.active.balance import balance
 from modprompt.active.settings import NONE, PCB_ALONE, RANDOM, Active
@@ -23,11 +23,11 @@ class Pick(NamedTuple):
     """An image to be labelled.
 
     position: row of the unlabelled images.
-    score: what the acquisition chose it by; None if by nothing that has a value.
+    score: the acquisition's; None if it has none.
     reason: why, for people.
     predicted: the class of the largest probability, the first in ties.
     probability: that class's.
-    free: the label that the model gives it for nothing; None if it is asked for.
+    free: the label that the model itself gives it; None if it is asked for.
     """
 
     position: int
@@ -39,10 +39,10 @@ class Pick(NamedTuple):
 
 
 def check(settings: Active) -> None:
-    """Complain about settings that do not go together.
+    """Refuse settings that do not go together.
 
     Raises:
-        SettingError: on an acquisition that there is not (the nearest is named), rounds without one or one without
+        SettingError: on an unknown acquisition (the message names the nearest), rounds without one, one without
             rounds, "none" without PCB, a share above 1.
     """
     if not settings.rounds:
@@ -65,7 +65,7 @@ def has_pcb(settings: Active) -> bool:
 
 
 def first_at_random(pool: int, budget: int) -> List[int]:
-    """Rows of the first round, if the acquisition does not choose it: one `sample` of Python's generator."""
+    """Rows for the first round, if the acquisition does not choose it: one `sample` of Python's generator."""
     return random.sample(range(pool), budget)
 
 
@@ -103,7 +103,7 @@ def select(
     """The images of a round, in the order of picking.
 
     Args:
-        seen: what the model says of the images.
+        seen: the model's outputs for the images.
         settings: of the rounds.
         budget: labels that are asked for; an acquisition may choose fewer.
         images: in the whole pool, labelled ones included.
@@ -112,12 +112,12 @@ def select(
 
     Raises:
         SettingError: if there are too few images or candidates.
-        UserError: if the model gives no finite numbers.
-        ValueError: if an acquisition chooses what there is not.
+        UserError: if the model's numbers are not finite.
+        ValueError: if an acquisition chooses images that do not exist.
     """
     wanted = candidates(settings, budget, images, len(seen.features))
     if not all(_is_finite(one) for one in seen if isinstance(one, Tensor)):
-        text = "the model that should choose images gives numbers that are not finite: its training has diverged"
+        text = "the model that chooses images gives numbers that are not finite: its training has diverged"
         raise UserError(f"{text}; lower OPTIM.LR")
     used = _acquisition(settings)
     choice = _plain(used.name, used.choose(seen, wanted))
@@ -145,7 +145,7 @@ def _is_finite(numbers: Tensor) -> bool:
 
 
 def _acquisition(settings: Active) -> Acquisition:
-    """The acquisition of the settings; BADGE with the rows that they name."""
+    """The acquisition of the settings; for BADGE with the rows that they ask for."""
     found = find(settings.method)
     if found.choose is badge.badge and settings.badge_rows == "reference":
         return found._replace(choose=badge.badge_of_reference)
@@ -153,10 +153,10 @@ def _acquisition(settings: Active) -> Acquisition:
 
 
 def _plain(name: str, choice: Any) -> Choice:
-    """A choice in plain numbers, whatever an acquisition, maybe one of a user's own, has them in.
+    """A choice in plain numbers, whatever types an acquisition, maybe a user's own, gives.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is no choice.
     """
     try:
         positions, scores, free = choice
@@ -168,7 +168,7 @@ def _plain(name: str, choice: Any) -> Choice:
 
 
 def _check_choice(name: str, choice: Choice, wanted: int, pool: int, classes: int) -> None:
-    """Raise ValueError unless an acquisition, maybe one of a user's own, chose what there is, once each."""
+    """Raise ValueError unless an acquisition, maybe a user's own, chose images that exist, once each."""
     positions = choice.positions
     if len(set(positions)) < len(positions) or not all(0 <= one < pool for one in positions):
         raise ValueError(f"acquisition {name!r} chose rows twice or outside of 0 to {pool - 1}: {positions[:20]}")
@@ -176,8 +176,8 @@ def _check_choice(name: str, choice: Choice, wanted: int, pool: int, classes: in
         numbers = f"{len(positions)} rows with {len(choice.scores)} scores"
         raise ValueError(f"acquisition {name!r} chose {numbers}; {wanted} are wanted, each with a score")
     if not all(math.isfinite(score) for score in choice.scores):
-        raise ValueError(f"acquisition {name!r} gave a score that is no finite number")
+        raise ValueError(f"acquisition {name!r} gave a score that is not finite")
     if not set(choice.free) <= set(positions):
-        raise ValueError(f"acquisition {name!r} labels images for nothing that it did not choose")
+        raise ValueError(f"acquisition {name!r} labels images that it did not choose")
     if not all(0 <= label < classes for label in choice.free.values()):
-        raise ValueError(f"acquisition {name!r} labels images for nothing by classes that there are not")
+        raise ValueError(f"acquisition {name!r} labels images with classes that do not exist")

@@ -2,7 +2,7 @@
 
 rounds/round_3.csv     the picks of a round, with a column for their labels
 rounds/round_3.html    the same as pictures
-rounds/round_3.json    the record of a round, from which a killed run goes on
+rounds/round_3.json    the record of a round, from which a killed run resumes
 rounds/round_3/        its training: checkpoints, result.json
 rounds/waiting.json    which labels a run waits for
 """
@@ -22,7 +22,7 @@ NONE, RANDOM, PCB_ALONE = "none", "random", "pcb"  # pcb: badge with PCB, as act
 
 
 def round_name(number: int) -> str:
-    """What the files of a round are called, but for their endings."""
+    """What the files of a round are called, without their endings."""
     return f"round_{number}"
 
 
@@ -32,13 +32,13 @@ def known(folder: PathLike) -> List[int]:
     return sorted(int(number) for number in found if number.isdecimal())
 
 
-METHODS = (  # names alone, for whoever must not import PyTorch
+METHODS = (  # names alone, for code that must not import PyTorch
     RANDOM, "entropy", "margin", "least_confidence", "coreset", "badge", "cb", "cbsq", NONE, PCB_ALONE,
 )  # fmt: skip
 
 
 def require_none(output_dir: PathLike) -> None:
-    """Raise UserError if a folder holds rounds, which a run without any would write over."""
+    """Raise UserError if a folder holds rounds, which a run without any would overwrite."""
     folder = Path(output_dir) / FOLDER
     if known(folder):
         raise UserError(f"{folder} holds rounds of active learning (ACTIVE.ROUNDS): give another --output-dir")
@@ -55,8 +55,8 @@ class Active(Configured):
     pcb: bool = setting(False, "balance what is chosen by predicted class (PCB)")
     budget: int = setting(0, "labels a round; 0: one for each class", least=0)
     gamma: float = setting(0.1, "candidates for PCB, as a share of all training images", least=0)
-    give_up: bool = setting(False, "PCB draws the rest of a round by chance when its poorest class has no candidate")
+    give_up: bool = setting(False, "PCB draws the rest of a round at random when its poorest class has no candidate")
     badge_rows: str = setting(
         "right", "BADGE's rows: right, or as the reference misplaces them", choices=("right", "reference")
     )
-    ask: bool = setting(False, "stop behind every choice until the labels of its CSV file are filled in")
+    ask: bool = setting(False, "stop after every choice until the labels of its CSV file are filled in")

@@ -1,4 +1,4 @@
-// cells that begin a formula get an apostrophe and texts with separators quotation marks, as io/tables.py has it
+// cells that begin a formula get an apostrophe and texts with separators quotation marks, as in io/tables.py
 "use strict";
 const all = [...document.querySelectorAll("article")], count = document.getElementById("count");
 const names = new Set(), spelt = new Map();

@@ -1,7 +1,7 @@
-"""round_3.html, the picks of a round as pictures: one page that needs nothing beside it, offline and on a phone.
+"""round_3.html, the picks of a round as pictures: one page that needs no other file, offline and on a phone.
 
 Where scripts run, each picture has a field for its label, and a button saves the file that comes back (see
-picks_file.py). Without them it is a contact sheet. How it looks says sheet.html.j2.
+picks_file.py). Without them it is a contact sheet. Its look is in sheet.html.j2.
 """
 
 import hashlib
@@ -27,12 +27,12 @@ _QUALITY = 80
 
 
 class _Card(NamedTuple):
-    """A pick as it stands in the page.
+    """A pick as it is shown on the page.
 
     Attributes:
         row: the pick.
         cells: those of its row in the file, as JSON.
-        steps: its file's name, where a line may break.
+        steps: parts of its file's name, between which a line may break.
         label: what its field begins with.
         address: of its picture; empty if it cannot be decoded.
         is_small: whether the image itself is very small.
@@ -58,10 +58,10 @@ def write(
     labels: Sequence[Optional[int]] = (),
     read_as: str = FAMILY,
 ) -> None:
-    """Write the page, whole. An image that cannot be decoded has a box that says so.
+    """Write the page, whole. In place of an image that cannot be decoded is a box that says so.
 
     Args:
-        path: of the page; the file that its button saves is called as it is, with the ending .csv.
+        path: of the page; the file that its button saves has the same name, with the ending .csv.
         rows: the picks.
         image_root: the folder that their files are below.
         title: of the page.
@@ -71,7 +71,7 @@ def write(
         read_as: the rule by which the run reads images, so that people see what the model does.
 
     Raises:
-        UserError: if what makes pages is not installed.
+        UserError: if a package that makes pages is not installed.
     """
     known = distinct(list(names))
     given = ["" if label is None else known[label] for label in labels] or [""] * len(rows)

@@ -1,4 +1,4 @@
-"""The trainings of rounds: each a trainer of its own, on the labels so far, in the round's folder, from scratch."""
+"""The trainings of rounds: each with its own trainer, on the labels so far, in the round's folder, from scratch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INITIAL = "the initial weights"
 
 
 class Trainings:
-    """Trains rounds, and has the trainer of the newest.
+    """Trains rounds, and keeps the trainer of the newest.
 
     Args:
         cfg: the configuration of the run.
@@ -39,20 +39,20 @@ class Trainings:
 
     def __init__(self, cfg: RunConfig, settings: Settings, folder: Path, pool: Pool, tests: bool) -> None:
         self.cfg, self.settings, self.folder, self.pool, self.tests = cfg, settings, folder, pool, tests
-        self.decisive: dict[str, str] = {}  # of earlier rounds: what trainers of all rounds share
+        self.decisive: dict[str, str] = {}  # from earlier rounds: what the trainers of all rounds share
         self._prompts: dict[int, str] = {}  # hashes of what rounds have learned
-        self._clip = ""  # the weights of the CLIP that has chosen the first round
+        self._clip = ""  # the weights of the CLIP that chose the first round
         self._trainer: Any = None
 
     def know(self, one: Round) -> None:
-        """Hold what is trained from now on against a round on record."""
+        """Compare what is trained from now on with this recorded round."""
         self._clip = one.clip or self._clip
         if one.facts is not None:
             self.decisive = dict(one.facts["trainer"])
             self._prompts[one.number] = str(one.facts["prompts_hash"])
 
     def forget(self, number: int) -> None:
-        """Remove a round's training: what is trained is what its record asks for, from scratch."""
+        """Remove a round's training, so that what its record asks for is trained from scratch."""
         shutil.rmtree(self._folder_of(number), ignore_errors=True)
 
     def _folder_of(self, number: int) -> str:
@@ -74,32 +74,32 @@ class Trainings:
         self.decisive = plain(own)
         other = compare.differing_clip(self._clip, trainer.run.fingerprint)
         if other:
-            raise UserError(f"{self.folder}: {other[0]} since images were chosen: give the CLIP that has chosen them")
+            raise UserError(f"{self.folder}: {other[0]} since images were chosen: use the CLIP that chose them")
         return trainer
 
     def try_out(self) -> None:
-        """Build a trainer before anything is chosen, so that what it refuses costs nobody a label. No generator moves.
+        """Build a trainer before images are chosen, so that what it refuses costs nobody a label. No generator moves.
 
         Raises:
-            UserError: if a setting, a class name or a file does not fit.
+            UserError: on a wrong setting, class name or file.
         """
-        cfg = self.cfg.of_one_training(OUTPUT_DIR="", RESUME="", VERBOSE=False)  # its lists are no training's
+        cfg = self.cfg.of_one_training(OUTPUT_DIR="", RESUME="", VERBOSE=False)  # its lists belong to no training
         with generators.kept(), given(cfg.DATASET.NAME, self.pool.for_scoring()):
             build_trainer(cfg)
 
     def train(self, number: int) -> tuple[Any, dict[str, float]]:
-        """Train a round and test it, going on where an earlier start was killed; its state stays until `settled`.
+        """Train a round and test it, resuming where an earlier start was killed; its state stays until `settled`.
 
         Returns:
             The trainer, and what its evaluator found, in percent; nothing without test images.
 
         Raises:
-            UserError: if the CLIP, or what else decides a training, is another one than in earlier rounds.
+            UserError: if the CLIP, or something else that decides a training, differs from earlier rounds.
         """
         self._trainer = None  # its memory first
         cfg = self._cfg_of(number)
         if not training_state.exists(cfg.OUTPUT_DIR):
-            self.forget(number)  # checkpoints alone do not say where the generators were
+            self.forget(number)  # checkpoints alone do not have the generators' states
         with run_folder.hold(cfg.OUTPUT_DIR):
             trainer = self._built(cfg)
             trainer.resume.keeps_state = True
@@ -110,11 +110,11 @@ class Trainings:
         return trainer, {name: float(value) for name, value in (recorder.results or {}).items()}
 
     def settled(self, number: int) -> None:
-        """Call it when a round is on record, and with it where the generators are: the state of its training goes."""
+        """Remove the state of a round's training, once the round and the generators' states are on record."""
         training_state.remove(self._folder_of(number))
 
     def trainer_of(self, number: int) -> Any:
-        """The trainer of the newest round: the one that has trained it, or a new one with its prompts.
+        """The trainer of the newest round: the one that trained it, or a new one with its prompts.
 
         No generator moves.
         """
@@ -127,25 +127,25 @@ class Trainings:
         return self._trainer
 
     def _load(self, trainer: Any, number: int) -> None:
-        """The prompts of a round.
+        """Load the prompts of a round.
 
         Raises:
-            UserError: if they are not there, or others than those on record.
+            UserError: if they are missing, or not those on record.
         """
         folder, names = self._folder_of(number), self.folder / round_name(number)
-        anew = f"to train anew from round {number} on, move {names}.json and all of later rounds away"
+        anew = f"to train anew from round {number} on, move {names}.json and all later rounds away"
         try:
             trainer.load_model(folder)
         except UserError as error:
-            raise UserError(f"the prompts of round {number} cannot be gone on with ({error}); {anew}") from None
+            raise UserError(f"the prompts of round {number} cannot be used ({error}); {anew}") from None
         if prompts_hash(trainer.model.learned) != self._prompts[number]:
             raise UserError(f"{folder} has other prompts than round {number} was tested with; {anew}")
 
     def leave(self, number: int) -> dict[str, Any]:
-        """Put a round's files where those of a run without rounds are, in the output folder itself.
+        """Copy a round's files to where a run without rounds has its own, the output folder itself.
 
         Returns:
-            What the result says of the files of its test and of its steps.
+            What the result holds on the files of its test and of its steps.
         """
         source = Path(self._folder_of(number))
         for name in self.trainer_of(number).get_model_names():

@@ -1,4 +1,4 @@
-"""Acquisitions that look at each image's probabilities alone, or at nothing: all ties go to the first image.
+"""Acquisitions that use only each image's own probabilities, or nothing: all ties go to the first image.
 
 Shapes: U images without a label, C classes.
 """
@@ -17,7 +17,7 @@ INSIDE_LOG = 1e-6  # of the reference's entropy
 
 @acquisition(RANDOM, "", passes=0)
 def at_random(seen: Seen, number: int) -> Choice:
-    """Images by chance: one `sample` of Python's generator."""
+    """Images at random: one `sample` of Python's generator."""
     positions = random.sample(range(len(seen.features)), min(number, len(seen.features)))
     return Choice(positions, [0.0] * len(positions))
 
@@ -40,7 +40,7 @@ def margin(seen: Seen, number: int) -> Choice:
     """The smallest difference between the two largest probabilities first."""
     p = seen.probabilities
     best = p.topk(min(2, p.shape[1]), dim=1).values.double()
-    smallest = largest(best[:, 1:].sum(dim=1) - best[:, 0], number)  # of one class the second is 0
+    smallest = largest(best[:, 1:].sum(dim=1) - best[:, 0], number)  # with one class the second is 0
     return smallest._replace(scores=[-score for score in smallest.scores])
 
 
@@ -51,7 +51,7 @@ def least_confidence(seen: Seen, number: int) -> Choice:
 
 
 def largest(scores: Tensor, number: int) -> Choice:
-    """The images of the largest scores, largest first; of equal ones the first in the pool.
+    """The images with the largest scores, largest first; in ties the first in the pool.
 
     Args:
         scores: (U,).

@@ -13,19 +13,19 @@ _MOST_NAMED = 10
 
 
 def folded(name: str) -> str:
-    """What a name has in common with its other spellings: case, underscores and slashes as spaces."""
+    """What all spellings of a name share: without case, with underscores and slashes as spaces."""
     plain = unicodedata.normalize("NFC", name).casefold()
     return " ".join(re.sub(r"[_/]", " ", plain).split())
 
 
 def _spellings(name: str) -> list[str]:
-    """What another spelling of a name is known by; of a number also what it is without zeros in front (007, 7)."""
+    """Keys by which other spellings of a name are found; for a number also without leading zeros (007, 7)."""
     number = re.fullmatch(r"0*([0-9]+)", name)
     return [folded(name), *([f"number\n{number.group(1)}"] if number else [])]
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The names by label, those of several classes with the label after them."""
+    """The names by label; one that several classes have is followed by the label."""
     repeated = _repeated(names)
     return [f"{name} ({label})" if name in repeated else name for label, name in enumerate(names)]
 
@@ -42,7 +42,7 @@ class ClassNames:
     """The classes of a data set by name.
 
     Args:
-        names: by label. Some data sets have a name twice; it is then written with its label, as `distinct` has it.
+        names: by label. Some data sets have a name twice; it is then written with its label, as `distinct` does.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -59,7 +59,7 @@ class ClassNames:
 
         Args:
             readings: what may be written there, likeliest first. A name counts as it is, else without regard to case,
-                underscores, slashes and zeros in front of a number, if that means one class.
+                underscores, slashes and leading zeros of a number, if that leaves one class.
 
         Raises:
             Refused: if there is no such class, or more than one.
@@ -74,7 +74,7 @@ class ClassNames:
                 return labels[0]
             if labels:
                 raise Refused(
-                    f"{text!r} may be {' or '.join(repr(self.names[label]) for label in labels)}: write which"
+                    f"{text!r} may be {' or '.join(repr(self.names[label]) for label in labels)}: write one of these"
                 )
         raise Refused(f"there is no class {texts[0][:80]!r}{self._hint(texts[0])}")
 

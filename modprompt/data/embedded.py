@@ -1,4 +1,4 @@
-"""Data sets that are inside a Python package: their images are written once as PNG files in the family's layout, with a
+"""Data sets inside a Python package: their images are written once as PNG files in the family's layout, with a
 fixed split file, so that nothing is downloaded."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PART_OF_TEN = ("train",) * 5 + ("val",) * 2 + ("test",) * 3  # part of the k-th
 
 
 class EmbeddedDataset(FamilyDataset):
-    """A data set whose images a package brings along; a subclass states folder, split file, names and `arrays`.
+    """A data set whose images come with a package; a subclass defines folder, split file, names and `arrays`.
 
     Attributes:
         class_names: of the labels 0, 1, 2, ...
@@ -39,7 +39,7 @@ class EmbeddedDataset(FamilyDataset):
 
     @classmethod
     def names_in(cls, root: Path) -> Sequence[str]:
-        """The class names, whatever lies below the root."""
+        """The class names, whatever is below the root."""
         return cls.class_names
 
     @staticmethod
@@ -57,17 +57,17 @@ class EmbeddedDataset(FamilyDataset):
         return ""
 
     def find(self, root: Path) -> Path:
-        """The folder, written at first use."""
+        """The folder, written on first use."""
         folder = of_user(root).absolute() / self.dataset_dir
         if not folder.exists():
             require_no_images(folder.parent, type(self).__name__)
             self.write(folder)
         if not (folder / self.image_folder).is_dir():
-            raise UserError(f"{type(self).__name__}: {folder} is not whole: move it away to write it anew")
+            raise UserError(f"{type(self).__name__}: {folder} is incomplete: move it away to write it anew")
         return super().find(root)
 
     def look_at(self, split: Split, train: Sequence[Listed], val: Sequence[Listed] | None) -> dict[str, str]:
-        """Nothing: they are ours."""
+        """Nothing: we wrote them."""
         return {}
 
     def make_split(self) -> NoReturn:
@@ -77,7 +77,7 @@ class EmbeddedDataset(FamilyDataset):
 
     @classmethod
     def write(cls, folder: Path) -> None:
-        """Write images and split file to `folder`: made aside and renamed, so that it is whole or not there.
+        """Write images and split file to `folder`: made elsewhere and renamed, so that it is whole or not there.
 
         Raises:
             UserError: if the folder cannot be written, or the package does not have the images.
@@ -96,7 +96,7 @@ class EmbeddedDataset(FamilyDataset):
 
     @classmethod
     def _write_images(cls, image_dir: Path, pixels: np.ndarray, labels: Sequence[int]) -> list[Listed]:
-        """A file for each image, named by its class and its place among all."""
+        """Write a file for each image, named by its class and its place among all."""
         for name in cls.class_names:
             (image_dir / name).mkdir(parents=True)
         images = []
@@ -114,12 +114,12 @@ class EmbeddedDataset(FamilyDataset):
             if not folder.exists():
                 raise
             if not (folder / cls.split_file).is_file():
-                raise UserError(f"{cls.__name__}: {folder} exists but is not whole: move it away") from None
+                raise UserError(f"{cls.__name__}: {folder} exists but is incomplete: move it away") from None
 
 
 @contextlib.contextmanager
 def _aside(folder: Path) -> Iterator[Path]:
-    """A new folder beside another one, gone at the end unless it was renamed."""
+    """A new folder next to another one, removed at the end unless it was renamed."""
     aside = folder.with_name(f".{folder.name}-{secrets.token_hex(8)}")
     aside.mkdir()
     try:
@@ -131,10 +131,10 @@ def _aside(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _alone_with(folder: Path) -> Iterator[None]:
-    """One writer at a time; it clears away what killed ones have left beside the folder."""
-    taken = f"another process writes {folder}"  # never said: who waits for ever gets it
+    """One writer at a time; it removes what killed ones left next to the folder."""
+    taken = f"another process writes {folder}"  # never shown: it waits without limit
     with lock.alone(folder.parent, taken, folder=True, patience_s=float("inf")) as locks:
-        if locks:  # else each writes aside, and the first that ends has made it
+        if locks:  # else each writes its own, and the first that ends is kept
             for left in folder.parent.glob(f".{folder.name}-*"):
                 shutil.rmtree(left)
         yield

@@ -1,7 +1,7 @@
 """Pickles of the CoOp family (few-shot lists, ImageNet's listing), read without trusting them.
 
-They hold Dassl's Datum objects with absolute paths. That one class is admitted and nothing else, and what comes out are
-paths below the image folder, whatever root they were written under.
+They hold Dassl's Datum objects with absolute paths. Only that class is allowed, and the paths returned are below the
+image folder, whatever root they were written under.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LONGEST_PATH = 4096
 
 
 class _Record(Inert):
-    """Takes what is needed of a Datum's state (_impath, _label, _domain, _classname), however large it is."""
+    """Keeps what is needed of a Datum's state (_impath, _label, _domain, _classname), however large it is."""
 
     def take(self, state: Any) -> None:
         if not isinstance(state, dict):
@@ -29,7 +29,7 @@ class _Record(Inert):
 
 def _datum(full: str) -> Name:
     if full != _DATUM:
-        raise Refused(f"it asks for {full}, and only Datum is admitted")
+        raise Refused(f"it asks for {full}, and only Datum is allowed")
     return Name(full, _Record)
 
 
@@ -37,7 +37,7 @@ def read_family_pickle(path: Path, image_dir: Path) -> dict[str, list[tuple[str,
     """{part: [(path below the image folder, label), ...]} of a pickle of the family.
 
     Raises:
-        UserError: if it is damaged, or holds anything but lists of Datum below a folder of the image folder's name.
+        UserError: if it is damaged, or holds anything but lists of Datum below a folder named like the image folder.
     """
     try:
         text = read_bytes(path)
@@ -66,7 +66,7 @@ def _row(record: object, image_dir: Path) -> tuple[str, int]:
 
 
 def _below(impath: str, image_dir: Path) -> str:
-    """The part of a path after the last folder that is named as the image folder."""
+    """The part of a path after the last folder named like the image folder."""
     marker = f"/{image_dir.name}/"
     name = impath.replace("\\", "/").rpartition(marker)[2]
     if not is_inside(name):

@@ -1,8 +1,8 @@
 """Few-shot sampling with Python's random, and a cache of what was drawn.
 
-One cache file serves all, base and new, so that the runs of one seed share their images. It names images relative to
-the image folder, carries a hash of its content, and is used only while the split it was drawn from is the same. The
-family's own pickles are read too.
+One cache file serves all, base and new classes, so that the runs of one seed share their images. It names images
+relative to the image folder, has a hash of its content, and is used only while the split it was drawn from is the same.
+The family's own pickles are read too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class FewShot(NamedTuple):
 def sample(images: Sequence[Image], shots: int, rng: random.Random | ModuleType = random) -> list[Image]:
     """`shots` random images of each label, labels in order of first appearance.
 
-    A label with fewer images is taken whole, without a draw.
+    Of a label with fewer images all are used, without a draw.
 
     Args:
         images: what is drawn from.
@@ -121,7 +121,7 @@ class FewShotCache:
         print(f"Saved the few-shot lists to {self.path}")
 
     def _redraw(self, error: UserError) -> None:
-        """Say that a file is damaged, if what is drawn now is what it held: from a generator that was just seeded."""
+        """Say that a file is damaged, if drawing gives the same lists again: from a generator that was just seeded."""
         if self.seed < 0 or random.getstate() != random.Random(self.seed).getstate():
             raise error
         print(f"{error} (done: drawn anew from seed {self.seed})")
@@ -136,7 +136,7 @@ class FewShotCache:
         return content if content.get("split") == key else None
 
     def _family(self, path: Path, key: str, pools: _Pools) -> _Names | None:
-        """A pickle of the family, only if every image in it has the present label and is there once."""
+        """A pickle of the family, only if every image in it has its present label and is listed once."""
         try:
             lists = read_family_pickle(path, self.image_dir)
         except UserError as error:
@@ -176,7 +176,7 @@ def hashes_of_seed(split: Split, shots: int, seed: int, image_dir: Path) -> str:
 
 
 def validation_of_seed(split: Split, shots: int, seed: int) -> list[Image]:
-    """As many validation images of each class as training ones, as a fresh generator of this seed draws them after."""
+    """As many validation images of each class as training ones, as a fresh generator of this seed draws them next."""
     rng = random.Random(seed)
     sample(split.train, shots, rng)
     return sample(split.val or [], shots, rng)
@@ -196,13 +196,13 @@ def fewer_than(shots: int, images: Sequence[Image]) -> str:
 
 
 def few_shot(train: Sequence[Image], val: Sequence[Image] | None, *, cache: FewShotCache, key: str = "") -> FewShot:
-    """The few-shot lists of a seed: from the cache, else drawn (train first, unless the cache says else) and cached.
+    """The few-shot lists of a seed: from the cache, else drawn (train first, unless `cache` says otherwise) and kept.
 
     Args:
         train: training images; `cache.shots` of each class are drawn.
         val: validation images; min(shots, 4) of each class are drawn; None draws none.
         cache: where they are kept.
-        key: the fingerprint of these lists, where it is known.
+        key: the fingerprint of these lists, if known.
     """
     whole = {"train": train} if val is None else {"train": train, "val": val}
     key = key or fingerprint(list(whole.values()), cache.image_dir)

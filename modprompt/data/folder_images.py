@@ -1,4 +1,4 @@
-"""Images of class folders as a compact list: a million take tens of megabytes, and one is made when it is asked for."""
+"""Images of class folders as a compact list: a million need tens of megabytes, and each is made when asked for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modprompt.errors import UserError
 
 
 class Folder(NamedTuple):
-    """A class folder: its path below the image folder, with forward slashes, and what its images are."""
+    """A class folder: its path below the image folder, with forward slashes, and its images' label and class name."""
 
     name: str
     label: int
@@ -25,7 +25,7 @@ class Folder(NamedTuple):
 class Names(NamedTuple):
     """File names of class folders, in order.
 
-    runs: (R, 2) int32, a row for files that follow each other in one folder: the folder's place, and their number.
+    runs: (R, 2) int32, a row for consecutive files of one folder: the folder's position, and their number.
     text: the names, each ended by a zero byte.
     """
 
@@ -34,7 +34,7 @@ class Names(NamedTuple):
 
 
 def pack(names: Iterable[tuple[int, str]]) -> Names:
-    """The names of (place of the folder, file name) in that order."""
+    """The names from pairs (position of the folder, file name), in that order."""
     runs, texts = [], []
     for place, group in itertools.groupby(names, key=lambda one: one[0]):
         files = [name for _, name in group]
@@ -46,9 +46,9 @@ def pack(names: Iterable[tuple[int, str]]) -> Names:
 def require_runs(runs: np.ndarray, n_folders: int) -> None:
     """Raise ValueError unless these are runs of files in so many folders."""
     if runs.ndim != 2 or runs.shape[1] != 2 or runs.dtype != np.int32:
-        raise ValueError("its runs of files are none")
+        raise ValueError("its runs of files are malformed")
     if len(runs) and not (runs[:, 0].min() >= 0 and runs[:, 0].max() < n_folders and runs[:, 1].min() > 0):
-        raise ValueError("its runs of files are of other folders")
+        raise ValueError("its runs of files belong to other folders")
 
 
 def require_text(text: bytes, runs: np.ndarray) -> None:
@@ -57,7 +57,7 @@ def require_text(text: bytes, runs: np.ndarray) -> None:
         raise ValueError("it has more or fewer names than it says")
     marked = b"\0" + text
     if b"/" in text or b"\0." in marked or b"\0\0" in marked:
-        raise ValueError("a name in it is no file's")
+        raise ValueError("a name in it is not a file's")
 
 
 class FolderImages(Sequence[Image]):
@@ -65,9 +65,9 @@ class FolderImages(Sequence[Image]):
 
     Args:
         image_dir: the image folder.
-        folders: the class folders; runs name them by their place.
+        folders: the class folders; runs name them by their position.
         runs: (R, 2), as in Names.
-        text: gives the names, as in Names; called when a name is needed, once.
+        text: returns the names, as in Names; called once, when a name is needed.
     """
 
     def __init__(self, image_dir: Path, folders: Sequence[Folder], runs: np.ndarray, text: Callable[[], bytes]) -> None:
@@ -133,7 +133,7 @@ class FolderImages(Sequence[Image]):
         return {int(known[number]): Chosen(self, groups[number]) for number in np.argsort(first)}
 
     def sizes(self) -> dict[int, int]:
-        """{label: number of its images}; no name is needed for it."""
+        """{label: number of its images}, without loading names."""
         sizes: dict[int, int] = {}
         for place, count in self.runs.tolist():
             label = self.folders[place].label
@@ -141,7 +141,7 @@ class FolderImages(Sequence[Image]):
         return sizes
 
     def find(self, name: str) -> Image | None:
-        """The image of this path below the image folder, if it is there; the disk is asked, not the names."""
+        """The image of this path below the image folder, if it is there; it looks on the disk, not in the names."""
         folder, _, file = name.rpartition("/")
         known = self._by_name.get(folder)
         if known is None or file.startswith("."):

@@ -1,6 +1,6 @@
-"""What was found of images that were looked at, kept in a file: it costs once, and again when they have changed.
+"""Results of image checks, kept in a file: images are checked once, and again when they have changed.
 
-They are known by names, sizes and times. Nothing depends on the file: without it they are looked at again.
+Images are known by names, sizes and times. Nothing depends on the file: without it they are checked again.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from modprompt.io.safe_open import read_text
 from modprompt.io.text import sha256_of, write_json
 
 NAME = "split_fewshot/checked_images.json"
-_Counts = Dict[str, int]  # of images, by what they are
+_Counts = Dict[str, int]  # of images, by what is odd
 _READ = {FAMILY: "as the family reads them, not as people see them", "people": "as people see them"}
 
 
 class LookedAt:
-    """The file of one data set; only for whoever has the lock of its storage.
+    """The file of one data set; only for use under the lock of its storage.
 
     Args:
         storage: where the data set's own files are.
         root: the folder that image paths are relative to.
-        by_name: images are known by their names alone: to ask the disk of 50,000 takes longer than a start may.
+        by_name: images are known by their names alone: asking the disk about 50,000 would slow down every start.
     """
 
     def __init__(self, storage: Storage, root: Path, by_name: bool = False) -> None:
@@ -54,18 +54,18 @@ class LookedAt:
             known[key] = look()
             path = self._storage.own / NAME
             if not path.is_file():
-                print(f"Saved what was seen of the images to {path}")
+                print(f"Saved the results of image checks to {path}")
             write_json(path, {"found": known})
         return known[key]
 
     def odd(self, images: Sequence[Image], rule: str, decodes: bool, what: str) -> _Counts:
-        """How many images are odd, and in what (oddities of io/image_rules.py).
+        """How many images are odd, and how (oddities of io/image_rules.py).
 
         Args:
-            images: which.
+            images: those to check.
             rule: by which they are read.
             decodes: whether all of them are decoded.
-            what: they are, for messages.
+            what: their name in messages.
 
         Raises:
             UserError: naming a few, if some cannot be decoded.
@@ -80,7 +80,7 @@ class LookedAt:
         return self._found(f"odd {rule} {decodes}", sorted(images), look)
 
     def same(self, parts: Mapping[str, Sequence[Image]]) -> _Counts:
-        """How many files of a part have the content of one in an earlier part, by what that means in words."""
+        """How many files of a part have the same content as one in an earlier part, by which parts, in words."""
         images = [image for some in parts.values() for image in some]
         sizes = ",".join(str(len(some)) for some in parts.values())
         return self._found(f"same {sizes}", images, lambda: _same(parts))
@@ -117,10 +117,10 @@ def in_words(counts: Mapping[str, int]) -> str:
 
 
 def tell(name: str, odd: Mapping[str, int], same: Mapping[str, int], rule: str) -> dict[str, str]:
-    """Say in a message each which images are odd or twice there; what a result says of it, as {name: text}."""
+    """Print which images are odd or there twice; return what a result says about it, as {name: text}."""
     facts = {"odd_images": in_words(odd), "same_files": in_words(same)}
     if odd:
         print(f"{name}: some images are odd and are read {_READ[rule]} (docs/DATASETS.md): {facts['odd_images']}")
     if same:
-        print(f"{name}: files with one content: {facts['same_files']}")
+        print(f"{name}: files with the same content: {facts['same_files']}")
     return {key: text for key, text in facts.items() if text}

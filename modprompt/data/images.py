@@ -38,17 +38,17 @@ def relative(image: Image, image_dir: Path) -> str:
 
 
 class Looked(NamedTuple):
-    """What a look at an image file found: why it cannot be read, empty if it can; in what it is odd, in words."""
+    """The check of an image file: why it cannot be read, empty if it can; what is odd about it, in words."""
 
     fault: str
     oddities: Sequence[str] = ()
 
 
 def look_at(path: str, rule: str = FAMILY, decodes: bool = True) -> Looked:
-    """What an image file is, by a rule of io/image_rules.py; without decoding it, what its head says.
+    """Check an image file, by a rule of io/image_rules.py; without decoding it, its header alone.
 
     Raises:
-        OSError: if this machine fails, which says nothing of the image.
+        OSError: if this machine fails, which says nothing about the image.
     """
     try:
         with opened(path) as image:
@@ -61,7 +61,7 @@ def look_at(path: str, rule: str = FAMILY, decodes: bool = True) -> Looked:
 
 
 def look_at_all(images: Iterable[Image], rule: str = FAMILY, decodes: bool = True) -> dict[str, Looked]:
-    """By path, each file read once, several at a time."""
+    """Checks by path; each file is read once, several at a time."""
     paths = list(dict.fromkeys(image.impath for image in images))
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
@@ -77,7 +77,7 @@ def undecodable(images: Iterable[Image]) -> list[tuple[str, str]]:
 
 
 def require_decodable(looked: Mapping[str, Looked], what: str) -> None:
-    """Raise UserError, naming a few, if there are images that cannot be decoded, of what look_at_all found."""
+    """Raise UserError, naming a few, if look_at_all found images that cannot be decoded."""
     bad = [(path, found.fault) for path, found in looked.items() if found.fault]
     if bad:
         few = ", ".join(f"{path} ({reason})" for path, reason in bad[:3])
@@ -86,24 +86,24 @@ def require_decodable(looked: Mapping[str, Looked], what: str) -> None:
 
 
 def place_of_images(reader: Any, root: Path) -> Path | None:
-    """Where the images of a reader's data set lie below a root, or would lie; None if the reader does not say."""
+    """The folder of images of a reader's data set below a root, existing or not; None if the reader does not say."""
     parts = [getattr(reader, name, None) for name in ("dataset_dir", "image_folder")]
     return root.joinpath(*map(str, parts)) if all(isinstance(part, str) for part in parts) else None
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether a folder holds an image directly, by the endings of names; of millions no more than the first is seen."""
+    """Whether a folder holds an image directly, by the endings of names; it stops at the first."""
     with os.scandir(folder) as entries:
         names = (entry.name for entry in entries if not entry.is_dir())
         return any(is_image_name(name) and not name.startswith(".") for name in names)
 
 
 def file_names(folder: str | Path) -> list[str]:
-    """Names of the images of a class folder, in the system's order; what is left out, but hidden, is said."""
+    """Names of the images of a class folder, in the system's order; it prints what is left out, except hidden ones."""
     names: list[str] = listdir_nohidden(str(folder))
     others = {name for name in names if not is_image_name(name) and not os.path.isdir(os.path.join(folder, name))}
     if others:
-        print(f"{folder}: {len(others)} files are no images by their endings and are left out, e.g. {min(others)!r}")
+        print(f"{folder}: {len(others)} files not named like images are left out, e.g. {min(others)!r}")
     return [name for name in names if name not in others]
 
 
@@ -111,16 +111,16 @@ def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
     """Names of the class folders, sorted by code point; a name's position is its label.
 
     Raises:
-        UserError: if there is none, or a file stands among them.
+        UserError: if there is none, or a file is among them.
     """
     folders = sorted(name for name in listdir_nohidden(str(image_dir)) if name not in ignore)
     if not folders:
         raise UserError(f"{image_dir} has no class folder: put the images there")
     for folder in folders:
         if not (image_dir / folder).is_dir():
-            raise UserError(f"{image_dir / folder} stands among the class folders but is no folder: move it away")
+            raise UserError(f"{image_dir / folder} is among the class folders but is no folder: move it away")
         if not is_text(folder):
-            raise UserError(f"the class folder {str(image_dir / folder)!r} has a name that is no UTF-8 text: rename it")
+            raise UserError(f"the class folder {str(image_dir / folder)!r} has a name that is not UTF-8: rename it")
     return folders
 
 
@@ -128,11 +128,11 @@ def folder_images(folder: str | Path, label: int, classname: str) -> list[Image]
     """The images of a class folder, in the system's order.
 
     Raises:
-        UserError: if there is none: numbers would be of other classes than the data set's.
+        UserError: if there is none: numbers would be for other classes than the data set's.
     """
     names = file_names(folder)
     if not names:
-        raise UserError(f"the class folder {folder} has no images: complete them, or move it away")
+        raise UserError(f"the class folder {folder} has no images: add them, or move it away")
     return [Image(os.path.join(folder, name), label, classname) for name in names]
 
 

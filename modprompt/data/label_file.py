@@ -1,7 +1,6 @@
 """Labels that people fill in: a table with the columns `file` and `label` (labels.csv, round_3.csv).
 
-Of what comes back from a spreadsheet these two columns alone are read, so that lines may be sorted and other columns
-changed or removed.
+Only these two columns are read, so that a spreadsheet may sort the lines and change or remove other columns.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from modprompt.io.tables import read_table, readings
 
 
 class Labelled(NamedTuple):
-    """What a line says of its image: its label, None if there is none yet; the line's number, from 1."""
+    """A line: its image's label, None if there is none yet; the line's number, from 1."""
 
     label: int | None
     line: int
@@ -25,27 +24,27 @@ class Labelled(NamedTuple):
 def read_labels(
     path: Path, files: Mapping[str, str], names: ClassNames, unknown: Callable[[str], str]
 ) -> dict[str, Labelled]:
-    """The lines of a table by the image that they are of.
+    """The lines of a table, by their image.
 
     Args:
         path: the table.
         files: the images, by what a line may call them.
         names: the classes.
-        unknown: what is wrong with a line of another file, and what to do.
+        unknown: the message on a line that names another file: what is wrong, and what to do.
 
     Raises:
         FileNotFoundError: if there is no file.
-        UserError: if it is no such table, names no image or one twice, or a class that there is not; with the line.
+        UserError: if it is not such a table, or a line names no image, one twice, or an unknown class; it is named.
     """
     found: dict[str, Labelled] = {}
     for line in read_table(path, ("file", "label")):
         where, cell = f"{path}, line {line.number}", line.cells["file"]
         file = next((files[text] for text in readings(cell) if text in files), None)
         if file is None:
-            what = unknown(cell[:200]) if cell.strip() else "it names no file: put it back, or remove the line"
+            what = unknown(cell[:200]) if cell.strip() else "it names no file: put the name back, or remove the line"
             raise UserError(f"{where}: {what}")
         if file in found:
-            raise UserError(f"{where}: {file} is in line {found[file].line} already: leave one of the two")
+            raise UserError(f"{where}: {file} is in line {found[file].line} already: keep one of the two")
         try:
             label = names.find(readings(line.cells["label"])) if line.cells["label"].strip() else None
         except Refused as error:

@@ -1,9 +1,9 @@
 """The list of a data set's images, kept in a file, and used as long as no class folder has changed since.
 
-A folder's time changes with every entry that comes, goes or is renamed. The file has the times of all class folders,
-and of the files that decide the list; while they are what they were, nothing is listed. Of a folder that had just
-changed when it was listed no time is kept: what follows within one tick of the clock would not show. Nothing depends on
-the file: without it, or if it is damaged or of another time, the folders are listed.
+A folder's time changes whenever an entry is added, removed or renamed. The file has the times of all class folders, and
+of the files that decide the list; while they are the same, nothing is listed. If a folder had just changed when it was
+listed, its time is not kept: a change within the same tick of the clock would not show. Nothing depends on the file:
+without it, or if it is damaged or outdated, the folders are listed.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _Stamps = Dict[str, _Stamp]
 
 
 class Facts(NamedTuple):
-    """What is known of all images of a listing, which would take as long to find as listing.
+    """Facts about all images of a listing, which would take as long to find as listing them.
 
-    split: hash of the split that they are.
-    pools: hash of the lists that few-shot lists are drawn from, which a few-shot list keeps.
-    order: what decided their order; a word of the reader.
+    split: hash of the split that they form.
+    pools: hash of the lists that few-shot lists are drawn from, which a few-shot list stores.
+    order: what decided their order, in the reader's words.
     """
 
     split: str
@@ -46,20 +46,20 @@ class Facts(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """Images by part, in order, and what is known of them."""
+    """Images by part, in order, and facts about them."""
 
     images: dict[str, FolderImages]
     facts: Facts
 
 
 class ListingFile:
-    """The file of one data set's listing, as the folders are now.
+    """The file of one data set's listing, and its folders as they are now.
 
     Args:
         storage: where the data set's own files are.
         image_dir: the image folder.
         folders: the class folders of each part.
-        others: names of files of the data set that decide the list, whether they are there or not.
+        others: names of files of the data set that decide the list, whether they exist or not.
     """
 
     def __init__(
@@ -77,10 +77,10 @@ class ListingFile:
         self._old: _Kept | None = None
 
     def read(self, list_anew: Callable[[], Listing]) -> Listing | None:
-        """The listing, if it is of the folders as they are now.
+        """The stored listing, if the folders have not changed.
 
         Args:
-            list_anew: what gives the names if the file is damaged there, which shows when they are read.
+            list_anew: lists the names again if the file's are damaged, which shows when they are read.
         """
         for path in self._candidates:
             try:
@@ -103,7 +103,7 @@ class ListingFile:
         return None
 
     def write(self, listing: Listing) -> None:
-        """Keep a listing that was made since, whole; a message says what is other than in the one before."""
+        """Store a new listing, whole; a message says how it differs from the one before."""
         if self._old is not None:
             print(f"The images were listed anew: {self._what_changed(self._old, listing)}")
         arrays = {}
@@ -124,7 +124,7 @@ class ListingFile:
             print(f"Saved the list of images to {self.path}")
 
     def _to_keep(self, stamp: _Stamp) -> _Stamp | bool:
-        """A time that says whether there was a change; False if the last one is too near, or the disk has no times."""
+        """A time that tells of a later change; False if the last one is too recent, or the disk has no times."""
         if stamp is None or min(stamp[:2]) > 0 and max(stamp[:2]) < self._now - SETTLED_NS:
             return stamp
         return False
@@ -154,13 +154,13 @@ class _Kept(NamedTuple):
         """The names of a part.
 
         Raises:
-            UserError: if the file is damaged, or is another one by now.
+            UserError: if the file is damaged or was replaced.
         """
         name = f"{part}_text"
         try:
             (array,) = read_arrays(self.path, name)
             if arrays_hash(name, array) != self.hashes[name]:
-                raise ValueError("its names are of another listing")
+                raise ValueError("its names belong to another listing")
             text = array.tobytes()
             require_text(text, self.runs[part])
         except FileNotFoundError:
@@ -178,17 +178,17 @@ class _Kept(NamedTuple):
 
 
 def _text_or_anew(kept: _Kept, part: str, list_anew: Callable[[], Listing]) -> bytes:
-    """The names of a part; where the file is damaged there it is removed, and the folders are listed.
+    """The names of a part; if they are damaged, the file is removed and the folders are listed.
 
     Raises:
-        UserError: if they have other names than those that the rest of the file is about.
+        UserError: if the folders have other names than the rest of the file is about.
     """
     try:
         return kept.text(part)
     except UserError as error:
-        fault, what_now = f"{error}", "was damaged and is not of the images that are there: start again without it"
+        fault, what_now = f"{error}", "was damaged and does not fit the images that are there: start again without it"
     if _is_another(kept):
-        fault, what_now = f"{kept.path} was replaced while it was read", "is of other images by now: start again"
+        fault, what_now = f"{kept.path} was replaced while it was read", "belongs to other images by now: start again"
     else:
         with contextlib.suppress(OSError):
             kept.path.unlink()  # the next run keeps a whole one
@@ -200,7 +200,7 @@ def _text_or_anew(kept: _Kept, part: str, list_anew: Callable[[], Listing]) -> b
 
 
 def _is_another(kept: _Kept) -> bool:
-    """Whether a whole file of another listing is there by now: no lock keeps other users, or other machines, away."""
+    """Whether a whole file of another listing is there by now: no lock keeps other users or machines away."""
     try:
         return _read(kept.path).hashes != kept.hashes
     except (FileNotFoundError, UserError):
@@ -216,7 +216,7 @@ def _stamp(path: str) -> _Stamp:
 
 
 def _read(path: Path) -> _Kept:
-    """What a file holds, all of it checked but the names.
+    """What a file holds, all checked except the names.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -228,7 +228,7 @@ def _read(path: Path) -> _Kept:
         if not check_seal(content, path):
             raise ValueError("it has no seal")
         if content[KEY]["version"] != _VERSION:
-            raise UserError(f"{path} is of another version of modprompt")
+            raise UserError(f"{path} was written by another version of modprompt")
         stamps = {name: tuple(stamp) if stamp else stamp for name, stamp in content["stamps"].items()}
         folders, hashes, facts = content["folders"], content["arrays"], Facts(**content["facts"])
         if not all(isinstance(name, str) for some in folders.values() for name in some):
@@ -236,7 +236,7 @@ def _read(path: Path) -> _Kept:
         runs = dict(zip(folders, read_arrays(path, *(f"{part}_runs" for part in folders))))
         for part, array in runs.items():
             if arrays_hash(f"{part}_runs", array) != hashes[f"{part}_runs"] or f"{part}_text" not in hashes:
-                raise ValueError("its runs of files are of another listing")
+                raise ValueError("its runs of files belong to another listing")
             require_runs(array, len(folders[part]))
         return _Kept(path, folders, stamps, facts, hashes, runs)
     except UserError:
@@ -251,7 +251,7 @@ def _changed(old: _Stamps, new: _Stamps) -> list[str]:
 
 
 def _difference(old: list[dict[str, list[str]]], new: list[dict[str, list[str]]]) -> str:
-    """What is other in one listing than in another, by the first folder of which it is true."""
+    """How one listing differs from another, by the first folder that differs."""
     before, now = ({folder: files for part in one for folder, files in part.items()} for one in (old, new))
     other = [name for name in dict.fromkeys([*now, *before]) if before.get(name, []) != now.get(name, [])]
     if not other:
@@ -264,7 +264,7 @@ def _difference(old: list[dict[str, list[str]]], new: list[dict[str, list[str]]]
 
 
 def kept_or_listed(file: ListingFile, list_anew: Callable[[], Listing]) -> Listing:
-    """The listing that is kept if it is still true, else a new one, which is then kept."""
+    """The stored listing if it is still true, else a new one, which is then stored."""
     listing = file.read(list_anew)
     if listing is None:
         listing = list_anew()

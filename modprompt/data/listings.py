@@ -1,4 +1,4 @@
-"""Annotation files line by line; what does not fit is named by file and line number."""
+"""Annotation files line by line; a wrong line is named by file and number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Line(NamedTuple):
     path: Path
 
     def bad(self, expected: str) -> UserError:
-        """The error to raise when the line is not of the expected form."""
+        """The error to raise when the line does not have the expected form."""
         return UserError(f"{self.path}, line {self.number}: expected {expected}, got {self.text!r}")
 
 
@@ -30,7 +30,7 @@ def read_lines(path: Path, how_to_get: str = "") -> Iterator[Line]:
     """The lines of an annotation file that are not blank.
 
     Raises:
-        UserError: if the file is missing or no text.
+        UserError: if the file is missing or not text.
     """
     try:
         text = read_text(path)
@@ -38,14 +38,14 @@ def read_lines(path: Path, how_to_get: str = "") -> Iterator[Line]:
         raise UserError(f"annotation file missing: {path}" + (f"; {how_to_get}" if how_to_get else "")) from None
     except OSError as error:
         raise UserError(f"cannot read {path} ({error})") from None
-    text = text[1:] if text.startswith("\ufeff") else text  # which some editors put in front
+    text = text[1:] if text.startswith("\ufeff") else text  # which some editors write first
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield Line(line.strip(), number, path)
 
 
 def whole(text: str) -> int:
-    """The whole number from 0 up that a text says in plain digits; -1 if it says none, or one of more than nine."""
+    """The whole number from 0 up that a text is in plain digits; -1 if it is none, or has more than nine."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else -1
 
 
@@ -72,10 +72,10 @@ def read_mat(path: Path, key: str) -> np.ndarray:
 
 
 def read_mat_labels(path: Path, key: str) -> np.ndarray:
-    """As read_mat, of labels: (N,) int64, each at least 1.
+    """As read_mat, for labels: (N,) int64, each at least 1.
 
     Raises:
-        UserError: as read_mat, and on entries that are no whole numbers from 1 up.
+        UserError: as read_mat, and if an entry is not a whole number from 1 up.
     """
     row = read_mat(path, key)
     if row.dtype.kind not in "iuf" or not all(float(value).is_integer() and 1 <= value < 2**31 for value in row):

@@ -1,4 +1,4 @@
-"""The two names of a data set: of its config file (dtd, as scripts say), and the registered one (DescribableTextures).
+"""The two names of a data set: its config file's (dtd, used in scripts), and the registered one (DescribableTextures).
 
 python -m modprompt.data.names NAME     prints the config file's name
 """
@@ -33,10 +33,10 @@ def registered_names() -> dict[str, str]:
 
 
 def find(name: str) -> tuple[str, str]:
-    """The config name and the registered name of a data set, by either, capital or small.
+    """The config name and the registered name of a data set, by either, in any case.
 
     Raises:
-        UserError: if there is none; the nearest is named.
+        UserError: if there is none; the message names the nearest.
     """
     known = registered_names()
     for pair in known.items():
@@ -55,7 +55,7 @@ def _main(argv: list[str] | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print a data set's config name; 2 after one message on a name that there is not."""
+    """Print a data set's config name; exit code 2, after a message, if there is no such name."""
     return report(_main, argv)
 
 

@@ -1,4 +1,4 @@
-"""What a folder that a command names is, where it names no data set: images of one's own, by what lies in it."""
+"""How a folder is read if a command names no data set: as images of one's own, by its content."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _NAMES, _POOL = "classnames.txt", "images"
 
 
 def kind_of(root: Path, labels_later: bool) -> str:
-    """What it is read as.
+    """What a folder is read as.
 
     IMAGE_FOLDER if its folders, or those in its train/, hold images directly; UNLABELLED if it has class names alone.
 
     Args:
         root: the folder.
-        labels_later: whether images get their labels in the course of the run, so that folders need not be classes.
+        labels_later: whether images get their labels during the run, so that folders need not be classes.
 
     Raises:
-        UserError: if it is missing, empty, holds data sets, or neither; it is named.
+        UserError: if it is missing, empty, holds data sets, or none of these.
     """
     if not root.is_dir():
         raise UserError(f"--root: there is no folder {root}")
@@ -40,27 +40,27 @@ def kind_of(root: Path, labels_later: bool) -> str:
     if classes:
         return IMAGE_FOLDER
     what = "has no folders with images in them" if os.listdir(root) else "is empty"
-    unlabelled = f", images without labels beside a {_NAMES}" if labels_later else ""
+    unlabelled = f", images without labels next to {_NAMES}" if labels_later else ""
     raise UserError(
-        f"--root {root} {what}: images of your own lie in ROOT/CLASS/ or ROOT/train/CLASS/{unlabelled}; "
-        "which data set it is to be says --dataset-config-file NAME"
+        f"--root {root} {what}: put images of your own into ROOT/CLASS/ or ROOT/train/CLASS/{unlabelled}; "
+        "for a known data set give --dataset-config-file NAME"
     )
 
 
 def data_sets_in(root: Path) -> list[str]:
-    """Config names of the data sets whose readers are registered and whose images lie below a root."""
+    """Config names of the data sets whose readers are registered and whose images are below a root."""
     there = DATASET_REGISTRY.registered_names()
     known = [(name, reader) for name, reader in registered_names().items() if reader in there]
     return [name for name, reader in known if _lies_in(DATASET_REGISTRY.get(reader), root)]
 
 
 def names_in(dataset: str, root: Path) -> Sequence[str] | None:
-    """The class names of a data set, of a reader that knows them before it reads images; else none.
+    """The class names of a data set, if its reader knows them before it reads images; else none.
 
-    None if nobody has registered a reader of that name.
+    None if no reader of that name is registered.
 
     Raises:
-        UserError: if the folder is not that of its reader.
+        UserError: if the folder is not as its reader expects.
     """
     if dataset not in DATASET_REGISTRY.registered_names():
         return None
@@ -69,13 +69,13 @@ def names_in(dataset: str, root: Path) -> Sequence[str] | None:
 
 
 def _lies_in(reader: Any, root: Path) -> bool:
-    """Whether the images of a reader's data set lie in their folder below a root; false if it has no such folder."""
+    """Whether the images of a reader's data set are in their folder below a root; false if it has no such folder."""
     images = place_of_images(reader, root)
     return images is not None and bool(reader.dataset_dir) and images.is_dir()
 
 
 def require_no_images(root: Path, what: str) -> None:
-    """Raise UserError if somebody's own images would get the images of a data set among them."""
+    """Raise UserError if a data set's images would be written among somebody's own."""
     if root.is_dir() and _folders_of_images(root) and not data_sets_in(root):
         raise UserError(
             f"{what} would be written into {root}, whose folders hold images of your own: give another --root, or "
@@ -95,7 +95,7 @@ def _folders_of_images(root: Path) -> list[str]:
 
 
 def _has_names_alone(root: Path, folders: list[str]) -> bool:
-    """Whether a root's file of class names is that of images without labels: no folder stands before each name."""
+    """Whether a root's file of class names is for images without labels: not every name has a folder before it."""
     path = root / _NAMES
     if not path.is_file():
         return False

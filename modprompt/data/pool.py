@@ -1,4 +1,4 @@
-"""What a few-shot list is drawn from: any list of images, asked by path and for sizes as FolderImages is."""
+"""What a few-shot list is drawn from: any list of images, with `find` and `sizes` as FolderImages has them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modprompt.io.images import by_label
 
 
 class Pool(Protocol):
-    """Images that can be asked for."""
+    """Images that can be looked up."""
 
     def find(self, name: str) -> Image | None:
         """The image of this path below the image folder."""

@@ -22,7 +22,7 @@ from modprompt.io.image_rules import FAMILY
 from modprompt.io.paths import of_user
 from modprompt.io.text import one_line
 
-# what else there is where nothing can be chosen by
+# the alternatives without images to choose by
 WITHOUT_VALIDATION = (
     "TEST.FINAL_MODEL last_step with TEST.SPLIT test, or DATASET.VAL_FROM_TEST True to choose on the test images"
 )
@@ -31,7 +31,7 @@ _CHOSEN_BY = {runs.ALL: runs.WHOLE, runs.AS_MANY: runs.AS_TRAINING}
 
 
 def selected_on(cfg: CfgNode, own_validation: bool) -> str:
-    """By which images a run on this project's readers chooses; empty if it does not."""
+    """Which images a run on this project's readers chooses by; empty if it does not choose."""
     if not runs.chooses_by_validation(cfg):
         return ""
     if runs.chosen_by(cfg) == runs.TEST:
@@ -60,24 +60,24 @@ def find_images(root: Path, reader: Any) -> Path:
 class FamilyDataset(DatasetBase):
     """A data set of the family: split file (or a new split), few-shot lists, base or new classes.
 
-    A subclass states its folders and split file, and how to split where the file is absent (`make_split`).
+    A subclass defines its folders and split file, and how to split if the file is missing (`make_split`).
 
     Args:
-        cfg: DATASET.ROOT, NUM_SHOTS, SUBSAMPLE_CLASSES, VAL_FROM_TEST and SEED are read; of TEST what chooses by
-            validation images.
+        cfg: DATASET.ROOT, NUM_SHOTS, SUBSAMPLE_CLASSES, VAL_FROM_TEST and SEED are read; of TEST the keys that choose
+            by validation images.
 
     Attributes:
         image_root: the folder that image paths are relative to.
         split_facts: name, status and hash of the split.
         few_shot_hash: of the few-shot lists of all classes; empty if all images are used.
         own_validation: whether it has validation images of its own.
-        selected_on: what a choice by validation is made on; empty if nothing chooses.
-        which: of the data set's classes of its name each class is, by label, where several have one; else empty.
-        notes: what results say of the images that a training is on, beside its settings.
+        selected_on: which images are chosen by; empty if nothing chooses.
+        which: by label, each class's place among the data set's classes of its name, if names repeat; else empty.
+        notes: what results say about the training images, besides settings.
         record_files: split file and few-shot list, as {name in results: path}.
 
     Raises:
-        UserError: if the root or the images are missing, or the data do not fit the rules.
+        UserError: if the root or the images are missing, or the data break the rules.
     """
 
     dataset_dir = ""  # folder under DATASET.ROOT
@@ -85,8 +85,8 @@ class FamilyDataset(DatasetBase):
     split_file = ""  # split file under dataset_dir; empty: the data set has a split of its own
     label_files: tuple[str, ...] = ()  # under dataset_dir, needed where there is no split file
     names_repeat = False  # whether several labels may have one class name
-    makes_itself = False  # whether the images are written at first use
-    looks_by_name = False  # whether images that were looked at are known by name alone
+    makes_itself = False  # whether the images are written on first use
+    looks_by_name = False  # whether checked images are known by name alone
     pools_hash = ""  # of the lists that few-shot lists are drawn from, where a reader knows it
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -104,7 +104,7 @@ class FamilyDataset(DatasetBase):
                 train, val = few_shot(train, val, cache=cache, key=self.pools_hash)
                 self._record(cache.path)
                 self.few_shot_hash = "/".join(runs.list_hash(images, self.image_root) for images in (train, val or []))
-            # all names that are needed are read here: later the file that they are in may be another
+            # all names that are needed are read here: their file may have changed later
             self._check_labels(train, val, test)
             self.own_validation = runs.own_validation(split)
             held_out = self._held_out(split, train)
@@ -118,7 +118,7 @@ class FamilyDataset(DatasetBase):
         val = val if held_out is None else held_out
         half = cfg.DATASET.SUBSAMPLE_CLASSES
         self.which = which_of_name(train, half)
-        if val is None or (not val and cfg.DATASET.get("VAL_FROM_TEST", False)):  # the test images serve as such, too
+        if val is None or (not val and cfg.DATASET.get("VAL_FROM_TEST", False)):  # the test images serve as both
             train, test = subsample_classes(train, test, subsample=half)
             test = val = datums(test)
         else:
@@ -141,7 +141,7 @@ class FamilyDataset(DatasetBase):
         return str(self.image_dir)
 
     def _held_out(self, split: Split, train: Sequence[Image]) -> list[Image] | None:
-        """Training images to choose by, where something chooses and there are no validation images.
+        """Training images held out to choose by, if something chooses and there are no validation images.
 
         Raises:
             UserError: if all training images are used, so that none can be held out.
@@ -215,13 +215,13 @@ class FamilyDataset(DatasetBase):
 
     @classmethod
     def split_hash_now(cls, root: Path) -> str | None:
-        """The hash of the split that folders under a root make. Nothing is written.
+        """The hash of the split that the folders under a root give. Nothing is written.
 
         Returns:
-            None for a data set whose split is always kept in a file; empty for folders that would be split into one.
+            None for a data set whose split is always kept in a file; empty for folders that are not split yet.
 
         Raises:
-            UserError: if the images are missing, or their folders do not fit.
+            UserError: if the images are missing, or their folders are wrong.
         """
         if isinstance(cls.split_file, str) and cls.split_file:
             return None
@@ -235,7 +235,7 @@ class FamilyDataset(DatasetBase):
         self.record_files[recorded_name(path, self.storage, root)] = str(path)
 
     def state_split(self, split: Split, found: str, ours: bool) -> None:
-        """Keep what is known of a split whose hash was found."""
+        """Store the facts about a split that has this hash."""
         name = type(self).__name__
         status = runs.split_status(
             name, found, ours, lambda shots, seed: hashes_of_seed(split, shots, seed, self.image_dir)
@@ -243,7 +243,7 @@ class FamilyDataset(DatasetBase):
         self.split_facts = {"name": name, "status": status, "hash": found, **told_of_split(name, split)}
 
     def look_at(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> dict[str, str]:
-        """Tell what is odd of the images of a run, by the heads of their files, and what a result says of it.
+        """Print what is odd about a run's images, by their files' headers; return what a result says about it.
 
         Args:
             split: the data set's.
@@ -252,7 +252,7 @@ class FamilyDataset(DatasetBase):
         """
         odd: Counter[str] = Counter()
         looked = LookedAt(self.storage, self.image_dir, self.looks_by_name)
-        for part in (train, val, split.test):  # each by itself: other shots and seeds have other lists, and one test
+        for part in (train, val, split.test):  # each by itself: lists differ by shots and seed, the test's does not
             odd.update(looked.odd(part or [], self._rule, False, type(self).__name__))
         return tell(type(self).__name__, odd, {}, self._rule)
 
@@ -262,8 +262,8 @@ class FamilyDataset(DatasetBase):
         return rule
 
     def check_against_folder(self, split: Split, path: Path) -> None:
-        """Hook: complain if the folder is not the one that its split file was made of."""
+        """Hook: refuse a folder that is not the one its split file was made from."""
 
     def make_split(self) -> Split:
-        """A new split, the same whoever makes it; from class folders unless a subclass knows better."""
+        """A new split, always the same; from class folders unless a subclass has another way."""
         return split_folders(self.image_dir)

@@ -1,4 +1,4 @@
-"""What makes numbers on a split other than they look: images that are there more than once, classes that lack."""
+"""What makes a split easier than it looks: images that are there more than once, missing classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from modprompt.io import published
 def doubles(split: Split) -> str:
     """In words, which images a split has more than once, or under several labels; empty if none.
 
-    Some published files may have such, and numbers on them are compared: it is told, and no fault.
+    Published files may have some, and numbers on them are compared: it is reported, not refused.
     """
     places: dict[str, list[str]] = {}
     labels: dict[str, set[int]] = {}
@@ -28,14 +28,14 @@ def doubles(split: Split) -> str:
 
 
 def told_of_split(name: str, split: Split) -> dict[str, str]:
-    """Say what makes numbers on a split easier than they look, in a message each; what a result says of it.
+    """Print what makes a split easier than it looks, a message each; return what a result says about it.
 
     Args:
         name: of the data set.
         split: its lists.
     """
     facts = {}
-    if isinstance(split.test, FolderImages):  # a million images of folders, where no path is twice
+    if isinstance(split.test, FolderImages):  # a million images of folders, where no path occurs twice
         twice, classes = "", len(split.test.sizes())
     else:
         twice, classes = doubles(split), len({image.label for image in split.test})
@@ -45,5 +45,5 @@ def told_of_split(name: str, split: Split) -> dict[str, str]:
     known = published.CLASSES.get(name, classes)
     if classes != known:
         facts["classes"] = f"{classes} of {known} classes"
-        print(f"{name}: there are {classes} classes, the published data set has {known}: numbers are of another task")
+        print(f"{name}: there are {classes} classes, the published data set has {known}: numbers are for another task")
     return facts

@@ -1,4 +1,4 @@
-"""Where a reader keeps its split file and few-shot lists: beside the data, or elsewhere if that is read-only."""
+"""Where a reader keeps its split file and few-shot lists: next to the data, or elsewhere if that is read-only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from modprompt.io.paths import is_inside
 
 
 def cache_of(folder: Path) -> Path:
-    """Where the files of a data set go whose folder is read-only."""
+    """Where the files of a data set go if its folder is read-only."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
     return cache / "modprompt" / f"{folder.name}-{place}"
@@ -53,11 +53,11 @@ class Storage:
             print(f"{folder} is read-only: split and few-shot lists are kept in {self.own}")
 
     def find(self, name: str) -> Path | None:
-        """An existing file of that name, beside the data or in this reader's own folder."""
+        """An existing file of that name, next to the data or in this reader's own folder."""
         return next((folder / name for folder in (self.folder, self.own) if (folder / name).is_file()), None)
 
     def now_ns(self) -> int:
-        """The time by this machine's clock or the disk's, whichever is earlier; only for whoever has the lock."""
+        """The time by this machine's clock or the disk's, whichever is earlier; only for use under the lock."""
         now = time.time_ns()
         with contextlib.suppress(OSError):
             mark = self.own / "split_fewshot" / ".lock"
@@ -67,16 +67,16 @@ class Storage:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """One process at a time: of several that start at once the first makes the files, the others find them.
+        """One process at a time: of several that start together, the first makes the files and the others find them.
 
-        Whoever has it clears away what killed writers left.
+        The process that has it removes what killed writers left.
         """
         lists = self.own / "split_fewshot"
         lists.mkdir(parents=True, exist_ok=True)
-        taken = f"another process makes the lists of {self.own}"  # never said: who waits for ever gets it
+        taken = f"another process makes the lists of {self.own}"  # never shown: it waits without limit
 
         def warn(why: str) -> None:
-            warnings.warn(f"{self.own}: {why}: start no second run on a new data set", stacklevel=2)
+            warnings.warn(f"{self.own}: {why}: do not start a second run on a new data set", stacklevel=2)
 
         with lock.alone(lists / ".lock", taken, patience_s=float("inf"), without=warn) as locks:
             for folder in (self.own, lists) if locks else ():

@@ -2,8 +2,8 @@
 
 A split file is JSON, {"train": [[path, label, class name], ...], "val": ..., "test": ...}, with paths relative to the
 image folder. Files of a folder come in the system's order, as in the reference. Shuffles are Python's random in the
-reference's order, but from a generator of their own: whichever run makes a split, it is the same, and no draw of that
-run moves. A split of ours carries a hash of its content under `modprompt`, which other readers do not look at.
+reference's order, but from a generator of their own: every run makes the same split, and no other draw of the run
+changes. A split of ours has a hash of its content under `modprompt`, which other readers ignore.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ class SplitFile(NamedTuple):
 
 
 def generator() -> random.Random:
-    """A generator for one split, which no other draw shares."""
+    """A generator for one split alone."""
     return random.Random(SPLIT_SEED)
 
 
 def existing(image_dir: Path, name: str, label: int, classname: str, *, where: str, anew: str = "") -> Image:
-    """An image that a file lists; `anew` is what else there is to do if it is gone.
+    """An image that a file lists; `anew` says what else to do if it is gone.
 
     Raises:
-        UserError: if it is missing, or its path leads out of the image folder; the file that lists it (`where`) is
-            named.
+        UserError: if it is missing, or its path leads out of the image folder; the message names the file that lists
+            it (`where`).
     """
     if not is_inside(name):
         raise UserError(f"{where} lists {name!r}: a path must be relative, without `..`, below {image_dir}")
@@ -77,15 +77,15 @@ def existing(image_dir: Path, name: str, label: int, classname: str, *, where: s
 
 
 def read_record(path: Path, what: str, what_to_do: str) -> tuple[dict[str, Any], bytes]:
-    """A JSON object that may carry our seal, and the file's bytes.
+    """A JSON object that may have our seal, and the file's bytes.
 
     Args:
         path: the file.
-        what: it should be, e.g. "split file".
-        what_to_do: if it is damaged.
+        what: what it should be, e.g. "split file".
+        what_to_do: the advice if it is damaged.
 
     Raises:
-        UserError: if it cannot be read, is no JSON object, or carries a seal that is broken.
+        UserError: if it cannot be read, is no JSON object, or has a broken seal.
     """
     try:
         raw = read_bytes(path)
@@ -98,13 +98,13 @@ def read_record(path: Path, what: str, what_to_do: str) -> tuple[dict[str, Any],
         raise UserError(f"{path} is not a whole {what} (it is no object): fetch it again, or {what_to_do}")
     strange = [key for key, value in content.items() if isinstance(value, dict) and "hash" in value and key != KEY]
     if strange or (KEY in content and not isinstance(content[KEY], dict)):
-        raise UserError(f"{path} is damaged or was changed by hand (its seal is no seal): {what_to_do}")
+        raise UserError(f"{path} is damaged or was changed by hand (its seal is malformed): {what_to_do}")
     check_seal(content, path, what_to_do)
     return content, raw
 
 
 def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> SplitFile:
-    """The split of a file, its order kept.
+    """The split of a file, in its order.
 
     Args:
         path: the split file.
@@ -158,7 +158,7 @@ def _check_names(path: Path, pairs: set[tuple[int, str]], names_repeat: bool) ->
 
 
 def _form(rows: Mapping[str, Iterable[_Row]]) -> Iterator[str]:
-    """A split in the form of the published files, in pieces: JSON, four spaces deep. The json module takes seconds."""
+    """A split in the form of the published files, in pieces: JSON, four spaces deep; the json module needs seconds."""
     indent = "\n" + 12 * " "
     between_parts = "{"
     for part, items in rows.items():
@@ -244,10 +244,10 @@ def split_folders(
 
     Args:
         image_dir: the folder of class folders.
-        ignore: folders that are no classes.
+        ignore: folders that are not classes.
         rename: class name of a folder.
-        keep: which files are images, where the parts are counted before the others are dropped; without it those with
-            an image's ending, and no others are counted.
+        keep: which files are images; the parts are counted before the others are dropped. Without it, those named like
+            images, and only these are counted.
 
     Raises:
         UserError: if a folder has too few images, holds a folder, or something among the folders is no folder.
@@ -268,7 +268,7 @@ def split_folders(
 def _file(image_dir: Path, folder: str, name: str, label: int, classname: str) -> Image:
     impath = os.path.join(image_dir, folder, name)
     if not os.path.isfile(impath):
-        raise UserError(f"{impath} stands among the images but is no file: move it away")
+        raise UserError(f"{impath} is among the images but is no file: move it away")
     return Image(impath, label, classname)
 
 
@@ -276,7 +276,7 @@ def split_trainval(trainval: list[Image], what: str) -> tuple[list[Image], list[
     """Train and val of a list: per label, in order of first appearance, one shuffle; the first fifth is val.
 
     Raises:
-        UserError: if a label has fewer than 3 images, so that its fifth is none.
+        UserError: if a label has fewer than 3 images, so that its fifth is empty.
     """
     groups: dict[int, list[int]] = {}
     for position, image in enumerate(trainval):

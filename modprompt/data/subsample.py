@@ -13,9 +13,9 @@ CHOICES = ("all", "base", "new")
 
 
 def subsample_classes(*lists: Sequence[Image], subsample: str) -> tuple[Sequence[Image], ...]:
-    """The lists with the images of one half of the classes, labels counted anew from 0; `all` leaves them as they are.
+    """The lists with the images of one half of the classes, labels renumbered from 0; `all` leaves them as they are.
 
-    The labels of the first list decide; of an odd number the base half gets one more.
+    The labels of the first list decide; if their number is odd, the base half gets one more.
 
     Raises:
         UserError: if `subsample` is not all, base or new, or the half has no class.
@@ -30,7 +30,7 @@ def subsample_classes(*lists: Sequence[Image], subsample: str) -> tuple[Sequence
 
 
 def which_of_name(images: Sequence[Image], subsample: str) -> tuple[int, ...]:
-    """Of each class of a half, which of all classes of its name it is, from 0 on; empty if no name repeats.
+    """For each class of a half its place, from 0, among all classes of its name; empty if no name repeats.
 
     Args:
         images: of all classes.

@@ -1,7 +1,7 @@
-"""Zip archives of PyTorch and numpy, read strictly: every byte of a member is checked, and no two readings are left.
+"""Zip archives of PyTorch and numpy, read strictly: every byte of a member is checked, and nothing is ambiguous.
 
-`zipfile` reads the directory. An archive is here its members without gaps, each under the name and kind that the
-directory has for it, then the directory and its end: so no member lies on another, and nothing hides between them.
+`zipfile` reads the directory. An archive must be its members without gaps, each with the name and kind that the
+directory states, then the directory and its end: so no member overlaps another, and nothing hides between them.
 """
 
 import io
@@ -15,10 +15,10 @@ from typing import Dict, Iterable, List, NamedTuple
 from modprompt.io.paths import is_inside
 from modprompt.io.safe_open import Bytes, Refused
 
-_LOCAL = struct.Struct("<4s5H3I2H")  # what stands in front of a member
+_LOCAL = struct.Struct("<4s5H3I2H")  # the header of a member
 _END_SIZE = 22
-_STREAMED, _UTF8, _LEVEL = 0x0008, 0x0800, 0x0006  # flags: sizes stand behind the data; UTF-8 names; deflate's level
-_BEHIND = (0, 16, 24)  # bytes that a streamed member has behind it: its CRC and sizes once more
+_STREAMED, _UTF8, _LEVEL = 0x0008, 0x0800, 0x0006  # flags: sizes follow the data; UTF-8 names; deflate's level
+_BEHIND = (0, 16, 24)  # bytes after a streamed member: its CRC and sizes once more
 _MOST_DIRECTORY = 64 << 20  # bytes
 _BLOCK = 256 << 10
 _ALONE = 4 << 20  # bytes that one thread checks faster than several
@@ -26,7 +26,7 @@ _THREADS = min(4, os.cpu_count() or 1)
 
 
 class Member(NamedTuple):
-    """A member of an archive: where its bytes are, and what they must add up to."""
+    """A member of an archive: where its bytes are, and their sizes and checksum."""
 
     name: str
     start: int
@@ -37,7 +37,7 @@ class Member(NamedTuple):
 
 
 class _Stream(io.RawIOBase):
-    """Bytes as the file that zipfile reads a directory from: no larger one than `_MOST_DIRECTORY`."""
+    """Bytes as a file from which zipfile reads a directory, none larger than `_MOST_DIRECTORY`."""
 
     def __init__(self, content: Bytes):
         self._content, self._at = content, 0
@@ -69,14 +69,14 @@ def is_archive(content: Bytes) -> bool:
 
 
 def read_members(content: Bytes) -> Dict[str, Member]:
-    """The members of an archive by name, in the order in which they lie in it.
+    """The members of an archive by name, in their order in it.
 
     Raises:
         Refused: if its parts do not agree with each other, or it has members that no archive of ours or PyTorch's has.
     """
     end = content.read(content.size - _END_SIZE, _END_SIZE)
     if end[:4] != b"PK\5\6" or end[-2:] != b"\0\0":
-        raise Refused("it does not end as an archive does: it is cut off, or something is behind its end")
+        raise Refused("it does not end as an archive does: it is cut off, or something follows its end")
     try:
         directory = zipfile.ZipFile(_Stream(content))
         entries = sorted(directory.infolist(), key=lambda entry: entry.header_offset)

@@ -26,7 +26,7 @@ def write_arrays(path: PathLike, *, packed: bool = False, **arrays: np.ndarray) 
 
     Args:
         path: the file.
-        packed: make it smaller, for a second or so per 30 MB.
+        packed: make it smaller, at about a second per 30 MB.
         arrays: by name.
     """
     save = np.savez_compressed if packed else np.savez
@@ -46,7 +46,7 @@ def read_arrays(path: PathLike, *names: str) -> Tuple[np.ndarray, ...]:
 
 
 def read_all_arrays(path: PathLike, *names: str) -> Dict[str, np.ndarray]:
-    """The arrays of a .npz file by name; with names those alone.
+    """The arrays of a .npz file by name; only those of `names`, if any.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -84,15 +84,15 @@ def read_array(path: PathLike, most: int = 1 << 24) -> np.ndarray:
 
 
 def _array(content: bytes) -> np.ndarray:
-    """The array in a .npy text, whose header is held against the text's size before memory is asked for.
+    """The array in a .npy text, whose header is compared with the text's size before memory is allocated.
 
     Raises:
-        Refused: if it says another size, or holds anything but numbers and texts. NumPy raises other kinds.
+        Refused: if it states another size, or holds anything but numbers and texts. NumPy raises other kinds.
     """
     file = io.BytesIO(content)
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
-        raise Refused(f"its array is of version {version}")
+        raise Refused(f"its array has version {version}")
     shape, _, dtype = _HEADERS[version](file)
     if dtype.kind not in _KINDS or not dtype.itemsize or dtype.subdtype is not None:
         raise Refused(f"its array holds {str(dtype)[:_MOST_SHOWN]}, neither numbers nor texts")
@@ -100,14 +100,14 @@ def _array(content: bytes) -> np.ndarray:
         raise Refused(f"its array has the shape {str(shape)[:_MOST_SHOWN]}")
     size, there = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
     if size != there:
-        raise Refused(f"its array says that it has {size:,} bytes, and there are {there:,}")
+        raise Refused(f"its array states {size:,} bytes, but there are {there:,}")
     file.seek(0)
     array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
     return array
 
 
 def damaged(path: PathLike, error: Exception) -> UserError:
-    """The line on a file that could not be read, whatever NumPy has raised."""
+    """The error for a file that could not be read, whatever NumPy raised."""
     if isinstance(error, MemoryError):
         return UserError(f"{path} cannot be read: there is not enough memory")
     lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -115,7 +115,7 @@ def damaged(path: PathLike, error: Exception) -> UserError:
 
 
 def arrays_in(content: Bytes, names: Sequence[str] = ()) -> Dict[str, np.ndarray]:
-    """As `read_all_arrays`, of an open file. Raises whatever reading and NumPy raise."""
+    """As `read_all_arrays`, from an open file. Raises whatever reading and NumPy raise."""
     members = {name[:-4] if name.endswith(".npy") else name: member for name, member in read_members(content).items()}
     missing = [name for name in names if name not in members]
     if missing:

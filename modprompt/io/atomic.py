@@ -1,4 +1,4 @@
-"""Files that are either complete or not there: written aside under a name that nobody can foresee, then renamed."""
+"""Files that are either complete or not there: written under a name that nobody can guess, then renamed."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getat
 
 @contextlib.contextmanager
 def part_of(path: PathLike, durable: bool = False) -> Iterator[BinaryIO]:
-    """A new file, open for bytes, that takes the place of `path` if the block ends well and is gone otherwise.
+    """A new file, open for bytes, that replaces `path` if the block ends without an error, and is removed otherwise.
 
     Folders are made. A link at `path` is replaced, not followed.
 
@@ -48,11 +48,11 @@ def copy_whole(source: PathLike, path: PathLike) -> None:
 
 
 def remove_parts(folder: PathLike, names: Optional[Container[str]] = None) -> int:
-    """Remove what killed writers left in a folder; only for whoever holds its lock. Returns how many there were.
+    """Remove what killed writers left in a folder; only for use under its lock. Returns how many there were.
 
     Args:
         folder: the folder.
-        names: of the files whose parts are meant; without it all.
+        names: of the files whose parts are removed; all by default.
     """
     removed = 0
     for name, path in _parts(folder):
@@ -68,7 +68,7 @@ def names_of_parts(folder: PathLike) -> Set[str]:
 
 
 def _parts(folder: PathLike) -> Iterator[Tuple[str, str]]:
-    """(name of the file that was meant, path) of each part in a folder."""
+    """(name of the finished file, path) of each part in a folder."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for entry in os.scandir(str(folder)):
             found = _PART.fullmatch(entry.name)

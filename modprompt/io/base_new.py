@@ -3,17 +3,17 @@
 import math
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
-if TYPE_CHECKING:  # who reads results alone imports no NumPy
+if TYPE_CHECKING:  # reading results alone imports no NumPy
     import numpy as np
 
 KEY = "halves"  # in the result of a test of all classes
-APART = "halves_apart"  # in that of a test of both, in which the images of each are told among its own classes
+APART = "halves_apart"  # in that of a test of both, which classifies each half's images among its own classes
 SEEN = "seen"  # in a result: what its training saw of new classes
 NAMES = ("base", "new")
 
 
 def base_classes(classes: int) -> int:
-    """How many of so many classes are base classes: half of them, of an odd number one more."""
+    """How many of so many classes are base classes: half of them, one more if the number is odd."""
     return math.ceil(classes / 2)
 
 
@@ -34,7 +34,7 @@ def of_confusion(confusion: "np.ndarray") -> Optional[Dict[str, Any]]:
     """Images, right ones and accuracy of the test images of either half; and the harmonic mean.
 
     Args:
-        confusion: (C, C) images, rows by class and columns by what they were taken for, of all classes or of the half.
+        confusion: (C, C) images, rows by class and columns by predicted class, of all classes or of the half.
 
     Returns:
         None if one of the halves has no images.

@@ -1,7 +1,7 @@
 """A checkpoint of learned prompts: what it holds, ours of both versions and the family's.
 
-Version 2, under the key `modprompt` beside the family's state_dict, epoch and val_result, says what the prompts are:
-method, schedules, classes, CLIP, and the run that made them. It holds plain values alone, and nothing in it is opened.
+Version 2, under the key `modprompt` next to the family's state_dict, epoch and val_result, says what the prompts are:
+method, schedules, classes, CLIP, and the run that made them. It holds plain values; no file that it names is opened.
 """
 
 import hashlib
@@ -27,20 +27,20 @@ from modprompt.io.tensors import read_tensors
 
 VERSION = 2
 SAFETENSORS = ".safetensors"
-FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, beside what was learned
+FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, besides what was learned
 _Written = Tuple[Dict[str, Tensor], Dict[str, str]]
 _TO_DO = "take another copy of it"
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint says; empty where it does not.
+    """The content of a checkpoint; empty where it has none.
 
     state_dict: its tensors, under the family's names.
     epoch: number of finished epochs.
-    made_with: what it fits only with, as {name: text}.
+    made_with: what it can only be used with, as {name: text}.
     class_list: tells one list of class names from another; see class_list().
     settings: of the run that made it, as {name: text}.
-    clip: what is known of its CLIP, as clips.ClipFacts makes it.
+    clip: what is known about its CLIP, as clips.ClipFacts makes it.
     record: all of version 2; empty in older ones.
     val_result: accuracy on validation images in percent, where the epoch was chosen by it.
     """
@@ -56,7 +56,7 @@ class Checkpoint(NamedTuple):
 
     @property
     def trained_on(self) -> Tuple[str, ...]:
-        """Names of the classes that it was trained on; none where it does not say them."""
+        """Names of the classes that it was trained on; none if it does not say them."""
         classes = self.record.get("classes", {})
         return tuple(classes.get("trained_on", classes.get("names", ())))
 
@@ -76,7 +76,7 @@ def read(path: Union[str, Path]) -> Checkpoint:
     """The content of a checkpoint file, of torch.save or, by its suffix, of safetensors.
 
     Raises:
-        UserError: if the file is not a whole checkpoint, or of a newer version.
+        UserError: if the file is not a whole checkpoint, or has a newer version.
     """
     content = _of_safetensors(path) if str(path).endswith(SAFETENSORS) else read_tensors(path)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
@@ -92,20 +92,20 @@ def read(path: Union[str, Path]) -> Checkpoint:
 
 
 def as_safetensors(state: Mapping[str, Tensor], head: Mapping[str, Any], finished: Mapping[str, Tensor]) -> _Written:
-    """What a checkpoint is in a file of safetensors, which `read` reads.
+    """A checkpoint as tensors and metadata of a safetensors file, which `read` reads.
 
     Args:
         state: the learned tensors, under the family's names.
         head: epoch, val_result and, under `modprompt`, the record.
-        finished: FINISHED, what was made of them, for programs without this project; not read again.
+        finished: FINISHED, made from them, for programs without this project; not read again.
     """
     return {**state, **finished}, {KEY: json.dumps(head)}
 
 
 def _of_safetensors(path: Union[str, Path]) -> Dict[str, Any]:
-    """The content of a file of safetensors as a file of torch.save has it; without a record the tensors alone."""
+    """The content of a safetensors file in the form of a torch.save file; without a record only the tensors."""
     tensors, texts = read_with_metadata(path)
-    finished = FINISHED if FINISHED[0] in tensors else ()  # a head has none, and may call a tensor so
+    finished = FINISHED if FINISHED[0] in tensors else ()  # a head has none, and may have a tensor of that name
     state = {name: one for name, one in tensors.items() if name not in finished}
     if KEY not in texts:
         return {"state_dict": state}
@@ -119,7 +119,7 @@ def _of_safetensors(path: Union[str, Path]) -> Dict[str, Any]:
 
 
 def _of_others(content: Dict[Any, Any]) -> Checkpoint:
-    """What a checkpoint of the family, or of our first version, says; parts that others call so are not read."""
+    """The content of a checkpoint of the family, or of our first version; parts of another kind are not read."""
     state_dict = {key: value for key, value in content["state_dict"].items() if isinstance(key, str)}
     made_with, settings = (_texts(content.get(key)) for key in ("made_with", "settings"))
     classes, name, file = (_text(content.get(key)) for key in ("class_list", "backbone", "backbone_file"))
@@ -146,7 +146,7 @@ def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
     found = content[KEY]
     version = found.get("version")
     if type(version) is not int or version > VERSION:
-        raise UserError(f"{path} is of version {shown(version)}, made by a newer modprompt: update this one")
+        raise UserError(f"{path} has version {shown(version)}, made by a newer modprompt: update this one")
     if version < 1:
         raise Refused(f"its version is {version}")
     check_seal({KEY: found}, path, _TO_DO)
@@ -175,10 +175,10 @@ def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
 
 
 def chosen_checkpoint(path: Union[str, Path], epoch: Optional[int] = None) -> str:
-    """Path of the checkpoint that a path means: of a run's output folder that of an epoch, its best or its last.
+    """Path of the checkpoint that a path means: for a run's output folder that of an epoch, its best or its last.
 
     Raises:
-        UserError: if there is none, or it is the last of a run that was to test its best.
+        UserError: if there is none, or it is the last of a run that should have tested its best.
     """
     found = checkpoint_at(path, epoch)
     if epoch is None and os.path.isdir(path):
@@ -187,7 +187,7 @@ def chosen_checkpoint(path: Union[str, Path], epoch: Optional[int] = None) -> st
 
 
 def require_best(path: str, best: bool = False) -> None:
-    """Raise UserError if a run's checkpoint is its last, though its best epoch's was to be taken.
+    """Raise UserError if a run's checkpoint is its last, though its best epoch's should be used.
 
     Args:
         path: of the checkpoint.

@@ -1,6 +1,6 @@
 """The checkpoints of a run: which files in its output folder they are, by their names.
 
-Nothing heavy is imported here, so that thousands of folders are looked at in no time.
+Nothing heavy is imported here, so that thousands of folders are searched quickly.
 """
 
 import os
@@ -29,14 +29,14 @@ def _checkpoints(folder: str) -> List[str]:
 
 
 def model_folders(folder: Union[str, Path]) -> List[Path]:
-    """The folders of a run's models, which hold their checkpoints; none where there is no such run."""
+    """The folders of a run's models, which hold their checkpoints; none if there is no such run."""
     if not os.path.isdir(folder):
         return []
     return [path for path in sorted(Path(folder).iterdir()) if path.is_dir() and _checkpoints(str(path))]
 
 
 def _shown_name(name: str) -> str:
-    """A file's name out of a file, short enough for a message; one that is longer is no checkpoint's."""
+    """A file's name read from a file, short enough for a message; a longer one is no checkpoint's."""
     return name if name.isprintable() and len(name) <= _MOST_NAME else ascii(name)[:_MOST_NAME]
 
 
@@ -44,7 +44,7 @@ def newest_checkpoint(folder: str) -> str:
     """Path of the checkpoint that the file `checkpoint` names, or without that file of the highest epoch.
 
     Raises:
-        UserError: if there is none; those that are there are named.
+        UserError: if there is none; the message names those that are there.
     """
     names, wanted = _checkpoints(folder), "model.pth.tar-..."
     pointer = os.path.join(folder, POINTER)
@@ -66,7 +66,7 @@ def find_checkpoint(folder: str, epoch: Optional[int] = None) -> str:
         epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
 
     Raises:
-        UserError: if there is none; those that are there are named.
+        UserError: if there is none; the message names those that are there.
     """
     if not os.path.isdir(folder):
         raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
@@ -80,10 +80,10 @@ def find_checkpoint(folder: str, epoch: Optional[int] = None) -> str:
 
 
 def checkpoint_of_run(folder: Union[str, Path], epoch: Optional[int] = None) -> str:
-    """Path of the checkpoint of a run's output folder: the best, or without one the last, or of an epoch.
+    """Path of the checkpoint in a run's output folder: the best, or without one the last, or that of an epoch.
 
     Raises:
-        UserError: if there is none, or of several models.
+        UserError: if there is none, or there are several models.
     """
     inner = model_folders(folder)
     if len(inner) != 1:
@@ -93,7 +93,7 @@ def checkpoint_of_run(folder: Union[str, Path], epoch: Optional[int] = None) -> 
 
 
 def checkpoint_at(path: Union[str, Path], epoch: Optional[int] = None) -> str:
-    """Path of the checkpoint that a path means: of a run's output folder as checkpoint_of_run, else the file itself.
+    """Path of the checkpoint that a path means: for a run's output folder as checkpoint_of_run, else the file itself.
 
     Raises:
         UserError: as checkpoint_of_run.

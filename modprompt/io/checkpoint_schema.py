@@ -1,6 +1,6 @@
-"""The form of a checkpoint: of the record of version 2, of what earlier versions and the family keep, and of tensors.
+"""The form of a checkpoint: the record of version 2, what earlier versions and the family store, and tensors.
 
-What is read of a file is looked at here, all of it, before any of it is used.
+All that is read from a file is checked here before any of it is used.
 """
 
 from typing import Any, Dict, Mapping
@@ -46,7 +46,7 @@ def plain(value: Any, where: str, levels: int = _DEEPEST) -> None:
         maybe(kinds.get(type(value), text()))(value, where)
 
 
-# what a learner was made with beside settings and CLIP
+# what a learner was made with besides settings and CLIP
 STANDS_ON = (descriptions.SENTENCES, "the CLIP that is blended in")
 _STEPS = rows(row_of(whole(0, _MOST_TOKENS), whole(0, _MOST_TOKENS)))
 _OF_METHOD = {**dict.fromkeys(("name", "node", "learner"), _NAME), **dict.fromkeys(("settings", "config"), each(plain))}
@@ -89,7 +89,7 @@ _CLIP = table(
     },
 )
 _CHOSEN = [part for one in features() for part in one.chosen]
-CHOICE = ("selected_on", *_CHOSEN, "selected_on_test")  # what a run says of what it chose
+CHOICE = ("selected_on", *_CHOSEN, "selected_on_test")  # what a run says about its choice
 _RUN = table(
     {},
     {
@@ -108,7 +108,7 @@ HEAD_OF_RECORD = table({"epoch": whole(0, MOST_EPOCHS)}, {"val_result": maybe(nu
 
 
 def require_tensors(values: Any) -> None:
-    """Look at a state_dict: names that are texts, class tokens of classes, tensors that hold numbers.
+    """Check a state_dict: names that are texts, class tokens of classes, tensors that hold numbers.
 
     Raises:
         Refused: if something is none of these.
@@ -120,13 +120,13 @@ def require_tensors(values: Any) -> None:
 
 
 def _value(value: Any, where: str) -> None:
-    """What is no tensor is not read; a tensor that is must be dense, and have its numbers here."""
+    """Only tensors are read; they must be dense, and have their numbers here."""
     if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_quantized or value.is_meta):
         refuse(where, "a sparse or quantized tensor, or one without its numbers")
 
 
 def require_learned(values: Mapping[str, Any]) -> None:
-    """Look at learned tensors, by name.
+    """Check learned tensors, by name.
 
     Raises:
         Refused: if one is not made of finite numbers with a point.

@@ -1,6 +1,6 @@
 """A hash of its content in a JSON record, so that a flipped bit is noticed.
 
-It stands under the key `modprompt`, beside the record's version: {..., "modprompt": {"version": 1, "hash": "..."}}.
+It is under the key `modprompt`, next to the record's version: {..., "modprompt": {"version": 1, "hash": "..."}}.
 """
 
 import hashlib
@@ -32,14 +32,14 @@ def sealed(content: Mapping[str, Any], version: int, **facts: Any) -> Dict[str, 
     Args:
         content: the record, of plain values.
         version: of the record's form.
-        facts: what else stands under `modprompt`.
+        facts: what else is under `modprompt`.
     """
     marked = {**content, KEY: {"version": version, **facts}}
     return {**marked, KEY: {**marked[KEY], "hash": content_hash(marked)}}
 
 
 def _hash_if_any(content: Any) -> Optional[str]:
-    """The hash of a content; None if it has other than plain values, which nobody has sealed."""
+    """The hash of a content; None if it has other than plain values, which are never sealed."""
     try:
         return content_hash(content)
     except (TypeError, ValueError, OverflowError, RecursionError):
@@ -47,7 +47,7 @@ def _hash_if_any(content: Any) -> Optional[str]:
 
 
 def check_seal(content: Mapping[str, Any], path: object, what_to_do: str = "delete it to make it anew") -> bool:
-    """Whether a record that was read carries a hash, and then the right one.
+    """Whether a record that was read has a hash, which must be the right one.
 
     Raises:
         UserError: if its content is not what was written.
@@ -58,12 +58,12 @@ def check_seal(content: Mapping[str, Any], path: object, what_to_do: str = "dele
         return False
     digest = _hash_if_any(_without_hash(content))
     if digest is None or content[KEY].get("hash") != digest:
-        raise UserError(f"{path} is damaged or was changed by hand (its hash is of another content): {what_to_do}")
+        raise UserError(f"{path} is damaged or was changed by hand (its hash does not match): {what_to_do}")
     return True
 
 
 def arrays_hash(what: str, *arrays: "np.ndarray") -> str:
-    """SHA-256 (hex) of NumPy arrays and of what they stand for, to be kept beside them."""
+    """SHA-256 (hex) of NumPy arrays and of their meaning, to be stored with them."""
     digest = hashlib.sha256(what.encode())
     for array in arrays:
         digest.update(f"\n{array.dtype.str} {array.shape}\n".encode())

@@ -1,6 +1,6 @@
 """Whether a finished run is the one that is asked for: its settings, its CLIP, its model, its split and few-shot list.
 
-Nothing heavy is imported here, so that thousands of results are compared in no time.
+Nothing heavy is imported here, so that thousands of results are compared quickly.
 """
 
 import functools
@@ -16,7 +16,7 @@ from modprompt.io.safe_open import PathLike
 from modprompt.io.settings import differences, free, is_free, with_clips_known
 from modprompt.io.versioned import in_version_of
 
-TOKENIZER = "the tokenizer of CLIP"  # in what a run and a checkpoint say of themselves, of another than CLIP's own
+TOKENIZER = "the tokenizer of CLIP"  # in records of runs and checkpoints, if it is not CLIP's own
 FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
 _SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
 _SEED = re.compile(r"(?:^|/)seed(\d+)(?:_[^/]*)?$")
@@ -36,7 +36,7 @@ def _compared(settings: Mapping[str, str], tests: bool) -> Dict[str, str]:
 def differing_settings(
     recorded: Mapping[str, str], wanted: Mapping[str, str], tests: bool, defaults: Optional[Mapping[str, str]] = None
 ) -> List[str]:
-    """What differs between two sets of given settings, as "KEY old -> new"; what a side lacks has its default."""
+    """What differs between two sets of given settings, as "KEY old -> new"; what one side lacks has its default."""
     old, new = (_compared(settings, tests) for settings in (recorded, wanted))
     return differences(old, new, defaults)
 
@@ -72,7 +72,7 @@ def _hash_of(path: str, size: int, time_ns: int) -> str:
         try:
             return content_hash(json_text.parse(raw))
         except ValueError:
-            pass  # it is compared as it is
+            pass  # it is compared byte by byte
     return hashlib.sha256(raw).hexdigest()
 
 
@@ -87,7 +87,7 @@ def file_hash(path: PathLike) -> str:
 
 
 def differing_files(recorded: Mapping[str, str], find: Callable[[str], Optional[str]]) -> List[str]:
-    """Which of a run's recorded files (split, few-shot list) are other ones now, or gone.
+    """Which of a run's recorded files (split, few-shot list) have changed or are gone.
 
     Args:
         recorded: {name: hash}.
@@ -112,26 +112,26 @@ def has_split_file(recorded: Mapping[str, str]) -> bool:
 
 
 def differing_clip(recorded: str, mine: str) -> List[str]:
-    """Whether a run's CLIP is another one, by the hash that it has recorded.
+    """Whether a run's CLIP is another one, by the hash that it recorded.
 
     Raises:
-        UserError: if the recorded hash is of a version that is not known.
+        UserError: if the recorded hash has an unknown version.
     """
     return [] if not recorded or in_version_of(recorded, mine) == recorded else [f"CLIP {recorded} -> {mine}"]
 
 
 def tokenizer_said(clip: Mapping[str, Any]) -> Dict[str, str]:
-    """What tells the tokenizer of a CLIP from others, as {name: text}; nothing where it is CLIP's own.
+    """What identifies the tokenizer of a CLIP, as {name: text}; nothing if it is CLIP's own.
 
     Args:
-        clip: what a file says of the CLIP, or ClipFacts as a record.
+        clip: what a file says about the CLIP, or ClipFacts as a record.
     """
     said = clip.get("tokenizer") or {}
     return {TOKENIZER: " ".join(f"{key}={said[key]}" for key in sorted(said))} if said else {}
 
 
 def differing_tokenizer(recorded: Mapping[str, Any], mine: Mapping[str, Any]) -> List[str]:
-    """Whether a run's CLIP had another tokenizer than one has now; both as tokenizer_said takes them."""
+    """Whether a run's CLIP had another tokenizer than one has now; both as tokenizer_said accepts them."""
     before, now = (tokenizer_said(one).get(TOKENIZER, "CLIP's own") for one in (recorded, mine))
     return [] if before == now else [f"{TOKENIZER} {before} -> {now}"]
 

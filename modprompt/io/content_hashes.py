@@ -1,4 +1,4 @@
-"""Files and folders that a run's settings name and that are known by what they hold, wherever they lie by now.
+"""Files and folders that a run's settings name, identified by their content, wherever they are now.
 
 Descriptions, initial weights, and what settings of features name: a result has a hash of each, so that a folder may be
 moved, and a file that holds something else is noticed. Nothing heavy is imported here.
@@ -15,12 +15,12 @@ _SENTENCES = ".SENTENCES"  # how the setting's key ends
 
 
 def facts_of_methods() -> Tuple[str, ...]:
-    """Under which a method says the hashes of what it names."""
+    """The facts in which a method states the hashes of what it names."""
     return (descriptions.NAME, *(one.fact for one in contents()))
 
 
 def _named(result: Mapping[str, Any]) -> List[Tuple[str, Content]]:
-    """What a result has a hash of, with that."""
+    """What a result has a hash of, with that hash."""
     method, weights = result.get("method"), result.get("init_weights")
     facts: Dict[Any, Any] = method if isinstance(method, dict) else {}
     mode, _, phrases = str(facts.get(descriptions.NAME) or "").partition(" ")
@@ -45,13 +45,13 @@ def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
 
 
 def without_places(settings: Mapping[str, str], result: Mapping[str, Any]) -> Dict[str, str]:
-    """Settings with, for the name of what a result has a hash of, only that it is given."""
+    """Settings in which the name of what a result has a hash of is replaced by "given"."""
     keys = tuple(one.key for _, one in _named(result))
     return {key: "given" if value and keys and key.endswith(keys) else value for key, value in settings.items()}
 
 
 def differing(result: Mapping[str, Any], settings: Mapping[str, Any]) -> List[str]:
-    """What a run's settings name and that is another one now than its result has recorded, or gone.
+    """What a run's settings name that has changed since its result was recorded, or is gone.
 
     Args:
         result: the run's.
@@ -60,7 +60,7 @@ def differing(result: Mapping[str, Any], settings: Mapping[str, Any]) -> List[st
     found: List[str] = []
     for digest, one in _named(result):
         paths = [str(value) for key, value in settings.items() if key.endswith(one.key) and value]
-        if one.key == _SENTENCES:  # without any they are in a file, too
+        if one.key == _SENTENCES:  # without any they are in a file too
             paths = paths or [""]
         changes = [_change(one, path, digest) for path in paths]
         if None not in changes:  # a method may read another node than the one where they are given

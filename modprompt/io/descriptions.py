@@ -15,8 +15,8 @@ from modprompt.io.checksum import content_hash
 from modprompt.io.safe_open import read_text
 from modprompt.io.text import is_text
 
-NAME = "the descriptions"  # in what a run and a checkpoint say of themselves
-SENTENCES = "the sentences"  # likewise, of frozen class features
+NAME = "the descriptions"  # in records of runs and checkpoints
+SENTENCES = "the sentences"  # likewise, for frozen class features
 FOLDER = "descriptors"
 MOST_BYTES = 1 << 26
 _SHOWN = 5  # missing classes that a message names
@@ -50,7 +50,7 @@ class Descriptions(NamedTuple):
         """The phrases of each class.
 
         Raises:
-            UserError: if classes have none; the first of them are named.
+            UserError: if classes have none; the message names the first of them.
         """
         keys = [_key(name) for name in classnames]
         keys = [key if key in self.phrases else _ALIASES.get(key, key) for key in keys]
@@ -101,14 +101,14 @@ def read_file(path: Path) -> Descriptions:
     try:
         content = json_text.parse(text[1:] if text.startswith("\ufeff") else text, _Pairs)
     except ValueError as error:
-        raise UserError(f"{path} is no JSON ({' '.join(str(error).split())[:120]})") from None
+        raise UserError(f"{path} is not JSON ({' '.join(str(error).split())[:120]})") from None
     if not isinstance(content, _Pairs):
         raise UserError(f'{path} must hold one JSON object {{"class": ["phrase", ...]}}, not {_kind(content)}')
     return _checked(content, str(path))
 
 
 def of_record(content: Mapping[Any, Any], source: str) -> Descriptions:
-    """What as_record() gave, out of a file.
+    """Descriptions from what as_record() gave, read from a file.
 
     Raises:
         UserError: as read.
@@ -117,7 +117,7 @@ def of_record(content: Mapping[Any, Any], source: str) -> Descriptions:
 
 
 class _Pairs(List[Tuple[str, Any]]):
-    """A JSON object as it stands in the file: a key may be there twice."""
+    """A JSON object as it is in the file: a key may occur twice."""
 
 
 def _key(name: str) -> str:
@@ -142,7 +142,7 @@ def _checked(pairs: Sequence[Tuple[Any, Any]], source: str) -> Descriptions:
                 shown = ascii(phrase)[:80] if isinstance(phrase, str) else _kind(phrase)
                 raise UserError(f"{where} must have phrases that are texts, and not empty, got {shown}")
         if phrases.get(key, tuple(own)) != tuple(own):
-            raise UserError(f"{where} stands there twice, with other phrases (case makes no difference)")
+            raise UserError(f"{where} occurs twice, with different phrases (case makes no difference)")
         phrases[key] = tuple(own)
     if not phrases:
         raise UserError(f"{source} describes no class")

@@ -1,4 +1,4 @@
-"""Runs of numbers of one type in a file, as flat tensors: mapped where the file is, or in memory of their own."""
+"""Runs of numbers of one type in a file, as flat tensors: mapped from the file, or in their own memory."""
 
 import mmap
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ class Flats:
 
     Args:
         content: the file, or its bytes. A file is mapped: pages are read when they are needed.
-        own: a file's numbers are read into memory of their own instead, with no second copy of them on the way.
+        own: read a file's numbers into their own memory instead, without a second copy on the way.
     """
 
     def __init__(self, content: Bytes, own: bool = False):

@@ -1,6 +1,6 @@
 """A run's output folder belongs to one process at a time, and to the children that it hands its lock to.
 
-Whoever takes it for a run says which: a folder of another run is refused here, for programs of all codebases.
+A process that takes it says for which run: a folder of another run is refused here, for programs of all codebases.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from modprompt.io.safe_open import PathLike
 
 LOCK = "job/lock"
 HANDED = "MODPROMPT_LOCK"  # in the environment: the number of the open lock that a parent hands over
-GONE = "was deleted, or another one put into its place, while the run was at work"
+GONE = "was deleted or replaced while the run was at work"
 
 
 class Busy(UserError):
@@ -71,13 +71,13 @@ def is_held(folder: PathLike) -> bool:
 
 
 def _why_not(error: OSError) -> str:
-    if error.errno in (errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)):  # as systems say it of O_NOFOLLOW
+    if error.errno in (errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)):  # how systems report O_NOFOLLOW
         return "is a link: remove it"
     return f"cannot be opened ({error.strerror})"
 
 
 def handing_over(file: Optional[int]) -> Mapping[str, str]:
-    """What a child's environment must hold to go on with an open lock, which it also must inherit."""
+    """What a child's environment must hold to take over an open lock, which it must also inherit."""
     return {} if file is None else {HANDED: str(file)}
 
 
@@ -96,7 +96,7 @@ def _is_handed_over(path: Path) -> bool:
 
 
 def take(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:
-    """Take a folder's lock and clear away what killed writers left there.
+    """Take a folder's lock and remove what killed writers left there.
 
     Returns:
         The open lock; None, with a warning, where the file system has no locks.
@@ -127,11 +127,11 @@ def keep(folder: PathLike, run: Optional[holding.Begins] = None) -> str:
     """Hold a folder until this process ends, unless it holds it already, or its parent does.
 
     Args:
-        folder: which.
-        run: what begins there; looked at where this process did not hold the folder before.
+        folder: its path.
+        run: what begins there; checked if this process did not hold the folder before.
 
     Returns:
-        What there is to say of what the run writes over; mostly nothing.
+        A message on what the run overwrites; mostly empty.
 
     Raises:
         UserError: as take, and as holding.require_own.
@@ -163,7 +163,7 @@ def is_still(folder: PathLike, file: Optional[int]) -> bool:
 def require_still(folder: PathLike) -> None:
     """Raise UserError if a folder that this process keeps was deleted or replaced: what it writes would be lost.
 
-    Nothing where it keeps none.
+    Does nothing if it keeps none.
     """
     real = os.path.realpath(str(folder))
     files = [_held[real]] if real in _held else list(_handed)
@@ -172,7 +172,7 @@ def require_still(folder: PathLike) -> None:
 
 
 def release(folder: PathLike) -> None:
-    """Give a kept folder free; nothing where it is not kept."""
+    """Release a kept folder; does nothing if it is not kept."""
     file = _held.pop(os.path.realpath(str(folder)), None)
     if file is not None:
         os.close(file)
@@ -183,8 +183,8 @@ def hold(folder: PathLike, run: Optional[holding.Begins] = None) -> Iterator[str
     """Hold a folder within a block; an empty name is no folder.
 
     Args:
-        folder: which.
-        run: as of keep, whose text the block is given.
+        folder: its path.
+        run: as for keep, whose message the block gets.
 
     Raises:
         UserError: as keep.

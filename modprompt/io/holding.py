@@ -1,8 +1,8 @@
-"""What an output folder holds, whose it is, and which weights its result is of: whoever asks, asks here.
+"""What an output folder holds, whose it is, and which weights its result comes from: the one place to ask.
 
 A folder is one run's: a training with its checkpoints, or a test of another run's, or of a CLIP as it is. A test of the
-training that a folder holds lies below it, in `tests/`. Version 0.2.0 put such a test's result in the place of the
-training's: it is read as that test. Nothing heavy is imported here.
+training that a folder holds is below it, in `tests/`. Version 0.2.0 replaced the training's result by that of such a
+test: it is read as that test. Nothing heavy is imported here.
 """
 
 import itertools
@@ -19,9 +19,9 @@ from modprompt.io.checkpoint_files import find_checkpoint, model_folders, newest
 from modprompt.io.safe_open import PathLike, Refused, open_regular
 from modprompt.io.text import sha256_of
 
-CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training goes on from
+CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training resumes from
 TESTS = "tests"
-BEGAN_FROM = "began_from"  # in a result, a state and a checkpoint: see resumed_from
+BEGAN_FROM = "began_from"  # key in a result, a state and a checkpoint: see resumed_from
 _LOG, _MOST_OF_LOG = "log.txt", 1 << 16  # bytes from its beginning, where the family's programs print their arguments
 _TRAINER = re.compile(rb"^trainer: (\S+)\s*$", re.MULTILINE)
 _NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
@@ -30,9 +30,9 @@ _NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
 class Holding(NamedTuple):
     """What a folder holds.
 
-    trainer: whose run it is; empty where nothing says it.
-    trained: whether a training is or was at work there: it has checkpoints, or what it goes on from.
-    result: of whatever it is; None if there is none.
+    trainer: whose run it is; empty if nothing says it.
+    trained: whether a training is or was at work there: it has checkpoints, or a state to resume from.
+    result: its result; None if there is none.
     why: why there is none, though there is a file.
     """
 
@@ -55,7 +55,7 @@ class Holding(NamedTuple):
 
 
 def read(folder: PathLike) -> Holding:
-    """What a folder holds; nothing, of one that is not there."""
+    """What a folder holds; nothing if it does not exist."""
     result, why = results.read(folder)
     trained = _has_begun(str(folder)) or bool(model_folders(folder))
     said = str((result or {}).get("trainer") or "")
@@ -63,7 +63,7 @@ def read(folder: PathLike) -> Holding:
 
 
 def _has_begun(folder: str) -> bool:
-    """Whether there is what a training, or a run of another kind, goes on from."""
+    """Whether there is something that a training, or a run of another kind, resumes from."""
     names = (STATE, *(name for one in features() for name in one.leaves))
     return any(os.path.exists(os.path.join(folder, name)) for name in names)
 
@@ -81,7 +81,7 @@ def _of_checkpoint(folder: PathLike) -> str:
 
     try:
         run = checkpoint.read(newest_checkpoint(str(models[0]))).record.get("run", {})
-    except (OSError, UserError):  # who loads it says what is wrong
+    except (OSError, UserError):  # loading it reports what is wrong
         return ""
     return str(run.get("settings", {}).get("TRAINER.NAME", ""))
 
@@ -112,17 +112,17 @@ def test_of(result: Optional[Mapping[str, Any]]) -> str:
 
 
 def of_training(folder: PathLike) -> results.Read:
-    """The result of the training in a folder; none, and why, where it is that of a test."""
+    """The result of the training in a folder; none, and why, if it is that of a test."""
     found = results.read(folder)
     tested = test_of(found.result)
     return results.Read(None, f"{results.FILE_NAME} is that of a test of {tested}") if tested else found
 
 
 class Begins(NamedTuple):
-    """A run that is to have a folder.
+    """A run that asks for a folder.
 
     trainer: whose it is.
-    trains: whether it trains; None where its program has not said so yet, as those of other codebases.
+    trains: whether it trains; None if its program has not said so yet, as in other codebases.
     """
 
     trainer: str
@@ -137,10 +137,10 @@ def require_own(folder: PathLike, run: Begins) -> str:
         run: what begins.
 
     Returns:
-        What there is to say of what the run writes over; mostly nothing.
+        A message on what the run overwrites; mostly empty.
 
     Raises:
-        UserError: if another trainer's run is there, a training where none is to be trained, or a test where one is.
+        UserError: if the folder has another trainer's run, or a training and this is a test, or the reverse.
     """
     found = read(folder)
     if found.is_free:
@@ -151,20 +151,20 @@ def require_own(folder: PathLike, run: Begins) -> str:
         what = {True: "training", False: "test", None: "run"}[run.trains]
         raise UserError(f"{folder} holds {found.what}: give another --output-dir for this {what} of {run.trainer}")
     tested = test_of(found.result) if run.trains else ""
-    return f"the training's result takes the place of that of a test of {tested} in {folder}" if tested else ""
+    return f"the training's result replaces that of a test of {tested} in {folder}" if tested else ""
 
 
 def place_of_test(
     folder: str, model_dir: str, epoch: Optional[int], data: Mapping[str, str], settings: Mapping[str, str]
 ) -> str:
-    """Where a test goes: its own folder, or where that is its training's one in `tests/` there.
+    """Where a test goes: the folder asked for, or, if that is its training's, one in `tests/` there.
 
-    A place that has another test of that name, with other settings or of another root, stays what it is.
+    A place that has another test of that name, with other settings or another root, stays as it is.
 
     Args:
         folder: the output folder that was asked for.
         model_dir: that of the run whose model is tested.
-        epoch: of which epoch; None for the best or last.
+        epoch: which epoch; None for the best or last.
         data: NAME, SUBSAMPLE_CLASSES and ROOT of DATASET.
         settings: those that files and options gave.
 
@@ -192,10 +192,10 @@ def _may_have(place: str, root: str, settings: Mapping[str, str]) -> bool:
 
 
 def weights_of(folder: PathLike, epoch: Optional[int] = None) -> Dict[str, str]:
-    """Name and SHA-256 of the checkpoint that a test of a run's folder loads; of several models those of all.
+    """Name and SHA-256 of the checkpoint that a test of a run's folder loads; for several models those of all.
 
     Raises:
-        UserError: if one of its models has none, of this epoch.
+        UserError: if one of its models has none, or none of this epoch.
         OSError: if one cannot be read.
     """
     paths = [find_checkpoint(str(model), epoch) for model in model_folders(folder)]
@@ -209,11 +209,11 @@ def of_other_weights(
     epoch: Optional[int] = None,
     trained: Optional[Mapping[str, Any]] = None,
 ) -> bool:
-    """Whether a test is of other weights than the run in a folder has now.
+    """Whether a test used other weights than the run in a folder has now.
 
     Args:
         result: of the test.
-        folder: of the run that it tests, wherever that lay when it was tested.
+        folder: of the run that it tests, wherever that was when it was tested.
         epoch: which epoch is asked for; None for the best or last.
         trained: the result of that run, if it has one and is asked for its best or last epoch.
     """
@@ -221,7 +221,7 @@ def of_other_weights(
     if "prompts_hash" in result and "prompts_hash" in before:
         return bool(result["prompts_hash"] != before["prompts_hash"])
     stated = _hash_in(result)
-    if not stated:  # an earlier version did not say; a training that says it was made, or tested, behind such a test
+    if not stated:  # an earlier version did not say; a training that says it was made, or tested, after such a test
         return trained is None or bool(_hash_in(before))
     try:
         return (_hash_in(before) or weights_of(folder, epoch).get("hash")) != stated
@@ -230,7 +230,7 @@ def of_other_weights(
 
 
 def is_of(result: Mapping[str, Any], file: PathLike, epoch: Optional[int] = None) -> bool:
-    """Whether a training's result is of a checkpoint, which its folder has; an earlier version did not say of which.
+    """Whether a training's result comes from this checkpoint in its folder; an earlier version did not say from which.
 
     Args:
         result: of_training of the folder.
@@ -242,9 +242,9 @@ def is_of(result: Mapping[str, Any], file: PathLike, epoch: Optional[int] = None
 
 
 def resumed_from(folder: str) -> str:
-    """What a training begins from that goes on from a run's newest checkpoint, with a new optimiser: its SHA-256.
+    """What a training begins from that continues a run's newest checkpoint, with a new optimiser: its SHA-256.
 
-    Empty without a folder, without checkpoints there, and where a state or rounds are, which go on as they were.
+    Empty without a folder, without checkpoints there, and with a state or rounds, which resume as they were.
     """
     if not folder or _has_begun(folder):
         return ""
@@ -255,7 +255,7 @@ def resumed_from(folder: str) -> str:
 
 
 def differing_beginning(result: Mapping[str, Any], resume: str) -> List[str]:
-    """Whether a training began from another checkpoint, or none, than one that is asked for; [] if nobody recorded it.
+    """Whether a training began from another checkpoint, or none, than the one asked for; [] if that was not recorded.
 
     Args:
         result: the training's.

@@ -1,4 +1,4 @@
-"""Image files, whatever they are called: of the formats that data sets have, and no larger than a bound.
+"""Image files, whatever their names: of the formats that data sets have, and no larger than a bound.
 
 Pillow tells a format by content, and knows some that are programs (an EPS named .png runs Ghostscript).
 """
@@ -18,12 +18,12 @@ from modprompt.io.safe_open import PathLike, Refused, open_regular
 from modprompt.programs import one_line
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-# how the names of files of these formats end, in small letters
+# endings of files of these formats, in lower case
 SUFFIXES = (
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 MOST_MEGAPIXELS = 100.0
-# of the environment, so that loaders' workers have them, too
+# environment variables, so that loaders' workers have them too
 VARIABLE, RULE_VARIABLE = "MODPROMPT_MAX_MEGAPIXELS", "MODPROMPT_READ_AS"
 
 
@@ -32,10 +32,10 @@ class TooLarge(Refused):
 
 
 class _PillowsBound:
-    """Pillow's own bound is another one, and holds for the process: it is off while any thread opens an image."""
+    """Pillow's own bound is different, and applies to the whole process: it is off while any thread opens an image."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # of the count alone: threads that read do not wait for one another
+        self._lock = threading.Lock()  # for the count alone: threads that read do not wait for one another
         self._inside = 0
         self._theirs: Optional[int] = None
 
@@ -73,7 +73,7 @@ def bound(megapixels: float) -> None:
         megapixels: above 0; the default leaves what the environment says.
 
     Raises:
-        UserError: if that is no number above 0.
+        UserError: if that is not a number above 0.
     """
     if megapixels != MOST_MEGAPIXELS:
         os.environ[VARIABLE] = repr(float(megapixels))
@@ -84,7 +84,7 @@ def most_megapixels() -> float:
     """The bound of this process.
 
     Raises:
-        UserError: if the variable of the environment is no number above 0.
+        UserError: if the environment variable is not a number above 0.
     """
     said = os.environ.get(VARIABLE)
     try:
@@ -97,7 +97,7 @@ def most_megapixels() -> float:
 
 
 def read_as(rule: str) -> None:
-    """Have the images of a run read by a rule, in this process and those that it starts: INPUT.READ_AS."""
+    """Set the rule by which a run's images are read, in this process and those that it starts: INPUT.READ_AS."""
     if rule == PEOPLE:
         os.environ[RULE_VARIABLE] = rule
     else:
@@ -108,7 +108,7 @@ def rule_of_run() -> str:
     """The rule that read_as has set.
 
     Raises:
-        UserError: if the variable of the environment is none.
+        UserError: if the environment variable is no rule.
     """
     rule = os.environ.get(RULE_VARIABLE, FAMILY)
     if rule not in RULES:
@@ -117,18 +117,18 @@ def rule_of_run() -> str:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file's name ends as an image's."""
+    """Whether a file is named like an image."""
     return name.lower().endswith(SUFFIXES)
 
 
 @contextlib.contextmanager
 def opened(path: PathLike) -> Iterator[Image.Image]:
-    """An image file, open and not decoded yet; what goes wrong with it in the block is `Refused`, too.
+    """An image file, open and not decoded yet; what goes wrong with it in the block is also `Refused`.
 
     Raises:
         FileNotFoundError: if there is none.
-        UserError: if it is no regular file, or may not be read.
-        Refused: in one line, if it is of another format, damaged, too large (`TooLarge`), or the block fails on it.
+        UserError: if it is not a regular file, or may not be read.
+        Refused: in one line, if it has another format, is damaged, too large (`TooLarge`), or the block fails on it.
         OSError: with its name, if this machine fails: no memory, no more open files, a disk that cannot be read.
     """
     with open_regular(path) as file:
@@ -154,14 +154,14 @@ def read_of_run(path: PathLike) -> Image.Image:
 def read_rgb(path: PathLike, rule: str = FAMILY) -> Image.Image:
     """An image file, decoded, in RGB.
 
-    What Pillow does with it later, to crop it, may ask for Pillow's own bound, which a larger image raises.
+    Later steps of Pillow, such as a crop, may check Pillow's own bound, which a larger image raises.
 
     Args:
         path: of the file.
-        rule: which picture it stands for, of io/image_rules.py.
+        rule: how its pixels are understood, of io/image_rules.py.
 
     Raises:
-        FileNotFoundError: if there is none; it is named.
+        FileNotFoundError: if there is none; the message names it.
         UserError: in one line with its name, if it cannot be read as `opened` reads.
         OSError: as `opened`.
     """

@@ -1,10 +1,10 @@
-"""What an image is: the one place that says which 8-bit RGB picture a decoded file stands for, by one of two rules.
+"""What an image is: the one place that decides which 8-bit RGB picture a decoded file becomes, by one of two rules.
 
 family: Pillow's convert("RGB") and nothing else, as the CoOp family reads: 16 bits are clipped at 255, what is
-        transparent has whatever colour lies under it, nothing is turned.
+        transparent gets whatever colour is stored under it, nothing is turned.
 people: as people see it: turned as its EXIF says, 16 bits scaled, transparency on white; floating-point refused.
 
-Of several frames both take the first. Neither scales or cuts anything.
+Of several frames both use the first. Neither scales or crops anything.
 """
 
 import io
@@ -23,7 +23,7 @@ _ORIENTATION = 0x0112  # in EXIF: 1 to 8
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # Pillow's transpositions that undo them
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
-_SAYING = (b"IHDR", b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks of a PNG that can say how it is turned, and its first
+_SAYING = (b"IHDR", b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks of a PNG that can hold its orientation, and its first
 
 
 def as_rgb(image: Image.Image, rule: str) -> Image.Image:
@@ -34,25 +34,25 @@ def as_rgb(image: Image.Image, rule: str) -> Image.Image:
         rule: FAMILY or PEOPLE.
 
     Raises:
-        Refused: if people would not agree on what they see: of floating-point numbers or 32 bits, under PEOPLE.
+        Refused: if it is not defined what people see: floating-point numbers or 32 bits, under PEOPLE.
     """
     if rule == FAMILY:
         return image.convert("RGB")
-    image.load()  # what a file says behind its pixels of how it is turned is known then
+    image.load()  # an orientation that the file stores after its pixels is known then
     turn = _TURNS.get(_orientation(image))
     found = _in_eight_bits(image) if _is_deep(image) else _on_white(image)
     found = found.copy() if turn is None else found.transpose(turn)  # type: ignore[arg-type]  # an enum of these
-    found.info = {}  # so that whoever asks again does not turn it twice
+    found.info = {}  # so that a second call does not turn it twice
     return found
 
 
 def as_people(image: Image.Image) -> Image.Image:
-    """As as_rgb under PEOPLE, a step of transforms; what it gave stays as it is."""
+    """As as_rgb under PEOPLE, a step of transforms; a second call changes nothing."""
     return as_rgb(image, PEOPLE)
 
 
 def oddities(image: Image.Image) -> List[str]:
-    """In what an image, open and not decoded, is none that both rules read alike; in words, none of most images."""
+    """Why the two rules read an image, open and not decoded, differently; in words, empty for most images."""
     found = []
     if _is_deep(image):
         found.append("with more than 8 bits a colour")
@@ -60,7 +60,7 @@ def oddities(image: Image.Image) -> List[str]:
         found.append("with transparency")
     if image.format != "TIFF" and _orientation_once_decoded(image) in _TURNS:  # which Pillow itself turns
         found.append("turned by EXIF")
-    if image.format != "MPO" and getattr(image, "is_animated", False):  # a phone's, of which the second is a preview
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # a phone's, whose second frame is a preview
         found.append("of several frames")
     return found
 
@@ -68,12 +68,12 @@ def oddities(image: Image.Image) -> List[str]:
 def _orientation(image: Image.Image) -> Any:
     try:
         return image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # metadata that is damaged turns nothing; what it raises is of all kinds
+    except Exception:  # damaged metadata turns nothing; it raises errors of all kinds
         return 1
 
 
 def _orientation_once_decoded(image: Image.Image) -> Any:
-    """As of a decoded image, and decoding nothing: a PNG may say it behind its pixels, which Pillow would decode."""
+    """As for a decoded image, without decoding: a PNG may have it after its pixels, which Pillow would decode."""
     if image.format != "PNG":
         return _orientation(image)
     file: Any = getattr(image, "fp", None)  # of an image file
@@ -89,7 +89,7 @@ def _orientation_once_decoded(image: Image.Image) -> Any:
 
 
 def _without_pixels(file: BinaryIO, animated: bool) -> BinaryIO:
-    """A PNG of the chunks of another that can say how it is turned; of an animated one up to its second frame."""
+    """A PNG of another's chunks that can hold its orientation; for an animated one up to its second frame."""
     found, has_pixels = io.BytesIO(), False
     found.write(file.read(8))
     while len(head := file.read(8)) == 8:
@@ -119,9 +119,9 @@ def _in_eight_bits(image: Image.Image) -> Image.Image:
 
     is_tiff = image.format == "TIFF"
     if image.mode == "F":
-        raise Refused("its pixels are floating-point numbers, and nobody says which is white: save it with 16 bits")
+        raise Refused("its pixels are floating-point numbers, and which is white is not defined: save it with 16 bits")
     if image.mode == "I" and image.format not in ("PNG", "PPM"):  # where older Pillows give 16 bits so
-        raise Refused("its pixels are signed or have 32 bits, and nobody says which is white: save it with 16 bits")
+        raise Refused("its pixels are signed or have 32 bits, and which is white is not defined: save it with 16 bits")
     tags: Any = getattr(image, "tag_v2", {}) if is_tiff else {}
     if tags.get(_PHOTOMETRIC) == 0:
         raise Refused("its 16 bits count from white to black: save it from black to white")

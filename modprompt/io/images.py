@@ -1,8 +1,8 @@
-"""Which images a run has seen: hashes of lists of them, what its split is, and by which images anything was chosen.
+"""Which images a run has seen: hashes of lists of them, its split's status, and which images anything was chosen by.
 
 Lists hold objects with impath, label and classname (Dassl's Datum, or a reader's own record). A data set of this
-project's readers carries what only a reader knows, in the attributes image_root, split_facts, few_shot_hash,
-own_validation and selected_on; one of a host's reader has none of them, and then the lists themselves are asked.
+project's readers has what only a reader knows in the attributes image_root, split_facts, few_shot_hash,
+own_validation and selected_on; one of a host's reader has none of them, and then the lists themselves are examined.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ from modprompt.io import published
 from modprompt.io.text import sha256_of
 from modprompt.io.versioned import Versioned
 
-READ_AS = "INPUT.READ_AS"  # in what a run says of itself: the rule of its images; without it "family"
+READ_AS = "INPUT.READ_AS"  # in a run's record: the rule of its images; without it "family"
 PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
 VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
 WHOLE = "the whole validation split"
 AS_TRAINING = "as many validation images as of training"
-BEYOND_THE_RULE = (TEST, WHOLE, AS_TRAINING)  # what a result that was chosen by these is marked with
+BEYOND_THE_RULE = (TEST, WHOLE, AS_TRAINING)  # a result that was chosen by these is marked with them
 # of the validation images: as few as the few-shot list has, the whole split, or as many as of training
 FEW, ALL, AS_MANY = "few", "all", "as many"
 
-_NOW = "2:"  # the version in front of a hash; the first version had none (see versioned.py)
+_NOW = "2:"  # the version before a hash; the first version had none (see versioned.py)
 _READERS = 8  # files that are read at a time
 
 
@@ -82,12 +82,12 @@ def _size(image: Labelled) -> str:
 
 
 def images_hash(*lists: Optional[Sequence[Labelled]], root: str = "", first_by_content: bool = False) -> str:
-    """A hash that tells lists of images (None: no list) from others, wherever they lie: path, label and size in bytes.
+    """A hash that tells lists of images (None: no list) from others, wherever they are: path, label and size in bytes.
 
     Args:
         lists: the lists.
-        root: the folder that paths are taken below; empty: the one that they have in common.
-        first_by_content: take the bytes of the first list's images in place of their sizes.
+        root: the folder that paths are relative to; empty: the one that they have in common.
+        first_by_content: use the bytes of the first list's images in place of their sizes.
 
     Raises:
         OSError: if an image cannot be read.
@@ -120,7 +120,7 @@ def list_hash(images: Iterable[Named], root: str) -> str:
 
 
 def split_status(name: str, split_hash: str, ours: bool, few_shot: Callable[[int, int], str]) -> str:
-    """What a split is: published, ours, or not known.
+    """The status of a split: published, ours, or not known.
 
     Args:
         name: of the data set.
@@ -150,24 +150,24 @@ def own_validation(dataset: Any) -> bool:
 
 
 def must_choose(cfg: Any) -> bool:
-    """Whether a run cannot be without validation images: to choose by, or to measure so that somebody else can."""
+    """Whether a run needs validation images: to choose by, or to measure on so that something else can choose."""
     best = cfg.TEST.FINAL_MODEL == "best_val" or getattr(cfg.DATASET, "CHOOSE_BY", "") == AS_MANY
     chooses = best or any(one.takes_part(cfg) for one in features())
     return (chooses and not getattr(cfg.TEST, "ONLY", False)) or cfg.TEST.SPLIT == "val"
 
 
 def chooses_by_validation(cfg: Any) -> bool:
-    """Whether a run chooses by validation images, where there are any, or measures on them."""
+    """Whether a run chooses by validation images, if there are any, or measures on them."""
     of_method = getattr(cfg.DATASET, "CHOOSE_BY", "") and not getattr(cfg.TEST, "ONLY", False)
     return must_choose(cfg) or bool(of_method)
 
 
 def chosen_by(cfg: Any) -> str:
-    """How many validation images a method's own choice takes: FEW, ALL or AS_MANY; empty where it does not choose.
+    """How many validation images a method's own choice uses: FEW, ALL or AS_MANY; empty if it does not choose.
 
-    TEST where it takes the test images, which is asked for by name.
+    TEST if it uses the test images, which must be asked for by name.
 
-    Where all training images are used, neither few nor as many as of training are left out.
+    With all training images, FEW and AS_MANY also mean all validation images.
     """
     by = str(getattr(cfg.DATASET, "CHOOSE_BY", ""))
     if by == TEST:
@@ -177,7 +177,7 @@ def chosen_by(cfg: Any) -> str:
 
 
 def selected_on(dataset: Any, cfg: Any) -> str:
-    """By which images a run chooses: "" (it does not), VALIDATION or more of them, HELD_OUT (of training) or TEST."""
+    """Which images a run chooses by: "" (it does not), VALIDATION or more of them, HELD_OUT (of training) or TEST."""
     if not chooses_by_validation(cfg):
         return ""
     own = WHOLE if chosen_by(cfg) == ALL else VALIDATION
@@ -185,18 +185,18 @@ def selected_on(dataset: Any, cfg: Any) -> str:
 
 
 def labels_of_choice(dataset: Any, cfg: Any) -> int:
-    """How many images beside those of training a run chooses by, whose labels nobody asks for; none of the test's."""
+    """How many images besides those of training a run chooses by, whose labels no round asks for; no test images."""
     chooses = cfg.TEST.FINAL_MODEL == "best_val" or getattr(cfg.DATASET, "CHOOSE_BY", "")
     return len(dataset.val) if chooses and selected_on(dataset, cfg) not in ("", TEST) else 0
 
 
 def mark(*chosen: str) -> str:
-    """What a result is marked with that was chosen by these images; empty if all are within the project's rule."""
+    """The mark of a result that was chosen by these images; empty if all are within the project's rule."""
     return next((f"selected on {one}" for one in chosen if one in BEYOND_THE_RULE), "")
 
 
 def mark_of(result: Mapping[str, Any]) -> str:
-    """The mark of a result, also of one whose run, of an earlier version, has not written it; empty for none."""
+    """The mark of a result, also if an earlier version did not write it; empty for none."""
     return str(result.get("selected_on_test") or mark(str(result.get("selected_on") or "")))
 
 
@@ -211,7 +211,7 @@ def by_label(images: Iterable[_Image]) -> Dict[int, List[_Image]]:
 def hold_out(pool: Iterable[_Image], taken: Iterable[Labelled], per_class: int, seed: int) -> List[_Image]:
     """Up to `per_class` images of each label that are not taken for training, to choose by; ascending labels.
 
-    They come from a generator of their own, so that no other draw moves. A label without images left has none.
+    They come from their own generator, so that no other draw changes. A label without images left has none.
 
     Args:
         pool: all training images.
@@ -235,7 +235,7 @@ def training_images_hash(dataset: Any, cfg: Any) -> Versioned:
 
 
 def images_hash_of(result: Mapping[str, Any]) -> str:
-    """The hash of all images that a result has, by the rule of now; empty if it has none."""
+    """The hash of all images that a result has, by today's rule; empty if it has none."""
     recorded = str(result.get("images_hash") or "")
     return recorded if recorded.startswith(_NOW) else ""
 
@@ -260,7 +260,7 @@ def shots_of(cfg: Any) -> int:
 
 
 def facts_of(dataset: Any, cfg: Any) -> Dict[str, Any]:
-    """What result.json says of the images: split, few-shot list, hash of all images, by which anything was chosen.
+    """What result.json says about the images: split, few-shot list, hash of all images, which anything was chosen by.
 
     Args:
         dataset: with train_x, val and test.

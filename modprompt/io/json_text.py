@@ -1,4 +1,4 @@
-"""JSON out of files that may come from anywhere: how deep it may be, and how large its numbers."""
+"""JSON from files that may come from anywhere: how deep it may be, and how large its numbers."""
 
 import json
 from typing import Any, Callable, Iterable, List, Optional, Tuple, Union
@@ -21,10 +21,10 @@ def parse(
     Args:
         text: the text; bytes are UTF-8.
         pairs: what to make of an object's (name, value) pairs; without it dicts.
-        finite: NaN and infinities, which are no JSON, are refused.
+        finite: NaN and infinities, which are not JSON, are refused.
 
     Raises:
-        Refused: in one line, if it is no JSON, is nested deeper than MOST_LEVELS, or has a whole number of more than
+        Refused: in one line, if it is not JSON, is nested deeper than MOST_LEVELS, or has a whole number of more than
             64 bits.
     """
     try:
@@ -35,7 +35,7 @@ def parse(
         raise
     except RecursionError:
         raise Refused(_too_deep()) from None
-    except ValueError as error:  # no JSON, no UTF-8, or more digits than Python reads
+    except ValueError as error:  # not JSON, not UTF-8, or more digits than Python reads
         said = one_line(error)
         raise Refused(_too_long() if "digits" in said else said[:160]) from None
     _require_bounds(content)

@@ -43,10 +43,10 @@ def take(path: PathLike, patience_s: float = 2.0) -> Optional[int]:
 
     Args:
         path: the file.
-        patience_s: how long to try: whoever asks `is_held` holds it for a moment.
+        patience_s: how long to try: a call of `is_held` holds it for a moment.
 
     Returns:
-        The open file, or None if somebody else has the lock.
+        The open file, or None if another process has the lock.
 
     Raises:
         NoLocks: if there are no locks there.
@@ -80,7 +80,7 @@ def take_folder(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:
     try:
         return _hold(os.open(str(folder), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)), folder, patience_s)
     except OSError as error:
-        if error.errno in (errno.EBADF, errno.EINVAL):  # network file systems that lock files open for writing alone
+        if error.errno in (errno.EBADF, errno.EINVAL):  # network file systems that lock only files open for writing
             raise NoLocks(error.errno, "the file system has no locks of folders", str(folder)) from None
         raise
 
@@ -94,20 +94,20 @@ def alone(
     patience_s: float = 2.0,
     without: Optional[Callable[[str], None]] = None,
 ) -> Iterator[bool]:
-    """The lock of a file, or of a folder itself, held for the time of a block.
+    """The lock of a file, or of a folder itself, held during a block.
 
     Args:
-        path: the file, made with its folders; or a folder that is there.
-        taken: what is wrong and what to do if somebody else has it.
+        path: the file, made with its folders; or a folder that exists.
+        taken: the message if another process has it: what is wrong and what to do.
         folder: whether it is a folder.
         patience_s: how long to try.
-        without: is told why, where there are no locks.
+        without: called with the reason if there are no locks.
 
     Yields:
         Whether there are locks there.
 
     Raises:
-        UserError: if somebody else has it.
+        UserError: if another process has it.
         OSError: if it cannot be opened.
     """
     try:
@@ -140,14 +140,14 @@ def _hold(file: int, path: PathLike, patience_s: float) -> Optional[int]:
 
 
 def is_mine(file: int) -> bool:
-    """Whether an open lock that was inherited is held by it, or is now: not if somebody else has it."""
+    """Whether an inherited open file holds its lock, or gets it now; false if another process has it."""
     with contextlib.suppress(OSError):
         return _try(file, True, file)
     return False
 
 
 def is_held(path: PathLike) -> bool:
-    """Whether some process holds the lock of a file; never where there are no locks."""
+    """Whether some process holds the lock of a file; false where there are no locks."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, NoLocks):
         file = os.open(str(path), os.O_RDONLY | _OPEN)
         try:

@@ -29,7 +29,7 @@ class _Element(NamedTuple):
 
 
 class _Elements:
-    """Parts that stand one behind the other."""
+    """Consecutive parts."""
 
     def __init__(self, content: bytes, at: int = 0):
         self._content, self._at = content, at
@@ -46,10 +46,10 @@ class _Elements:
         if len(self._content) - self._at < _TAG:
             raise Refused("it is cut off")
         first, size = struct.unpack_from("<2I", self._content, self._at)
-        if first >> 16:  # up to four bytes stand in the tag itself
+        if first >> 16:  # up to four bytes are in the tag itself
             kind, size, start = first & 0xFFFF, first >> 16, self._at + 4
             if size > 4:
-                raise Refused("it has a small part that is none")
+                raise Refused("it has a malformed small part")
             self._at += _TAG
         else:
             kind, start = first, self._at + _TAG
@@ -66,7 +66,7 @@ class _Elements:
 
 def _numbers(element: _Element) -> np.ndarray:
     if element.kind not in _NUMBERS:
-        raise Refused(f"it has a part of type {element.kind} in the place of numbers")
+        raise Refused(f"it has a part of type {element.kind} in place of numbers")
     dtype = np.dtype(_NUMBERS[element.kind])
     if len(element.content) % dtype.itemsize:
         raise Refused("it has a number that is cut off")
@@ -81,8 +81,8 @@ def read_mat(path: PathLike) -> Dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        UserError: if it is no regular file, may not be read, or is larger than 256 MB.
-        Refused: in one line, if it is damaged, no file of MATLAB 5, or holds anything else.
+        UserError: if it is not a regular file, may not be read, or is larger than 256 MB.
+        Refused: in one line, if it is damaged, not a file of MATLAB 5, or holds anything else.
     """
     content = read_bytes(path, _MOST_BYTES)
     if len(content) < _HEADER or content[124:128] != b"\0\1IM":
@@ -112,7 +112,7 @@ def _unpacked(content: bytes) -> bytes:
 def _matrix(element: _Element, level: int) -> Tuple[str, np.ndarray]:
     """(name, value) of an array of any class."""
     if element.kind != _MATRIX:
-        raise Refused(f"it has a part of type {element.kind} in the place of an array")
+        raise Refused(f"it has a part of type {element.kind} in place of an array")
     if level > _MOST_LEVELS:
         raise Refused(f"it is nested deeper than {_MOST_LEVELS} levels")
     if not element.content:
@@ -131,7 +131,7 @@ def _matrix(element: _Element, level: int) -> Tuple[str, np.ndarray]:
         _CHARACTERS: _texts,
     }
     if kind not in makers:
-        raise Refused(f"its variable {name[:40]!r} is of a class that is not read ({kind})")
+        raise Refused(f"its variable {name[:40]!r} has a class that is not read ({kind})")
     return name, makers[kind](parts, shape, level + 1)
 
 
@@ -151,7 +151,7 @@ def _name(content: bytes) -> str:
     try:
         return content.split(b"\0")[0].decode("ascii")
     except UnicodeDecodeError:
-        raise Refused("it has a name that is none") from None
+        raise Refused("it has a malformed name") from None
 
 
 def _shaped(flat: np.ndarray, shape: Tuple[int, ...]) -> np.ndarray:
@@ -168,7 +168,7 @@ def _texts(parts: _Elements, shape: Tuple[int, ...], _: int) -> np.ndarray:
         try:
             letters = list(element.content.decode(_TEXTS[element.kind]))
         except UnicodeDecodeError:
-            raise Refused("it has a text that is none") from None
+            raise Refused("it has a malformed text") from None
     else:
         letters = [chr(code) for code in _numbers(element).tolist() if type(code) is int and 0 <= code < 0xD800]
     if 0 in shape:

@@ -1,6 +1,6 @@
-"""Pages for a browser and cards in Markdown, made from templates: anybody's text in them is text.
+"""Pages for a browser and cards in Markdown, made from templates: any text put into them stays text.
 
-A template lies beside the code that fills it and is named by its path in the package. A page has one look
+A template is next to the code that fills it and is named by its path in the package. A page has one look
 (page.html.j2, page.css), and by its policy a browser loads and runs nothing but what is in it.
 """
 
@@ -18,12 +18,12 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def page(template: str, script: str = "", **values: Any) -> str:
-    """A whole page, which needs nothing beside it.
+    """A whole page, which needs no other file.
 
     Args:
         template: extends io/page.html.j2.
         script: name of the one script that it runs; empty for none.
-        values: what the template names; one that lacks is an error.
+        values: what the template names; a missing one is an error.
 
     Raises:
         UserError: if Jinja2 is not installed.
@@ -41,12 +41,12 @@ def html(template: str, **values: Any) -> str:
 
 
 def markdown(template: str, **values: Any) -> str:
-    """A text in Markdown, in which values stand inside lines; raises as page does."""
+    """A text in Markdown, in which values are inside lines; raises as page does."""
     return str(_templates(markdown_cell).get_template(template).render(values))
 
 
 def source(name: str) -> str:
-    """A style or a script of the package, as it stands in a page."""
+    """A style or a script of the package, as it is in a page."""
     return (_PACKAGE / name).read_text(encoding="utf-8")
 
 
@@ -56,13 +56,13 @@ def data_address(picture: bytes, kind: str = "jpeg") -> str:
 
 
 def _html_text(text: str) -> str:
-    """A text for a page, also inside an attribute's quotes, and one that is no UTF-8."""
+    """A text for a page, also inside an attribute's quotes, and one that is not UTF-8."""
     return escape(writable(text))
 
 
 @functools.lru_cache(maxsize=None)
 def _templates(shown: Callable[[str], str]) -> Any:
-    """The package's templates, in which every value that is not marked as safe stands as `shown` gives it."""
+    """The package's templates, in which every value that is not marked as safe appears as `shown` gives it."""
     try:
         import jinja2
     except ImportError:
@@ -81,5 +81,5 @@ def _templates(shown: Callable[[str], str]) -> Any:
 
 
 def _hash(text: str) -> str:
-    """What a policy calls a style or a script by."""
+    """The name of a style or a script in a policy."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") + "'"

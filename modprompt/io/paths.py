@@ -22,19 +22,19 @@ def _parts(name: object) -> List[str]:
 
 
 def of_user(path: PathLike) -> Path:
-    """A path whose ~ or ~NAME in front is a user's folder.
+    """A path with a leading ~ or ~NAME replaced by that user's folder.
 
     Raises:
-        UserError: if nobody knows that user.
+        UserError: if that user is not known.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise UserError(f"{path}: nobody knows the folder of that user: write it out, or ./~ in front") from None
+        raise UserError(f"{path}: the folder of that user is not known: write it out, or begin with ./~") from None
 
 
 def free_name(path: str) -> str:
-    """A path, or with a number behind it (-2, -3, ...) if there is something of that name."""
+    """A path, or with a number after it (-2, -3, ...) if there is something of that name."""
     later = (f"{path}-{number}" for number in itertools.count(2))
     return next(name for name in itertools.chain([path], later) if not os.path.lexists(name))
 
@@ -64,7 +64,7 @@ def inside_without_links(root: PathLike, name: object, source: PathLike) -> Path
     """As `inside`, to write to or to delete: no folder on the way below `root`, nor the path itself, may be a link.
 
     Raises:
-        UserError: as `inside`, or on a link; it is named.
+        UserError: as `inside`, or on a link; the message names it.
     """
     path = inside(root, name, source)
     at = Path(root)

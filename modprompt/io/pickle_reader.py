@@ -1,8 +1,8 @@
 """Pickles read by one loop over their opcodes, which makes the values itself: nothing is imported, nothing is run.
 
 A name in a pickle stands for what the reader is given for it, a function of ours or an inert object; every other name
-is refused. Python's own loader is never asked: nine bytes make it take 2 GB. What keeps a program busy for ever is
-refused too: keys that take for ever to hash, large things copied again and again, a few lists that print as a thousand
+is refused. Python's own loader is never used: nine bytes make it allocate 2 GB. What keeps a program busy forever is
+refused too: keys that take forever to hash, large things copied again and again, a few lists that print as a thousand
 million.
 """
 
@@ -15,7 +15,7 @@ from modprompt.io.safe_open import Refused
 
 MOST_BYTES = 64 << 20  # of a pickle; storages are not in it
 _MOST_DEPTH = 100
-_MOST_PRINTED = 4 << 20  # characters of any pickle's content, beside four for each of its bytes
+_MOST_PRINTED = 4 << 20  # characters of any pickle's content, besides four for each of its bytes
 _REPEATS = 1 << 60  # whole numbers from here on can be chosen so that all of them have one hash
 _LONGEST_NAME = 500  # characters
 _STOP = 0x2E
@@ -23,14 +23,14 @@ _KEYS = (str, float, bytes, type(None))
 
 
 class Inert:
-    """Stands for an object of another's class: what its state is said to be, and none of its code."""
+    """Stands for an object of a foreign class: the state that the pickle gives it, and none of its code."""
 
     def __init__(self, name: str = "", *_: Any):
         self.name = name
         self.state: Any = None
 
     def take(self, state: Any) -> None:
-        """Have a state, as `__setstate__` would."""
+        """Accept a state, as `__setstate__` would."""
         self.state = state
 
 
@@ -39,7 +39,7 @@ class Name:
 
     Args:
         full: module and name.
-        make: is called where the pickle calls it; raises TypeError or ValueError on other arguments than it takes.
+        make: is called where the pickle calls it; raises TypeError or ValueError on other arguments than it accepts.
     """
 
     __slots__ = ("full", "make")
@@ -53,7 +53,7 @@ def is_key(value: Any, others: Tuple[type, ...] = ()) -> bool:
 
     Args:
         value: of a pickle.
-        others: classes that may be, too; they must hash by identity.
+        others: classes that may be keys too; they must hash by identity.
     """
     return abs(value) < _REPEATS if isinstance(value, int) else isinstance(value, _KEYS + others)
 
@@ -66,9 +66,9 @@ class PickleReader:
         stands_for: gives what a name (module.name) stands for: a Name, or another value; refuses all others.
         storage: gives what a reference to something outside stands for; without it there may be none.
         start: where it begins in the text.
-        keys: classes of keys beside texts and numbers; they must hash by identity.
-        most_steps: so many values and copies it may make.
-        most_bytes: so long it may be.
+        keys: classes of keys besides texts and numbers; they must hash by identity.
+        most_steps: how many values and copies it may make.
+        most_bytes: how long it may be.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class PickleReader:
         self.stack: List[Any] = []
         self.marks: List[List[Any]] = []
         self.memo: Dict[int, Any] = {}
-        self.names: Dict[str, Any] = {}  # that were asked for
+        self.names: Dict[str, Any] = {}  # those asked for
         self.steps = 0
 
     def read(self) -> Any:
         """What the pickle holds; `at` is where it ends.
 
         Raises:
-            Refused: if it is no whole pickle, or none that may be read; it says why.
+            Refused: if it is not a whole pickle, or not one that may be read; the message says why.
         """
         text, end = self.text, self.at + self.most_bytes
         try:
@@ -112,7 +112,7 @@ class PickleReader:
         except (IndexError, KeyError, UnicodeDecodeError, struct.error) as error:
             raise Refused(f"it is no whole pickle ({type(error).__name__})") from None
 
-    # what stands behind an opcode
+    # arguments of opcodes
 
     def take(self, count: int) -> bytes:
         piece = self.text[self.at : self.at + count]
@@ -246,7 +246,7 @@ def _parts(value: Any) -> Optional[Iterator[Any]]:
 
 
 def require_small(root: Any, size: int) -> None:
-    """Look at what a pickle of this many bytes held.
+    """Check what a pickle of this many bytes held.
 
     Raises:
         Refused: if it is nested too deep, contains itself, or would be far longer than the pickle if it were printed.

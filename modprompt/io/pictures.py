@@ -19,7 +19,7 @@ def can_draw() -> bool:
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """An empty figure that lays itself out and that no window knows; matplotlib is imported late, since it takes long.
+    """An empty figure that lays itself out and has no window; matplotlib is imported late, since it takes long.
 
     Args:
         width_in: in inches.

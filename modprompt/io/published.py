@@ -1,4 +1,4 @@
-"""What is known of the family's published splits: facts, compared with what a run reads.
+"""Facts about the family's published splits, compared with what a run reads.
 
 Where the split file's hash is not known, the lists of 16 shots that seeds 1, 2 and 3 draw from it are.
 """

@@ -1,7 +1,7 @@
 """Settings and facts of results under a new name: one table, applied wherever names are read.
 
 What version 0.2.0 recorded, and what is asked for by the former name, is the same as under today's. Folders and hashes
-go by the former names, so that a run's stay what they are.
+use the former names, so that a run's stay the same.
 """
 
 import warnings
@@ -18,22 +18,22 @@ RENAMED = {  # old: new
     **{f"TRAINER.{node}.BEHIND": f"TRAINER.{node}.{OF_HEADS['BEHIND']}" for node in _HEADS},
 }
 _OF_EXPERIMENTS = {"behind": OF_HEADS["behind"]}  # of a method in an experiment file
-_FACTS = {"marked": "selected_on_test"}  # of results, and in what checkpoints say of their runs
+_FACTS = {"marked": "selected_on_test"}  # of results, and in what checkpoints say about their runs
 _FORMER = {new: old for old, new in {**RENAMED, **_OF_EXPERIMENTS}.items()}
 
 
 def former(key: str) -> str:
-    """The name of a setting by which folders and hashes go."""
+    """The name of a setting that folders and hashes use."""
     return _FORMER.get(key, key)
 
 
 def recorded(values: Mapping[str, V]) -> Dict[str, V]:
-    """Settings that a file of ours has recorded, by today's names."""
+    """Settings that a file of ours recorded, by today's names."""
     return {RENAMED.get(key, key): value for key, value in values.items()}
 
 
 def recorded_facts(run: Mapping[str, Any]) -> Dict[str, Any]:
-    """What a file of ours says of a run, a result or a part of a checkpoint, by today's names."""
+    """What a file of ours says about a run, a result or a part of a checkpoint, by today's names."""
     found = {_FACTS.get(key, key): value for key, value in run.items()}
     for part, rename in (("settings", recorded), ("sources", recorded), ("method", recorded_method)):
         if isinstance(found.get(part), Mapping):
@@ -42,7 +42,7 @@ def recorded_facts(run: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def recorded_method(method: Mapping[str, Any]) -> Dict[str, Any]:
-    """What a file of ours says of a method, its settings (by field) and config (by key) by today's names."""
+    """What a file of ours says about a method, its settings (by field) and config (by key) by today's names."""
 
     def in_node(name: str) -> str:
         old = f"{method.get('node', '')}.{name.upper()}"
@@ -58,21 +58,21 @@ def _warn(text: str) -> None:
 
 
 def asked(pairs: Iterable[Tuple[str, V]], where: str, say: Callable[[str], None] = _warn) -> List[Tuple[str, V]]:
-    """What a user asks for in one place, by today's names; a line names those that were asked for by a former one.
+    """What a user asks for in one place, by today's names; a message names those that were asked for by a former one.
 
     Args:
         pairs: (name, value), in their order.
         where: the place, for messages.
-        say: what is done with the line; without it, it is a warning.
+        say: what is done with the message; by default, it is a warning.
 
     Raises:
-        UserError: if the place gives a name of before and today's.
+        UserError: if the place gives both a former name and today's.
     """
     return _asked(pairs, where, RENAMED, say)
 
 
 def asked_of_method(content: Mapping[str, V], where: str) -> Dict[str, V]:
-    """The same of what an experiment file says of a method, but for its options."""
+    """The same for what an experiment file says about a method, except its options."""
     return dict(_asked(content.items(), where, _OF_EXPERIMENTS, _warn))
 
 

@@ -14,13 +14,13 @@ from modprompt.io.settings import COMPILE
 FILE_NAME = "result.json"
 NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run has no accuracy; under "untested"
 # in the environment of runs that are started together: how many at once, how many of them on this run's GPU, and the
-# share of the GPU's memory that it may take (above 0, up to 1)
+# share of the GPU's memory that it may use (above 0, up to 1)
 JOBS, ON_GPU, GPU_SHARE = "MODPROMPT_JOBS", "MODPROMPT_RUNS_ON_GPU", "MODPROMPT_GPU_SHARE"
 VERSION = 2  # of the record; the first had no version and no hash
 
 
 def runs_on_gpu() -> Optional[int]:
-    """How many runs share this process's GPU, as whoever started it has told; None if nobody has."""
+    """How many runs share this process's GPU, as the process that started it said; None if it did not."""
     told = os.environ.get(ON_GPU, "")
     return int(told) if told.isdecimal() else None
 
@@ -52,7 +52,7 @@ def read_json(path: PathLike) -> Optional[Dict[str, Any]]:
 
 
 def _as_it_ran(result: Dict[str, Any]) -> Dict[str, Any]:
-    """By today's names; of 0.2.0, whose settings did not say MODEL.COMPILE graph, with what stands beside them."""
+    """By today's names; for 0.2.0, whose settings did not say MODEL.COMPILE graph, with what its `compile` says."""
     result = renamed.recorded_facts(result)
     settings, compiled = result.get("settings"), result.get("compile")
     if isinstance(settings, dict) and isinstance(compiled, dict) and compiled.get("asked") == "graph":
@@ -61,7 +61,7 @@ def _as_it_ran(result: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def read(folder: PathLike) -> Read:
-    """The result in a run's folder, of parts of the types that runs write; its accuracy_pct is None without images."""
+    """The result in a run's folder, its parts of the types that runs write; accuracy_pct is None without images."""
     path = Path(folder) / FILE_NAME
     result = read_json(path)
     if result is None:
@@ -69,6 +69,6 @@ def read(folder: PathLike) -> Read:
     try:
         check_seal(result, path)
     except UserError:
-        return Read(None, f"{FILE_NAME} is damaged (its hash is of another content)")
+        return Read(None, f"{FILE_NAME} is damaged (its hash does not match)")
     fault = result_schema.fault(result, tested=not any(one.untested(result) for one in features()))
     return Read(None, f"{FILE_NAME} is damaged ({fault})") if fault else Read(_as_it_ran(result))

@@ -1,4 +1,4 @@
-"""Which parts of a result are of another type than any run writes, so that whoever reads one need not ask again."""
+"""Which parts of a result have another type than any run writes, so that its readers need not check again."""
 
 import functools
 from typing import Any, Dict, Mapping, Tuple
@@ -9,12 +9,12 @@ from modprompt.io.safe_open import Refused
 from modprompt.io.schema import Form, either, flag, maybe, number, rows, table, text, whole
 from modprompt.io.schema import each as table_of
 
-_MOST = 1 << 53  # whole numbers up to here are the same as floats, which tables and figures make of them
+_MOST = 1 << 53  # whole numbers up to here stay the same as floats, which tables and figures use
 _MOST_S = 1e12
 
 
 def record(**parts: Form) -> Form:
-    """An object of which these parts, if they are there and not null, have a form; others are not looked at."""
+    """An object of which these parts, if they are there and not null, have a form; others are not checked."""
     return table({}, {name: maybe(form) for name, form in parts.items()})
 
 
@@ -62,11 +62,11 @@ def _of_features(names: Tuple[str, ...]) -> Form:
 
 
 def fault(result: Mapping[str, Any], tested: bool = True) -> str:
-    """What is wrong with the first part that is missing or of another type than runs write; empty if all fits.
+    """What is wrong with the first part that is missing or has another type than runs write; empty if all is right.
 
     Args:
         result: what the file holds.
-        tested: whether it must say an accuracy.
+        tested: whether it must have an accuracy.
     """
     try:
         for form in (_RESULT, _of_features(tuple(registry.FEATURES)), _SETTINGS, *([_TESTED] if tested else [])):

@@ -1,8 +1,8 @@
-"""Rows of numbers in a file, each with a CRC of its own: a .npz whose array `rows` is mapped, not read.
+"""Rows of numbers in a file, each with its own CRC: a .npz whose array `rows` is mapped, not read.
 
-So a file of many gigabytes is opened at once, and no row with a flipped bit is ever given. Beside `rows` stand `crcs`,
-the CRC-32 of each row; `names`, a text for each or none; and `stands_for`, what decides them. A row's kind is a type of
-numpy's with its shape: np.dtype((np.uint8, (224, 224, 3))).
+So a file of many gigabytes is opened at once, and a row with a flipped bit is never returned. Next to `rows` are
+`crcs`, the CRC-32 of each row; `names`, a text for each or none; and `stands_for`, what decides them. A row's kind is a
+type of numpy's with its shape: np.dtype((np.uint8, (224, 224, 3))).
 """
 
 import io
@@ -22,7 +22,7 @@ PathLike = Union[str, Path]
 
 
 def _header(kind: np.dtype, number: int) -> bytes:
-    """What stands in front of so many rows in a .npy text."""
+    """The header before so many rows in a .npy text."""
     file = io.BytesIO()
     facts = {"descr": kind.base.str, "fortran_order": False, "shape": (number, *kind.shape)}
     np.lib.format.write_array_header_1_0(file, facts)
@@ -48,11 +48,11 @@ def write_rows(
         kind: of a row.
         number: of rows.
         blocks: the rows in their order, some at a time.
-        stands_for: what decides them, which is asked for when the file is opened.
+        stands_for: what decides them, which must be given to open the file.
         names: of the rows, if they have any.
 
     Raises:
-        Refused: if the rows are not of that number and kind; nothing is left then.
+        Refused: if the rows do not have that number and kind; no file is left then.
         OSError: if it cannot be written.
     """
     crcs: List[int] = []
@@ -78,15 +78,15 @@ class Rows:
     Args:
         path: the file.
         kind: of a row, as it was written.
-        stands_for: as it was written; None where that is known already.
+        stands_for: as it was written; None if that is known already.
 
     Attributes:
         names: of the rows; empty if they have none.
 
     Raises:
         FileNotFoundError: if there is none.
-        Refused: if it is damaged, of another version, or holds other rows than are asked for.
-        UserError: if it is no regular file, may not be read, or NumPy refuses it.
+        Refused: if it is damaged, of another version, or holds other rows than those asked for.
+        UserError: if it is not a regular file, may not be read, or NumPy refuses it.
     """
 
     def __init__(self, path: PathLike, kind: np.dtype, stands_for: Optional[str]):

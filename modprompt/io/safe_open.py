@@ -1,4 +1,4 @@
-"""Regular files, opened without waiting: a pipe or a device given as a file is refused, not hung on."""
+"""Regular files, opened without waiting: a pipe or a device given as a file is refused."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ _OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # nothing is wrong
 
 
 class Refused(ValueError):
-    """What a file holds is not what its kind may hold; the text says what, and whoever knows the path adds it."""
+    """What a file holds is not what its kind may hold; the text says what, and a caller that knows the path adds it."""
 
 
 def _require_regular(mode: int, path: PathLike) -> None:
@@ -36,7 +36,7 @@ def open_regular(path: PathLike) -> BinaryIO:
         OSError: if this process may open no more files.
     """
     try:
-        _require_regular(os.stat(str(path)).st_mode, path)  # to open a device can do something
+        _require_regular(os.stat(str(path)).st_mode, path)  # opening a device can have effects
         file = os.open(str(path), _FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"no file at {path}") from None
@@ -56,8 +56,8 @@ def open_regular(path: PathLike) -> BinaryIO:
 
 
 def _read_on(file: BinaryIO, most: int) -> bytes:
-    """All of a file, or more than `most` bytes of it; the size that a file system reports may be none, as /proc's."""
-    asked = min(most, os.fstat(file.fileno()).st_size) + 1  # memory is taken for all that is asked for
+    """All of a file, or more than `most` bytes of it; the size that a file system reports may be 0, as in /proc."""
+    asked = min(most, os.fstat(file.fileno()).st_size) + 1  # memory is allocated for all that is asked for
     blocks: List[bytes] = []
     have = 0
     while asked:
@@ -91,7 +91,7 @@ def read_text(path: PathLike, most: int = 1 << 28) -> str:
 
     Raises:
         FileNotFoundError: if there is none.
-        UserError: as `read_bytes`, or if it is no UTF-8.
+        UserError: as `read_bytes`, or if it is not UTF-8.
     """
     try:
         text = read_bytes(path, most).decode("utf-8")
@@ -104,7 +104,7 @@ class Bytes:
     """Bytes to read at any place: of a text in memory, or of an open file, from several threads.
 
     Args:
-        content: bytes, or an open file; a file that is written over while it is read gives what is there then.
+        content: bytes, or an open file; a file that is overwritten while it is read gives what is there then.
     """
 
     def __init__(self, content: Union[bytes, BinaryIO]):
@@ -118,7 +118,7 @@ class Bytes:
         self._lock = threading.Lock()
 
     def read(self, start: int, count: int) -> bytes:
-        """`count` bytes from `start` on.
+        """`count` bytes, beginning at `start`.
 
         Raises:
             Refused: if there are not as many.

@@ -1,8 +1,8 @@
-"""Files of safetensors: written whole; their tensors in memory of their own, and what their headers say.
+"""Files of safetensors: written whole; their tensors in their own memory, and what their headers say.
 
-The package `safetensors` judges the header of an open file; the tensors' bytes are then read from that same file, one
-tensor after the other. Nothing is mapped when it is given: mapped pages would count as memory beside the copies, and
-whoever cuts off a mapped file ends the process that looks at it.
+The package `safetensors` checks the header of an open file; the tensors' bytes are then read from that same file, one
+tensor after the other. Nothing that is returned is mapped: mapped pages would count as memory besides the copies, and
+cutting off a mapped file ends the process that reads it.
 """
 
 import os
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PathLike = Union[str, Path]
 _Found = TypeVar("_Found")
 _OPEN_FILES = "/proc/self/fd"  # where the system names open files
-_LENGTH = 8  # bytes in front of the header, which say how long it is
+_LENGTH = 8  # bytes before the header, which say how long it is
 _METADATA = "__metadata__"  # texts by name, among the tensors of a header
 _POINTER = "version https://git-lfs"
 _KINDS = {  # what PyTorch calls a type
@@ -41,7 +41,7 @@ _KINDS = {  # what PyTorch calls a type
 
 
 class _Place(NamedTuple):
-    """What a header says of a tensor: its type, its shape, and where its bytes begin and end in the file."""
+    """What a header says about a tensor: its type, its shape, and where its bytes begin and end in the file."""
 
     kind: str
     shape: Tuple[int, ...]
@@ -50,22 +50,22 @@ class _Place(NamedTuple):
 
 
 def read_safetensors(path: PathLike) -> "Dict[str, Tensor]":
-    """All tensors of a file on the CPU, each in memory of its own, of the type and shape that it has there.
+    """All tensors of a file on the CPU, each in its own memory, with the type and shape that it has there.
 
-    The file may be replaced, written over or cut off afterwards.
+    The file may be replaced, overwritten or cut off afterwards.
 
     Raises:
-        UserError: if the file is missing, damaged, cut off, changed meanwhile, no file of safetensors, or has tensors
-            of a type that is not read; or if the package `safetensors` is not there.
+        UserError: if the file is missing, damaged, cut off, changed meanwhile, not a safetensors file, or has tensors
+            of a type that is not read; or if the package `safetensors` is not installed.
     """
     return _read(path, lambda content, header: _tensors(content, _places(header)))
 
 
 def read_with_metadata(path: PathLike) -> "Tuple[Dict[str, Tensor], Dict[str, str]]":
-    """As `read_safetensors`, and the texts that stand beside the tensors, by name.
+    """As `read_safetensors`, and the texts stored with the tensors, by name.
 
     Raises:
-        UserError: as `read_safetensors`, or if these are no texts.
+        UserError: as `read_safetensors`, or if these are not texts.
     """
     return _read(path, lambda content, header: (_tensors(content, _places(header)), _metadata(header)))
 
@@ -74,7 +74,7 @@ def write_safetensors(path: PathLike, tensors: "Mapping[str, Tensor]", metadata:
     """Write tensors and texts to a file that is either complete or not there, with its folders.
 
     Raises:
-        UserError: if the package `safetensors` is not there.
+        UserError: if the package `safetensors` is not installed.
         OSError: if it cannot be written, e.g. on a full disk.
     """
     try:
@@ -89,16 +89,16 @@ def write_safetensors(path: PathLike, tensors: "Mapping[str, Tensor]", metadata:
 
 
 def names_and_shapes(path: PathLike) -> Dict[str, Tuple[int, ...]]:
-    """The shapes of a file's tensors by name, from its header alone, in the order in which they lie in the file.
+    """The shapes of a file's tensors by name, from its header alone, in the file's order.
 
     Raises:
-        UserError: as `read_safetensors`; types are not looked at, and damage behind the header is not seen.
+        UserError: as `read_safetensors`; types are not checked, and damage after the header is not seen.
     """
     return _read(path, lambda _, header: {name: place.shape for name, place in _places(header).items()})
 
 
 def refuse_pointer(text: str, path: PathLike) -> None:
-    """Refuse what Git LFS leaves in the place of a large file.
+    """Refuse what Git LFS leaves in place of a large file.
 
     Raises:
         UserError: if a text begins as such a pointer does.
@@ -108,7 +108,7 @@ def refuse_pointer(text: str, path: PathLike) -> None:
 
 
 class _Header(NamedTuple):
-    """What stands in front of the tensors, by name, and where it ends in the file."""
+    """The header before the tensors, by name, and where it ends in the file."""
 
     entries: Dict[str, Any]
     end: int
@@ -161,7 +161,7 @@ def _end_of_header(content: Bytes, path: PathLike) -> int:
 
 
 def _judge(file: BinaryIO, path: PathLike) -> None:
-    """Have the package check the header of the open file, and that the file is as long as it says."""
+    """Let the package check the header of the open file, and that the file is as long as that says."""
     try:
         from safetensors import safe_open
     except ImportError:
@@ -180,7 +180,7 @@ def _header(content: Bytes, end: int) -> _Header:
 
 
 def _places(header: _Header) -> Dict[str, _Place]:
-    """Where each tensor is, in the order in which they lie in the file."""
+    """Where each tensor is, in the file's order."""
     entries = {name: entry for name, entry in header.entries.items() if name != _METADATA}
     places = {}
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
@@ -192,7 +192,7 @@ def _places(header: _Header) -> Dict[str, _Place]:
 def _metadata(header: _Header) -> Dict[str, str]:
     texts = header.entries.get(_METADATA) or {}
     if not all(isinstance(text, str) for text in texts.values()):
-        raise Refused("what stands beside its tensors is no text")
+        raise Refused("what is stored with its tensors is not text")
     return dict(texts)
 
 
@@ -208,7 +208,7 @@ def _tensors(content: Bytes, places: Dict[str, _Place]) -> "Dict[str, Tensor]":
         raise Refused("its numbers are in the other byte order than this machine's")
     odd = next((name for name, place in places.items() if place.kind not in _KINDS), None)
     if odd is not None:
-        raise Refused(f"its tensor {odd[:80]!r} is of type {places[odd].kind}, which is not read")
+        raise Refused(f"its tensor {odd[:80]!r} has type {places[odd].kind}, which is not read")
     flats, tensors = Flats(content, own=True), {}
     for name, place in places.items():
         kind = _KINDS[place.kind]

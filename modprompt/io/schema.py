@@ -1,7 +1,7 @@
-"""Forms of what files hold: a form looks at a value, and refuses in a line that names the part and what is wrong.
+"""Forms of what files hold: a form checks a value, and refuses it in one line that names the part and what is wrong.
 
-A record that was changed and sealed again, or is of another program, is found by its form alone. Nothing is changed
-by looking: who reads a record looks at all of it before doing anything with a part.
+A record that was changed and sealed again, or comes from another program, is found by its form alone. A check changes
+nothing: readers check all of a record before they do anything with a part.
 """
 
 import math
@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict, Mapping, NoReturn, Optional, Sequence
 from modprompt.io.safe_open import Refused
 from modprompt.io.text import is_text
 
-Form = Callable[[Any, str], None]  # takes a value and where it stands
-MOST = 1 << 63  # whole numbers from there on fit no machine's
+Form = Callable[[Any, str], None]  # accepts a value and its place
+MOST = 1 << 63  # whole numbers from here on do not fit into 64 bits
 _MOST_SHOWN = 40
 _MOST_TEXT = 1 << 24
 _KINDS = (("a table", dict), ("a list", (list, tuple)), ("a text", str))
@@ -33,7 +33,7 @@ def shown(value: Any) -> str:
 
 
 def anything(value: Any, where: str) -> None:
-    """Takes all."""
+    """Accepts everything."""
 
 
 def flag(value: Any, where: str) -> None:
@@ -45,7 +45,7 @@ def flag(value: Any, where: str) -> None:
 def text(most: int = _MOST_TEXT, least: int = 0, names_files: bool = False) -> Form:
     """A text of so many characters that can be written.
 
-    JSON and pickles may hold half a character, which names of files that are no UTF-8 have.
+    JSON and pickles may hold half a character, as names of files that are not UTF-8 do.
     """
 
     def form(value: Any, where: str) -> None:
@@ -71,7 +71,7 @@ def whole(least: int = -MOST, most: int = MOST - 1) -> Form:
 
 
 def number(least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> Form:
-    """A number within these bounds that is not NaN; whole or not, infinite only if that is said."""
+    """A number within these bounds that is not NaN; whole or not, infinite only if `infinite`."""
     from_least = f" from {least}" if least > -math.inf else ""
     span = f"{from_least} to {most}" if most < math.inf else from_least and f"{from_least} up"
 
@@ -161,7 +161,7 @@ def each(form: Form) -> Form:
 
 
 def table(required: Mapping[Any, Form], optional: Optional[Mapping[Any, Form]] = None) -> Form:
-    """A table with these parts, some of which may be missing; others are not looked at."""
+    """A table with these parts, some of which may be missing; others are not checked."""
     known: Dict[Any, Form] = {**required, **(optional or {})}
 
     def of(value: Any, where: str) -> None:

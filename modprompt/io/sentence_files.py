@@ -7,9 +7,9 @@ from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.descriptions import Descriptions
 
-TEMPLATE, DIGITS = "template", "digits"  # words that stand for no path
+TEMPLATE, DIGITS = "template", "digits"  # words that are not paths
 FOLDER = "gpt_file"  # where the repositories keep theirs
-_SHORT = {  # names in it, where they are not those of the data sets in lower case
+_SHORT = {  # names in it that are not those of the data sets in lower case
     "Caltech101": "caltech",
     "DescribableTextures": "dtd",
     "FGVCAircraft": "fgvc",

@@ -1,7 +1,7 @@
 """Settings as they were given, by config files, flags and options: where from, in one form of text, and their hash.
 
-Two runs whose given settings have one hash, on the same images and CLIP, are the same run. Nothing heavy is imported
-here, so that thousands of results are compared in no time.
+Two runs whose given settings have the same hash, on the same images and CLIP, are the same run. Nothing heavy is
+imported here, so that thousands of results are compared quickly.
 """
 
 import ast
@@ -22,13 +22,13 @@ from modprompt.io import renamed, yaml_text
 from modprompt.io.safe_open import Refused
 
 COMPILE = "MODEL.COMPILE"
-_MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those in front of a difference
+_MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those before a difference
 
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
 
-READER = "DATASET.READER"  # which reader of another codebase a run had, so that another one is another run
+READER = "DATASET.READER"  # which reader of another codebase a run used; with another one it is another run
 
-# what decides no number of a training, beside what features have of that: free
+# what decides no number of a training, besides those settings of features: free
 _FREE = {
     "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
     "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
@@ -54,7 +54,7 @@ FLAGS = {
 
 
 def free() -> FrozenSet[str]:
-    """Keys of settings that decide no number of a training, but for one value of one of them: is_free."""
+    """Keys of settings that decide no number of a training, except for one value of one of them: is_free."""
     return _free(tuple(registry.FEATURES))
 
 
@@ -64,7 +64,7 @@ def _free(names: Tuple[str, ...]) -> FrozenSet[str]:
 
 
 def is_free(key: str, text: str) -> bool:
-    """Whether a setting decides no number of a training. MODEL.COMPILE graph does: its optimiser rounds otherwise."""
+    """Whether a setting decides no number of a training. MODEL.COMPILE graph does: its optimiser rounds differently."""
     return key in free() and (key, text) != (COMPILE, "graph")
 
 
@@ -83,7 +83,7 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
 
 
 def level_of(node: Any, key: str) -> Tuple[Any, str]:
-    """The level of settings in which one stands, by its dotted key, and its name there; None if there is no such."""
+    """The level of settings that holds one, by its dotted key, and its name there; None if there is none."""
     *path, name = key.split(".")
     for part in path:
         node = node.get(part) if isinstance(node, Mapping) else None
@@ -94,7 +94,7 @@ def read_settings(path: str) -> Dict[str, Any]:
     """What a YAML config sets, as {dotted key: value}, in the file's order.
 
     Raises:
-        UserError: if it is missing (its neighbours are named) or no YAML config, or gives a setting by two names.
+        UserError: if it is missing (the neighbours are named) or not a YAML config, or gives a setting by two names.
     """
     file = Path(path)
     if not file.exists():
@@ -130,11 +130,11 @@ def pairs(options: Sequence[str]) -> List[Tuple[str, str]]:
     """KEY VALUE words as pairs.
 
     Raises:
-        UserError: if a key has no value, a flag stands among them, or a setting is given by two names.
+        UserError: if a key has no value, a flag is among them, or a setting is given by two names.
     """
     for key, value in zip_longest(options[0::2], options[1::2], fillvalue=""):
         if key.startswith("--"):
-            raise UserError(f"the flag {key} must stand before the KEY VALUE options")
+            raise UserError(f"the flag {key} must come before the KEY VALUE options")
         odd = len(options) % 2 and (value == "" or _KEY.fullmatch(value))
         if value.startswith("--") or odd:
             behind = f": {value!r} follows it" if value else ""
@@ -143,7 +143,7 @@ def pairs(options: Sequence[str]) -> List[Tuple[str, str]]:
 
 
 def given(layers: Iterable[Mapping[str, Any]]) -> Dict[str, str]:
-    """Settings of several layers, later ones over earlier ones, as {dotted key: text}, sorted; free() ones left out."""
+    """Settings of several layers, later ones over earlier ones, as {dotted key: text}, sorted; without free() ones."""
     merged: Dict[str, Any] = {}
     for layer in layers:
         merged.update(layer)
@@ -167,7 +167,7 @@ def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not se
 
 
 def apart(*texts: str) -> Iterator[str]:
-    """Each of the texts; of a long one what is around the first place where they differ."""
+    """Each of the texts; of a long one only what is around the first place where they differ."""
     start = max(len(os.path.commonprefix(texts)) - _BEFORE, 0)
     for text in texts:
         if len(text) <= _MOST_SHOWN:
@@ -180,21 +180,21 @@ def apart(*texts: str) -> Iterator[str]:
 def differences(
     old: Mapping[str, str], new: Mapping[str, str], defaults: Optional[Mapping[str, str]] = None
 ) -> List[str]:
-    """What differs between two sets of settings, as "KEY old -> new"; what a side lacks has its default."""
+    """What differs between two sets of settings, as "KEY old -> new"; what one side lacks has its default."""
     keys = set(old) | set(new)
     known = {key: text for key, text in (defaults or {}).items() if key in keys}
     return changes({**known, **old}, {**known, **new})
 
 
 def with_clips_known(settings: Mapping[str, str]) -> Dict[str, str]:
-    """Settings with "" for a second CLIP that is the backbone by its own name: both mean that one."""
+    """Settings with "" for a second CLIP that is the backbone by its own name: both mean the backbone."""
     name = "" if settings.get("MODEL.BACKBONE.PATH") else settings.get("MODEL.BACKBONE.NAME")
     keys = tuple(one.key for one in contents() if one.of_clip)
     return {key: "" if text == name and key.endswith(keys) else text for key, text in settings.items()}
 
 
 class Given(NamedTuple):
-    """A setting's value, as a file or flag gives it or as an option's text, and who gave it."""
+    """A setting's value, as a file or flag gives it or as an option's text, and its source."""
 
     value: Any
     source: str  # "file NAME", "flag --seed" or "option"
@@ -213,7 +213,7 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Settings(Mapping[str, Given]):
-    """Settings by dotted key, later sources over earlier ones; who wants to know of a run's settings asks here.
+    """Settings by dotted key, later sources override earlier ones; the one place to ask for a run's settings.
 
     Args:
         given: all that the sources give, in their order, also what a later one gives again.
@@ -232,7 +232,7 @@ class Settings(Mapping[str, Given]):
         """What files, flags and options give, in this order; each file is opened once, here.
 
         Args:
-            files: paths of YAML configs; empty ones are none.
+            files: paths of YAML configs; empty ones are skipped.
             flags: {key of FLAGS: value}; None and "" are flags that are not given.
             options: KEY VALUE words.
 
@@ -262,7 +262,7 @@ class Settings(Mapping[str, Given]):
         return len(self._last)
 
     def texts(self) -> Dict[str, str]:
-        """What is stored, hashed and compared: the given settings but for those of free() as text, sorted by key."""
+        """What is stored, hashed and compared: the given settings, without those of free(), as text, sorted by key."""
         return given([{key: found.value for key, found in self.items()}])
 
     def on_command_line(self) -> List[str]:
@@ -270,9 +270,9 @@ class Settings(Mapping[str, Given]):
         return [key for key, found in self.items() if not found.source.startswith("file ")]
 
     def source(self, key: str) -> str:
-        """Who gave a setting last; "default" if nobody did."""
+        """The last source of a setting; "default" if there is none."""
         return self._last[key].source if key in self._last else "default"
 
     def sources(self) -> Dict[str, str]:
-        """Who gave each of the settings that texts() has."""
+        """The source of each setting that texts() has."""
         return {key: self.source(key) for key in self.texts()}

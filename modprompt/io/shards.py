@@ -1,4 +1,4 @@
-"""Weights in several files beside an index, which says by JSON which tensor is in which file.
+"""Weights in several files next to an index, which says in JSON which tensor is in which file.
 
 {"metadata": {...}, "weight_map": {tensor's name: file's name}}, as in model.safetensors.index.json and
 pytorch_model.bin.index.json. A name that leads elsewhere is refused, and index and files must agree in full.
@@ -21,10 +21,10 @@ _ENDINGS = (".safetensors", ".bin")
 
 
 def shard_names(index: Path) -> List[str]:
-    """Names of the files that an index names, sorted, each once; whether they are there is not looked at.
+    """Names of the files that an index names, sorted, each once; whether they exist is not checked.
 
     Raises:
-        UserError: if the index is missing, larger than 64 MB, no such index, or names what is no plain file beside it.
+        UserError: if the index is missing, larger than 64 MB, not such an index, or names no plain file next to it.
     """
     return sorted(set(_weight_map(index).values()))
 
@@ -33,7 +33,7 @@ def read_shards(index: Path, read: "Callable[[Path], Mapping[str, Tensor]]") -> 
     """The tensors of all files that an index names, in the index's order.
 
     Args:
-        index: the index; the files are beside it.
+        index: the index; the files are next to it.
         read: gives the tensors of one file by name.
 
     Raises:
@@ -44,7 +44,7 @@ def read_shards(index: Path, read: "Callable[[Path], Mapping[str, Tensor]]") -> 
     names = sorted(set(places.values()))
     for name in names:  # all of them before the first is read, which can take minutes
         if not os.path.exists(index.parent / name):
-            raise UserError(f"{name} is missing beside {index}: download it, too")
+            raise UserError(f"{name} is missing next to {index}: download it too")
     found: Dict[str, Tensor] = {}
     for name in names:
         tensors = read(index.parent / name)
@@ -81,7 +81,7 @@ def _weight_map(index: Path) -> Dict[str, str]:
     odd = [name for name in places.values() if not _is_plain(name)]
     if odd:
         raise UserError(
-            f"{index} names {str(odd[0])[:80]!r}, which is not the name of a .safetensors or .bin file beside it"
+            f"{index} names {str(odd[0])[:80]!r}, which is not the name of a .safetensors or .bin file next to it"
         )
     return places
 

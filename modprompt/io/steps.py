@@ -1,7 +1,7 @@
-"""What the steps of a training have said, as a table in its folder: steps.csv. Each step stands in it once.
+"""What the steps of a training reported, as a table in its folder: steps.csv. Each step is in it once.
 
-Rows are added as they are read; a line that a killed writer has cut off is no row. Who goes on from an epoch drops the
-rows behind it first.
+Rows are appended in the form in which they are read; a line that a killed writer cut off is no row. A run that resumes
+from an epoch drops the rows after it first.
 """
 
 import csv
@@ -25,12 +25,12 @@ _TO_DO = "delete it, nothing else needs it"
 
 
 class Row(NamedTuple):
-    """What a step has said.
+    """What a step reported.
 
     Attributes:
         epoch: from 1.
         step: from 1, of all steps of the training.
-        said: numbers by name; NaN stands for none.
+        said: numbers by name; NaN for none.
         rate: the learning rate.
     """
 
@@ -46,14 +46,14 @@ def path_of(run_folder: PathLike) -> str:
 
 
 def read(run_folder: PathLike, result: Optional[Mapping[str, object]] = None) -> Optional[Dict[str, List[float]]]:
-    """The columns of a run's table by name: epoch, step, what steps have said (loss, acc if there), lr.
+    """The columns of a run's table by name: epoch, step, what steps reported (loss, acc if there), lr.
 
     Args:
         run_folder: the run's output folder.
-        result: what its result.json holds, if the table is to be held against it.
+        result: what its result.json holds, if the table is to be compared with it.
 
     Returns:
-        Columns of one length; a cell without a number is NaN. None where there is no table.
+        Columns of one length; a cell without a number is NaN. None if there is no table.
 
     Raises:
         UserError: if it is damaged.
@@ -65,7 +65,7 @@ def read(run_folder: PathLike, result: Optional[Mapping[str, object]] = None) ->
         return None
     known = (result or {}).get(KEY)
     if known and hashlib.sha256(content).hexdigest() != known:
-        raise UserError(f"{path} is damaged, or of another training than its result.json: {_TO_DO}")
+        raise UserError(f"{path} is damaged, or belongs to another training than its result.json: {_TO_DO}")
     try:
         return _columns(content)
     except (Refused, csv.Error, UnicodeDecodeError) as error:
@@ -101,7 +101,7 @@ class Table:
 
     Args:
         run_folder: the run's output folder.
-        names: of the columns that are there.
+        names: of the columns that exist.
     """
 
     def __init__(self, run_folder: PathLike, names: Sequence[str] = ()):
@@ -113,11 +113,11 @@ class Table:
         self._rows.append(row)
 
     def write(self) -> None:
-        """Write what was added behind the rows that are there.
+        """Append what was added to the rows that are there.
 
         Raises:
             OSError: if it cannot be written.
-            UserError: if a step says what no step has said before, and the table is damaged.
+            UserError: if a step reports something for the first time, and the table is damaged.
         """
         lines, self._rows = [_cells(row) for row in self._rows], []
         names = list(dict.fromkeys([*self._names, *(name for cells in lines for name in cells)]))
@@ -133,7 +133,7 @@ class Table:
 
 
 def _cells(row: Row) -> Dict[str, str]:
-    """The cells of a row by the names of their columns; what a step calls as a column is called gets another name."""
+    """The cells of a row by the names of their columns; what a step names like a column gets another name."""
     ours = (_EPOCH, _STEP, _RATE)
     said = {one_line(f"{name}_said" if name in ours else name): _cell(value) for name, value in row.said.items()}
     return {_EPOCH: str(row.epoch), _STEP: str(row.step), **said, _RATE: _cell(row.rate)}
@@ -168,15 +168,15 @@ def _again(name: str, value: float) -> str:
 
 
 def begin(run_folder: PathLike, epochs: int, source: PathLike = "") -> Tuple[Table, str]:
-    """Have a run's table hold the steps of so many epochs, and no others.
+    """Make a run's table hold the steps of so many epochs, and no others.
 
     Args:
         run_folder: the run's output folder.
-        epochs: that are done; without any the table begins anew.
-        source: the folder of the run that is gone on with; without it the same.
+        epochs: how many are done; with none the table begins anew.
+        source: the folder of the run that is resumed; by default the same.
 
     Returns:
-        What writes the rest, and a line on what is not in it ("" if nothing is missing).
+        What writes the rest, and a message on what is not in it ("" if nothing is missing).
     """
     kept, why = _kept(source or run_folder) if epochs else (None, "")
     names = list(kept or ())

@@ -1,8 +1,8 @@
 """Tables for people: CSV files that may go through a spreadsheet on their way back.
 
-Written are UTF-8, commas, a line a row. A spreadsheet runs a cell that begins with = + - or @, so such a text gets an
-apostrophe in front; whoever reads it takes both forms. Read are commas, semicolons or tabs, UTF-8 and UTF-16, columns
-and lines in any order.
+Written are UTF-8, commas, one line per row. A spreadsheet runs a cell that begins with = + - or @, so such a text gets
+a leading apostrophe; reading accepts both forms. Read are commas, semicolons or tabs, UTF-8 and UTF-16, columns and
+lines in any order.
 """
 
 import codecs
@@ -17,14 +17,14 @@ from modprompt.io.text import write_whole
 
 SEPARATORS = (",", ";", "\t")
 _MOST_BYTES = 1 << 28
-# where a cell begins, also for a spreadsheet that parts cells at semicolons or tabs; full-width signs run in some, too
+# where a cell begins, also for a spreadsheet that splits at semicolons or tabs; full-width signs run in some too
 _BEGINS = r"(^|[;\t\r\n])"
 _RUNS = r"(?=[ ']*[=+\-@\uff1d\uff0b\uff0d\uff20])"
 _QUOTED = re.compile(r'[,;"\t\r\n]|^\s|\s$')
 
 
 class TableLine(NamedTuple):
-    """A line of a table: its number in the file, from 1, and the wanted cells as they stand, by column."""
+    """A line of a table: its number in the file, from 1, and the wanted cells as they are, by column."""
 
     number: int
     cells: Dict[str, str]
@@ -41,7 +41,7 @@ def unshielded(cell: str) -> str:
 
 
 def readings(cell: str) -> List[str]:
-    """What a cell may mean, likeliest first: some spreadsheets take an apostrophe away, some people put spaces."""
+    """What a cell may mean, likeliest first: some spreadsheets remove an apostrophe, some people add spaces."""
     bare = cell.strip()
     return list(dict.fromkeys([unshielded(cell), cell, unshielded(bare), bare, f"'{bare}"]))
 
@@ -54,7 +54,7 @@ def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Sequence[
     """
     text = "".join(",".join(map(_quoted, row)) + "\n" for row in (columns, *rows))
     if not text.isascii():
-        text = "\ufeff" + text  # without it some spreadsheets take UTF-8 for something else
+        text = "\ufeff" + text  # without it some spreadsheets mistake UTF-8 for something else
     try:
         write_whole(path, text)
     except UnicodeEncodeError as error:
@@ -75,7 +75,7 @@ def read_table(path: PathLike, needed: Sequence[str]) -> List[TableLine]:
 
     Raises:
         FileNotFoundError: if there is no file.
-        UserError: if it is no text, or no table with these columns.
+        UserError: if it is not text, or not a table with these columns.
     """
     text, lines = _text_of(path), []
     separator = max(SEPARATORS, key=lambda one: len(set(needed) & set(_head(text, one))))
@@ -94,7 +94,7 @@ def read_table(path: PathLike, needed: Sequence[str]) -> List[TableLine]:
             there = dict(zip(head, cells))
             lines.append(TableLine(reader.line_num, {name: there.get(name, "") for name in needed}))
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: its quotation marks do not fit ({error})") from None
+        raise UserError(f"{path}, line {reader.line_num}: its quotation marks do not match ({error})") from None
     return lines
 
 
@@ -117,7 +117,7 @@ def _names(cells: Sequence[str]) -> List[str]:
 
 
 def _head(text: str, separator: str) -> List[str]:
-    """The names of the columns if they are parted by this; the first line is all that is looked at."""
+    """The names of the columns if they are separated by this; only the first line is read."""
     try:
         return _names(next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), []))
     except csv.Error:
@@ -128,6 +128,6 @@ def _require(head: Sequence[str], needed: Sequence[str], path: PathLike) -> None
     for name in needed:
         if head.count(name) == 0:
             there = ", ".join(head)[:200] or "nothing"
-            raise UserError(f"{path}, line 1: the column {name!r} is lost (there is {there}): put it back")
+            raise UserError(f"{path}, line 1: the column {name!r} is missing (there is {there}): put it back")
         if head.count(name) > 1:
-            raise UserError(f"{path}, line 1: the column {name!r} is there {head.count(name)} times: leave one")
+            raise UserError(f"{path}, line 1: the column {name!r} is there {head.count(name)} times: keep one")

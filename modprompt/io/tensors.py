@@ -1,9 +1,8 @@
 """Files of torch.save, written whole; they and TorchScript archives are read without running what is in them.
 
-The bytes that are checked are those that are loaded: a file is read once, or if it is large mapped, its pages read when
-they are needed from the open file that was checked. Whoever writes over a mapped file in place changes what is read;
-all writers here put a new file in its place instead. Of files that others write, weights can be asked for in memory of
-their own.
+The bytes that are checked are those that are loaded: a file is read once or, if it is large, mapped: its pages are read
+when they are needed, from the open file that was checked. Overwriting a mapped file in place changes what is read; all
+writers here replace the file instead. From files that others write, weights can be read into their own memory.
 """
 
 import errno
@@ -30,7 +29,7 @@ _TRAINS = (torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR.__mro__[1]) 
 
 
 def is_at_least(major: int, minor: int) -> bool:
-    """Whether this PyTorch is of that version or newer."""
+    """Whether this PyTorch has that version or a newer one."""
     return tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) >= (major, minor)
 
 
@@ -43,7 +42,7 @@ def write_tensors(path: PathLike, content: Any) -> None:
     try:
         with part_of(path, durable=True) as file:
             torch.save(content, file)
-    except RuntimeError as error:  # torch's word for a full disk
+    except RuntimeError as error:  # torch's error for a full disk
         raise OSError(f"cannot write {path} ({str(error).splitlines()[0]}): is the disk full?") from None
 
 
@@ -54,21 +53,21 @@ def read_tensors(path: PathLike, mapped: bool = True) -> Any:
 
     Args:
         path: the file.
-        mapped: read the pages of a large file when they are needed; it must not be written over then.
+        mapped: read the pages of a large file when they are needed; it must not be overwritten then.
 
     Raises:
-        UserError: if the file is missing, cut off, damaged, no such file, or holds anything else; the reason is named.
+        UserError: if the file is missing, cut off, damaged, not such a file, or holds anything else; it says which.
     """
     return _read(path, lambda content: _checkpoint(load(content)).value, mapped)
 
 
 def read_weights(path: PathLike, own: bool = False) -> Any:
-    """As `read_tensors`; of a TorchScript archive its tensors by name.
+    """As `read_tensors`; for a TorchScript archive its tensors by name.
 
     Args:
         path: the file.
-        own: the tensors are in memory of their own, so that the file may be written over or cut off once it is read;
-            of a large archive one storage is read after the other. Else a large file is mapped.
+        own: the tensors are in their own memory, so that the file may be overwritten or cut off once it is read; a
+            large archive is read storage by storage. Otherwise a large file is mapped.
 
     Raises:
         UserError: as `read_tensors`; with `own` also if the file is changed while it is read.
@@ -88,7 +87,7 @@ def read_run(path: PathLike, map_location: Union[None, str, torch.device] = None
 
     Args:
         path: the file.
-        map_location: the device of its tensors; without it that which each was on.
+        map_location: the device of its tensors; by default that which each was on.
 
     Raises:
         UserError: as read_tensors.
@@ -106,7 +105,7 @@ def _reason(error: Exception) -> str:
 
 
 def read_plain(path: PathLike, map_location: Union[None, str, torch.device] = None) -> Any:
-    """The content of a checkpoint that holds tensors and plain values alone.
+    """The content of a checkpoint that holds only tensors and plain values.
 
     Args:
         path: the file.
@@ -120,7 +119,7 @@ def read_plain(path: PathLike, map_location: Union[None, str, torch.device] = No
         found = _checkpoint(load(content, False, _placing(map_location)))
         if any(name.startswith(OPTIMISERS) for name in found.names):
             raise Refused(
-                "it holds a schedule as an object: no run goes on from it, MODEL.INIT_WEIGHTS takes its weights"
+                "it holds a schedule as an object: no run can resume from it, MODEL.INIT_WEIGHTS reads its weights"
             )
         return found.value
 
@@ -168,7 +167,7 @@ def _content(file: BinaryIO, mapped: bool) -> Bytes:
 
 
 def _alive(item: Any, done: Dict[int, Any]) -> Any:
-    """The same content with optimisers and schedules in the place of their stand-ins."""
+    """The same content with optimisers and schedules in place of their stand-ins."""
     if id(item) in done:
         return done[id(item)]
     if isinstance(item, dict):

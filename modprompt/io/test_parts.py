@@ -1,7 +1,7 @@
-"""What a test leaves beside its result: confusion, calibration and the wrong images, read only where a page needs it.
+"""What a test leaves besides its result: confusion, calibration and the wrong images, read only where a page needs it.
 
-They lie in the folder `test` of a run. result.json has a hash of each file, so that none is shown that is of another
-test, or damaged.
+They are in the folder `test` of a run. result.json has a hash of each file, so that none is shown that belongs to
+another test, or is damaged.
 """
 
 import os
@@ -13,12 +13,12 @@ from modprompt.io.safe_open import PathLike, Refused, open_regular
 from modprompt.io.tables import shielded, write_table
 from modprompt.io.text import sha256_of, writable
 
-if TYPE_CHECKING:  # who reads results alone imports no NumPy
+if TYPE_CHECKING:  # reading results alone imports no NumPy
     import numpy as np
 
 FOLDER, FILE_NAME = "test", "test.npz"
 CLASSES, CONFUSION, WRONG = "classes.csv", "confusion.csv", "wrong.csv"
-FEATURES = "features.npz"  # of the images, where TEST.KEEP_FEATURES asks for them (trainers/kept_features.py)
+FEATURES = "features.npz"  # of the images, if TEST.KEEP_FEATURES asks for them (trainers/kept_features.py)
 NAMES = (FILE_NAME, CLASSES, CONFUSION, WRONG)  # of what every test leaves
 ALL = (*NAMES, FEATURES)
 KEY = "test_files"  # of their hashes in result.json
@@ -28,10 +28,10 @@ _TO_DO = "test again to make it anew"
 
 
 class Wrong(NamedTuple):
-    """An image that was taken for another class.
+    """A misclassified image.
 
     Attributes:
-        image: its path below the image folder, or as the data set has it.
+        image: its path below the image folder, or as the data set names it.
         label: the number of its class.
         top: numbers of up to five classes, the most probable first.
         probabilities: theirs, from 0 to 1.
@@ -46,14 +46,14 @@ class Wrong(NamedTuple):
 
 
 class TestParts(NamedTuple):
-    """What a test says of classes and images.
+    """What a test says about classes and images.
 
     Attributes:
         names: of the C classes, by label.
-        confusion: (C, C) images, rows by class and columns by what they were taken for.
+        confusion: (C, C) images, rows by class and columns by predicted class.
         calibration: (15, 3) images, mean confidence and accuracy (0 to 1) of equally wide bins of confidence; no images
-            where nobody could compute it.
-        wrong: the images that were taken for another class, as they were tested; none where nobody could tell which.
+            if it could not be computed.
+        wrong: the misclassified images, in the order of the test; none if it is not known which.
     """
 
     names: Sequence[str]
@@ -68,7 +68,7 @@ def path_of(run_folder: PathLike, name: str = FILE_NAME) -> str:
 
 
 def remove(run_folder: PathLike) -> None:
-    """Remove the files of an earlier test; what else lies there stays."""
+    """Remove the files of an earlier test; all else there stays."""
     for name in ALL:
         path = path_of(run_folder, name)
         if os.path.isfile(path) or is_link(path):
@@ -143,7 +143,7 @@ def _wrong(parts: TestParts, names: Sequence[str]) -> List[Tuple[str, ...]]:
 
 
 def whole(run_folder: PathLike, result: Mapping[str, Any], name: str) -> Optional[str]:
-    """Where a file of a run's test is; None where the run has left none of this name.
+    """Where a file of a run's test is; None if the run has left none of this name.
 
     Raises:
         UserError: if it is damaged, lost, or of another test than the result.
@@ -157,19 +157,19 @@ def whole(run_folder: PathLike, result: Mapping[str, Any], name: str) -> Optiona
     except FileNotFoundError:
         raise UserError(f"{path} is gone, which result.json names: {_TO_DO}") from None
     if digest != hashes[name]:
-        raise UserError(f"{path} is damaged, or of another test than its result.json: {_TO_DO}")
+        raise UserError(f"{path} is damaged, or belongs to another test than its result.json: {_TO_DO}")
     return path
 
 
 def read(run_folder: PathLike, result: Mapping[str, Any]) -> Optional[TestParts]:
-    """What a run's test says of classes and images.
+    """What a run's test says about classes and images.
 
     Args:
         run_folder: the run's output folder.
         result: what its result.json holds.
 
     Returns:
-        None where the run has left nothing of the kind.
+        None if the run has left nothing of the kind.
 
     Raises:
         UserError: if it is damaged, lost, or of another test than the result.
@@ -187,7 +187,7 @@ def read(run_folder: PathLike, result: Mapping[str, Any]) -> Optional[TestParts]
 
 
 def _understood(arrays: Mapping[str, "np.ndarray"]) -> TestParts:
-    """The parts in a file, all of which is looked at.
+    """The parts in a file, all of which is checked.
 
     Raises:
         Refused: if one is no such part.

@@ -9,7 +9,7 @@ from typing import Any, Union
 from modprompt.io.atomic import part_of
 
 PathLike = Union[str, Path]
-_JOINERS = "\u200c\u200d"  # unseen, and part of words in some scripts
+_JOINERS = "\u200c\u200d"  # invisible, and part of words in some scripts
 _MARKS = re.compile(
     r"[*`<\[\]|~]"
     r"|(?<![^\W_])_|_(?![^\W_])"  # between letters it marks nothing
@@ -18,7 +18,7 @@ _MARKS = re.compile(
     r"|^[#>=+-]"
 )
 _LIST = re.compile(r"^(\d{1,9})(?=[.)])")
-_NUMBERS = re.compile(r"[\d,.]+( (to|±) [\d,.]+)?%?")  # which Markdown takes for nothing else inside a line
+_NUMBERS = re.compile(r"[\d,.]+( (to|±) [\d,.]+)?%?")  # which Markdown leaves as they are inside a line
 
 
 def sha256_of(path: PathLike) -> str:
@@ -35,7 +35,7 @@ def sha256_of(path: PathLike) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text for a line that anybody reads: no line breaks, and escapes for what is not seen or steers a terminal."""
+    """A text for a line that people read: no line breaks, and escapes for what is invisible or controls a terminal."""
     return "".join(map(_seen, " ".join(text.split())))
 
 
@@ -54,12 +54,12 @@ def markdown_cell(text: str) -> str:
 
 
 def writable(text: str) -> str:
-    """A text as UTF-8 can hold it: names of files that are none are written with escapes."""
+    """A text as UTF-8 can hold it: names of files that are not UTF-8 are written with escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8; what a disk has under another encoding cannot."""
+    """Whether a name can be written as UTF-8; a name on a disk in another encoding cannot."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 

@@ -1,7 +1,7 @@
-"""What files of PyTorch hold: archives of today, pickles in a row of before 1.6, TorchScript, whose code is not run.
+"""What files of PyTorch hold: today's archives, several pickles from before 1.6, TorchScript, whose code is not run.
 
-Archives are read strictly, and the CRC of all that is read is checked; older files carry none. All that is made is made
-by `pickle_reader`, with what this file has for the names in it: tensors, plain containers, and inert stand-ins.
+Archives are read strictly, and the CRC of all that is read is checked; older files have none. All objects are made by
+`pickle_reader`, with what this file gives for the names in it: tensors, plain containers, and inert stand-ins.
 """
 
 import functools
@@ -21,7 +21,7 @@ from modprompt.io.safe_open import Bytes, Refused
 OPTIMISERS = ("torch.optim.", "dassl.optim.")
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of files from before PyTorch 1.6
 _NOT_READ = ("code/", "constants", "extra/")  # of TorchScript
-_LEAST_ROOM = 64 << 20  # bytes that a tensor made larger by strides of 0 may take in any file
+_LEAST_ROOM = 64 << 20  # bytes that a tensor made larger by strides of 0 may use in any file
 _MOST_AXES = 64
 _STORAGES = {  # by their names in a pickle
     f"{module}.{name}Storage": kind
@@ -35,7 +35,7 @@ _STORAGES = {  # by their names in a pickle
 
 
 class Contents(NamedTuple):
-    """What a file holds, of TorchScript the module; the names that its pickle asks for, and where that ends."""
+    """What a file holds, for TorchScript the module; the names that its pickle asks for, and where that ends."""
 
     value: Any
     names: Mapping[str, Any]
@@ -47,7 +47,7 @@ class Contents(NamedTuple):
 
 
 class _Flat(NamedTuple):
-    """A storage: its key, its numbers, and the bytes that a tensor on it may take."""
+    """A storage: its key, its numbers, and the bytes that a tensor on it may use."""
 
     key: str
     numbers: Tensor
@@ -173,7 +173,7 @@ def _of_checkpoint(full: str) -> Any:
     kind = vars(torch).get(name)
     if module == "torch" and isinstance(kind, torch.dtype):
         return kind
-    raise Refused(f"it asks for {full}, which a checkpoint has no need of")
+    raise Refused(f"it asks for {full}, which no checkpoint needs")
 
 
 _BUILDERS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "restore_type_tag")
@@ -190,13 +190,13 @@ def _of_torchscript(full: str) -> Any:
 def tensors_of(record: Any, prefix: str = "") -> Iterator[Tuple[str, Tensor]]:
     """(path of attributes, tensor) of a TorchScript module, then of the modules in it.
 
-    Nothing but the code tells a buffer from another tensor that is an attribute of a module: both are given.
+    Only the code tells a buffer from another tensor that is an attribute of a module: both are given.
 
     Raises:
-        Refused: if it is no module, or one that is read by running its code.
+        Refused: if it is no module, or one that can only be read by running its code.
     """
     if not isinstance(record, Inert) or not isinstance(record.state, dict):
-        raise Refused(f"its module {prefix.rstrip('.')!r} can be read by running its code alone, which is not done")
+        raise Refused(f"its module {prefix.rstrip('.')!r} can only be read by running its code, which is not done")
     for name, value in record.state.items():
         if isinstance(value, Tensor):
             yield f"{prefix}{name}", value.detach()
@@ -213,7 +213,7 @@ class _Storages:
 
     Args:
         read: gives the numbers of one, of this key, type and length.
-        place: puts them where they belong, by the device that the file says.
+        place: puts them where they belong, by the device that the file names.
         size: bytes of the file.
     """
 
@@ -246,7 +246,7 @@ class _Storages:
 
 
 def _nothing(full: str) -> Any:
-    raise Refused(f"it asks for {full}, which a checkpoint has no need of")
+    raise Refused(f"it asks for {full}, which no checkpoint needs")
 
 
 def _pickle(
@@ -267,8 +267,8 @@ def load(content: Bytes, own: bool = False, place: Callable[[Tensor, str], Tenso
 
     Args:
         content: the file, which is mapped if it is an archive, or its bytes.
-        own: its storages are read into memory of their own, not mapped.
-        place: gives the numbers of a storage on the device where they belong; the file names one. Else on the CPU.
+        own: its storages are read into their own memory, not mapped.
+        place: gives the numbers of a storage on the device where they belong; the file names one. By default the CPU.
 
     Raises:
         Refused: if it is damaged, or holds what no checkpoint needs.
@@ -309,7 +309,7 @@ def _archive(content: Bytes, own: bool, place: Callable[[Tensor, str], Tensor]) 
 
 
 def _old_file(content: Bytes, place: Callable[[Tensor, str], Tensor]) -> Contents:
-    """A file of five pickles from before PyTorch 1.6; the storages stand behind them."""
+    """A file of five pickles from before PyTorch 1.6; the storages follow them."""
     text = content.read(0, content.size)
     if text[257:262] == b"ustar":
         raise Refused("it is a tar archive, as PyTorch wrote before 0.1.10: those are not read")
@@ -330,7 +330,7 @@ def _old_file(content: Bytes, place: Callable[[Tensor, str], Tensor]) -> Content
 
 
 def _fill(storages: _Storages, keys: Any, flats: Flats, at: int) -> None:
-    """Read the numbers of all storages, which stand in the order of `keys`, each behind its length (8 bytes)."""
+    """Read the numbers of all storages, which follow in the order of `keys`, each after its length (8 bytes)."""
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages.found):
         raise Refused("it is cut off, or has other storages than it says")
     for key in map(str, keys):

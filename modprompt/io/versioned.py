@@ -1,4 +1,4 @@
-"""Hashes that say by which rule they were made, so that those of an earlier rule are still understood."""
+"""Hashes that state the rule they were made by, so that those of an earlier rule are still understood."""
 
 import re
 import warnings
@@ -8,7 +8,7 @@ from modprompt.errors import UserError
 
 
 class Versioned(str):
-    """A hash with the version of its rule in front, "2:..."; `old` is what the rule before gave, without a version."""
+    """A hash that begins with the version of its rule, "2:..."; `old` is the previous rule's, without a version."""
 
     old: str
 
@@ -19,7 +19,7 @@ class Versioned(str):
 
 
 def version_of(text: str) -> int:
-    """The version that stands in front of a hash; 0 if none does."""
+    """The version that a hash begins with; 0 if there is none."""
     found = re.match(r"([1-9][0-9]{0,8}):", text)
     return int(found.group(1)) if found else 0
 
@@ -30,10 +30,10 @@ def plain(values: Mapping[str, str]) -> Dict[str, str]:
 
 
 def in_version_of(recorded: str, mine: str) -> str:
-    """My hash by the rule of a recorded one, for comparison; a text that is no Versioned stays as it is.
+    """My hash by the rule of a recorded one, for comparison; a text that is not Versioned stays as it is.
 
     Raises:
-        UserError: if the recorded one is of a rule that is not known yet.
+        UserError: if the recorded one follows a rule that is not known yet.
     """
     if not isinstance(mine, Versioned):
         return mine
@@ -46,12 +46,12 @@ def in_version_of(recorded: str, mine: str) -> str:
 
 
 def proves_less(recorded: str, mine: str) -> bool:
-    """Whether a recorded hash is of the rule before, which sees less than mine does."""
+    """Whether a recorded hash follows the previous rule, which sees less than mine does."""
     return isinstance(mine, Versioned) and ":" not in str(recorded) and bool(mine.old)
 
 
 def understood(recorded: Mapping[str, str], mine: Mapping[str, str], where: object) -> Dict[str, str]:
-    """My values, by name, in the form of recorded ones; a warning names those that are of the rule before.
+    """My values, by name, in the form of recorded ones; a warning names those that follow the previous rule.
 
     Raises:
         UserError: as in_version_of.

@@ -25,8 +25,8 @@ def commit() -> str:
 
 
 def _head(git: Path) -> str:
-    """The commit that is checked out, by Git's own files, since there may be no program of Git's."""
-    if git.is_file():  # of a further working tree
+    """The commit that is checked out, from Git's own files, since Git may not be installed."""
+    if git.is_file():  # an additional working tree
         git = git.parent / git.read_text(encoding="utf-8").partition("gitdir:")[2].strip()
     common = git / "commondir"
     shared = git / common.read_text(encoding="utf-8").strip() if common.is_file() else git
@@ -42,7 +42,7 @@ def _head(git: Path) -> str:
 
 @functools.lru_cache(maxsize=None)
 def _installed(name: str) -> Optional[str]:
-    """A package's version, which a process has read once; None for an extra that is not installed."""
+    """A package's version, which a process reads once; None for an extra that is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -50,7 +50,7 @@ def _installed(name: str) -> Optional[str]:
 
 
 def versions() -> Dict[str, str]:
-    """Versions of Python, of this package and of what is installed of constraints.txt, which codebases do not have."""
+    """Versions of Python, of this package and of what is installed of constraints.txt, which hosts do not have."""
     found = {"python": platform.python_version(), "modprompt": __version__}
     found.update({"commit": commit()} if commit() else {})
     path = places.constraints()

@@ -1,4 +1,4 @@
-"""YAML out of files that may come from anywhere: plain values, of bounded depth, size and length of numbers.
+"""YAML from files that may come from anywhere: plain values, of bounded depth, size and length of numbers.
 
 Aliases are refused: a few of them can stand for more than fits into memory, or for themselves.
 """
@@ -9,7 +9,7 @@ import yaml
 
 from modprompt.io.safe_open import PathLike, Refused, read_text
 
-MOST_BYTES = 1 << 20  # PyYAML takes seconds for as much
+MOST_BYTES = 1 << 20  # PyYAML needs seconds for as much
 MOST_LEVELS = 100
 _MOST_DIGITS = 40  # characters of a number
 
@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Once(_Loader):
-    """A key that stands twice in a mapping is a mistake, not the last one's."""
+    """Refuses a key that occurs twice in a mapping, where YAML would use the last."""
 
 
 def _number(loader: _Loader, node: yaml.ScalarNode) -> Any:
@@ -49,7 +49,7 @@ def _mapping(loader: _Once, node: yaml.MappingNode) -> Dict[Any, Any]:
         key = loader.construct_object(key_node, deep=True)
         if str(key) in seen:
             raise yaml.YAMLError(
-                f"the key {key!r} stands twice, the second time in line {key_node.start_mark.line + 1}"
+                f"the key {key!r} occurs twice, the second time in line {key_node.start_mark.line + 1}"
             )
         seen.add(str(key))
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
@@ -65,10 +65,10 @@ def parse(text: str, once: bool = False) -> Any:
 
     Args:
         text: the text.
-        once: a key may stand in a mapping only once; else the last one counts.
+        once: a key may occur in a mapping only once; else the last one counts.
 
     Raises:
-        Refused: in one line, if it is no YAML or beyond a bound.
+        Refused: in one line, if it is not YAML or beyond a bound.
     """
     if len(text) > MOST_BYTES:
         raise Refused(f"it is larger than {MOST_BYTES:,} bytes")
@@ -84,7 +84,7 @@ def read(path: PathLike, once: bool = False) -> Any:
 
     Raises:
         FileNotFoundError: if there is none.
-        UserError: if it cannot be read, or is no UTF-8 text.
+        UserError: if it cannot be read, or is not UTF-8 text.
         Refused: as `parse`.
     """
     return parse(read_text(path, MOST_BYTES), once)

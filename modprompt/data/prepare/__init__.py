@@ -3,7 +3,7 @@
     modprompt prepare EuroSAT DescribableTextures --root data
     modprompt prepare EuroSAT --root data --check
 
-recipe.py      what a recipe may say: files, archives, work by hand
+recipe.py      what a recipe consists of: files, archives, work by hand
 recipes.py     where each data set comes from, and what the tree must hold
 download.py    one file, resumed where it broke off
 unpack.py      archives, none of whose members may land outside

@@ -32,14 +32,14 @@ def _names(given: list[str]) -> list[str]:
     names = [find(name)[1] for name in given]
     for name in names:
         if name not in RECIPES:
-            raise UserError(f"{name} is not downloaded: a package brings its images, or they are your own")
+            raise UserError(f"{name} is not downloaded: its images come with a package, or are your own")
     return names
 
 
 def _main(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "names", nargs="+", metavar="NAME", help=f"all, or of: {', '.join(RECIPES)}, or as in configs/datasets"
+        "names", nargs="+", metavar="NAME", help=f"all, or some of: {', '.join(RECIPES)}, or as in configs/datasets"
     )
     parser.add_argument(
         "--root", type=Path, default=Path(os.environ.get("DATA", "data")), help="folder of the data sets"
@@ -65,7 +65,7 @@ def _main(argv: list[str] | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 if every data set named is complete, 1 if one is not, 2 after one message on a wrong name."""
+    """Exit code: 0 if every data set named is complete, 1 if one is not, 2 after a message on a wrong name."""
     return report(_main, argv)
 
 

@@ -1,4 +1,4 @@
-"""A look at an existing tree without touching it: what is missing, miscounted or unreadable."""
+"""Check an existing tree without touching it: what is missing, miscounted or unreadable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from modprompt.io import published
 
 
 def _split_of(name: str, folder: Path) -> tuple[Split, str, Path | None]:
-    """The lists that the reader would have, with nothing written; what the split is; its file, if there is one."""
+    """The lists that the reader would use, with nothing written; the split's status; its file, if there is one."""
     reader_class = DATASET_REGISTRY.get(name)
     reader = reader_class.__new__(reader_class)
     reader.folder, reader.image_dir = folder, folder / reader_class.image_folder
@@ -45,7 +45,7 @@ _SAYS = {
 
 
 def _faults_of_split(name: str, status: str, path: Path | None) -> list[str]:
-    """Say what the split is; a fault if it is not the published one where one is known."""
+    """Print the split's status; a fault if it is not the published one where one is known."""
     known = name in published.SPLIT_SHA256 or name in published.FEW_SHOT_SHA256
     if known and status != runs.PUBLISHED and path is not None:
         way = f"move {path} away, then run `python -m modprompt prepare {name}` for the published one"
@@ -62,7 +62,7 @@ def _missing(recipe: Recipe, folder: Path) -> list[str]:
 
 
 def check(name: str, recipe: Recipe, root: Path, *, images: bool = True) -> list[str]:
-    """Faults of a data set's tree, a line each; empty if there is none.
+    """Faults of a data set's tree, a message each; empty if there is none.
 
     Args:
         name: registered name of the data set.

@@ -52,7 +52,7 @@ def verify(path: Path, digest: str) -> None:
 
 
 def _open_part(part: Path) -> BinaryIO:
-    """A part, made if it is not there, open at its end; never through a link."""
+    """A part file, created if it is missing, open at its end; never through a link."""
     file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
@@ -62,15 +62,15 @@ def _open_part(part: Path) -> BinaryIO:
 
 
 class _WrongPart(UserError):
-    """What stands in the part is not of the file: it is removed."""
+    """The part does not belong to the file: it is removed."""
 
 
 class _WrongAnswer(UserError):
-    """What a server answers is not the file, as a page to log in to a network: nothing of it goes into the part."""
+    """A server's answer is not the file, but for example a login page: none of it goes into the part."""
 
 
 def _number(text: str | None) -> int | None:
-    """What Content-Length says; None if it says nothing."""
+    """The number in Content-Length; None if there is none."""
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS):
@@ -84,7 +84,7 @@ def _require_room(size: int | None, wrong: type[UserError]) -> None:
 
 
 def _nothing_is_left(error: urllib.error.HTTPError, have: int) -> None:
-    """For a server that has nothing to send after a part: it must be the whole file, as far as that is said."""
+    """Check a part after which a server has nothing to send: it must be the whole file, if the size is known."""
     size = (error.headers.get("Content-Range") or "").rpartition("/")[2]
     if size.isdigit() and size != str(have):
         longer = len(size) < _MOST_DIGITS and int(size) < have
@@ -94,7 +94,7 @@ def _nothing_is_left(error: urllib.error.HTTPError, have: int) -> None:
 
 
 def _require_file(response: http.client.HTTPResponse, have: int, start: int, checked: bool) -> None:
-    """What the headers of an answer must say; it begins at `start` of the file, and `have` bytes are here."""
+    """Check the headers of an answer that begins at `start` of the file, when `have` bytes are here."""
     part = response.headers.get("Content-Range") or ""
     if start and part and not part.startswith(f"bytes {start}-"):
         raise _WrongAnswer(f"the server was asked for what follows byte {start}, and sends {part[:60]!r}")
@@ -104,7 +104,7 @@ def _require_file(response: http.client.HTTPResponse, have: int, start: int, che
 
 
 def _require_more(first: bytes, total: int | None, have: int) -> None:
-    """For an answer that begins the file anew: what is here must not be given up for less."""
+    """Check an answer that begins the file anew: it must not replace what is here with less."""
     if _is_page(first):
         raise _WrongAnswer("what was sent is a web page, not the file")
     if have and not first:
@@ -154,7 +154,7 @@ def _append(url: str, part: Path, checked: bool) -> None:
 
 
 def _require_content(part: Path) -> None:
-    """Something must have come, and no page that says why nothing did."""
+    """Check that something arrived, and not an error page."""
     with open_regular(part) as file:
         start = file.read(_CHUNK)
     if _is_page(start):
@@ -174,11 +174,11 @@ def _drive(identity: str, part: Path) -> None:
     except Exception as error:  # gdown raises many kinds
         raise UserError(" ".join(str(error).split())[:200]) from None
     if done is None or not part.is_file():
-        raise UserError("Google Drive did not hand it out")
+        raise UserError("Google Drive did not deliver it")
 
 
 def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") -> None:
-    """Download a file to `target`; until it is whole and verified it is `target`.part, which a later call goes on from.
+    """Download a file to `target`; until it is whole and verified it is `target`.part, from which a later call resumes.
 
     Args:
         target: where it goes; its folder exists.
@@ -187,15 +187,15 @@ def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") 
         digest: "kind:hex" it must have, or "".
 
     Raises:
-        UserError: if it cannot be had or the disk is full; if a wrong answer comes, a web page for one: then the part
+        UserError: if it cannot be downloaded or the disk is full; on a wrong answer, such as a web page: then the part
             stays as it was; if what arrived is a web page, empty or larger than MOST_BYTES, or its digest is wrong:
             then it is removed.
     """
     folder = target.parent
-    taken = f"another download into {folder} is at work: wait for it, then run again"
+    taken = f"another download into {folder} is running: wait for it, then run again"
 
     def warn(why: str) -> None:
-        print(f"warning: {why}: do not start a second download into {folder} beside this one")
+        print(f"warning: {why}: do not start a second download into {folder} at the same time")
 
     with lock.alone(folder, taken, folder=True, without=warn):
         if not target.exists():  # else another process was faster
@@ -203,11 +203,11 @@ def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") 
 
 
 def _kept(part: Path) -> str:
-    """What is said of a part after a wrong answer; one in which nothing stands is removed."""
+    """What happens to a part after a wrong answer, in words; an empty one is removed."""
     if not part.stat().st_size:
         part.unlink()
         return "nothing of it is kept; run again"
-    return f"{part} is kept as it was; run again to go on from there, remove it to begin anew"
+    return f"{part} is kept as it was; run again to resume it, remove it to begin anew"
 
 
 def _download(target: Path, url: str, drive: str, digest: str) -> None:

@@ -20,7 +20,7 @@ def _get_file(step: File, folder: Path) -> None:
         _say_if_different(target, step.digest)
         return
     download(target, url=step.url, drive=step.drive, digest=step.digest)
-    print(f"{target}: there")
+    print(f"{target}: ready")
 
 
 def _say_if_different(target: Path, digest: str) -> None:
@@ -52,7 +52,7 @@ def _get_archive(step: Archive, folder: Path) -> None:
         if not (folder / target).exists():
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             inner.rename(folder / target)
-            print(f"{folder / target}: there")
+            print(f"{folder / target}: ready")
     shutil.rmtree(unpacked)
     archive.unlink()
 
@@ -69,17 +69,17 @@ def _inner(unpacked: Path, source: str) -> Path:
 
 
 def prepare(recipe: Recipe, root: Path) -> list[str]:
-    """Bring the tree of one data set to what its reader expects.
+    """Make the tree of one data set what its reader expects.
 
     Args:
         recipe: where it comes from.
         root: folder of the data sets.
 
     Returns:
-        What must be done by hand, a line each; empty if the tree is complete.
+        What must be done by hand, a text each; empty if the tree is complete.
 
     Raises:
-        UserError: if a step fails; what was done stays, and the next call goes on from there.
+        UserError: if a step fails; what was done stays, and the next call resumes.
     """
     folder = root / recipe.folder
     try:

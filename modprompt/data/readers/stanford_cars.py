@@ -46,7 +46,7 @@ class StanfordCars(FamilyDataset):
 
 
 def _text(entry: Any) -> str:
-    """A text as MATLAB has it, an array of one; IndexError or TypeError on all else."""
+    """A text as MATLAB stores it, an array of one; IndexError or TypeError on all else."""
     if not isinstance(entry[0], str):
         raise TypeError
     return str(entry[0])

@@ -1,10 +1,10 @@
 """Unlabelled: a folder of images and a file of class names, for rounds that choose which images are labelled.
 
     ROOT/classnames.txt          a class name a line; its place is its label
-    ROOT/images/**               the images, at any depth; without this folder those below ROOT, but for ROOT/test
-    ROOT/labels.csv              may be missing: columns `file` (path below ROOT) and `label` (class name), of labels
-                                 that there are already; the file of a round (round_3.csv), filled in, is one
-    ROOT/test/<class>/**         may be missing: images to measure by; a folder's name is a class name
+    ROOT/images/**               the images, at any depth; without this folder those below ROOT, except ROOT/test
+    ROOT/labels.csv              may be missing: columns `file` (path below ROOT) and `label` (class name), of existing
+                                 labels; the file of a round (round_3.csv), filled in, is one
+    ROOT/test/<class>/**         may be missing: test images; a folder's name is a class name
 
 Files and folders whose names begin with a dot are left out, and so is the folder of the run. All images are decoded
 once, and again when they have changed.
@@ -46,20 +46,20 @@ _OURS = ("classnames.txt", "labels.csv", CHECKED)
 
 @DATASET_REGISTRY.register()
 class Unlabelled(DatasetBase):
-    """Images without labels, those with one, and test images.
+    """Images without labels, images with labels, and test images.
 
     Args:
-        cfg: DATASET.ROOT, NUM_SHOTS and SUBSAMPLE_CLASSES are read, OUTPUT_DIR, what features read, and of TEST what is
-            tested, and what chooses by validation images.
+        cfg: DATASET.ROOT, NUM_SHOTS and SUBSAMPLE_CLASSES are read, OUTPUT_DIR, the keys of features, and of TEST
+            those on what is tested and chosen by.
 
     Attributes:
         pool: images without a label, sorted by path; their label is -1.
-        has_test: whether there are test images. If not, `test` holds one image that stands in.
+        has_test: whether there are test images. If not, `test` holds one image as a placeholder.
         image_root: the folder that image paths are relative to, DATASET.ROOT.
         split_facts: name, status and hash of all lists and class names.
 
     Raises:
-        UserError: if images or class names are missing, files do not fit, or the run would need what there is not.
+        UserError: if images or class names are missing, files are wrong, or the run needs something that is missing.
     """
 
     read_as = PEOPLE
@@ -103,7 +103,7 @@ class Unlabelled(DatasetBase):
 
     @classmethod
     def without_validation(cls, root: Path) -> str:
-        """There are none, wherever it lies."""
+        """It has none under any root."""
         return "Unlabelled has no validation images"
 
     @property
@@ -163,7 +163,7 @@ class Unlabelled(DatasetBase):
             if entry.name.startswith("."):
                 continue
             if not entry.is_dir():
-                raise UserError(f"{entry} stands among the class folders but is no folder: put it into its class's")
+                raise UserError(f"{entry} is among the class folders but is no folder: put it into that of its class")
             try:
                 label = self._known.find([entry.name])
             except Refused as error:
@@ -174,15 +174,15 @@ class Unlabelled(DatasetBase):
         return images
 
     def _require_what_the_run_needs(self, has_labels: bool) -> None:
-        """Raise UserError if there is not what this run trains on, tests on or chooses by."""
+        """Raise UserError unless there is what this run trains on, tests on and chooses by."""
         cfg, later = self.cfg, any(one.labels_later(self.cfg) for one in features())
         if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
             known = cfg.DATASET.SUBSAMPLE_CLASSES in CHOICES
-            why = "images without labels have no half" if known else f"it must be one of {', '.join(CHOICES)}"
+            why = "images without labels have no halves" if known else f"it must be one of {', '.join(CHOICES)}"
             raise UserError(f"DATASET.SUBSAMPLE_CLASSES {cfg.DATASET.SUBSAMPLE_CLASSES}: {why}: give all")
         if cfg.DATASET.NUM_SHOTS >= 1:
             raise UserError(
-                f"DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}: Unlabelled trains on all labels that there are: give -1"
+                f"DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}: Unlabelled trains on all existing labels: give -1"
             )
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT or (self.selected_on and not self.has_test):
@@ -196,8 +196,7 @@ class Unlabelled(DatasetBase):
         if not (later or has_labels or cfg.TEST.ONLY):
             ways = "; ".join(filter(None, (one.labelling for one in features())))
             raise UserError(
-                f"Unlabelled has no labels to train on: {ways}; "
-                f"or list labels that there are in {self.folder / 'labels.csv'}"
+                f"Unlabelled has no labels to train on: {ways}; or list existing labels in {self.folder / 'labels.csv'}"
             )
 
     def _hash(self, *lists: Sequence[Image]) -> str:
@@ -216,16 +215,16 @@ def _class_names(path: Path) -> list[str]:
     """
     first: dict[str, tuple[int, str]] = {}
     names = []
-    for line in read_lines(path, "write a class name a line into it"):
+    for line in read_lines(path, "write one class name per line into it"):
         key = folded(line.text.replace("/", "|"))
         if key in first:
             number, name = first[key]
-            how = "" if name == line.text else ", and to CLIP the same"
+            how = "" if name == line.text else ", and the same to CLIP"
             raise line.bad(f"another name than {name!r}, which is in line {number}{how}")
         first[key] = line.number, line.text
         names.append(line.text)
     if not names:
-        raise UserError(f"{path} has no class names: write one a line into it")
+        raise UserError(f"{path} has no class names: write one per line into it")
     try:
         require_distinct_names(names)
     except UserError as error:
@@ -234,7 +233,7 @@ def _class_names(path: Path) -> list[str]:
 
 
 def _images_below(folder: Path, skipped: Collection[Path]) -> list[str]:
-    """Paths of the images at any depth; of files that are no images it says how many there are.
+    """Paths of the images at any depth; it prints how many files are not images.
 
     Raises:
         UserError: if a folder cannot be read, or something with an image's name is no file or has no name in UTF-8.
@@ -246,25 +245,25 @@ def _images_below(folder: Path, skipped: Collection[Path]) -> list[str]:
             others += [path] if os.path.basename(path) not in _OURS else []
             continue
         if not is_text(path):
-            raise UserError(f"the name of {path!r} is no UTF-8 text: rename it")
+            raise UserError(f"the name of {path!r} is not UTF-8 text: rename it")
         if not os.path.isfile(path):
-            raise UserError(f"{path} stands among the images but is no file: move it away")
+            raise UserError(f"{path} is among the images but is no file: move it away")
         images.append(path)
     if others:
-        print(f"{folder}: {len(others)} files are no images by their endings and are not used, e.g. {others[0]!r}")
+        print(f"{folder}: {len(others)} files not named like images are not used, e.g. {others[0]!r}")
     return images
 
 
 def _leads_into(path: str, folders: Collection[Path]) -> bool:
-    """Whether a path is one of some folders, or below one, by whatever links it goes."""
+    """Whether a path is one of some folders, or below one, through any links."""
     real = os.path.realpath(path)
     return any(real == folder or real.startswith(f"{folder}{os.sep}") for folder in map(os.path.realpath, folders))
 
 
 def _entries_below(folder: Path, skipped: Collection[Path]) -> Iterator[str]:
-    """Paths of what is no folder, at any depth; hidden ones are left out.
+    """Paths of all that is no folder, at any depth; hidden ones are left out.
 
-    Links to folders are followed after all others, and no folder is read twice: a circle ends.
+    Links to folders are followed last, and no folder is read twice, so that circles end.
     """
     folders, seen = deque([str(folder)]), set()
     while folders:

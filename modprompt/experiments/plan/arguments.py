@@ -31,7 +31,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 def _absolute(path: str | Path) -> Path:
     try:
         return Path(path).expanduser().absolute()
-    except RuntimeError as error:  # of a user whom nobody knows
+    except RuntimeError as error:  # an unknown user
         raise argparse.ArgumentTypeError(f"{path}: {error}") from None
 
 
@@ -46,7 +46,7 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """What says which runs are meant: --out, parts of the experiment, and KEY VALUE options of every run."""
+    """Flags that choose runs: --out, parts of the experiment, and KEY VALUE options of every run."""
     add_out(parser)
     add = parser.add_argument
     add("--parts", nargs="+", default=[], metavar="NAME", help="only these parts of a file with parts")
@@ -55,11 +55,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     add("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="only these seeds of the file")
     for flag, meaning in ((flag, meaning) for one in features() for flag, meaning in one.narrows.items()):
         add(f"--{flag}", nargs="+", default=[], metavar="NAME", help=meaning)
-    add("--options", nargs="+", default=[], metavar="KEY VALUE", help="settings of every run, over those of the file")
+    add("--options", nargs="+", default=[], metavar="KEY VALUE", help="settings of every run; they override the file's")
 
 
 def add_what_to_run(parser: argparse.ArgumentParser) -> None:
-    """What says which runs are meant and on which data: the experiment, add_common, add_data and --present."""
+    """Flags that choose runs and data: the experiment, add_common, add_data and --present."""
     parser.add_argument("file", help="experiment file, or its name in configs/experiments")
     add_common(parser)
     add_data(parser)
@@ -67,7 +67,7 @@ def add_what_to_run(parser: argparse.ArgumentParser) -> None:
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
-    """What the arguments mean of an experiment file.
+    """The plan of an experiment file that the arguments ask for.
 
     Raises:
         UserError: as spec.find, spec.read_plan, only and narrowed.
@@ -78,7 +78,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
 
 
 def what_to_run(args: argparse.Namespace) -> Plan:
-    """What the arguments of add_what_to_run mean.
+    """The plan that the arguments of add_what_to_run ask for.
 
     Raises:
         UserError: as plan_of and only_present.

@@ -1,4 +1,4 @@
-"""Everything that an experiment asks for, tried on train.py's own reading of settings before anything runs."""
+"""Everything that an experiment asks for, checked by train.py's own reading of settings before anything runs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from modprompt.programs import import_modules
 
 
 def settings_of(job: Job, out: Path, data: Path) -> Settings:
-    """What the words of a job's command give.
+    """The settings that a job's command gives.
 
     Raises:
-        UserError: as Settings.read, and of files that are named in place of values.
+        UserError: as Settings.read, and on files that are named in place of values.
     """
     files = [str(config_file(job.dataset)), str(job.method.config)]
     flags: dict[str, Any] = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
@@ -42,7 +42,7 @@ def _check_one(settings: Settings, job: Job) -> None:
     from modprompt.trainers import backbone, run_config
     from modprompt.trainers.prompt_trainer import PromptTrainer
 
-    with contextlib.redirect_stdout(io.StringIO()):  # each run says it of itself
+    with contextlib.redirect_stdout(io.StringIO()):  # each run prints it itself
         cfg = run_config.merged(settings, job.tests)
     reader = DATASET_REGISTRY.get(cfg.DATASET.NAME)
     require_only_tests(reader, not job.tests)
@@ -76,7 +76,7 @@ def _check_job(job: Job, out: Path, data: Path) -> None:
     except SettingError as error:
         if any(not named(job.method.stage_of).finds(key) for key, _ in error.faults):
             raise
-        # what lacks is what the first stage will find
+        # what is missing is what the first stage will find
 
 
 def _asks_apart(job: Job) -> bool:
@@ -93,17 +93,17 @@ def _require_one_clip(job: Job) -> None:
     for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
         if found.get(key, "") != trained.get(key, ""):
             what = named(job.method.stage_of).stage.name
-            raise UserError(f"{key} is {trained.get(key)!r}, in {what} {found.get(key)!r}: give both one CLIP")
+            raise UserError(f"{key} is {trained.get(key)!r}, in {what} {found.get(key)!r}: give both the same CLIP")
 
 
 def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
-    """Read the settings of one job of each method and data set as train.py does, and have its trainer look at them.
+    """Read the settings of one job of each method and data set as train.py does, and have its trainer check them.
 
     Returns:
         Warnings, each once, with the methods that they are about.
 
     Raises:
-        UserError: on unknown trainers, keys or values; the method is named.
+        UserError: on unknown trainers, keys or values; the message names the method.
     """
     from modprompt.compat import find as compat
 
@@ -119,8 +119,8 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
         for job in jobs:
             if tests_apart(job.method.trainer) and not _asks_apart(job):
                 raise UserError(
-                    f"method {job.method.label}: it is taught on images of all classes, without labels: in protocol "
-                    "base2new alone, and in protocol validation with classes: base"
+                    f"method {job.method.label}: it is taught on images of all classes, without labels: it needs "
+                    "protocol base2new, or protocol validation with classes: base"
                 )
             kind = (job.method.label, job.dataset, job.stage, job.column == VALIDATION)  # which others need not have
             if kind in seen:

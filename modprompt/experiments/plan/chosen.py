@@ -1,7 +1,7 @@
 """Settings that were chosen for methods on validation images, as a file that `modprompt experiment choose` writes.
 
-A choice is of a method as it was then: its trainer, its config's content and its other options. Of another one it says
-nothing, and is refused.
+A choice belongs to a method as it was then: its trainer, its config's content and its other options. For another one it
+is refused.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ _FORM: Form = table(
 
 
 def identity(trainer: str, config: Path, options: Mapping[str, str], axes: Collection[str] = ()) -> dict[str, str]:
-    """What a choice is of: trainer, config's name, a hash of what config and options set, the name of a CLIP's file.
+    """What a choice belongs to: trainer, config's name, a hash of config and options, the name of a CLIP's file.
 
     Args:
         trainer: its name.
         config: its file.
         options: over the config.
-        axes: what is chosen, which is no part of it.
+        axes: the chosen keys, which are no part of it.
 
     Raises:
-        UserError: if the config is no YAML.
+        UserError: if the config is not YAML.
     """
     layers = [read_settings(str(config)), options]
     file = next((str(layer[_CLIP]) for layer in reversed(layers) if layer.get(_CLIP)), "")
@@ -70,7 +70,7 @@ class Chosen(NamedTuple):
     path: the file.
     experiment: the name of the experiment that chose.
     rule: by which, in words.
-    methods: by label, what the choice is of, the chosen options, and every try.
+    methods: by label, what the choice belongs to, the chosen options, and every try.
     """
 
     path: Path
@@ -82,10 +82,10 @@ class Chosen(NamedTuple):
         """The options that were chosen for a method.
 
         Args:
-            label: what the file of the choice and the one that asks call it.
+            label: its name in the file of the choice and in the one that asks.
             trainer: its trainer.
             config: its config file.
-            options: its options, but for what is chosen.
+            options: its options, without what is chosen.
 
         Raises:
             UserError: if nothing was chosen for it, or for another method of that name, or it sets what was chosen.
@@ -98,17 +98,17 @@ class Chosen(NamedTuple):
                 raise UserError(
                     f"{self.path}: {label}: {key} is chosen here, and set to {options[key]}: leave that out"
                 )
-        before = identity(trainer, config, options)  # of earlier versions, with the config's value of what is chosen
+        before = identity(trainer, config, options)  # of earlier versions: with the config's value of what is chosen
         for key, value in identity(trainer, config, options, found["options"]).items():
             if found.get(key, value) not in (value, before[key]):
-                self._refuse(f"{label}: the choice is of another method: its {key} {found[key]}, now {value}")
+                self._refuse(f"{label}: the choice belongs to another method: its {key} {found[key]}, now {value}")
         return dict(found["options"])
 
     def require_first(self, label: str, first: str) -> None:
-        """Raise UserError if the choice was made behind another first stage than this one."""
+        """Raise UserError if the choice was made after another first stage than this one."""
         found = self.methods[label].get("first", first)
         if found != first:
-            self._refuse(f"{label}: the choice is of another first stage, {found or 'none'}, now {first or 'none'}")
+            self._refuse(f"{label}: the choice has another first stage, {found or 'none'}, now {first or 'none'}")
 
     def in_words(self, methods: Sequence[str]) -> str:
         """What was chosen for some methods, and by how many labels of each data set, for a note under a table."""

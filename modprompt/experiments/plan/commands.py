@@ -28,7 +28,7 @@ def shown(words: Sequence[str]) -> str:
 
 
 def flags(job: Job, out: Path, data: Path) -> list[str]:
-    """The flags and options of a job, as train.py takes them; all paths are absolute."""
+    """The flags and options of a job, as train.py accepts them; all paths are absolute."""
     words = ["--root", str(data), "--trainer", job.method.trainer]
     words += ["--seed", str(job.seed), "--output-dir", str(out / job.folder), "--config-file", str(job.method.config)]
     words += ["--dataset-config-file", str(config_file(job.dataset))]
@@ -39,7 +39,7 @@ def flags(job: Job, out: Path, data: Path) -> list[str]:
 
 
 def options(job: Job, out: Path) -> list[str]:
-    """The KEY VALUE words of a job. What it keeps is kept in the output folder unless its method says where, or not."""
+    """The KEY VALUE words of a job. Test images are kept in the output folder unless its method says otherwise."""
     kept = [("TEST.IMAGE_CACHE", str(out / "image_cache"))] if job.method.image_cache else []
     kept += [("TEST.KEEP_FEATURES", "True")] if job.keeps else []
     features = os.pathsep.join(str(out / test.folder) for test in job.features)
@@ -62,7 +62,7 @@ def _of_files(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, str]
 
 @functools.lru_cache(maxsize=None)
 def _names_file(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, str], ...]) -> bool:
-    """Whether a setting of files and options names a file in place of its value, as other options may again."""
+    """Whether a setting of files and options names a file in place of its value."""
     return _any_file(_of_files(files, options).items())
 
 
@@ -82,7 +82,7 @@ def effective(job: Job, more: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
         more: further options, (key, text) pairs.
 
     Raises:
-        UserError: if a config file is gone or no YAML, or a file that is named in place of a value is damaged.
+        UserError: if a config file is gone or not YAML, or a file that is named in place of a value is damaged.
     """
     files = tuple(_stamped(path) for path in (config_file(job.dataset), job.method.config))
     settings = dict(_of_files(files, job.method.options))
@@ -112,12 +112,12 @@ def expected(job: Job, out: Path) -> dict[str, str]:
     except SettingError:
         if not of_first:
             raise
-        settings = {**effective(job), **dict(of_first)}  # of no use for this method: its run tells why
+        settings = {**effective(job), **dict(of_first)}  # they do not fit this method: its run says why
     return {key: text for key, text in settings.items() if not is_free(key, text)}
 
 
 def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
-    """The settings, (key, text) pairs, by which a job takes what its first stage leaves; none without one."""
+    """The settings, (key, text) pairs, by which a job uses what its first stage leaves; none without one."""
     if job.first is None:
         return ()
     return named(job.method.stage_of).handed_on(out / job.first.folder, job.method.trainer, effective(job))

@@ -1,4 +1,4 @@
-"""What an experiment is once its file is read and checked, and its parts."""
+"""An experiment after its file was read and checked, and its parts."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ VALIDATION = "validation"
 BASE2NEW = "base2new"
 BASE, ALL_CLASSES = "base", "all"  # of protocol validation
 HIGHEST, NO_COLLAPSE = "highest", "no_collapse"  # rules of `experiment choose`
-OF_TREES = (BASE2NEW, "cross_dataset", "domain_generalisation", "few_shot")  # read from log files, too
+OF_TREES = (BASE2NEW, "cross_dataset", "domain_generalisation", "few_shot")  # also read from log files
 PROTOCOLS = (*OF_TREES, *(one.name for one in protocols()), VALIDATION)
 CROSS = ("cross_dataset", "domain_generalisation")
 
 
 class Added(Protocol):
-    """What an experiment has of the protocol that a feature adds (modprompt/feature.py)."""
+    """The part of an experiment that belongs to a feature's protocol (modprompt/feature.py)."""
 
     @property
     def shots(self) -> tuple[int, ...]:
-        """Training images of each class, of runs beside."""
+        """Training images of each class, in few-shot runs to compare with."""
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """What the experiment can be narrowed to beside its data sets, methods and seeds, by flag."""
+        """What the experiment can be narrowed to besides its data sets, methods and seeds, by flag."""
 
     def narrowed(self, kept: Mapping[str, tuple[Any, ...]]) -> Added:
         """The same with some of these names."""
 
     def variants(self, methods: Sequence[Method]) -> list[Method]:
-        """What has runs and a line in a report."""
+        """The methods that have runs and a line in a report."""
 
     def jobs(self, experiment: Experiment) -> Iterator[Job]:
         """The runs."""
@@ -58,7 +58,7 @@ class Experiment(NamedTuple):
     notes: str
     slurm: dict[str, Any]
     added: Added | None = None  # of the protocol of a feature
-    together: bool = False  # of protocol base2new: all classes are tested, too
+    together: bool = False  # of protocol base2new: all classes are tested too
     classes: str = BASE  # of protocol validation: whose labels are seen
     rule: str = HIGHEST  # of protocol validation: by which `experiment choose` chooses
     chosen: str = ""  # what its methods' settings were chosen by, in words
@@ -66,7 +66,7 @@ class Experiment(NamedTuple):
 
     @property
     def lines(self) -> list[Method]:
-        """What has runs and a line in a report: the methods, or what the protocol of a feature makes of them."""
+        """The methods that have runs and a line in a report; the protocol of a feature may make several of one."""
         return list(self.methods) if self.added is None else self.added.variants(self.methods)
 
     @property
@@ -76,7 +76,7 @@ class Experiment(NamedTuple):
 
     @property
     def names(self) -> dict[str, tuple[Any, ...]]:
-        """What it can be narrowed to: its data sets, methods, seeds, and what features have."""
+        """What it can be narrowed to: its data sets, methods, seeds, and what features add."""
         return {
             "datasets": self.datasets,
             "methods": tuple(dict.fromkeys(method.family for method in self.methods)),
@@ -103,7 +103,7 @@ class Plan(NamedTuple):
 
 
 def only(plan: Plan, parts: Sequence[str]) -> Plan:
-    """The plan with some of its parts; all where none is named.
+    """The plan with some of its parts; all if none is named.
 
     Raises:
         UserError: if there is no such part.
@@ -118,11 +118,11 @@ def only(plan: Plan, parts: Sequence[str]) -> Plan:
 
 
 def narrowed(plan: Plan, **given: Sequence[Any]) -> Plan:
-    """The plan with some data sets, methods, seeds and the like only; a part that has none of them is left out.
+    """The plan with only some data sets, methods, seeds and the like; a part that has none of them is left out.
 
     Args:
         plan: the whole.
-        given: names by what they are; all where nothing is given.
+        given: names by kind; all if nothing is given.
 
     Raises:
         UserError: if no part has one of them, or nothing is left.

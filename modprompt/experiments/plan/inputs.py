@@ -1,7 +1,7 @@
-"""What runs were made of, CLIP files, splits and few-shot lists, held against what is there now.
+"""What runs were made with, CLIP files, splits and few-shot lists, compared with what is there now.
 
-Hashing a CLIP takes seconds, so its hash is noted beside the results, with the file's size and time: a note counts as
-long as these are the file's. What cannot be compared is said, and is no reason to run again.
+Hashing a CLIP takes seconds, so its hash is noted next to the results, with the file's size and time: a note counts
+while these are the same. What cannot be compared is reported, and is no reason to run again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EMBEDDED_FILE = PACKAGE / "clip" / "models" / "glyph_clip.npz"
 
 
 class Clip(NamedTuple):
-    """A CLIP on disk: what a run gives (name, path, activation, heads, model), and the file or folder."""
+    """A CLIP on disk: a run's settings (name, path, activation, heads, model), and the file or folder."""
 
     name: str
     path: str
@@ -40,7 +40,7 @@ class Clip(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What it is noted under."""
+        """The key of its note."""
         said = [self.activation, str(list(self.heads))] if self.activation or self.heads else []
         return " ".join([str(self.file.absolute()), *said, *filter(None, [self.model])])
 
@@ -65,7 +65,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _stamp(file: Path) -> list[int] | None:
-    """Size and time of a file, of a folder of all in it."""
+    """Size and time of a file, or of all files in a folder."""
     try:
         files = [file]
         if file.is_dir():  # in a hub's cache the weights of a repository lie deeper
@@ -77,7 +77,7 @@ def _stamp(file: Path) -> list[int] | None:
 
 
 def _commit_of(job: Job) -> str:
-    """The commit that the cache has of a job's CLIP, if that is a hub's; empty if nobody knows."""
+    """The cached commit of a job's CLIP, if that comes from a hub; empty if it is not known."""
     settings = effective(job)
     address = known.repository(settings.get("MODEL.BACKBONE.NAME", ""))
     found = hub.cached(*address) if address and not settings.get("MODEL.BACKBONE.PATH") else None
@@ -93,7 +93,7 @@ def _notes(out: Path) -> dict[str, Any]:
 
 
 def _folder_in(name: str) -> str:
-    """The data set's folder under the root, of a recorded file's name; empty for one that is the root itself."""
+    """The data set's folder under the root, by a recorded file's name; empty if it is the root itself."""
     first, _, rest = name.partition("/")
     return "" if not rest or first == "split_fewshot" else first
 
@@ -164,7 +164,7 @@ class Inputs:
         return self._splits[job.dataset]
 
     def changes(self, job: Job, result: dict[str, Any], wanted: Mapping[str, str]) -> list[str]:
-        """What a job's result was made of and is other now, as far as it can be told.
+        """What has changed since a job's result was made, as far as it can be told.
 
         Args:
             job: the run.
@@ -174,7 +174,7 @@ class Inputs:
         found = compare.differing_files(result.get("files") or {}, self._find) if self._has_data(result) else []
         split = self._split_now(job, result)
         if split is not None and split != result["split"]["hash"]:
-            found.append("the images, which have no split file, are others now")
+            found.append("the images, which have no split file, have changed")
         clip = clip_of(job)
         digest = None if clip is None else self._hash(clip)
         recorded = str(result.get("backbone_hash") or "")
@@ -187,7 +187,7 @@ class Inputs:
         return found + content_hashes.differing(result, wanted)
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
-        """What of a finished job cannot be compared: "CLIP", "split and few-shot list", "split" (it has no file)."""
+        """What cannot be compared for a finished job: "CLIP", "split and few-shot list", "split" (it has no file)."""
         clip, recorded = clip_of(job), str(result.get("backbone_hash") or "")
         digest = None if clip is None else self._hash(clip)
         found = []
@@ -199,7 +199,7 @@ class Inputs:
         ):
             found.append("CLIP")
         elif ":" not in recorded:
-            found.append("CLIP by today's rule (an earlier one, which proves less, agrees)")
+            found.append("CLIP by today's hash (an earlier version's weaker one agrees)")
         files = result.get("files")
         if files is None or not self._has_data(result):
             found.append("split and few-shot list")

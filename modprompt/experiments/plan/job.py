@@ -1,4 +1,4 @@
-"""One run of an experiment, and the first stage in front of a training."""
+"""One run of an experiment, and the first stage before a training."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Job(NamedTuple):
     tests: whether nothing is trained.
     options: settings of the protocol, (key, text) pairs.
     first: the first stage of a training, or of that whose model is tested.
-    of_first: settings of the protocol that its first stage has in their place; None for the same.
-    stage: the feature whose first stage it is: it leaves what is trained, and fills no column.
-    is_front: whether it is there for another method's sake, as its first stage: its own method's job fills the column.
+    of_first: settings of the protocol for its first stage instead; None for the same.
+    stage: the feature whose first stage this is: its result is trained, and it fills no column.
+    is_front: whether it is only there as another method's first stage: its own method's job fills the column.
     keeps: whether its test keeps the image features.
-    features: tests whose kept image features serve this one; it runs behind the last of them.
+    features: tests whose kept image features serve this one; it runs after the last of them.
     """
 
     method: Method
@@ -41,7 +41,7 @@ class Job(NamedTuple):
 
     @property
     def needs(self) -> Job | None:
-        """The run that must be finished before: the training of a test, a first stage, who keeps features."""
+        """The run that must be finished before: a test's training, a first stage, the last test that keeps features."""
         return self.features[-1] if self.features else self.parent or self.first
 
     @property
@@ -51,7 +51,7 @@ class Job(NamedTuple):
 
     @property
     def alike(self) -> tuple[Any, ...]:
-        """What runs have in common that differ by their seed alone."""
+        """What runs that differ only in their seed have in common."""
         return self.method.label, self.dataset, self.column, self.options, self.kind
 
     @property
@@ -66,7 +66,7 @@ def staged(job: Job, folder: Callable[[Method], str]) -> list[Job]:
 
     Args:
         job: the training.
-        folder: gives where a method's trainings of that kind lie.
+        folder: gives the folder of a method's trainings of that kind.
     """
     method = job.method
     if method.stage is None:

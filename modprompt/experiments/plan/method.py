@@ -1,4 +1,4 @@
-"""A method of an experiment: a trainer under a config and options, and what its runs and tables call it."""
+"""A method of an experiment: a trainer with a config and options, and its names in runs and tables."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from modprompt.io.settings import free
 
 
 class Method(NamedTuple):
-    """A trainer under a config and options.
+    """A trainer with a config and options.
 
     label: what tables call it.
     family: the method's name in the file; variants of a grid share it.
     options: (key, text) pairs over the config.
     point: its place in the grid, (key, text) pairs; empty without one.
     published: its row in published.yaml.
-    imports: modules of the user's that register its trainer or the readers, imported first.
+    imports: the user's modules that register its trainer or the readers, imported first.
     image_cache: whether its runs keep decoded test images in the output folder, for all runs there.
-    stage: the first stage of a two-stage method, by whose findings it is trained; None of a plain one.
-    stage_of: the feature whose that is.
-    stage_seed: the one seed of that stage; None if every seed has one of its own.
-    few_shot: what its few-shot runs beside others are, if not the method itself.
-    under: what the protocol of a feature runs it under, of several.
+    stage: the first stage of a two-stage method, with whose result it is trained; None for a plain one.
+    stage_of: the feature of that stage.
+    stage_seed: the one seed of that stage; None if every seed has its own.
+    few_shot: the method of its few-shot runs to compare with, if not itself.
+    under: the variant of a feature's protocol that it runs under.
     """
 
     label: str
@@ -76,7 +76,7 @@ class Method(NamedTuple):
 
 
 def _end_of_path(key: str, value: str) -> str:
-    """Of a file its name and two folders, by which the run that left it is known; another value as it is."""
+    """For a file its name and two folders, which tell the run that wrote it; another value as it is."""
     found = file_in(key, value)
     return "/".join(Path(found.path).parts[-3:]) if found and found.path else value
 
@@ -86,7 +86,7 @@ def _short(name: str, value: str) -> str:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of each dotted key (DEPT.ON of what stands beside prompts), or all where two would share it."""
+    """The last part of each dotted key (DEPT.ON for additions beside prompts), or all of it if two would share it."""
     beside = [key.startswith("TRAINER.") and key.endswith(".ON") for key in keys]
     last = [".".join(key.split(".")[-2 if is_beside else -1 :]) for key, is_beside in zip(keys, beside)]
     return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last)}

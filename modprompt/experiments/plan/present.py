@@ -1,4 +1,4 @@
-"""Which data sets lie under the data root, and the test images of one."""
+"""Which data sets are under the data root, and the test images of one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _reader_of(dataset: str) -> Any:
 
 
 def missing(dataset: str, data: Path) -> str:
-    """What a data set, named as in configs/datasets, needs and that is not there, in words.
+    """What a data set, named as in configs/datasets, lacks, in words.
 
     Returns:
         Empty if it is there, as far as its folders tell, or the reader does not say where it is.
@@ -52,7 +52,7 @@ def missing(dataset: str, data: Path) -> str:
 
 
 def require_present(datasets: Sequence[str], data: Path) -> None:
-    """Look whether data sets are under the data root.
+    """Require that data sets are under the data root.
 
     Raises:
         UserError: naming all that are not.
@@ -72,7 +72,7 @@ def require_present(datasets: Sequence[str], data: Path) -> None:
 
 
 def split_hash_now(dataset: str, data: Path) -> str | None:
-    """The hash of the split that a data set's folders make; empty if they make none, None where nobody can tell."""
+    """The hash of the split that a data set's folders give; empty if they give none, None if it is not known."""
     read: Any = getattr(_reader_of(dataset), "split_hash_now", None)
     try:
         found: str | None = None if read is None else read(data)
@@ -107,7 +107,7 @@ def test_images(dataset: str, settings: Mapping[str, str], data: Path) -> list[A
         data: folder of the data sets.
 
     Raises:
-        UserError: if it is not there, or its reader takes none of that.
+        UserError: if it is not there, or its reader refuses the settings.
     """
     from modprompt.compat import find as compat
 
@@ -124,6 +124,6 @@ def test_images(dataset: str, settings: Mapping[str, str], data: Path) -> list[A
     given = {key: value for key, value in settings.items() if key.startswith("DATASET.")}
     given.update({"DATASET.ROOT": str(data), "DATASET.SUBSAMPLE_CLASSES": "all", "DATASET.NUM_SHOTS": "-1"})
     words = [word for pair in {**given, "TRAINER.NAME": PLAIN}.items() for word in pair]
-    with contextlib.redirect_stdout(io.StringIO()):  # the runs have said it
+    with contextlib.redirect_stdout(io.StringIO()):  # the runs have printed it
         cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=True)
         return list(DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg).test)

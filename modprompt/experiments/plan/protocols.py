@@ -5,8 +5,8 @@ base2new              train on the base classes and test on them; test on the ne
 cross_dataset         train on all classes of a source, test on other data sets
 domain_generalisation the same, tested on variants of the source
 few_shot              train and test on all classes with 1, 2, 4, ... shots
-validation            train on the base classes (or all, by `classes`), measure on all their validation images: what
-                      settings are chosen by
+validation            train on the base classes (or all, by `classes`), measure on all their validation images: for
+                      choosing settings
 
 Protocols of features are planned by these (modprompt/feature.py).
 
@@ -30,14 +30,14 @@ ALONE = ("base", "new")  # the columns that runs on one half of the classes fill
 ALL = "all"  # of a run that tests all classes
 APART = "apart"  # of one that trains on all images without labels, and tests base and new classes each among their own
 TOGETHER = {"base": "base (all)", "new": "new (all)"}  # the columns that it fills, by half of the test images
-ANY_SHOTS = 16  # what zero-shot runs of base2new are found under, which take no image
+ANY_SHOTS = 16  # in the folders of zero-shot runs of base2new, which use no training image
 
 
 def in_order(wanted: Iterable[tuple[Job, Callable[[Method], str]]]) -> Iterator[Job]:
-    """A training behind its first stage, and the tests of what it has trained.
+    """A training after its first stage, and the tests of what it has trained.
 
     Args:
-        wanted: each run, and what gives where a method's runs of that kind lie, but for the seed.
+        wanted: each run, and what gives the folder of a method's runs of that kind, without the seed.
     """
     training = None
     for job, folder in wanted:
@@ -53,7 +53,7 @@ def in_order(wanted: Iterable[tuple[Job, Callable[[Method], str]]]) -> Iterator[
 
 
 def _of_base2new(kind: str, dataset: str, shots: int, method: Method) -> str:
-    """Where a method's runs of a kind lie, but for the seed."""
+    """The folder of a method's runs of a kind, without the seed."""
     return f"base2new/{kind}/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
 
 
@@ -88,8 +88,8 @@ def _unlabelled() -> tuple[tuple[str, str], ...]:
 
 
 def base2new(experiment: Experiment) -> Iterator[Job]:
-    """Trained and tested on the base classes, tested on the new ones, and on both together; what belongs to the classes
-    of its training has the first alone."""
+    """Trained and tested on the base classes, tested on the new ones, and on both together; a method that is bound to
+    the classes of its training has only the first."""
     (shots,) = experiment.shots
     for dataset in experiment.datasets:
         for method in experiment.methods:
@@ -178,7 +178,7 @@ def _validation(experiment: Experiment) -> Iterator[Job]:
 
 
 def wanted(experiment: Experiment) -> Iterator[Job]:
-    """All runs that an experiment's numbers are made of, also one that several methods have in common."""
+    """All runs that an experiment's numbers come from; one that several methods share comes several times."""
     if experiment.added is not None:
         return experiment.added.jobs(experiment)
     of_protocol = {BASE2NEW: base2new, "few_shot": few_shot, VALIDATION: _validation}
@@ -198,7 +198,7 @@ def jobs(*experiments: Experiment) -> list[Job]:
             if first is not job and _of_run(first) != _of_run(job):
                 raise UserError(
                     f"{experiment.name}: {job.title} and {first.title} are two runs in one folder ({job.folder}): "
-                    "give one an experiment and an output folder of its own"
+                    "give one its own experiment and output folder"
                 )
     return list(once.values())
 
@@ -223,7 +223,7 @@ def columns(experiment: Experiment) -> tuple[str, ...]:
 
 
 def columns_of(method: Method, experiment: Experiment) -> tuple[str, ...]:
-    """The columns that runs of a line fill: of a feature's protocol, and where not all can be; empty for what fits."""
+    """The columns that a line's runs fill, if a feature's protocol decides it or not all can be filled; else empty."""
     if experiment.added is not None:
         return experiment.added.columns_of(method, experiment)
     if experiment.protocol != BASE2NEW:

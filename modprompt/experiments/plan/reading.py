@@ -1,4 +1,4 @@
-"""Parts of a YAML file of experiments, read and checked: every complaint begins with the file and the place in it."""
+"""Parts of a YAML file of experiments, read and checked: every message begins with the file and the place in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.io import yaml_text
 
-MOST = 2**32 - 1  # the largest seed that NumPy takes
+MOST = 2**32 - 1  # the largest seed that NumPy accepts
 
 
 class Reader:
@@ -17,7 +17,7 @@ class Reader:
 
     Args:
         path: the file.
-        part: the place of the part that is read, for complaints; empty for the whole file.
+        part: the place of the part that is read, for messages; empty for the whole file.
     """
 
     def __init__(self, path: Path, part: str = ""):
@@ -36,12 +36,12 @@ class Reader:
         """All of the file.
 
         Raises:
-            UserError: if it is no YAML of KEY: VALUE pairs; the same for all below.
+            UserError: if it is not YAML of KEY: VALUE pairs; the same for all below.
         """
         try:
             content = yaml_text.read(self.path, once=True)
         except ValueError as error:
-            raise self.fault("", f"is no YAML to go by ({str(error)[:120]})") from None
+            raise self.fault("", f"is not usable YAML ({str(error)[:120]})") from None
         return self.mapping(content, "")
 
     def mapping(self, value: Any, place: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Reader:
         return {str(key): item for key, item in value.items()}
 
     def known(self, content: Mapping[str, Any], keys: Sequence[str], place: str) -> None:
-        """Raise UserError on a key that there is not."""
+        """Raise UserError on an unknown key."""
         for key in content:
             if key not in keys:
                 raise self.fault(place, f"there is no key {key!r}" + known_names(key, keys))
@@ -68,7 +68,7 @@ class Reader:
         if not words:
             raise self.fault(place, "a name or a list of names is expected, got []")
         if len(set(words)) < len(words):
-            raise self.fault(place, f"a name stands twice in {', '.join(words)}")
+            raise self.fault(place, f"a name occurs twice in {', '.join(words)}")
         return words
 
     def numbers(self, value: Any, place: str, least: int) -> tuple[int, ...]:

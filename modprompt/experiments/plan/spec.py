@@ -7,7 +7,7 @@ source: imagenet                # the two cross protocols: what is trained on
 shots: 16                       # few_shot: a list
 seeds: [1, 2, 3]
 options: {KEY: VALUE}           # for every run
-import: my_trainer              # modules of yours that register trainers or readers, as train.py's --import; or a list
+import: my_trainer              # your modules that register trainers or readers, as train.py's --import; or a list
 image_cache: true               # keep decoded test images in the output folder, so that a test set is decoded once
 methods:
   CLIP: {trainer: ZeroshotCLIP, config: vit_b16, seeds: [1]}
@@ -21,16 +21,16 @@ methods:
     trainer: DPL
     config: vit_b16_ep40_batch4
     search: {trainer: DPLSearch, config: vit_b16_c6_ep80_batch4, options: {KEY: VALUE}}
-    search_seed: 1              # one search for all seeds; without it every seed has a search of its own
-  Tip-Adapter on MPL:           # a head behind the trained prompts of a method above it
+    search_seed: 1              # one search for all seeds; without it every seed has its own
+  Tip-Adapter on MPL:           # a head on the trained prompts of a method above it
     {trainer: TipAdapter, config: vit_b16, prompts_from: MPL}
   PromptKD:                     # taught by the trained prompts of a method above it
     {trainer: PromptKD, config: vit_b16_c2_ep20_batch8_4+4ctx, teacher_from: PromptSRC}
-  MPL of one token:             # with what was chosen for another method; `chosen: false` takes its config's settings
+  MPL of one token:             # with what was chosen for another method; `chosen: false` uses its config's settings
     {trainer: MPL, config: vit_b4_c1_add2_rm1, options: {KEY: VALUE}, chosen: MPL}
-highlight: MPL                  # the method of the gain figure; the last one without it
+highlight: MPL                  # the method of the gain figure (default: the last one)
 compare: MPL                    # the method whose differences from each other one are reported, paired by seed
-together: true                  # base2new: all classes at test, too
+together: true                  # base2new: all classes at test too
 classes: base                   # validation: whose labels are seen, base (the default) or all
 rule: highest                   # validation: how `experiment choose` chooses, highest (the default) or no_collapse
 notes: text under the report's tables
@@ -38,7 +38,7 @@ slurm: {timeout_min: 120}       # submitit's settings of a job
 grid: {KEY: [VALUE, ...]}       # for every method that trains
 chosen: settings.json           # of `experiment choose`, for every method that trains; a part may name its own file
 parts:                          # in place of a protocol: several, run and reported together
-  NAME: {title: ..., protocol: ..., datasets: [...], methods: [MPL]}  # some of the file's methods; all without it
+  NAME: {title: ..., protocol: ..., datasets: [...], methods: [MPL]}  # some of the file's methods (default: all)
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def find(name: str) -> Path:
     """The experiment file of a path, or of a name in configs/experiments.
 
     Raises:
-        UserError: if there is none; the known names are told.
+        UserError: if there is none; the message has the known names.
     """
     path = Path(name)
     if path.is_file():
@@ -121,10 +121,10 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
 
     Args:
         path: the file.
-        options: KEY VALUE settings of every run, over those in the file.
+        options: KEY VALUE settings of every run, which override those in the file.
 
     Raises:
-        UserError: on a missing or unknown key, data set or config, and on values that do not fit; the place is named.
+        UserError: on a missing or unknown key, data set or config, and on wrong values; the message names the place.
     """
     reader = MethodReader(path)
     content = reader.content()
@@ -167,7 +167,7 @@ def _shared(reader: MethodReader, content: Mapping[str, Any], options: Mapping[s
 
 
 def _parts(reader: MethodReader, content: Mapping[str, Any], shared: Shared) -> Iterator[Experiment]:
-    """The parts of a file: each has what the file says for all, but for what it says itself."""
+    """The parts of a file: each has the file's settings, except where it has its own."""
     common = {key: value for key, value in content.items() if key not in ("parts", "slurm", "title", "notes")}
     methods = reader.mapping(reader.needed(content, "methods", ""), "methods")
     for name, value in reader.mapping(reader.needed(content, "parts", ""), "parts").items():
@@ -244,14 +244,14 @@ def _chosen_in_words(content: Mapping[str, Any], shared: Shared, methods: Sequen
 
 
 def _require_of_protocol(reader: MethodReader, content: Mapping[str, Any], protocol: str) -> None:
-    """Refuse keys that mean nothing in a protocol, and values that they do not have."""
+    """Refuse keys that mean nothing in a protocol, and unknown values."""
     if "source" in content and protocol not in CROSS:
         raise reader.fault("source", f"protocol {protocol} has none")
     if "together" in content and protocol != BASE2NEW:
-        raise reader.fault("together", f"protocol {protocol} has none; it is of protocol {BASE2NEW}")
+        raise reader.fault("together", f"protocol {protocol} has none; it belongs to protocol {BASE2NEW}")
     for key, known in _OF_VALIDATION.items():
         if key in content and protocol != VALIDATION:
-            raise reader.fault(key, f"protocol {protocol} has none; it is of protocol {VALIDATION}")
+            raise reader.fault(key, f"protocol {protocol} has none; it belongs to protocol {VALIDATION}")
         if content.get(key, known[0]) not in known:
             raise reader.fault(key, f"there is no {content[key]!r}" + known_names(str(content[key]), known))
 
@@ -265,8 +265,8 @@ def _compare(
         reader: of the part.
         content: of the part.
         methods: of the part.
-        added: what it has of a feature's protocol, whose tables are not compared.
-        if_it_can: whether the file says it for all its parts: one without that method compares nothing.
+        added: its part of a feature's protocol, whose tables are not compared.
+        if_it_can: whether the file says it for all its parts: a part without that method compares nothing.
     """
     word, labels = content["compare"], [method.label for method in methods]
     if word in labels and added is None:
@@ -285,7 +285,7 @@ def _shots(reader: MethodReader, content: Mapping[str, Any], protocol: str) -> t
     several = protocol == "few_shot"
     shots = reader.numbers(content.get("shots", [1, 2, 4, 8, 16] if several else 16), "shots", 1)
     if len(shots) > 1 and not several:
-        raise reader.fault("shots", f"protocol {protocol} takes one number, got {list(shots)}")
+        raise reader.fault("shots", f"protocol {protocol} accepts one number, got {list(shots)}")
     return shots
 
 
@@ -304,12 +304,12 @@ def _check_whole(reader: MethodReader, experiment: Experiment) -> None:
         if other != method.label:
             given = [dict(one.options) for one in experiment.methods]
             apart = [key for key in _NAME_NO_FOLDER if len({str(one.get(key, "")) for one in given}) > 1]
-            more = f"; {apart[0]} names no folder: give each of its values an experiment of its own" if apart else ""
+            more = f"; {apart[0]} is in no folder's name: give each of its values its own experiment" if apart else ""
             raise reader.fault("methods", f"{other} and {method.label} are the same runs ({method.folder}){more}")
 
 
 def _check_stages(reader: MethodReader, experiment: Experiment) -> None:
-    """First stages of one name are one: that of all methods that ask for it."""
+    """First stages of one name must be the same for all methods that ask for it."""
     seen: dict[tuple[str, str], Method] = {}
     for method in experiment.methods:
         if method.stage is None or method.front is not None:
@@ -317,8 +317,8 @@ def _check_stages(reader: MethodReader, experiment: Experiment) -> None:
         other = seen.setdefault((method.stage.trainer, method.stage.folder), method.stage)
         if (other.config, other.options) != (method.stage.config, method.stage.options):
             both = f"{named(method.stage_of).stage.plural} of {other.label} and {method.family}"
-            whose = f"the {both} have one folder ({other.folder})"
-            raise reader.fault("methods", f"{whose} and other settings: give one an experiment of its own")
+            whose = f"the {both} have the same folder ({other.folder})"
+            raise reader.fault("methods", f"{whose} but other settings: give one its own experiment")
 
 
 OF_PROTOCOL = (
@@ -338,7 +338,7 @@ _OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
 class Shared(NamedTuple):
     """What all methods of a file have in common.
 
-    seeds: of methods that say none.
+    seeds: of methods without their own.
     options: of every run.
     last: options over all others, of the command line.
     imports: modules that register trainers or readers.
@@ -358,15 +358,15 @@ class MethodReader(Reader):
     """Reads parts of an experiment file."""
 
     def options(self, value: Any, place: str, folder: Path | None = None) -> dict[str, str]:
-        """Settings as text; files of schedules are found from a folder, without one from this file's."""
+        """Settings as text; files of schedules are relative to a folder, by default this file's."""
         options = {}
         for key, item in renamed.asked(self.mapping(value or {}, place).items(), f"{self.path}: {place}"):
             for one in protocols():
                 if key in one.plan().SET_HERE:
                     instead = ", ".join(one.plan().KEYS)
-                    raise self.fault(place, f"{key} is not to be set here; protocol {one.name} has {instead}")
+                    raise self.fault(place, f"{key} cannot be set here; protocol {one.name} has {instead}")
             if key in OF_PROTOCOL:
-                raise self.fault(place, f"{key} is not to be set here; see datasets, shots, seeds and trainer")
+                raise self.fault(place, f"{key} cannot be set here; see datasets, shots, seeds and trainer")
             if isinstance(item, dict) or item is None:
                 raise self.fault(place, f"{key}: a dotted key with one value is expected, got {item!r}")
             text = repr(item) if isinstance(item, list) else as_text(item)  # as train.py's words are read
@@ -383,7 +383,7 @@ class MethodReader(Reader):
                 raise self.fault(place, f"{key}: a list of values is expected, got {values!r}")
             axes[key] = list(self.options({key: item}, place)[key] for item in values)
             if len(set(axes[key])) < len(axes[key]):
-                raise self.fault(place, f"{key}: a value stands twice in {', '.join(axes[key])}")
+                raise self.fault(place, f"{key}: a value occurs twice in {', '.join(axes[key])}")
         return axes
 
     def config(self, word: str, trainer: str, place: str) -> Path:
@@ -393,7 +393,7 @@ class MethodReader(Reader):
             path = config_of(trainer, word)
         try:
             is_there = path.is_file()
-        except OSError as error:  # a name that no disk takes
+        except OSError as error:  # a name that no disk accepts
             raise self.fault(
                 place, f"there is no config {word[:60]!r} of {trainer[:60]!r} ({error.strerror})"
             ) from None
@@ -403,7 +403,7 @@ class MethodReader(Reader):
         return path
 
     def method(self, label: str, value: Any, shared: Shared, before: Sequence[Method] = ()) -> Iterator[Method]:
-        """The variants of a method: one, or as many as its grid has combinations; `before` stand above it."""
+        """The variants of a method: one, or as many as its grid has combinations; `before` are above it."""
         place = f"methods: {label}"
         content = renamed.asked_of_method(self.mapping(value, place), f"{self.path}: {place}")
         trainer, config, given = self.runs(content, _OF_METHOD, place)
@@ -445,7 +445,7 @@ class MethodReader(Reader):
             yield made
 
     def staged(self, made: Method, content: dict[str, Any], shared: Shared, before: Sequence[Method]) -> Method:
-        """A method with its first stage, and what runs beside it."""
+        """A method with its first stage and its few-shot runs."""
         for one in _STAGED:
             if one.stage.key in content:
                 first = self.first(one, content[one.stage.key], made, shared, before)
@@ -464,10 +464,10 @@ class MethodReader(Reader):
         before: Sequence[Method],
         last: Mapping[str, str],
     ) -> tuple[dict[str, str], str]:
-        """What was chosen for a method, for the one above it that its `chosen` names, or for itself under that name.
+        """What was chosen for the method above it that its `chosen` names, or for itself under that name.
 
         Returns:
-            The options, and under which name they were chosen for itself; empty for another one.
+            The options, and the name under which they were chosen for itself; empty if for another one.
         """
         other = content.get("chosen", label)
         if not isinstance(other, str):
@@ -481,7 +481,7 @@ class MethodReader(Reader):
         return chosen.options_of(other, above.trainer, above.config, own), ""
 
     def stage_seed(self, content: Mapping[str, Any], place: str) -> int | None:
-        """The one seed of a first stage; None if each seed has one of its own."""
+        """The one seed of a first stage; None if each seed has its own."""
         found: tuple[int, ...] = ()
         for one in _STAGED:
             key = f"{one.stage.key}_seed"
@@ -503,7 +503,7 @@ class MethodReader(Reader):
         return self.front(value, place, before) if one.stage.names_method else self.stage(value, place, method, shared)
 
     def front(self, label: Any, place: str, before: Sequence[Method]) -> Method:
-        """Another method of the file, whose trained prompts one stands on."""
+        """The method above, on whose trained prompts this one is built."""
         there = [one for one in before if one.family == label]
         if len(there) != 1:
             what = "has several variants" if there else "is no method above this one"
@@ -513,7 +513,7 @@ class MethodReader(Reader):
         return there[0]
 
     def stage(self, value: Any, place: str, method: Method, shared: Shared) -> Method:
-        """Other runs of a method: under a trainer, config and options of their own, on its CLIP and images."""
+        """Other runs of a method: with their own trainer, config and options, on its CLIP and images."""
         trainer, config, own = self.runs(self.mapping(value, place), ("trainer", "config", "options"), place)
         same = {key: text for key, text in method.options if key.startswith(_OF_BOTH_STAGES)}
         return method._replace(
@@ -526,7 +526,7 @@ class MethodReader(Reader):
         )
 
     def runs(self, content: dict[str, Any], keys: Sequence[str], place: str) -> tuple[str, Path, dict[str, str]]:
-        """Trainer, config and options of what has at most these keys."""
+        """Trainer, config and options of a content that has at most these keys."""
         self.known(content, keys, place)
         trainer = str(self.needed(content, "trainer", place))
         config = self.config(str(self.needed(content, "config", place)), trainer, place)

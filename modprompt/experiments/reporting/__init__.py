@@ -1,1 +1,1 @@
-"""What came of an experiment: tables, figures, a page."""
+"""Results of an experiment: tables, figures, a page."""

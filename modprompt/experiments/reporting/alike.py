@@ -1,4 +1,4 @@
-"""What runs must have in common for a mean of them: what `_of_mean` has, and nothing else."""
+"""What runs must have in common to be averaged: what `_of_mean` lists, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SHORT = 14  # characters of a hash that are shown
 
 
 def split_facts(result: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a result says of its split; nothing if there is none, or it is of the first version, and says a text."""
+    """What a result says about its split; nothing if there is none, or it is a text, as in the first version."""
     split = (result or {}).get("split")
     return split if isinstance(split, dict) else {}
 
 
 def has_odd_images(result: Mapping[str, Any] | None) -> bool:
-    """Whether a run has found images that are not read alike by both rules; before there were two, none has looked."""
+    """Whether a run found images that the two rules read differently; false from before there were two."""
     return bool(split_facts(result).get("odd_images"))
 
 
@@ -31,12 +31,12 @@ def reading_of(result: Mapping[str, Any]) -> str:
 
 
 def _of_mean(dataset: str, result: Mapping[str, Any], odd: Collection[str]) -> dict[tuple[str, str], str]:
-    """What all runs of a mean must have in common, by what it is and the version of a hash; empty where nobody knows.
+    """What all runs of a mean must have in common, by what it is and the version of a hash; empty if it is not known.
 
     Args:
         dataset: of the run.
         result: of the run.
-        odd: data sets with images that are not read alike by both rules.
+        odd: data sets with images that the two rules read differently.
     """
     weights = str(result.get("backbone_hash") or "")
     return {
@@ -48,11 +48,11 @@ def _of_mean(dataset: str, result: Mapping[str, Any], odd: Collection[str]) -> d
 
 
 def parted(runs: Iterable[tuple[str, str, Mapping[str, Any]]], odd: Collection[str]) -> Parted:
-    """In what runs differ that there is no mean of; empty if there is one.
+    """In what runs differ that cannot be averaged; empty if they can.
 
     Args:
         runs: data set of each, what it is called, and its result.
-        odd: data sets with images that are not read alike by both rules.
+        odd: data sets with images that the two rules read differently.
     """
     found: dict[tuple[str, str], dict[str, dict[str, None]]] = {}  # the runs in order, each once
     for dataset, name, result in runs:
@@ -63,7 +63,7 @@ def parted(runs: Iterable[tuple[str, str, Mapping[str, Any]]], odd: Collection[s
 
 
 def in_words(differing: Parted, whole: bool = True) -> str:
-    """Why there is no mean of some runs, in a line; short without the runs. Empty if there is one."""
+    """Why there is no mean of some runs, in a sentence, which names the runs if `whole`. Empty if there is one."""
     if not differing:
         return ""
     text = f"no mean, made with different {' and '.join(differing)}"

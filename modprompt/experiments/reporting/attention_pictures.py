@@ -28,17 +28,17 @@ def of_report(
 
     Args:
         experiment: what was run.
-        results: what came of it.
-        left: what tests have left: images that the first method there took for another class.
+        results: its results.
+        left: what tests recorded: images that the first method there misclassified are shown.
         images: where they are.
         most: images of a data set.
-        faults: gets a line for what cannot be shown.
+        faults: gets a message for what cannot be shown.
     """
     found: dict[str, list[Mistake]] = {}
     for dataset in results.datasets:
         chosen = _chosen(dataset, left, images, most)
         if not chosen:
-            faults.append(f"no attention on {dataset}: no test has left a wrong image that is below the data folder")
+            faults.append(f"no attention on {dataset}: no test recorded a misclassified image below the data folder")
             continue
         trained_on = experiment.source if experiment.protocol in CROSS else dataset
         pictures: list[Mistake] = []

@@ -1,4 +1,4 @@
-"""Numbers of tables seed by seed, and the difference of two methods over the seeds that both have."""
+"""Numbers of tables seed by seed, and the difference of two methods over common seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Values = Mapping[int, float]  # percentages by seed
 
 
 def own_column(results: Results, line: Line, column: str) -> str:
-    """Where a method's numbers of a column are: what trains nothing has one number for all numbers of shots."""
+    """The column that has a method's numbers: one that trains nothing has one for all numbers of shots."""
     is_same = column.isdigit() and not line.trains and results.is_asked(line, ZERO_SHOTS)
     return ZERO_SHOTS if is_same else column
 
@@ -42,12 +42,12 @@ def by_seed(results: Results, line: Line, datasets: Sequence[str], column: str) 
 
 
 def is_drawn(line: Line) -> bool:
-    """Whether seeds of a method may give other numbers: not of one that trains nothing and has one run."""
+    """Whether seeds of a method may give different numbers: not if it trains nothing and has one run."""
     return line.trains or len(line.seeds) > 1
 
 
 def minus(line: Line, own: Values, other: Line, others: Values) -> Difference | None:
-    """One method's numbers minus another's; a method that is not drawn has its one number for every seed of the other.
+    """One method's numbers minus another's; a method that draws nothing has its one number for every seed of the other.
 
     None where no seed has both.
     """

@@ -4,7 +4,7 @@
     modprompt experiment choose demo_settings
 
 FILE is an experiment file of protocol validation with a grid, or the name of one in configs/experiments; its `rule`
-says how. The file that is written is what `chosen: FILE.json` of another experiment takes its methods' settings from.
+says how. Another experiment uses the settings in the written file by `chosen: FILE.json`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("file", help="experiment file of protocol validation, or its name in configs/experiments")
     arguments.add_out(parser)
     arguments.add_data(parser)
-    parser.add_argument("--to", type=Path, default=None, help="what is written (default: FILE.json beside the file)")
+    parser.add_argument(
+        "--to", type=Path, default=None, help="file to write (default: FILE.json next to the experiment file)"
+    )
     return parser.parse_args(argv)
 
 
@@ -73,7 +75,7 @@ def _main(argv: list[str] | None) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0, or 2 after one line on what is wrong."""
+    """Exit code: 0, or 2 after a message on what is wrong."""
     return programs.report(_main, argv)
 
 
@@ -103,7 +105,7 @@ class Try(NamedTuple):
 
     @property
     def rank(self) -> tuple[Any, ...]:
-        """What is smallest for the best try."""
+        """A key that is smallest for the best try."""
         return -self.mean, self.size
 
     def collapses(self, zero: Mapping[str, list[int]]) -> bool:
@@ -113,15 +115,15 @@ class Try(NamedTuple):
 
 
 def choose(experiment: Experiment, results: Results) -> dict[str, Any]:
-    """What is chosen for each method that has a grid, with every try, as chosen.write takes it.
+    """What is chosen for each method that has a grid, with every try, as chosen.write accepts it.
 
     Args:
         experiment: of protocol validation.
         results: of all its runs.
 
     Raises:
-        UserError: if methods have other grids or seeds than each other, values are no numbers, a run is lacking, or
-            rule no_collapse has no zero-shot CLIP to hold tries against.
+        UserError: if methods differ in grids or seeds, values are not numbers, a run is missing, or rule no_collapse
+            has no zero-shot CLIP to compare tries with.
     """
     families = _families(experiment)
     _require_all(experiment, results)
@@ -160,11 +162,9 @@ def _families(experiment: Experiment) -> dict[str, list[Method]]:
     (first, of_first), *others = families.items()
     for label, methods in others:
         if [method.point for method in methods] != [method.point for method in of_first]:
-            raise UserError(
-                f"{experiment.name}: {first} and {label} have other grids: the same values for all are needed"
-            )
+            raise UserError(f"{experiment.name}: {first} and {label} have different grids: all need the same values")
         if methods[0].seeds != of_first[0].seeds:
-            raise UserError(f"{experiment.name}: {first} and {label} have other seeds: the same for all are needed")
+            raise UserError(f"{experiment.name}: {first} and {label} have different seeds: all need the same")
     _require_numbers(experiment.name, of_first)
     return families
 
@@ -172,11 +172,11 @@ def _families(experiment: Experiment) -> dict[str, list[Method]]:
 def _require_numbers(name: str, methods: Sequence[Method]) -> None:
     for key, value in (pair for method in methods for pair in method.point):
         if not _is_number(value):
-            raise UserError(f"{name}: {key} {value!r} is no number, of which the smallest could be told")
+            raise UserError(f"{name}: {key} {value!r} is not a number, so that no value is the smallest")
 
 
 def _require_stages(experiment: Experiment, families: Mapping[str, list[Method]]) -> None:
-    """Raise UserError if a method has no grid and is not there as another one's first stage."""
+    """Raise UserError if a method has no grid and is no other one's first stage."""
     fronts = {method.front.family for methods in families.values() for method in methods if method.front}
     for method in experiment.methods:
         if method.trains and method.family not in (*families, *fronts):
@@ -188,8 +188,8 @@ def _zero_shot(experiment: Experiment, results: Results) -> dict[str, list[int]]
     lines = [line for line in results.lines if not line.trains]
     if len(lines) != 1:
         raise UserError(
-            f"{experiment.name}: rule {NO_COLLAPSE} holds tries against one zero-shot method of the file (as CLIP in "
-            f"demo_settings.yaml), and there are {len(lines)}"
+            f"{experiment.name}: rule {NO_COLLAPSE} compares tries with one zero-shot method of the file (like CLIP in "
+            f"demo_settings.yaml), but there are {len(lines)}"
         )
     found = {}
     for dataset in results.datasets:
@@ -200,8 +200,8 @@ def _zero_shot(experiment: Experiment, results: Results) -> dict[str, list[int]]
         ]
         if len({_seen(one) for one in (*outcomes, *of_tries)}) > 1:
             raise UserError(
-                f"{experiment.name}: on {dataset} {lines[0].label} and the tries have not all the same CLIP, split and "
-                "number of images: nothing is chosen by it; move the older runs away and run them anew"
+                f"{experiment.name}: on {dataset} {lines[0].label} and the tries differ in CLIP, split or "
+                "number of images: nothing is chosen; move the older runs away and run them anew"
             )
         if any(one != counts[0] for one in counts):
             raise UserError(f"{experiment.name}: {lines[0].label} on {dataset} is not the same with each seed")
@@ -224,12 +224,12 @@ def _require_all(experiment: Experiment, results: Results) -> None:
     ]
     if lacking:
         count = f"{len(lacking)} of its measurements are missing" if len(lacking) > 1 else "a measurement is missing"
-        how = f"`modprompt experiment run {experiment.name}` goes on"
-        raise UserError(f"{experiment.name}: {count} ({lacking[0]}), and nothing is chosen from a part: {how}")
+        how = f"`modprompt experiment run {experiment.name}` continues"
+        raise UserError(f"{experiment.name}: {count} ({lacking[0]}), and nothing is chosen from incomplete runs: {how}")
 
 
 def _require_alike(families: Mapping[str, Sequence[Method]], results: Results) -> None:
-    """Raise UserError if what is compared are means of runs that there is no mean of."""
+    """Raise UserError if runs whose means are compared cannot be averaged."""
     for label, methods in families.items():
         labels = {method.label for method in methods}
         runs = (
@@ -239,18 +239,18 @@ def _require_alike(families: Mapping[str, Sequence[Method]], results: Results) -
         )
         why = alike.in_words(alike.parted(runs, results.odd))
         if why:
-            raise UserError(f"{label}: {why}: nothing is chosen by it; move the older runs away and run them anew")
+            raise UserError(f"{label}: {why}: nothing is chosen; move the older runs away and run them anew")
 
 
 def _counts(outcome: Outcome) -> list[int]:
     result = outcome.result or {}
     if result.get("tested_on") != "val" or result.get("selected_on") == TEST:
-        raise UserError(f"{result.get('dataset')} has no validation images: nothing is chosen by test images")
+        raise UserError(f"{result.get('dataset')} has no validation images: nothing is chosen on test images")
     return [int(result["correct"]), int(result["images"])]
 
 
 def _seen(outcome: Outcome) -> tuple[str, ...]:
-    """Of what CLIP and images a measurement is."""
+    """The CLIP and images of a measurement."""
     result = outcome.result or {}
     split = str(alike.split_facts(result).get("hash", ""))
     return str(result.get("backbone_hash")), split, str(result.get("images"))
@@ -293,7 +293,7 @@ def _grid(methods: Sequence[Method]) -> dict[str, list[str]]:
 
 
 def _made_by(results: Results) -> dict[str, Any]:
-    """What runs say of themselves: PyTorch and device, CLIP and splits, each once."""
+    """What runs record: PyTorch and device, CLIP and splits, each once."""
     found = [outcome.result for _, _, _, _, outcome in results.all() if outcome.result]
     machines = {f"PyTorch {(one.get('versions') or {}).get('torch', 'unknown')}, {one.get('device')}" for one in found}
     splits = {str(one.get("dataset")): str(alike.split_facts(one).get("hash", "")) for one in found}

@@ -1,4 +1,4 @@
-"""Which numbers of a report do not belong together, and the CLIPs that they were made with."""
+"""Which numbers of a report cannot be compared, and the CLIPs that they were made with."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ IMAGES, DRAWN = "images", "few-shot images"
 
 
 def _images(result: dict[str, Any]) -> str:
-    """A hash of the images that a run was given; of one that has chosen among them the split says it."""
+    """A hash of the images that a run was given; that of the split for one that chose among them."""
     if split_facts(result) and any(one.chose_images(result) for one in features()):
         return str(split_facts(result).get("hash"))
     return str(result.get("images_hash") or result.get("split_hash"))
 
 
 def _choice(result: dict[str, Any]) -> str:
-    """Which validation images a run had, which are among the hashed and measure nothing."""
+    """Which validation images a run had: they are in the hash but measure nothing."""
     chosen = str(result.get("selected_on"))
     return chosen if chosen in (HELD_OUT, WHOLE, AS_TRAINING) else ""
 
@@ -37,18 +37,18 @@ def _drawn(result: dict[str, Any]) -> str:
 
 
 def _of_split(dataset: str, result: dict[str, Any]) -> list[str]:
-    """What makes numbers on a split other than they look, as its reader has told the run."""
+    """What makes a split easier than it looks, as its reader reported."""
     split = split_facts(result)
     told = (
         ("doubles", "images of its split are there more than once"),
-        ("same_files", "files with one content"),
+        ("same_files", "files with the same content"),
         ("classes", "not all classes of the published data set are there"),
     )
     return [f"{dataset}: {what}: {split[key]}" for key, what in told if split.get(key)]
 
 
 def _made_with(dataset: str, seed: int, result: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What numbers that are compared must have in common: what it is, of what, the version of a hash; and its value."""
+    """What compared numbers must have in common: its kind, of what, the version of a hash; and its value."""
     settings: dict[str, str] = result.get("settings") or {}
     half, shots, weights = (str(result.get(key)) for key in ("classes", "shots", "backbone_hash"))
     images, drawn = _images(result), _drawn(result)
@@ -60,7 +60,7 @@ def _made_with(dataset: str, seed: int, result: dict[str, Any]) -> Iterator[tupl
 
 
 def differing(results: Results, one: Line, other: Line, datasets: Sequence[str]) -> list[str]:
-    """In what two methods' runs on some data sets differ, so that one minus the other is not of the methods alone."""
+    """In what two methods' runs on some data sets differ, so that their difference is not due to the methods alone."""
     runs = [run for line in (one, other) for run in results.all(line, datasets)]
     known = [(line, dataset, seed, run.result) for line, dataset, _, seed, run in runs if run.result is not None]
     parted = alike.parted(((dataset, line.label, result) for line, dataset, _, result in known), results.odd)
@@ -73,8 +73,8 @@ def differing(results: Results, one: Line, other: Line, datasets: Sequence[str])
 
 
 def warnings(results: Results) -> list[str]:
-    """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP; and
-    what speaks against a number."""
+    """Numbers that cannot be compared: other images of one data set, half, seed and shots, or another CLIP; and doubts
+    about a number."""
     found: dict[tuple[Any, ...], dict[str, list[str]]] = {}
     of_splits, of_settings, doubts = dict[str, None](), dict[str, None](), list[str]()
     for line, dataset, column, seed, outcome in results.all():
@@ -122,7 +122,7 @@ def _clip_line(clip: dict[str, Any]) -> str:
     return f"{name}{pinned} ({', '.join(filter(None, [*how, str(clip['fingerprint'])]))})"
 
 
-_OTHER_CLASSES = (BASE2NEW, "cross_dataset")  # protocols that test classes of which no training image was seen
+_OTHER_CLASSES = (BASE2NEW, "cross_dataset")  # protocols that test classes without training images
 
 
 def class_notes(experiment: Experiment, results: Results) -> list[str]:
@@ -133,8 +133,8 @@ def class_notes(experiment: Experiment, results: Results) -> list[str]:
     if experiment.protocol in _OTHER_CLASSES or experiment.added is not None:
         others = [line.label for line, _, _, _, one in results.all() if (one.result or {}).get("class_bound")]
     told = {
-        "No numbers of new classes, since what is learned belongs to its own": bound,
-        "On classes that were not trained, alone, what is learned of single classes has no say, and the accuracy is "
-        "that of the features before it": others,
+        "No numbers on new classes, since what is learned belongs to the trained ones": bound,
+        "On untrained classes alone, what is learned of single classes has no effect, and the accuracy is that of the "
+        "features before it": others,
     }
     return [f"{text}: {', '.join(dict.fromkeys(labels))}" for text, labels in told.items() if labels]

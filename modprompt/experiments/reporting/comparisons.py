@@ -1,4 +1,4 @@
-"""What a report says of the method that `compare` names: its difference from each other one, seed by seed."""
+"""What a report says about the method that `compare` names: its difference from each other one, seed by seed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Column = Mapping[str, Values]  # those of a table's column by method
 class Compared(NamedTuple):
     """A method that another is compared with: the differences from it, by column, None where there is no pair.
 
-    said: why they are not of the methods alone; empty for nothing.
+    said: why they are not due to the methods alone; else empty.
     """
 
     label: str
@@ -41,7 +41,7 @@ class Compared(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Its name in tables."""
         return named(self.label, self.said)
 
 
@@ -64,10 +64,10 @@ class Table(NamedTuple):
 class Comparisons(NamedTuple):
     """All tables; none where there is nothing to compare.
 
-    name: the method, with what tells its numbers from others'.
+    name: the method, with remarks on its numbers.
     about: what the numbers are.
     tables: in the order of the report's.
-    left_out: a line for each method and table that pairs are lacking of.
+    left_out: a line for each method and table with missing pairs.
     """
 
     name: str
@@ -182,7 +182,7 @@ def _said(results: Results, line: Line, other: Line, datasets: Sequence[str]) ->
 
 
 def _most(rows: Sequence[Compared]) -> int:
-    """The most pairs that a cell has, which is what all have where nothing is lacking."""
+    """The most pairs that a cell has, which is what all have if nothing is missing."""
     return max((len(cell.by_seed) for row in rows for cell in row.differences if cell is not None), default=0)
 
 
@@ -191,13 +191,13 @@ def _counted(columns: Sequence[str], rows: Sequence[Compared]) -> str:
     most, cells = _most(rows), [cell for row in rows for cell in row.differences if cell is not None]
     if not cells:
         return "No pairs."
-    others = " where no other number stands" if any(len(cell.by_seed) != most for cell in cells) else ""
+    others = " where no other number is given" if any(len(cell.by_seed) != most for cell in cells) else ""
     tested: dict[int, list[str]] = {}  # columns by the number of their methods with a p
     for column, of_column in zip(columns, zip(*(row.differences for row in rows))):
         tested.setdefault(sum(cell is not None and cell.p is not None for cell in of_column), []).append(column)
     tested.pop(0, None)
     if not tested:
-        return f"n = {most}{others}; no p: it takes {FEWEST_TESTED} pairs that are not all equal."
+        return f"n = {most}{others}; no p: it needs {FEWEST_TESTED} pairs that are not all equal."
     over = [f"{many} method{'s' * (many > 1)}" for many in tested]
     if len(tested) > 1:
         over = [f"{many} ({', '.join(named)})" for many, named in zip(over, tested.values())]
@@ -230,13 +230,13 @@ def _about(experiment: Experiment, results: Results, lines: Sequence[Line]) -> s
         f"Percentage points; a pair is a seed, n the number of pairs. The mean of the differences, its {LEVEL}% "
         "interval by Student's t with n - 1 degrees of freedom (of each alone), and the p-value of a two-sided paired "
         "t-test (scipy.stats.ttest_rel), Holm-corrected over the methods of a table, each column alone; for fewer than "
-        f"{FEWEST_TESTED} pairs there is no p-value, for one pair no interval. All of it speaks of further seeds on "
-        "these data sets, not of other data sets."
+        f"{FEWEST_TESTED} pairs there is no p-value, for one pair no interval. All of it is about further seeds on "
+        "these data sets, not about other data sets."
     ]
     if experiment.protocol == BASE2NEW:
         texts.append(
-            "H of a seed is of its own base and new accuracy, so that the mean difference need not be that of the "
-            "tables' H, which are of the means."
+            "H of a seed is that of its own base and new accuracy, so the mean difference may differ from that of the "
+            "tables' H, which are those of the means."
         )
     still = [line.label for line in lines if not is_drawn(line)]
     if still and len(still) < len(lines):

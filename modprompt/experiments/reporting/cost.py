@@ -1,6 +1,6 @@
-"""What methods cost: trained parameters, seconds of training and testing, beside their accuracy.
+"""What methods cost: trained parameters, seconds of training and testing, next to their accuracy.
 
-Seconds are as the runs measured them, so that they can be compared where card and jobs at once are the same. Those of
+Seconds are as the runs measured them, so that they can be compared where GPU and jobs at once are the same. Those of
 runs that shared a GPU are left out.
 """
 
@@ -40,10 +40,10 @@ class Cost(NamedTuple):
     """What a method costs; None and "" where results do not say it.
 
     parameters: the least and the most that are trained; data sets may differ.
-    device: card, or cpu; several with commas.
+    device: GPU, or cpu; several with commas.
     jobs: how many runs ran at once.
-    accuracy: the number of the last table that decides: H, of few shots that of the most.
-    said: what tells its numbers from the others'.
+    accuracy: the deciding number of the last table: H, or for few-shot that of the most shots.
+    said: remarks on its numbers.
     """
 
     label: str
@@ -58,7 +58,7 @@ class Cost(NamedTuple):
 
 
 def costs(experiment: Experiment, results: Results, sections: Sequence[Section]) -> list[Cost]:
-    """Of each method, in the order of the tables; none where no result says anything, or they are of a feature."""
+    """The costs, in the order of the tables; none if no result has any, or in a feature's protocol."""
     if experiment.added is not None or not sections:
         return []
     found = [_cost(experiment, results, sections[-1], line) for line in results.in_groups()]
@@ -100,7 +100,7 @@ def _counted(experiment: Experiment, results: Results, line: Line) -> list[str]:
 
 
 def _stages(line: Line, outcome: Outcome) -> list[dict[str, Any]]:
-    """The results of a run and of what was trained before it; none if nobody knows what it stands on."""
+    """The results of a run and of what was trained before it; none if its first stage is not known."""
     if outcome.result is None or (line.group in ON_ANOTHER and outcome.front is None):
         return []
     return [outcome.result, *([outcome.front] if outcome.front else [])]
@@ -119,7 +119,7 @@ def _seconds(values: Sequence[list[float] | None]) -> Cell | None:
 
 
 def _summed(results: Results, line: Line, dataset: str, columns: Sequence[str]) -> list[float] | None:
-    """Of each seed the seconds of all tests on a data set; a run that fills two columns counts once."""
+    """For each seed the seconds of all tests on a data set; a run that fills two columns counts once."""
     runs = [results.runs(line, dataset, column) or [] for column in columns]
     distinct = [one for at, one in enumerate(runs) if not any(_are_same(one, other) for other in runs[:at])]
     of_columns = [[result_file.seconds(one.result, "testing_s") for one in column] for column in distinct]
@@ -133,7 +133,7 @@ def _are_same(runs: Sequence[Outcome], others: Sequence[Outcome]) -> bool:
 
 
 def _training(results: Results, line: Line, columns: Sequence[str]) -> Cell | None:
-    """Over the data sets that were trained on: of the cross protocols the source alone."""
+    """Over the data sets that were trained on: for the cross protocols only the source."""
     values = []
     for dataset in results.datasets:
         for column in columns:
@@ -204,7 +204,7 @@ def rows_of_csv(found: Sequence[Cost], accuracy: str) -> list[list[str]]:
 
 
 def accuracy_name(sections: Sequence[Section]) -> str:
-    """What the accuracy beside the costs is: the deciding column of the last table."""
+    """What the accuracy next to the costs is: the deciding column of the last table."""
     return f"{sections[-1].deciding} (%), {sections[-1].title}" if sections else ""
 
 
@@ -244,7 +244,7 @@ def _took(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _accuracies(name: str, found: Sequence[dict[str, Any]]) -> str:
-    """Means over first stages, in percent, of what their results say in their own part; else of the accuracy."""
+    """Means over first stages, in percent, of what their results say in their own part; else of their accuracy."""
     own = [result[name] for result in found if result.get(name)]
     texts = [
         f"{what} {_mean([float(one[key]) for one in own])}%"
@@ -259,7 +259,7 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def share_s(results: Results, family: str, dataset: str, column: str) -> float | None:
-    """Seconds of first stages for each training of a method; 0 where it has none, None where one does not say it."""
+    """Seconds of first stages for each training of a method; 0 if it has none, None if one is not known."""
     trainings, found = results.stages.get((family, dataset, column), ((), ()))
     trained_s = [result_file.seconds(stands.result, "training_s") for _, stands in found]
     known = [float(one) for one in trained_s if one is not None]

@@ -1,4 +1,4 @@
-"""What a report looks at closely: what tests have left, and what its page shows beside tables and figures."""
+"""Diagnostics of a report: what tests recorded, and what its page shows besides tables and figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from modprompt.experiments.reporting.views import Diagnostics, Tested, tested, v
 
 
 def read(measured: Measured) -> Diagnostics:
-    """What tests have left, of the methods whose classes and whose reliability are shown."""
+    """What tests recorded, for the methods whose classes and reliability are shown."""
     left = Diagnostics(views(measured.experiment, measured.results), {}, [])
     for view in left.views if measured.labels else ():
         found = {label: tested(view.runs.get(label, ()), left.faults) for label in measured.closest(MOST_CLOSE)}
@@ -27,12 +27,12 @@ def read(measured: Measured) -> Diagnostics:
 
 
 def more(measured: Measured, left: Diagnostics, data: Path | None, attention: int) -> tuple[More, list[str]]:
-    """What else a page shows, and a line for each thing that it cannot show.
+    """What else a page shows, and a message for each thing that it cannot show.
 
     Args:
-        measured: what came of what was run.
-        left: what tests have left.
-        data: folder of the data sets; None if nobody knows it.
+        measured: the results.
+        left: what tests recorded.
+        data: folder of the data sets; None if it is not known.
         attention: test images of each data set that are shown with attention.
     """
     experiment, results = measured.experiment, measured.results
@@ -61,7 +61,7 @@ def more(measured: Measured, left: Diagnostics, data: Path | None, attention: in
 
 
 def _mistaken(measured: Measured, left: Diagnostics) -> dict[str, tuple[str, list[Tested]]]:
-    """By data set the method whose mistakes are shown, the report's own where it has left any, and its tests."""
+    """By data set the method whose mistakes are shown, the report's own where it has any, and its tests."""
     found: dict[str, tuple[str, list[Tested]]] = {}
     for dataset in dict.fromkeys(dataset for dataset, _ in left.tests):
         for label in measured.closest(MOST_CLOSE):

@@ -36,7 +36,7 @@ class Cloud(NamedTuple):
 
     classes: names of the C classes.
     labels: (N,) of the images.
-    points: (N, 2) by what the features are of: zero-shot CLIP, then the method.
+    points: (N, 2) by whose features they are: zero-shot CLIP's, then the method's.
     wholes: how many test images and classes there are.
     """
 
@@ -50,9 +50,9 @@ def of_report(measured: Measured, data: Path | None, faults: list[str]) -> dict[
     """The clouds by data set.
 
     Args:
-        measured: what came of what was run.
-        data: folder of the data sets; None if nobody knows it.
-        faults: gets a line for what cannot be shown.
+        measured: the results.
+        data: folder of the data sets; None if it is not known.
+        faults: gets a message for what cannot be shown.
     """
     line = next((line for line in measured.results.lines if line.label == measured.mine), None)
     if line is None or data is None or measured.experiment.added is not None:
@@ -71,14 +71,14 @@ def of_report(measured: Measured, data: Path | None, faults: list[str]) -> dict[
 def _cloud(measured: Measured, line: Line, dataset: str, data: Path) -> Cloud:
     experiment, results = measured.experiment, measured.results
     columns = [column for column in results.columns if results.is_asked(line, column)]
-    columns = [most] if (most := most_shots(columns)) else columns  # of few shots each column has a model of its own
+    columns = [most] if (most := most_shots(columns)) else columns  # in few-shot each column has its own model
     seed, trained_on = line.seeds[0], experiment.source if experiment.protocol in CROSS else dataset
     training = results.outcomes(line, trained_on, columns[0]).get(seed) if columns else None
     if training is None or training.result is None or training.folder is None:
         raise UserError(f"its training of seed {seed} is not finished")
     trained = open_trained(training.folder)
     if not trained.model.prompts_images:
-        raise UserError("it leaves image features as CLIP has them")
+        raise UserError("it does not change CLIP's image features")
     tests = [results.outcomes(line, dataset, column).get(seed) for column in columns]
     done = [one for one in tests if one is not None and one.result is not None]
     if not done or done[0].result is None:
@@ -131,9 +131,9 @@ def encoded(trained: Trained, images: Sequence[Any], what: str) -> NDArray[np.fl
     """Image features (N, E) of a model, with a progress bar.
 
     Args:
-        trained: the model, with how its images are made.
+        trained: the model, with its preprocessing.
         images: each with `impath`.
-        what: is said in front of the bar.
+        what: the name of the bar.
     """
     found, device = [], trained.model.logit_scale.device
     for first in tqdm(range(0, len(images), _BATCH), desc=f"encoding {what}", disable=None):
@@ -145,10 +145,10 @@ def encoded(trained: Trained, images: Sequence[Any], what: str) -> NDArray[np.fl
 
 
 def embedded(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features (N, E), made of length 1, as points (N, 2) by t-SNE, which starts at their principal components.
+    """Features (N, E), scaled to length 1, as points (N, 2) by t-SNE, which starts at their principal components.
 
     Raises:
-        UserError: of fewer than four images.
+        UserError: for fewer than four images.
     """
     from sklearn.manifold import TSNE  # late: it takes a second
 

@@ -1,4 +1,4 @@
-"""The sentence that a page opens with: what came out, from the numbers of its tables, and how sure the seeds are."""
+"""The sentence that a page opens with: the main result of its tables, and how sure the seeds are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modprompt.experiments.reporting.table import Cell, Section
 def finding(measured: Measured) -> str:
     """Which method has the highest number, by how much over the next, and whether the seeds show it.
 
-    Rows that are not to be compared with the others take no part. Empty where fewer than two methods have a number,
+    Rows that cannot be compared with the others are left out. Empty where fewer than two methods have a number,
     and for what a feature reports.
     """
     if measured.experiment.added is not None or not measured.sections:
@@ -44,7 +44,7 @@ def _told(cell: Cell) -> str:
 
 
 def _ranked(section: Section) -> list[tuple[str, Cell]]:
-    """Measured rows that are compared, the best first; of few shots zero-shot CLIP has a column of its own."""
+    """Measured rows that are compared, the best first; in few-shot, zero-shot CLIP has its own column."""
     at = section.columns.index(section.deciding)
     found = []
     for row in section.rows:
@@ -55,7 +55,7 @@ def _ranked(section: Section) -> list[tuple[str, Cell]]:
 
 
 def _sure(measured: Measured, section: Section, first: str, second: str) -> str:
-    """What the differences of seeds that both have say."""
+    """What the differences over common seeds say."""
     one, other, datasets = measured.line(first), measured.line(second), measured.datasets(section.key)
     if doubts := not_of_methods_alone(measured.results, one, other, datasets):
         return f"seeds are not paired: numbers {' and '.join(doubts)}"
@@ -65,7 +65,7 @@ def _sure(measured: Measured, section: Section, first: str, second: str) -> str:
     if found is None or len(found.by_seed) < 2:
         return "fewer than two seeds do not show whether that is more than chance"
     if found.interval is None:
-        return "all seeds differ by the same, which tells no interval"
+        return "all seeds differ by the same amount, which gives no interval"
     low, high = found.interval
     interval = f"{LEVEL}% t interval of the differences of {len(found.by_seed)} seeds: {low:+.2f} to {high:+.2f}"
     says = "the seeds show it" if low > 0 else "no difference that the seeds show"

@@ -1,4 +1,4 @@
-"""What seeds say of a mean: its 95% interval by Student's t with n - 1 degrees of freedom. It speaks of seeds alone."""
+"""How sure a mean over seeds is: its 95% interval by Student's t with n - 1 degrees of freedom, for seeds alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAME = f"{LEVEL}% t interval over seeds"
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Half of the interval of a mean, in the unit of the values; None of fewer than two.
+    """Half of the interval of a mean, in the unit of the values; None for fewer than two.
 
     t(0.975, n - 1) s / sqrt(n), with n - 1 in the denominator of s; 0.975 is 1/2 + LEVEL/200.
     """

@@ -1,4 +1,4 @@
-"""Results out of the log files of CoOp-family codebases."""
+"""Results from the log files of CoOp-family codebases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple
 
 _FIELD = re.compile(r"^\* (total|correct|accuracy): ([\d,.]+)")
-_NAME = re.compile(r"log\.txt(-[\d-]+)?")  # of a later start with the time behind its name
+_NAME = re.compile(r"log\.txt(-[\d-]+)?")  # of a later start with the time after its name
 _BEGINS = re.compile(r"\*\* Arguments \*\*|\*\* .+, seed .+ \*\*")  # the family's first lines, and this project's
 _EVALUATED = re.compile(r"(?:Evaluate on the \*|Do evaluation on )(\w+)")
 _MODEL = re.compile(r'Loading weights to .+ from "(.+)"|model_dir: (.+)')
@@ -19,8 +19,8 @@ class LogResult(NamedTuple):
     """Accuracy of a finished run in percent, or None and the reason why there is none.
 
     model: the path of the model that was tested, as the log has it; empty where it says none.
-    trained: whether it is of a training.
-    doubt: what else there is that says another accuracy.
+    trained: whether it comes from a training.
+    doubt: which other results give another accuracy.
     """
 
     accuracy_pct: float | None
@@ -42,13 +42,13 @@ def logs_of(folder: Path) -> list[Path]:
 
 
 def read_log(path: Path) -> list[LogResult]:
-    """The result of each start that is in a log, the last one's behind the others."""
+    """The result of each start that is in a log, in order."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return [_of_start(own) for own in _starts(lines)] or [LogResult(None, "unfinished (empty log)")]
 
 
 def _starts(lines: list[str]) -> Iterator[list[str]]:
-    """The lines of each start; a training behind a whole test has begun a new one, whoever has put them together."""
+    """The lines of each start; a training after a whole test begins a new one, however the two came together."""
     own: list[str] = []
     has_result = trains = False
     for line in lines:
@@ -68,7 +68,7 @@ def _says(lines: list[str]) -> str:
 
 
 def _of_start(lines: list[str]) -> LogResult:
-    """The last result on test images; one of a training run counts only behind its "Finish training"."""
+    """The last result on test images; one of a training run counts only after its "Finish training"."""
     trained = any(line.startswith("epoch [") for line in lines)
     ends = [place for place, line in enumerate(lines, 1) if line.startswith(_END)]
     try:
@@ -91,7 +91,7 @@ def _result(lines: list[str]) -> tuple[dict[str, float], str]:
     """The numbers of the last result on test images, and on which others there was one.
 
     Raises:
-        ValueError: on a number that is none; its message is the line.
+        ValueError: on a malformed number; its message is the line.
     """
     fields: dict[str, float] = {}
     on, other = _TEST, ""
@@ -120,7 +120,7 @@ def read_run(folder: Path, tests: bool = False) -> LogResult:
 
     Args:
         folder: the folder.
-        tests: whether it is that of a test, so that the log of a training is none of it.
+        tests: whether it is that of a test, so that the log of a training does not belong to it.
     """
     if not folder.is_dir():
         return LogResult(None, "missing")
@@ -135,4 +135,4 @@ def read_run(folder: Path, tests: bool = False) -> LogResult:
         for name, start in starts
         if start.differs(own[-1])
     ]
-    return own[-1]._replace(doubt=f"its logs have other results, too: {', '.join(others)}" if others else "")
+    return own[-1]._replace(doubt=f"its logs also have other results: {', '.join(others)}" if others else "")

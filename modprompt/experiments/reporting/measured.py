@@ -1,4 +1,4 @@
-"""The numbers of a report as figures take them: which methods, how each looks, and the values of each seed."""
+"""The numbers of a report as figures use them: which methods, how each looks, and the values of each seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def baseline(results: Results) -> str:
 
 
 def highlighted(experiment: Experiment, results: Results) -> str:
-    """The label of the method that a report is about; of a grid its first point, "" if there is none."""
+    """The label of the method that a report is about; for a grid its first point, "" if there is none."""
     return next((line.label for line in results.lines if line.family == experiment.highlight), "")
 
 
@@ -37,13 +37,13 @@ class Chosen(NamedTuple):
     said: str = ""
 
     def name(self, label: str) -> str:
-        """What a method is called in the figure; "" if it is not there."""
+        """A method's name in the figure; "" if it is not there."""
         return self.looks[label].name if label in self.looks else ""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was run, what came of it, its tables (the last one, the average over several sets, decides), and looks."""
+    """An experiment, its results, its tables (the last one, the average over several sets, decides), and looks."""
 
     experiment: Experiment
     results: Results
@@ -73,12 +73,12 @@ class Measured:
         return sorted(self.labels, key=lambda label: _merit(self.sections[-1], label), reverse=True)
 
     def looks_of(self, labels: Sequence[str]) -> dict[str, Look]:
-        """The looks of some methods, with their names as a figure has room for them."""
+        """The looks of some methods, with names that a figure has space for."""
         short = names(labels)
         return {label: self.looks[label]._replace(name=short[label]) for label in labels}
 
     def chosen(self, most: int, kept: Sequence[str] = ()) -> Chosen:
-        """The methods of a figure that has room for so many.
+        """The methods of a figure that has space for so many.
 
         Args:
             most: how many the figure can hold.
@@ -114,7 +114,7 @@ class Measured:
         return found
 
     def by_seed(self, label: str, place: str, column: str) -> list[float]:
-        """A number of the tables seed by seed, in percent; [] if a run lacks.
+        """A number of the tables seed by seed, in percent; [] if a run is missing.
 
         Args:
             label: the method.
@@ -135,7 +135,7 @@ class Measured:
 
 
 def _merit(section: Section, label: str) -> tuple[int, float]:
-    """What the best are the best by: a row's number in the deciding column; rows without one stand behind."""
+    """What methods are ranked by: a row's number in the deciding column; rows without one come last."""
     row = dict(zip(section.columns, section.measured().get(label, ())))
     deciding, cells = row.get(section.deciding), [cell for cell in row.values() if cell is not None]
     return (2, deciding.mean) if deciding is not None else (1, cells[-1].mean) if cells else (0, 0.0)

@@ -22,7 +22,7 @@ _DEEP = 3  # folders between a data set's own and its images
 
 
 class Mistake(NamedTuple):
-    """A wrong image: its picture as a data address ("" where it is not there), what it is, what it was taken for."""
+    """A wrong image: its picture as a data address ("" where it is not there), its class, and the predicted one."""
 
     picture: str
     text: str
@@ -32,7 +32,7 @@ class Images:
     """Finds the images that results name, below the folder of all data sets.
 
     Args:
-        data: that folder; None if nobody knows it.
+        data: that folder; None if it is not known.
     """
 
     def __init__(self, data: Path | None):
@@ -65,7 +65,7 @@ class Images:
         for _ in range(_DEEP):
             yield from level
             level = [Path(entry.path) for folder in level for entry in _subfolders(folder)]
-        yield self._data  # where one's own images lie, beside their few-shot lists
+        yield self._data  # where one's own images are, next to their few-shot lists
 
 
 def _subfolders(folder: Path) -> list[os.DirEntry[str]]:
@@ -110,7 +110,7 @@ def _picture(path: Path, result: dict[str, Any]) -> str:
 
 
 def data_address(image: Any, side: int = _SIDE) -> str:
-    """A Pillow image, made no larger than that, as the address of a picture inside a page.
+    """A Pillow image, scaled down if it is larger, as the address of a picture inside a page.
 
     Args:
         image: in RGB.

@@ -1,4 +1,4 @@
-"""Where the rows of a report come from: commit, date, card, weights and split of each, as its results have them."""
+"""Where the rows of a report come from: commit, date, GPU, weights and split of each, from its results."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _row(line: Line, outcomes: list[Outcome], is_whole: bool) -> tuple[str, ...]
 
 
 def commit_of(result: dict[str, Any]) -> str:
-    """The commit of the code that a result was made with; of an installed package its version."""
+    """The commit of the code that a result was made with; for an installed package its version."""
     versions = result.get("versions") or {}
     return str(versions.get("commit") or versions.get("modprompt") or "")
 
@@ -65,7 +65,7 @@ def split_of(result: dict[str, Any]) -> str:
 
 
 def made_on(outcome: Outcome) -> str:
-    """The day on which a result was written, in UTC; "" if nobody knows."""
+    """The day on which a result was written, in UTC; "" if it is not known."""
     try:
         written_s = (outcome.folder / FILE_NAME).stat().st_mtime if outcome.folder else 0.0
     except OSError:
@@ -105,7 +105,7 @@ def content(
 
     Args:
         experiment: what was run.
-        results: what came of it.
+        results: its results.
         sections: the tables.
         compared: the differences of a method from the others, if the experiment asks for them.
     """
@@ -128,7 +128,7 @@ def content(
 
 
 def _run(line: Line, dataset: str, column: str, seed: int, outcome: Outcome) -> dict[str, Any]:
-    """A run; what its result does not say is not there."""
+    """A run; what its result does not say is left out."""
     result = outcome.result or {}
     told = {
         key: result[key]

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing beside it, loads nothing, runs only its sorting of tables, and is
+"""A report as one HTML page that needs no other file, loads nothing, runs only its sorting of tables, and is
 readable on a phone: what report.html.j2 is filled with."""
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from modprompt.experiments.reporting.origins import COLUMNS
 from modprompt.experiments.reporting.table import Section
 from modprompt.io import pages
 
-_NARROW = 5  # columns of a table that takes no more than half of a desktop
+_NARROW = 5  # columns of a table that fits into half of a desktop
 _MOST_PIXELS = 960  # across a figure that can be read on a phone as a whole
 
 
 class More(NamedTuple):
-    """What a page shows beside tables and figures.
+    """What a page shows besides tables and figures.
 
     mine: labels of the method that the report is about, whose rows are marked.
     origins: by section, rows of the texts of `origins.COLUMNS`.
-    mistakes: by data set, the method that they are of, and the gallery.
-    attention: by data set, pictures with what they are of.
+    mistakes: by data set, the method that made them, and the gallery.
+    attention: by data set, pictures with their texts.
     cost: rows of texts, the names of columns first.
     compared: the differences of a method from the others; None where there are none.
-    finding: a sentence on what came out; empty for none.
+    finding: a sentence on the main result; empty for none.
     """
 
     mine: Sequence[str] = ()
@@ -52,7 +52,7 @@ class Picture(NamedTuple):
 
 
 class Close(NamedTuple):
-    """What is seen of a data set's classes and images: `method` is the one that the mistakes are of."""
+    """A closer look at a data set's classes and images; `method` is the one that made the mistakes."""
 
     pictures: Sequence[Picture]
     method: str
@@ -61,7 +61,7 @@ class Close(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A section, its place in the page, and what stands below its numbers."""
+    """A section, its place in the page, and what is below its numbers."""
 
     section: Section
     place: str
@@ -72,11 +72,11 @@ class Table(NamedTuple):
 class Report(NamedTuple):
     """What the page of one report shows.
 
-    start: what its places begin with, so that a page can hold several.
+    start: what its places begin with, so that a page can hold several reports.
     tables: the average, if there is one, is the first.
     pictures: those of no single data set.
-    is_beside: whether the first of them has room beside the first table.
-    elsewhere: what is seen of data sets that have no table of their own.
+    is_beside: whether the first of them fits next to the first table.
+    elsewhere: a closer look at data sets that have no table.
     """
 
     title: str
@@ -125,7 +125,7 @@ def report_of(
 
 
 def _seen(figures: Sequence[Figure], folder: Path, more: More) -> dict[str, Close]:
-    """By data set what is seen of it, where there is something."""
+    """The closer look at each data set, where there is something."""
     places = dict.fromkeys([*(figure.place for figure in figures), *more.mistakes, *more.attention])
     return {
         place: Close(
@@ -145,7 +145,7 @@ def _picture(figure: Figure, folder: Path) -> Picture:
 
 
 def _anchor(key: str, number: int) -> str:
-    """A place in the page by a section's key, where that can be one."""
+    """A place in the page: the section's key, if that can be one."""
     return (
         key if re.fullmatch(r"(?!figures$|differences$|cost$|table-)[A-Za-z][A-Za-z0-9_-]*", key) else f"table-{number}"
     )

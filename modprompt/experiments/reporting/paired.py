@@ -7,7 +7,7 @@ from typing import Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.reporting.intervals import half_width
 
-FEWEST_TESTED = 5  # pairs from which on there is a test
+FEWEST_TESTED = 5  # pairs that a test needs
 _EQUAL = 1e-9  # percentage points: one image in a million is more
 
 
@@ -29,15 +29,15 @@ class Difference(NamedTuple):
 
     @property
     def is_constant(self) -> bool:
-        """Whether several pairs have one difference, of which there is neither interval nor test."""
+        """Whether several pairs have the same difference, so that there is neither interval nor test."""
         return len(self.by_seed) > 1 and self.interval is None
 
 
 def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:
-    """The difference of two methods over the seeds that both have a number of; None if there is none.
+    """The difference of two methods over the seeds for which both have a number; None if there is none.
 
     Args:
-        one: percentages by seed, finite: a result that has another number counts as damaged, and none gets here.
+        one: percentages by seed, finite: a result with any other number counts as damaged, and does not get here.
         other: those that are subtracted.
     """
     seeds = [seed for seed in one if seed in other]

@@ -1,4 +1,4 @@
-"""What was published, from published.yaml: numbers, and where they stand."""
+"""What was published, from published.yaml: numbers, and their sources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 
 from modprompt.experiments.plan.experiment import Experiment
 
-AVERAGE = "average"  # in place of a data set's name: that over all of an experiment
+AVERAGE = "average"  # in place of a data set's name: the average over all of an experiment
 _OTHER_KEYS = (
     "protocol",
     "dataset",
@@ -35,8 +35,8 @@ class Published(NamedTuple):
     method: its name there.
     label: the method, and whose numbers these are, where it has several.
     numbers: accuracies in percent, by column.
-    source: files and lines, backbone, shots and setting, and what a reader must know of the numbers.
-    h_of: what its H is of; empty where it has none.
+    source: files and lines, backbone, shots and setting, and what a reader must know about the numbers.
+    h_of: what its H is computed from; empty if it has none.
     """
 
     method: str
@@ -54,7 +54,7 @@ def known() -> dict[str, Any]:
 
 
 def _places(row: Mapping[str, Any]) -> Iterable[str]:
-    """Where a row's numbers stand, for people: a repository's file with line and commit."""
+    """The sources of a row's numbers, for people: a repository's file with line and commit."""
     for name, line in row.get("at", {}).items():
         file = known()["files"][name]
         word = "lines" if "-" in str(line) else "line"
@@ -64,7 +64,7 @@ def _places(row: Mapping[str, Any]) -> Iterable[str]:
 
 
 def h_of(row: Mapping[str, Any]) -> str:
-    """What a row's H is of, in words; empty where it has none."""
+    """What a row's H is computed from, in words; empty if it has none."""
     return H_OF[row.get("H_of", known()["H_of"])] if "H" in row else ""
 
 
@@ -85,7 +85,7 @@ def _of_row(row: Mapping[str, Any]) -> Published:
 
 
 def rows(experiment: Experiment, dataset: str) -> list[Published]:
-    """All that was published of a data set, or of the average over exactly the experiment's, in its protocol and shots.
+    """All that was published on a data set, or on the average over exactly the experiment's, in its protocol and shots.
 
     Args:
         experiment: whose protocol, shots and data sets count.
@@ -104,7 +104,7 @@ def _is_over_all(experiment: Experiment) -> bool:
 
 
 def note_of(experiment: Experiment) -> str:
-    """What is known of published figures that stand in no cell; for the paper's own data sets and methods alone."""
+    """A note on published figures that are in no cell; only for the paper's own data sets and methods."""
     if experiment.grids or not _is_over_all(experiment) or experiment.source not in ("", _SOURCE):
         return ""
     note: str = known()["notes"].get(experiment.protocol, "")

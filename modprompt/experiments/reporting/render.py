@@ -17,7 +17,7 @@ H_OF_THE_MEANS = (
 )
 STD = "mean and standard deviation (n in the denominator)"
 _STD = "population_std"  # in names of columns
-_UNITS = {"labels": ""}  # of columns that are no percentages
+_UNITS = {"labels": ""}  # of columns that are not percentages
 
 
 def cell_text(cell: Cell | None, form: str = ".2f") -> str:
@@ -33,11 +33,11 @@ def cell_numbers(cell: Cell | None) -> list[str]:
 
 
 def caption(experiment: Experiment, sections: Sequence[Section]) -> str:
-    """What the numbers are; of protocol active more is said elsewhere."""
+    """What the numbers are; for protocol active more is said elsewhere."""
     seeds = experiment.seeds
     over = f"{STD} over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
     apart = any(row.said for section in _with_details(sections) for row in section.rows)
-    why = " A row whose numbers are not to be compared with the others says why behind its name, and is never bold."
+    why = " A row whose numbers cannot be compared with the others says why after its name, and is never bold."
     more = why if apart else ""
     columns = " Columns: training images per class." if experiment.protocol == "few_shot" else ""
     columns += " all: trained on all images." if any(ALL_IMAGES in section.columns for section in sections) else ""
@@ -49,7 +49,7 @@ def caption(experiment: Experiment, sections: Sequence[Section]) -> str:
 
 
 def sources(sections: Sequence[Section]) -> list[str]:
-    """Where published rows stand, each once."""
+    """The sources of published rows, each once."""
     found = [f"{row.label}: {row.source}" for section in _with_details(sections) for row in section.rows if row.source]
     return list(dict.fromkeys(found))
 
@@ -109,9 +109,9 @@ def text_cell(text: str) -> str:
 
 _LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}"}  # which the oldest font encoding has not
+    | {"<": r"\textless{}", ">": r"\textgreater{}"}  # which the oldest font encoding lacks
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {c: f"{{{c}}}" for c in "[]*"}  # behind the end of a row they would be its options
+    | {c: f"{{{c}}}" for c in "[]*"}  # after the end of a row they would be its options
 )
 
 
@@ -186,9 +186,9 @@ def markdown_texts(title: str, about: str, rows: Sequence[Sequence[str]], own_fo
 
     Args:
         title: of the table.
-        about: what stands above it.
+        about: the text above it.
         rows: a text for each column.
-        own_form: whether all cells but names are in a form of ours, which Markdown takes for nothing else.
+        own_form: whether all cells but names are in a form of ours, which Markdown leaves as it is.
     """
 
     def cell(text: str, is_name: bool) -> str:
@@ -208,7 +208,7 @@ def markdown(
     notes: dict[str, Sequence[str]],
     more: Sequence[str] = (),
 ) -> str:
-    """All sections, `more` lines, then lists by their titles: what is lacking, warnings, sources."""
+    """All sections, `more` lines, then lists by their titles: what is missing, warnings, sources."""
     lines = [f"# {markdown_text(title)}", "", about]
     for section in _with_details(sections):
         lines += [

@@ -6,7 +6,7 @@
 
 FILE is an experiment file, the name of one in configs/experiments, or an output folder of a CoOp-family codebase, whose
 log files are read (./digits is a folder, digits the experiment). Missing runs are listed and never averaged over, nor
-are runs that differ in what a mean's must have in common.
+are runs that differ in what averaged runs must have in common.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="[LABEL=]FOLDER",
-        help="other output trees, by their logs",
+        help="other output trees, read from their logs",
     )
     add("--to", type=Path, default=None, help="folder of the report (default: reports/<name> in the output folder)")
     add(
@@ -68,7 +68,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         type=int,
         default=0,
         metavar="N",
-        help="show where each method looks in N test images of each data set that it took for another class",
+        help="show where each method looks in N misclassified test images of each data set",
     )
     add(
         "--tsne",
@@ -79,7 +79,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--selected-on-test",
         "--marked",
         action="store_true",
-        help="show results, too, that were selected on test or on a whole split",
+        help="also show results that were selected on test or on a whole split",
     )
     add("--protocol", choices=OF_TREES, default="base2new", help="of an output folder's runs")
     add("--shots", type=int, nargs="+", default=[], help="of an output folder's runs")
@@ -140,7 +140,7 @@ def write_plan(
     attention: int = 0,
     tsne: bool = False,
 ) -> None:
-    """Write the report of a plan and print its tables: of parts each into a folder of its own, and one page of all.
+    """Write the report of a plan and print its tables: each part into its own folder, and one page of all.
 
     Args:
         plan: what was to be run.
@@ -176,11 +176,11 @@ def write(
 
     Args:
         experiment: what was run.
-        results: what came of it.
+        results: its results.
         folder: of the report.
         data: folder of the data sets, where the pictures of the page are.
         attention: how many test images of each data set are shown with what methods look at.
-        part: what it is called on a page of several; empty if it is alone.
+        part: its name on a page of several; empty if it is alone.
         looks: of the methods of the whole page; without it those of this report alone.
         tsne: whether image features are shown.
 
@@ -241,7 +241,7 @@ def write(
 
 
 def _markdown_of(compared: comparisons.Comparisons) -> list[str]:
-    """The tables of differences; what all of them are stands above the first."""
+    """The tables of differences; what they all are is above the first."""
     lines = list[str]()
     for one in compared.tables:
         about = one.about if lines else f"{compared.about} {one.about}"
@@ -274,7 +274,7 @@ def _main(argv: list[str] | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the tables and write the report; 1 if a run is lacking, 2 after one line on what is wrong."""
+    """Print the tables and write the report; 1 if a run is missing, 2 after a message on what is wrong."""
     return programs.report(_main, argv)
 
 
@@ -286,11 +286,11 @@ def card(
     repo: str,
     license_id: str = "",
 ) -> str:
-    """The card: what the runs are, numbers with their seeds, what is lacking, how to load.
+    """The card: what the runs are, numbers with their seeds, what is missing, how to load.
 
     Args:
         experiment: what was to be run.
-        results: what came of it.
+        results: its results.
         runs: folders of the runs in the repository.
         clip: what is known of the CLIP of the first.
         repo: "owner/name".

@@ -1,4 +1,4 @@
-"""What came of an experiment's runs, and of runs in other codebases' trees, as one set of numbers by method."""
+"""Results of an experiment's runs, and of runs in other codebases' trees, as one set of numbers by method."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALL_IMAGES = "all"  # the column of trainings on all images, in place of shots, 
 
 
 def most_shots(columns: Sequence[str]) -> str:
-    """Of columns of shots that of the most; empty if there is none."""
+    """The column of the most shots; empty if there is none."""
     return max((column for column in columns if column.isdigit()), key=int, default="")
 
 
@@ -28,10 +28,10 @@ class Outcome(NamedTuple):
     """Accuracy of a run in percent, or None and the reason why there is none.
 
     result: what its result.json holds, where there is one.
-    folder: the run's, of which more can be read; None where nobody knows it.
+    folder: the run's, from which more can be read; None if it is not known.
     front: the result of its first stage, where that is another method of the experiment.
-    doubt: what speaks against the number, or must be known of it.
-    notes: what it says, beside its settings, of the trainings on its data set that it comes of.
+    doubt: what speaks against the number, or must be known about it.
+    notes: what it says, besides its settings, about the trainings on its data set that it comes from.
     """
 
     accuracy_pct: float | None
@@ -51,16 +51,16 @@ class Outcome(NamedTuple):
 class Line(NamedTuple):
     """A method of the report.
 
-    label: what tables call it.
+    label: its name in tables.
     family: what variants of a grid share.
     seeds: those that every number of it must have.
     point: its place in a grid.
     published: its row in published.yaml.
     trains: whether it trains anything.
-    under: what the protocol of a feature runs it under; see Method.
-    columns: those that it is asked for; empty where Results knows.
-    group: the heading under which it stands, where a report has several; empty for none.
-    apart: what keeps its numbers from being compared with those of the others; empty for nothing.
+    under: the variant of a feature's protocol that it runs under; see Method.
+    columns: those that it has numbers in; empty if Results knows.
+    group: its heading, in a report with several; empty for none.
+    apart: why its numbers cannot be compared with those of the others; else empty.
     """
 
     label: str
@@ -86,10 +86,10 @@ class Results:
     Args:
         lines: the methods, in order.
         columns: the columns that runs fill.
-        datasets: in order; the source of the cross protocols stands first.
+        datasets: in order; the source of the cross protocols comes first.
 
     `stages` has by family, data set and column of two-stage methods their trainings, and their first stages' states;
-    `odd` the data sets with images that are not read alike by both rules.
+    `odd` the data sets with images that the two rules read differently.
     """
 
     def __init__(self, lines: Iterable[Line], columns: Sequence[str], datasets: Sequence[str]):
@@ -105,16 +105,16 @@ class Results:
         return sorted(self.lines, key=lambda line: GROUPS.index(line.group) if line.group in GROUPS else len(GROUPS))
 
     def has_groups(self) -> bool:
-        """Whether methods are of several groups."""
+        """Whether methods belong to several groups."""
         return len({line.group for line in self.lines} - {""}) > 1
 
     def add(self, label: str, dataset: str, column: str, seed: int, outcome: Outcome) -> None:
-        """Enter a run's outcome."""
+        """Add a run's outcome."""
         self._outcomes.setdefault((label, dataset, column), {})[seed] = outcome
         self.odd |= {dataset} if alike.has_odd_images(outcome.result) else set()
 
     def add_stage(self, training: Job, stage: tuple[Job, state.State]) -> None:
-        """Enter how the first stage of a training stands; one that serves many trainings is entered once."""
+        """Add the state of a training's first stage; one that serves many trainings is added once."""
         place = (training.method.family, training.dataset, training.column)
         trainings, stages = self.stages.setdefault(place, ([], []))
         trainings.append(training)
@@ -128,13 +128,13 @@ class Results:
 
     def is_asked(self, line: Line, column: str) -> bool:
         """Whether a method has a number in a column: 0 shots are for methods that train nothing, others are not; all
-        images are for who says so."""
+        images are for those that say so."""
         if line.columns or column == ALL_IMAGES:
             return column in line.columns
         return not (column.isdigit() and (column == "0") == line.trains)
 
     def parted(self, line: Line, datasets: Sequence[str]) -> alike.Parted:
-        """In what a method's runs on some data sets differ that there is no mean of; empty if there is one."""
+        """In what a method's runs on some data sets differ that cannot be averaged; empty if they can."""
         runs = (
             (dataset, dataset if len(datasets) > 1 else f"{column} seed {seed}", outcome.result)
             for _, dataset, column, seed, outcome in self.all(line, datasets)
@@ -144,7 +144,7 @@ class Results:
 
     def runs(self, line: Line, dataset: str, column: str) -> list[Outcome] | None:
         """The runs that every mean, sum and picture of them is over: those of all seeds, or None if there is no mean:
-        one is lacking, or they differ in what must be equal."""
+        one is missing, or they differ in what must be equal."""
         outcomes = list(self.outcomes(line, dataset, column).values())
         is_whole = outcomes and all(one.is_there for one in outcomes)
         return outcomes if is_whole and not self.parted(line, [dataset]) else None
@@ -162,12 +162,12 @@ class Results:
         return known if known and len(known) == len(line.seeds) else None
 
     def said(self, line: Line, datasets: Sequence[str], seeds: Sequence[int]) -> str:
-        """What tells a method's numbers from those of the others: its own seeds, and by what it was chosen.
+        """Remarks on a method's numbers: its own seeds, and what it was chosen by.
 
         Args:
             line: the method.
-            datasets: that the numbers are of.
-            seeds: what the report says of all; what trains nothing has one run whatever they are.
+            datasets: those of the numbers.
+            seeds: the report's; a method that trains nothing has one run whatever they are.
         """
         own = f"seed{'s' * (len(line.seeds) > 1)} {', '.join(map(str, line.seeds))}"
         texts = [own] if line.trains and line.seeds != tuple(seeds) else []
@@ -198,9 +198,9 @@ def of_experiment(
 
     Args:
         experiment: what was to be run.
-        states: its runs and how they stand.
-        out: the output folder, by which more is read of finished runs than their results.
-        selected_on_test: whether results that were chosen beyond the project's rule count, too.
+        states: its runs and their states.
+        out: the output folder, from which more than the results of finished runs is read.
+        selected_on_test: whether results that were chosen against the project's rule also count.
     """
     lines = [
         Line(
@@ -241,7 +241,7 @@ def of_experiment(
 
 
 def _notes(job: Job, stood: Mapping[str, tuple[Job, state.State]]) -> tuple[str, ...]:
-    """What a run and what it stands on say of their training on its data set, each once."""
+    """What a run and its earlier stages say about their training on its data set, each once."""
     stages = [one for one in (job, job.parent, job.first) if one is not None and one.dataset == job.dataset]
     known = [stood[one.folder][1].result or {} for one in stages if one.folder in stood]
     return tuple(dict.fromkeys(note for result in known for note in result.get("notes") or ()))
@@ -262,7 +262,7 @@ def _by_column(job: Job, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
 
 
 def untested(results: Results) -> list[str]:
-    """A line for each method and data set whose finished runs have no accuracy, for want of test images."""
+    """A line for each method and data set whose finished runs have no accuracy, for lack of test images."""
     found: dict[str, list[str]] = {}
     for line, dataset, _, seed, outcome in results.all():
         if outcome.reason == UNTESTED:

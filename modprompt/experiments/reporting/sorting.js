@@ -1,4 +1,4 @@
-// a click on a column's name: the largest first (of words the first), then the other way round, then as it was
+// a click on a column's name: the largest first (for words the first), then the other way round, then as it was
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0], all = [...body.rows], heads = [...table.tHead.rows[0].cells];
   const groups = all.filter(row => row.className === "group"), rows = all.filter(row => !groups.includes(row));

@@ -18,24 +18,24 @@ ABOUT_TOGETHER = "Trained on the base classes; test images of both halves, each 
 
 
 class Cell(NamedTuple):
-    """Mean and standard deviation (n in the denominator) over seeds, in percent; no deviation of a single number."""
+    """Mean and standard deviation (n in the denominator) over seeds, in percent; no deviation for a single number."""
 
     mean: float
     std: float | None = None
 
 
 def named(label: str, said: str) -> str:
-    """A method with what tells its numbers from the others'."""
+    """A method with remarks on its numbers."""
     return f"{label} ({said})" if said else label
 
 
 class Row(NamedTuple):
     """A method's cells, None where there is no number; a published row has a source.
 
-    group: the heading that it stands under, in a report with several.
+    group: its heading, in a report with several.
     seeds: those that its numbers are over.
-    said: what tells them from the others' numbers; see Results.said.
-    h_of: of a published row with an H, what that is of.
+    said: remarks on them; see Results.said.
+    h_of: for a published row with an H, what that is computed from.
     """
 
     label: str
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Its name in tables."""
         return ", ".join(filter(None, [named(self.label, self.said), self.h_of]))
 
 
@@ -56,7 +56,7 @@ class Section(NamedTuple):
     """A table: one data set, or the average over all, or all data sets in the columns; `about` says which splits.
 
     unranked: columns of which no number is the best.
-    details: further tables of the same, of other columns.
+    details: further tables of the same, with other columns.
     """
 
     title: str
@@ -69,11 +69,11 @@ class Section(NamedTuple):
 
     @property
     def deciding(self) -> str:
-        """The column that methods are ranked by where they are: H, of shots that of the most, else the last."""
+        """The column that methods are ranked by, if they are: H, for shots that of the most, else the last."""
         return most_shots(self.columns) or ("H" if "H" in self.columns else self.columns[-1])
 
     def measured(self) -> dict[str, tuple[Cell | None, ...]]:
-        """Cells by method, published rows aside."""
+        """Cells by method, without published rows."""
         return {row.label: row.cells for row in self.rows if not row.source}
 
     def headings(self) -> dict[int, str]:
@@ -84,7 +84,7 @@ class Section(NamedTuple):
     def best(self) -> set[tuple[int, int]]:
         """(row, column) of the highest means as printed; none where only one row has a number.
 
-        Rows that are published, or of which is said what tells them from the others, are not compared.
+        Published rows, and rows with remarks, are not compared.
         """
         best = set()
         for column in range(len(self.columns)):
@@ -101,7 +101,7 @@ class Section(NamedTuple):
 
 
 def apart(sections: Sequence[Section]) -> str:
-    """A sentence for figures, in which names stand alone: whose numbers are not those of the others, and why."""
+    """A sentence for figures, which show names alone: whose numbers cannot be compared, and why."""
     rows = dict.fromkeys(row.name for section in sections for row in section.rows if row.said and any(row.cells))
     return f" Not to be compared: {', '.join(rows)}." if rows else ""
 
@@ -129,7 +129,7 @@ def h_cell(base: Sequence[float] | None, new: Sequence[float] | None) -> Cell | 
 
 
 def average_over(all_values: Sequence[Sequence[float] | None]) -> list[float] | None:
-    """For each seed the mean over data sets; None if a number is lacking."""
+    """For each seed the mean over data sets; None if a number is missing."""
     if not all_values or any(values is None for values in all_values):
         return None
     return [float(mean) for mean in np.mean(np.array(all_values), axis=0)]
@@ -180,7 +180,7 @@ def _rows(
 
 
 def _base2new_cells(values: Sequence[list[float] | None]) -> tuple[Cell | None, ...]:
-    """Base, new and H; where both were tested together, too, the H of that."""
+    """Base, new and H; if both were also tested together, the H of that."""
     base, new, *together = values
     return (cell_of(base), cell_of(new), h_cell(base, new), *([h_cell(*together)] if together else []))
 
@@ -196,7 +196,7 @@ def _together_cells(values: Sequence[list[float] | None]) -> tuple[Cell | None, 
 
 
 def images_of(results: Results, dataset: str) -> str:
-    """What runs say of a data set's split, of their trainings on it, of what they chose on, and if it was not test
+    """What runs say about a data set's split, their trainings on it, the images that they chose on and, if not test
     images, were measured on."""
     found = [(line, one, one.result) for line, *_, one in results.all(datasets=[dataset]) if one.result]
     splits = {alike.split_facts(one).get("status") for _, _, one in found} - {None, ""}
@@ -273,7 +273,7 @@ def sections(experiment: Experiment, results: Results) -> list[Section]:
 
 
 def lacking(results: Results) -> list[str]:
-    """Why there are means that are not there: every run that has no result, grouped by reason, one line for each
+    """Why means are missing: every run that has no result, grouped by reason, one line for each
     method, data set and reason; and where runs differ in what must be equal, each method."""
     grouped: dict[tuple[str, str, str], list[str]] = {}
     for line, dataset, column, seed, outcome in results.all():

@@ -1,6 +1,6 @@
 """The mean of one run with several seeds, as LP++'s repository prints it.
 
-python -m modprompt.experiments.reporting.tasks FOLDER...     each folder that of a run which is finished
+python -m modprompt.experiments.reporting.tasks FOLDER...     each the folder of a finished run
 """
 
 import argparse
@@ -19,7 +19,7 @@ def mean_of(folders: Sequence[str]) -> Tuple[float, float, str]:
     """Mean accuracy of runs in percent; 1.96 standard deviations (n in the denominator) over sqrt(n); their marks.
 
     Raises:
-        UserError: if one is not finished, or they differ in what runs of a mean must have in common.
+        UserError: if one is not finished, or they differ in what averaged runs must have in common.
     """
     accuracies: List[float] = []
     marks: List[str] = []
@@ -51,7 +51,7 @@ def _main(argv: Optional[List[str]]) -> int:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Print the mean of runs; 2 after one line on a run that is not finished."""
+    """Print the mean of runs; 2 after a message on a run that is not finished."""
     return report(_main, argv)
 
 

@@ -36,7 +36,7 @@ class Found(NamedTuple):
 
     shots: 0 for a zero-shot run, and for a training on all images.
     seed: 0 for a zero-shot run whose path has none.
-    folder: None if nothing but folders that were put by, as seed1_old, are there.
+    folder: None if only folders that were put aside, like seed1_old, are there.
     tests: whether the run only tests a model.
     others: more folders of the same run.
     """
@@ -106,8 +106,8 @@ def discover(root: Path, protocol: str, source: str = "imagenet") -> list[Found]
 
     Args:
         root: the folder.
-        protocol: what the runs are of.
-        source: what those of the cross protocols were trained on.
+        protocol: of the runs.
+        source: what runs of the cross protocols were trained on.
 
     A base accuracy is taken from train_base, and from test_base only where that has none.
     """
@@ -157,7 +157,7 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
         results: what they are added to.
         experiment: whose protocol, shots and data sets they must have.
         root: the tree's output folder.
-        label: stands behind the methods' names.
+        label: comes after the methods' names.
 
     Raises:
         UserError: if there is no such folder, or no run of that kind in it.
@@ -169,7 +169,7 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
     if experiment.protocol != "few_shot":
         runs = [run for run in runs if run.shots in (*experiment.shots, 0)]
     if "0" not in results.columns and any(run.column == "0" for run in runs):
-        results.columns = ("0", *results.columns)  # its zero-shot runs have a column of their own
+        results.columns = ("0", *results.columns)  # its zero-shot runs have their own column
     if ALL_IMAGES not in results.columns and any(run.column == ALL_IMAGES for run in runs):
         results.columns = (*results.columns, ALL_IMAGES)  # and so have its trainings on all images
     runs = [run for run in runs if run.column in results.columns]
@@ -180,7 +180,7 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
         alone = sum(run_trainer == trainer for run_trainer, _ in _by_method(runs)) == 1
         name = f"{trainer} ({label})" if alone else f"{trainer} {config} ({label})"
         if name in {line.label for line in results.lines}:
-            raise UserError(f"--with: there is a method {name!r} already; call the folders' runs LABEL=FOLDER")
+            raise UserError(f"--with: there is a method {name!r} already; name the folder, LABEL=FOLDER")
         learns = trains(trainer)
         seeds = experiment.seeds if learns else tuple(sorted({run.seed for run in own}))
         apart = "trained on all images" if _is_of_all(own[0]) else ""
@@ -201,12 +201,12 @@ def _tell_left_out(runs: Collection[Found], results: Results, label: str) -> Non
 
 
 def _is_of_all(run: Found) -> bool:
-    """Whether a run stands apart as one on all images; those that have a column of their own do not."""
+    """Whether a run is set apart as one on all images; those with their own column are not."""
     return trains(run.trainer) and not run.shots and run.column != ALL_IMAGES
 
 
 def _columns_of(own: Sequence[Found], columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a method with trainings on all images, which may have none on fewer; of others what fits."""
+    """The columns of a method with trainings on all images, which may have none on fewer; empty for all others."""
     there = {run.column for run in own}
     if ALL_IMAGES not in there:
         return ()
@@ -214,7 +214,7 @@ def _columns_of(own: Sequence[Found], columns: Sequence[str]) -> tuple[str, ...]
 
 
 def _by_method(runs: Sequence[Found]) -> dict[tuple[str, str], list[Found]]:
-    """By trainer and config; trainings on all images that have no column of their own are a method of their own."""
+    """By trainer and config; trainings on all images without their own column are a separate method."""
     methods: dict[tuple[str, str], list[Found]] = {}
     for run in runs:
         config = f"{run.config}, all images" if _is_of_all(run) else run.config
@@ -223,7 +223,7 @@ def _by_method(runs: Sequence[Found]) -> dict[tuple[str, str], list[Found]]:
 
 
 def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots: tuple[int, ...]) -> Experiment:
-    """An experiment without methods of its own: the data sets that a tree has, and seeds and shots unless given.
+    """An experiment without its own methods: the data sets that a tree has, and seeds and shots unless given.
 
     Raises:
         UserError: if the tree has no run of the protocol.

@@ -1,4 +1,4 @@
-"""What a report looks at closely: the runs of a data set and column, and what their tests and trainings have left."""
+"""Input of a report's diagnostics: the runs of a data set and column, and what their tests and trainings recorded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float64]
 
 
-TOGETHER_NAME = "base and new"  # what the test of all classes is called, which fills two columns of tables
+TOGETHER_NAME = "base and new"  # the name of the test of all classes, which fills two columns of tables
 
 
 class View(NamedTuple):
@@ -35,24 +35,24 @@ class View(NamedTuple):
 
     @property
     def is_trained(self) -> bool:
-        """Whether there are trainings among the runs, and not tests alone of what was trained elsewhere."""
+        """Whether there are trainings among the runs, not only tests of what was trained elsewhere."""
         return self.column not in (ALONE[1], TOGETHER_NAME)
 
 
 def title(dataset: str, column: str) -> str:
-    """What a panel of a data set and column is called."""
+    """The title of a panel of a data set and column."""
     return dataset if column == "accuracy" else f"{dataset}, {column}"
 
 
 class Tested(NamedTuple):
-    """What the tests of a method's seeds have left together.
+    """What the tests of a method's seeds recorded, together.
 
-    names: of the C classes, each once: those of several classes with their label.
-    confusion: (C, C) images of all seeds, rows by class, columns by what they were taken for.
+    names: of the C classes, each once: a name of several classes has its label.
+    confusion: (C, C) images of all seeds, rows by class, columns by predicted class.
     calibration: (bins, 3) images of all seeds, their mean confidence, their accuracy.
     wrong: the wrong images of the first seed.
     result: that seed's.
-    ece_pct: the calibration error over the seeds, as their results have it; None if one does not say it.
+    ece_pct: the calibration error over the seeds, from their results; None if one does not have it.
     """
 
     names: tuple[str, ...]
@@ -70,10 +70,10 @@ class Tested(NamedTuple):
 
 
 class Diagnostics(NamedTuple):
-    """What tests have left, of the methods that figures show.
+    """What tests recorded, for the methods that figures show.
 
     views: the runs.
-    tests: of each data set and column, by method.
+    tests: for each data set and column, by method.
     faults: what cannot be shown, a line each.
     """
 
@@ -83,7 +83,7 @@ class Diagnostics(NamedTuple):
 
 
 def views(experiment: Experiment, results: Results) -> list[View]:
-    """The data sets and columns of a report; of shots the most, beside which stands what trains nothing."""
+    """The data sets and columns of a report; for shots only the most, next to methods that train nothing."""
     columns = results.columns
     if experiment.protocol == "few_shot":
         columns = (most_shots(columns) or columns[-1],)
@@ -104,14 +104,14 @@ def views(experiment: Experiment, results: Results) -> list[View]:
 
 
 def tested(outcomes: Sequence[Outcome], faults: list[str]) -> Tested | None:
-    """What the tests of a method have left; None where not all have left something that belongs together.
+    """What the tests of a method recorded; None unless all recorded something that belongs together.
 
     Args:
         outcomes: of all its seeds.
-        faults: gets a line for what cannot be shown.
+        faults: gets a message for what cannot be shown.
     """
     whole: Tested | None = None
-    for outcome, parts in _of_all(outcomes, test_parts.read, "its test has left no classes", faults):
+    for outcome, parts in _of_all(outcomes, test_parts.read, "its test recorded no classes", faults):
         names = tuple(distinct(parts.names))
         if whole is None:
             errors = [(one.result or {}).get("ece_pct") for one in outcomes]
@@ -129,7 +129,7 @@ def tested(outcomes: Sequence[Outcome], faults: list[str]) -> Tested | None:
 def _of_all(
     outcomes: Sequence[Outcome], read: Callable[[Path, dict[str, Any]], Any], lacks: str, faults: list[str]
 ) -> list[tuple[Outcome, Any]]:
-    """What each run has left; nothing where not all have: pictures are over the seeds that tables are over."""
+    """What each run recorded; nothing unless all did: pictures are over the same seeds as tables."""
     found = []
     for outcome in outcomes:
         try:
@@ -152,13 +152,13 @@ def _together(one: Numbers, other: Numbers) -> Numbers:
 
 
 def losses(outcomes: Sequence[Outcome], faults: list[str]) -> Numbers | None:
-    """The mean loss of each epoch of a method's trainings, (seeds, epochs); None if one lacks.
+    """The mean loss of each epoch of a method's trainings, (seeds, epochs); None if one is missing.
 
     Args:
         outcomes: of all its seeds.
-        faults: gets a line for what cannot be shown.
+        faults: gets a message for what cannot be shown.
     """
-    curves = [curve for _, curve in _of_all(outcomes, _losses, "its training has left no losses", faults)]
+    curves = [curve for _, curve in _of_all(outcomes, _losses, "its training recorded no losses", faults)]
     if not curves:
         return None
     of_seeds = [[np.mean(found) for found in by_epoch.values()] for by_epoch in curves]

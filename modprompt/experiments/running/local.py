@@ -1,7 +1,7 @@
 """Runs on this machine: one or more per GPU, or some at once on the CPU, each pinned to its share of the cores.
 
 A place has a worker process, which runs one task after the other. Places on one GPU share its memory: a run is told its
-share, and has the GPU for itself while nobody has seen that runs of its kind fit into a share.
+share, and has the GPU to itself until runs of its kind are known to fit into a share.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from modprompt.experiments.running.service import WorkerProcess
 from modprompt.experiments.running.worker import Task
 from modprompt.io.result import JOBS
 
-_SHARED = 0.9  # of a GPU's memory, for runs that share it: each process has some that PyTorch does not count
+_SHARED = 0.9  # of a GPU's memory, for runs that share it: each process uses some that PyTorch does not count
 
 
 class Slot(NamedTuple):
     """A place for one run.
 
     cores: its cores.
-    gpu: its GPU as CUDA_VISIBLE_DEVICES has it; empty if it has none.
+    gpu: its GPU, as in CUDA_VISIBLE_DEVICES; empty if it has none.
     on_gpu: how many places the GPU has.
     """
 
@@ -40,12 +40,12 @@ class Slot(NamedTuple):
 
     @property
     def gpu_share(self) -> float:
-        """The share of its GPU's memory that a run may take here."""
+        """The share of its GPU's memory that a run may use here."""
         return 1.0 if self.on_gpu == 1 else _SHARED / self.on_gpu
 
 
 def shares(cores: Sequence[int], n: int) -> list[tuple[int, ...]]:
-    """The cores in `n` shares, as even as can be; where there are more shares than cores, some share a core."""
+    """The cores in `n` shares, as even as possible; with more shares than cores, some share a core."""
     if n >= len(cores):
         return [(cores[i % len(cores)],) for i in range(n)]
     bounds = [len(cores) * i // n for i in range(n + 1)]
@@ -60,7 +60,7 @@ def usable_cores() -> list[int]:
 
 
 def gpus() -> list[str]:
-    """The GPUs that may be used, as CUDA_VISIBLE_DEVICES names them; none where nvidia-smi finds none."""
+    """The GPUs that may be used, as CUDA_VISIBLE_DEVICES names them; none if nvidia-smi finds none."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [
             word.strip() for word in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if word.strip() not in ("", "-1")
@@ -72,7 +72,7 @@ def gpus() -> list[str]:
 
 
 def slots(jobs: int | None, found: Sequence[str], cores: Sequence[int], per_gpu: int | None = None) -> list[Slot]:
-    """The places of this machine, all with as large a share of a GPU.
+    """The places of this machine, all with an equal share of a GPU.
 
     Args:
         jobs: how many; more than GPUs share them. Without it `per_gpu` of each GPU, or on the CPU one per core up to
@@ -90,17 +90,17 @@ def slots(jobs: int | None, found: Sequence[str], cores: Sequence[int], per_gpu:
         return [Slot(share) for share in shares(cores, jobs or min(len(cores), 4))]
     most = len(found) * (per_gpu or 1)
     n = most if jobs is None else min(jobs, most) if per_gpu else jobs
-    on_gpu = -(-n // len(found))  # the same everywhere: a share decides how sums are rounded, and a place must not
+    on_gpu = -(-n // len(found))  # the same everywhere: a share decides how sums are rounded, a place must not
     return [Slot(share, found[i % len(found)], on_gpu) for i, share in enumerate(shares(cores, n))]
 
 
 def _needs_to_be_alone(task: Task, place: Slot) -> bool:
-    """Whether nobody has seen that runs of a task's kind fit into the share of a GPU that a place has."""
+    """Whether runs of a task's kind are not known to fit into the share of a GPU that a place has."""
     return place.on_gpu > 1 and (task.gpu_need is None or task.gpu_need > place.gpu_share)
 
 
 def _told(task: Task, place: Slot, alone: bool) -> Task:
-    """A task with what it is told of its place's GPU; the first of its kind keeps to the share that the others get."""
+    """A task with what it is told about its place's GPU; the first of its kind is limited to the others' share."""
     if not place.gpu:
         return task
     is_first = task.gpu_need is None
@@ -123,7 +123,7 @@ class LocalHandle:
         self.code: int | None = None
 
     def alive(self) -> bool:
-        """Whether the worker is still at it."""
+        """Whether the worker is still running it."""
         if self.code is None:
             self.code = self.worker.answer()
         return self.code is None
@@ -134,8 +134,8 @@ class LocalLauncher:
 
     Args:
         places: what they may use.
-        cold: whether every run is a program of its own, which imports all it needs.
-        out: the output folder, which workers name in their command lines, for whoever lists processes.
+        cold: whether every run is its own program, which imports all it needs.
+        out: the output folder, which workers name in their command lines, for those who list processes.
     """
 
     poll_s = 0.25
@@ -162,7 +162,7 @@ class LocalLauncher:
                 tqdm.write(f"note: {note}", file=sys.stderr)  # around live lines, if there are any
 
     def start(self, tasks: Sequence[Task]) -> list[LocalHandle]:
-        """Have the first of these tasks run, until there is no place for one: those behind it wait, too."""
+        """Start the first of these tasks, until there is no place for one: those after it wait too."""
         started: list[LocalHandle] = []
         for task in tasks:
             alone = _needs_to_be_alone(task, self.places[0])
@@ -175,7 +175,7 @@ class LocalLauncher:
         return started
 
     def _open(self, alone: bool) -> list[int]:
-        """The places where a run can be started now, one that is to be alone on its GPU or not."""
+        """The places where a run can be started now, whether it must be alone on its GPU or not."""
         taken = {handle.place for handle in self.handles}
         closed = {self.places[one.place].gpu for one in self.handles if one.alone or alone} - {""}
         return [i for i, place in enumerate(self.places) if i not in taken and place.gpu not in closed]
@@ -197,7 +197,7 @@ class LocalLauncher:
             **places.environment(),
             "OMP_NUM_THREADS": threads,
             JOBS: str(len(self.places)),
-            "PYTHONUNBUFFERED": "1",  # runs that are forked have what their worker was started with
+            "PYTHONUNBUFFERED": "1",  # forked runs inherit what their worker was started with
             **({"CUDA_VISIBLE_DEVICES": slot.gpu} if slot.gpu else {}),
         }
         words = ["--cores", ",".join(map(str, slot.cores)), "--out", self.out]

@@ -1,4 +1,4 @@
-"""Progress: one live line per running run and an overall bar, or one line for all; else a line per event."""
+"""Progress: one live line per run and an overall bar, or one line for all; without a terminal a line per event."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ROWS = 8  # lines of running runs that are shown at most
 
 
 def summary(line: str) -> str:
-    """What the last line of a console says of a run's progress."""
+    """What the last line of a console says about a run's progress."""
     if epoch := _EPOCH.search(line):
         loss, eta = _LOSS.search(line), _ETA.search(line)
         words = [f"epoch {epoch[1]}/{epoch[2]}", f"batch {epoch[3]}/{epoch[4]}"]
@@ -40,7 +40,7 @@ def of_run(folder: Path) -> str:
     """Progress of a run that was started."""
     if not run_folder.is_held(folder):
         return "waiting to start"
-    newest = max((folder / state.CONSOLE, folder / "log.txt"), key=_time_ns)  # a script's: the log
+    newest = max((folder / state.CONSOLE, folder / "log.txt"), key=_time_ns)  # for a script's run: the log
     told = [one.progress(folder) for one in features()]
     return ", ".join(filter(None, [*told, summary(last_line(newest)) or "starting"]))
 
@@ -54,7 +54,7 @@ def _time_ns(path: Path) -> int:
 
 
 class Screen:
-    """The lines of a runner on a terminal, or its events elsewhere.
+    """The live lines of a runner on a terminal; elsewhere its events.
 
     Args:
         total: number of runs.
@@ -69,20 +69,20 @@ class Screen:
         self.rows: list[tqdm[Any]] = []
 
     def event(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         if self.live:
             tqdm.write(text, file=sys.stderr)
         else:
             print(text, file=sys.stderr, flush=True)
 
     def finished(self, done: int, title: str, came: str) -> None:
-        """How many runs are finished by now; the last one's title, and what came of it."""
+        """Show how many runs are finished; the last one's title, and its result."""
         self.event(f"finished: {title}: {came}")
         self.bar.n = done
         self.bar.refresh()
 
     def show(self, lines: Sequence[str]) -> None:
-        """The live lines."""
+        """Show the live lines."""
         if not self.live:
             return
         lines = list(lines)
@@ -95,16 +95,16 @@ class Screen:
             row.set_description_str(line[:width])
 
     def close(self) -> None:
-        """Take the live lines away."""
+        """Remove the live lines."""
         for row in self.rows:
             row.close()
         self.bar.close()
 
 
 class OneLine(Screen):
-    """One line for all runs: how many are finished, how long it takes, and the newest number.
+    """One line for all runs: how many are finished, the time left, and the newest number.
 
-    Without a terminal it is a line for each tenth of the runs. What goes wrong has a line of its own, as ever.
+    Without a terminal it is a line for each tenth of the runs. Failures still have their own lines.
     """
 
     def __init__(self, total: int, done: int):
@@ -112,16 +112,16 @@ class OneLine(Screen):
         self.total, self.done, self.began = total, done, time.monotonic()
         self.bar.set_description_str("")
         self.bar.bar_format = _ONE_LINE
-        self.bar.smoothing = 0.0  # tests are quick and trainings are not: the mean of all runs so far tells best
+        self.bar.smoothing = 0.0  # tests are quick and trainings are not: the mean of all runs so far predicts best
 
     def finished(self, done: int, title: str, came: str) -> None:
-        """How many runs are finished by now; the last one's title, and what came of it, which a narrow line has too."""
+        """Show how many runs are finished; the last one's title, and its result, which a narrow line has too."""
         if not self.live and 10 * done // self.total > 10 * self.done // self.total:
             took = tqdm.format_interval(time.monotonic() - self.began)
-            print(f"{done} of {self.total} runs, {took} gone; {title}: {came}", file=sys.stderr, flush=True)
+            print(f"{done} of {self.total} runs, {took} elapsed; {title}: {came}", file=sys.stderr, flush=True)
         self.done = self.bar.n = done
         self.bar.set_postfix_str(f"{came} {title}")
 
     def show(self, lines: Sequence[str]) -> None:
-        """The line, whose time goes on."""
+        """Refresh the line, whose time goes on."""
         self.bar.refresh()

@@ -2,10 +2,10 @@
 
     modprompt experiment run digits               on this machine: one run per GPU, or some on the CPU
     modprompt experiment run base2new --dry-run   what would run
-    modprompt experiment status base2new          how far another shell's runner is
+    modprompt experiment status base2new          how far a runner in another shell is
     modprompt experiment run base2new --launcher slurm --slurm timeout_min=120 slurm_partition=gpu
 
-FILE is an experiment file, or the name of one in configs/experiments. Ctrl-C ends the runs; the same command goes on.
+FILE is an experiment file, or the name of one in configs/experiments. Ctrl-C ends runs; the same command resumes them.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_what_to_run(parser)
     add = parser.add_argument
-    add("--report", action="store_true", help="write the report behind the last run, as `experiment report` does")
+    add("--report", action="store_true", help="write the report after the last run, as `experiment report` does")
     add("--dry-run", action="store_true", help="print the runs and their commands, start nothing")
-    add("--status", action="store_true", help="print how the runs stand")
-    add("--redo-stale", action="store_true", help="put results of other settings aside and run again")
+    add("--status", action="store_true", help="print the state of the runs")
+    add("--redo-stale", action="store_true", help="put results made with other settings aside and run again")
     add("--launcher", choices=("local", "slurm"), default="local", help="where runs are started")
     add(
         "--jobs",
@@ -50,16 +50,16 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="runs at a time (default: --per-gpu on each GPU; without one, per core up to 4)",
     )
     add("--per-gpu", type=int, default=None, help="runs at a time on each GPU, which share its memory (default: 1)")
-    add("--cold", action="store_true", help="start every run as a program of its own, which imports all it needs")
+    add("--cold", action="store_true", help="start every run as its own program, which imports all it needs")
     add("--one-line", action="store_true", help="show one line of progress for all runs")
-    add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings of a job, over the file's")
-    add("--cancel", action="store_true", help="take this experiment's runs out of the Slurm queue")
+    add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings, which override the file's")
+    add("--cancel", action="store_true", help="remove this experiment's runs from the Slurm queue")
     args = parser.parse_args(argv)
     for flag, given in (("--jobs", args.jobs), ("--per-gpu", args.per_gpu)):
         if given is not None and given < 1:
             parser.error(f"{flag} must be at least 1")
     if args.per_gpu and args.launcher != "local":
-        parser.error("--per-gpu is for --launcher local: a job of the queue has its GPU for itself")
+        parser.error("--per-gpu is for --launcher local: a job of the queue has its GPU to itself")
     return args
 
 
@@ -104,7 +104,7 @@ def require_usable(out: Path) -> None:
     """Make the output folder.
 
     Raises:
-        UserError: if it cannot be written, or on a system where no runs are kept apart, which is Windows.
+        UserError: if it cannot be written, or on a system that cannot keep runs apart, which is Windows.
     """
     if not lock.SYSTEM_HAS_LOCKS:
         raise UserError(
@@ -117,37 +117,37 @@ def require_usable(out: Path) -> None:
         if held is not None:
             os.close(held)
     except lock.NoLocks as error:
-        print(f"warning: {out}: {error.strerror}: let one runner alone work there", file=sys.stderr)
+        print(f"warning: {out}: {error.strerror}: start only one runner there", file=sys.stderr)
     except OSError as error:
         raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
 
 
 @contextlib.contextmanager
 def stopped_by_signals(runner: Runner) -> Iterator[None]:
-    """Meanwhile Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between its steps."""
+    """In the block, Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between steps."""
     with signals_handled(signals_here("SIGINT", "SIGTERM", "SIGHUP"), lambda *_: runner.stop.set()):
         yield
 
 
 def tell(summary: Summary, total: int) -> None:
-    """Print what a runner leaves."""
+    """Print a runner's summary."""
     for kind in ("failed", "stale", "blocked", "asking"):
         for job, why in getattr(summary, kind):
             print(f"{state.LABELS if kind == 'asking' else kind}: {job.title}: {why}")
     print(f"{summary.finished} of {total} runs are finished")
     if summary.failed:
-        print("The same command tries failed runs again; job/console.txt in a run's folder has all that it said")
+        print("The same command tries failed runs again; job/console.txt in a run's folder has its whole output")
     if summary.stale:
-        print("Results of other settings are not used; --redo-stale puts them aside and runs again")
+        print("Results made with other settings are not used; --redo-stale puts them aside and runs again")
     if summary.asking:
-        print("The same command goes on with a run once no label is missing in its file")
+        print("The same command resumes a run once no label is missing in its file")
 
 
 def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inputs) -> int:
     """Run what is not finished.
 
     Returns:
-        0 if all runs are finished then, 3 if the others wait for labels, else 1; 130 if stopped.
+        0 if all runs are finished, 3 if the others wait for labels, else 1; 130 if stopped.
 
     Raises:
         UserError: if there is nowhere to run.
@@ -161,8 +161,8 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
         with stopped_by_signals(runner):
             summary = runner.run()
     except KeyboardInterrupt:
-        left = "runs go on in the queue (--cancel takes them out)" if launcher.stays else "the runs are ended"
-        print(f"stopped: {left}; the same command goes on", file=sys.stderr)
+        left = "runs stay in the queue (--cancel removes them)" if launcher.stays else "the runs are ended"
+        print(f"stopped: {left}; the same command resumes them", file=sys.stderr)
         return 130
     tell(summary, len(jobs))
     states = state.of_all(jobs, args.out, inputs)
@@ -178,7 +178,7 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what a command line asks for; its exit code.
+    """Do what a command line asks for; returns its exit code.
 
     Raises:
         UserError: on a fault in the experiment.
@@ -190,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(status.lines(jobs, args.out, inputs)))
         return 0
     if args.cancel:
-        print(f"{slurm.cancel([args.out / job.folder for job in jobs])} runs taken out of the queue")
+        print(f"{slurm.cancel([args.out / job.folder for job in jobs])} runs removed from the queue")
         return 0
     if not args.dry_run:
         require_usable(args.out)
@@ -208,5 +208,5 @@ def run(args: argparse.Namespace) -> int:
 
 @left_as_found()
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 all finished, 3 all but what waits for labels, else 1; 2 after a line on a fault, 130 stopped."""
+    """Exit code: 0 all finished, 3 all but those waiting for labels, else 1; 2 after an error message, 130 stopped."""
     return report(lambda: run(parse(argv)))

@@ -1,6 +1,6 @@
-"""What is started when: every run that is not finished, once what it needs is, as many at a time as there is room.
+"""Which run is started when: each that is not finished, once what it needs is, as many at a time as there are places.
 
-Runners on one output folder work side by side: a run that another one has is waited for.
+Several runners may share an output folder: a run that another one has is waited for.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ class Handle(Protocol):
     """A run that a launcher has started."""
 
     def alive(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether it is waiting or running."""
 
     @property
     def code(self) -> int | None:
-        """What its worker has answered, once it has ended; None where nobody knows."""
+        """What its worker answered, once it has ended; None if it is not known."""
 
 
 class Launcher(Protocol):
     """Where runs are started; see local.py and slurm.py."""
 
     poll_s: float
-    patience_s: float  # how long a run's files may take to be seen here
+    patience_s: float  # how long a run's files may take to appear here
     stays: bool  # whether runs go on when the runner stops
 
     def free(self) -> int:
@@ -43,17 +43,17 @@ class Launcher(Protocol):
         """Start the first of these runs, all for which there is a place; they are at most `free()`."""
 
     def poll(self) -> None:
-        """Find out what has become of all runs."""
+        """Update the state of all runs."""
 
     def adopt(self, folder: Path) -> Handle | None:
-        """A run that an earlier runner has started and left."""
+        """A run that an earlier runner started and left."""
 
     def close(self) -> None:
-        """End what does not stay."""
+        """End all runs that do not stay."""
 
 
 class Summary(NamedTuple):
-    """What a runner leaves: numbers of finished runs, and the others with the reason."""
+    """A runner's summary: the number of finished runs, and the others with the reason."""
 
     finished: int
     failed: list[tuple[Job, str]]
@@ -68,7 +68,7 @@ class Summary(NamedTuple):
 
     @property
     def asks(self) -> bool:
-        """Whether all runs are finished but those that wait for labels."""
+        """Whether all runs are finished except those that wait for labels."""
         return bool(self.asking) and self._replace(asking=[]).complete
 
 
@@ -76,15 +76,15 @@ _ASK_EVERY_S = 1.0  # how often labels are looked for
 
 
 class Runner:
-    """Brings all jobs of an experiment to their end.
+    """Runs all jobs of an experiment.
 
     Args:
-        jobs: in the order in which they are started, each behind its search and training.
+        jobs: in the order in which they are started, each after its search and training.
         out: output folder.
         data: folder of the data sets.
         launcher: where they run.
-        inputs: what results are held against.
-        screen: makes what progress is shown on, of the number of runs and that of the finished ones.
+        inputs: what results are compared with.
+        screen: makes the progress display, from the number of runs and that of finished ones.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class Runner:
         self.waiting: dict[str, Job] = {}  # by folder, as all below
         self.running: dict[str, tuple[Job, Handle]] = {}
         self.finished: set[str] = set()
-        self.ended: dict[str, float] = {}  # when a run was first found to have ended without a word
+        self.ended: dict[str, float] = {}  # when a run was first found to have ended without a result
         self.lost: dict[str, tuple[Job, str, str]] = {}  # job, "failed", "stale", "blocked" or "asking", and why
-        self.answered: set[str] = set()  # whose labels came while they were ending
-        self.gpu_needs: dict[Any, float] = {}  # by kind of run the share of a GPU's memory that was the most
-        self.full: set[str] = set()  # whose share of a GPU was too little
+        self.answered: set[str] = set()  # runs whose labels came while they were ending
+        self.gpu_needs: dict[Any, float] = {}  # by kind of run the largest share of a GPU's memory that was needed
+        self.full: set[str] = set()  # runs whose share of a GPU was too small
         self.asked_s = 0.0
         self.began = time.time()
         self.stop = threading.Event()  # for signal handlers: looked at where nothing is half done
@@ -132,10 +132,10 @@ class Runner:
             self.waiting[job.folder] = job
 
     def run(self) -> Summary:
-        """Run until nothing is left that can be.
+        """Run until no run is left that can be run.
 
         Raises:
-            KeyboardInterrupt: once `stop` is set; what is left then is true and can be gone on with.
+            KeyboardInterrupt: once `stop` is set; all files are whole then, and runs can be resumed.
         """
         try:
             while self.waiting or self.running:
@@ -169,19 +169,19 @@ class Runner:
                 or (stands.name == state.WAITING and handle.code == BUSY)
                 or self._was_answered(folder, stands)
             ):
-                self.waiting = {folder: job, **self.waiting}  # somebody else's, or of a worker that was killed
+                self.waiting = {folder: job, **self.waiting}  # another runner's, or a worker was killed
             else:
                 self._lose(job, stands)
 
     def _go_alone(self, job: Job) -> None:
-        """Have a run wait whose share of a GPU was too little, first of all and for a whole one."""
+        """Put a run whose share of a GPU was too small first in line, for a whole one."""
         del self.running[job.folder]
         self.full.add(job.folder)
         self.waiting = {job.folder: job, **self.waiting}
-        self.screen.event(f"out of memory in its share of a GPU: {job.title}: it is started again alone")
+        self.screen.event(f"out of memory in its share of a GPU: {job.title}: started again alone")
 
     def _note_need(self, job: Job, stands: state.State) -> None:
-        """Remember which share of a GPU's memory a run has needed, for others of its kind."""
+        """Remember which share of a GPU's memory a run needed, for others of its kind."""
         peak, whole = ((stands.result or {}).get(name) for name in ("peak_gib", "gpu_gib"))
         if peak and whole:
             self.gpu_needs[job.alike] = max(self.gpu_needs.get(job.alike, 0.0), peak / whole)
@@ -191,7 +191,7 @@ class Runner:
         return task_of(job, self.out, self.data)._replace(gpu_need=need)
 
     def _was_answered(self, folder: str, stands: state.State) -> bool:
-        """Whether a run has ended to ask for labels that are there by now; once, or it would be started for ever."""
+        """Whether a run ended to ask for labels that are there by now; only once, or it would be started for ever."""
         again = stands.name == state.WAITING and waiting(self.out / folder) is not None
         first = folder not in self.answered
         if again:
@@ -204,7 +204,7 @@ class Runner:
         return time.monotonic() - first < self.launcher.patience_s
 
     def _ask_again(self) -> None:
-        """Have runs wait to be started whose labels have come while others were running."""
+        """Queue runs again whose labels have come while others were running."""
         if time.monotonic() - self.asked_s < _ASK_EVERY_S:
             return
         self.asked_s = time.monotonic()
@@ -224,7 +224,7 @@ class Runner:
         self._note_need(job, stands)
         accuracy = stands.accuracy_pct
         came = "no test images" if accuracy is None else f"{accuracy:.2f}%"
-        for child in self.jobs:  # its model may be another one than they were tested on
+        for child in self.jobs:  # its model may differ from the one that they tested
             of_this = child.folder in self.finished and child.needs and child.needs.folder == job.folder
             if of_this and state.of(child, self.out, self.inputs).name != state.FINISHED:
                 self.finished.remove(child.folder)
@@ -247,7 +247,7 @@ class Runner:
             self.running[job.folder] = (job, handle)
 
     def _is_ready(self, job: Job) -> bool:
-        """Whether a waiting run can be started now; one that never can, or is finished by now, waits no longer."""
+        """Whether a waiting run can be started now; one that never can, or is finished by now, no longer waits."""
         needed = job.needs
         if needed and needed.folder in self.lost:
             _, _, why = self.lost[needed.folder]
@@ -261,7 +261,7 @@ class Runner:
             del self.waiting[job.folder]
             self._finish(job, stands)
         elif stands.name in (state.STALE, state.LABELS) or stands.failed_s > self.began:
-            # so another runner has left it meanwhile
+            # another runner left it so meanwhile
             del self.waiting[job.folder]
             self._lose(job, stands)
             return False

@@ -1,4 +1,4 @@
-"""A worker process that stays: it is sent tasks, and says what came of each, as lines of JSON over a socket.
+"""A worker process that stays: it receives tasks and answers with their results, as lines of JSON over a socket.
 
 The process is `python -m modprompt.cli.warm`, which imports once what all its runs need.
 """
@@ -33,7 +33,7 @@ class Channel:
         """Send a value.
 
         Raises:
-            OSError: if nobody is at the other end.
+            OSError: if the other end is closed.
         """
         self.connection.sendall(json.dumps(content).encode() + b"\n")
 
@@ -41,7 +41,7 @@ class Channel:
         """The next value; None if there is none and `waits` is false.
 
         Raises:
-            EOFError: if there is none and will be none.
+            EOFError: if no more will come.
         """
         while b"\n" not in self._read:
             try:
@@ -57,7 +57,7 @@ class Channel:
         return json.loads(line)
 
     def wait(self) -> None:
-        """Wait until there is something to receive, or will be nothing."""
+        """Wait until there is something to receive, or no more will come."""
         select.select([self.connection], [], [])
 
 
@@ -72,9 +72,9 @@ class WorkerProcess:
     def __init__(self, words: list[str], environment: Mapping[str, str]):
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
-        self.notes: list[str] = []  # what it has to say to whoever started it
+        self.notes: list[str] = []  # its messages to the runner
         with theirs:
-            # a session of its own: Ctrl-C reaches the runner alone, which ends its runs in order
+            # its own session: Ctrl-C reaches only the runner, which ends its runs in order
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "modprompt.cli.warm", *words],
                 stdin=theirs.fileno(),
@@ -87,7 +87,7 @@ class WorkerProcess:
         return has_ended(self.process.pid, 0.0)
 
     def ask(self, task: Task) -> bool:
-        """Send a task; whether there was a process to take it."""
+        """Send a task; returns whether there was a process to receive it."""
         with contextlib.suppress(OSError):
             if not self.ended():
                 self.channel.send(task._asdict())
@@ -95,8 +95,8 @@ class WorkerProcess:
         return False
 
     def answer(self) -> int | None:
-        """What came of the task: DONE, FAILED or BUSY; None while it is at work."""
-        ended = self.ended()  # looked at first: what it said last is there then
+        """The task's exit code: DONE, FAILED or BUSY; None while it is running."""
+        ended = self.ended()  # checked first: then its last message is there
         try:
             while content := self.channel.receive(waits=False):
                 if "code" in content:
@@ -117,6 +117,6 @@ class WorkerProcess:
         self.leave()
 
     def leave(self) -> None:
-        """Have done with a process that has ended; a run that it left goes on."""
+        """Reap a process that has ended; a run that it left goes on."""
         self.process.wait()
         self.channel.connection.close()

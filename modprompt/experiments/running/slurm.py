@@ -27,14 +27,14 @@ _ARRAY = 1000  # Slurm's default MaxArraySize is 1001
 
 
 class Work:
-    """A task as submitit calls it, and what to do when the cluster wants the place back."""
+    """A task as submitit calls it, and what to do when the cluster needs the place back."""
 
     def __init__(self, task: Task):
         self.task = task
         self.worker: Worker | None = None
 
     def __call__(self) -> int:
-        """Run the task on the cores that it was given; the worker's answer."""
+        """Run the task on the cores that it was given; returns the worker's answer."""
         threads = os.environ.get("SLURM_CPUS_PER_TASK")
         if threads:
             os.environ.setdefault("OMP_NUM_THREADS", threads)
@@ -65,14 +65,14 @@ class SubmittedHandle:
         self.launcher, self.job_id, self.job = launcher, job_id, job
 
     def alive(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether it is waiting or running."""
         return self.launcher.is_alive(self)
 
     @property
     def code(self) -> int | None:
-        """What its worker has answered; None where nobody knows."""
-        with contextlib.suppress(Exception):  # an error is left
-            if self.job is not None and self.job.paths.result_pickle.exists():  # else asking would wait for it
+        """What its worker answered; None if it is not known."""
+        with contextlib.suppress(Exception):  # an error was stored
+            if self.job is not None and self.job.paths.result_pickle.exists():  # otherwise asking would wait for it
                 return int(self.job.result())
         return None
 
@@ -82,7 +82,7 @@ class SubmitLauncher:
 
     Args:
         folder: where submitit keeps its files, on a disk that all nodes see.
-        settings: submitit's parameters of a job, e.g. timeout_min, slurm_partition; over DEFAULTS.
+        settings: submitit's parameters of a job, e.g. timeout_min, slurm_partition; they override DEFAULTS.
         parallel: how many runs of an array at a time; None for no limit.
         cluster: "slurm", or "local" for submitit's stand-in on this machine.
 
@@ -91,7 +91,7 @@ class SubmitLauncher:
     """
 
     stays = True
-    patience_s = 60.0  # NFS shows a file of another machine within that
+    patience_s = 60.0  # NFS shows another machine's file within that
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], parallel: int | None, cluster: str = "slurm"):
         try:
@@ -112,14 +112,14 @@ class SubmitLauncher:
         self.poll()
 
     def free(self) -> int:
-        """How many runs can be submitted: as many as there are."""
+        """How many runs can be submitted: as many as an array holds."""
         return _ARRAY
 
     def start(self, tasks: Sequence[Task]) -> list[SubmittedHandle]:
         """Submit tasks as one array.
 
         Raises:
-            UserError: with what sbatch says, if it takes none.
+            UserError: with sbatch's message, if it accepts none.
         """
         try:
             with left_as_found(), self.executor.batch():
@@ -127,7 +127,7 @@ class SubmitLauncher:
                 jobs = [self.executor.submit(Work(task)) for task in tasks]
             ids = [job.job_id for job in jobs]
         except Exception as error:
-            raise UserError(f"the cluster takes no runs: {' '.join(str(error).split())[-300:]}") from None
+            raise UserError(f"the cluster accepts no runs: {' '.join(str(error).split())[-300:]}") from None
         for task, job_id in zip(tasks, ids):
             write_json(Path(task.folder) / state.QUEUED, {"cluster": self.cluster, "job_id": job_id})
         return [SubmittedHandle(self, job_id, job) for job_id, job in zip(ids, jobs)]
@@ -138,13 +138,13 @@ class SubmitLauncher:
             self._queue = queue()
 
     def is_alive(self, handle: SubmittedHandle) -> bool:
-        """Whether a run waits or runs; if Slurm does not answer, it is thought to."""
+        """Whether a run is waiting or running; assumed if Slurm does not answer."""
         if self.cluster != "slurm":
             return not handle.job.done()
         return self._queue is None or handle.job_id in self._queue
 
     def adopt(self, folder: Path) -> SubmittedHandle | None:
-        """A run that an earlier runner has submitted and that is still in the queue."""
+        """A run that an earlier runner submitted and that is still in the queue."""
         job_id = submitted_as(folder)
         if self.cluster != "slurm" or job_id is None or self._queue is None or job_id not in self._queue:
             return None
@@ -162,7 +162,7 @@ def submitted_as(folder: Path) -> str | None:
 
 
 def cancel(folders: Sequence[Path]) -> int:
-    """Take the runs of these folders out of the queue; how many there were.
+    """Remove the runs of these folders from the queue; returns how many there were.
 
     Raises:
         UserError: if Slurm does not answer.

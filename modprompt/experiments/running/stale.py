@@ -1,4 +1,4 @@
-"""Putting results of other settings aside: renamed, never deleted, and never under a run that is at work.
+"""Putting results made with other settings aside: renamed, never deleted, and never under a running run.
 
 Runners on one output folder do it one after the other, each folder under its run's own lock.
 """
@@ -21,22 +21,22 @@ PATIENCE_S = 300.0
 
 
 def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float = PATIENCE_S) -> None:
-    """Rename the folders of runs whose results are of other settings; a line for each.
+    """Rename the folders of runs whose results were made with other settings; prints a line for each.
 
     Args:
-        jobs: the runs, each behind its search and training.
+        jobs: the runs, each after its search and training.
         out: the output folder.
-        inputs: what results are held against.
-        patience_s: how long another runner that does the same is waited for.
+        inputs: what results are compared with.
+        patience_s: how long to wait for another runner that does the same.
 
     Raises:
-        UserError: if it is not done then.
+        UserError: if that is not done by then.
     """
-    firsts: set[str] = set()  # stages that were put aside: what was made of what they left goes too
+    firsts: set[str] = set()  # stages that were put aside: what was made from them goes too
     taken = f"--redo-stale: another runner is putting results aside in {out}: start again when it is done"
     with lock.alone(out / ".lock", taken, patience_s=patience_s):  # where there are no locks, the runner has warned
         stages = {job.first.folder for job in jobs if job.first is not None}
-        for job in jobs:  # one after the other: a test is looked at when its training has been put aside
+        for job in jobs:  # one after the other: a test is looked at after its training was put aside
             folder = out / job.folder
             by_stale = job.first is not None and job.first.folder in firsts
             if (by_stale and folder.is_dir()) or state.by_result(job, out, inputs).name == state.STALE:
@@ -49,15 +49,15 @@ _DONE = "put aside: "
 
 
 def _rename(job: Job, out: Path, inputs: Inputs, by_stale: bool) -> str:
-    """What came of it, in a line."""
+    """The outcome, as a line."""
     folder = out / job.folder
     try:
         held = run_folder.take(folder)
     except run_folder.Busy:
-        return f"not put aside, a run is at work there: {folder}"
+        return f"not put aside, a run is running there: {folder}"
     try:
         if not by_stale and state.by_result(job, out, inputs).name != state.STALE:
-            return f"not put aside, it is another result by now: {folder}"
+            return f"not put aside, it has a new result by now: {folder}"
         aside = free_name(f"{folder}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
         folder.rename(aside)
         return f"{_DONE}{aside}"

@@ -1,13 +1,13 @@
-"""How a run stands, told by the files in its folder and by its lock; nothing is remembered that could be untrue.
+"""The state of a run, by the files in its folder and its lock; nothing is remembered that could be untrue.
 
-finished    result.json is whole, of these settings, this CLIP and these images, and of the model that its training has
-running     somebody holds the lock
+finished    result.json is whole, with these settings, this CLIP and these images, and the model that its training has
+running     a process holds the lock
 failed      its last start ended with an error
 waiting for labels
-            its last start ended with a question to somebody, and the answer is not whole yet
+            its last start ended by asking for labels, and some are still missing
 stale       its result was made with other settings, another schedule, CLIP, split or few-shot list, or its training or
             search was
-waiting     anything else: never started, stopped, its result is damaged or of an earlier model, its search is not there
+waiting     anything else: never started, stopped, its result is damaged or from an earlier model, its search is missing
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LABELS = "waiting for labels"
 
 
 class State(NamedTuple):
-    """A run's state, the reason for it in a line, its result if it has a whole one, and when it failed (Unix time)."""
+    """A run's state, the reason as a line, its result if it has a whole one, and when it failed (Unix time)."""
 
     name: str
     why: str = ""
@@ -55,9 +55,9 @@ class State(NamedTuple):
 
 
 def is_finished(folder: Path, settings: Mapping[str, str], tests: bool, parent: Path | None, stage: str = "") -> bool:
-    """Whether a run's folder has a whole result of these settings, and of the model in its parent's folder.
+    """Whether a run's folder has a whole result with these settings, and from the model in its parent's folder.
 
-    Of the first stage of a feature it must have what that leaves, too.
+    A feature's first stage must also have what it leaves.
     """
     result = results.read(folder).result
     if result is None or _other_run(result, settings, tests) or named(stage).lacks(folder):
@@ -67,7 +67,7 @@ def is_finished(folder: Path, settings: Mapping[str, str], tests: bool, parent: 
 
 
 def _other_run(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
-    """Why a result is not that of a run; empty if it is."""
+    """Why a result does not belong to a run; empty if it does."""
     return ("" if tests else _no_training(result)) or _other_settings(result, settings, tests)
 
 
@@ -82,7 +82,7 @@ def _other_settings(result: dict[str, Any], settings: Mapping[str, str], tests: 
 
 
 def _no_training(result: dict[str, Any]) -> str:
-    """Why a result is not that of a training from its start; empty if it is."""
+    """Why a result is not from a training from its start; empty if it is."""
     if holding.test_of(result):
         return f"replaced by a test of {holding.test_of(result)}"
     return "; ".join(holding.differing_beginning(result, ""))
@@ -96,12 +96,12 @@ def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | Non
 
 
 def by_result(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
-    """A run's state by its result alone, whoever has its lock: finished, stale or waiting.
+    """A run's state by its result alone, without looking at its lock: finished, stale or waiting.
 
     Args:
         job: the run.
         out: the output folder.
-        inputs: what results are held against; None to look at their settings alone.
+        inputs: what results are compared with; None to look at their settings alone.
         known: what was read already, by folder; it gets what is read now.
     """
     known = {} if known is None else known
@@ -138,13 +138,13 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
 
 
 def of_all(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[tuple[Job, State]]:
-    """How runs stand, each beside its job; every result is read once, also a training's that its tests are held to."""
+    """The states of runs, each with its job; every result is read once, also a training's for all its tests."""
     known: dict[str, State] = {}
     return [(job, of(job, out, inputs, known)) for job in jobs]
 
 
 def of(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
-    """How a run stands below an output folder; see by_result."""
+    """The state of a run below an output folder; see by_result."""
     state, folder = by_result(job, out, inputs, known), out / job.folder
     if state.name == FINISHED:
         return state
@@ -158,7 +158,7 @@ def of(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State
 
 
 def _failed(failure: Mapping[str, Any]) -> State:
-    """What the record of a failure says; a part of another type than is written counts as not there."""
+    """The state from the record of a failure; a part of a wrong type counts as missing."""
     line, time_s = failure.get("line"), failure.get("time_s")
     why = one_line(line) if isinstance(line, str) else f"{FAILURE} is damaged and does not say why"
     is_time = isinstance(time_s, (int, float)) and not isinstance(time_s, bool) and math.isfinite(time_s)

@@ -1,4 +1,4 @@
-"""How the runs of an experiment stand, from any shell.
+"""The state of an experiment's runs, from any shell.
 
     modprompt experiment status base2new
 
@@ -27,7 +27,7 @@ def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[
     Args:
         jobs: the runs.
         out: output folder.
-        inputs: what their results are held against.
+        inputs: what their results are compared with.
     """
     inputs = inputs or Inputs(out, None)
     states = state.of_all(jobs, out, inputs)
@@ -43,7 +43,7 @@ def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[
 
 
 def not_compared(states: Sequence[tuple[Job, state.State]], inputs: Inputs) -> list[str]:
-    """A line for each kind of input that finished runs were not held against."""
+    """A line for each kind of input that finished runs were not compared with."""
     finished = [(job, stands.result or {}) for job, stands in states if stands.name == state.FINISHED]
     counts = Counter(kind for job, result in finished for kind in inputs.not_compared(job, result))
     return [f"not compared with what is there now: {kind} of {n} finished runs" for kind, n in sorted(counts.items())]
@@ -58,5 +58,5 @@ def _main(argv: list[str] | None) -> None:
 
 @left_as_found()
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0, or 2 after one line on what is wrong."""
+    """Exit code: 0, or 2 after a message on what is wrong."""
     return report(_main, argv)

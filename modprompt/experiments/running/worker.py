@@ -1,7 +1,7 @@
 """One run under its lock, from start to end: the same for every launcher.
 
-A run that ends badly leaves job/failure.json with its last line. One that was asked to stop leaves nothing: it goes on
-with the next start. Nor does one that waits for labels: it has said itself what it lacks.
+A run that fails leaves job/failure.json with its last line. One that was asked to stop leaves nothing: it resumes with
+the next start. Nor does one that waits for labels: it has said itself what is missing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STOPS = signals_here("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 class Task(NamedTuple):
-    """What a worker must know of a run, in plain words: it may start on another machine.
+    """What a worker must know about a run, as plain values: it may start on another machine.
 
     folder: absolute folder of the results.
     command: the words of the command.
@@ -41,9 +41,9 @@ class Task(NamedTuple):
     tests: whether nothing is trained.
     parent: absolute folder of the training whose model is tested; empty if none is.
     stage: the feature whose first stage it is, which must leave more; empty for none.
-    gpu_need: the share of a GPU's memory that runs of its kind were seen to need; None if none was seen.
-    gpu_share: the share that it may take.
-    on_gpu: how many runs share its GPU; 0 if nobody knows.
+    gpu_need: the share of a GPU's memory that runs of its kind were seen to need; None if that is not known.
+    gpu_share: the share that it may use.
+    on_gpu: how many runs share its GPU; 0 if that is not known.
     """
 
     folder: str
@@ -65,7 +65,7 @@ def task_of(job: Job, out: Path, data: Path) -> Task:
 
 
 def last_line(path: Path) -> str:
-    """The last line of a console that says something; a progress bar's line is what it shows last."""
+    """The last line of a console that is not blank; for a progress bar, what it shows last."""
     with contextlib.suppress(OSError):
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 8192))
@@ -76,7 +76,7 @@ def last_line(path: Path) -> str:
 
 
 def _put_old_log_aside(folder: Path) -> None:
-    """Name an earlier start's log.txt after its time, so that log.txt is the newest: parsers read it alone."""
+    """Name an earlier start's log.txt after its time, so that log.txt is the newest: parsers read only that."""
     log = folder / "log.txt"
     with contextlib.suppress(FileNotFoundError):
         stamp = time.strftime("-%Y-%m-%d-%H-%M-%S", time.localtime(log.stat().st_mtime))
@@ -88,7 +88,7 @@ def _put_old_log_aside(folder: Path) -> None:
 
 
 def _new_file(path: Path) -> BinaryIO:
-    """A file to write anew; a link or a pipe that stands there, as a foreign tree may have it, goes."""
+    """A file to write anew; a link or a pipe in its place, as a foreign tree may have, is removed."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(path.lstat().st_mode):
             path.unlink()
@@ -96,13 +96,13 @@ def _new_file(path: Path) -> BinaryIO:
 
 
 def deaf_to_user_signals() -> None:
-    """In a run's process: these mean "make room" to the worker, which ends the child itself."""
+    """In a run's process: these signals ask the worker to free its place, and it ends the child itself."""
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
 
 
 def has_ended(pid: int, patience_s: float) -> bool:
-    """Whether a child has ended, or does so within some time; it is not reaped."""
+    """Whether a child has ended, or ends within some time; it is not reaped."""
     end = time.monotonic() + patience_s
     while True:
         try:
@@ -123,7 +123,7 @@ class Child(Protocol):
         """Its number."""
 
     def wait(self) -> int:
-        """Its exit code once it has ended; minus the signal if one has ended it."""
+        """Its exit code once it has ended; minus the signal if one ended it."""
 
 
 class Start(Protocol):
@@ -132,11 +132,11 @@ class Start(Protocol):
     def __call__(
         self, words: Sequence[str], environment: Mapping[str, str], console: BinaryIO, held: int | None
     ) -> Child:
-        """The child, which says everything into `console` and inherits the open lock `held`."""
+        """The child, which writes all output to `console` and inherits the open lock `held`."""
 
 
 def spawn(words: Sequence[str], environment: Mapping[str, str], console: BinaryIO, held: int | None) -> Child:
-    """Start a command as a program of its own; see Start."""
+    """Start a command as its own program; see Start."""
     return subprocess.Popen(
         list(words),
         stdin=subprocess.DEVNULL,
@@ -167,10 +167,10 @@ class Worker:
         return state.is_finished(self.folder, self.task.settings, self.task.tests, parent, self.task.stage)
 
     def run(self) -> int:
-        """What came of it.
+        """Run the task.
 
         Returns:
-            DONE, FAILED, ASKS if it waits for labels, BUSY if the run is somebody else's at the moment, or FULL if a
+            DONE, FAILED, ASKS if it waits for labels, BUSY if another process has the run at the moment, or FULL if a
             share of a GPU was too little memory: it leaves no failure.
         """
         try:
@@ -211,7 +211,7 @@ class Worker:
             return self.child.wait()
 
     def _of_gpu(self) -> dict[str, str]:
-        """What the run is told of its GPU."""
+        """What the run is told about its GPU."""
         task = self.task
         share = {GPU_SHARE: f"{task.gpu_share:.4f}"} if task.gpu_share < 1 else {}
         return {**share, **({ON_GPU: str(task.on_gpu)} if task.on_gpu else {})}
@@ -226,7 +226,7 @@ class Worker:
         self._write(line, code)
 
     def _gone(self, code: int) -> int:
-        """What there is to say of a run whose folder went, unless somebody else is at work there by now."""
+        """Record a run whose folder was removed, unless another process is running there by now."""
         if not run_folder.is_held(self.folder):
             self._write(f"its output folder {run_folder.GONE}", code)
         return FAILED
@@ -236,15 +236,15 @@ class Worker:
         write_json(self.folder / state.FAILURE, {**facts, "command": list(self.task.command)})
 
     def _lacking(self) -> str:
-        """What a run that has ended in order has not left."""
+        """What a run that ended without an error has not left."""
         has_result = state.is_finished(self.folder, self.task.settings, self.task.tests, None)
         fault = named(self.task.stage).lacks(self.folder) if has_result else ""
         return fault or "ended without a result"
 
     def stop(self, grace_s: float = 10.0) -> None:
-        """End the child; what it has saved after its last whole epoch stays.
+        """End the child; what it saved after its last whole epoch stays.
 
-        Called from signal handlers too, in the middle of a `wait`: so nothing of Popen that takes its lock.
+        Called from signal handlers too, in the middle of a `wait`: so it uses nothing of Popen that acquires its lock.
         """
         if self.child is None:
             return

@@ -122,7 +122,7 @@ def test_label_given_for_nothing_is_kept_and_may_not_be_changed(path):
     assert read_labels(path, rows, NAMES) == [0, 4]
     fill(path, ["sea; lake", ""])
     with pytest.raises(
-        UserError, match=r"round_3.csv, line 2: a.jpg was labelled 'forest' for nothing, and is not asked"
+        UserError, match=r"round_3.csv, line 2: a.jpg was labelled 'forest' by the model, and is not asked"
     ):
         read_labels(path, rows, NAMES)
 
@@ -131,8 +131,8 @@ def test_label_given_for_nothing_is_kept_and_may_not_be_changed(path):
     ("old", "new", "message"),
     [
         ("", "9,z.jpg,,,,,\n", "line 4: 'z.jpg' was not asked for in this round: remove the line"),
-        ("", "9,a.jpg,,,,,forest\n", "line 4: a.jpg is in line 2 already: leave one of the two"),
-        ("", "9,,,,,,forest\n", "line 4: it names no file: put it back, or remove the line"),
+        ("", "9,a.jpg,,,,,forest\n", "line 4: a.jpg is in line 2 already: keep one of the two"),
+        ("", "9,,,,,,forest\n", "line 4: it names no file: put the name back, or remove the line"),
         ("2,b.jpg,sea,0.5000,1,,\n", "", ": the line of b.jpg is gone: put it back, with or without a label"),
         (
             "2,b.jpg,sea,0.5000,1,,",

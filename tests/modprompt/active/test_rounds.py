@@ -127,7 +127,7 @@ def test_rounds_go_on_in_another_folder(words, tmp_path, capsys):
     assert train.main(words(out="at_once")) == 0
     assert record_of(tmp_path / "other") == record_of(tmp_path / "at_once")
     assert train.main(words(out="third", flags=["--resume", str(tmp_path / "nowhere")])) == 2
-    assert "there are no rounds to go on from" in capsys.readouterr().err
+    assert "there are no rounds to resume from" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -215,7 +215,7 @@ def test_prompts_that_are_not_those_on_record_are_refused(words, tmp_path, capsy
     assert "has other prompts than round 1 was tested with; to train anew" in capsys.readouterr().err
     second.unlink()
     assert train.main(words("ACTIVE.ROUNDS", 3)) == 2
-    assert "the prompts of round 1 cannot be gone on with" in capsys.readouterr().err
+    assert "the prompts of round 1 cannot be used" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -261,9 +261,7 @@ def test_rounds_need_something_to_train(words, capsys):
 def test_a_trainer_that_nobody_runs_in_rounds_refuses_them(words):
     cfg = run_config.from_words(flags.settings_of(flags.parse_args(words())))
     assert rounds.settings_of(cfg).method == "entropy"
-    with folder.hold(cfg.OUTPUT_DIR), pytest.raises(
-        ValueError, match="ACTIVE.ROUNDS: rounds are run by `modprompt act"
-    ):
+    with folder.hold(cfg.OUTPUT_DIR), pytest.raises(ValueError, match="ACTIVE.ROUNDS: only `modprompt act"):
         build_trainer(cfg)
 
 
@@ -389,7 +387,7 @@ def test_a_label_that_is_changed_behind_a_finished_run_is_noticed(words, tmp_pat
         writer.writerows([{**rows[0], "label": other}, *rows[1:]])
     assert labelling.differing(out, found) == ["labels of round 0 were changed"]
     assert train.main(["--once", *given]) == 2
-    assert "move round_0.json and all of later rounds away" in capsys.readouterr().err
+    assert "move round_0.json and all later rounds away" in capsys.readouterr().err
     path.with_suffix(".json").rename(tmp_path / "round_0.json")
     assert labelling.differing(out, found) == ["round 0 has no record any more"]
     assert train.main(["--once", *given, "ACTIVE.ASK", "True"]) == 0  # with what somebody has filled in

@@ -37,7 +37,7 @@ def test_other_settings_images_and_classes_are_told(cfg, dataset, tmp_path):
         "the validation and test images",
         "the class names",
     }
-    with pytest.raises(UserError, match=r"other settings.*picks and labels stand in round_\*.csv there"):
+    with pytest.raises(UserError, match=r"other settings.*picks and labels are in round_\*.csv there"):
         same_run.require_same(after, Round(0, before, (), {}), tmp_path)
 
 
@@ -60,7 +60,7 @@ def test_a_round_without_a_record_is_a_gap(tmp_path):
 def test_rounds_are_taken_over_whole_or_not_at_all(cfg, dataset, tmp_path, capsys):
     mine, other, folder = same_run.decisive(cfg, Pool(dataset)), tmp_path / "other", tmp_path / "out" / "rounds"
     folder.parent.mkdir()
-    with pytest.raises(UserError, match="there are no rounds to go on from"):
+    with pytest.raises(UserError, match="there are no rounds to resume from"):
         same_run.take_over(str(other), folder, mine, 3)
     record.write(other / "rounds", Round(0, {**mine, "OPTIM.LR": "7"}, (), generators.taken()))
     with pytest.raises(UserError, match="OPTIM.LR 7 -> "):

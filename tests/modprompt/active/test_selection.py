@@ -212,9 +212,9 @@ def test_what_has_no_score_says_none():
         (Choice([], []), "chose 0 rows with 0 scores; 3 are wanted"),
         (Choice([0, 1, 2, 3], [0.0] * 4), "chose 4 rows with 4 scores; 3 are wanted"),
         (Choice([0, 1], [0.0]), "chose 2 rows with 1 scores; 3 are wanted"),
-        (Choice([0], [float("nan")]), "gave a score that is no finite number"),
-        (Choice([0], [0.0], {1: 0}), "labels images for nothing that it did not choose"),
-        (Choice([0], [0.0], {0: 2}), "labels images for nothing by classes that there are not"),
+        (Choice([0], [float("nan")]), "gave a score that is not finite"),
+        (Choice([0], [0.0], {1: 0}), "labels images that it did not choose"),
+        (Choice([0], [0.0], {0: 2}), "labels images with classes that do not exist"),
     ],
 )
 def test_choices_that_cannot_be_are_refused(own, choice, said):

@@ -83,7 +83,7 @@ def test_help_of_status_is_of_status(capsys):
     with pytest.raises(SystemExit, match="0"):
         main.main(["experiment", "status", "--help"])
     text = capsys.readouterr().out
-    assert "How the runs of an experiment stand" in text
+    assert "The state of an experiment's runs" in text
     assert "--launcher" not in text
 
 

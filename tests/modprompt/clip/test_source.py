@@ -239,12 +239,12 @@ def test_shard_that_is_missing(tmp_path):
     load(tmp_path / "sharded")
     shard = sorted((tmp_path / "sharded").glob("*-of-*"))[1]
     shard.unlink()
-    assert f"{shard.name} is missing beside" in refusal(tmp_path / "sharded")
+    assert f"{shard.name} is missing next to" in refusal(tmp_path / "sharded")
     index = tmp_path / "sharded" / "open_clip_pytorch_model.bin.index.json"
     content = json.loads(index.read_text())
     first = next(iter(content["weight_map"]))
     edit(index, "weight_map", first, value="../outside.bin")
-    assert "which is not the name of a .safetensors or .bin file beside it" in refusal(tmp_path / "sharded")
+    assert "which is not the name of a .safetensors or .bin file next to it" in refusal(tmp_path / "sharded")
 
 
 def test_pickle_that_asks_for_more_than_tensors(copy):

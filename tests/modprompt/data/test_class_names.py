@@ -28,8 +28,8 @@ def test_exact_name_goes_before_another_spelling():
 @pytest.mark.parametrize(
     ("names", "text", "message"),
     [
-        (["Forest", "forest"], "FOREST", "'FOREST' may be 'Forest' or 'forest': write which"),
-        (["07", "7"], "007", "'007' may be '07' or '7': write which"),
+        (["Forest", "forest"], "FOREST", "'FOREST' may be 'Forest' or 'forest': write one of these"),
+        (["07", "7"], "007", "'007' may be '07' or '7': write one of these"),
         (["forest", "river"], "forrest", "there is no class 'forrest'; did you mean 'forest'?"),
         (["forest", "river"], "xyz", r"there is no class 'xyz' \(known: forest, river\)"),
         ([f"c{k:03d}" for k in range(200)], "zzzzzz", r"known: c000, .*, c009 and 190 more\)"),
@@ -44,5 +44,5 @@ def test_name_of_several_classes_is_written_with_its_label():
     names = ["crane", "missile", "missile", "crane (0)"]
     assert distinct(names) == ["crane", "missile (1)", "missile (2)", "crane (0)"]
     assert ClassNames(names).find(["Missile (2)"]) == 2
-    with pytest.raises(Refused, match=r"'missile' may be 'missile \(1\)' or 'missile \(2\)': write which"):
+    with pytest.raises(Refused, match=r"'missile' may be 'missile \(1\)' or 'missile \(2\)': write one of these"):
         ClassNames(names).find(["missile"])

@@ -133,7 +133,7 @@ HOSTILE = {
 
 def test_other_names_than_datum_are_not_admitted(tmp_path):
     (tmp_path / "a.pkl").write_bytes(HOSTILE["a function"]())
-    with pytest.raises(UserError, match="only Datum is admitted"):
+    with pytest.raises(UserError, match="only Datum is allowed"):
         read_family_pickle(tmp_path / "a.pkl", tmp_path)
 
 

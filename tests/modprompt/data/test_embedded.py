@@ -70,7 +70,7 @@ def test_second_writer_leaves_what_the_first_wrote(tmp_path):
 
 def test_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "tiny" / "mine").mkdir(parents=True)
-    with pytest.raises(UserError, match="Tiny: .*tiny exists but is not whole: move it away"):
+    with pytest.raises(UserError, match="Tiny: .*tiny exists but is incomplete: move it away"):
         Tiny.write(tmp_path / "tiny")
     assert [path.name for path in tmp_path.rglob("*")] == ["tiny", "mine"]
 

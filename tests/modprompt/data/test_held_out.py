@@ -108,7 +108,7 @@ def test_familys_way_is_one_for_a_split_with_an_empty_list_too(tmp_path, final):
 def test_variants_have_nothing_to_choose_by(tmp_path):
     trees.imagenet_a(tmp_path)
     assert read(tmp_path, "ImageNetA", final="last_step", only=True).val is None
-    with pytest.raises(UserError, match="ImageNetA has test images alone, and none to choose by: TEST.FINAL_MODEL"):
+    with pytest.raises(UserError, match="ImageNetA has only test images, and none to choose by: TEST.FINAL_MODEL"):
         read(tmp_path, "ImageNetA", split="val", final="last_step", only=True)
     dataset = read(tmp_path, "ImageNetA", split="val", val_from_test=True, only=True)
     assert paths(dataset.val) == paths(dataset.test)

@@ -81,7 +81,9 @@ def own(tmp_path):
 def test_class_folder_that_came_later_is_refused_with_the_way_out(own):
     root, path = own
     pictures(root, {"bird": 5})
-    with pytest.raises(UserError, match="the class folder .*bird came after the split: move it away, or delete .*json"):
+    with pytest.raises(
+        UserError, match="class folder .*bird was added after the split: move it away, or delete .*json"
+    ):
         read("ImageFolder", root)
     path.unlink()
     assert read("ImageFolder", root).classnames == ["bird", "cat", "dog"]
@@ -102,7 +104,7 @@ def test_images_that_came_later_are_told_and_not_used(own, capsys):
     pictures(root, {"dog": 2}, start=6)
     capsys.readouterr()
     assert [item.impath for item in read("ImageFolder", root).test] == before
-    assert "2 images came after the split and are not used, e.g. " in capsys.readouterr().out
+    assert "2 images were added after the split: not used, e.g. " in capsys.readouterr().out
 
 
 def test_class_names_that_changed_are_refused(own):
@@ -154,7 +156,7 @@ def test_file_names_that_are_no_utf8_are_read_split_drawn_and_read_again(tmp_pat
 def test_class_folder_whose_name_is_no_utf8_is_one_line(tmp_path):
     pictures(tmp_path, {"cat": 10, "dog": 10})
     (tmp_path / "cat").rename(tmp_path / os.fsdecode(b"caf\xe9"))
-    with pytest.raises(UserError, match="the class folder .* has a name that is no UTF-8 text: rename it"):
+    with pytest.raises(UserError, match="the class folder .* has a name that is not UTF-8: rename it"):
         read("ImageFolder", tmp_path)
 
 
@@ -175,7 +177,7 @@ def test_what_is_left_out_is_counted_and_every_kind_of_image_found(tmp_path, cap
     found = read("ImageFolder", tmp_path)
     assert len([*found.train_x, *found.val, *found.test]) == 8
     assert (
-        "2 entries of class folders are not used, 1 folders in them and 1 files that are no images by their endings, "
+        "2 entries of class folders are not used, 1 folders in them and 1 files not named like images, "
         f"e.g. {tmp_path}/dog/more" in capsys.readouterr().out
     )
 
@@ -201,6 +203,6 @@ def test_equal_files_folders_that_are_not_read_and_one_class_are_told(tmp_path, 
     found = read("ImageFolder", tmp_path)
     said = capsys.readouterr().out
     assert found.split_facts["same_files"] == "1 of test in train, too"
-    assert f"{tmp_path}: files with one content: 1 of test in train, too" in said
-    assert f"{tmp_path}: valid beside train/ is not read: the parts are train/, val/ and test/" in said
-    assert "has one class: whatever is trained, all images are right" in said
+    assert f"{tmp_path}: files with the same content: 1 of test in train, too" in said
+    assert f"{tmp_path}: valid next to train/ is not read: the parts are train/, val/ and test/" in said
+    assert "has one class: every prediction is right, whatever is trained" in said

@@ -369,7 +369,7 @@ def test_file_that_is_replaced_where_there_are_no_locks_is_not_called_damaged(se
 
     monkeypatch.setattr(Storage, "lock", lambda storage: contextlib.nullcontext())
     monkeypatch.setattr(FamilyDataset, "_check_labels", after_another_run)
-    with pytest.raises(UserError, match=r"listing.npz is of other images by now: start again$"):
+    with pytest.raises(UserError, match=r"listing.npz belongs to other images by now: start again$"):
         everything(settled)
     assert "listing.npz was replaced while it was read: the images are listed anew" in capsys.readouterr().out
     assert everything(settled) == others[0]
@@ -416,14 +416,16 @@ def test_file_of_another_version_is_not_used(settled, capsys):
     resealed(kept(settled), lambda content, arrays: None, version=2)
     capsys.readouterr()
     assert everything(settled) == first
-    assert "is of another version of modprompt: the images are listed anew" in capsys.readouterr().out
+    assert "was written by another version of modprompt: the images are listed anew" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", [b"../../secret\0", b".hidden\0", b"one more\0"])
 def test_names_that_lead_elsewhere_are_not_followed(settled, name, capsys):
     first = anew(settled)
     resealed(kept(settled), text(name))
-    with pytest.raises(UserError, match="listing.npz was damaged and is not of the images that are there: start again"):
+    with pytest.raises(
+        UserError, match="listing.npz was damaged and does not fit the images that are there: start again"
+    ):
         everything(settled)
     assert "listing.npz is damaged" in capsys.readouterr().out
     assert everything(settled) == first

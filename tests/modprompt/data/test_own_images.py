@@ -40,7 +40,7 @@ def test_names_of_class_folders_are_an_image_folders_in_rounds_too(tmp_path):
     ("make", "said"),
     [
         (lambda root: root.rmdir(), "--root: there is no folder ROOT"),
-        (lambda root: None, "--root ROOT is empty: images of your own lie in"),
+        (lambda root: None, "--root ROOT is empty: put images of your own into"),
         (lambda root: pictures(root, {"a/deep": 2}), "--root ROOT has no folders with images in them: "),
         (lambda root: pictures(root, {".hidden": 2}), "--root ROOT has no folders with images in them: "),
         (trees.eurosat, "--root ROOT holds data sets: say which, --dataset-config-file eurosat"),

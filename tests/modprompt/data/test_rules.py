@@ -129,7 +129,7 @@ def test_folder_with_too_few_images_and_stray_file_are_named(tmp_path):
     with pytest.raises(UserError, match="a has 1 images; a train/val/test split needs at least 4"):
         split_folders(tmp_path)
     (tmp_path / "0.txt").write_text("")
-    with pytest.raises(UserError, match="0.txt stands among the class folders"):
+    with pytest.raises(UserError, match="0.txt is among the class folders"):
         split_folders(tmp_path)
 
 

@@ -59,7 +59,7 @@ def test_what_is_no_image_enters_no_split_of_ours(tmp_path, capsys):
     found = split_folders(tmp_path)
     assert {one.impath.rpartition(".")[2] for part in found for one in part} == {"jpg"}
     assert [len(part) for part in found] == [2 + 2, 1 + 1, 1 + 2]
-    assert "a: 1 files are no images by their endings and are left out, e.g. 'Thumbs.db'" in capsys.readouterr().out
+    assert "a: 1 files not named like images are left out, e.g. 'Thumbs.db'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,7 @@ def test_images_may_lie_in_the_folder_itself_beside_tests_a_run_and_other_files(
     assert files(found.pool, tmp_path) == ["b/image_0000.png", "b/image_0001.png"]
     assert [(item.label, item.classname) for item in found.test] == [(2, "F-16A/B"), (2, "F-16A/B"), (0, "cat")]
     assert found.has_test
-    assert (
-        f"1 files are no images by their endings and are not used, e.g. '{tmp_path}/b/notes.heic'"
-        in capsys.readouterr().out
-    )
+    assert f"1 files not named like images are not used, e.g. '{tmp_path}/b/notes.heic'" in capsys.readouterr().out
 
 
 def test_labels_that_there_are_already_leave_the_pool(root, capsys):
@@ -157,8 +154,11 @@ def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
             "Unlabelled has no labels to train on: ACTIVE.ROUNDS says how many",
         ),
         (("TEST.ONLY", True), "has no images to test on: put some into .*test, in folders of their classes$"),
-        (("DATASET.NUM_SHOTS", 4), "DATASET.NUM_SHOTS 4: Unlabelled trains on all labels that there are: give -1"),
-        (("DATASET.SUBSAMPLE_CLASSES", "base"), "SUBSAMPLE_CLASSES base: images without labels have no half: give all"),
+        (("DATASET.NUM_SHOTS", 4), "DATASET.NUM_SHOTS 4: Unlabelled trains on all existing labels: give -1"),
+        (
+            ("DATASET.SUBSAMPLE_CLASSES", "base"),
+            "SUBSAMPLE_CLASSES base: images without labels have no halves: give all",
+        ),
         (("DATASET.SUBSAMPLE_CLASSES", "bass"), "SUBSAMPLE_CLASSES bass: it must be one of all, base, new"),
         (("TEST.FINAL_MODEL", "best_val", "DATASET.VAL_FROM_TEST", True), "Unlabelled has no validation images"),
     ],
@@ -171,7 +171,7 @@ def test_what_the_run_would_need_and_is_not_there_is_said(root, options, message
 @pytest.mark.parametrize(
     ("file", "rows", "message"),
     [
-        ("classnames.txt", [""], "classnames.txt has no class names: write one a line"),
+        ("classnames.txt", [""], "classnames.txt has no class names: write one per line"),
         (
             "classnames.txt",
             ["cat", "dog", "cat"],
@@ -180,7 +180,7 @@ def test_what_the_run_would_need_and_is_not_there_is_said(root, options, message
         (
             "classnames.txt",
             ["a_cat", "", "A cat"],
-            "line 3: .* than 'a_cat', which is in line 1, and to CLIP the same, got",
+            "line 3: .* than 'a_cat', which is in line 1, and the same to CLIP, got",
         ),
         (
             "labels.csv",
@@ -192,7 +192,7 @@ def test_what_the_run_would_need_and_is_not_there_is_said(root, options, message
             ["file,label", "b/image_0001.png,cat", "images/b/image_0001.png,"],
             "labels.csv, line 3: images/b/image_0001.png is in line 2 already",
         ),
-        ("test/cat.jpg", [""], "cat.jpg stands among the class folders but is no folder"),
+        ("test/cat.jpg", [""], "cat.jpg is among the class folders but is no folder"),
         ("test/bird/a.jpg", [""], "test: there is no class 'bird'"),
         ("test/cat/notes.txt", [""], "test has no images: put them into folders of their classes, or remove it"),
     ],
@@ -207,7 +207,9 @@ def test_faults_of_the_files_are_named(root, file, rows, message):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match="DATASET.ROOT: there is no folder .*none; give --root"):
         read(tmp_path / "none")
-    with pytest.raises(UserError, match="annotation file missing: .*classnames.txt; write a class name a line into it"):
+    with pytest.raises(
+        UserError, match="annotation file missing: .*classnames.txt; write one class name per line into it"
+    ):
         read(tmp_path)
     lines(tmp_path / "classnames.txt", NAMES)
     with pytest.raises(UserError, match=r"has no images \(.bmp, .*\): put them there, at any depth"):
@@ -219,7 +221,7 @@ def test_file_whose_name_is_no_text_is_named(root):
         (root / "images" / os.fsdecode(b"a\xff.png")).write_bytes(b"")
     except OSError:
         pytest.skip("this disk has names of text alone")
-    with pytest.raises(UserError, match=r"the name of '.*a.udcff.png' is no UTF-8 text: rename it"):
+    with pytest.raises(UserError, match=r"the name of '.*a.udcff.png' is not UTF-8 text: rename it"):
         read(root)
 
 
@@ -232,7 +234,7 @@ def test_links_are_followed_behind_the_folders_themselves(root, tmp_path_factory
     assert len(found) == 10
     assert {"images/b/image_0000.png", "images/z/x/image_0000.png"} <= set(found)
     (root / "images" / "none.jpg").symlink_to(root / "nothing")
-    with pytest.raises(UserError, match="none.jpg stands among the images but is no file: move it away"):
+    with pytest.raises(UserError, match="none.jpg is among the images but is no file: move it away"):
         read(root)
 
 

@@ -63,5 +63,5 @@ def test_training_on_them_is_refused_before_anything_starts(mpl_flags, tmp_path,
     words[words.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/imagenet_a.yaml")
     words += ["MODEL.BACKBONE.NAME", "glyph-clip"]
     assert train.main(words) == 2
-    assert "ImageNetA has test images alone, so that nothing is trained on it" in capsys.readouterr().err
+    assert "ImageNetA has only test images, so that nothing is trained on it" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

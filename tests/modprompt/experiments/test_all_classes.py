@@ -96,7 +96,7 @@ def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_pat
     assert set(cells.values()) == {None}
     assert table.lacking(results) == []
     (note,) = comparable.class_notes(found, results)
-    assert note == "No numbers of new classes, since what is learned belongs to its own: CSC"
+    assert note == "No numbers on new classes, since what is learned belongs to the trained ones: CSC"
 
 
 def test_class_bound_results_say_whose_numbers_those_of_new_classes_are(experiment, tmp_path):

@@ -51,7 +51,7 @@ def test_each_method_is_shown_on_the_same_images(two, tmp_path, capsys):
     assert "CLIP: mean of its prompts" not in text
     out = capsys.readouterr().out
     assert "- no attention of MaPLe on eurosat:" in out
-    assert "- no attention on dtd: no test has left a wrong image that is below the data folder" in out
+    assert "- no attention on dtd: no test recorded a misclassified image below the data folder" in out
 
 
 def test_without_the_flag_nothing_is_opened(two, tmp_path, monkeypatch):

@@ -70,7 +70,10 @@ def test_a_search_keeps_nothing(experiment):
     ("text", "why"),
     [
         (TOGETHER.replace("together: true", "together: 1"), "together: true or false is expected, got 1"),
-        (TOGETHER.replace("base2new", "few_shot"), "together: protocol few_shot has none; it is of protocol base2new"),
+        (
+            TOGETHER.replace("base2new", "few_shot"),
+            "together: protocol few_shot has none; it belongs to protocol base2new",
+        ),
     ],
 )
 def test_together_where_it_does_not_fit_is_one_line(experiment, text, why):
@@ -119,5 +122,5 @@ def test_what_is_taught_on_all_classes_fills_both_columns_of_one_run_and_says_wh
 def test_it_is_taught_in_no_other_protocol(protocol, experiment, tmp_path):
     text = FILE.replace("protocol: base2new", f"protocol: {protocol}") + TAUGHT
     jobs = [one for one in protocols.jobs(experiment(text)) if one.method.label == "KD"]
-    with pytest.raises(UserError, match="in protocol base2new alone"):
+    with pytest.raises(UserError, match="it needs protocol base2new"):
         check(jobs, tmp_path, tmp_path)

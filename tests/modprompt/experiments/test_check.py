@@ -64,7 +64,7 @@ def test_contexts_of_single_classes_that_words_overrule_are_told_by_check_and_re
     assert check(jobs, tmp_path, tmp_path) == [f"CSC: {said}"]
     for job in jobs:
         finish(job, tmp_path, 50.0)
-    told = "CSC: CSC is not used beside CTX_INIT: the row is that of CoOp without it"
+    told = "CSC: CSC is not used with CTX_INIT: the row is that of CoOp without it"
     assert warnings(results_below(found, tmp_path)) == [told]
 
 
@@ -94,7 +94,7 @@ def test_a_method_that_the_named_clip_has_no_side_for_is_refused(experiment, tmp
 def test_training_on_what_has_test_images_alone_is_refused(folder, experiment):
     text = FILE.replace("[digits]", "[imagenet_a]")
     assert text != FILE
-    with pytest.raises(UserError, match="method MPL: ImageNetA has test images alone"):
+    with pytest.raises(UserError, match="method MPL: ImageNetA has only test images"):
         check(protocols.jobs(experiment(text)), folder / "out", folder / "data")
 
 
@@ -106,7 +106,7 @@ def test_measuring_on_validation_images_that_there_are_not_is_refused(folder, ex
         check(protocols.jobs(experiment(text)), folder / "out", folder / "data")
     zero_shot = "protocol: validation\ndatasets: [{}]\nmethods:\n  CLIP: {{trainer: ZeroshotCLIP, config: glyph}}\n"
     for name, why in (
-        ("imagenet_a", "ImageNetA has test images alone"),
+        ("imagenet_a", "ImageNetA has only test images"),
         ("unlabelled", "Unlabelled has no validation"),
     ):
         with pytest.raises(UserError, match=f"method CLIP: {why}"):

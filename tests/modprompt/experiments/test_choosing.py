@@ -154,18 +154,18 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path, fields):
     fill(tries, tmp_path, lambda *_: 5)
     job = next(job for job in protocols.jobs(tries) if job.tests and job.method.trains)
     edit(tmp_path / job.folder / "result.json", **fields)
-    with pytest.raises(UserError, match="digits has no validation images: nothing is chosen by test images"):
+    with pytest.raises(UserError, match="digits has no validation images: nothing is chosen on test images"):
         choose_by_rule(tries, results_below(tries, tmp_path, selected_on_test=True))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("config: glyph}\n", "config: glyph, grid: {OPTIM.LR: [1, 2]}}\n", "MaPLe and MPL have other grids"),
-        ("config: glyph}\n", "config: glyph, seeds: [1]}\n", "MaPLe and MPL have other seeds"),
+        ("config: glyph}\n", "config: glyph, grid: {OPTIM.LR: [1, 2]}}\n", "MaPLe and MPL have different grids"),
+        ("config: glyph}\n", "config: glyph, seeds: [1]}\n", "MaPLe and MPL have different seeds"),
         ("grid: {OPTIM.LR: [0.1, 0.01, 1]}\n", "", "tries has no grid to choose from"),
-        ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "OPTIM.NAME 'sgd' is no number"),
-        ("[0.1, 0.01, 1]", "[0.1, .nan]", "OPTIM.LR 'nan' is no number"),
+        ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "OPTIM.NAME 'sgd' is not a number"),
+        ("[0.1, 0.01, 1]", "[0.1, .nan]", "OPTIM.LR 'nan' is not a number"),
         ("protocol: validation", "protocol: base2new", "protocol base2new: settings are chosen by protocol validation"),
     ],
 )
@@ -203,7 +203,7 @@ def test_command_without_all_runs_is_one_line_and_writes_nothing(tries, tmp_path
     assert choose.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "24 of its measurements are missing (MaPLe LR 0.1, digits, seed 1: waiting)" in line
-    assert "`modprompt experiment run tries` goes on" in line
+    assert "`modprompt experiment run tries` continues" in line
     assert not (tmp_path / "tries.json").exists()
 
 
@@ -260,7 +260,7 @@ def test_zero_shot_on_other_images_or_of_another_clip_is_not_compared_with(exper
     for job in protocols.jobs(found):
         if not job.method.trains and job.dataset == "digits":
             edit(tmp_path / job.folder / "result.json", **more)
-    with pytest.raises(UserError, match="on digits CLIP and the tries have not all the same CLIP, split and number"):
+    with pytest.raises(UserError, match="on digits CLIP and the tries differ in CLIP, split or number"):
         choose_by_rule(found, results_below(found, tmp_path))
 
 
@@ -306,7 +306,7 @@ def test_unknown_classes_and_rules(experiment, line, what):
 
 @pytest.mark.parametrize("line", ["classes: all", "rule: no_collapse"])
 def test_other_protocols_have_neither(taken, experiment, line):
-    with pytest.raises(UserError, match="protocol base2new has none; it is of protocol validation"):
+    with pytest.raises(UserError, match="protocol base2new has none; it belongs to protocol validation"):
         experiment(TAKES + line + "\n", "takes")
 
 
@@ -362,14 +362,18 @@ def taken(tries, tmp_path):
         (
             "MPL, config: glyph}",
             "MPL, config: glyph_selfreg}",
-            "MPL: the choice is of another method: its config glyph",
+            "MPL: the choice belongs to another method: its config glyph",
         ),
         ("MPL, config: glyph}", "IVLP, config: glyph}", "its trainer MPL, now IVLP"),
-        ("MPL, config: glyph}", "MPL, config: glyph, options: {OPTIM.MAX_EPOCH: 3}}", "MPL: the choice is of another"),
+        (
+            "MPL, config: glyph}",
+            "MPL, config: glyph, options: {OPTIM.MAX_EPOCH: 3}}",
+            "MPL: the choice belongs to another",
+        ),
         (
             "MPL, config: glyph}",
             "MPL, config: glyph, options: {MODEL.BACKBONE.PATH: other.pt}}",
-            "MPL: the choice is of another method: its clip , now other.pt",
+            "MPL: the choice belongs to another method: its clip , now other.pt",
         ),
         ("chosen: tries.json", "chosen: other.json", "other.json"),
         ("chosen: tries.json", "chosen: [tries.json]", "chosen: the name of a file is expected"),
@@ -377,7 +381,7 @@ def taken(tries, tmp_path):
         (
             "MPL, config: glyph}",
             "MPL, config: glyph, search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}",
-            "MPL: the choice is of another first stage, none, now MPL_glyph-",
+            "MPL: the choice has another first stage, none, now MPL_glyph-",
         ),
         (
             "MPL, config: glyph}",
@@ -389,18 +393,18 @@ def taken(tries, tmp_path):
             "  MaPLe: {trainer: MaPLe, config: glyph}",
             "  MaPLe: {trainer: MaPLe, config: glyph, options: {OPTIM.MAX_EPOCH: 99}, chosen: false}\n"
             "  Other: {trainer: VPT, config: glyph, chosen: MaPLe}",
-            "MaPLe: the choice is of another method: its settings",
+            "MaPLe: the choice belongs to another method: its settings",
         ),
         (
             "  MPL: {trainer: MPL, config: glyph}",
             "  Mine: {trainer: MPL, config: glyph, chosen: MPL, "
             "search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}",
-            "MPL: the choice is of another first stage, none, now MPL_glyph-",
+            "MPL: the choice has another first stage, none, now MPL_glyph-",
         ),
         (
             "MaPLe, config: glyph}",
             "MaPLe, config: glyph, chosen: MPL}",
-            "the choice is of another method: its trainer MPL",
+            "the choice belongs to another method: its trainer MPL",
         ),
     ],
 )
@@ -436,7 +440,7 @@ def test_choice_sets_nothing_that_no_option_may(taken, experiment):
     settings = chosen.identity("MPL", config, {}, ["SEED"])["settings"]
     content["methods"]["MPL"].update(options={"SEED": "3"}, settings=settings)
     chosen.write(taken, {key: value for key, value in content.items() if key != "modprompt"})
-    with pytest.raises(UserError, match="methods: MPL: tries.json: SEED is not to be set here"):
+    with pytest.raises(UserError, match="methods: MPL: tries.json: SEED cannot be set here"):
         experiment(TAKES, "takes")
 
 

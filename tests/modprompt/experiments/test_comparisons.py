@@ -105,7 +105,7 @@ def test_what_is_said_of_the_numbers(experiment, tmp_path):
     fill(found, tmp_path, of_job)
     one = compared(found, tmp_path)
     assert "Student's t with n - 1 degrees of freedom" in one.about
-    assert "speaks of further seeds on these data sets, not of other data sets" in one.about
+    assert "is about further seeds on these data sets, not about other data sets" in one.about
     assert one.about.endswith("CLIP draws nothing: its one run is paired with every seed of the others.")
     assert one.tables[0].about == "n = 5; p is Holm-corrected over 3 methods."
 
@@ -136,7 +136,7 @@ def test_seeds_that_one_side_lacks_are_named_and_their_pairs_left_out(experiment
     texts = dict((row[0], row[1:]) for row in one.tables[1].texts("MPL"))
     assert [text.endswith(", n = 4") for text in texts["CoOp"]] == [False, True, True]
     assert texts["MaPLe"][2].endswith("], n = 3")
-    assert one.tables[1].about == "n = 5 where no other number stands; p is Holm-corrected over 2 methods."
+    assert one.tables[1].about == "n = 5 where no other number is given; p is Holm-corrected over 2 methods."
 
 
 def test_methods_of_other_seeds_are_paired_where_both_have_one(experiment, tmp_path):
@@ -171,7 +171,7 @@ def test_few_pairs_have_no_test_and_one_no_interval(experiment, tmp_path, seeds,
     every = [cell for each in one.tables for row in each.rows for cell in row.differences]
     assert {cell.interval is not None for cell in every} == {interval}
     assert {cell.p for cell in every} == {cell.p_holm for cell in every} == {None}
-    assert "no p: it takes 5 pairs" in one.tables[0].about
+    assert "no p: it needs 5 pairs" in one.tables[0].about
 
 
 def test_equal_differences_are_said_and_not_tested(experiment, tmp_path):

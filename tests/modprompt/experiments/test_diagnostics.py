@@ -93,7 +93,7 @@ def test_damaged_parts_are_a_line_and_no_end(two, tables_alone, tmp_path, capsys
     file = next(iter((tmp_path / "out").rglob("test_new/eurosat/**/MPL/**/seed2/test/test.npz")))
     file.write_bytes(b"damaged")
     assert report.main(two) == 0
-    assert capsys.readouterr().out.count("test.npz is damaged, or of another test") == 1
+    assert capsys.readouterr().out.count("test.npz is damaged, or belongs to another test") == 1
 
 
 def test_damaged_steps_are_a_line_and_no_end(tmp_path):
@@ -159,7 +159,7 @@ def test_what_a_seed_has_not_left_is_shown_of_no_seed(tmp_path):
     ]
     faults = []
     assert views.tested(outcomes, faults) is None
-    assert faults == [f"{tmp_path / 'b'}: its test has left no classes, so that those of the other seeds are not shown"]
+    assert faults == [f"{tmp_path / 'b'}: its test recorded no classes, so that those of the other seeds are not shown"]
     assert views.tested(outcomes[1:], []) is None
 
 
@@ -171,7 +171,7 @@ def test_losses_are_means_of_epochs_by_seed(tmp_path):
     outcomes = [Outcome(1.0, "", {}, tmp_path / name) for name in ("a", "b", "nothing")]
     faults = []
     assert views.losses(outcomes, faults) is None
-    lacks = "its training has left no losses, so that those of the other seeds are not shown"
+    lacks = "its training recorded no losses, so that those of the other seeds are not shown"
     assert faults == [f"{tmp_path / 'nothing'}: {lacks}"]
     assert views.losses(outcomes[:2], []).tolist() == [[1.5, 3.5], [3.5, 5.5]]  # seeds, epochs of two steps
 

@@ -99,7 +99,7 @@ def test_a_method_that_leaves_image_features_alone_has_none(measured, monkeypatc
     opens(monkeypatch, on(CoOp, clip_model, NAMES).eval(), tmp_path)
     faults = []
     assert embedding.of_report(measured, tmp_path, faults) == {}
-    assert faults == ["no t-SNE of MPL on imagenet: it leaves image features as CLIP has them"]
+    assert faults == ["no t-SNE of MPL on imagenet: it does not change CLIP's image features"]
 
 
 def test_without_a_data_folder_or_a_highlight_there_is_a_line(measured, tmp_path):

@@ -37,7 +37,7 @@ def test_where_the_interval_spans_0_the_seeds_show_no_difference():
 
 def test_equal_differences_tell_no_interval():
     said = finding(with_seeds((82.0, 82.0, 82.0), (81.0, 81.0, 81.0)))
-    assert said.endswith("method 1; all seeds differ by the same, which tells no interval.")
+    assert said.endswith("method 1; all seeds differ by the same amount, which gives no interval.")
 
 
 def test_seeds_that_say_the_other_way_do_not_show_it():

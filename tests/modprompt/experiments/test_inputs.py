@@ -113,7 +113,7 @@ def test_folders_that_are_split_by_hand_are_looked_at(jobs, tmp_path):
     assert Inputs(tmp_path, root).changes(job, result, {}) == []
     assert "split" not in Inputs(tmp_path, root).not_compared(job, result)
     (root / "test/one/d.png").rename(root / "test/one/e.png")
-    others = ["the images, which have no split file, are others now"]
+    others = ["the images, which have no split file, have changed"]
     assert Inputs(tmp_path, root).changes(job, result, {}) == others
     result["files"] = {"split_fewshot/shot_4-seed_1.json": "a"}
     assert (
@@ -173,7 +173,7 @@ def test_hash_of_an_earlier_version_is_compared_by_its_rule_and_said_to_prove_le
     assert state.of(job, tmp_path, inputs).name == "finished"
     assert status.lines([job], tmp_path, inputs)[1:] == [
         "not compared with what is there now: "
-        "CLIP by today's rule (an earlier one, which proves less, agrees) of 1 finished runs",
+        "CLIP by today's hash (an earlier version's weaker one agrees) of 1 finished runs",
         "not compared with what is there now: split and few-shot list of 1 finished runs",
     ]
     os.utime(clip(2), ns=(1, 1))

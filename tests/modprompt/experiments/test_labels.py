@@ -164,7 +164,7 @@ def test_command_status_and_dry_run_say_it(quick, found, words, tmp_path, capsys
     assert run.main(words) == 3
     text = capsys.readouterr().out
     assert line in text
-    assert "The same command goes on with a run once no label is missing in its file" in text
+    assert "The same command resumes a run once no label is missing in its file" in text
     assert starts(out / found[1].folder) == 0
     first, second, *_ = status.lines(found, out)
     assert first == "1 finished, 1 waiting for labels, of 2 runs"

@@ -52,7 +52,7 @@ def test_the_log_of_a_training_behind_that_of_a_test_is_none_of_it(head, tmp_pat
     (tmp_path / "log.txt").write_text(f"{head}{TEST}{head}{TRAINING}")
     found = read_run(tmp_path, tests=True)
     assert (found.accuracy_pct, found.trained) == (80.0, False)
-    assert found.doubt == "its logs have other results, too: 90.00 (a training in log.txt)"
+    assert found.doubt == "its logs also have other results: 90.00 (a training in log.txt)"
     (tmp_path / "log.txt").write_text(head + TRAINING)
     assert read_run(tmp_path).accuracy_pct == 90.0
     assert read_run(tmp_path, tests=True)[:2] == (None, "the log of a training, where that of a test should be")
@@ -67,7 +67,7 @@ def test_two_results_in_one_folder_are_both_said(tmp_path):
     for last, number, beside in ((1.0, 60.0, "80.00 (log.txt)"), (3e9, 80.0, f"60.00 ({other.name})")):
         os.utime(tmp_path / "log.txt", (last, last))
         found = read_run(tmp_path)
-        assert (found.accuracy_pct, found.doubt) == (number, f"its logs have other results, too: {beside}")
+        assert (found.accuracy_pct, found.doubt) == (number, f"its logs also have other results: {beside}")
     (tmp_path / "log.txt.bak").write_text("no log of a start")
     assert len(logs_of(tmp_path)) == 2
 

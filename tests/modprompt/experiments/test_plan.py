@@ -98,7 +98,7 @@ def test_some_of_a_plan(file):
         (PARTS[PARTS.index("parts:") :], "parts: {}\n", "parts.yaml: parts is missing"),
         ("  shift:", "  sh-ift:", "parts: sh-ift: a part's name is a letter"),
         ("methods: [MaPLe]", "methods: [MaPL]", "parts: shots: methods: there is no 'MaPL'; did you mean 'MaPLe'"),
-        ("methods: [MaPLe]", "methods: [MaPLe, MaPLe]", "parts: shots: methods: a name stands twice"),
+        ("methods: [MaPLe]", "methods: [MaPLe, MaPLe]", "parts: shots: methods: a name occurs twice"),
         ("shots: [1, 4]", "shotz: [1, 4]", "parts: shots: there is no key 'shotz'; did you mean 'shots'"),
         ("shots: [1, 4]", "options: {OPTIM.LR: 1}", "parts: shots: there is no key 'options'"),
         ("protocol: few_shot", "protocol: few", "parts: shots: protocol: there is no 'few'"),

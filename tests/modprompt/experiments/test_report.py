@@ -259,7 +259,7 @@ def test_results_beside_the_experiments_are_not_taken(two, tmp_path, capsys):
 def test_two_trees_of_one_name_are_not_mixed(two, tmp_path, capsys):
     one, other = theirs(tmp_path / "a/output"), theirs(tmp_path / "b/output")
     assert report.main([*two, "--with", str(one), str(other)]) == 2
-    assert "there is a method 'MaPLe (output)' already; call the folders' runs LABEL=FOLDER" in capsys.readouterr().err
+    assert "there is a method 'MaPLe (output)' already; name the folder, LABEL=FOLDER" in capsys.readouterr().err
     assert report.main([*two, "--with", f"a={one}", f"b={other}"]) == 1
 
 

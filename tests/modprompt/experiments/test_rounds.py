@@ -113,7 +113,7 @@ def test_method_that_cannot_do_without_rounds_must_say_what_its_few_shot_runs_ar
     monkeypatch.setattr(run_config, "merged", merged)
     jobs = protocols.jobs(experiment(ROUNDS))
     assert check.check(jobs[:3], tmp_path, tmp_path) == []
-    with pytest.raises(UserError, match="method MPL few-shot: MPL chooses its labels in rounds, whatever it is told"):
+    with pytest.raises(UserError, match="method MPL few-shot: MPL always chooses its labels in rounds"):
         check.check(jobs[3:], tmp_path, tmp_path)
 
 
@@ -183,7 +183,7 @@ def test_names_are_those_of_the_setting():
 FAULTS = [
     ("badge+pcb", "badg", "acquisitions: there is no 'badg'; did you mean 'badge'"),
     ("badge+pcb", "badge+pbc", "acquisitions: there is no 'badge.pbc'; did you mean 'badge'"),
-    ("badge+pcb", "random", "acquisitions: a name stands twice"),
+    ("badge+pcb", "random", "acquisitions: a name occurs twice"),
     (
         "ACTIVE.GIVE_UP: True}}",
         "ACTIVE.GIVE_UP: True}}\n  Head: {trainer: TaskRes, config: glyph, prompts_from: MPL}",
@@ -199,16 +199,16 @@ FAULTS = [
     ("rounds: 2", "gamma: -0.1", "gamma: must be a number from 0 up, got -0.1"),
     ("rounds: 2", "gamma: many", "gamma: must be a number, got 'many'"),
     ("rounds: 2", "few_shot: 4", "few_shot: true or false is expected, got 4"),
-    ("rounds: 2", "few_shot: true\nbudget: 5", "few_shot: budget 5 is no number of shots"),
+    ("rounds: 2", "few_shot: true\nbudget: 5", "few_shot: few-shot runs need budget 0"),
     ("rounds: 2", "base2new: 1", "base2new: true or false"),
     ("rounds: 2", "round: 2", "there is no key 'round'; did you mean 'rounds'"),
     ("rounds: 2", "shots: 4", "shots: protocol active has none"),
     ("rounds: 2", "source: imagenet", "source: protocol active has none"),
-    ("OPTIM.LR: 0.1", "ACTIVE.METHOD: badge", "MPL: options: ACTIVE.METHOD is not to be set here; protocol active has"),
-    ("OPTIM.LR: 0.1", "TRAINER.COOPAL.GAMMA: 1", "MPL: options: TRAINER.COOPAL.GAMMA is not to be set here"),
+    ("OPTIM.LR: 0.1", "ACTIVE.METHOD: badge", "MPL: options: ACTIVE.METHOD cannot be set here; protocol active has"),
+    ("OPTIM.LR: 0.1", "TRAINER.COOPAL.GAMMA: 1", "MPL: options: TRAINER.COOPAL.GAMMA cannot be set here"),
     ("ACTIVE.GIVE_UP: True}", "A.B: 1}, search: {trainer: MPL, config: glyph}", "methods: MPL: protocol active has no"),
     ("ACTIVE.GIVE_UP: True}", "A.B: 1}, few_shot: {trainer: MPL}", "methods: MPL: few_shot: config is missing"),
-    ("protocol: active", "protocol: few_shot", "rounds: protocol few_shot has none; it is of protocol active"),
+    ("protocol: active", "protocol: few_shot", "rounds: protocol few_shot has none; it belongs to protocol active"),
 ]
 
 

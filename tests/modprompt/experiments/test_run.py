@@ -97,7 +97,7 @@ def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real
     assert process.wait(30) == 130
     assert kills.processes_of(out) == []
     ends_as_waiting()
-    assert "stopped: the runs are ended; the same command goes on" in (out / "runner.txt").read_text()
+    assert "stopped: the runs are ended; the same command resumes them" in (out / "runner.txt").read_text()
 
     assert kills.start(words[0], out, *words[1:]).wait() == 0
     one, other = kills.report(words[0], whole), kills.report(words[0], out)

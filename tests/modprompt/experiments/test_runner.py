@@ -85,7 +85,7 @@ def test_run_whose_share_is_too_little_is_started_again_alone(quick, jobs, tmp_p
     assert summary.complete
     assert counts(jobs[4:], tmp_path) == [1, 1, 2, 1]
     assert found[2] == (1, None)
-    assert f"out of memory in its share of a GPU: {jobs[6].title}: it is started again alone" in capsys.readouterr().err
+    assert f"out of memory in its share of a GPU: {jobs[6].title}: started again alone" in capsys.readouterr().err
 
 
 def test_run_whose_gpu_is_too_small_fails_after_its_start_alone(quick, jobs, tmp_path):

@@ -148,7 +148,7 @@ def test_parameter_that_submitit_does_not_know_is_named(tmp_path, cluster):
 @pytest.mark.slow
 def test_partition_that_is_not_there_is_told_as_sbatch_tells_it(quick, jobs, tmp_path, cluster):
     launcher = launcher_of(tmp_path, "slurm", slurm_partition="nowhere")
-    with pytest.raises(UserError, match="the cluster takes no runs: .*[Pp]artition"):
+    with pytest.raises(UserError, match="the cluster accepts no runs: .*[Pp]artition"):
         launcher.start([quick.task_of(jobs[0], tmp_path, tmp_path)])
 
 

@@ -67,7 +67,7 @@ def test_folder_of_a_run_at_work_stays(others, jobs, capsys):
     held = run_folder.take(others / jobs[4].folder)
     stale.put_aside(jobs, others, Inputs(others, None))
     os.close(held)
-    assert f"not put aside, a run is at work there: {others / jobs[4].folder}\n" in capsys.readouterr().out
+    assert f"not put aside, a run is running there: {others / jobs[4].folder}\n" in capsys.readouterr().out
     assert (others / jobs[4].folder / "result.json").exists()
     assert len(names(others)) == len(jobs) - 1
 
@@ -87,7 +87,7 @@ def test_folder_that_changes_while_its_lock_is_taken_stays(others, jobs, monkeyp
 
     monkeypatch.setattr(run_folder, "take", taken)
     stale.put_aside(jobs[4:5], others, Inputs(others, None))
-    assert capsys.readouterr().out == f"not put aside, it is another result by now: {folder}\n"
+    assert capsys.readouterr().out == f"not put aside, it has a new result by now: {folder}\n"
     assert names(others) == []
 
 

@@ -12,7 +12,7 @@ from modprompt.experiments.plan import spec
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("protocol: few_shot\nprotocol: few_shot\n", "stands twice"),
+        ("protocol: few_shot\nprotocol: few_shot\n", "occurs twice"),
         ("seeds: !!set {a}\n", "seeds: different whole numbers"),
         ("- a\n", "KEY: VALUE pairs are expected"),
         ("'protocol': \"\\ud800\"\n", "there is no"),

@@ -93,7 +93,7 @@ def test_record_brings_the_same_back(tmp_path):
 
 
 DAMAGED = {
-    "empty": ("", "is no JSON"),
+    "empty": ("", "is not JSON"),
     "list": (["owl"], "must hold one JSON object .*, not a list"),
     "text": ('"owl"', "not a text"),
     "no class": ({}, "describes no class"),
@@ -104,7 +104,7 @@ DAMAGED = {
     "number": ({"owl": ["a", 3]}, "class 'owl' must have phrases that are texts, and not empty, got a number"),
     "empty phrase": ({"owl": ["a", " \n"]}, "and not empty, got ' .n'"),
     "half a character": ('{"owl": ["\\ud800"]}', "phrases that are texts"),
-    "twice": ('{"owl": ["a"], "OWL": ["b"]}', "class 'OWL' stands there twice, with other phrases"),
+    "twice": ('{"owl": ["a"], "OWL": ["b"]}', "class 'OWL' occurs twice, with different phrases"),
 }
 
 

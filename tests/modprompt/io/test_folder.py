@@ -145,7 +145,7 @@ def test_folder_that_was_deleted_is_noticed_and_one_that_is_not_kept_is_nobodys(
     with folder.hold(run):
         folder.require_still(run)
         shutil.rmtree(run)
-        with pytest.raises(UserError, match=f"the output folder {run} was deleted, or another one put into its place"):
+        with pytest.raises(UserError, match=f"the output folder {run} was deleted or replaced while"):
             folder.require_still(run)
     assert not run.exists()
 
@@ -154,7 +154,7 @@ def test_folder_in_the_place_of_another_is_noticed(tmp_path):
     with folder.hold(tmp_path / "run"):
         (tmp_path / "run").rename(tmp_path / "elsewhere")
         other = folder.take(tmp_path / "run")
-        with pytest.raises(UserError, match="another one put into its place"):
+        with pytest.raises(UserError, match="was deleted or replaced while"):
             folder.require_still(tmp_path / "run")
         os.close(other)
 

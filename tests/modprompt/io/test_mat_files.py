@@ -64,7 +64,7 @@ def whole(content=CONTENTS["structs"], packed=False):
         (whole({"a": np.array([[1j]])}), "complex numbers"),
         (whole()[:128] + struct.pack("<2I", 15, 4) + b"abcd", "damaged"),
         (whole()[:128] + struct.pack("<2I", 15, 9) + zlib.compress(b"")[:9], "cut off"),
-        (whole()[:128] + struct.pack("<2I", 9, 8) + bytes(8), "type 9 in the place of an array"),
+        (whole()[:128] + struct.pack("<2I", 9, 8) + bytes(8), "type 9 in place of an array"),
     ],
 )
 def test_other_files_are_refused(tmp_path, content, why):

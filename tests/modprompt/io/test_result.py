@@ -28,7 +28,7 @@ def test_settings_of_a_result_of_0_2_0_say_that_its_steps_were_to_be_recorded(as
 def test_result_that_was_changed_is_none(tmp_path):
     changed = {**sealed(CONTENT, result.VERSION), "accuracy_pct": 95.1}
     write_json(tmp_path / "result.json", changed)
-    assert result.read(tmp_path) == (None, "result.json is damaged (its hash is of another content)")
+    assert result.read(tmp_path) == (None, "result.json is damaged (its hash does not match)")
 
 
 @pytest.mark.parametrize("value", [True, "90", None, -1, 101, float("nan")])

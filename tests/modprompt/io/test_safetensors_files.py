@@ -157,7 +157,7 @@ def test_types_that_are_not_read_are_named(tmp_path, kind):
     size = 1 if "8" in kind else 2
     path = tmp_path / "a.safetensors"
     path.write_bytes(raw_file({"a": entry(kind, offsets=(0, size))}, bytes(size)))
-    assert f"its tensor 'a' is of type {kind}, which is not read" in line_of(read_safetensors, path)
+    assert f"its tensor 'a' has type {kind}, which is not read" in line_of(read_safetensors, path)
     assert names_and_shapes(path) == {"a": (1,)}
 
 

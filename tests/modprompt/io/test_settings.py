@@ -102,8 +102,8 @@ def test_options_are_pairs():
         (["A", "1", "B"], "the option B has no value;"),
         (["OPTIM.LR", "--output-dir", "X"], "the option OPTIM.LR has no value: '--output-dir' follows it;"),
         (["OPTIM.LR", "OPTIM.MAX_EPOCH", "3"], "the option OPTIM.LR has no value: 'OPTIM.MAX_EPOCH' follows it;"),
-        (["A", "1", "--no-train"], "the flag --no-train must stand before the KEY VALUE options"),
-        (["A", "1", "--seed", "2"], "the flag --seed must stand before the KEY VALUE options"),
+        (["A", "1", "--no-train"], "the flag --no-train must come before the KEY VALUE options"),
+        (["A", "1", "--seed", "2"], "the flag --seed must come before the KEY VALUE options"),
     ],
 )
 def test_key_without_a_value_and_flag_behind_are_named(words, said):

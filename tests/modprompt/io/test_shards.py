@@ -63,9 +63,9 @@ def test_missing_file_is_named_before_any_is_read(tmp_path):
     index = write(tmp_path)
     (tmp_path / TWO).unlink()
     assert shard_names(index) == [ONE, TWO, THREE]
-    assert line_of(index, pytest.fail) == f"{TWO} is missing beside {index}: download it, too"
+    assert line_of(index, pytest.fail) == f"{TWO} is missing next to {index}: download it too"
     (tmp_path / TWO).symlink_to("nothing")
-    assert f"{TWO} is missing beside" in line_of(index, pytest.fail)
+    assert f"{TWO} is missing next to" in line_of(index, pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
     (tmp_path / "a.bin").write_bytes(b"")
     for read in (shard_names, lambda path: read_shards(path, pytest.fail)):
         _, line = hostile.attempt(read, index)
-        assert line == f"{index} names {str(name)!r}, which is not the name of a .safetensors or .bin file beside it"
+        assert line == f"{index} names {str(name)!r}, which is not the name of a .safetensors or .bin file next to it"
 
 
 @pytest.mark.parametrize(

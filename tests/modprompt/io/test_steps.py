@@ -130,7 +130,7 @@ def test_a_changed_number_is_found_by_the_result(tmp_path):
     assert steps.read(tmp_path, result) == steps.read(tmp_path) == steps.read(tmp_path, {})
     path.write_text(path.read_text().replace("0.5", "0.6"))
     assert steps.read(tmp_path)["loss"][1] == 0.6
-    with pytest.raises(UserError, match="is damaged, or of another training than its result.json"):
+    with pytest.raises(UserError, match="is damaged, or belongs to another training than its result.json"):
         steps.read(tmp_path, result)
 
 

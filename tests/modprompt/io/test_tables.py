@@ -76,12 +76,12 @@ def test_ascii_has_no_mark_in_front_and_other_text_has_one(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "line 1: the column 'file' is lost (there is nothing): put it back"),
-        ("file,x\na,b\n", "line 1: the column 'label' is lost (there is file, x): put it back"),
+        ("", "line 1: the column 'file' is missing (there is nothing): put it back"),
+        ("file,x\na,b\n", "line 1: the column 'label' is missing (there is file, x): put it back"),
         ("file,label,label\n", "line 1: the column 'label' is there 2 times"),
         ("file,label\na,b\na,b,c\n", "line 3: it has 3 cells for 2 columns: put quotation marks around"),
-        ('file,label\na,"b\nc,d\n', "line 3: its quotation marks do not fit (unexpected end of data)"),
-        ('file,label\n"a"b,c\n', "line 2: its quotation marks do not fit"),
+        ('file,label\na,"b\nc,d\n', "line 3: its quotation marks do not match (unexpected end of data)"),
+        ('file,label\n"a"b,c\n', "line 2: its quotation marks do not match"),
         ("file,label\na,caf\u00e9\n".encode("latin-1"), "line 2: it is no UTF-8 text: save it as CSV with the"),
         ("file,label\na,b\n".encode("utf-16-le"), "line 1: it is no text: save it as CSV"),
         (b"PK\x03\x04\n\x00\x00", "line 2: it is no text: save it as CSV"),

@@ -92,7 +92,7 @@ def test_of_another_test_damaged_lost_or_no_file(tmp_path):
     hashes = test_parts.write(tmp_path, parts())
     path = tmp_path / "test" / "test.npz"
     test_parts.write(tmp_path, parts(["a", "b", "c"]))
-    assert "is damaged, or of another test than its result.json: test again" in refusal(tmp_path, hashes)
+    assert "is damaged, or belongs to another test than its result.json: test again" in refusal(tmp_path, hashes)
     path.unlink()
     assert "is gone, which result.json names: test again" in refusal(tmp_path, hashes)
     os.mkfifo(path)

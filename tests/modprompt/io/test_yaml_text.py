@@ -203,7 +203,7 @@ def test_any_text_is_plain_values_or_a_line(text, once):
 
 def test_key_that_stands_twice_is_refused_where_it_is_asked_for():
     assert parse("a: 1\nb: 2\na: 3") == {"a": 3, "b": 2}
-    with pytest.raises(Refused, match="the key 'a' stands twice, the second time in line 3"):
+    with pytest.raises(Refused, match="the key 'a' occurs twice, the second time in line 3"):
         parse("a: 1\nb: 2\na: 3", once=True)
-    with pytest.raises(Refused, match="stands twice"):
+    with pytest.raises(Refused, match="occurs twice"):
         parse("x: [{1: 1, '1': 2}]", once=True)

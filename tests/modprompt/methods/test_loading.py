@@ -172,10 +172,10 @@ def altered(content, **changes):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 3}, "is of version 3, made by a newer modprompt"),
-        ({"version": None}, "is of version None"),
-        ({"classes": {"names": ["two", "three"], "dataset": "", "templates": []}}, "its hash is of another content"),
-        ({"hash": "0" * 64}, "its hash is of another content"),
+        ({"version": 3}, "has version 3, made by a newer modprompt"),
+        ({"version": None}, "has version None"),
+        ({"classes": {"names": ["two", "three"], "dataset": "", "templates": []}}, "its hash does not match"),
+        ({"hash": "0" * 64}, "its hash does not match"),
     ],
 )
 def test_damaged_or_newer_records_are_refused(change, message, glyph, tmp_path):

@@ -165,7 +165,7 @@ def test_value_that_a_later_source_takes_the_place_of_is_checked_too(file):
 
 def test_flag_among_the_options_ends_them():
     line = refusal("OPTIM.LR", "0.1", "--eval-only", "OPTIM.NAME", "sgd", "X")
-    assert line == "the flag --eval-only must stand before the KEY VALUE options"
+    assert line == "the flag --eval-only must come before the KEY VALUE options"
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,7 @@ def test_training_whose_folder_went_says_so(mpl_flags, mpl_options, out, monkeyp
     assert train.main([*mpl_flags, *mpl_options]) == 2
     err = capsys.readouterr().err.splitlines()
     assert err[-1] == (
-        f"error: the output folder {out} was deleted, or another one put into its place, while the run was at work: "
-        "start the run again"
+        f"error: the output folder {out} was deleted or replaced while the run was at work: start the run again"
     )
     assert left(out) == []
 

@@ -128,7 +128,7 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     refused("half", "20 of 40 images are not among those kept", "TEST.FEATURES_OF", str(runs.out / "base"))
     refused("none", "has kept no image features", "TEST.FEATURES_OF", str(runs.out / "nowhere"))
     file.write_bytes(whole[:-9])
-    refused("damaged", "is damaged, or of another test")
+    refused("damaged", "is damaged, or belongs to another test")
     file.write_bytes(whole)
     arrays = read_all_arrays(file)
     rows, names = arrays["rows"], arrays["names"].tolist()

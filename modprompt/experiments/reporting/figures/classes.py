@@ -1,4 +1,4 @@
-"""What tests say of single classes: accuracy, and what they were taken for."""
+"""Figures of single classes: accuracy, and confusions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Halves = Mapping[str, Mapping[str, Tested]]  # by half (base, new) and method
-_MOST_CLASSES = 20  # of a panel whose names are read
+_MOST_CLASSES = 20  # of a panel, so that names can be read
 _MOST_NUMBERS = 12  # classes whose confusions are written in numbers
 
 
@@ -66,7 +66,7 @@ def _telling(methods: Mapping[str, Mapping[str, float]]) -> list[str]:
 def confusions(halves: Halves, path: Path) -> str:
     """What classes were taken for, in percent of a class's images: a row of panels for each half, one for each method.
 
-    The first method of a half says which classes are drawn; others stand beside it if they have the same classes.
+    The first method of a half says which classes are drawn; others are next to it if they have the same classes.
     """
     if not halves:
         return ""
@@ -92,7 +92,7 @@ def confusions(halves: Halves, path: Path) -> str:
 
 
 def _mixed_up(confusion: NDArray[np.int64]) -> list[int]:
-    """The classes that are mixed up most, in their order; all where they can be read."""
+    """The classes that are mixed up most, in their order; all if they can be read."""
     wrong = confusion - np.diag(np.diagonal(confusion))
     most = np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")[:_MOST_CLASSES]
     return sorted(int(number) for number in most)

@@ -36,8 +36,8 @@ _PLACES_OF_LEVELS = [
 
 
 def accuracy_over_cost(measured: Measured, path: Path) -> str:
-    """Points with names, costs on a logarithmic axis, accuracies on one that outliers do not set; what trains nothing
-    is a level line."""
+    """Points with names, costs on a logarithmic axis, accuracies on one that ignores outliers; a method that trains
+    nothing is a level line."""
     found = costs(measured.experiment, measured.results, measured.sections)
     if sum(any(of(one) for of in _COSTS.values()) for one in found if one.accuracy) < 2:
         return ""
@@ -62,7 +62,7 @@ def accuracy_over_cost(measured: Measured, path: Path) -> str:
             texts = [_point(axes, at, one, picked.looks[one.label], (low, high)) for at, one in points]
             placed.append([text._replace(is_mine=one.label == measured.mine) for (_, one), text in zip(points, texts)])
             placed[-1] += [_level(axes, one, picked.looks[one.label], (low, high)) for one in levels]
-        grid[0].figure.draw_without_rendering()  # type: ignore[union-attr]  # from here on it is known where points are
+        grid[0].figure.draw_without_rendering()  # type: ignore[union-attr]  # from here on positions of points are known
         for axes, texts_of in zip(grid, placed):
             _names(axes, texts_of)
     return (
@@ -73,7 +73,7 @@ def accuracy_over_cost(measured: Measured, path: Path) -> str:
 
 
 class Named(NamedTuple):
-    """What a name is written at.
+    """A name and where it is written.
 
     x, y: in the data.
     low, high: of the whisker there.
@@ -107,7 +107,7 @@ def _point(axes: Axes, at: float, one: Cost, look: Look, ends: tuple[float, floa
 
 
 def _level(axes: Axes, one: Cost, look: Look, ends: tuple[float, float]) -> Named:
-    """Draw a level line, whose name stands at an end of it; of one beyond the axis the name and the number alone."""
+    """Draw a level line with its name at an end; if it is beyond the axis, the name and the number alone."""
     assert one.accuracy is not None
     low, high = ends
     at = min(max(one.accuracy.mean, low), high)
@@ -119,7 +119,7 @@ def _level(axes: Axes, one: Cost, look: Look, ends: tuple[float, float]) -> Name
 
 
 def _names(axes: Axes, points: Sequence[Named]) -> None:
-    """Write names where they lie on no point, whisker and other name, as far as there is room; the report's own method
+    """Write names where they cover no point, whisker or other name, as far as there is space; the report's own method
     in bold."""
     taken = [(box, weight) for point in points for box, weight in _around(axes, point)]
     frame = axes.get_window_extent()

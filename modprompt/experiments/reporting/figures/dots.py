@@ -58,7 +58,7 @@ def mark(measured: Measured, look: Look, label: str, place: str, column: str, ov
 
 
 def _level(measured: Measured, place: str, column: str, over: str) -> float | None:
-    """The number of what a figure is over; None without one."""
+    """The number of the method that a figure is over; None without one."""
     cell = measured.panels.get(column, {}).get(over, {}).get(place)
     return None if cell is None else cell.mean
 
@@ -70,7 +70,7 @@ def _over(measured: Measured, places: Iterable[tuple[str, str]]) -> str:
 
 
 def rows(axes: Axes, marks: Mapping[str, Sequence[Mark | None]], bold: Iterable[str] = ()) -> None:
-    """Draw rows of marks, the first on top, on an axis that outliers do not set: these are arrows with their values.
+    """Draw rows of marks, the first on top, on an axis that ignores outliers: these are arrows with their values.
 
     Marks have a name in the legend where a row has several of them.
 
@@ -140,7 +140,7 @@ def _draw(axes: Axes, one: Mark, row: float, low: float, high: float) -> None:
 
 
 def _about(measured: Measured, place: str, column: str, over: str, title: str) -> str:
-    """A panel's title with the number of what it is over."""
+    """A panel's title with the number of the method that it is over."""
     level = _level(measured, place, column, over)
     return title if level is None else f"{title} ({over} {level:.2f})"
 
@@ -176,7 +176,7 @@ def methods(measured: Measured, path: Path) -> str:
 
 
 def _sorted(measured: Measured, picked: Chosen, places: Sequence[tuple[str, str]], over: str) -> list[str]:
-    """The methods that have a number in a panel, (place, column) each, the best first, but for what they are over."""
+    """The methods that have a number in a panel, (place, column) each, the best first, without `over`."""
     there = {label for place, column in places for label, cells in measured.panels[column].items() if place in cells}
     return [label for label in measured.ranked() if label in picked.looks and label in there and label != over]
 

@@ -29,7 +29,7 @@ _KINDS = (
 
 
 class Figure(NamedTuple):
-    """A drawn figure: file name, what it shows, and the data set that it is of; "" if it is of several."""
+    """A drawn figure: file name, what it shows, and its data set; "" if it has several."""
 
     name: str
     caption: str
@@ -37,11 +37,11 @@ class Figure(NamedTuple):
 
 
 def draw(measured: Measured, left: Diagnostics, folder: Path, clouds: Mapping[str, Cloud] = _NONE) -> list[Figure]:
-    """Draw every figure that has something to show into a folder; older ones that have nothing any more go.
+    """Draw every figure that has something to show into a folder; older ones with nothing left to show are removed.
 
     Args:
-        measured: what came of what was run.
-        left: what tests have left; its faults get a line for what cannot be shown.
+        measured: the results.
+        left: what tests recorded; its faults get a message for what cannot be shown.
         folder: of the report.
         clouds: image features by data set, where they were asked for.
     """
@@ -60,7 +60,7 @@ def draw(measured: Measured, left: Diagnostics, folder: Path, clouds: Mapping[st
 def _wanted(
     measured: Measured, left: Diagnostics, clouds: Mapping[str, Cloud]
 ) -> Iterator[tuple[str, str, Callable[[Path], str]]]:
-    """Of each figure its file, the data set that it is of, and what draws it."""
+    """For each figure its file, its data set, and a function that draws it."""
     experiment, results = measured.experiment, measured.results
     if experiment.added is not None:
         for name, make in named(experiment.protocol).report().figures(results):
@@ -94,7 +94,7 @@ def _wanted(
 
 
 def left_out(experiment: Experiment) -> list[str]:
-    """What no figure shows and somebody may look for, a line each."""
+    """What no figure shows though somebody may look for it, a line each."""
     return [
         f"{family}: no map of a grid over {len(keys)} settings: a map has one or two"
         for family, keys in experiment.grids.items()

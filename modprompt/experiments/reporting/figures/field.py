@@ -27,15 +27,15 @@ def field(
         values: (rows, columns).
         low: the value of the first colour.
         high: that of the last.
-        told: what is written of a value.
-        letters_pt: size of what is written.
+        told: gives the text of a value.
+        letters_pt: size of the texts.
         colours: matplotlib's name of a colour map.
     """
     picture = axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         text = "" if np.isnan(value) else told(value)
         if text:
-            dark = picture.to_rgba(value)[1] < 0.6  # by its green, which is most of what is seen as light
+            dark = picture.to_rgba(value)[1] < 0.6  # by its green, which decides most of how light it looks
             how: dict[str, Any] = {"ha": "center", "va": "center", "color": "w" if dark else "0.1"}
             axes.text(column, row, text, fontsize=letters_pt, **how)
     down, across = values.shape

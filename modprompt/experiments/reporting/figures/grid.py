@@ -12,7 +12,7 @@ from modprompt.experiments.reporting.figures.field import field
 from modprompt.experiments.reporting.figures.layout import COLUMN_IN, PAGE_IN, panels, shown
 from modprompt.experiments.reporting.measured import Measured
 
-_MOST_ACROSS = 14  # fields of a map across a page whose numbers are of the usual size
+_MOST_ACROSS = 14  # fields of a map across a page with numbers of the usual size
 
 
 def heat_maps(family: str, keys: Sequence[str], measured: Measured, path: Path) -> str:

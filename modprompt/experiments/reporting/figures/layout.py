@@ -1,4 +1,4 @@
-"""How all figures of a report are laid out: panels in sizes of a paper, a look of its own for each method, a legend."""
+"""How all figures of a report are laid out: panels in sizes of a paper, an own look for each method, a legend."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _ALONE_IN = 4.8  # width of a panel without others
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 ZERO_SHOT = "#767676"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LOOKS = 1 + (len(COLOURS) - 1) * len(_MARKERS)  # that differ: the first has its colour alone, 6 and 7 have no divisor
-MOST_METHODS = 25  # rows of a figure, or names in it, that are still read
+LOOKS = 1 + (len(COLOURS) - 1) * len(_MARKERS)  # that differ: the first has its colour alone, 6 and 7 are coprime
+MOST_METHODS = 25  # rows of a figure, or names in it, that can still be read
 MOST_PANELS = 36  # of a page
 MOST_WHISKERS = 4  # curves of a panel whose whiskers can be told apart
 WHISKERS = "whiskers are standard deviations over seeds (n in the denominator)"
@@ -62,18 +62,18 @@ def panels(
     strong: str = "",
     **shared: Any,
 ) -> Iterator[list[Axes]]:
-    """The axes of a figure, for a block that draws into them; behind it the figure gets its legend and is written.
+    """The axes of a figure, for a block that draws into them; after it the figure gets its legend and is written.
 
     Args:
         path: of the PNG; the PDF has the same name.
         titles: of the panels, row by row; axes in which nothing is drawn stay blank.
-        across: panels of a row; at most four unless it is given.
+        across: panels in a row; at most four unless it is given.
         width: of the figure in inches; without it that of a page, or less for a panel alone.
         high: inches of a row.
         x: what the axes of all panels are.
-        y: the same of the upright ones.
-        strong: the name that stands in bold in the legend.
-        shared: `sharex`, `sharey` and `gridspec_kw`, as of `subplots`.
+        y: the same for the vertical ones.
+        strong: the name in bold in the legend.
+        shared: `sharex`, `sharey` and `gridspec_kw`, as for `subplots`.
     """
     import matplotlib
 
@@ -103,7 +103,7 @@ def top_legend(fig: Figure, drawn: Iterable[Axes], strong: str = "") -> None:
     Args:
         fig: the figure.
         drawn: where to look for names.
-        strong: the one that stands in bold.
+        strong: the one in bold.
     """
     found: dict[str, Any] = {}
     for axes in drawn:
@@ -135,7 +135,7 @@ class Look(NamedTuple):
         return {"label": self.name, "color": self.colour, "marker": self.marker, "ms": 3.5, "lw": 1.2}
 
     def level(self) -> dict[str, Any]:
-        """Of a level line: what trains nothing."""
+        """Of a level line: a method that trains nothing."""
         return {"label": self.name, "color": self.colour, "ls": (0, (4, 2)), "lw": 1.2}
 
 
@@ -161,7 +161,7 @@ def looks(labels: Sequence[str], mine: Sequence[str] = (), untrained: Sequence[s
 
 
 def shown(text: str) -> str:
-    """A name as matplotlib draws it as it is: in one line, no formulas in it, and not hidden by its first letter."""
+    """A name that matplotlib draws as it is: in one line, without formulas, and not hidden by its first letter."""
     text = one_line(text).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
@@ -177,5 +177,5 @@ def names(labels: Sequence[str], most: int = _MOST_LETTERS) -> dict[str, str]:
 
 
 def first_of(shown: int, whole: int, what: str) -> str:
-    """A sentence on a figure that has no room for all."""
+    """A sentence on a figure that has no space for all."""
     return f" The first {shown} of {whole} {what}." if shown < whole else ""

@@ -16,7 +16,7 @@ def loss_curves(
     experiment: Experiment, left: Diagnostics, looks: Mapping[str, Look], path: Path, strong: str = ""
 ) -> str:
     """A curve with a band over seeds for each method, and a panel for each training: not for new classes, and across
-    data sets for the source alone."""
+    data sets only for the source."""
     from matplotlib.ticker import LogLocator, NullFormatter  # late, as all of matplotlib
 
     found = {}

@@ -1,4 +1,4 @@
-"""Limits of an axis that an outlier does not set."""
+"""Axis limits that ignore outliers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _LEAST = 1.0  # of that distance, in points of accuracy
 
 
 def limits(centres: Sequence[float], others: Sequence[float] = (), least: float = _LEAST) -> tuple[float, float]:
-    """What an axis shows: all but what is eight median distances from the median of what it is about, and some room.
+    """Limits that leave out what is more than eight median distances from the median, with some margin.
 
     Args:
         centres: what the axis is about, the means of methods; at least one.
-        others: what is shown beside them as far as it is near: values of seeds, ends of intervals.
-        least: the smallest distance that is taken for the median one, in the unit of the values.
+        others: shown too, as far as they are near: values of seeds, ends of intervals.
+        least: the smallest value of the median distance, in the unit of the values.
     """
     values = np.asarray(centres, dtype=float)
     middle = np.median(values)

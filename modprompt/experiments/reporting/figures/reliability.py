@@ -13,7 +13,7 @@ FEWEST = 10  # images of a bin that is drawn
 
 
 def reliability(left: Diagnostics, looks: Mapping[str, Look], path: Path, strong: str = "") -> str:
-    """A curve for each method and a panel for each data set and half; the calibration error stands in its legend."""
+    """A curve for each method and a panel for each data set and half; the calibration error is in its legend."""
     found = {}
     for place, tests in left.tests.items():
         known = {label: tests[label] for label in looks if label in tests}
@@ -37,9 +37,9 @@ def reliability(left: Diagnostics, looks: Mapping[str, Look], path: Path, strong
     bins = len(next(iter(next(iter(drawn.values())).values())).calibration)
     return (
         f"Reliability: accuracy of the images whose most probable class has so much of the probability, in {bins} "
-        f"equally wide bins, those with fewer than {FEWEST} images left out; on the dotted line confidence is what it "
-        "says, below it too high. ECE: expected calibration error of all bins in percent, mean and standard deviation "
-        f"over seeds.{first_of(len(drawn), len(found), 'panels')}"
+        f"equally wide bins, those with fewer than {FEWEST} images left out; on the dotted line confidence equals "
+        "accuracy, below it is too high. ECE: expected calibration error of all bins in percent, mean and standard "
+        f"deviation over seeds.{first_of(len(drawn), len(found), 'panels')}"
     )
 
 

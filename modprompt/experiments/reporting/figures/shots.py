@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_CURVES = 8  # of a panel that can be told apart
-_LEAST = 2.0  # median distance from the median that few shots have in any case, in points
+_LEAST = 2.0  # smallest value of the median distance from the median, in points
 
 
 def curves(measured: Measured, path: Path) -> str:
     """Accuracy over shots, a panel for each data set and the average; zero-shot CLIP is a level line.
 
-    Trainings on all images are points of their own behind the last shots.
+    Trainings on all images are separate points after the last shots.
     """
     drawn = [section for section in measured.sections if any(any(cells) for cells in section.measured().values())]
     if not drawn:
@@ -58,7 +58,7 @@ def _points(axes: Axes, points: Sequence[tuple[float, Cell]], **how: Any) -> Non
 
 
 def _cut(axes: Axes, section: Section, looks: Mapping[str, Look], places: Mapping[str, int]) -> None:
-    """End the axis in front of outliers, which are triangles with their values there."""
+    """End the axis before outliers, which are triangles with their values there."""
     cells = [
         (look, name, cell)
         for label, look in looks.items()

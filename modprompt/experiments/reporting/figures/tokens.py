@@ -15,13 +15,13 @@ from modprompt.feature import features
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# what reading a schedule that was edited by hand raises; the last two of one that is nested too deeply
+# what reading a schedule that was edited by hand raises; the last two for one that is nested too deeply
 _EDITED = (AttributeError, KeyError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError)
 CARRIED, NEW = "#56b4e9", "#e69f00"  # both are light: numbers are read on them
 _ROW = 0.84  # of a row that is filled
-_SMALL = 16  # layers whose numbers are of the usual size
+_SMALL = 16  # layers with numbers of the usual size
 
-Layers = tuple[tuple[int, int], ...]  # of each layer the tokens that are carried, and those that are new
+Layers = tuple[tuple[int, int], ...]  # for each layer the carried tokens, and the new ones
 
 
 def token_counts(results: Results) -> dict[str, list[dict[str, Layers]]]:
@@ -56,9 +56,9 @@ def tokens(results: Results, best: Sequence[str], path: Path, strong: str = "") 
 
     Args:
         results: of the runs.
-        best: the methods, the best first, of which those are drawn that there is room for.
+        best: the methods, the best first; as many are drawn as there is space for.
         path: of the figure.
-        strong: the method that stands in bold.
+        strong: the method in bold.
     """
     counts = token_counts(results)
     if not counts:

@@ -28,6 +28,6 @@ def clouds(cloud: Cloud, path: Path) -> str:
     )
     of = f" of {len(cloud.classes)} of {classes} classes" if len(cloud.classes) < classes else ""
     return (
-        f"Image features of {part}{of} as two t-SNEs, each made for itself. Distances between groups, and their sizes, "
+        f"Image features of {part}{of} as two t-SNEs, each made separately. Distances between groups, and their sizes, "
         "mean nothing; what is near within a panel was near in the features."
     )

@@ -50,7 +50,7 @@ def refused(server, folder, *, status=200, body=b"content", digest="", part=None
         download(folder / "f.zip", url=url, digest=digest)
     assert "\n" not in str(raised.value)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == ({"f.zip.part": part} if kept else {})
-    assert ("run again to go on" in str(raised.value)) == kept
+    assert ("run again to resume it" in str(raised.value)) == kept
     assert str(raised.value).startswith("f.zip: ")
     assert f"fetch {url} by hand" in str(raised.value)
     return str(raised.value)
@@ -166,5 +166,5 @@ def test_google_drive_that_writes_nothing_is_one_line(tmp_path, monkeypatch):
     import gdown
 
     monkeypatch.setattr(gdown, "download", lambda id, output, resume: output)
-    with pytest.raises(UserError, match="f: Google Drive did not hand it out"):
+    with pytest.raises(UserError, match="f: Google Drive did not deliver it"):
         download(tmp_path / "f", drive="x")

@@ -481,8 +481,7 @@ def test_names_of_scripts_are_taken(tmp_path, capsys):
 def test_data_set_without_a_download_is_one_line(capsys):
     assert main(["digits"]) == 2
     assert (
-        capsys.readouterr().err
-        == "error: Digits is not downloaded: a package brings its images, or they are your own\n"
+        capsys.readouterr().err == "error: Digits is not downloaded: its images come with a package, or are your own\n"
     )
 
 

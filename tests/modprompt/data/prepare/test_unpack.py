@@ -64,9 +64,9 @@ def test_last_of_a_tars_members_of_one_name_is_taken(tmp_path):
     (tmp_path / "a").write_bytes(tarred(("a/b", b"old and longer"), ("c", b"c"), ("a/b", b"new"), ("a/b", b"last")))
     unpack(tmp_path / "a", tmp_path / "folder")
     assert (tmp_path / "folder/a/b").read_bytes() == b"last"
-    assert "'./a/b' stands on another one" in refused_tar(tmp_path, ("a/b", b"1"), ("./a/b", b"2"))
-    assert "'a' stands on another one" in refused_tar(tmp_path, ("a", None), ("a", b"2"))
-    assert "'a' stands in or on another one" in refused_tar(tmp_path, ("a", b"1"), ("a", None), ("a", b"1"))
+    assert "'./a/b' would overwrite another one" in refused_tar(tmp_path, ("a/b", b"1"), ("./a/b", b"2"))
+    assert "'a' would overwrite another one" in refused_tar(tmp_path, ("a", None), ("a", b"2"))
+    assert "'a' is inside or in place of another one" in refused_tar(tmp_path, ("a", b"1"), ("a", None), ("a", b"1"))
 
 
 def refused_tar(folder, *members):
@@ -83,15 +83,15 @@ def test_damaged_tar_that_ends_in_a_zip_is_no_zip(mode, tmp_path):
 
 def test_zips_member_of_the_same_name_is_refused(tmp_path):
     twice = zipped(("a/b", b"one"), ("a/c", b"two")).replace(b"a/c", b"a/b")
-    assert "its member 'a/b' stands on another one" in refused(twice, tmp_path)
+    assert "its member 'a/b' would overwrite another one" in refused(twice, tmp_path)
 
 
 @pytest.mark.parametrize("make", [zipped, tarred])
 def test_member_on_top_of_another_is_refused(make, tmp_path):
-    assert "'a/b/c' stands in or on another one that is a file" in refused(
+    assert "'a/b/c' is inside or in place of another one that is a file" in refused(
         make(("a/b", b"1"), ("a/b/c", b"2")), tmp_path
     )
-    assert "'a/b' stands on another one" in refused(make(("a/b/c", b"1"), ("a/b", b"2")), tmp_path)
+    assert "'a/b' would overwrite another one" in refused(make(("a/b/c", b"1"), ("a/b", b"2")), tmp_path)
 
 
 @pytest.mark.parametrize("make", [zipped, tarred])
@@ -99,7 +99,7 @@ def test_names_that_the_file_system_takes_for_one_are_refused(make, tmp_path, mo
     (tmp_path / "x").write_bytes(make(("a/B", b"1"), ("a/b", b"2")))
     plain = module._place  # as a file system has it that knows no case
     monkeypatch.setattr(module, "_place", lambda name, folder: plain(name.lower(), folder))
-    with pytest.raises(UserError, match="its member 'a/b' stands on another one"):
+    with pytest.raises(UserError, match="its member 'a/b' would overwrite another one"):
         unpack(tmp_path / "x", tmp_path / "folder")
 
 
@@ -122,7 +122,7 @@ def test_member_without_a_name_is_refused(tmp_path):
     content = content.replace(b"\1\0\0\0x", b"\1\0\0\0\0")  # NUL ends a name
     assert "without a name" in refused(zipped(("", b"1")), tmp_path)
     refused(content, tmp_path)
-    assert "stands on another one" in refused(tarred((".", b"1")), tmp_path)
+    assert "would overwrite another one" in refused(tarred((".", b"1")), tmp_path)
 
 
 @pytest.mark.parametrize(("place", "value", "said"), [(8, 1, "encrypted"), (10, 99, "compressed in a way")])
@@ -192,7 +192,7 @@ def test_zips_member_behind_a_comment_that_is_said_to_be_too_long_is_missed(tmp_
     (tmp_path / "a.zip").write_bytes(raw)
     with zipfile.ZipFile(tmp_path / "a.zip") as file:
         assert file.namelist() == ["a.txt"]
-    with pytest.raises(UserError, match="damaged: 1 of its members can be found, and it says 2"):
+    with pytest.raises(UserError, match="damaged: 1 of its members can be found, but it states 2"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
