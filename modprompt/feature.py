@@ -57,7 +57,7 @@ class Content(NamedTuple):
     fact: str
     key: str
     hash_of: Callable[[str], str]
-    changed: str = "{} is another one now"
+    changed: str = "the content of {} has changed"
     of_clip: bool = False
 
 

@@ -121,7 +121,7 @@ def test_a_training_that_went_on_from_another_ones_end_is_another(words, trained
     assert train.main(resumed) == 0
     assert "Finished before: " in capsys.readouterr().out
     line = refusal(capsys, *words("--once", folder=second, options=longer))
-    assert "is another one (it went on from the checkpoint of another training (--resume))" in line
+    assert "holds a different finished run (it went on from the checkpoint of another training (--resume))" in line
     line = refusal(capsys, *words(folder=second, options=longer))  # nor is it tested again as one in one go
     assert f"{second} holds a run that began otherwise" in line
     whole = tmp_path / "whole"

@@ -50,7 +50,7 @@ def test_setting_that_is_given_as_its_default_changes_nothing(finished, words, c
 
 
 def test_other_setting_is_named(finished, words, capsys):
-    assert "is another one (OPTIM.LR 0.0035 -> 0.01): give another output folder" in refusal(
+    assert "holds a different finished run (OPTIM.LR 0.0035 -> 0.01): give another output folder" in refusal(
         capsys, *words("OPTIM.LR", "0.01")
     )
 
@@ -83,7 +83,7 @@ def test_test_of_a_model_that_changed_is_run_again(finished, words, tmp_path, ca
 def test_other_weights_at_the_same_path_are_named(finished, words, clip_file, tmp_path, capsys):
     other = tmp_path / "other.pt"
     torch.save(random_clip(3, text_layers=4, vision_layers=4).state_dict(), other)
-    assert "is another one (CLIP 2:" in refusal(capsys, *words("MODEL.BACKBONE.PATH", str(other)))
+    assert "holds a different finished run (CLIP 2:" in refusal(capsys, *words("MODEL.BACKBONE.PATH", str(other)))
 
 
 @pytest.mark.cover(1)
@@ -93,15 +93,15 @@ def test_other_split_or_list_is_named(name, finished, words, eurosat_root, capsy
     content = json.loads(path.read_text())
     content["train"] = content["train"][::-1]
     path.write_text(json.dumps(content))
-    assert f"is another one (eurosat/{name} is another one now)" in refusal(capsys, *words())
+    assert f"holds a different finished run (eurosat/{name} has changed)" in refusal(capsys, *words())
     path.unlink()
-    assert f"is another one (eurosat/{name} is not there any more)" in refusal(capsys, *words())
+    assert f"holds a different finished run (eurosat/{name} is not there any more)" in refusal(capsys, *words())
 
 
 def test_test_of_another_model_is_no_finished_training(finished, words, tmp_path, capsys):
     test = to(words(), tmp_path / "test")
     assert train.main(["--eval-only", "--model-dir", str(finished), *test]) == 0
-    assert f"is another one (it is a test of {finished} epoch last)" in refusal(capsys, *test)
+    assert f"holds a different finished run (it is a test of {finished} epoch last)" in refusal(capsys, *test)
 
 
 def test_other_initial_weights_at_the_same_path_are_named(finished, words, tmp_path, capsys):
@@ -114,7 +114,7 @@ def test_other_initial_weights_at_the_same_path_are_named(finished, words, tmp_p
     content = torch.load(path, weights_only=True)
     content["state_dict"]["prompt_learner.ctx"] += 1
     torch.save(content, path)
-    assert f"is another one ({path} is another one now)" in refusal(capsys, *again)
+    assert f"holds a different finished run (the content of {path} has changed)" in refusal(capsys, *again)
 
 
 def test_images_without_a_split_file_are_compared(words, tmp_path, capsys):
@@ -127,7 +127,9 @@ def test_images_without_a_split_file_are_compared(words, tmp_path, capsys):
     assert train.main(flags) == 0
     assert "Finished before: " in capsys.readouterr().out
     trees.pictures(tmp_path / "own" / "test", {"a": 1, "b": 0}, start=3)
-    assert "is another one (the images, which have no known split file, have changed)" in refusal(capsys, *flags)
+    assert "holds a different finished run (the images, which have no known split file, have changed)" in refusal(
+        capsys, *flags
+    )
 
 
 def rewritten(folder, **fields):
@@ -149,7 +151,7 @@ def test_result_of_an_earlier_version_is_taken_with_a_line(finished, words, clip
         "its CLIP is compared by an earlier rule, which proves less"
     ) in said.err
     rewritten(finished, backbone_hash="0" * 12)
-    assert "is another one (CLIP 000000000000 -> 2:" in refusal(capsys, *words())
+    assert "holds a different finished run (CLIP 000000000000 -> 2:" in refusal(capsys, *words())
 
 
 @pytest.mark.cover(1)

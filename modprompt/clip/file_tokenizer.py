@@ -106,7 +106,7 @@ class FileTokenizer:
 
     def _ids(self, text: str, special: bool) -> List[int]:
         if not is_text(text):
-            raise UserError(f"{text!r} is no UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+            raise UserError(f"{text!r} is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
         found = self._tokenizer(self._clean(text), add_special_tokens=special, verbose=False)
         return [0 if one == self._zeroed else int(one) for one in found["input_ids"]]
 

@@ -85,7 +85,7 @@ class ClipTokenizer:
     def words(self, text: str) -> List[int]:
         """Ids of the words of a text; as Tokenizer."""
         if not is_text(text):
-            raise UserError(f"{text!r} is no UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+            raise UserError(f"{text!r} is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
         ids: List[int] = import_clip()._tokenizer.encode(text)
         return ids
 

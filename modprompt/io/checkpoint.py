@@ -29,7 +29,7 @@ VERSION = 2
 SAFETENSORS = ".safetensors"
 FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, besides what was learned
 _Written = Tuple[Dict[str, Tensor], Dict[str, str]]
-_TO_DO = "take another copy of it"
+_TO_DO = "use another copy of it"
 
 
 class Checkpoint(NamedTuple):

@@ -100,7 +100,7 @@ def differing_files(recorded: Mapping[str, str], find: Callable[[str], Optional[
             if path is None or not os.path.isfile(path):
                 found.append(f"{name} is not there any more")
             elif file_hash(path) != digest:
-                found.append(f"{name} is another one now")
+                found.append(f"{name} has changed")
         except OSError as error:
             found.append(f"{name} cannot be read ({error.strerror})")
     return found
@@ -140,6 +140,6 @@ def another_run(folder: str, differences: List[str], most: int = 4) -> UserError
     """The error for a finished run that is not the one asked for."""
     more = f" and {len(differences) - most} more" if len(differences) > most else ""
     return UserError(
-        f"{folder} holds a finished run that is another one ({'; '.join(differences[:most])}{more}): "
+        f"{folder} holds a different finished run ({'; '.join(differences[:most])}{more}): "
         "give another output folder, or delete it to run again"
     )

@@ -59,7 +59,7 @@ def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Sequence[
         write_whole(path, text)
     except UnicodeEncodeError as error:
         line = text[: error.end].rpartition("\n")[2]
-        raise UserError(f"{path} is not written: a name in it is no UTF-8 text ({line[-80:]!r}): rename it") from None
+        raise UserError(f"{path} is not written: a name in it is not UTF-8 text ({line[-80:]!r}): rename it") from None
 
 
 def _quoted(cell: str) -> str:
@@ -106,7 +106,7 @@ def _text_of(path: PathLike) -> str:
         text = raw.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: it is no UTF-8 text: {how}") from None
+        raise UserError(f"{path}, line {line}: it is not UTF-8 text: {how}") from None
     if "\0" in text:
         raise UserError(f"{path}, line {text.count(chr(10), 0, text.index(chr(0))) + 1}: it is no text: {how}")
     return text

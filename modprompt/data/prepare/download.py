@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import socket
 import stat
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import BinaryIO
@@ -167,10 +169,13 @@ def _require_content(part: Path) -> None:
 def _drive(identity: str, part: Path) -> None:
     try:
         import gdown
+        from requests.exceptions import ConnectionError as NoConnection
     except ImportError:
         raise UserError("files on Google Drive need gdown: pip install gdown") from None
     try:
         done = gdown.download(id=identity, output=str(part), resume=True)
+    except NoConnection:
+        raise UserError("drive.google.com cannot be reached: is there a network?") from None
     except Exception as error:  # gdown raises many kinds
         raise UserError(" ".join(str(error).split())[:200]) from None
     if done is None or not part.is_file():
@@ -229,6 +234,8 @@ def _download(target: Path, url: str, drive: str, digest: str) -> None:
         raise UserError(f"{target.name}: {error}: removed; {by_hand}") from None
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(getattr(error, "reason", None), socket.gaierror):
+            reason = f"{urllib.parse.urlsplit(url).hostname} cannot be reached: is there a network?"
         raise UserError(
             f"{target.name}: the download broke off ({reason}); run again to resume, or {by_hand}"
         ) from None

@@ -41,7 +41,7 @@ from modprompt.io.paths import of_user
 from modprompt.io.safe_open import Refused
 from modprompt.io.text import is_text
 
-_OURS = ("classnames.txt", "labels.csv", CHECKED)
+_OURS = ("classnames.txt", "labels.csv", os.path.basename(CHECKED))
 
 
 @DATASET_REGISTRY.register()

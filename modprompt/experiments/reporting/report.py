@@ -198,7 +198,7 @@ def write(
     found = comparisons.comparisons(experiment, results)
     compared = found if found and found.tables else None
     notes: dict[str, Sequence[str]] = {
-        "Not averaged over": table.lacking(results),
+        "No mean, since runs are missing or differ": table.lacking(results),
         "Pairs left out": found.left_out if found else [],
         "Without test images": untested(results),
         **cost.stages(results),
@@ -301,7 +301,7 @@ def card(
     sections, about = _tables(experiment, results)
     methods = ", ".join(line.label for line in results.lines)
     notes: dict[str, Sequence[str]] = {
-        "Not averaged over": table.lacking(results),
+        "No mean, since runs are missing or differ": table.lacking(results),
         "Warnings": warnings(results),
         "CLIPs": clips(results),
         "Published figures": render.sources(sections),

@@ -103,7 +103,7 @@ def test_classes_that_are_no_text_are_one_line(run, photos, capsys):
     out, err = said(capsys, 2, run, photos, "--classes", "\udcc3\udca9ins", "two")  # of an ASCII locale
     assert out == []
     assert len(err) == 1
-    assert err[0].endswith(r"'\udcc3\udca9ins' is no UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+    assert err[0].endswith(r"'\udcc3\udca9ins' is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
 
 
 def test_csc_is_refused_in_one_line(photos, tmp_path, capsys):

@@ -63,7 +63,7 @@ def test_an_experiment_goes_up_without_what_is_not_finished(hub, experiment, tmp
     _, err = said(capsys, 0, "push", name, "owner/small", *flags)
     assert err == [f"warning: 1 trainings of {name} are not finished: they are left out"]
     card = hub.files[hub.commits[0]]["README.md"].decode()
-    assert "Not averaged over:" in card
+    assert "No mean, since runs are missing or differ:" in card
     out, _ = said(capsys, 0, "pull", "owner/small", "--to", tmp_path / "theirs")
     assert len(out) == 2
     assert out[1].startswith(f"modprompt predict {tmp_path / 'theirs'}/")

@@ -58,6 +58,7 @@ def test_images_may_lie_in_the_folder_itself_beside_tests_a_run_and_other_files(
     pictures(tmp_path, {"b": 2, "test/cat": 1, "test/F-16A_B": 2, "output/run": 3, ".hidden": 2})
     lines(tmp_path / "classnames.txt", NAMES)
     (tmp_path / "b" / "notes.heic").write_bytes(b"")
+    lines(tmp_path / "split_fewshot/checked_images.json", ["{}"])  # ours, of an earlier start
     (tmp_path / "b" / "circle").symlink_to(tmp_path)
     found = read(tmp_path, "OUTPUT_DIR", str(tmp_path / "output" / "run"))
     assert files(found.pool, tmp_path) == ["b/image_0000.png", "b/image_0001.png"]

@@ -11,6 +11,6 @@ def test_tables_are_means_over_seeds(experiment, tmp_path):
     text = card(found, results_below(found, tmp_path), runs, {"name": "ViT-B/16"}, "owner/prompts", "mit")
     assert text.startswith("---\nlibrary_name: modprompt\n")
     assert "| MPL | 90.00 ± 4.08 | 60.00 ± 4.08 | 72.00 ± 4.25 |" in text.replace("**", "")
-    assert "Not averaged over:" in text
+    assert "No mean, since runs are missing or differ:" in text
     assert f"modprompt predict prompts/{runs[0]} photo.jpg" in text
     assert all(f"- `{run}`" in text for run in runs)

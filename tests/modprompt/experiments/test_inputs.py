@@ -77,7 +77,7 @@ def test_another_split_makes_results_stale(jobs, tmp_path):
     split.write_text('{"train": [1]}')
     assert state.of(jobs[0], tmp_path, Inputs(tmp_path, data))[:2] == (
         "stale",
-        "made of other inputs: digits/split_digits.json is another one now",
+        "made of other inputs: digits/split_digits.json has changed",
     )
     assert state.of(jobs[0], tmp_path, Inputs(tmp_path, tmp_path / "elsewhere")).name == "finished"
 
@@ -89,7 +89,7 @@ def test_other_initial_weights_make_results_stale(experiment, tmp_path):
     finish(job, tmp_path, 80.0, init_weights=file_hash(weights))
     assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
     weights.write_bytes(b"another")
-    assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: {weights} is another one now"
+    assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: the content of {weights} has changed"
 
 
 def test_other_phrases_make_results_stale(experiment, tmp_path):
@@ -99,7 +99,7 @@ def test_other_phrases_make_results_stale(experiment, tmp_path):
     finish(job, tmp_path, 80.0, method={descriptions.NAME: f"AS {descriptions.read(str(phrases)).hash}"})
     assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
     phrases.write_text('{"zero": ["hollow"]}')
-    assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: {phrases} is another one now"
+    assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: the content of {phrases} has changed"
 
 
 def test_folders_that_are_split_by_hand_are_looked_at(jobs, tmp_path):

@@ -137,7 +137,7 @@ def test_missing_runs_end_with_1_and_are_named(two, tmp_path, capsys):
     (tmp_path / "out" / job.folder / "result.json").unlink()
     assert report.main(two) == 1
     text = (folder(tmp_path) / "report.md").read_text()
-    assert "Not averaged over:\n\n- MPL, dtd: new seed 3: waiting" in text
+    assert "No mean, since runs are missing or differ:\n\n- MPL, dtd: new seed 3: waiting" in text
     assert "| MPL | **70.00 ± 4.08** | - | - |" in text  # the base of dtd is whole
 
 

@@ -397,4 +397,4 @@ def test_on_windows_experiments_end_in_one_line(small, tmp_path):
 
 def test_on_windows_experiments_are_reported(small):
     assert on_windows("status", *small).stdout.endswith("of 8 runs\n")
-    assert "Not averaged over" in on_windows("report", *small).stdout
+    assert "No mean, since runs are missing or differ" in on_windows("report", *small).stdout

@@ -81,7 +81,7 @@ def test_file_that_changed_or_went_is_named(tmp_path):
 
     assert compare.differing_files(recorded, find) == []
     path.write_text("[1, 2]")
-    assert compare.differing_files(recorded, find) == ["split.json is another one now"]
+    assert compare.differing_files(recorded, find) == ["split.json has changed"]
     path.unlink()
     assert compare.differing_files(recorded, find) == ["split.json is not there any more"]
 

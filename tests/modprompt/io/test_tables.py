@@ -82,7 +82,7 @@ def test_ascii_has_no_mark_in_front_and_other_text_has_one(tmp_path):
         ("file,label\na,b\na,b,c\n", "line 3: it has 3 cells for 2 columns: put quotation marks around"),
         ('file,label\na,"b\nc,d\n', "line 3: its quotation marks do not match (unexpected end of data)"),
         ('file,label\n"a"b,c\n', "line 2: its quotation marks do not match"),
-        ("file,label\na,caf\u00e9\n".encode("latin-1"), "line 2: it is no UTF-8 text: save it as CSV with the"),
+        ("file,label\na,caf\u00e9\n".encode("latin-1"), "line 2: it is not UTF-8 text: save it as CSV with the"),
         ("file,label\na,b\n".encode("utf-16-le"), "line 1: it is no text: save it as CSV"),
         (b"PK\x03\x04\n\x00\x00", "line 2: it is no text: save it as CSV"),
     ],
@@ -101,7 +101,7 @@ def test_table_that_is_not_there_is_another_error(tmp_path):
 
 
 def test_name_that_is_no_utf8_is_refused_and_nothing_is_left(tmp_path):
-    with pytest.raises(UserError, match=r"is not written: a name in it is no UTF-8 text \('a.udcff'\): rename it"):
+    with pytest.raises(UserError, match=r"is not written: a name in it is not UTF-8 text \('a.udcff'\): rename it"):
         write_table(tmp_path / "t.csv", ("file",), [("a\udcff",)])
     assert list(tmp_path.iterdir()) == []
 

@@ -542,7 +542,7 @@ def test_another_file_of_sentences_under_the_repositorys_name_is_another_run(wor
     assert train.main(run) == 0
     assert "Finished before: " in capsys.readouterr().out
     file.write_text(file.read_text().replace("seen from", "looked at from"))
-    assert "holds a finished run that is another one (the sentences is another one now)" in refusal(capsys, *run)
+    assert "holds a different finished run (the content of the sentences has changed)" in refusal(capsys, *run)
     file.unlink()
     assert "SENTENCES is empty, and there is no gpt_file/eurosat_prompt.json" in refusal(capsys, *run)
 

@@ -200,7 +200,7 @@ def test_runs_of_before_on_bare_files_count_as_quick_gelu_with_a_line(command, c
     assert "its CLIP's file did not say how it is run and counts as quick_gelu with heads of width 64" in err
     other = [*said[: said.index("MODEL.BACKBONE.PATH")], *bare(clip_file)]
     other[other.index("quick_gelu")] = "gelu"
-    assert "is another one" in refusal(capsys, "--once", *other)
+    assert "holds a different finished run" in refusal(capsys, "--once", *other)
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

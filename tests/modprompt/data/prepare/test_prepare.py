@@ -7,9 +7,12 @@ import io
 import json
 import os
 import shutil
+import socket
 import sys
 import tarfile
 import threading
+import urllib.error
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -317,6 +320,25 @@ def test_server_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(UserError, match="the download broke off") as raised:
         download(tmp_path / "f", url="http://127.0.0.1:9/f")
     assert "\n" not in str(raised.value)
+
+
+def test_without_a_network_the_host_is_named(tmp_path, monkeypatch):
+    import gdown
+    from requests.exceptions import ConnectionError as NoConnection
+
+    def fail(error):
+        def call(*args, **kwargs):
+            raise error
+
+        return call
+
+    no_name = urllib.error.URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
+    monkeypatch.setattr(urllib.request, "urlopen", fail(no_name))
+    with pytest.raises(UserError, match=r"^f: the download broke off \(hub.example cannot be reached: is there a netw"):
+        download(tmp_path / "f", url="https://hub.example/f")
+    monkeypatch.setattr(gdown, "download", fail(NoConnection("HTTPSConnectionPool(host='drive.google.com', ...")))
+    with pytest.raises(UserError, match=r"^f: drive.google.com cannot be reached: is there a network\?; run again, or"):
+        download(tmp_path / "f", drive="xyz")
 
 
 def test_every_reader_of_the_family_has_a_recipe_for_its_folders():
