@@ -89,7 +89,10 @@ def test_other_initial_weights_make_results_stale(experiment, tmp_path):
     finish(job, tmp_path, 80.0, init_weights=file_hash(weights))
     assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
     weights.write_bytes(b"another")
-    assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: the content of {weights} has changed"
+    assert (
+        state.of(job, tmp_path, Inputs(tmp_path, None)).why
+        == f"made of other inputs: the content of {weights} has changed"
+    )
 
 
 def test_other_phrases_make_results_stale(experiment, tmp_path):
@@ -99,7 +102,10 @@ def test_other_phrases_make_results_stale(experiment, tmp_path):
     finish(job, tmp_path, 80.0, method={descriptions.NAME: f"AS {descriptions.read(str(phrases)).hash}"})
     assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
     phrases.write_text('{"zero": ["hollow"]}')
-    assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: the content of {phrases} has changed"
+    assert (
+        state.of(job, tmp_path, Inputs(tmp_path, None)).why
+        == f"made of other inputs: the content of {phrases} has changed"
+    )
 
 
 def test_folders_that_are_split_by_hand_are_looked_at(jobs, tmp_path):
