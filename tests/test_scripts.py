@@ -87,7 +87,7 @@ def test_finished_run_with_other_options_is_refused(bash, clip_file, tmp_path):
     torch.save(random_clip(7, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
     clip = bash("mpl/base2new_train.sh", "eurosat", 1, *options(tmp_path / "other.pt"), "OPTIM.LR", "0.001")
     assert clip.returncode == 2
-    assert "another one (CLIP 2:" in clip.stdout
+    assert "holds a different finished run (CLIP 2:" in clip.stdout
 
 
 @pytest.mark.slow

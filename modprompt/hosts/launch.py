@@ -58,7 +58,7 @@ def prepare(folder: Path) -> None:
         clip_package.import_clip()
         from modprompt.trainers.registration import give_way
     except ImportError as error:
-        raise UserError(f"{one_line(error)}: `modprompt doctor` names all that is missing here") from None
+        raise UserError(f"{one_line(error)} (this codebase's program, clip or Dassl needs it)") from None
     give_way()
     importlib.import_module("modprompt.trainers.mpl")
 
