@@ -233,7 +233,7 @@ def test_page_runs_from_its_first_command_to_its_last(page, tmp_path):
             (tmp_path / SESSIONS[page]).write_text(text)
         elif kind == "python" and "onnxruntime" in text:
             (folder,) = re.findall(r'InferenceSession\("(.+)/export\.onnx"\)', text)
-            (image,) = re.findall(r'prepared\("(.+?)"\)', text)
+            (image,) = re.findall(r'^PHOTO = "(.+)"$', text, re.MULTILINE)
             predicted = python("-m", "modprompt", "predict", folder, image, "--top", "2")
             assert python("-c", text).split() == predicted.partition(": ")[2].replace(",", "").split()
         for words in split(text) if kind == "bash" else ():

@@ -169,14 +169,13 @@ def _require_content(part: Path) -> None:
 def _drive(identity: str, part: Path) -> None:
     try:
         import gdown
-        from requests.exceptions import ConnectionError as NoConnection
     except ImportError:
         raise UserError("files on Google Drive need gdown: pip install gdown") from None
     try:
         done = gdown.download(id=identity, output=str(part), resume=True)
-    except NoConnection:
-        raise UserError("drive.google.com cannot be reached: is there a network?") from None
     except Exception as error:  # gdown raises many kinds
+        if type(error).__name__ == "ConnectionError":  # of requests
+            raise UserError("drive.google.com cannot be reached: is there a network?") from None
         raise UserError(" ".join(str(error).split())[:200]) from None
     if done is None or not part.is_file():
         raise UserError("Google Drive did not deliver it")

@@ -324,7 +324,6 @@ def test_server_that_is_not_there_is_one_line(tmp_path):
 
 def test_without_a_network_the_host_is_named(tmp_path, monkeypatch):
     import gdown
-    from requests.exceptions import ConnectionError as NoConnection
 
     def fail(error):
         def call(*args, **kwargs):
@@ -336,7 +335,7 @@ def test_without_a_network_the_host_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", fail(no_name))
     with pytest.raises(UserError, match=r"^f: the download broke off \(hub.example cannot be reached: is there a netw"):
         download(tmp_path / "f", url="https://hub.example/f")
-    monkeypatch.setattr(gdown, "download", fail(NoConnection("HTTPSConnectionPool(host='drive.google.com', ...")))
+    monkeypatch.setattr(gdown, "download", fail(ConnectionError("HTTPSConnectionPool(host='drive.google.com', ...")))
     with pytest.raises(UserError, match=r"^f: drive.google.com cannot be reached: is there a network\?; run again, or"):
         download(tmp_path / "f", drive="xyz")
 
@@ -581,7 +580,7 @@ def test_second_download_into_a_folder_is_told_and_a_finished_one_is_taken(serve
     server.files["f"] = b"0123456789"
     lock = take_folder(tmp_path)
     try:
-        with pytest.raises(UserError, match="another download into .* is at work"):
+        with pytest.raises(UserError, match="another download into .* is running"):
             download(tmp_path / "f", url=server.url("f"))
     finally:
         os.close(lock)
