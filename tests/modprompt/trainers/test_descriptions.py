@@ -63,7 +63,7 @@ def test_once_compares_the_content(words, tmp_path, capsys):
     assert train.main(["--once", *words()]) == 0
     assert "Finished before: " in capsys.readouterr().out
     line = refusal(capsys, "--once", *words(phrases=OTHER))
-    assert f"holds a different finished run ({tmp_path / 'phrases.json'} has changed)" in line
+    assert f"holds a different finished run (the content of {tmp_path / 'phrases.json'} has changed)" in line
     asked = words()
     (tmp_path / "phrases.json").unlink()
     assert "no descriptions at " in refusal(capsys, "--once", *asked)
