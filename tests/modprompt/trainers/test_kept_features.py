@@ -149,13 +149,8 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
 @pytest.mark.parametrize(
     ("row", "name", "more", "why"),
     [
-        ("coop_end", "trained", (), "of other prompts"),
-        (
-            "hicropl",
-            "trained",
-            (),
-            "of other prompts",
-        ),  # whose features are blended with frozen ones, which are the same
+        ("coop_end", "trained", (), "of another CLIP, other prompts"),
+        ("hicropl", "trained", (), "of another CLIP, other prompts"),  # features blended with frozen ones, the same
         ("coop_end", "other", ("INPUT.INTERPOLATION", "bilinear"), "images made in another way"),
         ("coop_end", "touched", (), "of 40 images are not among those kept"),
     ],
