@@ -1,6 +1,7 @@
 """For the site: what its pages show of the program is made from the program when the site is built (a hook of mkdocs).
 
 A line `<!-- made: NAME -->` of a page is replaced by what the function NAME gives.
+first_settings.md is also read without a site, and holds its table: `python docs/made_pages.py` prints it.
 """
 
 import inspect
@@ -115,3 +116,6 @@ def interface() -> str:
 
 
 MADE = {"commands": commands, "interface": interface}
+
+if __name__ == "__main__":
+    print(settings())

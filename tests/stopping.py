@@ -10,7 +10,7 @@ import pytest
 
 @contextlib.contextmanager
 def stopped_before(trainer: type, epoch: int) -> Iterator[None]:
-    """Within it, trainings of a class end in front of an epoch, from 0."""
+    """In this context trainings of a class end before an epoch, counted from 0."""
 
     def stop(self):
         if self.epoch == epoch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Sequence
 
 import numpy as np
@@ -20,3 +21,9 @@ def half_width(values: Sequence[float]) -> float | None:
     from scipy.stats import t  # late: it takes a second, and comes with scikit-learn
 
     return float(t.ppf(0.5 + LEVEL / 200, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The interval of a mean, in the unit of the values; None for fewer than two."""
+    half = half_width(values)
+    return None if half is None else (fmean(values) - half, fmean(values) + half)

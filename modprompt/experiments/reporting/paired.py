@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Mapping, NamedTuple, Sequence
 
-from modprompt.experiments.reporting.intervals import half_width
+from modprompt.experiments.reporting.intervals import interval
 
 FEWEST_TESTED = 5  # pairs that a test needs
 _EQUAL = 1e-9  # percentage points: one image in a million is more
@@ -45,10 +45,9 @@ def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Differen
     if not by_seed:
         return None
     found, values = Difference(by_seed, fmean(by_seed.values())), list(by_seed.values())
-    half = half_width(values)
-    if half is None or max(values) - min(values) < _EQUAL:
+    if max(values) - min(values) < _EQUAL:  # also of one pair
         return found
-    found = found._replace(interval=(found.mean - half, found.mean + half))
+    found = found._replace(interval=interval(values))
     if len(values) < FEWEST_TESTED:
         return found
     from scipy import stats  # late: it takes a second, and few reports compare

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.plan.experiment import CROSS
@@ -16,7 +15,7 @@ from modprompt.experiments.reporting.figures.layout import (
     shown,
 )
 from modprompt.experiments.reporting.figures.outliers import limits
-from modprompt.experiments.reporting.intervals import NAME, half_width
+from modprompt.experiments.reporting.intervals import NAME, interval
 from modprompt.experiments.reporting.measured import Chosen, Measured
 from modprompt.experiments.reporting.table import AVERAGE
 
@@ -52,9 +51,7 @@ def mark(measured: Measured, look: Look, label: str, place: str, column: str, ov
     level = _level(measured, place, column, over) or 0.0
     seeds = measured.by_seed(label, place, column)
     drawn = [value - level for value in seeds] if len(seeds) > 1 else []
-    half = half_width(seeds)
-    interval = None if half is None else (fmean(drawn) - half, fmean(drawn) + half)
-    return Mark(look, cell.mean - level, interval, drawn)
+    return Mark(look, cell.mean - level, interval(drawn), drawn)
 
 
 def _level(measured: Measured, place: str, column: str, over: str) -> float | None:
@@ -124,15 +121,8 @@ def _draw(axes: Axes, one: Mark, row: float, low: float, high: float) -> None:
         return
     left, right = one.interval or (one.mean, one.mean)
     if left < right:
-        axes.plot(
-            [max(low, left), min(high, right)],
-            [row] * 2,
-            color=one.look.colour,
-            lw=1.1,
-            solid_capstyle="butt",
-            gid="interval",
-            zorder=2.5,
-        )
+        ends = max(low, left), min(high, right)
+        axes.plot(ends, [row] * 2, color=one.look.colour, lw=1.1, solid_capstyle="butt", gid="interval", zorder=2.5)
     for beyond, place, arrow in ((left < low, low, "<"), (right > high, high, ">")):
         if beyond:
             axes.plot([place], [row], arrow, color=one.look.colour, ms=3, clip_on=False, gid="beyond")

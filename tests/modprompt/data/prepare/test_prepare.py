@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -325,17 +326,12 @@ def test_server_that_is_not_there_is_one_line(tmp_path):
 def test_without_a_network_the_host_is_named(tmp_path, monkeypatch):
     import gdown
 
-    def fail(error):
-        def call(*args, **kwargs):
-            raise error
-
-        return call
-
     no_name = urllib.error.URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
-    monkeypatch.setattr(urllib.request, "urlopen", fail(no_name))
+    monkeypatch.setattr(urllib.request, "urlopen", mock.Mock(side_effect=no_name))
     with pytest.raises(UserError, match=r"^f: the download broke off \(hub.example cannot be reached: is there a netw"):
         download(tmp_path / "f", url="https://hub.example/f")
-    monkeypatch.setattr(gdown, "download", fail(ConnectionError("HTTPSConnectionPool(host='drive.google.com', ...")))
+    no_drive = ConnectionError("HTTPSConnectionPool(host='drive.google.com', ...")
+    monkeypatch.setattr(gdown, "download", mock.Mock(side_effect=no_drive))
     with pytest.raises(UserError, match=r"^f: drive.google.com cannot be reached: is there a network\?; run again, or"):
         download(tmp_path / "f", drive="xyz")
 
