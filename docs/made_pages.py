@@ -108,7 +108,7 @@ def _as_markdown(docstring: str) -> str:
 
 def interface() -> str:
     """Every public name with its signature and what it says of itself: first what is no method, then the methods."""
-    names = [name for name in modprompt.__all__ if name != "__version__"]
+    names = [name for name in vars(modprompt)["__all__"] if name != "__version__"]  # the stub has no list of them
     methods = {row.name for row in (*METHODS, *PLUG_INS)}
     others = sorted((name for name in names if name not in methods), key=lambda name: name.endswith("Error"))
     parts = [*(_section(name) for name in others), "## Methods", *(_section(name) for name in names if name in methods)]
@@ -117,5 +117,12 @@ def interface() -> str:
 
 MADE = {"commands": commands, "interface": interface}
 
-if __name__ == "__main__":
+
+def main() -> int:
+    """Print what first_settings.md holds."""
     print(settings())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

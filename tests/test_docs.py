@@ -13,6 +13,7 @@ import torch
 import yaml
 
 import modprompt
+from docs import made_pages
 from modprompt.cli import train
 from modprompt.methods.table import METHODS
 from tests.conftest import ROOT
@@ -154,11 +155,6 @@ def test_every_page_is_in_the_navigation():
 
 
 def test_what_a_page_has_made_is_known_and_is_made():
-    spec = importlib.util.spec_from_file_location("made_pages", DOCS / "made_pages.py")
-    made_pages = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [*sys.path])
-        spec.loader.exec_module(made_pages)
     asked = re.findall(r"^<!-- made: (\w+) -->$", "".join(page.read_text() for page in PAGES), flags=re.MULTILINE)
     assert sorted(asked) == sorted(made_pages.MADE)
     interface = made_pages.interface()

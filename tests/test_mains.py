@@ -14,6 +14,7 @@ from benchmarks import active, gelu, images, search, speed
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import plan
 from benchmarks.gpu.task import Found, Place, Task
+from docs import made_pages
 from lpclip import feat_extractor, linear_probe
 from modprompt.cli import interpret, main, train, warm
 from modprompt.data import names
@@ -221,6 +222,10 @@ def a_figure_of_the_rooms(request, monkeypatch, tmp_path):
     return architecture_figure.main, ["--to", str(tmp_path / "method.png")], 0
 
 
+def a_table_of_first_settings(request, monkeypatch, tmp_path):
+    return made_pages.main, None, 0
+
+
 def a_name_of_a_data_set(request, monkeypatch, tmp_path):
     return names.main, ["EuroSAT"], 0
 
@@ -259,6 +264,7 @@ CASES = {
     "tools/digit_photos.py": [digits_as_photos],
     "tools/random_schedules.py": [schedules_drawn_at_random],
     "tools/architecture_figure.py": [a_figure_of_the_rooms],
+    "docs/made_pages.py": [a_table_of_first_settings],
     "modprompt/data/names.py": [a_name_of_a_data_set],
     "modprompt/experiments/reporting/tasks.py": [a_mean_of_runs, a_mean_of_a_run_that_is_not_finished],
     "datasets/prepare/__main__.py": [data],
