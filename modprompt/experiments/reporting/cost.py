@@ -205,7 +205,7 @@ def rows_of_csv(found: Sequence[Cost], accuracy: str) -> list[list[str]]:
 
 def accuracy_name(sections: Sequence[Section]) -> str:
     """What the accuracy next to the costs is: the deciding column of the last table."""
-    return f"{sections[-1].deciding} (%), {sections[-1].title}" if sections else ""
+    return f"{sections[-1].merit} (%), {sections[-1].where}" if sections else ""
 
 
 def stages(results: Results) -> dict[str, list[str]]:

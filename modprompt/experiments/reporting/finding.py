@@ -22,7 +22,7 @@ def finding(measured: Measured) -> str:
     if len(best) < 2:
         return ""
     (first, top), (second, next_) = best
-    what = f"mean {_named(section)}, {section.title}"
+    what = f"mean {section.merit}, {section.title}"
     if measured.experiment.protocol in CROSS:
         what = f"mean accuracy on the targets, trained on {measured.experiment.source}"
     equal = f"{top.mean:.2f}" == f"{next_.mean:.2f}"
@@ -32,11 +32,6 @@ def finding(measured: Measured) -> str:
         else f"{first} has the highest {what}: {_told(top)}, {top.mean - next_.mean:.2f} points over the next, {second}"
     )
     return f"{start}; {_sure(measured, section, first, second)}."
-
-
-def _named(section: Section) -> str:
-    shots = section.deciding
-    return f"accuracy of {shots} shots" if shots.isdigit() else shots
 
 
 def _told(cell: Cell) -> str:

@@ -90,7 +90,7 @@ class Measured:
         kept = [label for label in dict.fromkeys(kept) if label in labels][:most]
         best = [label for label in self.ranked() if label not in kept][: most - len(kept)]
         section = self.sections[-1]
-        told = f"The best {len(best)} of {len(labels)} methods by {section.deciding} ({section.title})"
+        told = f"The best {len(best)} of {len(labels)} methods by {section.merit} ({section.where})"
         told += f", and {', '.join(kept)}" if kept else ""
         return Chosen(self.looks_of([label for label in labels if label in {*best, *kept}]), f" {told}.")
 

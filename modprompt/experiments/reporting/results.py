@@ -24,6 +24,11 @@ def most_shots(columns: Sequence[str]) -> str:
     return max((column for column in columns if column.isdigit()), key=int, default="")
 
 
+def shots_in_words(column: str) -> str:
+    """A column of shots, with its unit."""
+    return f"{column} shot{'s' * (column != '1')}"
+
+
 class Outcome(NamedTuple):
     """Accuracy of a run in percent, or None and the reason why there is none.
 

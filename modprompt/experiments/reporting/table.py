@@ -9,10 +9,11 @@ import numpy as np
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
 from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting import alike, published
-from modprompt.experiments.reporting.results import Line, Results, most_shots
+from modprompt.experiments.reporting.results import Line, Results, most_shots, shots_in_words
 from modprompt.io.base_new import harmonic_mean
 
 AVERAGE = published.AVERAGE
+_TESTED_ON = ", tested on"  # ends a table's title whose columns say where
 TOGETHER_TITLE = "base and new together"
 ABOUT_TOGETHER = "Trained on the base classes; test images of both halves, each among the names of all classes."
 
@@ -71,6 +72,20 @@ class Section(NamedTuple):
     def deciding(self) -> str:
         """The column that methods are ranked by, if they are: H, for shots that of the most, else the last."""
         return most_shots(self.columns) or ("H" if "H" in self.columns else self.columns[-1])
+
+    @property
+    def merit(self) -> str:
+        """`deciding` in words."""
+        if self.deciding.isdigit():
+            return f"accuracy of {shots_in_words(self.deciding)}"
+        if self.deciding in ("H", "accuracy"):
+            return self.deciding
+        return "average accuracy" if self.deciding == AVERAGE else f"accuracy, {self.deciding}"
+
+    @property
+    def where(self) -> str:
+        """What that number is on."""
+        return self.title.removesuffix(_TESTED_ON)
 
     def measured(self) -> dict[str, tuple[Cell | None, ...]]:
         """Cells by method, without published rows."""
@@ -261,7 +276,7 @@ def _of_all_datasets(experiment: Experiment, results: Results) -> list[Section]:
     rows = _rows(experiment, results, AVERAGE, columns, cells)
     known = {dataset: images_of(results, dataset) for dataset in results.datasets}
     about = "; ".join(f"{dataset} {text}" for dataset, text in known.items() if text)
-    title = f"trained on {experiment.source}, tested on"
+    title = f"trained on {experiment.source}{_TESTED_ON}"
     others = _without_run(experiment, results, AVERAGE, columns, title)
     return [Section(title, AVERAGE, columns, rows, about, details=others)]
 

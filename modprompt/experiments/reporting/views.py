@@ -12,7 +12,7 @@ from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.protocols import ALONE, TOGETHER
-from modprompt.experiments.reporting.results import Outcome, Results, most_shots
+from modprompt.experiments.reporting.results import Outcome, Results, most_shots, shots_in_words
 from modprompt.experiments.reporting.table import Cell, cell_of
 from modprompt.io import steps, test_parts
 from modprompt.io.text import one_line
@@ -41,7 +41,9 @@ class View(NamedTuple):
 
 def title(dataset: str, column: str) -> str:
     """The title of a panel of a data set and column."""
-    return dataset if column == "accuracy" else f"{dataset}, {column}"
+    if column == "accuracy":
+        return dataset
+    return f"{dataset}, {shots_in_words(column) if column.isdigit() else column}"
 
 
 class Tested(NamedTuple):
@@ -53,6 +55,7 @@ class Tested(NamedTuple):
     wrong: the wrong images of the first seed.
     result: that seed's.
     ece_pct: the calibration error over the seeds, from their results; None if one does not have it.
+    seeds: how many there are.
     """
 
     names: tuple[str, ...]
@@ -61,6 +64,7 @@ class Tested(NamedTuple):
     wrong: Sequence[test_parts.Wrong]
     result: dict[str, Any]
     ece_pct: Cell | None = None
+    seeds: int = 1
 
     def accuracy_pct(self) -> dict[str, float]:
         """Accuracy of each class that has images, by its name."""
@@ -116,7 +120,8 @@ def tested(outcomes: Sequence[Outcome], faults: list[str]) -> Tested | None:
         if whole is None:
             errors = [(one.result or {}).get("ece_pct") for one in outcomes]
             ece_pct = None if None in errors else cell_of([float(error) for error in errors if error is not None])
-            whole = Tested(names, parts.confusion, parts.calibration, parts.wrong, outcome.result or {}, ece_pct)
+            first = outcome.result or {}
+            whole = Tested(names, parts.confusion, parts.calibration, parts.wrong, first, ece_pct, len(outcomes))
         elif names == whole.names:
             calibration = _together(whole.calibration, parts.calibration)
             whole = whole._replace(confusion=whole.confusion + parts.confusion, calibration=calibration)

@@ -231,7 +231,16 @@ def test_reliability_has_the_bins_with_ten_images_and_the_error_in_its_legend(dr
     assert "CLIP" not in lines  # no bin of it has images
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["2.5 ± 0.3"]
     assert axes.get_legend().get_title().get_text() == "ECE (%)"
-    assert "those with fewer than 10 images left out" in caption
+    assert "those with fewer than 10 images a seed left out" in caption
+
+
+def test_bins_count_the_images_of_a_seed(drawn, tmp_path):
+    calibration = parts().calibration
+    calibration[3], calibration[4] = (19, 0.2, 1.0), (20, 0.3, 1.0)
+    of_two = views.Tested(NAMES, parts().confusion, calibration, [], {}, seeds=2)
+    reliability.reliability(views.Diagnostics([], {("dtd", "new"): {"MPL": of_two}}, []), LOOKS, tmp_path / "r.png")
+    lines = {line.get_label(): line for line in drawn["r.png"].axes[0].lines}
+    assert lines["MPL"].get_xdata()[0] == pytest.approx(0.3)
 
 
 def test_the_error_of_calibration_is_that_of_the_results_over_seeds(tmp_path):
@@ -239,7 +248,7 @@ def test_the_error_of_calibration_is_that_of_the_results_over_seeds(tmp_path):
     for name, error in (("a", 2.0), ("b", 4.0)):
         files = views.test_parts.write(tmp_path / name, parts())
         outcomes.append(Outcome(1.0, "", {"test_files": files, "ece_pct": error}, tmp_path / name))
-    assert views.tested(outcomes, []).ece_pct == Cell(3.0, 1.0)
+    assert views.tested(outcomes, [])[-2:] == (Cell(3.0, 1.0), 2)
     outcomes[0].result.pop("ece_pct")
     assert views.tested(outcomes, []).ece_pct is None
 
@@ -260,6 +269,23 @@ def test_losses_have_a_band_over_seeds(experiment, two, tmp_path, drawn):
         (np.mean(of_seeds) - np.std(of_seeds), np.mean(of_seeds) + np.std(of_seeds))
     )
     assert "bands are standard deviations over seeds" in caption
+
+
+def test_losses_of_trainings_of_other_lengths_have_one_axis_and_a_band_is_cut(experiment, two, tmp_path, drawn):
+    found, results = gathered(experiment, tmp_path)
+    for path in (tmp_path / "out").rglob("train_base/eurosat/**/MPL/**/steps.csv"):
+        path.write_text(path.read_text().replace(",0.9,", f",{90 if 'seed1' in path.parts else 0.001},"))
+    for path in (tmp_path / "out").rglob("train_base/dtd/**/MPL/**/steps.csv"):
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:11]))  # two epochs of four
+    left = views.Diagnostics(views.views(found, results), {}, [])
+    caption = losses.loss_curves(found, left, {"MPL": LOOKS["MPL"]}, tmp_path / "l.png")
+    assert drawn["l.png"].get_supxlabel() == "epochs (%)"
+    assert "of which the axis has percent" in caption
+    of_four, of_two = (axes.lines[0] for axes in drawn["l.png"].axes)
+    assert list(of_four.get_xdata()) == [25, 50, 75, 100]
+    assert list(of_two.get_xdata()) == [50, 100]
+    low, _ = drawn["l.png"].axes[0].get_ylim()
+    assert 0 < low < min(of_four.get_ydata())  # though a band goes below 0
 
 
 def test_gallery_has_the_surest_mistakes_first_as_small_pictures(two, tmp_path):

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting import results, table
@@ -106,14 +107,17 @@ def test_an_outlier_is_an_arrow_with_its_value_and_does_not_set_the_axis(tmp_pat
     assert len(found["mean"]) == 10
 
 
-def test_an_interval_beyond_the_axis_ends_in_an_arrow(tmp_path, drawn):
+def test_an_interval_and_seeds_beyond_the_axis_end_in_arrows(tmp_path, drawn):
     measured = made(1, 4)
     for seed, accuracy in zip(SEEDS, (20.0, 41.0, 62.0)):
         measured.results.add("method 2", PLACES[0], "base", seed, results.Outcome(accuracy, result={}))
     sections = table.sections(measured.experiment, measured.results)
     dots.methods(Measured(measured.experiment, measured.results, sections, measured.looks), tmp_path / "methods.png")
     base = drawn["methods.png"].axes[0]
-    assert sorted(line.get_xdata()[0] for line in kinds(base)["beyond"]) == pytest.approx(sorted(base.get_xlim()))
+    arrows = {tuple(line.get_xydata()[0]) for line in kinds(base)["beyond"]}
+    row = rows_of(base).index("method 2")
+    below = kinds(base)["seeds"][row].get_ydata()[0]
+    assert arrows == {(end, at) for end in base.get_xlim() for at in (row, below)}
 
 
 def test_without_zero_shot_the_axis_is_accuracy(tmp_path, drawn):
@@ -304,7 +308,7 @@ def test_costs_have_names_at_their_points_that_do_not_hide_each_other(tmp_path, 
         names = {re.sub(r" [\d.]+ ↓$", "", text.get_text()): text for text in axes.texts}  # CLIP may lie below all
         assert set(names) == set(measured.chosen(12, ["MPL", "CLIP"]).looks)
         assert names["MPL"].get_fontweight() == "bold"
-        boxes = [text.get_window_extent() for text in names.values()]
+        boxes = [Text.get_window_extent(text) for text in names.values()]  # without the lines to the points
         assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
@@ -315,6 +319,42 @@ def test_an_outlier_does_not_set_the_axis_of_costs(tmp_path, drawn, monkeypatch)
     axes = drawn["cost.png"].axes[0]
     assert axes.get_ylim()[0] > 20
     assert "method 5 3.0" in [text.get_text() for text in axes.texts]
+
+
+def test_a_training_that_takes_far_longer_does_not_set_the_axis_either(tmp_path, drawn, monkeypatch):
+    measured = made(2, 12)
+    named_costs(measured, monkeypatch)
+    costs = cost.costs
+
+    def with_one_longer(*given):
+        return [one._replace(training_s=table.Cell(90_000.0)) if one.label == "MPL" else one for one in costs(*given)]
+
+    monkeypatch.setattr(cost, "costs", with_one_longer)
+    cost.accuracy_over_cost(measured, tmp_path / "cost.png")
+    seconds, parameters = drawn["cost.png"].axes
+    (arrow,) = kinds(seconds)["outlier"]
+    assert arrow.get_xdata()[0] == seconds.get_xlim()[1] < 1000
+    assert "MPL 90k" in [text.get_text() for text in seconds.texts]
+    assert "outlier" not in kinds(parameters)
+
+
+def test_a_long_whisker_is_cut_with_an_arrow(tmp_path, drawn, monkeypatch):
+    measured = made(2, 12)
+    named_costs(measured, monkeypatch)
+    costs = cost.costs
+
+    def with_one_unsure(*given):
+        return [
+            one._replace(accuracy=one.accuracy._replace(std=30.0)) if one.label == "MPL" else one
+            for one in costs(*given)
+        ]
+
+    monkeypatch.setattr(cost, "costs", with_one_unsure)
+    cost.accuracy_over_cost(measured, tmp_path / "cost.png")
+    axes = drawn["cost.png"].axes[0]
+    low, high = axes.get_ylim()
+    assert high - low < 30
+    assert sorted(line.get_ydata()[0] for line in kinds(axes)["beyond"]) == [low, high]
 
 
 def test_long_names_are_cut_in_the_middle_unless_two_would_be_one():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
 
 from modprompt.experiments.reporting.cost import Cost, accuracy_name, costs
@@ -21,12 +23,24 @@ _COSTS: dict[str, Callable[[Cost], float | None]] = {
     "seconds of training": lambda one: None if one.training_s is None else one.training_s.mean,
     "trained parameters": lambda one: None if one.parameters is None else one.parameters[1],
 }
-_PLACES = [  # of a name around its point, in points, the first that is free: (x, y, horizontal, vertical)
+_NEAR = [  # places of a name around its point, in points: (x, y, horizontal, vertical)
     (5, 0, "left", "center"), (-5, 0, "right", "center"), (0, 5, "center", "bottom"), (0, -5, "center", "top"),
     (5, 6, "left", "bottom"), (-5, 6, "right", "bottom"), (5, -6, "left", "top"), (-5, -6, "right", "top"),
-    (6, 14, "left", "bottom"), (-6, 14, "right", "bottom"), (6, -14, "left", "top"), (-6, -14, "right", "top"),
-    (6, 22, "left", "bottom"), (-6, 22, "right", "bottom"), (6, -22, "left", "top"), (-6, -22, "right", "top"),
 ]  # fmt: skip
+_FAR = [  # further ones, with a line to the point
+    (far * x, far * y, "left" if x > 0 else "right", "bottom" if y > 0 else "top" if y < 0 else "center")
+    for far in (12, 20, 28, 36, 46)
+    for x, y in (
+        *itertools.product((1, -1), (1, -1)),
+        (1.4, 0),
+        (-1.4, 0),
+        *itertools.product((0.4, -0.4), (1.3, -1.3)),
+    )
+]
+_PLACES = [*_NEAR, *_FAR]  # the best is taken, of equal ones the first
+_HIDES, _HIDES_WHISKER, _OUTSIDE, _FURTHER = 1.0, 0.6, 3.0, 0.02  # how bad a place of a name is
+_DECADES = 0.1  # the least median distance of costs, in decades
+_MOST_TICKS = 6
 _PLACES_OF_LEVELS = [
     (-2, 1, "right", "bottom"),
     (-2, -1, "right", "top"),
@@ -36,7 +50,7 @@ _PLACES_OF_LEVELS = [
 
 
 def accuracy_over_cost(measured: Measured, path: Path) -> str:
-    """Points with names, costs on a logarithmic axis, accuracies on one that ignores outliers; a method that trains
+    """Points with names on axes that ignore outliers and long whiskers, that of costs logarithmic; a method that trains
     nothing is a level line."""
     found = costs(measured.experiment, measured.results, measured.sections)
     if sum(any(of(one) for of in _COSTS.values()) for one in found if one.accuracy) < 2:
@@ -44,13 +58,14 @@ def accuracy_over_cost(measured: Measured, path: Path) -> str:
     untrained = {line.label for line in measured.results.lines if not line.trains}
     picked = measured.chosen(_MOST_NAMES, [measured.mine, measured.zero_shot])
     drawn = [one for one in found if one.label in picked.looks and one.accuracy is not None]
-    centres = [one.accuracy.mean for one in drawn if one.accuracy is not None]
-    low, high = limits(centres)
+    cells = [(one.accuracy.mean, one.accuracy.std or 0.0) for one in drawn if one.accuracy is not None]
+    usual = median(std for _, std in cells)
+    ends = [mean + side * std for mean, std in cells for side in (-1, 1) if std <= usual]
+    low, high = limits([mean for mean, _ in cells], ends)
     low, high = low - _ROOM * (high - low), high + _ROOM * (high - low)
     with panels(path, ["", ""], across=2, high=3.0, sharey=True) as grid:
         grid[0].set_ylim(low, high)
-        deciding = measured.sections[-1].deciding
-        grid[0].set_ylabel(f"accuracy, {deciding} shots (%)" if deciding.isdigit() else shown(f"{deciding} (%)"))
+        grid[0].set_ylabel(shown(f"{measured.sections[-1].merit} (%)"))
         placed: list[list[Named]] = []
         for axes, (name, of) in zip(grid, _COSTS.items()):
             axes.grid(axis="both")
@@ -59,15 +74,15 @@ def accuracy_over_cost(measured: Measured, path: Path) -> str:
             points = [(value, one) for one in drawn if one not in levels and (value := of(one)) is not None]
             points.sort(key=lambda point: point[1].label == measured.mine)  # on top of the others
             scale(axes, [value for value, _ in points])
-            texts = [_point(axes, at, one, picked.looks[one.label], (low, high)) for at, one in points]
+            texts = [_point(axes, at, one, picked.looks[one.label]) for at, one in points]
             placed.append([text._replace(is_mine=one.label == measured.mine) for (_, one), text in zip(points, texts)])
-            placed[-1] += [_level(axes, one, picked.looks[one.label], (low, high)) for one in levels]
+            placed[-1] += [_level(axes, one, picked.looks[one.label]) for one in levels]
         grid[0].figure.draw_without_rendering()  # type: ignore[union-attr]  # from here on positions of points are known
         for axes, texts_of in zip(grid, placed):
             _names(axes, texts_of)
     return (
         f"{accuracy_name(measured.sections)}, over what it costs: seconds of one training, and parameters that are "
-        f"trained; {WHISKERS}. Dashed: what trains nothing. A triangle at the end of the axis stands for a number "
+        f"trained; {WHISKERS}. Dashed: what trains nothing. A triangle at the end of an axis stands for what is "
         f"beyond it.{picked.said}"
     )
 
@@ -91,25 +106,32 @@ class Named(NamedTuple):
     places: Sequence[tuple[float, float, str, str]] = _PLACES
 
 
-def _point(axes: Axes, at: float, one: Cost, look: Look, ends: tuple[float, float]) -> Named:
+def _point(axes: Axes, cost: float, one: Cost, look: Look) -> Named:
     """Draw a method."""
     assert one.accuracy is not None
-    low, high = ends
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     mean, std = one.accuracy.mean, one.accuracy.std or 0.0
-    if not low <= mean <= high:
-        place = low if mean < low else high
-        axes.plot([at], [place], "v" if mean < low else "^", color=look.colour, ms=6, clip_on=False, gid="outlier")
-        return Named(at, place, place, place, f"{look.name} {mean:.1f}")
+    at, level = min(max(cost, left), right), min(max(mean, low), high)
+    arrow: dict[str, Any] = {"color": look.colour, "clip_on": False, "ls": "none"}
+    if (at, level) != (cost, mean):
+        is_above_or_below = level != mean
+        marker = ("v" if mean < low else "^") if is_above_or_below else ("<" if cost < left else ">")
+        axes.plot([at], [level], marker, ms=6, gid="outlier", **arrow)
+        number = f"{mean:.1f}" if is_above_or_below else _short(float(f"{cost:.2g}"))
+        return Named(at, level, level, level, f"{look.name} {number}", look.colour)
     bottom, top = max(low, mean - std), min(high, mean + std)
     axes.plot([at, at], [bottom, top], color=look.colour, lw=0.8, zorder=2)
+    for is_beyond, end, marker in ((mean - std < low, low, "v"), (mean + std > high, high, "^")):
+        if is_beyond:
+            axes.plot([at], [end], marker, ms=3, gid="beyond", **arrow)
     axes.plot([at], [mean], **look.mark(), ms=6.5, gid="mean", zorder=3)
-    return Named(at, mean, bottom, top, look.name)
+    return Named(at, mean, bottom, top, look.name, look.colour)
 
 
-def _level(axes: Axes, one: Cost, look: Look, ends: tuple[float, float]) -> Named:
+def _level(axes: Axes, one: Cost, look: Look) -> Named:
     """Draw a level line with its name at an end; if it is beyond the axis, the name and the number alone."""
     assert one.accuracy is not None
-    low, high = ends
+    low, high = axes.get_ylim()
     at = min(max(one.accuracy.mean, low), high)
     beyond = "" if at == one.accuracy.mean else f" {one.accuracy.mean:.1f} {'↓' if at == low else '↑'}"
     if not beyond:
@@ -119,28 +141,41 @@ def _level(axes: Axes, one: Cost, look: Look, ends: tuple[float, float]) -> Name
 
 
 def _names(axes: Axes, points: Sequence[Named]) -> None:
-    """Write names where they cover no point, whisker or other name, as far as there is space; the report's own method
-    in bold."""
+    """Write names where they cover no point, whisker or other name, as far as there is space, with a line from those
+    that are far; the report's own method in bold."""
+    from matplotlib.text import Text  # late, as all of matplotlib
+
     taken = [(box, weight) for point in points for box, weight in _around(axes, point)]
     frame = axes.get_window_extent()
     for point in points[::-1]:
         best: Any = None
-        for far, (x, y, ha, va) in enumerate(point.places):
+        for far, place in enumerate(point.places):
+            x, y, ha, va = place
+            line: dict[str, Any] = {"arrowstyle": "-", "lw": 0.5, "color": point.colour, "shrinkA": 0, "shrinkB": 3}
             text = axes.annotate(
                 point.text, (point.x, point.y), (x, y), ha=ha, va=va, textcoords="offset points", fontsize=7,
-                fontweight="bold" if point.is_mine else "normal", color=point.colour, in_layout=False, zorder=4,
+                fontweight="bold" if point.is_mine else "normal", color=_dark(point.colour), in_layout=False, zorder=4,
+                arrowprops=line if place in _FAR else None, annotation_clip=False,
             )  # fmt: skip
-            box = text.get_window_extent()
+            text.get_window_extent()  # it finds the place first
+            box = Text.get_window_extent(text)  # without the line
             is_inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 + 1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 + 1
-            hidden = sum(weight for other, weight in taken if box.overlaps(other)) + (0 if is_inside else 3)
-            hidden += 0.02 * far
+            hidden = sum(weight for other, weight in taken if box.overlaps(other)) + (0 if is_inside else _OUTSIDE)
+            hidden += _FURTHER * far
             if best is not None and hidden >= best[0]:
                 text.remove()
                 continue
             if best is not None:
                 best[1].remove()
             best = hidden, text, box
-        taken.append((best[2], 1.0))
+        taken.append((best[2], _HIDES))
+
+
+def _dark(colour: str) -> Any:
+    """A colour in which letters can be read on white."""
+    from matplotlib.colors import to_rgb  # late, as all of matplotlib
+
+    return tuple(0.75 * part for part in to_rgb(colour))
 
 
 def _around(axes: Axes, point: Named) -> list[tuple[Bbox, float]]:
@@ -152,19 +187,23 @@ def _around(axes: Axes, point: Named) -> list[tuple[Bbox, float]]:
     (x, y), half = axes.transData.transform((point.x, point.y)), 3.5 * axes.figure.dpi / 72
     ends = [axes.transData.transform((point.x, end))[1] for end in (point.low, point.high)]
     own = Bbox.from_extents(x - half, y - half, x + half, y + half)
-    return [(own, 1.0), (Bbox.from_extents(x - 1, ends[0], x + 1, ends[1]), 0.25)]
+    return [(own, _HIDES), (Bbox.from_extents(x - 1, ends[0], x + 1, ends[1]), _HIDES_WHISKER)]
 
 
 def scale(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis over a decade or more, with 0 at its left, if that is among the values."""
+    """A logarithmic axis over a decade or more that ignores outliers; with 0 at its left, if that is a value."""
     above = [value for value in values if value]
     if not above:
         return
-    spread = max(1.0, (10 * min(above) / max(above)) ** 0.5)
-    low, high = min(above) / spread / 1.5, max(above) * spread * 1.5
-    steps = (1, 2, 5) if high < 50 * low else (1,)
+    least, most = (10**end for end in limits([math.log10(value) for value in above], least=_DECADES))
+    least, most = max(least, min(above)), min(most, max(above))
+    spread = max(1.0, (10 * least / most) ** 0.5)
+    low, high = least / spread / 1.5, most * spread * 1.5
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
-    ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+        if len(ticks) <= _MOST_TICKS:
+            break
     if len(above) < len(values):
         axes.set_xscale("symlog", linthresh=low, linscale=0.5)
         axes.set_xlim(-low / 2, high)

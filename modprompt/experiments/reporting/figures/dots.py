@@ -81,16 +81,16 @@ def rows(axes: Axes, marks: Mapping[str, Sequence[Mark | None]], bold: Iterable[
         return
     ends = [end for one in every for end in one.interval or ()]
     low, high = limits([one.mean for one in every], [*ends, *(value for one in every for value in one.seeds)])
+    axes.set(xlim=(low, high), ylim=(len(marks) - 0.4, -0.6))
     for number, row in enumerate(marks.values()):
         first = -_OFFSET * (len(row) - 1)
         for at, one in enumerate(row):
             if one is not None:
-                _draw(axes, one, number + first + 2 * _OFFSET * at, low, high)
+                _draw(axes, one, number + first + 2 * _OFFSET * at)
                 if len(row) > 1:
                     axes.plot([], [], **one.look.mark(), ms=5, label=one.look.name)
     if low < 0 < high:
         axes.axvline(0, color="0.3", lw=0.8, zorder=1)
-    axes.set(xlim=(low, high), ylim=(len(marks) - 0.4, -0.6))
     axes.locator_params(axis="x", nbins=5, steps=(1, 2, 5, 10))
     axes.set_yticks(range(len(marks)), list(names(list(marks)).values()))
     for text, name in zip(axes.get_yticklabels(), marks):
@@ -100,11 +100,14 @@ def rows(axes: Axes, marks: Mapping[str, Sequence[Mark | None]], bold: Iterable[
     axes.grid(axis="x")
 
 
-def _draw(axes: Axes, one: Mark, row: float, low: float, high: float) -> None:
+def _draw(axes: Axes, one: Mark, row: float) -> None:
     """A mark; what lies beyond the axis is an arrow at its end, with the mean."""
+    low, high = axes.get_xlim()
     inside = [value for value in one.seeds if low <= value <= high]
     small: dict[str, Any] = {"ms": 2.4, "mew": 0, "alpha": 0.55, "ls": "none", "zorder": 2}
     axes.plot(inside, [row + _SEEDS_BELOW] * len(inside), ".", color=one.look.colour, gid="seeds", **small)
+    if one.seeds:
+        _beyond(axes, one.look.colour, row + _SEEDS_BELOW, min(one.seeds), max(one.seeds))
     if not low <= one.mean <= high:
         is_left = one.mean < low
         end: dict[str, Any] = {"color": one.look.colour, "clip_on": False, "ls": "none", "ms": 5}
@@ -123,10 +126,16 @@ def _draw(axes: Axes, one: Mark, row: float, low: float, high: float) -> None:
     if left < right:
         ends = max(low, left), min(high, right)
         axes.plot(ends, [row] * 2, color=one.look.colour, lw=1.1, solid_capstyle="butt", gid="interval", zorder=2.5)
-    for beyond, place, arrow in ((left < low, low, "<"), (right > high, high, ">")):
-        if beyond:
-            axes.plot([place], [row], arrow, color=one.look.colour, ms=3, clip_on=False, gid="beyond")
+    _beyond(axes, one.look.colour, row, left, right)
     axes.plot([one.mean], [row], **one.look.mark(), ms=5, gid="mean", zorder=3)
+
+
+def _beyond(axes: Axes, colour: str, row: float, lowest: float, highest: float) -> None:
+    """Small arrows at the ends of the axis that values go beyond."""
+    low, high = axes.get_xlim()
+    for is_beyond, place, arrow in ((lowest < low, low, "<"), (highest > high, high, ">")):
+        if is_beyond:
+            axes.plot([place], [row], arrow, color=colour, ms=3, clip_on=False, gid="beyond")
 
 
 def _about(measured: Measured, place: str, column: str, over: str, title: str) -> str:
@@ -162,7 +171,7 @@ def methods(measured: Measured, path: Path) -> str:
             marks = {label: [mark(measured, picked.looks[label], label, place, column, over)] for label in drawn}
             rows(axes, marks, [measured.mine])
     where = "source and average of the targets" if is_across else section.title
-    return f"Methods sorted by {section.deciding}, {where}. {_HOW}." + picked.said
+    return f"Methods sorted by {section.merit}, {where}. {_HOW}." + picked.said
 
 
 def _sorted(measured: Measured, picked: Chosen, places: Sequence[tuple[str, str]], over: str) -> list[str]:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 COLUMN_IN, PAGE_IN = 3.25, 6.875  # inches: one column of a paper, and both
 _ALONE_IN = 4.8  # width of a panel without others
-# after Okabe and Ito, without yellow, which white paper hides: the colour-blind tell them apart
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+# after Okabe and Ito, with a dark red for yellow, which white paper hides: the colour-blind tell them apart
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#882255")
 ZERO_SHOT = "#767676"
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LOOKS = 1 + (len(COLOURS) - 1) * len(_MARKERS)  # that differ: the first has its colour alone, 6 and 7 are coprime
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LOOKS = 1 + (len(COLOURS) - 1) * len(_MARKERS)  # that differ: the first has its colour alone, 7 and 8 are coprime
 MOST_METHODS = 25  # rows of a figure, or names in it, that can still be read
 MOST_PANELS = 36  # of a page
 MOST_WHISKERS = 4  # curves of a panel whose whiskers can be told apart

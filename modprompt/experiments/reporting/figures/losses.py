@@ -28,23 +28,27 @@ def loss_curves(
     drawn = dict(list(found.items())[:MOST_PANELS])
     if not drawn:
         return ""
-    with panels(path, list(drawn), x="epoch", y="training loss", strong=strong) as grid:
+    are_alike = len({loss.shape[1] for methods in drawn.values() for loss in methods.values()}) == 1
+    with panels(path, list(drawn), x="epoch" if are_alike else "epochs (%)", y="training loss", strong=strong) as grid:
         for axes, methods in zip(grid, drawn.values()):
             for number, (label, loss) in enumerate(methods.items()):
-                epochs = np.arange(1, loss.shape[1] + 1)
+                epochs = np.arange(1, loss.shape[1] + 1) * (1 if are_alike else 100 / loss.shape[1])
                 mean, std = loss.mean(axis=0), loss.std(axis=0)
                 every = max(1, len(epochs) // 6)
                 axes.plot(epochs, mean, **{**looks[label].curve(), "ms": 3}, markevery=every, zorder=9 - number)
                 if len(loss) > 1:
                     axes.fill_between(epochs, mean - std, mean + std, color=looks[label].colour, alpha=0.2, lw=0)
             axes.locator_params(axis="x", integer=True)
-            if all((loss.mean(axis=0) > loss.std(axis=0)).all() for loss in methods.values()):
-                axes.set_yscale("log")
+            means = np.concatenate([loss.mean(axis=0) for loss in methods.values()])
+            if (means > 0).all():  # what of a band is below the axis is cut off
+                axes.set_yscale("log", nonpositive="clip")
+                axes.set_ylim(means.min() / 1.5, axes.get_ylim()[1])
                 axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.yaxis.set_major_formatter("{x:g}")
                 axes.yaxis.set_minor_formatter(NullFormatter())
     return (
-        "Training loss: means of epochs over seeds, bands are standard deviations over seeds; methods have losses of "
-        "their own, so that heights of different methods cannot be compared."
+        "Training loss: means of epochs over seeds, bands are standard deviations over seeds, cut off at the axis; "
+        + ("" if are_alike else "methods have other numbers of epochs, of which the axis has percent; ")
+        + "methods have losses of their own, so that heights of different methods cannot be compared."
         + first_of(len(drawn), len(found), "panels")
     )

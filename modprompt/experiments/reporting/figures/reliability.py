@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 from modprompt.experiments.reporting.figures.layout import MOST_PANELS, Look, first_of, panels
 from modprompt.experiments.reporting.table import Cell
-from modprompt.experiments.reporting.views import Diagnostics, title
+from modprompt.experiments.reporting.views import Diagnostics, Tested, title
 
-FEWEST = 10  # images of a bin that is drawn
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FEWEST = 10  # images of a bin that is drawn, a seed on average: seeds test the same images
 
 
 def reliability(left: Diagnostics, looks: Mapping[str, Look], path: Path, strong: str = "") -> str:
@@ -17,7 +21,7 @@ def reliability(left: Diagnostics, looks: Mapping[str, Look], path: Path, strong
     found = {}
     for place, tests in left.tests.items():
         known = {label: tests[label] for label in looks if label in tests}
-        known = {label: one for label, one in known.items() if (one.calibration[:, 0] >= FEWEST).any()}
+        known = {label: one for label, one in known.items() if len(_curve(one))}
         if known:
             found[title(*place)] = known
     drawn = dict(list(found.items())[:MOST_PANELS])
@@ -27,20 +31,25 @@ def reliability(left: Diagnostics, looks: Mapping[str, Look], path: Path, strong
         for axes, methods in zip(grid, drawn.values()):
             axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
             for number, (label, one) in enumerate(methods.items()):
-                there = one.calibration[one.calibration[:, 0] >= FEWEST]
+                there = _curve(one)
                 axes.plot(there[:, 1], there[:, 2], **looks[label].curve(), zorder=9 - number)
             axes.set(xlim=(0, 1), ylim=(0, 1.02))
             errors = [_told(one.ece_pct) if one.ece_pct else "not known" for one in methods.values()]
             handles = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
             small: dict[str, Any] = {"title": "ECE (%)", "title_fontsize": 6, "fontsize": 6, "handlelength": 0.9}
-            axes.legend(handles, errors, loc="lower right", borderaxespad=0.1, **small)
+            axes.legend(handles, errors, loc="best", borderaxespad=0.1, **small)
     bins = len(next(iter(next(iter(drawn.values())).values())).calibration)
     return (
         f"Reliability: accuracy of the images whose most probable class has so much of the probability, in {bins} "
-        f"equally wide bins, those with fewer than {FEWEST} images left out; on the dotted line confidence equals "
-        "accuracy, below it is too high. ECE: expected calibration error of all bins in percent, mean and standard "
-        f"deviation over seeds.{first_of(len(drawn), len(found), 'panels')}"
+        f"equally wide bins, those with fewer than {FEWEST} images a seed left out; on the dotted line confidence "
+        "equals accuracy, below it is too high. ECE: expected calibration error of all bins in percent, mean and "
+        f"standard deviation over seeds.{first_of(len(drawn), len(found), 'panels')}"
     )
+
+
+def _curve(one: Tested) -> NDArray[np.float64]:
+    """The bins that are drawn, as `calibration` has them."""
+    return one.calibration[one.calibration[:, 0] >= FEWEST * one.seeds]
 
 
 def _told(cell: Cell) -> str:
