@@ -1,4 +1,4 @@
-"""Active prompt learning: rounds that choose which images are labelled, around any trainer; train.py's flags.
+"""Active prompt learning: rounds that choose which images are labelled, around any trainer; flags are those of `modprompt train`.
 
 modprompt active --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      the digits; needs no download
 modprompt active --trainer MPL --root PHOTOS --backbone ViT-B/16 ACTIVE.METHOD cb ACTIVE.ROUNDS 4
@@ -17,9 +17,9 @@ def _check(cfg: Any) -> None:
     from modprompt.active import rounds
 
     if not rounds.settings_of(cfg).rounds and not cfg.TEST.ONLY:
-        raise UserError("ACTIVE.ROUNDS is 0: say how many rounds to run (train.py, or modprompt train, runs none)")
+        raise UserError("ACTIVE.ROUNDS is 0: say how many rounds to run (modprompt train runs none)")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code as train.py's."""
+    """Exit code as of `modprompt train`."""
     return train.main(argv, __doc__, _check)

@@ -60,7 +60,7 @@ def _sums() -> List[str]:
         f"{len(rows)} are known: glyph-clip, {of_openai} of OpenAI's and {of_open_clip} of open_clip's. "
         f"Without glyph-clip they are the {sum(counts.values())} pretrained tags of open_clip {version}, "
         f"which counts -quickgelu names too: {runs}.",
-        "Those with another family than stock or ResNet need pip install 'modprompt[towers]'.",
+        "Those with another family than stock or ResNet need open_clip_torch, timm and transformers.",
         "This project's tests run glyph-clip, but no real weights of the others: they have no network.",
     ]
 

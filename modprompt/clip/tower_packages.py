@@ -12,7 +12,6 @@ from modprompt.errors import UserError
 from modprompt.io.tensors import is_at_least
 from modprompt.programs import left_as_found
 
-_INSTALL = "pip install 'modprompt[towers]'"
 _PYTHON, _TORCH = (3, 10), (2, 4)  # the oldest that transformers 5 runs on
 _NEEDED = {  # by module: the project's name, and its versions
     "open_clip": ("open_clip_torch", ">=3.3,<4"),
@@ -52,12 +51,13 @@ def _package(module: str) -> Any:
     from packaging.specifiers import SpecifierSet
 
     project, versions = _NEEDED[module]
+    install = f"pip install '{project}{versions}'"
     try:
         found = importlib.metadata.version(project)
     except importlib.metadata.PackageNotFoundError:
-        raise UserError(f"this CLIP needs {project}{versions}, which is not installed: {_INSTALL}") from None
+        raise UserError(f"this CLIP needs {project}{versions}, which is not installed: {install}") from None
     if not SpecifierSet(versions).contains(found, prereleases=True):
-        raise UserError(f"this CLIP needs {project}{versions}, {found} is installed: {_INSTALL}")
+        raise UserError(f"this CLIP needs {project}{versions}, {found} is installed: {install}")
     try:
         with left_as_found(), warnings.catch_warnings():  # open_clip sets an environment variable
             warnings.simplefilter("ignore")

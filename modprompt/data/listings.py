@@ -91,7 +91,7 @@ def read_classnames(path: Path) -> dict[str, str]:
         UserError: if the file is missing or a line has no class name.
     """
     names: dict[str, str] = {}
-    for line in read_lines(path, "it comes with the family's data instructions; see python -m modprompt prepare"):
+    for line in read_lines(path, "it comes with the family's data instructions; see modprompt prepare"):
         wnid, _, name = line.text.partition(" ")
         if not name:
             raise line.bad("a wnid, a space and a class name")

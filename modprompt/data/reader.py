@@ -52,7 +52,7 @@ def find_images(root: Path, reader: Any) -> Path:
         raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root, or set DATA for the scripts")
     images, name = place_of_images(reader, root), reader.__name__
     if images is not None and not images.is_dir():
-        raise UserError(f"{name}: there is no {images}; run `python -m modprompt prepare {name} --root {root}`")
+        raise UserError(f"{name}: there is no {images}; run `modprompt prepare {name} --root {root}`")
     folder: Path = root / reader.dataset_dir
     return folder
 

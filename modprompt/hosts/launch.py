@@ -1,6 +1,6 @@
 """Run a codebase's own train.py with the trainer MPL; no file of the codebase is changed.
 
-    cd CODEBASE && python -m modprompt.launch train.py --trainer MPL --config-file configs/trainers/MPL/NAME.yaml ...
+    cd CODEBASE && modprompt launch train.py --trainer MPL --config-file configs/trainers/MPL/NAME.yaml ...
 
 All flags are the codebase's own, except --keep-settings (anywhere): where its program changes settings of your files
 and options, your values are restored. A config file of MPL that the codebase lacks comes from this package

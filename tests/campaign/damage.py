@@ -1,6 +1,6 @@
 """Parts "corruptions" and "flips": files of every kind, damaged in their bytes and in their structure, and read.
 
-What survives: a line that names the file, or the value of the whole file; another value too where no checksum shows the
+What survives: a message that names the file, or the value of the whole file; another value too where no checksum shows the
 damage, which is counted: in a kind without one, and in a content that was sealed again. What changes nothing, or was
 tried, does not count. Whatever it is, nothing is done but reading, nothing takes long, and nothing is left that a whole
 file does not leave, too.
@@ -37,7 +37,7 @@ NO_FILE: dict[str, Callable[[Path], Any]] = {
     "a device is there": lambda path: path.symlink_to("/dev/zero"),
     "a link to nowhere is there": lambda path: path.symlink_to("nowhere"),
 }
-FOUND, SAME, OTHER = "refused in a line", "read as it was", "other values"
+FOUND, SAME, OTHER = "refused with a message", "read as it was", "other values"
 
 
 class Whole(NamedTuple):

@@ -14,7 +14,7 @@ class Figure:
     Args:
         name: what was tried.
         tried: how often.
-        outcomes: what came of it, by a word, e.g. {"refused in a line": 480, "read as it was": 20}.
+        outcomes: what came of it, by a word, e.g. {"refused with a message": 480, "read as it was": 20}.
         faults: a line for each that was not survived, with what repeats it.
         longest_s: the longest one took, in seconds.
         unchecked: of a kind that carries no checksum: other values were counted in `outcomes`, and are no fault.

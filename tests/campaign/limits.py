@@ -73,7 +73,7 @@ class Ended(NamedTuple):
             and len(errors) == 1
             and not any("Traceback" in line for line in ours)
         )
-        return "ended with a line" if told else ""
+        return "ended with a message" if told else ""
 
     def last_lines(self) -> str:
         """Exit code, and the end of what it said."""

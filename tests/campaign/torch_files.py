@@ -26,7 +26,7 @@ FILES = {  # of each kind, with share 1
     "others": 100,
 }
 _LONGEST_CONTENT = 10_000  # characters of what is read, printed: the files are small
-REFUSED, PLAIN = "refused in a line", "read as plain values"
+REFUSED, PLAIN = "refused with a message", "read as plain values"
 READERS: dict[str, Callable[[Path], Any]] = {
     "checkpoint": read_checkpoint,
     "training state": lambda path: read_tensors(path, mapped=False),

@@ -48,7 +48,7 @@ def _faults_of_split(name: str, status: str, path: Path | None) -> list[str]:
     """Print the split's status; a fault if it is not the published one where one is known."""
     known = name in published.SPLIT_SHA256 or name in published.FEW_SHOT_SHA256
     if known and status != runs.PUBLISHED and path is not None:
-        way = f"move {path} away, then run `python -m modprompt prepare {name}` for the published one"
+        way = f"move {path} away, then run `modprompt prepare {name}` for the published one"
         return [f"split: {_SAYS[status]}, so that numbers cannot be compared with papers: {way}"]
     print(f"{name} split: {_SAYS[status]}" + ("" if known else "; no published one is known"))
     return []

@@ -125,7 +125,9 @@ class Chosen(NamedTuple):
         )
 
     def _refuse(self, what: str) -> NoReturn:
-        again = f"run {self.experiment} and `modprompt experiment choose {self.experiment}` to choose anew"
+        beside = self.path.with_name(f"{self.experiment}.yaml")
+        file = str(beside) if beside.is_file() else self.experiment
+        again = f"`modprompt experiment run {file}` and `modprompt experiment choose {file}` to choose anew"
         raise UserError(f"{self.path}: {what}; {again}")
 
 

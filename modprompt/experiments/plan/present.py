@@ -63,7 +63,7 @@ def require_present(datasets: Sequence[str], data: Path) -> None:
     from modprompt.data.prepare.recipes import RECIPES  # late: few need it
 
     told = [name for name in lacking if _reader_of(name).__name__ in RECIPES]
-    how = [f"run `python -m modprompt prepare {' '.join(told)} --root {data}`"] if told else []
+    how = [f"run `modprompt prepare {' '.join(told)} --root {data}`"] if told else []
     raise UserError(
         f"{len(lacking)} of {len(datasets)} data sets are not under {data}, and nothing was started: "
         f"{'; '.join(f'{name}: {why}' for name, why in lacking.items())}: "

@@ -48,17 +48,21 @@ def lines(content: Mapping[str, Any]) -> list[str]:
     first = next(iter(methods.values()))
     names = [", ".join(one["options"].values()) for one in first["tries"]]
     text = [f"| {' and '.join(content['grid'])} | {' | '.join(names)} |", f"|{' --- |' * (len(names) + 1)}"]
-    none_left = []
+    none_left, without_effect = [], []
     for label, found in methods.items():
         left_out = found.get("left_out", [])
         none_left += [label] * (len(left_out) == len(found["tries"]))
+        without_effect += [label] * all(one["by_dataset"] == found["tries"][0]["by_dataset"] for one in found["tries"][1:])
         cells = [f"{one['accuracy_pct']:.2f}{'†' if one['options'] in left_out else ''}" for one in found["tries"]]
         chosen_one = [one["options"] == found["options"] for one in found["tries"]]
         text.append(f"| {label} | {' | '.join(f'**{a}**' if b else a for a, b in zip(cells, chosen_one))} |")
     if any("†" in row for row in text[2:]):
         text += ["", f"†: a seed is more than {MOST_BELOW} points below zero-shot CLIP on a data set; left out."]
     if none_left:
-        text += ["", f"{', '.join(none_left)}: no value is left; the smallest is taken."]
+        text += ["", f"{', '.join(none_left)}: no value is left; the smallest is used."]
+    if without_effect:
+        keys = " and ".join(content["grid"])
+        text += ["", f"{', '.join(without_effect)}: each value gave the same; {keys} may have no effect on it."]
     return text
 
 
@@ -67,7 +71,8 @@ def _main(argv: list[str] | None) -> None:
     path = spec.find(args.file)
     experiment = spec.read(path)
     states = state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data))
-    content = choose(experiment, of_experiment(experiment, states, selected_on_test=True))  # it refuses them by itself
+    found = of_experiment(experiment, states, selected_on_test=True)  # choose refuses them by itself
+    content = choose(experiment, found, args.file)
     to = args.to or path.with_suffix(".json")
     chosen.write(to, content)
     print("\n".join(lines(content)))
@@ -114,19 +119,20 @@ class Try(NamedTuple):
         return any(Fraction(*one) < least[dataset] for dataset, seeds in self.counts.items() for one in seeds)
 
 
-def choose(experiment: Experiment, results: Results) -> dict[str, Any]:
+def choose(experiment: Experiment, results: Results, file: str = "") -> dict[str, Any]:
     """What is chosen for each method that has a grid, with every try, as chosen.write accepts it.
 
     Args:
         experiment: of protocol validation.
         results: of all its runs.
+        file: the experiment as commands find it; its name without.
 
     Raises:
         UserError: if methods differ in grids or seeds, values are not numbers, a run is missing, or rule no_collapse
             has no zero-shot CLIP to compare tries with.
     """
     families = _families(experiment)
-    _require_all(experiment, results)
+    _require_all(experiment, results, file or experiment.name)
     _require_alike(families, results)
     zero = _zero_shot(experiment, results) if experiment.rule == NO_COLLAPSE else {}
     tries = {label: [_try(method, results) for method in methods] for label, methods in families.items()}
@@ -216,7 +222,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _require_all(experiment: Experiment, results: Results) -> None:
+def _require_all(experiment: Experiment, results: Results, file: str) -> None:
     lacking = [
         f"{line.label}, {dataset}, seed {seed}: {outcome.reason}"
         for line, dataset, _, seed, outcome in results.all()
@@ -224,7 +230,7 @@ def _require_all(experiment: Experiment, results: Results) -> None:
     ]
     if lacking:
         count = f"{len(lacking)} of its measurements are missing" if len(lacking) > 1 else "a measurement is missing"
-        how = f"`modprompt experiment run {experiment.name}` continues"
+        how = f"`modprompt experiment run {file}` continues"
         raise UserError(f"{experiment.name}: {count} ({lacking[0]}), and nothing is chosen from incomplete runs: {how}")
 
 

@@ -48,7 +48,7 @@ def test_the_end_says_how_many_and_that_real_weights_were_never_run(words, capsy
         "171 are known: glyph-clip, 9 of OpenAI's and 161 of open_clip's. Without glyph-clip they are the 196 pretrained "
         "tags of open_clip 3.3.0, which counts -quickgelu names too: everything on 112, text side and heads on 64, "
         "vision side and heads on 9, heads on 11.",
-        "Those with another family than stock or ResNet need pip install 'modprompt[towers]'.",
+        "Those with another family than stock or ResNet need open_clip_torch, timm and transformers.",
         WEIGHTS,
     ]
 

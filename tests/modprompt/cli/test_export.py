@@ -56,7 +56,7 @@ def test_a_suffix_that_is_anothers_is_a_line(saved, capsys, tmp_path):
 def test_a_missing_package_is_a_line(saved, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     err = refused(capsys, saved(modprompt.VPT(prompt_depth_vision=2)), "--to", "onnx")
-    assert "needs onnxscript, which is missing: pip install 'modprompt[export]'" in err
+    assert "needs onnxscript, which is missing: pip install onnx onnxruntime onnxscript" in err
 
 
 def test_an_older_pytorch_is_a_line(saved, capsys, monkeypatch):

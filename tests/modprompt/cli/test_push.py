@@ -114,4 +114,4 @@ def test_without_the_package_it_is_one_line(run, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     _, err = said(capsys, 2, "push", run, "owner/prompts")
-    assert err == ["error: huggingface_hub is not installed; pip install 'modprompt[hub]'"]
+    assert err == ["error: huggingface_hub is not installed; pip install huggingface_hub safetensors"]

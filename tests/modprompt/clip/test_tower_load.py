@@ -318,7 +318,7 @@ def test_what_is_missing_is_said(tmp_path, hub):
         (
             "open_clip_torch",
             None,
-            "needs open_clip_torch>=3.3,<4, which is not installed: pip install 'modprompt[towers]'",
+            "needs open_clip_torch>=3.3,<4, which is not installed: pip install 'open_clip_torch>=3.3,<4'",
         ),
     ],
 )

@@ -465,5 +465,5 @@ def test_two_labels_of_one_name_are_refused(tmp_path):
 
 
 def test_missing_data_set_points_to_prepare(tmp_path):
-    with pytest.raises(UserError, match=r"python -m modprompt prepare UCF101 --root"):
+    with pytest.raises(UserError, match=r"modprompt prepare UCF101 --root"):
         read("UCF101", tmp_path)

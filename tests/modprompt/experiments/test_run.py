@@ -259,7 +259,7 @@ def test_data_sets_that_are_not_there_are_one_line_before_anything_starts(small,
     assert run.main([*small, "--data", str(data)]) == 2
     assert capsys.readouterr().err == (
         f"error: 2 of 3 data sets are not under {data}, and nothing was started: dtd: there is no {data}/dtd/images; "
-        f"eurosat: there is no {data}/eurosat/2750: run `python -m modprompt prepare dtd eurosat --root {data}`, set "
+        f"eurosat: there is no {data}/eurosat/2750: run `modprompt prepare dtd eurosat --root {data}`, set "
         "DATA, give --data, or leave them out with --present\n"
     )
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)

@@ -81,7 +81,7 @@ def test_installed_one_beside_a_folder_without_init_stops_the_installer(tmp_path
     )
     assert "pip uninstall" in said
     assert "--no-deps" in said
-    assert "python -m modprompt.launch" in said
+    assert "modprompt launch" in said
 
 
 @pytest.mark.parametrize("code", [HOOK, PRELOADED])
