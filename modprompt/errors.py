@@ -1,8 +1,11 @@
 """Exceptions for what a user can correct: their message is one line that says what is wrong, where, what to do."""
 
+import re
 from typing import Any, Sequence, Tuple
 
-_LONGEST, _SHOWN_FIRST, _SHOWN_LAST = 600, 400, 180  # characters of a line of a message
+_LONGEST, _SHOWN_FIRST, _SHOWN_LAST = 600, 400, 180  # characters of a line that quotes long words
+_LONGEST_WORD = 300  # a path may be as long
+_MOST = 6000  # of any line: instructions for a data set, every fault of many settings
 
 
 class UserError(ValueError):
@@ -12,12 +15,13 @@ class UserError(ValueError):
     exit_code = 2
 
     def __str__(self) -> str:
-        """The message; the middle of a very long line is left out."""
+        """The message; the middle of a very long line is left out, and of a long one if it quotes a very long word."""
         return "\n".join(map(_shortened, super().__str__().split("\n")))
 
 
 def _shortened(line: str) -> str:
-    return line if len(line) <= _LONGEST else f"{line[:_SHOWN_FIRST]} [...] {line[-_SHOWN_LAST:]}"
+    longest = _LONGEST if re.search(rf"\S{{{_LONGEST_WORD + 1}}}", line) else _MOST
+    return line if len(line) <= longest else f"{line[:_SHOWN_FIRST]} [...] {line[-_SHOWN_LAST:]}"
 
 
 class WaitsForLabels(UserError):

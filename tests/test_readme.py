@@ -1,8 +1,8 @@
 """What the README and the tutorials tell people to type works: run where that needs neither network, cluster nor GPU.
 
-Every command of PAGES has one way (`way_of`): "run" as it stands, in the order of its page (SESSIONS); "parse", by its own
-program's flags; "file" and "target", which must exist; "shell", a program that is not ours (SHELL). The ids of the cases
-list which: python -m pytest tests/test_readme.py --collect-only -q
+Every command of PAGES has one way (`way_of`): "run" as it stands, in the order of its pages (SESSIONS); "parse", by its
+own program's flags ("launch" by the family's, as codebases have them); "file" and "target", which must exist; "shell", a program that is not ours (SHELL). The ids of the
+cases list which: python -m pytest tests/test_readme.py --collect-only
 """
 
 import argparse
@@ -36,8 +36,20 @@ TUTORIALS = [
     "clusters",
     "use",
     "export_show",
+    "search",
+    "schedule",
+    "experiments",
+    "active",
+    "backbones",
+    "together",
+    "hosts",
+    "performance",
+    "reliability",
+    "results",
+    "troubleshooting",
+    "DATASETS",
+    "RUN",
 ]
-TUTORIALS += ["DATASETS", "RUN"]
 PAGES = {
     "README": ROOT / "README.md",
     "CONTRIBUTING": ROOT / "CONTRIBUTING.md",
@@ -53,11 +65,13 @@ FRONTS = {  # what is typed in a checkout, and the command that it is
     ("python", "-m", "tools.interpret"): "interpret",
     ("python", "-m", "modprompt.doctor"): "doctor",
 }
-SESSIONS = {  # pages whose commands are run, and what their YAML is saved as
-    "README": "three.yaml",
-    "own_images": "mine.yaml",
-    "index": "",
-}
+SESSIONS = [  # pages whose commands are run, those of a session in one folder, as people read them
+    ("README",),
+    ("own_images",),
+    ("INSTALL", "index", "first_settings", "search", "schedule", "numbers", "troubleshooting"),
+    ("use", "export_show", "experiments", "active"),
+]
+YAML = {"README": "three.yaml", "own_images": "mine.yaml"}  # what a page's is saved as
 CLIP_AT_HAND = "glyph-clip"  # others are downloaded
 
 
@@ -75,6 +89,7 @@ def split(text):
     """The words of each command of a block."""
     for line in text.replace("\\\n", " ").splitlines():
         words = []
+        line = re.sub(r"^(\w+=\S+ )+", "", line)  # of the environment
         for word in [*shlex.split(line, comments=True), "&&"]:
             if word != "&&":
                 words.append(word)
@@ -119,16 +134,23 @@ def way_of(command):
         return "file"
     if first == "python" and rest[0] == "-m":
         return "module"
+    if command.words[:2] == ("modprompt", "launch"):
+        return "launch"
     if first != "modprompt":
         raise ValueError(f"{command}: no way to try it")
-    return "run" if command.page in SESSIONS and is_at_hand(rest) else "parse"
+    return "run" if any(command.page in pages for pages in SESSIONS) and is_at_hand(rest) else "parse"
+
+
+AT_HAND = {"train", "active", "predict", "export", "interpret", "doctor", "experiment", "--help", "--version"}
+NEEDED = {  # that a session does not have
+    "--backbone", "--host", "base2new", "eurosat", "output/my_photos/MPL/vit_b4_c1_add2_rm1/seed1", "output/theirs",
+    "lora", "rates.yaml", "/path/to/CoOp/output", "active_digits", "...", "cat",
+}  # fmt: skip
 
 
 def is_at_hand(words):
-    """Whether a command needs nothing but what its page has made: no weights, data sets, hub, cluster or codebase."""
-    name = " ".join(words[:2]) if words[0] == "experiment" else words[0]
-    needs = {"--backbone", "--host", "base2new", "photo.jpg", "photos/", "eurosat"} & set(words)
-    return name in ("train", "active", "predict", "export", "experiment run", "--help") and not needs
+    """Whether a command needs nothing but what its session has: no weights, data sets, hub, cluster, codebase or hours."""
+    return (words[0] in AT_HAND or "--dry-run" in words) and not NEEDED & set(words)
 
 
 def tried(way):
@@ -138,7 +160,7 @@ def tried(way):
 
 def test_every_command_has_its_way():
     ways = [way_of(command) for command in COMMANDS]
-    assert set(ways) == {"run", "parse", "target", "file", "module", "shell"}
+    assert set(ways) == {"run", "parse", "target", "file", "module", "shell", "launch"}
     with pytest.raises(ValueError, match="no way"):
         way_of(Command("README", ("conda", "install", "x")))
 
@@ -167,20 +189,33 @@ def test_command_is_accepted_by_its_program(command, monkeypatch, tmp_path, only
     if command.words[1:] in (("--help",), ("--version",)):
         assert main(list(command.words[1:])) == 0
         return
-    name, words = parse(list(command.words[1:]))
+    name, words = parse([word for word in command.words[1:] if word != "..."])
     if name in ("train", "active") and "--help" not in words and "--host" not in words:
         monkeypatch.undo()
         monkeypatch.chdir(tmp_path)
-        for folder in ("my_images", "my_photos", "data"):
+        if "..." in command.words:
+            parse_args(words)
+            return
+        for folder in ("my_images", "my_photos", "data", "photos"):
             pictures(tmp_path / folder, {"zero": 1, "one": 1})
         assert merged(settings_of(parse_args(words), takes_all=name == "active")).TRAINER.NAME == "MPL"
         return
     with pytest.raises((Parsed, SystemExit)) as ended:
-        main(list(command.words[1:]))
+        main([name, *words] if " " not in name else [*name.split(), *words])
     assert ended.type is Parsed or (words[-1] == "--help" and ended.value.code == 0)
     if name.startswith("experiment"):
         file = ended.value.args[0].file
-        assert file == "output" or (ROOT / "configs" / "experiments" / f"{file}.yaml").is_file()
+        assert (
+            file in ("output", "rates.yaml", "/path/to/CoOp/output")
+            or (ROOT / "configs" / "experiments" / f"{file}.yaml").is_file()
+        )
+
+
+@tried("launch")
+def test_flags_of_a_codebase_are_the_family_s(command):
+    program, *words = command.words[2:]
+    assert program == "train.py"
+    assert parse_args([word for word in words if word != "--keep-settings"]).trainer in ("MPL", "ModMPL")
 
 
 @tried("target")
@@ -212,15 +247,35 @@ def test_other_programs_accept_what_is_written(monkeypatch):
 SHORT = {"train": ["OPTIM.MAX_EPOCH", "1"], "experiment": ["--options", "OPTIM.MAX_EPOCH", "1"]}  # else minutes
 
 
+def session_folder(folder, pages):
+    """What people have there: photos, and for pages that use it a trained run."""
+    pictures(folder / "photos", {"all": 24})
+    (folder / "photos" / "classnames.txt").write_text("zero\none\n")
+    if any("output/run" in command.words for command in COMMANDS if command.page in pages):
+        pictures(folder / "more", {"": 2})
+        shutil.copy(next((folder / "photos").rglob("*.png")), folder / "photo.jpg")
+        (folder / "names.txt").write_text("zero\none\n")
+        return [["modprompt", "train", "--trainer", "MPL", "--output-dir", "output/run", *SHORT["train"]]]
+    return []
+
+
+def as_typed(command, folder):
+    """A command's words as a shell gives them to it, and what makes it short."""
+    found = []
+    for word in command.words:
+        found += sorted(str(path.relative_to(folder)) for path in folder.glob(word)) if "*" in word else [word]
+    if not {"--help", "--no-train"} & {*found}:
+        found += (["--seeds", "1"] if command.page == "experiments" else []) + SHORT.get(found[1], [])
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", SESSIONS)
-def test_page_runs_from_its_first_command_to_its_last(page, tmp_path):
+@pytest.mark.parametrize("pages", SESSIONS, ids=lambda pages: pages[0])
+def test_pages_run_from_their_first_command_to_their_last(pages, tmp_path):
     kept = {key: value for key, value in os.environ.items() if key not in ("DATA", "OUT")}
     environment = {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OUT": str(tmp_path / "output")}
     environment["DATA"] = str(tmp_path / "data")
-    pictures(tmp_path / "photos", {"all": 24})
-    (tmp_path / "photos" / "classnames.txt").write_text("zero\none\n")
     ran = []
 
     def python(*words, codes=(0,)):
@@ -228,9 +283,11 @@ def test_page_runs_from_its_first_command_to_its_last(page, tmp_path):
         assert done.returncode in codes, f"{words}: {done.stderr[-2000:]}"
         return done.stdout
 
-    for kind, text in blocks(page):
-        if kind == "yaml":
-            (tmp_path / SESSIONS[page]).write_text(text)
+    for words in session_folder(tmp_path, pages):
+        python("-m", *words)
+    for page, (kind, text) in ((name, block) for name in pages for block in blocks(name)):
+        if kind == "yaml" and page in YAML:
+            (tmp_path / YAML[page]).write_text(text)
         elif kind == "python" and "onnxruntime" in text:
             (folder,) = re.findall(r'InferenceSession\("(.+)/export\.onnx"\)', text)
             (image,) = re.findall(r'^PHOTO = "(.+)"$', text, re.MULTILINE)
@@ -242,12 +299,11 @@ def test_page_runs_from_its_first_command_to_its_last(page, tmp_path):
                 shutil.copytree(tmp_path / words[-2], tmp_path / words[-1])
             if way_of(command) != "run":
                 continue
-            asks = words[1] == "active"  # for labels, and ends with 3
-            short = SHORT.get(words[1], []) if "--help" not in words else []
-            python("-m", *command.words, *short, codes=(3,) if asks else (0,))
+            asks = words[1] == "active" and "--root" in words  # for labels, and ends with 3
+            python("-m", *as_typed(command, tmp_path), codes=(3,) if asks else (0,))
             ran.append(words)
-    assert len(ran) == sum(way_of(command) == "run" for command in COMMANDS if command.page == page)
-    if page != "index":
+    assert len(ran) == sum(way_of(command) == "run" for command in COMMANDS if command.page in pages)
+    if pages[0] in YAML:
         assert list((tmp_path / "output").rglob("reports/*/index.html"))
 
 
@@ -269,7 +325,7 @@ def test_readme_is_short_and_has_every_method():
 
 
 def test_every_path_in_the_text_exists():
-    text = "\n".join(page.read_text() for page in PAGES.values())
+    text = "\n".join(page.read_text() for name, page in PAGES.items() if name != "hosts")  # it names others' paths
     paths = re.findall(r"`((?:scripts|configs|tools|modprompt|datasets|tests|compat|trainers)/[\w./-]*)", text)
     assert len(paths) > 10
     for path in paths:

@@ -1,4 +1,4 @@
-"""Active prompt learning: rounds that choose which images are labelled, around any trainer; flags are those of `modprompt train`.
+"""Active prompt learning: rounds that choose which images are labelled, around any trainer; `modprompt train`'s flags.
 
 modprompt active --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      the digits; needs no download
 modprompt active --trainer MPL --root PHOTOS --backbone ViT-B/16 ACTIVE.METHOD cb ACTIVE.ROUNDS 4

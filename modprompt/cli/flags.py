@@ -121,7 +121,8 @@ def _settings_help(argv: list[str] | None) -> str:
     if not text:
         return f"{named} has no settings"
     second = "" if method.repository.second_node is None else f"\n{method.repository.second_node.help_text()}"
-    found = f"{first_settings.help_text(named)}\nsettings of {named}, as KEY VALUE:\n{text}{second}\n{prec}"
+    first = first_settings.help_text(named, method.node)
+    found = f"{first}\nsettings of {named}, as KEY VALUE, with their defaults:\n{text}{second}\n{prec}"
     return "\n".join([found, *filter(None, (one.help(method) for one in features()))])
 
 

@@ -45,7 +45,9 @@ def package() -> Any:
     except ImportError as error:
         missing = error.name == "huggingface_hub"
         reason = "is not installed" if missing else f"cannot be imported ({_reason(error)})"
-        raise Unreached(f"huggingface_hub {reason}", "pip install huggingface_hub safetensors", told=not missing) from None
+        raise Unreached(
+            f"huggingface_hub {reason}", "pip install huggingface_hub safetensors", told=not missing
+        ) from None
 
 
 def ask(repo: str, call: Callable[[Any], Any]) -> Any:

@@ -92,10 +92,10 @@ def find(asked: Asked) -> Source:
     if asked.activation or asked.heads:
         raise UserError(
             "MODEL.BACKBONE.ACTIVATION and HEADS are for weights from MODEL.BACKBONE.PATH that nothing else describes: "
-            f"{asked.name} says it itself"
+            f"{asked.name} already says it"
         )
     if asked.model:
-        raise UserError(f"MODEL.BACKBONE.MODEL is for a file from MODEL.BACKBONE.PATH: {asked.name} says it itself")
+        raise UserError(f"MODEL.BACKBONE.MODEL is for a file from MODEL.BACKBONE.PATH: {asked.name} already says it")
     return _of_hub(asked) if row is None else _of_table(asked, row)
 
 

@@ -64,7 +64,7 @@ def _package(module: str) -> Any:
             return importlib.import_module(module)
     except ImportError as error:
         reason = " ".join(str(error).split())[:160]
-        raise UserError(f"this CLIP needs {project}, which cannot be imported ({reason}): {_INSTALL}") from None
+        raise UserError(f"this CLIP needs {project}, which cannot be imported ({reason}): {install}") from None
 
 
 def _require_ground(module: str) -> None:

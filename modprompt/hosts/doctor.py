@@ -82,7 +82,7 @@ def pytorch() -> List[Finding]:
         found.append(Finding("device", f"{torch.cuda.get_device_name()}{memory}"))
     else:
         advice = "this PyTorch has CUDA, but sees no GPU" if torch.version.cuda else ""
-        found.append(Finding("device", f"CPU, {torch.get_num_threads()} threads", advice))
+        found.append(Finding("device", f"CPU, {(count := torch.get_num_threads())} thread{'s' * (count != 1)}", advice))
     return found
 
 

@@ -22,6 +22,7 @@ from modprompt.hosts.rows import with_rows
 from modprompt.hosts.tolerant import tolerated
 from modprompt.programs import left_as_found, one_line
 
+NO_DASSL = "put the folder of Dassl.pytorch on PYTHONPATH, or use modprompt train --host"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -58,7 +59,8 @@ def prepare(folder: Path) -> None:
         clip_package.import_clip()
         from modprompt.trainers.registration import give_way
     except ImportError as error:
-        raise UserError(f"{one_line(error)} (this codebase's program, clip or Dassl needs it)") from None
+        how = f": {NO_DASSL}" if error.name == "dassl" else ""
+        raise UserError(f"{one_line(error)} (this codebase's program, clip or Dassl needs it){how}") from None
     give_way()
     importlib.import_module("modprompt.trainers.mpl")
 

@@ -19,6 +19,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 from modprompt import places
 from modprompt.hosts import synthetic_data
 from modprompt.hosts.codebase import PROGRAM, our_trainer
+from modprompt.hosts.launch import NO_DASSL
 from modprompt.hosts.rows import with_rows
 
 WELL, CANNOT, UNTRIED = 0, 1, 2  # exit codes
@@ -151,7 +152,7 @@ class _Trial:
         if not name or is_there:
             return ran.told
         if name == "dassl":  # no package of PyPI
-            return [*ran.told, "put the folder of Dassl.pytorch on PYTHONPATH, or use modprompt train --host"]
+            return [*ran.told, *([] if NO_DASSL in ran.why else [NO_DASSL])]
         return [*ran.told, f"pip install {_PIP.get(name, name)}"]
 
     def _run(self, words: List[str], out: Path) -> _Ran:

@@ -170,7 +170,7 @@ class PickleReader:
     def name_on_stack(self) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if not isinstance(name, str) or not isinstance(module, str) or len(name) + len(module) > _LONGEST_NAME:
-            raise Refused("it asks for what is no name")
+            raise Refused("it asks for something that is not a name")
         self.name(module, name)
 
     def call(self) -> None:

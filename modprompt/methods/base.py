@@ -60,6 +60,7 @@ class Method(Configured):
     own_rates: ClassVar[Sequence[OwnRate]] = ()
     slots: ClassVar[Optional[FindsSchedule]] = None  # set on an instance that searches for its schedule (search.py)
     only_alone: ClassVar[Sequence[str]] = ()  # keys that have no effect when it is added to another method
+    instead: ClassVar[Mapping[str, str]] = {}  # settings of runs that it does not read, and what it has in their place
     joined_by: ClassVar[Any] = None  # set on an instance: another method that adds something beside its prompts
 
     # ------------------------------ what a method writes

@@ -107,7 +107,7 @@ class PromptTrainer(TrainerX):
         with mistakes.of_reader(cfg):
             super().build_data_loader()
         if cfg.VERBOSE and not getattr(self.dm.dataset, "has_test", True):
-            print("note: there are no test images; the one that is counted is a substitute, and nothing is tested")
+            print("note: there are no test images (the one that is counted is a substitute): nothing is tested")
         if backbone.requires_squash(cfg):
             backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)
         if self.run.method.counts_steps:

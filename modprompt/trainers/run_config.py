@@ -166,7 +166,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     second = _second_node(method)
     beside = _beside(cfg)
     _require_what_stands_beside(cfg, settings)
-    _warn_of_unread(cfg, settings)
+    _warn_of_unread(cfg, settings, getattr(method, "instead", {}))
     config.warn_of_other_nodes(
         [key for key in settings if not key.startswith(beside)],
         cfg.TRAINER.NAME,
@@ -241,8 +241,11 @@ def _require_what_stands_beside(cfg: RunConfig, settings: Settings) -> None:
         raise UserError(f"{where}: {key} is False, but {name} always has it: use {alone} for prompts alone")
 
 
-def _warn_of_unread(cfg: RunConfig, settings: Settings) -> None:
-    """Warn of settings that have no meaning beside another method's prompts."""
+def _warn_of_unread(cfg: RunConfig, settings: Settings, instead: Mapping[str, str]) -> None:
+    """Warn of settings that have no meaning beside another method's prompts, or that the method has its own of."""
+    for key, own in instead.items():
+        if key in settings:
+            warnings.warn(f"{key} has no effect: {cfg.TRAINER.NAME} has {own}", stacklevel=3)
     found = [key for key in together.unread(cfg.TRAINER, cfg.TRAINER.NAME) if key in settings]
     if found:
         warnings.warn(

@@ -34,7 +34,9 @@ def require_packages(to: str) -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError(f"--to onnx needs {error.name}, which is missing: pip install onnx onnxruntime onnxscript") from None
+        raise UserError(
+            f"--to onnx needs {error.name}, which is missing: pip install onnx onnxruntime onnxscript"
+        ) from None
 
 
 @contextlib.contextmanager

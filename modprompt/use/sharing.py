@@ -94,7 +94,7 @@ def push(repo: str, files: Mapping[str, Content], private: bool = False, replace
     ask(name, lambda client: client.HfApi().create_repo(name, private=private, exist_ok=True))
     info = ask(name, lambda client: client.HfApi().model_info(name))
     if private and info.private is False:
-        raise UserError(f"{name} exists already and is public: push to another repository, or without private")
+        raise UserError(f"{name} exists already and is public: push to another repository, or without --private")
     there = sorted(str(one.rfilename) for one in info.siblings or () if is_weights(str(one.rfilename)))
     if there and not replace:
         raise UserError(

@@ -24,6 +24,14 @@ def test_six_hundred_characters_are_left(length):
     assert (str(UserError("x" * length)) == "x" * length) is (length <= 600)
 
 
+def test_instructions_of_many_words_are_left():
+    text = "; ".join(
+        f"fetch archive {number} of the data set and unpack it into {'/data' * 20}" for number in range(12)
+    )
+    assert str(UserError(text)) == text
+    assert len(str(UserError("word " * 2000))) < 600
+
+
 def test_faults_of_settings_keep_all_that_they_know():
     error = SettingError([("N_CTX", f" is {'9' * 5000}")])
     assert len(str(error.under("TRAINER.MPL"))) < 600

@@ -4,7 +4,7 @@ Shapes: N training images, B images, C classes, D joint width.
 """
 
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, ClassVar, Mapping, NamedTuple, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,10 @@ class LPPlusPlus(HeadMethod):
     node = "TRAINER.LPPLUSPLUS"
     folder = "lpplusplus"
     logging = Logging(accuracy=True)
+    instead: ClassVar[Mapping[str, str]] = {
+        "OPTIM.LR": "learning rates computed from features",
+        "OPTIM.MAX_EPOCH": "TRAINER.LPPLUSPLUS.TRAIN_EPOCH",
+    }
 
     train_epoch: int = setting(300, "epochs, each a step on all training images", least=1, compared=False)
 

@@ -4,7 +4,7 @@ Shapes: B images, C classes, N training images, V views, T templates, D joint wi
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Optional, Sequence, Tuple
+from typing import ClassVar, Mapping, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +58,10 @@ class TipAdapterF(TipAdapter):
     """The same cache, with its keys trained; it reads Tip-Adapter's settings."""
 
     node = "TRAINER.TIPADAPTER"
+    instead: ClassVar[Mapping[str, str]] = {
+        "OPTIM.LR": "TRAINER.TIPADAPTER.LR",
+        "OPTIM.MAX_EPOCH": "TRAINER.TIPADAPTER.TRAIN_EPOCH",
+    }
     logging = Logging(accuracy=True)
 
     def head(self, names: Sequence[str], width: int) -> "TipAdapterHead":

@@ -132,7 +132,8 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: Union
         raise UserError(f"{path} is not a checkpoint of a prompt learner: it has no {next(iter(mine), 'prompts')}")
     difference = _differences(mine, theirs)
     if difference:
-        raise UserError(f"{path} does not fit this model: {_settings_that_differ(view, mine, theirs) or difference}")
+        found = _settings_that_differ(view, mine, theirs) or difference
+        raise UserError(f"{path} does not fit this model: {found}; give the settings that it was trained with")
 
 
 def _settings_that_differ(view: CheckpointView, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:

@@ -367,7 +367,7 @@ def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
     assert active.main([*start, "OPTIM.MAX_EPOCH", "1"]) == 0
     out = capsys.readouterr().out
     assert "# train_x  2" in out
-    assert "note: there are no test images; the one that is counted is a substitute, and nothing is tested" in out
+    assert "note: there are no test images (the one that is counted is a substitute): nothing is tested" in out
 
 
 @pytest.mark.slow

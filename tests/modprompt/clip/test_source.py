@@ -138,7 +138,7 @@ def test_options_that_contradict_what_is_known(folders):
     assert "open_clip_config.json it is gelu" in refusal(path, activation="quick_gelu", heads=(2, 2))
     assert "MODEL.BACKBONE.HEADS is (1, 1), but by" in refusal(path, activation="gelu", heads=(1, 1))
     load(path, activation="gelu", heads=(2, 2))
-    assert "ViT-B/16 says it itself" in refusal(name="ViT-B/16", activation="gelu", heads=(2, 2))
+    assert "ViT-B/16 already says it" in refusal(name="ViT-B/16", activation="gelu", heads=(2, 2))
 
 
 def test_openais_file_is_known_by_its_hash(tmp_path, add_row):

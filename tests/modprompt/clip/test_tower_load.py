@@ -244,7 +244,7 @@ def test_model_that_does_not_say_it_is_refused(asked, message, tmp_path):
 def test_model_is_for_files_that_say_nothing(tmp_path):
     write(tmp_path / "w", STOCK)
     assert "is for a file of which nothing else says it" in refusal(tmp_path / "w", model="ViT-B-16-SigLIP2")
-    assert "glyph-clip says it itself" in refusal("glyph-clip", model="ViT-B-16-SigLIP2")
+    assert "glyph-clip already says it" in refusal("glyph-clip", model="ViT-B-16-SigLIP2")
 
 
 def test_name_of_a_stock_model_says_it_of_a_file(tmp_path):

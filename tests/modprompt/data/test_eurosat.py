@@ -72,7 +72,5 @@ def test_test_images_of_a_class_without_training_images_are_refused(eurosat_root
 def test_missing_root_and_missing_images_are_named(tmp_path):
     with pytest.raises(UserError, match=r"DATASET.ROOT: there is no folder .*nowhere; give --root"):
         read(tmp_path / "nowhere")
-    with pytest.raises(
-        UserError, match=r"EuroSAT: there is no .*eurosat/2750; run `modprompt prepare EuroSAT"
-    ):
+    with pytest.raises(UserError, match=r"EuroSAT: there is no .*eurosat/2750; run `modprompt prepare EuroSAT"):
         read(tmp_path)

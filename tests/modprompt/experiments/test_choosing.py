@@ -242,7 +242,7 @@ def test_a_value_at_which_one_seed_collapses_is_left_out(experiment, tmp_path):
     assert content["zero_shot"] == {"digits": [800, 1000], "mnist5k": [800, 1000]}
     assert "more than 5 points below zero-shot CLIP" in content["rule"]
     text = "\n".join(choose.lines(content))
-    assert "may have no effect" not in text
+    assert "MPL: each value gave the same" not in text
     assert "| MPL | **86.25** | 81.00 | 92.97† |" in text
     assert "†: a seed is more than 5 points below zero-shot CLIP on a data set; left out." in text
     assert "no value is left" not in text

@@ -148,7 +148,8 @@ def test_without_a_dassl_our_program_runs_and_its_own_does_not(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Dassl     not found; our program (--host) brings a small one" in done.stdout
     assert ways(done)[1:] == [
-        "launcher  MPL cannot run: No module named 'dassl' (this codebase's program, clip or Dassl needs it)",
+        "launcher  MPL cannot run: No module named 'dassl' (this codebase's program, clip or Dassl needs it): put the "
+        "folder of Dassl.pytorch on PYTHONPATH, or use modprompt train --host",
         "MPL can run here, by --host alone",
     ]
 

@@ -227,3 +227,16 @@ def test_null_is_no_value_of_any_setting(key, what, file):
     text = "".join(f"{name}: {{" for name in path) + f"{leaf}: null" + "}" * len(path)
     assert f"{key}: must be {what}, got None" in refusal(files=[file(text)])
     assert build(OUTPUT_DIR="None").OUTPUT_DIR == "None"  # a flag's is a name
+
+
+@pytest.mark.parametrize(
+    ("trainer", "key", "own"),
+    [
+        ("TipAdapterF", "OPTIM.LR", "TRAINER.TIPADAPTER.LR"),
+        ("TipAdapterF", "OPTIM.MAX_EPOCH", "TRAINER.TIPADAPTER.TRAIN_EPOCH"),
+        ("LPPlusPlus", "OPTIM.LR", "learning rates computed from features"),
+    ],
+)
+def test_a_setting_that_a_method_has_its_own_of_is_warned_of(trainer, key, own):
+    with pytest.warns(UserWarning, match=f"{key} has no effect: {trainer} has {own}"):
+        build("TRAINER.NAME", trainer, key, "7")
