@@ -10,7 +10,10 @@ def step_as_asked(trainer: Any, step: Step) -> Union[Step, GraphStep]:
     """A trainer's step, or with MODEL.COMPILE graph a recorded one; if it cannot be recorded, a message says why.
 
     A trainer or method derived from one of ours may do more in its step, so each class states for itself that its
-    step is the same at every epoch.
+    step is the same at every epoch: `same_step = True` in its body, if its loss, terms and learner read no epoch or
+    other number that changes, but GPU tensors written in place; draw nothing, read no value (`.item()`), copy nothing
+    from the CPU; and leave the optimiser as it is, SGD. What has changed at an epoch's beginning is said, and the run
+    goes on eagerly.
     """
     if trainer.cfg.MODEL.COMPILE != "graph":
         return step
