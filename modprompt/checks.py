@@ -34,10 +34,10 @@ def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
         raise SettingError([(name, f" must be one of {shown}, got {value!r}")])
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
+def nearest(name: str, known: Sequence[str], cutoff: float = 0.5) -> str:
     """The hint after an unknown name: the nearest known one; empty if none is near."""
     folded = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=cutoff)
     return f"; did you mean {folded[near[0]]!r}?" if near else ""
 
 

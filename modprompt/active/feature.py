@@ -23,6 +23,10 @@ class ActiveFeature(Feature):
         """The settings of rounds."""
         return Active
 
+    def help(self, method: Any) -> str:
+        """Help for the settings of rounds, around any method."""
+        return f"rounds that choose which images are labelled (docs/active.md):\n{Active.help_text()}"
+
     def takes_all(self, given: Callable[[str], str], trainer: str) -> bool:
         """Whether it runs in rounds, which choose from all images."""
         from modprompt.methods.table import BY_NAME

@@ -4,7 +4,6 @@ What a run decides on top of them: run_config.py.
 """
 
 import copy
-import difflib
 import warnings
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
 
@@ -14,7 +13,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from modprompt.checks import check_name
+from modprompt.checks import check_name, nearest
 from modprompt.compat import defaults
 from modprompt.compat.run_settings import require_possible
 from modprompt.errors import SettingError, UserError
@@ -82,9 +81,7 @@ def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
 
 
 def _unknown(key: str, known: Sequence[str], where: str) -> Fault:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return Fault(key, f"{where}: there is no config key {key!r}{hint}")
+    return Fault(key, f"{where}: there is no config key {key!r}{nearest(key, known, cutoff=0.3)}")
 
 
 def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:

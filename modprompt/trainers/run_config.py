@@ -244,7 +244,7 @@ def _require_what_stands_beside(cfg: RunConfig, settings: Settings) -> None:
 def _warn_of_unread(cfg: RunConfig, settings: Settings, instead: Mapping[str, str]) -> None:
     """Warn of settings that have no meaning beside another method's prompts, or that the method has its own of."""
     for key, own in instead.items():
-        if key in settings:
+        if key in settings.on_command_line():
             warnings.warn(f"{key} has no effect: {cfg.TRAINER.NAME} has {own}", stacklevel=3)
     found = [key for key in together.unread(cfg.TRAINER, cfg.TRAINER.NAME) if key in settings]
     if found:
