@@ -75,9 +75,12 @@ def test_kept_features_are_those_of_the_test_whatever_was_encoded_last(own, tmp_
 @pytest.mark.cover(1)
 @pytest.mark.parametrize("trainer", ["TaskRes", "LPPlusPlus", "TipAdapter", "TipAdapterF", "ADAPTER"])
 def test_a_finished_run_is_tested_again(trainer, command, tmp_path, capsys):
-    short = CACHE if trainer.startswith("Tip") else ("OPTIM.MAX_EPOCH", "2")
-    more = {"LPPlusPlus": ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "3"), "ADAPTER": ("TRAINER.ADAPTER.VIEWS", "2")}
-    words = command(trainer, *short, *more.get(trainer, ()))
+    short = {
+        "TaskRes": ("OPTIM.MAX_EPOCH", "2"),
+        "LPPlusPlus": ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "3"),
+        "ADAPTER": ("OPTIM.MAX_EPOCH", "2", "TRAINER.ADAPTER.VIEWS", "2"),
+    }
+    words = command(trainer, *short.get(trainer, CACHE))
     assert train.main(words) == 0
     first = result(tmp_path)
     assert train.main(words) == 0
