@@ -1,6 +1,5 @@
 """Exceptions for what a user can correct: their message is one line that says what is wrong, where, what to do."""
 
-import re
 from typing import Any, Sequence, Tuple
 
 _LONGEST, _SHOWN_FIRST, _SHOWN_LAST = 600, 400, 180  # characters of a line that quotes long words
@@ -20,7 +19,7 @@ class UserError(ValueError):
 
 
 def _shortened(line: str) -> str:
-    longest = _LONGEST if re.search(rf"\S{{{_LONGEST_WORD + 1}}}", line) else _MOST
+    longest = _LONGEST if max(map(len, line.split()), default=0) > _LONGEST_WORD else _MOST
     return line if len(line) <= longest else f"{line[:_SHOWN_FIRST]} [...] {line[-_SHOWN_LAST:]}"
 
 

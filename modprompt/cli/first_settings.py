@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from modprompt.cli.defaults import configs_by_clip
 from modprompt.io import yaml_text
-from modprompt.methods.table import ZERO_SHOT, config_of, kind_of
+from modprompt.methods.table import BY_NAME, ZERO_SHOT, config_of, kind_of
 
 CLIP = "ViT-B/16"  # its config is shown: most papers use it
 AT_HAND = "glyph-clip"  # and that of the CLIP that comes along
@@ -31,7 +31,8 @@ class Given(NamedTuple):
 def given(trainer: str, clip: str = CLIP) -> Given:
     """The values of one of our trainers, for the keys that its config sets; none if it trains nothing."""
     found = _config(trainer, clip)
-    values = {key: value for key in FIRST if (value := _value(found.values, key)) is not None}
+    unread = BY_NAME[trainer].method.instead if found.values else {}
+    values = {key: value for key in FIRST if key not in unread and (value := _value(found.values, key)) is not None}
     return found._replace(values=values)
 
 

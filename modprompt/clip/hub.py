@@ -46,7 +46,7 @@ def package() -> Any:
         missing = error.name == "huggingface_hub"
         reason = "is not installed" if missing else f"cannot be imported ({_reason(error)})"
         raise Unreached(
-            f"huggingface_hub {reason}", "pip install huggingface_hub safetensors", told=not missing
+            f"huggingface_hub {reason}", "pip install huggingface_hub safetensors Jinja2", told=not missing
         ) from None
 
 

@@ -65,5 +65,5 @@ def require_own_clip(folder: Path) -> None:
     raise UserError(
         f"train.py would import {where} in place of {own} ({reason}): take the other one away (pip uninstall; "
         "modprompt itself comes without it by pip install --no-deps, or PYTHONPATH), or change nothing and use "
-        "modprompt launch"
+        "python -m modprompt launch train.py"
     )

@@ -135,12 +135,10 @@ def pairs(options: Sequence[str]) -> List[Tuple[str, str]]:
     for key, value in zip_longest(options[0::2], options[1::2], fillvalue=""):
         if key.startswith("--"):
             raise UserError(f"the flag {key} must come before the KEY VALUE options")
+        if "=" in key:
+            raise UserError(f"the option {key}: options come as KEY VALUE pairs, as in {' '.join(key.split('=', 1))}")
         odd = len(options) % 2 and (value == "" or _KEY.fullmatch(value))
         if value.startswith("--") or odd:
-            if "=" in key:
-                raise UserError(
-                    f"the option {key}: options come as KEY VALUE pairs, as in {' '.join(key.split('=', 1))}"
-                )
             behind = f": {value!r} follows it" if value else ""
             raise UserError(f"the option {key} has no value{behind}; options come as KEY VALUE pairs, after all flags")
     return renamed.asked(zip(options[0::2], options[1::2]), "command line")

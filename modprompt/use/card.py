@@ -33,7 +33,7 @@ def header(
     try:
         from huggingface_hub import EvalResult, ModelCardData
     except ImportError:
-        raise UserError("huggingface_hub is not installed; pip install huggingface_hub safetensors") from None
+        raise UserError("huggingface_hub is not installed; pip install huggingface_hub safetensors Jinja2") from None
     name = str(clip.get("name") or "")
     found = [
         EvalResult(

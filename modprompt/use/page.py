@@ -48,7 +48,9 @@ def require_packages() -> None:
     """Raise UserError unless the packages that make and serve the page are installed."""
     missing = [name for name in ("gradio", "fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"modprompt show needs {missing[0]}, which is missing: pip install gradio fastapi uvicorn")
+        raise UserError(
+            f"modprompt show needs {missing[0]}, which is missing: pip install 'gradio>=6,<7' fastapi uvicorn Jinja2"
+        )
 
 
 @contextlib.contextmanager

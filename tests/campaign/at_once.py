@@ -99,7 +99,7 @@ def _in_one_folder(scratch: Path, processes: int) -> Figure:
     def word(one: Ended) -> str:
         if one.code == 0:
             return "found it finished" if "Finished before" in one.said else "trained"
-        return "was told that another is at work" if one.code == 2 and BUSY in one.said else ""
+        return "found another at work" if one.code == 2 and BUSY in one.said else ""
 
     _count(figure, ended, "with --once in one folder", word, start)
     if figure.outcomes["trained"] != 1:

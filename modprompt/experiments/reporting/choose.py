@@ -52,9 +52,9 @@ def lines(content: Mapping[str, Any]) -> list[str]:
     for label, found in methods.items():
         left_out = found.get("left_out", [])
         none_left += [label] * (len(left_out) == len(found["tries"]))
-        without_effect += [label] * all(
-            one["by_dataset"] == found["tries"][0]["by_dataset"] for one in found["tries"][1:]
-        )
+        first_try, *others = found["tries"]
+        is_same = bool(others) and all(one["by_dataset"] == first_try["by_dataset"] for one in others)
+        without_effect += [label] * is_same
         cells = [f"{one['accuracy_pct']:.2f}{'†' if one['options'] in left_out else ''}" for one in found["tries"]]
         chosen_one = [one["options"] == found["options"] for one in found["tries"]]
         text.append(f"| {label} | {' | '.join(f'**{a}**' if b else a for a, b in zip(cells, chosen_one))} |")

@@ -1,3 +1,4 @@
+import huggingface_hub.constants  # noqa: F401 - it reads the environment now: a test of `show` forbids the network
 import pytest
 
 import modprompt
@@ -114,4 +115,4 @@ def test_without_the_package_it_is_one_line(run, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     _, err = said(capsys, 2, "push", run, "owner/prompts")
-    assert err == ["error: huggingface_hub is not installed; pip install huggingface_hub safetensors"]
+    assert err == ["error: huggingface_hub is not installed; pip install huggingface_hub safetensors Jinja2"]

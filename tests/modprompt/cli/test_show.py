@@ -137,7 +137,7 @@ def test_what_is_no_run_is_a_line(capsys, tmp_path):
 
 def test_a_missing_package_is_a_line(saved, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    assert "needs gradio, which is missing: pip install gradio fastapi uvicorn" in refused(capsys, saved)
+    assert "needs gradio, which is missing: pip install 'gradio>=6,<7' fastapi uvicorn Jinja2" in refused(capsys, saved)
 
 
 @pytest.mark.parametrize("port", ["-1", "65536"])

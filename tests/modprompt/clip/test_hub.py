@@ -193,7 +193,7 @@ def test_without_the_package_the_cache_is_used_or_the_extra_named(cache, absent)
     with pytest.raises(UserError) as error:
         hub.snapshot(REPO, "", choose)
     assert "huggingface_hub is not installed" in one_line(error)
-    assert "; pip install huggingface_hub safetensors, or download all of it by hand" in one_line(error)
+    assert "; pip install huggingface_hub safetensors Jinja2, or download all of it by hand" in one_line(error)
     lay(cache, FILES)
     assert hub.snapshot(REPO, "", choose).commit == OLD
 

@@ -154,6 +154,22 @@ def test_numbers_of_an_axis_are_short(value, text):
     assert cost_figure._short(value) == text
 
 
+@pytest.mark.parametrize(
+    ("values", "beyond"),
+    [
+        ([2048, 2048, 2048, 3.5e6, 8e6], []),  # too many to be outliers
+        ([10, 10, 10, 10, 70], []),
+        ([15, 16, 17, 18, 20, 500], [500]),
+        ([0.01, 15, 16, 17, 18, 20], [0.01]),
+    ],
+)
+def test_axis_ignores_few_outliers(values, beyond, drawn, tmp_path):
+    with layout.panels(tmp_path / "a.png", [""]) as (axes,):
+        cost_figure.scale(axes, values)
+    low, high = axes.get_xlim()
+    assert [value for value in values if not low <= value <= high] == beyond
+
+
 @pytest.mark.parametrize(("values", "left"), [([0, 400, 90_000], 0.0), ([3.0, 4.0], 1.0), ([0, 0], None)])
 def test_axis_has_a_decade_and_nothing_at_its_left(values, left, drawn, tmp_path):
     with layout.panels(tmp_path / "a.png", [""]) as (axes,):

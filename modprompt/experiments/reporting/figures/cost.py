@@ -39,7 +39,8 @@ _FAR = [  # further ones, with a line to the point
 ]
 _PLACES = [*_NEAR, *_FAR]  # the best is taken, of equal ones the first
 _HIDES, _HIDES_WHISKER, _OUTSIDE, _FURTHER = 1.0, 0.6, 3.0, 0.02  # how bad a place of a name is
-_DECADES = 0.1  # the least median distance of costs, in decades
+_DECADES = 0.15  # the least median distance of costs, in decades
+_FEW = 4  # one in so many costs may be an outlier
 _MOST_TICKS = 6
 _PLACES_OF_LEVELS = [
     (-2, 1, "right", "bottom"),
@@ -113,17 +114,17 @@ def _point(axes: Axes, cost: float, one: Cost, look: Look) -> Named:
     mean, std = one.accuracy.mean, one.accuracy.std or 0.0
     at, level = min(max(cost, left), right), min(max(mean, low), high)
     arrow: dict[str, Any] = {"color": look.colour, "clip_on": False, "ls": "none"}
-    if (at, level) != (cost, mean):
-        is_above_or_below = level != mean
-        marker = ("v" if mean < low else "^") if is_above_or_below else ("<" if cost < left else ">")
-        axes.plot([at], [level], marker, ms=6, gid="outlier", **arrow)
-        number = f"{mean:.1f}" if is_above_or_below else _short(float(f"{cost:.2g}"))
-        return Named(at, level, level, level, f"{look.name} {number}", look.colour)
+    if level != mean:
+        axes.plot([at], [level], "v" if mean < low else "^", ms=6, gid="outlier", **arrow)
+        return Named(at, level, level, level, f"{look.name} {mean:.1f}", look.colour)
     bottom, top = max(low, mean - std), min(high, mean + std)
     axes.plot([at, at], [bottom, top], color=look.colour, lw=0.8, zorder=2)
     for is_beyond, end, marker in ((mean - std < low, low, "v"), (mean + std > high, high, "^")):
         if is_beyond:
             axes.plot([at], [end], marker, ms=3, gid="beyond", **arrow)
+    if at != cost:
+        axes.plot([at], [mean], "<" if cost < left else ">", ms=6, gid="outlier", **arrow)
+        return Named(at, mean, bottom, top, f"{look.name} {_short(float(f'{cost:.2g}'))}", look.colour)
     axes.plot([at], [mean], **look.mark(), ms=6.5, gid="mean", zorder=3)
     return Named(at, mean, bottom, top, look.name, look.colour)
 
@@ -196,7 +197,8 @@ def scale(axes: Axes, values: Sequence[float]) -> None:
     if not above:
         return
     least, most = (10**end for end in limits([math.log10(value) for value in above], least=_DECADES))
-    least, most = max(least, min(above)), min(most, max(above))
+    near = [value for value in above if least <= value <= most]
+    least, most = (min(near), max(near)) if _FEW * (len(above) - len(near)) <= len(above) else (min(above), max(above))
     spread = max(1.0, (10 * least / most) ** 0.5)
     low, high = least / spread / 1.5, most * spread * 1.5
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))

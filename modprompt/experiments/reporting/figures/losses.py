@@ -48,7 +48,7 @@ def loss_curves(
                 axes.yaxis.set_minor_formatter(NullFormatter())
     return (
         "Training loss: means of epochs over seeds, bands are standard deviations over seeds, cut off at the axis; "
-        + ("" if are_alike else "methods have other numbers of epochs, of which the axis has percent; ")
+        + ("" if are_alike else "trainings differ in their number of epochs, of which the axis has percent; ")
         + "methods have losses of their own, so that heights of different methods cannot be compared."
         + first_of(len(drawn), len(found), "panels")
     )
