@@ -77,7 +77,7 @@ class Section(NamedTuple):
     def merit(self) -> str:
         """`deciding` in words."""
         if self.deciding.isdigit():
-            return f"accuracy of {shots_in_words(self.deciding)}"
+            return f"accuracy with {shots_in_words(self.deciding)}"
         if self.deciding in ("H", "accuracy"):
             return self.deciding
         return "average accuracy" if self.deciding == AVERAGE else f"accuracy, {self.deciding}"

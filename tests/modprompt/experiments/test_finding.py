@@ -76,7 +76,7 @@ def test_of_one_seed_no_interval_is_made_up():
 
 @pytest.mark.parametrize(
     ("protocol", "columns", "what"),
-    [("few_shot", ("0", "1", "16"), "mean accuracy of 16 shots, imagenet"), ("base2new", ("base", "new"), "mean H")],
+    [("few_shot", ("0", "1", "16"), "mean accuracy with 16 shots, imagenet"), ("base2new", ("base", "new"), "mean H")],
 )
 def test_the_number_that_decides_is_named(protocol, columns, what):
     assert what in finding(with_seeds((81.0, 82.0, 83.0), (80.0, 81.0, 82.0), protocol, columns))

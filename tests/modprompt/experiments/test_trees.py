@@ -171,7 +171,7 @@ def test_few_shot_trainings_on_all_images_have_a_column(with_tree, shots):
     assert table.lacking(results) == []
     assert "all: trained on all images." in render.caption(found, [section])
     of = {one.label: one for one in cost.costs(found, results, [section])}
-    assert cost.accuracy_name([section]) == "accuracy of 4 shots (%), dtd"
+    assert cost.accuracy_name([section]) == "accuracy with 4 shots (%), dtd"
     assert (of["MPL"].accuracy.mean, of["MPL"].training_s.mean) == (54.0, 3.0)
     assert (of["MaPLe (theirs)"].accuracy.mean, of["CoOp (theirs)"].accuracy) == (60.0, None)
     ranked = Measured(found, results, [section], looks_of([(found, results)])).ranked()
