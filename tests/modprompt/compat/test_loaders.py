@@ -78,6 +78,7 @@ def test_loader_says_of_what_it_is_made():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:OPTIM")  # words for all trainers, also for those that do not read it
 @pytest.mark.parametrize("trainer", ["TipAdapterF", "TaskRes", "CLIP_Adapter"])
 def test_heads_with_workers_learn_what_they_learn_with_new_ones(trainer, command, tmp_path, monkeypatch):
     import dassl.data.data_manager as data_manager

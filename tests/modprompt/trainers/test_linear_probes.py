@@ -14,6 +14,7 @@ from tests.conftest import SAID
 from tests.stopping import stopped_before
 from tests.test_train import refusal
 
+pytestmark = pytest.mark.filterwarnings("ignore:OPTIM")  # words for all trainers, also for those that do not read it
 SLOW = pytest.mark.slow
 RUNS = [
     pytest.param("LPPlusPlus", "lpplusplus", ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", 23), 23, id="lpplusplus"),

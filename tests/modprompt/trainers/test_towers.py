@@ -14,6 +14,8 @@ from tests.modprompt.methods.heads.test_run import short
 from tests.test_train import refusal
 from tests.tower_clips import give, tower_clip
 
+pytestmark = pytest.mark.filterwarnings("ignore:OPTIM")  # words for all trainers, also for those that do not read it
+
 
 @pytest.fixture
 def on_towers(monkeypatch, command):
