@@ -1,8 +1,8 @@
 """What the README and the tutorials tell people to type works: run where that needs neither network, cluster nor GPU.
 
 Every command of PAGES has one way (`way_of`): "run" as it stands, in the order of its pages (SESSIONS); "parse", by its
-own program's flags ("launch" by the family's, as codebases have them); "file" and "target", which must exist; "shell", a program that is not ours (SHELL). The ids of the
-cases list which: python -m pytest tests/test_readme.py --collect-only
+own program's flags ("launch" by the family's, as codebases have them); "file" and "target", which must exist; "shell",
+a program that is not ours (SHELL). The ids of the cases list which: python -m pytest tests/test_readme.py --collect-only
 """
 
 import argparse
@@ -201,7 +201,7 @@ def test_command_is_accepted_by_its_program(command, monkeypatch, tmp_path, only
         assert merged(settings_of(parse_args(words), takes_all=name == "active")).TRAINER.NAME == "MPL"
         return
     with pytest.raises((Parsed, SystemExit)) as ended:
-        main([name, *words] if " " not in name else [*name.split(), *words])
+        main([*name.split(), *words])
     assert ended.type is Parsed or (words[-1] == "--help" and ended.value.code == 0)
     if name.startswith("experiment"):
         file = ended.value.args[0].file

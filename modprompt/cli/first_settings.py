@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from modprompt.cli.defaults import configs_by_clip
 from modprompt.io import yaml_text
+from modprompt.io.settings import flat
 from modprompt.methods.table import BY_NAME, ZERO_SHOT, config_of, kind_of
 
 CLIP = "ViT-B/16"  # its config is shown: most papers use it
@@ -30,26 +31,22 @@ class Given(NamedTuple):
 
 def given(trainer: str, clip: str = CLIP) -> Given:
     """The values of one of our trainers, for the keys that its config sets; none if it trains nothing."""
-    found = _config(trainer, clip)
-    unread = BY_NAME[trainer].method.instead if found.values else {}
-    values = {key: value for key in FIRST if key not in unread and (value := _value(found.values, key)) is not None}
-    return found._replace(values=values)
+    return _first(trainer, _config(trainer, clip))
 
 
 def _config(trainer: str, clip: str) -> Given:
-    """The config with all that it sets, as nested mappings."""
+    """The config with all that it sets."""
     name = configs_by_clip(trainer).get(clip, "")
     path = config_of(trainer, name)
     if not name or not path.is_file() or kind_of(trainer) == ZERO_SHOT:
         return Given("", {})
-    return Given(f"configs/trainers/{path.parent.name}/{path.name}", yaml_text.read(path))
+    return Given(f"configs/trainers/{path.parent.name}/{path.name}", flat(yaml_text.read(path)))
 
 
-def _value(content: Any, key: str) -> Any:
-    """The value of a dotted key; None without one."""
-    for word in key.split("."):
-        content = content.get(word) if isinstance(content, dict) else None
-    return content
+def _first(trainer: str, found: Given) -> Given:
+    """The same with those settings alone that people change first, and that the trainer reads."""
+    unread = BY_NAME[trainer].method.instead if found.values else {}
+    return found._replace(values={key: found.values[key] for key in FIRST if key in found.values and key not in unread})
 
 
 def help_text(trainer: str, node: str = "") -> str:
@@ -59,22 +56,23 @@ def help_text(trainer: str, node: str = "") -> str:
         trainer: its name.
         node: where its own settings are, TRAINER.NAME: those that configs give a value are listed too.
     """
-    found = {clip: given(trainer, clip) for clip in (AT_HAND, CLIP)}
-    found = {clip: one for clip, one in found.items() if one.values}
-    if not found:
+    configs = {clip: _config(trainer, clip) for clip in (AT_HAND, CLIP)}
+    first = {clip: found for clip, config in configs.items() if (found := _first(trainer, config).values)}
+    if not first:
         return ""
-    rows = [("", [f"for {clip}" for clip in found], "")]
+    rows = [("", [f"for {clip}" for clip in first], "")]
     rows += [
-        (key, [str(one.values.get(key, "")) for one in found.values()], what)
+        (key, [str(values.get(key, "")) for values in first.values()], what)
         for key, what in FIRST.items()
-        if any(key in one.values for one in found.values())
+        if any(key in values for values in first.values())
     ]
-    rows.append((SHOTS, ["-1"] * len(found), OF_SHOTS))
+    rows.append((SHOTS, ["-1"] * len(first), OF_SHOTS))
     lines = [f"  {key:<32}{''.join(f'{value:<16}' for value in values)}{what}".rstrip() for key, values, what in rows]
-    lines += [f"for {clip}: {one.config}" + _own(trainer, clip, node) for clip, one in found.items()]
+    lines += [f"for {clip}: {configs[clip].config}{_own(configs[clip], node)}" for clip in first]
     return "\n".join(["settings that people change first, as KEY VALUE, with the values of configs:", *lines, ""])
 
 
-def _own(trainer: str, clip: str, node: str) -> str:
-    own = _value(_config(trainer, clip).values, node) if node else None
-    return f", with {node}: {', '.join(f'{key} {value!r}' for key, value in own.items())}" if own else ""
+def _own(config: Given, node: str) -> str:
+    start = f"{node}."
+    own = [f"{key[len(start) :]} {value!r}" for key, value in config.values.items() if node and key.startswith(start)]
+    return f", with {node}: {', '.join(own)}" if own else ""

@@ -51,7 +51,7 @@ def _package(module: str) -> Any:
     from packaging.specifiers import SpecifierSet
 
     project, versions = _NEEDED[module]
-    install = f"pip install {' '.join(map(repr, map(''.join, _NEEDED.values())))}"
+    install = f"pip install {' '.join(repr(name + which) for name, which in _NEEDED.values())}"
     try:
         found = importlib.metadata.version(project)
     except importlib.metadata.PackageNotFoundError:

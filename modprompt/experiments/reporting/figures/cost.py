@@ -144,32 +144,41 @@ def _level(axes: Axes, one: Cost, look: Look) -> Named:
 def _names(axes: Axes, points: Sequence[Named]) -> None:
     """Write names where they cover no point, whisker or other name, as far as there is space, with a line from those
     that are far; the report's own method in bold."""
-    from matplotlib.text import Text  # late, as all of matplotlib
-
     taken = [(box, weight) for point in points for box, weight in _around(axes, point)]
     frame = axes.get_window_extent()
     for point in points[::-1]:
-        best: Any = None
+        how: dict[str, Any] = {"fontweight": "bold" if point.is_mine else "normal", "color": _dark(point.colour)}
+        text = axes.annotate(
+            point.text, (point.x, point.y), (0, 0), textcoords="offset points", fontsize=7, in_layout=False, zorder=4,
+            annotation_clip=False, **how,
+        )  # fmt: skip
+        size = text.get_window_extent()
+        text.remove()
+        tried: list[tuple[float, int, Bbox]] = []
         for far, place in enumerate(point.places):
-            x, y, ha, va = place
-            line: dict[str, Any] = {"arrowstyle": "-", "lw": 0.5, "color": point.colour, "shrinkA": 0, "shrinkB": 3}
-            text = axes.annotate(
-                point.text, (point.x, point.y), (x, y), ha=ha, va=va, textcoords="offset points", fontsize=7,
-                fontweight="bold" if point.is_mine else "normal", color=_dark(point.colour), in_layout=False, zorder=4,
-                arrowprops=line if place in _FAR else None, annotation_clip=False,
-            )  # fmt: skip
-            text.get_window_extent()  # it finds the place first
-            box = Text.get_window_extent(text)  # without the line
+            box = _box(axes, point, place, size)
             is_inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 + 1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 + 1
             hidden = sum(weight for other, weight in taken if box.overlaps(other)) + (0 if is_inside else _OUTSIDE)
-            hidden += _FURTHER * far
-            if best is not None and hidden >= best[0]:
-                text.remove()
-                continue
-            if best is not None:
-                best[1].remove()
-            best = hidden, text, box
-        taken.append((best[2], _HIDES))
+            tried.append((hidden + _FURTHER * far, far, box))
+        _, far, box = min(tried, key=lambda one: one[:2])
+        x, y, ha, va = place = point.places[far]
+        line: dict[str, Any] = {"arrowstyle": "-", "lw": 0.5, "color": point.colour, "shrinkA": 0, "shrinkB": 3}
+        axes.annotate(
+            point.text, (point.x, point.y), (x, y), ha=ha, va=va, textcoords="offset points", fontsize=7,
+            in_layout=False, zorder=4, arrowprops=line if place in _FAR else None, annotation_clip=False, **how,
+        )  # fmt: skip
+        taken.append((box, _HIDES))
+
+
+def _box(axes: Axes, point: Named, place: tuple[float, float, str, str], size: Bbox) -> Bbox:
+    """The pixels of a name of that size at a place."""
+    from matplotlib.transforms import Bbox  # late, as all of matplotlib
+
+    x, y, ha, va = place
+    at, down = axes.transData.transform((point.x, point.y)) + [x * axes.figure.dpi / 72, y * axes.figure.dpi / 72]
+    left = at - size.width * {"left": 0.0, "center": 0.5, "right": 1.0}[ha]
+    bottom = down - size.height * {"bottom": 0.0, "center": 0.5, "top": 1.0}[va]
+    return Bbox.from_bounds(left, bottom, size.width, size.height)
 
 
 def _dark(colour: str) -> Any:
