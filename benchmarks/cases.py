@@ -2,7 +2,8 @@
 
 import importlib
 import random
-from typing import Callable, Dict, List, NamedTuple, Tuple, Union
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -52,15 +53,15 @@ class Case(NamedTuple):
     names: str = ""
 
     @property
-    def classnames(self) -> List[str]:
+    def classnames(self) -> list[str]:
         """The names of its classes."""
         return read_names(self.names)[: self.classes] if self.names else class_names(self.classes)
 
 
-def class_names(count: int) -> List[str]:
+def class_names(count: int) -> list[str]:
     """Names of one to four words, all different up to some tens of thousands."""
     rng = random.Random(0)
-    names: Dict[str, None] = {}
+    names: dict[str, None] = {}
     while len(names) < count:
         words = rng.sample(QUALITIES.split(), rng.choice((0, 1, 1, 2))) + rng.sample(
             NOUNS.split(), rng.choice((1, 1, 2))
@@ -85,7 +86,7 @@ def vit_b16(activation: str = QUICK_GELU) -> CLIP:
     return clip_model.eval().requires_grad_(False)
 
 
-def build(case: Case) -> Tuple[Union[PlainCLIP, PromptedCLIP], Learner]:
+def build(case: Case) -> tuple[PlainCLIP | PromptedCLIP, Learner]:
     """The model of a case, and its learner."""
     clip_model, names = vit_b16(case.activation), case.classnames
     if case.method == "MPL":
@@ -162,7 +163,7 @@ def needed_flops(case: Case) -> float:
     return total + 2 * case.batch * 196 * 768 * 3 * 16 * 16
 
 
-def _side(layers: int, width: int, tokens: List[int], ends: int, pairs: List[int]) -> float:
+def _side(layers: int, width: int, tokens: list[int], ends: int, pairs: list[int]) -> float:
     full = sum(2 * 2 * 12 * width**2 * n for n in tokens[:-1])
     last = 2 * 2 * width**2 * (2 * tokens[-1] + 10 * ends)
     attention = sum((2 + 5) * 2 * width * n for n in pairs[: layers - 1])

@@ -15,7 +15,8 @@ import platform
 import statistics
 import sys
 import time
-from typing import Callable, Mapping, cast
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from tqdm import tqdm

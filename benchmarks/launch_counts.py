@@ -4,7 +4,8 @@
 """
 
 from collections import Counter
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
@@ -36,7 +37,7 @@ class Side(NamedTuple):
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
-    trained: List[Tensor]
+    trained: list[Tensor]
     held: Iterable[Tensor]
     pinned: bool
     reads: bool
@@ -57,7 +58,7 @@ def ours(method: str, classes: int) -> Side:
     return Side(model.loss, list(model.prompt_learner.parameters()), held, pinned=True, reads=False)
 
 
-def searching(method: str, classes: int) -> Tuple[Any, ...]:
+def searching(method: str, classes: int) -> tuple[Any, ...]:
     """Our model of a method during a search of its schedule, and the optimisers of its alphas and prompts."""
     made = row_of(method).method(**REFERENCE.get(method, {}))
     search = made if made.searching.always else Search().over(made)
@@ -80,7 +81,7 @@ def official(method: str, classes: int, directory: str) -> Side:
     return Side(model, trained, [*model.parameters(), *model.buffers()], pinned=False, reads=True)
 
 
-def count(method: str, classes: int, directory: str = "", cast_norms: bool = False) -> Dict[str, Any]:
+def count(method: str, classes: int, directory: str = "", cast_norms: bool = False) -> dict[str, Any]:
     """The second step of SGD: forward and backward launches and waits by name, and MiB kept in between.
 
     Args:
@@ -114,7 +115,7 @@ def count(method: str, classes: int, directory: str = "", cast_norms: bool = Fal
     return {"forward": first.by_name, "backward": second.by_name, "waits": waits, "kept_mib": kept}
 
 
-def count_search(method: str, classes: int) -> Dict[str, Dict[str, int]]:
+def count_search(method: str, classes: int) -> dict[str, dict[str, int]]:
     """Launches and waits of a search's second alternation, by name: a step of the alphas, and one of the prompts."""
     with fake_cuda():
         model, *optimisers = searching(method, classes)

@@ -9,7 +9,7 @@ Shapes: as in modprompt/methods/search/supernet.py.
 """
 
 import contextlib
-from typing import Iterator, Optional, Tuple
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +25,8 @@ class Marked(supernet.Mixed):
     """As Mixed."""
 
     def over_words(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], causal: bool
-    ) -> Tuple[Tensor, Tensor]:
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
+    ) -> tuple[Tensor, Tensor]:
         """As Mixed.over_words: words weigh Z / (Z + 1) together, the marker 1 / (Z + 1)."""
         width = query.shape[-1]
         if causal:

@@ -1,7 +1,7 @@
 """What `benchmarks.speed --names` measures."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Iterator, Sequence, Tuple
 
 from benchmarks.cases import Case
 from benchmarks.names import read_names
@@ -9,10 +9,10 @@ from benchmarks.names import read_names
 FEW = 5  # the first names of each file are a row, too
 STEP = {5: ">= 1.3", 51: ">= 3.2", 196: ">= 8"}  # bounds of the official code's step over ours, by classes
 MEMORY = {196: "<= 0.3"}  # bound of our peak over the official code's
-Row = Tuple[str, Case, Case, str, int, str]
+Row = tuple[str, Case, Case, str, int, str]
 
 
-def _counts(files: Sequence[str]) -> Iterator[Tuple[str, int]]:
+def _counts(files: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Each file with the number of classes of a row: the first few of the first file, and all of each."""
     sizes = [(path, len(read_names(path))) for path in files]
     first, size = sizes[0]

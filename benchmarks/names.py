@@ -2,12 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import List
 
 from modprompt.errors import UserError
 
 
-def read_names(path: str) -> List[str]:
+def read_names(path: str) -> list[str]:
     """The class names in a file, in its order; empty lines are left out.
 
     Raises:

@@ -15,9 +15,10 @@ import signal
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from unittest import mock
 
 import torch

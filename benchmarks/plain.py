@@ -6,7 +6,8 @@ again with every batch. Same weights, same learners, same numbers.
 Shapes: B images, C classes, L tokens, D width.
 """
 
-from typing import Any, Sequence, Union, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from modprompt.methods.cocoop import ConditionalPromptLearner
 from modprompt.methods.parts.coupled import CoupledPromptLearner
 from modprompt.methods.parts.independent import IndependentPromptLearner
 
-Learner = Union[CoupledPromptLearner, IndependentPromptLearner]
+Learner = CoupledPromptLearner | IndependentPromptLearner
 
 
 class PlainCLIP(nn.Module):

@@ -3,8 +3,6 @@
 Shapes: U images, C classes, E joint width.
 """
 
-from typing import List
-
 import numpy as np
 
 from modprompt.active.acquisition import Seen
@@ -18,7 +16,7 @@ def embeddings(seen: Seen) -> np.ndarray:
     return whole.reshape(len(p), -1).astype(np.float64)
 
 
-def badge(seen: Seen, number: int) -> List[int]:
+def badge(seen: Seen, number: int) -> list[int]:
     """Centres of k-means++: the largest norm first, then random ones, weighted by squared distance."""
     points = embeddings(seen)
     squares = np.linalg.norm(points, axis=1) ** 2

@@ -6,7 +6,8 @@ Same weights, same learner, same numbers.
 Shapes: B images, C classes, L tokens, D width, n prompt tokens of an option.
 """
 
-from typing import List, Optional, Sequence, cast
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -40,16 +41,16 @@ class PlainSearch(nn.Module):
         ahead = torch.full((length, length), float("-inf")).triu(1)
         self.register_buffer("ahead", ahead, persistent=False)
 
-    def _mixed(self, side: str, blocks: Sequence[Block], x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    def _mixed(self, side: str, blocks: Sequence[Block], x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The output of all blocks of a side for x (L, B, D)."""
         for block, tokens, weights in zip(blocks, getattr(self.learner, f"{side}_options"), self.learner.weights(side)):
-            options: List[Tensor] = [x.new_zeros(0, x.shape[-1]), *tokens]
+            options: list[Tensor] = [x.new_zeros(0, x.shape[-1]), *tokens]
             x = x + sum(weight * self._attended(block, x, own, mask) for weight, own in zip(weights, options))
             x = x + block.mlp(block.ln_2(x))
         return x
 
     @staticmethod
-    def _attended(block: Block, x: Tensor, prompts: Tensor, mask: Optional[Tensor]) -> Tensor:
+    def _attended(block: Block, x: Tensor, prompts: Tensor, mask: Tensor | None) -> Tensor:
         """The attention layer's output (L, B, D) for x, which attends to itself (masked) and all prompts (n, D)."""
         seen = torch.cat([x, prompts[:, None].expand(-1, x.shape[1], -1)])
         if mask is not None:

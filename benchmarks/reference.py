@@ -7,8 +7,9 @@ GPU, and on a CPU it would be hundreds of times slower.
 
 import importlib
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F

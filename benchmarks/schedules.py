@@ -15,8 +15,9 @@ import argparse
 import random
 import statistics
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import yaml
 

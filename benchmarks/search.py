@@ -17,8 +17,9 @@ import resource
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Callable, ContextManager, Mapping, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,9 @@ def stepper(side: str, clip_model: CLIP, classes: int, most: int) -> Step:
     images, labels = torch.randn(2, BATCH, 3, SIZE, SIZE), torch.arange(BATCH) % classes
 
     def step() -> None:
-        kind: ContextManager[None] = marker.in_place() if side == MARKER else contextlib.nullcontext()
+        kind: contextlib.AbstractContextManager[None] = (
+            marker.in_place() if side == MARKER else contextlib.nullcontext()
+        )
         with kind:
             for optimiser, batch in zip((alphas, prompts), images):
                 loss = F.cross_entropy(logits_of(batch), labels)

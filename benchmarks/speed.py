@@ -20,8 +20,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, Tuple
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -33,7 +34,7 @@ from modprompt.programs import left_as_found, report
 
 ROUNDS = 5  # of both sides of a figure with at least as many repeats
 RESULTS = Path(__file__).parent / "results"
-Row = Tuple[str, Case, Case, str, int, str]
+Row = tuple[str, Case, Case, str, int, str]
 
 
 def measure(case: Case, repeats: int, threads: int) -> dict[str, Any]:

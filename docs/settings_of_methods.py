@@ -4,7 +4,8 @@ A method's class, which is one with a node, has a table of all its settings, tho
 """
 
 import ast
-from typing import Any, Dict, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import griffe
 
@@ -56,9 +57,9 @@ def _classes(module: griffe.Module) -> Iterator[griffe.Class]:
             yield from _classes(inner)
 
 
-def _settings(cls: griffe.Class) -> Dict[str, Dict[str, str]]:
+def _settings(cls: griffe.Class) -> dict[str, dict[str, str]]:
     """Default and meaning of each setting, the class's own first; the nearest default, the nearest meaning."""
-    rows: Dict[str, Dict[str, str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     for base in (cls, *cls.mro()):
         for name, attr in base.members.items():
             if isinstance(attr, griffe.Attribute) and "meaning" in attr.extra.get(_KEPT, {}):

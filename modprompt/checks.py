@@ -2,7 +2,8 @@
 
 import difflib
 import math
-from typing import Any, Collection, Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from modprompt.errors import SettingError
 

@@ -1,6 +1,7 @@
 """Exceptions for what a user can correct: their message is one line that says what is wrong, where, what to do."""
 
-from typing import Any, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 _LONGEST, _SHOWN_FIRST, _SHOWN_LAST = 600, 400, 180  # characters of a line that quotes long words
 _LONGEST_WORD = 300  # a path may be as long
@@ -43,11 +44,11 @@ class SettingError(UserError):
         faults: (name, text after it) of each; the two make up the message.
     """
 
-    def __init__(self, faults: Sequence[Tuple[str, str]]):
+    def __init__(self, faults: Sequence[tuple[str, str]]):
         self.faults = tuple(faults)
         super().__init__("; ".join(name + text for name, text in self.faults))
 
-    def __reduce__(self) -> Tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return SettingError, (self.faults,)
 
     def under(self, node: str) -> "SettingError":

@@ -9,11 +9,12 @@ a method needs inside that method. A configuration (cfg) is a run's Dassl node.
 
 import functools
 import importlib
-from typing import Any, Callable, ClassVar, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 from modprompt.fields import Configured
 
-FEATURES: List[str] = [
+FEATURES: list[str] = [
     "modprompt.methods.search.feature",
     "modprompt.methods.heads.feature",
     "modprompt.active.feature",
@@ -116,25 +117,25 @@ class Feature:
     node: ClassVar[str] = ""
     labelling: ClassVar[str] = ""
     decided: ClassVar[Mapping[str, Any]] = {}
-    leaves: ClassVar[Tuple[str, ...]] = ()
+    leaves: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[str] = ""
     otherwise: ClassVar[str] = ""
     stage: ClassVar[FirstStage] = FirstStage()
     tested: ClassVar[Mapping[str, str]] = {}
     is_protocol: ClassVar[bool] = False
     narrows: ClassVar[Mapping[str, str]] = {}
-    figures: ClassVar[Tuple[str, ...]] = ()
+    figures: ClassVar[tuple[str, ...]] = ()
     in_records: ClassVar[bool] = False
     stands_on: ClassVar[str] = ""
-    contents: ClassVar[Tuple[Content, ...]] = ()
-    chosen: ClassVar[Tuple[str, ...]] = ()
+    contents: ClassVar[tuple[Content, ...]] = ()
+    chosen: ClassVar[tuple[str, ...]] = ()
     learned: ClassVar[str] = "Prompts in front of"
     of_others: ClassVar[str] = ""
     kind: ClassVar[str] = ""
 
     # ------------------------------------------------------------------ settings
 
-    def settings(self) -> Optional[Type[Configured]]:
+    def settings(self) -> type[Configured] | None:
         """The settings of its node; None without one."""
         return None
 
@@ -145,7 +146,7 @@ class Feature:
     def flags(self, add: Callable[..., Any]) -> None:
         """Add its flags to the program's; `add` is argparse's add_argument."""
 
-    def source(self, args: Any) -> Optional[Any]:
+    def source(self, args: Any) -> Any | None:
         """Where modules, data sets' configs and readers come from (Source in modprompt/cli/train.py).
 
         Args:
@@ -168,7 +169,7 @@ class Feature:
         """
         return given
 
-    def file_in(self, key: str, value: Any) -> Optional[NamedFile]:
+    def file_in(self, key: str, value: Any) -> NamedFile | None:
         """The file that a setting names in place of its value; None if the setting does not concern `read`."""
         return None
 
@@ -234,7 +235,7 @@ class Feature:
     def preload(self) -> None:
         """Import what its runs need, before any of them begins."""
 
-    def part(self, trainer: Any) -> Optional[Any]:
+    def part(self, trainer: Any) -> Any | None:
         """Its addition to a trainer's parts (FeaturePart in trainers/part.py); None if it has none."""
         return None
 
@@ -273,7 +274,7 @@ class Feature:
         """Whether its first stage finds a setting's value."""
         return False
 
-    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
+    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         """The settings, (key, text) pairs, with which a trainer uses what its first stage left in a folder."""
         return ()
 
@@ -283,7 +284,7 @@ class Feature:
         """The forms (io/schema.py) of its parts of a result."""
         return {}
 
-    def card(self, method: Mapping[str, Any]) -> List[Tuple[str, str]]:
+    def card(self, method: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Rows of a card, (name, text), from a checkpoint's record of its method."""
         return []
 
@@ -299,11 +300,11 @@ class Feature:
         """What is missing in the output folder of a training with this feature; empty if nothing is."""
         return ""
 
-    def changed(self, folder: Any, result: Mapping[str, Any]) -> List[str]:
+    def changed(self, folder: Any, result: Mapping[str, Any]) -> list[str]:
         """What has changed in the output folder of a finished run, so that it must run again."""
         return []
 
-    def waits(self, folder: Any) -> Optional[Waiting]:
+    def waits(self, folder: Any) -> Waiting | None:
         """What the run in an output folder waits for, or waited for when it ended; None if it does not wait."""
         return None
 
@@ -321,12 +322,12 @@ class Feature:
         """
         return ""
 
-    def settings_in(self, folder: str) -> Optional[Mapping[str, Any]]:
+    def settings_in(self, folder: str) -> Mapping[str, Any] | None:
         """The settings of the run in an output folder, from this feature's own record; None if there is none."""
         return None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _record(module: str) -> Feature:
     found: Feature = importlib.import_module(module).FEATURE
     return found
@@ -347,7 +348,7 @@ def of_kind(kind: str) -> Feature:
     return next((one for one in features() if kind and one.kind == kind), Feature())
 
 
-def waiting(folder: Any) -> Optional[Waiting]:
+def waiting(folder: Any) -> Waiting | None:
     """What the run in an output folder waits for, or waited for when it ended; None if it does not wait."""
     return next((found for found in (one.waits(folder) for one in features()) if found is not None), None)
 
@@ -359,7 +360,7 @@ def read(given: Any, planned: bool = False) -> Any:
     return given
 
 
-def file_in(key: str, value: Any) -> Optional[NamedFile]:
+def file_in(key: str, value: Any) -> NamedFile | None:
     """The file that a setting names in place of its value, for any feature; see Feature.file_in."""
     return next((found for found in (one.file_in(key, value) for one in features()) if found is not None), None)
 

@@ -6,7 +6,8 @@ capitals, unless the field gives another.
 
 import dataclasses
 import math
-from typing import Any, Callable, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from modprompt.checks import at_least, at_most, check_name, finite_at_least, one_of
 from modprompt.errors import SettingError
@@ -27,13 +28,13 @@ def setting(
     default: Any,
     meaning: str,
     *,
-    least: Optional[float] = None,
-    most: Optional[int] = None,
+    least: float | None = None,
+    most: int | None = None,
     choices: Sequence[str] = (),
     key: str = "",
     compared: bool = True,
     switch: bool = False,
-    must: Optional[Must] = None,
+    must: Must | None = None,
 ) -> Any:
     """A field of a Configured class.
 
@@ -74,12 +75,12 @@ class Setting(NamedTuple):
     key: str
     default: Any
     meaning: str
-    least: Optional[float]
-    most: Optional[int]
-    choices: Tuple[str, ...]
+    least: float | None
+    most: int | None
+    choices: tuple[str, ...]
     compared: bool
     switch: bool
-    must: Optional[Must]
+    must: Must | None
 
     @property
     def kind(self) -> str:
@@ -151,7 +152,7 @@ class Configured:
     node: ClassVar[str] = ""  # its place in a config, "TRAINER.MPL"
 
     def __post_init__(self) -> None:
-        faults: List[Tuple[str, str]] = []
+        faults: list[tuple[str, str]] = []
         for one in self.settings():
             try:
                 object.__setattr__(self, one.field, one.fitted(getattr(self, one.field)))
@@ -169,7 +170,7 @@ class Configured:
         """
 
     @classmethod
-    def settings(cls) -> Tuple[Setting, ...]:
+    def settings(cls) -> tuple[Setting, ...]:
         """All settings, the class's own first."""
         own = [(field.name, field.default, field.metadata) for field in dataclasses.fields(cls) if field.metadata]
         depth = {field: next(i for i, base in enumerate(cls.__mro__) if field in vars(base)) for field, _, _ in own}
@@ -191,7 +192,7 @@ class Configured:
         )
 
     @classmethod
-    def of(cls: Type[C], values: Mapping[str, Any]) -> C:
+    def of(cls: type[C], values: Mapping[str, Any]) -> C:
         """An instance with the given values, by field or config key; the rest are defaults.
 
         Raises:
@@ -208,7 +209,7 @@ class Configured:
         return cls(**fields)
 
     @classmethod
-    def in_node(cls, node: Mapping[str, Any]) -> Dict[str, Any]:
+    def in_node(cls, node: Mapping[str, Any]) -> dict[str, Any]:
         """The settings in a config node, by key; a codebase's own node may lack some."""
         return {one.key: node[one.key] for one in cls.settings() if one.key in node}
 
@@ -219,11 +220,11 @@ class Configured:
         widths = [max((len(line[column]) for line in lines), default=0) for column in (0, 1)]
         return "\n".join(f"  {key:<{widths[0]}}  {default:<{widths[1]}}  {meaning}" for key, default, meaning in lines)
 
-    def as_config(self) -> Dict[str, Any]:
+    def as_config(self) -> dict[str, Any]:
         """All settings by config key, as written in configs."""
         return {one.key: as_config(getattr(self, one.field)) for one in self.settings()}
 
-    def changed(self) -> Dict[str, Any]:
+    def changed(self) -> dict[str, Any]:
         """The settings that differ from the defaults, by field."""
         pairs = [(one, getattr(self, one.field)) for one in self.settings()]
         return {one.field: as_config(value) for one, value in pairs if value != one.default}

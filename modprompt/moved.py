@@ -6,7 +6,8 @@ import importlib.machinery
 import sys
 import types
 import warnings
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 MOVED = {  # old: new
     "modprompt.learners": "modprompt.methods.parts",
@@ -30,8 +31,8 @@ class _Old(types.ModuleType):
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
-        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[types.ModuleType] = None
-    ) -> Optional[importlib.machinery.ModuleSpec]:
+        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         """A module for an old path, nothing for any other."""
         if fullname not in MOVED:
             return None

@@ -7,7 +7,6 @@ is inside it, and data and output are in the current folder.
 import os
 import sys
 from pathlib import Path
-from typing import Dict, List
 
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent  # the checkout, or the folder of installed packages
@@ -40,12 +39,12 @@ def data_root(given: str = "") -> str:
     return given or os.environ.get("DATA") or "data"
 
 
-def program(*words: str) -> List[str]:
+def program(*words: str) -> list[str]:
     """The words that start a command of this package: `python -m modprompt ...`."""
     return [sys.executable, "-m", "modprompt", *words]
 
 
-def environment() -> Dict[str, str]:
+def environment() -> dict[str, str]:
     """Variables of the environment with which a process started from here imports this very package.
 
     PYTHONSAFEPATH keeps out the working directory, which may be a codebase with modprompt in it (Python 3.11 knows it).

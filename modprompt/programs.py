@@ -12,8 +12,9 @@ import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tuple
+from typing import Any, TextIO
 
 from modprompt.errors import UserError
 
@@ -54,7 +55,7 @@ class ending:  # noqa: N801 - a context manager, called as a function
         warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
         return self
 
-    def __exit__(self, kind: Any, error: Optional[BaseException], trace: Any) -> bool:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
         with self._within:
             if isinstance(error, SystemExit):  # argparse has shown its help
                 fault = _written()
@@ -253,7 +254,7 @@ def left_as_found() -> Iterator[None]:
         yield
 
 
-def signals_here(*names: str) -> Tuple[signal.Signals, ...]:
+def signals_here(*names: str) -> tuple[signal.Signals, ...]:
     """The signals of these names that this system has: Windows lacks SIGHUP and others."""
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
@@ -265,7 +266,7 @@ def signals_handled(numbers: Sequence[int], handler: Callable[[int, Any], Any]) 
     Only the main thread can do that: in another one nothing changes.
     """
     asks = threading.current_thread() is threading.main_thread()
-    earlier: Dict[int, Any] = {}
+    earlier: dict[int, Any] = {}
     try:
         for number in numbers if asks else ():
             if signal.getsignal(number) != signal.SIG_IGN:

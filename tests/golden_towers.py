@@ -10,7 +10,7 @@ import hashlib
 import json
 import zlib
 from pathlib import Path
-from typing import Any, Dict, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class Case(NamedTuple):
     """One model: what made it, its inputs, and what came out."""
 
     kind: str  # the package's class
-    config: Dict[str, Any]
+    config: dict[str, Any]
     images: torch.Tensor
     ids: torch.Tensor
     image: torch.Tensor
@@ -76,7 +76,7 @@ def _ids(length: int, start: list[int], end: int, padding: int) -> torch.Tensor:
     return torch.tensor(rows)
 
 
-def fill(model: nn.Module) -> Dict[str, torch.Tensor]:
+def fill(model: nn.Module) -> dict[str, torch.Tensor]:
     """Give a model the golden weights; its state dict."""
     state = model.state_dict()
     for name, tensor in state.items():
@@ -100,7 +100,7 @@ def _value(name: str, shape: tuple) -> np.ndarray:
     return 0.8 * drawn / np.sqrt(inputs)
 
 
-def names_of(state: Dict[str, torch.Tensor]) -> str:
+def names_of(state: dict[str, torch.Tensor]) -> str:
     """The hash of the sorted lines "name shape", as the golden file has it."""
     lines = sorted(f"{name} {tuple(one.shape)}" for name, one in state.items())
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()

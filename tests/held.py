@@ -2,15 +2,15 @@
 
 import weakref
 from collections import Counter
-from typing import Any, List
-from typing import Counter as CounterOf
+from collections import Counter as CounterOf
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-def _tensors(made: Any) -> List[Tensor]:
+def _tensors(made: Any) -> list[Tensor]:
     if isinstance(made, Tensor):
         return [made]
     return [one for part in made for one in _tensors(part)] if isinstance(made, (tuple, list)) else []

@@ -7,8 +7,9 @@ import atexit
 import functools
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -48,10 +49,10 @@ class Method(NamedTuple):
     options: dict
     folder: str
     prefix: str
-    logits: Optional[Callable]
-    parameters: Optional[int]
+    logits: Callable | None
+    parameters: int | None
     more: tuple = ()
-    step: Optional[Callable] = None
+    step: Callable | None = None
 
     @property
     def words(self):
@@ -66,7 +67,7 @@ DEPTH = ("prompt_depth", "prompt_depth_text", "prompt_depth_vision")
 LENGTHS = (2, 0, 1)  # of DPL's layers, over and over
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def teacher_folder():
     """A folder with a random CLIP of other widths, whose config stands beside it; gone when the process ends."""
     folder = tempfile.mkdtemp()

@@ -2,21 +2,22 @@
 
 import copy
 import math
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from collections.abc import Iterator
+from typing import Any
 
-Where = Tuple[Any, ...]
+Where = tuple[Any, ...]
 HUGE = 10**30
 
 
-def _deep(levels: int = 90) -> List[Any]:
-    nest: List[Any] = []
+def _deep(levels: int = 90) -> list[Any]:
+    nest: list[Any] = []
     for _ in range(levels):
         nest = [nest]
     return nest
 
 
-WRONG: Dict[
-    type, Tuple[Any, ...]
+WRONG: dict[
+    type, tuple[Any, ...]
 ] = {  # what stands in place of a value of a type; each is of another type, or no value
     bool: (None, "True", [], {}, math.nan),
     int: (None, "1", 1.5, math.nan, -1, HUGE, [], {}),
@@ -26,11 +27,11 @@ WRONG: Dict[
     dict: (None, 7, "text", [], {"other": 1}, {7: None}),
     type(None): (7, "text", [], {}, math.nan),
 }
-OTHER: Tuple[Any, ...] = (None, 7, "text", [], {})  # in place of a value of any other type, such as a tensor
+OTHER: tuple[Any, ...] = (None, 7, "text", [], {})  # in place of a value of any other type, such as a tensor
 MISSING, EXTRA = "missing", "extra"
 
 
-def mutations(content: Any, most_items: int = 3) -> Iterator[Tuple[str, Any]]:
+def mutations(content: Any, most_items: int = 3) -> Iterator[tuple[str, Any]]:
     """All single mutations of nested dicts, lists, tuples and plain values.
 
     Args:
@@ -51,7 +52,7 @@ def mutations(content: Any, most_items: int = 3) -> Iterator[Tuple[str, Any]]:
             yield f"{named(where)} is {MISSING}", without(content, where)
 
 
-def wrong_for(value: Any) -> Tuple[Any, ...]:
+def wrong_for(value: Any) -> tuple[Any, ...]:
     """What stands in place of a value."""
     return WRONG.get(_kind(value), OTHER)
 
@@ -60,10 +61,10 @@ def _kind(value: Any) -> type:
     return next((kind for kind in WRONG if isinstance(value, kind)), list if isinstance(value, tuple) else object)
 
 
-def places(value: Any, where: Where = (), most_items: Optional[int] = None) -> Iterator[Tuple[Where, Any]]:
+def places(value: Any, where: Where = (), most_items: int | None = None) -> Iterator[tuple[Where, Any]]:
     """(keys that lead to it, value) of a content and of all that is in it, what holds something before that."""
     yield where, value
-    inner: Iterator[Tuple[Any, Any]] = iter(())
+    inner: Iterator[tuple[Any, Any]] = iter(())
     if isinstance(value, dict):
         inner = iter(list(value.items()))
     elif isinstance(value, (list, tuple)):

@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import Any
 
-import pytest
 import torch
 from torch import nn
 
 from modprompt.programs import left_as_found
 
-Oracle = Tuple[Any, Callable[[Any], torch.Tensor]]  # a model, and from a PIL image to (3, H, W)
+Oracle = tuple[Any, Callable[[Any], torch.Tensor]]  # a model, and from a PIL image to (3, H, W)
 
 
 def other_package(name: str, *parts: str) -> Any:
     """A package, or parts of it; to import them warns and sets variables of the environment."""
-    if sys.version_info < (3, 10):
-        pytest.importorskip(name)
     with left_as_found(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         package = importlib.import_module(name)
@@ -50,7 +47,7 @@ def randomise(model: nn.Module, seed: int) -> None:
 
 def write_weights(
     folder: Path, state: Mapping[str, torch.Tensor], file: str, *, half: bool = False, wrapped: bool = False
-) -> Dict[str, torch.Tensor]:
+) -> dict[str, torch.Tensor]:
     """Write a state dict as a package does under that name, in several files if it is an index; gives what was written.
 
     Args:
@@ -62,7 +59,7 @@ def write_weights(
     """
     from safetensors.torch import save_file
 
-    def save(tensors: Dict[str, torch.Tensor], name: str) -> None:
+    def save(tensors: dict[str, torch.Tensor], name: str) -> None:
         if name.endswith(".safetensors"):
             save_file(tensors, str(folder / name), metadata={"format": "pt"})
         else:
@@ -80,7 +77,7 @@ def write_weights(
 
 
 def _save_shards(
-    folder: Path, tensors: Dict[str, torch.Tensor], index: str, save: Callable[[Dict[str, torch.Tensor], str], None]
+    folder: Path, tensors: dict[str, torch.Tensor], index: str, save: Callable[[dict[str, torch.Tensor], str], None]
 ) -> None:
     stem, ending = index[: -len(".index.json")].rsplit(".", 1)
     names, count = list(tensors), 3
@@ -216,7 +213,7 @@ def edit(path: Path, *keys: str, value: Any) -> None:
     path.write_text(json.dumps(content))
 
 
-def images_of(seed: int, count: int, size: Tuple[int, int] = (500, 375)) -> Any:
+def images_of(seed: int, count: int, size: tuple[int, int] = (500, 375)) -> Any:
     """Random PIL images, each of a colour scheme of its own and noise."""
     import numpy as np
     from PIL import Image

@@ -4,7 +4,8 @@ Shapes: B images, C texts, L positions, D width of a side, E joint width.
 """
 
 import functools
-from typing import Any, Callable, Dict, List, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -36,10 +37,10 @@ class Started(Words):
         super().__init__(sha256)
         self.facts = self.facts._replace(end=end)
 
-    def words(self, text: str) -> List[int]:
+    def words(self, text: str) -> list[int]:
         return [number % 900 for number in super().words(text)]
 
-    def row(self, text: str) -> List[int]:
+    def row(self, text: str) -> list[int]:
         return [IDS - 2, *super().row(text)[:-1]]
 
 
@@ -52,7 +53,7 @@ class Parts(NamedTuple):
     """
 
     embed: Callable[[Tensor], Tensor]
-    blocks: List[Callable[[Tensor], Tensor]]
+    blocks: list[Callable[[Tensor], Tensor]]
     finish: Callable[..., Tensor]
 
 
@@ -89,7 +90,7 @@ def _open_clip(variant: str) -> Any:
     (VisionTransformer,) = other_package("timm.models.vision_transformer", "VisionTransformer")
     tanh, mapped, causal = variant == "tanh", variant != "no map", variant.startswith("causal")
     at_end = causal or variant == "at the end"
-    text: Dict[str, Any] = {
+    text: dict[str, Any] = {
         "context_length": LENGTH,
         "vocab_size": IDS,
         "width": TEXT_WIDTH if mapped else JOINT,
@@ -173,7 +174,7 @@ def _parts_of_transformers(model: Any) -> SigLIP:
     text, image = model.text_model, model.vision_model
     positions = text.embeddings.position_embedding.weight
 
-    def blocks_of(side: Any) -> List[Callable[[Tensor], Tensor]]:
+    def blocks_of(side: Any) -> list[Callable[[Tensor], Tensor]]:
         return [functools.partial(_called, layer) for layer in side.encoder.layers]
 
     return SigLIP(

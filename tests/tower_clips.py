@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import zlib
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -28,13 +29,13 @@ class Words:
     def __init__(self, sha256: str):
         self.facts = TokenizerFacts("words", sha256, 12, 0, 1, "whitespace")
 
-    def words(self, text: str) -> List[int]:
+    def words(self, text: str) -> list[int]:
         return [2 + zlib.crc32(word.encode()) % 998 for word in text.split()]
 
     def word(self, number: int) -> str:
         return f"word {number}"
 
-    def row(self, text: str) -> List[int]:
+    def row(self, text: str) -> list[int]:
         ids = [*self.words(text), self.facts.end]
         if len(ids) > self.facts.length:
             raise TooLong
@@ -74,7 +75,7 @@ def _call(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def tower_clip(
-    text: str = "tower", image: str = "tower", *, bias: Optional[float] = None, layers: int = 3, sha256: str = "5" * 64
+    text: str = "tower", image: str = "tower", *, bias: float | None = None, layers: int = 3, sha256: str = "5" * 64
 ) -> TowerCLIP:
     """A CLIP of these sides, each "stock" or "tower"; PyTorch draws on from where it was."""
     stock = random_clip(text_layers=layers, vision_layers=layers)
@@ -94,14 +95,14 @@ def tower_clip(
     )
 
 
-def give(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TowerCLIP]) -> List[str]:
+def give(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TowerCLIP]) -> list[str]:
     """Have trainers load these CLIPs, whatever is asked for; the options of a run that asks for the embedded one."""
     monkeypatch.setattr("modprompt.trainers.backbone.load_clip", lambda config: make())
     bare = {"NAME": "glyph-clip", "PATH": "", "ACTIVATION": "", "HEADS": "()"}
     return [word for key, value in bare.items() for word in (f"MODEL.BACKBONE.{key}", value)]
 
 
-IMAGE_SIDES: Dict[str, Dict[str, Any]] = {  # of open_clip's rows; empty for a golden case's
+IMAGE_SIDES: dict[str, dict[str, Any]] = {  # of open_clip's rows; empty for a golden case's
     **dict.fromkeys(("siglip", "eva", "convnext", "pe", "timm_vit", "clipa", "coca"), {}),
     "fastvit": {"timm_model_name": "fastvit_t8", "timm_pool": "avg", "timm_proj": None, "image_size": 64},
     "mobileclip_b": {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": None, "image_size": 160},
@@ -109,9 +110,9 @@ IMAGE_SIDES: Dict[str, Dict[str, Any]] = {  # of open_clip's rows; empty for a g
 }
 
 
-def of_open_clip(name: str) -> Tuple[TowerCLIP, Any]:
+def of_open_clip(name: str) -> tuple[TowerCLIP, Any]:
     """A CLIP with one of IMAGE_SIDES beside a stock text side, and open_clip's own module of the same weights."""
-    model: Dict[str, Any] = {"embed_dim": 48, "vision_cfg": IMAGE_SIDES[name]}
+    model: dict[str, Any] = {"embed_dim": 48, "vision_cfg": IMAGE_SIDES[name]}
     if not IMAGE_SIDES[name]:
         model = golden_towers.case(f"open_clip/{name}").config
     image = {key: value for key, value in model["vision_cfg"].items() if key != "output_tokens"}  # a captioner's

@@ -8,8 +8,8 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 import torch
 
@@ -39,7 +39,7 @@ def trained(words: Sequence[str]) -> None:
     torch.manual_seed(0)  # so that a test draws the same whichever it was
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _folder() -> Path:
     folder = tempfile.mkdtemp(prefix="modprompt-trained-")
     atexit.register(shutil.rmtree, folder)

@@ -20,8 +20,9 @@ import sys
 import tempfile
 import time
 import types
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any
 
 _LOOK_S = 0.005
 
@@ -80,7 +81,7 @@ class Warm:
         self._server.communicate()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def kept(first: str = IMPORTS, own: tuple[tuple[str, str], ...] = ()) -> Warm:
     """The one of this process, with variables of its own in its environment."""
     made = Warm(sys.executable, {**os.environ, **dict(own)}, first)
@@ -106,14 +107,6 @@ def run_python(
     """
     texts, end = [*map(str, words)], time.monotonic() + seconds
     given = os.environ if environment is None else environment
-    if sys.version_info < (
-        3,
-        9,
-    ):  # Python says no exit codes of forks there, and old environments lack what is imported
-        command = [sys.executable, *texts]
-        return subprocess.run(
-            command, cwd=folder, env=given, capture_output=True, text=True, check=False, timeout=seconds
-        )
 
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch, name) for name in ("out", "err")]

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from typing import Iterator
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager

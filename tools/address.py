@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict
 
 import tomllib
 
@@ -60,7 +60,7 @@ def site(address: str) -> str:
     return f"repo_url: {address}"
 
 
-PLACES: Dict[str, Dict[str, Callable[[str], str]]] = {
+PLACES: dict[str, dict[str, Callable[[str], str]]] = {
     "README.md": {"badges": badges, "clone": clone},
     "docs/INSTALL.md": {"clone": clone},
     "pyproject.toml": {"urls": urls},

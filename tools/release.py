@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 from modprompt.errors import UserError
 from modprompt.programs import report

@@ -15,9 +15,10 @@ import importlib
 import random
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Iterator, cast
+from typing import cast
 
 import numpy as np
 import torch

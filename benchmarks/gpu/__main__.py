@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import List
 
 import torch
 
@@ -56,7 +55,7 @@ def _why_none() -> str:
     return "PyTorch sees none"
 
 
-def publish(groups: List[List[Task]], records: Records, place: Place) -> List[Record]:
+def publish(groups: list[list[Task]], records: Records, place: Place) -> list[Record]:
     """Write table, figure and the file to send, from all that has run; the records."""
     from benchmarks.gpu.figure import draw
     from benchmarks.gpu.send import pack
@@ -72,7 +71,7 @@ def publish(groups: List[List[Task]], records: Records, place: Place) -> List[Re
     return done
 
 
-def _waiting(group: List[Task], records: Records) -> List[Task]:
+def _waiting(group: list[Task], records: Records) -> list[Task]:
     """A process's cases to run: those that never ran, then those that found nothing."""
     known = {task: None if task.kind == ANEW else records.read(task) for task in group}
     never = [task for task, record in known.items() if record is None]
@@ -82,7 +81,7 @@ def _waiting(group: List[Task], records: Records) -> List[Task]:
 class _Meanwhile(threading.Thread):
     """The CPU's cases, in a process at the same time as the others'."""
 
-    def __init__(self, tasks: List[Task], place: Place, records: Records, ends: float):
+    def __init__(self, tasks: list[Task], place: Place, records: Records, ends: float):
         super().__init__()
         self.tasks, self.place, self.records, self.ends = tasks, place, records, ends
 
@@ -95,7 +94,7 @@ class _Meanwhile(threading.Thread):
             self.records.write(record)
 
 
-def run_all(groups: List[List[Task]], place: Place, records: Records, minutes: float) -> None:
+def run_all(groups: list[list[Task]], place: Place, records: Records, minutes: float) -> None:
     """Run cases, a process for each group, until the minutes are over; each is printed and written when it ends."""
     ends = time.monotonic() + 60 * minutes
     waiting = [_waiting(group, records) for group in groups]
@@ -123,7 +122,7 @@ def _tell(record: Record) -> None:
         print(f"    {row.verdict:8} {row.figure}: {row.measured} {row.asked and f'({row.asked})'}", flush=True)
 
 
-def _run(args: argparse.Namespace, outcome: List[int]) -> None:
+def _run(args: argparse.Namespace, outcome: list[int]) -> None:
     folder = Path(args.out) if args.out else RESULTS / ("gpu-dry-run" if args.dry_run else "gpu")
     place = Place(args.dry_run, str(Path(args.reference).resolve()) if args.reference else "", str(folder.resolve()))
     _require_place(place)
@@ -161,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.one:
         process.work(args.one)  # the last line of what it raises says why a case failed
         return 0
-    outcome: List[int] = []
+    outcome: list[int] = []
     return report(_run, args, outcome) or outcome[0]
 
 

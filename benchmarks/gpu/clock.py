@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Callable, Dict, List, Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -30,7 +30,7 @@ def stopwatch(call: Callable[[int], object], count: int, device: torch.device) -
 
 def in_turn(
     calls: Calls, device: torch.device, *, rounds: int, round_ms: float, warm_up: int
-) -> Dict[str, List[float]]:
+) -> dict[str, list[float]]:
     """Milliseconds of a call of each side, one number per round.
 
     Args:
@@ -45,13 +45,13 @@ def in_turn(
         if warm_up:
             stopwatch(call, warm_up, device)
         counts[name] = max(1, min(50, round(round_ms / stopwatch(call, 1, device))))
-    found: Dict[str, List[float]] = {name: [] for name in calls}
+    found: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds):
         for name in list(calls) if number % 2 else reversed(list(calls)):  # neither is always the second
             found[name].append(stopwatch(calls[name], counts[name], device))
     return found
 
 
-def medians(found: Mapping[str, List[float]]) -> Dict[str, float]:
+def medians(found: Mapping[str, list[float]]) -> dict[str, float]:
     """The median of each side's rounds."""
     return {name: statistics.median(rounds) for name, rounds in found.items()}

@@ -6,8 +6,8 @@ import hashlib
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, Sequence
 
 import torch
 
@@ -56,7 +56,7 @@ def hash_of(folder: Path, parts: Sequence[str] = OURS) -> str:
     return found.hexdigest()[:16]
 
 
-def facts(place: Place) -> Dict[str, str]:
+def facts(place: Place) -> dict[str, str]:
     """All of them, by name, in words."""
     found = {"GPU": "none, a DRY RUN on a CPU"}
     if not place.dry_run:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -26,15 +27,15 @@ LOOKS = {  # of each side: colour, marker, line
     "plain": ("#8c8c8c", "v", "--"),
     "official": ("#c44e52", "D", "--"),
 }
-Curves = Dict[str, Dict[int, float]]  # by side: milliseconds by number of classes
+Curves = dict[str, dict[int, float]]  # by side: milliseconds by number of classes
 
 
-def curves(records: Sequence[Record]) -> Dict[str, Curves]:
+def curves(records: Sequence[Record]) -> dict[str, Curves]:
     """Step times by method and side; of cases with the same one, the first's.
 
     If nothing was recorded, no time is that of a graph.
     """
-    found: Dict[str, Curves] = {}
+    found: dict[str, Curves] = {}
     for record in records:
         if record.found is None or "ms" not in record.found.numbers or record.task.kind not in KINDS:
             continue
@@ -49,14 +50,14 @@ def _panel(axes: Axes, method: str, sides: Curves, dry_run: bool) -> None:
     for side, (colour, marker, line) in LOOKS.items():
         points = sorted(sides.get(side, {}).items())
         axes.plot([x for x, _ in points], [y for _, y in points], line, color=colour, marker=marker, label=side)
-    classes: List[int] = sorted({number for points in sides.values() for number in points})
+    classes: list[int] = sorted({number for points in sides.values() for number in points})
     axes.set(xscale="log", yscale="log", title=method, xlabel="classes")
     axes.set_xticks(classes, [str(number) for number in classes])
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     if dry_run:
-        look: Dict[str, Any] = {"color": "#c44e52", "alpha": 0.6, "ha": "center", "va": "center", "rotation": 30}
+        look: dict[str, Any] = {"color": "#c44e52", "alpha": 0.6, "ha": "center", "va": "center", "rotation": 30}
         axes.text(0.5, 0.5, f"{DRY_RUN}\nnot of a GPU", fontsize=20, transform=axes.transAxes, **look)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from benchmarks.gpu.measures import (
     at_once,
@@ -36,7 +37,7 @@ class Kind(NamedTuple):
     limit_s: float = 60.0
 
 
-KINDS: Dict[str, Kind] = {
+KINDS: dict[str, Kind] = {
     "ready": Kind(checks.measure, 30),
     "tests": Kind(tests.measure, 120),
     "head": Kind(runs.measure),
@@ -60,12 +61,12 @@ KINDS: Dict[str, Kind] = {
 }
 
 
-def on_cpu() -> List[Task]:
+def on_cpu() -> list[Task]:
     """What the CPU computes at the same time, in a separate process."""
     return [Task("losses", method, 5, "fp32", how=losses.CPU) for method in LEARN]
 
 
-def quick() -> List[List[Task]]:
+def quick() -> list[list[Task]]:
     """The cases of nine minutes, in order; timed ones come when the CPU is done."""
     return [
         [Task("ready")],
@@ -85,7 +86,7 @@ def quick() -> List[List[Task]]:
     ]
 
 
-def _of(method: str) -> List[Task]:
+def _of(method: str) -> list[Task]:
     """A method's cases of one process."""
     first = [
         *(Task("graph", method, 50, precision) for precision in ("fp32", "fp16")),
@@ -102,7 +103,7 @@ def _of(method: str) -> List[Task]:
     ]
 
 
-def rest() -> List[List[Task]]:
+def rest() -> list[list[Task]]:
     """The further cases of --full; compiled ones come last, since they take longest."""
     return [
         [Task("evaluation", "MPL", 4, "fp16")],
@@ -124,12 +125,12 @@ def rest() -> List[List[Task]]:
     ]
 
 
-def tasks(full: bool = True) -> List[List[Task]]:
+def tasks(full: bool = True) -> list[list[Task]]:
     """All cases, a list for each process."""
     return [on_cpu(), *quick(), *(rest() if full else [])]
 
 
-def chosen(full: bool, only: Sequence[str]) -> List[List[Task]]:
+def chosen(full: bool, only: Sequence[str]) -> list[list[Task]]:
     """The cases whose name begins with one of these words; all without one.
 
     Raises:

@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, Sequence
+from typing import Any
 
 import torch
 
@@ -79,7 +80,7 @@ def run(tasks: Sequence[Task], place: Place, records: Records, over: Callable[[]
             yield record
 
 
-def _in_one_process(tasks: List[Task], place: Place, records: Records, over: Callable[[], bool]) -> Iterator[Record]:
+def _in_one_process(tasks: list[Task], place: Place, records: Records, over: Callable[[], bool]) -> Iterator[Record]:
     log = records.path(tasks[0], ".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, log.open("w", encoding="utf-8") as output:
@@ -130,7 +131,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _why(log: Path, code: Optional[int], most: float) -> str:
+def _why(log: Path, code: int | None, most: float) -> str:
     """Why a case found nothing, from its log and exit code."""
     if code is None:
         return f"it had not ended within {most:g} s"

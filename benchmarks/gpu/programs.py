@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ DRAWN = 40  # different images at most; the other files are copies
 def write_images(folder: Path, per_class: int, sides: Sequence[int]) -> None:
     """Class folders with JPEGs, width x height, as smooth as photographs are."""
     rng = np.random.default_rng(0)
-    drawn: List[bytes] = []
+    drawn: list[bytes] = []
     for number in range(per_class * len(FOLDERS)):
         path = folder / FOLDERS[number % len(FOLDERS)] / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def write_images(folder: Path, per_class: int, sides: Sequence[int]) -> None:
             path.write_bytes(drawn[number % DRAWN])
 
 
-def prepare(folder: Path, place: Place, *, train: int, test: int, sides: Sequence[int]) -> List[str]:
+def prepare(folder: Path, place: Place, *, train: int, test: int, sides: Sequence[int]) -> list[str]:
     """Write weights and images into a folder; the words for train.py to run MPL on them, without --output-dir.
 
     Args:
@@ -84,7 +84,7 @@ def train(words: Sequence[str], out: Path, kill_at: str = "") -> str:
     """
     at = words.index("--seed")  # flags come before settings
     program = [sys.executable, "-u", str(ROOT / "train.py"), *words[:at], "--output-dir", str(out), *words[at:]]
-    lines: List[str] = []
+    lines: list[str] = []
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -24,11 +25,11 @@ class Ready(NamedTuple):
     attention: the kinds of attention in each one's first step.
     """
 
-    sides: Dict[str, Side]
-    lost: Dict[str, str]
-    attention: Dict[str, List[str]]
+    sides: dict[str, Side]
+    lost: dict[str, str]
+    attention: dict[str, list[str]]
 
-    def not_run(self, figure: str) -> List[Row]:
+    def not_run(self, figure: str) -> list[Row]:
         """A row for each lost side; `figure` has a {} for its name."""
         return [not_run(figure.format(name), why) for name, why in self.lost.items()]
 
@@ -58,7 +59,7 @@ def ready(names: Sequence[str], task: Task, place: Place, *, steps: int = 1) -> 
     return found
 
 
-def attention_in(call: Callable[[], object]) -> List[str]:
+def attention_in(call: Callable[[], object]) -> list[str]:
     """The kinds of attention that a call uses."""
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         call()

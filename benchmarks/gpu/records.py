@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from benchmarks.gpu.rows import NOT_HELD, NOT_RUN, Row, not_run, rows_of
 from benchmarks.gpu.task import Found, Task
@@ -30,12 +31,12 @@ class Record(NamedTuple):
 
     task: Task
     facts: Mapping[str, str]
-    found: Optional[Found]
+    found: Found | None
     error: str
     seconds: float
 
     @property
-    def rows(self) -> List[Row]:
+    def rows(self) -> list[Row]:
         """Its rows of the table; for a case that found nothing, one that says why."""
         if self.found is not None:
             return list(self.found.rows)
@@ -43,10 +44,10 @@ class Record(NamedTuple):
             return [not_run(self.task.name, self.error[len(NOT_RUN) + 2 :])]
         return [Row(self.task.name, "it ends well", "failed", NOT_HELD, self.error)]
 
-    def content(self) -> Dict[str, Any]:
+    def content(self) -> dict[str, Any]:
         """The content of its file."""
         found = self.found and {"rows": [list(row) for row in self.found.rows], "numbers": self.found.numbers}
-        content: Dict[str, Any] = nameless({**self._asdict(), "found": found})
+        content: dict[str, Any] = nameless({**self._asdict(), "found": found})
         return {**content, "task": self.task._asdict(), "facts": dict(self.facts)}  # which are compared
 
 
@@ -65,10 +66,10 @@ class Records:
         """The file of a case."""
         return self.folder / f"{task.name}{suffix}"
 
-    def read(self, task: Task) -> Optional[Record]:
+    def read(self, task: Task) -> Record | None:
         """What a case found; None if it has not run under these facts, or its file is not such a record."""
         try:
-            content: Dict[str, Any] = json.loads(self.path(task).read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads(self.path(task).read_text(encoding="utf-8"))
             if content["facts"] != self.facts or content["task"] != task._asdict():
                 return None
             found = content["found"]

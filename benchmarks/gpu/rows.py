@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 HELD, NOT_HELD, TOLD, NOT_RUN = "held", "NOT held", "told", "not run"
 NO_SLOWER = 0.97  # least ratio of times: a step bound by arithmetic is as fast either way, and times scatter
@@ -52,6 +53,6 @@ def at_least(
     return holds(figure, f">= {least:g}", format(value, form), value >= least, detail, judged=judged)
 
 
-def rows_of(content: Sequence[Sequence[str]]) -> List[Row]:
+def rows_of(content: Sequence[Sequence[str]]) -> list[Row]:
     """Rows from JSON."""
     return [Row(*row) for row in content]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -57,12 +58,12 @@ class Side(NamedTuple):
     note: Callable[[], str] = lambda: ""
 
 
-def others(task: Task) -> List[str]:
+def others(task: Task) -> list[str]:
     """The sides that ours is compared with, if they have this method."""
     return [PLAIN, OFFICIAL] if task.method in PUBLISHED else []
 
 
-def batch(task: Task, place: Place, number: int = 0, count: int = 0) -> Tuple[Tensor, Tensor]:
+def batch(task: Task, place: Place, number: int = 0, count: int = 0) -> tuple[Tensor, Tensor]:
     """Images (B, 3, H, W) and labels (B,) on the device, the same for every side: of a step, or `count`."""
     draws, count = torch.Generator().manual_seed(number), count or BATCH.get(task.method, 4)
     images = torch.randn(count, 3, place.size, place.size, generator=draws)
@@ -97,7 +98,7 @@ def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
     if scaler is not None:
         optimiser = fused(optimiser)  # as in the trainer
 
-    def loss_of(images: Tensor, labels: Tensor) -> Tuple[Output, Tensor]:
+    def loss_of(images: Tensor, labels: Tensor) -> tuple[Output, Tensor]:
         output = model.output(images)
         return output, model.objective.loss(output, images, labels)
 
@@ -208,7 +209,7 @@ def _in_half(task: Task, place: Place) -> bool:
     return precision.resolve(task.precision, place.device).half_weights
 
 
-def _names(task: Task, place: Place) -> List[str]:
+def _names(task: Task, place: Place) -> list[str]:
     return class_names(place.classes(task))
 
 
@@ -223,7 +224,7 @@ def _model(task: Task, place: Place) -> PromptedModel:
 
 def _method(name: str, depth: int) -> Method:
     """A method with the settings of its published config."""
-    methods: Dict[str, Callable[[], Method]] = {
+    methods: dict[str, Callable[[], Method]] = {
         "MPL": lambda: MPL(n_ctx=1, n_add_op=2, n_rm_op=1, prompt_depth=depth),
         "MaPLe": lambda: MaPLe(n_ctx=2, prompt_depth=depth),
         "CoOp": CoOp,

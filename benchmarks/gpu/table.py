@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import List, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.gpu.records import Record
 from benchmarks.gpu.rows import HELD, NOT_HELD, NOT_RUN, TOLD
@@ -26,7 +26,7 @@ def head(facts: Mapping[str, str]) -> str:
     return "; ".join(f"{name} {value}" for name, value in facts.items() if value)
 
 
-def summary(records: Sequence[Record], left: Sequence[str]) -> List[str]:
+def summary(records: Sequence[Record], left: Sequence[str]) -> list[str]:
     """How many rows hold, which do not, and which cases are left."""
     rows = [row for record in records for row in record.rows]
     counts = Counter(row.verdict for row in rows)
@@ -47,7 +47,7 @@ def markdown(records: Sequence[Record], facts: Mapping[str, str], left: Sequence
         dry_run: whether the figures mean nothing; then every row says so.
     """
     mark = f"{DRY_RUN}: " if dry_run else ""
-    lines: List[str] = [f"# {mark}prompt learning on a GPU: asked, measured, held", ""]
+    lines: list[str] = [f"# {mark}prompt learning on a GPU: asked, measured, held", ""]
     if dry_run:
         lines += [
             f"**{DRY_RUN} on a CPU in tiny sizes: it shows that every case runs. No figure is one of a GPU.**",

@@ -3,7 +3,8 @@
 Shapes: U images without a label, L with one, C classes, E joint width.
 """
 
-from typing import Callable, Dict, List, Mapping, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -40,8 +41,8 @@ class Choice(NamedTuple):
     free: {position: label} of images that the model labels itself.
     """
 
-    positions: List[int]
-    scores: List[float]
+    positions: list[int]
+    scores: list[float]
     free: Mapping[int, int] = {}
 
 
@@ -65,7 +66,7 @@ class Acquisition(NamedTuple):
     passes: int = 1
 
 
-_KNOWN: Dict[str, Acquisition] = {}
+_KNOWN: dict[str, Acquisition] = {}
 
 
 def acquisition(name: str, score: str, *, first: bool = False, passes: int = 1) -> Callable[[Choose], Choose]:

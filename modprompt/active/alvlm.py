@@ -1,7 +1,8 @@
 """Active prompt learning as in PCB's repository (arXiv 2311.11178): CoOp in rounds that choose images to label."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping
+from typing import Any
 
 from modprompt.active.settings import NONE
 from modprompt.errors import SettingError
@@ -28,7 +29,7 @@ class CoOpAL(SecondNode):
         if self.aspath and self.aepath:
             raise SettingError([("ASPATH", " and AEPATH are both set: set one, the mean of logits or of embeddings")])
 
-    def means(self, given: Mapping[str, str]) -> Dict[str, Any]:
+    def means(self, given: Mapping[str, str]) -> dict[str, Any]:
         """Eight rounds with PCB, which the repository cannot switch off, unless no rounds are wanted; and phrases."""
         paths = {"ASPATH": self.aspath, "AEPATH": self.aepath}
         phrases = {f"{CoOp.node}.{key}": path for key, path in paths.items() if path}

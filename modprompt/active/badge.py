@@ -6,7 +6,7 @@ factors a = onehot - p and f of each image, |g - g'|^2 = |a|^2 |f|^2 + |a'|^2 |f
 Shapes: U images without a label, C classes, E joint width.
 """
 
-from typing import List, NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ def badge_of_reference(seen: Seen, number: int) -> Choice:
     return k_means_plus_plus(gradients(seen, rows), number)
 
 
-def gradients(seen: Seen, rows: Optional[Tensor] = None) -> Gradients:
+def gradients(seen: Seen, rows: Tensor | None = None) -> Gradients:
     """The gradients of all images without a label, in their order or in that of `rows`, as `misplaced` gives them."""
     p, features = seen.probabilities, seen.features
     if rows is None:
@@ -186,7 +186,7 @@ def k_means_plus_plus(points: Gradients, number: int) -> Choice:
     return Choice(positions, scores)
 
 
-def _drawn(weights: np.ndarray, centres: List[int]) -> Optional[int]:
+def _drawn(weights: np.ndarray, centres: list[int]) -> int | None:
     """A random position that is no centre: each trial draws a double from NumPy's generator, as the reference does.
 
     Args:

@@ -4,7 +4,8 @@ All draws come from Python's generator, in the order of the reference.
 """
 
 import random
-from typing import Dict, List, NamedTuple, Sequence, Set
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class Balanced(NamedTuple):
@@ -20,7 +21,7 @@ class Balanced(NamedTuple):
     by_chance: bool
 
 
-def balance(predicted: Sequence[int], counts: Sequence[int], budget: int, give_up: bool) -> List[Balanced]:
+def balance(predicted: Sequence[int], counts: Sequence[int], budget: int, give_up: bool) -> list[Balanced]:
     """Pick for the class with the fewest labels, again and again; a pick counts as a label of its predicted class.
 
     Args:
@@ -36,12 +37,12 @@ def balance(predicted: Sequence[int], counts: Sequence[int], budget: int, give_u
     if len(predicted) < budget:
         raise ValueError(f"{budget} picks from {len(predicted)} candidates")
     labels = list(counts)
-    of_class: Dict[int, List[int]] = {}
+    of_class: dict[int, list[int]] = {}
     for position, own in enumerate(predicted):
         of_class.setdefault(own, []).append(position)
     left = {own: len(mine) for own, mine in of_class.items()}
-    picks: List[Balanced] = []
-    taken: Set[int] = set()
+    picks: list[Balanced] = []
+    taken: set[int] = set()
     while len(picks) < budget:
         among = range(len(labels)) if give_up else sorted(own for own, count in left.items() if count)
         poorest = min(among, key=lambda own: labels[own])  # the first in ties
@@ -59,7 +60,7 @@ def balance(predicted: Sequence[int], counts: Sequence[int], budget: int, give_u
     return picks
 
 
-def _any(candidates: int, taken: Set[int]) -> int:
+def _any(candidates: int, taken: set[int]) -> int:
     """A random candidate that is not taken: one `randint` a trial."""
     while True:
         found = random.randint(0, candidates - 1)

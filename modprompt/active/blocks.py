@@ -5,7 +5,7 @@ A float64 copy of a whole matrix would not fit into memory.
 Shapes: U images, C columns.
 """
 
-from typing import Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor

@@ -8,7 +8,8 @@ Shapes: U images without a label, L with one, N = L + U, C classes, E joint widt
 
 import heapq
 import warnings
-from typing import Any, Dict, Iterator, List, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,8 +67,8 @@ def _nearest_to_centres(seen: Seen, number: int, clusters: int) -> Choice:
     own, centres = _clustered(_whole(seen), clusters + labelled)
     members = {int(cluster): np.flatnonzero(own == cluster) for cluster in np.unique(own)}
     distances = _distances(seen, own, centres)
-    positions: List[int] = []
-    scores: List[float] = []
+    positions: list[int] = []
+    scores: list[float] = []
     for cluster, units in sorted(_units(members, labelled, number).items()):
         mine = members[cluster][members[cluster] >= labelled]
         nearest = mine[np.argsort(distances[mine], kind="stable")[:units]]
@@ -99,7 +100,7 @@ def _points(seen: Seen) -> Iterator[np.ndarray]:
         yield points
 
 
-def _clustered(points: np.ndarray, clusters: int) -> Tuple[np.ndarray, np.ndarray]:
+def _clustered(points: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray]:
     """(N,) each point's cluster and (M, 2E) centres; equal points may leave clusters empty.
 
     Args:
@@ -112,7 +113,7 @@ def _clustered(points: np.ndarray, clusters: int) -> Tuple[np.ndarray, np.ndarra
 
     columns = (points[:, first : first + COLUMNS] for first in range(0, points.shape[1], COLUMNS))
     tolerance: Any = np.mean(np.concatenate([some.var(axis=0) for some in columns])) * TOLERANCE
-    asked: List[Any] = []
+    asked: list[Any] = []
 
     def told(self: Any) -> Any:
         asked.append(tolerance)
@@ -131,7 +132,7 @@ def _clustered(points: np.ndarray, clusters: int) -> Tuple[np.ndarray, np.ndarra
     return found.labels_, found.cluster_centers_
 
 
-def _units(members: Dict[int, np.ndarray], labelled: int, number: int) -> Dict[int, int]:
+def _units(members: dict[int, np.ndarray], labelled: int, number: int) -> dict[int, int]:
     """How many images each cluster gives, if any.
 
     Each time one more from the cluster with the smallest share of labels, which then counts as a label; ties go to the
@@ -145,7 +146,7 @@ def _units(members: Dict[int, np.ndarray], labelled: int, number: int) -> Dict[i
     labels = {cluster: int((rows < labelled).sum()) for cluster, rows in members.items()}
     order = [(labels[cluster] / len(rows), -len(rows), cluster) for cluster, rows in members.items()]
     heapq.heapify(order)
-    units: Dict[int, int] = {}
+    units: dict[int, int] = {}
     for _ in range(number):
         _, size, cluster = order[0]
         units[cluster] = units.get(cluster, 0) + 1

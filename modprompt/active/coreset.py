@@ -3,8 +3,6 @@
 Shapes: U images without a label, L with one, E joint width, n points of a block.
 """
 
-from typing import List
-
 import torch
 from torch import Tensor
 
@@ -27,8 +25,8 @@ def coreset(seen: Seen, number: int) -> Choice:
     squares = points.norm(dim=1) ** 2
     nearest = _nearest(points, squares, seen.labelled_features.double())
     number = min(number, len(points))
-    positions: List[int] = []
-    scores: List[float] = []
+    positions: list[int] = []
+    scores: list[float] = []
     while len(positions) < number:
         found = _farthest(points, squares, nearest, min(CENTRES, number - len(positions)))
         positions += found
@@ -38,7 +36,7 @@ def coreset(seen: Seen, number: int) -> Choice:
     return Choice(positions, scores)
 
 
-def _farthest(points: Tensor, squares: Tensor, nearest: Tensor, number: int) -> List[int]:
+def _farthest(points: Tensor, squares: Tensor, nearest: Tensor, number: int) -> list[int]:
     """The next so many centres.
 
     A distance to the nearest centre can only shrink, so an old one is an upper bound: only the point that is farthest
@@ -51,7 +49,7 @@ def _farthest(points: Tensor, squares: Tensor, nearest: Tensor, number: int) -> 
         number: how many.
     """
     bounds, known = nearest.clone(), torch.zeros_like(nearest)  # known: how many new centres a bound takes into account
-    found: List[int] = []
+    found: list[int] = []
     while len(found) < number:
         here = first_largest(bounds)
         if known[here] < len(found):

@@ -1,7 +1,8 @@
 """What other packages know of rounds of active learning."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any
 
 from modprompt.active.settings import FOLDER, Active, known, require_none, round_name
 from modprompt.errors import UserError
@@ -70,7 +71,7 @@ class ActiveFeature(Feature):
         """Raise UserError if it holds rounds."""
         require_none(folder)
 
-    def result_forms(self) -> Dict[str, Any]:
+    def result_forms(self) -> dict[str, Any]:
         """The results of rounds."""
         from modprompt.io.result_schema import amount, count, line, percentage, record
         from modprompt.io.schema import flag, number, rows
@@ -99,7 +100,7 @@ class ActiveFeature(Feature):
         rounds = active.get("rounds") if isinstance(active, Mapping) else None
         return f"{rounds[-1].get('labels')} in {len(rounds)} rounds of {active['method']}" if rounds and active else ""
 
-    def changed(self, folder: Any, result: Mapping[str, Any]) -> List[str]:
+    def changed(self, folder: Any, result: Mapping[str, Any]) -> list[str]:
         """Which rounds have other labels now, or no record any more."""
         if not result.get("active"):
             return []
@@ -110,7 +111,7 @@ class ActiveFeature(Feature):
 
         return differing(folder, result)
 
-    def waits(self, folder: Any) -> Optional[Waiting]:
+    def waits(self, folder: Any) -> Waiting | None:
         """The labels that a round lacks."""
         from modprompt.active.asked import asked
 
@@ -146,7 +147,7 @@ class ActiveFeature(Feature):
         """Whether rounds chose them."""
         return "active" in result
 
-    def settings_in(self, folder: str) -> Optional[Mapping[str, Any]]:
+    def settings_in(self, folder: str) -> Mapping[str, Any] | None:
         """The settings of its first round."""
         from modprompt.io.result import read_json
 

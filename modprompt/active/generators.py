@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from typing import Any, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch

@@ -6,8 +6,9 @@ there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from modprompt.active import picks_file, record, sheet
 from modprompt.active.pool import Pool

@@ -1,7 +1,8 @@
 """round_3.csv, the picks of a round for those who label: written with an empty `label`, read back when filled."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 from modprompt.data import label_file
 from modprompt.data.class_names import ClassNames
@@ -27,13 +28,13 @@ class Row(NamedTuple):
     rank: int
     file: str
     predicted_class: str
-    probability: Optional[float]
-    score: Optional[float]
+    probability: float | None
+    score: float | None
     reason: str
     label: str = ""
 
 
-def cells_of(row: Row) -> Tuple[str, ...]:
+def cells_of(row: Row) -> tuple[str, ...]:
     """A pick as the cells of its line, in the order of COLUMNS."""
     probability = "" if row.probability is None else f"{row.probability:.4f}"
     score = "" if row.score is None else f"{row.score + 0.0:.6g}"  # no -0
@@ -50,7 +51,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
     write_table(path, COLUMNS, map(cells_of, rows))
 
 
-def read_labels(path: Path, rows: Sequence[Row], names: Sequence[str]) -> List[Optional[int]]:
+def read_labels(path: Path, rows: Sequence[Row], names: Sequence[str]) -> list[int | None]:
     """The labels that were filled in.
 
     Args:

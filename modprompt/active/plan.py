@@ -13,8 +13,9 @@ A method's own `few_shot: {trainer: CoOp, config: NAME, options: {...}}` says wh
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from modprompt.active.settings import METHODS, NONE, PCB_ALONE, Active
 from modprompt.checks import check_name, known_names

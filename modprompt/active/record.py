@@ -7,8 +7,9 @@ resumes from the newest.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
 from modprompt.active import generators
 from modprompt.active.settings import FOLDER, round_name

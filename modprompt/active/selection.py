@@ -7,7 +7,8 @@ Shapes: U images without a label, C classes.
 
 import math
 import random
-from typing import Any, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -31,11 +32,11 @@ class Pick(NamedTuple):
     """
 
     position: int
-    score: Optional[float]
+    score: float | None
     reason: str
     predicted: int
     probability: float
-    free: Optional[int]
+    free: int | None
 
 
 def check(settings: Active) -> None:
@@ -64,7 +65,7 @@ def has_pcb(settings: Active) -> bool:
     return settings.pcb or settings.method == PCB_ALONE
 
 
-def first_at_random(pool: int, budget: int) -> List[int]:
+def first_at_random(pool: int, budget: int) -> list[int]:
     """Rows for the first round, if the acquisition does not choose it: one `sample` of Python's generator."""
     return random.sample(range(pool), budget)
 
@@ -99,7 +100,7 @@ def candidates(settings: Active, budget: int, images: int, pool: int) -> int:
 
 def select(
     seen: Seen, settings: Active, budget: int, images: int, counts: Sequence[int], names: Sequence[str]
-) -> List[Pick]:
+) -> list[Pick]:
     """The images of a round, in the order of picking.
 
     Args:

@@ -9,7 +9,6 @@ rounds/waiting.json    which labels a run waits for
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List
 
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.fields import Configured, setting
@@ -26,7 +25,7 @@ def round_name(number: int) -> str:
     return f"round_{number}"
 
 
-def known(folder: PathLike) -> List[int]:
+def known(folder: PathLike) -> list[int]:
     """The numbers of the rounds that have a record in the folder where rounds are kept, ascending."""
     found = [path.stem.rpartition("_")[2] for path in Path(folder).glob(f"{round_name(0)[:-1]}*.json")]
     return sorted(int(number) for number in found if number.isdecimal())

@@ -9,9 +9,10 @@ import io
 import json
 import re
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 from modprompt.active.picks_file import COLUMNS, Row, cells_of
 from modprompt.data.class_names import distinct
@@ -41,7 +42,7 @@ class _Card(NamedTuple):
 
     row: Row
     cells: str
-    steps: List[str]
+    steps: list[str]
     label: str
     address: str
     is_small: bool
@@ -55,7 +56,7 @@ def write(
     title: str,
     names: Sequence[str],
     ask: bool = True,
-    labels: Sequence[Optional[int]] = (),
+    labels: Sequence[int | None] = (),
     read_as: str = FAMILY,
 ) -> None:
     """Write the page, whole. In place of an image that cannot be decoded is a box that says so.

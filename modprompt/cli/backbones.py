@@ -8,7 +8,7 @@ everything; the methods with prompts in that side, and heads; or heads, on featu
 """
 
 import argparse
-from typing import List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 from modprompt.checks import nearest
 from modprompt.clip import known
@@ -17,18 +17,18 @@ from modprompt.errors import UserError
 _HEAD = ("name", "dialect", "from", "layers", "widths", "heads", "activation", "pixels", "sides", "runs")
 
 
-def _cells(row: known.Row) -> Tuple[str, ...]:
+def _cells(row: known.Row) -> tuple[str, ...]:
     pairs = ["/".join(map(str, pair)) for pair in (row.layers, row.widths, row.design.heads)]
     shape = ["-"] * 4 if row.has_tower else [*pairs, row.design.activation]
     return (row.name, row.dialect, row.source, *shape, str(row.design.images.size), "/".join(row.families), row.runs)
 
 
-def _table(cells: Sequence[Sequence[str]]) -> List[str]:
+def _table(cells: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*cells)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
 
 
-def lines(word: str = "") -> List[str]:
+def lines(word: str = "") -> list[str]:
     """The report: a table, and counts.
 
     Args:
@@ -45,13 +45,13 @@ def lines(word: str = "") -> List[str]:
     return [*_table([_HEAD, *map(_cells, rows)]), "", *_sums()]
 
 
-def markdown() -> List[str]:
+def markdown() -> list[str]:
     """The table for docs/backbones.md, a line for each row."""
     head = ["| " + " | ".join(_HEAD) + " |", "|" + " --- |" * len(_HEAD)]
     return head + ["| `{}` | {} |".format(cells[0], " | ".join(cells[1:])) for cells in map(_cells, known.rows())]
 
 
-def _sums() -> List[str]:
+def _sums() -> list[str]:
     counts, rows, version = known.counts(), known.rows(), known.open_clip_version()
     of_openai = sum(row.source == "OpenAI" for row in rows)
     of_open_clip = sum(row.dialect == known.OPEN_CLIP for row in rows)
@@ -65,7 +65,7 @@ def _sums() -> List[str]:
     ]
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print the report. Exit code 0.
 
     Raises:

@@ -6,8 +6,9 @@ config of the method: that of default_configs.yaml for the CLIP. No CLIP: the em
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from modprompt import places
 from modprompt.cli import config_files

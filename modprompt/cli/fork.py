@@ -14,7 +14,8 @@ import sys
 import threading
 import traceback
 import weakref
-from typing import Any, BinaryIO, Iterator, Mapping, NoReturn, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NoReturn
 
 from modprompt.experiments.running.worker import deaf_to_user_signals
 

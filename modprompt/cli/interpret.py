@@ -9,7 +9,7 @@ only counted.
 from __future__ import annotations
 
 import argparse
-from typing import Iterable, Iterator, List, Mapping, Tuple, Union
+from collections.abc import Iterable, Iterator, Mapping
 
 from torch import Tensor
 
@@ -37,7 +37,7 @@ from modprompt.use.nearest_words import (
     vocabulary,
 )
 
-Row = Tuple[int, Union[int, str], int, List[Word]]  # layer, class (or ""), number of the token from 1, nearest words
+Row = tuple[int, int | str, int, list[Word]]  # layer, class (or ""), number of the token from 1, nearest words
 
 COLUMNS = ("layer", "class", "token", "rank", "word", "distance")  # of the CSV
 

@@ -5,7 +5,7 @@ Each command's module is imported when it is called, so that help and reports do
 
 import importlib
 import sys
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from modprompt.checks import check_name
 from modprompt.errors import UserError
@@ -18,10 +18,10 @@ class Command(NamedTuple):
 
     module: str
     does: str
-    python: Tuple[int, int] = (3, 8)
+    python: tuple[int, int] = (3, 8)
 
 
-COMMANDS: Dict[str, Command] = {
+COMMANDS: dict[str, Command] = {
     "train": Command("modprompt.cli.train", "train a method, or evaluate one"),
     "active": Command(
         "modprompt.active.command", "train in rounds that choose which images are labelled", python=(3, 11)
@@ -60,7 +60,7 @@ def help_text(start: str = "") -> str:
     return "\n".join([usage, "", *lines, "", "modprompt COMMAND --help lists the flags of each"])
 
 
-def parse(words: List[str]) -> Tuple[str, List[str]]:
+def parse(words: list[str]) -> tuple[str, list[str]]:
     """The name of a command and the words after it.
 
     Raises:
@@ -76,7 +76,7 @@ def parse(words: List[str]) -> Tuple[str, List[str]]:
     return name, words[length:]
 
 
-def run(name: str, words: List[str]) -> int:
+def run(name: str, words: list[str]) -> int:
     """Run a command with its words; its exit code.
 
     Raises:
@@ -91,7 +91,7 @@ def run(name: str, words: List[str]) -> int:
     return code
 
 
-def _main(words: List[str]) -> int:
+def _main(words: list[str]) -> int:
     asks_help = [word in ("-h", "--help") for word in words[:2]]
     if not words or asks_help[0]:
         print(help_text(), file=sys.stdout if words else sys.stderr)
@@ -106,6 +106,6 @@ def _main(words: List[str]) -> int:
 
 
 @left_as_found()
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Exit code: the command's, or one of programs.report."""
     return report(_main, sys.argv[1:] if argv is None else argv)

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, Callable, Optional, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.feature import features
@@ -24,7 +25,7 @@ from modprompt.io.settings import Settings
 from modprompt.programs import close_log, ending, import_modules, left_as_found
 
 INTERRUPTED = "interrupted; the same command goes on after the last whole epoch"
-Check = Optional[Callable[[Any], Any]]  # of a configuration, before any work
+Check = Callable[[Any], Any] | None  # of a configuration, before any work
 
 
 class Source:

@@ -11,7 +11,8 @@ import contextlib
 import os
 import socket
 import sys
-from typing import BinaryIO, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
 
 from modprompt import places
 from modprompt.cli.fork import fork

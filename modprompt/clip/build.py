@@ -4,8 +4,9 @@ import inspect
 import io
 import os
 import re
+from collections.abc import Callable
 from contextlib import redirect_stdout
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from modprompt.programs import one_line
 _MATRIX = re.compile(r"(conv1\.weight|in_proj_\w+|out_proj\.\w+|c_fc\.\w+|c_proj\.\w+|text_projection|visual\.proj)$")
 
 
-def build_clip(state_dict: Dict[str, Tensor], design: Optional[Design] = None) -> CLIP:
+def build_clip(state_dict: dict[str, Tensor], design: Design | None = None) -> CLIP:
     """The model of a state dict with OpenAI's names, in eval mode; its matrices are half if all were stored as half.
 
     What the `clip` package can build, it builds: its constructor draws from torch's generator before the weights are
@@ -57,7 +58,7 @@ def build_clip(state_dict: Dict[str, Tensor], design: Optional[Design] = None) -
     return stock_model.build({name: tensor.to(types[name]) for name, tensor in state.items()}, found, design)
 
 
-def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
+def _stock(state: dict[str, Tensor], half: bool) -> CLIP:
     """What the `clip` package builds, with the exact weights: its own loading rounds them to half."""
     before = torch.get_rng_state()
     model = _built(state)
@@ -81,14 +82,14 @@ def draw_inside(clip_model: CLIP, draw: Callable[[], Tensor]) -> Tensor:
     """
     if isinstance(clip_model, (stock_model.PlainCLIP, TowerCLIP)):
         return draw()
-    found: List[Tensor] = []
+    found: list[Tensor] = []
     _redraw(clip_model, {type(clip_model.visual): lambda: found.append(draw())})
     return found[-1]
 
 
 def draw_prompts_inside(
-    clip_model: CLIP, vision: Tuple[int, int], text: Tuple[int, int]
-) -> Tuple[Dict[int, Tensor], Dict[int, Tensor]]:
+    clip_model: CLIP, vision: tuple[int, int], text: tuple[int, int]
+) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """Deep prompts of both sides, by layer, drawn where IVLP's reference does: inside the constructor of a CLIP.
 
     Those of the vision side's layer 0 are drawn after the patch embedding's weight, those of a deeper layer after the
@@ -103,7 +104,7 @@ def draw_prompts_inside(
     sides = prompted_image(clip_model), prompted_text(clip_model)
     layers = [len(one.transformer.resblocks) if one else 0 for one in sides]
     places = [(side, layer) for side, count in enumerate(layers) for layer in range(count)]
-    found: Tuple[Dict[int, Tensor], Dict[int, Tensor]] = {}, {}
+    found: tuple[dict[int, Tensor], dict[int, Tensor]] = {}, {}
 
     def draw(side: int, layer: int) -> None:
         tokens, depth = (vision, text)[side]
@@ -130,7 +131,7 @@ def draw_prompts_inside(
     return found
 
 
-def _redraw(clip_model: CLIP, behind: Dict[type, Callable[[], Any]]) -> None:
+def _redraw(clip_model: CLIP, behind: dict[type, Callable[[], Any]]) -> None:
     """Draw what building a CLIP draws, and call a function after the constructor of each part of these classes."""
     before, after = clip_model.__dict__.get(_DRAWN, (None, None))
     if after is not None and torch.equal(after, torch.get_rng_state()):
@@ -164,7 +165,7 @@ _PLAIN_WORDS = ("CoOp", "IVLP", "VPT")
 _NO_PROMPTS = {"vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "language_ctx": 0}
 
 
-def _built(state: Dict[str, Tensor]) -> CLIP:
+def _built(state: dict[str, Tensor]) -> CLIP:
     """A CLIP without prompts, from build_model(state_dict) or, as in MaPLe, build_model(state_dict, design).
 
     The first of the design words whose model has the names of the state dict counts; the others draw nothing.
@@ -177,7 +178,7 @@ def _built(state: Dict[str, Tensor]) -> CLIP:
     places = [one for one in named if one.kind is one.POSITIONAL_OR_KEYWORD]
     asks = sum(one.default is one.empty for one in places) > 1
     may = any("design" in one.name for one in places[1:2])
-    designs: List[Optional[str]] = [*([] if asks else [None]), *(_PLAIN_WORDS if asks or may else ())]
+    designs: list[str | None] = [*([] if asks else [None]), *(_PLAIN_WORDS if asks or may else ())]
     tried = []
     for word in designs:
         generator = torch.get_rng_state()
@@ -200,14 +201,14 @@ def _where() -> str:
     return f"the `clip` package at {os.path.dirname(str(import_clip().__file__))}"
 
 
-def _odd_names(model: CLIP, state: Dict[str, Tensor]) -> str:
+def _odd_names(model: CLIP, state: dict[str, Tensor]) -> str:
     """A name that a model has too many or too few for a state dict, in words; empty if the names are the same."""
     built = model.state_dict()
     odd = sorted(set(built) ^ set(state))
     return f"{odd[0]} is {'added' if odd[0] in built else 'missing'}" if odd else ""
 
 
-def _unbuilt(tried: List[Tuple[Optional[str], str]]) -> UserError:
+def _unbuilt(tried: list[tuple[str | None, str]]) -> UserError:
     word, fault = tried[0]
     if len(tried) > 1:
         words = "; ".join(f"{word or 'none'} ({fault})" for word, fault in tried)
@@ -219,7 +220,7 @@ def _unbuilt(tried: List[Tuple[Optional[str], str]]) -> UserError:
     return UserError(f"these weights do not make up a CLIP ({fault}): check MODEL.BACKBONE")
 
 
-def _require_weights(model: CLIP, state_dict: Dict[str, Tensor]) -> None:
+def _require_weights(model: CLIP, state_dict: dict[str, Tensor]) -> None:
     """Raise UserError unless a model with the names of a state dict has its values.
 
     The family's build_model falls back to loading only what fits, without a message.
@@ -231,7 +232,7 @@ def _require_weights(model: CLIP, state_dict: Dict[str, Tensor]) -> None:
             raise UserError(f"{_where()} did not load the weights: {name} differs")
 
 
-def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int, ...] = (), model: str = "") -> CLIP:
+def load_clip(name: str, path: str = "", activation: str = "", heads: tuple[int, ...] = (), model: str = "") -> CLIP:
     """A CLIP by name or from files; its `fingerprint` tells it from all others, and its facts are kept on it.
 
     Args:
@@ -261,7 +262,7 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
     return clip_model
 
 
-def layers_of(clip_model: CLIP) -> Tuple[int, int]:
+def layers_of(clip_model: CLIP) -> tuple[int, int]:
     """Number of layers for prompts of the text and of the vision side; 0 for a ResNet or a side without prompts."""
     sides = prompted_text(clip_model), prompted_image(clip_model)
     text, vision = (0 if side is None else len(side.transformer.resblocks) for side in sides)

@@ -9,7 +9,8 @@ Shapes: B images of a batch, H x W pixels.
 
 import copy
 import functools
-from typing import Any, Callable, Iterator, Optional, Tuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,9 +38,7 @@ class Way:
         last: if bytes are sent, from an image's bytes to numbers (3, H, W).
     """
 
-    def __init__(
-        self, device: torch.device, picture: Callable[..., Tensor], last: Optional[Callable[..., Tensor]] = None
-    ):
+    def __init__(self, device: torch.device, picture: Callable[..., Tensor], last: Callable[..., Tensor] | None = None):
         self.device, self.picture, self.last = device, picture, last
 
     def numbers(self, images: Tensor) -> Tensor:
@@ -52,7 +51,7 @@ class Way:
         return table.index_select(0, places.view(-1)).view(places.shape)
 
     @functools.cached_property
-    def _on_device(self) -> Tuple[Tensor, Tensor]:
+    def _on_device(self) -> tuple[Tensor, Tensor]:
         """The number of each byte, channel after channel (768,), and where each begins (3, 1, 1); sent once."""
         assert self.last is not None
         table = _table(self.last)

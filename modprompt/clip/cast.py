@@ -3,7 +3,8 @@
 import copy
 import warnings
 import weakref
-from typing import Any, Iterator, List, MutableMapping, Optional, cast
+from collections.abc import Iterator, MutableMapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ def _matrices(clip_model: nn.Module) -> Iterator[Tensor]:
                 yield tensor
 
 
-def _towers(clip_model: nn.Module) -> List[Tower]:
+def _towers(clip_model: nn.Module) -> list[Tower]:
     return [part for part in clip_model.modules() if isinstance(part, Tower)]
 
 
@@ -70,13 +71,13 @@ def _float_copy(clip_model: CLIP) -> CLIP:
     return copied.float()
 
 
-def exact_copy(clip_model: CLIP) -> Optional[CLIP]:
+def exact_copy(clip_model: CLIP) -> CLIP | None:
     """A float32 copy on the CPU of a CLIP with exact weights, shared by all who hold it; None if they are rounded."""
     held = _COPIES[clip_model]() if clip_model in _COPIES else None
     if held is None and not rounded_to(clip_model):
         held = _float_copy(clip_model).cpu()
         _COPIES[clip_model] = weakref.ref(held)
-    return cast(Optional[CLIP], held)
+    return cast(CLIP | None, held)
 
 
 def moved(clip_model: CLIP, device: torch.device) -> CLIP:

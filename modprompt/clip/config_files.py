@@ -4,8 +4,9 @@ Each file has rules for its keys: a key is read, plays no part when a frozen CLI
 """
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple, Union
+from typing import Any, NamedTuple
 
 from modprompt.clip.design import ACTIVATIONS, GELU, QUICK_GELU, SHORTEST, SQUASH, Design, Images
 from modprompt.clip.infer_shape import POSITIONS, VOCABULARY
@@ -31,11 +32,11 @@ class Read(NamedTuple):
     default: Any = None
 
 
-Rule = Union[Read, Tuple[Any, ...], None]  # read, the supported values, or None for any value: it plays no part
+Rule = Read | tuple[Any, ...] | None  # read, the supported values, or None for any value: it plays no part
 Rules = Mapping[str, Rule]
 
 
-def read_by(rules: Rules, config: Mapping[str, Any], at: str) -> Dict[str, Any]:
+def read_by(rules: Rules, config: Mapping[str, Any], at: str) -> dict[str, Any]:
     """The converted values of the keys that are read.
 
     Args:
@@ -109,7 +110,7 @@ def pixels(value: Any, name: str) -> int:
     return int(sides[0])
 
 
-def _mean(value: Any, name: str, above: str = "") -> Tuple[float, ...]:
+def _mean(value: Any, name: str, above: str = "") -> tuple[float, ...]:
     """Three numbers from 0 to 1, one for each channel."""
     numbers = list(value) if isinstance(value, (list, tuple)) else []
     plain = all(_is_number(one) and 0 <= one <= 1 for one in numbers)
@@ -118,11 +119,11 @@ def _mean(value: Any, name: str, above: str = "") -> Tuple[float, ...]:
     return tuple(float(one) for one in numbers)
 
 
-def _std(value: Any, name: str) -> Tuple[float, ...]:
+def _std(value: Any, name: str) -> tuple[float, ...]:
     return _mean(value, name, " above 0")
 
 
-def read_config(path: Path, about: str = "how these weights are run") -> Dict[str, Any]:
+def read_config(path: Path, about: str = "how these weights are run") -> dict[str, Any]:
     """The JSON object in a file about weights.
 
     Raises:
@@ -141,7 +142,7 @@ def read_config(path: Path, about: str = "how these weights are run") -> Dict[st
     return content
 
 
-def part_of(config: Mapping[str, Any], key: str, where: str) -> Dict[str, Any]:
+def part_of(config: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
     """An object in a config; UserError if it is missing."""
     found = config.get(key)
     if not isinstance(found, dict):
@@ -198,7 +199,7 @@ def read_open_clip(path: Path) -> Design:
     return design_of(*model_and_images(path), str(path))
 
 
-def model_and_images(path: Path) -> Tuple[Dict[str, Any], Mapping[str, Any]]:
+def model_and_images(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """The model_cfg and the preprocess_cfg of an open_clip_config.json; a file of the package is a model_cfg alone.
 
     Raises:
@@ -313,7 +314,7 @@ def _height_and_width(value: Any, name: str) -> int:
     return pixels(value, name)
 
 
-def _resize(value: Any, name: str) -> Tuple[str, int]:
+def _resize(value: Any, name: str) -> tuple[str, int]:
     """How images are scaled, and to which side in pixels."""
     if isinstance(value, dict) and set(value) != {"shortest_edge"}:
         return SQUASH, _height_and_width(value, name)
@@ -365,7 +366,7 @@ def read_transformers(folder: Path) -> Design:
     return Design(activation, heads, images_of_folder(folder, image["image_size"]), said)
 
 
-def _of_side(config: Mapping[str, Any], side: str, where: str) -> Dict[str, Any]:
+def _of_side(config: Mapping[str, Any], side: str, where: str) -> dict[str, Any]:
     """What a side's config says; an older `*_config_dict` decides, and must agree in all that is read."""
     key = f"{side}_config"
     names = [name for name in (key, f"{key}_dict") if config.get(name) is not None] or [key]

@@ -3,7 +3,8 @@
 It also names the kinds of models whose tensors alone do not say how they are run.
 """
 
-from typing import Any, Dict, Mapping, NamedTuple, Tuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 
@@ -43,13 +44,13 @@ class Images(NamedTuple):
     """
 
     size: int = 0
-    mean: Tuple[float, ...] = OPENAI_MEAN
-    std: Tuple[float, ...] = OPENAI_STD
+    mean: tuple[float, ...] = OPENAI_MEAN
+    std: tuple[float, ...] = OPENAI_STD
     interpolation: str = "bicubic"
     resize: str = SHORTEST
     stated: bool = True
 
-    def settings(self) -> Dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """The same as settings of a run's node INPUT, by key."""
         return {
             "SIZE": (self.size, self.size),
@@ -70,6 +71,6 @@ class Design(NamedTuple):
     """
 
     activation: str
-    heads: Tuple[int, ...]
+    heads: tuple[int, ...]
     images: Images = Images()
     said: Mapping[str, int] = {}

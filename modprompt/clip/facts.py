@@ -5,8 +5,9 @@ One hash of all its weights, and of what its tensors do not show, identifies it.
 
 import contextlib
 import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ def _digest(name: str, tensor: Tensor) -> bytes:
     return digest.digest()
 
 
-def _unshown(side: nn.Module) -> Iterator[Union[int, str]]:
+def _unshown(side: nn.Module) -> Iterator[int | str]:
     """What a side's tensors do not show, in order: numbers of heads, and classes of activations."""
     for part in side.modules():
         heads = getattr(part, "num_heads", None)
@@ -60,20 +61,20 @@ def _unshown(side: nn.Module) -> Iterator[Union[int, str]]:
             yield type(part.gelu).__name__
 
 
-def _sides(clip_model: CLIP) -> Tuple[nn.Module, nn.Module]:
+def _sides(clip_model: CLIP) -> tuple[nn.Module, nn.Module]:
     """The text side (a stock one's blocks) and the image side."""
     text = "transformer" if has_stock_text(clip_model) else "text"
     return clip_model.get_submodule(text), clip_model.visual
 
 
-def shape_of(clip_model: CLIP) -> Tuple[str, Tuple[int, ...]]:
+def shape_of(clip_model: CLIP) -> tuple[str, tuple[int, ...]]:
     """The activation (design.py), and the number of heads of the text side and of the image side; 0 for none."""
     sides = [shape_of_side(side) for side in _sides(clip_model)]
     names = sorted({name for names, _ in sides for name in names})
     return " ".join(names), tuple(heads for _, heads in sides)
 
 
-def shape_of_side(side: nn.Module) -> Tuple[Set[str], int]:
+def shape_of_side(side: nn.Module) -> tuple[set[str], int]:
     """What a side's tensors do not show: its activations, and its number of heads (0 for none, and for a tower)."""
     found = [] if isinstance(side, Tower) else list(_unshown(side))
     heads = next((one for one in found if isinstance(one, int) and one), 0)
@@ -148,11 +149,11 @@ class ClipFacts(NamedTuple):
     name: str
     file: str
     size: int
-    mean: Tuple[float, ...]
-    std: Tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     interpolation: str
     activation: str
-    heads: Tuple[int, ...]
+    heads: tuple[int, ...]
     fingerprint: str
     dialect: str = ""
     commit: str = ""
@@ -161,7 +162,7 @@ class ClipFacts(NamedTuple):
     model: str = ""
     tokenizer: Mapping[str, Any] = {}
 
-    def as_record(self) -> Dict[str, Any]:
+    def as_record(self) -> dict[str, Any]:
         """Plain values for a file; fields that only CLIPs with towers have are left out of others."""
         found = {key: list(value) if isinstance(value, tuple) else value for key, value in self._asdict().items()}
         return {key: value for key, value in found.items() if value or key not in ("model", "tokenizer")}
@@ -174,7 +175,7 @@ class ClipFacts(NamedTuple):
             UserError: on values of another type.
         """
         empty = cls("", "", 0, (), (), "", "", (), "")
-        found: Dict[str, Any] = {}
+        found: dict[str, Any] = {}
         for key, default in empty._asdict().items():
             value = record.get(key, default)
             value = tuple(value) if isinstance(value, (list, tuple)) else value
@@ -219,7 +220,7 @@ def facts_of(clip_model: CLIP, sure: bool = False) -> ClipFacts:
         clip_model: the CLIP.
         sure: always hash: a write through `.data` or by a fused optimiser leaves no trace on a tensor.
     """
-    facts: Optional[ClipFacts] = clip_model.__dict__.get(_PLACE)
+    facts: ClipFacts | None = clip_model.__dict__.get(_PLACE)
     if facts is None or _may_differ(clip_model, sure):
         found = fingerprint(clip_model.state_dict(), clip_model)
         if facts is None or str(found) != facts.fingerprint:
@@ -250,19 +251,19 @@ class _Seen(NamedTuple):
     """A tensor's state when it was looked at: the object, how often it was written, where its numbers are."""
 
     tensor: int
-    version: Optional[int]
-    place: Tuple[Any, ...]
+    version: int | None
+    place: tuple[Any, ...]
     is_parameter: bool
 
 
-def _state_of(clip_model: CLIP) -> Dict[str, _Seen]:
+def _state_of(clip_model: CLIP) -> dict[str, _Seen]:
     return {
         name: _Seen(id(one), _version(one), (one.data_ptr(), one.dtype, str(one.device)), isinstance(one, nn.Parameter))
         for name, one in clip_model.state_dict(keep_vars=True).items()
     }
 
 
-def _version(tensor: Tensor) -> Optional[int]:
+def _version(tensor: Tensor) -> int | None:
     try:
         return tensor._version
     except RuntimeError:  # inference tensors have none

@@ -3,8 +3,9 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 from modprompt.clip import tower_packages
 from modprompt.clip.tokenizers import TokenizerFacts, TooLong
@@ -37,11 +38,11 @@ class TokenizerPlan(NamedTuple):
     cleaning: str
     vocabulary: int
     zero_end: bool = False
-    padding: Optional[int] = None
-    end: Optional[int] = None
+    padding: int | None = None
+    end: int | None = None
 
 
-def wanted(there: Sequence[str]) -> List[str]:
+def wanted(there: Sequence[str]) -> list[str]:
     """A repository's files that make up its tokenizer.
 
     Raises:
@@ -66,7 +67,7 @@ class FileTokenizer:
     def __init__(self, folder: Path, plan: TokenizerPlan):
         self._folder = folder
         self._clean = _cleaning(plan.cleaning)
-        self._zeroed: Optional[int] = None
+        self._zeroed: int | None = None
         with _refusals(folder):
             _require_bounded(folder, plan.vocabulary)
             self._tokenizer = _read(folder)
@@ -89,11 +90,11 @@ class FileTokenizer:
     def __deepcopy__(self, memo: Any) -> "FileTokenizer":
         return self  # it never changes, and is large
 
-    def words(self, text: str) -> List[int]:
+    def words(self, text: str) -> list[int]:
         """Ids of the words of a text; as Tokenizer."""
         return self._ids(text, special=False)
 
-    def row(self, text: str) -> List[int]:
+    def row(self, text: str) -> list[int]:
         """All ids of a text; as Tokenizer."""
         ids = self._ids(text, special=True)
         if len(ids) > self.facts.length:
@@ -104,7 +105,7 @@ class FileTokenizer:
         """The piece of an id, with the marks of its kind; as Tokenizer."""
         return str(self._tokenizer.convert_ids_to_tokens(number) or "")
 
-    def _ids(self, text: str, special: bool) -> List[int]:
+    def _ids(self, text: str, special: bool) -> list[int]:
         if not is_text(text):
             raise UserError(f"{text!r} is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
         found = self._tokenizer(self._clean(text), add_special_tokens=special, verbose=False)

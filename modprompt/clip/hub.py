@@ -9,8 +9,9 @@ import importlib
 import os
 import re
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io import paths
@@ -112,12 +113,12 @@ class Snapshot(NamedTuple):
     repo: str  # "owner/name"
 
 
-def of_user(name: str) -> Tuple[str, str]:
+def of_user(name: str) -> tuple[str, str]:
     """As parse, for what a user writes where only a repository is possible: the prefix may be left out."""
     return parse(name if name.startswith(PREFIX) else PREFIX + name)
 
 
-def parse(name: str) -> Tuple[str, str]:
+def parse(name: str) -> tuple[str, str]:
     """Repository and revision of a name such as "hf-hub:owner/name@revision".
 
     Returns:
@@ -176,7 +177,7 @@ def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) 
         return found
 
 
-def cached(repo: str, revision: str = "") -> Optional[Snapshot]:
+def cached(repo: str, revision: str = "") -> Snapshot | None:
     """What the cache has of a revision, complete or not; the hub is not asked.
 
     Raises:
@@ -191,7 +192,7 @@ def cached(repo: str, revision: str = "") -> Optional[Snapshot]:
         raise UserError(f"cannot read {folder} ({error.strerror})") from None
 
 
-def address_of(folder: Path) -> Tuple[str, str]:
+def address_of(folder: Path) -> tuple[str, str]:
     """("owner/name", commit) of a snapshot's folder in a cache; two empty texts for other folders."""
     owner = folder.parent.parent.name.split("--")
     if folder.parent.name != "snapshots" or len(owner) != 3 or owner[0] != "models":
@@ -222,14 +223,14 @@ def check_blob(path: Path) -> str:
     return digest
 
 
-def _blob_of(path: Path) -> Optional[Path]:
+def _blob_of(path: Path) -> Path | None:
     """The file blobs/<SHA-256> that a path is or leads to. If repositories share blobs, it is a link itself."""
     for _ in range(40):  # as many links in a row as systems follow
         if path.parent.name == "blobs" and _SHA256.fullmatch(path.name):
             return path
         if not path.is_symlink():
             break
-        path = path.parent / os.readlink(str(path))
+        path = path.parent / path.readlink()
     return None
 
 
@@ -260,7 +261,7 @@ def commit_of(ref: Path) -> str:
     return commit
 
 
-def _in_cache(repo: str, revision: str, choose: Choose) -> Tuple[Optional[Snapshot], str]:
+def _in_cache(repo: str, revision: str, choose: Choose) -> tuple[Snapshot | None, str]:
     """(the snapshot in the cache, if nothing is missing; what is missing, in words)."""
     found = cached(repo, revision)
     if not found:
@@ -274,7 +275,7 @@ def _in_cache(repo: str, revision: str, choose: Choose) -> Tuple[Optional[Snapsh
     return (None, f"commit {found.commit} in the cache {_cache()} lacks {missing[0]}") if missing else (found, "")
 
 
-def _files(folder: Path) -> List[str]:
+def _files(folder: Path) -> list[str]:
     """Names of all files in a folder, "/" between their parts; broken links are left out."""
     try:
         return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -282,7 +283,7 @@ def _files(folder: Path) -> List[str]:
         raise UserError(f"cannot read {folder} ({error.strerror})") from None
 
 
-def _shards(folder: Path, names: Sequence[str]) -> List[str]:
+def _shards(folder: Path, names: Sequence[str]) -> list[str]:
     """Files that the indices among `names` list; they are in their index's folder."""
     indices = [name for name in names if name.endswith(_INDEX)]
     return sorted({str(PurePosixPath(name).with_name(one)) for name in indices for one in shard_names(folder / name)})

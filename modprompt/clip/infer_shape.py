@@ -5,7 +5,8 @@ Shapes: D width of a side, E joint width, L positions.
 
 import itertools
 import re
-from typing import Any, Dict, Mapping, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -17,7 +18,7 @@ STOCK_HEAD = 64  # width of a head in models that the `clip` package builds
 STOCK_RATIO = 4  # hidden width of its feed-forward parts, in widths
 _RESNET_STRIDE = 32  # pixels of an image for one place of a ResNet's last features
 _LAYER = re.compile(r"^(visual\.)?transformer\.resblocks\.(\d+)\.")
-Shapes = Mapping[str, Tuple[int, ...]]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def _kind(found: Any, where: str) -> UserError:
@@ -26,7 +27,7 @@ def _kind(found: Any, where: str) -> UserError:
     )
 
 
-def shapes_of(state: Mapping[str, Any], where: str) -> Dict[str, Tuple[int, ...]]:
+def shapes_of(state: Mapping[str, Any], where: str) -> dict[str, tuple[int, ...]]:
     """The shapes of a state dict's tensors by name.
 
     Raises:
@@ -51,7 +52,7 @@ def _layers(shapes: Shapes, side: str, where: str) -> int:
     return len(numbers)
 
 
-def measure(shapes: Shapes, where: str) -> Dict[str, int]:
+def measure(shapes: Shapes, where: str) -> dict[str, int]:
     """Numbers that a CLIP's tensors show: layers, widths, hidden widths, patch, embed, pixels.
 
     A ResNet has no "image layers", "image hidden" and "patch".
@@ -87,7 +88,7 @@ def pixels(shapes: Shapes) -> int:
     return int(round((rows[0] - 1) ** 0.5)) * _RESNET_STRIDE if rows else 0
 
 
-def _measure(shapes: Shapes, where: str) -> Dict[str, int]:
+def _measure(shapes: Shapes, where: str) -> dict[str, int]:
     found = {"text layers": _layers(shapes, "", where), "image layers": _layers(shapes, "visual.", where)}
     try:
         found["text width"], found["embed"] = shapes["text_projection"]
@@ -108,10 +109,10 @@ def _measure(shapes: Shapes, where: str) -> Dict[str, int]:
     return found
 
 
-def _expected(found: Mapping[str, int]) -> Dict[str, Tuple[int, ...]]:
+def _expected(found: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
     """Shapes by name of the text side and, if it is a vision transformer, of the image side."""
     width = found["text width"]
-    expected: Dict[str, Tuple[int, ...]] = {
+    expected: dict[str, tuple[int, ...]] = {
         "positional_embedding": (found["positions"], width),
         "text_projection": (width, found["embed"]),
         "logit_scale": (),
@@ -129,7 +130,7 @@ def _expected(found: Mapping[str, int]) -> Dict[str, Tuple[int, ...]]:
     return expected
 
 
-def _blocks(side: str, layers: int, width: int, hidden: int, norms: Sequence[str]) -> Dict[str, Tuple[int, ...]]:
+def _blocks(side: str, layers: int, width: int, hidden: int, norms: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Shapes of all parts with a weight and a bias: a side's own normalisations, and the parts of its blocks."""
     block = {
         "attn.in_proj_": (3 * width, width),
@@ -139,7 +140,7 @@ def _blocks(side: str, layers: int, width: int, hidden: int, norms: Sequence[str
         "mlp.c_fc.": (hidden, width),
         "mlp.c_proj.": (width, hidden),
     }
-    parts: Dict[str, Tuple[int, ...]] = {f"{side}{norm}.": (width,) for norm in norms}
+    parts: dict[str, tuple[int, ...]] = {f"{side}{norm}.": (width,) for norm in norms}
     for layer in range(layers):
         parts.update((f"{side}transformer.resblocks.{layer}.{part}", shape) for part, shape in block.items())
     weights = {f"{part}weight": shape for part, shape in parts.items()}

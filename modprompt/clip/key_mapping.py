@@ -4,7 +4,8 @@ A model that is not a CLIP of the stock shape is recognised by its names, and re
 """
 
 import re
-from typing import Any, Dict, Iterable, List, Mapping, MutableMapping, Tuple
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ _HF_PARTS = {
 _HF_JOINED = tuple(f"self_attn.{one}_proj" for one in "qkv")  # in this order
 
 
-def plain_names(content: Any) -> Dict[str, Any]:
+def plain_names(content: Any) -> dict[str, Any]:
     """The tensors of a saved file by name: without wrappers, and without what each model computes itself."""
     found = content.get("state_dict", content) if isinstance(content, Mapping) else {}
     state = dict(found) if isinstance(found, Mapping) else {}
@@ -87,18 +88,18 @@ def recognise(names: Iterable[str], where: str) -> str:
     raise UserError(f"{where} is not the state dict of a CLIP: it has no {_SIGNS[OPENAI]}{_near(there)}")
 
 
-def _near(names: List[str]) -> str:
+def _near(names: list[str]) -> str:
     return f" (but e.g. {names[0]})" if names else " (nor any other tensor)"
 
 
-def to_openai(state: MutableMapping[str, Tensor], dialect: str, where: str) -> Dict[str, Tensor]:
+def to_openai(state: MutableMapping[str, Tensor], dialect: str, where: str) -> dict[str, Tensor]:
     """The state dict under OpenAI's names; `state` is emptied, so that no tensor is held twice.
 
     Raises:
         UserError: on a name that the dialect does not have, or a missing part.
     """
-    renamed: Dict[str, Tensor] = {}
-    joined: Dict[str, Dict[str, Tensor]] = {}  # by OpenAI's name: query, key, value
+    renamed: dict[str, Tensor] = {}
+    joined: dict[str, dict[str, Tensor]] = {}  # by OpenAI's name: query, key, value
     for name in list(state):
         tensor = state.pop(name)
         new, part = _openai_name(name, dialect, where)
@@ -122,7 +123,7 @@ def to_openai(state: MutableMapping[str, Tensor], dialect: str, where: str) -> D
     return renamed
 
 
-def _one_of_three(parts: List[Tensor], where: str) -> Tensor:
+def _one_of_three(parts: list[Tensor], where: str) -> Tensor:
     """Query, key and value, stacked."""
     shapes = [tuple(part.shape) for part in parts]
     if len(set(shapes)) > 1 or not shapes[0]:
@@ -130,7 +131,7 @@ def _one_of_three(parts: List[Tensor], where: str) -> Tensor:
     return torch.cat(parts)
 
 
-def _openai_name(name: str, dialect: str, where: str) -> Tuple[str, str]:
+def _openai_name(name: str, dialect: str, where: str) -> tuple[str, str]:
     """OpenAI's name of a tensor, and which part of that it is: query, key or value, its transpose, or all of it."""
     if dialect != TRANSFORMERS:
         return (name[len("text.") :] if dialect == CUSTOM_TEXT and name.startswith("text.") else name), ""

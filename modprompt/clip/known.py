@@ -4,9 +4,10 @@ The facts are in models/known.yaml. No weights are read here, and PyTorch is not
 """
 
 import difflib
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -51,14 +52,14 @@ class Row(NamedTuple):
     name: str
     dialect: str
     source: str
-    widths: Tuple[int, int]
+    widths: tuple[int, int]
     design: Design
     sha256: str = ""
     file: str = ""
-    families: Tuple[str, str] = _STOCK_SIDES
+    families: tuple[str, str] = _STOCK_SIDES
 
     @property
-    def layers(self) -> Tuple[int, int]:
+    def layers(self) -> tuple[int, int]:
         """Numbers of layers of the transformers; 0 for a ResNet, and for both sides if one is a tower."""
         return self.design.said.get("text layers", 0), self.design.said.get("image layers", 0)
 
@@ -85,9 +86,9 @@ class Row(NamedTuple):
         return runs_on(self.kinds)
 
 
-@lru_cache(maxsize=None)
-def _content() -> Dict[str, Any]:
-    content: Dict[str, Any] = yaml.safe_load(read_text(_FILE))
+@cache
+def _content() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(read_text(_FILE))
     return content
 
 
@@ -104,7 +105,7 @@ def _row(name: str, dialect: str, model: str, source: str, activation: str = QUI
         image_width = shape["image"][1]
         image_heads = image_width * 32 // 64  # of the attention pool, which is 32 times as wide
     families = _STOCK_SIDES if "patch" in shape else (STOCK, RESNET)
-    told: Dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in images.items()}
+    told: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in images.items()}
     design = Design(activation, (heads, image_heads), Images(size=shape["pixels"], **told), said)
     return Row(name, dialect, source, (width, image_width), design, families=families)
 
@@ -113,7 +114,7 @@ def _towers() -> Iterator[Row]:
     """Rows of the CLIPs with a side that is not of the stock shape."""
     for group in _content()["towers"]:
         images = group.get("images", {})
-        told: Dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in images.items()}
+        told: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in images.items()}
         for model, facts in group["models"].items():
             design = Design(facts.get("activation", GELU), (), Images(size=facts["pixels"], **told))
             for tag, place in facts["tags"].items():
@@ -133,8 +134,8 @@ def is_openai(name: str) -> bool:
     return row is not None and whose(row.name, row.dialect) == OPENAI
 
 
-@lru_cache(maxsize=None)
-def rows() -> Tuple[Row, ...]:
+@cache
+def rows() -> tuple[Row, ...]:
     """All CLIPs, each once: OpenAI's, the embedded one, then open_clip's, those of the stock shape first."""
     found = [
         _row(name, OPENAI, one["model"], "OpenAI")._replace(sha256=one["sha256"], file=one["file"])
@@ -148,8 +149,8 @@ def rows() -> Tuple[Row, ...]:
     return (*found, *_towers())
 
 
-@lru_cache(maxsize=None)
-def _by_name() -> Dict[str, Row]:
+@cache
+def _by_name() -> dict[str, Row]:
     """Rows by name; OpenAI's also by MODEL/openai."""
     found = {row.name: row for row in rows()}
     found.update((f"{one['model']}/openai", found[name]) for name, one in _content()["openai"].items())
@@ -162,12 +163,12 @@ def _plain(name: str) -> str:
     return f"{model[: -len(_SUFFIX)]}/{tag}" if model.endswith(_SUFFIX) else name
 
 
-def names() -> List[str]:
+def names() -> list[str]:
     """The CLIPs' names, without their other names."""
     return [row.name for row in rows()]
 
 
-def find(name: str) -> Optional[Row]:
+def find(name: str) -> Row | None:
     """The row of a CLIP, or None.
 
     Args:
@@ -180,8 +181,8 @@ def find(name: str) -> Optional[Row]:
     return row if row.design.activation == QUICK_GELU and not row.has_tower else None
 
 
-@lru_cache(maxsize=None)
-def _by_repository() -> Dict[str, Row]:
+@cache
+def _by_repository() -> dict[str, Row]:
     found = {one["hub"]: _by_name()[name] for name, one in _content()["openai"].items()}
     for row in rows():
         if row.dialect == OPEN_CLIP and not row.has_tower:
@@ -189,7 +190,7 @@ def _by_repository() -> Dict[str, Row]:
     return found
 
 
-def by_repository(repo: str) -> Optional[Row]:
+def by_repository(repo: str) -> Row | None:
     """The first row of a CLIP of the stock shape with this OWNER/NAME on the Hugging Face hub, or None.
 
     CLIPs that share a repository have one design. Repositories of OpenAI's weights give OpenAI's rows.
@@ -197,7 +198,7 @@ def by_repository(repo: str) -> Optional[Row]:
     return _by_repository().get(repo)
 
 
-def repository(name: str) -> Optional[Tuple[str, str]]:
+def repository(name: str) -> tuple[str, str] | None:
     """(OWNER/NAME, revision or "") on the hub of a name's weights; None if they come from elsewhere.
 
     Raises:
@@ -210,7 +211,7 @@ def repository(name: str) -> Optional[Tuple[str, str]]:
     return (row.source, revision) if row is not None and row.dialect == OPEN_CLIP else None
 
 
-def at_revision(name: str) -> Tuple[str, str]:
+def at_revision(name: str) -> tuple[str, str]:
     """(MODEL/TAG, revision) for MODEL/TAG@revision; (name, "") for all others."""
     plain, _, revision = name.rpartition("@")
     row = find(plain) if find(name) is None else None
@@ -274,7 +275,7 @@ def pinned(name: str, commit: str) -> str:
     return f"{name}@{commit}" if commit and name and not name.startswith(hub.PREFIX) else name  # a hub's name has it
 
 
-def counts() -> Dict[str, int]:
+def counts() -> dict[str, int]:
     """The number of open_clip's pretrained tags by what runs on them: one of RUNS.
 
     As open_clip counts them: MODEL-quickgelu/TAG is a tag of its own.

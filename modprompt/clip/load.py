@@ -1,7 +1,8 @@
 """A CLIP with its image transform, the pair that clip.load gives."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Sequence, Tuple, Union
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,13 +18,13 @@ from modprompt.io.paths import of_user
 
 
 def load_clip(
-    name: Union[str, Path] = "ViT-B/16",
-    device: Union[str, torch.device, None] = None,
+    name: str | Path = "ViT-B/16",
+    device: str | torch.device | None = None,
     *,
     activation: str = "",
     heads: Sequence[int] = (),
     model: str = "",
-) -> Tuple[CLIP, Callable[..., Tensor]]:
+) -> tuple[CLIP, Callable[..., Tensor]]:
     """A CLIP and the transform of its images.
 
     Args:

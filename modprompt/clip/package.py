@@ -12,9 +12,10 @@ import importlib.util
 import sys
 import types
 import warnings
+from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any, Iterator, Optional, Sequence, Union
+from typing import Any
 
 _NAME = "pkg_resources"
 
@@ -66,8 +67,8 @@ class _Finder:
     """Finds what later finders find, but only for modules of `clip` that name pkg_resources."""
 
     def find_spec(
-        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[types.ModuleType] = None
-    ) -> Optional[ModuleSpec]:
+        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
         """A spec whose loader is wrapped, None if there is nothing to fix."""
         if fullname.partition(".")[0] != "clip":
             return None
@@ -96,19 +97,19 @@ def mend_imports() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-def own_folder(folder: Union[str, Path]) -> Optional[Path]:
+def own_folder(folder: str | Path) -> Path | None:
     """A codebase's own folder `clip`, if it has one."""
     own = Path(folder).resolve() / "clip"
     return own if (own / "clip.py").is_file() else None
 
 
-def found_in() -> Optional[Path]:
+def found_in() -> Path | None:
     """The folder of the `clip` package that an import would find; None if there is none, or it has no __init__.py."""
     spec = importlib.util.find_spec("clip")
     return None if spec is None or spec.origin is None else Path(spec.origin).resolve().parent
 
 
-def use_folder(folder: Union[str, Path]) -> None:
+def use_folder(folder: str | Path) -> None:
     """Let `clip` be a codebase's own folder `clip`, if it has one, even if an installed one would win.
 
     An installed package wins over a folder without __init__.py, an import hook over any. A `clip` that was imported

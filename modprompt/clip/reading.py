@@ -1,7 +1,8 @@
 """The tensors of a CLIP's weights, from any kind of file, and what is known of them before they are read."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ EMBEDDED_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
 _ROOM = 64 << 20  # bytes that a file's tensors may have beyond four times the file's
 
 
-def read(found: Source) -> Tuple[Dict[str, Tensor], Resolved]:
+def read(found: Source) -> tuple[dict[str, Tensor], Resolved]:
     """The weights of a CLIP under OpenAI's names, and how they are run; no code in a file is run.
 
     Raises:
@@ -32,7 +33,7 @@ def read(found: Source) -> Tuple[Dict[str, Tensor], Resolved]:
     """
     where = found.called
     if found.weights is None:
-        state: Dict[str, Any] = read_embedded()
+        state: dict[str, Any] = read_embedded()
     else:
         require_resolvable(found)
         state = read_file(found.weights)
@@ -45,7 +46,7 @@ def read(found: Source) -> Tuple[Dict[str, Tensor], Resolved]:
     return state, resolved
 
 
-def look_at(found: Source) -> Tuple[Shapes, str, Resolved]:
+def look_at(found: Source) -> tuple[Shapes, str, Resolved]:
     """The shapes of tensors under their own names, whose names these are, and how they are run.
 
     As little as possible is read.
@@ -109,7 +110,7 @@ def describe(asked: Asked) -> str:
     return f"{found.called}: {whose} weights, {how}, by {said_by}"
 
 
-def read_embedded() -> Dict[str, Tensor]:
+def read_embedded() -> dict[str, Tensor]:
     """State dict of the embedded model; words that its training never used have zero embeddings."""
     try:
         arrays = {name: torch.from_numpy(array) for name, array in read_all_arrays(EMBEDDED_FILE).items()}
@@ -121,7 +122,7 @@ def read_embedded() -> Dict[str, Tensor]:
     return {**arrays, "token_embedding.weight": table}
 
 
-def read_file(path: Path) -> Dict[str, Any]:
+def read_file(path: Path) -> dict[str, Any]:
     """The tensors of a file, or of an index of several, under their own names.
 
     Raises:

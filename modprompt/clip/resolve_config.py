@@ -4,8 +4,9 @@ Nothing is guessed: weights are refused if none of these says it, or if two cont
 """
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from modprompt.clip import config_files, hub, known
 from modprompt.clip.design import Design, Images
@@ -72,12 +73,12 @@ def _said(source: Source, dialect: str) -> Resolved:
     return _by_both(found, row) if found else Resolved(row.design, _TABLE, row.dialect)
 
 
-def _configs_beside(source: Source) -> List[str]:
+def _configs_beside(source: Source) -> list[str]:
     folder = None if source.weights is None else source.weights.parent
     return [name for name in _CONFIGS if folder is not None and (folder / name).is_file()]
 
 
-def _by_config(source: Source, dialect: str) -> Optional[Resolved]:
+def _by_config(source: Source, dialect: str) -> Resolved | None:
     assert source.weights is not None  # for the embedded model the table says it
     folder = source.weights.parent
     path = folder / (config_files.TRANSFORMERS_FILE if dialect == TRANSFORMERS else config_files.OPEN_CLIP_FILE)
@@ -137,7 +138,7 @@ def _may_be_weights(path: Path) -> bool:
 
 def _require_same(asked: Asked, design: Design, said_by: str) -> None:
     """Raise UserError if options contradict what is known."""
-    pairs: Mapping[str, Tuple[Any, Any]] = {
+    pairs: Mapping[str, tuple[Any, Any]] = {
         "ACTIVATION": (asked.activation, design.activation),
         "HEADS": (tuple(asked.heads), tuple(design.heads)),
     }

@@ -1,6 +1,6 @@
 """What a method may ask of a CLIP, whether its sides are stock ones (structure.py) or towers (towers.py)."""
 
-from typing import Any, Optional
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -77,6 +77,6 @@ def tokenizer_of(clip_model: CLIP) -> Tokenizer:
     return ClipTokenizer(int(clip_model.positional_embedding.shape[0]))
 
 
-def logit_bias_of(clip_model: CLIP) -> Optional[Tensor]:
+def logit_bias_of(clip_model: CLIP) -> Tensor | None:
     """The scalar that is added to its logits if each class is judged by itself (a sigmoid); None for most."""
     return getattr(clip_model, "logit_bias", None)

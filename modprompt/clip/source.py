@@ -1,8 +1,9 @@
 """Where the weights of a CLIP are, and what says how they are run: a file, a folder, or a name."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 from modprompt.clip import config_files, hub, known
 from modprompt.clip.design import ACTIVATIONS
@@ -43,7 +44,7 @@ class Asked(NamedTuple):
     name: str = ""
     path: str = ""
     activation: str = ""
-    heads: Tuple[int, ...] = ()
+    heads: tuple[int, ...] = ()
     model: str = ""
 
 
@@ -67,9 +68,9 @@ class Source(NamedTuple):
 
     name: str
     file: str
-    weights: Optional[Path]
+    weights: Path | None
     asked: Asked
-    row: Optional[known.Row] = None
+    row: known.Row | None = None
     sha256: str = ""
     commit: str = ""
 
@@ -191,11 +192,11 @@ def _of_folder(folder: Path, asked: Asked) -> Source:
     return _checked(Source("", folder.name, weights, asked))
 
 
-def _files(folder: Path) -> List[str]:
+def _files(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.iterdir() if one.is_file())
 
 
-def _wanted(there: Sequence[str], repo: str) -> List[str]:
+def _wanted(there: Sequence[str], repo: str) -> list[str]:
     """The files of a repository that are needed: its weights, and what says how they are run."""
     weights = _pick(there, repo)
     configs = [one for one in _CONFIGS if one in there]

@@ -8,7 +8,8 @@ Shapes: B images or texts, L tokens, D width of a side, E joint width.
 
 import contextlib
 from collections import OrderedDict
-from typing import Any, ContextManager, Dict, Mapping, Optional, cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,7 @@ class QuickGELU(nn.Module):
 class ResidualAttentionBlock(nn.Module):
     """Attention and feed-forward part, each after a normalisation and added to its input."""
 
-    def __init__(self, width: int, heads: int, hidden: int, activation: str, mask: Optional[Tensor]):
+    def __init__(self, width: int, heads: int, hidden: int, activation: str, mask: Tensor | None):
         super().__init__()
         self.attn = nn.MultiheadAttention(width, heads)
         self.ln_1 = LayerNorm(width)
@@ -64,9 +65,7 @@ class ResidualAttentionBlock(nn.Module):
 class Transformer(nn.Module):
     """The blocks of a side."""
 
-    def __init__(
-        self, layers: int, width: int, heads: int, hidden: int, activation: str, mask: Optional[Tensor] = None
-    ):
+    def __init__(self, layers: int, width: int, heads: int, hidden: int, activation: str, mask: Tensor | None = None):
         super().__init__()
         self.width, self.layers = width, layers
         blocks = (ResidualAttentionBlock(width, heads, hidden, activation, mask) for _ in range(layers))
@@ -174,9 +173,11 @@ def can_assign() -> bool:
     return is_at_least(2, 1)
 
 
-def build(state: Dict[str, Tensor], found: Mapping[str, int], design: Design) -> CLIP:
+def build(state: dict[str, Tensor], found: Mapping[str, int], design: Design) -> CLIP:
     """A CLIP whose parameters are these tensors (OpenAI's names, as infer_shape.measure() found them)."""
-    without_memory: ContextManager[Any] = torch.device("meta") if can_assign() else contextlib.nullcontext()
+    without_memory: contextlib.AbstractContextManager[Any] = (
+        torch.device("meta") if can_assign() else contextlib.nullcontext()
+    )
     with torch.random.fork_rng(devices=[]), without_memory:
         model = PlainCLIP(found, design)
     if can_assign():

@@ -8,7 +8,8 @@ Shapes: D width of a side, E joint width, L positions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Sequence, Union
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +80,7 @@ class ResNet(Layer):
 class CLIP(nn.Module):
     """The whole model: positions (L, D) and projection (D, E) are the text side's."""
 
-    visual: Union[VisionTransformer, ResNet]
+    visual: VisionTransformer | ResNet
     transformer: Transformer
     token_embedding: nn.Embedding
     positional_embedding: nn.Parameter

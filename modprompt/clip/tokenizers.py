@@ -3,7 +3,7 @@
 Shapes: L ids of a text.
 """
 
-from typing import Any, Dict, List, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from modprompt.clip.package import import_clip
 from modprompt.errors import UserError
@@ -27,7 +27,7 @@ class TokenizerFacts(NamedTuple):
     end: int
     cleaning: str
 
-    def as_record(self) -> Dict[str, Any]:
+    def as_record(self) -> dict[str, Any]:
         """Plain values for a file."""
         return self._asdict()
 
@@ -48,14 +48,14 @@ class Tokenizer(Protocol):
     def facts(self) -> TokenizerFacts:
         """What tells it from others."""
 
-    def words(self, text: str) -> List[int]:
+    def words(self, text: str) -> list[int]:
         """Ids of the words of a text, without start, end and padding.
 
         Raises:
             UserError: if it is not valid UTF-8.
         """
 
-    def row(self, text: str) -> List[int]:
+    def row(self, text: str) -> list[int]:
         """All L ids of a text: start (if there is one), words, end, padding. Nothing is cut off.
 
         Raises:
@@ -82,14 +82,14 @@ class ClipTokenizer:
         """What it is."""
         return TokenizerFacts(CLIP_BPE, "", self._length, 0, self._special("end"), "lower")
 
-    def words(self, text: str) -> List[int]:
+    def words(self, text: str) -> list[int]:
         """Ids of the words of a text; as Tokenizer."""
         if not is_text(text):
             raise UserError(f"{text!r} is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
-        ids: List[int] = import_clip()._tokenizer.encode(text)
+        ids: list[int] = import_clip()._tokenizer.encode(text)
         return ids
 
-    def row(self, text: str) -> List[int]:
+    def row(self, text: str) -> list[int]:
         """All ids of a text; as Tokenizer."""
         ids = [self._special("start"), *self.words(text), self._special("end")]
         if len(ids) > self._length:

@@ -4,7 +4,7 @@ The embedded model knows few words, and all others are the same to it.
 """
 
 import warnings
-from typing import Dict, List, Sequence, Tuple
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -22,7 +22,7 @@ def readable(text: str) -> str:
     return text.replace("_", " ").strip()
 
 
-def token_ids(text: str) -> List[int]:
+def token_ids(text: str) -> list[int]:
     """CLIP's tokens of a text, without the start and end tokens.
 
     Raises:
@@ -32,14 +32,14 @@ def token_ids(text: str) -> List[int]:
 
 
 _UNKNOWN = -1
-_Tokens = Tuple[int, ...]
+_Tokens = tuple[int, ...]
 _MOST_NAMED = 5
 _MOST_GROUPS = 10
 
 
-def _by_tokens(names: Sequence[str], tokenizer: Tokenizer) -> Dict[_Tokens, List[int]]:
+def _by_tokens(names: Sequence[str], tokenizer: Tokenizer) -> dict[_Tokens, list[int]]:
     """The labels of names that share their tokens, by these; other names are left out."""
-    found: Dict[_Tokens, List[int]] = {}
+    found: dict[_Tokens, list[int]] = {}
     for label, name in enumerate(names):
         found.setdefault(tuple(tokenizer.words(readable(name))), []).append(label)
     return {tokens: labels for tokens, labels in found.items() if len(labels) > 1}
@@ -86,7 +86,7 @@ def _known_tokens(name: str, table: Tensor, tokenizer: Tokenizer = _CLIPS) -> _T
     return tuple(token if bool(table[token].detach().any()) else _UNKNOWN for token in tokens)
 
 
-def unknown_words(names: Sequence[str]) -> List[str]:
+def unknown_words(names: Sequence[str]) -> list[str]:
     """Words of class names that the embedded CLIP was never trained on, each once."""
     table = read_embedded()["token_embedding.weight"]
     words = dict.fromkeys(word for name in names for word in readable(name).split())
@@ -101,7 +101,7 @@ def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
     """
     if not has_stock_text(clip_model):
         return
-    first: Dict[_Tokens, str] = {}
+    first: dict[_Tokens, str] = {}
     strange = []
     for name in names:
         tokens = _known_tokens(name, token_table(clip_model).weight, tokenizer_of(clip_model))

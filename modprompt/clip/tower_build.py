@@ -5,9 +5,10 @@ The package loads and looks up nothing, and draws from no generator.
 
 import copy
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,10 +34,10 @@ _POSITIONS = ("positional_embedding", "pos_embed")
 
 def build(
     config: TowerConfig,
-    state: Dict[str, Tensor],
+    state: dict[str, Tensor],
     tokenizer: Tokenizer,
     where: str,
-    text_folder: Optional[Path] = None,
+    text_folder: Path | None = None,
 ) -> TowerCLIP:
     """The dual encoder of a config with these tensors, in eval mode and float32.
 
@@ -79,7 +80,7 @@ def encode(module: nn.Module, inputs: Tensor) -> Tensor:
     return features
 
 
-def _with_text_in_front(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
+def _with_text_in_front(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors named as in a model with a text module; in models without one the text's are at top level."""
     whole = any(name.startswith(_TEXT) for name in state)
     apart = (_TEXT, _IMAGE, "text_decoder.", "logit_scale", "logit_bias")
@@ -91,7 +92,7 @@ def _with_text_in_front(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
     return found
 
 
-def _made(config: TowerConfig, text_folder: Optional[Path], where: str) -> Any:
+def _made(config: TowerConfig, text_folder: Path | None, where: str) -> Any:
     """open_clip's module for a config, with random weights, on PyTorch's current device."""
     package = tower_packages.open_clip()
     model = {**copy.deepcopy(config.model), "nonscalar_logit_scale": False}
@@ -157,11 +158,11 @@ def _text_side(module: Any, config: TowerConfig) -> nn.Module:
     return side
 
 
-def _unshown(config: TowerConfig, text_folder: Optional[Path]) -> str:
+def _unshown(config: TowerConfig, text_folder: Path | None) -> str:
     """What the tensors do not show, as sorted JSON: the config without open_clip's defaults."""
     package = tower_packages.open_clip()
     usual = {"text_cfg": asdict(package.CLIPTextCfg()), "vision_cfg": asdict(package.CLIPVisionCfg())}
-    told: Dict[str, Any] = {}
+    told: dict[str, Any] = {}
     for key, one in config.model.items():
         if isinstance(one, dict):
             known = usual.get(key, {})

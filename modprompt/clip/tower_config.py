@@ -6,7 +6,8 @@ the memory before a tensor is checked, is refused here.
 
 import copy
 import re
-from typing import Any, Dict, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from modprompt.clip import config_files
 from modprompt.clip.config_files import OPEN_CLIP_IMAGE, OPEN_CLIP_TEXT, part_of, read_by
@@ -31,11 +32,11 @@ class TowerConfig(NamedTuple):
     text, image: what a stock side's tensors show (named as in infer_shape.py) and its heads; empty for a tower.
     """
 
-    model: Dict[str, Any]
+    model: dict[str, Any]
     images: Images
     activation: str
-    text: Dict[str, int]
-    image: Dict[str, int]
+    text: dict[str, int]
+    image: dict[str, int]
 
     @property
     def has_tower(self) -> bool:
@@ -56,7 +57,7 @@ def read(model: Mapping[str, Any], images: Images, where: str) -> TowerConfig:
     Raises:
         UserError: on what open_clip would download, run, or build for ever; the key is named.
     """
-    found: Dict[str, Any] = copy.deepcopy(dict(model))
+    found: dict[str, Any] = copy.deepcopy(dict(model))
     whole = read_by(config_files.OPEN_CLIP_MODEL, found, f"{where}: ")
     text, image = part_of(found, "text_cfg", where), part_of(found, "vision_cfg", where)
     for part in (found, text, image, *(one for one in [found.get("multimodal_cfg")] if isinstance(one, dict))):
@@ -73,7 +74,7 @@ def read(model: Mapping[str, Any], images: Images, where: str) -> TowerConfig:
     return TowerConfig(found, images, activation, _stock_text(text, embed), _stock_image(image, embed))
 
 
-def _stock_text(part: Mapping[str, Any], embed: int) -> Dict[str, int]:
+def _stock_text(part: Mapping[str, Any], embed: int) -> dict[str, int]:
     try:
         found = read_by(OPEN_CLIP_TEXT, part, "")
     except UserError:
@@ -83,7 +84,7 @@ def _stock_text(part: Mapping[str, Any], embed: int) -> Dict[str, int]:
     return {**said, "heads": found["heads"], "embed": embed, "vocabulary": VOCABULARY, "positions": POSITIONS}
 
 
-def _stock_image(part: Mapping[str, Any], embed: int) -> Dict[str, int]:
+def _stock_image(part: Mapping[str, Any], embed: int) -> dict[str, int]:
     try:
         found = read_by(OPEN_CLIP_IMAGE, part, "")
     except UserError:

@@ -6,7 +6,8 @@ import importlib.metadata
 import logging
 import sys
 import warnings
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io.tensors import is_at_least

@@ -11,7 +11,8 @@ Shapes: B images, L tokens, D width of a side, E joint width.
 """
 
 from collections import OrderedDict
-from typing import Any, Iterable, Optional, Sequence, Union, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class TextSide(nn.Module):
     positional_embedding: nn.Parameter
     transformer: Transformer
     ln_final: Norm
-    text_projection: Union[nn.Linear, nn.Parameter, None]
+    text_projection: nn.Linear | nn.Parameter | None
 
     def __init__(
         self,
@@ -89,7 +90,7 @@ class TextSide(nn.Module):
         positions: nn.Parameter,
         blocks: Iterable[nn.Module],
         ln_final: nn.Module,
-        projection: Union[nn.Module, nn.Parameter, None],
+        projection: nn.Module | nn.Parameter | None,
         causal: bool = False,
         reads_last: bool = True,
     ):
@@ -98,7 +99,7 @@ class TextSide(nn.Module):
         self.positional_embedding = positions
         self.transformer = cast(Transformer, _Blocks(blocks))
         self.ln_final = cast(Norm, ln_final)
-        self.text_projection = cast(Union[nn.Linear, nn.Parameter, None], projection)
+        self.text_projection = cast(nn.Linear | nn.Parameter | None, projection)
         self.causal = causal
         self.reads_last = reads_last
 
@@ -127,7 +128,7 @@ class ImageSide(nn.Module):
     """
 
     conv1: nn.Conv2d
-    class_embedding: Optional[nn.Parameter]
+    class_embedding: nn.Parameter | None
     positional_embedding: nn.Parameter
     ln_pre: Norm
     transformer: Transformer
@@ -136,7 +137,7 @@ class ImageSide(nn.Module):
     def __init__(
         self,
         conv1: nn.Module,
-        class_embedding: Optional[nn.Parameter],
+        class_embedding: nn.Parameter | None,
         positions: nn.Parameter,
         ln_pre: nn.Module,
         blocks: Iterable[nn.Module],
@@ -161,7 +162,7 @@ class _First(nn.Module):
         return x[:, 0]
 
 
-def text_side_of(clip_model: Any) -> Optional[TextSide]:
+def text_side_of(clip_model: Any) -> TextSide | None:
     """The text side of a CLIP with a text tower (towers.py), if prompts can go into it; else None."""
     module = getattr(getattr(clip_model, "text", None), "module", None)
     side = text_side(module)
@@ -177,12 +178,12 @@ def _agrees(side: TextSide, module: Any, tokenizer: Tokenizer) -> bool:
     return bool(end == read and (not side.causal or tokenizer.row("").index(end) == 1))
 
 
-def image_side_of(visual: Any) -> Optional[ImageSide]:
+def image_side_of(visual: Any) -> ImageSide | None:
     """The image side of an image tower (towers.py), if prompts can go into it; else None."""
     return image_side(getattr(visual, "module", None))
 
 
-def text_side(module: Any) -> Optional[TextSide]:
+def text_side(module: Any) -> TextSide | None:
     """A package's module as a text side; None if it is not one."""
     module = _alone(module)
     if hasattr(module, "final_layer_norm") and hasattr(module, "head"):
@@ -192,7 +193,7 @@ def text_side(module: Any) -> Optional[TextSide]:
     return None
 
 
-def image_side(module: Any) -> Optional[ImageSide]:
+def image_side(module: Any) -> ImageSide | None:
     """A package's module as an image side; None if it is not one."""
     module = _alone(module)
     if hasattr(module, "post_layernorm") and getattr(module, "use_head", False):
@@ -212,7 +213,7 @@ def _alone(module: Any) -> Any:
     return module if hasattr(module, "projection") else getattr(module, "model", module)
 
 
-def _of_open_clip(text: Any) -> Optional[TextSide]:
+def _of_open_clip(text: Any) -> TextSide | None:
     causal, last, projection = text.attn_mask is not None, text.pool_type == "last", text.text_projection
     if text.use_pad_mask or text.cls_emb is not None or text.pool_type not in ("last", "argmax", "eos"):
         return None
@@ -247,7 +248,7 @@ def _transformers_block(layer: Any) -> nn.Module:
     return _Block(layer.layer_norm1, attention, layer.layer_norm2, _mlp(mlp.fc1, mlp.activation_fn, mlp.fc2))
 
 
-def _of_timm(trunk: Any, head: nn.Module) -> Optional[ImageSide]:
+def _of_timm(trunk: Any, head: nn.Module) -> ImageSide | None:
     """A vision transformer that pools patches by attention, or reads a class token."""
     if type(trunk).__name__ != "VisionTransformer" or not all(map(_is_plain_timm, trunk.blocks)):
         return None

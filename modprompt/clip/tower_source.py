@@ -4,8 +4,9 @@ For a name, the files that its config names may come from a hub; for a file or f
 """
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any
 
 from modprompt.clip import config_files, file_tokenizer, hub, known, tower_config, tower_packages, transformers_config
 from modprompt.clip.config_files import OPEN_CLIP_FILE, TRANSFORMERS_FILE, read_by, read_config
@@ -35,7 +36,7 @@ _TOKENIZER_RULES: config_files.Rules = {
     "clean": config_files.Read(config_files.one_of(*file_tokenizer.CLEANINGS), "whitespace"),
     "strip_sep_token": config_files.Read(config_files.as_bool, False),
 }
-Config = Union[TowerConfig, TransformersConfig]
+Config = TowerConfig | TransformersConfig
 
 
 def require_packages(asked: Asked) -> None:
@@ -45,7 +46,7 @@ def require_packages(asked: Asked) -> None:
         tower_packages.transformers()
 
 
-def config_of(found: Source) -> Optional[Config]:
+def config_of(found: Source) -> Config | None:
     """How a source with a side of another package is made; None if both sides are of the stock shape.
 
     Raises:
@@ -58,7 +59,7 @@ def config_of(found: Source) -> Optional[Config]:
     return config
 
 
-def _config_of(found: Source) -> Optional[Config]:
+def _config_of(found: Source) -> Config | None:
     if found.row is not None:
         return _of_row(found.row) if found.row.has_tower else None
     assert found.weights is not None  # the embedded model has a row
@@ -78,7 +79,7 @@ def _of_row(row: known.Row) -> TowerConfig:
     return tower_config.read(model, row.design.images, row.name)
 
 
-def _of_open_clip(path: Path) -> Optional[TowerConfig]:
+def _of_open_clip(path: Path) -> TowerConfig | None:
     model, images = config_files.model_and_images(path)
     size = config_files.part_of(model, "vision_cfg", str(path)).get("image_size", 224)
     size = config_files.pixels(size, f"{path}: vision_cfg.image_size")
@@ -86,7 +87,7 @@ def _of_open_clip(path: Path) -> Optional[TowerConfig]:
     return found if found.has_tower else None
 
 
-def text_folder(found: Source, config: TowerConfig) -> Optional[Path]:
+def text_folder(found: Source, config: TowerConfig) -> Path | None:
     """The folder with the config.json of a text side that is transformers'; None for others.
 
     Raises:
@@ -109,7 +110,7 @@ def text_folder(found: Source, config: TowerConfig) -> Optional[Path]:
     return folder
 
 
-def tokenizer(found: Source, config: TowerConfig, text: Optional[Path]) -> Tokenizer:
+def tokenizer(found: Source, config: TowerConfig, text: Path | None) -> Tokenizer:
     """The tokenizer of a source.
 
     Args:
@@ -120,7 +121,7 @@ def tokenizer(found: Source, config: TowerConfig, text: Optional[Path]) -> Token
     Raises:
         UserError: if it is missing, or belongs to another CLIP.
     """
-    part: Dict[str, Any] = config.model["text_cfg"]
+    part: dict[str, Any] = config.model["text_cfg"]
     at = f"{found.called}: text_cfg."
     length, vocabulary = _whole(part, "context_length", POSITIONS, at), _whole(part, "vocab_size", VOCABULARY, at)
     name, given = part.get("hf_tokenizer_name"), part.get("tokenizer_kwargs") or {}
@@ -156,7 +157,7 @@ def tokenizer(found: Source, config: TowerConfig, text: Optional[Path]) -> Token
     return FileTokenizer(_tokenizer_folder(found, str(name), lacking), plan)
 
 
-def _whole(part: Dict[str, Any], key: str, usual: int, at: str) -> int:
+def _whole(part: dict[str, Any], key: str, usual: int, at: str) -> int:
     """A number of ids in a config."""
     value = part.get(key, usual)
     most = _MOST_IDS if key == "context_length" else config_files.MOST
@@ -184,7 +185,7 @@ def transformers_tokenizer(found: Source, config: TransformersConfig) -> Tokeniz
     return FileTokenizer(folder, plan)
 
 
-def _usual_padding(config: Dict[str, Any]) -> int:
+def _usual_padding(config: dict[str, Any]) -> int:
     """transformers' default where a text side's config gives no padding id."""
     return 0 if config.get("model_type") == "bert" else 1
 
@@ -197,7 +198,7 @@ def _tokenizer_folder(found: Source, name: str, lacking: str) -> Path:
     return _named(found, name, file_tokenizer.wanted, lacking)
 
 
-def _named(found: Source, name: str, choose: Callable[[Sequence[str]], List[str]], lacking: str) -> Path:
+def _named(found: Source, name: str, choose: Callable[[Sequence[str]], list[str]], lacking: str) -> Path:
     """The snapshot of a repository that a config names; for a file or folder only if the cache has it."""
     repo, _ = hub.of_user(f"{_OWNERS[name]}/{name}" if name in _OWNERS else name)
     if not found.file:
@@ -225,7 +226,7 @@ def tell(found: Source, repo: str, commit: str, files: Sequence[str]) -> None:
     LOG.warning("%s: %s of %s at commit %s", found.called, ", ".join(files), repo, commit)
 
 
-def _has(folder: Path, choose: Callable[[Sequence[str]], List[str]]) -> bool:
+def _has(folder: Path, choose: Callable[[Sequence[str]], list[str]]) -> bool:
     there = _there(folder)
     try:
         return set(choose(there)) <= set(there)
@@ -233,5 +234,5 @@ def _has(folder: Path, choose: Callable[[Sequence[str]], List[str]]) -> bool:
         return False
 
 
-def _there(folder: Path) -> List[str]:
+def _there(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.iterdir() if one.is_file())

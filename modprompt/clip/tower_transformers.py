@@ -5,7 +5,7 @@ Text sides mask padding, except SigLIP's, which reads it: a mask would change it
 
 import json
 from functools import partial
-from typing import Any, Dict, Optional
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from modprompt.programs import one_line
 _AT_FIRST = ("chinese_clip", "altclip")  # the text's feature is that of its first token
 
 
-def build(config: TransformersConfig, state: Dict[str, Tensor], tokenizer: Tokenizer, where: str) -> TowerCLIP:
+def build(config: TransformersConfig, state: dict[str, Tensor], tokenizer: Tokenizer, where: str) -> TowerCLIP:
     """The dual encoder of a config with these tensors, in eval mode and float32.
 
     Args:
@@ -66,7 +66,7 @@ def encode_image(parts: nn.Module, image: Tensor) -> Tensor:
     return _projected(parts, parts.get_submodule("model")(pixel_values=image).pooler_output)
 
 
-def encode_text(parts: nn.Module, ids: Tensor, padding: Optional[int], at_first: bool) -> Tensor:
+def encode_text(parts: nn.Module, ids: Tensor, padding: int | None, at_first: bool) -> Tensor:
     """The same for token ids.
 
     Args:

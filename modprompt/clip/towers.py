@@ -8,7 +8,8 @@ Shapes: B images, C texts, L tokens, E joint width.
 """
 
 import contextlib
-from typing import Any, Callable, ContextManager, Optional, TypeVar, Union
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class Tower(nn.Module):
         products: the type to which a stock side's matrices would be cast; None for float32.
     """
 
-    products: Optional[torch.dtype] = None
+    products: torch.dtype | None = None
 
     def __init__(self, module: nn.Module, encode: Callable[[nn.Module, Tensor], Tensor]):
         super().__init__()
@@ -56,7 +57,7 @@ class Tower(nn.Module):
         with self.autocast(inputs.device):
             return self._encode(self.module, inputs).to(self.feature_type)
 
-    def autocast(self, device: torch.device) -> ContextManager[Any]:
+    def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
         """A context in which products on a GPU have the type `products`; it does nothing on a CPU."""
         if self.products is None or device.type == "cpu":
             return contextlib.nullcontext()
@@ -107,12 +108,12 @@ class TowerCLIP(nn.Module):
 
     def __init__(
         self,
-        visual: Union[VisionTransformer, ResNet, ImageTower],
+        visual: VisionTransformer | ResNet | ImageTower,
         text: nn.Module,
         tokenizer: Tokenizer,
         width: int,
         logit_scale: float,
-        logit_bias: Optional[float] = None,
+        logit_bias: float | None = None,
     ):
         super().__init__()
         self.visual = visual

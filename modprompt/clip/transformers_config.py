@@ -1,7 +1,7 @@
 """transformers' config.json of dual encoders that are not of the stock shape: the supported kinds."""
 
 from pathlib import Path
-from typing import Any, Dict, NamedTuple
+from typing import Any, NamedTuple
 
 from modprompt.clip import config_files
 from modprompt.clip.config_files import TRANSFORMERS_FILE, part_of, read_config
@@ -31,7 +31,7 @@ class TransformersConfig(NamedTuple):
     end: the id at which MetaCLIP 2's text is read; None for the others.
     """
 
-    model: Dict[str, Any]
+    model: dict[str, Any]
     kind: str
     images: Images
     length: int
@@ -75,7 +75,7 @@ def read(folder: Path) -> TransformersConfig:
     return TransformersConfig(model, kind, images, length, vocabulary, padding, end)
 
 
-def kept(part: Dict[str, Any], at: str) -> Dict[str, Any]:
+def kept(part: dict[str, Any], at: str) -> dict[str, Any]:
     """The keys of a config that decide what is computed, without references to code and types of numbers.
 
     Raises:

@@ -5,7 +5,8 @@ A codebase's own Dassl may have others: HiCroPL's has TEST.FINAL_MODEL best_val,
 With the small Dassl a key can only be set if it is here or a trainer adds it.
 """
 
-from typing import Any, Dict, NamedTuple, Sequence, Type
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from yacs.config import CfgNode
 
@@ -16,7 +17,7 @@ from modprompt.io.settings import FLAGS, as_text, flat, free, level_of
 _LISTS = ("PIXEL_MEAN", "PIXEL_STD")  # Dassl has lists for these, tuples for other sequences
 
 
-def node_of(cls: Type[Configured]) -> Dict[str, Any]:
+def node_of(cls: type[Configured]) -> dict[str, Any]:
     """A node's defaults, by key, as Dassl writes them; without those of the class's base, if it is of the same node."""
     base: Any = cls.__base__
     before = {one.key for one in base.settings()} if base.node == cls.node else set()
@@ -24,7 +25,7 @@ def node_of(cls: Type[Configured]) -> Dict[str, Any]:
     return {one.key: list(one.default) if one.key in _LISTS else one.default for one in news}
 
 
-def add(cfg: CfgNode, classes: Sequence[Type[Configured]]) -> None:
+def add(cfg: CfgNode, classes: Sequence[type[Configured]]) -> None:
     """Add to a configuration, in place, the defaults of these nodes, where they are missing."""
     for cls in classes:
         node = cfg
@@ -51,14 +52,14 @@ class Default(NamedTuple):
     pinned: Any
 
 
-def pinned() -> Dict[str, Any]:
+def pinned() -> dict[str, Any]:
     """Defaults by dotted key, without those of flags, of data sets' files and of settings that decide no number."""
     decides_nothing = {*FLAGS, *free()}
     deciding = {key: value for key, value in flat(DEFAULTS).items() if key not in decides_nothing}
     return {key: value for key, value in deciding.items() if not key.startswith(_OWNED)}
 
 
-def differing(defaults: Any) -> Dict[str, Default]:
+def differing(defaults: Any) -> dict[str, Default]:
     """The defaults of a configuration that differ from Dassl 0.6.3's; missing ones are left out."""
     found = flat(defaults)
     both = {key: Default(found[key], value) for key, value in pinned().items() if key in found}

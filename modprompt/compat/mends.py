@@ -23,7 +23,7 @@ import sys
 import types
 import warnings
 from pathlib import Path
-from typing import Any, List, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class _With:
         return getattr(self._module, name)
 
 
-def _stand_in_for_wilds() -> List[str]:
+def _stand_in_for_wilds() -> list[str]:
     if importlib.util.find_spec("wilds") is not None:
         return []
 
@@ -65,7 +65,7 @@ class _NoWriter:
         raise AttributeError(name)
 
 
-def _stand_in_for_tensorboard() -> List[str]:
+def _stand_in_for_tensorboard() -> list[str]:
     spec = importlib.util.find_spec("dassl")
     if spec is None or Path(__file__).resolve().parent in Path(str(spec.origin)).resolve().parents:
         return []  # the small one does not import it
@@ -79,7 +79,7 @@ def _stand_in_for_tensorboard() -> List[str]:
     return []
 
 
-def _mend_warmup() -> List[str]:
+def _mend_warmup() -> list[str]:
     from dassl.optim import lr_scheduler
 
     base = getattr(lr_scheduler, "_BaseWarmupScheduler", None)
@@ -97,7 +97,7 @@ def _mend_warmup() -> List[str]:
     return ["warm-up schedules: `verbose` is not passed to PyTorch, which no longer accepts it"]
 
 
-def _mend_radam() -> List[str]:
+def _mend_radam() -> list[str]:
     from dassl.optim import optimizer
 
     own = getattr(optimizer, "RAdam", None)
@@ -115,7 +115,7 @@ def _mend_radam() -> List[str]:
     return []
 
 
-def _mend_loading() -> List[str]:
+def _mend_loading() -> list[str]:
     try:
         torchtools: Any = importlib.import_module("dassl.utils.torchtools")
     except ImportError:  # the small Dassl reads weights only
@@ -129,7 +129,7 @@ def _mend_loading() -> List[str]:
     return ["load_checkpoint: reads Dassl's own checkpoints, but no other objects"]
 
 
-def _mend_logger() -> List[str]:
+def _mend_logger() -> list[str]:
     from dassl.utils import Logger
 
     if "self.console.close" not in inspect.getsource(Logger.close):
@@ -144,7 +144,7 @@ def _mend_logger() -> List[str]:
     return ["the logger: does not close the console"]
 
 
-def _mend_numpy() -> List[str]:
+def _mend_numpy() -> list[str]:
     if "int" in vars(np):
         return []
     done = []
@@ -159,7 +159,7 @@ def _mend_numpy() -> List[str]:
     return done
 
 
-def _mend_images() -> List[str]:
+def _mend_images() -> list[str]:
     from modprompt.io.image_files import read_of_run
 
     try:
@@ -192,10 +192,10 @@ def _in_a_worker(module: str, name: str) -> Any:
     return kind.__new__(kind)  # its content follows
 
 
-_done: List[str] = []
+_done: list[str] = []
 
 
-def apply() -> List[str]:
+def apply() -> list[str]:
     """Make the fixes that are needed, once; a message for each."""
     if not _done:
         _done.extend(_stand_in_for_wilds())

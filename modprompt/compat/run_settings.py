@@ -5,8 +5,9 @@ are added to any Dassl's configuration (BESIDE_DASSL).
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Type, TypeVar
+from typing import Any, TypeVar
 
 from modprompt.clip.design import SHORTEST, SQUASH
 from modprompt.errors import SettingError
@@ -63,20 +64,20 @@ class Input(Configured):
 
     node = "INPUT"
 
-    size: Tuple[int, ...] = setting((224, 224), "height and width in pixels", must=_SIDES)
+    size: tuple[int, ...] = setting((224, 224), "height and width in pixels", must=_SIDES)
     interpolation: str = setting("bilinear", "of resizing", must=_one_of("bilinear", "bicubic", "nearest"))
-    transforms: Tuple[str, ...] = setting((), "names of Dassl's transforms, in training", must=_ANY)
+    transforms: tuple[str, ...] = setting((), "names of Dassl's transforms, in training", must=_ANY)
     no_transform: bool = setting(False, "images as they are", must=Must(lambda value: not value, "False for a CLIP"))
-    pixel_mean: Tuple[float, ...] = setting(
+    pixel_mean: tuple[float, ...] = setting(
         (0.485, 0.456, 0.406), "per channel", must=Must(lambda value: _all(value, _finite, 3), "three numbers")
     )
-    pixel_std: Tuple[float, ...] = setting(
+    pixel_std: tuple[float, ...] = setting(
         (0.229, 0.224, 0.225),
         "per channel",
         must=Must(lambda value: _all(value, lambda one: _finite(one) and one > 0, 3), "three numbers above 0"),
     )
     crop_padding: int = setting(4, "pixels around the image for random_crop", must=_between(0, 10**4))
-    rrcrop_scale: Tuple[float, ...] = setting(
+    rrcrop_scale: tuple[float, ...] = setting(
         (0.08, 1.0),
         "shares of the area for random_resized_crop",
         must=Must(_is_share_of_area, "two shares of the area, above 0, at most 1, the smaller first"),
@@ -122,8 +123,8 @@ class DasslDataset(Configured):
 
     root: str = setting("", "folder of the data sets")
     name: str = setting("", "of its registered reader")
-    source_domains: Tuple[str, ...] = setting((), "domains to train on", must=_LIST)
-    target_domains: Tuple[str, ...] = setting((), "domains to test on", must=_LIST)
+    source_domains: tuple[str, ...] = setting((), "domains to train on", must=_LIST)
+    target_domains: tuple[str, ...] = setting((), "domains to test on", must=_LIST)
     num_labeled: int = setting(-1, "labelled images of semi-supervised readers")
     num_shots: int = setting(-1, "training images per class; below 1: all")
     val_percent: float = setting(0.1, "share that some readers hold out")
@@ -228,7 +229,7 @@ class Backbone(DasslBackbone):
 
     path: str = setting("", "a file or folder of weights, in place of the name")
     activation: str = setting("", "quick_gelu or gelu, for a file of which nothing else says it", must=_ANY)
-    heads: Tuple[int, ...] = setting((), "the same: attention heads of text and image side", must=_ANY)
+    heads: tuple[int, ...] = setting((), "the same: attention heads of text and image side", must=_ANY)
     model: str = setting("", "the same: open_clip's name of the model, as ViT-B-16-SigLIP2, or with its tag", must=_ANY)
 
 
@@ -239,7 +240,7 @@ class Head(Configured):
     node = "MODEL.HEAD"
 
     name: str = setting("", "of the head")
-    hidden_layers: Tuple[int, ...] = setting((), "their widths", must=_LIST)
+    hidden_layers: tuple[int, ...] = setting((), "their widths", must=_LIST)
     activation: str = setting("relu", "between layers")
     bn: bool = setting(True, "batch norm")
     dropout: float = setting(0.0, "its rate")
@@ -261,7 +262,7 @@ class Optim(Configured):
     adam_beta1: float = setting(0.9, "of adam", must=_BELOW_1)
     adam_beta2: float = setting(0.999, "of adam", must=_BELOW_1)
     staged_lr: bool = setting(False, "NEW_LAYERS at the full learning rate, all others at BASE_LR_MULT of it")
-    new_layers: Tuple[str, ...] = setting((), "see STAGED_LR", must=_LIST)
+    new_layers: tuple[str, ...] = setting((), "see STAGED_LR", must=_LIST)
     base_lr_mult: float = setting(0.1, "see STAGED_LR", must=_FROM_0)
     lr_scheduler: str = setting("single_step", "Dassl's name of it")
     stepsize: Any = setting((-1,), "epochs after which the learning rate falls", must=_EPOCHS)
@@ -345,7 +346,7 @@ class RunSettings(TopLevel):
     trainer: str = ""
 
     @classmethod
-    def read(cls: Type[S], cfg: Mapping[str, Any]) -> S:
+    def read(cls: type[S], cfg: Mapping[str, Any]) -> S:
         """A configuration's settings, unchecked; missing ones have their defaults.
 
         In another codebase's program they may have values that ours would refuse (require_possible).
@@ -357,12 +358,12 @@ class RunSettings(TopLevel):
         return one
 
 
-def _nodes() -> List[Tuple[str, Any]]:
+def _nodes() -> list[tuple[str, Any]]:
     """(attribute of RunSettings, class) of each node."""
     return [(one.name, one.type) for one in fields(RunSettings) if not one.metadata and one.name != "trainer"]
 
 
-def _as_they_are(cls: Type[C], of: Type[Configured], cfg: Mapping[str, Any]) -> C:
+def _as_they_are(cls: type[C], of: type[Configured], cfg: Mapping[str, Any]) -> C:
     made, there = object.__new__(cls), _there(of, cfg)
     for one in of.settings():
         value = there.get(one.key, one.default)
@@ -372,7 +373,7 @@ def _as_they_are(cls: Type[C], of: Type[Configured], cfg: Mapping[str, Any]) -> 
 
 def require_possible(cfg: Mapping[str, Any]) -> None:
     """Raise SettingError, naming all, if a configuration has values that no run can have."""
-    faults: List[Tuple[str, str]] = []
+    faults: list[tuple[str, str]] = []
     for node in (TopLevel, *(cls for _, cls in _nodes())):
         try:
             node.of(_there(node, cfg))
@@ -382,15 +383,15 @@ def require_possible(cfg: Mapping[str, Any]) -> None:
         raise SettingError(faults)
 
 
-def _there(cls: Type[Configured], cfg: Mapping[str, Any]) -> Dict[str, Any]:
+def _there(cls: type[Configured], cfg: Mapping[str, Any]) -> dict[str, Any]:
     """A node's settings in a configuration, by key."""
     for part in filter(None, cls.node.split(".")):
         cfg = cfg.get(part, {})
     return cls.in_node(cfg)
 
 
-DASSL: Sequence[Type[Configured]] = (
+DASSL: Sequence[type[Configured]] = (
     TopLevel, Input, DasslDataset, Loading, TrainX, TrainU, EvalLoader, DasslModel, DasslBackbone, Head, Optim, Train,
     DasslTest,
 )  # fmt: skip
-BESIDE_DASSL: Sequence[Type[Configured]] = (Dataset, Test, Model, Backbone, ImagesOfCLIP)  # with Dassl's of the node
+BESIDE_DASSL: Sequence[type[Configured]] = (Dataset, Test, Model, Backbone, ImagesOfCLIP)  # with Dassl's of the node

@@ -7,8 +7,9 @@ import contextlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Iterator, NoReturn, Sequence
+from typing import NoReturn
 
 import numpy as np
 from PIL import Image

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 from modprompt.data.family_pickle import read_family_pickle
 from modprompt.data.images import Image, relative
@@ -26,7 +27,7 @@ from modprompt.io.text import write_json
 
 _VERSION = 1
 VAL_SHOTS = 4  # at most, per class
-_Lists = Dict[str, List[Image]]  # by part
+_Lists = dict[str, list[Image]]  # by part
 _Pools = Mapping[str, Pool]  # by part
 _Names = Mapping[str, Any]  # lists of names by part, as a file has them
 
@@ -80,7 +81,7 @@ class FewShotCache:
 
     def __init__(self, folders: list[Path], image_dir: Path, shots: int, seed: int, val_first: bool = False) -> None:
         name = f"shot_{shots}-seed_{seed}" + ("-val_first" if val_first else "")
-        self.candidates: list[tuple[Path, Callable[[Path, str, _Pools], Optional[_Names]]]]
+        self.candidates: list[tuple[Path, Callable[[Path, str, _Pools], _Names | None]]]
         self.candidates = [(folder / f"{name}.json", self._own) for folder in folders]
         self.candidates += [(folder / f"{name}.pkl", self._family) for folder in folders]
         self.path = folders[-1] / f"{name}.json"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, NamedTuple, Sequence, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 

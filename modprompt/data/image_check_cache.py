@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Mapping, Sequence
 
 from modprompt.data.images import Image, Looked, look_at_all, relative, require_decodable
 from modprompt.data.split_files import Storage
@@ -19,7 +19,7 @@ from modprompt.io.safe_open import read_text
 from modprompt.io.text import sha256_of, write_json
 
 NAME = "split_fewshot/checked_images.json"
-_Counts = Dict[str, int]  # of images, by what is odd
+_Counts = dict[str, int]  # of images, by what is odd
 _READ = {FAMILY: "as the family reads them, not as people see them", "people": "as people see them"}
 
 

@@ -5,8 +5,9 @@ Only these two columns are read, so that a spreadsheet may sort the lines and ch
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Callable, Mapping, NamedTuple
+from typing import NamedTuple
 
 from modprompt.data.class_names import ClassNames
 from modprompt.errors import UserError

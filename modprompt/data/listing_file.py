@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,8 +29,8 @@ NAME = "listing.npz"
 _VERSION = 1
 SETTLED_NS = 5 * 10**9  # since a folder's last change: more than a tick of any file system's clock
 # time of the last change of the content, and of any, in ns, and bytes; None: not there, or not kept
-_Stamp = Optional[Tuple[int, int, int]]
-_Stamps = Dict[str, _Stamp]
+_Stamp = tuple[int, int, int] | None
+_Stamps = dict[str, _Stamp]
 
 
 class Facts(NamedTuple):

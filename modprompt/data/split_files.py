@@ -7,8 +7,8 @@ import hashlib
 import os
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 from modprompt.io import lock
 from modprompt.io.atomic import remove_parts

@@ -12,9 +12,10 @@ import hashlib
 import json
 import os
 import random
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
-from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from dassl.utils import listdir_nohidden
 
@@ -31,7 +32,7 @@ PARTS = ("train", "val", "test")
 SPLIT_SEED = 1  # of the generator that makes splits
 _VERSION = 1
 _ANEW = "delete it to split anew"
-_Row = Tuple[str, int, str]  # path, label, class name
+_Row = tuple[str, int, str]  # path, label, class name
 _T = TypeVar("_T")
 
 

@@ -3,7 +3,8 @@
 Shapes: C classes, n tokens, D width of the side.
 """
 
-from typing import Any, Callable, List, Optional, Protocol, Sequence, Union
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,14 +20,14 @@ class OwnAttention(Protocol):
     """An addition that decides what happens in its layer; methods/search/supernet.py has two."""
 
     @property
-    def tokens_given(self) -> Optional[Tensor]:
+    def tokens_given(self) -> Tensor | None:
         """All of its tokens; these are cast when the type changes."""
 
     @property
     def joins(self) -> New:
         """The tokens that join the sequence."""
 
-    def with_tokens(self, tokens: Optional[Tensor]) -> Any:
+    def with_tokens(self, tokens: Tensor | None) -> Any:
         """A copy with other tokens, of the same number."""
 
     def step(self, scheduled: Step) -> Step:
@@ -39,7 +40,7 @@ class OwnAttention(Protocol):
         """A copy with `change` applied to each of its tensors."""
 
 
-Addition = Union[New, OwnAttention]
+Addition = New | OwnAttention
 
 
 def is_plain(addition: Addition) -> bool:
@@ -53,9 +54,9 @@ def new_tokens(addition: Any) -> New:
     return found
 
 
-def tokens_of(addition: Any) -> Optional[Tensor]:
+def tokens_of(addition: Any) -> Tensor | None:
     """All tokens that a layer is given."""
-    found: Optional[Tensor]
+    found: Tensor | None
     if is_plain(addition):
         found = addition.tokens if isinstance(addition, (OfClasses, Mixed)) else addition
     else:
@@ -63,7 +64,7 @@ def tokens_of(addition: Any) -> Optional[Tensor]:
     return found
 
 
-def with_tokens(addition: Any, tokens: Optional[Tensor]) -> Any:
+def with_tokens(addition: Any, tokens: Tensor | None) -> Any:
     """A copy with other tokens, of the same number."""
     if not is_plain(addition):
         return addition.with_tokens(tokens)
@@ -71,7 +72,7 @@ def with_tokens(addition: Any, tokens: Optional[Tensor]) -> Any:
     return addition._replace(tokens=tokens) if of_a_kind else tokens
 
 
-def of_classes(additions: Sequence[Addition], change: Callable[[Tensor], Tensor]) -> List[Addition]:
+def of_classes(additions: Sequence[Addition], change: Callable[[Tensor], Tensor]) -> list[Addition]:
     """The additions, with `change` applied to tokens (C, n, D) of single classes; others stay as they are."""
     return [
         with_tokens(one, change(found.tokens)) if isinstance(found, OfClasses) else one
@@ -79,7 +80,7 @@ def of_classes(additions: Sequence[Addition], change: Callable[[Tensor], Tensor]
     ]
 
 
-def in_type(additions: Sequence[Addition], dtype: torch.dtype) -> List[Addition]:
+def in_type(additions: Sequence[Addition], dtype: torch.dtype) -> list[Addition]:
     """Additions in the type of the tokens, cast all at once where kernel launches count."""
     tokens = [tokens_of(new) for new in additions]
     plain = [one for one in tokens if one is not None and one.dim() == 2 and one.dtype != dtype]

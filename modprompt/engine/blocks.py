@@ -9,7 +9,8 @@ the weights' type, sums in the stream's.
 Shapes: N tokens, B sequences, L tokens of each, D width, H heads, d = D / H.
 """
 
-from typing import Any, Callable, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ _FUSED = hasattr(F, "scaled_dot_product_attention")  # torch >= 2.0
 _QUICK = 1.702  # QuickGELU(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 
 
-def project(block: Block, x: Tensor, first: int = 0, last: int = 3, change: Optional[LayerChange] = None) -> Tensor:
+def project(block: Block, x: Tensor, first: int = 0, last: int = 3, change: LayerChange | None = None) -> Tensor:
     """Queries, keys and values (0, 1, 2) from `first` up to `last` of normalised tokens x (..., D): (..., n * D)."""
     width = x.shape[-1]
     attn = block.attn
@@ -35,19 +36,19 @@ def project(block: Block, x: Tensor, first: int = 0, last: int = 3, change: Opti
     return changed(change, "qkv"[first:last], x, products)
 
 
-def by_head(x: Tensor, kinds: int, heads: int) -> Tuple[Tensor, ...]:
+def by_head(x: Tensor, kinds: int, heads: int) -> tuple[Tensor, ...]:
     """Queries, keys and values (..., H, d), `kinds` of them, from the output (..., kinds * D) of `project`."""
     return x.view(*x.shape[:-1], kinds, heads, x.shape[-1] // (kinds * heads)).unbind(-3)
 
 
-def causal_after(queries: int, keys: int, device: torch.device) -> Optional[Tensor]:
+def causal_after(queries: int, keys: int, device: torch.device) -> Tensor | None:
     """Mask (queries, keys), True where query i, at position keys - queries + i, may look; None if all may."""
     if queries == 1:
         return None
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril_(keys - queries)
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None, causal: bool = False) -> Tensor:
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
     """softmax(query key^T / sqrt(d)) value for (B, L, H, d) each.
 
     `mask` (..., L, keys) is True where to look, or holds numbers that are added to the scores. With `causal` instead,
@@ -72,7 +73,7 @@ def _has_cudnn(query: Tensor) -> bool:
     return query.device.type == "cuda" and hasattr(torch.backends.cuda, "enable_cudnn_sdp")
 
 
-def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], causal: bool) -> Tensor:
+def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
     """PyTorch's attention of (B, H, L, d), without cuDNN's on a GPU where flash is allowed.
 
     Some GPUs and PyTorch versions prefer cuDNN's, which spends a large part of a second on a plan for each shape in
@@ -116,7 +117,7 @@ class _FrozenMLP(torch.autograd.Function):
         return torch.addmm(bias_out, active, weight_out.t(), alpha=1 / scale)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         # with QuickGELU the factors 1.702 of the first product and 1 / 1.702 of the second cancel
         hidden, weight_in, weight_out = ctx.saved_tensors
         kind = hidden.dtype  # under autocast not the weights' own
@@ -125,7 +126,7 @@ class _FrozenMLP(torch.autograd.Function):
         return torch.mm(grad, weight_in.to(kind)), None, None, None, None, None, None
 
 
-def _quick_or_not(mlp: MLP) -> Optional[bool]:
+def _quick_or_not(mlp: MLP) -> bool | None:
     """Whether a frozen feed-forward part has QuickGELU (True) or GELU (False); None if it is anything else."""
     gelu = getattr(mlp, "gelu", None)
     name = type(gelu).__name__
@@ -149,7 +150,7 @@ def feed_forward(block: Block, x: Tensor) -> Tensor:
     return x + out
 
 
-def close(block: Block, x: Tensor, h: Tensor, attended: Tensor, change: Optional[LayerChange] = None) -> Tensor:
+def close(block: Block, x: Tensor, h: Tensor, attended: Tensor, change: LayerChange | None = None) -> Tensor:
     """The rest of a block after attention: x (N, D) plus the projection of `attended` (N, D), then the MLP.
 
     h (N, D) are the tokens x, normalised by ln_1; a change reads them.
@@ -163,9 +164,9 @@ def close(block: Block, x: Tensor, h: Tensor, attended: Tensor, change: Optional
 def run_block(
     block: Block,
     x: Tensor,
-    mask: Optional[Tensor] = None,
+    mask: Tensor | None = None,
     attend: Attend = attention,
-    change: Optional[LayerChange] = None,
+    change: LayerChange | None = None,
 ) -> Tensor:
     """The block's output for sequences x (B, L, D); `mask` (L, L) is True where a token looks, None for everywhere."""
     batch, length, width = x.shape
@@ -181,9 +182,9 @@ def run_last_block(
     block: Block,
     x: Tensor,
     attend: Attend = attention,
-    at: Optional[Tensor] = None,
-    change: Optional[LayerChange] = None,
-    prompts: Optional[slice] = None,
+    at: Tensor | None = None,
+    change: LayerChange | None = None,
+    prompts: slice | None = None,
 ) -> Tensor:
     """The block's output (B, D) for one token of each sequence x (B, L, D): the first, or the one at place `at` (B,).
 
@@ -200,7 +201,7 @@ def run_last_block(
     return close(block, rows.reshape(-1, width), h_read.reshape(-1, width), attended, change).view(rows.shape)
 
 
-def tokens_of(x: Tensor, at: Optional[Tensor] = None, prompts: Optional[slice] = None) -> Tensor:
+def tokens_of(x: Tensor, at: Tensor | None = None, prompts: slice | None = None) -> Tensor:
     """The token (B, D) that is read of each sequence x (B, L, D): the first, or the one at place `at` (B,).
 
     With the places of prompt tokens, (B, 1 + n, D): these after it.

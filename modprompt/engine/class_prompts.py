@@ -1,6 +1,7 @@
 """The class prompts of a CLIP, in the form that its text side needs."""
 
-from typing import Any, Sequence, Union
+from collections.abc import Sequence
+from typing import Any
 
 from modprompt.clip.sides import has_stock_text, prompted_text
 from modprompt.clip.structure import CLIP
@@ -8,7 +9,7 @@ from modprompt.engine.prompts import PromptText
 from modprompt.engine.text_ids import TextIds
 from modprompt.engine.whole_text import WholeText
 
-ClassPrompts = Union[PromptText, WholeText, TextIds]
+ClassPrompts = PromptText | WholeText | TextIds
 
 
 def class_prompts(

@@ -5,7 +5,7 @@ Shapes: n context tokens, C classes, T text width.
 
 import itertools
 import warnings
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ class Context(NamedTuple):
         """Number of context tokens."""
         return self.vectors.shape[-2]
 
-    def around(self, among_words: int) -> Tuple[str, str]:
+    def around(self, among_words: int) -> tuple[str, str]:
         """The words in front of a class name and after it, where `among_words` vectors take the place of words."""
         return (self.prefix if among_words or not self.n_ctx else self.words), self.ending
 
@@ -69,7 +69,7 @@ class Context(NamedTuple):
         return Context(prefix, self.vectors, " ".join(fixed), ending)
 
 
-def _of_prefix(prefix: str, n_ctx: int, clip_model: CLIP, words: Optional[str] = None) -> Context:
+def _of_prefix(prefix: str, n_ctx: int, clip_model: CLIP, words: str | None = None) -> Context:
     ids = torch.tensor(tokenizer_of(clip_model).words(prefix)[:n_ctx], dtype=torch.long)
     with torch.no_grad():
         vectors = token_table(clip_model)(ids).type(clip_model.dtype)
@@ -100,7 +100,7 @@ def from_words(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") ->
     return _of_prefix(words, n_ctx, clip_model)
 
 
-def random_context(n_ctx: int, clip_model: CLIP, n_cls: Optional[int] = None, name: str = "N_CTX") -> Context:
+def random_context(n_ctx: int, clip_model: CLIP, n_cls: int | None = None, name: str = "N_CTX") -> Context:
     """Normal vectors, std 0.02, one set for all classes or with `n_cls` one for each; drawn in the model's type.
 
     Raises:

@@ -1,7 +1,8 @@
 """Compiled encoders for steps with two backward passes through one graph."""
 
 import contextlib
-from typing import Any, Callable, ContextManager, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +27,9 @@ def compiled(encoder: nn.Module, settings: Mapping[str, Any]) -> Callable[..., T
     return call
 
 
-def _keeping() -> ContextManager[Any]:
+def _keeping() -> contextlib.AbstractContextManager[Any]:
     config: Any = getattr(getattr(torch, "_functorch", None), "config", None)
     if not hasattr(config, "donated_buffer"):
         return contextlib.nullcontext()
-    patched: ContextManager[Any] = config.patch(donated_buffer=False)
+    patched: contextlib.AbstractContextManager[Any] = config.patch(donated_buffer=False)
     return patched

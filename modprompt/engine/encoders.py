@@ -6,8 +6,9 @@ removed first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2
 Shapes: B images, C classes, L tokens, D width of the side, E joint width, n prompt tokens, P shared text tokens.
 """
 
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ from modprompt.engine.weight_cache import normalise
 from modprompt.engine.whole_text import AT_ONCE, WholeTextEncoder
 
 
-def _rows(chunks: List[List[Suffix]]) -> Iterator[slice]:
+def _rows(chunks: list[list[Suffix]]) -> Iterator[slice]:
     """The classes of each chunk, as a slice of the classes of all groups in their order."""
     first = 0
     for chunk in chunks:
@@ -61,7 +62,7 @@ class VisionEncoder(nn.Module):
         stream: type of the tokens between products; None for that of the weights.
     """
 
-    def __init__(self, visual: VisionTransformer, schedule: Schedule, stream: Optional[torch.dtype] = None):
+    def __init__(self, visual: VisionTransformer, schedule: Schedule, stream: torch.dtype | None = None):
         super().__init__()
         self.visual = visual
         self.schedule = schedule
@@ -84,8 +85,8 @@ class VisionEncoder(nn.Module):
         image: Tensor,
         additions: Additions,
         changes: Changes = (),
-        watch: Optional[Watch] = None,
-        read: Optional[ReadOut] = None,
+        watch: Watch | None = None,
+        read: ReadOut | None = None,
     ) -> Tensor:
         """Features (B, E) of images (B, 3, H, W); `additions` holds one (n, D) tensor or None per layer.
 
@@ -94,7 +95,7 @@ class VisionEncoder(nn.Module):
         """
 
         def last(
-            block: Block, x: Tensor, attend: Attend, change: Optional[LayerChange], prompts: slice
+            block: Block, x: Tensor, attend: Attend, change: LayerChange | None, prompts: slice
         ) -> Tensor:  # (B, D), or with `read` (B, 1 + n, D)
             rows = None if read is None else prompts
             if watch is None and not is_drawn(change):
@@ -145,8 +146,8 @@ class ImageTowerEncoder(nn.Module):
 
 
 def image_encoder(
-    visual: Union[VisionTransformer, ResNet, ImageTower], schedule: Schedule, stream: Optional[torch.dtype] = None
-) -> Union[VisionEncoder, ResNetEncoder, TowerVisionEncoder, ImageTowerEncoder]:
+    visual: VisionTransformer | ResNet | ImageTower, schedule: Schedule, stream: torch.dtype | None = None
+) -> VisionEncoder | ResNetEncoder | TowerVisionEncoder | ImageTowerEncoder:
     """The encoder for an image side; for a ResNet, or a tower without prompts, the schedule has no layers."""
     if isinstance(visual, ImageTower):
         takes_prompts = image_side_of(visual) is not None
@@ -157,8 +158,8 @@ def image_encoder(
 
 
 def unprompted(
-    visual: Union[VisionTransformer, ResNet, ImageTower], stream: Optional[torch.dtype] = None
-) -> Union[VisionEncoder, ResNetEncoder, TowerVisionEncoder, ImageTowerEncoder]:
+    visual: VisionTransformer | ResNet | ImageTower, stream: torch.dtype | None = None
+) -> VisionEncoder | ResNetEncoder | TowerVisionEncoder | ImageTowerEncoder:
     """The encoder for an image side into which no prompts go."""
     side: Any = image_side_of(visual) if isinstance(visual, ImageTower) else visual
     layers = len(side.transformer.resblocks) if hasattr(side, "transformer") else 0
@@ -200,8 +201,8 @@ class TextEncoder(nn.Module):
         self,
         clip_model: CLIP,
         schedule: Schedule,
-        stream: Optional[torch.dtype] = None,
-        most_tokens: Optional[int] = None,
+        stream: torch.dtype | None = None,
+        most_tokens: int | None = None,
     ):
         super().__init__()
         self.transformer = clip_model.transformer
@@ -220,7 +221,7 @@ class TextEncoder(nn.Module):
         """Where it is."""
         return self.positional_embedding.device
 
-    def most_of(self, text: Any, free: Optional[int], share: float) -> Optional[int]:
+    def most_of(self, text: Any, free: int | None, share: float) -> int | None:
         """How many own tokens of classes fit in a share of free bytes, with embedded words; None for any number."""
         layers, width = len(self.transformer.resblocks), self.positional_embedding.shape[1]
         return most_text_tokens(layers, width, text.words.element_size(), free, share)
@@ -245,7 +246,7 @@ class TextEncoder(nn.Module):
         return Below(layers, chunks)
 
     def forward(
-        self, text: TextTokens, additions: Additions, changes: Changes = (), below: Optional[Below] = None
+        self, text: TextTokens, additions: Additions, changes: Changes = (), below: Below | None = None
     ) -> Tensor:
         """Features (B, C, E), B = 1 unless images have prompts of their own.
 
@@ -276,7 +277,7 @@ class TextEncoder(nn.Module):
             features = torch.cat(each, dim=1)
         return features if order is None else features.index_select(1, order)
 
-    def _chunks(self, text: TextTokens) -> List[List[Suffix]]:
+    def _chunks(self, text: TextTokens) -> list[list[Suffix]]:
         """The classes that are computed at a time: as many as memory, and on a GPU one call of attention, allows."""
         images, shared, width = text.prefix.shape
         longest = shared + max([suffix.tokens.shape[2] for suffix in text.suffixes]) + self._more
@@ -288,11 +289,11 @@ class TextEncoder(nn.Module):
     def _features(
         self,
         text: TextTokens,
-        suffixes: List[Suffix],
+        suffixes: list[Suffix],
         additions: Additions,
         changes: Changes,
         begun: int,
-        x: Optional[Packed],
+        x: Packed | None,
     ) -> Tensor:
         """Features (B, c, E) of the classes of a chunk; x are their tokens after the first `begun` layers."""
         blocks = self.transformer.resblocks
@@ -320,7 +321,7 @@ class TextEncoder(nn.Module):
             return Standing(start, there, 0, opened=False)
         return Standing(start, 0, there, opened=True)
 
-    def _embed(self, prefix: Tensor, suffixes: List[Tensor]) -> Packed:
+    def _embed(self, prefix: Tensor, suffixes: list[Tensor]) -> Packed:
         stream = self.stream or prefix.dtype
         position = self.positional_embedding.to(stream)
         shared = prefix.shape[1]
@@ -338,7 +339,7 @@ class CausalTowerEncoder(TextEncoder):
         stream: as of TextEncoder.
     """
 
-    def __init__(self, tower: TextTower, side: TextSide, schedule: Schedule, stream: Optional[torch.dtype] = None):
+    def __init__(self, tower: TextTower, side: TextSide, schedule: Schedule, stream: torch.dtype | None = None):
         super().__init__(cast(CLIP, side), schedule, stream)
         self.tower = tower
 
@@ -348,7 +349,7 @@ class CausalTowerEncoder(TextEncoder):
             return super().below(text, layers)
 
     def forward(
-        self, text: TextTokens, additions: Additions, changes: Changes = (), below: Optional[Below] = None
+        self, text: TextTokens, additions: Additions, changes: Changes = (), below: Below | None = None
     ) -> Tensor:
         """As TextEncoder."""
         with self.tower.autocast(self.device):
@@ -361,19 +362,19 @@ class TextTowerEncoder(nn.Module):
     A few texts are computed at a time: always the same number, so that sums are rounded alike on all machines.
     """
 
-    stream: Optional[torch.dtype] = None  # it has none: features have the tower's type
+    stream: torch.dtype | None = None  # it has none: features have the tower's type
 
     def __init__(self, text: TextTower):
         super().__init__()
         self.text = text
-        self.most_tokens: Optional[int] = None
+        self.most_tokens: int | None = None
 
     @property
     def device(self) -> torch.device:
         """Where it is."""
         return next(self.text.parameters()).device
 
-    def most_of(self, text: Any, free: Optional[int], share: float) -> Optional[int]:
+    def most_of(self, text: Any, free: int | None, share: float) -> int | None:
         """As many as always."""
         return None
 
@@ -384,8 +385,8 @@ class TextTowerEncoder(nn.Module):
 
 
 def text_encoder(
-    clip_model: CLIP, schedule: Schedule, stream: Optional[torch.dtype] = None
-) -> Union[TextEncoder, WholeTextEncoder, TextTowerEncoder]:
+    clip_model: CLIP, schedule: Schedule, stream: torch.dtype | None = None
+) -> TextEncoder | WholeTextEncoder | TextTowerEncoder:
     """The encoder for a text side; for a tower without prompts the schedule has no layers."""
     if has_stock_text(clip_model):
         return TextEncoder(clip_model, schedule, stream)

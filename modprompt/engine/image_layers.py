@@ -3,7 +3,8 @@
 Shapes: B images, L tokens, D width of the side.
 """
 
-from typing import Any, Callable, Optional, Union, cast
+from collections.abc import Callable
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -18,10 +19,10 @@ from modprompt.engine.token_updates import Mixed, renew
 from modprompt.engine.weight_cache import normalise
 
 Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
-Last = Callable[[Block, Tensor, Attend, Optional[LayerChange], slice], Tensor]  # with where the prompt tokens stand
+Last = Callable[[Block, Tensor, Attend, LayerChange | None, slice], Tensor]  # with where the prompt tokens stand
 
 
-def all_tokens(block: Block, x: Tensor, attend: Attend, change: Optional[LayerChange], prompts: slice) -> Tensor:
+def all_tokens(block: Block, x: Tensor, attend: Attend, change: LayerChange | None, prompts: slice) -> Tensor:
     """A block's output for all tokens (B, L, D)."""
     return run_block(block, x, attend=attend, change=change)
 
@@ -32,7 +33,7 @@ def through_layers(
     schedule: Schedule,
     additions: Additions,
     changes: Changes = (),
-    watch: Optional[Watch] = None,
+    watch: Watch | None = None,
     last: Last = all_tokens,
 ) -> Tensor:
     """Tokens after all layers of a side, from embedded tokens x (B, L, D).
@@ -54,7 +55,7 @@ def through_layers(
         x = normalise(side.ln_pre, x)
     for layer, (block, new) in enumerate(zip(blocks, additions)):
         step = step_of(new, schedule[layer])
-        joins = cast(Union[None, Tensor, Mixed], new_tokens(new))  # images have no tokens of single classes
+        joins = cast(None | Tensor | Mixed, new_tokens(new))  # images have no tokens of single classes
         x = renew(x, own, present, step.remove, joins)
         present += step.add - step.remove
         if layer == 0 and passes_ln_pre:

@@ -3,7 +3,8 @@
 Shapes: N tokens, D width of the side.
 """
 
-from typing import Optional, Protocol, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class LayerChange:
         """
         return x
 
-    def product(self, which: str, x: Tensor) -> Optional[Tensor]:
+    def product(self, which: str, x: Tensor) -> Tensor | None:
         """What is added to W x + b, (..., D); None for nothing.
 
         Args:
@@ -83,7 +84,7 @@ class LayerChange:
         return block
 
 
-Changes = Sequence[Optional[LayerChange]]  # of each layer; empty for none anywhere
+Changes = Sequence[LayerChange | None]  # of each layer; empty for none anywhere
 
 
 class LayerChanges(Protocol):
@@ -104,17 +105,17 @@ class LayerChanges(Protocol):
         """The same for a vision side."""
 
 
-def change_of(changes: Changes, layer: int) -> Optional[LayerChange]:
+def change_of(changes: Changes, layer: int) -> LayerChange | None:
     """The change of a layer."""
     return changes[layer] if changes else None
 
 
-def entering(change: Optional[LayerChange], x: Tensor) -> Tensor:
+def entering(change: LayerChange | None, x: Tensor) -> Tensor:
     """What enters a layer, of tokens x."""
     return x if change is None else change.enters(x)
 
 
-def changed(change: Optional[LayerChange], which: str, x: Tensor, products: Tensor) -> Tensor:
+def changed(change: LayerChange | None, which: str, x: Tensor, products: Tensor) -> Tensor:
     """Products (..., k D) of tokens x (..., D), of k matrices named by the letters of `which`, with what is added."""
     return products if change is None else change.added_to(products, which, x)
 
@@ -132,7 +133,7 @@ def in_type(changes: Changes, dtype: torch.dtype) -> Changes:
     ]
 
 
-def in_matrices(block: Block, change: Optional[LayerChange]) -> Tuple[Block, Optional[LayerChange]]:
+def in_matrices(block: Block, change: LayerChange | None) -> tuple[Block, LayerChange | None]:
     """A block with the change merged into its matrices, if that is asked for, and what is left of the change."""
     return (block, change) if change is None or not change.merges else (change.merged(block), None)
 
@@ -164,7 +165,7 @@ def require_at_once(changes: Changes, chunks: int) -> None:
         )
 
 
-def is_drawn(change: Optional[LayerChange]) -> bool:
+def is_drawn(change: LayerChange | None) -> bool:
     """Whether a change has masks for all tokens of whole sequences."""
     return change is not None and change.is_drawn
 

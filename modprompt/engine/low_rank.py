@@ -6,7 +6,8 @@ Shapes: M matrices, r rank, D width, L tokens of a sequence, S sequences, N = S 
 """
 
 import copy
-from typing import Any, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +66,7 @@ class LowRank(LayerChange):
         rate: float = 0.0,
         shared: bool = False,
         through: bool = True,
-        masks: Optional[Tensor] = None,
+        masks: Tensor | None = None,
         merges: bool = False,
     ):
         self.matrices = tuple(matrices)
@@ -75,7 +76,7 @@ class LowRank(LayerChange):
         self.is_drawn = masks is not None
         self.draws = rate > 0 and not shared and masks is None
         self.draws_at_once = rate > 0 and shared
-        self._merged: Optional[Tuple[Block, Tuple[Any, ...], Block]] = None
+        self._merged: tuple[Block, tuple[Any, ...], Block] | None = None
 
     # ------------------------------------------------------------------ added to the product
 
@@ -98,14 +99,14 @@ class LowRank(LayerChange):
             parts[one] = torch.add(parts[one], more.view(x.shape), alpha=scale)
         return torch.cat([*parts.values()], dim=-1)
 
-    def product(self, which: str, x: Tensor) -> Optional[Tensor]:
+    def product(self, which: str, x: Tensor) -> Tensor | None:
         """scale B A dropout(x) of tokens x (..., D), in their type; None for a matrix that is not changed."""
         if which not in self.matrices:
             return None
         added, scale = self._added(which, x.reshape(-1, x.shape[-1]))
         return (scale * added).reshape(x.shape)
 
-    def _added(self, which: str, x: Tensor) -> Tuple[Tensor, float]:
+    def _added(self, which: str, x: Tensor) -> tuple[Tensor, float]:
         """B A dropout(x) of tokens (N, D) by k matrices, (k, N, D), and the factor still to multiply it by."""
         x, scale = x if self.through else x.detach(), self.scale
         way_in, way_out = (self._of(which, one).to(x.dtype) for one in (self.a, self.b))

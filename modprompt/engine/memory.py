@@ -3,8 +3,9 @@
 import ctypes
 import inspect
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def recomputed(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     return output
 
 
-def _number(path: str) -> Optional[int]:
+def _number(path: str) -> int | None:
     try:
         text = Path(path).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -57,7 +58,7 @@ def _number(path: str) -> Optional[int]:
     return int(text) if text.isdigit() else None
 
 
-def _available() -> Optional[int]:
+def _available() -> int | None:
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -93,7 +94,7 @@ def take_share() -> None:
         torch.cuda.set_per_process_memory_fraction(share)
 
 
-def free_bytes(device: torch.device) -> Optional[int]:
+def free_bytes(device: torch.device) -> int | None:
     """Free memory of a device; of a CPU what the machine or its container has left. None if unknown.
 
     Of a GPU that others use too, it is what is left of this process's share, whatever the others use so far.
@@ -117,9 +118,7 @@ def free_bytes(device: torch.device) -> Optional[int]:
     return min(limits + ([available] if available is not None else []), default=None)
 
 
-def most_text_tokens(
-    layers: int, width: int, itemsize: int, free: Optional[int], share: float = SHARE
-) -> Optional[int]:
+def most_text_tokens(layers: int, width: int, itemsize: int, free: int | None, share: float = SHARE) -> int | None:
     """Number of text tokens whose training fits in a share of the free bytes, or None if that is unknown."""
     if free is None:
         return None

@@ -5,7 +5,8 @@ Shapes: B images, C classes, E joint width.
 
 import contextlib
 import copy
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, cast
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -53,9 +54,9 @@ class Output(NamedTuple):
     logits: Tensor
     image: Tensor
     text: Tensor
-    each: Tuple[Tensor, ...] = ()
-    raw: Tuple[Tensor, ...] = ()
-    frozen: Tuple[Tensor, ...] = ()
+    each: tuple[Tensor, ...] = ()
+    raw: tuple[Tensor, ...] = ()
+    frozen: tuple[Tensor, ...] = ()
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Output":
         """A copy with `change` applied to each of its tensors."""
@@ -71,21 +72,21 @@ def blended(own: Tensor, frozen: Tensor) -> Tensor:
 class _Kept(NamedTuple):
     """Prompts and class features, for one state of all that they are made of; `raw` as in _features_of."""
 
-    state: Tuple[Any, ...]
-    learned: List[Tensor]
+    state: tuple[Any, ...]
+    learned: list[Tensor]
     prompts: Prompts
     text: Tensor
-    raw: Optional[Tensor]
+    raw: Tensor | None
 
 
 class _Begun(NamedTuple):
     """Class prompts after the text layers that nothing learned reaches, for one state of what they are made of."""
 
-    state: Tuple[Any, ...]
+    state: tuple[Any, ...]
     below: Below
 
 
-def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
+def _same_values(kept: list[Tensor], now: list[Tensor]) -> bool:
     """Whether tensors of the same shapes, types and device are equal: optimisers with fused=True leave no other trace.
 
     On CUDA it waits once, not once per tensor.
@@ -143,7 +144,7 @@ class PromptedCLIP(nn.Module):
 
     goes_back_twice = False  # whether one graph has several backward passes
 
-    def __init__(self, prompt_learner: PromptLearner, clip_model: CLIP, stream: Optional[torch.dtype] = None):
+    def __init__(self, prompt_learner: PromptLearner, clip_model: CLIP, stream: torch.dtype | None = None):
         super().__init__()
         clip_model.requires_grad_(False)
         self.prompt_learner = prompt_learner
@@ -156,17 +157,17 @@ class PromptedCLIP(nn.Module):
         self.stream = stream
         self.logit_scale = clip_model.logit_scale
         self.compiled = ""  # how the encoders are compiled
-        self._calls: Dict[str, Any] = {}  # compiled encoders, by name
-        self._kept: Optional[_Kept] = None
-        self._begun: Optional[_Begun] = None
+        self._calls: dict[str, Any] = {}  # compiled encoders, by name
+        self._kept: _Kept | None = None
+        self._begun: _Begun | None = None
         self._unchanging = False  # whether values need not be compared
-        self._made: Optional[Prompts] = None  # what the learner returns while that is so
+        self._made: Prompts | None = None  # what the learner returns while that is so
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         # what is compiled belongs to this very object and process; the copy compiles again when it is called
         return {**self.__dict__, "_calls": {}, "_kept": None, "_begun": None, "_made": None}
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the tokens between products; None for that of the weights."""
         self.stream = self.image_encoder.stream = self.text_encoder.stream = stream
         if self.frozen_encoder is not None:
@@ -212,7 +213,7 @@ class PromptedCLIP(nn.Module):
         if not self.compiled:
             return cast(Tensor, encoder(*inputs))
         if name not in self._calls:
-            settings: Dict[str, Any] = {"backend" if self.compiled == "aot_eager" else "mode": self.compiled}
+            settings: dict[str, Any] = {"backend" if self.compiled == "aot_eager" else "mode": self.compiled}
             plain = not self.goes_back_twice
             self._calls[name] = torch.compile(encoder.forward, **settings) if plain else compiled(encoder, settings)
         output = cast(Tensor, self._calls[name](*inputs))
@@ -236,7 +237,7 @@ class PromptedCLIP(nn.Module):
         if self.prompt_learner.trains_text:
             self._kept = None
 
-    def made_once(self) -> List[Any]:
+    def made_once(self) -> list[Any]:
         """What steps read that was made of frozen parts; it may be freed when these change."""
         return [self._kept, self._begun, *weight_cache.made_of(self)]
 
@@ -251,7 +252,7 @@ class PromptedCLIP(nn.Module):
         """The module that computes logits of raw image and class features in addition to cosines; None without one."""
         return getattr(self.prompt_learner, "joint_head", None)
 
-    def _pooling(self) -> Optional[Pooling]:
+    def _pooling(self) -> Pooling | None:
         return getattr(self.prompt_learner, "pooling", None)
 
     def raw_features(self, text: ClassTokens, prompts: Prompts) -> Tensor:
@@ -261,7 +262,7 @@ class PromptedCLIP(nn.Module):
         frozen = getattr(self.prompt_learner, "frozen_text", None)
         return made if frozen is None else blended(self._streamed(made), frozen)
 
-    def _below(self, text: ClassTokens, prompts: Prompts) -> List[Below]:
+    def _below(self, text: ClassTokens, prompts: Prompts) -> list[Below]:
         """Where the text side starts in training: layers that nothing learned reaches are computed only once."""
         encoder, learner = self.text_encoder, self.prompt_learner
         if not (isinstance(encoder, TextEncoder) and torch.is_grad_enabled()):
@@ -288,7 +289,7 @@ class PromptedCLIP(nn.Module):
         pooled: Tensor = pooling(self._streamed(features))
         return pooled
 
-    def _features_of(self, prompts: Prompts) -> Tuple[Tensor, Optional[Tensor]]:
+    def _features_of(self, prompts: Prompts) -> tuple[Tensor, Tensor | None]:
         """Class features (C, E), and the same before they are normalised where a joint head needs them."""
         if self.joint_head is None:
             return self._class_features(prompts), None
@@ -329,9 +330,9 @@ class PromptedCLIP(nn.Module):
     def _writes(self) -> bool:
         return bool(getattr(self.prompt_learner, "writes", False))
 
-    def _current(self) -> Tuple[Prompts, Tensor, Optional[Tensor]]:
+    def _current(self) -> tuple[Prompts, Tensor, Tensor | None]:
         """The current prompts and class features, the latter as in _features_of."""
-        given: Optional[Tensor] = getattr(self.prompt_learner, "given_text", None)
+        given: Tensor | None = getattr(self.prompt_learner, "given_text", None)
         if given is not None:
             return self._prompts_now(), given, None
         if not self._fixed():
@@ -358,7 +359,7 @@ class PromptedCLIP(nn.Module):
     def _learns_nothing(self) -> bool:
         return next(self.prompt_learner.parameters(), None) is None
 
-    def _logits(self, features: Tensor, text: Tensor, raw: Optional[Tensor] = None) -> Output:
+    def _logits(self, features: Tensor, text: Tensor, raw: Tensor | None = None) -> Output:
         image = self.unit_image(features)
         if hasattr(self.prompt_learner, "given_text"):  # which is float32, whatever the type of images
             text = text.to(image.dtype)
@@ -380,7 +381,7 @@ class PromptedCLIP(nn.Module):
     def unit_image(self, features: Tensor) -> Tensor:
         """Image features (B, E), projected if there is a projection, and normalised; of two (B, 2 E) each by itself."""
         if not self.reads:
-            projection: Optional[nn.Module] = getattr(self.prompt_learner, "projection", None)
+            projection: nn.Module | None = getattr(self.prompt_learner, "projection", None)
             return self._unit(features if projection is None else projection(features))
         return self._unit(features.unflatten(1, (2, features.shape[1] // 2))).flatten(1)
 

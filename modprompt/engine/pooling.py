@@ -5,7 +5,7 @@ E joint width.
 """
 
 import itertools
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F

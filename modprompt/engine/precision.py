@@ -1,7 +1,7 @@
 """What PREC means on a device: the type of CLIP's weights and of the products with them, and loss scaling."""
 
 import contextlib
-from typing import Any, ContextManager, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,12 +22,12 @@ class Precision(NamedTuple):
     """
 
     half_weights: bool
-    products: Optional[torch.dtype]
+    products: torch.dtype | None
     scale_loss: bool
     note: str
 
     @property
-    def stream(self) -> Optional[torch.dtype]:
+    def stream(self) -> torch.dtype | None:
         """Type of the tokens between products; None for that of the weights."""
         return None if self.products is None else torch.float32
 
@@ -77,7 +77,7 @@ def grad_scaler() -> "torch.amp.GradScaler":
     return torch.cuda.amp.GradScaler()
 
 
-def autocast_type(device: torch.device) -> Optional[torch.dtype]:
+def autocast_type(device: torch.device) -> torch.dtype | None:
     """The type that torch.autocast, where it is on, gives to products on a device; None where it is off."""
     try:
         on = torch.is_autocast_enabled(device.type)  # PyTorch 2.4 and newer
@@ -93,7 +93,7 @@ def autocast_type(device: torch.device) -> Optional[torch.dtype]:
     return torch.get_autocast_gpu_dtype() if device.type == "cuda" else torch.get_autocast_cpu_dtype()
 
 
-def no_autocast(device: torch.device) -> ContextManager[Any]:
+def no_autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """Within it products on a device keep the type of their factors."""
     if autocast_type(device) is None:
         return contextlib.nullcontext()

@@ -3,7 +3,8 @@
 Shapes: B images, C classes, L tokens, T text width, n context tokens.
 """
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +24,9 @@ from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
 WHICH = ", which is/has "  # between a class's name and a phrase that describes it (PCB, arXiv 2311.11178)
-ClassTokens = Union[TextTokens, WholeTokens, Tensor]  # ids (C, L) of a text tower that accepts no prompts
+ClassTokens = TextTokens | WholeTokens | Tensor  # ids (C, L) of a text tower that accepts no prompts
 _CLIPS = ClipTokenizer()
-Additions = List[Addition]  # of each layer; tokens are (n, width of the side)
+Additions = list[Addition]  # of each layer; tokens are (n, width of the side)
 
 
 class Prompts(NamedTuple):
@@ -35,12 +36,12 @@ class Prompts(NamedTuple):
     from the vision side's prompt tokens.
     """
 
-    text: Union[ClassTokens, List[ClassTokens]]
+    text: ClassTokens | list[ClassTokens]
     text_additions: Additions
     vision_additions: Additions
     text_changes: Changes = ()
     vision_changes: Changes = ()
-    read: Optional[ReadOut] = None
+    read: ReadOut | None = None
 
 
 def tokenize(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer = _CLIPS) -> Tensor:
@@ -52,7 +53,7 @@ def tokenize(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer =
     return torch.tensor(rows_of(texts, labels, tokenizer), dtype=torch.long)
 
 
-def rows_of(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer) -> List[List[int]]:
+def rows_of(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
     """The token ids of prompts, each padded to the tokenizer's length.
 
     Raises:
@@ -61,7 +62,7 @@ def rows_of(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer) -
     return [_row(text, readable(label), tokenizer) for text, label in zip(texts, labels)]
 
 
-def _row(text: str, label: str, tokenizer: Tokenizer) -> List[int]:
+def _row(text: str, label: str, tokenizer: Tokenizer) -> list[int]:
     try:
         return tokenizer.row(text)
     except TooLong:
@@ -73,7 +74,7 @@ def _row(text: str, label: str, tokenizer: Tokenizer) -> List[int]:
         ) from None
 
 
-def embed_ids(ids: Tensor, clip_model: CLIP, dtype: Optional[torch.dtype] = None) -> Tensor:
+def embed_ids(ids: Tensor, clip_model: CLIP, dtype: torch.dtype | None = None) -> Tensor:
     """Embeddings of token ids by the frozen table, in `dtype`, or else in the model's type."""
     table = token_table(clip_model)
     with torch.no_grad():
@@ -81,12 +82,12 @@ def embed_ids(ids: Tensor, clip_model: CLIP, dtype: Optional[torch.dtype] = None
         return embedded.type(dtype or clip_model.dtype)
 
 
-def class_texts(classnames: Sequence[str], prefix: str, ending: str = ".") -> List[str]:
+def class_texts(classnames: Sequence[str], prefix: str, ending: str = ".") -> list[str]:
     """Prompts `prefix name.` of all classes, or with another ending after the name than the full stop."""
     return [f"{prefix} {readable(name)}{ending}".strip() for name in classnames]
 
 
-def template_texts(classnames: Sequence[str], template: str) -> List[str]:
+def template_texts(classnames: Sequence[str], template: str) -> list[str]:
     """Prompts of all classes, their names put into a template like "a photo of a {}."."""
     return [template.replace("{}", readable(name)) for name in classnames]
 
@@ -111,9 +112,9 @@ class PromptText(nn.Module):
             into several tokens.
     """
 
-    order: Optional[Tensor]
+    order: Tensor | None
     words: Tensor
-    reading_order: Optional[Tensor]
+    reading_order: Tensor | None
 
     def __init__(
         self,
@@ -123,7 +124,7 @@ class PromptText(nn.Module):
         clip_model: CLIP,
         position: str = "end",
         own_context: bool = False,
-        dtype: Optional[torch.dtype] = None,
+        dtype: torch.dtype | None = None,
         of_images: bool = False,
         averaged: Sequence[Sequence[str]] = (),
     ):
@@ -142,7 +143,7 @@ class PromptText(nn.Module):
         order = _reading_order(each[0], self.texts[0], n_ctx, position, classnames, tokenizer)
         symbols = [_symbols(one, n_ctx, own_context).gather(1, order) for one in each]
         self.alike = min(count_shared(one, end) for one in symbols)
-        self.ends: List[int] = end.tolist()
+        self.ends: list[int] = end.tolist()
         self.register_buffer("reading_order", None if position == "end" else order, persistent=False)
         self._lay_out(_mean_words(each[1:] or each, clip_model, dtype))
 
@@ -151,7 +152,7 @@ class PromptText(nn.Module):
         self.settle()
         return self
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # PyTorch's
         self.settle()  # it may have been pickled on another device
 
@@ -240,7 +241,7 @@ def _require_one_id(count: int, tokenizer: Tokenizer) -> None:
         raise UserError(f"this CLIP's tokenizer makes {there} tokens of {count} times {PLACEHOLDER}: set CTX_INIT")
 
 
-def _mean_words(each: Sequence[Tensor], clip_model: CLIP, dtype: Optional[torch.dtype]) -> Tensor:
+def _mean_words(each: Sequence[Tensor], clip_model: CLIP, dtype: torch.dtype | None) -> Tensor:
     """The embeddings (C, L, T) of ids (C, L); with several ids, their mean."""
     if len(each) == 1:
         return embed_ids(each[0], clip_model, dtype)

@@ -3,7 +3,8 @@
 Shapes: B images, n prompt tokens, D width of the vision side, E joint width.
 """
 
-from typing import Any, Callable, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 

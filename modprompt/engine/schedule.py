@@ -7,14 +7,15 @@ What is not removed is carried on by the layer before. Every method of the famil
     modular prompting (MPL, arXiv 2502.14125, section 2): remove some, add more
 """
 
-from typing import Dict, NamedTuple, Sequence, Tuple, Type
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from modprompt.checks import one_of
 from modprompt.errors import SettingError, UserError
 
 BEHIND_START, BEFORE_START, BEHIND_POSITIONS = "behind_start", "before_start", "behind_positions"
 BEFORE_LN_PRE, BEHIND_LN_PRE = "before_ln_pre", "behind_ln_pre"
-PLACES: Dict[str, Tuple[str, str]] = {  # where prompt tokens of a side stand; the family's place first
+PLACES: dict[str, tuple[str, str]] = {  # where prompt tokens of a side stand; the family's place first
     "text": (BEHIND_START, BEFORE_START),
     "vision": (BEFORE_LN_PRE, BEHIND_LN_PRE),
 }
@@ -36,7 +37,7 @@ class Step(NamedTuple):
 CARRY = Step(0, 0)
 
 
-class Schedule(Tuple[Step, ...]):
+class Schedule(tuple[Step, ...]):
     """One Step per transformer layer, checked when built.
 
     Where the tokens stand is a property of the whole side. Text: after the start token, where those of layer 0 replace
@@ -65,7 +66,7 @@ class Schedule(Tuple[Step, ...]):
         schedule._check()
         return schedule
 
-    def __reduce__(self) -> Tuple[Type["Schedule"], Tuple[Tuple[Step, ...], str, str]]:
+    def __reduce__(self) -> tuple[type["Schedule"], tuple[tuple[Step, ...], str, str]]:
         return Schedule, (tuple(self), self.side, self.place)
 
     def at(self, place: str) -> "Schedule":
@@ -97,7 +98,7 @@ class Schedule(Tuple[Step, ...]):
                 )
 
     @property
-    def counts(self) -> Tuple[int, ...]:
+    def counts(self) -> tuple[int, ...]:
         """Number of prompt tokens that enter each layer."""
         counts, present = [], 0
         for step in self:

@@ -3,7 +3,7 @@
 Shapes: C classes, L ids of a text.
 """
 
-from typing import List, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class TextIds(nn.Module):
         self.register_buffer("ids", torch.tensor(ids, dtype=torch.long), persistent=False)
 
     @property
-    def groups(self) -> List[Group]:
+    def groups(self) -> list[Group]:
         """A single group with all classes."""
         count, length = self.ids.shape
         return [Group(tuple(range(count)), (length,) * count, length)]

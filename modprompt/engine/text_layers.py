@@ -7,7 +7,7 @@ Shapes: B images, C classes, c classes of a group, P shared tokens, L own tokens
 tokens of all parts.
 """
 
-from typing import Iterable, List, Optional, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from modprompt.engine.weight_cache import normalise
 class Packed:
     """Tokens of the shared prefix (B, P, D) and of groups of classes (B, c, L, D), also as one (N, D) tensor."""
 
-    def __init__(self, parts: Sequence[Tensor], flat: Optional[Tensor] = None):
+    def __init__(self, parts: Sequence[Tensor], flat: Tensor | None = None):
         self.shapes = [part.shape[:-1] for part in parts]
         self._parts = parts
         self.flat = lay_end_to_end(parts) if flat is None else flat
@@ -33,7 +33,7 @@ class Packed:
         """Other tokens of the same shapes, given as (N, D)."""
         return Packed(self.cut(flat), flat)
 
-    def cut(self, flat: Tensor) -> List[Tensor]:
+    def cut(self, flat: Tensor) -> list[Tensor]:
         """(N, D') cut into parts (B, P, D'), (B, c, L, D'), ..."""
         sizes, width = [shape.numel() for shape in self.shapes], flat.shape[-1]
         if len(flat) in sizes:  # the others are empty
@@ -57,7 +57,7 @@ def lay_end_to_end(parts: Iterable[Tensor]) -> Tensor:
     return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 
-def run_packed(block: Block, x: Packed, attend: Attend = attention, change: Optional[LayerChange] = None) -> Packed:
+def run_packed(block: Block, x: Packed, attend: Attend = attention, change: LayerChange | None = None) -> Packed:
     """A block's output; the prefix attends to itself, each class to the prefix and itself, never to later tokens."""
     x = _entering(change, x)
     h = normalise(block.ln_1, x.flat)
@@ -73,7 +73,7 @@ def run_last_packed(
     suffixes: Sequence[Suffix],
     moved: int,
     attend: Attend = attention,
-    change: Optional[LayerChange] = None,
+    change: LayerChange | None = None,
 ) -> Tensor:
     """A block's output (B, C, D) at each class's end only; the schedule has `moved` the ends."""
     ends = [suffix.end + moved for suffix in suffixes] if moved else [suffix.end for suffix in suffixes]
@@ -85,7 +85,7 @@ def run_last_packed(
     return _run_last_shared(block, x, ends, [suffix.padded for suffix in suffixes], attend, change)
 
 
-def _entering(change: Optional[LayerChange], x: Packed) -> Packed:
+def _entering(change: LayerChange | None, x: Packed) -> Packed:
     return x if change is None else x.like(change.enters(x.flat))
 
 
@@ -99,7 +99,7 @@ def _behind(prefix: Tensor, own: Tensor) -> Tensor:
     return torch.cat([shared, own], dim=2).flatten(0, 1)
 
 
-def _attend_shared(parts: Sequence[Tensor], heads: int, attend: Attend) -> List[Tensor]:
+def _attend_shared(parts: Sequence[Tensor], heads: int, attend: Attend) -> list[Tensor]:
     """What each token attends to, (B, P, D), then (B * c, L, D) of each group, from parts (..., 3 D)."""
     (query, key, value), *own = [by_head(part, 3, heads) for part in parts]
     device = query.device
@@ -117,7 +117,7 @@ def _run_last_shared(
     ends: Sequence[Tensor],
     padded: Sequence[bool],
     attend: Attend,
-    change: Optional[LayerChange],
+    change: LayerChange | None,
 ) -> Tensor:
     heads, width = block.attn.num_heads, x.flat.shape[-1]
     h = normalise(block.ln_1, x.flat)
@@ -163,7 +163,7 @@ def _see_own(whole: Tensor, heads: int, attend: Attend) -> Tensor:
     return attend(query, key, value, causal=True).flatten(-2)
 
 
-def _attend_whole(parts: Sequence[Tensor], heads: int, attend: Attend) -> List[Tensor]:
+def _attend_whole(parts: Sequence[Tensor], heads: int, attend: Attend) -> list[Tensor]:
     """As _attend_shared; the prefix sees the same before any class, so the first one's is taken."""
     prefix, *own = parts
     seen = [_see(prefix, part, heads, attend) for part in own]
@@ -176,7 +176,7 @@ def _attend_whole(parts: Sequence[Tensor], heads: int, attend: Attend) -> List[T
 
 
 def _run_last_whole(
-    block: Block, x: Packed, ends: Sequence[Tensor], attend: Attend, change: Optional[LayerChange]
+    block: Block, x: Packed, ends: Sequence[Tensor], attend: Attend, change: LayerChange | None
 ) -> Tensor:
     heads, width = block.attn.num_heads, x.flat.shape[-1]
     h = normalise(block.ln_1, x.flat)

@@ -11,7 +11,8 @@ Shapes: C classes, L tokens, P shared tokens, T text width, B images that have p
 """
 
 import sys
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,8 +29,8 @@ NUMBERED = 2**31 - 1  # elements that a backward pass of attention can tell apar
 class Group(NamedTuple):
     """Classes whose own tokens are computed at one length."""
 
-    classes: Tuple[int, ...]  # their numbers
-    lengths: Tuple[int, ...]  # number of own tokens of each, the end token the last
+    classes: tuple[int, ...]  # their numbers
+    lengths: tuple[int, ...]  # number of own tokens of each, the end token the last
     length: int  # the longest of them
 
 
@@ -37,7 +38,7 @@ class Layout(NamedTuple):
     """How class prompts are computed: the number of tokens that are computed once, and the groups of the rest."""
 
     shared: int
-    groups: List[Group]
+    groups: list[Group]
 
 
 class Suffix(NamedTuple):
@@ -61,8 +62,8 @@ class TextTokens(NamedTuple):
     """
 
     prefix: Tensor
-    suffixes: List[Suffix]
-    order: Optional[Tensor]
+    suffixes: list[Suffix]
+    order: Tensor | None
     context_in_prefix: bool
 
 
@@ -113,7 +114,7 @@ def counts_launches(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-def most_sequences(length: int, heads: int, width: int, device: torch.device) -> Optional[int]:
+def most_sequences(length: int, heads: int, width: int, device: torch.device) -> int | None:
     """How many sequences one call of attention may have on a device; None for any number.
 
     On a GPU its kernels lay them out along one direction of the grid. Where gradients are computed, flash's backward
@@ -160,12 +161,12 @@ def count_shared(symbols: Tensor, end: Tensor) -> int:
     return min(int(same.long().cumprod(0).sum()), int(end.min()))
 
 
-def group_by_length(lengths: Sequence[int], padding: float = PADDING) -> List[Group]:
+def group_by_length(lengths: Sequence[int], padding: float = PADDING) -> list[Group]:
     """Groups of classes by number of own tokens, short ones first.
 
     Neighbouring lengths are joined while the tokens of all groups stay within 1 + padding times their number.
     """
-    by_length: Dict[int, List[int]] = {}
+    by_length: dict[int, list[int]] = {}
     for number, length in enumerate(lengths):
         by_length.setdefault(length, []).append(number)
     runs = [(by_length[length], length) for length in sorted(by_length)]
@@ -180,7 +181,7 @@ def group_by_length(lengths: Sequence[int], padding: float = PADDING) -> List[Gr
     return [Group(tuple(numbers), tuple(lengths[n] for n in numbers), length) for numbers, length in runs]
 
 
-def order_of(groups: List[Group]) -> Tensor:
+def order_of(groups: list[Group]) -> Tensor:
     """(C,) position of each class in the groups, one after another."""
     laid = torch.tensor([number for group in groups for number in group.classes])
     order = torch.empty_like(laid)
@@ -188,7 +189,7 @@ def order_of(groups: List[Group]) -> Tensor:
     return order
 
 
-def split(suffixes: List[Suffix], most: Optional[int], most_classes: Optional[int] = None) -> List[List[Suffix]]:
+def split(suffixes: list[Suffix], most: int | None, most_classes: int | None = None) -> list[list[Suffix]]:
     """Chunks of suffixes, each of at most `most` tokens (of one image) and `most_classes` classes; order is kept.
 
     A chunk has at least one class.
@@ -201,7 +202,7 @@ def split(suffixes: List[Suffix], most: Optional[int], most_classes: Optional[in
     if most is None and most_classes is None:
         return [suffixes]
     whole = (sys.maxsize if most is None else most, sys.maxsize if most_classes is None else max(1, most_classes))
-    chunks: List[List[Suffix]] = [[]]
+    chunks: list[list[Suffix]] = [[]]
     room, places = whole
     for suffix in suffixes:
         length, done, total = suffix.tokens.shape[2], 0, suffix.tokens.shape[1]

@@ -10,7 +10,8 @@ so both are always set to the same.
 import contextlib
 import functools
 import threading
-from typing import Any, Callable, ClassVar, Dict, Iterator, NamedTuple, Optional, TypeVar, cast
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -20,15 +21,15 @@ from modprompt.engine.weight_cache import is_compiling
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PLACES: Dict[str, Any] = {"matmul": torch.backends.cuda.matmul, "cudnn": torch.backends.cudnn}
+_PLACES: dict[str, Any] = {"matmul": torch.backends.cuda.matmul, "cudnn": torch.backends.cudnn}
 _AS_IT_IS = ("ieee", "none")
 
 
 class Allowed(NamedTuple):
     """What a process allows: by place under the older and the newer name, and its precision of matrix products."""
 
-    older: Dict[str, bool]  # where it can be read: not where the two names disagree
-    newer: Dict[str, str]
+    older: dict[str, bool]  # where it can be read: not where the two names disagree
+    newer: dict[str, str]
     word: str
 
 
@@ -82,7 +83,7 @@ class _Needed:
 
     _lock = threading.RLock()  # __del__ may run while the same thread holds it
     _count = 0
-    _was: ClassVar[Optional[Allowed]] = None
+    _was: ClassVar[Allowed | None] = None
 
     def __init__(self) -> None:
         self._counts = True
@@ -107,7 +108,7 @@ class _Needed:
 # ---------------------------------------------------------------- the switch itself
 
 
-def without_tf32() -> Optional[Allowed]:
+def without_tf32() -> Allowed | None:
     """Turn TF32 off; returns what was allowed before, for `give_back`, or None if it was off.
 
     A process that has frozen its flags (`torch.backends.disable_global_flags`) keeps them: PyTorch would refuse.
@@ -129,7 +130,7 @@ def give_back(was: Allowed) -> None:
     _set(was)
 
 
-def _newer() -> Dict[str, Any]:
+def _newer() -> dict[str, Any]:
     """The parts with a float32 precision of their own, in PyTorch 2.9 and newer."""
     if not hasattr(torch.backends, "fp32_precision"):
         return {}
@@ -137,7 +138,7 @@ def _newer() -> Dict[str, Any]:
     return {"matmul": torch.backends.cuda.matmul, **convolutions}
 
 
-def _older() -> Dict[str, bool]:
+def _older() -> dict[str, bool]:
     found = {}
     for name, place in _PLACES.items():
         with contextlib.suppress(RuntimeError, AttributeError):

@@ -3,7 +3,8 @@
 Shapes: B images, C classes, c classes of a group, P shared tokens, L tokens, D width, n new prompt tokens.
 """
 
-from typing import NamedTuple, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ class Mixed(NamedTuple):
     weight: float
 
 
-New = Union[None, Tensor, OfClasses, Mixed]  # what joins the sequence before a layer; a tensor is (..., n, D)
+New = Tensor | OfClasses | Mixed | None  # what joins the sequence before a layer; a tensor is (..., n, D)
 
 
 class Standing(NamedTuple):
@@ -45,7 +46,7 @@ class Standing(NamedTuple):
     opened: bool
 
 
-def renew(x: Tensor, start: int, present: int, remove: int, new: Union[None, Tensor, Mixed]) -> Tensor:
+def renew(x: Tensor, start: int, present: int, remove: int, new: None | Tensor | Mixed) -> Tensor:
     """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`, then `new` (..., n, D)."""
     if not remove and new is None:
         return x
@@ -58,7 +59,7 @@ def renew(x: Tensor, start: int, present: int, remove: int, new: Union[None, Ten
     return torch.cat([part for part in parts if part.shape[-2]], dim=-2)
 
 
-def recompose(x: Packed, at: Standing, remove: int, new: New) -> Tuple[Packed, Standing]:
+def recompose(x: Packed, at: Standing, remove: int, new: New) -> tuple[Packed, Standing]:
     """Class prompts without the last `remove` of their prompt tokens, and with new ones after the others.
 
     Tokens of single classes end the shared beginning: what came after them becomes each class's own. They are in the
@@ -80,12 +81,12 @@ def recompose(x: Packed, at: Standing, remove: int, new: New) -> Tuple[Packed, S
     return Packed([prefix, *suffixes]), at._replace(shared=shared, own=own)
 
 
-def _opened(x: Packed, at: Standing) -> Tuple[Packed, Standing]:
+def _opened(x: Packed, at: Standing) -> tuple[Packed, Standing]:
     """Class prompts with the shared words after the prompt tokens moved to each class's own tokens."""
     return _cut_behind(x, at.start + at.shared), at._replace(opened=True)
 
 
-def _as_own(x: Packed, at: Standing, count: int) -> Tuple[Packed, Standing]:
+def _as_own(x: Packed, at: Standing, count: int) -> tuple[Packed, Standing]:
     """Class prompts with the last `count` shared prompt tokens moved to each class's own tokens."""
     shared = at.shared - count
     return _cut_behind(x, at.start + shared), at._replace(shared=shared, own=at.own + count)
@@ -98,7 +99,7 @@ def _cut_behind(x: Packed, ahead: int) -> Packed:
     return Packed([prefix, *suffixes])
 
 
-def _of_groups(x: Packed, new: New) -> Sequence[Union[None, Tensor, Mixed]]:
+def _of_groups(x: Packed, new: New) -> Sequence[None | Tensor | Mixed]:
     """The new tokens of each group: (c, n, D), or the same for all."""
     if not isinstance(new, OfClasses):
         return [new] * len(x.suffixes)

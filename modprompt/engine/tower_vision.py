@@ -3,7 +3,7 @@
 Shapes: B images, L tokens, D width of the side, E joint width, n prompt tokens.
 """
 
-from typing import Optional, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class TowerVisionEncoder(nn.Module):
         stream: type of the tokens between products; None for that of the weights.
     """
 
-    def __init__(self, visual: ImageTower, schedule: Schedule, stream: Optional[torch.dtype] = None):
+    def __init__(self, visual: ImageTower, schedule: Schedule, stream: torch.dtype | None = None):
         super().__init__()
         self.visual = visual
         self.side = cast(ImageSide, image_side_of(visual))
@@ -49,9 +49,7 @@ class TowerVisionEncoder(nn.Module):
             x = torch.cat([side.class_embedding.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
         return x + side.positional_embedding.to(x.dtype)
 
-    def forward(
-        self, image: Tensor, additions: Additions, changes: Changes = (), watch: Optional[Watch] = None
-    ) -> Tensor:
+    def forward(self, image: Tensor, additions: Additions, changes: Changes = (), watch: Watch | None = None) -> Tensor:
         """Features (B, E) of images (B, 3, H, W).
 
         Args:
@@ -63,7 +61,7 @@ class TowerVisionEncoder(nn.Module):
         with self.visual.autocast(image.device):
             return self._features(image, additions, changes, watch).to(self.feature_type)
 
-    def _features(self, image: Tensor, additions: Additions, changes: Changes, watch: Optional[Watch]) -> Tensor:
+    def _features(self, image: Tensor, additions: Additions, changes: Changes, watch: Watch | None) -> Tensor:
         side, x = self.side, self._embed(image)
         behind = through_layers(side, x, self.schedule, additions, changes, watch)
         features: Tensor = side.pool(normalise(side.ln_post, behind[:, : x.shape[1]]))

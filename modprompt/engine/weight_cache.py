@@ -5,7 +5,8 @@ of three (cast, normalise, cast back), and a bias is added within its product.
 """
 
 import weakref
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,18 +19,18 @@ from modprompt.engine import text_layout
 class _Made(NamedTuple):
     """What was made of a module's tensors, and their state at that time."""
 
-    state: Tuple[Any, ...]
-    of: Tuple[Tensor, ...]  # kept, so that no other tensor gets their memory
+    state: tuple[Any, ...]
+    of: tuple[Tensor, ...]  # kept, so that no other tensor gets their memory
     value: Any
 
 
-def _version(tensor: Tensor) -> Optional[int]:
+def _version(tensor: Tensor) -> int | None:
     if hasattr(tensor, "is_inference") and tensor.is_inference():  # not in PyTorch 1.9
         return None
     return tensor._version
 
 
-def state_of(tensors: Sequence[Tensor]) -> Tuple[Any, ...]:
+def state_of(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
     """Changes whenever a tensor is moved, cast, replaced, or written in place, except through `.data`."""
     return tuple((x.data_ptr(), _version(x), x.shape, x.dtype, x.device) for x in tensors)
 
@@ -43,7 +44,7 @@ def forget(root: nn.Module) -> None:
         _made.pop(module, None)
 
 
-def made_of(root: nn.Module) -> List[Any]:
+def made_of(root: nn.Module) -> list[Any]:
     """What was made of a module's parts, for those who must keep it alive in its place (methods/parts/graph.py)."""
     return [_made[module] for module in root.modules() if module in _made]
 
@@ -65,7 +66,7 @@ def _once(module: nn.Module, make: Callable[[Tensor, Tensor], Any]) -> Any:
     return made.value
 
 
-def _exact_halves(weight: Tensor, bias: Tensor) -> Optional[Tuple[Tensor, Tensor]]:
+def _exact_halves(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor] | None:
     """Weight and bias in half precision, if that holds them exactly."""
     halves = weight.half(), bias.half()
     exact = all(torch.equal(half.to(whole.dtype), whole) for half, whole in zip(halves, (weight, bias)))

@@ -7,8 +7,9 @@ Shapes: B images that have prompts of their own (1 if none have), C classes, c c
 text, s start tokens, W tokens of the longest words, n context tokens, T text width, E joint width.
 """
 
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from typing import Any, Iterator, List, Optional, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,7 @@ class WholeText(nn.Module):
         clip_model: CLIP,
         position: str = "end",
         own_context: bool = False,
-        dtype: Optional[torch.dtype] = None,
+        dtype: torch.dtype | None = None,
         of_images: bool = False,
         averaged: Sequence[Sequence[str]] = (),
     ):
@@ -91,7 +92,7 @@ class WholeText(nn.Module):
         self.register_buffer("end", torch.tensor(ends), persistent=False)
 
     @property
-    def groups(self) -> List[Group]:
+    def groups(self) -> list[Group]:
         """A single group with all classes."""
         count = len(self.texts)
         return [Group(tuple(range(count)), (self.length,) * count, self.length)]
@@ -122,8 +123,8 @@ class WholeTextEncoder(nn.Module):
         tower: TextTower,
         side: TextSide,
         schedule: Schedule,
-        stream: Optional[torch.dtype] = None,
-        most_tokens: Optional[int] = None,
+        stream: torch.dtype | None = None,
+        most_tokens: int | None = None,
     ):
         super().__init__()
         _require_in_place(schedule)
@@ -138,7 +139,7 @@ class WholeTextEncoder(nn.Module):
         """Where it is."""
         return self.side.positional_embedding.device
 
-    def most_of(self, text: Any, free: Optional[int], share: float) -> Optional[int]:
+    def most_of(self, text: Any, free: int | None, share: float) -> int | None:
         """How many tokens of classes fit in a share of free bytes; None for any number."""
         positions = self.side.positional_embedding
         layers, itemsize = len(self.side.transformer.resblocks), positions.element_size()
@@ -205,13 +206,13 @@ def _require_in_place(schedule: Schedule) -> None:
             )
 
 
-def _start(tokenizer: Tokenizer) -> List[int]:
+def _start(tokenizer: Tokenizer) -> list[int]:
     """The ids before all words."""
     ids = tokenizer.row("")
     return ids[: ids.index(tokenizer.facts.end)]
 
 
-def _words(text: str, label: str, n_ctx: int, most: int, tokenizer: Tokenizer) -> List[int]:
+def _words(text: str, label: str, n_ctx: int, most: int, tokenizer: Tokenizer) -> list[int]:
     """The ids after the context, with the end token: those of the text without its first n_ctx.
 
     Each placeholder stands for one vector, however the tokenizer splits a row of them.

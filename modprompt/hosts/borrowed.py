@@ -11,8 +11,9 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Collection, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 from modprompt.clip import package as clip_package
 from modprompt.errors import UserError
@@ -79,7 +80,7 @@ class Host(NamedTuple):
         with _registered_over_ours():
             import_modules(names)
 
-    def take_reader(self, name: str) -> Optional[str]:
+    def take_reader(self, name: str) -> str | None:
         """Use its reader of a data set in place of ours.
 
         Args:
@@ -134,7 +135,7 @@ class Host(NamedTuple):
         found = {} if reader is None else {READER: reader, **self._asked_of_data(settings)}
         return Settings((*settings.given, *((key, Given(value, "flag --host")) for key, value in found.items())))
 
-    def _asked_of_data(self, settings: Settings) -> Dict[str, str]:
+    def _asked_of_data(self, settings: Settings) -> dict[str, str]:
         """Settings that its readers need for one of our trainers and that nobody gave; a message names them."""
         from dassl.config import cfg_default
 
@@ -142,7 +143,7 @@ class Host(NamedTuple):
 
         if "TRAINER.NAME" in settings and not is_our_name(str(settings["TRAINER.NAME"].value)):
             return {}
-        found: Dict[str, str] = {}
+        found: dict[str, str] = {}
         for row in rows_of((self.folder / PROGRAM).read_bytes()):
             wanted = {key: value for key, value in row.pairs.items() if key not in settings}
             news = {key: value for key, value in wanted.items() if _has(cfg_default, key)}
@@ -152,7 +153,7 @@ class Host(NamedTuple):
         return found
 
 
-def entered(folder: Optional[str], its_dassl: bool = False) -> Optional[Host]:
+def entered(folder: str | None, its_dassl: bool = False) -> Host | None:
     """The codebase of --host, its parts importable from now on. Call this before our modules import `clip` and Dassl.
 
     Args:
@@ -258,14 +259,14 @@ def _function(program: Path, name: str) -> Any:
     if not found:
         return None
     named = {node.id for node in ast.walk(found[0]) if isinstance(node, ast.Name)}
-    needed: List[ast.stmt] = [node for node in tree.body if _names(node) & named]
+    needed: list[ast.stmt] = [node for node in tree.body if _names(node) & named]
     module = ast.Module(body=[*needed, found[0]], type_ignores=[])
-    names: Dict[str, Any] = {"__name__": program.stem, "__file__": str(program)}
+    names: dict[str, Any] = {"__name__": program.stem, "__file__": str(program)}
     exec(compile(module, str(program), "exec"), names)  # noqa: S102 - the codebase's own, which --host names
     return names[name]
 
 
-def _names(node: ast.stmt) -> FrozenSet[str]:
+def _names(node: ast.stmt) -> frozenset[str]:
     """The names that a statement of a module defines."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return frozenset((one.asname or one.name.partition(".")[0]) for one in node.names)

@@ -17,8 +17,9 @@ import platform
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Set
+from typing import NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.hosts import earlier, trial
@@ -57,17 +58,17 @@ def _present(module: str) -> bool:
         return sys.modules.get(module) is not None
 
 
-def _missing(modules: Mapping[str, str]) -> List[str]:
+def _missing(modules: Mapping[str, str]) -> list[str]:
     """The names for pip of those that are missing."""
     return [name for module, name in modules.items() if not _present(module)]
 
 
-def python() -> List[Finding]:
+def python() -> list[Finding]:
     """The interpreter."""
     return [Finding("Python", f"{platform.python_version()} at {sys.executable}")]
 
 
-def pytorch() -> List[Finding]:
+def pytorch() -> list[Finding]:
     """PyTorch and its device."""
     try:
         import torch
@@ -86,7 +87,7 @@ def pytorch() -> List[Finding]:
     return found
 
 
-def packages() -> List[Finding]:
+def packages() -> list[Finding]:
     """The other packages that all runs need."""
     missing = _missing(NEEDED)
     if missing:
@@ -94,7 +95,7 @@ def packages() -> List[Finding]:
     return [Finding("packages", ", ".join(NEEDED.values()))]
 
 
-def dassl() -> List[Finding]:
+def dassl() -> list[Finding]:
     """Which Dassl, and what was fixed in it."""
     if not _present("dassl"):
         advice = "for its own program install the one that it needs, or put its folder on PYTHONPATH"
@@ -113,7 +114,7 @@ def dassl() -> List[Finding]:
     ]
 
 
-def clip(folder: Path, host: Optional[Path]) -> List[Finding]:
+def clip(folder: Path, host: Path | None) -> list[Finding]:
     """Which clip package. In a codebase no other is advised: its own must stay in use."""
     from modprompt.clip import package as clip_package
 
@@ -135,7 +136,7 @@ def clip(folder: Path, host: Optional[Path]) -> List[Finding]:
     return [*found, Finding("hub", state, advice)]
 
 
-def backbone(asked: str) -> List[Finding]:
+def backbone(asked: str) -> list[Finding]:
     """The CLIP of a name, file or folder."""
     from modprompt.clip.load import path_of
     from modprompt.clip.reading import describe
@@ -148,7 +149,7 @@ def backbone(asked: str) -> List[Finding]:
         return [Finding("CLIP", f"{asked} is not here, or does not run", str(error), True)]
 
 
-def codebase(folder: Path, host: Optional[Path], why: str) -> List[Finding]:
+def codebase(folder: Path, host: Path | None, why: str) -> list[Finding]:
     """The codebase in a folder or a subfolder, or why there is none."""
     if is_this_project(folder):
         return [Finding("codebase", f"{folder}, this project")]
@@ -169,7 +170,7 @@ def codebase(folder: Path, host: Optional[Path], why: str) -> List[Finding]:
     return found
 
 
-def data(root: Path) -> List[Finding]:
+def data(root: Path) -> list[Finding]:
     """The data sets in a folder."""
     if not root.is_dir():
         return [Finding("data", f"no folder {root}", "give it with --root, or set DATA")]
@@ -177,12 +178,12 @@ def data(root: Path) -> List[Finding]:
     return [Finding("data", f"{root.resolve()}: {', '.join(names) or 'empty'}", "" if names else "no data set in it")]
 
 
-def examine(folder: Path, host: Optional[Path], why: str, root: Path) -> List[Finding]:
+def examine(folder: Path, host: Path | None, why: str, root: Path) -> list[Finding]:
     """What is in use; after a fatal finding the later ones, which need it, are left out."""
-    steps: List[Callable[[], List[Finding]]] = [
+    steps: list[Callable[[], list[Finding]]] = [
         python, pytorch, packages, dassl, lambda: clip(folder, host), lambda: codebase(folder, host, why),
     ]  # fmt: skip
-    found: List[Finding] = []
+    found: list[Finding] = []
     for step in steps:
         found += step()
         if any(finding.fatal for finding in found):
@@ -198,7 +199,7 @@ def show(finding: Finding) -> None:
     sys.stdout.flush()
 
 
-def summary(verdicts: Dict[str, trial.Verdict], in_use: str) -> str:
+def summary(verdicts: dict[str, trial.Verdict], in_use: str) -> str:
     """The last line: whether MPL runs by the way in use."""
     if verdicts[in_use].code == trial.CANNOT:
         return "MPL cannot run here as it is: see the arrows"
@@ -209,7 +210,7 @@ def summary(verdicts: Dict[str, trial.Verdict], in_use: str) -> str:
 
 
 @left_as_found()
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print the report; exit code as above."""
     start = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -269,5 +270,5 @@ def report(folder: Path, root: Path, asked: str, until: float) -> int:
     return max(verdicts[ways[0]].code, int(any(finding.fatal for finding in found)))
 
 
-def _entries(folder: Path) -> Set[str]:
+def _entries(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io import json_text
@@ -32,9 +32,9 @@ def require_none(folder: Path) -> None:
 class Written(NamedTuple):
     """What such an installation wrote: digests of files by path, those before an update that was cut off, folders."""
 
-    files: Dict[str, str]
-    before: Dict[str, str]
-    folders: List[str]
+    files: dict[str, str]
+    before: dict[str, str]
+    folders: list[str]
 
 
 def read(folder: Path) -> Written:
@@ -62,7 +62,7 @@ def _require_ours(where: Path, name: object, is_ours: bool) -> None:
         raise UserError(f"{where} names {str(name)[:120]!r}, which no installation wrote: nothing is removed")
 
 
-def remove(folder: Path) -> List[str]:
+def remove(folder: Path) -> list[str]:
     """Remove such an installation, its file list last.
 
     Returns:
@@ -89,7 +89,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _remove_empty(folder: Path, names: List[str]) -> None:
+def _remove_empty(folder: Path, names: list[str]) -> None:
     """Remove folders that hold nothing but Python's compiled files, the deepest first."""
     for name in sorted(names, key=len, reverse=True):
         shutil.rmtree(str(folder / name / "__pycache__"), ignore_errors=True)

@@ -1,6 +1,7 @@
 """The record of the feature "other codebases"."""
 
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any
 
 from modprompt.feature import Feature
 
@@ -16,7 +17,7 @@ class HostsFeature(Feature):
         add("--host", default=None, metavar="FOLDER", help=what)
         add("--its-dassl", action="store_true", help="with --host: use its own Dassl, too")
 
-    def source(self, args: Any) -> Optional[Any]:
+    def source(self, args: Any) -> Any | None:
         """The codebase of --host."""
         from modprompt.hosts.borrowed import entered
 

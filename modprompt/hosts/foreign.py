@@ -6,7 +6,6 @@ Messages say which of the user's settings it changes (overrides.py), and what th
 import os
 import sys
 import types
-from typing import Optional, Type
 
 from dassl.engine import TRAINER_REGISTRY
 
@@ -33,7 +32,7 @@ def is_our_name(name: str) -> bool:
 
 def is_imported_by_a_program(module: types.FrameType) -> bool:
     """Whether a statement of a program, not another module, imports the module of this frame."""
-    frame: Optional[types.FrameType] = module.f_back
+    frame: types.FrameType | None = module.f_back
     while frame is not None and str(frame.f_globals.get("__name__", "")).startswith(_IMPORTERS):
         frame = frame.f_back
     return frame is not None and frame.f_globals.get("__name__") == "__main__"
@@ -56,7 +55,7 @@ def enter_by_line() -> None:
     enter()
     before = sys.excepthook
 
-    def hook(kind: Type[BaseException], error: BaseException, trace: Optional[types.TracebackType]) -> None:
+    def hook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
         mistake = mistake_of(error)
         if not mistake or os.environ.get("MODPROMPT_TRACEBACK"):
             before(kind, error, trace)

@@ -15,7 +15,6 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, Optional
 
 from modprompt.errors import UserError
 from modprompt.hosts import earlier
@@ -126,7 +125,7 @@ def run(args: argparse.Namespace) -> None:
             put_in(folder, args.dry_run, args.even_if_changed)
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Exit code 0, or 2 after a message on what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="the codebase, with its train.py")

@@ -13,8 +13,8 @@ import importlib
 import os
 import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Optional, Sequence
 
 from modprompt.clip import package as clip_package
 from modprompt.errors import UserError
@@ -33,7 +33,7 @@ def put_host_first(folder: Path) -> None:
     sys.path[:] = [str(folder), *kept]
 
 
-def with_what_is_asked(script: Path, words: List[str]) -> List[str]:
+def with_what_is_asked(script: Path, words: list[str]) -> list[str]:
     """A program's words with what else it needs to start our trainer; a message says what was added."""
     from modprompt.hosts.foreign import is_our_name
     from modprompt.trainers.overrides import words_of
@@ -80,7 +80,7 @@ def _mistake_of(error: BaseException) -> str:
     return mistake_of(error)
 
 
-def _run(words: List[str]) -> None:
+def _run(words: list[str]) -> None:
     from modprompt.hosts import foreign
     from modprompt.trainers import overrides
 
@@ -95,7 +95,7 @@ def _run(words: List[str]) -> None:
 
 
 @left_as_found()
-def main(argv: Optional[List[str]] = None, imports: Sequence[str] = ()) -> int:
+def main(argv: list[str] | None = None, imports: Sequence[str] = ()) -> int:
     """Run a program with our trainers.
 
     Args:

@@ -3,8 +3,9 @@
 A codebase without a row gets its program's own message.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io import yaml_text
@@ -20,19 +21,19 @@ class Row(NamedTuple):
     has: str
     why: str
     trainer: str = ""
-    flags: Dict[str, Optional[str]] = {}
-    pairs: Dict[str, str] = {}
+    flags: dict[str, str | None] = {}
+    pairs: dict[str, str] = {}
 
 
 class More(NamedTuple):
     """A program's words with what its rows add, the addition as a user would type it, and why."""
 
-    words: List[str]
+    words: list[str]
     added: str = ""
     why: str = ""
 
 
-def rows_of(program: bytes) -> List[Row]:
+def rows_of(program: bytes) -> list[Row]:
     """The rows for a program, by its content; none if it needs nothing more."""
     content: Any = yaml_text.read(_ROWS)
     return [row for row in (Row(**row) for row in content) if row.has.encode() in program]
@@ -57,7 +58,7 @@ def with_rows(words: Sequence[str], program: Path, trainer: str) -> More:
 
 def _with_row(words: Sequence[str], row: Row, trainer: str, folder: Path) -> More:
     given = {word.partition("=")[0] if word.startswith("--") else word for word in words}
-    flags: List[str] = []
+    flags: list[str] = []
     for name, value in row.flags.items():
         if name not in given:
             flags += [name] if value is None else [name, value.format(dataset=_dataset_of(words, folder))]

@@ -8,7 +8,6 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import List, Optional
 
 from modprompt.hosts.codebase import PROGRAM, find, our_trainer
 from modprompt.hosts.rows import with_rows
@@ -71,7 +70,7 @@ def _run(args: argparse.Namespace) -> None:
     print(script_for(find(Path(args.folder))), end="")
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Exit code 0, or 2 after a message on what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="the codebase, with its train.py")

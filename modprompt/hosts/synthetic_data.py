@@ -4,7 +4,6 @@ synthetic_set.py registers these images as a data set in Dassl.
 """
 
 from pathlib import Path
-from typing import List
 
 import torch
 from PIL import Image
@@ -79,7 +78,7 @@ def write(folder: Path) -> None:
     (folder / "made_up.yaml").write_text('DATASET:\n  NAME: "ModpromptMadeUp"\n')
 
 
-def words(folder: Path, out: Path, trainer: str, data_config: str) -> List[str]:
+def words(folder: Path, out: Path, trainer: str, data_config: str) -> list[str]:
     """A program's words that train MPL on the base classes of the trial.
 
     Args:

@@ -1,7 +1,7 @@
 """The made-up images as a data set in Dassl's registry, for codebases whose reader of EuroSAT refuses them."""
 
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 
@@ -11,7 +11,7 @@ class ModpromptMadeUp(DatasetBase):  # type: ignore[misc]
     """Images in a folder for each class; the first of each is tested."""
 
     def __init__(self, cfg: Any) -> None:
-        items: Dict[str, List[Any]] = {"train": [], "test": []}
+        items: dict[str, list[Any]] = {"train": [], "test": []}
         folders = sorted(Path(str(cfg.DATASET.ROOT), "eurosat", "2750").iterdir())
         for label, folder in enumerate(folders[:5]):
             for part, path in zip(("test", "train"), sorted(folder.iterdir())):

@@ -11,8 +11,9 @@ import importlib.machinery
 import sys
 import traceback
 import types
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Iterator, Optional, Sequence, Set
+from typing import Any
 
 from modprompt.hosts.codebase import READERS
 from modprompt.programs import one_line
@@ -38,13 +39,13 @@ def _is_of_trainers(name: str) -> bool:
     return name.partition(".")[0] == _TRAINERS
 
 
-def _asked_for(program: Path) -> Set[str]:
+def _asked_for(program: Path) -> set[str]:
     """Names of modules of trainers/ that a program's imports may mean."""
     try:
         tree = ast.parse(program.read_bytes())
     except (SyntaxError, ValueError):  # reported when it runs
         return set()
-    names: Set[str] = set()
+    names: set[str] = set()
     for node in tree.body:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -60,8 +61,8 @@ class _Finder(importlib.abc.MetaPathFinder):
         self._folder = program.parent
 
     def find_spec(
-        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[types.ModuleType] = None
-    ) -> Optional[importlib.machinery.ModuleSpec]:
+        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if not _is_of_trainers(fullname):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path)
@@ -88,8 +89,8 @@ class _Loader(importlib.abc.Loader):
     def __getattr__(self, name: str) -> Any:
         return getattr(self._plain, name)
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> Optional[types.ModuleType]:
-        module: Optional[types.ModuleType] = self._plain.create_module(spec)
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        module: types.ModuleType | None = self._plain.create_module(spec)
         return module
 
     def exec_module(self, module: types.ModuleType) -> None:
@@ -105,12 +106,12 @@ class _Loader(importlib.abc.Loader):
 class _NotThere(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """The last finder: an empty module for one of trainers/ that the program imports but that is missing."""
 
-    def __init__(self, names: Set[str]) -> None:
+    def __init__(self, names: set[str]) -> None:
         self._names = names
 
     def find_spec(
-        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[types.ModuleType] = None
-    ) -> Optional[importlib.machinery.ModuleSpec]:
+        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         return importlib.machinery.ModuleSpec(fullname, self) if fullname in self._names and path is not None else None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:

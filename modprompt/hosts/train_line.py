@@ -1,7 +1,6 @@
 """The one line that an installation adds to a codebase's train.py, and removes again."""
 
 import ast
-from typing import List, Union
 
 from modprompt.errors import UserError
 
@@ -55,5 +54,5 @@ def _last_import(program: bytes) -> int:
     return last
 
 
-def _modules(node: Union[ast.Import, ast.ImportFrom]) -> List[str]:
+def _modules(node: ast.Import | ast.ImportFrom) -> list[str]:
     return [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]

@@ -12,9 +12,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 from modprompt import places
 from modprompt.hosts import synthetic_data
@@ -43,14 +44,14 @@ class Verdict(NamedTuple):
     """An entry of the report: the outcome, what to do or know, and the exit code."""
 
     state: str
-    advice: List[str]
+    advice: list[str]
     code: int
 
 
 class _Ran(NamedTuple):
     """A run that has ended: its exit code (None if time ran out), and the end of its output."""
 
-    code: Optional[int]
+    code: int | None
     said: str
 
     @property
@@ -68,12 +69,12 @@ class _Ran(NamedTuple):
         return "* accuracy:" in self.said
 
     @property
-    def told(self) -> List[str]:
+    def told(self) -> list[str]:
         """Its messages on settings that its program changed, and on what it left out."""
         return list(dict.fromkeys(line for line in self.said.splitlines() if _TOLD.match(line)))
 
 
-def try_out(folder: Optional[Path], ways: Sequence[str], until: float) -> Dict[str, Verdict]:
+def try_out(folder: Path | None, ways: Sequence[str], until: float) -> dict[str, Verdict]:
     """The outcome of each way.
 
     Args:
@@ -101,7 +102,7 @@ def try_out(folder: Optional[Path], ways: Sequence[str], until: float) -> Dict[s
 class _Trial:
     """The trial of one way in a codebase."""
 
-    def __init__(self, way: str, folder: Optional[Path], work: Path, processes: "_Processes"):
+    def __init__(self, way: str, folder: Path | None, work: Path, processes: "_Processes"):
         self.way, self.folder, self.work, self.processes = way, folder, work, processes
         self.trainer = our_trainer(folder) if folder is not None and way != HOST else "MPL"
 
@@ -145,7 +146,7 @@ class _Trial:
             )
         return Verdict("MPL trains and tests", ran.told, WELL)
 
-    def _advice(self, ran: _Ran) -> List[str]:
+    def _advice(self, ran: _Ran) -> list[str]:
         missing = re.search(r"No module named '([^'.]+)", ran.why)
         name = missing.group(1) if missing else ""
         is_there = self.folder is not None and any((self.folder / one).exists() for one in (name, f"{name}.py"))
@@ -155,7 +156,7 @@ class _Trial:
             return [*ran.told, *([] if NO_DASSL in ran.why else [NO_DASSL])]
         return [*ran.told, f"pip install {_PIP.get(name, name)}"]
 
-    def _run(self, words: List[str], out: Path) -> _Ran:
+    def _run(self, words: list[str], out: Path) -> _Ran:
         if self.way == OWN or self.folder is None:
             command, folder = places.program("train", *words), self.work
         elif self.way == HOST:
@@ -182,9 +183,9 @@ class _Processes:
 
     def __init__(self, until: float):
         self._until, self._lock = until, threading.Lock()
-        self._running: List[subprocess.Popen[bytes]] = []
+        self._running: list[subprocess.Popen[bytes]] = []
 
-    def run(self, command: List[str], folder: Path, said: Path, is_ours: bool) -> Optional[int]:
+    def run(self, command: list[str], folder: Path, said: Path, is_ours: bool) -> int | None:
         """Run a program to its end, then end all that it started; its exit code, or None if time ran out.
 
         Args:
@@ -232,7 +233,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _environment(is_ours: bool) -> Dict[str, str]:
+def _environment(is_ours: bool) -> dict[str, str]:
     """The user's, but no bytecode is written, nothing is sent or shown, and variables of the scripts are dropped."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MODPROMPT_")}
     said = {"PYTHONDONTWRITEBYTECODE": "1", "WANDB_MODE": "disabled", "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"}

@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Optional
 
 from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
@@ -29,7 +28,7 @@ print("\\n{_MARK}" + json.dumps(file or (next(iter(folders)) if folders else Non
 """
 
 
-def found_by(folder: Path, name: str) -> Optional[Path]:
+def found_by(folder: Path, name: str) -> Path | None:
     """The folder (or the file, for a plain module) from which a program in a folder would import a package.
 
     Raises:

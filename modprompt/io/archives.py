@@ -9,8 +9,9 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, Iterable, List, NamedTuple
+from typing import NamedTuple
 
 from modprompt.io.paths import is_inside
 from modprompt.io.safe_open import Bytes, Refused
@@ -68,7 +69,7 @@ def is_archive(content: Bytes) -> bool:
     return content.size >= 4 and content.read(0, 4) == b"PK\3\4"
 
 
-def read_members(content: Bytes) -> Dict[str, Member]:
+def read_members(content: Bytes) -> dict[str, Member]:
     """The members of an archive by name, in their order in it.
 
     Raises:
@@ -87,8 +88,8 @@ def read_members(content: Bytes) -> Dict[str, Member]:
         raise Refused(f"it is cut off or damaged ({error})") from None
 
 
-def _members(content: Bytes, entries: List[zipfile.ZipInfo], end: int) -> Dict[str, Member]:
-    members: Dict[str, Member] = {}
+def _members(content: Bytes, entries: list[zipfile.ZipInfo], end: int) -> dict[str, Member]:
+    members: dict[str, Member] = {}
     seen, at = set(), 0
     for entry, following in zip(entries, [*(entry.header_offset for entry in entries[1:]), end]):
         member = _member(content, entry, at)

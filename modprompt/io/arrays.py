@@ -2,8 +2,8 @@
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from modprompt.io.archives import read_member, read_members
 from modprompt.io.atomic import part_of
 from modprompt.io.safe_open import Bytes, Refused, open_regular, read_bytes
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 _MOST_UNPACKED = 1 << 30  # bytes of a packed array
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _KINDS = "biufcSU"  # of types: numbers and texts
@@ -34,7 +34,7 @@ def write_arrays(path: PathLike, *, packed: bool = False, **arrays: np.ndarray) 
         save(file, **arrays)  # type: ignore[arg-type]  # none of them is called allow_pickle
 
 
-def read_arrays(path: PathLike, *names: str) -> Tuple[np.ndarray, ...]:
+def read_arrays(path: PathLike, *names: str) -> tuple[np.ndarray, ...]:
     """The arrays of these names in a .npz file.
 
     Raises:
@@ -45,7 +45,7 @@ def read_arrays(path: PathLike, *names: str) -> Tuple[np.ndarray, ...]:
     return tuple(found[name] for name in names)
 
 
-def read_all_arrays(path: PathLike, *names: str) -> Dict[str, np.ndarray]:
+def read_all_arrays(path: PathLike, *names: str) -> dict[str, np.ndarray]:
     """The arrays of a .npz file by name; only those of `names`, if any.
 
     Raises:
@@ -114,7 +114,7 @@ def damaged(path: PathLike, error: Exception) -> UserError:
     return UserError(f"{path} is damaged ({lines[0][:160]})")
 
 
-def arrays_in(content: Bytes, names: Sequence[str] = ()) -> Dict[str, np.ndarray]:
+def arrays_in(content: Bytes, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """As `read_all_arrays`, from an open file. Raises whatever reading and NumPy raise."""
     members = {name[:-4] if name.endswith(".npy") else name: member for name, member in read_members(content).items()}
     missing = [name for name in names if name not in members]

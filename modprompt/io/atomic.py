@@ -6,10 +6,11 @@ import re
 import secrets
 import shutil
 import stat
+from collections.abc import Container, Iterator
 from pathlib import Path
-from typing import BinaryIO, Container, Iterator, Optional, Set, Tuple, Union
+from typing import BinaryIO
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 _PART = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.part(\.npz)?")
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
@@ -47,7 +48,7 @@ def copy_whole(source: PathLike, path: PathLike) -> None:
         shutil.copyfileobj(original, file)
 
 
-def remove_parts(folder: PathLike, names: Optional[Container[str]] = None) -> int:
+def remove_parts(folder: PathLike, names: Container[str] | None = None) -> int:
     """Remove what killed writers left in a folder; only for use under its lock. Returns how many there were.
 
     Args:
@@ -62,12 +63,12 @@ def remove_parts(folder: PathLike, names: Optional[Container[str]] = None) -> in
     return removed
 
 
-def names_of_parts(folder: PathLike) -> Set[str]:
+def names_of_parts(folder: PathLike) -> set[str]:
     """The names of the files that are being written in a folder, or whose writers were killed."""
     return {name for name, _ in _parts(folder)}
 
 
-def _parts(folder: PathLike) -> Iterator[Tuple[str, str]]:
+def _parts(folder: PathLike) -> Iterator[tuple[str, str]]:
     """(name of the finished file, path) of each part in a folder."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for entry in os.scandir(str(folder)):

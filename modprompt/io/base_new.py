@@ -1,7 +1,7 @@
 """Base and new classes: the first and the second half of the sorted labels, alone and together (CoCoOp)."""
 
 import math
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # reading results alone imports no NumPy
     import numpy as np
@@ -30,7 +30,7 @@ def harmonic_mean(base_pct: float, new_pct: float) -> float:
     return 2 * base_pct * new_pct / total if total else 0.0
 
 
-def of_confusion(confusion: "np.ndarray") -> Optional[Dict[str, Any]]:
+def of_confusion(confusion: "np.ndarray") -> dict[str, Any] | None:
     """Images, right ones and accuracy of the test images of either half; and the harmonic mean.
 
     Args:
@@ -40,7 +40,7 @@ def of_confusion(confusion: "np.ndarray") -> Optional[Dict[str, Any]]:
         None if one of the halves has no images.
     """
     border = base_classes(len(confusion))
-    found: Dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, rows in zip(NAMES, (slice(None, border), slice(border, None))):
         images, correct = int(confusion[rows].sum()), int(confusion.diagonal()[rows].sum())
         if not images:

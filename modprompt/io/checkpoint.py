@@ -7,8 +7,9 @@ method, schedules, classes, CLIP, and the run that made them. It holds plain val
 import hashlib
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -28,7 +29,7 @@ from modprompt.io.tensors import read_tensors
 VERSION = 2
 SAFETENSORS = ".safetensors"
 FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, besides what was learned
-_Written = Tuple[Dict[str, Tensor], Dict[str, str]]
+_Written = tuple[dict[str, Tensor], dict[str, str]]
 _TO_DO = "use another copy of it"
 
 
@@ -47,15 +48,15 @@ class Checkpoint(NamedTuple):
 
     state_dict: Mapping[str, Tensor]
     epoch: int
-    made_with: Dict[str, str]
+    made_with: dict[str, str]
     class_list: str
-    settings: Dict[str, str]
-    clip: Dict[str, Any]
-    record: Dict[str, Any]
-    val_result: Optional[float] = None
+    settings: dict[str, str]
+    clip: dict[str, Any]
+    record: dict[str, Any]
+    val_result: float | None = None
 
     @property
-    def trained_on(self) -> Tuple[str, ...]:
+    def trained_on(self) -> tuple[str, ...]:
         """Names of the classes that it was trained on; none if it does not say them."""
         classes = self.record.get("classes", {})
         return tuple(classes.get("trained_on", classes.get("names", ())))
@@ -66,13 +67,13 @@ def class_list(names: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def record(**parts: Dict[str, Any]) -> Dict[str, Any]:
+def record(**parts: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint holds under `modprompt`: method, schedules, classes, clip, versions, run, version and hash."""
-    found: Dict[str, Any] = sealed({}, VERSION, **parts)[KEY]
+    found: dict[str, Any] = sealed({}, VERSION, **parts)[KEY]
     return found
 
 
-def read(path: Union[str, Path]) -> Checkpoint:
+def read(path: str | Path) -> Checkpoint:
     """The content of a checkpoint file, of torch.save or, by its suffix, of safetensors.
 
     Raises:
@@ -102,7 +103,7 @@ def as_safetensors(state: Mapping[str, Tensor], head: Mapping[str, Any], finishe
     return {**state, **finished}, {KEY: json.dumps(head)}
 
 
-def _of_safetensors(path: Union[str, Path]) -> Dict[str, Any]:
+def _of_safetensors(path: str | Path) -> dict[str, Any]:
     """The content of a safetensors file in the form of a torch.save file; without a record only the tensors."""
     tensors, texts = read_with_metadata(path)
     finished = FINISHED if FINISHED[0] in tensors else ()  # a head has none, and may have a tensor of that name
@@ -118,7 +119,7 @@ def _of_safetensors(path: Union[str, Path]) -> Dict[str, Any]:
     return {**head, "state_dict": state}
 
 
-def _of_others(content: Dict[Any, Any]) -> Checkpoint:
+def _of_others(content: dict[Any, Any]) -> Checkpoint:
     """The content of a checkpoint of the family, or of our first version; parts of another kind are not read."""
     state_dict = {key: value for key, value in content["state_dict"].items() if isinstance(key, str)}
     made_with, settings = (_texts(content.get(key)) for key in ("made_with", "settings"))
@@ -131,7 +132,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _texts(values: Any) -> Dict[str, str]:
+def _texts(values: Any) -> dict[str, str]:
     return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}
 
 
@@ -142,7 +143,7 @@ def _epochs(value: Any) -> int:
     return int(number) if is_number and 0 <= number <= MOST_EPOCHS and number == int(number) else 0
 
 
-def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
+def _of_record(content: dict[str, Any], path: str | Path) -> Checkpoint:
     found = content[KEY]
     version = found.get("version")
     if type(version) is not int or version > VERSION:
@@ -174,7 +175,7 @@ def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
     return Checkpoint(content["state_dict"], content["epoch"], made_with, names, settings, clip, dict(found), result)
 
 
-def chosen_checkpoint(path: Union[str, Path], epoch: Optional[int] = None) -> str:
+def chosen_checkpoint(path: str | Path, epoch: int | None = None) -> str:
     """Path of the checkpoint that a path means: for a run's output folder that of an epoch, its best or its last.
 
     Raises:

@@ -5,7 +5,6 @@ Nothing heavy is imported here, so that thousands of folders are searched quickl
 
 import os
 from pathlib import Path
-from typing import List, Optional, Union
 
 from modprompt.errors import UserError
 from modprompt.io.paths import of_user
@@ -22,13 +21,13 @@ def _epoch_of(name: str) -> int:
     return int(number) if number.isdecimal() and len(number) <= _MOST_DIGITS else -1
 
 
-def _checkpoints(folder: str) -> List[str]:
+def _checkpoints(folder: str) -> list[str]:
     with os.scandir(folder) as entries:
         files = [entry.name for entry in entries if entry.name.startswith("model") and not entry.is_dir()]
     return sorted(name for name in files if not name.endswith(".part"))
 
 
-def model_folders(folder: Union[str, Path]) -> List[Path]:
+def model_folders(folder: str | Path) -> list[Path]:
     """The folders of a run's models, which hold their checkpoints; none if there is no such run."""
     if not os.path.isdir(folder):
         return []
@@ -58,7 +57,7 @@ def newest_checkpoint(folder: str) -> str:
     return os.path.join(folder, wanted)
 
 
-def find_checkpoint(folder: str, epoch: Optional[int] = None) -> str:
+def find_checkpoint(folder: str, epoch: int | None = None) -> str:
     """Path of a model's checkpoint.
 
     Args:
@@ -79,7 +78,7 @@ def find_checkpoint(folder: str, epoch: Optional[int] = None) -> str:
     return os.path.join(folder, wanted)
 
 
-def checkpoint_of_run(folder: Union[str, Path], epoch: Optional[int] = None) -> str:
+def checkpoint_of_run(folder: str | Path, epoch: int | None = None) -> str:
     """Path of the checkpoint in a run's output folder: the best, or without one the last, or that of an epoch.
 
     Raises:
@@ -92,7 +91,7 @@ def checkpoint_of_run(folder: Union[str, Path], epoch: Optional[int] = None) -> 
     return find_checkpoint(str(inner[0]), epoch)
 
 
-def checkpoint_at(path: Union[str, Path], epoch: Optional[int] = None) -> str:
+def checkpoint_at(path: str | Path, epoch: int | None = None) -> str:
     """Path of the checkpoint that a path means: for a run's output folder as checkpoint_of_run, else the file itself.
 
     Raises:
@@ -101,7 +100,7 @@ def checkpoint_at(path: Union[str, Path], epoch: Optional[int] = None) -> str:
     return checkpoint_of_run(path, epoch) if os.path.isdir(path) else str(path)
 
 
-def run_or_file(path: Union[str, Path]) -> Path:
+def run_or_file(path: str | Path) -> Path:
     """What a user names: a run's output folder, or a checkpoint in it.
 
     Raises:

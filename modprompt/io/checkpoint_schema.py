@@ -3,7 +3,8 @@
 All that is read from a file is checked here before any of it is used.
 """
 
-from typing import Any, Dict, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ def plain(value: Any, where: str, levels: int = _DEEPEST) -> None:
         for at, item in enumerate(value):
             plain(item, f"{where}[{at}]", levels - 1)
     else:
-        kinds: Dict[type, Form] = {bool: flag, int: whole(), float: number(), str: text()}
+        kinds: dict[type, Form] = {bool: flag, int: whole(), float: number(), str: text()}
         maybe(kinds.get(type(value), text()))(value, where)
 
 

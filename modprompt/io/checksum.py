@@ -5,7 +5,8 @@ It is under the key `modprompt`, next to the record's version: {..., "modprompt"
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from modprompt.errors import UserError
 
@@ -21,12 +22,12 @@ def content_hash(content: Any) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _without_hash(content: Mapping[str, Any]) -> Dict[str, Any]:
+def _without_hash(content: Mapping[str, Any]) -> dict[str, Any]:
     facts = {key: value for key, value in content[KEY].items() if key != "hash"}
     return {**content, KEY: facts}
 
 
-def sealed(content: Mapping[str, Any], version: int, **facts: Any) -> Dict[str, Any]:
+def sealed(content: Mapping[str, Any], version: int, **facts: Any) -> dict[str, Any]:
     """A record with its version, further facts about it, and a hash of all of that.
 
     Args:
@@ -38,7 +39,7 @@ def sealed(content: Mapping[str, Any], version: int, **facts: Any) -> Dict[str, 
     return {**marked, KEY: {**marked[KEY], "hash": content_hash(marked)}}
 
 
-def _hash_if_any(content: Any) -> Optional[str]:
+def _hash_if_any(content: Any) -> str | None:
     """The hash of a content; None if it has other than plain values, which are never sealed."""
     try:
         return content_hash(content)

@@ -7,7 +7,8 @@ import functools
 import hashlib
 import os
 import re
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io import json_text
@@ -25,7 +26,7 @@ _IN_TRAINING = re.compile(r"/tests/[^/]+$")
 _CLASSES = re.compile(r"(?:^|/)base2new/(?:train|test)_(base|new)/")
 
 
-def _compared(settings: Mapping[str, str], tests: bool) -> Dict[str, str]:
+def _compared(settings: Mapping[str, str], tests: bool) -> dict[str, str]:
     """Those of a run's settings that decide its numbers: of a training, or of a run that only tests."""
     settings = with_clips_known(settings)
     if tests:
@@ -34,8 +35,8 @@ def _compared(settings: Mapping[str, str], tests: bool) -> Dict[str, str]:
 
 
 def differing_settings(
-    recorded: Mapping[str, str], wanted: Mapping[str, str], tests: bool, defaults: Optional[Mapping[str, str]] = None
-) -> List[str]:
+    recorded: Mapping[str, str], wanted: Mapping[str, str], tests: bool, defaults: Mapping[str, str] | None = None
+) -> list[str]:
     """What differs between two sets of given settings, as "KEY old -> new"; what one side lacks has its default."""
     old, new = (_compared(settings, tests) for settings in (recorded, wanted))
     return differences(old, new, defaults)
@@ -86,7 +87,7 @@ def file_hash(path: PathLike) -> str:
     return _hash_of(str(path), facts.st_size, facts.st_mtime_ns)
 
 
-def differing_files(recorded: Mapping[str, str], find: Callable[[str], Optional[str]]) -> List[str]:
+def differing_files(recorded: Mapping[str, str], find: Callable[[str], str | None]) -> list[str]:
     """Which of a run's recorded files (split, few-shot list) have changed or are gone.
 
     Args:
@@ -111,7 +112,7 @@ def has_split_file(recorded: Mapping[str, str]) -> bool:
     return any(name.rpartition("/")[2].startswith("split_") for name in recorded)
 
 
-def differing_clip(recorded: str, mine: str) -> List[str]:
+def differing_clip(recorded: str, mine: str) -> list[str]:
     """Whether a run's CLIP is another one, by the hash that it recorded.
 
     Raises:
@@ -120,7 +121,7 @@ def differing_clip(recorded: str, mine: str) -> List[str]:
     return [] if not recorded or in_version_of(recorded, mine) == recorded else [f"CLIP {recorded} -> {mine}"]
 
 
-def tokenizer_said(clip: Mapping[str, Any]) -> Dict[str, str]:
+def tokenizer_said(clip: Mapping[str, Any]) -> dict[str, str]:
     """What identifies the tokenizer of a CLIP, as {name: text}; nothing if it is CLIP's own.
 
     Args:
@@ -130,13 +131,13 @@ def tokenizer_said(clip: Mapping[str, Any]) -> Dict[str, str]:
     return {TOKENIZER: " ".join(f"{key}={said[key]}" for key in sorted(said))} if said else {}
 
 
-def differing_tokenizer(recorded: Mapping[str, Any], mine: Mapping[str, Any]) -> List[str]:
+def differing_tokenizer(recorded: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
     """Whether a run's CLIP had another tokenizer than one has now; both as tokenizer_said accepts them."""
     before, now = (tokenizer_said(one).get(TOKENIZER, "CLIP's own") for one in (recorded, mine))
     return [] if before == now else [f"{TOKENIZER} {before} -> {now}"]
 
 
-def another_run(folder: str, differences: List[str], most: int = 4) -> UserError:
+def another_run(folder: str, differences: list[str], most: int = 4) -> UserError:
     """The error for a finished run that is not the one asked for."""
     more = f" and {len(differences) - most} more" if len(differences) > most else ""
     return UserError(

@@ -4,7 +4,8 @@ Descriptions, initial weights, and what settings of features name: a result has 
 moved, and a file that holds something else is noticed. Nothing heavy is imported here.
 """
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.feature import Content, contents
@@ -14,15 +15,15 @@ from modprompt.io.compare import file_hash
 _SENTENCES = ".SENTENCES"  # how the setting's key ends
 
 
-def facts_of_methods() -> Tuple[str, ...]:
+def facts_of_methods() -> tuple[str, ...]:
     """The facts in which a method states the hashes of what it names."""
     return (descriptions.NAME, *(one.fact for one in contents()))
 
 
-def _named(result: Mapping[str, Any]) -> List[Tuple[str, Content]]:
+def _named(result: Mapping[str, Any]) -> list[tuple[str, Content]]:
     """What a result has a hash of, with that hash."""
     method, weights = result.get("method"), result.get("init_weights")
-    facts: Dict[Any, Any] = method if isinstance(method, dict) else {}
+    facts: dict[Any, Any] = method if isinstance(method, dict) else {}
     mode, _, phrases = str(facts.get(descriptions.NAME) or "").partition(" ")
     found = [
         *((facts.get(one.fact), one) for one in contents()),
@@ -44,20 +45,20 @@ def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
     return hash_of
 
 
-def without_places(settings: Mapping[str, str], result: Mapping[str, Any]) -> Dict[str, str]:
+def without_places(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, str]:
     """Settings in which the name of what a result has a hash of is replaced by "given"."""
     keys = tuple(one.key for _, one in _named(result))
     return {key: "given" if value and keys and key.endswith(keys) else value for key, value in settings.items()}
 
 
-def differing(result: Mapping[str, Any], settings: Mapping[str, Any]) -> List[str]:
+def differing(result: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     """What a run's settings name that has changed since its result was recorded, or is gone.
 
     Args:
         result: the run's.
         settings: its own, by dotted key.
     """
-    found: List[str] = []
+    found: list[str] = []
     for digest, one in _named(result):
         paths = [str(value) for key, value in settings.items() if key.endswith(one.key) and value]
         if one.key == _SENTENCES:  # without any they are in a file too
@@ -68,7 +69,7 @@ def differing(result: Mapping[str, Any], settings: Mapping[str, Any]) -> List[st
     return found
 
 
-def _change(one: Content, path: str, recorded: str) -> Optional[str]:
+def _change(one: Content, path: str, recorded: str) -> str | None:
     try:
         return None if one.hash_of(path) == recorded else one.changed.format(path or one.fact)
     except OSError as error:

@@ -5,8 +5,9 @@ the file lies. Nothing heavy is imported here.
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, NamedTuple
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
@@ -34,7 +35,7 @@ class Descriptions(NamedTuple):
     source: where they were read.
     """
 
-    phrases: Mapping[str, Tuple[str, ...]]
+    phrases: Mapping[str, tuple[str, ...]]
     source: str
 
     @property
@@ -42,11 +43,11 @@ class Descriptions(NamedTuple):
         """Twelve hex digits that tell one content from another, however the file was laid out."""
         return content_hash(self.as_record())[:12]
 
-    def as_record(self) -> Dict[str, List[str]]:
+    def as_record(self) -> dict[str, list[str]]:
         """The phrases as plain values."""
         return {name: list(own) for name, own in self.phrases.items()}
 
-    def of(self, classnames: Sequence[str]) -> List[Tuple[str, ...]]:
+    def of(self, classnames: Sequence[str]) -> list[tuple[str, ...]]:
         """The phrases of each class.
 
         Raises:
@@ -116,7 +117,7 @@ def of_record(content: Mapping[Any, Any], source: str) -> Descriptions:
     return _checked(list(content.items()), source)
 
 
-class _Pairs(List[Tuple[str, Any]]):
+class _Pairs(list[tuple[str, Any]]):
     """A JSON object as it is in the file: a key may occur twice."""
 
 
@@ -129,8 +130,8 @@ def _kind(value: Any) -> str:
     return "null" if value is None else kinds.get(type(value), "a number")
 
 
-def _checked(pairs: Sequence[Tuple[Any, Any]], source: str) -> Descriptions:
-    phrases: Dict[str, Tuple[str, ...]] = {}
+def _checked(pairs: Sequence[tuple[Any, Any]], source: str) -> Descriptions:
+    phrases: dict[str, tuple[str, ...]] = {}
     for name, own in pairs:
         key = _key(str(name))
         where = f"{source}: class {str(name)[:80]!r}"

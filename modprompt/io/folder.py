@@ -7,8 +7,8 @@ import contextlib
 import errno
 import os
 import warnings
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import Container, Dict, Iterator, Mapping, Optional, Set
 
 from modprompt.errors import UserError
 from modprompt.io import holding, lock, test_parts
@@ -25,8 +25,8 @@ class Busy(UserError):
     """Another process is at work in the folder."""
 
 
-_held: Dict[str, Optional[int]] = {}  # by real path: what this process holds; None where there are no locks
-_handed: Set[int] = set()  # open locks that a parent has handed over
+_held: dict[str, int | None] = {}  # by real path: what this process holds; None where there are no locks
+_handed: set[int] = set()  # open locks that a parent has handed over
 
 
 def _let_go() -> None:
@@ -76,7 +76,7 @@ def _why_not(error: OSError) -> str:
     return f"cannot be opened ({error.strerror})"
 
 
-def handing_over(file: Optional[int]) -> Mapping[str, str]:
+def handing_over(file: int | None) -> Mapping[str, str]:
     """What a child's environment must hold to take over an open lock, which it must also inherit."""
     return {} if file is None else {HANDED: str(file)}
 
@@ -95,7 +95,7 @@ def _is_handed_over(path: Path) -> bool:
     return False
 
 
-def take(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:
+def take(folder: PathLike, patience_s: float = 2.0) -> int | None:
     """Take a folder's lock and remove what killed writers left there.
 
     Returns:
@@ -123,7 +123,7 @@ def take(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:
     return file
 
 
-def keep(folder: PathLike, run: Optional[holding.Begins] = None) -> str:
+def keep(folder: PathLike, run: holding.Begins | None = None) -> str:
     """Hold a folder until this process ends, unless it holds it already, or its parent does.
 
     Args:
@@ -150,7 +150,7 @@ def keep(folder: PathLike, run: Optional[holding.Begins] = None) -> str:
         raise
 
 
-def is_still(folder: PathLike, file: Optional[int]) -> bool:
+def is_still(folder: PathLike, file: int | None) -> bool:
     """Whether a folder is the one whose lock was taken, neither deleted since nor another one of its name.
 
     Args:
@@ -179,7 +179,7 @@ def release(folder: PathLike) -> None:
 
 
 @contextlib.contextmanager
-def hold(folder: PathLike, run: Optional[holding.Begins] = None) -> Iterator[str]:
+def hold(folder: PathLike, run: holding.Begins | None = None) -> Iterator[str]:
     """Hold a folder within a block; an empty name is no folder.
 
     Args:

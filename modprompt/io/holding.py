@@ -8,8 +8,9 @@ test: it is read as that test. Nothing heavy is imported here.
 import itertools
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.feature import features
@@ -38,7 +39,7 @@ class Holding(NamedTuple):
 
     trainer: str
     trained: bool
-    result: Optional[Dict[str, Any]]
+    result: dict[str, Any] | None
     why: str
 
     @property
@@ -106,7 +107,7 @@ def of_config(folder: PathLike, *keys: str) -> str:
     return content if isinstance(content, str) else ""
 
 
-def test_of(result: Optional[Mapping[str, Any]]) -> str:
+def test_of(result: Mapping[str, Any] | None) -> str:
     """Which saved model a result is a test of; empty if it is its own run's."""
     return str((result or {}).get("evaluated") or "")
 
@@ -126,7 +127,7 @@ class Begins(NamedTuple):
     """
 
     trainer: str
-    trains: Optional[bool] = None
+    trains: bool | None = None
 
 
 def require_own(folder: PathLike, run: Begins) -> str:
@@ -155,7 +156,7 @@ def require_own(folder: PathLike, run: Begins) -> str:
 
 
 def place_of_test(
-    folder: str, model_dir: str, epoch: Optional[int], data: Mapping[str, str], settings: Mapping[str, str]
+    folder: str, model_dir: str, epoch: int | None, data: Mapping[str, str], settings: Mapping[str, str]
 ) -> str:
     """Where a test goes: the folder asked for, or, if that is its training's, one in `tests/` there.
 
@@ -191,7 +192,7 @@ def _may_have(place: str, root: str, settings: Mapping[str, str]) -> bool:
     return found.get("settings") == settings and os.path.realpath(before) == os.path.realpath(root)
 
 
-def weights_of(folder: PathLike, epoch: Optional[int] = None) -> Dict[str, str]:
+def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
     """Name and SHA-256 of the checkpoint that a test of a run's folder loads; for several models those of all.
 
     Raises:
@@ -206,8 +207,8 @@ def weights_of(folder: PathLike, epoch: Optional[int] = None) -> Dict[str, str]:
 def of_other_weights(
     result: Mapping[str, Any],
     folder: PathLike,
-    epoch: Optional[int] = None,
-    trained: Optional[Mapping[str, Any]] = None,
+    epoch: int | None = None,
+    trained: Mapping[str, Any] | None = None,
 ) -> bool:
     """Whether a test used other weights than the run in a folder has now.
 
@@ -229,7 +230,7 @@ def of_other_weights(
         return True
 
 
-def is_of(result: Mapping[str, Any], file: PathLike, epoch: Optional[int] = None) -> bool:
+def is_of(result: Mapping[str, Any], file: PathLike, epoch: int | None = None) -> bool:
     """Whether a training's result comes from this checkpoint in its folder; an earlier version did not say from which.
 
     Args:
@@ -254,7 +255,7 @@ def resumed_from(folder: str) -> str:
         return ""
 
 
-def differing_beginning(result: Mapping[str, Any], resume: str) -> List[str]:
+def differing_beginning(result: Mapping[str, Any], resume: str) -> list[str]:
     """Whether a training began from another checkpoint, or none, than the one asked for; [] if that was not recorded.
 
     Args:

@@ -8,7 +8,8 @@ import errno
 import math
 import os
 import threading
-from typing import BinaryIO, Iterator, Optional
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -37,7 +38,7 @@ class _PillowsBound:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # for the count alone: threads that read do not wait for one another
         self._inside = 0
-        self._theirs: Optional[int] = None
+        self._theirs: int | None = None
 
     def __enter__(self) -> None:
         with self._lock:

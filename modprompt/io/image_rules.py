@@ -10,7 +10,7 @@ Of several frames both use the first. Neither scales or crops anything.
 import io
 import struct
 import zlib
-from typing import Any, BinaryIO, List
+from typing import Any, BinaryIO
 
 from PIL import Image, PngImagePlugin
 
@@ -51,7 +51,7 @@ def as_people(image: Image.Image) -> Image.Image:
     return as_rgb(image, PEOPLE)
 
 
-def oddities(image: Image.Image) -> List[str]:
+def oddities(image: Image.Image) -> list[str]:
     """Why the two rules read an image, open and not decoded, differently; in words, empty for most images."""
     found = []
     if _is_deep(image):

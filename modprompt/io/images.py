@@ -8,8 +8,9 @@ own_validation and selected_on; one of a host's reader has none of them, and the
 import hashlib
 import os
 import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from modprompt.feature import features
 from modprompt.io import published
@@ -59,7 +60,7 @@ def _digits(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _common_root(lists: Sequence[Optional[Sequence[Labelled]]]) -> str:
+def _common_root(lists: Sequence[Sequence[Labelled] | None]) -> str:
     folders = {os.path.dirname(image.impath) for images in lists for image in images or []}
     try:
         return os.path.commonpath(list(folders)) if folders else ""
@@ -81,7 +82,7 @@ def _size(image: Labelled) -> str:
     return str(os.stat(image.impath).st_size)
 
 
-def images_hash(*lists: Optional[Sequence[Labelled]], root: str = "", first_by_content: bool = False) -> str:
+def images_hash(*lists: Sequence[Labelled] | None, root: str = "", first_by_content: bool = False) -> str:
     """A hash that tells lists of images (None: no list) from others, wherever they are: path, label and size in bytes.
 
     Args:
@@ -108,7 +109,7 @@ def images_hash(*lists: Optional[Sequence[Labelled]], root: str = "", first_by_c
     return _NOW + _digits(rows())[:16]
 
 
-def old_images_hash(*lists: Optional[Sequence[Labelled]]) -> str:
+def old_images_hash(*lists: Sequence[Labelled] | None) -> str:
     """The hash of the first version: file names and labels alone, twelve hex digits."""
     texts = ("".join(f"{os.path.basename(image.impath)} {image.label} " for image in images or []) for images in lists)
     return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -200,15 +201,15 @@ def mark_of(result: Mapping[str, Any]) -> str:
     return str(result.get("selected_on_test") or mark(str(result.get("selected_on") or "")))
 
 
-def by_label(images: Iterable[_Image]) -> Dict[int, List[_Image]]:
+def by_label(images: Iterable[_Image]) -> dict[int, list[_Image]]:
     """{label: images}, labels in order of first appearance."""
-    groups: Dict[int, List[_Image]] = {}
+    groups: dict[int, list[_Image]] = {}
     for image in images:
         groups.setdefault(image.label, []).append(image)
     return groups
 
 
-def hold_out(pool: Iterable[_Image], taken: Iterable[Labelled], per_class: int, seed: int) -> List[_Image]:
+def hold_out(pool: Iterable[_Image], taken: Iterable[Labelled], per_class: int, seed: int) -> list[_Image]:
     """Up to `per_class` images of each label that are not taken for training, to choose by; ascending labels.
 
     They come from their own generator, so that no other draw changes. A label without images left has none.
@@ -225,7 +226,7 @@ def hold_out(pool: Iterable[_Image], taken: Iterable[Labelled], per_class: int, 
     return [image for label in sorted(groups) for image in _some(groups[label], per_class, rng)]
 
 
-def _some(group: List[_Image], number: int, rng: random.Random) -> List[_Image]:
+def _some(group: list[_Image], number: int, rng: random.Random) -> list[_Image]:
     return rng.sample(group, min(number, len(group)))
 
 
@@ -246,7 +247,7 @@ def all_images_hash(dataset: Any, cfg: Any) -> str:
 
 
 def _once(dataset: Any, cfg: Any, *names: str) -> str:
-    kept: Dict[Tuple[str, ...], str] = dataset.__dict__.setdefault("_images_hashes", {})
+    kept: dict[tuple[str, ...], str] = dataset.__dict__.setdefault("_images_hashes", {})
     if names not in kept:
         lists = [getattr(dataset, name) for name in names]
         by_content = cfg.DATASET.NUM_SHOTS >= 1
@@ -259,7 +260,7 @@ def shots_of(cfg: Any) -> int:
     return int(cfg.DATASET.NUM_SHOTS) if cfg.DATASET.NUM_SHOTS >= 1 else -1
 
 
-def facts_of(dataset: Any, cfg: Any) -> Dict[str, Any]:
+def facts_of(dataset: Any, cfg: Any) -> dict[str, Any]:
     """What result.json says about the images: split, few-shot list, hash of all images, which anything was chosen by.
 
     Args:

@@ -1,7 +1,8 @@
 """JSON from files that may come from anywhere: how deep it may be, and how large its numbers."""
 
 import json
-from typing import Any, Callable, Iterable, List, Optional, Tuple, Union
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from modprompt.io.safe_open import Refused
 from modprompt.programs import one_line
@@ -12,8 +13,8 @@ _LEVELS = (dict, list, tuple)
 
 
 def parse(
-    text: Union[str, bytes],
-    pairs: Optional[Callable[[List[Tuple[str, Any]]], Any]] = None,
+    text: str | bytes,
+    pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
     finite: bool = False,
 ) -> Any:
     """The content of a JSON text.

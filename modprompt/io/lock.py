@@ -4,8 +4,8 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator, Optional
 
 from modprompt.errors import UserError
 from modprompt.io.safe_open import PathLike
@@ -38,7 +38,7 @@ def _try(file: int, exclusive: bool, path: object) -> bool:
     return True
 
 
-def take(path: PathLike, patience_s: float = 2.0) -> Optional[int]:
+def take(path: PathLike, patience_s: float = 2.0) -> int | None:
     """Take the lock of a file, made with its folders, for this process and the children that inherit it.
 
     Args:
@@ -68,7 +68,7 @@ def is_of(file: int, path: PathLike) -> bool:
         return False
 
 
-def take_folder(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:
+def take_folder(folder: PathLike, patience_s: float = 2.0) -> int | None:
     """As `take`, with the lock of a folder itself: nothing is made in it, and nothing is left.
 
     Raises:
@@ -92,7 +92,7 @@ def alone(
     *,
     folder: bool = False,
     patience_s: float = 2.0,
-    without: Optional[Callable[[str], None]] = None,
+    without: Callable[[str], None] | None = None,
 ) -> Iterator[bool]:
     """The lock of a file, or of a folder itself, held during a block.
 
@@ -125,7 +125,7 @@ def alone(
         os.close(file)
 
 
-def _hold(file: int, path: PathLike, patience_s: float) -> Optional[int]:
+def _hold(file: int, path: PathLike, patience_s: float) -> int | None:
     try:
         end = time.monotonic() + patience_s
         while not _try(file, True, path):

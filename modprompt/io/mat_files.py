@@ -5,7 +5,8 @@ SciPy's reader is written in C and trusts them: one flipped bit can end the proc
 
 import struct
 import zlib
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def _numbers(element: _Element) -> np.ndarray:
     return np.frombuffer(element.content, dtype)
 
 
-def read_mat(path: PathLike) -> Dict[str, np.ndarray]:
+def read_mat(path: PathLike) -> dict[str, np.ndarray]:
     """The variables of a file by name, in the form that scipy.io.loadmat gives them.
 
     Numbers are arrays of MATLAB's shape and of the type that they are stored in; a text is an array of the rows' texts,
@@ -87,7 +88,7 @@ def read_mat(path: PathLike) -> Dict[str, np.ndarray]:
     content = read_bytes(path, _MOST_BYTES)
     if len(content) < _HEADER or content[124:128] != b"\0\1IM":
         raise Refused("it is no file of MATLAB 5")
-    variables: Dict[str, np.ndarray] = {}
+    variables: dict[str, np.ndarray] = {}
     elements = _Elements(content, _HEADER)
     while elements:
         element = elements.next()
@@ -109,7 +110,7 @@ def _unpacked(content: bytes) -> bytes:
     return text
 
 
-def _matrix(element: _Element, level: int) -> Tuple[str, np.ndarray]:
+def _matrix(element: _Element, level: int) -> tuple[str, np.ndarray]:
     """(name, value) of an array of any class."""
     if element.kind != _MATRIX:
         raise Refused(f"it has a part of type {element.kind} in place of an array")
@@ -125,7 +126,7 @@ def _matrix(element: _Element, level: int) -> Tuple[str, np.ndarray]:
     kind = int(flags[0]) & 0xFF
     if kind in _OF_NUMBERS:
         return name, _shaped(parts.numbers(), shape)
-    makers: Dict[int, Callable[[_Elements, Tuple[int, ...], int], np.ndarray]] = {
+    makers: dict[int, Callable[[_Elements, tuple[int, ...], int], np.ndarray]] = {
         _CELL: _cells,
         _STRUCT: _records,
         _CHARACTERS: _texts,
@@ -135,7 +136,7 @@ def _matrix(element: _Element, level: int) -> Tuple[str, np.ndarray]:
     return name, makers[kind](parts, shape, level + 1)
 
 
-def _shape(sides: np.ndarray, most: int) -> Tuple[int, ...]:
+def _shape(sides: np.ndarray, most: int) -> tuple[int, ...]:
     """The sides of an array; a file of so many bytes holds no more elements."""
     shape, count = tuple(int(side) for side in sides.tolist()), 1
     for side in shape:
@@ -154,14 +155,14 @@ def _name(content: bytes) -> str:
         raise Refused("it has a malformed name") from None
 
 
-def _shaped(flat: np.ndarray, shape: Tuple[int, ...]) -> np.ndarray:
+def _shaped(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Elements by column as an array of that shape."""
     if flat.size != int(np.prod(shape, dtype=np.int64)):
         raise Refused(f"it has {flat.size} elements for an array of {shape}")
     return flat.reshape(shape, order="F")
 
 
-def _texts(parts: _Elements, shape: Tuple[int, ...], _: int) -> np.ndarray:
+def _texts(parts: _Elements, shape: tuple[int, ...], _: int) -> np.ndarray:
     """Each row as a text."""
     element = parts.next()
     if element.kind in _TEXTS:
@@ -180,18 +181,18 @@ def _texts(parts: _Elements, shape: Tuple[int, ...], _: int) -> np.ndarray:
     return np.array(rows).reshape(shape[:-1])
 
 
-def _cells(parts: _Elements, shape: Tuple[int, ...], level: int) -> np.ndarray:
+def _cells(parts: _Elements, shape: tuple[int, ...], level: int) -> np.ndarray:
     return _objects([_matrix(parts.next(), level)[1] for _ in range(int(np.prod(shape, dtype=np.int64)))], shape)
 
 
-def _objects(values: List[Any], shape: Tuple[int, ...]) -> np.ndarray:
+def _objects(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     flat = np.empty(len(values), object)
     for number, value in enumerate(values):  # as one, NumPy would look into them
         flat[number] = value
     return _shaped(flat, shape)
 
 
-def _records(parts: _Elements, shape: Tuple[int, ...], level: int) -> np.ndarray:
+def _records(parts: _Elements, shape: tuple[int, ...], level: int) -> np.ndarray:
     length, text = parts.numbers(), parts.next().content
     size = int(length[0]) if len(length) == 1 else 0
     if not 0 < size <= 64 or len(text) % size:

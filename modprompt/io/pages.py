@@ -7,9 +7,10 @@ A template is next to the code that fills it and is named by its path in the pac
 import base64
 import functools
 import hashlib
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io.text import markdown_cell, writable
@@ -60,7 +61,7 @@ def _html_text(text: str) -> str:
     return escape(writable(text))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _templates(shown: Callable[[str], str]) -> Any:
     """The package's templates, in which every value that is not marked as safe appears as `shown` gives it."""
     try:

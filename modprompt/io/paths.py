@@ -4,14 +4,13 @@ import itertools
 import os
 import stat
 from pathlib import Path, PureWindowsPath
-from typing import List, Union
 
 from modprompt.errors import UserError
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 
 
-def _parts(name: object) -> List[str]:
+def _parts(name: object) -> list[str]:
     """The parts of a relative path; none if it is no such path."""
     if not isinstance(name, str) or "\0" in name or name.startswith(("/", "\\")):
         return []

@@ -9,7 +9,8 @@ million.
 import itertools
 import struct
 from collections import OrderedDict
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from modprompt.io.safe_open import Refused
 
@@ -44,11 +45,11 @@ class Name:
 
     __slots__ = ("full", "make")
 
-    def __init__(self, full: str, make: Optional[Callable[..., Any]] = None):
+    def __init__(self, full: str, make: Callable[..., Any] | None = None):
         self.full, self.make = full, make
 
 
-def is_key(value: Any, others: Tuple[type, ...] = ()) -> bool:
+def is_key(value: Any, others: tuple[type, ...] = ()) -> bool:
     """Whether a value may be a key: what hashes fast, and not as other keys on purpose do.
 
     Args:
@@ -75,19 +76,19 @@ class PickleReader:
         self,
         text: bytes,
         stands_for: Callable[[str], Any],
-        storage: Optional[Callable[[Any], Any]] = None,
+        storage: Callable[[Any], Any] | None = None,
         start: int = 0,
-        keys: Tuple[type, ...] = (),
+        keys: tuple[type, ...] = (),
         most_steps: int = 2_000_000,
         most_bytes: int = MOST_BYTES,
     ):
         self.text, self.at, self.keys = text, start, keys
         self.stands_for, self.storage = stands_for, storage
         self.most_steps, self.most_bytes = most_steps, most_bytes
-        self.stack: List[Any] = []
-        self.marks: List[List[Any]] = []
-        self.memo: Dict[int, Any] = {}
-        self.names: Dict[str, Any] = {}  # those asked for
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+        self.names: dict[str, Any] = {}  # those asked for
         self.steps = 0
 
     def read(self) -> Any:
@@ -152,7 +153,7 @@ class PickleReader:
         self.marks.append(self.stack)
         self.stack = []
 
-    def above_mark(self) -> List[Any]:
+    def above_mark(self) -> list[Any]:
         items, self.stack = self.stack, self.marks.pop()
         return items
 
@@ -207,13 +208,13 @@ class PickleReader:
         del self.stack[-count:]
         self.push(items)
 
-    def append(self, items: List[Any]) -> None:
+    def append(self, items: list[Any]) -> None:
         filled = self.stack[-1]
         if type(filled) is not list:
             raise Refused("it fills or changes something that cannot be filled")
         filled.extend(items)
 
-    def set_items(self, items: List[Any]) -> None:
+    def set_items(self, items: list[Any]) -> None:
         filled = self.stack[-1]
         if not isinstance(filled, dict) or len(items) % 2:
             raise Refused("it fills something that is no table, or has a key without a value")
@@ -222,7 +223,7 @@ class PickleReader:
                 raise Refused("it has a key that is neither text nor a number of usual size")
             filled[key] = value
 
-    def count_copies(self, items: Tuple[Any, ...]) -> None:
+    def count_copies(self, items: tuple[Any, ...]) -> None:
         """Count what it takes to copy these values: a step for each thing in them, or for some bytes."""
         for item in items:
             parts = isinstance(item, (list, tuple, dict, set))
@@ -236,7 +237,7 @@ def _width(item: Any) -> int:
     return item.bit_length() // 3 + 4 if isinstance(item, int) else 24
 
 
-def _parts(value: Any) -> Optional[Iterator[Any]]:
+def _parts(value: Any) -> Iterator[Any] | None:
     """What is in a value; None if it holds no others."""
     if isinstance(value, dict):
         return itertools.chain(value, value.values(), getattr(value, "__dict__", {}).values())
@@ -254,7 +255,7 @@ def require_small(root: Any, size: int) -> None:
     _measure(root, 4 * size + _MOST_PRINTED, 0, {})
 
 
-def _measure(value: Any, most: int, level: int, done: Dict[int, Tuple[int, int]]) -> Tuple[int, int]:
+def _measure(value: Any, most: int, level: int, done: dict[int, tuple[int, int]]) -> tuple[int, int]:
     """(width in characters, depth) of a value this far down; `done` has those of values that were gone through."""
     parts = _parts(value)
     if parts is None:
@@ -276,7 +277,7 @@ def _measure(value: Any, most: int, level: int, done: Dict[int, Tuple[int, int]]
 _SHORT, _LONG, _SIGNED, _FLOAT = map(struct.Struct, ("<H", "<I", "<i", ">d"))
 
 
-_STEPS: Dict[int, Callable[[PickleReader], Any]] = {
+_STEPS: dict[int, Callable[[PickleReader], Any]] = {
     0x80: lambda run: run.take(1),  # the protocol
     0x95: lambda run: run.take(8),  # the length of a frame
     ord("("): PickleReader.mark,

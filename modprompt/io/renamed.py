@@ -5,7 +5,8 @@ use the former names, so that a run's stay the same.
 """
 
 import warnings
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Tuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from modprompt.errors import UserError
 
@@ -27,12 +28,12 @@ def former(key: str) -> str:
     return _FORMER.get(key, key)
 
 
-def recorded(values: Mapping[str, V]) -> Dict[str, V]:
+def recorded(values: Mapping[str, V]) -> dict[str, V]:
     """Settings that a file of ours recorded, by today's names."""
     return {RENAMED.get(key, key): value for key, value in values.items()}
 
 
-def recorded_facts(run: Mapping[str, Any]) -> Dict[str, Any]:
+def recorded_facts(run: Mapping[str, Any]) -> dict[str, Any]:
     """What a file of ours says about a run, a result or a part of a checkpoint, by today's names."""
     found = {_FACTS.get(key, key): value for key, value in run.items()}
     for part, rename in (("settings", recorded), ("sources", recorded), ("method", recorded_method)):
@@ -41,7 +42,7 @@ def recorded_facts(run: Mapping[str, Any]) -> Dict[str, Any]:
     return found
 
 
-def recorded_method(method: Mapping[str, Any]) -> Dict[str, Any]:
+def recorded_method(method: Mapping[str, Any]) -> dict[str, Any]:
     """What a file of ours says about a method, its settings (by field) and config (by key) by today's names."""
 
     def in_node(name: str) -> str:
@@ -57,7 +58,7 @@ def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=4)
 
 
-def asked(pairs: Iterable[Tuple[str, V]], where: str, say: Callable[[str], None] = _warn) -> List[Tuple[str, V]]:
+def asked(pairs: Iterable[tuple[str, V]], where: str, say: Callable[[str], None] = _warn) -> list[tuple[str, V]]:
     """What a user asks for in one place, by today's names; a message names those that were asked for by a former one.
 
     Args:
@@ -71,14 +72,14 @@ def asked(pairs: Iterable[Tuple[str, V]], where: str, say: Callable[[str], None]
     return _asked(pairs, where, RENAMED, say)
 
 
-def asked_of_method(content: Mapping[str, V], where: str) -> Dict[str, V]:
+def asked_of_method(content: Mapping[str, V], where: str) -> dict[str, V]:
     """The same for what an experiment file says about a method, except its options."""
     return dict(_asked(content.items(), where, _OF_EXPERIMENTS, _warn))
 
 
 def _asked(
-    pairs: Iterable[Tuple[str, V]], where: str, names: Mapping[str, str], say: Callable[[str], None]
-) -> List[Tuple[str, V]]:
+    pairs: Iterable[tuple[str, V]], where: str, names: Mapping[str, str], say: Callable[[str], None]
+) -> list[tuple[str, V]]:
     pairs = list(pairs)
     given = {key for key, _ in pairs}
     for old in (key for key in names if key in given):

@@ -1,8 +1,9 @@
 """result.json, the mark of a finished run: read, and believed only if it is whole."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.feature import features
@@ -19,7 +20,7 @@ JOBS, ON_GPU, GPU_SHARE = "MODPROMPT_JOBS", "MODPROMPT_RUNS_ON_GPU", "MODPROMPT_
 VERSION = 2  # of the record; the first had no version and no hash
 
 
-def runs_on_gpu() -> Optional[int]:
+def runs_on_gpu() -> int | None:
     """How many runs share this process's GPU, as the process that started it said; None if it did not."""
     told = os.environ.get(ON_GPU, "")
     return int(told) if told.isdecimal() else None
@@ -30,7 +31,7 @@ def shared_gpu(result: Mapping[str, Any]) -> bool:
     return bool((result.get("runs_on_gpu") or 1) > 1)
 
 
-def seconds(result: Optional[Mapping[str, Any]], name: str) -> Optional[float]:
+def seconds(result: Mapping[str, Any] | None, name: str) -> float | None:
     """Seconds in a result that can be compared with others'; None if it does not say them, or runs shared its GPU."""
     return None if result is None or shared_gpu(result) else result.get(name)
 
@@ -38,11 +39,11 @@ def seconds(result: Optional[Mapping[str, Any]], name: str) -> Optional[float]:
 class Read(NamedTuple):
     """A result, or None and the reason why there is none ("" if there is no file)."""
 
-    result: Optional[Dict[str, Any]]
+    result: dict[str, Any] | None
     why: str = ""
 
 
-def read_json(path: PathLike) -> Optional[Dict[str, Any]]:
+def read_json(path: PathLike) -> dict[str, Any] | None:
     """The object in a JSON file; None if there is none or it is damaged."""
     try:
         content = json_text.parse(read_bytes(path))
@@ -51,7 +52,7 @@ def read_json(path: PathLike) -> Optional[Dict[str, Any]]:
     return content if isinstance(content, dict) else None
 
 
-def _as_it_ran(result: Dict[str, Any]) -> Dict[str, Any]:
+def _as_it_ran(result: dict[str, Any]) -> dict[str, Any]:
     """By today's names; for 0.2.0, whose settings did not say MODEL.COMPILE graph, with what its `compile` says."""
     result = renamed.recorded_facts(result)
     settings, compiled = result.get("settings"), result.get("compile")

@@ -1,7 +1,8 @@
 """Which parts of a result have another type than any run writes, so that its readers need not check again."""
 
 import functools
-from typing import Any, Dict, Mapping, Tuple
+from collections.abc import Mapping
+from typing import Any
 
 from modprompt import feature as registry
 from modprompt.feature import features
@@ -24,7 +25,7 @@ amount = number(0, _MOST_S)  # seconds, or GiB
 line = text(names_files=True)
 _texts, _table = table_of(line), record()
 _half = record(images=count, correct=count, accuracy_pct=percentage)
-_PARTS: Dict[str, Form] = {
+_PARTS: dict[str, Form] = {
     **dict.fromkeys(
         (
             "trainer", "dataset", "backbone", "backbone_hash", "classes", "tested_on", "images_hash", "split_hash",
@@ -56,7 +57,7 @@ _SETTINGS = table({}, {"settings": _texts})  # a run of an early version has non
 
 
 @functools.lru_cache(maxsize=4)
-def _of_features(names: Tuple[str, ...]) -> Form:
+def _of_features(names: tuple[str, ...]) -> Form:
     """The parts of these features; read once, since a report reads thousands of results."""
     return record(**{name: form for one in features() for name, form in one.result_forms().items()})
 

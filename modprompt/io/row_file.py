@@ -8,8 +8,8 @@ type of numpy's with its shape: np.dtype((np.uint8, (224, 224, 3))).
 import io
 import zipfile
 import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Iterable, List, Optional, Sequence, Union
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from modprompt.io.arrays import arrays_in, damaged
 from modprompt.io.atomic import part_of
 from modprompt.io.safe_open import Bytes, Refused, open_regular
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 
 
 def _header(kind: np.dtype, number: int) -> bytes:
@@ -55,7 +55,7 @@ def write_rows(
         Refused: if the rows do not have that number and kind; no file is left then.
         OSError: if it cannot be written.
     """
-    crcs: List[int] = []
+    crcs: list[int] = []
     with part_of(path) as file, zipfile.ZipFile(file, "w") as archive:
         with archive.open("rows.npy", "w", force_zip64=True) as member:
             member.write(_header(kind, number))
@@ -89,7 +89,7 @@ class Rows:
         UserError: if it is not a regular file, may not be read, or NumPy refuses it.
     """
 
-    def __init__(self, path: PathLike, kind: np.dtype, stands_for: Optional[str]):
+    def __init__(self, path: PathLike, kind: np.dtype, stands_for: str | None):
         with open_regular(path) as file:
             content = Bytes(file)
             try:

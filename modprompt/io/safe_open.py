@@ -5,11 +5,11 @@ import os
 import stat
 import threading
 from pathlib import Path
-from typing import BinaryIO, List, Optional, Union
+from typing import BinaryIO
 
 from modprompt.errors import UserError
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _BLOCK = 1 << 16
 
@@ -58,7 +58,7 @@ def open_regular(path: PathLike) -> BinaryIO:
 def _read_on(file: BinaryIO, most: int) -> bytes:
     """All of a file, or more than `most` bytes of it; the size that a file system reports may be 0, as in /proc."""
     asked = min(most, os.fstat(file.fileno()).st_size) + 1  # memory is allocated for all that is asked for
-    blocks: List[bytes] = []
+    blocks: list[bytes] = []
     have = 0
     while asked:
         blocks.append(file.read(asked))
@@ -107,9 +107,9 @@ class Bytes:
         content: bytes, or an open file; a file that is overwritten while it is read gives what is there then.
     """
 
-    def __init__(self, content: Union[bytes, BinaryIO]):
-        self.memory: Optional[bytes] = None
-        self.file: Optional[int] = None
+    def __init__(self, content: bytes | BinaryIO):
+        self.memory: bytes | None = None
+        self.file: int | None = None
         if isinstance(content, bytes):
             self.memory, self.size = content, len(content)
         else:

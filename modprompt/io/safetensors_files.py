@@ -7,8 +7,9 @@ cutting off a mapped file ends the process that reads it.
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 from modprompt.errors import UserError
 from modprompt.io import json_text
@@ -19,7 +20,7 @@ from modprompt.io.safe_open import Bytes, Refused, open_regular
 if TYPE_CHECKING:
     from torch import Tensor
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 _Found = TypeVar("_Found")
 _OPEN_FILES = "/proc/self/fd"  # where the system names open files
 _LENGTH = 8  # bytes before the header, which say how long it is
@@ -44,12 +45,12 @@ class _Place(NamedTuple):
     """What a header says about a tensor: its type, its shape, and where its bytes begin and end in the file."""
 
     kind: str
-    shape: Tuple[int, ...]
+    shape: tuple[int, ...]
     start: int
     end: int
 
 
-def read_safetensors(path: PathLike) -> "Dict[str, Tensor]":
+def read_safetensors(path: PathLike) -> "dict[str, Tensor]":
     """All tensors of a file on the CPU, each in its own memory, with the type and shape that it has there.
 
     The file may be replaced, overwritten or cut off afterwards.
@@ -61,7 +62,7 @@ def read_safetensors(path: PathLike) -> "Dict[str, Tensor]":
     return _read(path, lambda content, header: _tensors(content, _places(header)))
 
 
-def read_with_metadata(path: PathLike) -> "Tuple[Dict[str, Tensor], Dict[str, str]]":
+def read_with_metadata(path: PathLike) -> "tuple[dict[str, Tensor], dict[str, str]]":
     """As `read_safetensors`, and the texts stored with the tensors, by name.
 
     Raises:
@@ -88,7 +89,7 @@ def write_safetensors(path: PathLike, tensors: "Mapping[str, Tensor]", metadata:
         file.write(content)
 
 
-def names_and_shapes(path: PathLike) -> Dict[str, Tuple[int, ...]]:
+def names_and_shapes(path: PathLike) -> dict[str, tuple[int, ...]]:
     """The shapes of a file's tensors by name, from its header alone, in the file's order.
 
     Raises:
@@ -110,7 +111,7 @@ def refuse_pointer(text: str, path: PathLike) -> None:
 class _Header(NamedTuple):
     """The header before the tensors, by name, and where it ends in the file."""
 
-    entries: Dict[str, Any]
+    entries: dict[str, Any]
     end: int
 
 
@@ -139,7 +140,7 @@ def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
-def _state(file: BinaryIO) -> Tuple[int, int]:
+def _state(file: BinaryIO) -> tuple[int, int]:
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns
 
@@ -179,7 +180,7 @@ def _header(content: Bytes, end: int) -> _Header:
     return _Header(json_text.parse(text, _once), end)
 
 
-def _places(header: _Header) -> Dict[str, _Place]:
+def _places(header: _Header) -> dict[str, _Place]:
     """Where each tensor is, in the file's order."""
     entries = {name: entry for name, entry in header.entries.items() if name != _METADATA}
     places = {}
@@ -189,21 +190,21 @@ def _places(header: _Header) -> Dict[str, _Place]:
     return places
 
 
-def _metadata(header: _Header) -> Dict[str, str]:
+def _metadata(header: _Header) -> dict[str, str]:
     texts = header.entries.get(_METADATA) or {}
     if not all(isinstance(text, str) for text in texts.values()):
         raise Refused("what is stored with its tensors is not text")
     return dict(texts)
 
 
-def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise Refused("its header names something twice")
     return found
 
 
-def _tensors(content: Bytes, places: Dict[str, _Place]) -> "Dict[str, Tensor]":
+def _tensors(content: Bytes, places: dict[str, _Place]) -> "dict[str, Tensor]":
     if sys.byteorder != "little":
         raise Refused("its numbers are in the other byte order than this machine's")
     odd = next((name for name, place in places.items() if place.kind not in _KINDS), None)

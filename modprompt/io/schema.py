@@ -5,7 +5,8 @@ nothing: readers check all of a record before they do anything with a part.
 """
 
 import math
-from typing import Any, Callable, Dict, Mapping, NoReturn, Optional, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from modprompt.io.safe_open import Refused
 from modprompt.io.text import is_text
@@ -119,7 +120,7 @@ def either(one: Form, other: Form) -> Form:
     return form
 
 
-def rows(form: Form, length: Optional[int] = None) -> Form:
+def rows(form: Form, length: int | None = None) -> Form:
     """A list or tuple of values of a form."""
 
     def of(value: Any, where: str) -> None:
@@ -160,9 +161,9 @@ def each(form: Form) -> Form:
     return of
 
 
-def table(required: Mapping[Any, Form], optional: Optional[Mapping[Any, Form]] = None) -> Form:
+def table(required: Mapping[Any, Form], optional: Mapping[Any, Form] | None = None) -> Form:
     """A table with these parts, some of which may be missing; others are not checked."""
-    known: Dict[Any, Form] = {**required, **(optional or {})}
+    known: dict[Any, Form] = {**required, **(optional or {})}
 
     def of(value: Any, where: str) -> None:
         if not isinstance(value, dict):

@@ -1,7 +1,6 @@
 """Which file a setting of sentences about classes means: a path, ours, or that of the repositories for a data set."""
 
 from pathlib import Path
-from typing import Optional
 
 from modprompt.errors import UserError
 from modprompt.io import descriptions
@@ -23,7 +22,7 @@ _SHORT = {  # names in it that are not those of the data sets in lower case
 _OURS = {"Digits": DIGITS, "Mnist5k": DIGITS}
 
 
-def read(setting: str, dataset: str) -> Optional[Descriptions]:
+def read(setting: str, dataset: str) -> Descriptions | None:
     """The sentences that a setting means; None for a template.
 
     Args:

@@ -9,10 +9,11 @@ import functools
 import hashlib
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 from modprompt import feature as registry
 from modprompt.checks import nearest
@@ -53,13 +54,13 @@ FLAGS = {
 }
 
 
-def free() -> FrozenSet[str]:
+def free() -> frozenset[str]:
     """Keys of settings that decide no number of a training, except for one value of one of them: is_free."""
     return _free(tuple(registry.FEATURES))
 
 
 @functools.lru_cache(maxsize=4)
-def _free(names: Tuple[str, ...]) -> FrozenSet[str]:
+def _free(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset({*_FREE, *(f"{one.node}.{key}" for one in features() for key in one.decided)})
 
 
@@ -73,16 +74,16 @@ def name_of_flag(flag: str) -> str:
     return flag[2:].replace("-", "_")
 
 
-def flat(node: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Settings in levels as {dotted key: value}, in their order."""
-    values: Dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in node.items():
         name = f"{prefix}{key}"
         values.update(flat(value, name + ".") if isinstance(value, Mapping) else {name: value})
     return values
 
 
-def level_of(node: Any, key: str) -> Tuple[Any, str]:
+def level_of(node: Any, key: str) -> tuple[Any, str]:
     """The level of settings that holds one, by its dotted key, and its name there; None if there is none."""
     *path, name = key.split(".")
     for part in path:
@@ -90,7 +91,7 @@ def level_of(node: Any, key: str) -> Tuple[Any, str]:
     return (node if isinstance(node, Mapping) else None), name
 
 
-def read_settings(path: str) -> Dict[str, Any]:
+def read_settings(path: str) -> dict[str, Any]:
     """What a YAML config sets, as {dotted key: value}, in the file's order.
 
     Raises:
@@ -126,7 +127,7 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def pairs(options: Sequence[str]) -> List[Tuple[str, str]]:
+def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
     """KEY VALUE words as pairs.
 
     Raises:
@@ -144,9 +145,9 @@ def pairs(options: Sequence[str]) -> List[Tuple[str, str]]:
     return renamed.asked(zip(options[0::2], options[1::2]), "command line")
 
 
-def given(layers: Iterable[Mapping[str, Any]]) -> Dict[str, str]:
+def given(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Settings of several layers, later ones over earlier ones, as {dotted key: text}, sorted; without free() ones."""
-    merged: Dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for layer in layers:
         merged.update(layer)
     texts = {key: as_text(value) for key, value in sorted(merged.items())}
@@ -160,7 +161,7 @@ def settings_hash(settings: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not set") -> List[str]:
+def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not set") -> list[str]:
     """What differs between two sets of settings, as "KEY old -> new"."""
     both = sorted(set(old) | set(new))
     texts = [(key, old.get(key, unset), new.get(key, unset)) for key in both]
@@ -179,16 +180,14 @@ def apart(*texts: str) -> Iterator[str]:
             yield ("..." if start else "") + text[start : start + _MOST_SHOWN] + end
 
 
-def differences(
-    old: Mapping[str, str], new: Mapping[str, str], defaults: Optional[Mapping[str, str]] = None
-) -> List[str]:
+def differences(old: Mapping[str, str], new: Mapping[str, str], defaults: Mapping[str, str] | None = None) -> list[str]:
     """What differs between two sets of settings, as "KEY old -> new"; what one side lacks has its default."""
     keys = set(old) | set(new)
     known = {key: text for key, text in (defaults or {}).items() if key in keys}
     return changes({**known, **old}, {**known, **new})
 
 
-def with_clips_known(settings: Mapping[str, str]) -> Dict[str, str]:
+def with_clips_known(settings: Mapping[str, str]) -> dict[str, str]:
     """Settings with "" for a second CLIP that is the backbone by its own name: both mean the backbone."""
     name = "" if settings.get("MODEL.BACKBONE.PATH") else settings.get("MODEL.BACKBONE.NAME")
     keys = tuple(one.key for one in contents() if one.of_clip)
@@ -221,7 +220,7 @@ class Settings(Mapping[str, Given]):
         given: all that the sources give, in their order, also what a later one gives again.
     """
 
-    given: Tuple[Tuple[str, Given], ...] = ()
+    given: tuple[tuple[str, Given], ...] = ()
     _last: Mapping[str, Given] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -229,7 +228,7 @@ class Settings(Mapping[str, Given]):
 
     @classmethod
     def read(
-        cls, files: Iterable[str] = (), flags: Optional[Mapping[str, Any]] = None, options: Sequence[str] = ()
+        cls, files: Iterable[str] = (), flags: Mapping[str, Any] | None = None, options: Sequence[str] = ()
     ) -> "Settings":
         """What files, flags and options give, in this order; each file is opened once, here.
 
@@ -263,11 +262,11 @@ class Settings(Mapping[str, Given]):
     def __len__(self) -> int:
         return len(self._last)
 
-    def texts(self) -> Dict[str, str]:
+    def texts(self) -> dict[str, str]:
         """What is stored, hashed and compared: the given settings, without those of free(), as text, sorted by key."""
         return given([{key: found.value for key, found in self.items()}])
 
-    def on_command_line(self) -> List[str]:
+    def on_command_line(self) -> list[str]:
         """Keys whose value a flag or option gives, and no file."""
         return [key for key, found in self.items() if not found.source.startswith("file ")]
 
@@ -275,6 +274,6 @@ class Settings(Mapping[str, Given]):
         """The last source of a setting; "default" if there is none."""
         return self._last[key].source if key in self._last else "default"
 
-    def sources(self) -> Dict[str, str]:
+    def sources(self) -> dict[str, str]:
         """The source of each setting that texts() has."""
         return {key: self.source(key) for key in self.texts()}

@@ -5,8 +5,9 @@ pytorch_model.bin.index.json. A name that leads elsewhere is refused, and index 
 """
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Any
 
 from modprompt.errors import UserError
 from modprompt.io import json_text
@@ -20,7 +21,7 @@ _MOST_BYTES = 64 << 20  # of an index
 _ENDINGS = (".safetensors", ".bin")
 
 
-def shard_names(index: Path) -> List[str]:
+def shard_names(index: Path) -> list[str]:
     """Names of the files that an index names, sorted, each once; whether they exist is not checked.
 
     Raises:
@@ -29,7 +30,7 @@ def shard_names(index: Path) -> List[str]:
     return sorted(set(_weight_map(index).values()))
 
 
-def read_shards(index: Path, read: "Callable[[Path], Mapping[str, Tensor]]") -> "Dict[str, Tensor]":
+def read_shards(index: Path, read: "Callable[[Path], Mapping[str, Tensor]]") -> "dict[str, Tensor]":
     """The tensors of all files that an index names, in the index's order.
 
     Args:
@@ -45,7 +46,7 @@ def read_shards(index: Path, read: "Callable[[Path], Mapping[str, Tensor]]") -> 
     for name in names:  # all of them before the first is read, which can take minutes
         if not os.path.exists(index.parent / name):
             raise UserError(f"{name} is missing next to {index}: download it too")
-    found: Dict[str, Tensor] = {}
+    found: dict[str, Tensor] = {}
     for name in names:
         tensors = read(index.parent / name)
         _compare(tensors, name, places, index)
@@ -53,7 +54,7 @@ def read_shards(index: Path, read: "Callable[[Path], Mapping[str, Tensor]]") -> 
     return {tensor: found[tensor] for tensor in places}
 
 
-def _compare(tensors: "Mapping[str, Tensor]", name: str, places: Dict[str, str], index: Path) -> None:
+def _compare(tensors: "Mapping[str, Tensor]", name: str, places: dict[str, str], index: Path) -> None:
     """Raise UserError unless a file has the tensors that the index has in it, and no others."""
     lacking = next((tensor for tensor, place in places.items() if place == name and tensor not in tensors), None)
     if lacking is not None:
@@ -65,7 +66,7 @@ def _compare(tensors: "Mapping[str, Tensor]", name: str, places: Dict[str, str],
             raise UserError(f"{index.parent / name} has {tensor[:80]!r}, which {index} says is in {places[tensor]}")
 
 
-def _weight_map(index: Path) -> Dict[str, str]:
+def _weight_map(index: Path) -> dict[str, str]:
     try:
         text = read_text(index, _MOST_BYTES)
     except FileNotFoundError:
@@ -86,8 +87,8 @@ def _weight_map(index: Path) -> Dict[str, str]:
     return places
 
 
-def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    found: Dict[str, Any] = {}
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
             raise Refused(f"it names {name[:80]!r} twice")

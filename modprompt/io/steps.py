@@ -10,7 +10,8 @@ import io
 import math
 import os
 import re
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io.safe_open import PathLike, Refused, read_bytes
@@ -45,7 +46,7 @@ def path_of(run_folder: PathLike) -> str:
     return os.path.join(str(run_folder), FILE_NAME)
 
 
-def read(run_folder: PathLike, result: Optional[Mapping[str, object]] = None) -> Optional[Dict[str, List[float]]]:
+def read(run_folder: PathLike, result: Mapping[str, object] | None = None) -> dict[str, list[float]] | None:
     """The columns of a run's table by name: epoch, step, what steps reported (loss, acc if there), lr.
 
     Args:
@@ -72,7 +73,7 @@ def read(run_folder: PathLike, result: Optional[Mapping[str, object]] = None) ->
         raise UserError(f"{path} is damaged ({one_line(str(error))[:160]}): {_TO_DO}") from None
 
 
-def _columns(content: bytes) -> Dict[str, List[float]]:
+def _columns(content: bytes) -> dict[str, list[float]]:
     """Raises Refused, or what the reader of CSV files raises, if this is no such table."""
     text = content[: content.rfind(b"\n") + 1].decode("utf-8")  # what is cut off is no row
     names, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[_EPOCH, _STEP, _RATE]]
@@ -85,7 +86,7 @@ def _columns(content: bytes) -> Dict[str, List[float]]:
     return {unshielded(name): [row[at] for row in values] for at, name in enumerate(names)}
 
 
-def _values(cells: Sequence[str], width: int, number: int) -> List[float]:
+def _values(cells: Sequence[str], width: int, number: int) -> list[float]:
     fits = len(cells) == width and all(map(_WHOLE.fullmatch, cells[:2])) and all(map(_is_number, cells[2:]))
     if not fits:
         raise Refused(f"line {number}: it is no row of numbers")
@@ -106,7 +107,7 @@ class Table:
 
     def __init__(self, run_folder: PathLike, names: Sequence[str] = ()):
         self._path, self._folder, self._names = path_of(run_folder), run_folder, list(names)
-        self._rows: List[Row] = []
+        self._rows: list[Row] = []
 
     def add(self, row: Row) -> None:
         """Remember a row until the next `write`."""
@@ -132,7 +133,7 @@ class Table:
             file.write(_text([cells.get(name, "") for name in names] for cells in lines))
 
 
-def _cells(row: Row) -> Dict[str, str]:
+def _cells(row: Row) -> dict[str, str]:
     """The cells of a row by the names of their columns; what a step names like a column gets another name."""
     ours = (_EPOCH, _STEP, _RATE)
     said = {one_line(f"{name}_said" if name in ours else name): _cell(value) for name, value in row.said.items()}
@@ -143,7 +144,7 @@ def _cell(value: float) -> str:
     return "" if math.isnan(value) else repr(float(value))
 
 
-def _head(names: Iterable[str]) -> List[str]:
+def _head(names: Iterable[str]) -> list[str]:
     return [shielded(name) for name in names]
 
 
@@ -153,7 +154,7 @@ def _text(lines: Iterable[Sequence[str]]) -> str:
     return file.getvalue()
 
 
-def _as_lines(columns: Optional[Mapping[str, Sequence[float]]], names: Sequence[str]) -> List[List[str]]:
+def _as_lines(columns: Mapping[str, Sequence[float]] | None, names: Sequence[str]) -> list[list[str]]:
     """The rows of columns that were read, as cells under these names."""
     if not columns:
         return []
@@ -167,7 +168,7 @@ def _again(name: str, value: float) -> str:
     return str(int(value)) if name in (_EPOCH, _STEP) else _cell(value)
 
 
-def begin(run_folder: PathLike, epochs: int, source: PathLike = "") -> Tuple[Table, str]:
+def begin(run_folder: PathLike, epochs: int, source: PathLike = "") -> tuple[Table, str]:
     """Make a run's table hold the steps of so many epochs, and no others.
 
     Args:
@@ -191,7 +192,7 @@ def begin(run_folder: PathLike, epochs: int, source: PathLike = "") -> Tuple[Tab
     return Table(run_folder, names if lines else ()), note
 
 
-def _kept(run_folder: PathLike) -> Tuple[Optional[Dict[str, List[float]]], str]:
+def _kept(run_folder: PathLike) -> tuple[dict[str, list[float]] | None, str]:
     """The columns of a run's table, or None and why there are none."""
     try:
         columns = read(run_folder)

@@ -9,7 +9,8 @@ import codecs
 import csv
 import io
 import re
-from typing import Dict, Iterable, List, NamedTuple, Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io.safe_open import PathLike, read_bytes
@@ -27,7 +28,7 @@ class TableLine(NamedTuple):
     """A line of a table: its number in the file, from 1, and the wanted cells as they are, by column."""
 
     number: int
-    cells: Dict[str, str]
+    cells: dict[str, str]
 
 
 def shielded(text: str) -> str:
@@ -40,7 +41,7 @@ def unshielded(cell: str) -> str:
     return re.sub(_BEGINS + "'" + _RUNS, r"\1", cell)
 
 
-def readings(cell: str) -> List[str]:
+def readings(cell: str) -> list[str]:
     """What a cell may mean, likeliest first: some spreadsheets remove an apostrophe, some people add spaces."""
     bare = cell.strip()
     return list(dict.fromkeys([unshielded(cell), cell, unshielded(bare), bare, f"'{bare}"]))
@@ -66,7 +67,7 @@ def _quoted(cell: str) -> str:
     return '"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell
 
 
-def read_table(path: PathLike, needed: Sequence[str]) -> List[TableLine]:
+def read_table(path: PathLike, needed: Sequence[str]) -> list[TableLine]:
     """The lines of a table that are not blank.
 
     Args:
@@ -112,11 +113,11 @@ def _text_of(path: PathLike) -> str:
     return text
 
 
-def _names(cells: Sequence[str]) -> List[str]:
+def _names(cells: Sequence[str]) -> list[str]:
     return [cell.strip().lower() for cell in cells]
 
 
-def _head(text: str, separator: str) -> List[str]:
+def _head(text: str, separator: str) -> list[str]:
     """The names of the columns if they are separated by this; only the first line is read."""
     try:
         return _names(next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), []))

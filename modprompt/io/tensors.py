@@ -9,8 +9,9 @@ import errno
 import os
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Union
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from modprompt.io.pickle_reader import Inert
 from modprompt.io.safe_open import Bytes, Refused, open_regular
 from modprompt.io.torch_files import OPTIMISERS, Contents, load, tensors_of
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 _MAPPED_FROM = 16 << 20  # bytes; a smaller file is read at once
 _OPEN_FILES = "/proc/self/fd"  # where the system names open files: only there a file is mapped
 _TRAINS = (torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR.__mro__[1])  # LRScheduler, in all versions
@@ -80,7 +81,7 @@ def read_weights(path: PathLike, own: bool = False) -> Any:
     return _read(path, weights, True, own)
 
 
-def read_run(path: PathLike, map_location: Union[None, str, torch.device] = None) -> Any:
+def read_run(path: PathLike, map_location: None | str | torch.device = None) -> Any:
     """The content of a Dassl checkpoint: as read_tensors, with optimisers and schedules as the objects they were.
 
     They are made from their attributes when the file has been read, if they are PyTorch's or Dassl's own classes.
@@ -104,7 +105,7 @@ def _reason(error: Exception) -> str:
     return lines[0][:160]
 
 
-def read_plain(path: PathLike, map_location: Union[None, str, torch.device] = None) -> Any:
+def read_plain(path: PathLike, map_location: None | str | torch.device = None) -> Any:
     """The content of a checkpoint that holds only tensors and plain values.
 
     Args:
@@ -126,7 +127,7 @@ def read_plain(path: PathLike, map_location: Union[None, str, torch.device] = No
     return _read(path, plain, False)
 
 
-def _placing(map_location: Union[None, str, torch.device]) -> Callable[[Tensor, str], Tensor]:
+def _placing(map_location: None | str | torch.device) -> Callable[[Tensor, str], Tensor]:
     return lambda numbers, said: numbers.to(said if map_location is None else map_location)
 
 
@@ -166,7 +167,7 @@ def _content(file: BinaryIO, mapped: bool) -> Bytes:
     return Bytes(file.read())
 
 
-def _alive(item: Any, done: Dict[int, Any]) -> Any:
+def _alive(item: Any, done: dict[int, Any]) -> Any:
     """The same content with optimisers and schedules in place of their stand-ins."""
     if id(item) in done:
         return done[id(item)]
@@ -184,7 +185,7 @@ def _alive(item: Any, done: Dict[int, Any]) -> Any:
     return done.get(id(item), item)
 
 
-def _object_of(stand: Inert, done: Dict[int, Any]) -> Any:
+def _object_of(stand: Inert, done: dict[int, Any]) -> Any:
     """The optimiser or schedule that a stand-in stands for; the stand-in if it is nothing of that kind."""
     module, _, name = stand.name.rpartition(".")
     found = getattr(sys.modules.get(module), name, None)

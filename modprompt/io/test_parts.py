@@ -5,7 +5,8 @@ another test, or is damaged.
 """
 
 import os
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io.paths import is_link
@@ -40,8 +41,8 @@ class Wrong(NamedTuple):
 
     image: str
     label: int
-    top: Tuple[int, ...]
-    probabilities: Tuple[float, ...]
+    top: tuple[int, ...]
+    probabilities: tuple[float, ...]
     own: float
 
 
@@ -75,7 +76,7 @@ def remove(run_folder: PathLike) -> None:
             os.remove(path)
 
 
-def write(run_folder: PathLike, parts: TestParts) -> Dict[str, str]:
+def write(run_folder: PathLike, parts: TestParts) -> dict[str, str]:
     """Write the files of a test, each whole.
 
     Args:
@@ -99,7 +100,7 @@ def _width(wrong: Sequence[Wrong]) -> int:
     return max((len(one.top) for one in wrong), default=0)
 
 
-def _arrays(parts: TestParts) -> Dict[str, "np.ndarray"]:
+def _arrays(parts: TestParts) -> dict[str, "np.ndarray"]:
     import numpy as np
 
     wrong, width = parts.wrong, _width(parts.wrong)
@@ -115,34 +116,34 @@ def _arrays(parts: TestParts) -> Dict[str, "np.ndarray"]:
     }
 
 
-def _classes(parts: TestParts, names: Sequence[str]) -> List[Tuple[str, ...]]:
+def _classes(parts: TestParts, names: Sequence[str]) -> list[tuple[str, ...]]:
     """Columns and rows; a class without images has no accuracy."""
-    rows: List[Tuple[str, ...]] = [("label", "class", "images", "correct", "accuracy_pct")]
+    rows: list[tuple[str, ...]] = [("label", "class", "images", "correct", "accuracy_pct")]
     for label, name in enumerate(names):
         images, correct = int(parts.confusion[label].sum()), int(parts.confusion[label, label])
         rows.append((str(label), name, str(images), str(correct), f"{100 * correct / images:.4f}" if images else ""))
     return rows
 
 
-def _confusion(parts: TestParts, names: Sequence[str]) -> List[Tuple[str, ...]]:
+def _confusion(parts: TestParts, names: Sequence[str]) -> list[tuple[str, ...]]:
     """Columns, and a row for each pair that was seen: a thousand classes have a million."""
-    rows: List[Tuple[str, ...]] = [("class", "taken_for", "images")]
+    rows: list[tuple[str, ...]] = [("class", "taken_for", "images")]
     for label, other in zip(*(places.tolist() for places in parts.confusion.nonzero())):
         rows.append((names[label], names[other], str(int(parts.confusion[label, other]))))
     return rows
 
 
-def _wrong(parts: TestParts, names: Sequence[str]) -> List[Tuple[str, ...]]:
+def _wrong(parts: TestParts, names: Sequence[str]) -> list[tuple[str, ...]]:
     """Columns, and a row for each image: the probability of its class, and the most probable classes with theirs."""
     top = [f"{what}_{place + 1}" for place in range(_width(parts.wrong)) for what in ("class", "probability")]
-    rows: List[Tuple[str, ...]] = [("image", "class", "probability", *top)]
+    rows: list[tuple[str, ...]] = [("image", "class", "probability", *top)]
     for one in parts.wrong:
         taken_for = [cell for at, share in zip(one.top, one.probabilities) for cell in (names[at], f"{share:.6f}")]
         rows.append((shielded(writable(one.image)), names[one.label], f"{one.own:.6f}", *taken_for))
     return rows
 
 
-def whole(run_folder: PathLike, result: Mapping[str, Any], name: str) -> Optional[str]:
+def whole(run_folder: PathLike, result: Mapping[str, Any], name: str) -> str | None:
     """Where a file of a run's test is; None if the run has left none of this name.
 
     Raises:
@@ -161,7 +162,7 @@ def whole(run_folder: PathLike, result: Mapping[str, Any], name: str) -> Optiona
     return path
 
 
-def read(run_folder: PathLike, result: Mapping[str, Any]) -> Optional[TestParts]:
+def read(run_folder: PathLike, result: Mapping[str, Any]) -> TestParts | None:
     """What a run's test says about classes and images.
 
     Args:

@@ -4,11 +4,11 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from modprompt.io.atomic import part_of
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 _JOINERS = "\u200c\u200d"  # invisible, and part of words in some scripts
 _MARKS = re.compile(
     r"[*`<\[\]|~]"

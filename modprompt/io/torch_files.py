@@ -7,7 +7,8 @@ Archives are read strictly, and the CRC of all that is read is checked; older fi
 import functools
 import sys
 from collections import Counter, OrderedDict
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -99,7 +100,7 @@ def _counter(values: Any = None) -> "Counter[Any]":
     return Counter(values)
 
 
-def _plain_dict(*default: Any) -> Dict[Any, Any]:
+def _plain_dict(*default: Any) -> dict[Any, Any]:
     """A dict, or a defaultdict without its default."""
     _require(len(default) < 2 and all(isinstance(one, (Name, type(None))) for one in default))
     return {}
@@ -146,7 +147,7 @@ def _numpy_scalar(kind: Any, content: Any) -> Any:
     return np.frombuffer(content, kind.dtype)[0]
 
 
-_MAKERS: Dict[str, Callable[..., Any]] = {
+_MAKERS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered,
     "collections.Counter": _counter,
     "collections.defaultdict": _plain_dict,
@@ -187,7 +188,7 @@ def _of_torchscript(full: str) -> Any:
     return Name(full, lambda value=None, *_: value) if full in _MARKED else _of_checkpoint(full)
 
 
-def tensors_of(record: Any, prefix: str = "") -> Iterator[Tuple[str, Tensor]]:
+def tensors_of(record: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """(path of attributes, tensor) of a TorchScript module, then of the modules in it.
 
     Only the code tells a buffer from another tensor that is an attribute of a module: both are given.
@@ -219,7 +220,7 @@ class _Storages:
 
     def __init__(self, read: Callable[[str, str, int], Tensor], place: Callable[[Tensor, str], Tensor], size: int):
         self._read, self._place, self._left, self._room = read, place, size, max(size, _LEAST_ROOM)
-        self.found: Dict[str, Tuple[str, int, _Flat]] = {}
+        self.found: dict[str, tuple[str, int, _Flat]] = {}
 
     def __call__(self, reference: Any) -> _Flat:
         """The storage that a pickle refers to.
@@ -250,7 +251,7 @@ def _nothing(full: str) -> Any:
 
 
 def _pickle(
-    text: bytes, start: int, names: Callable[[str], Any] = _nothing, storages: Optional[_Storages] = None
+    text: bytes, start: int, names: Callable[[str], Any] = _nothing, storages: _Storages | None = None
 ) -> Contents:
     reader = PickleReader(text, names, storages, start, keys=(Tensor,))
     value = reader.read()

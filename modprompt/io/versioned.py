@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from typing import Dict, Mapping
+from collections.abc import Mapping
 
 from modprompt.errors import UserError
 
@@ -24,7 +24,7 @@ def version_of(text: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def plain(values: Mapping[str, str]) -> Dict[str, str]:
+def plain(values: Mapping[str, str]) -> dict[str, str]:
     """Values, by name, as they are written into files: nothing but text."""
     return {name: str(value) for name, value in values.items()}
 
@@ -50,7 +50,7 @@ def proves_less(recorded: str, mine: str) -> bool:
     return isinstance(mine, Versioned) and ":" not in str(recorded) and bool(mine.old)
 
 
-def understood(recorded: Mapping[str, str], mine: Mapping[str, str], where: object) -> Dict[str, str]:
+def understood(recorded: Mapping[str, str], mine: Mapping[str, str], where: object) -> dict[str, str]:
     """My values, by name, in the form of recorded ones; a warning names those that follow the previous rule.
 
     Raises:

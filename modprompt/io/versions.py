@@ -5,7 +5,6 @@ import importlib.metadata
 import platform
 import re
 from pathlib import Path
-from typing import Dict, Optional
 
 from modprompt import places
 from modprompt.version import __version__
@@ -13,7 +12,7 @@ from modprompt.version import __version__
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def commit() -> str:
     """The commit of the checkout that this package is used from; empty outside of one, as in other codebases."""
     if not (places.is_checkout() and places.constraints().is_file()):
@@ -40,8 +39,8 @@ def _head(git: Path) -> str:
     return said if _COMMIT.fullmatch(said) else ""
 
 
-@functools.lru_cache(maxsize=None)
-def _installed(name: str) -> Optional[str]:
+@functools.cache
+def _installed(name: str) -> str | None:
     """A package's version, which a process reads once; None for an extra that is not installed."""
     try:
         return importlib.metadata.version(name)
@@ -49,7 +48,7 @@ def _installed(name: str) -> Optional[str]:
         return None
 
 
-def versions() -> Dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions of Python, of this package and of what is installed of constraints.txt, which hosts do not have."""
     found = {"python": platform.python_version(), "modprompt": __version__}
     found.update({"commit": commit()} if commit() else {})

@@ -3,7 +3,7 @@
 Aliases are refused: a few of them can stand for more than fits into memory, or for themselves.
 """
 
-from typing import Any, Dict, Set
+from typing import Any
 
 import yaml
 
@@ -43,8 +43,8 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> Any:
     return loader.construct_yaml_int(node) if kind == "int" else loader.construct_yaml_float(node)
 
 
-def _mapping(loader: _Once, node: yaml.MappingNode) -> Dict[Any, Any]:
-    seen: Set[str] = set()
+def _mapping(loader: _Once, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[str] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if str(key) in seen:

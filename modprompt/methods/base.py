@@ -1,8 +1,9 @@
 """A method: a frozen dataclass of settings that makes a schedule, a learner and an objective, and is put on a CLIP."""
 
 import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
@@ -58,7 +59,7 @@ class Method(Configured):
     searching: ClassVar[Searching] = Searching()
     repository: ClassVar[Repository] = Repository()
     own_rates: ClassVar[Sequence[OwnRate]] = ()
-    slots: ClassVar[Optional[FindsSchedule]] = None  # set on an instance that searches for its schedule (search.py)
+    slots: ClassVar[FindsSchedule | None] = None  # set on an instance that searches for its schedule (search.py)
     only_alone: ClassVar[Sequence[str]] = ()  # keys that have no effect when it is added to another method
     instead: ClassVar[Mapping[str, str]] = {}  # settings of runs that it does not read, and what it has in their place
     joined_by: ClassVar[Any] = None  # set on an instance: another method that adds something beside its prompts
@@ -103,12 +104,12 @@ class Method(Configured):
         return Needs()
 
     @property
-    def averaging(self) -> Optional[Averaging]:
+    def averaging(self) -> Averaging | None:
         """How it averages over epochs, if it does."""
         return None
 
     @property
-    def steps(self) -> Optional[Steps]:
+    def steps(self) -> Steps | None:
         """How many steps its training has, if it counts them."""
         return None
 
@@ -117,7 +118,7 @@ class Method(Configured):
         """Whether its steps draw random numbers other than for images: such steps are not recorded."""
         return self.joined_by is not None and bool(self.joined_by.draws_masks)
 
-    def remarks(self) -> List[str]:
+    def remarks(self) -> list[str]:
         """What a result must say of a training with these settings that makes its numbers not comparable."""
         return [] if self.joined_by is None else list(self.joined_by.remarks())
 
@@ -127,7 +128,7 @@ class Method(Configured):
         return ""
 
     @classmethod
-    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
+    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
         """Settings of its node, by key, that follow from others and from facts of the run.
 
         They override files, and the command line overrides them.
@@ -151,7 +152,7 @@ class Method(Configured):
         """What its training sees of new classes, with which a result is marked; empty for nothing."""
         return "" if self.joined_by is None else str(self.joined_by.seen())
 
-    def optimiser_settings(self) -> Dict[str, float]:
+    def optimiser_settings(self) -> dict[str, float]:
         """What its optimiser's groups have in addition to OPTIM, as keywords of PyTorch's optimisers."""
         return {}
 
@@ -259,13 +260,13 @@ class Method(Configured):
         """The text by which a checkpoint tells these additions from others."""
         return repr(self)
 
-    def content_hashes(self) -> Dict[str, str]:
+    def content_hashes(self) -> dict[str, str]:
         """The content that its settings name, as {name: text}, with a text that differs for each content."""
         if self.joined_by is None:
             return {}
         return {BESIDE: self.joined_by.known_by(), **self.joined_by.content_hashes()}
 
-    def metadata(self) -> Dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What a file says of the method besides its settings: hashes, and what was read, plain values by name."""
         beside = {} if self.joined_by is None else {"beside": method_record(self.joined_by)}
         return {**self.content_hashes(), **beside}
@@ -296,7 +297,7 @@ class Method(Configured):
         return cls.node.rpartition(".")[2]
 
     @property
-    def search(self) -> Optional[AlphaSettings]:
+    def search(self) -> AlphaSettings | None:
         """How it searches, if it does."""
         return None if self.slots is None else self.slots.settings_of_search()
 

@@ -1,7 +1,8 @@
 """CLIP-LoRA (arXiv 2405.18541): low-rank additions to the attention of both sides, and one template for all."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -70,7 +71,7 @@ class CLIPLoRA(LowRankSettings, Method):
         return "vision" in OF_ENCODER[self.encoder]
 
     @property
-    def steps(self) -> Optional[Steps]:
+    def steps(self) -> Steps | None:
         """N_ITERS for each training image of a class."""
         return Steps(self.n_iters, _LEAST_RATE)
 
@@ -80,11 +81,11 @@ class CLIPLoRA(LowRankSettings, Method):
         return self.dropout > 0
 
     @classmethod
-    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
+    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
         """CLIP's own scale, where it differs from OpenAI's."""
         return own_scale(settings, facts)
 
-    def remarks(self) -> List[str]:
+    def remarks(self) -> list[str]:
         """Where the training differs from the reference's."""
         return self.remarks_of_additions()
 
@@ -164,13 +165,13 @@ class LowRankTemplates(TemplatePrompts):
         found = of_repository(content, self.settings, self.layers, path)
         return content if found is None else found
 
-    def as_repository(self) -> Dict[str, Any]:
+    def as_repository(self) -> dict[str, Any]:
         """What a file of the reference would hold for these additions."""
         state = {self.checkpoint_key(name): one for name, one in self.named_parameters()}
         return as_repository(state, self.settings, self.layers)
 
     @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
         """The settings that a state dict shows."""
         ways_in = {name[:-2]: one for name, one in state_dict.items() if name.endswith(".a")}
         return {

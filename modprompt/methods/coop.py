@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar, Dict, Optional
+from typing import ClassVar
 
 from modprompt.checks import at_least
 from modprompt.clip.structure import CLIP
@@ -21,7 +21,7 @@ from modprompt.methods.parts.independent import IndependentPromptLearner
 PHOTO = "a photo of a"  # for KgCoOp and TCP, whatever the data set's template
 
 
-def of_coop(*more: str) -> Dict[str, str]:
+def of_coop(*more: str) -> dict[str, str]:
     """CoOp's settings, and more, for a method whose repository keeps its own in CoOp's node."""
     keys = ("N_CTX", "CSC", "CTX_INIT", "CLASS_TOKEN_POSITION", "PREC", *more)
     return {**{f"{CoOp.node}.{key}": key for key in keys}, f"{CoOp.node}.ALPHA": ""}
@@ -64,7 +64,7 @@ class OneContext(LearnedText, WithDescriptions):
         text = written_out("text", self.schedule_text, shape.text_layers, self.length(), "N_CTX")
         return Schedules(text or shallow(shape.text_layers, self.length(), "text"), no_prompts(shape.vision_layers))
 
-    def context(self, clip_model: CLIP, classes: Classes, n_cls: Optional[int] = None) -> Context:
+    def context(self, clip_model: CLIP, classes: Classes, n_cls: int | None = None) -> Context:
         """All of the words, or n_ctx random vectors (for each of n_cls classes, if given).
 
         Raises:

@@ -3,8 +3,9 @@
 Shapes: B images, C classes.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, Mapping, Optional, Sequence, TypeVar, Union
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -135,7 +136,7 @@ def _by_cosines(output: Output) -> Output:
     return output._replace(logits=output.each[0])
 
 
-def _set_stream(of: Any, stream: Optional[torch.dtype]) -> None:
+def _set_stream(of: Any, stream: torch.dtype | None) -> None:
     if hasattr(of, "set_stream"):
         of.set_stream(stream)
 
@@ -146,7 +147,7 @@ class _TermOfBase:
     def __init__(self, of: Callable[[Output, Tensor, Tensor], Tensor]):
         self.of = of
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the tokens between products of a teacher in it."""
         _set_stream(self.of, stream)
 
@@ -160,7 +161,7 @@ class _RuleOfBase:
     def __init__(self, of: Rule):
         self.of, self.noted = of, of.noted
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the tokens between products of a teacher in it."""
         _set_stream(self.of, stream)
 
@@ -182,7 +183,7 @@ class _HeadEntropy:
         return self.head.loss(output.each[1], output.raw[1], labels)
 
 
-_SHARED: Mapping[str, Union[str, Only]] = {
+_SHARED: Mapping[str, str | Only] = {
     **{f"TRAINER.LINEAR_PROBE.{key}": f"{DePT.node}.{key}" for key in ("TYPE", "WEIGHT", "TEST_TIME_FUSION")},
     "TRAINER.FILM.LINEAR_PROBE": f"{DePT.node}.FILM",
     "OPTIM.LR_EXP": f"{DePT.node}.LR_EXP",

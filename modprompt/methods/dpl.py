@@ -4,8 +4,9 @@ Shapes: T text width, V vision width.
 """
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,8 +45,8 @@ class DPL(LearnedText, PromptsVision, Regularised):
     searching = Searching(refused="the search for its lengths is DPLSearch")
 
     ctx_init: str = setting("default", "words: one template; custom: the data set's; ensemble: sixty", choices=WORDS)
-    lengths_text: Tuple[int, ...] = setting((), "[prompt tokens of each text layer], as a search has found them")
-    lengths_vision: Tuple[int, ...] = setting((), "[prompt tokens of each vision layer]")
+    lengths_text: tuple[int, ...] = setting((), "[prompt tokens of each text layer], as a search has found them")
+    lengths_vision: tuple[int, ...] = setting((), "[prompt tokens of each vision layer]")
     txt_alpha_path: str = setting("", "file of the text side's alphas, read into LENGTHS_TEXT", compared=False)
     img_alpha_path: str = setting("", "file of the image side's alphas, read into LENGTHS_VISION", compared=False)
     alphas_swapped: bool = setting(
@@ -72,8 +73,8 @@ class DPL(LearnedText, PromptsVision, Regularised):
 
     def schedules(self, shape: Shape) -> Schedules:
         """Replacement by the lengths, or the schedule that is written out."""
-        found: Dict[str, Schedule] = {}
-        faults: List[Tuple[str, str]] = []
+        found: dict[str, Schedule] = {}
+        faults: list[tuple[str, str]] = []
         for side, layers in (("text", shape.text_layers), ("vision", shape.vision_layers)):
             try:
                 found[side] = self._side(side, layers)

@@ -6,8 +6,9 @@ T / V text / vision width, E joint width.
 
 import contextlib
 import copy
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -85,7 +86,7 @@ class HiCroPL(Method):
         1e-3, "what Adam adds to its divisor: it shortens steps where gradients are smaller", least=0, compared=False
     )
 
-    content: ClassVar[Optional[Sentences]] = None  # set on an instance from a file
+    content: ClassVar[Sentences | None] = None  # set on an instance from a file
 
     def check(self) -> None:
         """Complain about layers that do not fit each other, and a setting without effect."""
@@ -110,7 +111,7 @@ class HiCroPL(Method):
         """A mark for a test that changed the prompts that it tests."""
         return "each test batch mapped the prompts anew" if self.tests_write else ""
 
-    def optimiser_settings(self) -> Dict[str, float]:
+    def optimiser_settings(self) -> dict[str, float]:
         """Adam's eps."""
         return {"eps": self.eps}
 
@@ -151,7 +152,7 @@ class HiCroPL(Method):
         found = Sentences.of_record(mark, classes.get("sentences"), path)
         return self.replace_private(content=found)
 
-    def teacher(self, clip_model: CLIP) -> Optional[CLIP]:
+    def teacher(self, clip_model: CLIP) -> CLIP | None:
         """The CLIP whose image features are blended in; None if it is the CLIP that has the prompts.
 
         Raises:
@@ -246,7 +247,7 @@ class FlowLearner(Learner):
         schedules: Schedules,
         context: Context,
         sentences: Sentences,
-        teacher: Optional[CLIP],
+        teacher: CLIP | None,
     ):
         super().__init__(schedules, *context.around(schedules.text.among_words))
         self.settings, self.sentences, self._in_test = settings, sentences, False
@@ -275,7 +276,7 @@ class FlowLearner(Learner):
                 one.requires_grad_(name.startswith(("ctx", "cross_prompts_")))
         self.put_in(classnames, clip_model)
 
-    def _take_teacher(self, teacher: Optional[CLIP]) -> None:
+    def _take_teacher(self, teacher: CLIP | None) -> None:
         # not a part of what is learned: the model has it next to its encoders
         self.__dict__["frozen_visual"] = None if teacher is None else teacher.visual
         self.teacher_fingerprint = "" if teacher is None else facts_of(teacher).fingerprint
@@ -293,7 +294,7 @@ class FlowLearner(Learner):
         features = self.sentences.mean_features(FrozenCLIP(exact(clip_model)), classnames)
         self.register_buffer("frozen_text", features, persistent=False)
 
-    def trained(self) -> Dict[str, nn.Parameter]:
+    def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that get a gradient."""
         return {name: one for name, one in self.named_parameters() if one.requires_grad}
 
@@ -313,7 +314,7 @@ class FlowLearner(Learner):
         finally:
             self._in_test = False
 
-    def stands_on(self) -> Dict[str, str]:
+    def stands_on(self) -> dict[str, str]:
         """The sentences, and the teacher, if it is another CLIP."""
         teacher = {TEACHER: str(self.teacher_fingerprint)} if self.teacher_fingerprint else {}
         return {descriptions.SENTENCES: self.sentences.mark, **teacher}
@@ -332,7 +333,7 @@ class FlowLearner(Learner):
         additions = self.with_first(text[0], [None, *_padded(text[1:], text_layers - 1)])
         return Prompts(*additions, _padded(vision, vision_layers))
 
-    def _flown(self) -> Tuple[List[Tensor], List[Tensor]]:
+    def _flown(self) -> tuple[list[Tensor], list[Tensor]]:
         """Prompts of the D layers of the text and of the vision side, as the encoders receive them."""
         k = self.settings.cross_layer
         text = [self.ctx, *(self.cross_prompts_text[str(layer)] for layer in range(1, self.settings.prompt_depth))]
@@ -351,14 +352,14 @@ class FlowLearner(Learner):
             return text, vision
         return text[:k] + _standing_for(text[k:], upper), _standing_for(vision[:k], lower) + vision[k:]
 
-    def _to_vision(self, text: List[Tensor], vision: List[Tensor]) -> List[Tensor]:
+    def _to_vision(self, text: list[Tensor], vision: list[Tensor]) -> list[Tensor]:
         """Vision prompts of the layers below k, mapped from text."""
         k = self.settings.cross_layer
         pooled = [pool(*of) for pool, *of in zip(self.attn_pooling_text_nets, self.text_proxy_token, text)]
         mapped: Tensor = self.text2visual_net(torch.cat(vision[:k]), torch.cat(pooled))
         return list(mapped.chunk(k))
 
-    def _to_text(self, text: List[Tensor], vision: List[Tensor]) -> List[Tensor]:
+    def _to_text(self, text: list[Tensor], vision: list[Tensor]) -> list[Tensor]:
         """Text prompts of the layers from k on, mapped from vision."""
         k = self.settings.cross_layer
         pooled = [pool(*of) for pool, *of in zip(self.attn_pooling_visual_nets, self.visual_proxy_token, vision[k:])]
@@ -366,9 +367,9 @@ class FlowLearner(Learner):
         return list(mapped.chunk(len(text) - k))
 
     @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
         """The settings that a state dict shows."""
-        facts: Dict[str, object] = {}
+        facts: dict[str, object] = {}
         if "ctx" in state_dict:
             facts["N_CTX"], facts["the text width"] = state_dict["ctx"].shape
         facts["PROMPT_DEPTH"] = sum(key.startswith("cross_prompts_visual.") for key in state_dict)
@@ -389,7 +390,7 @@ def _write(new: Sequence[Tensor], into: Sequence[Tensor]) -> None:
         own.copy_(tokens)
 
 
-def _standing_for(own: Sequence[Tensor], tokens: Sequence[Tensor]) -> List[Tensor]:
+def _standing_for(own: Sequence[Tensor], tokens: Sequence[Tensor]) -> list[Tensor]:
     """Tokens whose gradients go to the prompts that they would be written over."""
     if not torch.is_grad_enabled():
         return list(tokens)

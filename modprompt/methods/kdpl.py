@@ -1,7 +1,8 @@
 """KDPL (arXiv 2407.03056): prompts learned from another CLIP's predictions for images, whose labels are not read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable, List, TypeVar
+from typing import TypeVar
 
 from modprompt.clip.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape
@@ -57,7 +58,7 @@ class KDPL(Taught):
         """
         return put_beside(method, self.prepared())
 
-    def remarks(self) -> List[str]:
+    def remarks(self) -> list[str]:
         """A remark that this is another task."""
         return [LABELS_NOT_READ]
 

@@ -1,8 +1,9 @@
 """Loading a model from the file that it was saved to, or from a run's folder."""
 
 import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,13 +31,13 @@ _MOST_SHOWN = 300  # characters
 
 
 def load(
-    path: Union[str, Path],
-    clip: Union[nn.Module, str, Path, None] = None,
+    path: str | Path,
+    clip: nn.Module | str | Path | None = None,
     *,
-    method: Union[Method, Type[Method], None] = None,
-    names: Optional[Sequence[str]] = None,
-    epoch: Optional[int] = None,
-    device: Union[str, torch.device, None] = None,
+    method: Method | type[Method] | None = None,
+    names: Sequence[str] | None = None,
+    epoch: int | None = None,
+    device: str | torch.device | None = None,
 ) -> PromptedModel:
     """A model from a file that it was saved to, or from a run's output folder. Random generators stay as they are.
 
@@ -70,11 +71,11 @@ def load(
 def as_stated(
     content: Checkpoint,
     file: str,
-    clip: Union[nn.Module, str, Path, None] = None,
+    clip: nn.Module | str | Path | None = None,
     *,
-    method: Union[Method, Type[Method], None] = None,
-    names: Optional[Sequence[str]] = None,
-    device: Union[str, torch.device, None] = None,
+    method: Method | type[Method] | None = None,
+    names: Sequence[str] | None = None,
+    device: str | torch.device | None = None,
 ) -> PromptedModel:
     """The model that a file describes, its prompts newly drawn. Random generators stay as they are.
 
@@ -109,8 +110,8 @@ def _said_by(path: str) -> Iterator[None]:
 
 
 def _what(
-    content: Checkpoint, method: Union[Method, Type[Method], None], names: Optional[Sequence[str]], path: str
-) -> Tuple[Method, Tuple[str, ...], str]:
+    content: Checkpoint, method: Method | type[Method] | None, names: Sequence[str] | None, path: str
+) -> tuple[Method, tuple[str, ...], str]:
     """Method, class names and data set of a file."""
     if not content.record:
         if method is None or names is None:
@@ -131,7 +132,7 @@ def _what(
 
 
 def stated_method(
-    stated: Mapping[str, Any], classes: Mapping[str, Any], path: str, own: Optional[Type[Method]] = None
+    stated: Mapping[str, Any], classes: Mapping[str, Any], path: str, own: type[Method] | None = None
 ) -> Method:
     """The method that a file says it belongs to, with its settings.
 
@@ -166,8 +167,8 @@ def _stated_beside(stated: Mapping[str, Any], classes: Mapping[str, Any], path: 
 
 def _clip_of(
     content: Checkpoint,
-    clip: Union[nn.Module, str, Path, None],
-    device: Union[str, torch.device, None],
+    clip: nn.Module | str | Path | None,
+    device: str | torch.device | None,
     path: str,
 ) -> CLIP:
     """The CLIP of a file: the one given, or the one that it names."""
@@ -192,7 +193,7 @@ def _clip_of(
     return clip_model
 
 
-def _loaded(clip: Union[str, Path], facts: ClipFacts, device: Union[str, torch.device, None]) -> CLIP:
+def _loaded(clip: str | Path, facts: ClipFacts, device: str | torch.device | None) -> CLIP:
     """A CLIP by name or path; weights that do not say how they are run are run as the file says."""
     path = path_of(str(clip))
     stated = facts.model or facts.activation

@@ -4,8 +4,9 @@ Shapes: T text width.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Sequence, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -154,7 +155,7 @@ class AdapterLearner(Learner):
         return name[len("adapters.") :]
 
     @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
         """The settings that a state dict shows."""
         found = {re.search(r"shared_adapter\.(\d+)\.0\.bias$", name): len(one) for name, one in state_dict.items()}
         widths = {int(name.group(1)): width for name, width in found.items() if name}

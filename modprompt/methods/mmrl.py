@@ -5,8 +5,9 @@ Shapes: B images, C classes, n tokens, R their width, l layers with tokens, T / 
 
 import copy
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Type
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,7 @@ from modprompt.methods.parts.teacher import FrozenCLIP
 AUTO, FUSED, CLASS = "auto", "fused", "class"
 B2N, FEW_SHOT, CROSS = "B2N", "FS", "CD"
 _MOST_WIDTH = 1 << 16
-PUBLISHED: Dict[str, Dict[str, Any]] = {  # trainers/config.py of yunncheng/MMRL at 27d8821; tuned there by data set
+PUBLISHED: dict[str, dict[str, Any]] = {  # trainers/config.py of yunncheng/MMRL at 27d8821; tuned there by data set
     "StanfordCars": {"REG_WEIGHT": 7.0},
     "FGVCAircraft": {"REG_WEIGHT": 6.0},
     "SUN397": {"REG_WEIGHT": 6.0},
@@ -154,7 +155,7 @@ class MMRL(Method):
         return kind(classes.names, clip_model, schedules, self, self.words(classes.dataset))
 
     @property
-    def learner_class(self) -> "Type[RepresentationLearner]":
+    def learner_class(self) -> "type[RepresentationLearner]":
         """The class of the learner."""
         return RepresentationLearner
 
@@ -176,7 +177,7 @@ class MMRL(Method):
         return Objective(tuple(terms))
 
     @classmethod
-    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
+    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
         """What PER_DATASET and TASK mean for a run; CLIP's own scale, where it differs from OpenAI's."""
         found = dict(cls.published_for(settings.get("TASK", ""), facts)) if settings.get("PER_DATASET") else {}
         if settings.get("PER_DATASET") and facts.dataset not in cls.published and not facts.tests:
@@ -190,7 +191,7 @@ class MMRL(Method):
         return {key: value for key, value in found.items() if not (facts.tests and key == "REP_DIM")}
 
 
-def logits_of_task(task: str, facts: RunFacts) -> Dict[str, str]:
+def logits_of_task(task: str, facts: RunFacts) -> dict[str, str]:
     """LOGITS by the repository's rule; nothing for a training on classes whose logits are fused, as by auto."""
     fused = {B2N: facts.classes == "base", FEW_SHOT: True, CROSS: facts.dataset == "ImageNet"}
     if task not in fused:
@@ -218,7 +219,7 @@ class ImageTeacher:
     def __init__(self, frozen: FrozenCLIP):
         self.frozen = frozen
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the teacher's tokens between products, as in the prompted model."""
         self.frozen.set_stream(stream)
 
@@ -242,12 +243,12 @@ class FusedLogits(nn.Module):
         self.counts, self.auto = (auto if rule == AUTO else rule), auto
         self.said = self.counts if self.counts == auto else f"{self.counts}, by LOGITS {rule} (auto: {auto})"
 
-    def each(self, image: Tensor, text: Tensor, scale: Tensor) -> Tuple[Tensor, ...]:
+    def each(self, image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
         """Both logits (B, C) from unit features (B, 2 E) and class features (C, E)."""
         both: Tensor = (scale * image).unflatten(1, (2, text.shape[-1])) @ text.t()  # (B, 2, C)
         return both.unbind(1)
 
-    def made_of(self, each: Tuple[Tensor, ...]) -> Tensor:
+    def made_of(self, each: tuple[Tensor, ...]) -> Tensor:
         """The logits that count."""
         own, read = each
         return self.alpha * own + (1 - self.alpha) * read if self.counts == FUSED else own
@@ -277,7 +278,7 @@ class RepresentationLearner(Learner):
     reads = True
     bound = False
     logits: FusedLogits
-    trained_on: Optional[Tuple[str, ...]]
+    trained_on: tuple[str, ...] | None
 
     # the reference keeps the embedded prompts of its classes, and all of CLIP
     not_read = ("prompt_embeddings",)
@@ -314,7 +315,7 @@ class RepresentationLearner(Learner):
         self.compound_rep_tokens_r2vproj = nn.ModuleList(copy.deepcopy(to_vision) for _ in range(layers))
         self.compound_rep_tokens_r2tproj = nn.ModuleList(copy.deepcopy(to_text) for _ in range(layers))
 
-    def _projected(self) -> Tuple[List[Any], List[Any]]:
+    def _projected(self) -> tuple[list[Any], list[Any]]:
         """For each listed layer, what the text side and what the vision side is given."""
         sides = self.compound_rep_tokens_r2tproj, self.compound_rep_tokens_r2vproj
         text, vision = ([project(self.compound_rep_tokens) for project in side] for side in sides)
@@ -388,9 +389,9 @@ class RepresentationLearner(Learner):
         return name if "." in name or name == "compound_rep_tokens" else f"image_encoder.{name}"
 
     @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
         """The settings that a state dict shows."""
-        facts: Dict[str, object] = {}
+        facts: dict[str, object] = {}
         tokens = state_dict.get("compound_rep_tokens")
         if tokens is not None:
             facts.update({"N_REP_TOKENS": tokens.shape[0], "REP_DIM": tokens.shape[1]})
@@ -401,5 +402,5 @@ class RepresentationLearner(Learner):
 
 def _at_layers(own: Sequence[Any], layers: Sequence[int], count: int) -> Additions:
     """What each of `count` layers is given, from what the listed ones are given."""
-    at: Dict[int, Any] = dict(zip(layers, own))
+    at: dict[int, Any] = dict(zip(layers, own))
     return [at.get(layer) for layer in range(1, count + 1)]

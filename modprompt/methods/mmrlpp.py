@@ -4,8 +4,9 @@ Shapes: n tokens, R their width, r and p ranks, W the width of a side, V that of
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Type
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +79,7 @@ class MMRLpp(MMRL):
                 raise SettingError([(key, f" must be at most 1, got {value}")])
 
     @property
-    def learner_class(self) -> Type[RepresentationLearner]:
+    def learner_class(self) -> type[RepresentationLearner]:
         """The class of the learner."""
         return LowRankRepresentationLearner
 
@@ -96,7 +97,7 @@ class MMRLpp(MMRL):
         """As in MMRL; for a cross-data-set test TEST_BETA."""
         if task != CROSS:
             return super().published_for(task, facts)
-        found: Dict[str, Any] = dict(PUBLISHED_CROSS.get(facts.dataset, {}))
+        found: dict[str, Any] = dict(PUBLISHED_CROSS.get(facts.dataset, {}))
         if facts.tests and facts.dataset in PUBLISHED_TARGETS:
             found["TEST_BETA"] = PUBLISHED_TARGETS[facts.dataset]
         return found
@@ -132,7 +133,7 @@ class SharedProjection(nn.Module):
         self.weight = nn.Parameter(shared.weight.detach().clone())
         self.srra = nn.ModuleList(LowRank(shared, rank) for _ in range(layers))
 
-    def forward(self, tokens: Tensor) -> List[Tensor]:
+    def forward(self, tokens: Tensor) -> list[Tensor]:
         """(n, W) for each layer, from tokens (n, R)."""
         owns: Sequence[Any] = list(self.srra)
         return [F.linear(tokens, self.weight + own.A @ own.B, own.bias) for own in owns]
@@ -162,12 +163,12 @@ class LowRankRepresentationLearner(RepresentationLearner):
         self.srra_r2vproj = SharedProjection(to_vision, layers, self.settings.res_lora_dim)
         self.srra_r2tproj = SharedProjection(to_text, layers, self.settings.res_lora_dim)
 
-    def _projected(self) -> Tuple[List[Any], List[Any]]:
+    def _projected(self) -> tuple[list[Any], list[Any]]:
         sides = self.srra_r2tproj, self.srra_r2vproj
         text, vision = (self._mixed(side(self.compound_rep_tokens)) for side in sides)
         return text, vision
 
-    def _mixed(self, each: List[Tensor]) -> List[Any]:
+    def _mixed(self, each: list[Tensor]) -> list[Any]:
         share = self.settings.beta if self.training else self.settings.share  # TEST_BETA is for tests
         return each if share == 1 else [each[0], *(Mixed(tokens, share) for tokens in each[1:])]
 

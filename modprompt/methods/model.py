@@ -6,8 +6,9 @@ Shapes: B images, C classes.
 import contextlib
 import copy
 import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, TypeVar, Union
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +101,7 @@ class PromptedModel(OnSharedClip):
                 "clip_model.eval()"
             )
 
-    def forward(self, images: Tensor, labels: Optional[Tensor] = None) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W); with labels (B,) the loss, as DistributedDataParallel needs it."""
         output = self.output(images)
         return output.logits if labels is None else self.objective.loss(output, images, labels)
@@ -149,11 +150,11 @@ class PromptedModel(OnSharedClip):
             return self.prompt_learner
         raise UserError(f"{type(self.method).__name__} does not search: DPLSearch does, and Search(...).over(method)")
 
-    def prompt_parameters(self) -> List[nn.Parameter]:
+    def prompt_parameters(self) -> list[nn.Parameter]:
         """The parameters for an optimiser of `loss`: all that is learned, except a search's alphas."""
         return list(self.prompt_learner.trained().values())
 
-    def parameter_groups(self, rate: float) -> List[Dict[str, Any]]:
+    def parameter_groups(self, rate: float) -> list[dict[str, Any]]:
         """The same in groups, where some have their own learning rate or weight decay; one group if none have.
 
         Args:
@@ -164,7 +165,7 @@ class PromptedModel(OnSharedClip):
         """
         return grouped(self.prompt_learner.trained(), self.method.rates(), rate)
 
-    def alpha_parameters(self) -> List[nn.Parameter]:
+    def alpha_parameters(self) -> list[nn.Parameter]:
         """The parameters for an optimiser of `alpha_loss`.
 
         Raises:
@@ -267,7 +268,7 @@ class PromptedModel(OnSharedClip):
     def _joins_logits(self) -> bool:
         return self.joint_head is not None and bool(self.joint_head.knows)
 
-    def projection(self) -> Optional[nn.Module]:
+    def projection(self) -> nn.Module | None:
         """A copy, float32 and in eval mode, of what comes between raw image features and cosines; None if nothing."""
         own = getattr(self.prompt_learner, "projection", None)
         return None if own is None else copy.deepcopy(own).cpu().float().eval().requires_grad_(False)
@@ -308,7 +309,7 @@ class PromptedModel(OnSharedClip):
                 "matrix to export: use it through modprompt.load"
             )
 
-    def finished(self) -> Dict[str, Tensor]:
+    def finished(self) -> dict[str, Tensor]:
         """What other programs need in addition to what was learned: class_matrix, and logit_scale as a factor.
 
         Empty where logits are not scaled cosines.
@@ -328,9 +329,9 @@ class PromptedModel(OnSharedClip):
         """The mark of its results that keeps them from being compared; empty for none."""
         return self.method.mark() or self.prompt_learner.mark()
 
-    def saved_state(self) -> Dict[str, Tensor]:
+    def saved_state(self) -> dict[str, Tensor]:
         """What was learned, by the names of checkpoints."""
-        state: Dict[str, Tensor] = view_of(self.method, self.prompt_learner).state_dict()
+        state: dict[str, Tensor] = view_of(self.method, self.prompt_learner).state_dict()
         return state
 
     @property
@@ -338,14 +339,14 @@ class PromptedModel(OnSharedClip):
         """The classes that a saved file is for."""
         return self.classes
 
-    def classes_for(self, path: Union[str, Path]) -> Classes:
+    def classes_for(self, path: str | Path) -> Classes:
         """saved_classes, for a file; warns if this model has others."""
         if self.saved_classes.names != self.classes.names:
             text = f"{path} is for the classes of the training: after loading it, .with_classes(names) gives others"
             warnings.warn(text, stacklevel=3)
         return self.saved_classes
 
-    def save(self, path: Union[str, Path]) -> None:
+    def save(self, path: str | Path) -> None:
         """Save the prompts, without CLIP, and all facts about them; modprompt.load reads the file.
 
         What is bound to the classes of its training is saved for them, with a warning if this model has others.
@@ -356,7 +357,7 @@ class PromptedModel(OnSharedClip):
         epoch = 0 if self.average is None else self.average.epochs
         write(path, self.saved_state(), record, epoch)
 
-    def count_parameters(self) -> Dict[str, int]:
+    def count_parameters(self) -> dict[str, int]:
         """The numbers of parameters, `trainable` and `all`."""
         trainable = sum(one.numel() for one in self.learned.parameters() if one.requires_grad)
         frozen = sum(one.numel() for one in self.clip_model.parameters())

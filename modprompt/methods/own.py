@@ -1,13 +1,14 @@
 """Methods of your own: registered by their class, and from then on used like all others."""
 
-from typing import Any, Callable, List, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from modprompt.methods import table
 
 M = TypeVar("M", bound=type)
 Make = Callable[[Any], object]
 
-_makers: List[Make] = []
+_makers: list[Make] = []
 
 
 def register_own(method: M) -> M:

@@ -1,8 +1,9 @@
 """Prompt-aligned Gradient (ProGrad, arXiv 2205.14865): CoOp whose steps do not go against the frozen CLIP's logits."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Union
+from typing import Any
 
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
 
-_LOSS: Dict[str, Union[str, Only]] = {
+_LOSS: dict[str, str | Only] = {
     "LOSS.NAME": Only("prograd"),
     "LOSS.T": "T",
     "LOSS.LAMBDA": "LAMBDA",
@@ -60,7 +61,7 @@ class ProGrad(CoOp):
         """Number of context tokens."""
         return self.n_ctx
 
-    def context(self, clip_model: CLIP, classes: Classes, n_cls: Optional[int] = None) -> Context:
+    def context(self, clip_model: CLIP, classes: Classes, n_cls: int | None = None) -> Context:
         """Zeros and the words, or random vectors."""
         words = self.words(classes.dataset)
         return zeros_and_words(words, self.n_ctx, clip_model) if words else super().context(clip_model, classes, n_cls)

@@ -3,8 +3,9 @@
 Shapes: B images, C classes, E joint width, E_t the teacher's.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -126,7 +127,7 @@ class PromptKD(Taught, DeepVision):
         return not self.stands_beside
 
     @classmethod
-    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> Dict[str, Any]:
+    def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
         """The repository's place of the teacher for a data set, if no other place is given."""
         place = _IN_REPOSITORY.get(settings.get("MODAL", BASE_TO_NEW), "")
         return {"TEACHER_CKPT": place.format(facts.dataset)} if place and not settings.get("TEACHER_CKPT") else {}
@@ -196,7 +197,7 @@ class PromptKD(Taught, DeepVision):
         others = [term for term in objective.terms if term.of is not cross_entropy]
         return objective._replace(terms=(self._distillation(model, None), *others))
 
-    def _distillation(self, model: PromptedModel, class_features: Optional[Tensor]) -> Term:
+    def _distillation(self, model: PromptedModel, class_features: Tensor | None) -> Term:
         teacher = TeacherLogits(self.teacher_at_hand(), model.classes, model, self.teacher_resize, class_features)
         return Term("distillation", self.kd_weight, Distillation(teacher, self.temperature))
 
@@ -305,7 +306,7 @@ class ProjectedLearner(IndependentPromptLearner):
             )
         return self.before(classnames, self.given_text[list(map(self.names.index, classnames))], clip_model)
 
-    def missing(self, classnames: Sequence[str]) -> List[str]:
+    def missing(self, classnames: Sequence[str]) -> list[str]:
         """The names that have no class features here."""
         return [name for name in classnames if name not in self.names]
 
@@ -315,11 +316,11 @@ class ProjectedLearner(IndependentPromptLearner):
         other.given_text, other.names = class_features, tuple(classnames)
         return other
 
-    def beside(self) -> Dict[str, Tensor]:
+    def beside(self) -> dict[str, Tensor]:
         """The class features."""
         return {CLASS_FEATURES: self.given_text}
 
-    def take_class_features(self, features: Optional[Tensor], path: str) -> None:
+    def take_class_features(self, features: Tensor | None, path: str) -> None:
         """Load the class features of a checkpoint.
 
         Raises:
@@ -354,7 +355,7 @@ class ProjectedLearner(IndependentPromptLearner):
         return IndependentPromptLearner.checkpoint_key(name)
 
     @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
         """The settings that a state dict shows."""
         facts = IndependentPromptLearner.describe(state_dict)
         wide = state_dict.get("projection.3.bias")

@@ -2,8 +2,9 @@
 
 import functools
 import platform
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Union
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ def view_of(method: ModelsMethod, learner: Learner) -> CheckpointView:
     return CheckpointView(learner, functools.partial(method.key, learner))
 
 
-def made_with(method: ModelsMethod, clip: Mapping[str, str]) -> Dict[str, str]:
+def made_with(method: ModelsMethod, clip: Mapping[str, str]) -> dict[str, str]:
     """What prompts of a method fit only with, as {name: text}; `clip` is what of_clip says of the CLIP."""
     facts = {
         **_compared(method),
@@ -38,24 +39,24 @@ def made_with(method: ModelsMethod, clip: Mapping[str, str]) -> Dict[str, str]:
     return {**facts, **searched_by(method), **method.content_hashes()}
 
 
-def settings_beside(method: ModelsMethod) -> Dict[str, str]:
+def settings_beside(method: ModelsMethod) -> dict[str, str]:
     """Settings of a method's additions that a file must share, by dotted key, as text."""
     return {} if method.joined_by is None else _compared(method.joined_by)
 
 
-def _compared(method: ModelsMethod) -> Dict[str, str]:
+def _compared(method: ModelsMethod) -> dict[str, str]:
     keys = {setting.key for setting in method.settings() if setting.compared}
     return {f"{method.node}.{key}": str(value) for key, value in method.as_config().items() if key in keys}
 
 
-def of_clip(clip_model: CLIP) -> Dict[str, str]:
+def of_clip(clip_model: CLIP) -> dict[str, str]:
     """What tells a CLIP from others, by weights and tokenizer, as {name: text}."""
     facts = facts_of(clip_model)
     fingerprint = getattr(clip_model, "fingerprint", facts.fingerprint)
     return {"the weights of CLIP": fingerprint, **tokenizer_said(facts.as_record())}
 
 
-def searched_by(method: ModelsMethod) -> Dict[str, str]:
+def searched_by(method: ModelsMethod) -> dict[str, str]:
     """What alphas of a search depend on: its options, as {name: text}; empty for a method that does not search."""
     if method.slots is None:
         return {}
@@ -63,7 +64,7 @@ def searched_by(method: ModelsMethod) -> Dict[str, str]:
     return {f"SEARCH.{one.key}": str(getattr(search, one.field)) for one in search.settings() if one.compared}
 
 
-def method_record(method: ModelsMethod) -> Dict[str, Any]:
+def method_record(method: ModelsMethod) -> dict[str, Any]:
     """What a file says of a method; `config` has its settings under their names in configs, `search` its search's."""
     return {
         "name": type(method).__name__,
@@ -76,12 +77,12 @@ def method_record(method: ModelsMethod) -> Dict[str, Any]:
     }
 
 
-def values_of(settings: Union[ModelsMethod, Configured]) -> Dict[str, Any]:
+def values_of(settings: ModelsMethod | Configured) -> dict[str, Any]:
     """All settings by field, as configs have them."""
     return {one.field: as_config(getattr(settings, one.field)) for one in settings.settings()}
 
 
-def classes_record(classes: Classes, learner: Learner) -> Dict[str, Any]:
+def classes_record(classes: Classes, learner: Learner) -> dict[str, Any]:
     """What a file says of classes: names in label order, data set, templates; numbers among equal names, if known.
 
     Also the classes of the training, if they are others and that matters.
@@ -106,8 +107,8 @@ def describe(
     classes: Classes,
     clip: ClipFacts,
     learner: Learner,
-    run: Optional[Mapping[str, Any]] = None,
-) -> Dict[str, Any]:
+    run: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The record of a model: what its file says of it.
 
     Args:
@@ -128,14 +129,14 @@ def describe(
     )
 
 
-def _phrases_of(learner: Learner) -> Dict[str, Any]:
+def _phrases_of(learner: Learner) -> dict[str, Any]:
     """Phrases and sentences, of other classes too, so that no other file is needed; empty if there are none."""
     own = learner.sentences and learner.sentences.content
     sentences = {"sentences": own.as_record()} if own else {}
     return {**sentences, **({} if learner.described is None else {"phrases": learner.described.content.as_record()})}
 
 
-def write(path: Union[str, Path], state: Mapping[str, Any], record: Mapping[str, Any], epoch: int = 0) -> None:
+def write(path: str | Path, state: Mapping[str, Any], record: Mapping[str, Any], epoch: int = 0) -> None:
     """Write a checkpoint, whole or not at all; what is there is replaced.
 
     Args:

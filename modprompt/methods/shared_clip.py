@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from typing import Any, Dict, Optional, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -74,8 +74,8 @@ class OnSharedClip(PromptedCLIP):
         self.products = clip.dtype  # type of the matrices as this model knows them
         self.prec = ""  # by the last cast; empty if there was none
         self.keeps_exact = keeps_exact
-        self._exact: Optional[CLIP] = None
-        self._objective: Optional[Objective] = None
+        self._exact: CLIP | None = None
+        self._objective: Objective | None = None
 
     @property
     def clip_facts(self) -> ClipFacts:
@@ -123,7 +123,7 @@ class OnSharedClip(PromptedCLIP):
         elif rounded_to(clip_model):
             warn_of_rounding(clip_model)
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the tokens between products, also in a teacher; None for that of the weights."""
         super().set_stream(stream)
         if self._objective is not None:
@@ -187,7 +187,7 @@ class OnSharedClip(PromptedCLIP):
             self.clip_model.token_embedding._apply(fn)  # the only part that is not run, but must move along
         return self
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         # a teacher with exact weights cannot be made again; other objectives can, and need not be picklable
         kept = self._objective if self.keeps_exact else None
         return {**super().__getstate__(), "_objective": kept}

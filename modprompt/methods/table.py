@@ -1,8 +1,9 @@
 """The methods by name: where each is and of what kind. Only names, so that reports need no PyTorch."""
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Set, Tuple, Type
+from typing import TYPE_CHECKING, NamedTuple
 
 from modprompt import places
 from modprompt.checks import check_name
@@ -62,27 +63,27 @@ class Row(NamedTuple):
         return f"TRAINER.{self.key or (self.reads or self.name).upper()}"
 
     @property
-    def sides(self) -> Tuple[str, ...]:
+    def sides(self) -> tuple[str, ...]:
         """The sides with a schedule setting, SCHEDULE_TEXT or SCHEDULE_VISION."""
         return tuple(self.first)
 
     @property
-    def method(self) -> "Type[Method]":
+    def method(self) -> "type[Method]":
         """Its class; imports PyTorch."""
         if self.name in _OWN:
             return _OWN[self.name]
-        found: Type[Method] = getattr(importlib.import_module(f"modprompt.{self.room}.{self.module}"), self.name)
+        found: type[Method] = getattr(importlib.import_module(f"modprompt.{self.room}.{self.module}"), self.name)
         return found
 
 
-_WITH_HEAD: Tuple[Tuple[str, Mapping[str, str], Mapping[str, bool], str], ...] = (
+_WITH_HEAD: tuple[tuple[str, Mapping[str, str], Mapping[str, bool], str], ...] = (
     ("CoOp", _TEXT, _CSC, ""),
     ("CoCoOp", _TEXT, {}, ""),
     ("KgCoOp", _TEXT, _CSC, "TRAINER.COOP"),
     ("MaPLe", _BOTH, {}, ""),
 )
-PLUG_INS: Tuple[Row, ...] = (Row("DePT", "dept", BESIDE, ""), Row("KDPL", "kdpl", BESIDE, ""))
-METHODS: Tuple[Row, ...] = (
+PLUG_INS: tuple[Row, ...] = (Row("DePT", "dept", BESIDE, ""), Row("KDPL", "kdpl", BESIDE, ""))
+METHODS: tuple[Row, ...] = (
     Row("MPL", "mpl", PROMPTS, "MPL", first=_BOTH),
     Row("MaPLe", "maple", PROMPTS, "MaPLe", first=_BOTH),
     Row("IVLP", "ivlp", PROMPTS, "IVLP", first=_APART),
@@ -128,11 +129,11 @@ METHODS: Tuple[Row, ...] = (
     Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it uses
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
 )
-BY_NAME: Dict[str, Row] = {row.name: row for row in METHODS}
-_OWN: "Dict[str, Type[Method]]" = {}  # methods of users
+BY_NAME: dict[str, Row] = {row.name: row for row in METHODS}
+_OWN: "dict[str, type[Method]]" = {}  # methods of users
 
 
-def enter(method: "Type[Method]") -> None:
+def enter(method: "type[Method]") -> None:
     """Register a user's method, by its settings; a class that is defined again replaces the old one.
 
     Raises:
@@ -150,11 +151,11 @@ def enter(method: "Type[Method]") -> None:
     BY_NAME[name] = Row(name, "", kind, name, key=method.node_name(), first=first)
 
 
-def _first(side: str, keys: Set[str]) -> str:
+def _first(side: str, keys: set[str]) -> str:
     return next((key for key in (f"N_CTX_{side.upper()}", "N_CTX") if key in keys), "")
 
 
-def entered() -> "List[Type[Method]]":
+def entered() -> "list[type[Method]]":
     """The methods of users."""
     return list(_OWN.values())
 
@@ -202,6 +203,6 @@ def kind_of(name: str) -> str:
     return BY_NAME[name].kind if name in BY_NAME else ""
 
 
-def sides_of(name: str) -> Tuple[str, ...]:
+def sides_of(name: str) -> tuple[str, ...]:
     """The sides with a schedule setting in a trainer's node; none for one that is not ours."""
     return BY_NAME[name].sides if name in BY_NAME else ()

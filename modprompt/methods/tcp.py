@@ -6,8 +6,9 @@ Shapes: C classes, E joint width, n tokens of all layers after layer 0, T text w
 import copy
 import functools
 from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +94,7 @@ class TCP(OneContext):
         template = self.prompt_template or templates.TCP_LEARNED.get(dataset, templates.TCP_DEFAULT)
         return context.within(template, tokenizer_of(clip_model))
 
-    def context(self, clip_model: CLIP, classes: Classes, n_cls: Optional[int] = None) -> Context:
+    def context(self, clip_model: CLIP, classes: Classes, n_cls: int | None = None) -> Context:
         """The context, from words or random vectors, among the words of the learned prompt."""
         return self.within(super().context(clip_model, classes, n_cls), classes.dataset, clip_model)
 
@@ -114,7 +115,7 @@ class TCP(OneContext):
         other.features = functools.partial(self.features, classes.dataset)
         return super().for_classes(other, clip_model, classes)
 
-    def optimiser_settings(self) -> Dict[str, float]:
+    def optimiser_settings(self) -> dict[str, float]:
         """Adam's eps."""
         return {"eps": self.eps}
 
@@ -147,7 +148,7 @@ class ClassTokensLearner(IndependentPromptLearner):
         schedules: Schedules,
         context: Context,
         features: Features,
-        described: Optional[Described] = None,
+        described: Described | None = None,
     ):
         self.features = features  # put_in asks for it
         super().__init__(classnames, clip_model, schedules, context, described=described)
@@ -181,7 +182,7 @@ class ClassTokensLearner(IndependentPromptLearner):
         return Prompts(*self.with_first(self.ctx, [None, *deep]), [None] * len(self.schedules.vision))
 
     @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
         """The settings that a state dict shows."""
         facts = IndependentPromptLearner.describe(state_dict)
         width: Any = facts.get("the text width", 0)

@@ -1,6 +1,7 @@
 """Methods that are added to the prompts of others: TRAINER.<their node>.ON in the others' trainers."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple, Type, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from modprompt.errors import SettingError
 from modprompt.methods.base import Method
@@ -18,8 +19,8 @@ class Joining(NamedTuple):
     """
 
     name: str
-    beside: Tuple[str, ...]
-    names: Tuple[str, ...] = ()
+    beside: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def others(self) -> str:
@@ -27,7 +28,7 @@ class Joining(NamedTuple):
         return f"{', '.join(self.beside[:-1])} and {self.beside[-1]}"
 
 
-JOINING: Dict[str, Joining] = {  # by node
+JOINING: dict[str, Joining] = {  # by node
     "MMADAPTER": Joining("MultiModalAdapter", ("CoOp", "MPL")),
     "CLIPLORA": Joining("CLIPLoRA", ("CoOp", "MPL")),
     "PROMPTKD": Joining("PromptKD", ("CoOp", "MaPLe", "MPL")),
@@ -40,18 +41,18 @@ JOINING: Dict[str, Joining] = {  # by node
 }
 
 
-def plug_ins() -> "List[Type[Method]]":
+def plug_ins() -> "list[type[Method]]":
     """Additions to other methods that are not trainers: their nodes are registered separately."""
     return [row.method for row in PLUG_INS]
 
 
-def asked(nodes: Mapping[str, Any], name: str) -> List[str]:
+def asked(nodes: Mapping[str, Any], name: str) -> list[str]:
     """The nodes under TRAINER, of those in JOINING, that are ON, or always so for a trainer."""
     always = always_beside(name)
     return [node for node in JOINING if node == always or nodes.get(node, {}).get("ON", False)]
 
 
-def unread(nodes: Mapping[str, Any], name: str) -> List[str]:
+def unread(nodes: Mapping[str, Any], name: str) -> list[str]:
     """Settings of a method's or trainer's additions that have no effect there, by dotted key."""
     found = {node: beside_of(JOINING[node].name).method for node in asked(nodes, name)}
     return [f"TRAINER.{node}.{key}" for node, method in found.items() for key in method.only_alone]
@@ -80,7 +81,7 @@ def put_beside(method: M, beside: Method) -> M:
     return method.replace_private(joined_by=beside)
 
 
-def _require_alone(method: Method, beside: "Type[Method]") -> None:
+def _require_alone(method: Method, beside: "type[Method]") -> None:
     there = method.joined_by
     if there is not None and not isinstance(there, beside):
         raise SettingError([("ON", f": {type(there).__name__} is already added to the prompts")])

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any, List
+from typing import Any
 
 from modprompt.clip.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
@@ -17,7 +17,7 @@ from modprompt.methods.parts.templates import TemplatePrompts
 class ZeroshotCLIP(Method):
     """CLIP with the data set's prompt template; also on ResNets."""
 
-    def templates(self, dataset: str) -> List[str]:
+    def templates(self, dataset: str) -> list[str]:
         """The prompt templates for a data set."""
         return [templates.OF_DATASETS.get(dataset, templates.DEFAULT)]
 
@@ -45,7 +45,7 @@ class ZeroshotCLIP(Method):
 class ZeroshotCLIP2(ZeroshotCLIP):
     """CLIP with an ensemble: seven selected templates, and the data set's own unless it is ImageNet."""
 
-    def templates(self, dataset: str) -> List[str]:
+    def templates(self, dataset: str) -> list[str]:
         """The prompt templates for a data set."""
         own = [] if dataset == "ImageNet" else super().templates(dataset)
         return [*templates.SELECTED, *own]

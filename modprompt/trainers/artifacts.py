@@ -1,7 +1,8 @@
 """The files that a run leaves next to its result, and their entries in result.json; messages name what is left out."""
 
 import os
-from typing import TYPE_CHECKING, Any, Dict, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from modprompt.errors import UserError
 from modprompt.io import base_new, steps, test_parts
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> Dict[str, Any]:
+def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> dict[str, Any]:
     """Write the files of a test; they replace those of an earlier one.
 
     Args:
@@ -45,7 +46,7 @@ def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) 
     }
 
 
-def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> Dict[str, str]:
+def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> dict[str, str]:
     """The hash of the kept image features; nothing if none are to be kept, or none can be."""
     if not trainer.cfg.TEST.KEEP_FEATURES:
         return {}
@@ -57,7 +58,7 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
     return kept_features.write(folder, features, kept_features.made_by(trainer, trainer.evaluation.loader), tested)
 
 
-def _halves(trainer: Any, confusion: "np.ndarray") -> Dict[str, Any]:
+def _halves(trainer: Any, confusion: "np.ndarray") -> dict[str, Any]:
     """The accuracies of base and new images: among all classes, if asked for, or each among its own half."""
     apart = getattr(getattr(trainer, "evaluation", None), "halves_apart", False)
     if not (trainer.cfg.TEST.BASE_NEW or apart):
@@ -71,7 +72,7 @@ def _halves(trainer: Any, confusion: "np.ndarray") -> Dict[str, Any]:
     return {} if found is None else {base_new.APART if apart else base_new.KEY: found}
 
 
-def of_training(folder: str) -> Dict[str, str]:
+def of_training(folder: str) -> dict[str, str]:
     """The hash of the table of a training's steps; nothing if there is none, or it is damaged."""
     try:
         there = steps.read(folder) is not None
@@ -81,7 +82,7 @@ def of_training(folder: str) -> Dict[str, str]:
     return {steps.KEY: sha256_of(steps.path_of(folder))} if there else {}
 
 
-def of_another(source: str, folder: str) -> Dict[str, Any]:
+def of_another(source: str, folder: str) -> dict[str, Any]:
     """Copy the files of another run into a folder; they replace those that are there.
 
     Args:

@@ -1,7 +1,8 @@
 """The CLIP that a config names, and its images: settings of INPUT follow the weights."""
 
 import warnings
-from typing import Any, Collection, Dict, List, Tuple
+from collections.abc import Collection
+from typing import Any
 
 from dassl.config import cfg_default
 from torchvision import transforms
@@ -28,7 +29,7 @@ def load_clip(config: RunSettings) -> CLIP:
     return build.load_clip(*asked_of(config.backbone))
 
 
-def input_texts(cfg: Any) -> Dict[str, str]:
+def input_texts(cfg: Any) -> dict[str, str]:
     """How a run preprocesses its images, as {dotted key: text}."""
     made = {f"INPUT.{key}": as_text(cfg.INPUT[key]) for key in Images().settings()}
     return {**made, READ_AS: str(cfg.INPUT.READ_AS)}
@@ -40,7 +41,7 @@ def _same(one: Any, other: Any) -> bool:
     return len(one) == len(other) and all(abs(a - b) < _TOLERANCE for a, b in zip(one, other))
 
 
-def settings_of_images(cfg: Any, asked_for: Collection[str]) -> Dict[str, Any]:
+def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
     """INPUT's size, mean, std, interpolation and resize mode if the weights need others, by dotted key.
 
     A message says so. What the command line gives stays, with a warning; a size that does not fit is refused later,
@@ -72,7 +73,7 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> Dict[str, Any]:
     return {f"INPUT.{key}": value for key, value in changes.items()}
 
 
-def _compared(node: Any, images: Images, asked_for: Collection[str]) -> Tuple[Dict[str, Any], List[str]]:
+def _compared(node: Any, images: Images, asked_for: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """(settings of INPUT to change, with their new values; in words, those that stay but differ from the CLIP's)."""
     changes, kept = {}, []
     for key, value in images.settings().items():
@@ -92,7 +93,7 @@ def _short(value: Any) -> str:
     return f"[{', '.join(f'{number:.4g}' for number in value)}]" if numbers else str(value)
 
 
-def squash(loaders: List[Any], size: Tuple[int, int]) -> None:
+def squash(loaders: list[Any], size: tuple[int, int]) -> None:
     """Scale test images to a square instead of cutting one out: "squash", which no Dassl knows.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from typing import Any, List
+from typing import Any
 
 import torch
 from dassl.optim import build_optimizer
@@ -63,7 +63,7 @@ class Building(Part):
         steps: how many the training has; 0 if its epochs decide that.
     """
 
-    notes: List[str] = []
+    notes: list[str] = []
     each_step = False
     steps = 0
 

@@ -3,7 +3,8 @@
 import contextlib
 import functools
 import re
-from typing import Any, Callable, Iterator, TypeVar, cast
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
 import torch
 

@@ -3,7 +3,7 @@
 import numbers
 import os
 import warnings
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.fields import as_config
@@ -23,7 +23,7 @@ from modprompt.trainers import overrides, run_folder
 from modprompt.trainers.part import Part
 
 
-def _epoch_of(*given: Any) -> Optional[int]:
+def _epoch_of(*given: Any) -> int | None:
     """The first of these that is the number of an epoch, or its text; None if there is none."""
     for one in given:
         is_number = isinstance(one, numbers.Real) and not isinstance(one, bool) and float(one).is_integer()
@@ -41,16 +41,16 @@ class Checkpoints(Part):
         initial_hash: hash of the file that MODEL.INIT_WEIGHTS names.
     """
 
-    loaded: Optional[Checkpoint] = None
-    path: Optional[str] = None
+    loaded: Checkpoint | None = None
+    path: str | None = None
     initial_hash = ""
 
     @property
-    def not_in_checkpoints(self) -> Tuple[str, ...]:
+    def not_in_checkpoints(self) -> tuple[str, ...]:
         """Settings in which a checkpoint may differ from the run."""
         return ("PREC", *(one.key for one in self.method.settings() if not one.compared))
 
-    def made_with(self) -> Dict[str, str]:
+    def made_with(self) -> dict[str, str]:
         """What must be the same to load a checkpoint of this run: method, settings, CLIP, as {name: text}."""
         node = {key: str(value) for key, value in self.run.node.items() if key not in self.not_in_checkpoints}
         facts = {f"TRAINER.{self.run.node_name}.{key}": value for key, value in node.items()}
@@ -58,17 +58,17 @@ class Checkpoints(Part):
         facts.update({"the method": learner, "the weights of CLIP": self.run.fingerprint, **self.run.tokenizer})
         return {**facts, **settings_beside(self.method), **searched_by(self.method), **self.method.content_hashes()}
 
-    def method_record(self) -> Dict[str, Any]:
+    def method_record(self) -> dict[str, Any]:
         """A file's record of the method, with the settings of the config's node, which a codebase may have made."""
         node = {key: as_config(value) for key, value in self.run.node.items() if key != "PREC"}
         return {**method_record(self.method), "config": node}
 
-    def describe(self) -> Dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """The record in a checkpoint of this run."""
         model = self.model
         return describe(self.method_record(), model.classes, model.clip_facts, model.prompt_learner, self.of_run())
 
-    def of_run(self) -> Dict[str, Any]:
+    def of_run(self) -> dict[str, Any]:
         """A checkpoint's record of the run that made it."""
         chosen = selected_on(self.trainer.dm.dataset, self.cfg)
         resume = self.trainer.resume
@@ -80,7 +80,7 @@ class Checkpoints(Part):
         epoch: int,
         directory: str,
         is_best: bool = False,
-        val_result: Optional[float] = None,
+        val_result: float | None = None,
         model_name: str = "",
     ) -> None:
         """Save what is learned, without CLIP and the optimiser, and the record that says what it is.
@@ -133,7 +133,7 @@ class Checkpoints(Part):
             for _ in range(epochs if self.trainer._scheds[name] is not None else 0):
                 self.trainer._scheds[name].step()
 
-    def load(self, directory: Optional[str], *more: Any, epoch: Optional[int] = None, **kwargs: Any) -> None:
+    def load(self, directory: str | None, *more: Any, epoch: int | None = None, **kwargs: Any) -> None:
         """Load a checkpoint of this trainer, ours or the reference's, from a run's output folder.
 
         Args:
@@ -219,12 +219,12 @@ class Checkpoints(Part):
         self.loaded = loaded
         return loaded.epoch
 
-    def chosen_by_loaded(self) -> Dict[str, Any]:
+    def chosen_by_loaded(self) -> dict[str, Any]:
         """What the run that made the loaded model recorded of its choices, if its checkpoint has it."""
         said = self.loaded.record.get("run", {}) if self.loaded is not None else {}
         return {key: said[key] for key in CHOICE if key in said}
 
-    def chosen(self) -> Dict[str, Any]:
+    def chosen(self) -> dict[str, Any]:
         """The entries of a result for what this run chose, besides its best epoch."""
         return {}
 
@@ -232,11 +232,11 @@ class Checkpoints(Part):
 class NoCheckpoints(Checkpoints):
     """Checkpoints of a method that trains nothing: there is nothing to save or load."""
 
-    def method_record(self) -> Dict[str, Any]:
+    def method_record(self) -> dict[str, Any]:
         """A file's record of the method."""
         return method_record(self.method)
 
-    def load(self, directory: Optional[str], *more: Any, epoch: Optional[int] = None, **kwargs: Any) -> None:
+    def load(self, directory: str | None, *more: Any, epoch: int | None = None, **kwargs: Any) -> None:
         """Nothing."""
 
     def load_for_test(self) -> None:

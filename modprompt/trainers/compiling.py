@@ -1,12 +1,12 @@
 """How the steps of a run are computed, by MODEL.COMPILE, and the entry of result.json for it."""
 
-from typing import Any, Dict, Union
+from typing import Any
 
 from modprompt.methods.parts.graph import GraphStep
 from modprompt.methods.parts.step import Step
 
 
-def step_as_asked(trainer: Any, step: Step) -> Union[Step, GraphStep]:
+def step_as_asked(trainer: Any, step: Step) -> Step | GraphStep:
     """A trainer's step, or with MODEL.COMPILE graph a recorded one; if it cannot be recorded, a message says why.
 
     A trainer or method derived from one of ours may do more in its step, so each class states for itself that its
@@ -29,13 +29,13 @@ def step_as_asked(trainer: Any, step: Step) -> Union[Step, GraphStep]:
     )
 
 
-def is_of(made: Union[Step, GraphStep], optimiser: Any, scaler: Any) -> bool:
+def is_of(made: Step | GraphStep, optimiser: Any, scaler: Any) -> bool:
     """Whether a step uses this optimiser and scaler."""
     step = made.step if isinstance(made, GraphStep) else made
     return step.optimiser is optimiser and step.scaler is scaler
 
 
-def compile_record(trainer: Any, asked: str) -> Dict[str, str]:
+def compile_record(trainer: Any, asked: str) -> dict[str, str]:
     """What was asked for, what ran ("eager", "graph", or torch.compile's mode), and why the two differ.
 
     Args:

@@ -5,7 +5,8 @@ What a run decides on top of them: run_config.py.
 
 import copy
 import warnings
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import dassl.data.transforms.transforms as known_transforms
 from dassl.config import cfg_default, get_cfg_default
@@ -30,7 +31,7 @@ class Fault(NamedTuple):
     text: str
 
 
-def dotted_keys(node: CfgNode, prefix: str = "") -> List[str]:
+def dotted_keys(node: CfgNode, prefix: str = "") -> list[str]:
     """All keys of a configuration that hold a value, as A.B.C."""
     keys = []
     for key, value in node.items():
@@ -39,7 +40,7 @@ def dotted_keys(node: CfgNode, prefix: str = "") -> List[str]:
     return keys
 
 
-def _number(value: Any) -> Union[int, float, None]:
+def _number(value: Any) -> int | float | None:
     """A value that is a number, or the number that its text says; None if it is neither."""
     if isinstance(value, str):
         for kind in (int, float):
@@ -84,7 +85,7 @@ def _unknown(key: str, known: Sequence[str], where: str) -> Fault:
     return Fault(key, f"{where}: there is no config key {key!r}{nearest(key, known, cutoff=0.3)}")
 
 
-def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
+def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
     """Merge settings into cfg, in place; those that do not fit."""
     known, faults = dict.fromkeys(dotted_keys(cfg)), []
     for key, given in settings.given:
@@ -115,7 +116,7 @@ def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
     if not isinstance(asked, (list, tuple)):
         yield Fault("INPUT.TRANSFORMS", f"INPUT.TRANSFORMS must be a list of names, got {asked!r}")
         return
-    known: List[str] = list(known_transforms.AVAI_CHOICES)
+    known: list[str] = list(known_transforms.AVAI_CHOICES)
     for name in asked:
         if name not in known:
             said = f"INPUT.TRANSFORMS: there is no {name!r} (known: {', '.join(known)})"
@@ -141,7 +142,7 @@ def _complain(faults: Sequence[Fault]) -> None:
         raise UserError("; ".join(fault.text for fault in faults))
 
 
-def _checked(cfg: CfgNode, settings: Settings) -> List[Fault]:
+def _checked(cfg: CfgNode, settings: Settings) -> list[Fault]:
     """Merge settings into cfg, in place; all faults of keys, types, names and values."""
     faults = _merge_faults(cfg, settings)
     found = [*_name_faults(cfg), *_value_faults(cfg)]
@@ -153,7 +154,7 @@ def _checked(cfg: CfgNode, settings: Settings) -> List[Fault]:
 
 def _placed(fault: Fault, settings: Settings) -> Fault:
     """A fault, with the file's name if a file gives the value."""
-    given: Optional[Given] = settings.get(fault.key)
+    given: Given | None = settings.get(fault.key)
     if given is None or not given.source.startswith("file "):
         return fault
     return fault._replace(text=f"{given.where}: {fault.text}")

@@ -4,7 +4,8 @@ A second node of the method's own stands for several settings; in a node that th
 each setting becomes one of the method's own.
 """
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from yacs.config import CfgNode
 
@@ -17,7 +18,7 @@ from modprompt.trainers.config_nodes import method_of
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
 
 
-def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: Type[SecondNode]) -> Dict[str, Any]:
+def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: type[SecondNode]) -> dict[str, Any]:
     """The settings that a second node stands for, with their values, by dotted key; a message names them.
 
     Args:
@@ -45,11 +46,11 @@ def _layer(given: Given) -> str:
     return given.source if given.source.startswith("file ") else given.source.partition(" ")[0]
 
 
-def _is_given_after(own: Optional[Given], given: Given, layers: Sequence[str]) -> bool:
+def _is_given_after(own: Given | None, given: Given, layers: Sequence[str]) -> bool:
     return own is not None and layers.index(_layer(own)) >= layers.index(_layer(given))
 
 
-def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
+def own_names(settings: Settings, name: str, cls: type[Method]) -> Settings:
     """Settings with those of shared nodes under the method's own names; a message names them.
 
     The later of files, flags and options wins; if one of them gives both, the method's own name wins.
@@ -62,7 +63,7 @@ def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
     Raises:
         UserError: on a value that its repository knows and this method does not.
     """
-    found: List[Tuple[str, Given]] = []
+    found: list[tuple[str, Given]] = []
     read, unread, kept = [], [], []
     layers = list(dict.fromkeys(_layer(given) for _, given in settings.given))
     for key, given in settings.given:

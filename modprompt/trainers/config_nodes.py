@@ -4,7 +4,8 @@ Keys are only added where they are missing: a codebase may have made some of the
 """
 
 import functools
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Type, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from dassl.config import cfg_default
 from yacs.config import CfgNode
@@ -47,7 +48,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
     add_missing(cfg, defaults)
 
 
-def node_of(cls: Type[Configured]) -> CfgNode:
+def node_of(cls: type[Configured]) -> CfgNode:
     """The config node of a method: its settings' defaults by key, and PREC, the precision of a run.
 
     Additions beside the prompts of other methods have no PREC: they compute as those do.
@@ -59,7 +60,7 @@ def node_of(cls: Type[Configured]) -> CfgNode:
     return node
 
 
-def method_of(cls: Type[C], node: Mapping[str, Any]) -> C:
+def method_of(cls: type[C], node: Mapping[str, Any]) -> C:
     """A method with the settings of its node; what a codebase's own node lacks has its default.
 
     Raises:
@@ -68,11 +69,11 @@ def method_of(cls: Type[C], node: Mapping[str, Any]) -> C:
     return cls.of(cls.in_node(node))
 
 
-_NODES: Dict[str, CfgNode] = {}  # the methods' nodes under TRAINER, as registered
+_NODES: dict[str, CfgNode] = {}  # the methods' nodes under TRAINER, as registered
 # by node: settings that may be any number, though their default or the given value looks whole
-_FLOATS: Dict[str, Tuple[str, ...]] = {"INPUT": ("MAX_MEGAPIXELS",)}
+_FLOATS: dict[str, tuple[str, ...]] = {"INPUT": ("MAX_MEGAPIXELS",)}
 
-_SWITCHES: Dict[str, Tuple[str, ...]] = {}  # by node: text settings that True or False may stand for
+_SWITCHES: dict[str, tuple[str, ...]] = {}  # by node: text settings that True or False may stand for
 
 
 def is_switch(key: str) -> bool:
@@ -90,7 +91,7 @@ def add_defaults(cfg: CfgNode) -> None:
     add_missing(cfg.TRAINER, defaults)
 
 
-def register_method(cls: Type[Configured]) -> None:
+def register_method(cls: type[Configured]) -> None:
     """Add a method's nodes, and the family's defaults, to the node that every later `get_cfg_default()` copies."""
     second = cls.repository.second_node if issubclass(cls, Method) else None
     if second is not None:
@@ -102,7 +103,7 @@ def register_method(cls: Type[Configured]) -> None:
         _prepare_before(merge)
 
 
-def _register(cls: Type[Configured], node: CfgNode) -> None:
+def _register(cls: type[Configured], node: CfgNode) -> None:
     name = cls.node.rpartition(".")[2]
     _FLOATS[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
     _SWITCHES[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if one.switch)
@@ -158,7 +159,7 @@ def _note(text: str) -> None:
     print(f"note: {text}")
 
 
-def _given(settings: Mapping[str, Sequence[str]], given: Any) -> Iterator[Tuple[str, str, Any]]:
+def _given(settings: Mapping[str, Sequence[str]], given: Any) -> Iterator[tuple[str, str, Any]]:
     """(node, key, value) of each of these settings, by node, that is among what is merged."""
     if isinstance(given, (list, tuple)):
         for name, value in zip(given[0::2], given[1::2]):
@@ -171,7 +172,7 @@ def _given(settings: Mapping[str, Sequence[str]], given: Any) -> Iterator[Tuple[
             yield from ((node, key, there[key]) for key in keys if key in (there or ()))
 
 
-def _number_like(value: Any) -> Optional[float]:
+def _number_like(value: Any) -> float | None:
     """A number of the type that yacs reads from this value; None if it is not a number."""
     try:
         float(value)

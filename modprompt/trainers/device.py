@@ -6,7 +6,8 @@ the changes stay, as that codebase's own choice of cuDNN's algorithms does.
 
 import contextlib
 import os
-from typing import Any, Dict, Iterator, Mapping, Tuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 
@@ -60,7 +61,7 @@ def _fix_workspace() -> None:
     os.environ[WORKSPACE] = _FIXED[0]
 
 
-def _attention() -> Dict[str, bool]:
+def _attention() -> dict[str, bool]:
     """Which kinds of attention PyTorch may use, of those that can be switched."""
     cuda = torch.backends.cuda
     return {kind: getattr(cuda, f"{kind}_sdp_enabled")() for kind in _KINDS if hasattr(cuda, f"enable_{kind}_sdp")}
@@ -71,7 +72,7 @@ def _set_attention(kinds: Mapping[str, bool]) -> None:
         getattr(torch.backends.cuda, f"enable_{kind}_sdp")(on)
 
 
-def _determinism() -> Tuple[bool, Dict[str, bool]]:
+def _determinism() -> tuple[bool, dict[str, bool]]:
     """Arguments for torch.use_deterministic_algorithms: PyTorch before 1.11 has no warn_only."""
     warns = getattr(torch, "is_deterministic_algorithms_warn_only_enabled", None)
     return torch.are_deterministic_algorithms_enabled(), {"warn_only": warns()} if warns else {}

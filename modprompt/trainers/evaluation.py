@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from typing import Any, ContextManager, Iterator, Optional, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,12 +29,12 @@ class Evaluation(Part):
     """
 
     loader: Any = None
-    features: Optional[Tensor] = None
-    testing_s: Optional[float] = None
+    features: Tensor | None = None
+    testing_s: float | None = None
     _looks_later = False  # True while `test` runs, which checks a GPU's logits itself
 
     @torch.no_grad()
-    def test(self, split: Optional[str]) -> float:
+    def test(self, split: str | None) -> float:
         """As Dassl's `test`: the first result of the evaluator, accuracy in percent."""
         began_s, trainer = time.perf_counter(), self.trainer
         trainer.checkpoints.load_for_test()
@@ -57,7 +58,7 @@ class Evaluation(Part):
         first: float = next(iter(results.values()))
         return first
 
-    def asked(self, split: str, logits: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
+    def asked(self, split: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The logits (B, C) and labels (B,) of a batch that count.
 
         A method that tests base and new classes apart classifies each image among the classes of its half; images of
@@ -79,7 +80,7 @@ class Evaluation(Part):
             return False
         return self.cfg.DATASET.SUBSAMPLE_CLASSES == "all" and not bool(self.cfg.TEST.BASE_NEW)
 
-    def exactly(self) -> ContextManager[None]:
+    def exactly(self) -> contextlib.AbstractContextManager[None]:
         """A context without TF32 for float32 weights: losses and heads have products besides the model's own."""
         return tf32.off(self.model)
 
@@ -99,7 +100,7 @@ class Evaluation(Part):
         self.features = None if found is None else found.features
         return loader if found is None else found
 
-    def _feature_batches(self, split: str, loader: Any) -> Optional[FeatureBatches]:
+    def _feature_batches(self, split: str, loader: Any) -> FeatureBatches | None:
         """Image features in place of images, if a setting asks for them or names some; else None."""
         test, folder = self.config.test, self.config.test.feature_cache
         if self.model.prompt_learner.writes:  # each batch has other prompts: no features hold for all

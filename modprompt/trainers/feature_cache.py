@@ -7,8 +7,9 @@ used if it was written for exactly these and its hash is right; otherwise the im
 
 import hashlib
 import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from modprompt.io.image_rules import FAMILY
 from modprompt.io.row_file import Rows, write_rows
 
 
-def how_computed(device: torch.device, stream: Optional[torch.dtype]) -> str:
+def how_computed(device: torch.device, stream: torch.dtype | None) -> str:
     """What the types of the weights do not show: fp16 and amp have the same types, but other features.
 
     It is empty for a CPU without a stream type, so that files of earlier versions stay valid.
@@ -55,7 +56,7 @@ def image_side_digest(trainer: Any) -> str:
     return weights_digest(visual, how)
 
 
-def image_digests(images: Sequence[Any]) -> List[str]:
+def image_digests(images: Sequence[Any]) -> list[str]:
     """Sixteen hex digits for each image's path, size and time."""
     found = []
     for image in images:
@@ -97,7 +98,7 @@ class FeatureBatches:
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Dict[str, Tensor]]:
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for start in range(0, len(self.labels), self.batch_size):
             part = slice(start, start + self.batch_size)
             yield {"img": self.features[part], "label": self.labels[part]}
@@ -108,7 +109,7 @@ def take_number() -> None:
     torch.empty((), dtype=torch.int64).random_()
 
 
-def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> Tuple[Tensor, Tensor]:
+def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU; copied from a GPU at once."""
     batches = []
     for batch in tqdm(loader, desc="encoding images", disable=None):

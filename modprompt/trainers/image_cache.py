@@ -10,8 +10,9 @@ import contextlib
 import copy
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
@@ -45,9 +46,9 @@ class Steps(NamedTuple):
         normalize: the step on tensors, if there is one.
     """
 
-    before: List[Any]
-    size: Tuple[int, int]
-    normalize: Optional[transforms.Normalize]
+    before: list[Any]
+    size: tuple[int, int]
+    normalize: transforms.Normalize | None
 
     def tensors(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) from bytes (B, H, W, 3), equal to the bit to ToTensor and Normalize of each image.
@@ -83,13 +84,13 @@ def steps_of(transform: Any) -> Steps:
     return Steps(steps[:at], (int(size[0]), int(size[1])), steps[at + 1] if steps[at + 1 :] else None)
 
 
-def facts_of(dataset: Any, index: int) -> Dict[str, Any]:
+def facts_of(dataset: Any, index: int) -> dict[str, Any]:
     """The entries of a sample of one of Dassl's data sets, besides its image."""
     item = dataset.data_source[index]
     return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index}
 
 
-def _stacked(samples: List[Dict[str, Any]]) -> Tensor:
+def _stacked(samples: list[dict[str, Any]]) -> Tensor:
     return torch.from_numpy(np.stack([sample["img"] for sample in samples]))
 
 
@@ -133,7 +134,7 @@ class ImageFile:
             raise Refused("the data set gives other things with its images than Dassl's does")
         return image
 
-    def rows(self) -> Optional[Rows]:
+    def rows(self) -> Rows | None:
         """The images, written now if need be; None, with a message, while another process writes them.
 
         Raises:
@@ -209,7 +210,7 @@ def _text(size: int) -> str:
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
-class KeptImages(Dataset[Dict[str, Any]]):
+class KeptImages(Dataset[dict[str, Any]]):
     """Samples of one of Dassl's data sets with the bytes of kept images; a damaged one is decoded again.
 
     Args:
@@ -225,7 +226,7 @@ class KeptImages(Dataset[Dict[str, Any]]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> Dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         try:
             image = self._rows[index]
         except Refused as error:
@@ -276,7 +277,7 @@ class KeptLoader(StandIn):
         )
         return ({**batch, "img": numbers(batch["img"])} for batch in iter(batches))
 
-    def _kept(self) -> Optional[KeptImages]:
+    def _kept(self) -> KeptImages | None:
         """The kept images; None, after a message, if images have to be decoded."""
         if not self._can_keep:
             return None

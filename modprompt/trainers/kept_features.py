@@ -7,7 +7,8 @@ of the image side, also for learners whose class prompts depend on the image.
 
 import hashlib
 import os
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def made_by(trainer: Any, loader: Any) -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
-def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> Dict[str, str]:
+def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> dict[str, str]:
     """Write the features of a test's images.
 
     Args:
@@ -64,7 +65,7 @@ def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> Di
     return {test_parts.FEATURES: sha256_of(path)}
 
 
-def of_run(folder: str, result: Mapping[str, Any], width: int, made: Optional[str] = None) -> Dict[str, np.ndarray]:
+def of_run(folder: str, result: Mapping[str, Any], width: int, made: str | None = None) -> dict[str, np.ndarray]:
     """The features (E,) that a run's test has kept, by the image's digest (`image_digests`); empty if it kept none.
 
     Args:
@@ -87,7 +88,7 @@ def of_run(folder: str, result: Mapping[str, Any], width: int, made: Optional[st
         raise UserError(f"{path} is {made_in} ({error})") from None
 
 
-def find(trainer: Any, loader: Any, folders: str) -> Optional[Tuple[Tensor, Tensor]]:
+def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | None:
     """The kept features (N, E), float32, and labels (N,) of a loader's images; None, after a message, if one lacks.
 
     Args:
@@ -96,7 +97,7 @@ def find(trainer: Any, loader: Any, folders: str) -> Optional[Tuple[Tensor, Tens
         folders: output folders of the tests that kept them, separated by os.pathsep.
     """
     made, images = made_by(trainer, loader), loader.dataset.data_source
-    kept: Dict[str, np.ndarray] = {}
+    kept: dict[str, np.ndarray] = {}
     try:
         for folder in filter(None, folders.split(os.pathsep)):
             of_one = of_run(folder, results.read(folder).result or {}, trainer.run.feature_width, made)

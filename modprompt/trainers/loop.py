@@ -3,7 +3,7 @@
 import datetime
 import functools
 import time
-from typing import Mapping, Optional, Tuple, Union
+from collections.abc import Mapping
 
 import torch
 from dassl.metrics import compute_accuracy
@@ -30,8 +30,8 @@ class Loop(Part):
         made_step: what each batch goes through, made for the first.
     """
 
-    table: Optional[Table] = None
-    made_step: Optional[Union[Step, GraphStep]] = None
+    table: Table | None = None
+    made_step: Step | GraphStep | None = None
 
     @functools.cached_property
     def unread(self) -> Unread:
@@ -94,7 +94,7 @@ class Loop(Part):
         return Place(self.trainer.epoch, self.trainer.batch_idx)
 
     @property
-    def step(self) -> Union[Step, GraphStep]:
+    def step(self) -> Step | GraphStep:
         """What a batch goes through; made anew when the optimiser or scaler was replaced."""
         trainer = self.trainer
         if self.made_step is None or not is_of(self.made_step, trainer.optim, trainer.scaler):
@@ -107,7 +107,7 @@ class Loop(Part):
         """The model's output for a training batch, images (B, 3, H, W)."""
         return self.model.output(image)
 
-    def output_and_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
+    def output_and_loss(self, image: Tensor, label: Tensor) -> tuple[Output, Tensor]:
         """Output and loss of images (B, 3, H, W) and labels (B,)."""
         output = self.output(image)
         loss = self.model.objective.loss(output, image, label)

@@ -5,8 +5,9 @@ import difflib
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any
 
 import yacs.config
 import yaml
@@ -87,7 +88,7 @@ def of_reader(cfg: CfgNode) -> Iterator[None]:
         raise
 
 
-def _near(name: str, known: List[str], count: int = 1) -> str:
+def _near(name: str, known: list[str], count: int = 1) -> str:
     near = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
@@ -100,5 +101,5 @@ def _near_files(path: Path) -> str:
     return _near(path.name, sorted(names), 3) or f"; its folder has: {', '.join(sorted(names)) or 'nothing'}"
 
 
-def _shipped() -> List[Path]:
+def _shipped() -> list[Path]:
     return [places.configs(), places.configs() / "trainers" / "MPL"]  # in a codebase the first

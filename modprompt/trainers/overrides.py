@@ -9,8 +9,9 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
@@ -39,14 +40,14 @@ class Words(NamedTuple):
     options: the KEY VALUE words, which end a command.
     """
 
-    flags: Dict[str, List[str]]
-    options: List[str]
+    flags: dict[str, list[str]]
+    options: list[str]
 
     def value(self, flag: str) -> str:
         """The one value of a flag; empty if it is not given."""
         return next(iter(self.flags.get(flag, ())), "")
 
-    def files(self) -> List[str]:
+    def files(self) -> list[str]:
         """Paths of the config files, the data set's first."""
         return list(filter(None, map(self.value, _FILES)))
 
@@ -75,7 +76,7 @@ def words_of(given: Sequence[str]) -> Words:
     given = [word for word in given if word != KEEP]
     keys = [at for at, word in enumerate(given) if _KEY.fullmatch(word) and given[at - 1] not in _WITH_VALUE]
     start = keys[0] if keys else len(given)
-    flags: Dict[str, List[str]] = {}
+    flags: dict[str, list[str]] = {}
     flag = ""
     for word in given[:start]:
         if word.startswith("--"):
@@ -86,7 +87,7 @@ def words_of(given: Sequence[str]) -> Words:
     return Words(flags, given[start:])
 
 
-def with_our_config(given: Sequence[str]) -> List[str]:
+def with_our_config(given: Sequence[str]) -> list[str]:
     """Words for MPL, with a missing --config-file replaced by ours of that name; a message says so.
 
     Args:
@@ -105,7 +106,7 @@ def with_our_config(given: Sequence[str]) -> List[str]:
     return [instead.get((before, word), joined.get(word, word)) for before, word in zip(["", *given], given)]
 
 
-_entered: List[Words] = []  # those of the codebase's program that now runs
+_entered: list[Words] = []  # those of the codebase's program that now runs
 
 
 def enter(given: Sequence[str]) -> None:
@@ -138,7 +139,7 @@ def only_tests() -> bool:
     return in_codebase() and "--eval-only" in user_words().flags
 
 
-def model_to_test() -> Tuple[str, Optional[int]]:
+def model_to_test() -> tuple[str, int | None]:
     """(folder of a run, epoch) of the model that a program was given; "" or None if not given."""
     words = user_words()
     epoch = words.value("--load-epoch")
@@ -166,7 +167,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def changed(cfg: CfgNode, settings: Settings) -> List[Changed]:
+def changed(cfg: CfgNode, settings: Settings) -> list[Changed]:
     """The settings of a configuration that differ from what was asked.
 
     Also those that decide numbers, were not given, and differ from Dassl 0.6.3's.
@@ -190,7 +191,7 @@ def _same(key: str, asked: Any, got: Any) -> bool:
     return got is not _ABSENT and as_text(asked) == as_text(got)
 
 
-def _asked_for(changes: Sequence[Changed]) -> Dict[str, Any]:
+def _asked_for(changes: Sequence[Changed]) -> dict[str, Any]:
     """The values that were asked for, by dotted key, in the type of the configuration's.
 
     Raises:
@@ -207,7 +208,7 @@ def _asked_for(changes: Sequence[Changed]) -> Dict[str, Any]:
     return found
 
 
-def kept(cfg: CfgNode) -> Dict[str, Any]:
+def kept(cfg: CfgNode) -> dict[str, Any]:
     """Print each setting that a codebase's program changed, with the value asked for and the actual one.
 
     Only in a program of a codebase, before its trainer is built.

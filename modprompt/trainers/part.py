@@ -1,7 +1,8 @@
 """What the parts of a trainer share: their trainer, and the facts of its run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping
+from typing import Any
 
 from modprompt.compat.run_settings import RunSettings
 from modprompt.engine.precision import Precision
@@ -111,18 +112,18 @@ class FeaturePart(Part):
     def end(self) -> None:
         """Do what comes after the last epoch, before the test."""
 
-    def state(self) -> Dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What the training state must hold to go on."""
         return {}
 
-    def form(self, epoch: int) -> Dict[str, Form]:
+    def form(self, epoch: int) -> dict[str, Form]:
         """The form of what state gives after so many epochs."""
         return {}
 
     def load_state(self, extras: Mapping[str, Any]) -> None:
         """Restore what state gave, which has the form of `form`."""
 
-    def result(self, results: Mapping[str, Any]) -> Dict[str, Any]:
+    def result(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """Its entries of result.json.
 
         Args:

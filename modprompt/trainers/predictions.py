@@ -1,6 +1,6 @@
 """Logits of a test on their way to the evaluator, which reads them batch by batch."""
 
-from typing import Any, List, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class Predictions:
 
     def __init__(self, evaluator: Any):
         self.evaluator = evaluator
-        self._batches: List[Tuple[Tensor, Tensor]] = []
+        self._batches: list[tuple[Tensor, Tensor]] = []
         self._bytes = 0
 
     def add(self, logits: Tensor, labels: Tensor) -> None:

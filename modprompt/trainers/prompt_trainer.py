@@ -1,7 +1,8 @@
 """The trainer of all methods: Dassl's interface, passed on to the parts that do the work. It names no method."""
 
 import dataclasses
-from typing import Any, ClassVar, List, Mapping, NamedTuple, Optional, Tuple, Type
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 from dassl.engine import TrainerX
 from torch import Tensor
@@ -29,11 +30,11 @@ from modprompt.trainers.resume import Resume
 class Parts(NamedTuple):
     """The classes of a trainer's parts; see each."""
 
-    building: Type[Building] = Building
-    loop: Type[Loop] = Loop
-    evaluation: Type[Evaluation] = Evaluation
-    checkpoints: Type[Checkpoints] = Checkpoints
-    resume: Type[Resume] = Resume
+    building: type[Building] = Building
+    loop: type[Loop] = Loop
+    evaluation: type[Evaluation] = Evaluation
+    checkpoints: type[Checkpoints] = Checkpoints
+    resume: type[Resume] = Resume
     trains: bool = True
 
 
@@ -57,14 +58,14 @@ class PromptTrainer(TrainerX):
         added: what features add to the training.
     """
 
-    method_class: Type[Method]
+    method_class: type[Method]
     node_name = ""  # the method's node under cfg.TRAINER
     same_step = False  # whether its step is the same at every epoch; each class states it for itself
     parts: ClassVar[Parts] = PROMPTS
 
     run: Run
     model: PromptedModel
-    added: List[FeaturePart]
+    added: list[FeaturePart]
     clip_model: CLIP
     scaler: Any
     train_loader_x: Any
@@ -169,13 +170,13 @@ class PromptTrainer(TrainerX):
             one.end()
         self.resume.end()
 
-    def set_model_mode(self, mode: str = "train", names: Optional[List[str]] = None) -> None:
+    def set_model_mode(self, mode: str = "train", names: list[str] | None = None) -> None:
         """Set the mode of what is learned and of its model."""
         super().set_model_mode(mode, names)
         self.model.set_mode(mode == "train")
 
     @card_errors.in_a_test
-    def test(self, split: Optional[str] = None, **kwargs: Any) -> float:
+    def test(self, split: str | None = None, **kwargs: Any) -> float:
         """Evaluate, on kept image features if TEST.FEATURE_CACHE names a folder for them.
 
         Args:
@@ -187,12 +188,12 @@ class PromptTrainer(TrainerX):
         """
         return self.evaluation.test(split)
 
-    def parse_batch_train(self, batch: Any) -> Tuple[Tensor, Tensor]:
+    def parse_batch_train(self, batch: Any) -> tuple[Tensor, Tensor]:
         """(images, labels) on the device; the copy from pinned memory does not block."""
         image, label = (batch[key].to(self.device, non_blocking=True) for key in ("img", "label"))
         return image, label
 
-    def parse_batch_test(self, batch: Any) -> Tuple[Tensor, Tensor]:
+    def parse_batch_test(self, batch: Any) -> tuple[Tensor, Tensor]:
         """(images, labels) on the device, as in training."""
         return PromptTrainer.parse_batch_train(self, batch)
 

@@ -3,8 +3,9 @@
 Files that record none are from before there were two rules, when all read as the family does.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.feature import features
@@ -17,7 +18,7 @@ from modprompt.io.tensors import read_tensors
 from modprompt.trainers import training_state
 
 
-def rule_of(cfg: Any, tested: str = "", epoch: Optional[int] = None) -> Dict[str, str]:
+def rule_of(cfg: Any, tested: str = "", epoch: int | None = None) -> dict[str, str]:
     """INPUT.READ_AS, as {its key: the rule}, if it differs from that of the data set, with a message; else {}.
 
     Args:
@@ -38,7 +39,7 @@ def rule_of(cfg: Any, tested: str = "", epoch: Optional[int] = None) -> Dict[str
     return {}
 
 
-def _said_by(place: str, epoch: Optional[int]) -> Optional[Mapping[str, Any]]:
+def _said_by(place: str, epoch: int | None) -> Mapping[str, Any] | None:
     """The settings of a run from its state, checkpoint, features' files or result; None if there is none of these.
 
     A checkpoint without settings is the family's, or that of a user's own trainer, whose result may have them.
@@ -58,7 +59,7 @@ def _of_state(place: str) -> Any:
     return content.get("settings") if isinstance(content, dict) else None
 
 
-def _of_checkpoint(place: str, epoch: Optional[int]) -> Any:
+def _of_checkpoint(place: str, epoch: int | None) -> Any:
     try:
         return checkpoint.read(checkpoint_at(place, epoch)).settings
     except (OSError, UserError):

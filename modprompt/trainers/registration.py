@@ -2,7 +2,8 @@
 
 import functools
 import warnings
-from typing import Any, Callable, Dict, Optional, Type, TypeVar, Union
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from dassl.engine import TRAINER_REGISTRY
 
@@ -16,7 +17,7 @@ from modprompt.trainers.prompt_trainer import Parts, PromptTrainer
 
 PREFIX = "Mod"  # before a name that the codebase uses itself
 _PARTS = {PROMPTS: prompt_trainer.PROMPTS, ZERO_SHOT: prompt_trainer.ZERO_SHOT}  # by kind of method
-_entered: Dict[str, Type[PromptTrainer]] = {}  # by method
+_entered: dict[str, type[PromptTrainer]] = {}  # by method
 T = TypeVar("T", bound=type)
 
 
@@ -32,7 +33,7 @@ def _enter(name: str, trainer: type) -> None:
     print(f"This codebase has a trainer {trainer.__name__} of its own; modprompt's is --trainer {name}")
 
 
-def _stated(of: type) -> Dict[str, Any]:
+def _stated(of: type) -> dict[str, Any]:
     """What a class states for itself and not for derived ones."""
     return {"same_step": vars(of).get("same_step", False)}
 
@@ -43,7 +44,7 @@ def _parts_of(kind: str) -> Parts:
     return found
 
 
-def register(name: str) -> Type[PromptTrainer]:
+def register(name: str) -> type[PromptTrainer]:
     """Register the trainer of a method of methods/table.py and the method's config node; repeated calls do nothing.
 
     Args:
@@ -61,7 +62,7 @@ def register(name: str) -> Type[PromptTrainer]:
     return _entered[name]
 
 
-def register_method_as_trainer(method: Type[Method], parts: Parts) -> Type[PromptTrainer]:
+def register_method_as_trainer(method: type[Method], parts: Parts) -> type[PromptTrainer]:
     """A trainer of a method, registered under its name.
 
     Args:
@@ -72,7 +73,7 @@ def register_method_as_trainer(method: Type[Method], parts: Parts) -> Type[Promp
         The trainer.
     """
     register_method(method)
-    names: Dict[str, Any] = {"method_class": method, "parts": parts, "__doc__": method.__doc__, "__module__": __name__}
+    names: dict[str, Any] = {"method_class": method, "parts": parts, "__doc__": method.__doc__, "__module__": __name__}
     names.update(_stated(method))
     if method.node_name():
         names["node_name"] = method.node_name()
@@ -110,7 +111,7 @@ def give_way() -> None:
         return trainer
 
     @functools.wraps(plain)
-    def register(obj: Optional[T] = None, force: bool = False) -> Union[T, Callable[[T], T]]:
+    def register(obj: T | None = None, force: bool = False) -> T | Callable[[T], T]:
         if obj is None:
             return lambda trainer: entered(trainer, force)
         return entered(obj, force)
@@ -118,7 +119,7 @@ def give_way() -> None:
     TRAINER_REGISTRY.register = register
 
 
-def _own_trainer(method: Type[Method]) -> None:
+def _own_trainer(method: type[Method]) -> None:
     register_method_as_trainer(method, _parts_of(BY_NAME[method.__name__].kind))
 
 

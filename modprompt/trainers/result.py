@@ -3,7 +3,8 @@
 import os
 import sys
 import time
-from typing import Any, Dict, List, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 import dassl
 import torch
@@ -37,7 +38,7 @@ def _said(trainer: Any, part: str, name: str, otherwise: Any = None) -> Any:
     return getattr(getattr(trainer, part, None), name, otherwise)
 
 
-def _of_learner(trainer: Any) -> Dict[str, Any]:
+def _of_learner(trainer: Any) -> dict[str, Any]:
     """Hash and schedules (written as SCHEDULE_TEXT) of what a trainer has learned; nothing if it learns nothing."""
     model = getattr(trainer, "model", None)
     learner, learned = (getattr(model, name, None) for name in ("prompt_learner", "learned"))
@@ -51,7 +52,7 @@ def _of_learner(trainer: Any) -> Dict[str, Any]:
     }
 
 
-def _of_model(trainer: Any) -> Dict[str, Any]:
+def _of_model(trainer: Any) -> dict[str, Any]:
     """A result's method, classes and CLIP, as in a checkpoint."""
     model = getattr(trainer, "model", None)
     if not isinstance(model, PromptedModel):
@@ -77,7 +78,7 @@ def _seen_by(trainer: Any) -> str:
     return model.method.seen() if isinstance(model, PromptedModel) else ""
 
 
-def _of_classes(trainer: Any) -> Dict[str, bool]:
+def _of_classes(trainer: Any) -> dict[str, bool]:
     """Whether what was learned holds only for its classes, if the model says so: then only features are tested."""
     return {"class_bound": True} if getattr(getattr(trainer, "model", None), "class_bound", False) else {}
 
@@ -88,7 +89,7 @@ def _said_before(trainer: Any, folder: str, learned: str) -> Mapping[str, Any]:
     return next((one for one in found if learned and one.get("prompts_hash") == learned), {})
 
 
-def _cost(trainer: Any, before: Mapping[str, Any]) -> Dict[str, Any]:
+def _cost(trainer: Any, before: Mapping[str, Any]) -> dict[str, Any]:
     """What was trained, and the seconds of training (all starts of the run) and test, where they are known.
 
     Args:
@@ -108,7 +109,7 @@ def _cost(trainer: Any, before: Mapping[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _of_gpu(on_cuda: bool) -> Dict[str, Any]:
+def _of_gpu(on_cuda: bool) -> dict[str, Any]:
     """The memory of the run's GPU in GiB, and how many runs shared it, if their starter has said."""
     if not on_cuda:
         return {}
@@ -116,7 +117,7 @@ def _of_gpu(on_cuda: bool) -> Dict[str, Any]:
     return {"gpu_gib": round(whole / 2**30, 3), **({} if runs is None else {"runs_on_gpu": runs})}
 
 
-def _of_checkpoint(trainer: Any, folder: str, epoch: Optional[int]) -> Dict[str, Any]:
+def _of_checkpoint(trainer: Any, folder: str, epoch: int | None) -> dict[str, Any]:
     """Name and hash of the checkpoint that was tested, the run's own or another's; nothing if there is none."""
     path = _said(trainer, "checkpoints", "path", "")
     if not getattr(getattr(trainer, "parts", None), "trains", True):
@@ -130,24 +131,24 @@ def _of_checkpoint(trainer: Any, folder: str, epoch: Optional[int]) -> Dict[str,
     return {"checkpoint": found} if found else {}
 
 
-def _of_initial_weights(trainer: Any) -> Dict[str, str]:
+def _of_initial_weights(trainer: Any) -> dict[str, str]:
     """Hash of the file MODEL.INIT_WEIGHTS; nothing if there was none."""
     found = _said(trainer, "checkpoints", "initial_hash", "")
     return {"init_weights": found} if found else {}
 
 
-def _of_features(trainer: Any, results: Dict[str, Any]) -> Dict[str, Any]:
+def _of_features(trainer: Any, results: dict[str, Any]) -> dict[str, Any]:
     """The entries of features."""
     return {name: part for one in getattr(trainer, "added", ()) for name, part in one.result(results).items()}
 
 
-def _notes(trainer: Any, evaluated: str) -> Dict[str, List[str]]:
+def _notes(trainer: Any, evaluated: str) -> dict[str, list[str]]:
     """What the log noted of a training, besides its settings; nothing if another run trained the model."""
     said = [*getattr(trainer.dm.dataset, "notes", ()), *_said(trainer, "building", "notes", ())]
     return {"notes": said} if said and not evaluated else {}
 
 
-def _of_choice(trainer: Any, model_dir: str) -> Dict[str, Any]:
+def _of_choice(trainer: Any, model_dir: str) -> dict[str, Any]:
     """What a run chose; for a model that is only tested, what its own run chose, if that is known."""
     if not model_dir:
         return dict(_said(trainer, "checkpoints", "chosen", dict)())
@@ -187,15 +188,15 @@ class ResultRecorder:
 
     def __init__(self, trainer: Any):
         self.trainer = trainer
-        self.results: Optional[Dict[str, Any]] = None
+        self.results: dict[str, Any] | None = None
         self.started = time.time()
         self.began_from = holding.resumed_from(getattr(trainer.cfg, "RESUME", ""))
         self.answers = Answers(trainer.evaluator)
         evaluate = trainer.evaluator.evaluate
 
-        def recorded() -> Dict[str, Any]:
+        def recorded() -> dict[str, Any]:
             _require_a_column_each(trainer, self.answers.columns)
-            results: Dict[str, Any] = evaluate()
+            results: dict[str, Any] = evaluate()
             run_folder.require_still(trainer.cfg.OUTPUT_DIR)  # the test may have taken long
             self.results = results
             return results
@@ -211,7 +212,7 @@ class ResultRecorder:
         border = base_classes(self.trainer.dm.num_classes)
         return sum(one.label < border for one in dataset.val)
 
-    def _left_beside(self, folder: str, tested: Any, evaluated: str) -> Dict[str, Any]:
+    def _left_beside(self, folder: str, tested: Any, evaluated: str) -> dict[str, Any]:
         of_training = {} if evaluated else artifacts.of_training(folder)
         return {**artifacts.of_test(self.answers, self.trainer, folder, tested), **of_training}
 
@@ -221,8 +222,8 @@ class ResultRecorder:
         evaluated: str,
         settings: Settings,
         model_dir: str = "",
-        more: Optional[Mapping[str, Any]] = None,
-        epoch: Optional[int] = None,
+        more: Mapping[str, Any] | None = None,
+        epoch: int | None = None,
     ) -> str:
         """Write result.json into cfg.OUTPUT_DIR.
 

@@ -8,7 +8,8 @@ import functools
 import math
 import os
 import time
-from typing import Any, Dict, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io import holding, steps
@@ -39,7 +40,7 @@ class Resume(Part):
     """
 
     began_from = ""
-    training_s: Optional[float] = None
+    training_s: float | None = None
     keeps_state = False
     _gone_on_from = ""  # the folder of the run that is resumed
     began_s = 0.0
@@ -55,11 +56,11 @@ class Resume(Part):
         return self.method.later_of_equals
 
     @property
-    def text_chunk(self) -> Optional[int]:
+    def text_chunk(self) -> int | None:
         """How many of the classes' own tokens are computed at a time; None if all are."""
         return text_chunk.in_use(self.model, self.config)
 
-    def settings(self) -> Dict[str, str]:
+    def settings(self) -> dict[str, str]:
         """What must be the same to resume a run: settings, what they name, CLIP, training images."""
         return {
             **training_state.of_trainer(training_state.settings_of(self.cfg), self.run.node_name),
@@ -72,13 +73,13 @@ class Resume(Part):
             **self._chosen_by(),
         }
 
-    def _unrounded(self) -> Dict[str, str]:
+    def _unrounded(self) -> dict[str, str]:
         """That weights which half precision cannot hold are not rounded: an earlier version rounded them."""
         if self.run.precision.half_weights or self.run.keeps_in_half:
             return {}
         return {"the precision of CLIP's weights": "float32"}
 
-    def _chosen_by(self) -> Dict[str, str]:
+    def _chosen_by(self) -> dict[str, str]:
         """The images by which anything besides the training chooses or learns, unless they are the test images."""
         dataset = self.trainer.dm.dataset
         kind = selected_on(dataset, self.cfg)
@@ -91,7 +92,7 @@ class Resume(Part):
         """A hash that tells one list of training images from another, in whatever folder they are."""
         return training_images_hash(self.trainer.dm.dataset, self.cfg)
 
-    def extra_state(self) -> Dict[str, Any]:
+    def extra_state(self) -> dict[str, Any]:
         """The loss scale, the average over epochs, how many classes are computed at a time, what features add."""
         scaler = {} if self.trainer.scaler is None else {"scaler": self.trainer.scaler.state_dict()}
         average = {} if self.model.average is None else {"average": self.model.average.state_dict()}
@@ -227,7 +228,7 @@ class Resume(Part):
 
         return form
 
-    def _require_begun_alike(self, directory: str, began_from: Optional[str]) -> None:
+    def _require_begun_alike(self, directory: str, began_from: str | None) -> None:
         """Note what the training in a folder began from; raise UserError if this one would begin otherwise."""
         differing = holding.differing_beginning(
             {} if began_from is None else {BEGAN_FROM: began_from}, self.config.resume
@@ -236,7 +237,7 @@ class Resume(Part):
             raise UserError(f"{directory} holds a run that began otherwise ({differing[0]}): use another --output-dir")
         self.began_from = began_from or ""
 
-    def _require_best(self, directory: str, epoch: Optional[int] = None) -> None:
+    def _require_best(self, directory: str, epoch: int | None = None) -> None:
         """Raise UserError if the file of the best epoch so far, which is to be tested, is gone.
 
         Args:
@@ -303,7 +304,7 @@ class Resume(Part):
             {**self.extra_state(), **self._of_run()},
         )
 
-    def _of_run(self) -> Dict[str, Any]:
+    def _of_run(self) -> dict[str, Any]:
         shared = (runs_on_gpu() or 1) > 1  # seconds of a shared GPU are not comparable, even if it resumes alone
         seconds = {} if self.training_s is None or shared else {TRAINING_S: self.training_s}
         return {**seconds, BEGAN_FROM: self.began_from}

@@ -4,7 +4,8 @@ import contextlib
 import functools
 import os
 import warnings
-from typing import Any, Callable, Iterator, Optional
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import sklearn.calibration  # noqa: F401 - as the next: not in the middle of a run
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
@@ -89,7 +90,7 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
 
 
 @card_errors.told_outside()
-def run(settings: Settings, mode: Mode, check: Optional[Callable[[RunConfig], Any]] = None) -> None:
+def run(settings: Settings, mode: Mode, check: Callable[[RunConfig], Any] | None = None) -> None:
     """Build the trainer, train or evaluate it, and write result.json.
 
     Args:

@@ -8,7 +8,8 @@ import copy
 import os
 import sys
 import warnings
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -45,7 +46,7 @@ class Mode(NamedTuple):
     once: bool = False
     eval_only: bool = False
     model_dir: str = ""
-    load_epoch: Optional[int] = None
+    load_epoch: int | None = None
     no_train: bool = False
 
 
@@ -116,9 +117,7 @@ def tested_by(cfg: CfgNode, mode: Mode) -> str:
     return mode.model_dir if mode.eval_only and not trains_nothing(cfg) else ""
 
 
-def from_words(
-    settings: Settings, mode: Mode = TRAINING, check: Optional[Callable[[RunConfig], Any]] = None
-) -> RunConfig:
+def from_words(settings: Settings, mode: Mode = TRAINING, check: Callable[[RunConfig], Any] | None = None) -> RunConfig:
     """The configuration of a run of our own programs: all is decided, nothing begun.
 
     Args:
@@ -201,13 +200,13 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
     return mine
 
 
-def changed_by_program(cfg: RunConfig) -> List[str]:
+def changed_by_program(cfg: RunConfig) -> list[str]:
     """What a codebase's program has changed in its own configuration since `from_host`, as "KEY old -> new"."""
     theirs, before = cfg.__dict__.get(_PROGRAMS, ({}, {}))
     return changes(before, _texts(theirs))
 
 
-def _texts(cfg: Mapping[str, Any]) -> Dict[str, str]:
+def _texts(cfg: Mapping[str, Any]) -> dict[str, str]:
     return {key: as_text(value) for key, value in flat(cfg).items()}
 
 
@@ -227,7 +226,7 @@ def _method_named(trainer: str) -> Any:
     return getattr(TRAINER_REGISTRY.get(trainer), "method_class", None)
 
 
-def _second_node(method: Any) -> Optional[Type[SecondNode]]:
+def _second_node(method: Any) -> type[SecondNode] | None:
     return None if method is None else method.repository.second_node
 
 
@@ -253,7 +252,7 @@ def _warn_of_unread(cfg: RunConfig, settings: Settings, instead: Mapping[str, st
         )
 
 
-def _beside(cfg: RunConfig) -> Tuple[str, ...]:
+def _beside(cfg: RunConfig) -> tuple[str, ...]:
     """How the settings of additions beside the trainer's prompts begin.
 
     Raises:
@@ -268,7 +267,7 @@ def _beside(cfg: RunConfig) -> Tuple[str, ...]:
     return tuple(f"TRAINER.{node}." for node in nodes)
 
 
-def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
+def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> dict[str, Any]:
     """What readers and trainers are told besides what was given."""
     trainer, method = trainer_of(cfg), _method_of(cfg)
     own_node = getattr(trainer, "node_name", "")
@@ -283,7 +282,7 @@ def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> Dict[str, Any]:
     return found
 
 
-def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> Dict[str, Any]:
+def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any]:
     """Settings of a method that follow from the data set, without those that are given; a message names them."""
     node = "" if method is None else method.node_name()
     if not node:
@@ -313,7 +312,7 @@ def _require_no_epochs(settings: Settings, trainer: str) -> None:
         )
 
 
-def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> Dict[str, Any]:
+def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     """INPUT.READ_AS of the run that is tested or resumed, unless it is given."""
     if READ_AS in settings:
         return {}
@@ -329,7 +328,7 @@ def _require_model(cfg: RunConfig, mode: Mode) -> None:
         )
 
 
-def _place(cfg: RunConfig, mode: Mode, settings: Settings) -> Dict[str, Any]:
+def _place(cfg: RunConfig, mode: Mode, settings: Settings) -> dict[str, Any]:
     """OUTPUT_DIR of a test of the training in the output folder: a folder below it."""
     data = {key: cfg.DATASET[key] for key in ("NAME", "SUBSAMPLE_CLASSES", "ROOT")}
     place = holding.place_of_test(cfg.OUTPUT_DIR, tested_by(cfg, mode), mode.load_epoch, data, settings.texts())

@@ -2,8 +2,9 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Dict, Iterable, Optional
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io.atomic import copy_whole
@@ -40,7 +41,7 @@ def newest_state(folder: str) -> Checkpoint:
     return content
 
 
-def save_checkpoint(state: Dict[str, Any], folder: str, name: str = "") -> str:
+def save_checkpoint(state: dict[str, Any], folder: str, name: str = "") -> str:
     """Save `state` whole as model.pth.tar-<epoch>, or `name`, in a model's folder, and name it in `checkpoint`.
 
     Returns:
@@ -83,7 +84,7 @@ def forget_kept(directory: str) -> None:
     shutil.rmtree(_kept(directory), ignore_errors=True)
 
 
-def kept_checkpoint(directory: str, name: str, epoch: Optional[int] = None) -> str:
+def kept_checkpoint(directory: str, name: str, epoch: int | None = None) -> str:
     """The kept checkpoint, unchanged, of a model whose folder is gone; "" if there is none.
 
     Args:

@@ -1,7 +1,8 @@
 """The beginning of a run's log: what matters, on one screen, and config.yaml with all settings."""
 
 import os
-from typing import Any, Iterator, List
+from collections.abc import Iterator
+from typing import Any
 
 from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import collect_env_info
@@ -42,7 +43,7 @@ def _is_word(source: str) -> bool:
     return not source.startswith("file ")
 
 
-def _given(settings: Settings) -> List[str]:
+def _given(settings: Settings) -> list[str]:
     """The files, and each flag and option."""
     files = dict.fromkeys(given.source for given in settings.values() if not _is_word(given.source))
     told = [key for key, given in settings.items() if _is_word(given.source) and key not in _IN_HEAD]

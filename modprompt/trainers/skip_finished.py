@@ -5,7 +5,8 @@ A finished run has the same settings, CLIP, split, few-shot list and, for a test
 
 import os
 import warnings
-from typing import Any, Callable, List, Mapping, Optional, Tuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from dassl.config import cfg_default
 
@@ -29,7 +30,7 @@ def require_folder_agrees(cfg: Any) -> None:
     compare.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
 
 
-def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str, str]) -> List[str]:
+def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str, str]) -> list[str]:
     """How images were made differently from now; earlier versions made them as files and options said."""
     now, recorded = backbone.input_texts(cfg), result.get("input")
     if not isinstance(recorded, dict):
@@ -38,8 +39,8 @@ def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str
 
 
 def _differing_inputs(
-    cfg: Any, result: Mapping[str, Any], find: Callable[[str], Optional[str]], split_now: Callable[[], str]
-) -> List[str]:
+    cfg: Any, result: Mapping[str, Any], find: Callable[[str], str | None], split_now: Callable[[], str]
+) -> list[str]:
     """Which of a result's split, few-shot list and initial weights have changed."""
     files, split = result.get("files"), result.get("split")
     found = compare.differing_files(files or {}, find)
@@ -72,10 +73,10 @@ def finished_before(
     cfg: Any,
     settings: Mapping[str, str],
     tests: bool,
-    find: Callable[[str], Optional[str]],
+    find: Callable[[str], str | None],
     split_now: Callable[[], str],
     model_dir: str = "",
-    epoch: Optional[int] = None,
+    epoch: int | None = None,
 ) -> bool:
     """Whether cfg.OUTPUT_DIR holds this very run, finished; a message says so.
 
@@ -126,7 +127,7 @@ def finished_before(
     return True
 
 
-def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str) -> List[str]:
+def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str) -> list[str]:
     """That a result is of a test, not a training, or the other way round, or of a training that began otherwise."""
     tested = holding.test_of(result)
     if tested and not tests:
@@ -136,12 +137,12 @@ def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str
     return [] if tests else holding.differing_beginning(result, cfg.RESUME)
 
 
-def describe_model(model_dir: str, epoch: Optional[int]) -> str:
+def describe_model(model_dir: str, epoch: int | None) -> str:
     """Which model a test tests, as written in result.json; empty if it loads none."""
     return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
 
 
-def _clip_now(cfg: Any) -> Tuple[str, Mapping[str, Any]]:
+def _clip_now(cfg: Any) -> tuple[str, Mapping[str, Any]]:
     """The fingerprint of the run's CLIP, and what is known of it."""
     clip_model = backbone.load_clip(cfg.config)
     facts = facts_of(clip_model)

@@ -8,7 +8,8 @@ found by the state's hash, which states of 0.2.0 lack.
 import copy
 import math
 import random
-from typing import Any, Callable, Dict, Mapping, Optional, cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ def like(own: Any, held: bool = False) -> Form:
     return lambda value, where: _number(value, own, where)
 
 
-def _just(required: Mapping[Any, Form], optional: Optional[Mapping[Any, Form]] = None) -> Form:
+def _just(required: Mapping[Any, Form], optional: Mapping[Any, Form] | None = None) -> Form:
     """A table with these parts, some of which may be missing, and no others."""
     known, there = {**required, **(optional or {})}, table(required, optional)
 
@@ -123,11 +124,11 @@ def optimiser_form(optimiser: Optimizer) -> Form:
     return form
 
 
-def _behind_a_step(optimiser: Optimizer) -> Dict[int, Dict[str, Any]]:
+def _behind_a_step(optimiser: Optimizer) -> dict[int, dict[str, Any]]:
     """What the optimiser holds for each parameter, by number, after a step."""
     trial = copy.deepcopy(optimiser)
     _step_aside(trial)
-    return cast(Dict[int, Dict[str, Any]], trial.state_dict()["state"])
+    return cast(dict[int, dict[str, Any]], trial.state_dict()["state"])
 
 
 def _group(own: Mapping[str, Any]) -> Form:

@@ -1,6 +1,7 @@
 """A test's predictions for each image, kept next to the evaluator, which gets all of them on the CPU."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ class Answers:
         evaluator.reset, evaluator.process = resetting, processing
 
     def _forget(self) -> None:
-        self._batches: List[_Batch] = []
+        self._batches: list[_Batch] = []
         self.columns, self.classes, self.why_not = 0, 0, "nothing was tested"
 
     def _take(self, logits: Any, labels: Any) -> None:
@@ -81,7 +82,7 @@ class Answers:
         """Whether images were tested in this order, judged by their labels."""
         return [image.label for image in images] == self._all().labels.tolist()
 
-    def parts(self, names: Sequence[str], dataset: Any, images: Sequence[Any]) -> Tuple[TestParts, Dict[str, str]]:
+    def parts(self, names: Sequence[str], dataset: Any, images: Sequence[Any]) -> tuple[TestParts, dict[str, str]]:
         """The content of a test's files.
 
         Args:
@@ -98,7 +99,7 @@ class Answers:
         confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
         calibration, note = _calibration(found.probabilities[:, 0].numpy(), labels == predicted)
         notes["calibration"] = note
-        wrong: List[Wrong] = []
+        wrong: list[Wrong] = []
         if self.are_of(images):
             root = getattr(dataset, "image_root", "")
             wrong = [
@@ -130,7 +131,7 @@ def _fits(logits: Any, labels: Any, classes: int) -> bool:
     )
 
 
-def _calibration(confidence: np.ndarray, hits: np.ndarray) -> Tuple[np.ndarray, str]:
+def _calibration(confidence: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, str]:
     """Images, mean confidence and accuracy (BINS, 3) of equally wide bins, by scikit-learn; and why there are none."""
     table = np.zeros((BINS, 3))
     try:
@@ -145,7 +146,7 @@ def _calibration(confidence: np.ndarray, hits: np.ndarray) -> Tuple[np.ndarray, 
     return table, ""
 
 
-def ece_pct(calibration: np.ndarray) -> Optional[float]:
+def ece_pct(calibration: np.ndarray) -> float | None:
     """The expected calibration error in percent: the mean over images of |accuracy - confidence|.
 
     Args:

@@ -4,7 +4,8 @@ Without MODEL.TEXT_CHUNK free memory decides, which differs from start to start.
 state and into result.json (None: all at once), and a run that resumes uses it again.
 """
 
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from modprompt.compat.run_settings import RunSettings
 from modprompt.engine.memory import SHARE
@@ -21,7 +22,7 @@ def decide(model: PromptedCLIP, config: RunSettings) -> None:
     model.limit_text(config.model.text_chunk, SHARE / 2 if recorded else SHARE)
 
 
-def in_use(model: PromptedCLIP, config: RunSettings) -> Optional[int]:
+def in_use(model: PromptedCLIP, config: RunSettings) -> int | None:
     """How many of the classes' own tokens a run computes at a time; None if all of them."""
     images = 1
     if getattr(model.prompt_learner, "needs_image", False):  # then each image of a batch has prompts of its own
@@ -30,7 +31,7 @@ def in_use(model: PromptedCLIP, config: RunSettings) -> Optional[int]:
     return None if most is None or most >= tokens else most
 
 
-def _say(tokens: Optional[int]) -> str:
+def _say(tokens: int | None) -> str:
     return "all at once" if tokens is None else f"{tokens} tokens at a time"
 
 

@@ -7,7 +7,8 @@ the same with every Dassl.
 import hashlib
 import os
 import random
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Tuple, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.io.versioned import plain, understood
 from modprompt.trainers.state_form import HEAD, require_parts
 
-_NumPyState = Tuple[str, np.ndarray, int, int, float]
+_NumPyState = tuple[str, np.ndarray, int, int, float]
 FILE_NAME = STATE
 TRAINING_IMAGES = "the training images"  # in the settings of a run: a hash of them
 _TO_DO = "delete it to start anew, or put another copy there"
@@ -33,11 +34,11 @@ _HASH = "hash"
 CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
 
 
-def random_states() -> Dict[str, Any]:
+def random_states() -> dict[str, Any]:
     """The states of all generators: tensors and plain values."""
     kind, keys, position, has_gauss, gauss = cast(_NumPyState, np.random.get_state())  # a tuple for the old generator
     version, words, gauss_next = random.getstate()
-    states: Dict[str, Any] = {
+    states: dict[str, Any] = {
         "python": [version, list(words), gauss_next],
         "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
         "torch": torch.get_rng_state(),
@@ -78,10 +79,10 @@ def _restore_cards(states: Sequence[Any], own: int) -> None:
         torch.cuda.set_rng_state(state.cpu(), number)
 
 
-def settings_of(cfg: Any) -> Dict[str, str]:
+def settings_of(cfg: Any) -> dict[str, str]:
     """What decides the numbers of a training, as {dotted key: text}."""
 
-    def walk(node: Any, prefix: str) -> Iterator[Tuple[str, str]]:
+    def walk(node: Any, prefix: str) -> Iterator[tuple[str, str]]:
         for key, value in node.items():
             name = f"{prefix}{key}"
             if hasattr(value, "items"):
@@ -94,7 +95,7 @@ def settings_of(cfg: Any) -> Dict[str, str]:
     return {COMPILE: "eager", **decisive}  # steps that are not recorded
 
 
-def of_trainer(settings: Mapping[str, str], node: str) -> Dict[str, str]:
+def of_trainer(settings: Mapping[str, str], node: str) -> dict[str, str]:
     """The settings that a trainer with the node TRAINER.<node> reads, without other methods'."""
     own = ("TRAINER.NAME", f"TRAINER.{node}.")
     return {key: text for key, text in settings.items() if not key.startswith("TRAINER.") or key.startswith(own)}
@@ -128,7 +129,7 @@ def save(
     optims: Mapping[str, Any],
     scheds: Mapping[str, Any],
     best_result: float,
-    extras: Optional[Mapping[str, Any]] = None,
+    extras: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the state after `epoch` finished epochs; `extras` is what else a trainer must remember."""
     states = {
@@ -190,9 +191,9 @@ def load(
     optims: Mapping[str, Any],
     scheds: Mapping[str, Any],
     extras_form: Callable[[int], Form] = lambda epoch: anything,
-    most: Optional[int] = None,
+    most: int | None = None,
     as_now: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda states: states,
-) -> Tuple[int, float, Mapping[str, Any]]:
+) -> tuple[int, float, Mapping[str, Any]]:
     """Restore everything. Nothing is changed before the whole file is checked.
 
     Args:

@@ -3,7 +3,7 @@
 Shapes: B images, H heads, d width of a head, L tokens, n prompt tokens of a layer.
 """
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,9 +34,9 @@ class Attention(NamedTuple):
     prompts: by layer (n, B, rows, columns), that of each prompt token of the layer, the oldest first.
     """
 
-    grid: Tuple[int, int]
-    class_token: Optional[Tensor]
-    prompts: List[Tensor]
+    grid: tuple[int, int]
+    class_token: Tensor | None
+    prompts: list[Tensor]
 
 
 def unseen(model: PromptedModel) -> str:
@@ -72,7 +72,7 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
     model.require_images(images)
     side = _side(model)
     rows, columns = (pixels // step for pixels, step in zip(images.shape[-2:], side.conv1.stride))
-    seen: Dict[int, Tensor] = {}
+    seen: dict[int, Tensor] = {}
     with torch.no_grad(), tf32.off(model):
         prompts, on = model.vision_prompts(), model.logit_scale.device
         model.image_encoder(
@@ -94,17 +94,17 @@ def _side(model: PromptedModel) -> Any:
     return encoder.visual if isinstance(encoder, VisionEncoder) else None
 
 
-def _watched(seen: Dict[int, Tensor], layer: int, attend: Attend) -> Attend:
+def _watched(seen: dict[int, Tensor], layer: int, attend: Attend) -> Attend:
     """`attend`, but it also puts each token's attention to each token, (B, L, L), into `seen`."""
 
-    def watched(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    def watched(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         seen[layer] = _weights(attend, query, key, value, mask).cpu()
         return attend(query, key, value, mask)
 
     return watched
 
 
-def _weights(attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor]) -> Tensor:
+def _weights(attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """The weights (B, L, L), averaged over heads, with which `attend` sums values (B, L, H, d).
 
     It is linear in the values, plus a part without them (prompts of a search's options): values of 0 show that part,
@@ -120,7 +120,7 @@ def _weights(attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Op
     return torch.cat(found, dim=-1)[..., :length].float().mean(dim=2)
 
 
-def as_seen(model: PromptedModel, image: Tensor, made: Optional[Images] = None) -> Image.Image:
+def as_seen(model: PromptedModel, image: Tensor, made: Images | None = None) -> Image.Image:
     """The image that a model was given, in its original colours.
 
     Args:

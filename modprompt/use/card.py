@@ -1,7 +1,8 @@
 """The card of a shared run: a repository's README, from the records of the checkpoint and its result."""
 
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from modprompt.clip.hub import PREFIX
 from modprompt.errors import UserError
@@ -17,7 +18,7 @@ _WHOLE = re.compile(r"-\d+|0")  # shots of earlier results and of settings: belo
 
 
 def header(
-    method: str, clip: Mapping[str, Any], license_id: str = "", results: Sequence[Tuple[str, float]] = ()
+    method: str, clip: Mapping[str, Any], license_id: str = "", results: Sequence[tuple[str, float]] = ()
 ) -> str:
     """The part of a card that a hub reads: YAML between two lines of dashes.
 
@@ -57,7 +58,7 @@ def header(
     return f"---\n{data.to_yaml()}\n---\n"
 
 
-def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> Dict[str, str]:
+def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> dict[str, str]:
     """The values of the template how_to_load.md.j2.
 
     Args:
@@ -76,7 +77,7 @@ def _said_of_clip(clip: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [name, f"{clip['size']} pixels" if clip.get("size") else "", *more]))
 
 
-def _said_of_images(result: Mapping[str, Any], settings: Mapping[str, str]) -> List[Tuple[str, str]]:
+def _said_of_images(result: Mapping[str, Any], settings: Mapping[str, str]) -> list[tuple[str, str]]:
     """Rows on the data, from a result, or else from the settings of a checkpoint."""
     split = result.get("split")
     split_said = " ".join(str(split.get(key, "")) for key in ("status", "hash")) if isinstance(split, Mapping) else ""
@@ -96,16 +97,14 @@ def _said_of_images(result: Mapping[str, Any], settings: Mapping[str, str]) -> L
     ]
 
 
-def _numbers(result: Mapping[str, Any]) -> List[Tuple[str, str]]:
+def _numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = {"accuracy_pct": "accuracy", "macro_f1_pct": "macro F1", "top5_pct": "top-5 accuracy", "ece_pct": "ECE"}
     rows = [(name, f"{result[key]:.2f}%") for key, name in names.items() if isinstance(result.get(key), (int, float))]
     on = f"{result.get('images')} {result.get('tested_on') or 'test'} images" if result.get("images") else ""
     return [*rows, ("measured on", on)] if rows else []
 
 
-def card_of_run(
-    content: Checkpoint, repo: str, result: Optional[Mapping[str, Any]] = None, license_id: str = ""
-) -> str:
+def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None = None, license_id: str = "") -> str:
     """The card of one run: data, method, numbers with the seed, how to load.
 
     Args:
@@ -136,7 +135,7 @@ def card_of_run(
     )
 
 
-def _said_of_method(content: Checkpoint) -> List[Tuple[str, str]]:
+def _said_of_method(content: Checkpoint) -> list[tuple[str, str]]:
     method, paths = content.record["method"], {one.key for one in contents()}  # paths on the machine that trained
     shown = {key: text for key, text in method["config"].items() if f".{key}" not in paths and text not in ("", [], ())}
     return [

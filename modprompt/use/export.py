@@ -3,8 +3,9 @@
 A file is compared with PyTorch before it is written, and is written whole or not at all.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 
@@ -46,7 +47,7 @@ class Exported(NamedTuple):
     path: Path
     size: int
     gives: str
-    checked: Optional[Checked]
+    checked: Checked | None
 
 
 def place_of(trained: Trained, to: str, out: str = "") -> Path:
@@ -108,7 +109,7 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
     return Exported(path, len(content), gives, checked)
 
 
-def metadata_of(model: PromptedModel, images: Images, precision: str, read_as: str = FAMILY) -> Dict[str, Any]:
+def metadata_of(model: PromptedModel, images: Images, precision: str, read_as: str = FAMILY) -> dict[str, Any]:
     """A file's metadata, plain values by name."""
     facts = model.clip_facts
     return {
@@ -144,7 +145,7 @@ def _low_rank(trained: Trained, path: Path) -> Exported:
 
 
 # files with the unchanged learned tensors, which are not run here
-_AS_LEARNED: Dict[str, Callable[[Trained, Path], Exported]] = {"safetensors": _safetensors, "lora": _low_rank}
+_AS_LEARNED: dict[str, Callable[[Trained, Path], Exported]] = {"safetensors": _safetensors, "lora": _low_rank}
 
 
 def _head(trained: Trained, path: Path) -> Mapping[str, Any]:

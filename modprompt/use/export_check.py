@@ -5,7 +5,8 @@ Shapes: B images, C classes, E joint width.
 
 import math
 import time
-from typing import Callable, List, NamedTuple, Tuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,7 @@ class Checked(NamedTuple):
     probabilities: float
     same_top: int
     decided: int
-    speeds: Tuple[Speed, ...]
+    speeds: tuple[Speed, ...]
 
 
 def check_images(images: Images, count: int) -> Tensor:
@@ -84,7 +85,7 @@ def check(model: PromptedModel, images: Images, run: Runs, half: bool) -> Checke
 
 
 def _with_batch(before: Checked, model: PromptedModel, images: Tensor, run: Runs) -> Checked:
-    def by_pytorch(images: Tensor) -> Tuple[Tensor, Tensor]:
+    def by_pytorch(images: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             output = model.output(images)
         return output.image, output.logits.softmax(dim=-1)
@@ -122,7 +123,7 @@ def _require_half(found: Checked) -> None:
 def _seconds(run: Callable[[Tensor], object], images: Tensor) -> float:
     """The median of a few calls, after one that does not count."""
     run(images)
-    taken: List[float] = []
+    taken: list[float] = []
     while len(taken) < _REPEATS and sum(taken) < _SECONDS:
         start = time.perf_counter()
         run(images)

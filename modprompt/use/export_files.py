@@ -5,7 +5,8 @@ import io
 import json
 import logging
 import warnings
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from modprompt.io.tensors import is_at_least
 from modprompt.programs import one_line
 from modprompt.use.export_model import ExportedModel
 
-Runs = Callable[[Tensor], Tuple[Tensor, Tensor]]  # images (B, 3, H, W) to features (B, E) and probabilities (B, C)
+Runs = Callable[[Tensor], tuple[Tensor, Tensor]]  # images (B, 3, H, W) to features (B, E) and probabilities (B, C)
 OPSET = 18  # the oldest that PyTorch's exporter writes without converting; ONNX Runtime 1.14 and newer read it
 MOST_BYTES = 2_000_000_000  # limit of a protocol buffer, as an ONNX file is
 INPUT, OUTPUTS = "images", ("features", "probabilities")
@@ -88,7 +89,7 @@ def run_program(content: bytes) -> Runs:
     with _quiet():
         module = torch.export.load(io.BytesIO(content)).module()
 
-    def run(images: Tensor) -> Tuple[Tensor, Tensor]:
+    def run(images: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             features, probabilities = module(images)
         return features, probabilities
@@ -134,7 +135,7 @@ def _tidy(model: Any) -> None:
     for part in [model, graph, *graph.node, *graph.initializer, *named, *model.functions]:
         for notes in ("metadata_props", "doc_string"):
             part.ClearField(notes)
-    own: List[str] = [one.type.tensor_type.shape.dim[0].dim_param for one in graph.input]
+    own: list[str] = [one.type.tensor_type.shape.dim[0].dim_param for one in graph.input]
     for value in named:
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in own:
@@ -150,12 +151,12 @@ def run_onnx(content: bytes) -> Runs:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def run(images: Tensor) -> Tuple[Tensor, Tensor]:
+    def run(images: Tensor) -> tuple[Tensor, Tensor]:
         features, probabilities = session.run(list(OUTPUTS), {INPUT: images.numpy()})
         return torch.from_numpy(features), torch.from_numpy(probabilities)
 
     return run
 
 
-WRITES: Dict[str, Callable[[Any, Mapping[str, Any]], bytes]] = {"onnx": onnx_bytes, "torch": program_bytes}
-RUNS: Dict[str, Callable[[bytes], Runs]] = {"onnx": run_onnx, "torch": run_program}
+WRITES: dict[str, Callable[[Any, Mapping[str, Any]], bytes]] = {"onnx": onnx_bytes, "torch": program_bytes}
+RUNS: dict[str, Callable[[bytes], Runs]] = {"onnx": run_onnx, "torch": run_program}

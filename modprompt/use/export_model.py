@@ -4,7 +4,7 @@ Shapes: B images, C classes, E joint width.
 """
 
 import copy
-from typing import Any, Tuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +52,7 @@ class ExportedModel(nn.Module):
                     part.half()
         self.eval()
 
-    def forward(self, images: Tensor) -> Tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Unit features (B, E) and probabilities (B, C) of images (B, 3, H, W)."""
         features = self.encoder(images, self.additions, self.changes, *self.more).float()
         if self.frozen is not None:

@@ -2,7 +2,8 @@
 
 import threading
 import warnings
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -26,9 +27,9 @@ class Seen(NamedTuple):
     said: a message on the class names; empty for none.
     """
 
-    shares: List[Tuple[str, float]]
+    shares: list[tuple[str, float]]
     picture: Image.Image
-    attention: Optional[Attention]
+    attention: Attention | None
     said: str
 
 
@@ -45,7 +46,7 @@ class Look:
         self._model, self._said = trained.model, ""
 
     @property
-    def names(self) -> Tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """The class names that it was trained or opened with."""
         return self.trained.model.classes.names
 
@@ -94,7 +95,7 @@ class Look:
         return self._model
 
 
-def names_in(text: str) -> List[str]:
+def names_in(text: str) -> list[str]:
     """The class names in a text, one on each line.
 
     Raises:
@@ -108,7 +109,7 @@ def names_in(text: str) -> List[str]:
     return names
 
 
-def overlays(seen: Seen, layer: int) -> List[Tuple[str, Image.Image]]:
+def overlays(seen: Seen, layer: int) -> list[tuple[str, Image.Image]]:
     """Images with captions: where a layer's (from 0) class token, if there is one, and prompt tokens look."""
     if seen.attention is None:
         return []

@@ -4,7 +4,8 @@ Shapes: n tokens, C classes, T text width, W words of the vocabulary.
 """
 
 import re
-from typing import Dict, List, Mapping, NamedTuple, Tuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class Word(NamedTuple):
     distance: float
 
 
-def text_prompts(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
+def text_prompts(state_dict: Mapping[str, Tensor]) -> dict[int, Tensor]:
     """The learned text vectors of a checkpoint by layer: (n, T), or (C, n, T) for contexts of single classes.
 
     Args:
@@ -62,14 +63,14 @@ def count_vision_prompts(state_dict: Mapping[str, Tensor]) -> int:
     return sum(value.shape[0] for value in own if isinstance(value, Tensor) and value.dim() == 2)
 
 
-def vocabulary(token_embedding: Tensor, tokenizer: Tokenizer) -> Tuple[List[str], Tensor]:
+def vocabulary(token_embedding: Tensor, tokenizer: Tokenizer) -> tuple[list[str], Tensor]:
     """The words and their embeddings (W, T), without rows of zeros, which a small model may have."""
     words = {i: tokenizer.word(i) for i in torch.nonzero(token_embedding.abs().sum(dim=1))[:, 0].tolist()}
     words = {i: word for i, word in words.items() if word}
     return [*words.values()], token_embedding[[*words]].float()
 
 
-def nearest_words(vectors: Tensor, texts: List[str], embeddings: Tensor, count: int) -> List[List[Word]]:
+def nearest_words(vectors: Tensor, texts: list[str], embeddings: Tensor, count: int) -> list[list[Word]]:
     """The `count` nearest words to each of n vectors (n, T), nearest first.
 
     Raises:

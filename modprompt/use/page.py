@@ -6,7 +6,8 @@ import io
 import os
 import socket
 import tempfile
-from typing import Any, Callable, Dict, Iterator, List, MutableMapping, Optional, Sequence, Tuple
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from typing import Any
 
 from PIL import Image
 
@@ -90,9 +91,9 @@ def _html(
     heading: str = "",
     note: str = "",
     is_wrong: bool = False,
-    shares: Sequence[Tuple[str, float]] = (),
+    shares: Sequence[tuple[str, float]] = (),
     quiet: str = "",
-    pictures: Sequence[Tuple[str, Image.Image]] = (),
+    pictures: Sequence[tuple[str, Image.Image]] = (),
 ) -> str:
     """The content of one of the page's fields.
 
@@ -125,7 +126,7 @@ class Answers:
     def __init__(self, look: Look):
         self.look = look
 
-    def image(self, file: Optional[str], text: str, layer: float) -> Tuple[Optional[Seen], str, str]:
+    def image(self, file: str | None, text: str, layer: float) -> tuple[Seen | None, str, str]:
         """For an image and class names: the results to keep, their text, and the overlays of a layer."""
         if not file:
             return None, _html(quiet="No image yet."), ""
@@ -143,7 +144,7 @@ class Answers:
         return text.replace(f" {file}", "").replace(": replace the file", ": choose another one")
 
     @staticmethod
-    def layer(seen: Optional[Seen], layer: float) -> str:
+    def layer(seen: Seen | None, layer: float) -> str:
         """The overlays of a layer, from 0."""
         return "" if seen is None else _html(pictures=overlays(seen, int(layer)))
 
@@ -177,7 +178,7 @@ def blocks_of(look: Look) -> Any:
         maps = gr.HTML("" if look.layers else _html(quiet=f"{clip} {unseen(model)}."))
         _uploaded_as_it_is(image)
         fields, given = [seen, result, maps], [image, names, layer]
-        quietly: Dict[str, Any] = {
+        quietly: dict[str, Any] = {
             "trigger_mode": "always_last",
             "show_progress": "hidden",
             "api_visibility": "private",
@@ -209,7 +210,7 @@ class OwnOnly:
 
         async def with_policy(message: _Message) -> None:
             if message["type"] == "http.response.start":
-                headers: List[Tuple[bytes, bytes]] = list(message.get("headers", []))
+                headers: list[tuple[bytes, bytes]] = list(message.get("headers", []))
                 more = [(b"content-security-policy", _POLICY.encode()), (b"referrer-policy", b"no-referrer")]
                 message = {**message, "headers": headers + more}
             await send(message)
@@ -254,7 +255,7 @@ def serve(look: Look, taken: socket.socket, said: Callable[[str], None]) -> None
     import uvicorn
 
     class Server(uvicorn.Server):
-        async def startup(self, sockets: Optional[List[socket.socket]] = None) -> None:
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             said(f"http://{HOST}:{taken.getsockname()[1]}")
 

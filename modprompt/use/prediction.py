@@ -3,9 +3,10 @@
 import os
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple, Union
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,16 +65,16 @@ class Prediction(NamedTuple):
     """
 
     image: Path
-    labels: Tuple[int, ...]
-    probabilities: Tuple[float, ...]
+    labels: tuple[int, ...]
+    probabilities: tuple[float, ...]
     fault: str = ""
 
 
 class Found(NamedTuple):
     """Images, and entries among them that are left out: files with other names than images', and links to folders."""
 
-    images: List[Path]
-    left_out: List[Path]
+    images: list[Path]
+    left_out: list[Path]
 
 
 def find_images(paths: Sequence[PathLike]) -> Found:
@@ -84,8 +85,8 @@ def find_images(paths: Sequence[PathLike]) -> Found:
     Raises:
         UserError: if a folder cannot be listed, or there is no image.
     """
-    images: List[Path] = []
-    left_out: List[Path] = []
+    images: list[Path] = []
+    left_out: list[Path] = []
     for path in map(of_user, paths):
         inside = _below(path) if path.is_dir() else [path]
         for one in inside:
@@ -96,10 +97,10 @@ def find_images(paths: Sequence[PathLike]) -> Found:
     return Found(list(dict.fromkeys(images)), left_out)
 
 
-def odd_ones(images: Sequence[Path]) -> Dict[str, int]:
+def odd_ones(images: Sequence[Path]) -> dict[str, int]:
     """How many images the family reads differently from how people see them, by what is unusual about them."""
 
-    def look(path: Path) -> List[str]:
+    def look(path: Path) -> list[str]:
         try:
             with opened(path) as image:
                 return oddities(image)
@@ -111,13 +112,13 @@ def odd_ones(images: Sequence[Path]) -> Dict[str, int]:
         return dict(sorted(Counter(odd for found in pool.map(look, images) for odd in found).items()))
 
 
-def _below(folder: Path) -> List[Path]:
+def _below(folder: Path) -> list[Path]:
     """Files below a folder, and links to folders, which are not followed."""
 
     def fail(error: OSError) -> None:
         raise UserError(f"cannot list {error.filename} ({error.strerror})")
 
-    found: List[Path] = []
+    found: list[Path] = []
     for place, folders, files in os.walk(str(folder), onerror=fail):
         links = [name for name in folders if Path(place, name).is_symlink()]
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -154,7 +155,7 @@ def predict(
     most, way = min(top, len(model.classes.names)), way_of(preprocess, model.logit_scale.device)
     size = model.clip_model.visual.input_resolution
 
-    def read(path: Path) -> Union[Tensor, str]:
+    def read(path: Path) -> Tensor | str:
         return _read(path, way.picture, size, read_as)
 
     for batch in _decoded(images, read, batch_size):
@@ -173,13 +174,13 @@ def _prediction(path: Path, labels: Sequence[int], probabilities: Sequence[float
 
 
 def _decoded(
-    images: Sequence[Path], read: Callable[[Path], Union[Tensor, str]], batch_size: int
-) -> Iterator[List[Tuple[Path, Union[Tensor, str]]]]:
+    images: Sequence[Path], read: Callable[[Path], Tensor | str], batch_size: int
+) -> Iterator[list[tuple[Path, Tensor | str]]]:
     """Batches of (path, image (3, H, W) or its fault); the next one is decoded while one is in use."""
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     with ThreadPoolExecutor(_READERS) as pool:
 
-        def begin(batch: Sequence[Path]) -> Iterator[Union[Tensor, str]]:
+        def begin(batch: Sequence[Path]) -> Iterator[Tensor | str]:
             return pool.map(read, batch)
 
         ahead = begin(batches[0]) if batches else iter(())
@@ -188,7 +189,7 @@ def _decoded(
             yield list(zip(batch, now))
 
 
-def _read(path: Path, preprocess: Callable[..., Tensor], size: int, read_as: str) -> Union[Tensor, str]:
+def _read(path: Path, preprocess: Callable[..., Tensor], size: int, read_as: str) -> Tensor | str:
     try:
         image = read_rgb(path, read_as)
     except (FileNotFoundError, UserError) as error:

@@ -1,6 +1,7 @@
 """A transform of images as plain values: for exported files, and to show what a model was given."""
 
-from typing import Any, Callable, Dict
+from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -32,7 +33,7 @@ _COLOURS = {
 }
 
 
-def as_record(images: Images, read_as: str = FAMILY) -> Dict[str, Any]:
+def as_record(images: Images, read_as: str = FAMILY) -> dict[str, Any]:
     """All steps from an image to numbers as plain values, for programs without this project."""
     return {
         "colours": _COLOURS[read_as],
@@ -47,7 +48,7 @@ def as_record(images: Images, read_as: str = FAMILY) -> Dict[str, Any]:
     }
 
 
-def as_settings(images: Images, read_as: str = FAMILY) -> Dict[str, str]:
+def as_settings(images: Images, read_as: str = FAMILY) -> dict[str, str]:
     """The same as settings of a run, {dotted key: text}."""
     values = {key: value if isinstance(value, str) else str(list(value)) for key, value in images.settings().items()}
     return {

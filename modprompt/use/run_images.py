@@ -1,6 +1,7 @@
 """How the run of a checkpoint made its test images, so that other images are made the same way."""
 
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor
 

@@ -9,8 +9,9 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Union
+from typing import Any, NamedTuple
 
 from modprompt.clip import hub
 from modprompt.clip.hub import ask
@@ -27,7 +28,7 @@ CARD, ORIGIN = "README.md", "pulled.json"
 _WEIGHTS = re.compile(r"model[A-Za-z0-9_.-]{0,100}")
 _DEEPEST = 12  # folders
 _BY_HAND = "or download it by hand: modprompt reads the folder"
-Content = Union[Path, bytes]
+Content = Path | bytes
 
 
 class Pulled(NamedTuple):
@@ -35,7 +36,7 @@ class Pulled(NamedTuple):
 
     folder: Path
     commit: str
-    runs: List[Path]
+    runs: list[Path]
 
 
 def is_weights(name: str) -> bool:
@@ -50,7 +51,7 @@ def _is_ours(name: str) -> bool:
     return name == CARD or is_weights(name) or (file == POINTER and is_weights(f"{folder}/model"))
 
 
-def files_of(content: Checkpoint, path: Path, below: str = "") -> Dict[str, Content]:
+def files_of(content: Checkpoint, path: Path, below: str = "") -> dict[str, Content]:
     """A checkpoint as the files of a run's folder, by their names in the repository.
 
     Args:
@@ -114,7 +115,7 @@ def _commit(client: Any, repo: str, files: Mapping[str, Content], gone: Sequence
     return client.HfApi().create_commit(repo, operations, commit_message=message)
 
 
-def pull(name: str, folder: Union[str, Path] = "") -> Pulled:
+def pull(name: str, folder: str | Path = "") -> Pulled:
     """Download what `push` has put into a repository.
 
     Args:
@@ -141,14 +142,14 @@ def pull(name: str, folder: Union[str, Path] = "") -> Pulled:
     return Pulled(goal, found.commit, runs)
 
 
-def _chosen(names: Sequence[str]) -> List[str]:
+def _chosen(names: Sequence[str]) -> list[str]:
     chosen = sorted(name for name in names if _is_ours(name))
     if not any(map(is_weights, chosen)):
         raise UserError("it has no checkpoints of modprompt, as modprompt push puts there")
     return chosen
 
 
-def _names(folder: Path) -> List[str]:
+def _names(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 

@@ -1,8 +1,9 @@
 """A trained model to use: from a run's folder or one of its files, with the transform of its run's images."""
 
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.table import ZERO_SHOT, kind_of
 from modprompt.use.run_images import rule_of, transform_of_run
 
-Clip = Union[nn.Module, str, Path, None]
+Clip = nn.Module | str | Path | None
 
 
 class Trained(NamedTuple):
@@ -40,12 +41,12 @@ class Trained(NamedTuple):
 
 
 def open_trained(
-    path: Union[str, Path],
+    path: str | Path,
     *,
     clip: Clip = None,
-    names: Optional[Sequence[str]] = None,
-    epoch: Optional[int] = None,
-    device: Union[str, torch.device, None] = None,
+    names: Sequence[str] | None = None,
+    epoch: int | None = None,
+    device: str | torch.device | None = None,
 ) -> Trained:
     """The model of a run's output folder, or of a file. It draws from no generator.
 
@@ -76,7 +77,7 @@ def open_trained(
     return trained if names is None else for_classes(trained, names)
 
 
-def _require_device(device: Union[str, torch.device, None]) -> None:
+def _require_device(device: str | torch.device | None) -> None:
     """Raise UserError unless PyTorch has this device."""
     try:
         torch.zeros(1, device=device)
@@ -103,7 +104,7 @@ def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
         raise UserError(f"{trained.path}: {error}") from None
 
 
-def _untrained(folder: Path) -> Optional[Checkpoint]:
+def _untrained(folder: Path) -> Checkpoint | None:
     """The result of a run of zero-shot CLIP as a checkpoint without tensors; None for other runs."""
     found = holding.read(folder)
     if found.result is None or not trains_nothing(found.result.get("method")):
@@ -118,14 +119,14 @@ def _untrained(folder: Path) -> Optional[Checkpoint]:
     return _as_checkpoint(folder, found.result)
 
 
-def _as_checkpoint(folder: Path, found: Dict[str, Any]) -> Checkpoint:
+def _as_checkpoint(folder: Path, found: dict[str, Any]) -> Checkpoint:
     parts = {"method": found["method"], "classes": found.get("class_names"), "clip": found.get("clip")}
     try:
         RECORD({**parts, "schedules": {}}, "")
     except Refused as error:
         raise UserError(f"{folder / result.FILE_NAME} is damaged ({error}): use another copy of it") from None
     names = class_list(parts["classes"]["names"])
-    settings: Dict[str, str] = {**(found.get("settings") or {}), **(found.get("input") or {})}
+    settings: dict[str, str] = {**(found.get("settings") or {}), **(found.get("input") or {})}
     return Checkpoint({}, 0, {}, names, settings, parts["clip"], parts)
 
 

@@ -9,8 +9,9 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from modprompt.experiments.running import run as runner
 from tests.campaign import kills

@@ -14,8 +14,9 @@ import io
 import os
 import shutil
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 from tests.campaign.bytes_damage import Damage, damaged, damages, flips, flips_in_frame
 from tests.campaign.drawing import each

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io.checksum import KEY, content_hash
@@ -30,7 +31,7 @@ class Kind(NamedTuple):
     write: Callable[[Path], Path]
     read: Callable[[Path], Any]
     checked: bool = False
-    reseal: Optional[Callable[[Any], Any]] = None
+    reseal: Callable[[Any], Any] | None = None
 
 
 def resealed(content: Any) -> Any:

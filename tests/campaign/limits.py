@@ -21,8 +21,9 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 from modprompt.errors import OutOfMemory, UserError
 from modprompt.io.pictures import new_figure

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from modprompt.data.prepare.unpack import unpack
 from modprompt.experiments.plan import protocols, spec

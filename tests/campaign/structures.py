@@ -10,9 +10,10 @@ import io
 import json
 import re
 import struct
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -338,6 +339,6 @@ _MUTANTS = {
 }
 
 
-def mutants(raw: bytes, kind: Kind) -> Optional[Mutants]:
+def mutants(raw: bytes, kind: Kind) -> Mutants | None:
     """Single faults of structure that a whole file can have; None for a form that has no structure of ours."""
     return _MUTANTS[kind.form](raw, kind) if kind.form in _MUTANTS else None

@@ -1,7 +1,8 @@
 """Answers for code that asks a tensor without values for a number: what is compared is equal, what there is is finite."""
 
 import contextlib
-from typing import Any, Callable, Iterator, List
+from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
 import torch
@@ -15,7 +16,7 @@ _FALSE = ("isnan", "isinf")
 _NOT = ("logical_not", "bitwise_not")
 
 
-def tensors(values: Any) -> List[Tensor]:
+def tensors(values: Any) -> list[Tensor]:
     """All tensors among an operation's inputs or outputs: values, and lists of them."""
     if isinstance(values, Tensor):
         return [values]
@@ -46,7 +47,7 @@ def _answer(name: str, tensor: Tensor) -> Any:
     return float(value) if tensor.is_floating_point() else int(value)
 
 
-def _pass_truth_on(func: Any, name: str, given: List[Tensor], made: List[Tensor]) -> None:
+def _pass_truth_on(func: Any, name: str, given: list[Tensor], made: list[Tensor]) -> None:
     """Note on what is made of truths whether it would be False; two tensors are equal, a number is finite."""
     if not (made and isinstance(made[0], FakeTensor)):
         return

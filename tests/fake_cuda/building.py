@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from modprompt.errors import UserError
@@ -53,7 +53,7 @@ def why_not() -> str:
     return ""
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled() -> Path:
     """The compiled library, in a folder of this user's for temporary files.
 

@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
@@ -29,10 +30,10 @@ class Asked(NamedTuple):
     query: Tensor
     key: Tensor
     value: Tensor
-    mask: Optional[Tensor]
+    mask: Tensor | None
     dropout: float
     causal: bool
-    scale: Optional[float]
+    scale: float | None
 
     @property
     def needs_gradients(self) -> bool:
@@ -44,10 +45,10 @@ def attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attn_mask: Optional[Tensor] = None,
+    attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
-    scale: Optional[float] = None,
+    scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
     """scaled_dot_product_attention as a card runs it: by the first kernel, in PyTorch's order, that can take it."""
@@ -66,7 +67,7 @@ def attention(
     raise RuntimeError("No available kernel. Aborting execution.")
 
 
-def order(capability: Tuple[int, int], version: str = torch.__version__) -> Tuple[str, ...]:
+def order(capability: tuple[int, int], version: str = torch.__version__) -> tuple[str, ...]:
     """In which order a PyTorch asks its kernels: cuDNN's first on cards of 9.0 and 10.x from 2.11 on, else last."""
     others = ("flash", "mem_efficient", "math")
     major, minor = (int(part) for part in version.split(".")[:2])
@@ -74,20 +75,20 @@ def order(capability: Tuple[int, int], version: str = torch.__version__) -> Tupl
     return ("cudnn", *others) if first else (*others, "cudnn")
 
 
-def _cudnn_takes(asked: Asked, capability: Tuple[int, int]) -> bool:
+def _cudnn_takes(asked: Asked, capability: tuple[int, int]) -> bool:
     if asked.query.dtype not in HALF or capability < (8, 0) or torch.are_deterministic_algorithms_enabled():
         return False
     biased = asked.mask is not None and asked.mask.requires_grad
     return not biased and asked.query.shape[-1] <= 128 and asked.key.shape[-2] > 1 and len(asked.query) <= GRID
 
 
-def _flash_takes(asked: Asked, capability: Tuple[int, int]) -> bool:
+def _flash_takes(asked: Asked, capability: tuple[int, int]) -> bool:
     square = asked.query.shape[-2] == asked.key.shape[-2]
     fits = capability >= (8, 0) and asked.query.dtype in HALF and asked.query.shape[-1] <= 256
     return fits and asked.mask is None and (square or not asked.causal)
 
 
-def _efficient_takes(asked: Asked, capability: Tuple[int, int]) -> bool:
+def _efficient_takes(asked: Asked, capability: tuple[int, int]) -> bool:
     return asked.query.dtype != torch.bfloat16 or capability >= (8, 0)
 
 
@@ -123,7 +124,7 @@ def _run_math(asked: Asked) -> Tensor:
     return out
 
 
-_KERNELS: Dict[str, Tuple[Callable[[Asked, Tuple[int, int]], bool], Callable[[Asked], Tensor]]] = {
+_KERNELS: dict[str, tuple[Callable[[Asked, tuple[int, int]], bool], Callable[[Asked], Tensor]]] = {
     "cudnn": (_cudnn_takes, _run_cudnn),
     "flash": (_flash_takes, _run_flash),
     "mem_efficient": (_efficient_takes, _run_efficient),

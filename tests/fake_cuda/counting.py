@@ -1,6 +1,7 @@
 """Launches and waits of a call on a card, and what its forward pass keeps for the backward pass."""
 
-from typing import Any, Callable, Dict, Iterable, Tuple
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,10 +22,10 @@ def counted(call: Callable[[], Any]) -> Counted:
     return watch.counted()
 
 
-def kept_mib(call: Callable[[], Any], parameters: Iterable[Tensor]) -> Tuple[Any, float]:
+def kept_mib(call: Callable[[], Any], parameters: Iterable[Tensor]) -> tuple[Any, float]:
     """The value of a call, and MiB that it keeps for the backward pass beside parameters; what is shared counts once."""
     own = {one.untyped_storage()._cdata for one in parameters}
-    kept: Dict[int, Tuple[Tensor, int]] = {}
+    kept: dict[int, tuple[Tensor, int]] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()

@@ -2,7 +2,8 @@
 
 import contextlib
 import functools
-from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
+from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
 import torch
@@ -19,7 +20,7 @@ FREE = 70 * 2**30  # bytes of the card's memory
 CUDA = torch.device("cuda", 0)
 
 
-def _held(module: nn.Module) -> List[nn.Module]:
+def _held(module: nn.Module) -> list[nn.Module]:
     """A module's children, and modules that it holds without calling them its own."""
     return [one for one in (*module.children(), *vars(module).values()) if isinstance(one, nn.Module)]
 
@@ -29,8 +30,8 @@ class _Moves:
 
     def __init__(self, mode: FakeTensorMode) -> None:
         self._mode = mode
-        self._going: Set[int] = set()  # modules whose parts are being moved, by id
-        self._fakes: Dict[int, Tuple[Tensor, Tensor]] = {}  # by id of a tensor with values, which is kept alive
+        self._going: set[int] = set()  # modules whose parts are being moved, by id
+        self._fakes: dict[int, tuple[Tensor, Tensor]] = {}  # by id of a tensor with values, which is kept alive
 
     def apply(self, module: nn.Module, fn: Callable[[Tensor], Tensor]) -> nn.Module:
         if id(module) in self._going:
@@ -85,7 +86,7 @@ def with_values(function: Callable[..., Any]) -> Callable[..., Any]:
 def _copying(plain: Callable[..., Any]) -> Callable[..., Any]:
     """Tensor.__deepcopy__ for tensors with values, and for fake ones, whose storage cannot be copied."""
 
-    def copied(tensor: Tensor, memo: Dict[int, Any]) -> Any:
+    def copied(tensor: Tensor, memo: dict[int, Any]) -> Any:
         if not isinstance(tensor, FakeTensor):
             return with_values(plain)(tensor, memo)
         if id(tensor) not in memo:
@@ -97,7 +98,7 @@ def _copying(plain: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def fake_cuda(capability: Tuple[int, int] = (8, 0)) -> Iterator[FakeTensorMode]:
+def fake_cuda(capability: tuple[int, int] = (8, 0)) -> Iterator[FakeTensorMode]:
     """Within it a card is there: `module.to("cuda")` gives fake tensors, and what is made of them is fake.
 
     Class names become tokens with values, and a method is put on a CLIP with values; all else has none.

@@ -1,6 +1,7 @@
 """Steps of heads on a card that is not there, counted."""
 
-from typing import Any, Dict, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from unittest import mock
 
 import torch
@@ -13,7 +14,7 @@ from tests.fake_cuda.watching import Watch
 from modprompt.methods.heads import bank_file  # isort: skip - runs has put Dassl on the path
 
 
-def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> Dict[str, Any]:
+def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:
     """Counts of a step: the second of three, the last of which prints; images are encoded in it."""
     with fake_cuda(), Watch() as watch:
         trainer = trainer_of(files, flags, [*options, "TRAIN.PRINT_FREQ", "3"])
@@ -28,6 +29,6 @@ def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str
         return batches.counted[1]._asdict()
 
 
-def epochs(files: Sequence[str], flags: Mapping[str, Any], each: Mapping[str, Sequence[str]]) -> Dict[str, Any]:
+def epochs(files: Sequence[str], flags: Mapping[str, Any], each: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The counts of several runs, each by its name with options of its own."""
     return {name: _epoch(files, flags, options) for name, options in each.items()}

@@ -1,7 +1,8 @@
 """Attention on a card: plans that cuDNN's would build, what callers allow, and the sequences of one call."""
 
 import contextlib
-from typing import Any, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 from unittest import mock
 
 import torch
@@ -19,7 +20,7 @@ CLASSES = 5
 TESTED = (100, 60)  # images of a test's batches, the last of which is smaller
 
 
-def counted(method: str, chooses: bool) -> Dict[str, int]:
+def counted(method: str, chooses: bool) -> dict[str, int]:
     """How many plans a training and a test of a method ask for, at ViT-B/16's size and PREC fp16.
 
     Args:
@@ -43,7 +44,7 @@ def counted(method: str, chooses: bool) -> Dict[str, int]:
         return found
 
 
-def taken(allowed: Sequence[str], backward: Sequence[str]) -> Dict[str, Any]:
+def taken(allowed: Sequence[str], backward: Sequence[str]) -> dict[str, Any]:
     """The kernels of one step, whose text side is computed again in the backward pass, and what is allowed after it.
 
     Args:
@@ -53,7 +54,7 @@ def taken(allowed: Sequence[str], backward: Sequence[str]) -> Dict[str, Any]:
     with fake_cuda(HOPPER):
         model = model_of("CoOp", CLASSES)
         model.limit_text(2)
-        watches: List[Dict[str, int]] = []
+        watches: list[dict[str, int]] = []
         with _allowing(allowed), Watch() as watch:
             loss = model.loss(torch.randn(2, 3, 224, 224, device=CUDA), torch.arange(2, device=CUDA))
             watches.append(_attention(watch))
@@ -64,7 +65,7 @@ def taken(allowed: Sequence[str], backward: Sequence[str]) -> Dict[str, Any]:
         return {"forward": watches[0], "backward": watches[1], "left": left}
 
 
-def sequences(method: str, classes: int, images: int, trains: bool) -> Dict[str, int]:
+def sequences(method: str, classes: int, images: int, trains: bool) -> dict[str, int]:
     """The most sequences of one call of attention on the text side, and how many there are in all, on a large card.
 
     Args:
@@ -75,7 +76,7 @@ def sequences(method: str, classes: int, images: int, trains: bool) -> Dict[str,
     """
     with mock.patch.object(device, "FREE", 141 * 2**30), fake_cuda():
         model = model_of(method, classes).train(trains)
-        batches: List[int] = []
+        batches: list[int] = []
 
         def noting(query: Tensor, *inputs: Any, **named: Any) -> Tensor:
             batches.append(len(query))
@@ -115,5 +116,5 @@ def _allow(kinds: Sequence[str]) -> None:
         getattr(torch.backends.cuda, f"enable_{kind}_sdp")(kind in kinds)
 
 
-def _attention(watch: Watch) -> Dict[str, int]:
+def _attention(watch: Watch) -> dict[str, int]:
     return {name: count for name, count in watch.by_name.items() if "scaled_dot_product" in name}

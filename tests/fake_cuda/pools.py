@@ -2,7 +2,7 @@
 
 import contextlib
 from types import SimpleNamespace
-from typing import Any, Dict, List
+from typing import Any
 from unittest import mock
 
 import torch
@@ -24,7 +24,7 @@ from modprompt.trainers.feature_cache import FeatureBatches  # noqa: E402
 BATCH = 20
 
 
-def scored(images: int) -> Dict[str, Any]:
+def scored(images: int) -> dict[str, Any]:
     """The bytes that are held at most on the card, and the devices of what the scorer gives."""
     with fake_cuda():
         model = model_of("CoOp", 50)
@@ -42,7 +42,7 @@ def scored(images: int) -> Dict[str, Any]:
         return {"peak": held.peak["cuda"], "devices": [one.device.type for one in found]}
 
 
-def exact_weights() -> Dict[str, Any]:
+def exact_weights() -> dict[str, Any]:
     """Of amp and a teacher of exact weights: where these stand, for whom they are left, and whether they were read."""
     with fake_cuda():
         model = KgCoOp().on(with_values(vit_b16)(), class_names(5)).to(CUDA)
@@ -57,5 +57,5 @@ def exact_weights() -> Dict[str, Any]:
         }
 
 
-def _devices(model: PromptedModel) -> List[str]:
+def _devices(model: PromptedModel) -> list[str]:
     return [] if model._exact is None else sorted({one.device.type for one in model._exact.parameters()})

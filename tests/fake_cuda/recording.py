@@ -1,6 +1,7 @@
 """What a step that is to be recorded does on a card; run in the process that child.py starts."""
 
-from typing import Any, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 from unittest import mock
 
 import torch
@@ -31,8 +32,8 @@ class Looked(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations: List[Any] = []
-        self.against: List[str] = []
+        self.operations: list[Any] = []
+        self.against: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Look at an operation, and run it."""
@@ -65,7 +66,7 @@ def _step(cls: Any, prec: str, chunk: int) -> Step:
     return Step(loss_of, optimiser, precision.grad_scaler() if scaled else None)
 
 
-def steps(names: Sequence[str], prec: str, chunk: int) -> Dict[str, List[Any]]:
+def steps(names: Sequence[str], prec: str, chunk: int) -> dict[str, list[Any]]:
     """What steps of methods do, whose text side is computed in chunks of so many classes (0: at once).
 
     Returns:

@@ -2,7 +2,8 @@
 
 import contextlib
 import traceback
-from typing import Any, Dict, Iterator, List, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from unittest import mock
 
 import torch
@@ -26,21 +27,21 @@ from tests.fake_cuda.watching import Counted, Watch  # noqa: E402
 BATCH = 4
 
 
-def batch_of(size: int) -> Dict[str, torch.Tensor]:
+def batch_of(size: int) -> dict[str, torch.Tensor]:
     """What a loader gives."""
     labels = torch.arange(BATCH) % 2
     return {"img": torch.randn(BATCH, 3, size, size), "label": labels, "domain": labels}
 
 
-class Batches(List[Dict[str, torch.Tensor]]):
+class Batches(list[dict[str, torch.Tensor]]):
     """Stands for a loader; who asks it for a batch has done with the one before."""
 
     def __init__(self, count: int, size: int, watch: Watch):
         super().__init__([batch_of(size)] * count)
         self._watch = watch
-        self.counted: List[Counted] = []  # by batch
+        self.counted: list[Counted] = []  # by batch
 
-    def __iter__(self) -> Iterator[Dict[str, torch.Tensor]]:
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         for batch in super().__iter__():
             self._watch.clear()
             yield batch
@@ -67,12 +68,12 @@ def trainer_of(files: Sequence[str], flags: Mapping[str, Any], options: Sequence
         return build_trainer(cfg)
 
 
-def _counts(batches: Batches) -> Dict[str, Any]:
+def _counts(batches: Batches) -> dict[str, Any]:
     """Of the second batch, for which nothing is made for the first time; of the first if there is no other."""
     return batches.counted[1 if len(batches) > 1 else 0]._asdict()
 
 
-def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str], steps: int) -> Dict[str, Any]:
+def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str], steps: int) -> dict[str, Any]:
     few = mock.patch.object(groups, "DIVERSE", templates.DIVERSE[:2])  # PromptSRC's, which would take a minute
     with few, fake_cuda(), Watch() as watch:
         trainer = trainer_of(files, flags, [*options, "TRAIN.PRINT_FREQ", str(steps)])
@@ -95,7 +96,7 @@ def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str
         return found
 
 
-def epochs(files: Sequence[str], flags: Mapping[str, Any], each: Mapping[str, Any]) -> Dict[str, Any]:
+def epochs(files: Sequence[str], flags: Mapping[str, Any], each: Mapping[str, Any]) -> dict[str, Any]:
     """Several runs of an epoch and a test.
 
     Args:

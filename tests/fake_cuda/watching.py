@@ -4,8 +4,9 @@ A dispatched operation that is no view and makes no empty tensor counts as one l
 """
 
 from collections import Counter
-from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple
-from typing import Counter as CounterOf
+from collections import Counter as CounterOf
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,8 +42,8 @@ class Counted(NamedTuple):
 
     launches: int
     waits: int
-    by_name: Dict[str, int]
-    waits_by_name: Dict[str, int]
+    by_name: dict[str, int]
+    waits_by_name: dict[str, int]
 
 
 def _formed(one: Any) -> Any:
@@ -50,7 +51,7 @@ def _formed(one: Any) -> Any:
     return (one.shape, one.stride(), one.dtype) if isinstance(one, Tensor) else one
 
 
-def _on_card(given: List[Tensor]) -> bool:
+def _on_card(given: list[Tensor]) -> bool:
     return any(one.device.type == "cuda" for one in given)
 
 
@@ -64,7 +65,7 @@ class Watch(TorchDispatchMode):
 
     by_name: CounterOf[str]
     waits: CounterOf[str]
-    plans: Set[Tuple[Any, ...]]
+    plans: set[tuple[Any, ...]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +103,7 @@ class Watch(TorchDispatchMode):
         return Counted(self.by_name.total(), self.waits.total(), dict(self.by_name), dict(self.waits))
 
 
-def _require_one_device(name: str, given: List[Tensor], args: Any) -> None:
+def _require_one_device(name: str, given: list[Tensor], args: Any) -> None:
     if name in COPIES or not _on_card(given):
         return
     if name in INDEXED:
@@ -117,7 +118,7 @@ def _require_one_type(name: str, args: Any) -> None:
         raise Mismatch(f"{name} of {', '.join(f'{one.dtype} {tuple(one.shape)}' for one in inputs)}")
 
 
-def _waits(name: str, given: List[Tensor], args: Any, kwargs: Any) -> Iterator[str]:
+def _waits(name: str, given: list[Tensor], args: Any, kwargs: Any) -> Iterator[str]:
     """What the host waits for: values that are read, sizes made of values, copies that are not asynchronous."""
     if name in COPIES:
         yield from _blocking_copy(name, given, args, kwargs)
@@ -131,7 +132,7 @@ def _waits(name: str, given: List[Tensor], args: Any, kwargs: Any) -> Iterator[s
                 yield f"{name} by numbers on the CPU"
 
 
-def _blocking_copy(name: str, given: List[Tensor], args: Any, kwargs: Any) -> Iterator[str]:
+def _blocking_copy(name: str, given: list[Tensor], args: Any, kwargs: Any) -> Iterator[str]:
     if name == "copy_":
         to, source = given[0].device.type, given[1].device.type
         non_blocking = kwargs.get("non_blocking", args[2] if len(args) > 2 else False)

@@ -1,6 +1,7 @@
 """Calls that the checks must find or let pass, by name, for test_fake_cuda.py: made in a child."""
 
-from typing import Any, Callable, Dict, List, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ def _attention(
     return lambda: F.scaled_dot_product_attention(query, key, key, attn_mask=mask, is_causal=causal)
 
 
-MISMATCHES: Dict[str, Callable[[], Any]] = {
+MISMATCHES: dict[str, Callable[[], Any]] = {
     "mm of two types": lambda: _made(2, 3) @ _made(3, 4, dtype=FLOAT),
     "addmm with another bias": lambda: F.linear(_made(2, 3), _made(4, 3), _made(4, dtype=FLOAT)),
     "bmm of two types": lambda: torch.bmm(_made(2, 3, 4), _made(2, 4, 3, dtype=FLOAT)),
@@ -41,7 +42,7 @@ MISMATCHES: Dict[str, Callable[[], Any]] = {
     "sum of two devices": lambda: _made(2, 3) + torch.zeros(2, 3, dtype=HALF),
 }
 
-WAITS: Dict[str, Callable[[], Any]] = {
+WAITS: dict[str, Callable[[], Any]] = {
     "item": lambda: _made(1).item(),
     "truth": lambda: bool(_made(1) == 0),
     "tolist": lambda: _made(3).tolist(),
@@ -53,7 +54,7 @@ WAITS: Dict[str, Callable[[], Any]] = {
     "rows by numbers on the CPU": lambda: _made(3)[torch.tensor([0, 1])],
     "put by a mask": lambda: _made(3).index_put_((_made(3) == 0,), _made(1)),
 }
-WAITS_FOR_NOTHING: Dict[str, Callable[[], Any]] = {
+WAITS_FOR_NOTHING: dict[str, Callable[[], Any]] = {
     "to the card without blocking": lambda: torch.zeros(3).to(CUDA, non_blocking=True),
     "into the card without blocking": lambda: _made(3).copy_(torch.zeros(3), non_blocking=True),
     "on the CPU": lambda: torch.zeros(3).sum().item(),
@@ -61,12 +62,12 @@ WAITS_FOR_NOTHING: Dict[str, Callable[[], Any]] = {
     "a number among operands": lambda: _made(3) + torch.tensor(2.0),
     "a product of one type": lambda: _made(2, 3) @ _made(3, 4),
 }
-SIZES_FROM_VALUES: Dict[str, Callable[[], Any]] = {
+SIZES_FROM_VALUES: dict[str, Callable[[], Any]] = {
     "nonzero": lambda: _made(3).nonzero(),
     "rows by a mask": lambda: _made(3)[_made(3) == 0],
     "masked_select": lambda: _made(3).masked_select(_made(3) == 0),
 }
-ATTENTION: Dict[str, Callable[[], Any]] = {
+ATTENTION: dict[str, Callable[[], Any]] = {
     "half": lambda: _attention(HALF)(),
     "half, causal": lambda: _attention(HALF, queries=9, causal=True)(),
     "half, causal, with more keys than queries": lambda: _attention(HALF, causal=True)(),
@@ -96,7 +97,7 @@ def _deterministic() -> Tensor:
         torch.use_deterministic_algorithms(False)
 
 
-MORE_ATTENTION: Dict[str, Callable[[], Any]] = {
+MORE_ATTENTION: dict[str, Callable[[], Any]] = {
     "half, of one key": _half(2, 4, 1, 64),
     "half, of as many sequences as there may be": _half(65535, 1, 2, 8),
     "half, of too many sequences": _half(65536, 1, 2, 8),
@@ -105,7 +106,7 @@ MORE_ATTENTION: Dict[str, Callable[[], Any]] = {
 }
 
 
-def attention_on(capability: Sequence[int]) -> Dict[str, Any]:
+def attention_on(capability: Sequence[int]) -> dict[str, Any]:
     """The kernel of each call of attention on a card, or the name of its error."""
     with fake_cuda((capability[0], capability[1])):
         found = {name: _try(call) for name, call in {**ATTENTION, **MORE_ATTENTION}.items()}
@@ -114,7 +115,7 @@ def attention_on(capability: Sequence[int]) -> Dict[str, Any]:
     return {**kernels, **{name: [one for one in names if "attention" in one] for name, names in counts.items()}}
 
 
-def tried() -> Dict[str, Dict[str, Any]]:
+def tried() -> dict[str, dict[str, Any]]:
     """By group and name what each call came to: its counts, or the name of its error."""
     groups = {
         "mismatches": MISMATCHES,
@@ -134,7 +135,7 @@ def _try(call: Callable[[], Any]) -> Any:
         return type(error).__name__
 
 
-def steps() -> Dict[str, Any]:
+def steps() -> dict[str, Any]:
     """Launches of some calls whose number is known, and what one keeps."""
     with fake_cuda():
         weight = torch.nn.Parameter(torch.zeros(64, 64, dtype=HALF, device=CUDA))
@@ -155,7 +156,7 @@ def steps() -> Dict[str, Any]:
         }
 
 
-def _truths(x: Tensor) -> List[bool]:
+def _truths(x: Tensor) -> list[bool]:
     other = x.clone()
     return [
         bool(torch.isfinite(x).all()),

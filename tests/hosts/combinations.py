@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 from modprompt.hosts.trial import HOST, LAUNCHER, LINE
 from tests.modprompt.hosts.conftest import Workshop, losses
@@ -20,7 +20,7 @@ from tests.modprompt.hosts.stand_in import git, run_in, write_host
 WELL, CANNOT, UNTRIED = "MPL trains and tests", "MPL cannot run: ", "not tried: "
 CODES = {WELL: 0, CANNOT: 1, UNTRIED: 2}
 # of each trait its other values, and how often it has one of them
-OTHERS: Dict[str, Tuple[Tuple[Any, ...], float]] = {
+OTHERS: dict[str, tuple[tuple[Any, ...], float]] = {
     "clip": (("design", "ivlp", "vpt", "odd_block", "own word", "loses_weights"), 0.6),
     "clean": ((True,), 0.2),
     "own_mpl": ((True,), 0.2),
@@ -41,7 +41,7 @@ OTHERS: Dict[str, Tuple[Tuple[Any, ...], float]] = {
 }
 
 
-def draw(number: int, seed: int) -> Dict[str, Any]:
+def draw(number: int, seed: int) -> dict[str, Any]:
     """Traits of a stand-in that are not the usual."""
     rng = random.Random(f"{seed} {number}")
     drawn = {name: (rng.random() < often, rng.choice(values)) for name, (values, often) in OTHERS.items()}
@@ -52,7 +52,7 @@ class Told(NamedTuple):
     """What the doctor says: its exit code, and {way: state}."""
 
     code: int
-    states: Dict[str, str]
+    states: dict[str, str]
 
 
 def ask_doctor(host: Path) -> Told:
@@ -65,7 +65,7 @@ def ask_doctor(host: Path) -> Told:
     return Told(done.returncode, dict(found))
 
 
-def what_happens(host: Path, workshop: Workshop, way: str, traits: Dict[str, Any]) -> str:
+def what_happens(host: Path, workshop: Workshop, way: str, traits: dict[str, Any]) -> str:
     """WELL or CANNOT.
 
     Raises:
@@ -93,7 +93,7 @@ def what_happens(host: Path, workshop: Workshop, way: str, traits: Dict[str, Any
     return WELL
 
 
-def is_right(told: Told, happened: Dict[str, str], traits: Dict[str, Any]) -> bool:
+def is_right(told: Told, happened: dict[str, str], traits: dict[str, Any]) -> bool:
     """Whether the doctor's exit code and its lines are true.
 
     Args:
@@ -111,7 +111,7 @@ def _install(host: Path, *flags: str) -> bool:
     return run_in(host.parent, "-m", "modprompt", "install", host, *flags, installed=True).returncode == 0
 
 
-def compare(number: int, seed: int, workshop: Workshop, folder: Path) -> Tuple[str, bool]:
+def compare(number: int, seed: int, workshop: Workshop, folder: Path) -> tuple[str, bool]:
     """A line on a stand-in, and whether all verdicts on it are right."""
     traits = draw(number, seed)
     host = write_host(folder / "host", **traits)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Iterable, Sequence
 
 from modprompt.errors import UserError
 from modprompt.hosts.trial import HOST, LAUNCHER

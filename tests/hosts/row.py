@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
 from modprompt.hosts.codebase import PROGRAM
 from modprompt.hosts.rows import with_rows

@@ -6,8 +6,9 @@ programs has two rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping, NamedTuple, Tuple
+from typing import NamedTuple
 
 DASSL = "KaiyangZhou/Dassl.pytorch"  # for those that bring none: a checkout beside them
 DASSL_COMMIT = "c61a1b5"  # 0.6.3
@@ -28,13 +29,13 @@ class Host(NamedTuple):
     name: str
     address: str
     commit: str
-    also: Tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     root: str = ""
     dassl: str = ""
     trainer: str = "MPL"
     keep: bool = False
     dataset_config: str = "configs/datasets/eurosat.yaml"
-    packages: Tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     needs: bool = False
     starts_over: bool = False
     differs: Mapping[str, str] = {}

@@ -1,5 +1,5 @@
 import shlex
-from typing import Any, Dict
+from typing import Any
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.hosts.check import DONE, RESULTS, Results
 from tests.hosts.table import HOSTS, KEEP
 
 EQUAL = {**dict.fromkeys(DONE, "equal"), "told": ""}
-ROW: Dict[str, Any] = {
+ROW: dict[str, Any] = {
     HOST: EQUAL,
     LAUNCHER: EQUAL,
     "line": "equal",

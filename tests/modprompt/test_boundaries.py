@@ -1,11 +1,11 @@
 """Nothing imports what is above it, in a circle, or PyTorch where it is not needed; what is below says nothing by itself."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
 
-import graphlib
 import pytest
 
 from modprompt.feature import FEATURES, features

@@ -160,7 +160,7 @@ def test_types_and_devices_fit_on_a_resnet(row, inputs, resnet_file, tmp_path):
     assert counts_of(row, inputs, tmp_path, whole)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def counted(method, classes):
     return launches.counted(method, classes)
 

@@ -7,14 +7,13 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, List
 
 from benchmarks.gpu.programs import prepare, train
 from benchmarks.gpu.rows import at_least
 from benchmarks.gpu.task import Found, Place, Task
 
 
-def _together(words: List[str], folder: Path, count: int) -> Dict[str, float]:
+def _together(words: list[str], folder: Path, count: int) -> dict[str, float]:
     """Seconds that `count` runs take at once, and the longest training among them."""
     outs = [folder / f"{count}-{number}" for number in range(count)]
     began = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ def measure(task: Task, place: Place) -> Found:
                 raise RuntimeError("a dry run has no GPU")
             kind = getattr(torch.nn.attention.SDPBackend, word)
             _seconds(kind, 196)  # loads libraries
-            each: Dict[str, float] = {str(n): _seconds(kind, n) - _seconds(kind, n) for n in LENGTHS}
+            each: dict[str, float] = {str(n): _seconds(kind, n) - _seconds(kind, n) for n in LENGTHS}
         except (AttributeError, ImportError, RuntimeError) as error:  # a PyTorch or a GPU without it
             rows.append(not_run(figure, one_line(error)[:200]))
         else:

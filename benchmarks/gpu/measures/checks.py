@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -23,7 +24,7 @@ def driver(knows: int, built_for: str) -> Row:
     )
 
 
-def kernels(capability: Tuple[int, int], built: Sequence[str]) -> Row:
+def kernels(capability: tuple[int, int], built: Sequence[str]) -> Row:
     """Kernels of a build ("sm_90", or "compute_90", which any newer GPU compiles) for a GPU's capability."""
     own = 10 * capability[0] + capability[1]
     numbers = [(word.partition("_")[0], int("".join(filter(str.isdigit, word)))) for word in built]
@@ -51,7 +52,7 @@ def measure(task: Task, place: Place) -> Found:
     """All of them; nvidia-smi comes first, before this process itself computes on the GPU."""
     if place.dry_run:
         return Found([not_run(figure, "a dry run has no GPU") for figure in FIGURES], {})
-    rows: List[Row] = []
+    rows: list[Row] = []
     try:
         last = others(_listed())
     except (OSError, subprocess.CalledProcessError) as error:

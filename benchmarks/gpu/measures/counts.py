@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from typing import Any, Callable, Dict, Iterator, List
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -21,13 +22,13 @@ STEPS = 6  # of each side first: a graph is recorded at the fourth at the latest
 LAUNCH, WAIT = ("cudaLaunchKernel", "cuLaunchKernel"), ("cudaStreamSync", "cudaDeviceSync", "cudaEventSync")
 
 
-def counted(call: Callable[[], object], place: Place) -> Dict[str, Any]:
+def counted(call: Callable[[], object], place: Place) -> dict[str, Any]:
     """Launches, launches of graphs, waits and attention kernels of a call; on a CPU operations count as launches."""
     on_gpu = place.device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as found:
         call()
     events: Any = found.events()
-    names: List[str] = [event.name for event in events]
+    names: list[str] = [event.name for event in events]
     if not on_gpu:
         leaves = sum(event.name.startswith("aten::") and not event.cpu_children for event in events)
         return {"launches": leaves, "graphs": 0, "synchronise": 0, "attention": []}
@@ -44,7 +45,7 @@ def _is_attention_kernel(event: Any) -> bool:
     return event.device_type.name == "CUDA" and any(word in event.name.lower() for word in words)
 
 
-def waits(call: Callable[[], object], place: Place) -> List[str]:
+def waits(call: Callable[[], object], place: Place) -> list[str]:
     """The waits of a call: every warning of PyTorch when the host waits for the GPU."""
     with warnings.catch_warnings(record=True) as seen, _told_of_waits(place):
         warnings.simplefilter("always")
@@ -71,7 +72,7 @@ def measure(task: Task, place: Place) -> Found:
     """All of them for a step of each side, and the waits of a batch of a test."""
     made = ready([OURS, GRAPH, *others(task)], task, place, steps=STEPS)
     inputs = batch(task, place)
-    found: Dict[str, Dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, side in made.sides.items():
         found[name] = {**counted(lambda side=side: side.step(*inputs), place), **_waits(side, inputs, place)}  # type: ignore[misc]
     rows = [*_launches(found, task, place), *_of_graph(made.sides[GRAPH].note(), found[GRAPH], task, place)]
@@ -82,13 +83,13 @@ def measure(task: Task, place: Place) -> Found:
     return Found(rows, {"counts": found, "attention": made.attention, "lost": made.lost})
 
 
-def _waits(side: Side, inputs: Any, place: Place) -> Dict[str, List[str]]:
+def _waits(side: Side, inputs: Any, place: Place) -> dict[str, list[str]]:
     side.test(inputs[0])  # first use, not part of a batch
     step, test = (waits(call, place) for call in (lambda: side.step(*inputs), lambda: side.test(inputs[0])))
     return {"step_waits": step, "test_waits": test}
 
 
-def _launches(found: Dict[str, Dict[str, Any]], task: Task, place: Place) -> Iterator[Row]:
+def _launches(found: dict[str, dict[str, Any]], task: Task, place: Place) -> Iterator[Row]:
     own = found[OURS]["launches"]
     for name in [name for name in found if name not in (OURS, GRAPH)]:
         other = max(1, found[name]["launches"])
@@ -99,13 +100,13 @@ def _launches(found: Dict[str, Dict[str, Any]], task: Task, place: Place) -> Ite
             yield told(figure, f"{own / other:.2f}", detail)
 
 
-def _of_graph(note: str, graph: Dict[str, Any], task: Task, place: Place) -> Iterator[Row]:
+def _of_graph(note: str, graph: dict[str, Any], task: Task, place: Place) -> Iterator[Row]:
     figure, detail = f"launches of a recorded step, {task.what}: of graphs", f"{graph['launches']} other launches"
     held = graph["graphs"] == 1 and not note
     yield holds(figure, "1", str(graph["graphs"]), held, note or detail, judged=not place.dry_run)
 
 
-def _of_waits(found: Dict[str, Dict[str, Any]], task: Task, place: Place) -> Iterator[Row]:
+def _of_waits(found: dict[str, dict[str, Any]], task: Task, place: Place) -> Iterator[Row]:
     for name, one in found.items():
         for key, what in (("step_waits", "step"), ("test_waits", "batch of a test")):
             figure, number = f"waits of a {what}, {task.what}: {name}", len(one[key])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, Sequence
+from typing import Any
 
 from benchmarks.gpu.clock import in_turn, medians
 from benchmarks.gpu.programs import FOLDERS, prepare
@@ -47,7 +48,7 @@ def measure(task: Task, place: Place) -> Found:
         accuracies = {kind: trainer.test() for kind, trainer in trainers.items()}
         if len(set(accuracies.values())) > 1:
             raise RuntimeError(f"accuracy with and without the cache differs: {accuracies}")
-        calls: Dict[str, Callable[[int], object]] = {
+        calls: dict[str, Callable[[int], object]] = {
             kind: functools.partial(_test, trainer) for kind, trainer in trainers.items()
         }
         rounds = place.choose(3, 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List
-
 from benchmarks.gpu.measures.losses import apart
 from benchmarks.gpu.rows import at_most, holds
 from benchmarks.gpu.sides import OURS, Side, batch, build
@@ -14,7 +12,7 @@ RATES = (0.0035, 0.0035, 0.0035, 0.0035, 0.0035, 0.01, 0.01, 0.002, 0.002, 0.0, 
 MOST = {"fp32": 1e-4, "fp16": 1e-2}
 
 
-def _losses(side: Side, task: Task, place: Place) -> List[float]:
+def _losses(side: Side, task: Task, place: Place) -> list[float]:
     losses = []
     for number, rate in enumerate(RATES):
         for group in side.optimiser.param_groups:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict
+from collections.abc import Callable
 
 from benchmarks.gpu.clock import in_turn, medians
 from benchmarks.gpu.ready import ready
@@ -15,7 +15,7 @@ def measure(task: Task, place: Place) -> Found:
     """In turn, with the batch sizes of the published configs: 100 (CoCoOp 4)."""
     count = place.choose({"CoCoOp": 4}.get(task.method, 100), 2)
     made, (images, _) = ready([OURS, *others(task)], task, place), batch(task, place, count=count)
-    calls: Dict[str, Callable[[int], object]] = {
+    calls: dict[str, Callable[[int], object]] = {
         name: (lambda number, side=side: side.test(images))  # type: ignore[misc]
         for name, side in made.sides.items()
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Dict, List, Tuple
 
 import torch
 
@@ -25,13 +24,13 @@ def steps(place: Place) -> int:
     return found
 
 
-def curve(side: Side, task: Task, place: Place, count: int) -> List[float]:
+def curve(side: Side, task: Task, place: Place, count: int) -> list[float]:
     """The losses of `count` steps."""
     losses = [side.step(*batch(task, place, number)) for number in range(count)]
     return [float(loss) for loss in losses]
 
 
-def apart(one: List[float], other: List[float]) -> float:
+def apart(one: list[float], other: list[float]) -> float:
     """The largest difference of two curves; NaN if one of them has a NaN."""
     differences = [abs(a - b) for a, b in zip(one, other)]
     return max(differences) if all(value == value for value in differences) else float("nan")
@@ -44,7 +43,7 @@ def _on_cpu(task: Task, place: Place) -> Found:
     return Found([], {"losses": {ON_CPU: curve(build(OURS, task, own), task, own, steps(place))}})
 
 
-def _of_cpu(task: Task, place: Place) -> Dict[str, List[float]]:
+def _of_cpu(task: Task, place: Place) -> dict[str, list[float]]:
     """What `_on_cpu` has found for the same case; nothing if it failed."""
     path = Path(place.folder) / f"{task._replace(how=CPU).name}.json"
     found = json.loads(path.read_text(encoding="utf-8"))["found"]
@@ -57,7 +56,7 @@ def measure(task: Task, place: Place) -> Found:
         return _on_cpu(task, place)
     count = steps(place)
     made = ready([OURS, *others(task)], task, place, steps=0)
-    curves: Dict[str, List[float]] = {}
+    curves: dict[str, list[float]] = {}
     for name, side in made.sides.items():
         curves[name], made.attention[name] = _watched(side, task, place, count)
     own, rows = curves[OURS], []
@@ -72,13 +71,13 @@ def measure(task: Task, place: Place) -> Found:
     return Found([*rows, *made.not_run(figure)], {"losses": curves, "lost": made.lost, "attention": made.attention})
 
 
-def _watched(side: Side, task: Task, place: Place, count: int) -> Tuple[List[float], List[str]]:
+def _watched(side: Side, task: Task, place: Place, count: int) -> tuple[list[float], list[str]]:
     """A curve, and its kinds of attention."""
-    losses: List[float] = []
+    losses: list[float] = []
     kinds = attention_in(lambda: losses.extend(curve(side, task, place, count)))
     return losses, kinds
 
 
-def _row(figure: str, own: List[float], other: List[float], most: float) -> Row:
+def _row(figure: str, own: list[float], other: list[float], most: float) -> Row:
     detail = f"first step {abs(own[0] - other[0]):.1e}; losses {own[0]:.4f} to {own[-1]:.4f}"
     return at_most(figure, apart(own, other), most, detail)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from typing import Dict, List
 
 import torch
 
@@ -24,7 +23,7 @@ def _held(device: torch.device) -> float:
     return torch.cuda.memory_allocated(device) / MIB
 
 
-def _of(side: Side, task: Task, place: Place, kept: bool) -> Dict[str, float]:
+def _of(side: Side, task: Task, place: Place, kept: bool) -> dict[str, float]:
     """MiB that a step keeps for its backward pass, at its peak with weights, and that PyTorch has reserved."""
     device, inputs = place.device, batch(task, place)
     found = {}
@@ -45,10 +44,10 @@ def _of(side: Side, task: Task, place: Place, kept: bool) -> Dict[str, float]:
 
 def measure(task: Task, place: Place) -> Found:
     """All of them for each side alone, one after the other; ours over the others'."""
-    found: Dict[str, Dict[str, float]] = {}
-    lost: Dict[str, str] = {}
-    rows: List[Row] = []
-    attention: Dict[str, List[str]] = {}
+    found: dict[str, dict[str, float]] = {}
+    lost: dict[str, str] = {}
+    rows: list[Row] = []
+    attention: dict[str, list[str]] = {}
     for name in [OURS, GRAPH, *others(task)]:
         made = ready([name], task, place)
         lost.update(made.lost)
@@ -60,7 +59,7 @@ def measure(task: Task, place: Place) -> Found:
     return Found([*_rows(found, task, place), *rows], {"mib": found, "lost": lost, "attention": attention})
 
 
-def _rows(found: Dict[str, Dict[str, float]], task: Task, place: Place) -> List[Row]:
+def _rows(found: dict[str, dict[str, float]], task: Task, place: Place) -> list[Row]:
     own, rows = found[OURS], []
     what = {"kept_mib": "kept for the backward pass", "peak_mib": "peak of a step, weights included"}
     for key, said in what.items():

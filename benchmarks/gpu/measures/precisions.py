@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Dict, List
-
 import torch
 
 from benchmarks.gpu.clock import in_turn, medians
@@ -25,11 +23,11 @@ def _side(task: Task, place: Place, precision: str) -> Side:
 def measure(task: Task, place: Place) -> Found:
     """Our losses of some steps in fp32, fp16, amp and bf16, then the time of a step of each."""
     sides = {precision: _side(task, place, precision) for precision in ("fp32", *MOST)}
-    curves: Dict[str, List[float]] = {name: curve(side, task, place, STEPS) for name, side in sides.items()}
+    curves: dict[str, list[float]] = {name: curve(side, task, place, STEPS) for name, side in sides.items()}
     inputs, (rounds, round_ms) = batch(task, place), place.choose((3, 200.0), (1, 1.0))
     calls = {name: (lambda number, side=side: side.step(*inputs)) for name, side in sides.items()}
     ms = medians(in_turn(calls, place.device, rounds=rounds, round_ms=round_ms, warm_up=place.choose(3, 1)))
-    rows: List[Row] = []
+    rows: list[Row] = []
     for name, most in MOST.items():
         where = f"{task.method}, {task.classes} classes"
         figure = f"losses of {STEPS} steps, {where}: {name} against fp32, at most apart"

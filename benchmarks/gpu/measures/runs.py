@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 from benchmarks.gpu.rows import Row, holds
 from benchmarks.gpu.task import Found, Place, Task
@@ -37,14 +37,14 @@ with open(os.path.join(sys.argv[1], "console"), "w+b") as console:
 """
 
 
-def _forked(folder: str, words: List[str]) -> str:
+def _forked(folder: str, words: list[str]) -> str:
     """Fork a run from a process that has imported what runs need; the last line of its error, or ""."""
     words = [sys.executable, "-c", FORKED, folder, *words]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1] if done.returncode else ""
 
 
-def _run(task: Task, words: List[str], folder: str) -> Tuple[str, Dict[str, Any]]:
+def _run(task: Task, words: list[str], folder: str) -> tuple[str, dict[str, Any]]:
     """(why a run failed, or "", and its result)."""
     if task.kind == "forked":
         error = _forked(folder, words)

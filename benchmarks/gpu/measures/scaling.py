@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,11 +15,11 @@ STEPS = 40
 GOOD = 3  # steps that must follow
 
 
-def _prompts(side: Side) -> List[Tensor]:
+def _prompts(side: Side) -> list[Tensor]:
     return [x.detach().clone() for group in side.optimiser.param_groups for x in group["params"]]
 
 
-def _same(one: List[Tensor], other: List[Tensor]) -> bool:
+def _same(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other))
 
 

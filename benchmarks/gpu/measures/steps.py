@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Callable, Dict
 
 from benchmarks.gpu.clock import in_turn, medians
 from benchmarks.gpu.ready import ready
@@ -14,7 +14,7 @@ from benchmarks.gpu.task import Found, Place, Task
 WARM_UP = 6  # steps: a graph is recorded at the fourth at the latest
 
 
-def _calls(sides: Dict[str, Side], task: Task, place: Place) -> Dict[str, Callable[[int], object]]:
+def _calls(sides: dict[str, Side], task: Task, place: Place) -> dict[str, Callable[[int], object]]:
     images, labels = batch(task, place)
 
     def call(side: Side, number: int) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 
 class File(NamedTuple):
@@ -63,5 +63,5 @@ class Recipe(NamedTuple):
     """
 
     folder: str
-    steps: tuple[Union[File, Archive, ByHand], ...]
+    steps: tuple[File | Archive | ByHand, ...]
     sizes: tuple[int | None, int | None, int | None] = (None, None, None)

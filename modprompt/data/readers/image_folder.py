@@ -10,8 +10,8 @@ trained, and again when it has changed. A split that is read again must match th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from dassl.data.datasets import DATASET_REGISTRY
 

@@ -7,8 +7,8 @@ it. Here a label is the wnid's place among the training folders, in both. With e
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from dassl.data.datasets import DATASET_REGISTRY
 

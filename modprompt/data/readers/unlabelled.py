@@ -16,8 +16,8 @@ import hashlib
 import json
 import os
 from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Collection, Iterator, Sequence
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from yacs.config import CfgNode

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError

@@ -6,8 +6,9 @@ is refused.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Collection, Mapping, NamedTuple, NoReturn, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError

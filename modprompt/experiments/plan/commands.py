@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any
 
 from modprompt import places
 from modprompt.data.names import config_file
@@ -47,20 +48,20 @@ def options(job: Job, out: Path) -> list[str]:
     return [word for pair in (*kept, *job.method.options, *job.options, *options_of(job, out)) for word in pair]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _of_file(path: str, changed: int) -> Mapping[str, Any]:
     """Settings of a file, by the time of its last change: many jobs share it."""
     return read_settings(path)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _of_files(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Settings of files and options; the files come with the time of their last change."""
     layers: list[Mapping[str, Any]] = [*(_of_file(*file) for file in files), dict(options)]
     return {key: as_text(value) for layer in layers for key, value in layer.items()}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _names_file(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, str], ...]) -> bool:
     """Whether a setting of files and options names a file in place of its value."""
     return _any_file(_of_files(files, options).items())

@@ -7,8 +7,9 @@ while these are the same. What cannot be compared is reported, and is no reason 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from modprompt.clip import hub, known
 from modprompt.data.split_files import find_recorded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+from collections.abc import Mapping
 
 from modprompt.feature import features, of_kind
 from modprompt.methods.table import BY_NAME, PROMPTS, ZERO_SHOT, Row, kind_of

@@ -16,8 +16,8 @@ shots of its training. The folders are those of the scripts, which share their r
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Callable, Iterable, Iterator
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import effective

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Self, Sequence
+from typing import Any, Self
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError

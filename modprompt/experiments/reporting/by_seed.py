@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Mapping, Sequence
 
 from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting import comparable

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from modprompt.clip.known import whose
 from modprompt.experiments.plan.experiment import BASE2NEW, Experiment

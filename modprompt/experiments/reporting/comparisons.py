@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
 from modprompt.experiments.plan.protocols import ALONE

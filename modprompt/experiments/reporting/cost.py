@@ -6,8 +6,9 @@ runs that shared a GPU are left out.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from statistics import fmean, pstdev
-from typing import Any, Collection, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from modprompt import feature
 from modprompt.experiments.plan.experiment import Experiment

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 _FIELD = re.compile(r"^\* (total|correct|accuracy): ([\d,.]+)")
 _NAME = re.compile(r"log\.txt(-[\d-]+)?")  # of a later start with the time after its name

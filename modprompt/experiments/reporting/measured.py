@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Mapping, NamedTuple, Sequence
+from typing import NamedTuple
 
 from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.reporting.by_seed import by_seed

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting import comparisons

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Mapping, NamedTuple, Sequence
+from typing import NamedTuple
 
 from modprompt.experiments.reporting import cost
 from modprompt.experiments.reporting.comparisons import Comparisons

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Mapping, NamedTuple, Sequence
+from typing import NamedTuple
 
 from modprompt.experiments.reporting.intervals import interval
 

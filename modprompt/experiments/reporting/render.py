@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.results import ALL_IMAGES

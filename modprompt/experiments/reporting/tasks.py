@@ -6,7 +6,8 @@ python -m modprompt.experiments.reporting.tasks FOLDER...     each the folder of
 import argparse
 import math
 import statistics
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.experiments.reporting import alike
@@ -15,15 +16,15 @@ from modprompt.io.images import mark_of
 from modprompt.programs import report
 
 
-def mean_of(folders: Sequence[str]) -> Tuple[float, float, str]:
+def mean_of(folders: Sequence[str]) -> tuple[float, float, str]:
     """Mean accuracy of runs in percent; 1.96 standard deviations (n in the denominator) over sqrt(n); their marks.
 
     Raises:
         UserError: if one is not finished, or they differ in what averaged runs must have in common.
     """
-    accuracies: List[float] = []
-    marks: List[str] = []
-    runs: List[Tuple[str, str, Dict[str, Any]]] = []
+    accuracies: list[float] = []
+    marks: list[str] = []
+    runs: list[tuple[str, str, dict[str, Any]]] = []
     for folder in folders:
         found = holding.of_training(folder)
         if found.result is None or found.result["accuracy_pct"] is None:
@@ -40,7 +41,7 @@ def mean_of(folders: Sequence[str]) -> Tuple[float, float, str]:
     return statistics.fmean(accuracies), spread, "; ".join(counted)
 
 
-def _main(argv: Optional[List[str]]) -> int:
+def _main(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", nargs="+")
     folders = parser.parse_args(argv).folders
@@ -50,7 +51,7 @@ def _main(argv: Optional[List[str]]) -> int:
     return 0
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print the mean of runs; 2 after a message on a run that is not finished."""
     return report(_main, argv)
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Collection, Iterator, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS, Experiment

@@ -15,8 +15,8 @@ import contextlib
 import os
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Iterator, Sequence
 
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.experiments.plan import arguments, protocols

@@ -13,7 +13,8 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from modprompt.experiments.running.worker import FAILED, Task, has_ended
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job

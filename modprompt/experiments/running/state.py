@@ -13,8 +13,9 @@ waiting     anything else: never started, stopped, its result is damaged or from
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.inputs import Inputs

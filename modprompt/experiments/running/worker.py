@@ -13,8 +13,9 @@ import socket
 import stat
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Mapping, NamedTuple, Protocol, Sequence
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from modprompt import places
 from modprompt.errors import OutOfMemory, WaitsForLabels

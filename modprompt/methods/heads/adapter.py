@@ -1,8 +1,9 @@
 """CLAP, ZS-LP (arXiv 2312.12730) and the heads that their authors compare with: one trainer, chosen by INIT."""
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+from typing import Any
 
 from modprompt.errors import SettingError
 from modprompt.fields import setting
@@ -83,12 +84,12 @@ class ADAPTER(EnhancedBase, SearchedHead):
         """SEARCH_ON, if INIT asks for a search."""
         return super().chooses_by(settings) if _SEARCH in settings["INIT"] else ""
 
-    def grid(self) -> Optional[Grid]:
+    def grid(self) -> Grid | None:
         """What is searched, if INIT asks for it."""
         return super().grid() if _SEARCH in self.init else None
 
 
-_HEADS: Dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the order in which INIT is searched
+_HEADS: dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the order in which INIT is searched
     "RANDOM": lambda one, names, width: PrototypesHead(names, width, RANDOM, one.held()),
     "ZS": lambda one, names, width: PrototypesHead(names, width, TEXT, one.held()),
     "TR": lambda one, names, width: PrototypesHead(names, width, RESIDUAL, one.held(), _TASK_RESIDUAL),

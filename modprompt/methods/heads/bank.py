@@ -3,7 +3,8 @@
 Shapes: V views, N training images, C classes, T templates, D joint width, B images.
 """
 
-from typing import NamedTuple, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,7 @@ def images_of(labels: Tensor, classes: int) -> Tensor:
     return torch.zeros(classes, dtype=labels.dtype, device=labels.device).index_add_(0, labels, torch.ones_like(labels))
 
 
-def _told(shapes: Sequence[Tuple[int, ...]]) -> str:
+def _told(shapes: Sequence[tuple[int, ...]]) -> str:
     return ", ".join(map(str, dict.fromkeys(shapes))) + f" ({len(shapes)} views)"
 
 
@@ -64,7 +65,7 @@ class Bank(NamedTuple):
     text: Tensor
 
     @classmethod
-    def of(cls, views: Sequence[Tensor], labels: Union[Tensor, Sequence[Tensor]], text: Tensor) -> "Bank":
+    def of(cls, views: Sequence[Tensor], labels: Tensor | Sequence[Tensor], text: Tensor) -> "Bank":
         """A bank of single views (N, D), with their labels (N,), or one set of labels for all views.
 
         Raises:

@@ -1,7 +1,8 @@
 """The features that a head was built from, kept in the folder of an unfinished run, which resumes from them exactly."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +21,8 @@ FILE_NAME = "bank.pth.tar"
 class Views(NamedTuple):
     """Passes over the training images: features (N, D) of each, and their labels (N,)."""
 
-    features: List[Tensor]
-    labels: List[Tensor]
+    features: list[Tensor]
+    labels: list[Tensor]
 
 
 def write(directory: str, settings: Mapping[str, str], views: Views) -> None:
@@ -91,7 +92,7 @@ def read(directory: str, settings: Mapping[str, str], width: int, classes: int) 
     except (Refused, UserError) as error:
         raise UserError(f"{path} is damaged ({error}): {to_do}") from None
     theirs = renamed.recorded(content["settings"])
-    mine: Dict[str, str] = understood(theirs, settings, str(path))
+    mine: dict[str, str] = understood(theirs, settings, str(path))
     other = changes(theirs, {key: text for key, text in mine.items() if key in theirs})
     if other:
         raise UserError(f"{path} was made by a run with other settings ({'; '.join(other[:4])}): {to_do}")

@@ -4,7 +4,8 @@ Shapes: B images, C classes, T templates, D joint width.
 """
 
 import copy
-from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -58,14 +59,14 @@ class Head(nn.Module):
         moves: whether each image may have class features of its own; otherwise it starts from one feature per class.
     """
 
-    encodes: ClassVar[Tuple[str, ...]] = ()
-    from_bank: ClassVar[Tuple[str, ...]] = ()
-    may_lack: ClassVar[Tuple[str, ...]] = ()
+    encodes: ClassVar[tuple[str, ...]] = ()
+    from_bank: ClassVar[tuple[str, ...]] = ()
+    may_lack: ClassVar[tuple[str, ...]] = ()
     rows: ClassVar[Mapping[str, int]] = {}
     seeds_anew: ClassVar[bool] = False
     in_order: ClassVar[bool] = True
     keeps_rest: ClassVar[bool] = False
-    kept: ClassVar[Tuple[str, ...]] = ()
+    kept: ClassVar[tuple[str, ...]] = ()
     trains: bool = True
     reads_text: ClassVar[bool] = False
     moves: ClassVar[bool] = True
@@ -73,7 +74,7 @@ class Head(nn.Module):
     def __init__(self, names: Sequence[str]):
         super().__init__()
         self.names = tuple(names)
-        self.which: Tuple[int, ...] = ()  # number among the data set's classes with the same name; empty if unknown
+        self.which: tuple[int, ...] = ()  # number among the data set's classes with the same name; empty if unknown
 
     def build(self, bank: Bank, scale: Tensor) -> None:
         """Read from the bank what the head is made of; once, before training.
@@ -120,7 +121,7 @@ class Head(nn.Module):
     def end_epoch(self) -> None:
         """Do what is due between two epochs."""
 
-    def rates(self, steps: int) -> Optional[Rates]:
+    def rates(self, steps: int) -> Rates | None:
         """An optimiser of its own, made after `build`; None for the configured one.
 
         Args:
@@ -128,7 +129,7 @@ class Head(nn.Module):
         """
         return None
 
-    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Optional[Found]:
+    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Found | None:
         """Search on validation images after the training, and keep what is found; None if there is no search.
 
         Args:
@@ -184,7 +185,7 @@ class Head(nn.Module):
                 found[label] = place
         return torch.tensor(found, device=self._device())
 
-    def _own_which(self) -> Tuple[int, ...]:
+    def _own_which(self) -> tuple[int, ...]:
         return self.which or tuple(self.names[:at].count(name) for at, name in enumerate(self.names))
 
     def _put(self, name: str, value: Tensor) -> None:
@@ -217,7 +218,7 @@ class Head(nn.Module):
         if fault:
             raise UserError(f"{path} does not fit this model: {fault}")
 
-    def _checked(self, state: Mapping[str, Tensor], path: str) -> Dict[str, Tensor]:
+    def _checked(self, state: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
         """The tensors of a checkpoint that this head has too, all checked like a learner's."""
         mine, found = self.state_dict(), {name: one for name, one in state.items() if isinstance(one, Tensor)}
         for name in self.may_lack:
@@ -250,9 +251,9 @@ class Head(nn.Module):
         return ""
 
 
-def _by_name(names: Sequence[str]) -> Dict[str, List[int]]:
+def _by_name(names: Sequence[str]) -> dict[str, list[int]]:
     """The labels of each name."""
-    labels: Dict[str, List[int]] = {}
+    labels: dict[str, list[int]] = {}
     for label, name in enumerate(names):
         labels.setdefault(name, []).append(label)
     return labels

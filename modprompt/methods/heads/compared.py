@@ -3,7 +3,8 @@
 Shapes: N training images, B images, C classes, D joint width.
 """
 
-from typing import Any, ClassVar, Mapping, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ _OF_ALL = ("prototypes", "base_text_features", "logit_scale")  # in checkpoints 
 class _Compared(Head):
     """A head whose checkpoints also have class features."""
 
-    encodes: ClassVar[Tuple[str, ...]] = (TEST, TRAIN)
+    encodes: ClassVar[tuple[str, ...]] = (TEST, TRAIN)
 
     def batches(self, bank: Bank, size: int) -> Any:
         """All views, permuted; an epoch has as many samples as there are images."""

@@ -3,7 +3,7 @@
 Shapes: V views, N training images, C classes, T templates, D joint width.
 """
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch

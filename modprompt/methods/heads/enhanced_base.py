@@ -1,7 +1,8 @@
 """Class features through another text projection than CLIP's: the enhanced base of TaskRes (arXiv 2211.10277)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Mapping, Optional, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import nn
@@ -41,7 +42,7 @@ class EnhancedBase(HeadMethod):
         "none", "file whose state_dict has a text projection, weight, that replaces CLIP's", compared=False
     )
 
-    projection: ClassVar[Optional[torch.Tensor]] = None  # (T, D), set when the file was read
+    projection: ClassVar[torch.Tensor | None] = None  # (T, D), set when the file was read
     of_checkpoint: ClassVar[str] = ""  # hash of the file, set when a checkpoint holds the projection
 
     def prepared(self: M) -> M:
@@ -60,7 +61,7 @@ class EnhancedBase(HeadMethod):
             raise SettingError([("ENHANCED_BASE", f": {self.enhanced_base} is no enhanced base ({error})")]) from None
         return method.replace_private(projection=weight.detach().float().t().contiguous())
 
-    def content_hashes(self) -> Dict[str, str]:
+    def content_hashes(self) -> dict[str, str]:
         """The enhanced base, by its hash."""
         if self.enhanced_base == NONE:
             return super().content_hashes()
@@ -73,7 +74,7 @@ class EnhancedBase(HeadMethod):
             return method
         return method.replace_private(of_checkpoint=str(stated.get(ENHANCED_BASE, "")) or UNKNOWN)
 
-    def beside(self, model: Any) -> Dict[str, torch.Tensor]:
+    def beside(self, model: Any) -> dict[str, torch.Tensor]:
         """Also the enhanced base."""
         own = {} if self.enhanced_base == NONE else {BASE: model.text_encoder.text_projection.detach().float()}
         return {**super().beside(model), **own}

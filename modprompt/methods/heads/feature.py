@@ -1,6 +1,7 @@
 """Heads on features, as other packages see them."""
 
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from modprompt.feature import Content, Feature, FirstStage
 from modprompt.io.checkpoint_files import checkpoint_at
@@ -51,17 +52,17 @@ class HeadsFeature(Feature):
         """Only a head is put on trained prompts."""
         return "" if kind_of(trainer) == HEADS else f"{trainer} is not a head, and only heads are put on prompts"
 
-    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
+    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         """The prompts."""
         return ((f"{BY_NAME[trainer].node}.{PROMPTS_FROM}", str(folder)),)
 
-    def result_forms(self) -> Dict[str, Any]:
+    def result_forms(self) -> dict[str, Any]:
         """What was chosen on a grid."""
         from modprompt.io.result_schema import amount, count, line, record
 
         return {"searched": record(beta=amount, alpha=amount, correct=count, images=count, on=line)}
 
-    def card(self, method: Mapping[str, Any]) -> List[Tuple[str, str]]:
+    def card(self, method: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Whose prompts it is put on."""
         front = method.get(FRONT)
         return [("on the prompts of", front["name"])] if isinstance(front, Mapping) else []

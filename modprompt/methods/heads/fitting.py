@@ -3,7 +3,8 @@
 Shapes: B images, V views, N training images, D joint width.
 """
 
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from modprompt.methods.heads.bank import Bank
 
-Batch = Dict[str, Tensor]  # features (B, D) under "img", labels (B,) under "label", as loaders have them
+Batch = dict[str, Tensor]  # features (B, D) under "img", labels (B,) under "label", as loaders have them
 
 
 class FreshViews:
@@ -29,7 +30,7 @@ class FreshViews:
 
     def __init__(self, loader: Any, encode: Callable[[Tensor], Tensor], views: int = 0):
         self.loader, self.encode, self.views = loader, encode, views
-        self.kept: List[List[Tuple[Tensor, Tensor]]] = []
+        self.kept: list[list[tuple[Tensor, Tensor]]] = []
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -43,8 +44,8 @@ class FreshViews:
             batches = self._encoded()
         return ({"img": features, "label": labels} for features, labels in batches)
 
-    def _encoded(self) -> Iterator[Tuple[Tensor, Tensor]]:
-        view: List[Tuple[Tensor, Tensor]] = []
+    def _encoded(self) -> Iterator[tuple[Tensor, Tensor]]:
+        view: list[tuple[Tensor, Tensor]] = []
         for batch in self.loader:
             view.append((self.encode(batch["img"]), batch["label"]))
             yield view[-1]

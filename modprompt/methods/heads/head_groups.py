@@ -1,7 +1,8 @@
 """Groups of settings that heads share, each with what it does."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any
 
 from modprompt.errors import SettingError
 from modprompt.fields import setting
@@ -57,7 +58,7 @@ class SearchedHead(HeadMethod):
             return ""
         return {"": FEW, SPLIT: ALL}.get(settings["SEARCH_ON"], "")
 
-    def grid(self) -> Optional[Grid]:
+    def grid(self) -> Grid | None:
         """SEARCH_SCALE and SEARCH_STEP, unless SEARCH_HP is False."""
         if not self.search_hp:
             return None

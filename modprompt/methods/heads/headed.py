@@ -1,7 +1,8 @@
 """A method whose learned part is a head on CLIP's features; its model is in headed_model.py."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import List, Mapping, Optional, Sequence, cast
+from typing import cast
 
 from modprompt.clip.sides import joint_width
 from modprompt.clip.structure import CLIP
@@ -57,7 +58,7 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         """How many epochs it is trained for; `configured` is OPTIM.MAX_EPOCH."""
         return configured
 
-    def grid(self) -> Optional[Grid]:
+    def grid(self) -> Grid | None:
         """What is searched on validation images after the training; None for nothing."""
         return None
 
@@ -73,7 +74,7 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         """Whether the last of equally good epochs is the best; otherwise the first is."""
         return False
 
-    def templates(self, dataset: str) -> List[str]:
+    def templates(self, dataset: str) -> list[str]:
         """The prompt templates for a data set."""
         own = super().templates(dataset)
         return {"": own, "selected": [*templates.SELECTED], "selected and own": [*templates.SELECTED, *own]}[

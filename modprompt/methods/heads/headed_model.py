@@ -4,7 +4,8 @@ Shapes: B images, N training images, C classes, T templates, D joint width.
 """
 
 import functools
-from typing import Any, Dict, List, Optional, Sequence, Union, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ class HeadedModel(PromptedModel):
         classes: Classes,
         epochs: int,
         head: Head,
-        made_for: Optional[Classes] = None,
+        made_for: Classes | None = None,
     ):
         super().__init__(method, learner, clip_model, classes, epochs)
         self._hold(head, made_for or classes)
@@ -107,7 +108,7 @@ class HeadedModel(PromptedModel):
         """Class features (C, D), of length 1, from those that the head is called with."""
         return unit(self.head.pooled(self.raw_text()))
 
-    def bank(self, views: Sequence[Tensor], labels: Union[Tensor, Sequence[Tensor]]) -> Bank:
+    def bank(self, views: Sequence[Tensor], labels: Tensor | Sequence[Tensor]) -> Bank:
         """What the head is built from.
 
         Args:
@@ -132,7 +133,7 @@ class HeadedModel(PromptedModel):
     def _prompts_may_differ(self) -> bool:
         return False
 
-    def _logits(self, features: Tensor, text: Tensor, raw: Optional[Tensor] = None) -> Output:
+    def _logits(self, features: Tensor, text: Tensor, raw: Tensor | None = None) -> Output:
         with precision.no_autocast(features.device):
             head = self.head
             image, pooled = features.float(), head.pooled(text)
@@ -184,7 +185,7 @@ class HeadedModel(PromptedModel):
         self.made.end_epoch()
         return super().end_epoch()
 
-    def prompt_parameters(self) -> List[nn.Parameter]:
+    def prompt_parameters(self) -> list[nn.Parameter]:
         """The parameters for an optimiser of `loss`."""
         return [one for one in self.made.parameters() if one.requires_grad]
 
@@ -193,7 +194,7 @@ class HeadedModel(PromptedModel):
         """The module whose tensors a checkpoint has: the head, and what is stored beside it."""
         return HeadAndBeside(self.made, functools.partial(self.method.beside, self))
 
-    def saved_state(self) -> Dict[str, Tensor]:
+    def saved_state(self) -> dict[str, Tensor]:
         """The head's tensors, and those stored beside it."""
         return self.saved.state_dict()
 

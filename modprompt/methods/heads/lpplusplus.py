@@ -3,8 +3,9 @@
 Shapes: N training images, B images, C classes, D joint width.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -156,7 +157,7 @@ class LPPlusPlusHead(Head):
         """All images at once."""
         return WholeView(bank)
 
-    def rates(self, steps: int) -> Optional[Rates]:
+    def rates(self, steps: int) -> Rates | None:
         """SGD with the learning rates of `build`, constant."""
         return Rates(TwoPaces(self))
 
@@ -182,7 +183,7 @@ class TwoPaces(torch.optim.SGD):
         probe = {"params": [head.weight, head.bias], "lr": head.steepness.probe, "momentum": _MOMENTUM}
         super().__init__([probe, {"params": [head.alpha], "lr": head.steepness.alpha}], lr=head.steepness.probe)
 
-    def step(self, closure: Optional[Callable[[], float]] = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """One step of weight and bias, and of alpha where it is due."""
         (alpha,) = self.param_groups[1]["params"]
         kept = self.state[alpha]

@@ -1,8 +1,9 @@
 """A head on trained prompts: class and image features through these, in place of CLIP's own."""
 
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass
-from typing import Any, Callable, ClassVar, Dict, Mapping, NamedTuple, Optional, Type, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class Front(NamedTuple):
     stated: Mapping[str, Any]
     digest: str
     path: str
-    content: Optional[Checkpoint] = None
+    content: Checkpoint | None = None
     selected_on: str = ""
 
     @classmethod
@@ -110,7 +111,7 @@ class BehindPrompts(Method):
     )
     behind: InitVar[str] = ""  # the name of prompts_from in 0.2.0
 
-    front: ClassVar[Optional[Front]] = None  # set on an instance that is prepared
+    front: ClassVar[Front | None] = None  # set on an instance that is prepared
 
     def __post_init__(self, behind: str = "") -> None:
         if behind:
@@ -121,7 +122,7 @@ class BehindPrompts(Method):
         super().__post_init__()
 
     @classmethod
-    def of(cls: Type[M], values: Mapping[str, Any]) -> M:
+    def of(cls: type[M], values: Mapping[str, Any]) -> M:
         """As Configured.of; the setting's name in 0.2.0 is accepted too."""
         renamed = {OF_HEADS.get(name, name): value for name, value in values.items()}
         return super().of(renamed if len(renamed) == len(values) else values)
@@ -139,13 +140,13 @@ class BehindPrompts(Method):
         except UserError as error:
             raise SettingError([("PROMPTS_FROM", f": {error}")]) from None
 
-    def content_hashes(self) -> Dict[str, str]:
+    def content_hashes(self) -> dict[str, str]:
         """The hash of the prompts."""
         front = self.prepared().front
         own = {} if front is None else {PROMPTS_BEFORE: front.digest}
         return {**super().content_hashes(), **own}
 
-    def metadata(self) -> Dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Also what their checkpoint says of the prompts' method."""
         return {**super().metadata(), **({} if self.front is None else {FRONT: dict(self.front.stated)})}
 
@@ -163,7 +164,7 @@ class BehindPrompts(Method):
         method = stated_method(of_prompts, classes, path)
         return self.replace_private(front=Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path))
 
-    def beside(self, model: Any) -> Dict[str, Tensor]:
+    def beside(self, model: Any) -> dict[str, Tensor]:
         """The tensors stored beside the head in a checkpoint: the prompts'."""
         if self.front is None:
             return {}
@@ -206,12 +207,12 @@ class BehindPrompts(Method):
         return self.front.method.for_classes(learner, clip_model, classes)
 
 
-def own_of_head(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+def own_of_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A head's own tensors in its checkpoint."""
     return {name: one for name, one in state.items() if not name.startswith(BESIDE)}
 
 
-def prompts_of(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+def prompts_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The prompts' tensors in a head's checkpoint, by their own names."""
     return {name[len(TENSORS) :]: one for name, one in state.items() if name.startswith(TENSORS)}
 
@@ -226,12 +227,12 @@ class HeadAndBeside(nn.Module):
 
     head: nn.Module
 
-    def __init__(self, head: nn.Module, beside: Callable[[], Dict[str, Tensor]]):
+    def __init__(self, head: nn.Module, beside: Callable[[], dict[str, Tensor]]):
         super().__init__()
         self.head = head
         self.beside = beside
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:  # type: ignore[override]
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """The head's tensors by their names, and those stored beside it."""
         return {**self.head.state_dict(), **self.beside()}
 

@@ -3,7 +3,8 @@
 ZS-LP and CLAP: arXiv 2312.12730. Shapes: V views, N training images, B images, C classes, T templates, D joint width.
 """
 
-from typing import ClassVar, Sequence, Tuple
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class PrototypesHead(Head):
     rows = {"prototypes": 0, "base_text_features": 0}
     reads_text = True
     moves = False
-    may_lack: ClassVar[Tuple[str, ...]] = ("multipliers", "rho")
+    may_lack: ClassVar[tuple[str, ...]] = ("multipliers", "rho")
     prototypes: nn.Parameter
     base_text_features: Tensor
     logit_scale: Tensor

@@ -5,7 +5,8 @@ Encoders are frozen: each list of images is encoded once, or once for each augme
 
 import time
 import warnings
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -127,7 +128,7 @@ class HeadBuilding(_OfHead, Building):
         trainer.set_model_mode("eval")
         if self.head.seeds_anew and self.cfg.SEED >= 0:
             torch.manual_seed(self.cfg.SEED)
-        passes: List[Tuple[Tensor, Tensor]] = []
+        passes: list[tuple[Tensor, Tensor]] = []
         for images in self.head.encodes:
             if images == TRAIN:
                 loader = self._loader(in_order=self.head.in_order)
@@ -169,8 +170,8 @@ class HeadEvaluation(_OfHead, Evaluation):
 
     def __init__(self, trainer: Any):
         super().__init__(trainer)
-        self._kept: Dict[str, FeatureBatches] = {}
-        self.encoded_s: Dict[str, float] = {}
+        self._kept: dict[str, FeatureBatches] = {}
+        self.encoded_s: dict[str, float] = {}
 
     def features_of(self, split: str) -> FeatureBatches:
         """Features of validation or test images, in order; encoded once."""
@@ -181,7 +182,7 @@ class HeadEvaluation(_OfHead, Evaluation):
             self._kept[split] = batches
         return self._kept[split]
 
-    def test(self, split: Optional[str]) -> float:
+    def test(self, split: str | None) -> float:
         """As in other trainers; the time of encoding its images before the training is counted here."""
         accuracy = super().test(split)
         images = TEST if self.loader is self.trainer.test_loader else VAL
@@ -203,7 +204,7 @@ class HeadCheckpoints(_OfHead, Checkpoints):
         found: the result of the search, for result.json; None before it.
     """
 
-    found: Optional[Dict[str, Any]] = None
+    found: dict[str, Any] | None = None
 
     def load_file(self, view: Any, path: str) -> int:
         """Load a checkpoint's head for this run's classes; returns the number of its epochs."""
@@ -224,7 +225,7 @@ class HeadCheckpoints(_OfHead, Checkpoints):
             building.make_rates()
             super().pass_epochs(name, epochs)
 
-    def search_behind(self, best: Optional[checkpoint.Checkpoint] = None) -> None:
+    def search_behind(self, best: checkpoint.Checkpoint | None = None) -> None:
         """Search, if the head has something to search and there are images for it; print the result.
 
         Args:
@@ -261,7 +262,7 @@ class HeadCheckpoints(_OfHead, Checkpoints):
         is_none = not dataset.val or (where == TEST and not self.cfg.DATASET.VAL_FROM_TEST)
         return "" if is_none else where
 
-    def chosen(self) -> Dict[str, Any]:
+    def chosen(self) -> dict[str, Any]:
         """What a result says of choices: what was chosen, by which images, and whether that is against the rule."""
         best_on, is_built = self.trainer.resume.best_on, self.trainer.building.is_built
         chosen = selected_on(self.trainer.dm.dataset, self.cfg) if best_on else ""
@@ -272,7 +273,7 @@ class HeadCheckpoints(_OfHead, Checkpoints):
         marked = mark(where, before)
         return {"selected_on": where or before, **searched, **({"selected_on_test": marked} if marked else {})}
 
-    def of_run(self) -> Dict[str, Any]:
+    def of_run(self) -> dict[str, Any]:
         """What a checkpoint says of the run that made it."""
         return {**super().of_run(), **self.chosen()}
 
@@ -344,13 +345,13 @@ class HeadResume(_OfHead, Resume):
         checkpoints = self.trainer.checkpoints
         checkpoints.search_behind(checkpoints.loaded if self.best_on else None)
 
-    def extra_state(self) -> Dict[str, Any]:
+    def extra_state(self) -> dict[str, Any]:
         """The views that are kept, and the buffers that the head keeps."""
         views = self.trainer.train_loader_x.kept if isinstance(self.trainer.train_loader_x, FreshViews) else []
         kept = [{"features": [f for f, _ in view], "labels": [y for _, y in view]} for view in views]
         return {**super().extra_state(), VIEWS: kept, KEPT: self._kept_of_head()}
 
-    def _kept_of_head(self) -> Dict[str, Tensor]:
+    def _kept_of_head(self) -> dict[str, Tensor]:
         return {name: getattr(self.head, name) for name in self.head.kept}
 
     def state_as_now(self, states: Mapping[str, Any]) -> Mapping[str, Any]:

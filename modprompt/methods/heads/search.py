@@ -3,7 +3,7 @@
 Shapes: B images, C classes, N cached images.
 """
 
-from typing import List, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,11 +26,11 @@ class Grid(NamedTuple):
     betas: int = 200
     alphas: int = 20
 
-    def values_beta(self) -> List[float]:
+    def values_beta(self) -> list[float]:
         """All values of beta, ascending."""
         return _values(self.most_beta, self.betas)
 
-    def values_alpha(self) -> List[float]:
+    def values_alpha(self) -> list[float]:
         """All values of alpha, ascending."""
         return _values(self.most_alpha, self.alphas)
 
@@ -51,7 +51,7 @@ class Found(NamedTuple):
     images: int
 
 
-def _values(most: float, steps: int) -> List[float]:
+def _values(most: float, steps: int) -> list[float]:
     return [i * (most - _LEAST) / steps + _LEAST for i in range(steps)]
 
 

@@ -3,8 +3,8 @@
 Shapes: B images, C classes, D joint width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import torch
 from torch import Tensor, nn

@@ -3,8 +3,9 @@
 Shapes: B images, C classes, N training images, V views, T templates, D joint width.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Mapping, Optional, Sequence, Tuple
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -84,7 +85,7 @@ class TipAdapterHead(Head):
         lr: learning rate of the keys; None for a cache that is not trained.
     """
 
-    encodes: ClassVar[Tuple[str, ...]] = (TRAIN, VAL, TEST)
+    encodes: ClassVar[tuple[str, ...]] = (TRAIN, VAL, TEST)
     from_bank = ("keys", "values")
     seeds_anew = True
     keeps_rest = True
@@ -94,7 +95,7 @@ class TipAdapterHead(Head):
     alpha: Tensor
     beta: Tensor
 
-    def __init__(self, names: Sequence[str], width: int, alpha: float, beta: float, lr: Optional[float] = None):
+    def __init__(self, names: Sequence[str], width: int, alpha: float, beta: float, lr: float | None = None):
         super().__init__(names)
         self.trains, self.lr = lr is not None, lr or 0.0
         self.keys = nn.Parameter(torch.empty(0, width), requires_grad=self.trains)
@@ -123,12 +124,12 @@ class TipAdapterHead(Head):
         cache = (-(self.beta - self.beta * self.affinity(image))).exp() @ self.values
         return scale * cosines(image, text) + cache * self.alpha
 
-    def rates(self, steps: int) -> Optional[Rates]:
+    def rates(self, steps: int) -> Rates | None:
         """AdamW, with a cosine learning rate to 0 over all steps."""
         optimiser = AdamW([self.keys], lr=self.lr, eps=_EPS)
         return Rates(optimiser, CosineAnnealingLR(optimiser, steps))
 
-    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Optional[Found]:
+    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Found | None:
         """Search for alpha and beta, and keep them."""
         with torch.no_grad():
             found = search(plain, self.affinity(image), self.values, labels, grid)

@@ -5,7 +5,8 @@ Shapes: N tokens, D width of a side, m width of the bottleneck, T text width, V 
 
 import functools
 from collections import OrderedDict
-from typing import Any, Callable, Optional, Tuple, cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ class _Scaled(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad * ctx.scale, None
 
 
@@ -35,7 +36,7 @@ class _Sum(torch.autograd.Function):
         return torch.add(x, added, alpha=scale)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         return grad, grad, None
 
 
@@ -71,7 +72,7 @@ class Adapter(LayerChange):
         before: the one before the block: tokens x that enter it become x + scale * before(x), with true gradients.
     """
 
-    def __init__(self, scale: float, beside: Optional[Bottleneck], before: Optional[Bottleneck] = None):
+    def __init__(self, scale: float, beside: Bottleneck | None, before: Bottleneck | None = None):
         self.scale = scale
         self.beside = beside
         self.before = before
@@ -104,7 +105,7 @@ class Adapters(nn.Module):
         SettingError: if m equals a side's width.
     """
 
-    def __init__(self, widths: Tuple[int, int], layers: range, dim: int, scale: float):
+    def __init__(self, widths: tuple[int, int], layers: range, dim: int, scale: float):
         super().__init__()
         if dim in widths:
             text = f" must differ from the widths of the sides ({widths[0]} and {widths[1]}), got {dim}"
@@ -138,11 +139,11 @@ class Adapters(nn.Module):
         """Embedded words x (..., T), before positions are added, with what adapter 0 adds."""
         return Adapter(self.scale, None, self._bottleneck("text", 0)).enters(x)
 
-    def _beside(self, side: str, number: int) -> Optional[Adapter]:
+    def _beside(self, side: str, number: int) -> Adapter | None:
         beside = self._bottleneck(side, number)
         return None if beside is None else Adapter(self.scale, beside)
 
-    def _bottleneck(self, side: str, number: int) -> Optional[Bottleneck]:
+    def _bottleneck(self, side: str, number: int) -> Bottleneck | None:
         own, name = getattr(self, f"{side}_adapter"), str(number)
         if name not in own:
             return None

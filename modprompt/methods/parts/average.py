@@ -1,6 +1,7 @@
 """PromptSRC's average of prompts over epochs, weighted by a normal density (arXiv 2307.06948)."""
 
-from typing import Any, Dict, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class GaussianAverage:
         numbers = torch.arange(1, epochs + 1, dtype=torch.float64)
         self.weights = torch.softmax(-0.5 * ((numbers - mean) / std) ** 2, dim=0)
         self.epochs = 0  # in the sum so far
-        self.total: Dict[str, Tensor] = {}
+        self.total: dict[str, Tensor] = {}
 
     def add(self, parameters: Mapping[str, Tensor]) -> None:
         """Add the parameters of the next epoch to the sum.
@@ -48,7 +49,7 @@ class GaussianAverage:
             for name, parameter in parameters.items():
                 parameter.copy_(self.total[name])
 
-    def state_dict(self) -> Dict[str, object]:
+    def state_dict(self) -> dict[str, object]:
         """What must be kept for resuming."""
         return {"epochs": self.epochs, "total": dict(self.total)}
 

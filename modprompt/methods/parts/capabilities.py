@@ -4,8 +4,9 @@ A method states it by an attribute of its class, or by a property where its sett
 (methods/base.py) has the attributes of a method that can do none of it.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import Field
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, Union
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.fields import Configured
@@ -35,7 +36,7 @@ _CALLED = {  # those that were functions
 }  # fmt: skip
 
 
-def former_hooks(cls: type) -> List[str]:
+def former_hooks(cls: type) -> list[str]:
     """The earlier names that a class, or one of its bases, still uses."""
     found = {name: vars(one)[name] for one in cls.__mro__ for name in FORMER if name in vars(one)}
     return [name for name, value in found.items() if _is_hook(name, value)]
@@ -121,13 +122,13 @@ class OwnRate(NamedTuple):
     in_warm_up: whether the factor counts in the warm-up too; the same for all that a method has.
     """
 
-    names: Tuple[str, ...]
+    names: tuple[str, ...]
     factor: float = 1.0
-    weight_decay: Optional[float] = None
+    weight_decay: float | None = None
     in_warm_up: bool = True
 
 
-def grouped(learned: Mapping[str, Any], own: Sequence[OwnRate], rate: float) -> List[Dict[str, Any]]:
+def grouped(learned: Mapping[str, Any], own: Sequence[OwnRate], rate: float) -> list[dict[str, Any]]:
     """Groups for an optimiser: the rest first, then those with learning rates of their own; no parameter in two.
 
     Args:
@@ -164,7 +165,7 @@ class Steps(NamedTuple):
 class SecondNode(Configured):
     """Settings of a method in another node, as in its repository; each stands for settings of its own node."""
 
-    def means(self, given: Mapping[str, str]) -> Dict[str, Any]:
+    def means(self, given: Mapping[str, str]) -> dict[str, Any]:
         """The settings that these stand for, by dotted key.
 
         Args:
@@ -187,5 +188,5 @@ class Repository(NamedTuple):
     second_node: its settings in another node.
     """
 
-    shared: Mapping[str, Union[str, Only]] = {}
-    second_node: Optional[Type[SecondNode]] = None
+    shared: Mapping[str, str | Only] = {}
+    second_node: type[SecondNode] | None = None

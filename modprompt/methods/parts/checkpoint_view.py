@@ -1,8 +1,9 @@
 """Prompt learners in checkpoints: ours hold only the learner, the reference's also the whole CLIP."""
 
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -39,8 +40,8 @@ class CheckpointView(nn.Module):
     def __init__(self, learner: Learner, key: Callable[[str], str]):
         super().__init__()
         self.__dict__["learner"] = learner  # not a submodule: its parameters are registered below
-        self.names: Dict[str, str] = {}  # the learner's names, by those in the checkpoint
-        self.buffer_keys: Dict[str, str] = {}  # keys of the learner's saved buffers, by their names
+        self.names: dict[str, str] = {}  # the learner's names, by those in the checkpoint
+        self.buffer_keys: dict[str, str] = {}  # keys of the learner's saved buffers, by their names
         for name, parameter in learner.named_parameters():
             *path, leaf = key(name).split(".")
             owner: nn.Module = self
@@ -55,9 +56,9 @@ class CheckpointView(nn.Module):
                 self.buffer_keys[name] = key(name)
                 self.names[_bare(key(name))] = name
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:  # type: ignore[override]
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """What is learned, saved buffers and what a file has in addition, by the names of checkpoints."""
-        state: Dict[str, Tensor] = super().state_dict(*args, **kwargs)
+        state: dict[str, Tensor] = super().state_dict(*args, **kwargs)
         if self.buffer_keys:  # a move replaces them
             buffers = self.learner.state_dict()
             state.update({key: buffers[name] for name, key in self.buffer_keys.items()})
@@ -83,7 +84,7 @@ def _bare(key: str) -> str:
     return key[len(PREFIX) :] if key.startswith(PREFIX) else key
 
 
-def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+def learner_part(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The learned tensors without `prompt_learner.`, from a checkpoint of a learner or of a whole prompted CLIP.
 
     Empty tensors are left out: DPL's reference keeps one for each layer without prompts.
@@ -123,7 +124,7 @@ def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> st
     return f"the file also has {extra[0]}" if extra else ""
 
 
-def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: Union[str, Path]) -> None:
+def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: str | Path) -> None:
     own = view.learner.state_dict()
     mine = {key: own[name] for key, name in view.names.items()}
     if not mine and not theirs:
@@ -157,7 +158,7 @@ def _same(name: str, one: str, other: str) -> bool:
         return False
 
 
-def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: Union[str, Path]) -> None:
+def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: str | Path) -> None:
     """Check what a checkpoint was made with.
 
     Args:
@@ -190,9 +191,7 @@ def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) ->
         raise UserError(f"{path}: the contexts of single classes (CSC) were learned for other class names")
 
 
-def load_learner(
-    view: CheckpointView, path: Union[str, Path], made_with: Optional[Mapping[str, str]] = None
-) -> Checkpoint:
+def load_learner(view: CheckpointView, path: str | Path, made_with: Mapping[str, str] | None = None) -> Checkpoint:
     """Load a checkpoint into a prompt learner; class tokens in it are dropped.
 
     Args:
@@ -212,7 +211,7 @@ def load_learner(
 
 
 def load_content(
-    view: CheckpointView, content: Checkpoint, path: Union[str, Path], made_with: Optional[Mapping[str, str]] = None
+    view: CheckpointView, content: Checkpoint, path: str | Path, made_with: Mapping[str, str] | None = None
 ) -> None:
     """As load_learner, from the content of a file that was read already."""
     theirs = {

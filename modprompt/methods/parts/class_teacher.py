@@ -3,8 +3,6 @@
 Shapes: B images, C classes, E joint width.
 """
 
-from typing import Optional
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -46,14 +44,14 @@ class LogitsTeacher:
     """
 
     def __init__(
-        self, class_features: Tensor, logit_scale: Tensor, temperature: float, frozen: Optional[FrozenCLIP] = None
+        self, class_features: Tensor, logit_scale: Tensor, temperature: float, frozen: FrozenCLIP | None = None
     ):
         self.class_features = class_features
         self.logit_scale = logit_scale
         self.temperature = temperature
         self.frozen = frozen
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the teacher's tokens between products, as in the prompted model."""
         if self.frozen is not None:
             self.frozen.set_stream(stream)

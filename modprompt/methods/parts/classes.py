@@ -1,6 +1,7 @@
 """The classes that a model tells apart: their names, checked, and where they come from."""
 
-from typing import Iterable, NamedTuple, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import Checkpoint
@@ -13,9 +14,9 @@ class Classes(NamedTuple):
         if no data set has said it.
     """
 
-    names: Tuple[str, ...]
+    names: tuple[str, ...]
     dataset: str = ""
-    which: Tuple[int, ...] = ()
+    which: tuple[int, ...] = ()
 
 
 def trained_classes(content: Checkpoint) -> Classes:

@@ -4,8 +4,9 @@ Shapes: c context tokens, T text width, V vision width.
 """
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Sequence, Tuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +87,7 @@ class CoupledPromptLearner(Learner):
         )
         self.put_in(classnames, clip_model)
 
-    def _source_rows(self, n_ctx: int) -> Dict[int, int]:
+    def _source_rows(self, n_ctx: int) -> dict[int, int]:
         """Number of deep text vectors per layer, for the layers (from 1) that have any."""
         text, vision = self.schedules
         rows = {}
@@ -97,7 +98,7 @@ class CoupledPromptLearner(Learner):
                 rows[layer] = text_add or min(n_ctx, vision_add)
         return rows
 
-    def _projected_layers(self, rows: Dict[int, int]) -> List[List[int]]:
+    def _projected_layers(self, rows: dict[int, int]) -> list[list[int]]:
         """For projection j = 0, 1, ...: the layers whose vision side needs it."""
         needed = {
             layer: -(-self.schedules.vision[layer].add // n)
@@ -125,21 +126,21 @@ class CoupledPromptLearner(Learner):
             additions[layer] = rows if len(rows) == add else rows[:add]  # (add, V)
         return additions
 
-    def _of_layer(self, layer: int) -> Tuple[Tensor, List[nn.Linear]]:
+    def _of_layer(self, layer: int) -> tuple[Tensor, list[nn.Linear]]:
         """A layer's source vectors (n, T), and the projections that its vision side needs."""
         key = str(layer - 1)
         projections = cast(Sequence[nn.ModuleDict], self.txt2img_proj)
         return self.compound_prompts_text[key], [cast(nn.Linear, proj[key]) for proj in projections if key in proj]
 
-    def _project_one_by_one(self, layers: Sequence[int]) -> List[Tensor]:
+    def _project_one_by_one(self, layers: Sequence[int]) -> list[Tensor]:
         """All projections of each layer's vectors, one after another (rows, V)."""
         each = (self._of_layer(layer) for layer in layers)
         return [torch.cat([proj(source) for proj in projections]) for source, projections in each]
 
-    def _project_together(self, layers: Sequence[int]) -> List[Tensor]:
+    def _project_together(self, layers: Sequence[int]) -> list[Tensor]:
         """The same in one product for all layers with equally many vectors: a few launches, not some for each layer."""
-        found: Dict[int, Tensor] = {}
-        by_rows: Dict[int, List[int]] = {}
+        found: dict[int, Tensor] = {}
+        by_rows: dict[int, list[int]] = {}
         for layer in layers:
             by_rows.setdefault(len(self._of_layer(layer)[0]), []).append(layer)
         for same in by_rows.values():
@@ -162,11 +163,11 @@ class CoupledPromptLearner(Learner):
         return self.schedules.text.among_words
 
     @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
         """The settings that a state dict shows."""
         deep = {key.split(".")[1] for key in state_dict if key.startswith("compound_prompts_text.")}
         projections = {key.split(".")[1] for key in state_dict if key.startswith("txt2img_proj.")}
-        facts: Dict[str, object] = {"PROMPT_DEPTH": len(deep) + 1}
+        facts: dict[str, object] = {"PROMPT_DEPTH": len(deep) + 1}
         if deep:
             facts["the number of projections (N_ADD_OP)"] = len(projections)
         if "ctx" in state_dict:

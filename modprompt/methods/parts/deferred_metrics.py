@@ -4,12 +4,13 @@ On a CPU, where a read costs nothing, every number is read at once.
 """
 
 import math
-from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Number = Union[float, Tensor]  # a tensor of one element until it is read
+Number = float | Tensor  # a tensor of one element until it is read
 
 
 def waits(device: torch.device) -> bool:
@@ -42,8 +43,8 @@ class Unread:
     """Losses and other numbers of the steps since the last read."""
 
     def __init__(self) -> None:
-        self._losses: List[Tuple[Place, Tensor]] = []
-        self._numbers: List[Tuple[int, Dict[str, Number]]] = []
+        self._losses: list[tuple[Place, Tensor]] = []
+        self._numbers: list[tuple[int, dict[str, Number]]] = []
 
     def check(self, loss: Tensor, place: Place) -> None:
         """Raise FloatingPointError if a loss is not finite and that can be known without waiting; else `read` does."""
@@ -65,11 +66,11 @@ class Unread:
             require_finite(value, place)
         self._losses = []
 
-    def add(self, step: int, numbers: Optional[Mapping[str, Number]]) -> None:
+    def add(self, step: int, numbers: Mapping[str, Number] | None) -> None:
         """Remember numbers of a step by name, as they are now."""
         self._numbers.append((step, {name: _as_it_is(value) for name, value in (numbers or {}).items()}))
 
-    def read(self) -> List[Tuple[int, Dict[str, float]]]:
+    def read(self) -> list[tuple[int, dict[str, float]]]:
         """The numbers of all steps in their order; afterwards none are left.
 
         Raises:
@@ -94,9 +95,9 @@ def _as_it_is(value: Number) -> Number:
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 
-def _values(tensors: List[Tensor]) -> List[float]:
+def _values(tensors: list[Tensor]) -> list[float]:
     """Values of tensors of one element each, in one read."""
     if not tensors:
         return []
-    values: List[float] = torch.stack([tensor.detach().reshape(()).double() for tensor in tensors]).cpu().tolist()
+    values: list[float] = torch.stack([tensor.detach().reshape(()).double() for tensor in tensors]).cpu().tolist()
     return values

@@ -1,7 +1,8 @@
 """Settings of methods whose classes may have phrases that describe them (AS and AE of PCB, arXiv 2311.11178)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Mapping, Optional, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from modprompt.engine.pooling import EMBEDDINGS, LOGITS
 from modprompt.errors import SettingError, UserError
@@ -26,7 +27,7 @@ class WithDescriptions(Method):
     )
     aepath: str = setting("", "the same: an embedding is their mean, normalised afterwards (AE)", compared=False)
 
-    described: ClassVar[Optional[Described]] = None  # set when the file was read
+    described: ClassVar[Described | None] = None  # set when the file was read
 
     def check(self) -> None:
         """Complain if both ways are set."""
@@ -51,7 +52,7 @@ class WithDescriptions(Method):
         """This method with phrases that were read already."""
         return self.replace_private(described=described)
 
-    def content_hashes(self) -> Dict[str, str]:
+    def content_hashes(self) -> dict[str, str]:
         """The hash of the phrases, and what they are for."""
         found = self.prepared().described
         return {**super().content_hashes(), **({} if found is None else {descriptions.NAME: str(found)})}

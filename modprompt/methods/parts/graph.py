@@ -7,7 +7,8 @@ unrecorded step: parameters agree except for the last digit.
 
 import contextlib
 import random
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,9 +49,9 @@ class GraphStep:
         self,
         step: Step,
         tell: Callable[[str], object],
-        recorder: Optional[Recorder] = None,
+        recorder: Recorder | None = None,
         epoch: Callable[[], int] = lambda: 0,
-        model: Optional[PromptedCLIP] = None,
+        model: PromptedCLIP | None = None,
         obstacle: str = "",
     ):
         self.step, self.recorded = step, False
@@ -60,10 +61,10 @@ class GraphStep:
         learned, kind = step.optimiser.param_groups[0]["params"][0], type(step.optimiser)
         self._rates = [torch.zeros((), device=learned.device) for _ in step.optimiser.param_groups]
         self._ended, self._epoch, self._steps = False, 0, 0  # steps that have warmed up
-        self._batch: Tuple[Tensor, ...] = ()  # the batch that a replay reads, like that of the first step
-        self._done: Optional[Done] = None
-        self._facts: Dict[str, Any] = {}
-        self._held: List[Any] = []  # what a replay reads, kept alive here
+        self._batch: tuple[Tensor, ...] = ()  # the batch that a replay reads, like that of the first step
+        self._done: Done | None = None
+        self._facts: dict[str, Any] = {}
+        self._held: list[Any] = []  # what a replay reads, kept alive here
         of_optimiser = "" if kind is SGD else f"only SGD is recorded, not {kind.__name__}"
         if step.scaler is not None and any(group.get("dampening") for group in step.optimiser.param_groups):
             # a first step that overflows would leave momentum that was never written
@@ -140,7 +141,7 @@ class GraphStep:
         loss, output = self._done
         return Done(loss.clone(), output.map(Tensor.clone))
 
-    def _relied_on(self) -> Dict[str, Any]:
+    def _relied_on(self) -> dict[str, Any]:
         """What a replay relies on, by the message for a difference."""
         optimiser, model, scaler = self.step.optimiser, self._model, self.step.scaler
         groups = optimiser.param_groups
@@ -160,12 +161,12 @@ class GraphStep:
         }
 
 
-def _places(values: Iterable[Any]) -> List[Any]:
+def _places(values: Iterable[Any]) -> list[Any]:
     """The addresses of tensors; other values as they are."""
     return [x.data_ptr() if isinstance(x, Tensor) else x for x in values]
 
 
-def _generators() -> Tuple[Any, ...]:
+def _generators() -> tuple[Any, ...]:
     """The states of the CPU's generators; a GPU's advances by itself in a graph."""
     _, words, position, *_ = np.random.get_state()
     return random.getstate(), np.asarray(words).tobytes(), position, torch.get_rng_state().tolist()
@@ -179,7 +180,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def rates_read_from(rates: List[Tensor], optimiser: Optimizer) -> Iterator[None]:
+def rates_read_from(rates: list[Tensor], optimiser: Optimizer) -> Iterator[None]:
     """Within it SGD runs as one kernel, which reads its learning rate, and the loss scaler's facts, on the device."""
     sgd: Any = optimiser  # attributes that PyTorch does not declare
     before = [{key: group[key] for key in ("lr", "fused", "foreach")} for group in sgd.param_groups]

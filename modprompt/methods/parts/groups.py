@@ -1,7 +1,8 @@
 """Groups of settings that methods share, each with what it does."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Mapping, Optional
+from typing import ClassVar
 
 from modprompt.engine.schedule import PLACES, Schedule, Schedules, Shape, from_config
 from modprompt.errors import SettingError, UserError
@@ -103,7 +104,7 @@ class PromptsVision(Method):
         return True
 
 
-def written_out(side: str, steps: Steps, layers: int, n_ctx: int, name: str) -> Optional[Schedule]:
+def written_out(side: str, steps: Steps, layers: int, n_ctx: int, name: str) -> Schedule | None:
     """The schedule that SCHEDULE_TEXT or SCHEDULE_VISION lists, or None.
 
     Args:
@@ -150,7 +151,7 @@ class Regularised(Method):
         return before._replace(exact_weights=any(self.weights()) or before.exact_weights)
 
     @property
-    def averaging(self) -> Optional[Averaging]:
+    def averaging(self) -> Averaging | None:
         """An average by gpa_mean and gpa_std, unless the spread is 0."""
         return Averaging(self.gpa_mean, self.gpa_std) if self.gpa_std > 0 else None
 

@@ -3,7 +3,7 @@
 Shapes: n context tokens, T text width, V vision width.
 """
 
-from typing import Dict, Mapping, Optional, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class IndependentPromptLearner(Learner):
         schedules: Schedules,
         context: Context,
         position: str = "end",
-        described: Optional[Described] = None,
+        described: Described | None = None,
     ):
         text = schedules.text
         super().__init__(schedules, *context.around(text.among_words))
@@ -96,9 +96,9 @@ class IndependentPromptLearner(Learner):
         return name
 
     @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
         """The settings that a state dict shows."""
-        facts: Dict[str, object] = {}
+        facts: dict[str, object] = {}
         if "ctx" in state_dict:
             shape = state_dict["ctx"].shape
             facts["the number of context tokens"] = shape[-2]

@@ -5,7 +5,8 @@ Shapes: B images, C classes, E joint width.
 
 import copy
 import warnings
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -55,10 +56,10 @@ class JointHead(nn.Module):
         dtype: of the matrix.
     """
 
-    film_lp_img: Optional[ChannelScale]
-    film_lp_text: Optional[ChannelScale]
-    linear_probe_proj: Optional[nn.Linear]
-    rows: Optional[Tensor]
+    film_lp_img: ChannelScale | None
+    film_lp_text: ChannelScale | None
+    linear_probe_proj: nn.Linear | None
+    rows: Tensor | None
 
     def __init__(
         self,
@@ -145,7 +146,7 @@ class JointHead(nn.Module):
             device = next((one.device for one in self.parameters()), None)
             self.rows = torch.tensor(places, device=device)
 
-    def _places(self, classes: Classes) -> List[int]:
+    def _places(self, classes: Classes) -> list[int]:
         """For each of these classes the place of the same one in the training, -1 for none.
 
         Found by name; several classes of one name are told apart by their number in the data set, if both sides know
@@ -157,7 +158,7 @@ class JointHead(nn.Module):
         same = mine.dataset == theirs.dataset or (_FAMILY in mine.dataset and _FAMILY in theirs.dataset)
         if same and (mine.which or theirs.which):
             return _among(_numbered(mine), _numbered(theirs))
-        counts: Dict[str, int] = {name: mine.names.count(name) for name in set(theirs.names)}
+        counts: dict[str, int] = {name: mine.names.count(name) for name in set(theirs.names)}
         unsure = {name for name, count in counts.items() if count > 1 and count != theirs.names.count(name)}
         return [
             -1 if name in unsure else at for name, at in zip(theirs.names, _among(_by_order(mine), _by_order(theirs)))
@@ -180,7 +181,7 @@ class JointHead(nn.Module):
     def _of_text(self, text: Tensor) -> Tensor:
         return text if self.film_lp_text is None else self.film_lp_text(text)
 
-    def each(self, image: Tensor, text: Tensor, cosines: Tensor, scale: Tensor) -> Tuple[Tensor, ...]:
+    def each(self, image: Tensor, text: Tensor, cosines: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
         """Scaled cosines, and also its own logits (B, C), if it knows all classes.
 
         Args:
@@ -206,7 +207,7 @@ class JointHead(nn.Module):
             return made
         return F.linear(features, matrix.weight[self.rows], matrix.bias[self.rows])
 
-    def made_of(self, each: Tuple[Tensor, ...]) -> Tensor:
+    def made_of(self, each: tuple[Tensor, ...]) -> Tensor:
         """The logits that count."""
         if len(each) == 1:
             return each[0]
@@ -232,11 +233,11 @@ class JointHead(nn.Module):
         return (F.cross_entropy(self._linear(self._of_text(rows)).float(), labels) + of_images) / 2
 
 
-Key = Tuple[str, int]
+Key = tuple[str, int]
 
 
-def _by_order(classes: Classes) -> List[Key]:
-    seen: Dict[str, int] = {}
+def _by_order(classes: Classes) -> list[Key]:
+    seen: dict[str, int] = {}
     found = []
     for name in classes.names:
         found.append((name, seen.get(name, 0)))
@@ -244,10 +245,10 @@ def _by_order(classes: Classes) -> List[Key]:
     return found
 
 
-def _numbered(classes: Classes) -> List[Key]:
+def _numbered(classes: Classes) -> list[Key]:
     return list(zip(classes.names, classes.which)) if classes.which else _by_order(classes)
 
 
-def _among(mine: Sequence[Key], theirs: Sequence[Key]) -> List[int]:
+def _among(mine: Sequence[Key], theirs: Sequence[Key]) -> list[int]:
     places = {key: at for at, key in enumerate(mine)}
     return [places.get(key, -1) for key in theirs]

@@ -2,7 +2,8 @@
 
 import contextlib
 import copy
-from typing import Any, ContextManager, Dict, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,25 +35,25 @@ class Learner(nn.Module):
     literal_scale = 0.0  # factor of cosines; 0: exp(logit_scale) of the CLIP
     changes_images = False  # whether its Prompts have changes of the vision side's layers
     images_by = ""  # settings that affect image features, besides what is learned and the schedules
-    adapters: Optional[LayerChanges]  # learned changes of layers, if there are any
+    adapters: LayerChanges | None  # learned changes of layers, if there are any
     joint_head: Any  # more logits, from raw features (joint_head.py), learned too; None without
     # unit class features (C, E) in place of the text side's, and a module after the image side: from raw features
     # (B, E) to those that cosines are computed of; a learner without these leaves both out
     given_text: Tensor
     projection: nn.Module
     reads = False  # whether its prompts make a second feature of each image (engine/read_out.py); `logits` uses both
-    trained_on: Optional[Tuple[str, ...]] = None  # class names; () if unknown; None if they do not matter
+    trained_on: tuple[str, ...] | None = None  # class names; () if unknown; None if they do not matter
 
     # how names of parameters begin that are made in CLIP's type; the others are float32
-    in_clip_type: Tuple[str, ...] = ("ctx",)
+    in_clip_type: tuple[str, ...] = ("ctx",)
 
     prompt_text: ClassPrompts
     position = "end"  # of the class name
-    words_type: Optional[torch.dtype] = None  # of embedded words; None for CLIP's
-    averaged: Tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends
+    words_type: torch.dtype | None = None  # of embedded words; None for CLIP's
+    averaged: tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends
     ctx: Tensor  # (n, T), or (C, n, T) for single classes, with `described` for their single prompts
 
-    not_read: Tuple[str, ...] = ()  # how names in its repository's checkpoints begin that are not learned
+    not_read: tuple[str, ...] = ()  # how names in its repository's checkpoints begin that are not learned
 
     # frozen class features (C, E), of length 1, with which class features are blended; image features are blended with
     # those of the same CLIP, or of another's image side, `frozen_visual`; a learner that does not blend leaves both out
@@ -60,8 +61,8 @@ class Learner(nn.Module):
     frozen_visual: Any
     sentences: Any = None  # for frozen class features (methods/parts/sentences.py), if a file has them
 
-    described: Optional[Described] = None  # phrases, which make several prompts of a class
-    pooling: Optional[Pooling]  # pools features of several prompts; None with one prompt per class
+    described: Described | None = None  # phrases, which make several prompts of a class
+    pooling: Pooling | None  # pools features of several prompts; None with one prompt per class
     # (image (B, E), text (C, E) or (B, C, E), exp(logit_scale)) to logits (B, C), with parameters of its own; a learner
     # with scaled cosines leaves it out
     logits: nn.Module
@@ -117,7 +118,7 @@ class Learner(nn.Module):
         """Number of words that the context replaces."""
         return self.ctx.shape[-2] if self.schedules.text.place == BEHIND_START else 0
 
-    def with_first(self, first: Tensor, additions: Additions) -> Tuple[ClassTokens, Additions]:
+    def with_first(self, first: Tensor, additions: Additions) -> tuple[ClassTokens, Additions]:
         """Class prompts and additions of the text side.
 
         Args:
@@ -148,11 +149,11 @@ class Learner(nn.Module):
         changes = self.adapters.text_changes(text), self.adapters.vision_changes(vision)
         return prompts._replace(text_changes=changes[0], vision_changes=changes[1])
 
-    def testing(self) -> ContextManager[None]:
+    def testing(self) -> contextlib.AbstractContextManager[None]:
         """The context in which a trainer tests or validates."""
         return contextlib.nullcontext()
 
-    def stands_on(self) -> Dict[str, str]:
+    def stands_on(self) -> dict[str, str]:
         """What it was made with besides settings and CLIP, {name: text}: a training resumes only with the same."""
         return {}
 
@@ -201,7 +202,7 @@ class Learner(nn.Module):
         other.put_in(classnames, clip_model)
         return other.to(next(self.buffers()).device) if len(list(self.buffers())) else other
 
-    def trained(self) -> Dict[str, nn.Parameter]:
+    def trained(self) -> dict[str, nn.Parameter]:
         """The parameters for a training's optimiser, by name."""
         return dict(self.named_parameters())
 
@@ -213,7 +214,7 @@ class Learner(nn.Module):
             if tensor.is_floating_point():
                 tensor.data = tensor.data.to(dtype if name.startswith((*self.in_clip_type, *words)) else torch.float32)
 
-    def beside(self) -> Dict[str, Tensor]:
+    def beside(self) -> dict[str, Tensor]:
         """What a file holds in addition to what is learned, by its names there; `not_read` covers these names."""
         return {}
 
@@ -225,7 +226,7 @@ class Learner(nn.Module):
         """
         return content
 
-    def as_repository(self) -> Optional[Dict[str, Any]]:
+    def as_repository(self) -> dict[str, Any] | None:
         """The content of a file in its repository's own form; None if there is no other form."""
         return None
 
@@ -235,6 +236,6 @@ class Learner(nn.Module):
         return name
 
     @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
         """The settings that a state dict shows."""
         return {}

@@ -4,8 +4,9 @@ Shapes: M matrices of a layer, r rank, D width of a side.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Sequence, Tuple, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -34,14 +35,14 @@ _TOP = "top3"
 POSITIONS = (*_PARTS, _TOP)
 
 
-def layers_at(position: str, layers: int) -> Tuple[int, ...]:
+def layers_at(position: str, layers: int) -> tuple[int, ...]:
     """The layers, from 0, that POSITION names on a side with `layers` layers; SettingError for a missing one."""
     if position == _TOP:
         return tuple(range(layers))[-3:]
     if position in _PARTS:
         first, last = (round(share * layers) for share in _PARTS[position])
         return tuple(range(first, last))
-    found: List[int] = []
+    found: list[int] = []
     for word in position.replace(",", " ").split():
         first_word, dash, last_word = word.partition("-")
         if not (first_word.isdecimal() and (last_word.isdecimal() or not dash)):
@@ -94,7 +95,7 @@ class LowRankSettings(Configured):
             layers_at(self.position, MOST_TOKENS)
 
     @property
-    def matrices(self) -> Tuple[str, ...]:
+    def matrices(self) -> tuple[str, ...]:
         """The matrices of a layer."""
         return tuple(self.params.replace(",", " ").split())
 
@@ -103,7 +104,7 @@ class LowRankSettings(Configured):
         """The factor of the additions."""
         return self.alpha / math.sqrt(self.r)
 
-    def layers(self, shape: Shape) -> Dict[str, Tuple[int, ...]]:
+    def layers(self, shape: Shape) -> dict[str, tuple[int, ...]]:
         """The layers that have additions, by side.
 
         Raises:
@@ -112,7 +113,7 @@ class LowRankSettings(Configured):
         counts = dict(zip(SIDES, (shape.text_layers, shape.vision_layers)))
         return {side: layers_at(self.position, counts[side]) for side in OF_ENCODER[self.encoder]}
 
-    def remarks_of_additions(self) -> List[str]:
+    def remarks_of_additions(self) -> list[str]:
         """What a result must say of a training with these settings."""
         text = "text" in OF_ENCODER[self.encoder]
         shared = ["what classes have in common had one dropout mask (DROPOUT_SHARED), not one each as in the reference"]
@@ -214,5 +215,5 @@ class LowRankAdditions(nn.Module):
         }
         return [made.get(str(layer)) for layer in range(layers)]
 
-    def _of(self, side: str) -> Dict[str, _Layer]:
+    def _of(self, side: str) -> dict[str, _Layer]:
         return {layer: cast(_Layer, one) for layer, one in cast(nn.ModuleDict, self._modules[side]).items()}

@@ -1,6 +1,7 @@
 """Files of CLIP-LoRA's repository (lora_weights.pt): where they have our matrices."""
 
-from typing import Dict, Mapping, NamedTuple, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ class Place(NamedTuple):
     number: int
 
 
-def _places(settings: LowRankSettings, layers: Mapping[str, Sequence[int]]) -> Dict[str, Dict[str, Place]]:
+def _places(settings: LowRankSettings, layers: Mapping[str, Sequence[int]]) -> dict[str, dict[str, Place]]:
     """Places by the names in its files, layers in their order: text first."""
     chosen = [f"{side}.{layer}" for side in SIDES for layer in layers.get(side, ())]
     return {
@@ -28,7 +29,7 @@ def _places(settings: LowRankSettings, layers: Mapping[str, Sequence[int]]) -> D
     }
 
 
-def _metadata(settings: LowRankSettings) -> Dict[str, object]:
+def _metadata(settings: LowRankSettings) -> dict[str, object]:
     alpha = int(settings.alpha) if settings.alpha == int(settings.alpha) else settings.alpha
     return {
         "r": settings.r,
@@ -54,7 +55,7 @@ def _require_known(settings: LowRankSettings, layers: Mapping[str, Sequence[int]
 
 def as_repository(
     state: Mapping[str, Tensor], settings: LowRankSettings, layers: Mapping[str, Sequence[int]]
-) -> Dict[str, object]:
+) -> dict[str, object]:
     """The content of the reference's file for these additions; `state` has our names.
 
     Raises:
@@ -76,7 +77,7 @@ def as_repository(
 
 def of_repository(
     content: Mapping[str, object], settings: LowRankSettings, layers: Mapping[str, Sequence[int]], path: str
-) -> Optional[Dict[str, Tensor]]:
+) -> dict[str, Tensor] | None:
     """The parameters, under our names, from the content of a reference's file; None for a file of another form.
 
     Raises:
@@ -93,7 +94,7 @@ def of_repository(
     places = _places(settings, layers)
     if set(weights) != set(places):
         raise UserError(f"{path} has additions to {len(weights)} layers, but this model has {len(places)}")
-    found: Dict[str, Dict[int, Tensor]] = {}
+    found: dict[str, dict[int, Tensor]] = {}
     for layer, matrices in places.items():
         for name, place in matrices.items():
             for one in ("a", "b"):

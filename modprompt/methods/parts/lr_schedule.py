@@ -4,7 +4,8 @@ The numbers are those of Dassl's schedules. The real Dassl's pass PyTorch an arg
 and their state holds a live object, which no checkpoint may hold; so every Dassl gets these.
 """
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Union
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Union
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -16,7 +17,7 @@ from modprompt.errors import UserError
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler  # PyTorch 1.9 calls it _LRScheduler
 
-Rate = Union[float, Tensor]  # a tensor if the optimiser keeps its learning rate so
+Rate = float | Tensor  # a tensor if the optimiser keeps its learning rate so
 Warmup = Callable[[int, Rate], Rate]  # the learning rate of a warm-up epoch, from a group's base rate
 
 
@@ -49,7 +50,7 @@ class WarmupScheduler:
             group["lr"] = rate
         self._last_lr = rates
 
-    def step(self, epoch: Optional[int] = None) -> None:
+    def step(self, epoch: int | None = None) -> None:
         """Advance by one epoch."""
         if self.last_epoch >= self.warmup_epoch:
             self.successor.step()
@@ -58,11 +59,11 @@ class WarmupScheduler:
             self.last_epoch += 1
             self._apply()
 
-    def get_last_lr(self) -> List[Rate]:
+    def get_last_lr(self) -> list[Rate]:
         """The current learning rate of each parameter group."""
         return self._last_lr
 
-    def state_dict(self) -> Dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The position in both schedules."""
         return {
             "last_epoch": self.last_epoch,

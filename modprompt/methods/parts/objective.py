@@ -3,7 +3,8 @@
 Shapes: B images, C classes.
 """
 
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Protocol, Tuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ class Rule(Protocol):
     It acts where a loss is made, so that loss scales, recomputed chunks and users' loops need no change.
     """
 
-    noted: Dict[str, Tensor]  # scalars of the last step by name, for the log; written in place
+    noted: dict[str, Tensor]  # scalars of the last step by name, for the log; written in place
 
     def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
         """A scalar with the loss's value, whose backward pass computes the gradients of the step."""
@@ -35,16 +36,16 @@ class Rule(Protocol):
 class Objective(NamedTuple):
     """The weighted sum of its terms, added up in their order; with a rule, that computes the gradients."""
 
-    terms: Tuple[Term, ...]
-    rule: Optional[Rule] = None
+    terms: tuple[Term, ...]
+    rule: Rule | None = None
 
     def plus(self, *terms: Term) -> "Objective":
         """The same with more terms at the end."""
         return self._replace(terms=(*self.terms, *terms))
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the tokens between products of the teachers in it."""
-        parts: List[Any] = [*(term.of for term in self.terms), self.rule]
+        parts: list[Any] = [*(term.of for term in self.terms), self.rule]
         for part in parts:
             if hasattr(part, "set_stream"):
                 part.set_stream(stream)
@@ -55,7 +56,7 @@ class Objective(NamedTuple):
 
     def loss(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
         """The sum of the terms, each times its weight."""
-        total: Optional[Tensor] = None
+        total: Tensor | None = None
         for term in self.terms:
             value = term.of(output, images, labels)
             value = value if term.weight == 1 else term.weight * value

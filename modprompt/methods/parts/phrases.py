@@ -1,6 +1,7 @@
 """Classes with phrases that describe them: a prompt `NAME, which is/has PHRASE.` for each phrase."""
 
-from typing import List, NamedTuple, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from modprompt.clip.tokens import readable
 from modprompt.engine.pooling import EMBEDDINGS, LOGITS
@@ -23,7 +24,7 @@ class Described(NamedTuple):
     def __str__(self) -> str:
         return f"{MODES[self.pooled]} {self.content.hash}"
 
-    def prompts(self, classnames: Sequence[str]) -> Tuple[List[str], List[int]]:
+    def prompts(self, classnames: Sequence[str]) -> tuple[list[str], list[int]]:
         """The text for the class name in each prompt, class by class; and the number of prompts of each class.
 
         Raises:

@@ -1,6 +1,7 @@
 """Gradients that do not go against a second loss's (ProGrad, arXiv 2205.14865, equation 5)."""
 
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -41,7 +42,7 @@ class _Step(torch.autograd.Function):
         return losses.loss.detach().clone()
 
     @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
         losses, parameters = ctx.losses, ctx.parameters
         mine = torch.autograd.grad(losses.loss, parameters, scale, retain_graph=True, allow_unused=True)
         theirs = torch.autograd.grad(losses.other, parameters, scale, allow_unused=True)
@@ -50,11 +51,11 @@ class _Step(torch.autograd.Function):
         return None, *map(_projected, mine, theirs, [losses.weight] * len(parameters))
 
 
-def _projected(mine: Optional[Tensor], theirs: Optional[Tensor], weight: float) -> Optional[Tensor]:
+def _projected(mine: Tensor | None, theirs: Tensor | None, weight: float) -> Tensor | None:
     return mine if mine is None or theirs is None else project(mine, theirs, weight)
 
 
-def _mean(gradient: Optional[Tensor], processes: Any) -> Optional[Tensor]:
+def _mean(gradient: Tensor | None, processes: Any) -> Tensor | None:
     """The gradient of the whole batch, from those of its parts: projected parts are not the projected whole."""
     if gradient is None:
         return None
@@ -97,9 +98,9 @@ class Projected:
         self.other = other
         self.weight = weight
         self.parameters = parameters
-        self.noted: Dict[str, Tensor] = {}
+        self.noted: dict[str, Tensor] = {}
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the teacher's tokens between products, as in the prompted model."""
         if hasattr(self.other, "set_stream"):
             self.other.set_stream(stream)
@@ -110,7 +111,7 @@ class Projected:
             return loss
         other = self.other(output, images, labels)
         self._note(other.detach())
-        learned: List[nn.Parameter] = [one for one in self.parameters() if one.requires_grad]
+        learned: list[nn.Parameter] = [one for one in self.parameters() if one.requires_grad]
         projected: Tensor = _Step.apply(_Losses(loss, other, self.weight, _processes()), *learned)  # type: ignore[no-untyped-call]  # PyTorch's
         return projected
 

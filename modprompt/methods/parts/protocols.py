@@ -1,6 +1,7 @@
 """What a model knows of its method, so that neither file needs the other."""
 
-from typing import Any, ClassVar, Dict, Mapping, Optional, Protocol, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -32,28 +33,28 @@ class ModelsMethod(Protocol):
     node: ClassVar[str]
     learner_of: ClassVar[str]
 
-    slots: ClassVar[Optional[FindsSchedule]]
+    slots: ClassVar[FindsSchedule | None]
     joined_by: ClassVar[Any]
 
     @property
-    def search(self) -> Optional[AlphaSettings]:
+    def search(self) -> AlphaSettings | None:
         """How it searches for its schedule, if it does."""
 
     @classmethod
-    def settings(cls) -> Tuple[Setting, ...]:
+    def settings(cls) -> tuple[Setting, ...]:
         """All settings."""
 
     @classmethod
     def node_name(cls) -> str:
         """Its node under TRAINER."""
 
-    def as_config(self) -> Dict[str, Any]:
+    def as_config(self) -> dict[str, Any]:
         """All settings by config key."""
 
-    def content_hashes(self) -> Dict[str, str]:
+    def content_hashes(self) -> dict[str, str]:
         """The content that its settings name, as {name: text}, with a text that differs for each content."""
 
-    def metadata(self) -> Dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What a file says of it in addition to its settings."""
 
     def mark(self) -> str:
@@ -76,7 +77,7 @@ class ModelsMethod(Protocol):
         """What the objective needs."""
 
     @property
-    def averaging(self) -> Optional[Averaging]:
+    def averaging(self) -> Averaging | None:
         """How it averages over epochs, if it does."""
 
     def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:

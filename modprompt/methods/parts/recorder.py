@@ -1,7 +1,8 @@
 """Records a step and runs it again: as one CUDA graph, in a memory pool of its own."""
 
 import contextlib
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 

@@ -3,7 +3,8 @@
 Shapes: B images, C classes, E joint width.
 """
 
-from typing import NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -44,7 +45,7 @@ class SelfRegularisation:
         self.class_features = class_features
         self.weights = weights
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the teacher's tokens between products, as in the prompted model."""
         self.frozen.set_stream(stream)
 

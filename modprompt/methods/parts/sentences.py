@@ -3,7 +3,8 @@
 A file has them as {class: [sentence, ...]}. Shapes: C classes, E joint width.
 """
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ class Sentences(NamedTuple):
     template: with {} for the name.
     """
 
-    content: Optional[Descriptions]
+    content: Descriptions | None
     template: str = ""
 
     @classmethod
@@ -75,7 +76,7 @@ class Sentences(NamedTuple):
         """A text that differs for each content."""
         return f"{TEMPLATE} {self.template}" if self.content is None else self.content.hash
 
-    def texts(self, classnames: Sequence[str]) -> List[Tuple[str, ...]]:
+    def texts(self, classnames: Sequence[str]) -> list[tuple[str, ...]]:
         """The sentences of each class.
 
         Raises:
@@ -114,7 +115,7 @@ class Sentences(NamedTuple):
 
 def _features(frozen: FrozenCLIP, texts: Sequence[str]) -> Tensor:
     """Features (N, E) of N texts; equal texts are encoded once."""
-    places: Dict[str, int] = {}
+    places: dict[str, int] = {}
     order = [places.setdefault(text, len(places)) for text in texts]
     different = list(places)
     starts = range(0, len(different), _AT_ONCE)

@@ -1,13 +1,14 @@
 """One training step, from a batch to changed parameters. Nothing in it waits for a device."""
 
-from typing import Any, Callable, NamedTuple, Tuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from modprompt.engine.model import Output
 
-LossOf = Callable[[Tensor, Tensor], Tuple[Output, Tensor]]
+LossOf = Callable[[Tensor, Tensor], tuple[Output, Tensor]]
 
 
 class Done(NamedTuple):

@@ -3,7 +3,7 @@
 Shapes: C classes, E joint width.
 """
 
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class FrozenCLIP(nn.Module):
         stream: type of the tokens between products; None for that of the weights.
     """
 
-    def __init__(self, clip_model: CLIP, stream: Optional[torch.dtype] = None):
+    def __init__(self, clip_model: CLIP, stream: torch.dtype | None = None):
         super().__init__()
         clip_model.requires_grad_(False)
         self.clip_model = clip_model
@@ -34,7 +34,7 @@ class FrozenCLIP(nn.Module):
         self.image_encoder = image_encoder(clip_model.visual, no_prompts(self.vision_layers), stream)
         self.text_encoder = text_encoder(clip_model, no_prompts(self.text_layers, "text"), stream)
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the tokens between products; None for that of the weights."""
         self.image_encoder.stream = self.text_encoder.stream = stream
 

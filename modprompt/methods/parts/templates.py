@@ -3,7 +3,7 @@
 The ensembles are selections from OpenAI's prompt engineering for ImageNet (CLIP, arXiv 2103.00020).
 """
 
-from typing import List, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -57,7 +57,7 @@ class TemplatePrompts(Learner):
         self.texts = nn.ModuleList(texts)
         self.prompt_text = texts[0]
 
-    def _in(self, template: str, classnames: Sequence[str]) -> List[str]:
+    def _in(self, template: str, classnames: Sequence[str]) -> list[str]:
         if self.as_written:
             return [template.replace("{}", name) for name in classnames]
         return template_texts(classnames, template)

@@ -1,7 +1,8 @@
 """Alphas of a search in files: alpha_e{k}.npz, which name their side, and the reference's .npy pair, names swapped."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def file_name(epoch: int) -> str:
 def write(folder: PathLike, epoch: int, sides: Mapping[str, Alphas]) -> Path:
     """Write alpha_e{epoch}.npz whole: "text", "vision" or both. Returns its path."""
     path = Path(folder) / file_name(epoch)
-    arrays: Dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     for side, alphas in sides.items():
         checked = _checked(path, side, alphas.values, alphas.options)
         arrays[side], arrays[f"{side}_options"] = checked.values, checked.options
@@ -48,7 +49,7 @@ def write(folder: PathLike, epoch: int, sides: Mapping[str, Alphas]) -> Path:
     return path
 
 
-def read(path: PathLike) -> Dict[str, Alphas]:
+def read(path: PathLike) -> dict[str, Alphas]:
     """The sides in an alpha_e{k}.npz.
 
     Raises:
@@ -73,7 +74,7 @@ def _place(path: PathLike, side: str, arrays: Mapping[str, np.ndarray]) -> str:
     return str(place)
 
 
-def write_pair(folder: PathLike, epoch: int, text: np.ndarray, vision: np.ndarray) -> Tuple[Path, Path]:
+def write_pair(folder: PathLike, epoch: int, text: np.ndarray, vision: np.ndarray) -> tuple[Path, Path]:
     """Write the reference's two files under its swapped names (see SWAPPED). Returns their paths.
 
     Args:
@@ -100,7 +101,7 @@ def read_bare(path: PathLike) -> np.ndarray:
     return _table(path, "alphas", read_array(path))
 
 
-def lengths_of(values: np.ndarray) -> Tuple[int, ...]:
+def lengths_of(values: np.ndarray) -> tuple[int, ...]:
     """Prompt tokens of each layer, by the largest of its alphas (L, 1 + C), column c for c tokens; first of equals."""
     return tuple(int(column) for column in np.argmax(values, axis=1))
 
@@ -112,7 +113,7 @@ def are_lengths(options: np.ndarray) -> bool:
     return all_go and bool(np.all(added == np.arange(options.shape[1])))
 
 
-def margins(values: Sequence[Sequence[float]], chosen: Sequence[int]) -> Tuple[float, ...]:
+def margins(values: Sequence[Sequence[float]], chosen: Sequence[int]) -> tuple[float, ...]:
     """For each layer the weight of the chosen option minus that of the best other; below 0 if the other is larger.
 
     Args:

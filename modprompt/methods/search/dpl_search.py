@@ -1,7 +1,7 @@
 """Differentiable Prompt Learning's search stage (DPL, arXiv 2501.00457): how many prompt tokens each layer gets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping, Optional
 
 from torch import Tensor
 
@@ -44,7 +44,7 @@ class DPLSearch(AlphaSettings, Method):
         at_most("N_CTX_VISION", self.n_ctx_vision, MOST)
 
     @property
-    def search(self) -> Optional[AlphaSettings]:
+    def search(self) -> AlphaSettings | None:
         """Its own settings."""
         return self
 

@@ -1,8 +1,9 @@
 """The search for a schedule, as other packages see it."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any
 
 from modprompt.errors import SettingError, UserError
 from modprompt.feature import Feature, FirstStage, NamedFile
@@ -48,7 +49,7 @@ class SearchFeature(Feature):
         """Replace named files by the schedules in them."""
         return schedule_files.expanded(given, planned)
 
-    def file_in(self, key: str, value: Any) -> Optional[NamedFile]:
+    def file_in(self, key: str, value: Any) -> NamedFile | None:
         """The file of a schedule, or any that DPL's settings name."""
         return schedule_files.named_by(key, value)
 
@@ -64,7 +65,7 @@ class SearchFeature(Feature):
         """Whether a key sets a schedule, however it is written."""
         return key.rpartition(".")[2].startswith(_OF_SCHEDULE)
 
-    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
+    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         """The schedules of all sides that the trainer's settings can give."""
         row, path = table.BY_NAME[trainer], Path(folder, file.FILE_NAME)
         return tuple((f"{row.node}.SCHEDULE_{side.upper()}", f"@{path}") for side in row.sides)
@@ -107,7 +108,7 @@ class SearchFeature(Feature):
         """Import the run's part."""
         import modprompt.methods.search.run  # noqa: F401
 
-    def part(self, trainer: Any) -> Optional[Any]:
+    def part(self, trainer: Any) -> Any | None:
         """The part that alternates with a trainer's steps."""
         if trainer.run.method.search is None:
             return None
@@ -115,7 +116,7 @@ class SearchFeature(Feature):
 
         return SearchRun(trainer)
 
-    def result_forms(self) -> Dict[str, Any]:
+    def result_forms(self) -> dict[str, Any]:
         """The form of results: accuracies of what was found."""
         from modprompt.io.result_schema import percentage, record
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def _draw_side(part: Any, side: str, found: SideOfSearch, rows: int) -> None:
     _draw_tokens(part.add_subplot(grid[rows, :]), side, found)
 
 
-def _colours(options: Sequence[Sequence[Option]]) -> Dict[Option, Any]:
+def _colours(options: Sequence[Sequence[Option]]) -> dict[Option, Any]:
     """A colour for each option: one hue for each number of removed tokens, darker with more added ones."""
     from matplotlib import colormaps  # late, as all of matplotlib
 
@@ -74,13 +75,13 @@ def _colours(options: Sequence[Sequence[Option]]) -> Dict[Option, Any]:
     return {(remove, add): shades[remove](0.2 + 0.7 * add / max(most, 1)) for remove, add in known}
 
 
-def _in_order(option: Option) -> Tuple[bool, int, int]:
+def _in_order(option: Option) -> tuple[bool, int, int]:
     """By what is removed, all of it last, then by what is added."""
     remove, add = option
     return remove == ALL, remove, add
 
 
-def _chosen(found: SideOfSearch) -> List[int]:
+def _chosen(found: SideOfSearch) -> list[int]:
     """The option of each searched layer that became its step; of two with the same effect, the one with more weight."""
     chosen, present = [], 0
     for layer, options in enumerate(found.options):

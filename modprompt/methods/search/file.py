@@ -6,8 +6,9 @@ layer and option; and "search" describes the run.
 Options may remove "all". A side that was not searched has only place and steps; a missing side is null.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io import json_text
@@ -19,7 +20,7 @@ FILE_NAME = "schedule.json"
 VERSION = 1
 SIDES = ("text", "vision")
 ALL = -1  # as an option's number of removed tokens: all that are there; "all" in the file
-Option = Tuple[int, int]  # (remove, add)
+Option = tuple[int, int]  # (remove, add)
 
 _MOST_BYTES = 1 << 25
 _MOST = 100_000  # layers, options, epochs, tokens
@@ -37,10 +38,10 @@ class SideOfSearch(NamedTuple):
     """
 
     place: str
-    steps: Tuple[Option, ...]
-    margins: Tuple[float, ...] = ()
-    options: Tuple[Tuple[Option, ...], ...] = ()
-    alphas: Tuple[Tuple[Tuple[float, ...], ...], ...] = ()
+    steps: tuple[Option, ...]
+    margins: tuple[float, ...] = ()
+    options: tuple[tuple[Option, ...], ...] = ()
+    alphas: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
 
 def write(path: PathLike, sides: Mapping[str, SideOfSearch], search: Mapping[str, Any]) -> None:
@@ -62,7 +63,7 @@ def write(path: PathLike, sides: Mapping[str, SideOfSearch], search: Mapping[str
     write_json(path, sealed({**content, "search": dict(search)}, VERSION))
 
 
-def read(path: PathLike) -> Dict[str, SideOfSearch]:
+def read(path: PathLike) -> dict[str, SideOfSearch]:
     """The sides in a schedule.json.
 
     Raises:
@@ -75,7 +76,7 @@ def read(path: PathLike) -> Dict[str, SideOfSearch]:
         raise UserError(f"{path} is damaged ({error})") from None
 
 
-def searched_on(path: PathLike) -> Tuple[str, str]:
+def searched_on(path: PathLike) -> tuple[str, str]:
     """The data set and classes ("all", "base", "new") on which a schedule.json was found; empty where it does not say.
 
     Raises:
@@ -86,7 +87,7 @@ def searched_on(path: PathLike) -> Tuple[str, str]:
     return str(said.get("dataset") or ""), str(said.get("classes") or "")
 
 
-def _content_of(path: PathLike) -> Dict[str, Any]:
+def _content_of(path: PathLike) -> dict[str, Any]:
     """The file's content, with its hash and version checked."""
     text = read_text(path, _MOST_BYTES)
     try:
@@ -104,8 +105,8 @@ def _content_of(path: PathLike) -> Dict[str, Any]:
     return content
 
 
-def _as_json(side: SideOfSearch) -> Dict[str, Any]:
-    content: Dict[str, Any] = {"place": side.place, "steps": [list(step) for step in side.steps]}
+def _as_json(side: SideOfSearch) -> dict[str, Any]:
+    content: dict[str, Any] = {"place": side.place, "steps": [list(step) for step in side.steps]}
     if side.options:
         content["margins"] = list(side.margins)
         content["options"] = [[["all" if r == ALL else r, a] for r, a in layer] for layer in side.options]
@@ -113,7 +114,7 @@ def _as_json(side: SideOfSearch) -> Dict[str, Any]:
     return content
 
 
-def _sides_in(content: Mapping[str, Any]) -> Dict[str, SideOfSearch]:
+def _sides_in(content: Mapping[str, Any]) -> dict[str, SideOfSearch]:
     found = {side: _side(content[side], side) for side in SIDES if content.get(side) is not None}
     if not found:
         raise Refused("it has neither a text nor a vision side")
@@ -143,7 +144,7 @@ def _side(content: Any, side: str) -> SideOfSearch:
     return SideOfSearch(content["place"], steps, margins, options, alphas)
 
 
-def _list(value: Any, what: str, length: Optional[int] = None) -> List[Any]:
+def _list(value: Any, what: str, length: int | None = None) -> list[Any]:
     if not isinstance(value, list) or len(value) > _MOST or length not in (None, len(value)):
         raise Refused(f"its {what} are not a list" + (f" of {length}" if length is not None else ""))
     return value
@@ -158,7 +159,7 @@ def _pair(value: Any, what: str, may_be_all: bool = False) -> Option:
     return (ALL if takes_all else remove), add
 
 
-def _numbers(value: Any, what: str, length: int) -> Tuple[float, ...]:
+def _numbers(value: Any, what: str, length: int) -> tuple[float, ...]:
     numbers = _list(value, what, length)
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) < _LARGEST:

@@ -4,7 +4,8 @@ Shapes: L layers, O options of the layer with the most.
 """
 
 import contextlib
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,9 +30,9 @@ class Found(NamedTuple):
     """
 
     schedule: Schedule
-    path: Tuple[int, ...]
-    margins: Tuple[float, ...]
-    options: Tuple[Tuple[Option, ...], ...]
+    path: tuple[int, ...]
+    margins: tuple[float, ...]
+    options: tuple[tuple[Option, ...], ...]
 
 
 class SearchLearner(Learner):
@@ -45,7 +46,7 @@ class SearchLearner(Learner):
     """
 
     alphas: nn.ParameterDict
-    options: Dict[str, Tuple[Tuple[Option, ...], ...]]
+    options: dict[str, tuple[tuple[Option, ...], ...]]
 
     def enter_alphas(self, side: str, options: Sequence[Sequence[Option]]) -> None:
         """Add the options of a side's layers, with newly drawn alphas."""
@@ -58,13 +59,13 @@ class SearchLearner(Learner):
         self.register_buffer(f"{side}_missing", missing, persistent=False)
         self.register_buffer(f"{side}_taken", None, persistent=False)  # weights (L, O) of a decided side
 
-    def weights(self, side: str) -> List[Tensor]:
+    def weights(self, side: str) -> list[Tensor]:
         """For each layer the weights of its options (options,), float32, with sum 1."""
         return [row[: len(there)] for row, there in zip(self.table(side).unbind(), self.options[side])]
 
     def table(self, side: str) -> Tensor:
         """The same as one table (L, O), 0 for an option that a layer does not have."""
-        taken: Optional[Tensor] = getattr(self, f"{side}_taken")
+        taken: Tensor | None = getattr(self, f"{side}_taken")
         if taken is not None:
             return taken
         missing: Tensor = getattr(self, f"{side}_missing")
@@ -80,11 +81,11 @@ class SearchLearner(Learner):
         row: Tensor = self.alphas[side][layer, : len(self.options[side][layer])]
         return row
 
-    def alphas_now(self) -> Dict[str, Tensor]:
+    def alphas_now(self) -> dict[str, Tensor]:
         """For each searched side a copy of the alphas (L, O), on the CPU."""
         return {side: values.detach().float().cpu().clone() for side, values in self.alphas.items()}
 
-    def found(self, most_tokens: int = 0) -> Dict[str, Found]:
+    def found(self, most_tokens: int = 0) -> dict[str, Found]:
         """The best path of each searched side; a layer never removes more than reaches it.
 
         Args:
@@ -117,7 +118,7 @@ class SearchLearner(Learner):
         alphas = self.alphas[side]
         return F.one_hot(torch.tensor(path), alphas.shape[1]).to(alphas.device, torch.float32)
 
-    def trained(self) -> Dict[str, nn.Parameter]:
+    def trained(self) -> dict[str, nn.Parameter]:
         """All parameters except the alphas, which have an optimiser of their own."""
         return {name: value for name, value in self.named_parameters() if not name.startswith(ALPHAS)}
 

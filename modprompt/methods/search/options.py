@@ -3,7 +3,7 @@
 Shapes: T text width, V vision width.
 """
 
-from typing import Callable, List, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ class OptionsPromptLearner(SearchLearner):
         )
 
     def _additions(self, side: str, options: nn.ModuleList) -> Additions:
-        each: List[Tensor] = list(options.parameters())
+        each: list[Tensor] = list(options.parameters())
         if not each:
             return [None] * len(options)
         rows, unread = getattr(self, f"{side}_rows"), getattr(self, f"{side}_unread")

@@ -4,8 +4,9 @@ Every layer but the first uses one of the pairs (remove, add); the first keeps w
 is a schedule of that method.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Sequence, Tuple, TypeVar
+from typing import TypeVar
 
 from modprompt.checks import at_most
 from modprompt.clip.structure import CLIP
@@ -70,7 +71,7 @@ class Search(AlphaSettings):
             raise SettingError([("ON", " does not work for {} with {}".format(*names))])
         return method.replace_private(slots=self)
 
-    def searched(self, method: Method) -> Tuple[str, ...]:
+    def searched(self, method: Method) -> tuple[str, ...]:
         """The sides of a method that are searched.
 
         Raises:
@@ -118,9 +119,9 @@ class Search(AlphaSettings):
         except UserError as error:
             raise SettingError([("SEARCH.ADD", f" {self.add}, where nothing is removed: {error}")]) from None
 
-    def _options(self, method: Method, wide: Schedules) -> Dict[str, Sequence[Sequence[Option]]]:
-        found: Dict[str, Sequence[Sequence[Option]]] = {}
-        deep: List[Option] = options(self.remove, self.remove_all, self.add)
+    def _options(self, method: Method, wide: Schedules) -> dict[str, Sequence[Sequence[Option]]]:
+        found: dict[str, Sequence[Sequence[Option]]] = {}
+        deep: list[Option] = options(self.remove, self.remove_all, self.add)
         for side in self.searched(method):
             schedule = getattr(wide, side)
             found[side] = [[(0, schedule[0].add)], *[deep] * (len(schedule) - 1)]

@@ -1,8 +1,9 @@
 """A run that searches: alphas learn from validation images between steps of the prompts; it writes a schedule."""
 
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -108,7 +109,7 @@ def write_found(cfg: Any, learner: SearchLearner, found: Mapping[str, Found], va
         draw(Path(folder, PICTURE), {side: one for side, one in sides.items() if one.alphas})
 
 
-def _read(folder: str, epoch: int) -> Dict[str, alphas.Alphas]:
+def _read(folder: str, epoch: int) -> dict[str, alphas.Alphas]:
     path = str(Path(folder, alphas.file_name(epoch)))
     try:
         return alphas.read(path)
@@ -118,15 +119,15 @@ def _read(folder: str, epoch: int) -> Dict[str, alphas.Alphas]:
         ) from None
 
 
-def _of_search(found: Found, history: List[alphas.Alphas]) -> SideOfSearch:
+def _of_search(found: Found, history: list[alphas.Alphas]) -> SideOfSearch:
     values = tuple(
         tuple(tuple(row[: len(there)].tolist()) for row, there in zip(each.values, found.options)) for each in history
     )
-    steps: Tuple[Option, ...] = tuple((step.remove, step.add) for step in found.schedule)
+    steps: tuple[Option, ...] = tuple((step.remove, step.add) for step in found.schedule)
     return SideOfSearch(found.schedule.place, steps, found.margins, found.options, values)
 
 
-def record_of(found: Mapping[str, Found]) -> Dict[str, Any]:
+def record_of(found: Mapping[str, Found]) -> dict[str, Any]:
     """The search in result.json: each side's pairs, written like SCHEDULE_TEXT, and the smallest margin."""
     return {
         side: {"steps": str([list(step) for step in one.schedule]), "least_margin": round(min(one.margins), 4)}
@@ -144,8 +145,8 @@ class SearchRun(FeaturePart):
     """
 
     alternates = chooses = True
-    record: Optional[Dict[str, Any]] = None
-    _history: List[Dict[str, Tensor]]  # alphas of each searched side, at the start and after each epoch
+    record: dict[str, Any] | None = None
+    _history: list[dict[str, Tensor]]  # alphas of each searched side, at the start and after each epoch
 
     def begin(self) -> None:
         """Write the initial alphas.
@@ -236,7 +237,7 @@ class SearchRun(FeaturePart):
         loader = DataLoader(theirs.dataset, batch_size=size, num_workers=workers, pin_memory=pinned)
         return ValidationBatches(sent(loader, self.trainer.device), self.settings.alpha_data == FIRST_BATCH)
 
-    def _output_and_alpha_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
+    def _output_and_alpha_loss(self, image: Tensor, label: Tensor) -> tuple[Output, Tensor]:
         output, loss = self.trainer.loop.output_and_loss(image, label)
         return output, self.model.with_tokens(loss)
 
@@ -265,24 +266,24 @@ class SearchRun(FeaturePart):
                 self.record["path_pct"] = self.trainer.test()
             print("The mixture of all options:")
 
-    def result(self, results: Mapping[str, Any]) -> Dict[str, Any]:
+    def result(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """What was found, with its accuracy for the search's prompts; the run's accuracy is the mixture's."""
         return {EXTRA: {**self.record, "mixture_pct": float(results["accuracy"])}} if self.record else {}
 
     def _seen(self) -> str:
         return str(getattr(self.trainer.dm.dataset, "selected_on", "") or images.VALIDATION)
 
-    def state(self) -> Dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What must be kept for resuming."""
         scaler = self._alpha_step.scaler
-        state: Dict[str, Any] = {
+        state: dict[str, Any] = {
             "optimiser": self._alpha_step.optimiser.state_dict(),
             "taken": self._validation.taken,
             "history": self._history,
         }
         return {EXTRA: {**state, **({} if scaler is None else {"scaler": scaler.state_dict()})}}
 
-    def form(self, epoch: int) -> Dict[str, Form]:
+    def form(self, epoch: int) -> dict[str, Form]:
         """The form of state's content after so many epochs."""
         step, batches = self._alpha_step, len(self._validation.loader)
         required = {

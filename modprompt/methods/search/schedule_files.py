@@ -7,8 +7,9 @@ numbers, never a path. A file is a search's schedule.json or alpha_e{k}.npz, or 
 import functools
 import re
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, NamedTuple
 
 from modprompt.errors import SettingError, UserError
 from modprompt.feature import NamedFile
@@ -21,15 +22,15 @@ _SCHEDULE = re.compile(r"TRAINER\.(\w+)\.SCHEDULE_(TEXT|VISION)")
 _OF_DPL = re.compile(r"TRAINER\.(\w+)\.(IMG_ALPHA_PATH|TXT_ALPHA_PATH|ALPHAS_SWAPPED)")
 _SIDE_OF = {"IMG_ALPHA_PATH": "vision", "TXT_ALPHA_PATH": "text"}
 _OTHER = {"vision": "text", "text": "vision"}
-_Entry = Tuple[str, Given]
+_Entry = tuple[str, Given]
 
 
 class _Side(NamedTuple):
     """One side in a file: (remove, add) per layer, the place of its tokens, and their number if all are new."""
 
-    steps: Tuple[Tuple[int, int], ...]
+    steps: tuple[tuple[int, int], ...]
     place: str = ""
-    lengths: Optional[Tuple[int, ...]] = None
+    lengths: tuple[int, ...] | None = None
 
 
 def expanded(settings: Settings, planned: bool = False) -> Settings:
@@ -49,7 +50,7 @@ def expanded(settings: Settings, planned: bool = False) -> Settings:
     """
     if all(named_by(key, found.value) is None for key, found in settings.given):
         return settings
-    sideless: List[str] = []
+    sideless: list[str] = []
     read = _with_steps(settings, planned, sideless)
     for node in _nodes_of_dpl(settings):
         read = _with_lengths(read, node, planned, sideless)
@@ -82,7 +83,7 @@ def _warn_of_new_classes(settings: Settings) -> None:
             )
 
 
-def named_by(key: str, value: Any) -> Optional[NamedFile]:
+def named_by(key: str, value: Any) -> NamedFile | None:
     """The file that a setting names: @FILE, or one of DPL's, which may be empty; None for other settings."""
     if not key.startswith("TRAINER."):
         return None
@@ -92,7 +93,7 @@ def named_by(key: str, value: Any) -> Optional[NamedFile]:
     return NamedFile(path or "", "@" if _SCHEDULE.fullmatch(key) else "")
 
 
-def file_of(key: str, value: Any) -> Optional[str]:
+def file_of(key: str, value: Any) -> str | None:
     """The path that a setting names instead of numbers; None if it names none."""
     text = "" if value is None else str(value).strip()
     if _SCHEDULE.fullmatch(key):
@@ -107,18 +108,18 @@ def _is_of_dpl(key: str) -> bool:
     return found is not None and found.group(1) in {row.name.upper() for row in _rows_of_dpl()}
 
 
-def _rows_of_dpl() -> List[table.Row]:
+def _rows_of_dpl() -> list[table.Row]:
     return [row for row in table.METHODS if "DPL" in (row.name, row.of)]
 
 
-def _nodes_of_dpl(settings: Settings) -> List[str]:
+def _nodes_of_dpl(settings: Settings) -> list[str]:
     return list(dict.fromkeys(key.split(".")[1] for key in settings if _is_of_dpl(key)))
 
 
-def _with_steps(settings: Settings, planned: bool, sideless: List[str]) -> Settings:
+def _with_steps(settings: Settings, planned: bool, sideless: list[str]) -> Settings:
     """Replace @FILE by pairs, and add the settings that follow from the file."""
-    given: List[_Entry] = []
-    beside: List[_Entry] = []
+    given: list[_Entry] = []
+    beside: list[_Entry] = []
     for key, found in settings.given:
         path = file_of(key, found.value) if _SCHEDULE.fullmatch(key) else None
         if path is None:
@@ -133,22 +134,22 @@ def _with_steps(settings: Settings, planned: bool, sideless: List[str]) -> Setti
     return Settings((*given, *(entry for entry in beside if entry[0] not in typed)))
 
 
-def _beside(node: str, side: str, read: _Side, source: str) -> List[_Entry]:
+def _beside(node: str, side: str, read: _Side, source: str) -> list[_Entry]:
     """The place of the tokens, and the number that layer 0 adds, under the method's name for it."""
     first = next((row.first.get(side, "") for row in table.METHODS if row.name.upper() == node), "")
     place = read.place if any(add for _, add in read.steps) else ""  # without tokens there is no place
-    values: List[Tuple[str, Any]] = [(f"PLACE_{side.upper()}", place), (first, read.steps[0][1])]
+    values: list[tuple[str, Any]] = [(f"PLACE_{side.upper()}", place), (first, read.steps[0][1])]
     return [(f"TRAINER.{node}.{name}", Given(value, source)) for name, value in values if name and value]
 
 
-def _with_lengths(settings: Settings, node: str, planned: bool, sideless: List[str]) -> Settings:
+def _with_lengths(settings: Settings, node: str, planned: bool, sideless: list[str]) -> Settings:
     """Replace DPL's alpha files by numbers of tokens, and drop the switch for swapped ones."""
     prefix = f"TRAINER.{node}."
     keys = [prefix + name for name in _SIDE_OF if prefix + name in settings]
     paths = {key: path for key, path in ((key, file_of(key, settings[key].value)) for key in keys) if path}
     swapped = _is_on(settings, f"{prefix}ALPHAS_SWAPPED")
     bare = {key for key, path in paths.items() if _is_bare(path)}
-    read: Dict[str, _Entry] = {}
+    read: dict[str, _Entry] = {}
     for key, path in paths.items():
         side = _SIDE_OF[key[len(prefix) :]]
         side = _OTHER[side] if swapped and key in bare else side
@@ -176,15 +177,15 @@ def _is_on(settings: Settings, key: str) -> bool:
 
 def _refuse_twice(settings: Settings, read: Mapping[str, _Entry]) -> None:
     typed = set(settings.on_command_line())
-    givers: Dict[str, str] = {}
+    givers: dict[str, str] = {}
     for key, (name, _) in read.items():
         giver = "the command line" if {name, key} <= typed else givers.setdefault(name, key)
         if giver != key:
             raise SettingError([(key, f": {name} is also given by {giver}; give only one")])
 
 
-def _replaced(settings: Settings, read: Mapping[str, _Entry], gone: Set[str]) -> Settings:
-    given: List[_Entry] = []
+def _replaced(settings: Settings, read: Mapping[str, _Entry], gone: set[str]) -> Settings:
+    given: list[_Entry] = []
     for key, found in settings.given:
         if key not in gone:
             given.append((key, found))
@@ -197,7 +198,7 @@ def _is_bare(path: str) -> bool:
     return path.endswith(".npy")
 
 
-def _side_of(path: str, side: str, key: str, planned: bool, sideless: List[str]) -> Optional[_Side]:
+def _side_of(path: str, side: str, key: str, planned: bool, sideless: list[str]) -> _Side | None:
     """One side in a file; None if the file is missing and may be. A file that names no side is added to `sideless`."""
     whole = of_user(path).absolute()
     try:

@@ -5,7 +5,8 @@ Shapes: A slots that a layer may add, R most tokens that it may remove by number
 
 import copy
 import itertools
-from typing import Any, Dict, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class SlotsPromptLearner(SearchLearner):
         options: for each searched side, (remove, add) of each layer's options.
     """
 
-    def __init__(self, inner: Learner, options: Dict[str, Sequence[Sequence[Option]]]):
+    def __init__(self, inner: Learner, options: dict[str, Sequence[Sequence[Option]]]):
         super().__init__(inner.schedules, inner.prefix, inner.ending)
         self.inner = inner
         self.needs_image = inner.needs_image
@@ -103,7 +104,7 @@ class SlotsPromptLearner(SearchLearner):
         own = name[len("inner.") :] if name.startswith("inner.") else ""
         return self.inner.checkpoint_key(own) if own else name
 
-    def with_first(self, first: Tensor, additions: Additions) -> Tuple[ClassTokens, Additions]:
+    def with_first(self, first: Tensor, additions: Additions) -> tuple[ClassTokens, Additions]:
         """As the other's."""
         return self.inner.with_first(first, additions)
 

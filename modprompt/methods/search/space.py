@@ -4,7 +4,7 @@ An option is (remove, add). Which options a layer can use depends on how many to
 each layer by itself may give no schedule; the best path does.
 """
 
-from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from collections.abc import Mapping, Sequence
 
 from modprompt.errors import UserError
 from modprompt.methods.search.alphas_file import margins
@@ -13,10 +13,10 @@ from modprompt.methods.search.file import ALL, Option
 __all__ = ["ALL", "Option", "best_path", "margins", "options", "steps_of"]
 
 
-_At = Tuple[int, int]  # before a layer: tokens that reach it; the sum over all earlier layers, if that matters
+_At = tuple[int, int]  # before a layer: tokens that reach it; the sum over all earlier layers, if that matters
 
 
-def options(remove: int, remove_all: bool, add: int) -> List[Option]:
+def options(remove: int, remove_all: bool, add: int) -> list[Option]:
     """A layer's options, ordered by what they remove, 0 to `remove`, then ALL; then by what they add, 0 to `add`."""
     removals = [*range(remove + 1), *([ALL] if remove_all else [])]
     return [(removed, added) for removed in removals for added in range(add + 1)]
@@ -24,7 +24,7 @@ def options(remove: int, remove_all: bool, add: int) -> List[Option]:
 
 def best_path(
     log_weights: Sequence[Sequence[float]], layers: Sequence[Sequence[Option]], most_tokens: int = 0
-) -> Tuple[int, ...]:
+) -> tuple[int, ...]:
     """The path with the largest sum of log-weights among those that are schedules; the first of equals.
 
     Args:
@@ -39,8 +39,8 @@ def best_path(
         UserError: if there is no path.
     """
     reached = _reached(layers, most_tokens)
-    value: Dict[_At, float] = dict.fromkeys(reached[-1], 0.0)  # the best sum from there on
-    choices: List[Dict[_At, int]] = []
+    value: dict[_At, float] = dict.fromkeys(reached[-1], 0.0)  # the best sum from there on
+    choices: list[dict[_At, int]] = []
     for layer in reversed(range(len(layers))):
         found = {at: _best_from(at, log_weights[layer], layers[layer], value, most_tokens) for at in reached[layer]}
         open_ends = {at: best for at, best in found.items() if best is not None}
@@ -55,7 +55,7 @@ def best_path(
     return tuple(path)
 
 
-def _after(at: _At, option: Option, most_tokens: int) -> Optional[_At]:
+def _after(at: _At, option: Option, most_tokens: int) -> _At | None:
     """Where an option leads to; None if it removes more tokens than there are, or then there are too many."""
     (present, used), (remove, add) = at, option
     removed = present if remove == ALL else remove
@@ -64,9 +64,9 @@ def _after(at: _At, option: Option, most_tokens: int) -> Optional[_At]:
     return None if removed > present or used > most_tokens else (left, used)
 
 
-def _reached(layers: Sequence[Sequence[Option]], most_tokens: int) -> List[Set[_At]]:
+def _reached(layers: Sequence[Sequence[Option]], most_tokens: int) -> list[set[_At]]:
     """Where paths can be before each layer, and after the last."""
-    reached: List[Set[_At]] = [{(0, 0)}]
+    reached: list[set[_At]] = [{(0, 0)}]
     for there in layers:
         ends = (_after(at, option, most_tokens) for at in reached[-1] for option in there)
         reached.append({end for end in ends if end is not None})
@@ -75,9 +75,9 @@ def _reached(layers: Sequence[Sequence[Option]], most_tokens: int) -> List[Set[_
 
 def _best_from(
     at: _At, log_weights: Sequence[float], there: Sequence[Option], value: Mapping[_At, float], most_tokens: int
-) -> Optional[Tuple[float, int]]:
+) -> tuple[float, int] | None:
     """(largest sum from here on, the first option with it); None at a dead end."""
-    best: Optional[Tuple[float, int]] = None
+    best: tuple[float, int] | None = None
     for number, option in enumerate(there):
         end = _after(at, option, most_tokens)
         if end is not None and end in value:
@@ -90,7 +90,7 @@ def _best_from(
 def _why_none(layers: Sequence[Sequence[Option]], most_tokens: int) -> str:
     fewest = {0: 0}  # by tokens that reach a layer: the smallest sum over all earlier layers
     for layer, there in enumerate(layers):
-        ends: Dict[int, int] = {}
+        ends: dict[int, int] = {}
         for present, used in fewest.items():
             for option in there:
                 end = _after((present, 0), option, 0)
@@ -102,7 +102,7 @@ def _why_none(layers: Sequence[Sequence[Option]], most_tokens: int) -> str:
     return f"no path has at most {most_tokens} prompt tokens over all layers: the smallest has {min(fewest.values())}"
 
 
-def steps_of(path: Sequence[int], layers: Sequence[Sequence[Option]]) -> List[Option]:
+def steps_of(path: Sequence[int], layers: Sequence[Sequence[Option]]) -> list[Option]:
     """A path as (remove, add) of each layer, with ALL as the number of tokens that are there."""
     steps, present = [], 0
     for option, there in zip(path, layers):

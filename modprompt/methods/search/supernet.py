@@ -8,7 +8,8 @@ Two relaxations, and the attention of a layer that has one:
 Shapes: B sequences, L tokens, K keys, N tokens of all options, S slots, H heads, d = D / H, D width of the side.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,7 @@ class Options(NamedTuple):
         """None: they are read only in their layer."""
         return None
 
-    def with_tokens(self, tokens: Optional[Tensor]) -> "Options":
+    def with_tokens(self, tokens: Tensor | None) -> "Options":
         """A copy with other tokens, of the same number."""
         return self if tokens is None else self._replace(tokens=tokens)
 
@@ -74,7 +75,7 @@ class Slots(NamedTuple):
     bias: Tensor
 
     @property
-    def tokens_given(self) -> Optional[Tensor]:
+    def tokens_given(self) -> Tensor | None:
         """The new ones."""
         return tokens_of(self.new)
 
@@ -83,7 +84,7 @@ class Slots(NamedTuple):
         """The new ones."""
         return self.new
 
-    def with_tokens(self, tokens: Optional[Tensor]) -> "Slots":
+    def with_tokens(self, tokens: Tensor | None) -> "Slots":
         """A copy with other new slots, of the same number."""
         return self._replace(new=with_tokens(self.new, tokens))
 
@@ -115,7 +116,7 @@ class Mixed:
         self.weights = options.weights
 
     def __call__(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None, causal: bool = False
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
         """As engine.blocks.attention: (B, L, H, d)."""
         query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
@@ -126,8 +127,8 @@ class Mixed:
         return (share.to(value.dtype) * words + prompts).transpose(1, 2)
 
     def over_words(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], causal: bool
-    ) -> Tuple[Tensor, Tensor]:
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
+    ) -> tuple[Tensor, Tensor]:
         """Attention (B, H, L, d) of queries, divided by sqrt(d), over words, and log-sum-exp (B, H, L, 1) of scores."""
         scores = (query @ key.transpose(-2, -1)).float()  # (B, H, L, K)
         if causal:
@@ -136,7 +137,7 @@ class Mixed:
             scores = scores.masked_fill(~mask, float("-inf"))
         return scores.softmax(-1).to(value.dtype) @ value, scores.logsumexp(-1, keepdim=True)
 
-    def _shares(self, query: Tensor, total: Tensor) -> Tuple[Tensor, Tensor]:
+    def _shares(self, query: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
         """The weight of the words' attention (B, H, L, 1), and of each prompt's value (B, H, L, c * c)."""
         own = (query @ self.key.to(query.dtype)).float()  # (B, H, L, c * c)
         own = own.view(*own.shape[:-1], *self.unread.shape) + self.unread
@@ -155,7 +156,7 @@ class Weighed:
         self.start = start
 
     def __call__(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None, causal: bool = False
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
         """As engine.blocks.attention: (B, L, H, d)."""
         keys = key.shape[1]
@@ -193,7 +194,7 @@ def presences(removes: Tensor, comes: Tensor) -> Tensor:
     # a slot with k after it survives unless all are removed, or a number above k, which counts by its distance
     some = removes.sum(1, keepdim=True).expand(-1, slots)
     slope = F.pad(removes, (0, 1)).diff(dim=1)[:, 1:]  # (L, R)
-    found: List[Tensor] = []
+    found: list[Tensor] = []
     for first, left, falls in zip(comes.unbind(), some.unbind(), slope.unbind()):
         if found:
             short = (whole - (behind_each @ found[-1])[:, None]).relu()  # (S, R)

@@ -1,6 +1,7 @@
 """A search's second kind of step: alphas learn from validation images, between two steps of the prompts."""
 
-from typing import Any, Iterator, Optional
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ class ValidationBatches:
         self.loader = loader
         self.first_only = first_only
         self.taken = 0  # batches of the current pass
-        self._pass: Optional[Iterator[Any]] = None
+        self._pass: Iterator[Any] | None = None
         self._first: Any = None
 
     def __next__(self) -> Any:

@@ -3,7 +3,7 @@
 Shapes: B images, C classes.
 """
 
-from typing import Callable, Optional
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -49,11 +49,11 @@ class Distillation:
         temperature: float = 1.0,
         over: str = CLASSES,
         back: float = 0.0,
-        scale: Optional[Callable[[], Tensor]] = None,
+        scale: Callable[[], Tensor] | None = None,
     ):
         self.teacher, self.temperature, self.over, self.back, self.scale = teacher, temperature, over, back, scale
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Cast the teacher as the student was cast."""
         self.teacher.set_stream(stream)
 

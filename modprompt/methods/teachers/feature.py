@@ -1,6 +1,7 @@
 """Teachers, as other packages see them."""
 
-from typing import Any, List, Mapping, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.feature import Content, Feature, FirstStage, features
@@ -62,12 +63,12 @@ class TeachersFeature(Feature):
         """Whether a key sets the teacher's prompts."""
         return key.endswith(".TEACHER_CKPT")
 
-    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> Tuple[Tuple[str, str], ...]:
+    def handed_on(self, folder: Any, trainer: str, settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         """The teacher's prompts."""
         return tuple((f"{node}.TEACHER_CKPT", str(folder)) for node in _taught_nodes(trainer, settings))
 
 
-def _taught_nodes(trainer: str, settings: Mapping[str, str]) -> List[str]:
+def _taught_nodes(trainer: str, settings: Mapping[str, str]) -> list[str]:
     """The nodes under which a trainer with settings, as text, has a teacher."""
     own = ["TRAINER.PROMPTKD"] if trainer == "PromptKD" else []
     return own + [node for node in ("TRAINER.PROMPTKD", "TRAINER.KDPL") if settings.get(f"{node}.ON") == "True"]

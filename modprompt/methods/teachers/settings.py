@@ -1,7 +1,8 @@
 """A method's settings of its teacher, and reading it: a CLIP by name or path, with or without a checkpoint."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Mapping, Optional, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ class Taught(Method):
         False, "whether the student's crop is resized for a teacher that needs another size", compared=False
     )
 
-    teacher: ClassVar[Optional[Teacher]] = None  # set on an instance that is prepared
+    teacher: ClassVar[Teacher | None] = None  # set on an instance that is prepared
     taught_by: ClassVar[Mapping[str, str]] = {}  # set on an instance from a checkpoint: which teacher it was
 
     def teacher_at_hand(self) -> Teacher:
@@ -81,7 +82,7 @@ class Taught(Method):
             keys = {one.field.upper(): one.key for one in self.settings()}
             raise SettingError([(keys[field], text) for field, text in error.faults]) from None
 
-    def content_hashes(self) -> Dict[str, str]:
+    def content_hashes(self) -> dict[str, str]:
         """Which CLIP the teacher is, and which prompts it has."""
         if self.taught_by:
             mine = dict(self.taught_by)
@@ -140,7 +141,7 @@ def _of_config(path: str) -> Method:
     Raises:
         SettingError: if there is no such file, or it has settings of no method or of several.
     """
-    nodes: Dict[str, Dict[str, Any]] = {}
+    nodes: dict[str, dict[str, Any]] = {}
     try:
         content = read_settings(str(of_user(path)))
     except UserError as error:

@@ -4,7 +4,8 @@ Shapes: B images, C classes, E_t its joint width.
 """
 
 import copy
-from typing import Any, Callable, NamedTuple, Optional
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,7 @@ class Teacher(NamedTuple):
 
     clip_model: CLIP
     method: Method
-    content: Optional[Checkpoint]
+    content: Checkpoint | None
     file: str
     fingerprint: str
     digest: str
@@ -92,7 +93,7 @@ class TeacherLogits:
         classes: Classes,
         student: PromptedModel,
         resize: bool,
-        class_features: Optional[Tensor] = None,
+        class_features: Tensor | None = None,
     ):
         self.size = require_size(teacher.clip_model, student.clip_model, resize)
         self.teacher, self.classes = teacher, classes
@@ -102,7 +103,7 @@ class TeacherLogits:
         self._prec: Callable[[], str] = lambda: student.prec
         self.model = self._made(device)
 
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+    def set_stream(self, stream: torch.dtype | None) -> None:
         """Cast the teacher, from its own weights, as the student was cast."""
         self.model = self._made(self.model.logit_scale.device)
 
@@ -128,7 +129,7 @@ class TeacherLogits:
         return F.normalize(features.float(), dim=-1)
 
     @torch.no_grad()
-    def logits(self, images: Tensor, scale: Optional[Tensor] = None) -> Tensor:
+    def logits(self, images: Tensor, scale: Tensor | None = None) -> Tensor:
         """Its logits (B, C), float32, with its own scale or another, a scalar."""
         features = self.image_features(images)
         self.class_features = self.class_features.to(features.device)

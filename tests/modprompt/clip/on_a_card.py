@@ -1,7 +1,8 @@
 """Batches of a run's own loaders on their way to fake CUDA tensors; called in the process of tests/fake_cuda/child.py."""
 
 import contextlib
-from typing import Any, Dict, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from unittest import mock
 
 import torch
@@ -28,7 +29,7 @@ class Copies(Watch):
         return super().__torch_dispatch__(func, types, args, kwargs)
 
 
-def _second(trainer: Any, loader: Any) -> Dict[str, Any]:
+def _second(trainer: Any, loader: Any) -> dict[str, Any]:
     """Of a loader's second batch, until it is on the device; what is sent once has gone with the first."""
     batches = iter(loader)
     PromptTrainer.parse_batch_train(trainer, next(batches))
@@ -38,7 +39,7 @@ def _second(trainer: Any, loader: Any) -> Dict[str, Any]:
     return {"image bytes": watch.image_bytes, "waits": watch.counted().waits, "images": kind}
 
 
-def copied(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> Dict[str, Any]:
+def copied(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:
     """By loader what goes to the card: as it is, and as it was before."""
     of_values = ((_BaseDataLoaderIter, "__next__"), (byte_images, "_table"))  # where a run computes on the CPU
     with fake_cuda(), contextlib.ExitStack() as stack:

@@ -42,8 +42,6 @@ DISAGREEING = [
 @pytest.fixture(scope="module")
 def oracle():
     """open_clip; to import it warns and sets variables of the environment."""
-    if sys.version_info < (3, 9):
-        pytest.importorskip("open_clip")
     with left_as_found(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return importlib.import_module("open_clip")

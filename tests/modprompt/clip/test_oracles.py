@@ -14,8 +14,9 @@ Shapes: B images, C classes, L tokens, D width of a side, E joint width, c conte
 import contextlib
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch

@@ -23,7 +23,7 @@ from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def embedded_clip() -> str:
     """The hash of the embedded CLIP, which all experiments of these tests have."""
     return str(backbone.load_clip("glyph-clip").fingerprint)

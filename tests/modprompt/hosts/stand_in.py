@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -80,8 +80,8 @@ class Traits(NamedTuple):
     backbone: str = ""
     epochs: int = 0
     override: str = ""
-    first: Tuple[str, ...] = ()
-    last: Tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
     unknown_flag: bool = False
     eurosat: bool = True
 
@@ -209,7 +209,7 @@ def dassl_folder() -> str:
     return str(Path(dassl.__file__).resolve().parent.parent)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def site() -> str:
     """A folder in which modprompt is installed, and nothing else."""
     folder = tempfile.mkdtemp(prefix="modprompt-site-")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from hypothesis import strategies as st
 

@@ -69,8 +69,9 @@ def test_lock_that_was_waited_for_is_of_the_file_that_is_there_then(tmp_path):
 def test_alone_is_one_processs_at_a_time_and_says_what_to_do(tmp_path):
     with lock.alone(tmp_path, "somebody is there: wait", folder=True) as locks:
         assert locks
-        with pytest.raises(UserError, match="somebody is there: wait"), lock.alone(
-            tmp_path, "somebody is there: wait", folder=True, patience_s=0.1
+        with (
+            pytest.raises(UserError, match="somebody is there: wait"),
+            lock.alone(tmp_path, "somebody is there: wait", folder=True, patience_s=0.1),
         ):
             raise AssertionError
     with lock.alone(tmp_path, "somebody is there: wait", folder=True, patience_s=0.1):

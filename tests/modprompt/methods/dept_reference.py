@@ -10,7 +10,7 @@ on PyTorch 2.13, a CPU, float32.
 
 import tempfile
 from pathlib import Path
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import torch
 
@@ -35,7 +35,7 @@ class Case(NamedTuple):
     base: str
     config: str
     node: str
-    options: Tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     batch: int = 4
 
     @property
@@ -44,7 +44,7 @@ class Case(NamedTuple):
         return f"ExtrasLinearProbe{self.base}"
 
     @property
-    def heads(self) -> Tuple[int, int]:
+    def heads(self) -> tuple[int, int]:
         """Of the CLIP: text, image."""
         return (8, 12) if self.base == "MaPLe" else (1, 2)
 

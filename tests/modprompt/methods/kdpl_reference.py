@@ -12,7 +12,7 @@ nothing.
 import json
 import tempfile
 from pathlib import Path
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import torch
 
@@ -50,7 +50,7 @@ class Case(NamedTuple):
 
     base: str
     config: str
-    options: Tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     @property
     def trainer(self) -> str:
@@ -58,7 +58,7 @@ class Case(NamedTuple):
         return f"{self.base}_KDPL"
 
     @property
-    def heads(self) -> Tuple[int, int]:
+    def heads(self) -> tuple[int, int]:
         """Of the student's CLIP: text, image."""
         return dept_reference.Case(self.base, "", "").heads
 

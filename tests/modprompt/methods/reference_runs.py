@@ -9,8 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, List
 
 from tests.conftest import BARE_CONFIG, EUROSAT_FOLDERS, write_eurosat
 
@@ -81,14 +81,14 @@ def write_inputs(folder: Path) -> Path:
     return folder
 
 
-def flags(folder: Path, out: str, trainer: str) -> List[str]:
+def flags(folder: Path, out: str, trainer: str) -> list[str]:
     """Flags of a run on the inputs in a folder, but the config files."""
     given = ["--root", folder / "data", "--seed", "1", "--trainer", trainer, "--output-dir", folder / out]
     return list(map(str, given))
 
 
 def recorded(
-    folder: Path, checkout: Path, dassl: Path, trainer: str, files: List[str], options: List[str], **named: str
+    folder: Path, checkout: Path, dassl: Path, trainer: str, files: list[str], options: list[str], **named: str
 ) -> dict:
     """What a repository computes: losses of all steps, right answers on base and on new classes.
 
@@ -117,7 +117,7 @@ def recorded(
     return {"losses": found["base"]["losses"], "base": found["base"]["right"][-1], "new": found["new"]["right"][-1]}
 
 
-def write_golden(place: Path, cases: List[str], record: Callable[[Path, Path, str], dict]) -> None:
+def write_golden(place: Path, cases: list[str], record: Callable[[Path, Path, str], dict]) -> None:
     """Write what `record` gives of each case, for a program that is given a checkout and one of Dassl."""
     checkout, dassl = (Path(word).resolve() for word in sys.argv[1:])
     made = {}

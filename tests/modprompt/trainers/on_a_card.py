@@ -1,7 +1,8 @@
 """Steps and a test of a trainer on fake CUDA tensors, for test_waits.py: called in the process of tests/fake_cuda/child.py."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any, Dict, Iterator, List
+from typing import Any
 
 import torch
 from torch import library as torch_library
@@ -21,12 +22,12 @@ class Loader:
     """Batches from pinned memory; counts the waits between one and the next."""
 
     def __init__(self) -> None:
-        self.waits: List[Dict[str, int]] = []
+        self.waits: list[dict[str, int]] = []
 
     def __len__(self) -> int:
         return STEPS
 
-    def __iter__(self) -> Iterator[Dict[str, torch.Tensor]]:
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         for _ in range(STEPS):
             batch = {"img": torch.randn(4, 3, 32, 32), "label": torch.arange(4)}
             with Watch() as watch:
@@ -47,7 +48,7 @@ class Evaluator:
         """A batch."""
         self.on_cpu += mo.device.type == gt.device.type == "cpu"
 
-    def evaluate(self) -> Dict[str, float]:
+    def evaluate(self) -> dict[str, float]:
         """A result."""
         return {"accuracy": 50.0}
 
@@ -89,7 +90,7 @@ def trainer_of(method: str, prec: str) -> Any:
     return trainer
 
 
-def waits(method: str, prec: str) -> Dict[str, Any]:
+def waits(method: str, prec: str) -> dict[str, Any]:
     """Waits of each step of the second epoch, and of each batch of a test behind it."""
     library = torch_library.Library("aten", "IMPL", "Meta")
     library.impl("_fused_sgd_", lambda *inputs, **named: None)  # it writes in place, and PyTorch has no fake of it

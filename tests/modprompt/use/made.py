@@ -26,7 +26,7 @@ INPUT = {
 }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _loaded():
     return modprompt.load_clip("glyph-clip", device="cpu")[0]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.experiments.reporting.cost import Cost, accuracy_name, costs
 from modprompt.experiments.reporting.figures.layout import WHISKERS, Look, panels, shown

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.figures import classes, cost, dots, grid, shots, tsne

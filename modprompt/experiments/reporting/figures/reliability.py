@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any
 
 from modprompt.experiments.reporting.figures.layout import MOST_PANELS, Look, first_of, panels
 from modprompt.experiments.reporting.table import Cell

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from modprompt.experiments.reporting.figures.layout import WHISKERS, Look, panels
 from modprompt.experiments.reporting.figures.outliers import limits

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any
 
 from modprompt.engine.schedule import Schedule
 from modprompt.experiments.reporting.figures.layout import MOST_METHODS, PAGE_IN, names, panels

@@ -1,7 +1,5 @@
 """Optimisers of one kernel on fake CUDA tensors, for test_fused.py: called in the process of tests/fake_cuda/child.py."""
 
-from typing import List, Tuple
-
 import torch
 from torch import nn
 
@@ -9,7 +7,7 @@ from modprompt.methods.parts.fused import fused
 from tests.fake_cuda.device import CUDA, fake_cuda
 
 
-def counted(kind: str) -> List[Tuple[str, str]]:
+def counted(kind: str) -> list[tuple[str, str]]:
     """Where, and as what, an optimiser counts steps behind the state of one that counted them on the CPU."""
     model = nn.Linear(4, 3)
     plain = getattr(torch.optim, kind)(model.parameters())
