@@ -1,4 +1,4 @@
-"""Tiny random SigLIPs of open_clip (on timm) and transformers, each also as its package's own parts, run one by one.
+"""Tiny random SigLIPs of open_clip (on timm), each also as the package's own parts, run one by one.
 
 Shapes: B images, C texts, L positions, D width of a side, E joint width.
 """
@@ -15,10 +15,8 @@ from tests.other_clips import other_package, randomise
 from tests.tower_clips import Words
 
 LENGTH, IDS, PIXELS, PATCHES = 12, 1000, 16, 16  # length and ids as tower_clips.Words has them
-KINDS = ("open_clip", "open_clip tanh", "open_clip no map", "transformers")
-TEXT_KINDS = (*KINDS, "open_clip at the end")  # without a mask, with a start token and read at the end: as MobileCLIP's
+KINDS = ("open_clip", "open_clip tanh", "open_clip no map")
 CAUSAL_KINDS = ("open_clip causal", "open_clip causal eos")  # as PE's and MetaCLIP 2's: the end is the highest id, or 1
-IMAGE_KINDS = (*KINDS, "open_clip class token")  # with ln_pre: as MobileCLIP2-L-14's
 TEXT_WIDTH, TEXT_LAYERS, IMAGE_LAYERS, JOINT = 32, 3, 4, 48
 IMAGE = {
     "img_size": PIXELS,
@@ -69,27 +67,23 @@ class SigLIP(NamedTuple):
     table: Tensor
     text: Parts
     image: Parts
-    ln_pre: Callable[[Tensor], Tensor] = nn.Identity()  # of the image side, in front of its blocks
 
 
 def made(kind: str, seed: int = 0) -> SigLIP:
     """A random SigLIP of a kind.
 
-    "tanh" is the GELU of both sides, "no map" a text side without one behind it, "class token" an image side with one
-    that is read, ln_pre, and a map with a bias behind it, "at the end" a text side that is read at its end token.
+    "tanh" is the GELU of both sides, "no map" a text side without one behind it.
     """
     with torch.random.fork_rng():
-        package, _, variant = kind.partition(" ")
-        model = _open_clip(variant) if package == "open_clip" else _transformers()
+        model = _open_clip(kind.partition(" ")[2])
     randomise(model.eval().requires_grad_(False), seed)
-    return _parts_of_open_clip(model) if package == "open_clip" else _parts_of_transformers(model)
+    return _parts_of_open_clip(model)
 
 
 def _open_clip(variant: str) -> Any:
     (CustomTextCLIP,) = other_package("open_clip.model", "CustomTextCLIP")
     (VisionTransformer,) = other_package("timm.models.vision_transformer", "VisionTransformer")
     tanh, mapped, causal = variant == "tanh", variant != "no map", variant.startswith("causal")
-    at_end = causal or variant == "at the end"
     text: dict[str, Any] = {
         "context_length": LENGTH,
         "vocab_size": IDS,
@@ -97,19 +91,16 @@ def _open_clip(variant: str) -> Any:
         "heads": 2,
         "layers": TEXT_LAYERS,
         "no_causal_mask": not causal,
-        "pool_type": "eos" if variant.endswith("eos") else "argmax" if at_end else "last",
+        "pool_type": "eos" if variant.endswith("eos") else "argmax" if causal else "last",
         "eos_id": 1,
         "norm_kwargs": {"eps": 1e-6},
     }
-    text.update({"proj_bias": not at_end} if mapped else {"proj_type": "none"})
+    text.update({"proj_bias": not causal} if mapped else {"proj_type": "none"})
     text.update({"act_kwargs": {"approximate": "tanh"}} if tanh else {})
     image = {"image_size": 160, "timm_model_name": "test_vit", "timm_pool": "avg", "timm_proj": "none"}
     model: Any = CustomTextCLIP(JOINT, image, text)
     activation = "gelu_tanh" if tanh else None
-    shape = {"class_token": False, "global_pool": "map"}
-    if variant == "class token":
-        shape = {"pre_norm": True, "num_classes": JOINT}
-    model.visual.trunk = VisionTransformer(**{**IMAGE, **shape}, act_layer=activation)
+    model.visual.trunk = VisionTransformer(**IMAGE, class_token=False, global_pool="map", act_layer=activation)
     return model
 
 
@@ -153,41 +144,6 @@ def _parts_of_open_clip(model: Any) -> SigLIP:
             list(trunk.blocks),
             lambda x: head(trunk.forward_head(trunk.norm(x))),
         ),
-        trunk.norm_pre,
-    )
-
-
-def _transformers() -> Any:
-    SiglipConfig, SiglipModel = other_package("transformers", "SiglipConfig", "SiglipModel")
-    shape = {"num_attention_heads": 2, "intermediate_size": 80}
-    text = {"hidden_size": TEXT_WIDTH, "num_hidden_layers": TEXT_LAYERS, "vocab_size": IDS, "projection_size": JOINT}
-    ids = {"max_position_embeddings": LENGTH, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 1}
-    image = {"hidden_size": JOINT, "num_hidden_layers": IMAGE_LAYERS, "image_size": PIXELS, "patch_size": 4, **shape}
-    return SiglipModel(SiglipConfig(text_config={**text, **ids, **shape}, vision_config=image))
-
-
-def _called(layer: Callable[..., Tensor], x: Tensor) -> Tensor:
-    return layer(x, None)
-
-
-def _parts_of_transformers(model: Any) -> SigLIP:
-    text, image = model.text_model, model.vision_model
-    positions = text.embeddings.position_embedding.weight
-
-    def blocks_of(side: Any) -> list[Callable[[Tensor], Tensor]]:
-        return [functools.partial(_called, layer) for layer in side.encoder.layers]
-
-    return SigLIP(
-        Words("5" * 64),
-        nn.ModuleDict({"model": text}),  # where others have a projection beside it
-        nn.ModuleDict({"model": image}),
-        lambda ids: model.get_text_features(ids).pooler_output,
-        lambda images: model.get_image_features(images).pooler_output,
-        text.embeddings.token_embedding.weight,
-        Parts(
-            lambda words: words + positions, blocks_of(text), lambda x, end: text.head(text.final_layer_norm(x)[:, -1])
-        ),
-        Parts(image.embeddings, blocks_of(image), lambda x: image.head(image.post_layernorm(x))),
     )
 
 
@@ -198,7 +154,7 @@ def clip_of(found: SigLIP) -> TowerCLIP:
     return TowerCLIP(image, text, found.tokenizer, JOINT, 2.5)
 
 
-def run_image(found: SigLIP, images: Tensor, steps: Any, new: Any, behind: bool = False) -> Tensor:
+def run_image(found: SigLIP, images: Tensor, steps: Any, new: Any) -> Tensor:
     """Features (B, E) with prompts behind the patches.
 
     Args:
@@ -206,16 +162,14 @@ def run_image(found: SigLIP, images: Tensor, steps: Any, new: Any, behind: bool 
         images: (B, 3, H, W).
         steps: (remove, add) of each layer.
         new: of each layer the tokens (n, D) that come, or None.
-        behind: whether those of layer 0 come behind ln_pre.
     """
     x = found.image.embed(images)
     own = x.shape[1]
-    x = found.ln_pre(x) if behind else x
-    for layer, (block, (remove, _), tokens) in enumerate(zip(found.image.blocks, steps, new)):
+    for block, (remove, _), tokens in zip(found.image.blocks, steps, new):
         x = x[:, : x.shape[1] - remove]
         if tokens is not None:
             x = torch.cat([x, tokens.expand(len(x), -1, -1)], dim=1)
-        x = block(x if layer or behind else found.ln_pre(x))
+        x = block(x)
     return found.image.finish(x[:, :own])
 
 

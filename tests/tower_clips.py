@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from modprompt.clip import tower_build, tower_config
-from modprompt.clip.design import Images
+from modprompt.clip import open_clips
 from modprompt.clip.tokenizers import ClipTokenizer, TokenizerFacts, TooLong
 from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
 from tests import golden_towers
@@ -87,12 +86,23 @@ def tower_clip(
                 nn.init.uniform_(one, 0.5, 1.5)
     return TowerCLIP(
         ImageTower(pooled, _call, PIXELS) if image == "tower" else stock.visual,
-        TextTower(mean, _call) if text == "tower" else stock,
+        TextTower(mean, _call) if text == "tower" else _text_of_open_clip(stock, layers),
         Words(sha256=sha256) if text == "tower" else ClipTokenizer(),
         WIDTH,
         2.5,
         bias,
     )
+
+
+def _text_of_open_clip(stock: Any, layers: int) -> nn.Module:
+    """The text side of a CLIP of the `clip` package as a module of open_clip's."""
+    (TextTransformer,) = other_package("open_clip.transformer", "TextTransformer")
+    QuickGELU = other_package("open_clip.transformer").QuickGELU
+    with torch.random.fork_rng():
+        side = TextTransformer(width=64, heads=1, layers=layers, output_dim=WIDTH, act_layer=QuickGELU)
+    own = side.state_dict()
+    side.load_state_dict({name: one for name, one in stock.state_dict().items() if name in own})
+    return side
 
 
 def give(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TowerCLIP]) -> list[str]:
@@ -120,8 +130,7 @@ def of_open_clip(name: str) -> tuple[TowerCLIP, Any]:
     model = {"embed_dim": model["embed_dim"], "vision_cfg": image, "text_cfg": text}
     with torch.random.fork_rng(devices=[]):
         package = other_package("open_clip").CustomTextCLIP(**model).eval()
-    config = tower_config.read(model, Images(image["image_size"]), "this")
-    found = tower_build.build(config, golden_towers.fill(package), ClipTokenizer(), "this")
+    found = open_clips.build(open_clips.checked(model, "this: "), golden_towers.fill(package), ClipTokenizer(), "this")
     if name == "mobileclip_b":
         image_side: Any = found.visual
         package.visual.trunk = image_side.module.trunk = _behind_convolutions(image["image_size"], model["embed_dim"])

@@ -1,71 +1,68 @@
-"""The CLIPs that are known by name: what each is, and what runs on it.
+"""The CLIPs that are known by name, and what runs on each.
 
     modprompt backbones [WORD]
 
-Pairs are text side/image side. A side that is not OpenAI's transformer shows its family in place of numbers: the image
-side of a ResNet has no layers, its width is that of its stem, and its heads are those of its attention pool. "runs":
-everything; the methods with prompts in that side, and heads; or heads, on features. Zero-shot runs on all.
+"runs": everything; the methods with prompts in that side, and heads; or heads, on features. Zero-shot runs on all.
+MODEL/openai is OpenAI's own, MODEL-quickgelu/TAG a tag with quick_gelu.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from modprompt.checks import nearest
-from modprompt.clip import known
+from modprompt.clip import known, open_clips
 from modprompt.errors import UserError
 
-_HEAD = ("name", "dialect", "from", "layers", "widths", "heads", "activation", "pixels", "sides", "runs")
+_HEAD = ("name", "from", "activation", "pixels", "runs")
+Row = tuple[str, ...]
 
 
-def _cells(row: known.Row) -> tuple[str, ...]:
-    pairs = ["/".join(map(str, pair)) for pair in (row.layers, row.widths, row.design.heads)]
-    shape = ["-"] * 4 if row.has_tower else [*pairs, row.design.activation]
-    return (row.name, row.dialect, row.source, *shape, str(row.design.images.size), "/".join(row.families), row.runs)
-
-
-def _table(cells: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
+def rows() -> Iterator[Row]:
+    """A row of cells for each: OpenAI's, glyph-clip, and open_clip's tags if it is installed."""
+    for name in (*known.OPENAI, known.EMBEDDED):
+        kinds, _ = known.kinds_and_layers(name) or (None, None)
+        pixels = known.OPENAI[name].pixels if name in known.OPENAI else 32
+        runs = kinds.runs if kinds else ""
+        yield name, "OpenAI" if name in known.OPENAI else "this package", "quick_gelu", str(pixels), runs
+    try:
+        tags = open_clips.tags()
+    except UserError:
+        return
+    for model, tag in tags:
+        if tag == "openai":
+            continue
+        found = open_clips.tag(f"{model}/{tag}")
+        stock = open_clips.is_stock_text(found.model) or open_clips.is_stock_image(found.model)
+        activation = open_clips.activation_of(found.model) if stock else "-"
+        yield found.name, found.repo, activation, str(found.images.size), found.kinds.runs
 
 
 def lines(word: str = "") -> list[str]:
     """The report: a table, and counts.
 
     Args:
-        word: a part of the names, in any case; another name of a CLIP finds that CLIP.
+        word: a part of the names, in any case.
 
     Raises:
         UserError: if there is none.
     """
-    of_word = known.find(word)
-    rows = [row for row in known.rows() if word.lower() in row.name.lower() or row == of_word]
-    if not rows:
-        hint = nearest(word, [row.name for row in known.rows()])
-        raise UserError(f"modprompt backbones: no name has {word!r} in it{hint}")
-    return [*_table([_HEAD, *map(_cells, rows)]), "", *_sums()]
+    every = list(rows())
+    found = [row for row in every if word.lower() in row[0].lower() or row[0] == known.plain(word)]
+    if not found:
+        raise UserError(f"modprompt backbones: no name has {word!r} in it{nearest(word, [row[0] for row in every])}")
+    widths = [max(map(len, column)) for column in zip(_HEAD, *found)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (_HEAD, *found)]
+    runs = ", ".join(f"{what} on {count}" for what, count in Counter(row[-1] for row in every).items())
+    try:
+        source = f"open_clip {open_clips.package().__version__}'s pretrained tags are among them."
+    except UserError as error:
+        source = f"open_clip's pretrained tags are not among them: {error}"
+    more = "This project's tests run glyph-clip, but no real weights of the others: they have no network."
+    return [*table, "", f"{len(every)} are known: {runs}. {source}", more]
 
 
-def markdown() -> list[str]:
-    """The table for docs/backbones.md, a line for each row."""
-    head = ["| " + " | ".join(_HEAD) + " |", "|" + " --- |" * len(_HEAD)]
-    return head + ["| `{}` | {} |".format(cells[0], " | ".join(cells[1:])) for cells in map(_cells, known.rows())]
-
-
-def _sums() -> list[str]:
-    counts, rows, version = known.counts(), known.rows(), known.open_clip_version()
-    of_openai = sum(row.source == "OpenAI" for row in rows)
-    of_open_clip = sum(row.dialect == known.OPEN_CLIP for row in rows)
-    runs = ", ".join(f"{what} on {count}" for what, count in counts.items())
-    return [
-        f"{len(rows)} are known: glyph-clip, {of_openai} of OpenAI's and {of_open_clip} of open_clip's. "
-        f"Without glyph-clip they are the {sum(counts.values())} pretrained tags of open_clip {version}, "
-        f"which counts -quickgelu names too: {runs}.",
-        "Those with another family than stock or ResNet need open_clip_torch, timm and transformers.",
-        "This project's tests run glyph-clip, but no real weights of the others: they have no network.",
-    ]
-
-
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the report. Exit code 0.
 
     Raises:

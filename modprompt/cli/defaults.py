@@ -12,7 +12,7 @@ from typing import Any
 
 from modprompt import places
 from modprompt.cli import config_files
-from modprompt.clip.known import EMBEDDED, at_revision, find
+from modprompt.clip.known import EMBEDDED, plain
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
 from modprompt.feature import features
@@ -145,8 +145,7 @@ def _take_data(command: Command, name: str) -> None:
 
 def _take_config(command: Command, clip: str) -> str:
     """Use the trainer's config for a CLIP, and say so; its name."""
-    row = find(at_revision(clip)[0])
-    name = command.configs.get(clip if row is None else row.name)
+    name = command.configs.get(plain(clip))
     config = name or command.configs[_LARGE]
     path = str(config_of(command.trainer, config))
     if not command.names_nothing():

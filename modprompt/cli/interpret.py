@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from torch import Tensor
 
 from modprompt.checks import at_least
-from modprompt.clip import build as backbone
-from modprompt.clip import hub, known
+from modprompt.clip import known
+from modprompt.clip.load import load, path_of
 from modprompt.clip.sides import token_table, tokenizer_of
 from modprompt.clip.source import Asked
 from modprompt.clip.structure import CLIP
@@ -67,7 +67,7 @@ def _stated_name(content: Checkpoint, path: str) -> str:
         UserError: if it names a file.
     """
     name, file, commit = (str(content.clip.get(key) or "") for key in ("name", "file", "commit"))
-    if file or (name and not name.startswith(hub.PREFIX) and known.find(name) is None):
+    if file or path_of(name):
         raise UserError(f"{path} was made with a CLIP from a file ({file or name}): give it with --backbone-path")
     return known.pinned(name, commit) or "ViT-B/16"
 
@@ -93,7 +93,7 @@ def interpret(path: str, count: int, asked: Asked) -> list[Row]:
     if not asked.name and not asked.path:
         asked = asked._replace(name=_stated_name(content, path))
     try:
-        clip_model = backbone.load_clip(*asked)
+        clip_model = load(asked)
     except UserError as error:
         raise UserError(
             f"--backbone {asked.name or 'not given'}, --backbone-path {asked.path or 'not given'}: {error}"

@@ -1,4 +1,4 @@
-"""A CLIP as a module: the `clip` package's if that can build it, else a plain one of ours."""
+"""A CLIP that the `clip` package builds, and what its constructor draws from torch's generator."""
 
 import inspect
 import io
@@ -11,51 +11,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modprompt.clip import source, stock_model, tower_load, tower_source
 from modprompt.clip.cast import cast_products
-from modprompt.clip.design import Design
-from modprompt.clip.facts import hashing, note
-from modprompt.clip.infer_shape import is_stock, measure, shapes_of, stock_design
-from modprompt.clip.key_mapping import BOOKKEEPING
 from modprompt.clip.package import import_clip
-from modprompt.clip.reading import read
 from modprompt.clip.sides import prompted_image, prompted_text
-from modprompt.clip.source import Asked
 from modprompt.clip.structure import CLIP
 from modprompt.clip.towers import TowerCLIP
 from modprompt.errors import UserError
 from modprompt.programs import one_line
 
+BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's files have besides weights
 _MATRIX = re.compile(r"(conv1\.weight|in_proj_\w+|out_proj\.\w+|c_fc\.\w+|c_proj\.\w+|text_projection|visual\.proj)$")
 
 
-def build_clip(state_dict: dict[str, Tensor], design: Design | None = None) -> CLIP:
+def build_clip(state_dict: dict[str, Tensor]) -> CLIP:
     """The model of a state dict with OpenAI's names, in eval mode; its matrices are half if all were stored as half.
 
-    What the `clip` package can build, it builds: its constructor draws from torch's generator before the weights are
-    loaded, which is part of the seed's stream. Our models draw nothing.
-
-    Args:
-        state_dict: the tensors.
-        design: how they are run; by default as clip.build_model runs them.
+    The `clip` package's constructor draws from torch's generator before the weights are loaded, which is part of the
+    seed's stream.
 
     Raises:
         UserError: if the tensors do not make up a CLIP; what is wrong is named.
     """
     state = {key: value for key, value in state_dict.items() if key not in BOOKKEEPING}
-    found = measure(shapes_of(state, ""), "")
-    design = design or stock_design(found)
     half = all(tensor.dtype == torch.float16 for name, tensor in state.items() if _MATRIX.search(name))
-    if is_stock(found, design):
-        return _stock(state, half)
-    if not found["patch"]:
-        stock = stock_design(found)
-        raise UserError(
-            f"these weights are a ResNet with {design.activation} and {design.heads} heads: "
-            f"only OpenAI's kind of ResNet, {stock.activation} and {stock.heads}, is supported"
-        )
-    types = {name: torch.float16 if half and _MATRIX.search(name) else torch.float32 for name in state}
-    return stock_model.build({name: tensor.to(types[name]) for name, tensor in state.items()}, found, design)
+    return _stock(state, half)
 
 
 def _stock(state: dict[str, Tensor], half: bool) -> CLIP:
@@ -80,7 +59,7 @@ def draw_inside(clip_model: CLIP, draw: Callable[[], Tensor]) -> Tensor:
     If nothing was drawn since this CLIP was built, its constructor's draws are repeated from where they began; else
     they are drawn anew. A CLIP of ours draws nothing itself.
     """
-    if isinstance(clip_model, (stock_model.PlainCLIP, TowerCLIP)):
+    if isinstance(clip_model, TowerCLIP):
         return draw()
     found: list[Tensor] = []
     _redraw(clip_model, {type(clip_model.visual): lambda: found.append(draw())})
@@ -112,7 +91,7 @@ def draw_prompts_inside(
             width = int((sides[0].conv1.weight if side == 0 else sides[1].ln_final.weight).shape[0])
             found[side][layer] = torch.nn.init.normal_(torch.empty(tokens, width), std=0.02)
 
-    if isinstance(clip_model, (stock_model.PlainCLIP, TowerCLIP)):
+    if isinstance(clip_model, TowerCLIP):
         for side, layer in places:
             draw(side, layer)
         return found
@@ -156,7 +135,7 @@ def _redraw(clip_model: CLIP, behind: dict[type, Callable[[], Any]]) -> None:
 
 def draw_constructor(clip_model: CLIP) -> None:
     """Draw from torch's generator what building this CLIP drew; for methods whose reference builds a second one."""
-    if not isinstance(clip_model, (stock_model.PlainCLIP, TowerCLIP)):
+    if not isinstance(clip_model, TowerCLIP):
         _built({name: value.cpu() for name, value in clip_model.state_dict().items()})
 
 
@@ -230,36 +209,6 @@ def _require_weights(model: CLIP, state_dict: dict[str, Tensor]) -> None:
     for name in ("positional_embedding", "visual.conv1.weight", "text_projection", last):
         if not torch.equal(built[name].half(), state_dict[name].to(built[name].device).half()):
             raise UserError(f"{_where()} did not load the weights: {name} differs")
-
-
-def load_clip(name: str, path: str = "", activation: str = "", heads: tuple[int, ...] = (), model: str = "") -> CLIP:
-    """A CLIP by name or from files; its `fingerprint` tells it from all others, and its facts are kept on it.
-
-    Args:
-        name: a known name (`modprompt backbones`), or "hf-hub:owner/name@revision"; not read if there is a path.
-        path: a file or folder of weights.
-        activation: quick_gelu or gelu, and
-        heads: (text side, image side), for a path of which nothing else says them.
-        model: the same for open_clip's name, MODEL or MODEL/TAG.
-
-    Raises:
-        UserError: on an unknown name, weights that cannot be loaded, or of which nothing says how to run them.
-    """
-    asked = Asked(name, path, activation, heads, model)
-    tower_source.require_packages(asked)
-    found = source.find(asked)
-    config = tower_source.config_of(found)
-    if config is not None:
-        return tower_load.load(found, config)
-    state, resolved = read(found)
-    for key in list(state):  # one after the other: both forms of all would need too much memory
-        if state[key].dtype == torch.bfloat16:
-            state[key] = state[key].float()
-    with hashing(state) as fingerprint_of:
-        clip_model = build_clip(state, resolved.design)
-        clip_model.fingerprint = fingerprint_of(clip_model)
-    note(clip_model, found, resolved)
-    return clip_model
 
 
 def layers_of(clip_model: CLIP) -> tuple[int, int]:

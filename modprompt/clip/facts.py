@@ -14,22 +14,18 @@ from torch import Tensor, nn
 
 from modprompt.clip.cast import rounded_to
 from modprompt.clip.design import GELU, QUICK_GELU
-from modprompt.clip.key_mapping import BOOKKEEPING
-from modprompt.clip.resolve_config import Resolved
-from modprompt.clip.sides import has_stock_text, tokenizer_of
+from modprompt.clip.sides import has_stock_text, has_tower, tokenizer_of
 from modprompt.clip.source import Source
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.towers import Tower, TowerCLIP
 from modprompt.errors import UserError
-from modprompt.io.versioned import Versioned
 
 _PLACE = "modprompt_facts"  # a CLIP's attribute with its facts
-_SEEN = "modprompt_seen"  # another with the state of its tensors when they were hashed
 VERSION, TOWER_VERSION = "2", "t1"
 _THREADS = 4  # hashing and casting run at the same time
 _PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, and PyTorch uses no other thread
-ACTIVATION_OF = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by names of modules
+_ACTIVATIONS = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by names of modules
 
 
 def _shortest(flat: Tensor) -> torch.dtype:
@@ -78,7 +74,7 @@ def shape_of_side(side: nn.Module) -> tuple[set[str], int]:
     """What a side's tensors do not show: its activations, and its number of heads (0 for none, and for a tower)."""
     found = [] if isinstance(side, Tower) else list(_unshown(side))
     heads = next((one for one in found if isinstance(one, int) and one), 0)
-    return {ACTIVATION_OF.get(one, one) for one in found if isinstance(one, str)}, heads
+    return {_ACTIVATIONS.get(one, one) for one in found if isinstance(one, str)}, heads
 
 
 def _whole(shape: str, digests: Iterable[bytes]) -> str:
@@ -86,46 +82,35 @@ def _whole(shape: str, digests: Iterable[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versioned]]:
+def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], str]]:
     """Hash weights while the block builds their model; gives a function from the model to its `fingerprint`."""
-    named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in BOOKKEEPING)
+    named = sorted(state_dict.items())
     with ThreadPoolExecutor(_THREADS) as pool:
         # in a forked process PyTorch's first thread makes a new pool, which fails if two threads are first at once
         pool.submit(torch.get_num_threads).result()
         digests = pool.map(lambda pair: _digest(*pair), named)
 
-        def finish(clip_model: CLIP) -> Versioned:
-            if isinstance(clip_model, TowerCLIP):
-                return Versioned(f"{TOWER_VERSION}:{_whole(clip_model.unshown, digests)}")
+        def finish(clip_model: CLIP) -> str:
+            if has_tower(clip_model) and isinstance(clip_model, TowerCLIP):
+                return f"{TOWER_VERSION}:{_whole(clip_model.unshown, digests)}"
             unshown = [one for side in _sides(clip_model) for one in _unshown(side)]
             shape = " ".join(f"{one} heads" if isinstance(one, int) else one for one in unshown)
-            return Versioned(f"{VERSION}:{_whole(shape, digests)}", old=of_two_tensors(clip_model))
+            return f"{VERSION}:{_whole(shape, digests)}"
 
         yield finish
 
 
-def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> Versioned:
+def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> str:
     """What tells one CLIP from another, whatever the precision of its file: "2:" and 24 hex digits; "t1:" with towers.
 
     Args:
         state_dict: its weights as they were read, before any cast.
         clip_model: the model built from them.
-
-    Returns:
-        The hash; its `old` is that of version 1, over two tensors only; a CLIP with towers has none.
     """
-    if isinstance(clip_model, TowerCLIP):  # counts of a BatchNorm play no part
+    if has_tower(clip_model):  # counts of a BatchNorm play no part
         state_dict = {name: one for name, one in state_dict.items() if not name.endswith(".num_batches_tracked")}
     with hashing(state_dict) as finish:
         return finish(clip_model)
-
-
-def of_two_tensors(clip_model: CLIP) -> str:
-    """A short hash of two tensors: version 1 of the fingerprint."""
-    digest = hashlib.sha256()
-    for tensor in (clip_model.text_projection, next(clip_model.visual.parameters())):
-        digest.update(tensor.detach().half().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
 
 
 class ClipFacts(NamedTuple):
@@ -138,10 +123,9 @@ class ClipFacts(NamedTuple):
     interpolation, resize: how images are scaled (design.py).
     activation, heads: what its tensors do not show, heads as (text side, image side).
     fingerprint: of all its weights, as `fingerprint` gives it.
-    dialect: whose names its tensors had: openai, open_clip, custom_text or transformers; bare if
-        only the options say how it is run.
+    dialect: who says how it is run (source.py): openai, open_clip, transformers, or bare for the user's options.
     commit: of the hub's repository that it came from.
-    sha256: of the file that it was read from, if it was a single one.
+    sha256: of OpenAI's file.
     model: the name that was given with a file that does not say what it is.
     tokenizer: the facts of its tokenizer (tokenizers.py), as plain values; empty for CLIP's own of 77 ids.
     """
@@ -182,27 +166,25 @@ class ClipFacts(NamedTuple):
             if type(value) is not type(default):
                 raise UserError(f"what the file says of its CLIP is damaged ({key} {str(value)[:40]!r})")
             found[key] = value
-        found["activation"] = ACTIVATION_OF.get(found["activation"], found["activation"])  # older ones
         return cls(**found)
 
 
-def note(clip_model: CLIP, source: Source, resolved: Resolved) -> None:
+def note(clip_model: CLIP, found: Source) -> None:
     """Keep what is known of a CLIP, whose `fingerprint` is set, on the module."""
-    images = resolved.design.images
+    images = found.images
     clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(
-        name=source.name,
-        file=source.file,
+        name=found.name,
+        file=found.file,
         mean=images.mean,
         std=images.std,
         interpolation=images.interpolation,
         resize=images.resize,
-        fingerprint=str(clip_model.fingerprint),
-        dialect=resolved.dialect,
-        commit=source.commit,
-        sha256=source.sha256,
-        model=source.asked.model,
+        fingerprint=clip_model.fingerprint,
+        dialect=found.dialect,
+        commit=found.commit,
+        sha256=found.sha256,
+        model=found.asked.model,
     )
-    look_at(clip_model)
 
 
 def _tokenizer_of(clip_model: CLIP) -> Mapping[str, Any]:
@@ -210,64 +192,21 @@ def _tokenizer_of(clip_model: CLIP) -> Mapping[str, Any]:
     return {} if found == ClipTokenizer().facts else found.as_record()
 
 
-def facts_of(clip_model: CLIP, sure: bool = False) -> ClipFacts:
-    """What is known of a CLIP; for a module from elsewhere its input size and fingerprint, computed now if not before.
-
-    Its weights are hashed anew if tensors were written, replaced, cast or moved since they were last looked at. If a
-    cast has rounded its matrices, the fingerprint stays that from before, unless a tensor was written since.
+def facts_of(clip_model: CLIP, anew: bool = False) -> ClipFacts:
+    """What is known of a CLIP; for a module from elsewhere its input size and fingerprint, computed if not before.
 
     Args:
         clip_model: the CLIP.
-        sure: always hash: a write through `.data` or by a fused optimiser leaves no trace on a tensor.
+        anew: hash its weights again, as when prompts are saved: whoever holds the module may have trained it. If a cast
+            has rounded its matrices, the fingerprint stays that from before.
     """
     facts: ClipFacts | None = clip_model.__dict__.get(_PLACE)
-    if facts is None or _may_differ(clip_model, sure):
+    if facts is None or (anew and not rounded_to(clip_model) and not clip_model.logit_scale.is_meta):
         found = fingerprint(clip_model.state_dict(), clip_model)
-        if facts is None or str(found) != facts.fingerprint:
+        if facts is None or found != facts.fingerprint:
             clip_model.__dict__["fingerprint"] = found
-            facts = clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(fingerprint=str(found))
-        look_at(clip_model)
+            facts = clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(fingerprint=found)
     return facts
-
-
-def look_at(clip_model: CLIP) -> None:
-    """Count a CLIP's present tensors as the hashed ones: only for code that has cast or moved them."""
-    clip_model.__dict__[_SEEN] = _state_of(clip_model)
-
-
-def _may_differ(clip_model: CLIP, sure: bool) -> bool:
-    """Whether a CLIP may have other weights (of a fine-tuned model) than those that were hashed last."""
-    if clip_model.logit_scale.is_meta:
-        return False
-    before, now = clip_model.__dict__.get(_SEEN, {}), _state_of(clip_model)
-    if not rounded_to(clip_model):
-        return sure or before != now
-    same = [name for name, one in now.items() if name in before and before[name].tensor == one.tensor]
-    # a copy cannot be judged: its versions begin anew
-    return any(before[name].version != now[name].version for name in same if now[name].is_parameter)
-
-
-class _Seen(NamedTuple):
-    """A tensor's state when it was looked at: the object, how often it was written, where its numbers are."""
-
-    tensor: int
-    version: int | None
-    place: tuple[Any, ...]
-    is_parameter: bool
-
-
-def _state_of(clip_model: CLIP) -> dict[str, _Seen]:
-    return {
-        name: _Seen(id(one), _version(one), (one.data_ptr(), one.dtype, str(one.device)), isinstance(one, nn.Parameter))
-        for name, one in clip_model.state_dict(keep_vars=True).items()
-    }
-
-
-def _version(tensor: Tensor) -> int | None:
-    try:
-        return tensor._version
-    except RuntimeError:  # inference tensors have none
-        return None
 
 
 def called(clip_model: nn.Module) -> str:

@@ -1,20 +1,29 @@
-"""A CLIP with its image transform, the pair that clip.load gives."""
+"""A CLIP with its image transform, the pair that clip.load gives: from a name, a file or a folder."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from modprompt.clip import build, hub, known
+from modprompt.clip import build, hub, known, open_clips, source, transformers_names
 from modprompt.clip.design import SQUASH, Images
-from modprompt.clip.facts import facts_of, look_at
-from modprompt.clip.key_mapping import TRANSFORMERS
-from modprompt.clip.source import SUFFIXES
+from modprompt.clip.facts import facts_of, fingerprint, hashing, note
+from modprompt.clip.open_clips import POSITIONS, VOCABULARY
+from modprompt.clip.source import BARE, OPENAI, SUFFIXES, TRANSFORMERS, Asked, Source
 from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
+from modprompt.io.arrays import read_all_arrays
 from modprompt.io.paths import of_user
+from modprompt.io.safetensors_files import read_safetensors
+from modprompt.io.shards import read_shards
+from modprompt.io.tensors import read_weights
+
+_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
+_DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model computes its own
+_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def load_clip(
@@ -51,16 +60,15 @@ def load_clip(
         raise UserError(f"heads must be two whole numbers, (text side, image side), got {heads!r}")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     path = path_of(str(name))
-    clip_model = build.load_clip("" if path else str(name), path, activation, tuple(heads), model).eval()
-    clip_model = clip_model.float() if place.type == "cpu" else clip_model
-    look_at(clip_model.to(place))
+    clip_model = load(Asked("" if path else str(name), path, activation, tuple(heads), model)).eval()
+    clip_model = (clip_model.float() if place.type == "cpu" else clip_model).to(place)
     return clip_model, transform_of(clip_model)
 
 
 def path_of(name: str) -> str:
     """The file or folder that a name means; empty if it is a CLIP's name."""
     path = of_user(name)
-    if name.startswith(hub.PREFIX) or known.find(known.at_revision(name)[0]) is not None:
+    if not known.is_tag(name):
         return ""
     try:
         is_there = path.exists()
@@ -68,6 +76,198 @@ def path_of(name: str) -> str:
         is_there = True
     looks_so = path.suffix in SUFFIXES or name.startswith(("/", "./", "../", "~"))
     return str(path) if is_there or looks_so else ""
+
+
+def load(asked: Asked) -> CLIP:
+    """A CLIP in eval mode; its `fingerprint` tells it from all others, and its facts are kept on it.
+
+    What the `clip` package can build, it builds, and draws from torch's generator as in the family; open_clip's models
+    draw nothing.
+
+    Raises:
+        UserError: on an unknown name, weights that cannot be loaded, or of which nothing says how to run them.
+    """
+    found = source.find(asked)
+    state = _read(found)
+    model = _model_of(found, state)
+    if model is None or open_clips.is_clips(model):
+        with hashing(state) as fingerprint_of:
+            clip_model = build.build_clip(state)
+            clip_model.fingerprint = fingerprint_of(clip_model)
+    else:
+        text = source.text_folder(found)
+        tokenizer = source.tokenizer_of(found, text)
+        clip_model = cast(CLIP, open_clips.build(model, state, tokenizer, found.called, text))
+        clip_model.fingerprint = fingerprint(clip_model.state_dict(), clip_model)
+    note(clip_model, found)
+    return clip_model
+
+
+def _read(found: Source) -> dict[str, Tensor]:
+    """The tensors of a source under OpenAI's names, or open_clip's."""
+    if found.weights is None:
+        return read_embedded()
+    where = found.called
+    if found.dialect == OPENAI:
+        state = _plain(read_weights(found.weights, (found.sha256,)), where)
+    else:
+        state = _plain(_content(found.weights), where)
+    if found.dialect == TRANSFORMERS:
+        state = transformers_names.to_openai(state, where)
+    for name, value in list(state.items()):  # one after the other: both forms of all would need too much memory
+        if value.dtype == torch.bfloat16:
+            state[name] = value.float()
+    stock = found.model is None or (open_clips.is_stock_text(found.model) and open_clips.is_stock_image(found.model))
+    if stock and "text.positional_embedding" in state:  # open_clip's custom_text
+        state = {name.removeprefix("text."): value for name, value in state.items()}
+    scale = state.get("logit_scale")
+    if scale is not None and scale.numel() == 1:
+        state["logit_scale"] = scale.reshape(())  # in some of open_clip's it is a vector of one
+    return state
+
+
+def _content(path: Path) -> Any:
+    if path.name.endswith(".index.json"):
+        return read_shards(path, _content)
+    if path.suffix == ".json":
+        raise UserError(f"{path} is a config, not weights: give the folder, or the file of weights in it")
+    return read_safetensors(path) if path.suffix == ".safetensors" else read_weights(path)
+
+
+def _plain(content: Any, where: str) -> dict[str, Tensor]:
+    """The tensors of a saved file by name: without wrappers, and without what each model computes itself."""
+    found = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(found, Mapping):
+        raise UserError(f"{where} is not the state dict of a CLIP: it holds no tensors by name")
+    parallel = all(str(name).startswith("module.") for name in found)  # DataParallel's
+    state = {str(name).removeprefix("module.") if parallel else str(name): value for name, value in found.items()}
+    state = {
+        name: value for name, value in state.items() if name not in build.BOOKKEEPING and not name.endswith(_DERIVED)
+    }
+    for name, value in state.items():
+        if not isinstance(value, Tensor) or value.is_sparse or value.is_quantized:
+            raise UserError(f"{where} is not the state dict of a CLIP: {name} is not a plain tensor")
+        if value.dtype not in _TYPES and not name.endswith(".num_batches_tracked"):
+            raise UserError(f"{where} is not the state dict of a CLIP: {name} is of {value.dtype}")
+    return state
+
+
+def _model_of(found: Source, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """open_clip's model_cfg of a source, with which its tensors agree; None for OpenAI's and the embedded one."""
+    if found.dialect == OPENAI:
+        return None
+    if found.dialect == BARE:
+        return _of_tensors(state, found)
+    model = found.model
+    assert model is not None  # all others have one
+    if open_clips.is_clips(model):  # the `clip` package reads sizes off the tensors
+        there = _of_tensors(state, found._replace(asked=Asked()))
+        parts = [("embed_dim", model["embed_dim"], there["embed_dim"])]
+        for key in ("text_cfg", "vision_cfg"):
+            parts += [(name, model[key][name], value) for name, value in there[key].items()]
+        for name, said, value in parts:
+            if said != value:
+                raise UserError(f"{found.called}: by its config {name} is {said}, by its tensors {value}")
+    return model
+
+
+def _of_tensors(state: Mapping[str, Tensor], found: Source) -> dict[str, Any]:
+    """The model_cfg that a stock CLIP's tensors show; activation and heads are the user's, or of the usual width.
+
+    Raises:
+        UserError: if they are not a stock CLIP's.
+    """
+    shapes = {name: tuple(one.shape) for name, one in state.items()}
+    heads, where = found.asked.heads, found.called
+    try:
+        width, embed = shapes["text_projection"]
+        hidden = shapes["transformer.resblocks.0.mlp.c_fc.weight"][0]
+        text = {"layers": _layers(shapes, "transformer.resblocks"), "width": width, "mlp_ratio": _ratio(hidden, width)}
+        text["heads"] = heads[0] if heads else width // open_clips.HEAD
+        if "visual.proj" in shapes:
+            width, patch = shapes["visual.conv1.weight"][0], shapes["visual.conv1.weight"][-1]
+            hidden = shapes["visual.transformer.resblocks.0.mlp.c_fc.weight"][0]
+            image: dict[str, Any] = {"layers": _layers(shapes, "visual.transformer.resblocks"), "patch_size": patch}
+            image.update(width=width, mlp_ratio=_ratio(hidden, width), image_size=pixels(shapes))
+        else:
+            image = {"layers": [_layers(shapes, f"visual.layer{stage}") for stage in (1, 2, 3, 4)]}
+            width = shapes["visual.attnpool.positional_embedding"][1]  # of the attention pool
+            image.update(width=width // 32, image_size=pixels(shapes))
+        positions, vocabulary = shapes["positional_embedding"][0], shapes["token_embedding.weight"][0]
+    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "its projections are not matrices"
+        raise UserError(f"{where}: these weights do not make up a CLIP ({what}): check MODEL.BACKBONE") from None
+    if (positions, vocabulary) != (POSITIONS, VOCABULARY):
+        raise UserError(
+            f"{where}: these weights do not make up a CLIP (texts of {positions} ids of {vocabulary:,}, not CLIP's "
+            f"{POSITIONS} of {VOCABULARY:,}): check MODEL.BACKBONE"
+        )
+    if heads and (width % heads[1] or text["width"] % heads[0]):
+        raise UserError(f"{where}: HEADS {heads} do not divide the widths {text['width']} and {width}")
+    image["head_width"] = width // heads[1] if heads else open_clips.HEAD
+    quick = found.asked.activation != "gelu"
+    return {"embed_dim": embed, "quick_gelu": quick, "text_cfg": text, "vision_cfg": image}
+
+
+def _layers(shapes: Mapping[str, Any], front: str) -> int:
+    numbers = {int(match[1]) for match in (re.match(rf"{re.escape(front)}\.(\d+)\.", name) for name in shapes) if match}
+    return len(numbers)
+
+
+def _ratio(hidden: int, width: int) -> float:
+    return hidden // width if hidden % width == 0 else (hidden + 0.5) / width  # open_clip rounds down
+
+
+def pixels(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """The side of a CLIP's images, by OpenAI's names."""
+    pool = "visual.attnpool.positional_embedding"
+    rows, step = (shapes[pool], 32) if pool in shapes else (
+        shapes["visual.positional_embedding"], shapes["visual.conv1.weight"][-1]
+    )  # fmt: skip
+    return int(round((rows[0] - 1) ** 0.5)) * step
+
+
+def images_of(asked: Asked) -> Images:
+    """How a CLIP's images are made, with their size; only what will be read later anyway is downloaded.
+
+    Raises:
+        UserError: as source.find, and if a bare file is not a CLIP's.
+    """
+    if not asked.path and not asked.name.startswith(hub.PREFIX):
+        found = known.require(known.plain(asked.name))
+        if found is not None or asked.name != known.EMBEDDED:
+            return found.images if found is not None else Images(known.OPENAI[known.plain(asked.name)].pixels)
+    it = source.find(asked)
+    if it.images.size:
+        return it.images
+    return it.images._replace(size=_of_tensors(_read(it), it)["vision_cfg"]["image_size"])
+
+
+def describe(asked: Asked) -> str:
+    """What a CLIP is and what says so, in one line.
+
+    Raises:
+        UserError: as images_of.
+    """
+    found, size = source.find(asked), images_of(asked).size
+    if found.weights is None:
+        return f"{found.called}, which ships with the package"
+    how = f"{found.dialect} weights, {size} pixels"
+    if found.dialect == BARE:
+        return f"{found.called}: {how}, {found.asked.activation}, {found.asked.heads} heads (text, image), as given"
+    return f"{found.called}: {how}" + (f", {open_clips.activation_of(found.model)}" if found.model else "")
+
+
+def read_embedded() -> dict[str, Tensor]:
+    """State dict of the embedded model; words that its training never used have zero embeddings."""
+    try:
+        arrays = {name: torch.from_numpy(array) for name, array in read_all_arrays(_FILE).items()}
+        rows, size = arrays.pop("token_embedding.rows"), int(arrays.pop("token_embedding.size"))
+        table = rows.new_zeros(size, rows.shape[1])
+        table[arrays.pop("token_embedding.ids").long()] = rows
+    except Exception:
+        raise UserError(f"the embedded model {_FILE} is missing or damaged: check it out again") from None
+    return {**arrays, "token_embedding.weight": table}
 
 
 def transform_of(clip_model: CLIP) -> Callable[..., Tensor]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from modprompt.clip.kinds import FEATURES, PROMPTED, RESNET, Kinds
+from modprompt.clip.design import FEATURES, PROMPTED, RESNET, Kinds
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
 from modprompt.clip.tower_sides import image_side_of, text_side_of

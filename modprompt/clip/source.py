@@ -1,34 +1,49 @@
-"""Where the weights of a CLIP are, and what says how they are run: a file, a folder, or a name."""
+"""Where the weights of a CLIP are, and what says how they are run: a name, a folder, or a file.
 
-from collections.abc import Sequence
-from functools import lru_cache
+Nothing is guessed: weights are refused if nothing says how they are run, or two things contradict each other.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modprompt.clip import config_files, hub, known
-from modprompt.clip.design import ACTIVATIONS
+from modprompt.clip import file_tokenizer, hub, known, open_clips, transformers_names
+from modprompt.clip.design import ACTIVATIONS, Images
+from modprompt.clip.file_tokenizer import FileTokenizer, TokenizerPlan
+from modprompt.clip.open_clips import CONFIG_FILE, POSITIONS, TRANSFORMERS_FILE, VOCABULARY
 from modprompt.clip.package import import_clip
+from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
 from modprompt.errors import UserError
 from modprompt.io.paths import of_user
-from modprompt.io.shards import shard_names
+from modprompt.io.text import sha256_of
 
-_RUN_EMBEDDED = (
-    f"`modprompt train --trainer MPL` alone, or MODEL.BACKBONE.NAME {known.EMBEDDED}, runs the embedded model"
-)
+LOG = logging.getLogger("modprompt")
+OPENAI, OPEN_CLIP, TRANSFORMERS, BARE = "openai", "open_clip", "transformers", "bare"
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar")
+_RUN_EMBEDDED = f"`modprompt train --trainer MPL` alone, or MODEL.BACKBONE.NAME {known.EMBEDDED}, runs the embedded one"
 _OPEN_CLIP = (
     "open_clip_model.safetensors", "open_clip_model.safetensors.index.json", "open_clip_pytorch_model.safetensors",
     "open_clip_pytorch_model.bin", "open_clip_pytorch_model.bin.index.json", "open_clip_pytorch_model.pt",
 )  # fmt: skip
-TRANSFORMERS_WEIGHTS = (
+_TRANSFORMERS = (
     "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
 )  # fmt: skip
-_CONFIGS = (
-    config_files.OPEN_CLIP_FILE,
-    config_files.TRANSFORMERS_FILE,
-    config_files.IMAGES_FILE,
-    config_files.TOKENIZER_FILE,
+TEXT_FOLDER = "text_config"
+_HOW_TO_SAY = (
+    "give open_clip's name of the model, MODEL.BACKBONE.MODEL, in Python model=; or MODEL.BACKBONE.ACTIVATION "
+    "(quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, image side; a head is 64 wide in most), in Python "
+    f"activation= and heads=; or put its {CONFIG_FILE}, or {TRANSFORMERS_FILE} and "
+    f"{transformers_names.IMAGES_FILES[0]}, into its folder"
 )
+_OWNERS = {  # of repositories that open_clip's configs name without one
+    "bert-base-uncased": "google-bert",
+    "roberta-base": "FacebookAI",
+    "xlm-roberta-base": "FacebookAI",
+    "xlm-roberta-large": "FacebookAI",
+}
+_UNUSED = {"roberta": 2, "xlm-roberta": 2}  # positions: theirs begin after the padding id
 
 
 class Asked(NamedTuple):
@@ -55,24 +70,31 @@ def asked_of(backbone: Any) -> Asked:
 
 
 class Source(NamedTuple):
-    """Where weights are.
+    """Where weights are, and how they are run.
 
+    asked: what was asked for.
     name: as it was asked for, a hub's with the commit that was used; empty for a file.
     file: base name of the file or folder that was given; empty for a name.
     weights: the file, or an index of several; None for the embedded model.
-    asked: what was asked for.
-    row: its row in the table of known CLIPs, by its name, hash or repository; None if it has none.
-    sha256: of a single file; empty for several.
+    dialect: who says how they are run: openai (this project does, for OpenAI's and the embedded model), open_clip,
+        transformers, or bare for the user's options.
+    model: open_clip's model_cfg; None for openai and bare.
+    images: how its images are made; their size is 0 if only the tensors say it.
+    sha256: of OpenAI's file; else empty.
     commit: of a hub's repository; else empty.
+    trusted: whether other repositories that its model_cfg names may be asked for: it is open_clip's own.
     """
 
+    asked: Asked
     name: str
     file: str
     weights: Path | None
-    asked: Asked
-    row: known.Row | None = None
+    dialect: str
+    model: dict[str, Any] | None
+    images: Images
     sha256: str = ""
     commit: str = ""
+    trusted: bool = False
 
     @property
     def called(self) -> str:
@@ -89,36 +111,37 @@ def find(asked: Asked) -> Source:
     _require_options(asked)
     if asked.path:
         return _of_path(asked)
-    row = None if asked.name.startswith(hub.PREFIX) else known.require(asked.name)
-    if asked.activation or asked.heads:
+    if asked.activation or asked.heads or asked.model:
         raise UserError(
-            "MODEL.BACKBONE.ACTIVATION and HEADS are for weights from MODEL.BACKBONE.PATH that nothing else describes: "
-            f"{asked.name} already says it"
+            "MODEL.BACKBONE.ACTIVATION, HEADS and MODEL are for weights from MODEL.BACKBONE.PATH that nothing else "
+            f"describes: {asked.name} already says it"
         )
-    if asked.model:
-        raise UserError(f"MODEL.BACKBONE.MODEL is for a file from MODEL.BACKBONE.PATH: {asked.name} already says it")
-    return _of_hub(asked) if row is None else _of_table(asked, row)
+    name = known.plain(asked.name)
+    found = known.require(name)
+    if found is not None:
+        return _of_tag(asked, found)
+    if name.startswith(hub.PREFIX):
+        return _of_hub(asked)
+    if name == known.EMBEDDED:
+        return Source(asked, name, "", None, OPENAI, None, Images(32))
+    row = known.OPENAI[name]
+    return Source(asked, name, "", _openai_file(name), OPENAI, None, Images(row.pixels), row.sha256)
+
+
+def describes_itself(path: str) -> bool:
+    """Whether something other than the user's options says how a file or folder of weights is run."""
+    try:
+        return find(Asked(path=path)).dialect != BARE
+    except UserError:
+        return False
 
 
 def _require_options(asked: Asked) -> None:
     if asked.activation not in ("", *ACTIVATIONS):
-        words = " or ".join(ACTIVATIONS)
-        raise UserError(f"MODEL.BACKBONE.ACTIVATION must be {words}, got {asked.activation!r}")
+        raise UserError(f"MODEL.BACKBONE.ACTIVATION must be {' or '.join(ACTIVATIONS)}, got {asked.activation!r}")
     whole = all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in asked.heads)
     if len(asked.heads) not in (0, 2) or not whole:
         raise UserError(f"MODEL.BACKBONE.HEADS must be two whole numbers, (text side, image side), got {asked.heads!r}")
-
-
-def _of_table(asked: Asked, row: known.Row) -> Source:
-    if row.source == "embedded":
-        return Source(row.name, "", None, asked, row)
-    if row.source == "OpenAI":
-        return Source(row.name, "", _openai_file(row.name), asked, row, row.sha256)
-    revision = known.at_revision(asked.name)[1]
-    preferred = (row.file,) if row.file else _OPEN_CLIP
-    found = hub.snapshot(row.source, revision, lambda there: [_pick(there, row.source, preferred)])
-    weights = found.folder / _pick(_files(found.folder), row.source, preferred)
-    return _checked(Source(row.name, "", weights, asked, row, commit=found.commit))
 
 
 def _openai_file(name: str) -> Path:
@@ -127,122 +150,213 @@ def _openai_file(name: str) -> Path:
     if name not in clip._MODELS:
         raise UserError(f"the `clip` package at {Path(str(clip.__file__)).parent} does not know {name}")
     url = clip._MODELS[name]
+    path: Path = cache / url.rpartition("/")[2]
+    if path.is_file():
+        return path  # its SHA-256 is compared when it is read
     try:
-        return Path(clip._download(url, str(cache)))  # checked by the SHA-256 in its address
+        return Path(clip._download(url, str(cache)))
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"no weights for {name}: {cache / url.rpartition('/')[2]} is not there and the download failed ({error}); "
-            f"put the file there or give MODEL.BACKBONE.PATH; {_RUN_EMBEDDED}"
+            f"no weights for {name}: {path} is not there and the download failed ({error}); put the file there or give "
+            f"MODEL.BACKBONE.PATH; {_RUN_EMBEDDED}"
         ) from None
+
+
+def _of_tag(asked: Asked, found: open_clips.Tag) -> Source:
+    open_clips.tell_activation(found)
+    if found.model["text_cfg"].get("hf_tokenizer_name"):
+        open_clips.transformers()  # before the download
+    names = (found.file,) if found.file else _OPEN_CLIP
+    there = hub.snapshot(found.repo, known.at_revision(asked.name)[1], lambda names_there: _wanted(names_there, names))
+    weights = there.folder / _pick(there.files(), found.repo, names)
+    tell(found.name, [weights.name], there)
+    return Source(
+        asked, found.name, "", weights, OPEN_CLIP, found.model, found.images, commit=there.commit, trusted=True
+    )
 
 
 def _of_hub(asked: Asked) -> Source:
     repo, revision = hub.parse(asked.name)
-    found = hub.snapshot(repo, revision, lambda there: _wanted(there, repo))
-    source = _of_folder(found.folder, asked)
-    return source._replace(
-        name=f"{hub.PREFIX}{repo}@{found.commit}",
-        file="",
-        commit=found.commit,
-        row=source.row or known.by_repository(repo),
-    )
+    there = hub.snapshot(repo, revision, _wanted)
+    weights = there.folder / _pick(there.files(), repo)
+    found = _of_weights(asked, weights)
+    tell(asked.name, [weights.name, TRANSFORMERS_FILE if found.dialect == TRANSFORMERS else CONFIG_FILE], there)
+    return found._replace(name=f"{hub.PREFIX}{repo}@{there.commit}", file="", commit=there.commit)
 
 
 def _of_path(asked: Asked) -> Source:
     path = of_user(asked.path)
     try:
         if not path.exists():
-            if asked.path.startswith(hub.PREFIX) or known.find(asked.path):
+            if asked.path.startswith(hub.PREFIX) or known.is_openai(asked.path) or asked.path == known.EMBEDDED:
                 raise UserError(f"MODEL.BACKBONE.PATH: {path} is a name: give it with --backbone (MODEL.BACKBONE.NAME)")
             raise UserError(f"MODEL.BACKBONE.PATH: no file or folder at {path}; {_RUN_EMBEDDED}")
-        file = path.name if path.name not in ("", "..") else path.resolve().name
-        found = _of_folder(_snapshot_in(path), asked) if path.is_dir() else _checked(Source("", file, path, asked))
+        weights = path
+        if path.is_dir():
+            folder = _snapshot_in(path)
+            weights = folder / _pick([one.name for one in folder.iterdir() if one.is_file()], str(folder))
+        found = _of_weights(asked, weights)
     except OSError as error:
         raise UserError(f"MODEL.BACKBONE.PATH: cannot read {path} ({error.strerror})") from None
-    assert found.weights is not None  # it is a file
-    repo, commit = hub.address_of(found.weights.parent)
-    found = found._replace(file=file, commit=commit, row=found.row or known.by_repository(repo))
-    return found._replace(row=_row_of_model(found)) if asked.model else found
-
-
-def _row_of_model(found: Source) -> known.Row:
-    """The row that a user names for weights of which nothing else says what they are."""
-    asked, weights = found.asked, found.weights
-    assert weights is not None  # it is a file
-    if asked.activation or asked.heads:
-        raise UserError("MODEL.BACKBONE.MODEL says activation and heads: leave out ACTIVATION and HEADS")
-    if found.row is not None or (weights.parent / config_files.OPEN_CLIP_FILE).is_file():
-        raise UserError(f"MODEL.BACKBONE.MODEL is for a file of which nothing else says it, but {weights} says it")
-    return known.of_model(asked.model)
+    cached = weights.parent.parent.name == "snapshots"  # of a hub's cache, whose folders are commits
+    return found._replace(file=path.resolve().name, commit=weights.parent.name if cached else "")
 
 
 def _snapshot_in(folder: Path) -> Path:
     """The snapshot in a repository's folder of the hub's cache; other folders unchanged."""
     if not (folder / "snapshots").is_dir():
         return folder
-    main = hub.commit_of(folder / "refs" / "main")
-    found = [folder / "snapshots" / main] if main else sorted((folder / "snapshots").iterdir())
+    main = folder / "refs" / "main"
+    found = [folder / "snapshots" / main.read_text().strip()] if main.is_file() else [*(folder / "snapshots").iterdir()]
     if len(found) != 1 or not found[0].is_dir():
         raise UserError(f"{folder} holds {len(found)} snapshots and none is main: give the folder of one")
     return found[0]
 
 
-def _of_folder(folder: Path, asked: Asked) -> Source:
-    weights = folder / _pick(_files(folder), str(folder))
-    return _checked(Source("", folder.name, weights, asked))
+def _of_weights(asked: Asked, weights: Path) -> Source:
+    """A file of weights by what stands beside it, its hash, or the options."""
+    folder = weights.parent
+    own, others = folder / CONFIG_FILE, folder / TRANSFORMERS_FILE
+    is_others = others.is_file() and (weights.name in _TRANSFORMERS or not own.is_file())
+    found: Callable[..., Source] = partial(Source, asked, "", weights.name, weights)
+    if asked.model:
+        if asked.activation or asked.heads:
+            raise UserError("MODEL.BACKBONE.MODEL says activation and heads: leave out ACTIVATION and HEADS")
+        if own.is_file() or is_others:
+            raise UserError(f"MODEL.BACKBONE.MODEL is for a file of which nothing else says it, but {weights} says it")
+        return found(OPEN_CLIP, *open_clips.of_name(asked.model))
+    if is_others or own.is_file():
+        dialect = TRANSFORMERS if is_others else OPEN_CLIP
+        model, images = transformers_names.read(folder) if is_others else open_clips.of_file(own)
+        _require_same(asked, model, str(others if is_others else own))
+        return found(dialect, model, images)
+    if asked.activation and asked.heads:
+        return found(BARE, None, Images(stated=False))
+    if asked.activation or asked.heads:
+        given, lacking = ("ACTIVATION", "HEADS") if asked.activation else ("HEADS", "ACTIVATION")
+        raise UserError(f"{weights}: MODEL.BACKBONE.{given} is given, but MODEL.BACKBONE.{lacking} is missing")
+    digest = sha256_of(weights) if weights.suffix in (".pt", ".pth") else ""
+    row = next((one for one in known.OPENAI.values() if one.sha256 == digest), None)
+    if row is None:
+        raise UserError(f"{weights} does not say how it is run: {_HOW_TO_SAY}")
+    return found(OPENAI, None, Images(row.pixels), digest)
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(one.name for one in folder.iterdir() if one.is_file())
+def _require_same(asked: Asked, model: dict[str, Any], said_by: str) -> None:
+    """Raise UserError if options contradict a config."""
+    text, image = model["text_cfg"], model["vision_cfg"]
+    width = image.get("width", 768) * (32 if open_clips.is_resnet(model) else 1)
+    heads = (text.get("heads", 8), width // image.get("head_width", open_clips.HEAD))
+    said = {"ACTIVATION": (asked.activation, open_clips.activation_of(model)), "HEADS": (tuple(asked.heads), heads)}
+    for key, (option, value) in said.items():
+        if option and option != value:
+            raise UserError(f"MODEL.BACKBONE.{key} is {option}, but by {said_by} it is {value}")
 
 
-def _wanted(there: Sequence[str], repo: str) -> list[str]:
-    """The files of a repository that are needed: its weights, and what says how they are run."""
-    weights = _pick(there, repo)
-    configs = [one for one in _CONFIGS if one in there]
-    if weights in _OPEN_CLIP:  # needed even if only the cache is known
-        configs.append(config_files.OPEN_CLIP_FILE)
-    elif weights in TRANSFORMERS_WEIGHTS and config_files.OPEN_CLIP_FILE not in there:
-        of_images = (config_files.IMAGES_FILE, config_files.PROCESSOR_FILE)  # the one that exists
-        configs += [config_files.TRANSFORMERS_FILE, next((one for one in of_images if one in there), of_images[0])]
-    return [weights, *dict.fromkeys(configs)]
+def _wanted(there: Sequence[str], preferred: Sequence[str] = ()) -> list[str]:
+    """The files of a repository that are needed: its weights, all shards of them, what says how they are run, and its
+    tokenizer.
+    """
+    weights = _pick(there, "it", preferred)
+    stem, _, ending = weights.removesuffix(".index.json").rpartition(".")
+    shards = [one for one in there if one.startswith(f"{stem}-") and one.endswith(f".{ending}")]
+    configs = [] if preferred else [CONFIG_FILE, TRANSFORMERS_FILE, *transformers_names.IMAGES_FILES]
+    more = [one for one in (*configs, f"{TEXT_FOLDER}/{TRANSFORMERS_FILE}") if one in there]
+    if not preferred and not {CONFIG_FILE, TRANSFORMERS_FILE} & set(more):
+        raise UserError(f"it has neither {CONFIG_FILE} nor {TRANSFORMERS_FILE}, which say how its weights are run")
+    tokens = file_tokenizer.wanted(there) if any(one in there for one in file_tokenizer.CARRIERS) else []
+    return [*dict.fromkeys([weights, *(shards if weights.endswith(".json") else []), *more, *tokens])]
 
 
 def _pick(there: Sequence[str], where: str, preferred: Sequence[str] = ()) -> str:
     """The file with the weights: open_clip's own first, then transformers', then the only one."""
     order = preferred or (
-        *(_OPEN_CLIP if config_files.OPEN_CLIP_FILE in there else ()),
-        *(TRANSFORMERS_WEIGHTS if config_files.TRANSFORMERS_FILE in there else ()),
+        *(_OPEN_CLIP if CONFIG_FILE in there else ()),
+        *(_TRANSFORMERS if TRANSFORMERS_FILE in there or CONFIG_FILE in there else ()),
     )
     found = next((one for one in order if one in there), None)
     if found is not None:
         return found
-    files = [one for one in there if one.endswith(SUFFIXES) and "/" not in one]
+    files = sorted(one for one in there if one.endswith(SUFFIXES) and "/" not in one)
     if len(files) != 1:
         listed = ", ".join(files) or "nothing"
         raise UserError(f"{where} must hold one file of weights ({', '.join(SUFFIXES)}), there is: {listed}")
     return files[0]
 
 
-def _checked(source: Source) -> Source:
-    """A source after checking its files against their names in a hub's cache, with the hash of a single one."""
-    weights = source.weights
-    assert weights is not None  # the embedded model has no file of its own
-    if weights.name.endswith(".index.json"):
-        for name in shard_names(weights):
-            if (weights.parent / name).exists():  # a missing one is reported when it is read
-                _checked_hash(weights.parent / name)
-        return source
-    sha256 = _checked_hash(weights)
-    published = (row for row in known.rows() if row.sha256 == sha256)  # one of OpenAI's files
-    return source._replace(sha256=sha256, row=next(published, source.row))
+def tell(name: str, files: Sequence[str], there: hub.Snapshot) -> None:
+    """Say which commit of a repository a CLIP's files come from, at a level that is shown without a logging setup."""
+    LOG.warning("%s: %s of %s at commit %s", name, ", ".join(files), there.repo, there.commit)
 
 
-def _checked_hash(path: Path) -> str:
-    facts = path.stat()
-    return _hash_of(path, facts.st_size, facts.st_mtime_ns)
+# ---------------------------------------------------------------------- texts
 
 
-@lru_cache(maxsize=64)
-def _hash_of(path: Path, size: int, time_ns: int) -> str:
-    return hub.check_blob(path)
+def text_folder(found: Source) -> Path | None:
+    """The folder with the config.json of a text side that is transformers'; None for others.
+
+    Raises:
+        UserError: if it is missing.
+    """
+    name = (found.model or {}).get("text_cfg", {}).get("hf_model_name")
+    if not name or found.weights is None:
+        return None
+    folder = found.weights.parent / TEXT_FOLDER
+    if not (folder / TRANSFORMERS_FILE).is_file():
+        lacking = f"it needs {TEXT_FOLDER}/{TRANSFORMERS_FILE} in its folder, the config of its text side {name}"
+        folder = _named(found, str(name), lambda there: [TRANSFORMERS_FILE], lacking)
+    open_clips.text_config(folder / TRANSFORMERS_FILE)
+    return folder
+
+
+def tokenizer_of(found: Source, text: Path | None) -> Tokenizer:
+    """The tokenizer of a source.
+
+    Args:
+        found: the source.
+        text: from text_folder.
+
+    Raises:
+        UserError: if it is missing, or belongs to another CLIP.
+    """
+    part: dict[str, Any] = (found.model or {}).get("text_cfg", {})
+    length, vocabulary = part.get("context_length", POSITIONS), part.get("vocab_size", VOCABULARY)
+    name, given = part.get("hf_tokenizer_name"), part.get("tokenizer_kwargs") or {}
+    if not name:
+        if text is not None or vocabulary != VOCABULARY or given:
+            raise UserError(
+                f"{found.called}: its config names no tokenizer (text_cfg.hf_tokenizer_name), and CLIP's does not fit "
+                "this text side"
+            )
+        return ClipTokenizer(length)
+    padding, end = None, None
+    if text is not None:
+        of_text = open_clips.text_config(text / TRANSFORMERS_FILE)
+        vocabulary = of_text.get("vocab_size", 0)
+        padding = of_text.get("pad_token_id", 0 if of_text.get("model_type") == "bert" else 1)
+        most = of_text.get("max_position_embeddings", length) - _UNUSED.get(str(of_text.get("model_type")), 0)
+        if length > most:
+            raise UserError(f"{found.called}: context_length is {length}, but its text side has {most} positions")
+    elif part.get("pool_type") == "eos":
+        end = part.get("eos_id", 2)
+    if part.get("embed_cls"):
+        padding = part.get("pad_id", 0)
+    clean, language = str(given.get("clean") or "whitespace"), str(given.get("language") or "")
+    plan = TokenizerPlan(length, clean, vocabulary, bool(given.get("strip_sep_token")), padding, end, language)
+    carriers, settings = ", ".join(file_tokenizer.CARRIERS), ", ".join(file_tokenizer.SETTINGS)
+    lacking = f"it needs the tokenizer of {name} in its folder: copy its files ({carriers}, {settings}: all that exist)"
+    assert found.weights is not None  # the embedded model has no model_cfg
+    own = found.weights.parent
+    if not found.trusted and any((own / one).is_file() for one in file_tokenizer.CARRIERS):
+        return FileTokenizer(own, plan)
+    return FileTokenizer(_named(found, str(name), file_tokenizer.wanted, lacking), plan)
+
+
+def _named(found: Source, name: str, choose: hub.Choose, lacking: str) -> Path:
+    """The snapshot of a repository that open_clip's own config names; for other configs nothing is asked for."""
+    if not found.trusted:
+        raise UserError(f"{found.called}: {lacking}")
+    repo, _ = hub.of_user(f"{_OWNERS[name]}/{name}" if name in _OWNERS else name)
+    there = hub.snapshot(repo, "", choose)
+    tell(found.called, list(choose(there.files())), there)
+    return there.folder

@@ -1,7 +1,7 @@
 """The parts of a stock CLIP as types: models of `clip.load` and `build_model` have these attributes.
 
-No model is an instance of these classes: they are there to be read, by people and mypy. Codebases of the family patch
-the classes of their own `clip`, but keep these attributes.
+No model is an instance of them but of QuickGELU: they are there to be read, by people and mypy. Codebases of the
+family patch the classes of their own `clip`, but keep these attributes.
 
 Shapes: D width of a side, E joint width, L positions.
 """
@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from modprompt.io.versioned import Versioned
-
 
 class Layer(nn.Module):
     """A module from a tensor to a tensor."""
@@ -24,6 +22,14 @@ class Layer(nn.Module):
 
         def __call__(self, x: Tensor) -> Tensor:
             """Its output for x."""
+
+
+class QuickGELU(nn.Module):
+    """OpenAI's approximation: x * sigmoid(1.702 x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any shape."""
+        return x * torch.sigmoid(1.702 * x)
 
 
 class Norm(Layer):
@@ -90,4 +96,4 @@ class CLIP(nn.Module):
     dtype: torch.dtype
     encode_text: Callable[[Tensor], Tensor]
     encode_image: Callable[[Tensor], Tensor]
-    fingerprint: Versioned  # only on models of load_clip
+    fingerprint: str  # only on models of load_clip

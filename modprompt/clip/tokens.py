@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from modprompt.clip.reading import read_embedded
 from modprompt.clip.sides import has_stock_text, token_table, tokenizer_of
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import CLIP_BPE, ClipTokenizer, Tokenizer
@@ -88,6 +87,8 @@ def _known_tokens(name: str, table: Tensor, tokenizer: Tokenizer = _CLIPS) -> _T
 
 def unknown_words(names: Sequence[str]) -> list[str]:
     """Words of class names that the embedded CLIP was never trained on, each once."""
+    from modprompt.clip.load import read_embedded  # late: it needs this module's readers
+
     table = read_embedded()["token_embedding.weight"]
     words = dict.fromkeys(word for name in names for word in readable(name).split())
     return [word for word in words if _UNKNOWN in _known_tokens(word, table)]

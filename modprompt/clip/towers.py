@@ -1,4 +1,4 @@
-"""A dual encoder with a side that is not a stock CLIP's but another package's module.
+"""A dual encoder of open_clip's modules.
 
 A stock side has the attributes of structure.py, so that the engine runs it as usual; another one is a tower, which
 gives features; prompts can go into some towers (tower_sides.py). Towers always stay in eval mode: BatchNorm and drop
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clip import stock_model
 from modprompt.clip.structure import ResNet, VisionTransformer
 from modprompt.clip.tokenizers import Tokenizer
 
@@ -85,7 +85,7 @@ class TextTower(Tower):
 
 
 class TowerCLIP(nn.Module):
-    """A dual encoder with at least one tower; other code asks about its sides by clip/sides.py.
+    """A dual encoder that the `clip` package does not build; other code asks about its sides by clip/sides.py.
 
     A stock text side is in its attributes (transformer, token_embedding, positional_embedding, ln_final,
     text_projection, as in structure.py), else `text` is a TextTower. `visual` is a stock side or an ImageTower.
@@ -142,6 +142,20 @@ class TowerCLIP(nn.Module):
         return features
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """Features (C, E) of token ids (C, L), not normalised."""
-        features: Tensor = stock_model.encode_text(self, ids) if self.text is None else self.text(ids)
-        return features
+        """Features (C, E) of token ids (C, L), not normalised; a stock text side is read at the highest id, the end."""
+        if self.text is not None:
+            features: Tensor = self.text(ids)
+            return features
+        positions, kind = self.get_parameter("positional_embedding"), self.dtype
+        x = self.get_submodule("token_embedding")(ids).to(kind) + positions.to(kind)
+        mask = torch.full((len(positions),) * 2, float("-inf"), dtype=kind, device=x.device).triu(1)
+        x = self.get_submodule("ln_final")(self.get_submodule("transformer")(x, attn_mask=mask))
+        last: Tensor = x[torch.arange(len(x), device=x.device), ids.argmax(dim=-1)]
+        return last.to(kind) @ self.text_projection
+
+    def forward(self, image: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(logits (images, texts), their transpose)."""
+        images, texts = F.normalize(self.encode_image(image), dim=-1), F.normalize(self.encode_text(ids), dim=-1)
+        logits = self.logit_scale.exp() * images @ texts.t()
+        logits = logits if self.logit_bias is None else logits + self.logit_bias
+        return logits, logits.t()

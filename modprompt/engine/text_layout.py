@@ -70,28 +70,24 @@ class TextTokens(NamedTuple):
 class WholeTokens(NamedTuple):
     """All class prompts of a text side whose padding is read (whole_text.py), embedded but without positions.
 
-    start: (s, T), what comes before the context.
     ctx: (B, C, n, T), or for all classes (B, 1, n, T).
     words: (C, W, T), each class's words and end token, shorter ones padded at the end.
     padding: (1, T), fills the places after them up to the last of L positions.
-    end: (C,) the place of each class's end token.
     """
 
-    start: Tensor
     ctx: Tensor
     words: Tensor
     padding: Tensor
-    end: Tensor
 
     def of(self, which: slice) -> "WholeTokens":
         """The prompts of some classes."""
         ctx = self.ctx if self.ctx.shape[1] == 1 else self.ctx[:, which]
-        return self._replace(ctx=ctx, words=self.words[which], end=self.end[which])
+        return self._replace(ctx=ctx, words=self.words[which])
 
     def laid_out(self, length: int, dtype: torch.dtype) -> Tensor:
         """Texts (B, C, L, T)."""
         batch, count = self.ctx.shape[0], self.words.shape[0]
-        parts = [self.start[None, None], self.ctx, self.words[None]]
+        parts = [self.ctx, self.words[None]]
         spare = length - sum(part.shape[2] for part in parts)
         parts.append(self.padding.expand(1, 1, spare, -1))
         return torch.cat([part.to(dtype).expand(batch, count, -1, -1) for part in parts], dim=2)

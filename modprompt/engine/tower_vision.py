@@ -45,8 +45,6 @@ class TowerVisionEncoder(nn.Module):
         side = self.side
         patches: Tensor = side.conv1(image.to(side.conv1.weight.dtype)).flatten(2).transpose(1, 2)
         x = patches.to(self.stream or self.feature_type)
-        if side.class_embedding is not None:
-            x = torch.cat([side.class_embedding.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
         return x + side.positional_embedding.to(x.dtype)
 
     def forward(self, image: Tensor, additions: Additions, changes: Changes = (), watch: Watch | None = None) -> Tensor:

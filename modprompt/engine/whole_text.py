@@ -1,10 +1,10 @@
-"""Class prompts of text sides without a causal mask (SigLIP, MobileCLIP): whole texts, since their padding is read.
+"""Class prompts of text sides without a causal mask (SigLIP): whole texts, since their padding is read.
 
 Every class has all L positions: each context token replaces a padding token, so that what is read at a place stays at
 that place. Classes share nothing, since each beginning sees what comes after it.
 
 Shapes: B images that have prompts of their own (1 if none have), C classes, c classes of a chunk, L positions of a
-text, s start tokens, W tokens of the longest words, n context tokens, T text width, E joint width.
+text, W tokens of the longest words, n context tokens, T text width, E joint width.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ AT_ONCE = 64  # texts that are computed together where there are no gradients: m
 class WholeText(nn.Module):
     """The frozen part of class prompts; what PromptText (prompts.py) is for a text side with a causal mask.
 
-    The context comes after the start token, where there is one, else at the beginning.
+    The context comes at the beginning: such texts have no start token. Features are read at the last position.
 
     Args:
         texts: the prompts of C classes; the context replaces their first n tokens.
@@ -55,10 +55,8 @@ class WholeText(nn.Module):
         UserError: on another position or templates, or a prompt longer than the text side's.
     """
 
-    start: Tensor
     words: Tensor
     padding: Tensor
-    end: Tensor
 
     def __init__(
         self,
@@ -79,17 +77,14 @@ class WholeText(nn.Module):
         self.texts = list(texts)
         tokenizer = tokenizer_of(clip_model)
         self.length = tokenizer.facts.length
-        start = _start(tokenizer)
-        most = self.length - len(start) - n_ctx
+        most = self.length - n_ctx
         rows = [_words(text, label, n_ctx, most, tokenizer) for text, label in zip(texts, classnames)]
         longest = max(map(len, rows))
         padding = tokenizer.facts.padding
         ids = [row + [padding] * (longest - len(row)) for row in rows]
-        for name, some in (("start", start), ("words", ids), ("padding", [padding])):
+        for name, some in (("words", ids), ("padding", [padding])):
             embedded = embed_ids(torch.tensor(some, dtype=torch.long), clip_model, dtype)
             self.register_buffer(name, embedded, persistent=False)
-        ends = [len(start) + n_ctx + len(row) - 1 for row in rows]
-        self.register_buffer("end", torch.tensor(ends), persistent=False)
 
     @property
     def groups(self) -> list[Group]:
@@ -100,7 +95,7 @@ class WholeText(nn.Module):
     def forward(self, ctx: Tensor) -> WholeTokens:
         """The prompts with a context: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images."""
         ctx = ctx[(None,) * (4 - ctx.dim())]
-        return WholeTokens(self.start, ctx, self.words, self.padding, self.end)
+        return WholeTokens(ctx, self.words, self.padding)
 
 
 class WholeTextEncoder(nn.Module):
@@ -167,7 +162,7 @@ class WholeTextEncoder(nn.Module):
 
     def _features(self, text: WholeTokens, additions: Additions, changes: Changes) -> Tensor:
         """Features (B, c, E) of the classes of a chunk."""
-        side, start, present = self.side, text.start.shape[0], text.ctx.shape[2]
+        side, present = self.side, text.ctx.shape[2]
         position = side.positional_embedding
         x = text.laid_out(len(position), self.stream or position.dtype)
         shape = x.shape[:2]
@@ -179,18 +174,14 @@ class WholeTextEncoder(nn.Module):
             if layer:  # those of layer 0 are in their places
                 joins = new_tokens(new)
                 tokens = joins.tokens if isinstance(joins, OfClasses) else joins
-                x = renew(x, start, present, step.remove, tokens)
-            attend, change = attends(block, new, start), change_of(changes, layer)
+                x = renew(x, 0, present, step.remove, tokens)
+            attend, change = attends(block, new, 0), change_of(changes, layer)
             sequences = x.flatten(0, 1)
             if layer + 1 < len(blocks):
                 x = run_block(block, sequences, attend=attend, change=change).view(x.shape)
-        last = run_last_block(blocks[-1], sequences, attend, self._read(text, shape), change)  # (B * c, T)
+        end = torch.full((len(sequences),), len(position) - 1, device=x.device)
+        last = run_last_block(blocks[-1], sequences, attend, end, change)  # (B * c, T)
         return side.project(normalise(side.ln_final, last)).view(*shape, -1)
-
-    def _read(self, text: WholeTokens, shape: torch.Size) -> Tensor:
-        """The places (B * c,) of the tokens that features are read at."""
-        last = torch.full_like(text.end, len(self.side.positional_embedding) - 1)
-        return (last if self.side.reads_last else text.end).repeat(shape[0])
 
 
 def _require_in_place(schedule: Schedule) -> None:
@@ -204,12 +195,6 @@ def _require_in_place(schedule: Schedule) -> None:
                 f"text schedule, layer {layer}: has {count} prompt tokens, layer 0 has {first}; this CLIP's text side "
                 "also reads the padding after the words, so each layer must remove as many as it adds"
             )
-
-
-def _start(tokenizer: Tokenizer) -> list[int]:
-    """The ids before all words."""
-    ids = tokenizer.row("")
-    return ids[: ids.index(tokenizer.facts.end)]
 
 
 def _words(text: str, label: str, n_ctx: int, most: int, tokenizer: Tokenizer) -> list[int]:

@@ -7,10 +7,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import nn
-
-from modprompt.clip.design import Design
-from modprompt.clip.stock_model import LayerNorm, PlainCLIP
 
 CLASSES = (
     "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial",
@@ -18,11 +14,7 @@ CLASSES = (
 )  # fmt: skip
 PICTURES, SIZE = 8, 32  # images of each class; side in pixels
 HEADS = (1, 2)
-CLIP = {
-    "positions": 77, "vocabulary": 49408, "embed": 32,
-    "text width": 64, "text hidden": 256, "text layers": 3,
-    "image width": 128, "image hidden": 512, "image layers": 3, "patch": 16, "pixels": SIZE,
-}  # fmt: skip
+EMBED, TEXT, IMAGE, LAYERS, PATCH = 32, 64, 128, 3, 16  # of the CLIP: widths, layers of a side, pixels of a patch
 CONFIG = f"""
 DATALOADER:
   TRAIN_X:
@@ -47,22 +39,36 @@ TRAIN:
 TRAINER:
   MPL:
     N_CTX: 1
-    PROMPT_DEPTH: {CLIP["text layers"]}
+    PROMPT_DEPTH: {LAYERS}
     PREC: "fp32"
 """
 
 
-def clip() -> nn.Module:
-    """A CLIP with random weights under OpenAI's names, for images of SIZE pixels."""
-    model = PlainCLIP(CLIP, Design("quick_gelu", HEADS))
-    generator = torch.Generator().manual_seed(1)
-    for parameter in model.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
-    for module in model.modules():
-        if isinstance(module, (nn.LayerNorm, LayerNorm)):
-            nn.init.ones_(module.weight)
-            nn.init.zeros_(module.bias)
-    return model
+def clip() -> dict[str, torch.Tensor]:
+    """The state dict of a CLIP with random weights under OpenAI's names, for images of SIZE pixels."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "positional_embedding": (77, TEXT), "text_projection": (TEXT, EMBED), "logit_scale": (),
+        "token_embedding.weight": (49408, TEXT), "visual.class_embedding": (IMAGE,),
+        "visual.positional_embedding": ((SIZE // PATCH) ** 2 + 1, IMAGE), "visual.proj": (IMAGE, EMBED),
+        "visual.conv1.weight": (IMAGE, 3, PATCH, PATCH),
+    }  # fmt: skip
+    parts: dict[str, tuple[int, ...]] = {"ln_final": (TEXT,), "visual.ln_pre": (IMAGE,), "visual.ln_post": (IMAGE,)}
+    for side, width in (("", TEXT), ("visual.", IMAGE)):
+        block = {
+            "attn.in_proj_": (3 * width, width), "attn.out_proj": (width, width), "ln_1": (width,), "ln_2": (width,),
+            "mlp.c_fc": (4 * width, width), "mlp.c_proj": (width, 4 * width),
+        }  # fmt: skip
+        for layer in range(LAYERS):
+            parts.update((f"{side}transformer.resblocks.{layer}.{part}", shape) for part, shape in block.items())
+    for part, shape in parts.items():
+        dot = "" if part.endswith("_proj_") else "."
+        shapes.update({f"{part}{dot}weight": shape, f"{part}{dot}bias": shape[:1]})
+    draws = torch.Generator().manual_seed(1)
+    state = {name: torch.randn(shape, generator=draws) * 0.1 for name, shape in shapes.items()}
+    for name, value in state.items():
+        if "ln_" in name:
+            value.fill_(float(name.endswith("weight")))
+    return state
 
 
 def write(folder: Path) -> None:
@@ -73,7 +79,7 @@ def write(folder: Path) -> None:
         for picture in range(1, PICTURES + 1):
             colour = (25 * number, 30 * picture, 250 - 25 * number)
             Image.new("RGB", (SIZE, SIZE), colour).save(str(where / f"{name}_{picture}.jpg"))
-    torch.save(clip().state_dict(), str(folder / "clip.pt"))
+    torch.save(clip(), str(folder / "clip.pt"))
     (folder / "mpl.yaml").write_text(CONFIG)
     (folder / "made_up.yaml").write_text('DATASET:\n  NAME: "ModpromptMadeUp"\n')
 

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from modprompt.clip import hub, source
+from modprompt.clip import hub
 from modprompt.clip import known as known_clips
 from modprompt.clip.facts import ClipFacts, called, facts_of
 from modprompt.clip.load import load_clip, path_of
-from modprompt.clip.resolve_config import say_themselves
-from modprompt.clip.source import Asked
+from modprompt.clip.source import describes_itself
 from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
@@ -183,7 +182,7 @@ def _clip_of(
         if not clip.startswith(hub.PREFIX):
             known_clips.require(facts.name, f"{path}: its CLIP")
     clip_model = require_clip(clip) if isinstance(clip, nn.Module) else _loaded(clip, facts, device)
-    mine = facts_of(clip_model, sure=isinstance(clip, nn.Module)).fingerprint
+    mine = facts_of(clip_model, anew=isinstance(clip, nn.Module)).fingerprint
     known = getattr(clip_model, "fingerprint", mine)
     if facts.fingerprint and in_version_of(facts.fingerprint, known) != facts.fingerprint:
         raise UserError(
@@ -197,7 +196,7 @@ def _loaded(clip: str | Path, facts: ClipFacts, device: str | torch.device | Non
     """A CLIP by name or path; weights that do not say how they are run are run as the file says."""
     path = path_of(str(clip))
     stated = facts.model or facts.activation
-    if not path or not stated or say_themselves(source.find(Asked(path=path))):
+    if not path or not stated or describes_itself(path):
         return load_clip(clip, device)[0]
     if facts.model:
         return load_clip(clip, device, model=facts.model)[0]

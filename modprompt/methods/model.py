@@ -352,7 +352,7 @@ class PromptedModel(OnSharedClip):
         What is bound to the classes of its training is saved for them, with a warning if this model has others.
         """
         classes = self.classes_for(path)
-        clip = facts_of(self.clip_model, sure=True)
+        clip = facts_of(self.clip_model, anew=True)
         record = describe(method_record(self.method), classes, clip, self.prompt_learner)
         epoch = 0 if self.average is None else self.average.epochs
         write(path, self.saved_state(), record, epoch)

@@ -80,7 +80,7 @@ class OnSharedClip(PromptedCLIP):
     @property
     def clip_facts(self) -> ClipFacts:
         """What is known of its CLIP."""
-        return facts_of(self.clip_model, sure=any(one.requires_grad for one in self.clip_model.parameters()))
+        return facts_of(self.clip_model, anew=any(one.requires_grad for one in self.clip_model.parameters()))
 
     def exact_clip(self) -> CLIP:
         """The CLIP in float32, with the weights that it had before any cast; warns if they are lost."""

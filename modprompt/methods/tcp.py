@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from modprompt.clip.build import draw_constructor
 from modprompt.clip.cast import exact
 from modprompt.clip.sides import joint_width, text_width, tokenizer_of
-from modprompt.clip.stock_model import QuickGELU
-from modprompt.clip.structure import CLIP
+from modprompt.clip.structure import CLIP, QuickGELU
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import CARRY, MOST_TOKENS, Schedule, Schedules, Shape, Step

@@ -7,9 +7,9 @@ from typing import Any
 from dassl.config import cfg_default
 from torchvision import transforms
 
-from modprompt.clip import build, hub, known
+from modprompt.clip import hub, known
 from modprompt.clip.design import SQUASH, Images
-from modprompt.clip.reading import images_of
+from modprompt.clip.load import images_of, load
 from modprompt.clip.source import asked_of
 from modprompt.clip.structure import CLIP
 from modprompt.compat.run_settings import RunSettings
@@ -24,9 +24,9 @@ def load_clip(config: RunSettings) -> CLIP:
     """A run's CLIP.
 
     Raises:
-        UserError: as clip.build.load_clip.
+        UserError: as clip.load.load.
     """
-    return build.load_clip(*asked_of(config.backbone))
+    return load(asked_of(config.backbone))
 
 
 def input_texts(cfg: Any) -> dict[str, str]:

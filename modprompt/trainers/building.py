@@ -12,8 +12,8 @@ from modprompt.checks import one_of
 from modprompt.clip import known
 from modprompt.clip.build import require_input_size
 from modprompt.clip.cast import cast_products
-from modprompt.clip.facts import facts_of, look_at
-from modprompt.clip.known import runs_on, whose
+from modprompt.clip.facts import facts_of
+from modprompt.clip.known import whose
 from modprompt.clip.sides import has_tower, joint_width, kinds_of, tokenizer_of
 from modprompt.clip.structure import CLIP
 from modprompt.clip.tokens import require_known_words
@@ -46,7 +46,7 @@ def _shape_of(clip_model: CLIP) -> str:
         text, image = facts.heads
         return f"{facts.activation}, {text} and {image} heads (text, image)"
     tokens = tokenizer_of(clip_model).facts
-    return f"texts of {tokens.length} ids ({tokens.name}); what runs: {runs_on(kinds_of(clip_model))}"
+    return f"texts of {tokens.length} ids ({tokens.name}); what runs: {kinds_of(clip_model).runs}"
 
 
 def _keeps_in_half(matrix: torch.Tensor) -> bool:
@@ -101,11 +101,12 @@ class Building(Part):
                 "recorded nor compiled: leave MODEL.COMPILE out, or set DROPOUT 0"
             )
         try:
-            row = None if config.backbone.path else known.find(known.at_revision(config.backbone.name)[0])
-            if row is not None:
-                require_sides(self.method, row.kinds, row.name)
-            if row is not None and row.layers[1]:
-                self.method.sides(Shape(*row.layers))
+            found = None if config.backbone.path else known.kinds_and_layers(config.backbone.name)
+            if found is not None:
+                kinds, layers = found
+                require_sides(self.method, kinds, config.backbone.name)
+                if layers[1]:
+                    self.method.sides(Shape(*layers))
         except SettingError as error:
             raise error.under(f"TRAINER.{self.run.node_name}") from None
         if self.method.averaging and config.test.final_model == "best_val":
@@ -176,7 +177,6 @@ class Building(Part):
             raise error.under(f"TRAINER.{self.run.node_name}") from None
         trainer.run = dataclasses.replace(trainer.run, feature_width=trainer.model.feature_width)
         trainer.model.to(trainer.device).cast(prec)
-        look_at(clip_model)
         text_chunk.decide(trainer.model, config)
         trainer.model.compile_encoders(config.model.compile)
 

@@ -136,11 +136,12 @@ class Inputs:
         clips = dict.fromkeys(clip for clip in map(clip_of, jobs) if clip and _stamp(clip.file))
         unknown = [clip for clip in clips if self._hash(clip) is None]
         for clip in unknown:
-            from modprompt.clip.build import load_clip  # late: it brings PyTorch
-            from modprompt.clip.facts import facts_of
+            from modprompt.clip.facts import facts_of  # late: it brings PyTorch
+            from modprompt.clip.load import load
+            from modprompt.clip.source import Asked
 
             stamp = _stamp(clip.file)
-            clip_model = load_clip(clip.name, clip.path, clip.activation, clip.heads, clip.model)
+            clip_model = load(Asked(clip.name, clip.path, clip.activation, clip.heads, clip.model))
             found, tokenizer = clip_model.fingerprint, dict(facts_of(clip_model).tokenizer)
             of_towers = {"tokenizer": tokenizer} if tokenizer else {}
             self.notes[clip.key] = {"stamp": stamp, "hash": str(found), "old": found.old, **of_towers}

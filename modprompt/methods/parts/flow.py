@@ -8,7 +8,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.stock_model import QuickGELU
+from modprompt.clip.structure import QuickGELU
 
 HEADS = 8  # of every attention here
 _WIDER = 4  # how much wider a mapper's hidden layer is

@@ -75,7 +75,7 @@ def _taught_nodes(trainer: str, settings: Mapping[str, str]) -> list[str]:
 
 
 def _check_run(cfg: Any, method: Any, beside: bool) -> None:
-    from modprompt.clip.reading import images_of
+    from modprompt.clip.load import images_of
     from modprompt.clip.source import asked_of
 
     node = cfg.TRAINER[method.node_name()]

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import modprompt
-from modprompt.clip import build, facts
-from modprompt.clip import build as backbone
+from modprompt.clip import facts
 from modprompt.clip.facts import _PORTION, _digest, facts_of, fingerprint
+from modprompt.clip.load import load
+from modprompt.clip.source import Asked
 from modprompt.errors import UserError
-from modprompt.io.versioned import Versioned, in_version_of, proves_less, understood
 from tests.conftest import RESNET_HEADS, SAID, random_clip
 from tests.modprompt.methods.test_model import on
 
@@ -55,40 +55,22 @@ def test_prompts_know_a_clip_that_was_changed_behind_loading_as_another(change, 
         modprompt.load(tmp_path / "behind.pt", random_clip())
 
 
-def test_trainers_see_what_was_written_and_hash_nothing_else(loaded, monkeypatch):
-    hashed = []
-    monkeypatch.setattr("modprompt.clip.facts.fingerprint", lambda *given: hashed.append(1) or fingerprint(*given))
-    model = on(modprompt.MPL, loaded)
-    before = model.clip_facts
-    assert model.clip_facts == before
-    assert not hashed
-    load_state(loaded)
-    behind = model.clip_facts
-    assert behind.fingerprint != before.fingerprint
-    assert before.file
-    assert not behind.file
-    assert model.clip_facts == behind
-    assert len(hashed) == 1
-
-
 def test_a_cast_a_move_and_a_copy_make_no_other_clip(loaded):
     model = on(modprompt.MPL, loaded)
     before = model.clip_facts
     model.to(torch.bfloat16)
-    assert facts_of(loaded, sure=True) == before  # the weights before the cast are gone
-    assert facts_of(copy.deepcopy(loaded), sure=True) == before
-    load_state(loaded)
-    assert model.clip_facts.fingerprint != before.fingerprint
+    assert facts_of(loaded, anew=True) == before  # the weights before the cast are gone
+    assert facts_of(copy.deepcopy(loaded), anew=True) == before
     other = random_clip()
     known = facts_of(other)
-    assert facts_of(copy.deepcopy(other), sure=True) == facts_of(other.double().float(), sure=True) == known
+    assert facts_of(copy.deepcopy(other), anew=True) == facts_of(other.double().float(), anew=True) == known
 
 
 def test_models_of_all_kinds_have_the_hash_of_the_file_that_they_were_built_of(clip_file, resnet_file):
     """Else one that is looked at again would be another."""
     kinds = [("any", str(clip_file), *SAID.values()), ("any", str(resnet_file), "quick_gelu", RESNET_HEADS)]
     for given in [*kinds, ("glyph-clip",)]:
-        clip_model = build.load_clip(*given)
+        clip_model = load(Asked(*given))
         assert str(fingerprint(clip_model.state_dict(), clip_model)) == clip_model.fingerprint
 
 
@@ -150,7 +132,7 @@ def test_activation_and_heads_count():
 
 
 def test_embedded_model_has_the_fingerprint_that_results_have_recorded():
-    assert backbone.load_clip("glyph-clip").fingerprint == "2:c8ba978be8bffedcdcbd686c"
+    assert load(Asked("glyph-clip")).fingerprint == "2:c8ba978be8bffedcdcbd686c"
 
 
 def test_name_of_a_tensor_counts():
@@ -161,39 +143,8 @@ def test_name_of_a_tensor_counts():
 
 
 def test_loaded_model_knows_its_file(clip_file, resnet_file):
-    one = backbone.load_clip("any", str(clip_file), **SAID).fingerprint
-    other = backbone.load_clip("any", str(resnet_file), "quick_gelu", RESNET_HEADS).fingerprint
+    one = load(Asked("any", str(clip_file), **SAID)).fingerprint
+    other = load(Asked("any", str(resnet_file), "quick_gelu", RESNET_HEADS)).fingerprint
     assert one.startswith("2:")
     assert one != other
-    assert one == backbone.load_clip("any", str(clip_file), **SAID).fingerprint
-
-
-def test_hash_of_version_one_is_still_understood():
-    model = random_clip(text_layers=1, vision_layers=1)
-    first = (model.text_projection, next(model.visual.parameters()))
-    recorded = hashlib.sha256(b"".join(t.detach().half().numpy().tobytes() for t in first)).hexdigest()[:12]
-    mine = of(model)
-    assert in_version_of(recorded, mine) == recorded
-    assert proves_less(recorded, mine)
-    assert in_version_of(mine, mine) == mine
-    assert not proves_less(mine, mine)
-
-
-def test_hash_of_a_later_version_is_refused():
-    with pytest.raises(UserError, match="hash of version 3 .* newer modprompt"):
-        in_version_of("3:abc", of(random_clip(text_layers=1, vision_layers=1)))
-
-
-def test_a_stock_clips_hash_is_another_than_that_of_one_with_towers_and_no_later_one():
-    towers, stock = Versioned("t1:abc"), Versioned("2:abc", old="123")
-    assert (in_version_of("2:abc", towers), in_version_of("t1:abc", stock)) == (towers, stock)
-
-
-def test_warning_names_what_an_earlier_rule_has_said():
-    mine = Versioned("2:abc", old="123")
-    with pytest.warns(UserWarning, match="run holds the weights by an earlier rule, which proves less"):
-        assert understood({"the weights": "123"}, {"the weights": mine, "SEED": "1"}, "run") == {
-            "the weights": "123",
-            "SEED": "1",
-        }
-    assert understood({}, {"the weights": mine}, "run") == {"the weights": "2:abc"}
+    assert one == load(Asked("any", str(clip_file), **SAID)).fingerprint

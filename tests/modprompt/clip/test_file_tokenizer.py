@@ -103,25 +103,6 @@ def test_damaged_files_are_one_line(content, tmp_path):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"extra_ids": 1 << 20}, "extra_ids is 1048576, but the CLIP has 400 embeddings"),
-        ({"extra_ids": "many"}, "extra_ids is many, but the CLIP has 400 embeddings"),
-        ({"model_max_length": "x"}, "has no tokenizer that can be read"),
-        ({"model_max_length": 10**30}, None),  # as transformers writes it
-    ],
-)
-def test_settings_that_never_end_or_are_of_another_type_are_one_line(settings, message, tmp_path):
-    folder = small_tokenizers.write(tmp_path, "siglip", **settings)
-    if message is None:
-        assert read(folder).facts.end == 1
-        return
-    with pytest.raises(UserError, match=message) as raised:
-        read(folder)
-    assert "\n" not in str(raised.value)
-
-
 def test_code_of_a_tokenizers_own_is_not_run(tmp_path):
     folder = small_tokenizers.write(
         tmp_path, "bert", tokenizer_class="OwnTokenizer", auto_map={"AutoTokenizer": ["own.OwnTokenizer", None]}

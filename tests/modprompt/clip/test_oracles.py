@@ -47,9 +47,9 @@ class Shape(NamedTuple):
     stock: bool = False  # whether the `clip` package can build it
 
 
-def of_open_clip(dialect="open_clip", heads=(2, 2), stock=False, **config):
+def of_open_clip(heads=(2, 2), stock=False, **config):
     activation = "quick_gelu" if config.get("quick_gelu") else "gelu"
-    return Shape(open_clip_folder, config, dialect, activation, heads, stock)
+    return Shape(open_clip_folder, config, "open_clip", activation, heads, stock)
 
 
 def of_transformers(heads=(2, 2), stock=False, **config):
@@ -103,7 +103,6 @@ SHAPES = {
         nonscalar_logit_scale=True, images={**HALVES, "interpolation": "bilinear"}, image={"image_size": 224}
     ),
     "custom_text quick 64 shards": of_open_clip(
-        "custom_text",
         quick_gelu=True,
         stock=True,
         custom_text=True,
@@ -111,7 +110,6 @@ SHAPES = {
         image={"patch_size": 16, "image_size": 224},
     ),
     "custom_text gelu 88 shards bin": of_open_clip(
-        "custom_text",
         custom_text=True,
         half=True,
         file="open_clip_pytorch_model.bin.index.json",
@@ -239,7 +237,7 @@ def test_it_is_loaded_as_what_it_is(pair):
     facts = facts_of(pair.ours)
     assert (facts.name, facts.file, facts.dialect) == ("", "clip", pair.shape.dialect)
     assert (facts.activation, facts.heads) == (pair.shape.activation, pair.shape.heads)
-    assert type(pair.ours).__module__ == ("clip.model" if pair.shape.stock else "modprompt.clip.stock_model")
+    assert type(pair.ours).__module__ == ("clip.model" if pair.shape.stock else "modprompt.clip.towers")
     assert {value.dtype for value in pair.ours.state_dict().values()} == {torch.float32}
     parameters = sum(value.numel() for value in pair.oracle.parameters())
     assert sum(value.numel() for value in pair.ours.parameters()) == parameters

@@ -2,7 +2,8 @@ import warnings
 
 import pytest
 
-from modprompt.clip import build as backbone
+from modprompt.clip.load import load
+from modprompt.clip.source import Asked
 from modprompt.clip.tokens import require_distinct_names, require_known_words, unknown_words
 from modprompt.errors import UserError
 from tests.conftest import random_clip
@@ -10,7 +11,7 @@ from tests.conftest import random_clip
 
 @pytest.fixture(scope="module")
 def glyph_clip():
-    return backbone.load_clip("glyph-clip")
+    return load(Asked("glyph-clip"))
 
 
 def test_numerals_and_letters_are_known(glyph_clip):

@@ -1,4 +1,4 @@
-"""Texts whose padding is read: text sides of SigLIP and MobileCLIP against what its package makes of the same tokens."""
+"""Texts whose padding is read: text sides of SigLIP against what its package makes of the same tokens."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def clip_model():
 
 
 @pytest.mark.parametrize("most_tokens", [None, 1, 2 * LENGTH])
-@pytest.mark.parametrize("kind", siglips.TEXT_KINDS)
+@pytest.mark.parametrize("kind", siglips.KINDS)
 def test_features_without_prompts_are_the_packages_own(kind, most_tokens):
     found = siglips.made(kind)
     clip_model = siglips.clip_of(found)
@@ -41,7 +41,7 @@ def test_features_without_prompts_are_the_packages_own(kind, most_tokens):
 
 
 def plain_words(found, texts, ctx):
-    """Embedded texts (C, L, D), start token, context (n, D) or (C, n, D), words, end, padding, and the places of the ends."""
+    """Embedded texts (C, L, D), context (n, D) or (C, n, D), words, end, padding, and the places of the ends."""
     rows, ends = [], []
     for number, text in enumerate(texts):
         own = ctx[number] if ctx.dim() == 3 else ctx
@@ -66,7 +66,7 @@ def compare(ours, theirs, learned):
 
 @pytest.mark.parametrize("most_tokens", [None, 3 * LENGTH])
 @pytest.mark.parametrize("own", ["all", "classes", "deep classes"])
-@pytest.mark.parametrize("kind", siglips.TEXT_KINDS)
+@pytest.mark.parametrize("kind", siglips.KINDS)
 def test_context_and_deep_prompts_take_the_first_places(kind, own, most_tokens):
     found = siglips.made(kind)
     clip_model, width = siglips.clip_of(found), found.table.shape[1]
@@ -79,11 +79,11 @@ def test_context_and_deep_prompts_take_the_first_places(kind, own, most_tokens):
     (ours,) = encoder(text(ctx), [None, OfClasses(deep) if deep.dim() == 3 else deep, last])
 
     def put(layer, x):
-        x, first = x.clone(), start(found)
+        x = x.clone()
         if layer == 1:
-            x[:, first : first + 3] = deep
+            x[:, :3] = deep
         if layer == 2:
-            x[:, first + 2] = last
+            x[:, 2] = last
         return x
 
     words, ends = plain_words(found, class_texts(NAMES, "big"), ctx)

@@ -10,7 +10,7 @@ from modprompt.clip.sides import kinds_of
 from modprompt.clip.towers import Tower
 from modprompt.methods.mpl import MPL
 from tests import plain_teachers, siglips
-from tests.modprompt.clip.test_tower_load import transformers_folder
+from tests.modprompt.clip.test_open_clips import SIGLIP, write
 
 NAMES = ["cat", "golden retriever", "sea or lake"]
 PHOTO = "a photo of a"
@@ -132,7 +132,7 @@ def test_zero_shot_has_the_packages_features(kind):
     torch.testing.assert_close(model(images()), logits_of(found, clip_model, classes), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["open_clip", "transformers", "open_clip class token", "open_clip causal"])
+@pytest.mark.parametrize("kind", ["open_clip", "open_clip causal"])
 def test_products_may_run_in_less_than_float32_and_weights_stay(kind, monkeypatch):
     clip_model, labels = siglips.clip_of(siglips.made(kind)), torch.tensor([0, 1, 2, 0])
     model = MPL(n_ctx=2, prompt_depth=DEPTH).on(clip_model, NAMES)
@@ -155,19 +155,19 @@ def test_prompts_are_trained_saved_and_put_in_front_of_other_classes(tmp_path):
     assert model.with_classes(["dog", "owl"])(images()).shape == (4, 2)
 
 
-def test_a_folder_with_a_tokenizer_takes_prompts_on_both_sides(tmp_path):
-    case = transformers_folder(tmp_path / "w", "siglip")
+def test_a_folder_with_a_tokenizer_takes_prompts_in_its_text_side(tmp_path):
+    theirs = write(tmp_path / "w", SIGLIP, tokenizer="siglip")
     clip_model, _ = modprompt.load_clip(tmp_path / "w", "cpu")
-    names = ["cat", "dog", "golden retriever"]
+    names, pictures = ["cat", "dog", "golden retriever"], torch.randn(2, 3, 160, 160)
     ids = torch.tensor([clip_model.tokenizer.row(f"{PHOTO} {name}.") for name in names])
     model = ZeroshotCLIP().on(clip_model, names).eval()
     with torch.no_grad():
-        expected = F.normalize(clip_model.encode_text(ids), dim=-1)
+        expected = F.normalize(theirs.encode_text(ids), dim=-1)
         torch.testing.assert_close(model.class_features(), expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(model.encode_image(case.images), case.image, atol=1e-5, rtol=1e-5)
-    assert kinds_of(clip_model) == ("prompted", "prompted")
-    prompted = MPL(n_ctx=2, prompt_depth=2).on(clip_model, names)
-    prompted.loss(case.images, torch.tensor([0, 2])).backward()
+        torch.testing.assert_close(model.encode_image(pictures), theirs.encode_image(pictures), atol=1e-5, rtol=1e-5)
+    assert kinds_of(clip_model) == ("prompted", "features")
+    prompted = CoOp(n_ctx=2).on(clip_model, names)
+    prompted.loss(pictures, torch.tensor([0, 2])).backward()
     assert all(one.grad.abs().sum() for one in prompted.prompt_learner.parameters())
 
 

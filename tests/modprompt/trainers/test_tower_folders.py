@@ -5,7 +5,7 @@ import json
 import pytest
 
 from modprompt.cli import main, train
-from tests.modprompt.clip.test_tower_load import BERT, BIOMED, SIGLIP, STOCK, write
+from tests.modprompt.clip.test_open_clips import BERT, BIOMED, SIGLIP, STOCK, write
 from tests.modprompt.trainers.test_towers import result
 from tests.test_train import refusal
 

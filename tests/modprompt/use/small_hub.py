@@ -1,16 +1,108 @@
-"""A small hub on this machine that takes commits; what it does not show stands in tests/modprompt/clip/test_hub.py."""
+"""A small hub on this machine that takes commits.
+
+What it does not show: TLS and proxies, storage by Xet, renamed repositories, limits of requests, files as large as weights.
+"""
 
 import base64
 import hashlib
+import http.server
 import json
 import os
-from urllib.parse import unquote
+import threading
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.modprompt.clip.test_hub import MEANT, Hub
-
 FIRST = "12" * 20
+MEANT = ("HF_", "HUGGINGFACE", "TRANSFORMERS_OFFLINE", "XDG_CACHE_HOME")
+
+
+class Hub:
+    """A small hub: {revision: commit} and {commit: {file: bytes}} of one repository; it counts what it is asked."""
+
+    def __init__(self):
+        self.repo, self.refs, self.files = "", {}, {}
+        self.asked = []
+        self.gated = False
+        self.page = None  # (status, bytes) for everything
+        self.sent = {}  # bytes that stand in for those of a file
+        # large files come from another address, as they do from the hub
+        self.servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler()) for _ in range(2)]
+        self.threads = []
+        for server in self.servers:
+            server.daemon_threads = False  # all are waited for
+            self.threads.append(threading.Thread(target=server.serve_forever, args=(0.01,)))
+            self.threads[-1].start()
+        self.address, self.store = (f"http://127.0.0.1:{server.server_address[1]}" for server in self.servers)
+
+    def close(self):
+        for server, thread in zip(self.servers, self.threads):
+            if thread.is_alive():
+                server.shutdown()
+                thread.join()
+                server.server_close()
+
+    def answer(self, path):
+        """(status, headers, bytes)"""
+        if self.page:
+            return self.page[0], {}, self.page[1]
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        if parts[:2] == ["api", "models"]:
+            return self._info("/".join(parts[2:4]), parts[5])
+        if len(parts) == 1:
+            content = {sha256(one): one for files in self.files.values() for one in files.values()}[parts[0]]
+            return 200, {}, self.sent.get(content, content)
+        return self._file("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
+
+    def _info(self, repo, revision):
+        if repo != self.repo:
+            return 404, {"X-Error-Code": "RepoNotFound"}, b""
+        commit = self.refs.get(revision)
+        if commit is None:
+            return 404, {"X-Error-Code": "RevisionNotFound"}, b""
+        facts = {"_id": "1", "id": repo, "modelId": repo, "sha": commit, "private": False, "downloads": 0, "likes": 0}
+        siblings = [{"rfilename": name} for name in self.files[commit]]
+        return 200, {}, json.dumps({**facts, "tags": [], "siblings": siblings}).encode()
+
+    def _file(self, repo, commit, name):
+        content = self.files.get(commit, {}).get(name)
+        if self.gated:
+            return 403, {"X-Error-Code": "GatedRepo"}, b""
+        if repo != self.repo or content is None:
+            return 404, {"X-Error-Code": "EntryNotFound"}, b""
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
+        if not name.endswith(".safetensors"):
+            return 200, headers, content
+        linked = {"X-Linked-Etag": f'"{sha256(content)}"', "X-Linked-Size": str(len(content))}
+        return 302, {**headers, **linked, "Location": f"{self.store}/{sha256(content)}"}, b""
+
+    def _handler(hub):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                path = urlsplit(self.path).path
+                hub.asked.append(f"{self.command} {unquote(path)}")
+                status, headers, content = hub.answer(path)
+                start = int(self.headers.get("Range", "bytes=0-")[len("bytes=") :].split("-")[0])
+                if start and status == 200:  # goes on with what was cut off, as older huggingface_hub does
+                    headers = {**headers, "Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+                    status, content = 206, content[start:]
+                self.send_response(status)
+                for key, value in {**headers, "Content-Length": str(len(content))}.items():
+                    self.send_header(key, value)
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(content)
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        return Handler
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
 
 
 class WritableHub(Hub):
@@ -23,8 +115,7 @@ class WritableHub(Hub):
 
     def __init__(self):
         super().__init__()
-        self.repo, self.private, self.commits, self.refused = "", False, [], ("nowhere", 500, b"")
-        self.refs, self.files = {}, {}
+        self.private, self.commits, self.refused = False, [], ("nowhere", 500, b"")
 
     def answer(self, path):
         if path.startswith("/api/models/") and path.count("/") == 4:
@@ -115,7 +206,7 @@ def hub(tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     found = WritableHub()
     monkeypatch.setenv("HF_TOKEN", found.token)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     # what HF_ENDPOINT says when the package is imported
     monkeypatch.setattr(constants, "ENDPOINT", found.address)
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE

@@ -1,0 +1,501 @@
+"""CLIPs of open_clip's forms: its pretrained tags and configs, and the models that it builds of them.
+
+A model_cfg is what open_clip's configs say of a CLIP. The package gets none that would make it download or run
+something, and reads no weights: these are read here, checked, and must fit exactly.
+"""
+
+import copy
+import importlib
+import json
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.checks import known_names
+from modprompt.clip.design import FEATURES, GELU, PROMPTED, QUICK_GELU, RESNET, SHORTEST, SQUASH, Images, Kinds
+from modprompt.clip.tokenizers import Tokenizer
+from modprompt.clip.towers import STOCK_TEXT, ImageTower, TextTower, TowerCLIP
+from modprompt.errors import UserError
+from modprompt.io import json_text
+from modprompt.io.safe_open import read_text
+from modprompt.programs import one_line
+
+CONFIG_FILE, TRANSFORMERS_FILE = "open_clip_config.json", "config.json"
+POSITIONS, VOCABULARY = 77, 49408  # of the tokenizer of every CLIP of the family
+HEAD, RATIO = 64, 4  # width of a head, and of feed-forward parts in widths, in models that the `clip` package builds
+_EXTRA = "pip install 'modprompt[towers]'"
+_MODEL = (
+    "embed_dim", "quick_gelu", "vision_cfg", "text_cfg", "custom_text", "multimodal_cfg", "init_logit_scale",
+    "init_logit_bias", "nonscalar_logit_scale", "output_dict", "cast_dtype",
+)  # fmt: skip
+_TIMM, _TIMM_NAME = "timm_model_name", re.compile(r"[a-z0-9_]+")  # with an owner before it timm would ask a hub
+_SIZES = (  # which stock sides may have as they like; the other keys must have open_clip's defaults
+    "layers", "width", "heads", "head_width", "mlp_ratio", "patch_size", "image_size",
+    "patch_dropout", "output_tokens",
+)  # fmt: skip
+_NO_PART = (  # in eval mode, or once weights are loaded
+    "timm_model_pretrained", "timm_drop", "timm_drop_path", "patch_dropout", "hf_model_pretrained", "custom_text",
+    "init_logit_scale", "output_dict", "cast_dtype",
+)  # fmt: skip
+_UNTOLD = (
+    "hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "init_logit_bias", "multimodal_cfg",
+)  # fmt: skip
+_TEXT_KINDS = ("bert", "roberta", "xlm-roberta", "m2m_100", "mt5")  # that open_clip knows
+_MOST = 1 << 24  # of a number in a config: with more a package would build for ever
+_COUNTS = ".num_batches_tracked"  # a BatchNorm's, without effect in eval mode
+
+
+class Tag(NamedTuple):
+    """A pretrained tag of open_clip.
+
+    name: MODEL/TAG.
+    model: its model_cfg, with the activation that its weights were trained with.
+    images: how its images are made.
+    repo: OWNER/NAME on the Hugging Face hub.
+    file: of its weights there; empty if it is one of open_clip's usual names.
+    differ: whether tag and config say different activations.
+    """
+
+    name: str
+    model: dict[str, Any]
+    images: Images
+    repo: str
+    file: str
+    differ: bool
+
+    @property
+    def kinds(self) -> Kinds:
+        """Of its sides."""
+        return kinds_of(self.model)
+
+    @property
+    def layers(self) -> tuple[int, int]:
+        """Of the text side and the image side; 0 for a ResNet, and where open_clip alone knows it."""
+        text, image = (self.model[side].get("layers", 0) for side in ("text_cfg", "vision_cfg"))
+        both = is_stock_text(self.model) and is_stock_image(self.model)
+        return (text, image) if both and isinstance(image, int) else (0, 0)
+
+
+def package() -> Any:
+    """The package open_clip.
+
+    Raises:
+        UserError: if it is missing, or no version that this was tried with.
+    """
+    return _imported("open_clip", "open_clip_torch", (3, 3), 4)
+
+
+def transformers() -> Any:
+    """The package transformers, for tokenizers and text sides; raises as package."""
+    return _imported("transformers", "transformers", (5, 0), 6)
+
+
+def _imported(module: str, project: str, least: tuple[int, int], below: int) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"this CLIP needs {project} ({one_line(error)[:160]}): {_EXTRA}") from None
+    version = str(getattr(found, "__version__", "0"))
+    parts = tuple(int(one) for one in re.findall(r"\d+", version)[:2])
+    if not (least <= parts and parts[0] < below):
+        needed = ".".join(map(str, least))
+        raise UserError(f"this CLIP needs {project} {needed} or newer, below {below}, not {version}: {_EXTRA}")
+    return found
+
+
+def tags() -> list[tuple[str, str]]:
+    """(MODEL, TAG) of all that open_clip has weights of."""
+    return [(model, tag) for model, tag in package().list_pretrained()]
+
+
+def tag(name: str) -> Tag:
+    """The tag MODEL/TAG.
+
+    Raises:
+        UserError: if open_clip has none of that name; similar ones are named, those of its model first.
+    """
+    model, _, which = name.rpartition("/")
+    try:
+        found: Mapping[str, Any] = package().get_pretrained_cfg(model, which)
+    except UserError as error:
+        raise UserError(f"{name!r} is none of OpenAI's CLIPs, so it would be open_clip's; {error}") from None
+    if not found:
+        known = [f"{one}/{other}" for one, other in tags()]
+        of_model = [one for one in known if one.startswith(f"{model}/")]
+        raise UserError(
+            f"open_clip has no CLIP {name!r}{known_names(name, of_model or known)}: see modprompt backbones"
+        )
+    owner, repo, *file = found["hf_hub"].split("/")
+    config = model_config(model, f"{name}: ")
+    says, trained = bool(config.get("quick_gelu")), bool(found.get("quick_gelu"))
+    config["quick_gelu"] = says or trained  # as open_clip runs it where it is asked to force it
+    size = _pixels(config["vision_cfg"].get("image_size", 224), f"{name}: image_size")
+    images = Images(size, tuple(found["mean"]), tuple(found["std"]), found["interpolation"], found["resize_mode"])
+    return Tag(name, config, images, f"{owner}/{repo}", "".join(file), says != trained)
+
+
+def tell_activation(found: Tag) -> None:
+    """Say it where tag and config of a CLIP do not say the same activation."""
+    if found.differ:
+        warnings.warn(
+            f"{found.name}: open_clip's tag and config disagree on the activation: it is run with quick_gelu, which "
+            "one of them says",
+            stacklevel=2,
+        )
+
+
+def model_config(model: str, where: str) -> dict[str, Any]:
+    """open_clip's own model_cfg of a MODEL.
+
+    Raises:
+        UserError: if it has none.
+    """
+    found = package().get_model_config(model)
+    if found is None:
+        raise UserError(
+            f"{where}there is no model {model!r} of open_clip's{known_names(model, package().list_models())}"
+        )
+    return checked(found, where)
+
+
+def of_name(name: str) -> tuple[dict[str, Any], Images]:
+    """model_cfg and images of open_clip's MODEL or MODEL/TAG, for a file of its weights.
+
+    Raises:
+        UserError: if there is none, or weights of MODEL are run in several ways.
+    """
+    where = "MODEL.BACKBONE.MODEL"
+    if "/" in name:
+        found = tag(name)
+        return found.model, found.images
+    model = model_config(name, f"{where}: ")
+    found_tags = [tag(f"{name}/{one}") for one in package().list_pretrained_tags_by_model(name)]
+    ways = {(one.model["quick_gelu"], one.images) for one in found_tags}
+    if len(ways) > 1:
+        listed = " or ".join(one.name for one in found_tags)
+        raise UserError(f"{where}: weights of {name} are run differently: name {listed}")
+    if found_tags:
+        return found_tags[0].model, found_tags[0].images
+    return model, Images(_pixels(model["vision_cfg"].get("image_size", 224), f"{where}: image_size"), stated=False)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The JSON object in a config file.
+
+    Raises:
+        UserError: if it is missing, or not a JSON object.
+    """
+    try:
+        content = json_text.parse(read_text(path))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: copy it from where the weights come from") from None
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: not JSON ({' '.join(str(error).split())[:80]})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: not a JSON object")
+    return content
+
+
+def of_file(path: Path) -> tuple[dict[str, Any], Images]:
+    """model_cfg and images of an open_clip_config.json.
+
+    Raises:
+        UserError: if it is missing or damaged, or says what open_clip would download or run, or what is not known.
+    """
+    config = read_config(path)
+    if "model_cfg" not in config:
+        config = {"model_cfg": config}
+    _require_known(config, ("model_cfg", "preprocess_cfg"), f"{path}: ")
+    model = checked(config["model_cfg"], f"{path}: ")
+    size = _pixels(model["vision_cfg"].get("image_size", 224), f"{path}: image_size")
+    return model, _images(config.get("preprocess_cfg") or {}, size, f"{path}: preprocess_cfg.")
+
+
+def _images(given: Any, size: int, at: str) -> Images:
+    usual: dict[str, Any] = {"mean": Images().mean, "std": Images().std}
+    usual.update(size=size, mode="RGB", interpolation="bicubic", resize_mode=SHORTEST, fill_color=0)
+    if not isinstance(given, dict):
+        raise UserError(f"{at[:-1]} must be an object")
+    _require_known(given, usual, at)
+    found = {**usual, **given}
+    if found["interpolation"] not in ("bicubic", "bilinear") or found["resize_mode"] not in (SHORTEST, SQUASH):
+        raise UserError(
+            f"{at}only bicubic or bilinear, and resize_mode {SHORTEST} or {SQUASH}, are supported, got "
+            f"{found['interpolation']} and {found['resize_mode']}"
+        )
+    if found["mode"] != "RGB" or _pixels(found["size"], f"{at}size") != size:
+        raise UserError(f"{at}images of mode {found['mode']} and size {found['size']}: the model needs RGB, {size}")
+    mean, std = (three(found[key], f"{at}{key}") for key in ("mean", "std"))
+    return Images(size, mean, std, str(found["interpolation"]), str(found["resize_mode"]))
+
+
+def three(value: Any, name: str) -> tuple[float, ...]:
+    """Three numbers from 0 to 1, one for each channel; a deviation must not be 0."""
+    numbers = list(value) if isinstance(value, (list, tuple)) else []
+    plain = all(isinstance(one, (int, float)) and 0 <= one <= 1 for one in numbers)
+    if len(numbers) != 3 or not plain or ("std" in name and not all(numbers)):
+        raise UserError(f"{name} must be three numbers from 0 to 1, got {str(value)[:60]}")
+    return tuple(map(float, numbers))
+
+
+def _pixels(value: Any, name: str) -> int:
+    sides = set(value) if isinstance(value, (list, tuple)) else {value}
+    side = sides.pop() if len(sides) == 1 else None
+    if type(side) is not int or not 0 < side < 1 << 14:
+        raise UserError(f"{name} must be the side of a square image in pixels, got {str(value)[:40]}")
+    return side
+
+
+def _require_known(part: Mapping[str, Any], known: Any, at: str) -> None:
+    odd = next((key for key in part if key not in known), None)
+    if odd is not None:
+        raise UserError(f"{at}{odd} = {json.dumps(part[odd])[:60]} is not known here: such a CLIP is not supported")
+
+
+def checked(given: Any, where: str) -> dict[str, Any]:
+    """A model_cfg in which nothing is unknown, too large, or would be downloaded or run."""
+    found = copy.deepcopy(given)
+    if not isinstance(found, dict):
+        raise UserError(f"{where}it is no object")
+    for key in ("text_cfg", "vision_cfg"):
+        if not isinstance(found.get(key), dict):
+            raise UserError(f"{where}it has no {key}: it does not say how these weights are run")
+    _require_known(found, _MODEL, where)
+    usual = _usual()
+    _require_numbers({"embed_dim": None, **found}, {"embed_dim": 512}, where)
+    for key in (key for key in usual if found.get(key)):
+        if not isinstance(found[key], dict):
+            raise UserError(f"{where}{key} must be an object")
+        _require_known(found[key], usual[key], f"{where}{key}.")
+        for name in (name for name in _SIZES if name in usual[key]):
+            found[key].setdefault(name, usual[key][name])
+        _require_numbers(found[key], usual[key], f"{where}{key}.")
+    for part in (found, *(found[key] for key in usual if found.get(key))):
+        for key in _NO_PART:
+            part.pop(key, None)
+    _require_plain_names(found, where)
+    return found
+
+
+def _usual() -> dict[str, dict[str, Any]]:
+    """open_clip's defaults, by part."""
+    model, coca = package().model, importlib.import_module("open_clip.coca_model")
+    kinds = {"text_cfg": model.CLIPTextCfg, "vision_cfg": model.CLIPVisionCfg, "multimodal_cfg": coca.MultimodalCfg}
+    return {key: asdict(kind()) for key, kind in kinds.items()}
+
+
+def _require_numbers(part: Mapping[str, Any], usual: Mapping[str, Any], where: str) -> None:
+    for key, value in part.items():
+        several = value if isinstance(value, list) else [] if value is None and key != "embed_dim" else [value]
+        if type(usual.get(key)) is int and not all(type(one) is int and one >= 0 for one in several):
+            raise UserError(f"{where}{key} must be a whole number, got {str(value)[:40]}")
+        numbers = [one for one in several if isinstance(one, (int, float))]
+        if not all(abs(one) <= (512 if key == "layers" else _MOST) for one in numbers):
+            raise UserError(f"{where}{key} is {value}: no CLIP has as many")
+
+
+def _require_plain_names(model: Mapping[str, Any], where: str) -> None:
+    text, timm = model["text_cfg"], model["vision_cfg"].get(_TIMM)
+    if timm and not _TIMM_NAME.fullmatch(str(timm)):
+        raise UserError(f"{where}vision_cfg.{_TIMM} is {str(timm)[:60]!r}, which is not a model of timm's")
+    kwargs = text.get("tokenizer_kwargs") or {}
+    if not isinstance(kwargs, dict):
+        raise UserError(f"{where}text_cfg.tokenizer_kwargs must be an object, got {str(kwargs)[:40]}")
+    _require_known(kwargs, ("clean", "strip_sep_token", "language"), f"{where}text_cfg.tokenizer_kwargs.")
+    if text.get("tokenizer_mode"):
+        raise UserError(f"{where}text_cfg.tokenizer_mode is {text['tokenizer_mode']!r}: only plain texts are supported")
+
+
+# ---------------------------------------------------------------------- what a model_cfg says
+
+
+def _is_usual(part: Mapping[str, Any], usual: Mapping[str, Any], free: tuple[str, ...] = ()) -> bool:
+    return all(
+        key in (*_SIZES, *free) or value == usual.get(key) or value in (None, "", {}) for key, value in part.items()
+    )
+
+
+def is_stock_text(model: Mapping[str, Any]) -> bool:
+    """Whether the text side is OpenAI's transformer with CLIP's own words."""
+    part = model["text_cfg"]
+    usual = {"context_length": POSITIONS, "vocab_size": VOCABULARY, "pool_type": "argmax", "proj_type": "linear"}
+    usual.update(embed_cls=False, no_causal_mask=False, final_ln_after_pool=False, proj_bias=False)
+    return _is_usual(part, usual, ("pad_id", "eos_id", "hf_proj_type", "hf_pooler_type"))
+
+
+def is_stock_image(model: Mapping[str, Any]) -> bool:
+    """Whether the image side is OpenAI's vision transformer, or its ResNet."""
+    usual = {"pool_type": "tok", "attentional_pool": False, "no_ln_pre": False, "pos_embed_type": "learnable"}
+    usual.update(final_ln_after_pool=False)
+    free = ("attn_pooler_queries", "attn_pooler_heads", "timm_pool", "timm_proj", "timm_proj_bias")
+    return _is_usual(model["vision_cfg"], usual, free)
+
+
+def is_resnet(model: Mapping[str, Any]) -> bool:
+    """Whether the image side is OpenAI's ResNet."""
+    return is_stock_image(model) and isinstance(model["vision_cfg"].get("layers"), list)
+
+
+def kinds_of(model: Mapping[str, Any]) -> Kinds:
+    """The kinds of the sides of a model_cfg, as sides.py finds them in the model."""
+    text, image = model["text_cfg"], model["vision_cfg"]
+    last = text.get("pool_type") == "last" and bool(text.get("no_causal_mask"))
+    siglip = last and (text.get("proj_bias") or text.get("proj_type") == "none")
+    causal = text.get("pool_type", "argmax") in ("argmax", "eos") and not text.get("no_causal_mask")
+    plain = not text.get("hf_model_name") and not text.get("embed_cls") and (siglip or causal)
+    pooled = "siglip" in str(image.get(_TIMM)) and image.get("timm_pool") == "map"
+    prompted = pooled or (is_stock_image(model) and not is_resnet(model))
+    other = RESNET if is_resnet(model) else FEATURES
+    return Kinds(PROMPTED if plain else FEATURES, PROMPTED if prompted else other)
+
+
+def activation_of(model: Mapping[str, Any]) -> str:
+    """Of stock sides."""
+    return QUICK_GELU if model.get("quick_gelu") else GELU
+
+
+def is_clips(model: Mapping[str, Any]) -> bool:
+    """Whether the `clip` package builds exactly this model."""
+    text, image = model["text_cfg"], model["vision_cfg"]
+    if not (is_stock_text(model) and is_stock_image(model) and model.get("quick_gelu")):
+        return False
+    ratios = {part.get("mlp_ratio", RATIO) for part in (text, image)} == {RATIO}
+    return ratios and text.get("heads", 8) * HEAD == text.get("width", 512) and image.get("head_width", HEAD) == HEAD
+
+
+# ---------------------------------------------------------------------- models
+
+
+def build(
+    model: Mapping[str, Any], state: dict[str, Tensor], tokenizer: Tokenizer, where: str, text: Path | None = None
+) -> TowerCLIP:
+    """The model of a model_cfg with these tensors, float32 and in eval mode; nothing is drawn.
+
+    Args:
+        model: how it is made.
+        state: its tensors under open_clip's names; emptied.
+        tokenizer: its tokenizer.
+        where: the name of the weights in messages.
+        text: the folder with the config.json of a text side that is transformers'.
+
+    Raises:
+        UserError: if a package is missing, or the tensors are not exactly those of the model, in names and shapes:
+            position embeddings of another length are not resized.
+    """
+    module = _made(model, text, where)
+    named = dict(_with_text_in_front(state))
+    state.clear()
+    own = module.state_dict()
+    shapes = ((name, tuple(named[name].shape), tuple(one.shape)) for name, one in own.items() if name in named)
+    fault = next((f"{name} has the shape {given}, not {due}" for name, given, due in shapes if given != due), "")
+    fault = fault or next((f"{one} is missing" for one in own if one not in named and not one.endswith(_COUNTS)), "")
+    fault = fault or next((f"no such model has {name}" for name in named if name not in own), "")
+    if fault:
+        raise UserError(f"{where} is not what its config says: {fault}")
+    module.load_state_dict(named, strict=False)  # only counts may be missing
+    bias = module.logit_bias
+    found = TowerCLIP(
+        _image_side(module, model),
+        _text_side(module, model),
+        tokenizer,
+        int(model["embed_dim"]),
+        float(module.logit_scale.detach()),
+        None if bias is None else float(bias.detach()),
+    )
+    found.unshown = _unshown(model, text)
+    return found.eval()
+
+
+def encode(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Features of one of open_clip's sides; other outputs are dropped."""
+    found: Any = module(inputs)
+    features: Tensor = found[0] if isinstance(found, tuple) else found
+    return features
+
+
+def _with_text_in_front(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Tensors named as in a model with a text module; in models without one the text's are at top level."""
+    whole = any(name.startswith("text.") for name in state)
+    apart = ("text.", "visual.", "text_decoder.", "logit_scale", "logit_bias")
+    for name, one in state.items():
+        tensor = one.reshape(()) if name in ("logit_scale", "logit_bias") and one.numel() == 1 else one
+        yield (name if whole or name.startswith(apart) else f"text.{name}"), tensor
+
+
+def _made(given: Mapping[str, Any], text: Path | None, where: str) -> Any:
+    """open_clip's module, with random weights."""
+    model: dict[str, Any] = {**copy.deepcopy(dict(given)), "nonscalar_logit_scale": False}
+    if model["text_cfg"].get("hf_model_name"):
+        transformers()
+        model["text_cfg"].update(hf_model_name=str(text), hf_model_pretrained=False)
+    kind = package().CoCa if model.get("multimodal_cfg") else package().CustomTextCLIP
+    if not model.get("multimodal_cfg"):
+        model.pop("multimodal_cfg", None)
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return kind(**model).float()  # a text side's config may name another type
+    except Exception as error:  # whatever a package raises on unknown values
+        raise UserError(f"open_clip does not build what the config of {where} says ({one_line(error)[:200]})") from None
+    finally:
+        logging.disable(before)
+
+
+def _image_side(module: Any, model: Mapping[str, Any]) -> Any:
+    size = _pixels(model["vision_cfg"].get("image_size", 224), "image_size")
+    if not is_stock_image(model):
+        return ImageTower(module.visual, encode, size)
+    module.visual.input_resolution = size
+    return module.visual
+
+
+def _text_side(module: Any, model: Mapping[str, Any]) -> nn.Module:
+    if not is_stock_text(model):
+        return TextTower(module.text, encode)
+    side = nn.Module()
+    for name in STOCK_TEXT:
+        setattr(side, name, getattr(module.text, name))
+    return side
+
+
+def text_config(path: Path) -> dict[str, Any]:
+    """The config.json of a text side that is transformers'.
+
+    Raises:
+        UserError: if open_clip does not know its kind, or it names code of its own.
+    """
+    found = read_config(path)
+    if found.get("model_type") not in _TEXT_KINDS:
+        raise UserError(f"{path}: model_type {found.get('model_type')!r} is none of {', '.join(_TEXT_KINDS)}")
+    if "auto_map" in found:
+        raise UserError(f"{path}: auto_map names code of its own, which is never run")
+    return found
+
+
+def _unshown(model: Mapping[str, Any], text: Path | None) -> str:
+    """What the tensors do not show, as sorted JSON: the config without open_clip's defaults."""
+    usual = _usual()
+    told: dict[str, Any] = {}
+    for key, one in model.items():
+        if isinstance(one, dict):
+            known = {} if key == "multimodal_cfg" else usual.get(key, {})
+            told[key] = {name: value for name, value in one.items() if name not in _UNTOLD and value != known.get(name)}
+        elif key not in _UNTOLD and not (key == "quick_gelu" and not one):  # with or without it, it is one model
+            told[key] = one
+    if text is not None:
+        found = text_config(text / TRANSFORMERS_FILE)
+        left = ("auto_map", "_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures")
+        told["text_config"] = {key: value for key, value in found.items() if key not in left}
+    return json.dumps(told, sort_keys=True)
