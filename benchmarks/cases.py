@@ -3,7 +3,7 @@
 import importlib
 import random
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from benchmarks.names import read_names
 from benchmarks.plain import Learner, PlainCLIP
-from modprompt.clip.build import build_clip
 from modprompt.clip.cast import cast_products
-from modprompt.clip.design import QUICK_GELU, Design
+from modprompt.clip.design import QUICK_GELU
 from modprompt.clip.package import import_clip
-from modprompt.clip.structure import CLIP
+from modprompt.clip.structure import CLIP, VisionTransformer
 from modprompt.engine.context import from_words, placeholders
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import PromptedCLIP
@@ -79,10 +78,12 @@ def random_clip(layers: int = 12, size: int = 224) -> CLIP:
 
 
 def vit_b16(activation: str = QUICK_GELU) -> CLIP:
-    """A CLIP of ViT-B/16's size, the same weights with either activation: stock with QuickGELU, else our plain one."""
+    """A CLIP of ViT-B/16's size, the same weights with either activation."""
     clip_model = random_clip()
     if activation != QUICK_GELU:
-        clip_model = build_clip(clip_model.state_dict(), Design(activation, (8, 12)))
+        for side in (clip_model.transformer, cast(VisionTransformer, clip_model.visual).transformer):
+            for block in side.resblocks:
+                block.mlp.gelu = torch.nn.GELU()
     return clip_model.eval().requires_grad_(False)
 
 

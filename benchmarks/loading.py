@@ -27,11 +27,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modprompt.clip import tower_packages
-from modprompt.clip.config_files import design_of
+from modprompt.clip import open_clips
 from modprompt.clip.design import ACTIVATIONS, GELU, OPENAI_MEAN, OPENAI_STD, QUICK_GELU
-from modprompt.clip.infer_shape import POSITIONS, VOCABULARY
-from modprompt.clip.stock_model import PlainCLIP
 from modprompt.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,10 +81,9 @@ _INNER = {
 
 def empty_state(model: Mapping[str, Any]) -> dict[str, Tensor]:
     """A CLIP's tensors without memory, under OpenAI's names."""
-    design = design_of(model, {}, "the benchmark")
-    found = {**design.said, "positions": POSITIONS, "vocabulary": VOCABULARY, "pixels": design.images.size}
     with torch.device("meta"):
-        return PlainCLIP(found, design).state_dict()
+        state: dict[str, Tensor] = open_clips.package().CLIP(**model).state_dict()
+        return state
 
 
 def transformers_tensors(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -204,7 +200,7 @@ def measure(folder: str) -> dict[str, float]:
 
     import_clip()
     with contextlib.suppress(UserError):  # CLIPs with towers need its modules
-        tower_packages.open_clip()
+        open_clips.package()
     before, start = held("VmRSS"), time.perf_counter()
     clip_model, _ = load_clip(folder, "cpu")
     seconds = time.perf_counter() - start

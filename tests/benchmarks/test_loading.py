@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from benchmarks import loading
-from modprompt.clip.build import load_clip
 from modprompt.clip.design import ACTIVATIONS
 from modprompt.clip.facts import facts_of
+from modprompt.clip.load import load_clip
 
 SMALL = {
     "embed_dim": 48,
@@ -28,7 +28,7 @@ MIDDLE = {  # some 300 MB in float32
 @pytest.mark.parametrize("form", loading.FORMS)
 def test_every_form_is_a_clip_of_the_shape_that_was_asked_for(tmp_path, form, activation):
     size = loading.write(tmp_path, SMALL, form, torch.float32, activation)
-    model = load_clip("", str(tmp_path))
+    model = load_clip(tmp_path, "cpu")[0]
     facts, state = facts_of(model), model.state_dict()
     assert (facts.activation, facts.heads, facts.size) == (activation, (2, 2), 32)
     assert facts.dialect == ("transformers" if form == "transformers" else "open_clip")

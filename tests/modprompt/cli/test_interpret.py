@@ -88,7 +88,7 @@ def test_no_file_is_opened_because_a_checkpoint_names_it(run_folder, clip_file, 
     old = {**as_version_1(content), "backbone": clip_file.name}
     del old["backbone_file"]
     torch.save(old, tmp_path / "old.pth.tar")
-    monkeypatch.setattr("modprompt.clip.build.load_clip", None)
+    monkeypatch.setattr("modprompt.cli.interpret.load", None)
     for file in (path, tmp_path / "old.pth.tar"):
         capsys.readouterr()
         assert report(interpret.run, [str(file)]) == 2

@@ -137,9 +137,10 @@ def test_text_schedule_may_grow_and_shrink_and_reads_the_right_end(clip_model):
 
 
 def test_resnets_have_their_own_encoder(resnet_file):
-    from modprompt.clip.build import load_clip
+    from modprompt.clip.load import load
+    from modprompt.clip.source import Asked
 
-    visual = load_clip("", str(resnet_file), "quick_gelu", RESNET_HEADS).float().visual
+    visual = load(Asked("", str(resnet_file), "quick_gelu", RESNET_HEADS)).float().visual
     encoder = image_encoder(visual, no_prompts(0))
     assert isinstance(encoder, ResNetEncoder)
     images = torch.randn(2, 3, 64, 64)

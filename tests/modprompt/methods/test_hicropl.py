@@ -12,7 +12,6 @@ from torch import nn
 import modprompt
 from modprompt import HiCroPL, UserError
 from modprompt.cli import train
-from modprompt.clip import build
 from modprompt.clip.build import draw_constructor
 from modprompt.clip.load import load_clip
 from modprompt.data.readers.digits import CLASS_NAMES
@@ -549,7 +548,7 @@ def test_another_file_of_sentences_under_the_repositorys_name_is_another_run(wor
 
 def test_on_a_resnet_it_is_refused(resnet_file):
     with pytest.raises(UserError, match="ResNet"):
-        made(build.load_clip("", str(resnet_file), "quick_gelu", RESNET_HEADS).float())
+        made(load_clip(resnet_file, "cpu", activation="quick_gelu", heads=RESNET_HEADS)[0].float())
 
 
 def test_eps_has_its_place_in_the_repositorys_configs_too(words, tmp_path, capsys):

@@ -666,10 +666,10 @@ def test_a_run_of_coop_that_is_taught(words, made, tmp_path, capsys):
 
 
 def test_on_a_resnet_a_student_of_the_text_side_is_taught_and_promptkd_refused(made, resnet_file):
-    from modprompt.clip.build import load_clip
+    from modprompt.clip.load import load_clip
     from tests.conftest import RESNET_HEADS
 
-    resnet = load_clip("", str(resnet_file), "quick_gelu", RESNET_HEADS).float()
+    resnet = load_clip(resnet_file, "cpu", activation="quick_gelu", heads=RESNET_HEADS)[0].float()
     with pytest.raises(UserError, match="is a ResNet"):
         taught(made).on(resnet, NAMES)
     model = taught(made, teacher_resize=True).over(modprompt.CoOp(n_ctx=2)).on(resnet, NAMES)
