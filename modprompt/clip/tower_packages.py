@@ -11,7 +11,6 @@ from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io.tensors import is_at_least
-from modprompt.programs import left_as_found
 
 _PYTHON, _TORCH = (3, 10), (2, 4)  # the oldest that transformers 5 runs on
 _NEEDED = {  # by module: the project's name, and its versions
@@ -60,7 +59,7 @@ def _package(module: str) -> Any:
     if not SpecifierSet(versions).contains(found, prereleases=True):
         raise UserError(f"this CLIP needs {project}{versions}, {found} is installed: {install}")
     try:
-        with left_as_found(), warnings.catch_warnings():  # open_clip sets an environment variable
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return importlib.import_module(module)
     except ImportError as error:

@@ -15,8 +15,8 @@ from modprompt.clip.build import load_clip
 from modprompt.clip.design import ACTIVATIONS, GELU, QUICK_GELU, Images
 from modprompt.clip.package import import_clip
 from modprompt.errors import UserError
-from modprompt.programs import left_as_found
 from tests.conftest import ROOT
+from tests.process_state import left_as_found
 
 OPENAI_NAMES = {
     "RN50": "RN50",

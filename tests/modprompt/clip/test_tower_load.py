@@ -17,9 +17,9 @@ from modprompt.clip.reading import describe, images_of
 from modprompt.clip.sides import has_stock_image, has_stock_text, kinds_of, logit_bias_of, tokenizer_of
 from modprompt.clip.source import Asked
 from modprompt.errors import UserError
-from modprompt.programs import left_as_found
 from tests import golden_towers, small_tokenizers
 from tests.other_clips import other_package, write_weights
+from tests.process_state import left_as_found
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the packages
 TEXTS = ["a photo of a cat", "golden retriever"]

@@ -19,20 +19,51 @@ def test_tokens_grow_with_memory_and_shrink_with_the_model():
     assert most_text_tokens(12, 512, 4, None) is None
 
 
-def test_free_memory_is_what_the_machine_or_the_container_has_left(monkeypatch, tmp_path):
+def group(folder, limit, used, stat=""):
+    """A control group of version 2 in a folder, with its limit."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("memory.max", limit), ("memory.current", used), ("memory.stat", stat)):
+        (folder / name).write_text(f"{text}\n")
+
+
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """The tree of control groups, empty; the process stands in /slurm/job_7/step_0 of both versions."""
+    (tmp_path / "of_process").write_text("4:memory:/slurm/job_7/step_0\n1:cpu:/slurm\n0::/slurm/job_7/step_0\n")
+    monkeypatch.setattr(memory, "_OF_PROCESS", tmp_path / "of_process")
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "groups")
+    return tmp_path / "groups"
+
+
+def test_free_memory_is_what_the_tightest_group_above_a_process_leaves(groups):
     whole = free_bytes(CPU)
     assert whole > 2**20
-    limit, used = tmp_path / "max", tmp_path / "current"
-    limit.write_text("1000000\n")
-    used.write_text("400000\n")
-    monkeypatch.setattr(memory, "_CGROUPS", ((str(limit), str(used)),))
-    assert free_bytes(CPU) == 600000
-    limit.write_text("max\n")  # no limit
+    group(groups, "max", 3 * 10**6)
     assert free_bytes(CPU) > 2**20
+    group(groups / "slurm" / "job_7", 10**6, 4 * 10**5)
+    group(groups / "slurm" / "job_7" / "step_0", 8 * 10**5, 10**5)
+    group(groups / "slurm" / "job_8", 10, 5)  # another's
+    assert free_bytes(CPU) == 6 * 10**5
+    group(groups, 10**5, 2 * 10**5)  # as in a container, which sees its own group as the root
+    assert free_bytes(CPU) == 0
 
 
-def test_unknown_memory_sets_no_limit(monkeypatch):
-    monkeypatch.setattr(memory, "_CGROUPS", ())
+def test_files_in_a_groups_memory_are_free(groups):
+    group(groups, 10**6, 9 * 10**5, "anon 200000\nactive_file 300000\ninactive_file 400000")
+    assert free_bytes(CPU) == 8 * 10**5
+
+
+def test_groups_of_version_1_count(groups):
+    job = groups / "memory" / "slurm" / "job_7"
+    job.mkdir(parents=True)
+    (job / "memory.limit_in_bytes").write_text("1000000\n")
+    (job / "memory.usage_in_bytes").write_text("700000\n")
+    (job / "memory.stat").write_text("active_file 0\ntotal_active_file 200000\n")
+    assert free_bytes(CPU) == 5 * 10**5
+
+
+def test_unknown_memory_sets_no_limit(groups, monkeypatch):
+    monkeypatch.setattr(memory, "_OF_PROCESS", groups / "nowhere")
     monkeypatch.setattr(memory, "_available", lambda: None)
     assert free_bytes(CPU) is None
 

@@ -161,8 +161,8 @@ def test_what_nothing_learns_is_computed_once_in_training_too(clip_model, images
 @pytest.mark.cover(1)
 @pytest.mark.filterwarnings("ignore")  # of torch.compile
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-@pytest.mark.parametrize("how", ["", "aot_eager"])
-def test_copies_have_the_same_logits_and_are_their_own(model, images, twin, how):
+@pytest.mark.parametrize("how", ["", "default"])
+def test_copies_have_the_same_logits_and_are_their_own(model, images, twin, how, traced):
     model.compile_encoders(how)
     model.eval()
     with torch.no_grad():

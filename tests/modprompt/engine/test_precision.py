@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from modprompt.clip.cast import cast_products
-from modprompt.engine.precision import resolve
+from modprompt.engine.precision import resolve, set_products
 from modprompt.errors import UserError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -65,3 +65,11 @@ def test_bf16_is_refused_on_a_card_that_has_none(capability, hip, refused, monke
         UserError, match=r"^PREC bf16: Tesla T4 \(capability 7.5\) does not support bfloat16: use PREC amp"
     ):
         resolve("bf16", CUDA)
+
+
+def test_a_process_is_set_to_exact_products_without_a_warning(recwarn):
+    set_products()
+    backends = torch.backends
+    on = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cuda.cudnn_sdp_enabled()
+    assert on == (False, False, False)
+    assert not recwarn
