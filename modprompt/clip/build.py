@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -126,7 +127,8 @@ def _constructing(clip_model: CLIP) -> Iterator[tuple[int, int]]:
     before, after = clip_model.__dict__.get(_DRAWN, (None, None))
     if after is not None and torch.equal(after, torch.get_rng_state()):
         torch.set_rng_state(before)
-    visual, text = clip_model.visual, clip_model
+    text: Any = clip_model
+    visual = text.visual
     width, colours, patch, _ = visual.conv1.weight.shape
     nn.Conv2d(colours, width, patch, bias=False)
     yield 0, 0

@@ -71,8 +71,8 @@ def _left_by_limits() -> list[int]:
 
 def _cached(place: Path) -> int:
     """Bytes of files in a group's memory, which are dropped where a program needs more."""
-    facts = dict(re.findall(r"^(\w+) (\d+)$", _text(place / "memory.stat"), re.MULTILINE))
-    return sum(int(facts.get(f"total_{name}", facts.get(name, 0))) for name in ("active_file", "inactive_file"))
+    facts: dict[str, str] = dict(re.findall(r"^(\w+) (\d+)$", _text(place / "memory.stat"), re.MULTILINE))
+    return sum(int(facts.get(f"total_{name}", facts.get(name, "0"))) for name in ("active_file", "inactive_file"))
 
 
 def _available() -> int | None:

@@ -8,33 +8,31 @@ import pytest
 
 from tests.conftest import ROOT
 
-PACKAGE = ROOT / "modprompt"
-GROUND = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__", "doctor", "install", "launch"}
-MAY = {  # beside its own parts and the ground, a room imports
-    "io": set(),
-    "clip": {"io"},
-    "engine": {"io", "clip"},
-    "methods": {"io", "clip", "engine"},
-    "compat": {"io", "clip", "dassl", "yacs"},
-    "data": {"io", "clip", "compat", "dassl", "yacs"},
-    "trainers": {"io", "clip", "engine", "methods", "compat", "data", "dassl", "yacs"},
-    "active": {"io", "clip", "engine", "methods", "compat", "data", "trainers", "dassl", "yacs"},
-    "use": {"io", "clip", "engine", "methods"},
-    "experiments": {"io", "clip", "engine", "methods", "compat", "data", "trainers", "use", "dassl"},
-    "hosts": {"io", "clip", "compat", "trainers", "dassl"},
-    "cli": {"io", "clip", "engine", "methods", "compat", "data", "trainers", "use", "experiments"},
-    **dict.fromkeys(("doctor", "install", "launch"), {"hosts"}),
-    "__main__": {"cli"},
-    "__init__": {"clip"},
-    **dict.fromkeys(GROUND, set()),
-}
-BESIDE = {  # files of a room that stand in another
-    "methods/heads/run.py": "trainers",
+FLOORS = (
+    {"errors", "checks", "fields", "feature", "programs", "places", "moved", "version"},
+    {"io"},
+    {"clip"},
+    {"engine"},
+    {"methods"},
+    {"compat"},
+    {"data"},
+    {"trainers"},
+    {"active"},
+    {"use"},
+    {"experiments", "hosts"},
+    {"cli"},
+    {"__init__", "launch", "install", "doctor", "__main__"},
+)
+ABOVE = {  # files of a room that stand beside another
     "methods/search/run.py": "trainers",
+    "methods/heads/run.py": "trainers",
     "active/plan.py": "experiments",
     "active/report.py": "experiments",
     "active/command.py": "cli",
 }
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+WITH_DASSL = {"compat", "data", "trainers", "active", "experiments", "hosts"}
+PACKAGE = ROOT / "modprompt"
 
 
 def imported(path):
@@ -47,21 +45,22 @@ def imported(path):
 
 def test_rooms_import_those_below():
     for path in PACKAGE.rglob("*.py"):
-        name = path.relative_to(PACKAGE).as_posix()
+        name, words = path.relative_to(PACKAGE).as_posix(), [one.split(".") for one in imported(path)]
         if "stand_in" in name:
             continue
         own = name.split("/")[0].removesuffix(".py")
-        may = {own, *GROUND, *MAY[own], BESIDE.get(name, own), *MAY[BESIDE.get(name, own)]}
-        words = [one.split(".") for one in imported(path)]
-        rooms = {one[1] for one in words if one[0] == "modprompt"} & {*MAY}
-        others = {one[0] for one in words} & {"dassl", "yacs", "tests", "benchmarks", "tools"}
-        assert rooms | others <= may, name
+        beside = ABOVE.get(name, own)
+        for room in {one[1] for one in words if one[0] == "modprompt" and len(one) > 1} & {*FLOOR} - {own, beside}:
+            assert FLOOR[room] < FLOOR[beside] or FLOOR[room] == FLOOR[beside] == 0, (name, room)
+        fronts = {"trainers", "datasets", "experiments", "tools", "tests", "benchmarks", "train"}
+        never = fronts if own in WITH_DASSL else fronts | {"dassl", "yacs"}
+        assert not {one[0] for one in words} & never, name
 
 
 @pytest.mark.parametrize(
     "modules",
     [
-        ["modprompt", *(f"modprompt.{name}" for name in sorted(GROUND))],
+        ["modprompt", *(f"modprompt.{name}" for name in sorted(FLOORS[0] - {"moved"}))],
         ["modprompt.cli.flags", "modprompt.methods.table", "modprompt.cli.main"],
         ["modprompt.experiments.running.status", "modprompt.experiments.running.run"],
         ["modprompt.experiments.reporting.report"],

@@ -66,18 +66,6 @@ def test_with_cuda_graphs_a_head_keeps_the_features_of_all_its_prompts_and_views
         assert all(torch.equal(batch["img"], image) for batch, image in zip(batches, images))
 
 
-@torch.no_grad()
-def test_with_cuda_graphs_a_head_keeps_the_class_features_of_all_images(graphs, clip_model):
-    method = modprompt.TipAdapterF()
-    model = method.on(clip_model, ["cat", "dog"], dataset="EuroSAT").eval()
-    model.prompt_learner = modprompt.CoCoOp(n_ctx=2).on(clip_model, ["cat", "dog"]).prompt_learner.eval()
-    features = torch.randn(150, model.width)
-    text = model.text_for(features)
-    model.compile_encoders("reduce-overhead")
-    assert torch.equal(model.text_for(features)[:100], text[:100])
-    assert torch.equal(model.text_for(torch.cat([features[:100]] * 2))[:100], text[:100])
-
-
 def test_other_words_are_refused():
     clip_model = random_clip(3)
     with pytest.raises(

@@ -1,4 +1,3 @@
-import ast
 import io
 import os
 import subprocess
@@ -137,10 +136,3 @@ def test_log_is_closed_and_the_console_is_back(monkeypatch):
         programs.close_log(console)
         assert sys.stdout is console
         assert (log.closed, console.closed) == (True, False)
-
-
-def test_every_bar_is_silent_where_there_is_no_terminal():
-    for path in (*(ROOT / "modprompt").rglob("*.py"), *(ROOT / "lpclip").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "tqdm" and path.name != "progress.py":
-                assert "disable" in [word.arg for word in node.keywords], path

@@ -123,6 +123,13 @@ def test_importing_modprompt_imports_neither_torch_nor_clip_nor_setuptools():
     assert "get_distribution" not in done.stdout
 
 
+def test_pytest_takes_a_stand_in_for_the_module(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pkg_resources", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    clip_package.mend_imports()
+    monkeypatch.syspath_prepend(tmp_path)
+
+
 def test_error_of_clip_itself_comes_through(folder):
     (folder / "clip" / "clip.py").write_text(f"{CLIP}raise ValueError('its own')\n")
     code = "import modprompt\ntry:\n    import clip\nexcept ValueError as error:\n    print(error)\n"

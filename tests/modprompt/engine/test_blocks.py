@@ -1,7 +1,6 @@
 """A block's attention, and by which kernel; its feed-forward part against its own modules, and what it keeps."""
 
 import copy
-from collections import Counter
 
 import pytest
 import torch
@@ -44,40 +43,24 @@ def with_gradient(mlp, x, grad):
     return out.detach().double(), x.grad.double()
 
 
-def launched(profile):
-    """How often each operator ran that computes something, without those that another one calls."""
-    views = {"t", "to", "transpose", "as_strided", "detach", "view", "view_as", "alias", "expand", "resolve_conj"}
-    own = [event for event in profile.function_events if event.name.startswith("aten::")]
-    outer = [event for event in own if not (event.cpu_parent and event.cpu_parent.name.startswith("aten::"))]
-    counts = Counter(event.name[len("aten::") :] for event in outer)
-    return {name: count for name, count in counts.items() if name not in views}
-
-
 def off(found, true):
     return float((found - true).norm() / true.norm())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_float32_is_as_exact_as_the_modules(activation):
-    block = frozen_block(activation)
-    x, grad = torch.randn(TOKENS, WIDTH), torch.randn(TOKENS, WIDTH)
+def test_it_is_as_exact_as_the_modules(activation, dtype):
+    block = frozen_block(activation, dtype)
+    x, grad = torch.randn(TOKENS, WIDTH).to(dtype), torch.randn(TOKENS, WIDTH).to(dtype)
     true = with_gradient(copy.deepcopy(block.mlp).double(), x.double(), grad)
     ours = with_gradient(lambda x: frozen(block, x), x, grad)
     modules = with_gradient(block.mlp, x, grad)
     for mine, theirs, exact in zip(ours, modules, true):
-        assert off(mine, exact) <= 5e-7
-        assert off(mine, theirs) <= 1e-6
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_bfloat16_is_as_exact_as_the_modules(activation):
-    block = frozen_block(activation, torch.bfloat16)
-    x, grad = torch.randn(TOKENS, WIDTH).bfloat16(), torch.randn(TOKENS, WIDTH).bfloat16()
-    true = with_gradient(copy.deepcopy(block.mlp).double(), x.double(), grad)
-    ours = with_gradient(lambda x: frozen(block, x), x, grad)
-    modules = with_gradient(block.mlp, x, grad)
-    for mine, theirs, exact in zip(ours, modules, true):
-        assert off(mine, exact) <= 1.2 * off(theirs, exact)  # 1e-3 and more: the type rounds
+        if dtype == torch.float32:
+            assert off(mine, exact) <= 5e-7
+            assert off(mine, theirs) <= 1e-6
+        else:
+            assert off(mine, exact) <= 1.2 * off(theirs, exact)  # 1e-3 and more: the type rounds
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -97,18 +80,6 @@ def test_backward_keeps_one_tensor_beside_the_weights(activation):
         block.mlp(x)
     assert ours == [(TOKENS, HIDDEN)]
     assert activation == "gelu" or kept.count((TOKENS, HIDDEN)) > 1, "the hooks saw nothing"
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_activation_is_one_kernel_each_way(activation):
-    block, x = frozen_block(activation), torch.randn(TOKENS, WIDTH, requires_grad=True)
-    grad = torch.randn(TOKENS, WIDTH)
-    with torch.autograd.profiler.profile() as forward:
-        out = frozen(block, x)
-    with torch.autograd.profiler.profile() as backward:
-        torch.autograd.grad(out, x, grad)
-    assert launched(forward) == {"addmm": 2, KERNELS[activation]: 1}
-    assert launched(backward) == {"mm": 2, f"{KERNELS[activation]}_backward": 1}
 
 
 # ------------------------------------------------------------------ attention on a GPU
