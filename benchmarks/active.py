@@ -29,7 +29,6 @@ from benchmarks import plain_active
 from benchmarks.gelu import CLOCKS, in_turn
 from modprompt.active import badge, coreset
 from modprompt.active.acquisition import Seen
-from modprompt.programs import left_as_found
 
 MINUTES, GB = 10, 6  # the most that each may need
 CHOICES: dict[str, Callable[[Seen, int], object]] = {"badge": badge.badge, "coreset": coreset.coreset}
@@ -109,7 +108,6 @@ def against_whole(size: Size, rounds: int, clock: str) -> str:
     return f"badge, {WHOLE} / ours, {size}: {theirs:.2f} / {mine:.3f} s, ratio {theirs / mine:.1f} (rounds: {each})"
 
 
-@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -25,7 +25,6 @@ from benchmarks.cases import Case, stepper, vit_b16
 from modprompt.clip.design import GELU, QUICK_GELU
 from modprompt.clip.structure import VisionTransformer
 from modprompt.engine.blocks import feed_forward
-from modprompt.programs import left_as_found
 
 MOST = 1.03  # the largest ratio of a training step
 TOKENS = 4 * (197 + 9)  # of a batch of images, prompts included
@@ -82,7 +81,6 @@ def feed_forwards(precision: str, backward: bool) -> Sides:
     return {name: side(name) for name in (GELU, QUICK_GELU)}
 
 
-@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

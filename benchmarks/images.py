@@ -35,7 +35,6 @@ from modprompt.clip.package import import_clip
 from modprompt.compat import find as compat
 from modprompt.io.settings import Settings
 from modprompt.places import ROOT
-from modprompt.programs import left_as_found
 
 TIMES = 5
 CLASSES = ("crop land", "forest", "highway", "lake", "river")
@@ -174,7 +173,6 @@ def table(found: Figures, images: int, size: int) -> str:
     return "\n".join(lines)
 
 
-@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.programs import left_as_found
 from tests.fake_cuda import child
 
 METHODS = ("MPL", "MaPLe", "CoOp")
@@ -143,7 +142,6 @@ def tables(args: argparse.Namespace) -> Iterator[str]:
                 yield ""
 
 
-@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -149,20 +149,21 @@ def write_shards(folder: Path, tensors: Sequence[tuple[str, Tensor]], dtype: tor
 
 def transformers_configs(model: Mapping[str, Any], activation: str) -> dict[str, dict[str, Any]]:
     """The two configs of transformers by their files' names."""
-    design = design_of(model, {}, "the benchmark")
-    sides = {}
-    for side, name, heads in zip(("text", "vision"), ("text", "image"), design.heads):
+    text, image = model["text_cfg"], model["vision_cfg"]
+    heads = {"text": text["heads"], "vision": image["width"] // image.get("head_width", 64)}
+    sides: dict[str, dict[str, Any]] = {}
+    for side, part in (("text", text), ("vision", image)):
         sides[f"{side}_config"] = {
             "hidden_act": activation,
-            "hidden_size": design.said[f"{name} width"],
-            "intermediate_size": design.said[f"{name} hidden"],
-            "num_hidden_layers": design.said[f"{name} layers"],
-            "num_attention_heads": heads,
+            "hidden_size": part["width"],
+            "intermediate_size": int(part["width"] * part.get("mlp_ratio", 4)),
+            "num_hidden_layers": part["layers"],
+            "num_attention_heads": heads[side],
         }
-    size = design.images.size
-    sides["vision_config"].update({"image_size": size, "patch_size": design.said["patch"]})
+    size = image["image_size"]
+    sides["vision_config"].update({"image_size": size, "patch_size": image["patch_size"]})
     images = {"size": size, "crop_size": size, "image_mean": OPENAI_MEAN, "image_std": OPENAI_STD, "resample": 3}
-    config = {"model_type": "clip", "projection_dim": design.said["embed"], **sides}
+    config = {"model_type": "clip", "projection_dim": model["embed_dim"], **sides}
     return {"config.json": config, "preprocessor_config.json": images}
 
 

@@ -28,7 +28,6 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import run
 from modprompt.io.result import read
 from modprompt.methods.search import file as schedule_file
-from modprompt.programs import left_as_found
 
 SHOTS = 16
 RATE = 0.02  # learning rate of the alphas: at 0.0035 they hardly move from their random start in some hundred steps
@@ -144,19 +143,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--random", type=int, default=10, help="random schedules per data set and seed")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     args = parser.parse_args(argv)
-    with left_as_found():
-        out, data = args.out.absolute(), args.data.absolute()
-        (out / "configs").mkdir(parents=True, exist_ok=True)
-        found = run_all(experiment(out, "searched", METHODS, args.datasets, args.seeds), out, data, args.jobs)
-        for dataset in args.datasets:
-            mine = [one for one in found if one.job.dataset == dataset]
-            searches = [one for one in mine if one.job.stage and one.job.title.startswith("MPL searched,")]
-            methods = {key: value for one in searches for key, value in random_methods(out, one, args.random).items()}
-            drawn: list[Found] = []
-            if methods:
-                file = experiment(out, f"random_{dataset}", methods, [dataset], args.seeds)
-                drawn = run_all(file, out, data, args.jobs)
-            print("\n".join(lines(dataset, mine, drawn)))
+    out, data = args.out.absolute(), args.data.absolute()
+    (out / "configs").mkdir(parents=True, exist_ok=True)
+    found = run_all(experiment(out, "searched", METHODS, args.datasets, args.seeds), out, data, args.jobs)
+    for dataset in args.datasets:
+        mine = [one for one in found if one.job.dataset == dataset]
+        searches = [one for one in mine if one.job.stage and one.job.title.startswith("MPL searched,")]
+        methods = {key: value for one in searches for key, value in random_methods(out, one, args.random).items()}
+        drawn: list[Found] = []
+        if methods:
+            file = experiment(out, f"random_{dataset}", methods, [dataset], args.seeds)
+            drawn = run_all(file, out, data, args.jobs)
+        print("\n".join(lines(dataset, mine, drawn)))
     return 0
 
 

@@ -34,7 +34,6 @@ from benchmarks.plain_search import PlainSearch
 from modprompt.clip.structure import CLIP
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.methods.search.options import OptionsPromptLearner
-from modprompt.programs import left_as_found
 
 OURS, PLAIN, MARKER = "ours", "plain", "marker"
 LEAST = 3.0  # least ratio, at 50 classes and 6 tokens on a CPU
@@ -103,7 +102,6 @@ def lines(taken: Mapping[str, list[float]], memory: Mapping[str, float]) -> list
     return found
 
 
-@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -30,7 +30,7 @@ from tqdm import tqdm
 from benchmarks import name_rows
 from benchmarks.cases import Case, needed_flops, stepper
 from modprompt.io.text import write_json, write_whole
-from modprompt.programs import left_as_found, report
+from modprompt.programs import report
 
 ROUNDS = 5  # of both sides of a figure with at least as many repeats
 RESULTS = Path(__file__).parent / "results"
@@ -176,7 +176,6 @@ def run(args: argparse.Namespace) -> None:
     write_json(RESULTS / f"{name}.json", {"machine": head, "measurements": measurements, **others})
 
 
-@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

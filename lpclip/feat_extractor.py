@@ -26,7 +26,7 @@ from modprompt.errors import UserError
 from modprompt.io.arrays import write_arrays
 from modprompt.io.checksum import arrays_hash
 from modprompt.io.images import own_validation
-from modprompt.programs import import_modules, left_as_found, report
+from modprompt.programs import import_modules, report
 
 compat.add_to_path()
 
@@ -64,7 +64,6 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_known_args(argv)
 
 
-@left_as_found()
 def run(argv: list[str] | None = None) -> None:
     """Extract and save the chosen splits.
 

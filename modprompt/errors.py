@@ -1,11 +1,11 @@
 """Exceptions for what a user can correct: their message is one line that says what is wrong, where, what to do."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-_LONGEST, _SHOWN_FIRST, _SHOWN_LAST = 600, 400, 180  # characters of a line that quotes long words
-_LONGEST_WORD = 300  # a path may be as long
-_MOST = 6000  # of any line: instructions for a data set, every fault of many settings
+_LONG_WORD = re.compile(r"\S{301,}")  # a path may have 300 characters
+_MOST = 6000  # characters: instructions for a data set, every fault of many settings
 
 
 class UserError(ValueError):
@@ -15,13 +15,9 @@ class UserError(ValueError):
     exit_code = 2
 
     def __str__(self) -> str:
-        """The message; the middle of a very long line is left out, and of a long one if it quotes a very long word."""
-        return "\n".join(map(_shortened, super().__str__().split("\n")))
-
-
-def _shortened(line: str) -> str:
-    longest = _LONGEST if max(map(len, line.split()), default=0) > _LONGEST_WORD else _MOST
-    return line if len(line) <= longest else f"{line[:_SHOWN_FIRST]} [...] {line[-_SHOWN_LAST:]}"
+        """The message, without the middle of very long words and what is beyond 6000 characters."""
+        text = _LONG_WORD.sub(lambda word: f"{word[0][:200]} [...] {word[0][-80:]}", super().__str__())
+        return text if len(text) <= _MOST else f"{text[:_MOST]} [...]"
 
 
 class WaitsForLabels(UserError):

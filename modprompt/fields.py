@@ -49,17 +49,8 @@ def setting(
         switch: whether True or False may be given for a text; they are kept as texts.
         must: what a value must be, in place of the default's type.
     """
-    facts = {
-        "meaning": meaning,
-        "least": least,
-        "most": most,
-        "choices": tuple(choices),
-        "key": key,
-        "compared": compared,
-        "switch": switch,
-        "must": must,
-    }
-    return dataclasses.field(default=default, metadata=facts)
+    facts = Setting("", key, default, meaning, least, most, tuple(choices), compared, switch, must)
+    return dataclasses.field(default=default, metadata=facts._asdict())
 
 
 def changed(owner: type, field: str, default: Any, **facts: Any) -> Any:
@@ -176,18 +167,7 @@ class Configured:
         depth = {field: next(i for i, base in enumerate(cls.__mro__) if field in vars(base)) for field, _, _ in own}
         own.sort(key=lambda one: depth[one[0]])
         return tuple(
-            Setting(
-                name,
-                facts["key"] or name.upper(),
-                default,
-                facts["meaning"],
-                facts["least"],
-                facts["most"],
-                facts["choices"],
-                facts["compared"],
-                facts["switch"],
-                facts["must"],
-            )
+            Setting(name, facts["key"] or name.upper(), default, *list(facts.values())[3:])
             for name, default, facts in own
         )
 

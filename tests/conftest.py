@@ -123,10 +123,18 @@ def _process_is_kept():
     """Every test draws from generators of its own seed, whatever ran before, and leaves the process as it found it."""
     torch.manual_seed(0)
     before = process_state.settings()
-    yield
+    with process_state.left_as_found():
+        yield
     left = process_state.changes(before, process_state.settings())
     if left:
         pytest.fail("\n".join(["the test has changed its process for all that follow:", *left]), pytrace=False)
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """torch.compile traces and makes no kernels: that needs no C++ compiler, and is quick."""
+    plain = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda forward, mode: plain(forward, backend="aot_eager"))
 
 
 @functools.lru_cache(maxsize=8)

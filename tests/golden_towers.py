@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from modprompt.programs import left_as_found
 from tests.other_clips import other_package
+from tests.process_state import left_as_found
 
 FILE = Path(__file__).parent / "modprompt" / "clip" / "towers.npz"
 SEED = 11

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from modprompt.programs import left_as_found
+from tests.process_state import left_as_found
 
 Oracle = tuple[Any, Callable[[Any], torch.Tensor]]  # a model, and from a PIL image to (3, H, W)
 

@@ -1,7 +1,8 @@
-"""What a process has that the next test, or a caller of a `main`, would inherit."""
+"""What a process has that the next test would inherit."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -15,7 +16,40 @@ import torch
 
 from modprompt.io import folder
 
-_ATTENTION = ("flash", "mem_efficient", "math")  # kinds of fused attention; PyTorch before 2.0 has none
+_ATTENTION = ("flash", "mem_efficient", "cudnn", "math")
+
+
+@contextlib.contextmanager
+def left_as_found():
+    """Restore, however the block ends, what a program sets in its process for good: it ends with it."""
+    words, streams, environment = (sys.path, sys.argv), (sys.stdout, sys.stderr), dict(os.environ)
+    contents, cores = [list(one) for one in words], os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    draws = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    threads, cudnn, matmul = torch.get_num_threads(), torch.backends.cudnn, torch.backends.cuda.matmul
+    flags, attention = (cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32), _attention()
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        (sys.path, sys.argv), (sys.stdout, sys.stderr) = words, streams
+        sys.path[:], sys.argv[:] = contents
+        if dict(os.environ) != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+        if cores and os.sched_getaffinity(0) != cores:
+            os.sched_setaffinity(0, cores)
+        random.setstate(draws[0])
+        np.random.set_state(draws[1])
+        torch.set_rng_state(draws[2])
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = flags
+        for name, on in attention.items():
+            getattr(torch.backends.cuda, f"enable_{name}_sdp")(on)
+
+
+def _attention() -> dict:
+    return {name: getattr(torch.backends.cuda, f"{name}_sdp_enabled")() for name in _ATTENTION}
 
 
 def generators_and_warnings() -> dict:
@@ -56,7 +90,7 @@ def settings() -> dict:
             torch.backends.cudnn.deterministic,
             torch.backends.cudnn.allow_tf32,
             torch.backends.cuda.matmul.allow_tf32,
-            *(getattr(torch.backends.cuda, f"{name}_sdp_enabled", bool)() for name in _ATTENTION),
+            *_attention().values(),
             torch.nn.Module.half,
             torch.Tensor.half,
         ),

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from modprompt.clip.package import import_clip
 from modprompt.clip.structure import CLIP, VisionTransformer
 from modprompt.engine.blocks import causal_after, run_block
-from modprompt.programs import left_as_found, report
+from modprompt.programs import report
 from tools.glyphs import CHARACTERS, NUMERALS, Glyphs, colour, distort, families, render_families
 
 TEMPLATES = (
@@ -258,7 +258,6 @@ def train(args: argparse.Namespace) -> None:
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB")
 
 
-@left_as_found()
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the small CLIP on rendered type.")
     parser.add_argument("--out", type=Path, default=Path("modprompt/clip/models/glyph_clip.npz"))

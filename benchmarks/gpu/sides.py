@@ -73,8 +73,8 @@ def batch(task: Task, place: Place, number: int = 0, count: int = 0) -> tuple[Te
 
 def build(name: str, task: Task, place: Place) -> Side:
     """A side by its name: "ours", perhaps followed by a word of MODEL.COMPILE, "plain" or "official"."""
-    if task.precision == "fp32" and not place.dry_run:
-        _without_tf32()
+    if not place.dry_run:
+        precision.set_products()
     if name == PLAIN:
         return _plain(task, place)
     return _official(task, place) if name == OFFICIAL else ours(task, place, name[len(OURS) :].strip())
@@ -192,13 +192,6 @@ def _published(loss: Callable[[Tensor, Tensor], Tensor], learner: nn.Module, tes
         return torch.tensor(found.item())
 
     return Side(loss, step, optimiser, test)
-
-
-def _without_tf32() -> None:
-    """Multiply and convolve in true float32 for all sides of this process; ours does that itself."""
-    from modprompt.engine.tf32 import without_tf32
-
-    without_tf32()
 
 
 def _sgd(learner: nn.Module) -> torch.optim.Optimizer:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from modprompt.checks import check_name
 from modprompt.errors import UserError
-from modprompt.programs import left_as_found, report
+from modprompt.programs import report
 from modprompt.version import __version__
 
 
@@ -105,7 +105,6 @@ def _main(words: list[str]) -> int:
     return run(*parse(words))
 
 
-@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Exit code: the command's, or one of programs.report."""
     return report(_main, sys.argv[1:] if argv is None else argv)

@@ -68,8 +68,10 @@ def _say(text: str) -> None:
 
 def _open(args: argparse.Namespace) -> Trained:
     """The model, for the given classes."""
+    from modprompt.engine.precision import set_products
     from modprompt.use.trained import for_classes, open_trained
 
+    set_products()
     asked = class_names(args.classes) if args.classes else None
     trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)
     if asked is None:

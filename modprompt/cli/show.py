@@ -35,11 +35,13 @@ def main(argv: list[str] | None = None) -> int:
     if not 0 <= args.port <= _MOST_PORT:
         raise UserError(f"--port must be from 0 to {_MOST_PORT}, got {args.port}")
 
-    from modprompt.use import page  # --help does not import PyTorch
+    from modprompt.engine.precision import set_products  # --help does not import PyTorch
+    from modprompt.use import page
     from modprompt.use.inspection import Look
     from modprompt.use.trained import open_trained
 
     page.require_packages()
+    set_products()
     with page.bound_socket(args.port) as taken:
         # before Gradio is imported, which goes offline: a CLIP may have to be downloaded
         trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)

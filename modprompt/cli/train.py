@@ -22,7 +22,7 @@ from typing import Any
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.feature import features
 from modprompt.io.settings import Settings
-from modprompt.programs import close_log, ending, import_modules, left_as_found
+from modprompt.programs import close_log, ending, import_modules
 
 INTERRUPTED = "interrupted; the same command goes on after the last whole epoch"
 Check = Callable[[Any], Any] | None  # of a configuration, before any work
@@ -83,15 +83,14 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
         source = next(filter(None, [one.source(args) for one in features()]), Source())
         import_all()  # after --help, which does not need it
         console = sys.stdout
-        with left_as_found():
-            try:
-                with ending(INTERRUPTED) as ran:  # while the log is open, which gets the message too
-                    from modprompt.trainers import run, run_config
+        try:
+            with ending(INTERRUPTED) as ran:  # while the log is open, which gets the message too
+                from modprompt.trainers import run, run_config
 
-                    settings = _settings(args, check, source)
-                    mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-                    run.run(settings, mode, check)
-            finally:
-                close_log(console)
+                settings = _settings(args, check, source)
+                mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
+                run.run(settings, mode, check)
+        finally:
+            close_log(console)
         end.code = ran.code
     return end.code

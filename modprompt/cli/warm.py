@@ -20,7 +20,6 @@ from modprompt.cli.imported import Imported
 from modprompt.errors import UserError
 from modprompt.experiments.running.service import Channel
 from modprompt.experiments.running.worker import FAILED, Child, Task, Worker, spawn
-from modprompt.programs import left_as_found
 
 
 class Service:
@@ -86,7 +85,6 @@ def _serve(args: argparse.Namespace) -> str:
         connection.detach()
 
 
-@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Run the tasks from standard input, which must be a socket; 0, or 2 after a message if it is not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -4,12 +4,12 @@ import inspect
 import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modprompt.clip.cast import cast_products
 from modprompt.clip.package import import_clip
@@ -61,9 +61,8 @@ def draw_inside(clip_model: CLIP, draw: Callable[[], Tensor]) -> Tensor:
     """
     if isinstance(clip_model, TowerCLIP):
         return draw()
-    found: list[Tensor] = []
-    _redraw(clip_model, {type(clip_model.visual): lambda: found.append(draw())})
-    return found[-1]
+    (found,) = [draw() for place in _constructing(clip_model) if place == _IMAGE_SIDE]
+    return found
 
 
 def draw_prompts_inside(
@@ -81,56 +80,61 @@ def draw_prompts_inside(
         text: of the text side.
     """
     sides = prompted_image(clip_model), prompted_text(clip_model)
-    layers = [len(one.transformer.resblocks) if one else 0 for one in sides]
-    places = [(side, layer) for side, count in enumerate(layers) for layer in range(count)]
     found: tuple[dict[int, Tensor], dict[int, Tensor]] = {}, {}
-
-    def draw(side: int, layer: int) -> None:
-        tokens, depth = (vision, text)[side]
-        if layer < depth and (layer or side == 0):
-            width = int((sides[0].conv1.weight if side == 0 else sides[1].ln_final.weight).shape[0])
-            found[side][layer] = torch.nn.init.normal_(torch.empty(tokens, width), std=0.02)
-
-    if isinstance(clip_model, TowerCLIP):
-        for side, layer in places:
-            draw(side, layer)
-        return found
-    if not layers[0]:  # a ResNet
+    if sides[0] is None and not isinstance(clip_model, TowerCLIP):  # a ResNet
         draw_constructor(clip_model)
         return found
-    blocks = iter(places)
-
-    def behind_block() -> None:
-        side, layer = next(blocks)
-        if layer:
-            draw(side, layer)
-
-    block = type(sides[0].transformer.resblocks[0])
-    _redraw(clip_model, {torch.nn.Conv2d: lambda: draw(0, 0), block: behind_block})
+    counts = [len(one.transformer.resblocks) if one else 0 for one in sides]
+    every = [(side, layer) for side, count in enumerate(counts) for layer in range(count)]
+    for side, layer in every if isinstance(clip_model, TowerCLIP) else _constructing(clip_model):
+        tokens, depth = (vision, text)[side]
+        if layer < depth and (side, layer) not in ((1, 0), _IMAGE_SIDE):
+            width = int((sides[0].conv1.weight if side == 0 else sides[1].ln_final.weight).shape[0])
+            found[side][layer] = nn.init.normal_(torch.empty(tokens, width), std=0.02)
     return found
 
 
-def _redraw(clip_model: CLIP, behind: dict[type, Callable[[], Any]]) -> None:
-    """Draw what building a CLIP draws, and call a function after the constructor of each part of these classes."""
+_IMAGE_SIDE = (0, -1)
+
+
+def _constructing(clip_model: CLIP) -> Iterator[tuple[int, int]]:
+    """Draw what the constructor of OpenAI's CLIP draws for the sizes of this one, in its order, and stop on the way.
+
+    The stops are (0 for the image or 1 for the text side, layer) behind a layer, for layer 0 of the image side behind
+    the patch embedding, and _IMAGE_SIDE behind that side.
+    """
     before, after = clip_model.__dict__.get(_DRAWN, (None, None))
     if after is not None and torch.equal(after, torch.get_rng_state()):
         torch.set_rng_state(before)
-    plain = {kind: kind.__init__ for kind in behind}  # type: ignore[misc]
+    text: Any = clip_model
+    visual = text.visual
+    width, colours, patch, _ = visual.conv1.weight.shape
+    nn.Conv2d(colours, width, patch, bias=False)
+    yield 0, 0
+    torch.randn(width)
+    torch.randn(visual.positional_embedding.shape)
+    for layer in range(len(visual.transformer.resblocks)):
+        _draw_block(width)
+        if layer:
+            yield 0, layer
+    torch.randn(visual.proj.shape)
+    yield _IMAGE_SIDE
+    for layer in range(len(text.transformer.resblocks)):
+        _draw_block(text.ln_final.weight.shape[0])
+        yield 1, layer
+    nn.Embedding(*text.token_embedding.weight.shape)
+    again = [text.token_embedding.weight, text.positional_embedding]  # initialize_parameters
+    for block in text.transformer.resblocks:
+        mlp = block.mlp
+        again += [block.attn.in_proj_weight, block.attn.out_proj.weight, mlp.c_fc.weight, mlp.c_proj.weight]
+    for drawn in (*again, text.text_projection):
+        torch.empty(drawn.shape).normal_()
 
-    def hooked(kind: type) -> Callable[..., None]:
-        def made(self: Any, *args: Any, **kwargs: Any) -> None:
-            plain[kind](self, *args, **kwargs)
-            behind[kind]()
 
-        return made
-
-    for kind in behind:
-        kind.__init__ = hooked(kind)  # type: ignore[misc]
-    try:
-        draw_constructor(clip_model)
-    finally:
-        for kind, init in plain.items():
-            kind.__init__ = init  # type: ignore[misc]
+def _draw_block(width: int) -> None:
+    nn.MultiheadAttention(width, 1)
+    nn.Linear(width, 4 * width)
+    nn.Linear(4 * width, width)
 
 
 def draw_constructor(clip_model: CLIP) -> None:

@@ -1,100 +1,53 @@
-"""The `clip` package that every CoOp-family codebase imports: fixing its import, and which one is used.
+"""The `clip` package that every CoOp-family codebase imports: mending its import, and which one is used.
 
 The builds of OpenAI's package on PyPI begin with `from pkg_resources import packaging`. setuptools 70 removed that
-name, later ones the whole module, and Python 3.12 environments come without setuptools. Only a version check needs it,
-so a substitute is there while a module of `clip` that names it is imported, and is removed again.
+name, later ones the whole module, and Python 3.12 environments come without setuptools. Only a version check needs it.
 """
 
-import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
 import sys
 import types
 import warnings
-from collections.abc import Iterator, Sequence
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 _NAME = "pkg_resources"
 
 
-@contextlib.contextmanager
-def packaging_in_pkg_resources() -> Iterator[None]:
-    """Let `from pkg_resources import packaging` work inside the block; does nothing if it works anyway."""
-    try:
-        import pkg_resources
-    except ImportError:
-        pkg_resources = None
-    if hasattr(pkg_resources, "packaging"):
-        yield
-        return
-    import packaging.version
-
-    before = {_NAME: sys.modules[_NAME]} if _NAME in sys.modules else {}  # None there: not to be imported
-    stand_in = pkg_resources or types.ModuleType(_NAME)
-    vars(stand_in)["packaging"] = packaging
-    sys.modules[_NAME] = stand_in
-    try:
-        yield
-    finally:
-        del sys.modules[_NAME]
-        sys.modules.update(before)
-        if pkg_resources is not None:
-            del pkg_resources.packaging
-
-
-class _Loader:
-    """Wraps a loader: it runs the module in the context above; the module keeps the wrapped one."""
-
-    def __init__(self, plain: Any):
-        self._plain = plain
+class _StandIn(types.ModuleType):
+    """pkg_resources with `packaging` in it; setuptools' own, if there is one, is run when another name is asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._plain, name)
+        if name == "packaging":
+            import packaging.version
 
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Run a module as the wrapped loader does."""
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._plain
-        module.__loader__ = self._plain
-        with packaging_in_pkg_resources():
-            self._plain.exec_module(module)
-
-
-class _Finder:
-    """Finds what later finders find, but only for modules of `clip` that name pkg_resources."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """A spec whose loader is wrapped, None if there is nothing to fix."""
-        if fullname.partition(".")[0] != "clip":
-            return None
-        behind = sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else []
-        found = (one.find_spec(fullname, path, target) for one in behind if hasattr(one, "find_spec"))
-        spec = next((spec for spec in found if spec is not None), None)
-        if spec is None or not _names_it(spec):
-            return None  # later finders are asked again, as if this one did not exist
-        loader: Any = _Loader(spec.loader)
-        spec.loader = loader
-        return spec
-
-
-def _names_it(spec: ModuleSpec) -> bool:
-    """Whether a module's source names pkg_resources; False without a source."""
-    loader: Any = spec.loader
-    try:
-        return hasattr(loader, "exec_module") and _NAME in (loader.get_source(spec.name) or "")
-    except (AttributeError, ImportError, OSError, ValueError, SyntaxError):
-        return False  # its import shows what is wrong
+            return packaging
+        if name.startswith("__") or self.__spec__ is None or self.__spec__.loader is None:
+            if name == "fixup_namespace_packages":  # pytest takes it from any pkg_resources that is there
+                return lambda *_: None
+            raise AttributeError(f"module {_NAME!r} has no attribute {name!r}")
+        real = importlib.util.module_from_spec(self.__spec__)
+        self.__spec__.loader.exec_module(real)
+        vars(self).update({key: value for key, value in vars(real).items() if not key.startswith("__")})
+        return getattr(real, name)
 
 
 def mend_imports() -> None:
-    """Fix every import of `clip` from now on; a second call does nothing."""
-    if not any(type(finder).__module__ == __name__ for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    """Let `from pkg_resources import packaging` work in this process; a second call does nothing."""
+    there = sys.modules.pop(_NAME, None)
+    if there is None:
+        spec = importlib.util.find_spec(_NAME) or importlib.machinery.ModuleSpec(_NAME, None)
+        there = _StandIn(_NAME)
+        there.__spec__ = spec
+        if spec.submodule_search_locations:
+            there.__path__ = spec.submodule_search_locations
+    elif not hasattr(there, "packaging"):
+        import packaging.version
+
+        vars(there)["packaging"] = packaging
+    sys.modules[_NAME] = there
 
 
 def own_folder(folder: str | Path) -> Path | None:

@@ -209,7 +209,7 @@ class Model(DasslModel):
     text_chunk: int = setting(0, "classes whose text side is computed at a time; 0: as memory allows", must=_FROM_0)
     deterministic: bool = setting(False, "every operation repeats its numbers, also on a GPU, where that costs time")
     compile: str = setting(
-        "", "graph: a training step as one CUDA graph; default, reduce-overhead, aot_eager: torch.compile", must=_ANY
+        "", "graph: a training step as one CUDA graph; default, reduce-overhead: torch.compile", must=_ANY
     )
 
 

@@ -23,7 +23,6 @@ from modprompt.engine.weight_cache import normalise, scaled_bias
 
 Attend = Callable[..., Tensor]  # stands in for `attention`: the same arguments, the same shapes
 
-_FUSED = hasattr(F, "scaled_dot_product_attention")  # torch >= 2.0
 _QUICK = 1.702  # QuickGELU(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 
 
@@ -52,43 +51,11 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
     """softmax(query key^T / sqrt(d)) value for (B, L, H, d) each.
 
     `mask` (..., L, keys) is True where to look, or holds numbers that are added to the scores. With `causal` instead,
-    and as many keys as queries, each query looks at itself and at what comes before; where PyTorch's attention is
-    fused, no mask is built for that.
+    and as many keys as queries, each query looks at itself and at what comes before; no mask is built for that.
     """
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
-    if _FUSED:
-        out = _fused(query, key, value, mask, causal)
-    else:
-        if causal:
-            mask = causal_after(query.shape[2], key.shape[2], query.device)
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (B, H, L, keys)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
-        out = scores.softmax(dim=-1) @ value
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
     return out.transpose(1, 2)
-
-
-def _has_cudnn(query: Tensor) -> bool:
-    """Whether PyTorch might choose cuDNN's attention, for queries on a GPU, and can be told not to (2.5 and newer)."""
-    return query.device.type == "cuda" and hasattr(torch.backends.cuda, "enable_cudnn_sdp")
-
-
-def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    """PyTorch's attention of (B, H, L, d), without cuDNN's on a GPU where flash is allowed.
-
-    Some GPUs and PyTorch versions prefer cuDNN's, which spends a large part of a second on a plan for each shape in
-    each process, and prompts have many lengths. This is decided here, so that what a backward pass computes again
-    uses the same kernel.
-    """
-    # from torch._C: torch.compile can trace these, but not their like in torch.backends.cuda
-    passes_over = _has_cudnn(query) and torch._C._get_flash_sdp_enabled() and torch._C._get_cudnn_sdp_enabled()
-    if passes_over:
-        torch._C._set_sdp_use_cudnn(False)
-    try:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
-    finally:
-        if passes_over:
-            torch._C._set_sdp_use_cudnn(True)
 
 
 class _FrozenMLP(torch.autograd.Function):

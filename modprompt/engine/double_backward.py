@@ -1,15 +1,15 @@
 """Compiled encoders for steps with two backward passes through one graph."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-def compiled(encoder: nn.Module, settings: Mapping[str, Any]) -> Callable[..., Tensor]:
-    """An encoder, compiled with torch.compile's `settings`, that keeps what a second backward pass needs.
+def compiled(encoder: nn.Module, mode: str) -> Callable[..., Tensor]:
+    """An encoder, compiled in a mode of torch.compile, that keeps what a second backward pass needs.
 
     It has a function of its own, so that no earlier compilation of the encoder is reused.
     """
@@ -18,7 +18,7 @@ def compiled(encoder: nn.Module, settings: Mapping[str, Any]) -> Callable[..., T
         output: Tensor = encoder.forward(*inputs)
         return output
 
-    quick = torch.compile(forward, **settings)
+    quick = torch.compile(forward, mode=mode)
 
     def call(*inputs: Any) -> Tensor:
         with _keeping():

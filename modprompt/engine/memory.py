@@ -1,8 +1,8 @@
 """How many text tokens fit in free memory at a time; recomputing instead of keeping; keeping freed memory."""
 
 import ctypes
-import inspect
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,8 @@ from modprompt.io.result import GPU_SHARE
 SAVED = 16  # floats per layer, token and unit of width that training keeps or needs meanwhile: measured, rounded up
 SHARE = 0.5  # of the free memory that the text side may use
 
-_RECOMPUTES = "use_reentrant" in inspect.signature(checkpoint).parameters  # PyTorch 1.11 and newer
-
-_CGROUPS = (  # limit and use of a container, version 2 and 1
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
+_CGROUPS, _OF_PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_LIMITS = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))  # version 2 and 1
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt
 _MOST_KEPT = 2**31 - 1  # bytes, the largest value that mallopt accepts
@@ -43,19 +39,40 @@ def keep_freed_memory() -> bool:
 
 def recomputed(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """function(*inputs), which must draw no random numbers; the backward pass computes it again: nothing is kept."""
-    if not (_RECOMPUTES and torch.is_grad_enabled()):
+    if not torch.is_grad_enabled():
         return function(*inputs)
     # the generators' states are not saved: reading them waits for the GPU
     output: Tensor = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
     return output
 
 
-def _number(path: str) -> int | None:
+def _text(path: Path) -> str:
     try:
-        text = Path(path).read_text(encoding="ascii").strip()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return None
-    return int(text) if text.isdigit() else None
+        return ""
+
+
+def _left_by_limits() -> list[int]:
+    """What this process's control groups, a job's or container's, leave it: its own and all above, up to the root."""
+    places = {_CGROUPS, _CGROUPS / "memory"}  # in a container its own group is the root
+    for line in _text(_OF_PROCESS).splitlines():  # number:controllers:path
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            own = _CGROUPS / controllers / path.lstrip("/")
+            places |= {own, *(above for above in own.parents if above.is_relative_to(_CGROUPS))}
+    left = []
+    for place in places:
+        for limit, used in ((_text(place / one).strip() for one in pair) for pair in _LIMITS):
+            if limit.isdigit() and used.isdigit():
+                left.append(max(0, int(limit) - int(used) + _cached(place)))
+    return left
+
+
+def _cached(place: Path) -> int:
+    """Bytes of files in a group's memory, which are dropped where a program needs more."""
+    facts: dict[str, str] = dict(re.findall(r"^(\w+) (\d+)$", _text(place / "memory.stat"), re.MULTILINE))
+    return sum(int(facts.get(f"total_{name}", facts.get(name, "0"))) for name in ("active_file", "inactive_file"))
 
 
 def _available() -> int | None:
@@ -104,18 +121,11 @@ def free_bytes(device: torch.device) -> int | None:
         if share < 1:
             whole = torch.cuda.get_device_properties(device).total_memory
             return max(0, int(share * whole) - torch.cuda.memory_allocated(device))
-        if not hasattr(torch.cuda, "mem_get_info"):
-            return None
         # what the allocator holds but nobody uses is free too
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    limits = []
-    for limit_path, used_path in _CGROUPS:
-        limit, used = _number(limit_path), _number(used_path)
-        if limit is not None and used is not None:
-            limits.append(max(0, limit - used))
     available = _available()
-    return min(limits + ([available] if available is not None else []), default=None)
+    return min(_left_by_limits() + ([] if available is None else [available]), default=None)
 
 
 def most_text_tokens(layers: int, width: int, itemsize: int, free: int | None, share: float = SHARE) -> int | None:

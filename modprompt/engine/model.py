@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import one_of
 from modprompt.clip.structure import CLIP
-from modprompt.engine import tf32, weight_cache
+from modprompt.engine import weight_cache
 from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled
 from modprompt.engine.encoders import Below, TextEncoder, image_encoder, no_additions, text_encoder, unprompted
@@ -25,11 +25,10 @@ from modprompt.engine.precision import autocast_type
 from modprompt.engine.prompts import ClassTokens, Prompts
 from modprompt.engine.schedule import Schedules
 from modprompt.engine.text_layout import TextTokens, apart
-from modprompt.errors import UserError
 
 P = TypeVar("P", bound="PromptedCLIP")
 N = TypeVar("N", bound=nn.Module)
-COMPILE = ("", "default", "reduce-overhead", "aot_eager", "graph")
+COMPILE = ("", "default", "reduce-overhead", "graph")
 
 
 def beside(module: N) -> N:
@@ -195,17 +194,14 @@ class PromptedCLIP(nn.Module):
         """Run both encoders through torch.compile.
 
         Args:
-            how: "default" or "reduce-overhead" (CUDA graphs), which need a C++ compiler; "aot_eager", which does not
-                and is not faster; "" for nothing, as "graph", which is about whole steps (methods/parts/graph.py).
+            how: "default" or "reduce-overhead" (CUDA graphs), which need a C++ compiler; "" for nothing, as "graph",
+                which is about whole steps (methods/parts/graph.py).
 
         Raises:
-            UserError: on another word, or where PyTorch has no compiler.
+            UserError: on another word.
         """
         one_of("MODEL.COMPILE", how, COMPILE)
-        how = "" if how == "graph" else how
-        if how and not hasattr(torch, "compile"):
-            raise UserError(f"MODEL.COMPILE {how}: this PyTorch ({torch.__version__}) has no torch.compile")
-        self.compiled, self._calls = how, {}
+        self.compiled, self._calls = "" if how == "graph" else how, {}
 
     def _run(self, name: str, *inputs: Any) -> Tensor:
         """The output of the encoder of this name."""
@@ -213,9 +209,10 @@ class PromptedCLIP(nn.Module):
         if not self.compiled:
             return cast(Tensor, encoder(*inputs))
         if name not in self._calls:
-            settings: dict[str, Any] = {"backend" if self.compiled == "aot_eager" else "mode": self.compiled}
             plain = not self.goes_back_twice
-            self._calls[name] = torch.compile(encoder.forward, **settings) if plain else compiled(encoder, settings)
+            self._calls[name] = (
+                torch.compile(encoder.forward, mode=self.compiled) if plain else compiled(encoder, self.compiled)
+            )
         output = cast(Tensor, self._calls[name](*inputs))
         return output.clone() if self.compiled == "reduce-overhead" else output  # the next run writes into its memory
 
@@ -402,7 +399,6 @@ class PromptedCLIP(nn.Module):
             return scale * (text @ image[:, :, None])[:, :, 0]
         return scale * image @ text.t()
 
-    @tf32.exactly
     def output(self, image: Tensor) -> Output:
         """Logits and features of images (B, 3, H, W)."""
         if getattr(self.prompt_learner, "needs_image", False):
@@ -414,7 +410,6 @@ class PromptedCLIP(nn.Module):
         frozen = self.frozen_features(image)
         return self._logits(self._blended(features, frozen), text)._replace(frozen=(frozen,))
 
-    @tf32.exactly
     @torch.no_grad()
     def frozen_features(self, image: Tensor) -> Tensor:
         """The features that those of images (B, 3, H, W) are blended with: (B, E), of length 1."""
@@ -427,7 +422,6 @@ class PromptedCLIP(nn.Module):
         more = (None, prompts.read) if self.reads else ()
         return self._run("image_encoder", image, prompts.vision_additions, prompts.vision_changes, *more)
 
-    @tf32.exactly
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W), not normalised; with what the learner does to the vision side.
 
@@ -447,7 +441,6 @@ class PromptedCLIP(nn.Module):
         vision = self.prompt_learner.schedules.vision
         return self._prompts_now() if self.prompts_images else Prompts([], [], [None] * len(vision))
 
-    @tf32.exactly
     def class_features(self) -> Tensor:
         """The current class features (C, E), as in `Output`; for learners that need no image."""
         return self._current()[1]
@@ -457,7 +450,6 @@ class PromptedCLIP(nn.Module):
         """The type of encode_image's features."""
         return autocast_type(self.logit_scale.device) or self.image_encoder.feature_type
 
-    @tf32.exactly
     def of_features(self, features: Tensor) -> Output:
         """As `output`, from features of encode_image, in whatever type they were kept."""
         features = features.to(self.feature_type)

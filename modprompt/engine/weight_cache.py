@@ -25,9 +25,7 @@ class _Made(NamedTuple):
 
 
 def _version(tensor: Tensor) -> int | None:
-    if hasattr(tensor, "is_inference") and tensor.is_inference():  # not in PyTorch 1.9
-        return None
-    return tensor._version
+    return None if tensor.is_inference() else tensor._version
 
 
 def state_of(tensors: Sequence[Tensor]) -> tuple[Any, ...]:

@@ -27,7 +27,7 @@ from modprompt.hosts.codebase import PROGRAM, find, is_this_project, our_trainer
 from modprompt.hosts.train_line import has_line
 from modprompt.hosts.which_clip import require_own_clip
 from modprompt.io.paths import of_user
-from modprompt.programs import left_as_found, signals_handled
+from modprompt.programs import signals_handled
 
 # modules, and their names for pip: those that all runs need, and those of the real Dassl and the clip package
 NEEDED = {"yacs": "yacs", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "tqdm": "tqdm"}
@@ -208,7 +208,6 @@ def summary(verdicts: dict[str, trial.Verdict], in_use: str) -> str:
     return "MPL can run here" if len(well) == len(verdicts) else f"MPL can run here, by {' and '.join(well)} alone"
 
 
-@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Print the report; exit code as above."""
     start = time.monotonic()

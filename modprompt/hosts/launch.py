@@ -20,7 +20,7 @@ from modprompt.clip import package as clip_package
 from modprompt.errors import UserError
 from modprompt.hosts.rows import with_rows
 from modprompt.hosts.tolerant import tolerated
-from modprompt.programs import left_as_found, one_line
+from modprompt.programs import one_line
 
 NO_DASSL = "put the folder of Dassl.pytorch on PYTHONPATH, or use modprompt train --host"
 _ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +94,6 @@ def _run(words: list[str]) -> None:
         overrides.leave()
 
 
-@left_as_found()
 def main(argv: list[str] | None = None, imports: Sequence[str] = ()) -> int:
     """Run a program with our trainers.
 

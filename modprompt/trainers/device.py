@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from modprompt.engine.precision import set_products
 from modprompt.errors import UserError
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -25,7 +26,7 @@ def on_card(cfg: Any) -> bool:
 
 
 def set_up(cfg: Any, may_tune: bool = False) -> None:
-    """Apply MODEL.DETERMINISTIC; call this before CUDA starts.
+    """Set exact float32 products, attention's kernels and MODEL.DETERMINISTIC; call this before CUDA starts.
 
     Args:
         cfg: the run's configuration.
@@ -34,6 +35,7 @@ def set_up(cfg: Any, may_tune: bool = False) -> None:
     Raises:
         UserError: if CUDA has already started in a way that cannot be deterministic.
     """
+    set_products()
     if not cfg.MODEL.DETERMINISTIC:
         if may_tune and on_card(cfg):
             torch.backends.cudnn.benchmark = True
@@ -62,9 +64,8 @@ def _fix_workspace() -> None:
 
 
 def _attention() -> dict[str, bool]:
-    """Which kinds of attention PyTorch may use, of those that can be switched."""
-    cuda = torch.backends.cuda
-    return {kind: getattr(cuda, f"{kind}_sdp_enabled")() for kind in _KINDS if hasattr(cuda, f"enable_{kind}_sdp")}
+    """Which kinds of attention PyTorch may use."""
+    return {kind: getattr(torch.backends.cuda, f"{kind}_sdp_enabled")() for kind in _KINDS}
 
 
 def _set_attention(kinds: Mapping[str, bool]) -> None:
@@ -72,24 +73,21 @@ def _set_attention(kinds: Mapping[str, bool]) -> None:
         getattr(torch.backends.cuda, f"enable_{kind}_sdp")(on)
 
 
-def _determinism() -> tuple[bool, dict[str, bool]]:
-    """Arguments for torch.use_deterministic_algorithms: PyTorch before 1.11 has no warn_only."""
-    warns = getattr(torch, "is_deterministic_algorithms_warn_only_enabled", None)
-    return torch.are_deterministic_algorithms_enabled(), {"warn_only": warns()} if warns else {}
-
-
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
     """Restore what set_up changes, however the block ends."""
     global _fixed_here
-    cudnn = torch.backends.cudnn
-    attention, (on, how), cudnn_was = _attention(), _determinism(), (cudnn.benchmark, cudnn.deterministic)
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    tf32 = matmul.allow_tf32, cudnn.allow_tf32
+    attention, cudnn_was = _attention(), (cudnn.benchmark, cudnn.deterministic)
+    on, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     workspace, had_started = os.environ.get(WORKSPACE), torch.cuda.is_initialized()
     try:
         yield
     finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = tf32
         _set_attention(attention)
-        torch.use_deterministic_algorithms(on, **how)
+        torch.use_deterministic_algorithms(on, warn_only=warns)
         cudnn.benchmark, cudnn.deterministic = cudnn_was
         if torch.cuda.is_initialized() and not had_started:
             _fixed_here = os.environ.get(WORKSPACE) in _FIXED

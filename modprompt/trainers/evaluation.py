@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from modprompt.engine import tf32
 from modprompt.engine.precision import require_finite
 from modprompt.io import base_new
 from modprompt.methods.parts.deferred_metrics import waits
@@ -43,7 +42,7 @@ class Evaluation(Part):
         split = "val" if (split or self.config.test.split) == "val" and trainer.val_loader is not None else "test"
         print(f"Evaluate on the *{split}* set")
         predictions = Predictions(trainer.evaluator)
-        with self.exactly(), self.model.unchanging(), self.model.prompt_learner.testing(), self._looked_at_later():
+        with self.model.unchanging(), self.model.prompt_learner.testing(), self._looked_at_later():
             batches = self.batches(split)
             told = tqdm(iter(batches), total=len(batches), disable=None)  # messages of the start come before the bar
             for batch in told:
@@ -79,10 +78,6 @@ class Evaluation(Part):
         if not self.method.halves_apart:
             return False
         return self.cfg.DATASET.SUBSAMPLE_CLASSES == "all" and not bool(self.cfg.TEST.BASE_NEW)
-
-    def exactly(self) -> contextlib.AbstractContextManager[None]:
-        """A context without TF32 for float32 weights: losses and heads have products besides the model's own."""
-        return tf32.off(self.model)
 
     @contextlib.contextmanager
     def _looked_at_later(self) -> Iterator[None]:

@@ -127,7 +127,7 @@ class PromptTrainer(TrainerX):
         if not self.parts.trains:
             self.test()
             return
-        with card_errors.told(self, self.cfg), self.evaluation.exactly():
+        with card_errors.told(self, self.cfg):
             try:
                 super().train()
             finally:

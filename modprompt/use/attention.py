@@ -13,7 +13,6 @@ from torch import Tensor
 from modprompt.clip.design import OPENAI_MEAN, OPENAI_STD, Images
 from modprompt.clip.facts import called, facts_of
 from modprompt.clip.sides import has_image_tower
-from modprompt.engine import tf32
 from modprompt.engine.blocks import Attend
 from modprompt.engine.encoders import VisionEncoder
 from modprompt.engine.tower_vision import TowerVisionEncoder
@@ -73,7 +72,7 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
     side = _side(model)
     rows, columns = (pixels // step for pixels, step in zip(images.shape[-2:], side.conv1.stride))
     seen: dict[int, Tensor] = {}
-    with torch.no_grad(), tf32.off(model):
+    with torch.no_grad():
         prompts, on = model.vision_prompts(), model.logit_scale.device
         model.image_encoder(
             images.to(on), prompts.vision_additions, prompts.vision_changes, lambda *of: _watched(seen, *of)

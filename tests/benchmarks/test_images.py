@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import images
 from benchmarks.images import Figures, Round
-from modprompt.programs import left_as_found
+from tests.process_state import left_as_found
 
 
 def test_figures_are_medians_and_writing_is_what_the_first_takes_more():

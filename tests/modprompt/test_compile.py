@@ -8,17 +8,14 @@ import modprompt
 from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError
 from modprompt.methods.heads.fitting import FreshViews
-from modprompt.programs import left_as_found
 from tests.conftest import random_clip
 from tests.modprompt.methods.parts.test_coupled import build
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("how", ["aot_eager", "default"])
-def test_compiled_encoders_give_the_same_logits_and_gradients(how):
-    if how == "default" and not shutil.which("g++"):
-        pytest.skip("there is no C++ compiler")
+@pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler")
+def test_compiled_encoders_give_the_same_logits_and_gradients():
     clip_model = random_clip(3, text_layers=2, vision_layers=2)
     learner = build(clip_model, depth=2)
     model = PromptedCLIP(learner, clip_model)
@@ -29,9 +26,8 @@ def test_compiled_encoders_give_the_same_logits_and_gradients(how):
         return logits, torch.autograd.grad(F.cross_entropy(logits, labels), list(learner.parameters()))
 
     plain_logits, plain = gradients()
-    with left_as_found():  # PyTorch's compiler sets paths and the environment
-        model.compile_encoders(how)
-        logits, compiled = gradients()
+    model.compile_encoders("default")
+    logits, compiled = gradients()
     torch.testing.assert_close(logits, plain_logits, atol=1e-5, rtol=1e-5)
     for one, two in zip(compiled, plain):
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
@@ -70,21 +66,9 @@ def test_with_cuda_graphs_a_head_keeps_the_features_of_all_its_prompts_and_views
         assert all(torch.equal(batch["img"], image) for batch, image in zip(batches, images))
 
 
-@torch.no_grad()
-def test_with_cuda_graphs_a_head_keeps_the_class_features_of_all_images(graphs, clip_model):
-    method = modprompt.TipAdapterF()
-    model = method.on(clip_model, ["cat", "dog"], dataset="EuroSAT").eval()
-    model.prompt_learner = modprompt.CoCoOp(n_ctx=2).on(clip_model, ["cat", "dog"]).prompt_learner.eval()
-    features = torch.randn(150, model.width)
-    text = model.text_for(features)
-    model.compile_encoders("reduce-overhead")
-    assert torch.equal(model.text_for(features)[:100], text[:100])
-    assert torch.equal(model.text_for(torch.cat([features[:100]] * 2))[:100], text[:100])
-
-
 def test_other_words_are_refused():
     clip_model = random_clip(3)
     with pytest.raises(
-        UserError, match="MODEL.COMPILE must be one of \"\", default, reduce-overhead, aot_eager, graph, got 'fast'"
+        UserError, match="MODEL.COMPILE must be one of \"\", default, reduce-overhead, graph, got 'aot_eager'"
     ):
-        PromptedCLIP(build(clip_model), clip_model).compile_encoders("fast")
+        PromptedCLIP(build(clip_model), clip_model).compile_encoders("aot_eager")

@@ -1,13 +1,11 @@
 """A feature that nobody knows is a module and a row: all rooms walk over its record."""
 
 import importlib
-import json
 
 import pytest
 
 from modprompt import feature
 from modprompt.cli import train
-from modprompt.io import content_hashes
 from modprompt.io import result as results
 from tests.methods import METHODS
 
@@ -15,7 +13,7 @@ MADE_UP = """
 from dataclasses import dataclass
 
 from modprompt.errors import UserError
-from modprompt.feature import Content, Feature
+from modprompt.feature import Feature
 from modprompt.fields import Configured, setting
 from modprompt.io.result_schema import count, record
 
@@ -30,7 +28,6 @@ class MadeUp(Feature):
     name = "made_up"
     node = "MADEUP"
     decided = {"COUNTS": False}
-    contents = (Content("what is counted", ".COUNTED_IN", lambda path: path.strip("/"), "{} counts others now"),)
 
     def settings(self):
         return Settings
@@ -98,20 +95,6 @@ def test_a_run_has_what_a_feature_adds(made_up, command, tmp_path):
 def test_what_a_feature_does_not_take_is_one_line(made_up, command, capsys, words, said):
     assert train.main(command(METHODS["mpl"], *words)) == 2
     assert said in capsys.readouterr().err
-
-
-def test_its_part_of_a_result_has_a_form(made_up, tmp_path, monkeypatch):
-    (tmp_path / "result.json").write_text(json.dumps({"accuracy_pct": 50.0, "made_up": {"count": "three"}}))
-    assert "made_up.count" in results.read(tmp_path).why
-    monkeypatch.setattr(feature, "FEATURES", feature.FEATURES[:-1])
-    assert results.read(tmp_path).result is not None
-
-
-def test_what_a_setting_of_its_names_is_known_by_what_it_holds(made_up):
-    result, settings = {"method": {"what is counted": "sheep"}}, {"TRAINER.MPL.COUNTED_IN": "/sheep"}
-    assert content_hashes.differing(result, settings) == []
-    assert content_hashes.without_places(settings, result) == {"TRAINER.MPL.COUNTED_IN": "given"}
-    assert content_hashes.differing(result, {"TRAINER.MPL.COUNTED_IN": "/goats"}) == ["/goats counts others now"]
 
 
 def test_of_no_name_there_is_a_record_that_says_nothing():

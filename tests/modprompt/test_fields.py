@@ -6,7 +6,7 @@ import pytest
 import modprompt
 from modprompt.errors import SettingError
 from modprompt.fields import Configured, changed, setting
-from modprompt.methods.table import METHODS, PLUG_INS
+from modprompt.methods.table import METHODS
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,28 +43,6 @@ def test_methods_are_frozen_equal_by_value_and_code(row):
     if made.settings():
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(made, made.settings()[0].field, 1)
-
-
-_KEYS = {  # of repositories that share a node, and ON, which a field cannot be called
-    ("MultiModalAdapter", "joins"): "ON",
-    ("CLIPLoRA", "joins"): "ON",
-    ("DePT", "joins"): "ON",
-    ("PromptKD", "joins"): "ON",
-    ("KDPL", "joins"): "ON",
-    ("KDPL", "teacher_name"): "TEACHER",
-    ("KgCoOp", "kg_weight"): "W",
-    ("ExtrasLinearProbeKgCoOp", "kg_weight"): "W",
-    ("TCP", "kg_weight"): "W",
-    ("ProGrad", "prograd_lambda"): "LAMBDA",
-    ("ProGrad", "prograd_t"): "T",
-}
-
-
-def test_every_setting_says_what_it_means():
-    for row in (*METHODS, *PLUG_INS):
-        for one in row.method.settings():
-            assert len(one.meaning) > 10, (row.name, one.field)
-            assert one.key == _KEYS.get((row.name, one.field), one.field.upper())  # the family's keys
 
 
 def test_own_settings_stand_in_front_of_a_groups():
@@ -121,12 +99,6 @@ def test_a_base_classes_field_with_another_default_keeps_its_meaning_and_bounds(
     assert next(one for one in Other.settings() if one.field == "n_ctx").meaning == "tokens"
     with pytest.raises(SettingError, match="N_CTX must be at least 1"):
         Other(n_ctx=0)
-
-
-def test_errors_take_full_names_unless_they_have_them():
-    error = SettingError([("N_CTX", " must be 1"), ("OPTIM.LR", " must be 2")]).under("TRAINER.MPL")
-    assert str(error) == "TRAINER.MPL.N_CTX must be 1; OPTIM.LR must be 2"
-    assert isinstance(error, modprompt.UserError)
 
 
 def test_a_setting_given_twice_is_refused():

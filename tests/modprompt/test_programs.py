@@ -1,4 +1,3 @@
-import ast
 import io
 import os
 import subprocess
@@ -10,7 +9,7 @@ import pytest
 from tqdm import tqdm
 
 from modprompt import programs
-from modprompt.errors import UserError
+from modprompt.errors import UserError, WaitsForLabels
 from modprompt.programs import report
 from tests.conftest import ROOT
 
@@ -23,31 +22,36 @@ def raising(error):
 
 
 @pytest.mark.parametrize(
-    "error", [UserError("a\n  b"), FileNotFoundError("a b"), FloatingPointError("a b"), ImportError("a b")]
+    ("error", "code", "said"),
+    [
+        (UserError("a\n  b"), 2, "error: a b"),
+        (FileNotFoundError("a b"), 2, "error: a b"),
+        (FloatingPointError("a b"), 2, "error: a b"),
+        (ImportError("a b"), 2, "error: a b"),
+        (OSError(), 2, "error: OSError"),
+        (MemoryError(), 2, "error: not enough memory"),
+        (BrokenPipeError(32, "Broken pipe"), 2, "error: something could not be read or written (Broken pipe)"),
+        (WaitsForLabels("label a.csv"), 3, "waiting: label a.csv"),
+        (UserError("in worker 0.\nTraceback (most recent call last):\n  ...\nm.UserError: a: b\n"), 2, "error: a: b"),
+    ],
 )
-def test_what_a_user_can_put_right_is_one_line_and_exit_code_two(error, capsys):
-    assert programs.report(raising(error)) == 2
-    assert capsys.readouterr() == ("", "error: a b\n")
-
-
-def test_error_without_a_message_is_told_by_its_type():
-    assert programs.one_line(OSError()) == "OSError"
-
-
-def test_error_of_a_worker_is_the_last_line_of_what_it_says():
-    text = "Caught UserError in DataLoader worker process 0.\nTraceback (most recent call last):\n  ...\nm.UserError: a: b\n"
-    assert programs.one_line(UserError(text)) == "a: b"
+def test_what_a_user_can_put_right_is_one_line_and_an_exit_code(error, code, said, capsys):
+    assert report(raising(error)) == code
+    assert capsys.readouterr().err == f"{said}\n"
 
 
 def test_traceback_is_shown_on_request(monkeypatch, capsys):
     monkeypatch.setenv("MODPROMPT_TRACEBACK", "1")
-    assert programs.report(raising(UserError("a"))) == 2
+    assert report(raising(UserError("a"))) == 2
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
-def test_fault_of_the_program_comes_out():
+def test_fault_of_the_program_comes_out_and_is_in_the_log(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    sys.stdout.file = io.StringIO()
     with pytest.raises(TypeError):
-        programs.report(raising(TypeError("ours")))
+        report(raising(TypeError("ours")))
+    assert sys.stdout.file.getvalue().endswith("TypeError: ours\n")
 
 
 @pytest.mark.parametrize(("words", "said"), [(["interrupted; go on"], "interrupted; go on\n"), ([], "interrupted\n")])
@@ -74,13 +78,8 @@ def test_what_ended_it_does_not_stand_behind_a_bar(error, said, capsys):
 
 
 def test_exit_code_of_the_program_is_kept_and_nothing_else_is_one():
-    assert [programs.report(lambda given=given: given) for given in (None, 0, 1, 3, True, "x", [1])] == [
-        0, 0, 1, 3, 0, 0, 0,
-    ]  # fmt: skip
-
-
-def environment(unbuffered):
-    return {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    given = {None: 0, 0: 0, 1: 1, 3: 3, "x": 0}
+    assert [report(lambda code=code: code) for code in given] == [*given.values()]
 
 
 PRINTS = """
@@ -94,6 +93,13 @@ sys.exit(programs.report(program))
 """
 
 
+def printing(lines, end, where, unbuffered=""):
+    words = [sys.executable, "-c", PRINTS.format(lines=lines, end=end)]
+    given = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(words, stdout=where, stderr=subprocess.PIPE, text=True, timeout=60, env=given, cwd=ROOT)
+    return done.returncode, done.stderr
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     ("lines", "end"), [(1, "pass"), (5000, "pass"), (1, "sys.exit(0)"), (1, "raise ValueError('a')")]
@@ -101,39 +107,24 @@ sys.exit(programs.report(program))
 def test_nobody_who_reads_ends_a_program_without_a_word(lines, end, unbuffered):
     reads, writes = os.pipe()
     os.close(reads)
-    words = [sys.executable, "-c", PRINTS.format(lines=lines, end=end)]
-    done = subprocess.run(
-        words, stdout=writes, stderr=subprocess.PIPE, text=True, timeout=60, env=environment(unbuffered)
-    )
+    told = end.startswith("raise") and not unbuffered
+    assert printing(lines, end, writes, unbuffered) == ((2, "error: a\n") if told else (141, ""))
     os.close(writes)
-    error = end.startswith("raise") and not unbuffered
-    assert (done.returncode, done.stderr) == ((2, "error: a\n") if error else (141, ""))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
-def test_full_disk_behind_standard_output_is_one_line():
+@pytest.mark.parametrize(
+    ("end", "said"), [("pass", "cannot write the output (No space left on device)"), ("raise ValueError('a')", "a")]
+)
+def test_full_disk_behind_standard_output_is_one_line(end, said):
     with Path("/dev/full").open("w") as full:
-        words = [sys.executable, "-c", PRINTS.format(lines=1, end="pass")]
-        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=environment(""))
-    assert (done.returncode, done.stderr) == (2, "error: cannot write the output (No space left on device)\n")
-
-
-def test_log_says_why_it_ends_where_nobody_reads(monkeypatch):
-    class Logger(io.StringIO):
-        file = io.StringIO()
-
-        def flush(self):
-            raise BrokenPipeError
-
-    monkeypatch.setattr(sys, "stdout", Logger())
-    assert programs.report(raising(BrokenPipeError())) == 141
-    assert Logger.file.getvalue() == "error: nobody reads what is printed any more\n"
+        assert printing(1, end, full) == (2, f"error: {said}\n")
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_program_gets_its_arguments_and_its_warnings_are_lines(capsys):
     seen = []
-    assert programs.report(lambda *words: seen.extend(words) or warnings.warn("take care", stacklevel=1), "a", "b") == 0
+    assert report(lambda *words: seen.extend(words) or warnings.warn("take care", stacklevel=1), "a", "b") == 0
     assert seen == ["a", "b"]
     assert capsys.readouterr().err == "warning: take care\n"
 
@@ -141,24 +132,7 @@ def test_program_gets_its_arguments_and_its_warnings_are_lines(capsys):
 def test_log_is_closed_and_the_console_is_back(monkeypatch):
     console, log = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stdout", log)
-    programs.close_log(console)
-    assert sys.stdout is console
-    assert (log.closed, console.closed) == (True, False)
-    programs.close_log(console)
-    assert not console.closed
-
-
-def test_every_bar_is_silent_where_there_is_no_terminal():
-    asked = {}
-    for path in (*(ROOT / "modprompt").rglob("*.py"), *(ROOT / "lpclip").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "tqdm":
-                given = [ast.unparse(word.value) for word in node.keywords if word.arg == "disable"]
-                asked.setdefault(path.name, []).append(given[0] if given else "")
-    assert set(asked.pop("progress.py")) == {"not self.live", ""}  # rows, where it is live
-    assert {one for given in asked.values() for one in given} == {
-        "None",
-        "silent",
-        "True if len(starts) == 1 else None",
-    }
-    assert len(asked) > 8
+    for _ in range(2):
+        programs.close_log(console)
+        assert sys.stdout is console
+        assert (log.closed, console.closed) == (True, False)

@@ -30,7 +30,7 @@ from modprompt.experiments.running import local, progress, slurm, stale, state, 
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.io import lock, yaml_text
 from modprompt.io.safe_open import Refused
-from modprompt.programs import left_as_found, report, signals_handled, signals_here
+from modprompt.programs import report, signals_handled, signals_here
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -206,7 +206,6 @@ def run(args: argparse.Namespace) -> int:
     return start(args, plan, jobs, inputs)
 
 
-@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0 all finished, 3 all but those waiting for labels, else 1; 2 after an error message, 130 stopped."""
     return report(lambda: run(parse(argv)))

@@ -18,7 +18,6 @@ from modprompt.experiments.running import state
 from modprompt.experiments.running.worker import Task, Worker
 from modprompt.io.result import read_json
 from modprompt.io.text import write_json
-from modprompt.programs import left_as_found
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
@@ -123,8 +122,8 @@ class SubmitLauncher:
             UserError: with sbatch's message, if it accepts none.
         """
         try:
-            with left_as_found(), self.executor.batch():
-                os.environ.update(places.environment())  # what is submitted imports this package
+            os.environ.update(places.environment())  # what is submitted imports this package
+            with self.executor.batch():
                 jobs = [self.executor.submit(Work(task)) for task in tasks]
             ids = [job.job_id for job in jobs]
         except Exception as error:

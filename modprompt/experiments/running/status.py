@@ -16,7 +16,7 @@ from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import progress, state
-from modprompt.programs import left_as_found, report
+from modprompt.programs import report
 
 _MARKS = {state.FINISHED: "finished", state.RUNNING: "running", state.FAILED: "failed", state.STALE: "stale"}
 
@@ -56,7 +56,6 @@ def _main(argv: list[str] | None) -> None:
     print("\n".join(lines(protocols.jobs(*arguments.what_to_run(args).parts), args.out, Inputs(args.out, args.data))))
 
 
-@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0, or 2 after a message on what is wrong."""
     return report(_main, argv)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.sides import joint_width
-from modprompt.engine import precision, tf32
+from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts
 from modprompt.errors import UserError
@@ -80,12 +80,10 @@ class HeadedModel(PromptedModel):
         own = self.logit_scale.detach().exp().float()
         return torch.full_like(own, self.method.literal_scale) if self.method.literal_scale else own
 
-    @tf32.exactly
     def raw_text(self) -> Tensor:
         """The current class features (C, T, D) of all templates, as the text side gives them; float32."""
         return self._current()[1]
 
-    @tf32.exactly
     def text_for(self, image: Tensor) -> Tensor:
         """As raw_text, or (B, C, 1, D) where each image, with raw features (B, D), has its own."""
         if not self.prompt_learner.needs_image:
@@ -96,7 +94,6 @@ class HeadedModel(PromptedModel):
             each.append(self.raw_features(prompts.text, prompts)[:, :, None].float())
         return torch.cat(each)
 
-    @tf32.exactly
     @torch.no_grad()
     def plain_logits(self, image: Tensor) -> Tensor:
         """Logits (N, C) of raw image features (N, D) without the head: scaled cosines."""

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from modprompt.clip.build import layers_of
 from modprompt.clip.sides import text_width
 from modprompt.clip.structure import CLIP
-from modprompt.engine import tf32
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.encoders import image_encoder, text_encoder
 from modprompt.engine.prompts import template_texts
@@ -38,7 +37,6 @@ class FrozenCLIP(nn.Module):
         """Set the type of the tokens between products; None for that of the weights."""
         self.image_encoder.stream = self.text_encoder.stream = stream
 
-    @tf32.exactly
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> Tensor:
         """(B, E) of images (B, 3, H, W), not normalised."""
@@ -53,7 +51,6 @@ class FrozenCLIP(nn.Module):
         """
         return self.text_features(template_texts(classnames, template), classnames)
 
-    @tf32.exactly
     @torch.no_grad()
     def text_features(self, texts: Sequence[str], labels: Sequence[str] = ()) -> Tensor:
         """(N, E) of N texts, not normalised; messages name each by its label, or else by the text.

@@ -2,12 +2,12 @@ import urllib.error
 
 import pytest
 import torch
+from modprompt.clip.infer_shape import measure, shapes_of, stock_design
 
 from modprompt.clip import build as backbone
 from modprompt.clip import stock_model
 from modprompt.clip.design import Design
 from modprompt.clip.facts import fingerprint, shape_of
-from modprompt.clip.infer_shape import measure, shapes_of, stock_design
 from modprompt.clip.package import import_clip
 from modprompt.errors import UserError
 from modprompt.io.tensors import read_tensors
@@ -32,6 +32,38 @@ def test_building_draws_as_clips_constructor_does(clip_file):
     torch.manual_seed(3)
     import_clip().build_model(dict(state))
     assert torch.rand(1) == after
+
+
+def test_draws_inside_the_constructor_stand_where_its_own_are(clip_file, monkeypatch):
+    """Those of prompts behind the patch embedding and behind blocks, and what comes after the constructor."""
+    model, stops = backbone.load_clip("", str(clip_file), **SAID), []
+    torch.manual_seed(3)
+    vision, text = backbone.draw_prompts_inside(model, (2, 3), (4, 2))
+    after = torch.rand(1)
+
+    def hooked(kind):
+        plain = kind.__init__
+
+        def made(self, *args, **named):
+            plain(self, *args, **named)
+            stops.append(torch.get_rng_state())
+            place = len(stops) - 1  # the patch embedding, four layers, four layers
+            if place in (0, 2, 3):
+                torch.randn(2, 128)
+            if place == 6:
+                torch.randn(4, 64)
+
+        monkeypatch.setattr(kind, "__init__", made)
+
+    hooked(torch.nn.Conv2d)
+    hooked(type(model.transformer.resblocks[0]))
+    torch.manual_seed(3)
+    backbone.draw_constructor(model)
+    assert torch.rand(1) == after
+    for place, drawn in ((0, vision[0]), (2, vision[1]), (3, vision[2]), (6, text[1])):
+        torch.set_rng_state(stops[place])
+        assert torch.equal(torch.nn.init.normal_(torch.empty(drawn.shape), std=0.02), drawn)
+    assert (list(vision), list(text)) == ([0, 1, 2], [1])
 
 
 def test_build_leaves_the_state_dict_alone():

@@ -10,9 +10,9 @@ import pytest
 from modprompt.clip.file_tokenizer import FileTokenizer, TokenizerPlan, wanted
 from modprompt.clip.tokenizers import TooLong
 from modprompt.errors import UserError
-from modprompt.programs import left_as_found
 from tests import small_tokenizers
 from tests.other_clips import other_package
+from tests.process_state import left_as_found
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the packages that read the files
 TEXTS = ["a photo of a cat", "A Photo, of a CAT!", "golden  retriever .", "", "x"]

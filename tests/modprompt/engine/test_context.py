@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modprompt.engine.context import from_words, no_context, placeholders, random_context, words_or_random
+from modprompt.engine.context import from_words, placeholders, words_or_random
 from modprompt.errors import UserError
 
 
@@ -39,16 +39,7 @@ def test_placeholders_stand_in_front_of_the_words(clip_model):
     assert torch.equal(context.vectors, embedded(clip_model, "X X")[1:3])
 
 
-def test_fixed_words_have_nothing_to_learn(clip_model):
-    assert no_context("a photo of a", clip_model).n_ctx == 0
-
-
 @pytest.mark.parametrize("make", [from_words, placeholders, words_or_random])
 def test_context_of_no_tokens_is_refused(clip_model, make):
     with pytest.raises(UserError, match="N_CTX must be at least 1, got 0"):
         make("a photo of a", 0, clip_model)
-
-
-def test_random_context_has_the_models_type(clip_model, half_weights):
-    half_weights(clip_model)
-    assert random_context(4, clip_model).vectors.dtype is torch.float16

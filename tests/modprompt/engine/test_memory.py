@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -19,20 +17,44 @@ def test_tokens_grow_with_memory_and_shrink_with_the_model():
     assert most_text_tokens(12, 512, 4, None) is None
 
 
-def test_free_memory_is_what_the_machine_or_the_container_has_left(monkeypatch, tmp_path):
+def group(folder, limit, used, stat=""):
+    """A control group of version 2 in a folder, with its limit."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("memory.max", limit), ("memory.current", used), ("memory.stat", stat)):
+        (folder / name).write_text(f"{text}\n")
+
+
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """The tree of control groups, empty; the process stands in /slurm/job_7/step_0 of both versions."""
+    (tmp_path / "of_process").write_text("4:memory:/slurm/job_7/step_0\n1:cpu:/slurm\n0::/slurm/job_7/step_0\n")
+    monkeypatch.setattr(memory, "_OF_PROCESS", tmp_path / "of_process")
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "groups")
+    return tmp_path / "groups"
+
+
+def test_free_memory_is_what_the_tightest_group_above_a_process_leaves(groups):
     whole = free_bytes(CPU)
     assert whole > 2**20
-    limit, used = tmp_path / "max", tmp_path / "current"
-    limit.write_text("1000000\n")
-    used.write_text("400000\n")
-    monkeypatch.setattr(memory, "_CGROUPS", ((str(limit), str(used)),))
-    assert free_bytes(CPU) == 600000
-    limit.write_text("max\n")  # no limit
+    group(groups, "max", 3 * 10**6)
     assert free_bytes(CPU) > 2**20
+    group(groups / "slurm" / "job_7", 10**6, 4 * 10**5)
+    group(groups / "slurm" / "job_7" / "step_0", 8 * 10**5, 10**5)
+    group(groups / "slurm" / "job_8", 10, 5)  # another's
+    assert free_bytes(CPU) == 6 * 10**5
+    group(groups / "slurm", 10**6, 9 * 10**5, "anon 200000\nactive_file 300000\ninactive_file 100000")
+    assert free_bytes(CPU) == 5 * 10**5  # with files that are dropped where a program needs more
+    version_1 = groups / "memory" / "slurm" / "job_7"
+    version_1.mkdir(parents=True)
+    for name, text in (("limit_in", "1000000"), ("usage_in", "600000")):
+        (version_1 / f"memory.{name}_bytes").write_text(f"{text}\n")
+    assert free_bytes(CPU) == 4 * 10**5
+    group(groups, 10**5, 2 * 10**5)  # as in a container, which sees its own group as the root
+    assert free_bytes(CPU) == 0
 
 
-def test_unknown_memory_sets_no_limit(monkeypatch):
-    monkeypatch.setattr(memory, "_CGROUPS", ())
+def test_unknown_memory_sets_no_limit(groups, monkeypatch):
+    monkeypatch.setattr(memory, "_OF_PROCESS", groups / "nowhere")
     monkeypatch.setattr(memory, "_available", lambda: None)
     assert free_bytes(CPU) is None
 
@@ -70,42 +92,6 @@ def test_share_that_is_none_is_told(monkeypatch, told):
     monkeypatch.setenv("MODPROMPT_GPU_SHARE", told)
     with pytest.raises(UserError, match=f"MODPROMPT_GPU_SHARE must be a number above 0 and up to 1, got '{told}'"):
         memory.share_of_gpu()
-
-
-FAULTS = """
-import resource
-import torch
-from modprompt.engine.memory import keep_freed_memory
-
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-def use():
-    before = faults()
-    torch.ones(2**24)  # 64 MiB, freed at once
-    return faults() - before
-
-use()
-again = use()
-kept = keep_freed_memory()
-use()
-print(kept, again, use())
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc")
-def test_freed_memory_is_kept_where_the_c_library_can():
-    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    kept, before, after = done.stdout.split()
-    if kept == "False":
-        pytest.skip("the C library is not glibc")
-    assert int(after) < int(before) / 10
-
-
-def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
-    assert memory.keep_freed_memory() is False
 
 
 def test_what_is_computed_again_has_the_same_gradient_and_keeps_its_inputs_alone():

@@ -1,6 +1,5 @@
 import pytest
 import torch
-import torch.nn.functional as F
 
 from modprompt.engine.pooling import EMBEDDINGS, LOGITS, Pooling
 from modprompt.errors import SettingError
@@ -27,19 +26,6 @@ def test_classes_have_the_mean_of_their_prompts(of, batch):
     goal = torch.randn(batch, 3, 16)
     grads = [torch.autograd.grad((x * goal).sum(), features, retain_graph=True)[0] for x in (ours, plain)]
     torch.testing.assert_close(*grads)
-
-
-def test_mean_of_logits_is_the_logit_of_the_mean():
-    features, image = torch.randn(1, 7, 16), F.normalize(torch.randn(5, 16), dim=-1)
-    each = image @ F.normalize(features[0], dim=-1).t()
-    expected = torch.stack([own.mean(1) for own in each.split(COUNTS, dim=1)], dim=1)
-    torch.testing.assert_close(image @ Pooling(COUNTS, LOGITS)(features)[0].t(), expected)
-
-
-@pytest.mark.parametrize("of", [LOGITS, EMBEDDINGS])
-def test_one_prompt_a_class_is_its_feature(of):
-    features = torch.randn(1, 4, 16)
-    torch.testing.assert_close(Pooling([1] * 4, of)(features), F.normalize(features, dim=-1))
 
 
 @pytest.mark.parametrize("of", [LOGITS, EMBEDDINGS])

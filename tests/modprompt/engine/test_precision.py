@@ -2,34 +2,28 @@ import pytest
 import torch
 
 from modprompt.clip.cast import cast_products
-from modprompt.engine.precision import resolve
+from modprompt.engine.precision import resolve, set_products
 from modprompt.errors import UserError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-def test_fp32_is_plain_everywhere():
-    for device in (CPU, CUDA):
-        assert resolve("fp32", device) == (False, None, False, "")
-        assert resolve("fp32", device).stream is None
-
-
-def test_amp_is_bfloat16_on_a_cpu_and_scaled_fp16_on_cuda():
-    assert resolve("amp", CPU)[:3] == (False, torch.bfloat16, False)
-    assert resolve("amp", CUDA)[:3] == (False, torch.float16, True)
-    assert resolve("amp", CUDA).stream == torch.float32
-
-
-def test_bf16_needs_no_loss_scale_anywhere():
-    for device in (CPU, CUDA):
-        assert resolve("bf16", device)[:3] == (False, torch.bfloat16, False)
-
-
-def test_fp16_keeps_half_weights_on_cuda_and_says_that_it_is_fp32_on_a_cpu():
-    assert resolve("fp16", CUDA) == (True, None, False, "")
-    on_cpu = resolve("fp16", CPU)
-    assert not on_cpu.half_weights
-    assert "runs as fp32 on a CPU" in on_cpu.note
+@pytest.mark.parametrize(
+    ("prec", "device", "half_weights", "products", "scale_loss", "said"),
+    [
+        *(("fp32", device, False, None, False, "") for device in (CPU, CUDA)),
+        *(("bf16", device, False, torch.bfloat16, False, "") for device in (CPU, CUDA)),
+        ("amp", CPU, False, torch.bfloat16, False, "the products run in bfloat16"),
+        ("amp", CUDA, False, torch.float16, True, ""),
+        ("fp16", CPU, False, None, False, "runs as fp32 on a CPU"),
+        ("fp16", CUDA, True, None, False, ""),
+    ],
+)
+def test_what_a_precision_means(prec, device, half_weights, products, scale_loss, said):
+    found = resolve(prec, device)
+    assert found[:3] == (half_weights, products, scale_loss)
+    assert said in found.note
+    assert found.stream == (torch.float32 if products else None)
 
 
 def test_unknown_precision_names_the_choices():
@@ -65,3 +59,11 @@ def test_bf16_is_refused_on_a_card_that_has_none(capability, hip, refused, monke
         UserError, match=r"^PREC bf16: Tesla T4 \(capability 7.5\) does not support bfloat16: use PREC amp"
     ):
         resolve("bf16", CUDA)
+
+
+def test_a_process_is_set_to_exact_products_without_a_warning(recwarn):
+    set_products()
+    backends = torch.backends
+    on = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cuda.cudnn_sdp_enabled()
+    assert on == (False, False, False)
+    assert not recwarn

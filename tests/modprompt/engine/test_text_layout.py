@@ -32,11 +32,6 @@ def test_groups_hold_every_class_once_within_the_padding(seed):
     assert [laid[place] for place in order_of(groups)] == list(range(len(lengths)))
 
 
-def test_without_padding_groups_have_one_length():
-    groups = group_by_length([3, 4, 4, 9], padding=0)
-    assert [(group.classes, group.length) for group in groups] == [((0,), 3), ((1, 2), 4), ((3,), 9)]
-
-
 def test_a_cpu_shares_what_it_can():
     layout = lay_out([8, 10, 8], 5, CPU)
     assert layout.shared == 5

@@ -35,19 +35,3 @@ def test_prompts_stand_behind_the_patches_and_are_not_pooled(kind, steps):
         plain = torch.autograd.grad(theirs.square().sum(), learned)
         for one, two in zip(mine, plain):
             assert (one - two).abs().max() <= 1e-4 * two.abs().max()
-
-
-def test_each_layers_attention_can_be_watched():
-    found, pictures, seen = siglips.made("open_clip"), images(1), []
-
-    def watch(layer, attend):
-        def watched(query, *inputs):
-            seen.append((layer, query.shape[1]))
-            return attend(query, *inputs)
-
-        return watched
-
-    encoder = TowerVisionEncoder(siglips.clip_of(found).visual, Schedule([(0, 2)] + [(0, 0)] * 3))
-    given = [torch.randn(2, siglips.JOINT), None, None, None]
-    torch.testing.assert_close(encoder(pictures, given, watch=watch), encoder(pictures, given))
-    assert seen == [(layer, siglips.PATCHES + 2) for layer in range(LAYERS)]

@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-from modprompt.engine import whole_text
-from modprompt.engine.blocks import run_block
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.encoders import text_encoder
 from modprompt.engine.prompts import class_texts
@@ -118,19 +116,6 @@ def test_of_texts_in_chunks_no_layer_is_kept(clip_model):
     assert kept[LENGTH] < kept[None] / 10
 
 
-def test_without_gradients_few_texts_are_computed_at_a_time(clip_model, monkeypatch):
-    text, ctx = prompts(clip_model, 2, "X X"), torch.randn(2, siglips.TEXT_WIDTH)
-    encoder, seen = text_encoder(clip_model, CARRIED), []
-    whole = encoder(text(ctx), [None] * LAYERS)
-    monkeypatch.setattr(whole_text, "AT_ONCE", 3)
-    monkeypatch.setattr(
-        whole_text, "run_block", lambda block, x, **more: seen.append(len(x)) or run_block(block, x, **more)
-    )
-    with torch.no_grad():
-        torch.testing.assert_close(encoder(text(ctx), [None] * LAYERS), whole)
-    assert set(seen) == {3, 1}
-
-
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
@@ -144,28 +129,6 @@ def test_a_schedule_that_grows_or_shrinks_is_refused(clip_model, steps, said):
         text_encoder(clip_model, Schedule(steps, "text"))
 
 
-def test_prompts_before_a_start_token_are_refused(clip_model):
-    with pytest.raises(UserError, match="PLACE_TEXT before_start"):
-        text_encoder(clip_model, Schedule([(0, 1), (1, 1), (0, 0)], "text", BEFORE_START))
-
-
-@pytest.mark.parametrize("position", ["middle", "front", "elsewhere"])
-def test_class_names_stand_behind_the_context_alone(clip_model, position):
-    with pytest.raises(UserError, match="CLASS_TOKEN_POSITION"):
-        prompts(clip_model, 2, "X X", position=position)
-
-
-def test_templates_are_not_averaged(clip_model):
-    with pytest.raises(UserError, match="several templates"):
-        prompts(clip_model, 2, "X X", averaged=[["a", "b", "c", "d"]])
-
-
-def test_a_name_that_no_longer_fits_is_refused_with_the_count(clip_model):
-    assert prompts(clip_model, 5, "X X X X X").words.shape[1] == 7  # the longest just fits
-    with pytest.raises(UserError, match="class 'a very long name of things' has 13 tokens, but the model accepts 12"):
-        prompts(clip_model, 6, "X X X X X X")
-
-
 @pytest.mark.parametrize(
     ("prefix", "n_ctx", "left"),
     [("X X big", 2, "big"), ("a b c", 2, "c"), ("X a b c", 3, "c"), ("X ray", 0, "X ray"), ("X X", 2, "")],
@@ -176,3 +139,19 @@ def test_the_first_words_give_way_to_the_context(clip_model, prefix, n_ctx, left
     text = class_prompts([f"{prefix} cat."], ["cat"], n_ctx, clip_model)
     ids = torch.tensor([2 + len(word) for word in f"{left} cat.".split()] + [1])
     torch.testing.assert_close(text.words[0], clip_model.text.module.token_embedding.weight[ids])
+
+
+@pytest.mark.parametrize(
+    ("n_ctx", "more", "said"),
+    [
+        (2, {"position": "middle"}, "CLASS_TOKEN_POSITION"),
+        (2, {"averaged": [["a", "b", "c", "d"]]}, "several templates"),
+        (6, {}, "class 'a very long name of things' has 13 tokens, but the model accepts 12"),
+    ],
+)
+def test_prompts_that_do_not_fit_are_refused(clip_model, n_ctx, more, said):
+    assert prompts(clip_model, 5, "X X X X X").words.shape[1] == 7  # the longest just fits
+    with pytest.raises(UserError, match=said):
+        prompts(clip_model, n_ctx, " ".join("X" * n_ctx), **more)
+    with pytest.raises(UserError, match="PLACE_TEXT before_start"):
+        text_encoder(clip_model, Schedule([(0, 1), (1, 1), (0, 0)], "text", BEFORE_START))

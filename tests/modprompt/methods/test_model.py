@@ -261,16 +261,6 @@ def test_moves_between_devices_take_the_words_along(clip_model):
     assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"meta"}
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of torch.compile
-def test_compiled_encoders_have_the_same_logits(clip_model, images):
-    model = on(modprompt.MPL, clip_model).eval()
-    with torch.no_grad():
-        expected = model(images)
-        model.compile_encoders("aot_eager")
-        torch.testing.assert_close(model(images), expected)
-
-
 def test_with_labels_it_is_the_loss(clip_model, images, labels):
     model = on(modprompt.CoOp, clip_model)
     expected = torch.nn.functional.cross_entropy(model(images), labels)

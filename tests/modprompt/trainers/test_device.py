@@ -7,6 +7,7 @@ import torch
 from dassl.config import get_cfg_default
 
 from modprompt.cli import train
+from modprompt.engine.precision import set_products
 from modprompt.errors import UserError
 from modprompt.trainers import device
 from modprompt.trainers.device import WORKSPACE
@@ -34,8 +35,14 @@ def attention():
     return {kind for kind, on in device._attention().items() if on}
 
 
-def test_without_it_nothing_is_set_but_cudnns_search(cfg, card):
+def test_without_it_products_and_cudnns_search_alone_are_set(cfg, card):
     cfg.MODEL.DETERMINISTIC = False
+    with device.kept():
+        device.set_up(cfg)
+        on = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        assert on == (False, False)
+        assert attention() == {"flash", "mem_efficient", "math"}
+    set_products()
     before = process_state.settings()
     device.set_up(cfg)
     assert process_state.changes(before, process_state.settings()) == []
@@ -60,7 +67,7 @@ def test_a_card_repeats_its_numbers_and_the_process_gets_back_what_it_had(cfg, c
 
 def test_on_a_cpu_attention_is_what_it_was(cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    fused = attention()
+    fused = attention() - {"cudnn"}
     with device.kept():
         device.set_up(cfg)
         assert torch.are_deterministic_algorithms_enabled()

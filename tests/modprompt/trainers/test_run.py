@@ -10,8 +10,9 @@ from modprompt.cli import flags
 from modprompt.errors import UserError
 from modprompt.io import image_files
 from modprompt.io.settings import Settings
-from modprompt.programs import close_log, left_as_found, one_line
+from modprompt.programs import close_log, one_line
 from modprompt.trainers import run, run_config
+from tests.process_state import left_as_found
 
 
 @left_as_found()
