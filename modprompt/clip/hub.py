@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from modprompt.errors import UserError
 from modprompt.io import paths
 from modprompt.io.safe_open import open_regular, read_text
-from modprompt.io.shards import shard_names
+from modprompt.io.safetensors_files import shard_names
 from modprompt.io.text import sha256_of, write_whole
 
 # answers of the hub, by names of classes, whose module has changed over the years; the first that fits counts

@@ -10,7 +10,7 @@ from modprompt.clip.design import ACTIVATIONS
 from modprompt.clip.package import import_clip
 from modprompt.errors import UserError
 from modprompt.io.paths import of_user
-from modprompt.io.shards import shard_names
+from modprompt.io.safetensors_files import shard_names
 
 _RUN_EMBEDDED = (
     f"`modprompt train --trainer MPL` alone, or MODEL.BACKBONE.NAME {known.EMBEDDED}, runs the embedded model"
