@@ -21,7 +21,8 @@ _LONGEST_PATH = 4096
 class _Record:
     """Stands in for a Datum, and keeps what is needed of its state (_impath, _label, _domain, _classname)."""
 
-    path = label = None
+    path: Any = None
+    label: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.path, self.label = state.get("_impath"), state.get("_label")

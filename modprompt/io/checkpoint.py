@@ -82,12 +82,11 @@ def read(path: str | Path) -> Checkpoint:
     content = _of_safetensors(path) if str(path).endswith(SAFETENSORS) else read_tensors(path)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
         raise UserError(f"{path} is not a checkpoint of a prompt learner")
-    state_dict = {key: value for key, value in content.get("state_dict", content).items() if isinstance(key, str)}
-    content = {**content, "state_dict": state_dict}
+    state = {key: value for key, value in content.get("state_dict", content).items() if isinstance(key, str)}
     if not isinstance(content.get(KEY), dict):
-        return Checkpoint(content["state_dict"], _epochs(content.get("epoch")), {}, "", {}, {}, {})
+        return Checkpoint(state, _epochs(content.get("epoch")), {}, "", {}, {}, {})
     try:
-        return _of_record(content, path)
+        return _of_record({**content, "state_dict": state}, path)
     except (LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged (its record: {one_line(error)[:160]}): {_TO_DO}") from None
 
@@ -108,15 +107,10 @@ def _of_safetensors(path: str | Path) -> dict[str, Any]:
     tensors, texts = read_with_metadata(path)
     finished = FINISHED if FINISHED[0] in tensors else ()  # a head has none, and may have a tensor of that name
     state = {name: one for name, one in tensors.items() if name not in finished}
-    if KEY not in texts:
-        return {"state_dict": state}
     try:
-        head = json_text.parse(texts[KEY])
-        if not isinstance(head, dict) or not isinstance(head.get(KEY), dict):
-            raise Refused(f"its {KEY} is no record")
-    except Refused as error:
+        return {**json_text.parse(texts.get(KEY, "{}")), "state_dict": state}
+    except (Refused, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
-    return {**head, "state_dict": state}
 
 
 def _epochs(value: Any) -> int:

@@ -10,7 +10,6 @@ from modprompt.io.safe_open import PathLike, Refused, read_bytes
 if TYPE_CHECKING:
     import numpy as np
 
-_MOST_BYTES = 1 << 28
 _TRY = "import io, sys; from scipy.io import loadmat; loadmat(io.BytesIO(sys.stdin.buffer.read()))"
 
 
@@ -19,10 +18,10 @@ def read_mat(path: PathLike) -> "dict[str, np.ndarray]":
 
     Raises:
         FileNotFoundError: if there is no such file.
-        UserError: if it is not a regular file, may not be read, or is larger than 256 MB.
+        UserError: if it is no file, or may not be read.
         Refused: in one line, if it is damaged or no such file.
     """
-    content = read_bytes(path, _MOST_BYTES)
+    content = read_bytes(path)
     tried = subprocess.run([sys.executable, "-c", _TRY], input=content, capture_output=True, check=False)
     if tried.returncode:
         said = tried.stderr.decode("utf-8", "replace").strip().splitlines()

@@ -5,7 +5,6 @@ So a file of many gigabytes is opened at once, and a row with a flipped bit is n
 type of numpy's with its shape: np.dtype((np.uint8, (224, 224, 3))).
 """
 
-import io
 import struct
 import zipfile
 import zlib
@@ -18,14 +17,6 @@ from modprompt.io.arrays import arrays_in
 from modprompt.io.atomic import part_of
 from modprompt.io.safe_open import PathLike, Refused, open_regular
 from modprompt.programs import one_line
-
-
-def _header(kind: np.dtype, number: int) -> bytes:
-    """The header before so many rows in a .npy text."""
-    file = io.BytesIO()
-    facts = {"descr": kind.base.str, "fortran_order": False, "shape": (number, *kind.shape)}
-    np.lib.format.write_array_header_1_0(file, facts)
-    return file.getvalue()
 
 
 def _bytes(array: np.ndarray) -> memoryview:
@@ -57,7 +48,8 @@ def write_rows(
     crcs: list[int] = []
     with part_of(path) as file, zipfile.ZipFile(file, "w") as archive:
         with archive.open("rows.npy", "w", force_zip64=True) as member:
-            member.write(_header(kind, number))
+            facts = {"descr": kind.base.str, "fortran_order": False, "shape": (number, *kind.shape)}
+            np.lib.format.write_array_header_1_0(member, facts)
             for block in map(np.ascontiguousarray, blocks):
                 if (block.dtype, block.shape[1:]) != (kind.base, kind.shape):
                     raise Refused(f"rows of {block.dtype} {block.shape[1:]} came for those of {kind.base} {kind.shape}")

@@ -21,8 +21,6 @@ from modprompt.programs import one_line
 if TYPE_CHECKING:
     from torch import Tensor
 
-_MOST_BYTES = 64 << 20  # of an index
-
 
 @contextlib.contextmanager
 def _opened(path: PathLike) -> Iterator[tuple[BinaryIO, Any]]:
@@ -41,31 +39,26 @@ def _opened(path: PathLike) -> Iterator[tuple[BinaryIO, Any]]:
             raise UserError(f"{path} cannot be read as safetensors ({one_line(error)[:160]})") from None
 
 
-def _tensors(file: BinaryIO, header: Any) -> "dict[str, Tensor]":
-    import torch
-
-    tensors = {name: torch.empty_like(header.get_tensor(name)) for name in header.offset_keys()}  # mapped, but not read
-    file.seek(-sum(one.nbytes for one in tensors.values()), os.SEEK_END)  # there are no gaps between them
-    for one in filter(torch.numel, tensors.values()):
-        if file.readinto(one.reshape(-1).view(torch.uint8).numpy()) != one.nbytes:  # type: ignore[attr-defined]
-            raise Refused("it was cut off while it was read")
-    return tensors
-
-
 def read_safetensors(path: PathLike) -> "dict[str, Tensor]":
     """All tensors of a file on the CPU, in the file's order.
 
     Raises:
         UserError: if the file is missing, damaged, cut off or of another kind.
     """
-    with _opened(path) as (file, header):
-        return _tensors(file, header)
+    return read_with_metadata(path)[0]
 
 
 def read_with_metadata(path: PathLike) -> "tuple[dict[str, Tensor], dict[str, str]]":
     """As `read_safetensors`, and the texts stored with the tensors, by name."""
+    import torch
+
     with _opened(path) as (file, header):
-        return _tensors(file, header), header.metadata() or {}
+        tensors = {name: torch.empty_like(header.get_tensor(name)) for name in header.offset_keys()}  # it is not read
+        file.seek(-sum(one.nbytes for one in tensors.values()), os.SEEK_END)  # there are no gaps between them
+        for one in filter(torch.numel, tensors.values()):
+            if file.readinto(one.reshape(-1).view(torch.uint8).numpy()) != one.nbytes:  # type: ignore[attr-defined]
+                raise Refused("it was cut off while it was read")
+        return tensors, header.metadata() or {}
 
 
 def names_and_shapes(path: PathLike) -> dict[str, tuple[int, ...]]:
@@ -126,7 +119,7 @@ def read_shards(index: Path, read: "Callable[[Path], Mapping[str, Tensor]]") -> 
 
 def _weight_map(index: Path) -> dict[str, str]:
     try:
-        places: dict[str, str] = json_text.parse(read_text(index, _MOST_BYTES))["weight_map"]
+        places: dict[str, str] = json_text.parse(read_text(index))["weight_map"]
         names = list(places.values())
     except FileNotFoundError:
         raise UserError(f"no file at {index}") from None
