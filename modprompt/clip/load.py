@@ -17,8 +17,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays
 from modprompt.io.paths import of_user
-from modprompt.io.safetensors_files import read_safetensors
-from modprompt.io.shards import read_shards
+from modprompt.io.safetensors_files import read_safetensors, read_shards
 from modprompt.io.tensors import read_weights
 
 _FILE = Path(__file__).parent / "models" / "glyph_clip.npz"

@@ -5,8 +5,8 @@ No file of Dassl is changed, and each fix is made only if it is needed:
 - 0.6.3 imports the package `wilds` for data sets that are not used here: an empty one replaces it if not installed.
 - It imports TensorBoard: if that does not import, nothing is written for it.
 - The warm-up schedules pass PyTorch an argument `verbose`, which PyTorch 2.7 removed.
-- `load_checkpoint` reads with PyTorch's default, which since PyTorch 2.6 refuses Dassl's own checkpoints: they hold a
-  schedule as an object. Our reader accepts only tensors, plain values and PyTorch's optimisers.
+- `load_checkpoint` reads with PyTorch's default, which refuses Dassl's own checkpoints: they hold a schedule as an
+  object. Ours accepts tensors, plain values, and the optimisers and schedules of PyTorch and Dassl.
 - The logger closes the console when it is deleted.
 - RAdam calls `add_` in a deprecated way: if that no longer runs, PyTorch's own RAdam is used, with decoupled weight
   decay, as Dassl's has.
@@ -120,13 +120,23 @@ def _mend_loading() -> list[str]:
         torchtools: Any = importlib.import_module("dassl.utils.torchtools")
     except ImportError:  # the small Dassl reads weights only
         return []
-    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-    if version < (2, 6) or isinstance(torchtools.torch, _With):
-        return []
-    from modprompt.io.tensors import read_run
 
-    torchtools.torch = _With(torch, load=lambda path, map_location=None, **_: read_run(path, map_location))
+    def load_checkpoint(fpath: Any) -> Any:
+        from modprompt.io.tensors import read_run
+
+        return read_run(fpath, None if torch.cuda.is_available() else "cpu")
+
+    _replace(torchtools, "load_checkpoint", load_checkpoint)
     return ["load_checkpoint: reads Dassl's own checkpoints, but no other objects"]
+
+
+def _replace(module: Any, name: str, ours: Any) -> None:
+    """Put a function in a module's place of that name, and of all that imported it: Dassl's, and a codebase's."""
+    theirs = vars(module).get(name)
+    for other in list(sys.modules.values()):
+        names = getattr(other, "__dict__", {})
+        if theirs is not None and names.get(name) is theirs:
+            names[name] = ours
 
 
 def _mend_logger() -> list[str]:
@@ -169,11 +179,8 @@ def _mend_images() -> list[str]:
         return []
     if Path(__file__).resolve().parent in Path(str(tools.__file__)).resolve().parents:
         return []  # the small one reads like this already
-    theirs = {id(module.read_image) for module in (manager, tools) if hasattr(module, "read_image")}
-    for module in list(sys.modules.values()):  # modules that imported it by name: dassl.utils, a codebase's
-        names = getattr(module, "__dict__", {})
-        if id(names.get("read_image")) in theirs:
-            names["read_image"] = read_of_run
+    for module in (manager, tools):
+        _replace(module, "read_image", read_of_run)
     manager.read_image = tools.read_image = read_of_run
     if hasattr(manager, "DatasetWrapper"):
         manager.DatasetWrapper.__reduce__ = _to_a_worker

@@ -6,31 +6,35 @@ image folder, whatever root they were written under.
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io.paths import is_inside
-from modprompt.io.pickle_reader import Inert, Name, PickleReader
-from modprompt.io.safe_open import Refused, read_bytes
+from modprompt.io.safe_open import Refused, open_regular
 
-_DATUM = "dassl.data.datasets.base_dataset.Datum"
+_DATUM = ("dassl.data.datasets.base_dataset", "Datum")
 _LONGEST_PATH = 4096
 
 
-class _Record(Inert):
-    """Keeps what is needed of a Datum's state (_impath, _label, _domain, _classname), however large it is."""
+class _Record:
+    """Stands in for a Datum, and keeps what is needed of its state (_impath, _label, _domain, _classname)."""
 
-    def take(self, state: Any) -> None:
-        if not isinstance(state, dict):
-            raise Refused("it lists something that is no image")
-        self.state = state.get("_impath"), state.get("_label")
+    path: Any = None
+    label: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.path, self.label = state.get("_impath"), state.get("_label")
 
 
-def _datum(full: str) -> Name:
-    if full != _DATUM:
-        raise Refused(f"it asks for {full}, and only Datum is allowed")
-    return Name(full, _Record)
+class _Reader(pickle.Unpickler):
+    """Knows no name but Datum's, so that nothing is called but the stand-in."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) != _DATUM:
+            raise Refused(f"it asks for {module}.{name}, and only Datum is allowed")
+        return _Record
 
 
 def read_family_pickle(path: Path, image_dir: Path) -> dict[str, list[tuple[str, int]]]:
@@ -40,12 +44,10 @@ def read_family_pickle(path: Path, image_dir: Path) -> dict[str, list[tuple[str,
         UserError: if it is damaged, or holds anything but lists of Datum below a folder named like the image folder.
     """
     try:
-        text = read_bytes(path)
-        content = PickleReader(text, _datum, most_steps=2 * len(text), most_bytes=len(text)).read()
-        if not isinstance(content, dict):
-            raise Refused("it holds no lists")
+        with open_regular(path) as file:
+            content = _Reader(file).load()
         return {_part(part): [_row(record, image_dir) for record in records] for part, records in content.items()}
-    except Exception as error:
+    except Exception as error:  # pickle raises many kinds
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} is not a few-shot cache of the family ({reason[:300]})") from None
 
@@ -57,12 +59,9 @@ def _part(part: object) -> str:
 
 
 def _row(record: object, image_dir: Path) -> tuple[str, int]:
-    if not isinstance(record, _Record) or record.state is None:
+    if not isinstance(record, _Record) or not isinstance(record.path, str) or len(record.path) > _LONGEST_PATH:
         raise ValueError("it lists something that is no image")
-    impath, label = record.state
-    if not isinstance(impath, str) or len(impath) > _LONGEST_PATH:
-        raise ValueError("it lists something that is no image")
-    return _below(impath, image_dir), int(label)
+    return _below(record.path, image_dir), int(record.label)
 
 
 def _below(impath: str, image_dir: Path) -> str:

@@ -1,6 +1,6 @@
-"""A checkpoint of learned prompts: what it holds, ours of both versions and the family's.
+"""A checkpoint of learned prompts: what it holds, ours and the family's.
 
-Version 2, under the key `modprompt` next to the family's state_dict, epoch and val_result, says what the prompts are:
+Ours, under the key `modprompt` next to the family's state_dict, epoch and val_result, says what the prompts are:
 method, schedules, classes, CLIP, and the run that made them. It holds plain values; no file that it names is opened.
 """
 
@@ -15,19 +15,19 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.feature import features
-from modprompt.io import json_text, renamed
+from modprompt.io import json_text
 from modprompt.io.checkpoint_files import BEST, checkpoint_at
-from modprompt.io.checkpoint_schema import HEAD_OF_RECORD, MOST_EPOCHS, RECORD, require_tensors
 from modprompt.io.checksum import KEY, check_seal, sealed
 from modprompt.io.compare import tokenizer_said
 from modprompt.io.content_hashes import facts_of_methods
 from modprompt.io.safe_open import Refused
 from modprompt.io.safetensors_files import read_with_metadata
-from modprompt.io.schema import shown
 from modprompt.io.tensors import read_tensors
+from modprompt.programs import one_line
 
 VERSION = 2
 SAFETENSORS = ".safetensors"
+_MOST_EPOCHS = 1 << 20
 FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, besides what was learned
 _Written = tuple[dict[str, Tensor], dict[str, str]]
 _TO_DO = "use another copy of it"
@@ -42,7 +42,7 @@ class Checkpoint(NamedTuple):
     class_list: tells one list of class names from another; see class_list().
     settings: of the run that made it, as {name: text}.
     clip: what is known about its CLIP, as clips.ClipFacts makes it.
-    record: all of version 2; empty in older ones.
+    record: all that ours says; empty in others.
     val_result: accuracy on validation images in percent, where the epoch was chosen by it.
     """
 
@@ -82,14 +82,13 @@ def read(path: str | Path) -> Checkpoint:
     content = _of_safetensors(path) if str(path).endswith(SAFETENSORS) else read_tensors(path)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
         raise UserError(f"{path} is not a checkpoint of a prompt learner")
-    content = content if "state_dict" in content else {"state_dict": content}
+    state = {key: value for key, value in content.get("state_dict", content).items() if isinstance(key, str)}
     if not isinstance(content.get(KEY), dict):
-        return _of_others(content)
+        return Checkpoint(state, _epochs(content.get("epoch")), {}, "", {}, {}, {})
     try:
-        require_tensors(content["state_dict"])
-        return _of_record(content, path)
-    except Refused as error:
-        raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
+        return _of_record({**content, "state_dict": state}, path)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged (its record: {one_line(error)[:160]}): {_TO_DO}") from None
 
 
 def as_safetensors(state: Mapping[str, Tensor], head: Mapping[str, Any], finished: Mapping[str, Tensor]) -> _Written:
@@ -108,54 +107,25 @@ def _of_safetensors(path: str | Path) -> dict[str, Any]:
     tensors, texts = read_with_metadata(path)
     finished = FINISHED if FINISHED[0] in tensors else ()  # a head has none, and may have a tensor of that name
     state = {name: one for name, one in tensors.items() if name not in finished}
-    if KEY not in texts:
-        return {"state_dict": state}
     try:
-        head = json_text.parse(texts[KEY])
-        if not isinstance(head, dict) or not isinstance(head.get(KEY), dict):
-            raise Refused(f"its {KEY} is no record")
-    except Refused as error:
+        return {**json_text.parse(texts.get(KEY, "{}")), "state_dict": state}
+    except (Refused, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
-    return {**head, "state_dict": state}
-
-
-def _of_others(content: dict[Any, Any]) -> Checkpoint:
-    """The content of a checkpoint of the family, or of our first version; parts of another kind are not read."""
-    state_dict = {key: value for key, value in content["state_dict"].items() if isinstance(key, str)}
-    made_with, settings = (_texts(content.get(key)) for key in ("made_with", "settings"))
-    classes, name, file = (_text(content.get(key)) for key in ("class_list", "backbone", "backbone_file"))
-    clip = {"name": name, "file": file, "fingerprint": made_with.get("the weights of CLIP", "")}
-    return Checkpoint(state_dict, _epochs(content.get("epoch")), made_with, classes, settings, clip, {})
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _texts(values: Any) -> dict[str, str]:
-    return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}
 
 
 def _epochs(value: Any) -> int:
     """A number of epochs, also as NumPy or PyTorch has one; 0 if it is none."""
     number = value.item() if tuple(getattr(value, "shape", (0,))) == () else value
     is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
-    return int(number) if is_number and 0 <= number <= MOST_EPOCHS and number == int(number) else 0
+    return int(number) if is_number and 0 <= number <= _MOST_EPOCHS and number == int(number) else 0
 
 
 def _of_record(content: dict[str, Any], path: str | Path) -> Checkpoint:
     found = content[KEY]
-    version = found.get("version")
-    if type(version) is not int or version > VERSION:
-        raise UserError(f"{path} has version {shown(version)}, made by a newer modprompt: update this one")
-    if version < 1:
-        raise Refused(f"its version is {version}")
+    if found["version"] != VERSION:
+        raise UserError(f"{path} has version {found['version']!r:.40}, made by a newer modprompt: update this one")
     check_seal({KEY: found}, path, _TO_DO)
-    RECORD(found, KEY)
-    HEAD_OF_RECORD(content, "")
-    found = {**renamed.recorded_facts(found), "run": renamed.recorded_facts(found.get("run", {}))}
-    parts = {key: found.get(key, {}) for key in ("method", "classes", "clip", "run")}
-    method = parts["method"]
+    method, classes, clip = found["method"], found["classes"], found.get("clip", {})
     made_with = {
         f"{one['node']}.{key}": str(value)
         for one in (method, method.get("beside"))
@@ -167,12 +137,12 @@ def _of_record(content: dict[str, Any], path: str | Path) -> Checkpoint:
         made_with.update({f"{one.node}.{field.upper()}": str(value) for field, value in own.items()})
     made_with.update({name: method[name] for name in facts_of_methods() if name in method})
     made_with["the method"] = method["learner"]
-    made_with["the weights of CLIP"] = parts["clip"].get("fingerprint", "")
-    made_with.update(tokenizer_said(parts["clip"]))
-    settings = _texts(parts["run"].get("settings", {}))
-    names = class_list(parts["classes"]["names"])
-    result, clip = content.get("val_result"), parts["clip"]
-    return Checkpoint(content["state_dict"], content["epoch"], made_with, names, settings, clip, dict(found), result)
+    made_with["the weights of CLIP"] = clip.get("fingerprint", "")
+    made_with.update(tokenizer_said(clip))
+    settings = {str(key): str(value) for key, value in found.get("run", {}).get("settings", {}).items()}
+    names = class_list(classes["names"])
+    result = content.get("val_result")
+    return Checkpoint(content["state_dict"], content["epoch"], made_with, names, settings, clip, found, result)
 
 
 def chosen_checkpoint(path: str | Path, epoch: int | None = None) -> str:

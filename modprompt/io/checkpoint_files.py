@@ -34,9 +34,13 @@ def model_folders(folder: str | Path) -> list[Path]:
     return [path for path in sorted(Path(folder).iterdir()) if path.is_dir() and _checkpoints(str(path))]
 
 
-def _shown_name(name: str) -> str:
-    """A file's name read from a file, short enough for a message; a longer one is no checkpoint's."""
-    return name if name.isprintable() and len(name) <= _MOST_NAME else ascii(name)[:_MOST_NAME]
+def _named(folder: str, wanted: str) -> str:
+    names = _checkpoints(folder)
+    if wanted not in names:
+        shown = wanted if wanted.isprintable() else ascii(wanted)  # it may come from a damaged file
+        there = ", ".join(names) or "nothing"
+        raise UserError(f"no {shown[:_MOST_NAME]} in {folder}; there is: {there}; see --load-epoch")
+    return os.path.join(folder, wanted)
 
 
 def newest_checkpoint(folder: str) -> str:
@@ -45,16 +49,11 @@ def newest_checkpoint(folder: str) -> str:
     Raises:
         UserError: if there is none; the message names those that are there.
     """
-    names, wanted = _checkpoints(folder), "model.pth.tar-..."
     pointer = os.path.join(folder, POINTER)
-    if os.path.isfile(pointer):
-        lines = read_bytes(pointer, 1 << 16).decode("utf-8", "replace").splitlines() or [""]
-        wanted = _shown_name(lines[0].strip()) or wanted
-    else:
-        wanted = max(names, key=_epoch_of, default=wanted)
-    if wanted not in names:
-        raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
-    return os.path.join(folder, wanted)
+    if not os.path.isfile(pointer):
+        return _named(folder, max(_checkpoints(folder), key=_epoch_of, default="model.pth.tar-..."))
+    lines = read_bytes(pointer).decode("utf-8", "replace").splitlines() or [""]
+    return _named(folder, lines[0].strip() or "model.pth.tar-...")
 
 
 def find_checkpoint(folder: str, epoch: int | None = None) -> str:
@@ -69,13 +68,9 @@ def find_checkpoint(folder: str, epoch: int | None = None) -> str:
     """
     if not os.path.isdir(folder):
         raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
-    names = _checkpoints(folder)
-    wanted = BEST if epoch is None else f"model.pth.tar-{epoch}"
-    if epoch is None and wanted not in names:
+    if epoch is None and BEST not in _checkpoints(folder):
         return newest_checkpoint(folder)
-    if wanted not in names:
-        raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
-    return os.path.join(folder, wanted)
+    return _named(folder, BEST if epoch is None else f"model.pth.tar-{epoch}")
 
 
 def checkpoint_of_run(folder: str | Path, epoch: int | None = None) -> str:

@@ -5,28 +5,18 @@ So a file of many gigabytes is opened at once, and a row with a flipped bit is n
 type of numpy's with its shape: np.dtype((np.uint8, (224, 224, 3))).
 """
 
-import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from modprompt.io.archives import read_members
-from modprompt.io.arrays import arrays_in, damaged
+from modprompt.io.arrays import arrays_in
 from modprompt.io.atomic import part_of
-from modprompt.io.safe_open import Bytes, Refused, open_regular
-
-PathLike = str | Path
-
-
-def _header(kind: np.dtype, number: int) -> bytes:
-    """The header before so many rows in a .npy text."""
-    file = io.BytesIO()
-    facts = {"descr": kind.base.str, "fortran_order": False, "shape": (number, *kind.shape)}
-    np.lib.format.write_array_header_1_0(file, facts)
-    return file.getvalue()
+from modprompt.io.safe_open import PathLike, Refused, open_regular
+from modprompt.programs import one_line
 
 
 def _bytes(array: np.ndarray) -> memoryview:
@@ -58,7 +48,8 @@ def write_rows(
     crcs: list[int] = []
     with part_of(path) as file, zipfile.ZipFile(file, "w") as archive:
         with archive.open("rows.npy", "w", force_zip64=True) as member:
-            member.write(_header(kind, number))
+            facts = {"descr": kind.base.str, "fortran_order": False, "shape": (number, *kind.shape)}
+            np.lib.format.write_array_header_1_0(member, facts)
             for block in map(np.ascontiguousarray, blocks):
                 if (block.dtype, block.shape[1:]) != (kind.base, kind.shape):
                     raise Refused(f"rows of {block.dtype} {block.shape[1:]} came for those of {kind.base} {kind.shape}")
@@ -70,6 +61,17 @@ def write_rows(
         for name, array in beside.items():
             with archive.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _mapped(file: BinaryIO) -> np.memmap:
+    """The array `rows`, which is stored as it lies in memory, mapped."""
+    with zipfile.ZipFile(file) as archive:
+        start = archive.getinfo("rows.npy").header_offset
+    file.seek(start + 26)
+    file.seek(start + 30 + sum(struct.unpack("<2H", file.read(4))))  # behind a header, a name and an extra field
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return np.memmap(file, dtype, "r", file.tell(), shape)
 
 
 class Rows:
@@ -85,28 +87,23 @@ class Rows:
 
     Raises:
         FileNotFoundError: if there is none.
-        Refused: if it is damaged, of another version, or holds other rows than those asked for.
-        UserError: if it is not a regular file, may not be read, or NumPy refuses it.
+        Refused: if it is damaged, or holds other rows than those asked for.
+        UserError: if it is not a regular file, or may not be read.
     """
 
     def __init__(self, path: PathLike, kind: np.dtype, stands_for: str | None):
         with open_regular(path) as file:
-            content = Bytes(file)
             try:
-                beside = arrays_in(content, ("crcs", "names", "stands_for"))
-                rows = read_members(content)["rows.npy"]
-            except (Refused, OSError):
-                raise
-            except Exception as error:  # numpy raises many kinds
-                raise damaged(path, error) from None
-            if stands_for is not None and str(beside["stands_for"]) != stands_for:
-                raise Refused("it stands for others")
-            self._crcs, self.names = beside["crcs"].reshape(-1), beside["names"].reshape(-1).tolist()
-            head, number = _header(kind, len(self._crcs)), len(self._crcs)
-            if content.read(rows.start, len(head)) != head or rows.stored_size != len(head) + number * kind.itemsize:
-                raise Refused(f"its rows are not {number} of {kind.base} {kind.shape}")
-            start = rows.start + len(head)
-            self._rows = np.memmap(file, dtype=kind.base, mode="r", offset=start, shape=(number, *kind.shape))
+                beside = arrays_in(file, "crcs", "names", "stands_for")
+                self._rows = _mapped(file)
+            except Exception as error:  # numpy and zipfile raise many kinds
+                raise Refused(f"it is damaged: {one_line(error)[:160]}") from None
+        if stands_for is not None and str(beside["stands_for"]) != stands_for:
+            raise Refused("it stands for others")
+        self._crcs, self.names = beside["crcs"].reshape(-1), beside["names"].reshape(-1).tolist()
+        number = len(self._crcs)
+        if (self._rows.dtype, self._rows.shape) != (kind.base, (number, *kind.shape)):
+            raise Refused(f"its rows are not {number} of {kind.base} {kind.shape}")
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -1,32 +1,75 @@
-"""Files of torch.save, written whole; they and TorchScript archives are read without running what is in them.
+"""Files of torch.save, written whole; read by `torch.load(weights_only=True)`, so that nothing in them is executed.
 
-The bytes that are checked are those that are loaded: a file is read once or, if it is large, mapped: its pages are read
-when they are needed, from the open file that was checked. Overwriting a mapped file in place changes what is read; all
-writers here replace the file instead. From files that others write, weights can be read into their own memory.
+PyTorch checks no CRC: all of an archive is checked first, on the open file that is then read. Optimisers and schedules,
+which checkpoints of Dassl hold as objects, come out inert unless a run of the real Dassl goes on from them.
 """
 
-import errno
 import os
+import re
 import sys
-from collections import OrderedDict
-from collections.abc import Callable
-from pathlib import Path
+import warnings
+import zipfile
+from collections.abc import Collection
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch.optim import Optimizer, lr_scheduler
 
 from modprompt.errors import UserError
-from modprompt.io.archives import is_archive
 from modprompt.io.atomic import part_of
-from modprompt.io.pickle_reader import Inert
-from modprompt.io.safe_open import Bytes, Refused, open_regular
-from modprompt.io.torch_files import OPTIMISERS, Contents, load, tensors_of
+from modprompt.io.safe_open import PathLike, Refused, open_regular
+from modprompt.io.text import sha256_of
+from modprompt.programs import one_line
 
-PathLike = str | Path
-_MAPPED_FROM = 16 << 20  # bytes; a smaller file is read at once
-_OPEN_FILES = "/proc/self/fd"  # where the system names open files: only there a file is mapped
-_TRAINS = (torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR.__mro__[1])  # LRScheduler, in all versions
+Location = None | str | torch.device  # of a file's tensors; None: each where it was
+_FOLDER = 0x10  # an attribute of MS-DOS
+_TRAINING = ("torch.optim.", "dassl.optim.")
+_DASSL = (
+    *(f"dassl.optim.lr_scheduler.{name}" for name in ("ConstantWarmupScheduler", "LinearWarmupScheduler")),
+    *(f"dassl.optim.radam.{name}" for name in ("RAdam", "PlainRAdam", "AdamW")),
+)
+
+
+class _Inert:
+    """Stands in for an optimiser or schedule."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Nothing is kept."""
+
+
+class _NumpyType:
+    """Stands in for NumPy's dtype: its own `__setstate__` trusts what it is given."""
+
+    def __init__(self, name: str, *_: Any):
+        self.name, self.order = name, "="
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = state[1]
+
+
+def _numpy_scalar(kind: _NumpyType, content: bytes) -> Any:
+    return np.frombuffer(content, np.dtype(kind.order + kind.name))[0]
+
+
+def _plain_dict(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+_PLAIN: list[Any] = [  # (stand-in, full name in files)
+    (_plain_dict, "collections.defaultdict"),
+    (dict, "builtins.dict"),
+    (_NumpyType, "numpy.dtype"),
+    (_numpy_scalar, "numpy.core.multiarray.scalar"),  # of NumPy 1
+    (_numpy_scalar, "numpy._core.multiarray.scalar"),
+]
+_TORCHS = {
+    f"{kind.__module__}.{kind.__qualname__}": kind
+    for module in (torch.optim, lr_scheduler)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, (Optimizer, lr_scheduler.LRScheduler))
+}
+_INERT = [(_Inert, name) for name in (*_TORCHS, *_DASSL)]
 
 
 def is_at_least(major: int, minor: int) -> bool:
@@ -47,157 +90,97 @@ def write_tensors(path: PathLike, content: Any) -> None:
         raise OSError(f"cannot write {path} ({str(error).splitlines()[0]}): is the disk full?") from None
 
 
-def read_tensors(path: PathLike, mapped: bool = True) -> Any:
-    """The content of a file of torch.save, on the CPU; nothing but tensors and plain values is made from it.
+def read_tensors(path: PathLike) -> Any:
+    """The content of a file of torch.save, tensors on the CPU in their own memory; optimisers and schedules inert.
 
-    Optimisers and schedules in it come out as inert stand-ins.
+    Raises:
+        UserError: if the file is missing, cut off, damaged, of PyTorch before 1.6, no such file, or holds other objects
+            than tensors and plain values; it says which.
+    """
+    return _load(path, "cpu", _INERT)
+
+
+def read_weights(path: PathLike, torchscript: Collection[str] = ()) -> Any:
+    """As `read_tensors`; of a TorchScript archive, which is code, the state dict if it is a known one.
 
     Args:
         path: the file.
-        mapped: read the pages of a large file when they are needed; it must not be overwritten then.
+        torchscript: SHA-256 (hex) of the archives that are run.
 
     Raises:
-        UserError: if the file is missing, cut off, damaged, not such a file, or holds anything else; it says which.
+        UserError: as `read_tensors`, or if a TorchScript archive is none of those.
     """
-    return _read(path, lambda content: _checkpoint(load(content)).value, mapped)
+    return _load(path, "cpu", _INERT, torchscript)
 
 
-def read_weights(path: PathLike, own: bool = False) -> Any:
-    """As `read_tensors`; for a TorchScript archive its tensors by name.
-
-    Args:
-        path: the file.
-        own: the tensors are in their own memory, so that the file may be overwritten or cut off once it is read; a
-            large archive is read storage by storage. Otherwise a large file is mapped.
+def read_run(path: PathLike, map_location: Location = None) -> Any:
+    """As `read_tensors` for a run of the real Dassl: optimisers and schedules are the objects that they were.
 
     Raises:
-        UserError: as `read_tensors`; with `own` also if the file is changed while it is read.
+        UserError: as `read_tensors`.
     """
-
-    def weights(content: Bytes) -> Any:
-        found = load(content, own)
-        return OrderedDict(tensors_of(found.value)) if found.is_torchscript else found.value
-
-    return _read(path, weights, True, own)
+    places = [(name, *name.rsplit(".", 1)) for name in _DASSL]
+    dassls = {full: getattr(sys.modules.get(module), name, _Inert) for full, module, name in places}
+    return _load(path, map_location, [(kind, name) for name, kind in {**_TORCHS, **dassls}.items()])
 
 
-def read_run(path: PathLike, map_location: None | str | torch.device = None) -> Any:
-    """The content of a Dassl checkpoint: as read_tensors, with optimisers and schedules as the objects they were.
-
-    They are made from their attributes when the file has been read, if they are PyTorch's or Dassl's own classes.
-
-    Args:
-        path: the file.
-        map_location: the device of its tensors; by default that which each was on.
+def read_plain(path: PathLike, map_location: Location = None) -> Any:
+    """As `read_tensors`, without optimisers and schedules.
 
     Raises:
-        UserError: as read_tensors.
+        UserError: as `read_tensors`, or if it holds one as an object.
     """
-    content = _read(path, lambda content: _checkpoint(load(content, False, _placing(map_location))).value, False)
-    try:
-        return _alive(content, {})
-    except Exception as error:  # classes of PyTorch and Dassl, given attributes that they do not have
-        raise UserError(f"{path} is not a whole PyTorch checkpoint ({_reason(error)})") from None
+    return _load(path, map_location, [])
 
 
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:160]
-
-
-def read_plain(path: PathLike, map_location: None | str | torch.device = None) -> Any:
-    """The content of a checkpoint that holds only tensors and plain values.
-
-    Args:
-        path: the file.
-        map_location: as `read_run`.
-
-    Raises:
-        UserError: as read_tensors, or if it holds an optimiser or schedule as an object.
-    """
-
-    def plain(content: Bytes) -> Any:
-        found = _checkpoint(load(content, False, _placing(map_location)))
-        if any(name.startswith(OPTIMISERS) for name in found.names):
-            raise Refused(
-                "it holds a schedule as an object: no run can resume from it, MODEL.INIT_WEIGHTS reads its weights"
-            )
-        return found.value
-
-    return _read(path, plain, False)
-
-
-def _placing(map_location: None | str | torch.device) -> Callable[[Tensor, str], Tensor]:
-    return lambda numbers, said: numbers.to(said if map_location is None else map_location)
-
-
-def _checkpoint(found: Contents) -> Contents:
-    if found.is_torchscript:
-        raise Refused("it is a TorchScript archive, not a checkpoint")
-    return found
-
-
-def _read(path: PathLike, use: Callable[[Bytes], Any], mapped: bool, unchanged: bool = False) -> Any:
+def _load(path: PathLike, map_location: Location, training: list[Any], torchscript: Collection[str] = ()) -> Any:
     try:
         file = open_regular(path)
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}") from None
     with file:
         try:
-            before = os.fstat(file.fileno())
-            loaded = use(_content(file, mapped))
-            if unchanged and not _is_same(before, os.fstat(file.fileno())):
-                raise Refused("it was changed while it was read")
-            return loaded
-        except Exception as error:  # loaders raise many kinds
-            if isinstance(error, MemoryError) or os.strerror(errno.ENOMEM) in str(error):  # PyTorch's have no kind
-                raise UserError(f"{path} cannot be read: there is not enough memory") from None
+            if _require_whole(file):
+                return _run(path, torchscript)
+            file.seek(0)
+            with torch.serialization.safe_globals([*_PLAIN, *training]):
+                return torch.load(file, map_location=map_location, weights_only=True)
+        except Exception as error:  # zipfile and PyTorch raise many kinds
             raise UserError(f"{path} is not a whole PyTorch checkpoint ({_reason(error)})") from None
 
 
-def _is_same(before: os.stat_result, now: os.stat_result) -> bool:
-    return (before.st_size, before.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
+def _run(path: PathLike, torchscript: Collection[str]) -> dict[str, Any]:
+    if sha256_of(path) not in torchscript:
+        raise Refused("it is a TorchScript archive, which is code, and none of OpenAI's by its SHA-256")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        state: dict[str, Any] = torch.jit.load(str(path), map_location="cpu").state_dict()
+        return state
 
 
-def _content(file: BinaryIO, mapped: bool) -> Bytes:
-    if mapped and os.fstat(file.fileno()).st_size >= _MAPPED_FROM and os.path.exists(f"{_OPEN_FILES}/{file.fileno()}"):
-        content = Bytes(file)
-        if is_archive(content):
-            return content
-    return Bytes(file.read())
+def _require_whole(file: BinaryIO) -> bool:
+    """Raise Refused unless a file is an archive whose members have their CRCs; whether it is one of TorchScript."""
+    if file.read(4) != b"PK\3\4":
+        raise Refused("it is none of PyTorch's files, or of PyTorch before 1.6: save it again with a newer one")
+    size = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            return True  # of TorchScript: its SHA-256 decides
+        for member in archive.infolist():
+            is_file = not (member.is_dir() or member.external_attr & _FOLDER)  # PyTorch reads nothing from a folder
+            if not is_file or member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
+                raise Refused(f"its member {member.filename[:80]} is packed, or no file")
+        damaged = archive.testzip()
+    if damaged:
+        raise Refused(f"its member {damaged[:80]} is damaged: its bytes do not have the CRC that was written with them")
+    return False
 
 
-def _alive(item: Any, done: dict[int, Any]) -> Any:
-    """The same content with optimisers and schedules in place of their stand-ins."""
-    if id(item) in done:
-        return done[id(item)]
-    if isinstance(item, dict):
-        done[id(item)] = item
-        for key in item:
-            item[key] = _alive(item[key], done)
-    elif isinstance(item, list):
-        done[id(item)] = item
-        item[:] = [_alive(part, done) for part in item]
-    elif type(item) is tuple:
-        done[id(item)] = tuple(_alive(part, done) for part in item)
-    elif isinstance(item, Inert):
-        done[id(item)] = _object_of(item, done)
-    return done.get(id(item), item)
-
-
-def _object_of(stand: Inert, done: dict[int, Any]) -> Any:
-    """The optimiser or schedule that a stand-in stands for; the stand-in if it is nothing of that kind."""
-    module, _, name = stand.name.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None)
-    if not (isinstance(found, type) and issubclass(found, _TRAINS) and found.__module__ == module):
-        return stand
-    state = _alive({} if stand.state is None else stand.state, done)
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise UserError(f"{stand.name} in it has no attributes by name")
-    made = found.__new__(found)
-    setter = getattr(made, "__setstate__", None)
-    if setter is not None:
-        setter(state)
-    else:
-        made.__dict__.update(state)
-    return made
+def _reason(error: Exception) -> str:
+    text = one_line(error).rpartition("WeightsUnpickler error: ")[2]  # advice comes before
+    asked = re.search(r"GLOBAL (\S+)", text)
+    if asked and asked[1].startswith(_TRAINING):
+        return "it holds a schedule as an object: no run can resume from it, MODEL.INIT_WEIGHTS reads its weights"
+    if asked:
+        return f"it asks for {asked[1]}, which no checkpoint needs"
+    return text[:160]

@@ -53,7 +53,7 @@ def _said_by(place: str, epoch: int | None) -> Mapping[str, Any] | None:
 
 def _of_state(place: str) -> Any:
     try:
-        content = read_tensors(Path(place) / training_state.FILE_NAME, mapped=False)
+        content = read_tensors(Path(place) / training_state.FILE_NAME)
     except (OSError, UserError):  # whatever continues from a damaged state reports it
         return None
     return content.get("settings") if isinstance(content, dict) else None

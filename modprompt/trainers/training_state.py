@@ -215,7 +215,7 @@ def load(
     """
     path = os.path.join(directory, FILE_NAME)
     try:
-        states = read_tensors(path, mapped=False)  # the run overwrites it later
+        states = read_tensors(path)
     except UserError as error:
         raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
     try:

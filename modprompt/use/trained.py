@@ -12,8 +12,6 @@ from modprompt.errors import UserError
 from modprompt.io import checkpoint, holding, result
 from modprompt.io.checkpoint import Checkpoint, class_list
 from modprompt.io.checkpoint_files import run_or_file
-from modprompt.io.checkpoint_schema import RECORD
-from modprompt.io.safe_open import Refused
 from modprompt.methods.loading import as_stated, load
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.table import ZERO_SHOT, kind_of
@@ -122,11 +120,10 @@ def _untrained(folder: Path) -> Checkpoint | None:
 def _as_checkpoint(folder: Path, found: dict[str, Any]) -> Checkpoint:
     parts = {"method": found["method"], "classes": found.get("class_names"), "clip": found.get("clip")}
     try:
-        RECORD({**parts, "schedules": {}}, "")
-    except Refused as error:
+        names = class_list(parts["classes"]["names"])
+        settings: dict[str, str] = {**(found.get("settings") or {}), **(found.get("input") or {})}
+    except (LookupError, TypeError) as error:
         raise UserError(f"{folder / result.FILE_NAME} is damaged ({error}): use another copy of it") from None
-    names = class_list(parts["classes"]["names"])
-    settings: dict[str, str] = {**(found.get("settings") or {}), **(found.get("input") or {})}
     return Checkpoint({}, 0, {}, names, settings, parts["clip"], parts)
 
 

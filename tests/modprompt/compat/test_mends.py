@@ -4,10 +4,9 @@ import importlib.machinery
 import importlib.util
 import inspect
 import io
-import os
+import subprocess
 import sys
 import types
-import warnings
 from pathlib import Path
 
 import dassl.optim.lr_scheduler
@@ -19,7 +18,6 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from modprompt.compat import mends
 from modprompt.errors import UserError
-from modprompt.io.tensors import read_run, read_tensors
 
 Scheduler = LambdaLR.__mro__[1]
 
@@ -94,53 +92,21 @@ def test_one_importer_sees_another_name_and_nobody_else():
     assert (seen.a, seen.b, module.a) == (10, 2, 1)
 
 
-def test_run_with_a_schedule_in_it_is_read_as_it_was(optimiser, tmp_path):
-    path = tmp_path / "model.pth.tar-1"
-    torch.save({"epoch": 1, "scheduler": {"successor": CosineAnnealingLR(optimiser, 2)}}, path)
-    found = read_run(path)["scheduler"]["successor"]
-    assert isinstance(found, CosineAnnealingLR)
-    assert found.T_max == 2
-    assert not hasattr(read_tensors(path)["scheduler"]["successor"], "T_max")
+def test_load_checkpoint_of_dassl_is_ours_for_who_imported_it_too(optimiser, tmp_path, monkeypatch):
+    def theirs(fpath):
+        raise AssertionError("it would be refused")
 
-
-class Harmful:
-    def __reduce__(self):
-        return os.mkdir, ("harmed",)
-
-
-@pytest.mark.parametrize("read", [read_run, read_tensors])
-def test_anything_else_is_refused(read, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"epoch": Harmful()}, tmp_path / "file")
-    with pytest.raises(UserError, match="mkdir"):
-        read(tmp_path / "file")
-    assert not (tmp_path / "harmed").exists()
-
-
-def test_functions_of_the_optimisers_modules_do_not_come_out(tmp_path):
-    torch.save({"epoch": torch.optim.swa_utils.update_bn}, tmp_path / "file")
-    assert read_run(tmp_path / "file")["epoch"] is not torch.optim.swa_utils.update_bn
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("read", [read_run, read_tensors])
-def test_archives_of_torchscript_are_not_run(read, tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.script(torch.nn.Linear(1, 1)).save(str(tmp_path / "file"))
-    with pytest.raises(UserError, match="TorchScript archive, not a checkpoint"):
-        read(tmp_path / "file")
-
-
-@pytest.mark.parametrize("read", [read_run, read_tensors])
-def test_parts_of_other_modules_are_refused(read, tmp_path):
-    with (tmp_path / "file").open("wb") as file:
-        torch.save({"epoch": 1}, file, _use_new_zipfile_serialization=False)
-    old = (tmp_path / "file").read_bytes()
-    place = old.index(b"}q\x00X\x05\x00\x00\x00epoch")
-    (tmp_path / "file").write_bytes(old[:place] + b"ctorch.optim.optimizer\ntorch.nn.Linear\n." + old[place:])
-    with pytest.raises(UserError, match="a part of something else"):
-        read(tmp_path / "file")
+    modules = [types.ModuleType(name) for name in ("dassl.utils.torchtools", "a_codebase")]
+    for module in modules:
+        module.load_checkpoint = theirs
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert len(mends._mend_loading()) == 1
+    torch.save({"epoch": 1, "scheduler": {"successor": CosineAnnealingLR(optimiser, 2)}}, tmp_path / "a.pth.tar")
+    for module in modules:
+        assert module.load_checkpoint(str(tmp_path / "a.pth.tar"))["scheduler"]["successor"].T_max == 2
+    torch.save({"epoch": subprocess.call}, tmp_path / "a.pth.tar")
+    with pytest.raises(UserError, match=r"it asks for \w+.call"):
+        modules[0].load_checkpoint(str(tmp_path / "a.pth.tar"))
 
 
 @pytest.mark.parametrize("error", [ImportError("no tensorboard"), AttributeError("no distutils.version"), None])

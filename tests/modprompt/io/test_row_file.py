@@ -84,7 +84,21 @@ def test_rows_that_do_not_fit_are_not_written(tmp_path, rows, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_flipped_bit_of_a_row_is_found_where_it_is_read(tmp_path):
+def test_flipped_bit_is_never_returned(tmp_path):
+    path = write(tmp_path / "rows")
+    whole, refused = path.read_bytes(), 0
+    for at in range(len(whole)):
+        raw = bytearray(whole)
+        raw[at] ^= 1 << at % 8
+        path.write_bytes(raw)
+        try:
+            assert np.array_equal(Rows(path, KIND, "these").all(), WANTED)
+        except Refused:
+            refused += 1
+    assert refused > WANTED.size
+
+
+def test_damaged_row_is_named_and_the_others_are_read(tmp_path):
     path = write(tmp_path / "rows")
     raw = bytearray(path.read_bytes())
     raw[raw.index(WANTED.tobytes()) + 2 * WANTED[0].size] ^= 4
@@ -93,3 +107,10 @@ def test_flipped_bit_of_a_row_is_found_where_it_is_read(tmp_path):
     with pytest.raises(Refused, match="row 2 is damaged"):
         rows[2]
     assert np.array_equal(rows[3], WANTED[3])
+
+
+@pytest.mark.parametrize("content", [b"", b"<html></html>", b"PK\3\4"])
+def test_other_files_are_refused(tmp_path, content):
+    (tmp_path / "rows").write_bytes(content)
+    with pytest.raises(Refused, match="it is damaged"):
+        Rows(tmp_path / "rows", KIND, "these")

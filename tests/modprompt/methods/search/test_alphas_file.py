@@ -60,7 +60,7 @@ WRONG = [
     (np.zeros((0, 3)), "must be an array of numbers"),
     (np.zeros((2, 3), int), "must be an array of numbers.*int64"),
     (np.array([[0.1, np.nan]]), "are not all finite"),
-    (np.array([[{}, 1.0]], object), "is damaged .*neither numbers nor texts"),
+    (np.array([[{}, 1.0]], object), "is damaged .*Object arrays"),
 ]
 
 
