@@ -196,12 +196,14 @@ class ImageFile:
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[bool]:
     """In this context: whether this process holds the lock to write a file."""
-    file = lock.take(path.with_name(f".{path.name}.lock"), _MOMENT_S)
+    held = lock.take(path.with_name(f".{path.name}.lock"), _MOMENT_S)
     try:
-        yield file is not None
+        if held is not None and not held.works:
+            raise Refused(lock.NO_LOCKS)
+        yield held is not None
     finally:
-        if file is not None:
-            os.close(file)
+        if held is not None:
+            held.release()
 
 
 def _text(size: int) -> str:
