@@ -1,7 +1,6 @@
 """--once: a finished run is one of the same settings, CLIP, split, few-shot list and model; nothing else passes for it."""
 
 import json
-import os
 import shutil
 
 import pytest
@@ -194,7 +193,7 @@ def test_folder_at_work_gets_one_line_and_nothing_is_written_into_it(words, tmp_
     try:
         line = refusal(capsys, *words())
     finally:
-        os.close(taken)
+        taken.release()
     assert f"another run is at work in {folder}: wait for its end, or give another --output-dir" in line
     assert [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()] == ["job/lock"]
 

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from modprompt.active import generators
-from modprompt.clip.byte_images import sent
 from modprompt.engine.model import Output
 from modprompt.engine.precision import require_finite
 from modprompt.trainers.feature_cache import FeatureBatches, encode
@@ -45,13 +44,12 @@ def loader_of(trainer: Any, images: Sequence[Any]) -> Any:
     """
     like = trainer.test_loader.dataset
     node = trainer.cfg.DATALOADER
-    loader: Any = DataLoader(
+    return DataLoader(
         type(like)(trainer.cfg, images, transform=like.transform, is_train=False),
         batch_size=node.TEST.BATCH_SIZE,
         num_workers=node.NUM_WORKERS,
         pin_memory=bool(getattr(trainer.test_loader, "pin_memory", False)),
     )
-    return sent(loader, trainer.device)
 
 
 class Scorer:

@@ -1,7 +1,7 @@
 """A worker process of experiments that stays, and forks runs from what it imported once; local.py starts it.
 
 The standard library's forkserver would not do: a run would be the server's child, but the worker must be its parent to
-pass it the lock of its folder, to kill it, and to know what ended it. Here the worker itself forks.
+kill it, and to know what ended it. Here the worker itself forks.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Service:
         self.channel, self.cold = channel, cold
         self.imported = Imported()
 
-    def start(self, words: Sequence[str], environment: Mapping[str, str], console: BinaryIO, held: int | None) -> Child:
+    def start(self, words: Sequence[str], environment: Mapping[str, str], console: BinaryIO) -> Child:
         """Start a run's command, forked if it can be; see worker.Start."""
         program = places.program()
         if self.cold or list(words[: len(program) + 1]) != [*program, "train"]:
-            return spawn(words, environment, console, held)
+            return spawn(words, environment, console)
         why = self.imported.why_not()
         if why:
             self.note(f"each run starts with its own imports: {why}")
-            return spawn(words, environment, console, held)
+            return spawn(words, environment, console)
         return fork(program[-1], words[len(program) :], environment, console, self.imported.said)
 
     def note(self, text: str) -> None:

@@ -134,7 +134,8 @@ def _aside(folder: Path) -> Iterator[Path]:
 def _alone_with(folder: Path) -> Iterator[None]:
     """One writer at a time; it removes what killed ones left next to the folder."""
     taken = f"another process writes {folder}"  # never shown: it waits without limit
-    with lock.alone(folder.parent, taken, folder=True, patience_s=float("inf")) as locks:
+    mark = folder.with_name(f".{folder.name}.lock")
+    with lock.alone(mark, taken, patience_s=float("inf"), removes=True) as locks:
         if locks:  # else each writes its own, and the first that ends is kept
             for left in folder.parent.glob(f".{folder.name}-*"):
                 shutil.rmtree(left)

@@ -74,11 +74,10 @@ class Storage:
         lists = self.own / "split_fewshot"
         lists.mkdir(parents=True, exist_ok=True)
         taken = f"another process makes the lists of {self.own}"  # never shown: it waits without limit
-
-        def warn(why: str) -> None:
-            warnings.warn(f"{self.own}: {why}: do not start a second run on a new data set", stacklevel=2)
-
-        with lock.alone(lists / ".lock", taken, patience_s=float("inf"), without=warn) as locks:
+        with lock.alone(lists / ".lock", taken, patience_s=float("inf")) as locks:
+            if not locks:
+                said = f"{self.own}: {lock.NO_LOCKS}: do not start a second run on a new data set"
+                warnings.warn(said, stacklevel=2)
             for folder in (self.own, lists) if locks else ():
                 remove_parts(folder)
             yield

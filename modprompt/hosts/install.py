@@ -8,7 +8,6 @@ modprompt install CODEBASE --uninstall  restore every byte
 """
 
 import argparse
-import contextlib
 import difflib
 import os
 import stat
@@ -22,7 +21,6 @@ from modprompt.hosts.codebase import PROGRAM, find
 from modprompt.hosts.scripts import start_of
 from modprompt.hosts.train_line import STATEMENT, has_line, with_line, without_line
 from modprompt.hosts.which_clip import found_by, require_own_clip
-from modprompt.io import lock
 from modprompt.io.atomic import part_of
 from modprompt.places import PACKAGE
 from modprompt.programs import report
@@ -113,16 +111,10 @@ def _write(program: Path, content: bytes) -> None:
 def run(args: argparse.Namespace) -> None:
     """Install, uninstall or show, by the arguments."""
     folder = find(Path(args.folder))
-
-    def warn(why: str) -> None:
-        print(f"warning: {why}: start no second installation at the same time", file=sys.stderr)
-
-    taken = f"another installation is at work in {folder}: wait for it, then run again"
-    with contextlib.nullcontext() if args.dry_run else lock.alone(folder, taken, folder=True, without=warn):
-        if args.uninstall:
-            uninstall(folder)
-        else:
-            put_in(folder, args.dry_run, args.even_if_changed)
+    if args.uninstall:
+        uninstall(folder)
+    else:
+        put_in(folder, args.dry_run, args.even_if_changed)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,55 +1,32 @@
-"""A run's output folder belongs to one process at a time, and to the children that it hands its lock to.
+"""A run's output folder belongs to one process at a time, which takes its lock and says for which run.
 
-A process that takes it says for which run: a folder of another run is refused here, for programs of all codebases.
+A folder of another run is refused here, for programs of all codebases. Who starts runs in processes of their own has
+another lock while it prepares the folder and waits; the run itself ends if a third process was faster.
 """
 
 import contextlib
-import errno
 import os
 import warnings
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from modprompt.errors import UserError
 from modprompt.io import holding, lock, test_parts
-from modprompt.io.atomic import remove_parts
+from modprompt.io.atomic import names_of_parts, remove_parts
 from modprompt.io.paths import is_link
 from modprompt.io.safe_open import PathLike
 
 LOCK = "job/lock"
-HANDED = "MODPROMPT_LOCK"  # in the environment: the number of the open lock that a parent hands over
+STARTER = "job/starter"  # the lock of the process that starts the run
 GONE = "was deleted or replaced while the run was at work"
+_BUSY = "another run is at work in {}: wait for its end, or give another --output-dir"
 
 
 class Busy(UserError):
     """Another process is at work in the folder."""
 
 
-_held: dict[str, int | None] = {}  # by real path: what this process holds; None where there are no locks
-_handed: set[int] = set()  # open locks that a parent has handed over
-
-
-def _let_go() -> None:
-    """In a forked child (a data loader's worker outlives a killed run by seconds): the lock is not its own."""
-    for file in (*_held.values(), *_handed):
-        if file is not None:
-            with contextlib.suppress(OSError):
-                os.close(file)
-    _held.clear()
-    _handed.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
-
-
-class _PartsOfRuns(Container[str]):
-    """Names of the files in a run's inner folders; those of others, kept there too, are not the run's."""
-
-    def __contains__(self, name: object) -> bool:
-        if not isinstance(name, str):
-            return False
-        return name == "checkpoint" or name.startswith("model") or name in test_parts.ALL
+_held: dict[str, lock.Lock] = {}  # by real path: what this process holds
 
 
 def path_of(folder: PathLike) -> Path:
@@ -57,74 +34,78 @@ def path_of(folder: PathLike) -> Path:
     return Path(folder) / LOCK
 
 
-def is_held(folder: PathLike) -> bool:
-    """Whether some process runs in a folder.
+def is_held(folder: PathLike, names: tuple[str, ...] = (LOCK, STARTER)) -> bool:
+    """Whether some process runs in a folder, or (STARTER) starts a run there.
 
     Raises:
-        UserError: if its lock cannot be looked at, e.g. because it is a link.
+        UserError: if a lock cannot be looked at, e.g. because it is a link.
     """
-    path = path_of(folder)
-    try:
-        return lock.is_held(path)
-    except OSError as error:
-        raise UserError(f"cannot tell whether a run is at work in {folder}: {path} {_why_not(error)}") from None
-
-
-def _why_not(error: OSError) -> str:
-    if error.errno in (errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)):  # how systems report O_NOFOLLOW
-        return "is a link: remove it"
-    return f"cannot be opened ({error.strerror})"
-
-
-def handing_over(file: int | None) -> Mapping[str, str]:
-    """What a child's environment must hold to take over an open lock, which it must also inherit."""
-    return {} if file is None else {HANDED: str(file)}
-
-
-def _is_handed_over(path: Path) -> bool:
-    number = os.environ.get(HANDED, "")
-    if not number.isdecimal():
-        return False
-    try:
-        same = os.path.samestat(os.fstat(int(number)), path.stat())
-    except (OSError, OverflowError):
-        return False
-    if same and lock.is_mine(int(number)):
-        _handed.add(int(number))
-        return True
+    for path in (Path(folder) / name for name in names):
+        try:
+            if lock.is_held(path):
+                return True
+        except OSError as error:
+            raise UserError(f"cannot tell whether a run is at work in {folder}: {_why_not(path, error)}") from None
     return False
 
 
-def take(folder: PathLike, patience_s: float = 2.0) -> int | None:
-    """Take a folder's lock and remove what killed writers left there.
+def _why_not(path: Path, error: OSError) -> str:
+    return f"{path} is a link: remove it" if is_link(path) else f"{path} cannot be opened ({error.strerror})"
 
-    Returns:
-        The open lock; None, with a warning, where the file system has no locks.
+
+def _taken(path: Path, folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
+    try:
+        held = lock.take(path, patience_s)
+    except OSError as error:
+        raise UserError(f"--output-dir: cannot write into {folder}: {_why_not(path, error)}") from None
+    if held is None:
+        raise Busy(_BUSY.format(folder))
+    if not held.works:
+        warnings.warn(f"{folder}: {lock.NO_LOCKS}, so nothing keeps two runs apart there", stacklevel=2)
+    return held
+
+
+def take(folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
+    """Take a folder's lock, with a warning where the file system has none, and remove what killed writers left there.
 
     Raises:
         Busy: if another process has it.
         UserError: if the folder cannot be written.
     """
+    held = _taken(path_of(folder), folder, patience_s)
+    if held.works:
+        remove_parts(folder)
+        for entry in os.scandir(str(folder)):
+            if entry.is_dir(follow_symlinks=False) and not path_of(entry.path).exists():  # else it is another run's
+                names = names_of_parts(entry.path)
+                remove_parts(entry.path, {name for name in names if entry.name == "job" or _is_of_run(name)})
+    return held
+
+
+def _is_of_run(name: str) -> bool:
+    """Whether a file in a run's inner folder is the run's; files of others are kept there, too."""
+    return name == "checkpoint" or name.startswith("model") or name in test_parts.ALL
+
+
+@contextlib.contextmanager
+def starting(folder: PathLike) -> Iterator[lock.Lock]:
+    """The lock of who starts a run in a process of its own, held in the block.
+
+    Raises:
+        Busy: if another process starts a run there, or runs there.
+        UserError: as take.
+    """
+    held = _taken(Path(folder) / STARTER, folder)
     try:
-        file = lock.take(path_of(folder), patience_s)
-    except lock.NoLocks as error:
-        warnings.warn(f"{folder}: {error.strerror}, so nothing keeps two runs apart there", stacklevel=2)
-        return None
-    except OSError as error:
-        if is_link(path_of(folder)):
-            raise UserError(f"--output-dir: {path_of(folder)} {_why_not(error)}") from None
-        raise UserError(f"--output-dir: cannot write into {folder} ({error.strerror})") from None
-    if file is None:
-        raise Busy(f"another run is at work in {folder}: wait for its end, or give another --output-dir")
-    remove_parts(folder)
-    for entry in os.scandir(str(folder)):
-        if entry.is_dir(follow_symlinks=False) and not path_of(entry.path).exists():  # else it is another run's
-            remove_parts(entry.path, None if entry.name == "job" else _PartsOfRuns())
-    return file
+        if is_held(folder, (LOCK,)):
+            raise Busy(_BUSY.format(folder))
+        yield held
+    finally:
+        held.release()
 
 
 def keep(folder: PathLike, run: holding.Begins | None = None) -> str:
-    """Hold a folder until this process ends, unless it holds it already, or its parent does.
+    """Hold a folder until this process ends, unless it holds it already.
 
     Args:
         folder: its path.
@@ -139,61 +120,33 @@ def keep(folder: PathLike, run: holding.Begins | None = None) -> str:
     real = os.path.realpath(str(folder))
     if real in _held:
         return ""
-    taken = not _is_handed_over(path_of(folder))
-    if taken:
-        _held[real] = take(folder)
+    _held[real] = take(folder)
     try:
         return "" if run is None else holding.require_own(folder, run)
     except UserError:
-        if taken:
-            release(folder)
+        _held.pop(real).release()
         raise
-
-
-def is_still(folder: PathLike, file: int | None) -> bool:
-    """Whether a folder is the one whose lock was taken, neither deleted since nor another one of its name.
-
-    Args:
-        folder: its path.
-        file: the open lock; None where the file system has none, so that only a folder that is gone is noticed.
-    """
-    return path_of(folder).exists() if file is None else lock.is_of(file, path_of(folder))
-
-
-def require_still(folder: PathLike) -> None:
-    """Raise UserError if a folder that this process keeps was deleted or replaced: what it writes would be lost.
-
-    Does nothing if it keeps none.
-    """
-    real = os.path.realpath(str(folder))
-    files = [_held[real]] if real in _held else list(_handed)
-    if folder and files and not any(is_still(folder, file) for file in files):
-        raise UserError(f"the output folder {folder} {GONE}: start the run again")
-
-
-def release(folder: PathLike) -> None:
-    """Release a kept folder; does nothing if it is not kept."""
-    file = _held.pop(os.path.realpath(str(folder)), None)
-    if file is not None:
-        os.close(file)
 
 
 @contextlib.contextmanager
 def hold(folder: PathLike, run: holding.Begins | None = None) -> Iterator[str]:
-    """Hold a folder within a block; an empty name is no folder.
-
-    Args:
-        folder: its path.
-        run: as for keep, whose message the block gets.
-
-    Raises:
-        UserError: as keep.
-    """
-    if not folder or os.path.realpath(str(folder)) in _held:
+    """As keep, within a block, which gets the message; an empty name is no folder."""
+    real = os.path.realpath(str(folder))
+    if not folder or real in _held:
         yield ""
         return
     said = keep(folder, run)
     try:
         yield said
     finally:
-        release(folder)
+        _held.pop(real).release()
+
+
+def require_still(folder: PathLike) -> None:
+    """Raise UserError if a folder that this process keeps was deleted or replaced: what it writes would be lost.
+
+    Does nothing if it does not keep it.
+    """
+    held = _held.get(os.path.realpath(str(folder))) if folder else None
+    if held is not None and not held.is_there():
+        raise UserError(f"the output folder {folder} {GONE}: start the run again")

@@ -1,11 +1,14 @@
-"""One process at a time. A lock ends with the last process that holds it, however that ends."""
+"""One process at a time, by filelock. A lock ends with the process that took it, however that ends.
+
+Forked children do not have it: workers of a data loader outlive a killed run by seconds.
+"""
 
 import contextlib
 import errno
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modprompt.errors import UserError
 from modprompt.io.safe_open import PathLike
@@ -15,143 +18,107 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]  # the module is all that mypy knows
 
-SYSTEM_HAS_LOCKS = fcntl is not None
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+NO_LOCKS = "the file system has no file locks"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
-_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait
 
 
-class NoLocks(OSError):
-    """The file system, or the system, has no file locks."""
+class Lock:
+    """A lock that this process has as long as it keeps this object.
 
+    Args:
+        path: its file.
+        held: of filelock, acquired.
+        works: whether the file system has locks.
+    """
 
-def _try(file: int, exclusive: bool, path: object) -> bool:
-    if fcntl is None:
-        raise NoLocks(errno.ENOLCK, "this system has no file locks", str(path))
-    try:
-        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
+    def __init__(self, path: PathLike, held: "FileLock", works: bool):
+        self._path, self._held, self.works = path, held, works
+        self._taken = os.stat(str(path))
+
+    def is_there(self) -> bool:
+        """Whether its file is still the one of its name, neither deleted since nor replaced."""
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(self._taken, os.stat(str(self._path)))
         return False
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            raise NoLocks(error.errno, "the file system has no file locks", str(path)) from None
-        raise
-    return True
+
+    def release(self) -> None:
+        """Let others have it."""
+        self._held.release()
 
 
-def take(path: PathLike, patience_s: float = 2.0) -> int | None:
-    """Take the lock of a file, made with its folders, for this process and the children that inherit it.
+def take(path: PathLike, patience_s: float = 2.0) -> Lock | None:
+    """Take the lock of a file, made with its folders; None if another process has it.
 
     Args:
         path: the file.
         patience_s: how long to try: a call of `is_held` holds it for a moment.
 
-    Returns:
-        The open file, or None if another process has the lock.
-
     Raises:
-        NoLocks: if there are no locks there.
         OSError: if the file cannot be made.
     """
+    from filelock import FileLock, Timeout  # late: most commands take none
+
+    held = FileLock(str(path), timeout=patience_s, thread_local=False, fallback_to_soft=False)
     while True:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        file = _hold(os.open(str(path), os.O_RDWR | os.O_CREAT | _OPEN, 0o666), path, patience_s)
-        if file is None or is_of(file, path):
-            return file
-        os.close(file)  # its folder was renamed or deleted while it was waited for: there is another one now, or none
-
-
-def is_of(file: int, path: PathLike) -> bool:
-    """Whether an open file is the one that a path names now."""
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(str(path)))
-    except FileNotFoundError:
-        return False
-
-
-def take_folder(folder: PathLike, patience_s: float = 2.0) -> int | None:
-    """As `take`, with the lock of a folder itself: nothing is made in it, and nothing is left.
-
-    Raises:
-        NoLocks: if there are no locks of folders there.
-        OSError: if the folder cannot be opened.
-    """
-    if fcntl is None:
-        raise NoLocks(errno.ENOLCK, "this system has no file locks", str(folder))
-    try:
-        return _hold(os.open(str(folder), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)), folder, patience_s)
-    except OSError as error:
-        if error.errno in (errno.EBADF, errno.EINVAL):  # network file systems that lock only files open for writing
-            raise NoLocks(error.errno, "the file system has no locks of folders", str(folder)) from None
-        raise
+        try:
+            held.acquire()
+            return Lock(path, held, True)
+        except Timeout:
+            return None
+        except FileNotFoundError:  # its folder was renamed or deleted meanwhile
+            continue
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return Lock(path, held, False)
+            raise
 
 
 @contextlib.contextmanager
-def alone(
-    path: PathLike,
-    taken: str,
-    *,
-    folder: bool = False,
-    patience_s: float = 2.0,
-    without: Callable[[str], None] | None = None,
-) -> Iterator[bool]:
-    """The lock of a file, or of a folder itself, held during a block.
+def alone(path: PathLike, taken: str, patience_s: float = 2.0, removes: bool = False) -> Iterator[bool]:
+    """The lock of a file, held during a block, which gets whether the file system has locks.
 
     Args:
-        path: the file, made with its folders; or a folder that exists.
+        path: the file, made with its folders.
         taken: the message if another process has it: what is wrong and what to do.
-        folder: whether it is a folder.
         patience_s: how long to try.
-        without: called with the reason if there are no locks.
-
-    Yields:
-        Whether there are locks there.
+        removes: whether the file is removed at the end.
 
     Raises:
         UserError: if another process has it.
         OSError: if it cannot be opened.
     """
-    try:
-        file = (take_folder if folder else take)(path, patience_s)
-    except NoLocks as error:
-        if without is not None:
-            without(str(error.strerror))
-        yield False
-        return
-    if file is None:
+    held = take(path, patience_s)
+    if held is None:
         raise UserError(taken)
     try:
-        yield True
+        yield held.works
     finally:
-        os.close(file)
-
-
-def _hold(file: int, path: PathLike, patience_s: float) -> int | None:
-    try:
-        end = time.monotonic() + patience_s
-        while not _try(file, True, path):
-            if time.monotonic() > end:
-                os.close(file)
-                return None
-            time.sleep(0.05)
-    except BaseException:
-        os.close(file)
-        raise
-    return file
-
-
-def is_mine(file: int) -> bool:
-    """Whether an inherited open file holds its lock, or gets it now; false if another process has it."""
-    with contextlib.suppress(OSError):
-        return _try(file, True, file)
-    return False
+        if removes:
+            with contextlib.suppress(OSError):  # Windows removes no open file
+                os.unlink(str(path))  # first: who waits for it notices, and makes it anew
+        held.release()
 
 
 def is_held(path: PathLike) -> bool:
-    """Whether some process holds the lock of a file; false where there are no locks."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, NoLocks):
-        file = os.open(str(path), os.O_RDONLY | _OPEN)
-        try:
-            return not _try(file, False, path)
-        finally:
-            os.close(file)
+    """Whether some process has the lock of a file, which may be another user's; false where there are no locks.
+
+    Raises:
+        OSError: if the file cannot be looked at, e.g. because it is a link.
+    """
+    if fcntl is None:
+        return False
+    try:
+        file = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would wait
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who look do not see each other
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(file)
     return False

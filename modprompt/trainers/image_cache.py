@@ -25,7 +25,6 @@ from torchvision import transforms
 from torchvision.transforms import functional
 from tqdm import tqdm
 
-from modprompt.clip.byte_images import StandIn, sent, way_of
 from modprompt.io import lock
 from modprompt.io.atomic import names_of_parts, remove_parts
 from modprompt.io.row_file import Rows, write_rows
@@ -34,7 +33,6 @@ from modprompt.trainers.feature_cache import data_digest
 
 _SPARE = 1 << 30  # bytes that stay free on the disk
 _MOMENT_S = 0.2  # whoever removes parts of killed writers holds a lock for less
-_CPU = torch.device("cpu")
 
 
 class Steps(NamedTuple):
@@ -198,12 +196,14 @@ class ImageFile:
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[bool]:
     """In this context: whether this process holds the lock to write a file."""
-    file = lock.take(path.with_name(f".{path.name}.lock"), _MOMENT_S)
+    held = lock.take(path.with_name(f".{path.name}.lock"), _MOMENT_S)
     try:
-        yield file is not None
+        if held is not None and not held.works:
+            raise Refused(lock.NO_LOCKS)
+        yield held is not None
     finally:
-        if file is not None:
-            os.close(file)
+        if held is not None:
+            held.release()
 
 
 def _text(size: int) -> str:
@@ -234,6 +234,11 @@ class KeptImages(Dataset[dict[str, Any]]):
             image = self._decoded[index]["img"]
         return {**facts_of(self._decoded, index), "img": torch.from_numpy(image)}
 
+    def collated(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch of samples, its images (B, 3, H, W) as the transform makes them."""
+        batch: dict[str, Any] = default_collate(samples)
+        return {**batch, "img": self.steps.tensors(batch["img"])}
+
     def _refuse(self, error: Refused) -> None:
         """Delete the file, so that the next run makes it anew, and say so once."""
         with contextlib.suppress(OSError):  # it is gone, or cannot be deleted
@@ -243,7 +248,7 @@ class KeptImages(Dataset[dict[str, Any]]):
             self._told = True
 
 
-class KeptLoader(StandIn):
+class KeptLoader:
     """Replaces a loader of test images: the same samples in the same batches, from kept images if possible.
 
     They are looked for, and written, when it is iterated over. All other attributes are the loader's.
@@ -252,30 +257,35 @@ class KeptLoader(StandIn):
         loader: of images, over a data set in Dassl's form.
         folder: where images are kept.
         name: the beginning of the file's name.
-        device: where the images go; a GPU receives bytes.
     """
 
-    def __init__(self, loader: Any, folder: str, name: str, device: torch.device = _CPU):
-        super().__init__(loader)
-        self._folder, self._name, self._device = folder, name, device
-        self._decoded = sent(loader, device)
+    def __init__(self, loader: Any, folder: str, name: str):
+        self.loader = loader
+        self._folder, self._name = folder, name
         self._can_keep = True
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "loader":  # a copy has none yet
+            raise AttributeError(name)
+        return getattr(self.loader, name)
 
     def __iter__(self) -> Iterator[Any]:
         kept = self._kept()
         if kept is None:
-            return iter(self._decoded)
-        way = way_of(self.loader.dataset.transform, self._device)
-        numbers = kept.steps.tensors if way.last is None else way.numbers
+            return iter(self.loader)
         batches = DataLoader(  # with the same batches and draws
             kept,
             batch_size=self.loader.batch_size,
             sampler=self.loader.sampler,
-            pin_memory=self.loader.pin_memory and way.last is not None,
+            collate_fn=kept.collated,
+            pin_memory=self.loader.pin_memory,
             drop_last=self.loader.drop_last,
             generator=self.loader.generator,
         )
-        return ({**batch, "img": numbers(batch["img"])} for batch in iter(batches))
+        return iter(batches)
 
     def _kept(self) -> KeptImages | None:
         """The kept images; None, after a message, if images have to be decoded."""
@@ -295,6 +305,6 @@ class KeptLoader(StandIn):
         return KeptImages(file, rows)
 
 
-def with_kept_images(loader: Any, folder: str, name: str, device: torch.device = _CPU) -> Any:
-    """A loader of test images that keeps them in a folder, if one is named; a GPU receives bytes either way."""
-    return KeptLoader(loader, folder, name, device) if loader is not None and folder else sent(loader, device)
+def with_kept_images(loader: Any, folder: str, name: str) -> Any:
+    """A loader of test images that keeps them in a folder, if one is named."""
+    return KeptLoader(loader, folder, name) if loader is not None and folder else loader

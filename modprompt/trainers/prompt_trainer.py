@@ -7,7 +7,6 @@ from typing import Any, ClassVar, NamedTuple
 from dassl.engine import TrainerX
 from torch import Tensor
 
-from modprompt.clip.byte_images import sent
 from modprompt.clip.structure import CLIP
 from modprompt.engine.memory import take_share
 from modprompt.feature import features
@@ -100,10 +99,7 @@ class PromptTrainer(TrainerX):
         self.added = []  # known with the run
 
     def build_data_loader(self) -> None:
-        """Dassl's, with test images made as the weights need them, and kept if TEST.IMAGE_CACHE names a folder.
-
-        Images go to a GPU as bytes if their transform allows it; batches of such a loader are already on it.
-        """
+        """Dassl's, with test images made as the weights need them, and kept if TEST.IMAGE_CACHE names a folder."""
         cfg = self.cfg
         with mistakes.of_reader(cfg):
             super().build_data_loader()
@@ -113,8 +109,7 @@ class PromptTrainer(TrainerX):
             backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)
         if self.run.method.counts_steps:
             _keep_partial(self.train_loader_x)
-        self.train_loader_x = sent(self.train_loader_x, self.device)
-        kept = cfg.TEST.IMAGE_CACHE, cfg.DATASET.NAME, self.device
+        kept = cfg.TEST.IMAGE_CACHE, cfg.DATASET.NAME
         self.val_loader = with_kept_images(self.val_loader, *kept)
         self.test_loader = with_kept_images(self.test_loader, *kept)
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from modprompt.checks import one_of
-from modprompt.clip.byte_images import way_of
 from modprompt.clip.facts import called
 from modprompt.clip.sides import logit_bias_of
 from modprompt.engine.precision import require_finite
@@ -152,16 +151,16 @@ def predict(
         OSError: if this machine fails, not an image.
     """
     require_rule(model, rule)
-    most, way = min(top, len(model.classes.names)), way_of(preprocess, model.logit_scale.device)
+    most, device = min(top, len(model.classes.names)), model.logit_scale.device
     size = model.clip_model.visual.input_resolution
 
     def read(path: Path) -> Tensor | str:
-        return _read(path, way.picture, size, read_as)
+        return _read(path, preprocess, size, read_as)
 
     for batch in _decoded(images, read, batch_size):
         tensors = [one for _, one in batch if isinstance(one, Tensor)]
         with torch.no_grad():
-            logits = model(way.numbers(torch.stack(tensors))).float() if tensors else torch.zeros(0, most)
+            logits = model(torch.stack(tensors).to(device)).float() if tensors else torch.zeros(0, most)
         require_finite(logits)
         probabilities, labels = (part.tolist() for part in shares_of(model, logits, rule).topk(most, dim=-1))
         rows = iter(zip(labels, probabilities))

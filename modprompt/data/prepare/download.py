@@ -197,13 +197,14 @@ def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") 
     """
     folder = target.parent
     taken = f"another download into {folder} is running: wait for it, then run again"
-
-    def warn(why: str) -> None:
-        print(f"warning: {why}: do not start a second download into {folder} at the same time")
-
-    with lock.alone(folder, taken, folder=True, without=warn):
-        if not target.exists():  # else another process was faster
-            _download(target, url, drive, digest)
+    try:
+        with lock.alone(folder / ".lock", taken, removes=True) as locks:
+            if not locks:
+                print(f"warning: {lock.NO_LOCKS}: do not start a second download into {folder} at the same time")
+            if not target.exists():  # else another process was faster
+                _download(target, url, drive, digest)
+    except OSError as error:
+        raise UserError(f"{target.name}: cannot write into {folder} ({error.strerror})") from None
 
 
 def _kept(part: Path) -> str:

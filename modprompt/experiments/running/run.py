@@ -106,18 +106,17 @@ def require_usable(out: Path) -> None:
     Raises:
         UserError: if it cannot be written, or on a system that cannot keep runs apart, which is Windows.
     """
-    if not lock.SYSTEM_HAS_LOCKS:
+    if not hasattr(os, "killpg"):
         raise UserError(
-            f"experiments run on Linux and macOS: {sys.platform} lacks the file locks that keep runs apart; on Windows "
-            "run this in WSL (wsl --install); modprompt train and experiment report work here"
+            "experiments run on Linux and macOS: on Windows run this in WSL (wsl --install); modprompt train and "
+            "experiment report work here"
         )
-    path = out / ".lock"
     try:
-        held = lock.take(path)
+        held = lock.take(out / ".lock")
         if held is not None:
-            os.close(held)
-    except lock.NoLocks as error:
-        print(f"warning: {out}: {error.strerror}: start only one runner there", file=sys.stderr)
+            held.release()
+            if not held.works:
+                print(f"warning: {out}: {lock.NO_LOCKS}: start only one runner there", file=sys.stderr)
     except OSError as error:
         raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
 

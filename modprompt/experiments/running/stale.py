@@ -5,7 +5,6 @@ Runners on one output folder do it one after the other, each folder under its ru
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,17 +51,13 @@ def _rename(job: Job, out: Path, inputs: Inputs, by_stale: bool) -> str:
     """The outcome, as a line."""
     folder = out / job.folder
     try:
-        held = run_folder.take(folder)
+        with run_folder.starting(folder), run_folder.hold(folder):
+            if not by_stale and state.by_result(job, out, inputs).name != state.STALE:
+                return f"not put aside, it has a new result by now: {folder}"
+            aside = free_name(f"{folder}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
+            folder.rename(aside)
+            return f"{_DONE}{aside}"
     except run_folder.Busy:
         return f"not put aside, a run is running there: {folder}"
-    try:
-        if not by_stale and state.by_result(job, out, inputs).name != state.STALE:
-            return f"not put aside, it has a new result by now: {folder}"
-        aside = free_name(f"{folder}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
-        folder.rename(aside)
-        return f"{_DONE}{aside}"
     except FileNotFoundError:
         return f"not put aside, it is gone: {folder}"
-    finally:
-        if held is not None:
-            os.close(held)

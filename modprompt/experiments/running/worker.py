@@ -1,4 +1,4 @@
-"""One run under its lock, from start to end: the same for every launcher.
+"""One run from start to end: the same for every launcher. The run itself holds its folder.
 
 A run that fails leaves job/failure.json with its last line. One that was asked to stop leaves nothing: it resumes with
 the next start. Nor does one that waits for labels: it has said itself what is missing.
@@ -24,6 +24,7 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import state
 from modprompt.feature import named, waiting
 from modprompt.io import folder as run_folder
+from modprompt.io.lock import Lock
 from modprompt.io.result import GPU_SHARE, ON_GPU
 from modprompt.io.text import write_json
 from modprompt.programs import signals_here
@@ -130,13 +131,11 @@ class Child(Protocol):
 class Start(Protocol):
     """A way to start a command as a child of this process."""
 
-    def __call__(
-        self, words: Sequence[str], environment: Mapping[str, str], console: BinaryIO, held: int | None
-    ) -> Child:
-        """The child, which writes all output to `console` and inherits the open lock `held`."""
+    def __call__(self, words: Sequence[str], environment: Mapping[str, str], console: BinaryIO) -> Child:
+        """The child, which writes all output to `console`."""
 
 
-def spawn(words: Sequence[str], environment: Mapping[str, str], console: BinaryIO, held: int | None) -> Child:
+def spawn(words: Sequence[str], environment: Mapping[str, str], console: BinaryIO) -> Child:
     """Start a command as its own program; see Start."""
     return subprocess.Popen(
         list(words),
@@ -144,7 +143,6 @@ def spawn(words: Sequence[str], environment: Mapping[str, str], console: BinaryI
         stdout=console,
         stderr=subprocess.STDOUT,
         env=environment,
-        pass_fds=[] if held is None else [held],  # it lives as long as the run, even if this process is killed
         preexec_fn=deaf_to_user_signals,
     )
 
@@ -175,40 +173,35 @@ class Worker:
             share of a GPU was too little memory: it leaves no failure.
         """
         try:
-            held = run_folder.take(self.folder)
+            with run_folder.starting(self.folder) as held:
+                return self._run(held)
         except run_folder.Busy:
             return BUSY
-        try:
-            if self.finished():
-                return DONE
-            (self.folder / state.FAILURE).unlink(missing_ok=True)
-            _put_old_log_aside(self.folder)
-            code = self._run_child(held)
-            if not run_folder.is_still(self.folder, held):
-                return self._gone(code)
-            if self.finished():
-                return DONE
-            if code == ASKS and waiting(self.folder) is not None:
-                return ASKS
-            if code == FULL and self.task.gpu_share < 1:
-                return FULL
-            if -code not in _STOPS and code != 130:  # 130: train.py was interrupted
-                self._record(code)
-            return FAILED
-        finally:
-            if held is not None:
-                os.close(held)
 
-    def _run_child(self, held: int | None) -> int:
-        environment = {
-            **os.environ,
-            **places.environment(),
-            **self._of_gpu(),
-            "PYTHONUNBUFFERED": "1",
-            **run_folder.handing_over(held),
-        }
+    def _run(self, held: Lock) -> int:
+        if self.finished():
+            return DONE
+        (self.folder / state.FAILURE).unlink(missing_ok=True)
+        _put_old_log_aside(self.folder)
+        code = self._run_child()
+        if not held.is_there():
+            return self._gone(code)
+        if self.finished():
+            return DONE
+        if run_folder.is_held(self.folder, (run_folder.LOCK,)):  # another run was faster
+            return BUSY
+        if code == ASKS and waiting(self.folder) is not None:
+            return ASKS
+        if code == FULL and self.task.gpu_share < 1:
+            return FULL
+        if -code not in _STOPS and code != 130:  # 130: train.py was interrupted
+            self._record(code)
+        return FAILED
+
+    def _run_child(self) -> int:
+        environment = {**os.environ, **places.environment(), **self._of_gpu(), "PYTHONUNBUFFERED": "1"}
         with _new_file(self.folder / state.CONSOLE) as console:
-            self.child = self.start(self.task.command, environment, console, held)
+            self.child = self.start(self.task.command, environment, console)
             return self.child.wait()
 
     def _of_gpu(self) -> dict[str, str]:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
-from modprompt.clip.byte_images import sent
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
@@ -143,14 +142,13 @@ class HeadBuilding(_OfHead, Building):
     def _loader(self, in_order: bool) -> Any:
         """The training images in batches, the last maybe smaller, in their order or shuffled."""
         own = self.trainer.train_loader_x
-        loader: Any = DataLoader(
+        return DataLoader(
             own.dataset,
             batch_size=own.batch_size,
             sampler=SequentialSampler(own.dataset) if in_order else own.sampler,
             num_workers=own.num_workers,
             pin_memory=own.pin_memory,
         )
-        return sent(loader, self.trainer.device)
 
 
 class HeadLoop(_OfHead, Loop):

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
 
-from modprompt.clip.byte_images import sent
 from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
@@ -235,7 +234,7 @@ class SearchRun(FeaturePart):
         size = self.settings.alpha_batch  # a test's own size must not affect a search
         pinned, workers = theirs.pin_memory, theirs.num_workers
         loader = DataLoader(theirs.dataset, batch_size=size, num_workers=workers, pin_memory=pinned)
-        return ValidationBatches(sent(loader, self.trainer.device), self.settings.alpha_data == FIRST_BATCH)
+        return ValidationBatches(loader, self.settings.alpha_data == FIRST_BATCH)
 
     def _output_and_alpha_loss(self, image: Tensor, label: Tensor) -> tuple[Output, Tensor]:
         output, loss = self.trainer.loop.output_and_loss(image, label)

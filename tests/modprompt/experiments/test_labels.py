@@ -1,7 +1,5 @@
 """A run that waits for labels is neither finished nor failed: it goes on once they are there, and not before."""
 
-import os
-
 import pytest
 
 from modprompt.active import asked as labels
@@ -76,7 +74,7 @@ def test_state_is_told_by_the_labels_that_are_missing(found, tmp_path):
     (folder / "rounds" / "round_2.json").write_text("{}")
     (folder / "rounds" / "round_10.json").write_text("{}")
     assert progress.of_run(folder) == "round 10, starting"
-    os.close(held)
+    held.release()
     ask(folder, ["one", "two"])
     assert state.of(found[1], tmp_path) == (
         "waiting",

@@ -1,5 +1,3 @@
-import os
-
 import pytest
 
 from modprompt.experiments.running import progress, state, status
@@ -58,7 +56,7 @@ def test_status_is_told_from_the_files(jobs, tmp_path):
     (tmp_path / jobs[3].folder / "job").mkdir(parents=True)
     (tmp_path / jobs[3].folder / state.FAILURE).write_text('{"line": "error: broken"}')
     first, *lines = status.lines(jobs, tmp_path)
-    os.close(held)
+    held.release()
     assert first == "1 finished, 1 running, 4 waiting, 1 failed, 1 stale, of 8 runs"
     assert lines[0].startswith(f"stale: {jobs[1].title}: made with other settings: ")
     assert lines[1] == f"running: {jobs[2].title}: epoch 2/5, batch 20/40, loss 1.0"

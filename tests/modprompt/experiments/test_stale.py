@@ -1,6 +1,5 @@
 """Results of other settings are put aside once each, whoever else is at work on the output folder."""
 
-import os
 import subprocess
 import sys
 
@@ -66,7 +65,7 @@ def test_two_runners_at_once_put_every_folder_aside_once(others, jobs, tmp_path)
 def test_folder_of_a_run_at_work_stays(others, jobs, capsys):
     held = run_folder.take(others / jobs[4].folder)
     stale.put_aside(jobs, others, Inputs(others, None))
-    os.close(held)
+    held.release()
     assert f"not put aside, a run is running there: {others / jobs[4].folder}\n" in capsys.readouterr().out
     assert (others / jobs[4].folder / "result.json").exists()
     assert len(names(others)) == len(jobs) - 1
@@ -103,5 +102,5 @@ def test_runner_that_takes_too_long_is_told_of(others, jobs):
     held = lock.take(others / ".lock")
     with pytest.raises(UserError, match="another runner is putting results aside in .*: start again when it is done"):
         stale.put_aside(jobs, others, Inputs(others, None), patience_s=0.1)
-    os.close(held)
+    held.release()
     assert names(others) == []

@@ -101,7 +101,7 @@ def test_running_is_who_holds_the_lock_and_nothing_else(jobs, tmp_path):
     file = run_folder.take(folder)
     (folder / state.FAILURE).write_text('{"line": "before"}')
     assert state.of(jobs[0], tmp_path).name == "running"
-    os.close(file)
+    file.release()
     assert state.of(jobs[0], tmp_path) == state.State("failed", "before")
 
 

@@ -64,7 +64,7 @@ def test_run_of_somebody_else_is_left_alone(task, jobs, tmp_path, monkeypatch):
     held = run_folder.take(folder_of(jobs, tmp_path))
     assert worker.Worker(task()).run() == worker.BUSY
     assert starts(folder_of(jobs, tmp_path)) == 0
-    os.close(held)
+    held.release()
 
 
 def test_end_without_a_result_is_a_failure(task, jobs, tmp_path):
@@ -178,4 +178,28 @@ def test_run_that_lost_its_folder_to_another_writes_nothing_there(task, jobs, tm
 
     assert worker.Worker(task(), start).run() == worker.FAILED
     assert [path.name for path in folder.rglob("*") if path.is_file()] == ["lock"]
-    os.close(others[0])
+    others[0].release()
+
+
+def test_run_by_hand_that_was_faster_is_waited_for(task, jobs, tmp_path):
+    folder, others = folder_of(jobs, tmp_path), []
+
+    def start(*_):
+        others.append(run_folder.take(folder))
+        return subprocess.Popen([sys.executable, "-c", "import sys; print('another run is at work'); sys.exit(2)"])
+
+    assert worker.Worker(task(), start).run() == worker.BUSY
+    assert state.of(jobs[4], tmp_path) == state.State("running")
+    others[0].release()
+    assert state.of(jobs[4], tmp_path) == state.State("waiting")
+
+
+def test_second_worker_leaves_the_run_to_the_first(task, jobs, tmp_path):
+    asked = []
+
+    def start(*_):
+        asked.append((worker.Worker(task()).run(), state.of(jobs[4], tmp_path).name))
+        return subprocess.Popen([sys.executable, "-c", "pass"])
+
+    assert worker.Worker(task(), start).run() == worker.FAILED
+    assert asked == [(worker.BUSY, "running")]

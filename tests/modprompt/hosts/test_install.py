@@ -4,7 +4,6 @@ import pytest
 
 from modprompt.hosts import install, train_line
 from modprompt.hosts.scripts import CONFIG
-from modprompt.io import lock
 from modprompt.places import PACKAGE
 from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import SMALL, losses
@@ -204,8 +203,3 @@ def test_train_that_is_a_link_stays_one(host):
     assert run(host, "--uninstall") == 0
     assert (host / "train.py").is_symlink()
     assert git(host, "status", "--porcelain", "--ignored") == ""
-
-
-def test_one_installer_at_a_time(host, capsys):
-    with lock.alone(host, "taken", folder=True):
-        assert "another installation is at work" in refused(capsys, host)

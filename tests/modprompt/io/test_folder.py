@@ -1,8 +1,4 @@
-import errno
-import fcntl
-import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -10,44 +6,41 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.io import folder
-
-
-def run_python(code, *words, **kwargs):
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, **kwargs)
-
+from tests.modprompt.io.test_lock import no_locks
 
 HOLD = "import sys; from modprompt.io import folder\nwith folder.hold(sys.argv[1]): print('held')"
+
+
+def held_elsewhere(path):
+    """What another process says that holds a folder."""
+    return subprocess.run([sys.executable, "-c", HOLD, str(path)], capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.slow
 def test_folder_is_one_processs_at_a_time(tmp_path):
     with folder.hold(tmp_path):
-        assert folder.is_held(tmp_path)
-        other = run_python(HOLD, str(tmp_path))
+        folder.keep(tmp_path / ".")
+        with folder.hold(tmp_path):  # a block within a block does not give it free
+            pass
+        other = held_elsewhere(tmp_path)
         assert other.returncode == 1
         assert f"another run is at work in {tmp_path}: wait for its end" in other.stderr
-    assert not folder.is_held(tmp_path)
-    assert run_python(HOLD, str(tmp_path)).stdout == "held\n"
-
-
-def test_block_within_a_block_does_not_give_the_folder_free(tmp_path):
-    with folder.hold(tmp_path):
-        folder.keep(tmp_path / ".")
-        with folder.hold(tmp_path):
-            pass
-        assert folder.is_held(tmp_path)
-    assert not folder.is_held(tmp_path)
+    assert held_elsewhere(tmp_path).stdout == "held\n"
 
 
 @pytest.mark.slow
-def test_child_goes_on_with_the_lock_that_it_is_handed(tmp_path):
-    held = folder.take(tmp_path)
-    environment = {**os.environ, **folder.handing_over(held)}
-    assert run_python(HOLD, str(tmp_path), pass_fds=[held], env=environment).stdout == "held\n"
-    other = run_python(HOLD, str(tmp_path / "other"), pass_fds=[held], env=environment)  # its lock is another one
-    assert other.stdout == "held\n"
-    assert run_python(HOLD, str(tmp_path), env=environment).returncode == 1  # says so, but has not got it
-    os.close(held)
+def test_who_starts_a_run_is_alone_but_for_the_run(tmp_path):
+    with folder.starting(tmp_path) as held:
+        assert folder.is_held(tmp_path)
+        assert not folder.is_held(tmp_path, (folder.LOCK,))
+        with pytest.raises(folder.Busy, match="another run is at work in"), folder.starting(tmp_path):
+            pass
+        assert held_elsewhere(tmp_path).stdout == "held\n"
+        assert held.is_there()
+    assert not folder.is_held(tmp_path)
+    with folder.hold(tmp_path), pytest.raises(folder.Busy), folder.starting(tmp_path):
+        pass
+    assert not folder.is_held(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["prompt_learner/.model.pth.tar-1", "test/.test.npz", "test/.wrong.csv", ".steps.csv"])
@@ -59,27 +52,7 @@ def test_leftovers_of_killed_writers_go_when_the_folder_is_taken(name, tmp_path)
         assert not left.exists()
 
 
-def test_no_folder_is_no_lock():
-    with folder.hold(""):
-        assert not folder._held
-
-
-def test_file_system_without_locks_gives_a_warning_and_the_run_goes_on(tmp_path, monkeypatch):
-    def refuse(*args):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.warns(UserWarning, match="no file locks, so nothing keeps two runs apart"), folder.hold(tmp_path):
-        assert not folder.is_held(tmp_path)
-
-
-def test_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="--output-dir: cannot write into .*file"), folder.hold(tmp_path / "file"):
-        pass
-
-
-def test_parts_of_runs_in_inner_folders_are_theirs(tmp_path):
+def test_parts_of_runs_and_others_in_inner_folders_are_theirs(tmp_path):
     inner = tmp_path / "run"
     features = tmp_path / "features" / ".Digits_test.npz.0123456789abcdef.part"
     with folder.hold(inner):
@@ -91,54 +64,38 @@ def test_parts_of_runs_in_inner_folders_are_theirs(tmp_path):
             assert all(path.exists() for path in left)
 
 
-def test_forked_child_does_not_keep_the_lock(tmp_path):
-    """Workers of data loaders outlive a run that was killed by seconds; it can be started again at once."""
-    here, there = os.pipe()
-    with folder.hold(tmp_path):
-        child = os.fork()
-        if not child:
-            os.write(there, b".")
-            signal.pause()
-    try:
-        os.read(here, 1)  # else it may not have come so far
-        assert not folder.is_held(tmp_path)
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        os.close(here)
-        os.close(there)
+def test_no_folder_is_no_lock():
+    with folder.hold(""):
+        assert not folder._held
 
 
-@pytest.mark.slow
-def test_open_lock_file_that_somebody_else_has_locked_is_no_lock(tmp_path):
-    with folder.hold(tmp_path):
-        opened = os.open(folder.path_of(tmp_path), os.O_RDWR)
-        environment = {**os.environ, **folder.handing_over(opened)}
-        assert run_python(HOLD, str(tmp_path), pass_fds=[opened], env=environment).returncode == 1
-        os.close(opened)
+@pytest.mark.filterwarnings("always:.*no file locks:UserWarning")
+def test_file_system_without_locks_gives_a_warning_and_the_run_goes_on(tmp_path, monkeypatch):
+    no_locks(monkeypatch)
+    for use in (folder.starting, folder.hold):
+        with pytest.warns(UserWarning, match="no file locks, so nothing keeps two runs apart"), use(tmp_path):
+            assert not folder.is_held(tmp_path)
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="--output-dir: cannot write into .*file"), folder.hold(tmp_path / "file"):
+        pass
 
 
 def test_lock_that_is_a_link_is_named(tmp_path):
     folder.path_of(tmp_path).parent.mkdir()
     folder.path_of(tmp_path).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="job/lock is a link: remove it"):
-        folder.take(tmp_path)
-    with pytest.raises(UserError, match="job/lock is a link: remove it"):
-        folder.is_held(tmp_path)
-    assert not (tmp_path / "elsewhere").exists()
+    for use in (folder.take, folder.is_held):
+        with pytest.raises(UserError, match="job/lock is a link: remove it"):
+            use(tmp_path)
 
 
-def test_lock_that_is_a_pipe_is_not_waited_for(tmp_path):
-    folder.path_of(tmp_path).parent.mkdir()
-    os.mkfifo(folder.path_of(tmp_path))
-    assert not folder.is_held(tmp_path)
-
-
+@pytest.mark.filterwarnings("ignore:.*no file locks:UserWarning")
 @pytest.mark.parametrize("has_locks", [True, False])
 def test_folder_that_was_deleted_is_noticed_and_one_that_is_not_kept_is_nobodys(tmp_path, monkeypatch, has_locks):
     if not has_locks:
-        monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "none")))
-        monkeypatch.setattr(folder.warnings, "warn", lambda *_, **__: None)
+        no_locks(monkeypatch)
     run = tmp_path / "run"
     folder.require_still(run)
     folder.require_still("")
@@ -153,17 +110,6 @@ def test_folder_that_was_deleted_is_noticed_and_one_that_is_not_kept_is_nobodys(
 def test_folder_in_the_place_of_another_is_noticed(tmp_path):
     with folder.hold(tmp_path / "run"):
         (tmp_path / "run").rename(tmp_path / "elsewhere")
-        other = folder.take(tmp_path / "run")
+        folder.path_of(tmp_path / "run").mkdir(parents=True)
         with pytest.raises(UserError, match="was deleted or replaced while"):
             folder.require_still(tmp_path / "run")
-        os.close(other)
-
-
-def test_folder_of_a_lock_that_was_handed_over_is_noticed_too(tmp_path):
-    held = folder.take(tmp_path / "run")
-    environment = {**os.environ, **folder.handing_over(held)}
-    code = HOLD + "\nimport shutil; folder.require_still(sys.argv[1]); shutil.rmtree(sys.argv[1])"
-    code += "\ntry: folder.require_still(sys.argv[1])\nexcept folder.UserError as error: print(error)"
-    done = run_python(code, str(tmp_path / "run"), pass_fds=[held], env=environment)
-    assert "was deleted" in done.stdout
-    os.close(held)

@@ -1,6 +1,7 @@
 import errno
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,42 +13,58 @@ from modprompt.errors import UserError
 from modprompt.io import lock
 
 
+def no_locks(monkeypatch, number=errno.ENOLCK):
+    """Have file systems without locks."""
+
+    def refuse(*args):
+        raise OSError(number, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
 def test_lock_is_one_processs_at_a_time(tmp_path):
     path = tmp_path / "job" / "lock"
     assert not lock.is_held(path)
-    file = lock.take(path)
+    held = lock.take(path)
     assert lock.is_held(path)
     assert lock.take(path, patience_s=0.1) is None
-    os.close(file)
+    held.release()
     assert not lock.is_held(path)
-    os.close(lock.take(path))
-
-
-def test_lock_lives_as_long_as_a_child_that_inherited_it(tmp_path):
-    path = tmp_path / "lock"
-    file = lock.take(path)
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[file]) as child:
-        os.close(file)
-        assert lock.is_held(path)
-        child.kill()
+    path.chmod(0o444)  # another user's
     assert not lock.is_held(path)
 
 
-def test_file_system_without_locks_is_named(tmp_path, monkeypatch):
-    def refuse(*args):
-        raise OSError(errno.ENOLCK, "No locks available")
+def test_killed_process_has_no_lock_and_forked_children_never_had_it(tmp_path):
+    """Workers of data loaders outlive a killed run by seconds; it can be started again at once."""
+    code = "import os, signal, sys; from modprompt.io import lock\nheld = lock.take(sys.argv[1])\n"
+    code += "os.write(1, b'%d\\n' % os.fork())\nsignal.pause()"
+    words = [sys.executable, "-c", code, str(tmp_path / "lock")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as run:
+        worker = max(int(run.stdout.readline()), int(run.stdout.readline()))
+        assert lock.is_held(tmp_path / "lock")
+        run.kill()
+        run.wait()
+        assert not lock.is_held(tmp_path / "lock")
+        os.kill(worker, signal.SIGKILL)  # it was there
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(lock.NoLocks, match="has no file locks"):
-        lock.take(tmp_path / "lock")
-    assert not lock.is_held(tmp_path / "lock")
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_system_without_locks_is_told(tmp_path, monkeypatch, number):
+    no_locks(monkeypatch, number)
+    with lock.alone(tmp_path / "lock", "taken") as works:
+        assert not works
+        assert not lock.is_held(tmp_path / "lock")
+        assert not lock.take(tmp_path / "lock").works
 
 
-def test_link_is_no_lock(tmp_path):
+def test_link_is_no_lock_and_a_pipe_is_not_waited_for(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="lock"):
-        lock.take(tmp_path / "lock")
+    for use in (lock.take, lock.is_held):
+        with pytest.raises(OSError, match="symbolic links"):
+            use(tmp_path / "lock")
     assert not (tmp_path / "elsewhere").exists()
+    os.mkfifo(tmp_path / "pipe")
+    assert not lock.is_held(tmp_path / "pipe")
 
 
 def test_lock_that_was_waited_for_is_of_the_file_that_is_there_then(tmp_path):
@@ -58,34 +75,23 @@ def test_lock_that_was_waited_for_is_of_the_file_that_is_there_then(tmp_path):
     waiter.start()
     time.sleep(0.2)
     (tmp_path / "run").rename(tmp_path / "aside")
-    os.close(held)
+    held.release()
     waiter.join(30)
-    assert lock.is_of(waited[0], path)
+    assert waited[0].is_there()
     assert not lock.is_held(tmp_path / "aside" / "lock")
-    assert not lock.is_of(waited[0], tmp_path / "none")
-    os.close(waited[0])
+    (tmp_path / "run").rename(tmp_path / "gone")
+    assert not waited[0].is_there()
+    waited[0].release()
 
 
-def test_alone_is_one_processs_at_a_time_and_says_what_to_do(tmp_path):
-    with lock.alone(tmp_path, "somebody is there: wait", folder=True) as locks:
+@pytest.mark.parametrize("removes", [False, True])
+def test_alone_is_one_processs_at_a_time_and_says_what_to_do(tmp_path, removes):
+    path = tmp_path / "new" / "lock"
+    with lock.alone(path, "taken", removes=removes) as locks:
         assert locks
-        with (
-            pytest.raises(UserError, match="somebody is there: wait"),
-            lock.alone(tmp_path, "somebody is there: wait", folder=True, patience_s=0.1),
-        ):
+        waiting = lock.alone(path, "somebody is there: wait", patience_s=0.1)
+        with pytest.raises(UserError, match="somebody is there: wait"), waiting:
             raise AssertionError
-    with lock.alone(tmp_path, "somebody is there: wait", folder=True, patience_s=0.1):
-        pass
-    with lock.alone(tmp_path / "new" / "lock", "taken"):
-        assert lock.is_held(tmp_path / "new" / "lock")
-    assert not lock.is_held(tmp_path / "new" / "lock")
-
-
-def test_alone_goes_on_without_locks_and_tells_of_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "fcntl", None)
-    told: list[str] = []
-    with lock.alone(tmp_path, "taken", folder=True, without=told.append) as locks:
-        assert not locks
-    with lock.alone(tmp_path / "lock", "taken"):  # nobody asks
-        pass
-    assert told == ["this system has no file locks"]
+    assert path.exists() is not removes
+    with lock.alone(path, "taken", patience_s=float("inf")):
+        assert lock.is_held(path)

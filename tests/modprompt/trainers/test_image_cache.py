@@ -471,7 +471,7 @@ def test_while_another_process_writes_there_are_no_rows(file_of, capsys):
     try:
         assert file.rows() is None
     finally:
-        os.close(held)
+        held.release()
     assert capsys.readouterr().out == f"Another process writes {file.path}: test images are decoded meanwhile\n"
     assert names(file.path.parent) == []
     assert len(file.rows()) == NUMBER
@@ -545,7 +545,7 @@ def test_part_of_a_living_writer_stays(file_of, tmp_path):
     try:
         file_of().rows()
     finally:
-        os.close(held)
+        held.release()
     assert part.exists()
 
 

@@ -571,15 +571,12 @@ def test_part_that_is_a_link_or_a_pipe_is_not_written_to(server, tmp_path):
 
 @pytest.mark.slow
 def test_second_download_into_a_folder_is_told_and_a_finished_one_is_taken(server, tmp_path):
-    from modprompt.io.lock import take_folder
+    from modprompt.io import lock
 
     server.files["f"] = b"0123456789"
-    lock = take_folder(tmp_path)
-    try:
-        with pytest.raises(UserError, match="another download into .* is running"):
-            download(tmp_path / "f", url=server.url("f"))
-    finally:
-        os.close(lock)
+    said = "another download into .* is running"
+    with lock.alone(tmp_path / ".lock", "taken"), pytest.raises(UserError, match=said):
+        download(tmp_path / "f", url=server.url("f"))
     (tmp_path / "f").write_bytes(b"there already")
     download(tmp_path / "f", url=server.url("f"))
     assert (tmp_path / "f").read_bytes() == b"there already"

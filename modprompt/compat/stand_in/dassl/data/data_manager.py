@@ -1,7 +1,5 @@
 """From a configuration to loaders over a data set."""
 
-import copy
-
 import torch
 import torchvision.transforms as T
 from torch.utils.data import DataLoader, Dataset
@@ -98,12 +96,6 @@ class DatasetWrapper(Dataset):
         if self.return_img0:
             sample["img0"] = self.to_tensor(image)
         return sample
-
-    def made_by(self, transform):
-        """The same samples, whose images another transform makes."""
-        other = copy.copy(self)
-        other.transform = transform
-        return other
 
     def _apply(self, transform, image):
         views = [transform(image) for _ in range(self.k_tfm)]

@@ -47,10 +47,6 @@ class _Seeded(Dataset):
             raise AttributeError(name)
         return getattr(self.inner, name)
 
-    def made_by(self, transform):
-        """The same samples, whose images another transform makes."""
-        return _Seeded(self.inner.made_by(transform))
-
     def __getitem__(self, index):
         if isinstance(index, tuple):
             base_seed, index = index
