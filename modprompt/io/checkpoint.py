@@ -20,7 +20,6 @@ from modprompt.io.checkpoint_files import BEST, checkpoint_at
 from modprompt.io.checksum import KEY, check_seal, sealed
 from modprompt.io.compare import tokenizer_said
 from modprompt.io.content_hashes import facts_of_methods
-from modprompt.io.safe_open import Refused
 from modprompt.io.safetensors_files import read_with_metadata
 from modprompt.io.tensors import read_tensors
 from modprompt.programs import one_line
@@ -107,10 +106,13 @@ def _of_safetensors(path: str | Path) -> dict[str, Any]:
     tensors, texts = read_with_metadata(path)
     finished = FINISHED if FINISHED[0] in tensors else ()  # a head has none, and may have a tensor of that name
     state = {name: one for name, one in tensors.items() if name not in finished}
+    if KEY not in texts:
+        return {"state_dict": state}
     try:
-        return {**json_text.parse(texts.get(KEY, "{}")), "state_dict": state}
-    except (Refused, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
+        head = json_text.parse(texts[KEY])
+        return {**head, KEY: dict(head[KEY]), "state_dict": state}
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged (its record: {one_line(error)[:160]}): {_TO_DO}") from None
 
 
 def _epochs(value: Any) -> int:
