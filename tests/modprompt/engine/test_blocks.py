@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from modprompt.clip.stock_model import ResidualAttentionBlock
+from clip.model import ResidualAttentionBlock
 from torch import nn
 
 import modprompt
@@ -20,7 +20,9 @@ KERNELS = {"gelu": "gelu", "quick_gelu": "silu"}  # that compute an activation
 
 def frozen_block(activation, dtype=torch.float32):
     torch.manual_seed(0)
-    block = ResidualAttentionBlock(WIDTH, 4, HIDDEN, activation, None).requires_grad_(False)
+    block = ResidualAttentionBlock(WIDTH, 4).requires_grad_(False)
+    if activation == "gelu":
+        block.mlp.gelu = nn.GELU()
     for linear in (block.mlp.c_fc, block.mlp.c_proj):
         nn.init.normal_(linear.weight, std=3 * linear.in_features**-0.5)  # far into both ends of the activation
         nn.init.normal_(linear.bias)

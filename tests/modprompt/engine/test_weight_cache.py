@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from modprompt.clip.stock_model import LayerNorm
+from clip.model import LayerNorm
 from torch import nn
 
 import modprompt

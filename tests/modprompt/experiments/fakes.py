@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from modprompt.clip import build as backbone
+from modprompt.clip.load import load
+from modprompt.clip.source import Asked
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.experiment import Experiment, Plan, narrowed
 from modprompt.experiments.plan.inputs import Inputs
@@ -26,7 +27,7 @@ from modprompt.methods.search.file import SideOfSearch
 @functools.cache
 def embedded_clip() -> str:
     """The hash of the embedded CLIP, which all experiments of these tests have."""
-    return str(backbone.load_clip("glyph-clip").fingerprint)
+    return str(load(Asked("glyph-clip")).fingerprint)
 
 
 def finish(job: Job, out: Path, accuracy: float, **more) -> Path:

@@ -8,7 +8,8 @@ import torch
 
 from modprompt import IVLP, CoCoOp, CoOp, ZeroshotCLIP, ZeroshotCLIP2
 from modprompt.cli import train
-from modprompt.clip.build import load_clip
+from modprompt.clip.load import load
+from modprompt.clip.source import Asked
 from modprompt.engine import precision
 from modprompt.engine.precision import Precision
 from modprompt.io.arrays import read_arrays, write_arrays
@@ -207,7 +208,7 @@ def test_features_serve_in_whatever_type_they_were_kept(method, prec, kind, clip
 
 
 def test_a_resnet_says_its_type(resnet_file):
-    clip_model = load_clip("", str(resnet_file), "quick_gelu", RESNET_HEADS)
+    clip_model = load(Asked("", str(resnet_file), "quick_gelu", RESNET_HEADS))
     model = CoOp().on(clip_model, ["cat", "dog"]).eval().bfloat16()
     clip_model.eval()
     assert model.feature_type == torch.bfloat16
