@@ -130,7 +130,7 @@ def read_config(path: Path, about: str = "how these weights are run") -> dict[st
         UserError: if it is missing, or not a JSON object.
     """
     try:
-        content = json_text.parse(read_text(path, _MOST_BYTES))
+        content = json_text.parse(read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: it says {about}; copy it from where the weights come from") from None
     except UserError:

@@ -155,7 +155,7 @@ def _require_bounded(folder: Path, vocabulary: int) -> None:
     """Raise UserError on more extra words than a CLIP has embeddings: the package would make each of them."""
     path = folder / SETTINGS[0]
     # most of these files have a number of 100 bits, for "no limit", that our own reader refuses
-    extra = json.loads(read_bytes(path, _MOST_BYTES)).get("extra_ids", 0) if path.is_file() else 0
+    extra = json.loads(read_bytes(path)).get("extra_ids", 0) if path.is_file() else 0
     if not isinstance(extra, int) or not 0 <= extra <= vocabulary:
         raise UserError(f"{path}: extra_ids is {str(extra)[:40]}, but the CLIP has {vocabulary:,} embeddings")
 
@@ -179,6 +179,6 @@ def _sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for name in sorted((*CARRIERS, *SETTINGS)):
         if (folder / name).is_file():
-            content = read_bytes(folder / name, _MOST_BYTES)
+            content = read_bytes(folder / name)
             digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()

@@ -100,7 +100,7 @@ _REPO = re.compile(f"{_NAME}/{_NAME}")
 _REVISION = re.compile(f"{_STEP}(?:/{_STEP})*")  # a branch, a tag, a commit, or refs/pr/1
 _COMMIT, _SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 _INDEX, _WEIGHTS = ".index.json", (".safetensors", ".bin", ".pt", ".pth")
-_MOST_REF, _MOST_BYTES = 1 << 10, 64 << 30  # bytes of a note of a commit, and of any other file
+_MOST_BYTES = 64 << 30  # of a file
 _BY_HAND = "or download all of it by hand and give its folder as MODEL.BACKBONE.PATH"
 Choose = Callable[[Sequence[str]], Sequence[str]]
 
@@ -253,7 +253,7 @@ def _place(repo: str) -> Path:
 def commit_of(ref: Path) -> str:
     """The commit that a file of refs/ names; empty if there is no such file."""
     try:
-        commit = read_text(ref, _MOST_REF).strip()
+        commit = read_text(ref).strip()
     except FileNotFoundError:
         return ""
     if not _COMMIT.fullmatch(commit):

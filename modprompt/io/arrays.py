@@ -65,18 +65,17 @@ def write_array(path: PathLike, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def read_array(path: PathLike, most: int = 1 << 24) -> np.ndarray:
+def read_array(path: PathLike) -> np.ndarray:
     """The array in a .npy file.
 
     Args:
         path: the file.
-        most: bytes that such a file can have.
 
     Raises:
         FileNotFoundError: if there is no such file.
         UserError: if it is damaged or holds Python objects.
     """
-    content = read_bytes(path, most)
+    content = read_bytes(path)
     try:
         return _array(content)
     except Exception as error:  # numpy raises many kinds

@@ -48,7 +48,7 @@ def newest_checkpoint(folder: str) -> str:
     names, wanted = _checkpoints(folder), "model.pth.tar-..."
     pointer = os.path.join(folder, POINTER)
     if os.path.isfile(pointer):
-        lines = read_bytes(pointer, 1 << 16).decode("utf-8", "replace").splitlines() or [""]
+        lines = read_bytes(pointer).decode("utf-8", "replace").splitlines() or [""]
         wanted = _shown_name(lines[0].strip()) or wanted
     else:
         wanted = max(names, key=_epoch_of, default=wanted)

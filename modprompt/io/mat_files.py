@@ -85,7 +85,7 @@ def read_mat(path: PathLike) -> dict[str, np.ndarray]:
         UserError: if it is not a regular file, may not be read, or is larger than 256 MB.
         Refused: in one line, if it is damaged, not a file of MATLAB 5, or holds anything else.
     """
-    content = read_bytes(path, _MOST_BYTES)
+    content = read_bytes(path)
     if len(content) < _HEADER or content[124:128] != b"\0\1IM":
         raise Refused("it is no file of MATLAB 5")
     variables: dict[str, np.ndarray] = {}

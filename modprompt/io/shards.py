@@ -68,7 +68,7 @@ def _compare(tensors: "Mapping[str, Tensor]", name: str, places: dict[str, str],
 
 def _weight_map(index: Path) -> dict[str, str]:
     try:
-        text = read_text(index, _MOST_BYTES)
+        text = read_text(index)
     except FileNotFoundError:
         raise UserError(f"no file at {index}") from None
     refuse_pointer(text, index)
