@@ -68,7 +68,8 @@ def _images(settings: Mapping[str, str], size: int) -> Images:
 
 def _values(settings: Mapping[str, str], key: str, default: str, kind: Callable[[Any], Any]) -> tuple[Any, ...]:
     text = settings.get(f"INPUT.{key}", default)
+    values = yaml_text.parse(text)
     try:
-        return tuple(map(kind, yaml_text.parse(text)))
+        return tuple(map(kind, values if isinstance(values, list) else None))
     except (TypeError, ValueError):
-        raise Refused(f"INPUT.{key} {text[:40]}") from None
+        raise Refused(f"INPUT.{key} {text[:40]}, not a list{'' if kind is str else ' of numbers'}") from None

@@ -1,7 +1,6 @@
 """A feature that nobody knows is a module and a row: all rooms walk over its record."""
 
 import importlib
-import json
 
 import pytest
 
@@ -17,7 +16,6 @@ from dataclasses import dataclass
 from modprompt.errors import UserError
 from modprompt.feature import Content, Feature
 from modprompt.fields import Configured, setting
-from modprompt.io.result_schema import count, record
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,9 +55,6 @@ class MadeUp(Feature):
 
         return Counting(trainer) if trainer.cfg.MADEUP.COUNTS else None
 
-    def result_forms(self):
-        return {"made_up": record(count=count, steps=count)}
-
 
 FEATURE = MadeUp()
 """
@@ -98,13 +93,6 @@ def test_a_run_has_what_a_feature_adds(made_up, command, tmp_path):
 def test_what_a_feature_does_not_take_is_one_line(made_up, command, capsys, words, said):
     assert train.main(command(METHODS["mpl"], *words)) == 2
     assert said in capsys.readouterr().err
-
-
-def test_its_part_of_a_result_has_a_form(made_up, tmp_path, monkeypatch):
-    (tmp_path / "result.json").write_text(json.dumps({"accuracy_pct": 50.0, "made_up": {"count": "three"}}))
-    assert "made_up.count" in results.read(tmp_path).why
-    monkeypatch.setattr(feature, "FEATURES", feature.FEATURES[:-1])
-    assert results.read(tmp_path).result is not None
 
 
 def test_what_a_setting_of_its_names_is_known_by_what_it_holds(made_up):

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_what_must_survive_a_power_cut_is_synced_with_its_name(durable, tmp_path
     synced, fsync = [], os.fsync
 
     def noted(descriptor):
-        synced.append((os.readlink(f"/proc/self/fd/{descriptor}"), (tmp_path / "file").exists()))
+        synced.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), (tmp_path / "file").exists()))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
