@@ -280,17 +280,9 @@ class Feature:
 
     # ------------------------------------------------------------------ what runs leave
 
-    def result_forms(self) -> Mapping[str, Any]:
-        """The forms (io/schema.py) of its parts of a result."""
-        return {}
-
     def card(self, method: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Rows of a card, (name, text), from a checkpoint's record of its method."""
         return []
-
-    def untested(self, result: Mapping[str, Any]) -> bool:
-        """Whether a result may lack an accuracy."""
-        return False
 
     def labels(self, result: Mapping[str, Any]) -> str:
         """How many labels a result's run has asked for, in words; empty if it does not ask."""

@@ -71,29 +71,6 @@ class ActiveFeature(Feature):
         """Raise UserError if it holds rounds."""
         require_none(folder)
 
-    def result_forms(self) -> dict[str, Any]:
-        """The results of rounds."""
-        from modprompt.io.result_schema import amount, count, line, percentage, record
-        from modprompt.io.schema import flag, number, rows
-
-        numbers = ("round", "picked", "free", "asked", "labels", "images", "classes_covered", "wrong_free")
-        a_round = record(
-            **dict.fromkeys(numbers, count),
-            **dict.fromkeys(("accuracy_pct", "new_accuracy_pct"), percentage),
-            balance=number(-1e-6, 1 + 1e-6),  # a sum of logarithms may end just outside its bounds
-            picks_hash=line,
-            prompts_hash=line,
-            elapsed_s=amount,
-        )
-        return {self.name: record(rounds=rows(a_round), classes=count, pool=count, budget=count, new_classes=flag)}
-
-    def untested(self, result: Mapping[str, Any]) -> bool:
-        """Whether there were no test images."""
-        active = result.get("active")
-        rounds = active.get("rounds") if isinstance(active, dict) else None
-        last = rounds[-1] if isinstance(rounds, list) and rounds else None
-        return isinstance(last, dict) and last.get("accuracy_pct", 0) is None and result.get("accuracy_pct", 0) is None
-
     def labels(self, result: Mapping[str, Any]) -> str:
         """How many labels all its rounds have."""
         active = result.get("active")

@@ -11,13 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modprompt.io.schema import refuse
 from modprompt.trainers import training_state
 from modprompt.trainers.feature_cache import take_number
-from modprompt.trainers.state_form import random_form
 
 _TENSOR = "tensor"  # the key of one: [type, base64]
-_TYPES = ("|u1", "<i8", ">i8")
 
 
 def _plain(value: Any) -> Any:
@@ -35,8 +32,6 @@ def _states(value: Any) -> Any:
     if isinstance(value, Mapping):
         if _TENSOR in value:
             kind, text = value[_TENSOR]
-            if kind not in _TYPES:
-                raise ValueError(f"a tensor of type {ascii(kind)[:20]}")
             return torch.from_numpy(np.frombuffer(base64.b64decode(text), np.dtype(kind)).copy())
         return {key: _states(item) for key, item in value.items()}
     return [_states(item) for item in value] if isinstance(value, list) else value
@@ -48,17 +43,8 @@ def taken() -> dict[str, Any]:
     return states
 
 
-def require(states: Any, where: str) -> None:
-    """Raise Refused, naming the part, unless these are states that `taken` gave."""
-    try:
-        found = _states(states)
-    except (ValueError, TypeError) as error:  # from NumPy and base64, for what is no tensor; half a character, too
-        refuse(where, f"no state of generators ({' '.join(str(error).split())[:80]})")
-    random_form(found, where)
-
-
 def put(states: Mapping[str, Any]) -> None:
-    """Put the generators back to what `taken` gave; states from a file go through `require` first."""
+    """Put the generators back to what `taken` gave."""
     training_state.restore_random(_states(states))
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from modprompt.data import label_file
 from modprompt.data.class_names import ClassNames
 from modprompt.errors import UserError
-from modprompt.io.tables import shielded, write_table
+from modprompt.io.tables import Cell, write_table
 
 COLUMNS = ("rank", "file", "predicted_class", "probability", "score", "reason", "label")
 
@@ -34,12 +34,11 @@ class Row(NamedTuple):
     label: str = ""
 
 
-def cells_of(row: Row) -> tuple[str, ...]:
+def cells_of(row: Row) -> tuple[Cell, ...]:
     """A pick as the cells of its line, in the order of COLUMNS."""
     probability = "" if row.probability is None else f"{row.probability:.4f}"
     score = "" if row.score is None else f"{row.score + 0.0:.6g}"  # no -0
-    file, predicted, reason, label = map(shielded, (row.file, row.predicted_class, row.reason, row.label))
-    return str(row.rank), file, predicted, probability, score, reason, label
+    return row.rank, row.file, row.predicted_class, probability, score, row.reason, row.label
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:

@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modprompt.active import generators
 from modprompt.active.settings import FOLDER, round_name
 from modprompt.errors import UserError
 from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.result import read_json
 from modprompt.io.safe_open import Refused
-from modprompt.io.schema import Form, each, maybe, number, only, rows, table, text, whole
 from modprompt.io.text import write_json
 
 VERSION = 1
@@ -101,9 +99,11 @@ def read(folder: Path, number: int, classes: int) -> Round | None:
     try:
         if not check_seal(content, path):
             raise Refused("it has no hash")
-        one = _understood(content, classes)
+        one = _understood(content)
         if one.number != number:
             raise Refused(f"it belongs to round {one.number}")
+        if any((label or 0) >= classes for pick in one.picks for label in (pick.predicted, pick.free, pick.label)):
+            raise Refused(f"it has other classes than the {classes} that are there")
     except UserError as error:
         raise UserError(f"{error}; {_advice(folder, number)}") from None
     except Refused as error:
@@ -115,51 +115,17 @@ def _advice(folder: Path, number: int) -> str:
     return f"to choose anew from round {number} on, move {folder / round_name(number)}.* and all later rounds away"
 
 
-_COUNTS = ("round", "picked", "free", "asked", "labels", "images")
-_FACTS = table(
-    {
-        **dict.fromkeys(_COUNTS, whole(0)),
-        "accuracy_pct": maybe(number(0)),
-        "new_accuracy_pct": maybe(number(0)),
-        "results": each(number()),
-        "trainer": each(text()),
-        "elapsed_s": number(0),
-        "prompts_hash": text(200),
-    }
-)
-
-
-def _form(classes: int) -> Form:
-    label = maybe(whole(0, classes - 1))
-    pick = {
-        **dict.fromkeys(("predicted", "free", "label"), label),
-        "file": text(1 << 16, least=1),
-        "probability": maybe(number()),
-        "score": maybe(number(infinite=True)),
-        "reason": text(),
-    }
-    return table(
-        {"number": whole(0), "settings": each(text()), "picks": rows(table(pick)), "facts": maybe(_FACTS)},
-        {"clip": text(1000)},
-    )
-
-
-def _understood(content: Mapping[str, Any], classes: int) -> Round:
-    """The round in a record, all of which is checked.
+def _understood(content: Mapping[str, Any]) -> Round:
+    """The round in a record.
 
     Raises:
-        Refused: if a part is missing or wrong.
+        Refused: if it is none.
     """
-    _form(classes)(content, "")
-    generators.require(content.get("generators"), "generators")
-    known = Picked._fields
-    for at, pick in enumerate(content["picks"]):
-        only(known)(pick, f"picks[{at}]")
-    picks = tuple(Picked(**pick) for pick in content["picks"])
-    if len({pick.file for pick in picks}) < len(picks):
-        raise Refused("an image is picked twice")
-    facts, states = content["facts"], content["generators"]
-    return Round(content["number"], content["settings"], picks, states, facts, content.get("clip", ""))
+    try:
+        picks = tuple(Picked(**pick) for pick in content["picks"])
+        return Round(**{name: content[name] for name in Round._fields if name in content} | {"picks": picks})
+    except (KeyError, TypeError) as error:
+        raise Refused(f"it is no record of a round: {error}") from None
 
 
 def copy_all(source: Path, folder: Path) -> None:

@@ -23,7 +23,6 @@ from modprompt.experiments.reporting.figures.layout import (
     panels,
     shown,
 )
-from modprompt.experiments.reporting.render import text_cell
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.table import (
     AVERAGE,
@@ -37,6 +36,7 @@ from modprompt.experiments.reporting.table import (
     row_of,
 )
 from modprompt.io.images import TEST
+from modprompt.io.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,13 +163,13 @@ def _of_choice(outcome: Outcome) -> int:
     return int((outcome.result or {}).get("labels_of_choice") or 0)
 
 
-def rows_of_csv(results: Results) -> Iterator[list[str]]:
+def rows_of_csv(results: Results) -> Iterator[list[Any]]:
     """A row for each finished run and round, few-shot runs too, by their shots; what is not known is empty."""
     for dataset in results.datasets:
         classes = classes_of(results, dataset)
         for line in results.lines:
             for row in _rows(results, line, dataset, classes):
-                yield [text_cell(one) if isinstance(one, str) else str(one) for one in row]
+                yield [one_line(one) if isinstance(one, str) else one for one in row]
 
 
 def _rows(results: Results, line: Line, dataset: str, classes: float) -> Iterator[list[Any]]:

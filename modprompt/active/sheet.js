@@ -23,16 +23,17 @@ function look() {
   }
   count.textContent = done + " of " + asked + (unknown ? ", " + unknown + " unknown" : "");
 }
-const shielded = (text) => text.replace(/(^|[;\t\r\n])(?=[ ']*[=+\-@\uff1d\uff0b\uff0d\uff20])/g, "$1'");
-const quoted = (cell) => /[,;"\t\r\n]|^\s|\s$/.test(cell) ? '"' + cell.replace(/"/g, '""') + '"' : cell;
+const number = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$/i;
+const shielded = (cell) => /^'*[=+\-@\t\r]/.test(cell) && !number.test(cell) ? "'" + cell : String(cell);
+const quoted = (cell) => /[,"\r\n]/.test(cell) ? '"' + cell.replace(/"/g, '""') + '"' : cell;
 function table() {
   const rows = [JSON.parse(document.body.dataset.columns)];
   for (const card of all) {
     const cells = JSON.parse(card.dataset.cells), text = label(card);
-    if (text !== null) cells[cells.length - 1] = shielded(known(text) || text);
+    if (text !== null) cells[cells.length - 1] = known(text) || text;
     rows.push(cells);
   }
-  const text = rows.map((row) => row.map(quoted).join(",") + "\n").join("");
+  const text = rows.map((row) => row.map(shielded).map(quoted).join(",") + "\n").join("");
   return /^[\x00-\x7f]*$/.test(text) ? text : "\ufeff" + text;
 }
 const round = "modprompt " + document.body.dataset.round;

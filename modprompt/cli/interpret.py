@@ -23,7 +23,7 @@ from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.checkpoint import Checkpoint, read
 from modprompt.io.checkpoint_files import checkpoint_at
-from modprompt.io.tables import shielded, write_table
+from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import writable
 from modprompt.io.versioned import understood
 from modprompt.methods.parts.checkpoint_view import learner_part
@@ -122,12 +122,11 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def csv_rows(rows: Iterable[Row]) -> Iterable[list[str]]:
-    """The rows as cells of a CSV, a line for each word; words like = and - do not become formulas."""
+def csv_rows(rows: Iterable[Row]) -> Iterable[list[Cell]]:
+    """The rows as cells of a CSV, a line for each word."""
     for layer, label, number, words in rows:
         for rank, word in enumerate(words, start=1):
-            texts = [shielded(writable(str(label))), str(number), str(rank), shielded(writable(word.text))]
-            yield [str(layer), *texts, f"{word.distance:.6f}"]
+            yield [layer, writable(str(label)), number, rank, writable(word.text), f"{word.distance:.6f}"]
 
 
 def run(argv: list[str] | None = None) -> None:

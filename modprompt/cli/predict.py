@@ -23,7 +23,7 @@ from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.io.paths import of_user
 from modprompt.io.safe_open import read_text
-from modprompt.io.tables import shielded, write_table
+from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import one_line, writable
 from modprompt.programs import import_modules, take_imports
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:  # --help does not import PyTorch
 
 COLUMNS = ("image", "rank", "class", "probability")  # of the CSV; for another rule than softmax also its name
 _MOST_NAMED = 5
-_MOST_NAMES = 1 << 24  # bytes, of a file of names
 
 
 def class_names(words: Sequence[str]) -> list[str]:
@@ -56,7 +55,7 @@ def class_names(words: Sequence[str]) -> list[str]:
 def _lines(file: str) -> list[str]:
     path = of_user(file)
     try:
-        lines = read_text(path, _MOST_NAMES).lstrip("\ufeff").splitlines()
+        lines = read_text(path).splitlines()
     except FileNotFoundError:
         raise UserError(f"--classes @{file}: there is no such file") from None
     return [line.strip() for line in lines if line.strip()]
@@ -98,13 +97,9 @@ def _ranked(found: Prediction) -> Iterable[tuple[int, float]]:
     return zip(found.labels, found.probabilities)
 
 
-def _cells(found: Prediction, names: Sequence[str], more: Sequence[str]) -> Iterator[list[str]]:
+def _cells(found: Prediction, names: Sequence[str], more: Sequence[str]) -> Iterator[list[Cell]]:
     for rank, (label, share) in enumerate(_ranked(found), start=1):
-        yield [_cell(str(found.image)), str(rank), _cell(names[label]), f"{share:.6f}", *more]
-
-
-def _cell(text: str) -> str:
-    return shielded(writable(text))
+        yield [writable(str(found.image)), rank, writable(names[label]), f"{share:.6f}", *more]
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -122,7 +117,7 @@ def _run(args: argparse.Namespace) -> int:
     if odd:
         how = {FAMILY: "as the family reads"}.get(trained.read_as, "as people see them")
         _say(f"{', '.join(f'{n} images {what}' for what, n in odd.items())}: read {how}, as the model's training was")
-    rows: list[list[str]] = []
+    rows: list[list[Cell]] = []
     skipped = 0
     with tqdm(total=len(images), desc="predicting", unit="image", disable=None) as bar:
         for found in predict(*trained[:2], images, args.top, args.batch_size, trained.read_as, args.rule):

@@ -10,9 +10,9 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-PathLike = str | Path
-_PART = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.part(\.npz)?")
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+from modprompt.io.safe_open import PathLike
+
+_PART = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.part")
 
 
 @contextlib.contextmanager
@@ -28,18 +28,30 @@ def part_of(path: PathLike, durable: bool = False) -> Iterator[BinaryIO]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    descriptor = os.open(str(aside), _NEW, 0o666)
+    file = open(aside, "xb")  # noqa: SIM115 - a context below
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with file:
             yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.replace(str(aside), str(path))
+        os.replace(aside, path)
+        if durable:
+            _sync(path.parent)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             aside.unlink()
         raise
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder last; not every file system has that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def copy_whole(source: PathLike, path: PathLike) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.feature import Content, contents
-from modprompt.io import descriptions, sentence_files
+from modprompt.io import descriptions
 from modprompt.io.compare import file_hash
 
 _SENTENCES = ".SENTENCES"  # how the setting's key ends
@@ -37,10 +37,10 @@ def _named(result: Mapping[str, Any]) -> list[tuple[str, Content]]:
 def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
     def hash_of(setting: str) -> str:
         try:
-            found = sentence_files.read(setting, str(result.get("dataset", "")))
+            found = descriptions.read_sentences(setting, str(result.get("dataset", "")))
         except UserError as error:
             raise UserError(f"SENTENCES{error}") from None
-        return sentence_files.TEMPLATE if found is None else found.hash
+        return descriptions.TEMPLATE if found is None else found.hash
 
     return hash_of
 

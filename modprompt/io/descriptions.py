@@ -1,4 +1,4 @@
-"""Phrases that describe classes: a JSON file {class: [phrase, ...]}, as PCB has them (arXiv 2311.11178).
+"""Phrases that describe classes: a JSON file {class: [phrase, ...]}, as PCB (arXiv 2311.11178) and HiCroPL have them.
 
 Names of classes are compared in lower case, "_" as a space. What is read is known by a hash of its content, wherever
 the file lies. Nothing heavy is imported here.
@@ -13,19 +13,31 @@ from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.io import json_text
 from modprompt.io.checksum import content_hash
-from modprompt.io.safe_open import read_text
+from modprompt.io.safe_open import Refused, read_text
 from modprompt.io.text import is_text
 
 NAME = "the descriptions"  # in records of runs and checkpoints
 SENTENCES = "the sentences"  # likewise, for frozen class features
-FOLDER = "descriptors"
-MOST_BYTES = 1 << 26
+TEMPLATE, DIGITS = "template", "digits"  # settings of sentences that are no paths
+_FOLDER, _OF_SENTENCES = "descriptors", "gpt_file"  # where the repositories keep theirs
 _SHOWN = 5  # missing classes that a message names
 _ALIKE = (  # names of EuroSAT's classes in CoOp, and as PCB's file has them
     ("industrial buildings", "industrial buildings or commercial buildings"),
     ("residential buildings", "residential buildings or homes or apartments"),
 )
 _ALIASES = {**dict(_ALIKE), **{long: short for short, long in _ALIKE}}
+_SHORT = {  # names of files of sentences that are not those of the data sets in lower case
+    "Caltech101": "caltech",
+    "DescribableTextures": "dtd",
+    "FGVCAircraft": "fgvc",
+    "ImageNetA": "imagenet_a",
+    "ImageNetR": "imagenet_r",
+    "ImageNetSketch": "imagenet_sketch",
+    "OxfordFlowers": "oxford_flowers",
+    "OxfordPets": "oxford_pets",
+    "StanfordCars": "stanford_cars",
+}
+_OURS = {"Digits": DIGITS, "Mnist5k": DIGITS}
 
 
 class Descriptions(NamedTuple):
@@ -75,7 +87,7 @@ def find(name: str) -> Path:
         UserError: if there is none.
     """
     asked = Path(os.path.expanduser(name))
-    inside = [] if asked.is_absolute() else [Path(FOLDER) / f"descriptors_{name}", Path(FOLDER) / name]
+    inside = [] if asked.is_absolute() else [Path(_FOLDER) / f"descriptors_{name}", Path(_FOLDER) / name]
     for path in (asked, *inside):
         if os.path.isfile(str(path)):  # never an error, whatever the name
             return path
@@ -98,14 +110,43 @@ def read_file(path: Path) -> Descriptions:
     Raises:
         UserError: if it is not there, or is anything but {class: [phrase, ...]}.
     """
-    text = read_text(path, MOST_BYTES)
     try:
-        content = json_text.parse(text[1:] if text.startswith("\ufeff") else text, _Pairs)
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({' '.join(str(error).split())[:120]})") from None
+        content = json_text.parse(read_text(path), _Pairs)
+    except Refused as error:
+        raise UserError(f"{path} is not JSON ({str(error)[:120]})") from None
     if not isinstance(content, _Pairs):
         raise UserError(f'{path} must hold one JSON object {{"class": ["phrase", ...]}}, not {_kind(content)}')
     return _checked(content, str(path))
+
+
+def read_sentences(setting: str, dataset: str) -> Descriptions | None:
+    """The sentences that a setting means; None for a template.
+
+    Args:
+        setting: a path; template; digits; empty for the repositories' file of the data set, or else ours.
+        dataset: its name.
+
+    Raises:
+        UserError: if there is no such file, or it holds something else.
+    """
+    if not setting:
+        own = Path(_OF_SENTENCES) / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json"
+        if not own.is_file() and dataset not in _OURS:
+            raise UserError(
+                f" is empty, and there is no {own} (folder {Path.cwd()}): give a JSON file "
+                '{"class": ["sentence", ...]}, or template for the data set\'s template alone'
+            )
+        setting = str(own) if own.is_file() else _OURS[dataset]
+    if setting == TEMPLATE:
+        return None
+    if setting == DIGITS:
+        return read_file(Path(__file__).with_name("digits_sentences.json"))
+    try:
+        return read_file(Path(setting).expanduser())
+    except FileNotFoundError:
+        raise UserError(f": there is no file {setting} (folder {Path.cwd()})") from None
+    except UserError as error:
+        raise UserError(f": {error}") from None
 
 
 def of_record(content: Mapping[Any, Any], source: str) -> Descriptions:

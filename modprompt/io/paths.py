@@ -6,8 +6,7 @@ import stat
 from pathlib import Path, PureWindowsPath
 
 from modprompt.errors import UserError
-
-PathLike = str | Path
+from modprompt.io.safe_open import PathLike
 
 
 def _parts(name: object) -> list[str]:

@@ -1,20 +1,18 @@
-"""Forms of what files hold: a form checks a value, and refuses it in one line that names the part and what is wrong.
+"""Forms of checkpoints and training states: a form checks a value, and refuses it in one line that names the part.
 
-A record that was changed and sealed again, or comes from another program, is found by its form alone. A check changes
-nothing: readers check all of a record before they do anything with a part.
+A check changes nothing: readers check all of a record before they do anything with a part.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from modprompt.io.safe_open import Refused
 from modprompt.io.text import is_text
 
 Form = Callable[[Any, str], None]  # accepts a value and its place
-MOST = 1 << 63  # whole numbers from here on do not fit into 64 bits
+_MOST = 1 << 63  # whole numbers from here on do not fit into 64 bits
 _MOST_SHOWN = 40
-_MOST_TEXT = 1 << 24
 _KINDS = (("a table", dict), ("a list", (list, tuple)), ("a text", str))
 
 
@@ -28,9 +26,15 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, (bool, float)):
         return str(value)
     if isinstance(value, int):
-        return str(value) if abs(value) < MOST else "a number of more than 64 bits"
+        return str(value) if abs(value) < _MOST else "a number of more than 64 bits"
     kind = next((name for name, kinds in _KINDS if isinstance(value, kinds)), f"a {type(value).__name__}")
     return f"{kind} {ascii(value[:_MOST_SHOWN])}" if type(value) is str else kind
+
+
+def within(where: str, key: Any) -> str:
+    """The place of a part inside another."""
+    name = str(key) if type(key) is str and key.isprintable() else ascii(key)
+    return f"{where}.{name[:_MOST_SHOWN]}" if where else name[:_MOST_SHOWN]
 
 
 def anything(value: Any, where: str) -> None:
@@ -43,43 +47,34 @@ def flag(value: Any, where: str) -> None:
         refuse(where, f"{shown(value)}, not True or False")
 
 
-def text(most: int = _MOST_TEXT, least: int = 0, names_files: bool = False) -> Form:
-    """A text of so many characters that can be written.
-
-    JSON and pickles may hold half a character, as names of files that are not UTF-8 do.
-    """
+def text(most: int = 1 << 24, least: int = 0) -> Form:
+    """A text of so many characters that can be written: pickles may hold half a character."""
 
     def form(value: Any, where: str) -> None:
-        if type(value) is not str:
-            refuse(where, f"{shown(value)}, not a text")
-        if not least <= len(value) <= most:
-            refuse(where, f"a text of {len(value):,} characters")
-        if not (names_files or is_text(value)):
-            refuse(where, f"{shown(value)}, which holds half a character")
+        if type(value) is not str or not least <= len(value) <= most or not is_text(value):
+            refuse(where, f"{shown(value)}, not a text" + (f" of {least} to {most:,} characters" if least else ""))
 
     return form
 
 
-def whole(least: int = -MOST, most: int = MOST - 1) -> Form:
+def whole(least: int = -_MOST, most: int = _MOST - 1) -> Form:
     """A whole number within these bounds."""
 
     def form(value: Any, where: str) -> None:
         if type(value) is not int or not least <= value <= most:
-            span = f" from {least}" if least > -MOST else ""
-            refuse(where, f"{shown(value)}, not a whole number{span}{f' to {most}' if most < MOST - 1 else ''}")
+            span = f" from {least}" if least > -_MOST else ""
+            refuse(where, f"{shown(value)}, not a whole number{span}{f' to {most}' if most < _MOST - 1 else ''}")
 
     return form
 
 
-def number(least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> Form:
-    """A number within these bounds that is not NaN; whole or not, infinite only if `infinite`."""
-    from_least = f" from {least}" if least > -math.inf else ""
-    span = f"{from_least} to {most}" if most < math.inf else from_least and f"{from_least} up"
+def number(least: float = -math.inf, infinite: bool = False) -> Form:
+    """A number from `least` up that is not NaN; whole or not, infinite only if `infinite`."""
 
     def form(value: Any, where: str) -> None:
-        is_one = type(value) in (int, float) and abs(value) < (math.inf if type(value) is float else MOST)
-        if not (is_one or (infinite and type(value) is float and math.isinf(value))) or not least <= value <= most:
-            refuse(where, f"{shown(value)}, not a number{span}")
+        is_one = type(value) in (int, float) and abs(value) < (math.inf if type(value) is float else _MOST)
+        if not (is_one or (infinite and type(value) is float and math.isinf(value))) or value < least:
+            refuse(where, f"{shown(value)}, not a number{f' from {least} up' if least > -math.inf else ''}")
 
     return form
 
@@ -108,18 +103,6 @@ def maybe(form: Form) -> Form:
     return lambda value, where: None if value is None else form(value, where)
 
 
-def either(one: Form, other: Form) -> Form:
-    """What has one form, or else the other, whose refusal counts."""
-
-    def form(value: Any, where: str) -> None:
-        try:
-            one(value, where)
-        except Refused:
-            other(value, where)
-
-    return form
-
-
 def rows(form: Form, length: int | None = None) -> Form:
     """A list or tuple of values of a form."""
 
@@ -136,10 +119,9 @@ def rows(form: Form, length: int | None = None) -> Form:
 
 def row_of(*forms: Form) -> Form:
     """A list or tuple with a form for each place."""
-    is_list = rows(anything, len(forms))
 
     def of(value: Any, where: str) -> None:
-        is_list(value, where)
+        rows(anything, len(forms))(value, where)
         for at, (form, item) in enumerate(zip(forms, value)):
             form(item, f"{where}[{at}]")
 
@@ -149,13 +131,10 @@ def row_of(*forms: Form) -> Form:
 def each(form: Form) -> Form:
     """A table from texts to values of a form."""
 
-    name = text()
-
     def of(value: Any, where: str) -> None:
-        if not isinstance(value, dict):
-            refuse(where, f"{shown(value)}, not a table")
+        table({})(value, where)
         for key, item in value.items():
-            name(key, f"{where}'s name")
+            text()(key, f"{where}'s name")
             form(item, within(where, key))
 
     return of
@@ -175,21 +154,3 @@ def table(required: Mapping[Any, Form], optional: Mapping[Any, Form] | None = No
                 refuse(within(where, key), "missing")
 
     return of
-
-
-def only(names: Sequence[Any]) -> Form:
-    """A table that has just these parts."""
-
-    def of(value: Any, where: str) -> None:
-        table(dict.fromkeys(names, anything))(value, where)
-        for key in value:
-            if key not in names:
-                refuse(within(where, key), "not known here")
-
-    return of
-
-
-def within(where: str, key: Any) -> str:
-    """The place of a part inside another."""
-    name = str(key) if type(key) is str and key.isprintable() else ascii(key)
-    return f"{where}.{name[:_MOST_SHOWN]}" if where else name[:_MOST_SHOWN]

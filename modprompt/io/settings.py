@@ -110,7 +110,11 @@ def read_settings(path: str) -> dict[str, Any]:
         raise UserError(f"{path} is not a YAML config ({str(error)[:120]})") from None
     if not isinstance(content or {}, dict):
         raise UserError(f"{path} is not a YAML config (it holds no KEY: value pairs)")
-    return dict(renamed.asked(flat(content or {}).items(), path))
+    try:
+        values = flat(content or {})
+    except RecursionError:  # YAML can name a level inside itself
+        raise UserError(f"{path} is not a YAML config (a level of it holds itself)") from None
+    return dict(renamed.asked(values.items(), path))
 
 
 def as_text(value: Any) -> str:

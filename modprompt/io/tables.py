@@ -1,11 +1,10 @@
-"""Tables for people: CSV files that may go through a spreadsheet on their way back.
+"""CSV files, which may go through a spreadsheet on their way back: the one writer and the one reader.
 
-Written are UTF-8, commas, one line per row. A spreadsheet runs a cell that begins with = + - or @, so such a text gets
-a leading apostrophe; reading accepts both forms. Read are commas, semicolons or tabs, UTF-8 and UTF-16, columns and
+A spreadsheet runs a text that begins with = + - or @, so such a text gets a leading apostrophe, which the reader takes
+off again; numbers never. Written are UTF-8, commas, one line per row. Read are commas, semicolons or tabs, columns and
 lines in any order.
 """
 
-import codecs
 import csv
 import io
 import re
@@ -14,46 +13,57 @@ from typing import NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io.safe_open import PathLike, read_bytes
-from modprompt.io.text import write_whole
+from modprompt.io.text import one_line, write_whole
 
-SEPARATORS = (",", ";", "\t")
-_MOST_BYTES = 1 << 28
-# where a cell begins, also for a spreadsheet that splits at semicolons or tabs; full-width signs run in some too
-_BEGINS = r"(^|[;\t\r\n])"
-_RUNS = r"(?=[ ']*[=+\-@\uff1d\uff0b\uff0d\uff20])"
-_QUOTED = re.compile(r'[,;"\t\r\n]|^\s|\s$')
+Cell = str | int | float | None
+_SEPARATORS = ",;\t"
+_RUNS = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 class TableLine(NamedTuple):
-    """A line of a table: its number in the file, from 1, and the wanted cells as they are, by column."""
+    """A line of a table: its number in the file, from 1, and the wanted cells, by column."""
 
     number: int
     cells: dict[str, str]
 
 
-def shielded(text: str) -> str:
-    """A text as a cell that no spreadsheet runs."""
-    return re.sub(_BEGINS + _RUNS, r"\1'", text)
+def _shielded(cell: Cell) -> Cell:
+    """A cell that no spreadsheet runs."""
+    runs = isinstance(cell, str) and _RUNS.match(cell) and not _NUMBER.fullmatch(cell)
+    return f"'{cell}" if runs else cell
 
 
 def unshielded(cell: str) -> str:
-    """The text of a cell that `shielded` made."""
-    return re.sub(_BEGINS + "'" + _RUNS, r"\1", cell)
+    """The text of a cell that was read."""
+    return cell[1:] if cell.startswith("'") and _RUNS.match(cell) else cell
 
 
 def readings(cell: str) -> list[str]:
-    """What a cell may mean, likeliest first: some spreadsheets remove an apostrophe, some people add spaces."""
-    bare = cell.strip()
-    return list(dict.fromkeys([unshielded(cell), cell, unshielded(bare), bare, f"'{bare}"]))
+    """What a cell may mean, likeliest first: some people add spaces, some spreadsheets remove an apostrophe."""
+    return list(dict.fromkeys([cell, cell.strip(), f"'{cell.strip()}"]))
 
 
-def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table whole; cells are written as they are given.
+def as_csv(rows: Iterable[Iterable[Cell]]) -> str:
+    """Rows as text: numbers exactly, None as an empty cell."""
+    lines = _Lines()
+    csv.writer(lines).writerows(map(_shielded, row) for row in rows)
+    return "".join(line[:-2] + "\n" for line in lines)
+
+
+class _Lines(list[str]):
+    """What a writer with its own ends of lines writes: with others it leaves a lone \\r without quotation marks."""
+
+    write = list[str].append
+
+
+def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Iterable[Cell]]) -> None:
+    """Write a table whole.
 
     Raises:
         UserError: if a text cannot be written as UTF-8.
     """
-    text = "".join(",".join(map(_quoted, row)) + "\n" for row in (columns, *rows))
+    text = as_csv([columns, *rows])
     if not text.isascii():
         text = "\ufeff" + text  # without it some spreadsheets mistake UTF-8 for something else
     try:
@@ -61,10 +71,6 @@ def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Sequence[
     except UnicodeEncodeError as error:
         line = text[: error.end].rpartition("\n")[2]
         raise UserError(f"{path} is not written: a name in it is not UTF-8 text ({line[-80:]!r}): rename it") from None
-
-
-def _quoted(cell: str) -> str:
-    return '"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell
 
 
 def read_table(path: PathLike, needed: Sequence[str]) -> list[TableLine]:
@@ -78,57 +84,31 @@ def read_table(path: PathLike, needed: Sequence[str]) -> list[TableLine]:
         FileNotFoundError: if there is no file.
         UserError: if it is not text, or not a table with these columns.
     """
-    text, lines = _text_of(path), []
-    separator = max(SEPARATORS, key=lambda one: len(set(needed) & set(_head(text, one))))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    raw = read_bytes(path)
     try:
-        head = _names(next(reader, []))
-        _require(head, needed, path)
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: it is not UTF-8 text: save it as CSV with the encoding UTF-8") from None
+    first = "".join(text.splitlines()[:1])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_SEPARATORS, key=first.count), strict=True)
+    lines = []
+    try:
+        head = [name.strip().lower() for name in next(reader, [])]
+        for name in needed:
+            if head.count(name) != 1:
+                said = f"there {head.count(name)} times: keep one" if name in head else "missing: put it back"
+                there = one_line(", ".join(head))[:200] or "nothing"
+                raise UserError(f"{path}, line 1: the column {name!r} is {said} (there is {there})")
         for cells in reader:
-            if not "".join(cells).strip():
-                continue
             if len(cells) > len(head):
                 raise UserError(
                     f"{path}, line {reader.line_num}: it has {len(cells)} cells for {len(head)} columns: put quotation "
                     "marks around a text with the separator in it"
                 )
-            there = dict(zip(head, cells))
-            lines.append(TableLine(reader.line_num, {name: there.get(name, "") for name in needed}))
+            if "".join(cells).strip():
+                by_name = dict(zip(head, map(unshielded, cells)))
+                lines.append(TableLine(reader.line_num, {name: by_name.get(name, "") for name in needed}))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: its quotation marks do not match ({error})") from None
     return lines
-
-
-def _text_of(path: PathLike) -> str:
-    raw = read_bytes(path, _MOST_BYTES)
-    utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what spreadsheets call Unicode text
-    how = 'save it as CSV with the encoding UTF-8 (spreadsheets have it under "Save as")'
-    try:
-        text = raw.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: it is not UTF-8 text: {how}") from None
-    if "\0" in text:
-        raise UserError(f"{path}, line {text.count(chr(10), 0, text.index(chr(0))) + 1}: it is no text: {how}")
-    return text
-
-
-def _names(cells: Sequence[str]) -> list[str]:
-    return [cell.strip().lower() for cell in cells]
-
-
-def _head(text: str, separator: str) -> list[str]:
-    """The names of the columns if they are separated by this; only the first line is read."""
-    try:
-        return _names(next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), []))
-    except csv.Error:
-        return []
-
-
-def _require(head: Sequence[str], needed: Sequence[str], path: PathLike) -> None:
-    for name in needed:
-        if head.count(name) == 0:
-            there = ", ".join(head)[:200] or "nothing"
-            raise UserError(f"{path}, line 1: the column {name!r} is missing (there is {there}): put it back")
-        if head.count(name) > 1:
-            raise UserError(f"{path}, line 1: the column {name!r} is there {head.count(name)} times: keep one")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io.paths import is_link
-from modprompt.io.safe_open import PathLike, Refused, open_regular
-from modprompt.io.tables import shielded, write_table
+from modprompt.io.safe_open import PathLike
+from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import sha256_of, writable
 
 if TYPE_CHECKING:  # reading results alone imports no NumPy
@@ -89,9 +89,9 @@ def write(run_folder: PathLike, parts: TestParts) -> dict[str, str]:
     from modprompt.io.arrays import write_arrays
 
     write_arrays(path_of(run_folder), packed=True, **_arrays(parts))
-    names = [shielded(writable(name)) for name in parts.names]
+    names = [writable(name) for name in parts.names]
     tables = {CLASSES: _classes(parts, names), CONFUSION: _confusion(parts, names), WRONG: _wrong(parts, names)}
-    for name, (columns, *rows) in tables.items():
+    for name, (columns, rows) in tables.items():
         write_table(path_of(run_folder, name), columns, rows)
     return {name: sha256_of(path_of(run_folder, name)) for name in NAMES}
 
@@ -116,31 +116,33 @@ def _arrays(parts: TestParts) -> dict[str, "np.ndarray"]:
     }
 
 
-def _classes(parts: TestParts, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Columns and rows; a class without images has no accuracy."""
-    rows: list[tuple[str, ...]] = [("label", "class", "images", "correct", "accuracy_pct")]
+_Table = tuple[Sequence[str], list[list[Cell]]]  # columns and rows
+
+
+def _classes(parts: TestParts, names: Sequence[str]) -> _Table:
+    """A class without images has no accuracy."""
+    rows: list[list[Cell]] = []
     for label, name in enumerate(names):
         images, correct = int(parts.confusion[label].sum()), int(parts.confusion[label, label])
-        rows.append((str(label), name, str(images), str(correct), f"{100 * correct / images:.4f}" if images else ""))
-    return rows
+        rows.append([label, name, images, correct, f"{100 * correct / images:.4f}" if images else None])
+    return ("label", "class", "images", "correct", "accuracy_pct"), rows
 
 
-def _confusion(parts: TestParts, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Columns, and a row for each pair that was seen: a thousand classes have a million."""
-    rows: list[tuple[str, ...]] = [("class", "taken_for", "images")]
-    for label, other in zip(*(places.tolist() for places in parts.confusion.nonzero())):
-        rows.append((names[label], names[other], str(int(parts.confusion[label, other]))))
-    return rows
+def _confusion(parts: TestParts, names: Sequence[str]) -> _Table:
+    """A row for each pair that was seen: a thousand classes have a million."""
+    seen = zip(*(places.tolist() for places in parts.confusion.nonzero()))
+    rows: list[list[Cell]] = [[names[at], names[other], int(parts.confusion[at, other])] for at, other in seen]
+    return ("class", "taken_for", "images"), rows
 
 
-def _wrong(parts: TestParts, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Columns, and a row for each image: the probability of its class, and the most probable classes with theirs."""
+def _wrong(parts: TestParts, names: Sequence[str]) -> _Table:
+    """A row for each image: the probability of its class, and the most probable classes with theirs."""
     top = [f"{what}_{place + 1}" for place in range(_width(parts.wrong)) for what in ("class", "probability")]
-    rows: list[tuple[str, ...]] = [("image", "class", "probability", *top)]
+    rows: list[list[Cell]] = []
     for one in parts.wrong:
         taken_for = [cell for at, share in zip(one.top, one.probabilities) for cell in (names[at], f"{share:.6f}")]
-        rows.append((shielded(writable(one.image)), names[one.label], f"{one.own:.6f}", *taken_for))
-    return rows
+        rows.append([writable(one.image), names[one.label], f"{one.own:.6f}", *taken_for])
+    return ("image", "class", "probability", *top), rows
 
 
 def whole(run_folder: PathLike, result: Mapping[str, Any], name: str) -> str | None:
@@ -153,8 +155,7 @@ def whole(run_folder: PathLike, result: Mapping[str, Any], name: str) -> str | N
     if not isinstance(hashes, dict) or name not in hashes:
         return None
     try:
-        with open_regular(path):
-            digest = sha256_of(path)
+        digest = sha256_of(path)
     except FileNotFoundError:
         raise UserError(f"{path} is gone, which result.json names: {_TO_DO}") from None
     if digest != hashes[name]:
@@ -163,7 +164,7 @@ def whole(run_folder: PathLike, result: Mapping[str, Any], name: str) -> str | N
 
 
 def read(run_folder: PathLike, result: Mapping[str, Any]) -> TestParts | None:
-    """What a run's test says about classes and images.
+    """What a run's test says about classes and images; raises as `whole`.
 
     Args:
         run_folder: the run's output folder.
@@ -171,9 +172,6 @@ def read(run_folder: PathLike, result: Mapping[str, Any]) -> TestParts | None:
 
     Returns:
         None if the run has left nothing of the kind.
-
-    Raises:
-        UserError: if it is damaged, lost, or of another test than the result.
     """
     path = whole(run_folder, result, FILE_NAME)
     if path is None:
@@ -181,51 +179,6 @@ def read(run_folder: PathLike, result: Mapping[str, Any]) -> TestParts | None:
     from modprompt.io.arrays import read_arrays
 
     arrays = dict(zip(_ARRAYS, read_arrays(path, *_ARRAYS)))
-    try:
-        return _understood(arrays)
-    except Refused as error:
-        raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
-
-
-def _understood(arrays: Mapping[str, "np.ndarray"]) -> TestParts:
-    """The parts in a file, all of which is checked.
-
-    Raises:
-        Refused: if one is no such part.
-    """
-    classes, count = arrays["names"].size, arrays["images"].size
-    width = arrays["top"].shape[1] if arrays["top"].ndim == 2 else -1
-    forms = {
-        "names": ("U", (classes,)),
-        "confusion": ("i", (classes, classes)),
-        "calibration": ("f", (BINS, 3)),
-        "images": ("U", (count,)),
-        "labels": ("i", (count,)),
-        "top": ("i", (count, width)),
-        "probabilities": ("f", (count, width)),
-        "own": ("f", (count,)),
-    }
-    for name, (kind, shape) in forms.items():
-        if arrays[name].dtype.kind != kind or arrays[name].shape != shape:
-            raise Refused(f"its {name} are {arrays[name].dtype.str} {arrays[name].shape}")
-    _require_values(arrays, classes)
     rows = zip(*(arrays[name].tolist() for name in ("images", "labels", "top", "probabilities", "own")))
     wrong = [Wrong(image, label, tuple(top), tuple(shares), own) for image, label, top, shares, own in rows]
     return TestParts(arrays["names"].tolist(), arrays["confusion"], arrays["calibration"], wrong)
-
-
-def _require_values(arrays: Mapping[str, "np.ndarray"], classes: int) -> None:
-    for name in ("labels", "top"):
-        if ((arrays[name] < 0) | (arrays[name] >= classes)).any():
-            raise Refused(f"its {name} name a class that is not there")
-    for name in ("probabilities", "own"):
-        if not ((arrays[name] >= 0) & (arrays[name] <= 1 + 1e-6)).all():
-            raise Refused(f"its {name} are not all from 0 to 1")
-    calibration, confusion = arrays["calibration"], arrays["confusion"]
-    if not ((calibration >= 0).all() and (calibration[:, 1:] <= 1 + 1e-6).all()):
-        raise Refused("its calibration holds what is no share")
-    if (confusion < 0).any():
-        raise Refused("its confusion holds negative numbers")
-    wrong = int(confusion.sum() - confusion.trace())
-    if wrong != len(arrays["images"]) and len(arrays["images"]):
-        raise Refused(f"it lists {len(arrays['images'])} wrong images of {wrong}")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from modprompt.io.atomic import part_of
+from modprompt.io.safe_open import PathLike
 
-PathLike = str | Path
 _JOINERS = "\u200c\u200d"  # invisible, and part of words in some scripts
 _MARKS = re.compile(
     r"[*`<\[\]|~]"

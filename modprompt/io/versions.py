@@ -3,40 +3,23 @@
 import functools
 import importlib.metadata
 import platform
-import re
-from pathlib import Path
+import subprocess
 
 from modprompt import places
 from modprompt.version import __version__
 
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-
 
 @functools.cache
 def commit() -> str:
-    """The commit of the checkout that this package is used from; empty outside of one, as in other codebases."""
-    if not (places.is_checkout() and places.constraints().is_file()):
+    """The commit of the checkout that this package is used from; empty outside of one, or without Git."""
+    git = places.ROOT / ".git"  # nothing is searched: the package may lie in a folder of another repository
+    if not (places.is_checkout() and git.exists()):
         return ""
     try:
-        return _head(places.ROOT / ".git")
-    except (OSError, ValueError):  # ValueError: no text
+        asked = subprocess.run(["git", f"--git-dir={git}", "rev-parse", "--verify", "HEAD"], capture_output=True)
+    except OSError:
         return ""
-
-
-def _head(git: Path) -> str:
-    """The commit that is checked out, from Git's own files, since Git may not be installed."""
-    if git.is_file():  # an additional working tree
-        git = git.parent / git.read_text(encoding="utf-8").partition("gitdir:")[2].strip()
-    common = git / "commondir"
-    shared = git / common.read_text(encoding="utf-8").strip() if common.is_file() else git
-    said = (git / "HEAD").read_text(encoding="utf-8").strip()
-    branch = said.partition("ref:")[2].strip()
-    if branch and (shared / branch).is_file():
-        said = (shared / branch).read_text(encoding="utf-8").strip()
-    elif branch:
-        packed = (shared / "packed-refs").read_text(encoding="utf-8").splitlines()
-        said = next((line.split()[0] for line in packed if line.endswith(f" {branch}")), "")
-    return said if _COMMIT.fullmatch(said) else ""
+    return "" if asked.returncode else asked.stdout.decode("ascii", "replace").strip()
 
 
 @functools.cache

@@ -22,7 +22,6 @@ from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.checkpoint_schema import require_learned
 from modprompt.io.images import TEST
 from modprompt.io.safe_open import Refused
-from modprompt.io.schema import refuse
 from modprompt.methods.base import Method
 from modprompt.methods.ivlp import DeepVision
 from modprompt.methods.model import PromptedModel
@@ -328,12 +327,11 @@ class ProjectedLearner(IndependentPromptLearner):
         """
         try:
             if features is None:
-                refuse(CLASS_FEATURES, "not there")
+                raise Refused(f"{CLASS_FEATURES} are not there")
             require_learned({CLASS_FEATURES: features})
             if features.dim() != 2 or len(features) != len(self.names):
-                refuse(
-                    CLASS_FEATURES, f"of shape {tuple(features.shape)}, not a row for each of {len(self.names)} classes"
-                )
+                shape, names = tuple(features.shape), len(self.names)
+                raise Refused(f"{CLASS_FEATURES} have the shape {shape}, not a row for each of {names} classes")
         except Refused as error:
             raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
         self.given_text = features.detach().to(self.given_text)

@@ -13,10 +13,8 @@ from modprompt.io import yaml_text
 from modprompt.io.image_rules import FAMILY, PEOPLE, RULES, as_people
 from modprompt.io.images import READ_AS
 from modprompt.io.safe_open import Refused
-from modprompt.io.schema import Form, number, row_of, rows, text, whole
 
 _WAYS = ("nearest", "bilinear", "bicubic")
-_CHANNELS = row_of(number(), number(), number())
 
 
 def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -> Callable[..., Tensor]:
@@ -52,24 +50,26 @@ def rule_of(preprocess: Callable[..., Tensor]) -> str:
 
 
 def _images(settings: Mapping[str, str], size: int) -> Images:
-    steps = _value(settings, "TRANSFORMS", "[]", rows(text()))
+    steps = _values(settings, "TRANSFORMS", "[]", str)
     if "instance_norm" in steps or settings.get("INPUT.NO_TRANSFORM", "False") != "False":
         raise Refused(f"INPUT.TRANSFORMS {', '.join(steps)}, INPUT.NO_TRANSFORM {settings.get('INPUT.NO_TRANSFORM')}")
-    if list(_value(settings, "SIZE", "", row_of(whole(), whole()))) != [size, size]:
+    if _values(settings, "SIZE", "", int) != (size, size):
         raise Refused(f"INPUT.SIZE {settings['INPUT.SIZE']}, its CLIP needs {size} x {size}")
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     if "normalize" in steps:
-        mean = tuple(_value(settings, "PIXEL_MEAN", str(list(OPENAI_MEAN)), _CHANNELS))
-        std = tuple(_value(settings, "PIXEL_STD", str(list(OPENAI_STD)), _CHANNELS))
+        mean = _values(settings, "PIXEL_MEAN", str(list(OPENAI_MEAN)), float)
+        std = _values(settings, "PIXEL_STD", str(list(OPENAI_STD)), float)
     how = settings.get("INPUT.INTERPOLATION", "bicubic")
     resize = settings.get("INPUT.RESIZE_MODE", SHORTEST)
-    if how not in _WAYS or resize not in (SHORTEST, SQUASH) or not all(std):
+    if how not in _WAYS or resize not in (SHORTEST, SQUASH) or not all(std) or (len(mean), len(std)) != (3, 3):
         raise Refused(f"INPUT.INTERPOLATION {how}, INPUT.RESIZE_MODE {resize}, INPUT.PIXEL_STD {list(std)}")
     return Images(size, mean, std, how, resize)
 
 
-def _value(settings: Mapping[str, str], key: str, default: str, form: Form) -> Any:
-    name = f"INPUT.{key}"
-    value = yaml_text.parse(settings.get(name, default))
-    form(value, name)
-    return value
+def _values(settings: Mapping[str, str], key: str, default: str, kind: Callable[[Any], Any]) -> tuple[Any, ...]:
+    text = settings.get(f"INPUT.{key}", default)
+    values = yaml_text.parse(text)
+    try:
+        return tuple(map(kind, values if isinstance(values, list) else None))
+    except (TypeError, ValueError):
+        raise Refused(f"INPUT.{key} {text[:40]}, not a list{'' if kind is str else ' of numbers'}") from None

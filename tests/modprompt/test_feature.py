@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from modprompt.errors import UserError
 from modprompt.feature import Feature
 from modprompt.fields import Configured, setting
-from modprompt.io.result_schema import count, record
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,9 +52,6 @@ class MadeUp(Feature):
                 return {"made_up": {"count": self.cfg.MADEUP.COUNT, "steps": self.steps}}
 
         return Counting(trainer) if trainer.cfg.MADEUP.COUNTS else None
-
-    def result_forms(self):
-        return {"made_up": record(count=count, steps=count)}
 
 
 FEATURE = MadeUp()

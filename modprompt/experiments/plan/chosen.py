@@ -14,33 +14,12 @@ from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.io import json_text, renamed
 from modprompt.io.checksum import check_seal, sealed
-from modprompt.io.safe_open import read_bytes
-from modprompt.io.schema import Form, each, number, rows, table, text, whole
+from modprompt.io.safe_open import Refused, read_bytes
 from modprompt.io.settings import given, read_settings, settings_hash
 from modprompt.io.text import write_json
 
 VERSION = 1
 _CLIP = "MODEL.BACKBONE.PATH"
-_COUNTS: Form = rows(rows(whole(0), 2))  # correct and all images, for each seed
-_TRY: Form = table({"options": each(text()), "accuracy_pct": number(0, 100), "by_dataset": each(_COUNTS)})
-_FORM: Form = table(
-    {
-        "rule": text(),
-        "experiment": text(),
-        "methods": each(
-            table(
-                {
-                    "trainer": text(),
-                    "config": text(),
-                    "settings": text(),
-                    "options": each(text()),
-                    "tries": rows(_TRY),
-                },
-                {"first": text(), "clip": text(), "left_out": rows(each(text()))},  # earlier versions had none
-            )
-        ),
-    }
-)
 
 
 def identity(trainer: str, config: Path, options: Mapping[str, str], axes: Collection[str] = ()) -> dict[str, str]:
@@ -140,16 +119,16 @@ def read(path: Path) -> Chosen:
     """
     what_to_do = "write it anew by `modprompt experiment choose`"
     try:
-        content = json_text.parse(read_bytes(path), finite=True)
-        _FORM(content, "")
+        content = json_text.parse(read_bytes(path))
+        if not check_seal(content, path, what_to_do):
+            raise UserError(f"{path}: has no seal: {what_to_do}")
+        options = {label: renamed.recorded(one["options"]) for label, one in content["methods"].items()}
+        methods = {label: {**one, "options": options[label]} for label, one in content["methods"].items()}
+        return Chosen(path, content["experiment"], content["rule"], methods)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}): {what_to_do}") from None
-    except ValueError as error:
+    except (Refused, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: holds no choice ({error}): {what_to_do}") from None
-    if not check_seal(content, path, what_to_do):
-        raise UserError(f"{path}: has no seal: {what_to_do}")
-    methods = {label: {**one, "options": renamed.recorded(one["options"])} for label, one in content["methods"].items()}
-    return Chosen(path, content["experiment"], content["rule"], methods)
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
@@ -158,7 +137,6 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         UserError: if the file cannot be written.
     """
-    _FORM(content, "")
     try:
         write_json(path, sealed(content, VERSION))
     except OSError as error:

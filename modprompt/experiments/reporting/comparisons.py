@@ -18,9 +18,10 @@ from modprompt.experiments.reporting.by_seed import (
 )
 from modprompt.experiments.reporting.intervals import LEVEL
 from modprompt.experiments.reporting.paired import FEWEST_TESTED, Difference, corrected
-from modprompt.experiments.reporting.render import EMPTY, text_cell
+from modprompt.experiments.reporting.render import EMPTY
 from modprompt.experiments.reporting.results import Line, Results
 from modprompt.experiments.reporting.table import AVERAGE, named
+from modprompt.io.text import one_line
 
 FILE_NAME = "differences.csv"
 _H = "H"
@@ -267,11 +268,11 @@ def rows_of_csv(found: Comparisons) -> list[list[str]]:
     seeds = _seeds(found)
     return [
         [
-            text_cell(table.key),
-            text_cell(column),
-            text_cell(found.name),
-            text_cell(row.label),
-            text_cell(row.said),
+            one_line(table.key),
+            one_line(column),
+            one_line(found.name),
+            one_line(row.label),
+            one_line(row.said),
             *_numbers_of_csv(cell, seeds),
         ]
         for table in found.tables

@@ -16,11 +16,12 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import ON_ANOTHER
 from modprompt.experiments.plan.protocols import TOGETHER
 from modprompt.experiments.reporting import alike
-from modprompt.experiments.reporting.render import EMPTY, STD, cell_numbers, cell_text, text_cell
+from modprompt.experiments.reporting.render import EMPTY, STD, cell_numbers, cell_text
 from modprompt.experiments.reporting.results import Line, Outcome, Results, most_shots
 from modprompt.experiments.reporting.table import Cell, Section, average_over, cell_of, named
 from modprompt.experiments.running import state
 from modprompt.io import result as result_file
+from modprompt.io.text import one_line
 
 FILE_NAME = "cost.csv"
 COLUMNS = ("method", "trained parameters", "training (s)", "testing (s)", "device", "jobs at once")  # then an accuracy
@@ -190,14 +191,14 @@ def rows_of_csv(found: Sequence[Cost], accuracy: str) -> list[list[str]]:
     """A row for each method; cells without a number are empty."""
     return [
         [
-            text_cell(named(one.label, one.said)),
+            one_line(named(one.label, one.said)),
             one.group,
             *map(str, one.parameters or ("", "")),
             *cell_numbers(one.training_s),
             *cell_numbers(one.testing_s),
-            text_cell(one.device),
+            one_line(one.device),
             one.jobs,
-            text_cell(accuracy),
+            one_line(accuracy),
             *cell_numbers(one.accuracy),
         ]
         for one in found

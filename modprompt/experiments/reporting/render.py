@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.results import ALL_IMAGES
 from modprompt.experiments.reporting.table import Cell, Section
-from modprompt.io.tables import shielded
 from modprompt.io.text import markdown_cell, markdown_text, one_line
 
 EMPTY = "-"
@@ -88,23 +87,18 @@ def rows_of_csv(sections: Sequence[Section]) -> list[list[str]]:
     grouped = _has_groups(sections)
     return [
         [
-            text_cell(section.key),
+            one_line(section.key),
             *([row.group] * grouped),
-            text_cell(row.label),
+            one_line(row.label),
             *(number for cell in row.cells for number in cell_numbers(cell)),
             " ".join(map(str, row.seeds)),
-            text_cell(row.said),
-            text_cell(row.source),
+            one_line(row.said),
+            one_line(row.source),
         ]
         for section in _with_details(sections)
         if section.columns == columns
         for row in section.rows
     ]
-
-
-def text_cell(text: str) -> str:
-    """A text, which is no number of ours, as a cell of a CSV that no spreadsheet runs."""
-    return shielded(one_line(text))
 
 
 _LATEX = str.maketrans(

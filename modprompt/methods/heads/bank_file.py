@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.io import renamed
 from modprompt.io.safe_open import Refused
-from modprompt.io.schema import each, refuse, rows, table, text
 from modprompt.io.settings import changes
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.io.versioned import plain, understood
@@ -44,28 +42,15 @@ def remove(directory: str) -> None:
         path.unlink()
 
 
-def _features(value: object, where: str) -> None:
-    if not isinstance(value, Tensor) or value.dtype != torch.float32 or value.dim() != 2:
-        refuse(where, "no features")
-
-
-def _labels(value: object, where: str) -> None:
-    if not isinstance(value, Tensor) or value.dtype != torch.int64 or value.dim() != 1:
-        refuse(where, "no labels")
-
-
-_FORM = table({"settings": each(text()), "features": rows(_features), "labels": rows(_labels)})
-
-
 def _require_fit(views: Views, width: int, classes: int) -> None:
     """Raise Refused unless each pass has features of `width` and labels of `classes` classes, for the same images."""
     images = len(views.labels[0]) if views.labels else 0
     if not images or any(one.shape != (images, width) for one in views.features):
-        refuse("features", f"not {width} numbers for each label")
+        raise Refused(f"its features are not {width} numbers for each label")
     if len(views.labels) != len(views.features) or any(
         len(one) != images or not 0 <= int(one.min()) <= int(one.max()) < classes for one in views.labels
     ):
-        refuse("labels", f"not one of {classes} classes for each image")
+        raise Refused(f"its labels are not one of {classes} classes for each image")
 
 
 def read(directory: str, settings: Mapping[str, str], width: int, classes: int) -> Views:
@@ -86,12 +71,11 @@ def read(directory: str, settings: Mapping[str, str], width: int, classes: int) 
         raise UserError(f"{path}, which the run in that folder was built from, is missing: {to_do}")
     try:
         content = read_tensors(path)
-        _FORM(content, "")
         views = Views(list(content["features"]), list(content["labels"]))
         _require_fit(views, width, classes)
-    except (Refused, UserError) as error:
+        theirs = renamed.recorded(content["settings"])
+    except (Refused, UserError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}): {to_do}") from None
-    theirs = renamed.recorded(content["settings"])
     mine: dict[str, str] = understood(theirs, settings, str(path))
     other = changes(theirs, {key: text for key, text in mine.items() if key in theirs})
     if other:

@@ -13,7 +13,6 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.io.checkpoint_schema import require_learned
 from modprompt.io.safe_open import Refused
-from modprompt.io.schema import refuse
 from modprompt.io.tensors import read_tensors
 from modprompt.io.text import sha256_of
 from modprompt.methods.heads.facts import ENHANCED_BASE
@@ -31,7 +30,7 @@ def _require_projection(value: Any, where: str) -> None:
     """Raise Refused unless a value of a file is a matrix of finite numbers."""
     require_learned({where: value})
     if value.dim() != 2:
-        refuse(where, f"of shape {tuple(value.shape)}, not a projection")
+        raise Refused(f"{where} has the shape {tuple(value.shape)}, which no projection has")
 
 
 @dataclass(frozen=True, repr=False)

@@ -56,12 +56,6 @@ class HeadsFeature(Feature):
         """The prompts."""
         return ((f"{BY_NAME[trainer].node}.{PROMPTS_FROM}", str(folder)),)
 
-    def result_forms(self) -> dict[str, Any]:
-        """What was chosen on a grid."""
-        from modprompt.io.result_schema import amount, count, line, record
-
-        return {"searched": record(beta=amount, alpha=amount, correct=count, images=count, on=line)}
-
     def card(self, method: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Whose prompts it is put on."""
         front = method.get(FRONT)

@@ -16,9 +16,8 @@ from modprompt.clip.tokenizers import TooLong
 from modprompt.clip.tokens import readable
 from modprompt.engine.prompts import template_texts
 from modprompt.errors import UserError
-from modprompt.io import descriptions, sentence_files
-from modprompt.io.descriptions import Descriptions
-from modprompt.io.sentence_files import TEMPLATE
+from modprompt.io import descriptions
+from modprompt.io.descriptions import TEMPLATE, Descriptions
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.teacher import FrozenCLIP
 
@@ -40,13 +39,13 @@ class Sentences(NamedTuple):
         """The sentences that a setting names.
 
         Args:
-            setting: as in sentence_files.read.
+            setting: as in descriptions.read_sentences.
             dataset: its name.
 
         Raises:
             UserError: if there is no such file, or it holds something else.
         """
-        content = sentence_files.read(setting, dataset)
+        content = descriptions.read_sentences(setting, dataset)
         return cls(content, "" if content else templates.OF_DATASETS.get(dataset, templates.DEFAULT))
 
     @classmethod

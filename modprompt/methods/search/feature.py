@@ -116,12 +116,6 @@ class SearchFeature(Feature):
 
         return SearchRun(trainer)
 
-    def result_forms(self) -> dict[str, Any]:
-        """The form of results: accuracies of what was found."""
-        from modprompt.io.result_schema import percentage, record
-
-        return {self.name: record(mixture_pct=percentage, path_pct=percentage)}
-
     def lacks(self, folder: Any) -> str:
         """What is wrong with the schedule that a search must leave."""
         return file.fault(folder)

@@ -22,7 +22,6 @@ SIDES = ("text", "vision")
 ALL = -1  # as an option's number of removed tokens: all that are there; "all" in the file
 Option = tuple[int, int]  # (remove, add)
 
-_MOST_BYTES = 1 << 25
 _MOST = 100_000  # layers, options, epochs, tokens
 _LARGEST = 1e300
 
@@ -89,7 +88,7 @@ def searched_on(path: PathLike) -> tuple[str, str]:
 
 def _content_of(path: PathLike) -> dict[str, Any]:
     """The file's content, with its hash and version checked."""
-    text = read_text(path, _MOST_BYTES)
+    text = read_text(path)
     try:
         content: Any = json_text.parse(text, finite=True)
         if not isinstance(content, dict) or not {*SIDES, "search"} & set(content):

@@ -302,11 +302,6 @@ def broken(text):
     return lambda path: path.write_text(text)
 
 
-def piped(path):
-    path.unlink()
-    os.mkfifo(path)
-
-
 REFUSED = [
     # data set, file to spoil (relative to ROOT), how (None removes it), message
     ("fgvc_aircraft", "fgvc_aircraft/variants.txt", None, "annotation file missing: .*variants.txt"),
@@ -353,8 +348,6 @@ REFUSED = [
     ("oxford_flowers", "oxford_flowers/cat_to_name.json", broken("null"), "cat_to_name.json is damaged .*no object"),
     ("oxford_flowers", "oxford_flowers/cat_to_name.json", broken('{"1": 3}'), "cat_to_name.json is damaged"),
     ("oxford_flowers", "oxford_flowers/cat_to_name.json", broken('["a"]'), "cat_to_name.json is damaged"),
-    ("oxford_flowers", "oxford_flowers/cat_to_name.json", piped, "cat_to_name.json is a pipe"),
-    ("oxford_flowers", "oxford_flowers/imagelabels.mat", piped, "imagelabels.mat is a pipe"),
     ("oxford_flowers", "oxford_flowers/imagelabels.mat", None, "annotation file missing: .*imagelabels.mat"),
     ("imagenet", "imagenet/classnames.txt", broken("n01440764\n"), "classnames.txt, line 1: expected a wnid"),
     (

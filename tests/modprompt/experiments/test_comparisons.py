@@ -14,7 +14,7 @@ from modprompt.experiments.reporting.comparisons import comparisons
 from modprompt.experiments.reporting.paired import holm
 from modprompt.experiments.reporting.results import Line, Outcome
 from modprompt.io.base_new import harmonic_mean
-from tests.modprompt.experiments.fakes import edit, finish, results_below
+from tests.modprompt.experiments.fakes import finish, results_below
 from tests.modprompt.experiments.test_table import edit_some, fill
 
 FIVE = """
@@ -182,20 +182,6 @@ def test_equal_differences_are_said_and_not_tested(experiment, tmp_path):
     assert row[1] == "+2.10, equal in all pairs"
     assert cells(one, "eurosat", "CLIP")["base"].p is not None
     assert one.tables[0].about == "n = 5; p is Holm-corrected over 1 method."
-
-
-def test_a_result_whose_accuracy_is_no_number_is_no_pair(experiment, tmp_path):
-    found = experiment(FIVE)
-    fill(found, tmp_path, of_job)
-    (job,) = [
-        job
-        for job in protocols.jobs(found)
-        if (job.method.label, job.dataset, job.column, job.seed) == ("CoOp", "dtd", "new", 3)
-    ]
-    edit(tmp_path / job.folder / "result.json", accuracy_pct=float("nan"))
-    one = compared(found, tmp_path)
-    assert list(cells(one, "dtd", "CoOp")["new"].by_seed) == [1, 2, 4, 5]
-    assert "dtd, new, H: CoOp has no number of seed 3" in one.left_out
 
 
 def test_zero_shot_is_compared_with_all_others_too(experiment, tmp_path):

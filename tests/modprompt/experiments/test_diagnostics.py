@@ -101,7 +101,7 @@ def test_damaged_steps_are_a_line_and_no_end(tmp_path):
     faults = []
     assert views.losses([Outcome(1.0, "", {}, tmp_path)], faults) is None
     assert len(faults) == 1
-    assert "it is no row of numbers" in faults[0]
+    assert "steps.csv is damaged (could not convert" in faults[0]
 
 
 def test_accuracy_and_confusion_of_seeds_together(experiment, two, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from modprompt.experiments.reporting import render, report
 from modprompt.experiments.reporting.table import Cell, Row, Section
 from modprompt.io import pages
-from modprompt.io.tables import unshielded
+from modprompt.io.tables import as_csv, unshielded, write_table
 from modprompt.io.text import one_line
 from tests.modprompt.experiments.fakes import edit
 from tests.modprompt.experiments.test_page import CHROMIUM
@@ -30,14 +30,16 @@ def sections(labels=NAMES, key="digits"):
     return [Section(key, key, ("accuracy",), tuple(rows), key)]
 
 
-def test_cells_of_text_are_shielded_and_numbers_stay_numbers(tmp_path):
-    for row, label in zip(render.rows_of_csv(sections()), NAMES):
-        assert not re.match(r" *[=+\-@\t\r\n\uff1d]", row[1])
+def test_names_are_no_formulas_in_the_csv_and_numbers_stay_numbers(tmp_path):
+    write_table(tmp_path / "report.csv", ["table", "method", "mean", "std", "", "", ""], render.rows_of_csv(sections()))
+    rows = list(csv.reader((tmp_path / "report.csv").read_text("utf-8-sig").splitlines()))[1:]
+    for row, label in zip(rows, NAMES, strict=True):
+        assert row[1][0] not in "=@\t\r"
         assert unshielded(row[1]) == one_line(label)
         assert float(row[2]) >= 50
         assert float(row[3]) == 1.0
     section = Section("=key", "=key", ("=column",), (Row("a", (Cell(-5.0),)),))
-    assert render.rows_of_csv([section]) == [["'=key", "a", "-5.0000", "", "", "", ""]]
+    assert as_csv(render.rows_of_csv([section])) == "'=key,a,-5.0000,,,,\n"
 
 
 @pytest.mark.parametrize(

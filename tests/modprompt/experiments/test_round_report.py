@@ -10,7 +10,7 @@ from modprompt.active import report as rounds
 from modprompt.active.plan import FEW_SHOT
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.reporting import comparable, report
-from tests.modprompt.experiments.fake_rounds import fill_rounds, finish_rounds, record
+from tests.modprompt.experiments.fake_rounds import fill_rounds, finish_rounds
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 from tests.modprompt.experiments.test_rounds import ROUNDS
 from tests.modprompt.experiments.test_table import row
@@ -175,19 +175,6 @@ def test_runs_without_test_images_have_all_but_an_accuracy(experiment, tmp_path,
     assert "No mean, since runs are missing or differ" not in text
     assert "index.html, report.md, report.csv, report.tex, report.json, rounds.csv and figures" in text
     assert "| MPL random | - | - | 30.00 ± 0.00 | 90.00 ± 0.00 | 90.00 ± 0.00 |" in text
-
-
-def test_result_that_was_edited_by_hand_is_no_round(experiment, tmp_path):
-    found = experiment(FILE)
-    fill_rounds(found, tmp_path, by_hand)
-    job = next(job for job in protocols.jobs(found) if job.method.under == "random")
-    path = tmp_path / job.folder / "result.json"
-    for active in (None, [], {"rounds": "x"}, {"rounds": [3]}, {"rounds": [{}, {}, {}]}, record([1.0])):
-        edit(path, active=active)
-        sections, gathered = sections_of(found, tmp_path)
-        assert row(sections["digits"], "MPL random")["accuracy"] is None
-        list(rounds.rows_of_csv(gathered))
-        rounds.free_labels(gathered)
 
 
 def test_free_labels_and_time_are_told(experiment, tmp_path):

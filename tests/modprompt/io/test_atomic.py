@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from modprompt.io.atomic import names_of_parts, part_of, remove_parts
@@ -15,6 +18,26 @@ def test_file_appears_whole(tmp_path):
         assert len(list(path.parent.iterdir())) == 1
     assert path.read_bytes() == b"whole"
     assert names(path.parent) == ["file.bin"]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_what_must_survive_a_power_cut_is_synced_with_its_name(durable, tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def noted(descriptor):
+        synced.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), (tmp_path / "file").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with part_of(tmp_path / "file", durable) as file:
+        file.write(b"whole")
+    if durable:
+        (aside, early), *others = synced
+        assert aside.endswith(".part")
+        assert not early
+        assert others == [(str(tmp_path), True)]  # after it got its name
+    else:
+        assert synced == []
 
 
 def test_writer_that_fails_leaves_what_was_there(tmp_path):

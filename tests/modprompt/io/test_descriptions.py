@@ -28,13 +28,6 @@ def test_name_stands_for_a_file_in_the_folder_of_descriptors(kept, tmp_path, mon
     assert descriptions.read("birds.json").source == kept
 
 
-def test_path_comes_before_the_folder_of_descriptors(tmp_path, monkeypatch):
-    for place in ("birds.json", "descriptors/descriptors_birds.json"):
-        written(tmp_path / place, {"owl": [place]})
-    monkeypatch.chdir(tmp_path)
-    assert descriptions.read("birds.json").of(["owl"]) == [("birds.json",)]
-
-
 def test_what_is_nowhere_is_told_with_the_places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     places = "no descriptions at dtd.json, nor descriptors/descriptors_dtd.json, nor descriptors/dtd.json"
@@ -78,18 +71,13 @@ def test_hash_is_that_of_the_content(tmp_path):
     laid_out = json.dumps(dict(reversed(list(BIRDS.items()))), indent=3).replace("Great_Tit", "GREAT TIT")
     assert descriptions.read(str(written(tmp_path / "two.json", "\ufeff" + laid_out))).hash == one.hash
     assert len(one.hash) == 12
+    assert descriptions.of_record(json.loads(json.dumps(one.as_record())), "a checkpoint").phrases == one.phrases
     for other in (
         {**BIRDS, "owl": ["flat face"]},
         {**BIRDS, "Great_Tit": BIRDS["Great_Tit"][::-1]},
         {"owl": ["round face"]},
     ):
         assert descriptions.read(str(written(tmp_path / "two.json", other))).hash != one.hash
-
-
-def test_record_brings_the_same_back(tmp_path):
-    found = descriptions.read(str(written(tmp_path / "one.json", BIRDS)))
-    again = descriptions.of_record(json.loads(json.dumps(found.as_record())), "a checkpoint")
-    assert (again.phrases, again.hash) == (found.phrases, found.hash)
 
 
 DAMAGED = {
@@ -123,7 +111,33 @@ def test_same_class_twice_with_the_same_phrases_is_taken(tmp_path):
     assert descriptions.read(str(path)).of(["owl"]) == [("a",)]
 
 
-def test_huge_file_is_refused_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr(descriptions, "MOST_BYTES", 10)
-    with pytest.raises(UserError, match="is larger than 10 bytes"):
-        descriptions.read(str(written(tmp_path / "birds.json", BIRDS)))
+@pytest.mark.parametrize(
+    ("setting", "dataset", "classes"),
+    [
+        ("", "OxfordPets", ["owl"]),  # gpt_file/oxford_pets_prompt.json
+        ("birds.json", "OxfordPets", ["owl"]),
+        ("", "Digits", ["zero"]),
+        ("digits", "OxfordPets", ["zero"]),
+    ],
+)
+def test_setting_of_sentences_means_a_file(setting, dataset, classes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("birds.json", "gpt_file/oxford_pets_prompt.json"):
+        written(tmp_path / path, BIRDS)
+    assert descriptions.read_sentences(setting, dataset).of(classes)
+    assert descriptions.read_sentences("template", dataset) is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("", "^ is empty, and there is no gpt_file/dtd_prompt.json .*: give a JSON file"),
+        ("none.json", "^: there is no file none.json"),
+        ("bad.json", "^: bad.json describes no class"),
+    ],
+)
+def test_sentences_that_are_nowhere_are_one_line(setting, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "bad.json", {})
+    with pytest.raises(UserError, match=message):
+        descriptions.read_sentences(setting, "DescribableTextures")

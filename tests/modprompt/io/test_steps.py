@@ -1,6 +1,8 @@
-"""The table of a training's steps: each stands in it once, whatever was killed, and nothing damaged is read."""
+"""The table of a training's steps: each is in it once, whatever was killed, and nothing damaged is read."""
 
 import math
+import resource
+import signal
 
 import pytest
 
@@ -10,9 +12,9 @@ from modprompt.io.steps import Row
 from modprompt.io.text import sha256_of
 
 
-def rows(first, last, **more):
+def rows(first, last):
     """Two steps an epoch."""
-    return [Row((at + 1) // 2, at, {"loss": 1 / at, **more}, 1e-05) for at in range(first, last + 1)]
+    return [Row((at + 1) // 2, at, {"loss": 1 / at}, 1e-05) for at in range(first, last + 1)]
 
 
 def put(table, more):
@@ -22,6 +24,7 @@ def put(table, more):
 
 
 def written(folder, last=4):
+    folder.mkdir(exist_ok=True)
     table, note = steps.begin(folder, 0)
     assert note == ""
     put(table, rows(1, last))
@@ -36,12 +39,10 @@ def test_columns_are_those_that_were_written(tmp_path):
     table.add(rows(2, 2)[0])
     assert steps.read(tmp_path)["step"] == [1]
     put(table, rows(3, 3))
-    found = steps.read(tmp_path)
-    assert list(found) == ["epoch", "step", "loss", "lr"]
-    assert found["epoch"] == [1, 1, 2]
-    assert found["step"] == [1, 2, 3]
-    assert found["loss"] == [1, 1 / 2, 1 / 3]  # to the last bit
-    assert found["lr"] == [1e-05] * 3
+    assert (tmp_path / "steps.csv").read_text() == (
+        "epoch,step,loss,lr\n1,1,1.0,1e-05\n1,2,0.5,1e-05\n2,3,0.3333333333333333,1e-05\n"
+    )
+    assert steps.read(tmp_path) == {"epoch": [1, 1, 2], "step": [1, 2, 3], "loss": [1, 1 / 2, 1 / 3], "lr": [1e-05] * 3}
 
 
 def test_a_step_may_say_more_than_the_first_or_less(tmp_path):
@@ -58,6 +59,26 @@ def test_a_step_may_say_more_than_the_first_or_less(tmp_path):
     assert "'=gate" in (tmp_path / "steps.csv").read_text()  # no spreadsheet runs it
 
 
+@pytest.mark.parametrize("new_column", [False, True])
+def test_a_failed_write_leaves_the_table_whole_and_the_rows_for_the_next(new_column, tmp_path, monkeypatch):
+    """A file may not grow beyond a size, so that a part of the rows is written, as on a disk that is full."""
+    path = written(tmp_path)
+    before = path.read_bytes()
+    table, _ = steps.begin(tmp_path, 2)
+    more = [row._replace(said={**row.said, "new": 1.0}) if new_column else row for row in rows(5, 8)]
+    bounds, at_bound = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 30, bounds[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            put(table, more)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
+        signal.signal(signal.SIGXFSZ, at_bound)
+    assert path.read_bytes() == before
+    put(table, rows(9, 9))
+    assert steps.read(tmp_path)["step"] == list(range(1, 10))
+
+
 @pytest.mark.parametrize("cut", [0, 1, 9])  # characters of the last line
 def test_who_goes_on_drops_what_is_behind(cut, tmp_path):
     path = written(tmp_path, 5)
@@ -68,25 +89,17 @@ def test_who_goes_on_drops_what_is_behind(cut, tmp_path):
     put(table, rows(3, 6))
     found = steps.read(tmp_path)
     assert found["step"] == [1, 2, 3, 4, 5, 6]
-    assert found["epoch"] == [1, 1, 2, 2, 3, 3]
     assert found["loss"] == [1 / at for at in range(1, 7)]
 
 
 def test_the_steps_of_the_run_that_is_gone_on_with_come_along(tmp_path):
-    (tmp_path / "first").mkdir()
     written(tmp_path / "first")
-    (tmp_path / "mine").mkdir()
     written(tmp_path / "mine", 6)
-    _, note = steps.begin(tmp_path / "mine", 1, tmp_path / "first")
-    assert note == ""
+    assert steps.begin(tmp_path / "mine", 1, tmp_path / "first")[1] == ""
     assert steps.read(tmp_path / "mine")["step"] == [1, 2]
     assert steps.read(tmp_path / "first")["step"] == [1, 2, 3, 4]
-
-
-def test_a_run_from_the_beginning_has_no_steps_of_an_earlier_one(tmp_path):
-    path = written(tmp_path)
-    steps.begin(tmp_path, 0)
-    assert not path.exists()
+    steps.begin(tmp_path / "mine", 0)  # one from the beginning has none of an earlier one
+    assert steps.read(tmp_path / "mine") is None
 
 
 def test_what_is_missing_is_said(tmp_path):
@@ -97,23 +110,21 @@ def test_what_is_missing_is_said(tmp_path):
     assert steps.read(tmp_path)["step"] == [5, 6]
     assert steps.begin(tmp_path, 4)[1].endswith("steps.csv ends before")
     (tmp_path / "steps.csv").write_text("a,b\n1,2\n")
-    assert "is damaged (its first line does not name the columns)" in steps.begin(tmp_path, 2)[1]
+    assert "is damaged (its lines do not have the same columns" in steps.begin(tmp_path, 2)[1]
     assert not (tmp_path / "steps.csv").exists()
+
+
+HEAD = "epoch,step,loss,lr\n"
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "epoch,loss\n1,2\n",
-        "epoch,step,loss,loss,lr\n1,1,1.0,1.0,1.0\n",
-        "epoch,step,loss,lr\n1,1,1.0\n",
-        "epoch,step,loss,lr\n1,1,one,1.0\n",
-        "epoch,step,loss,lr\n1,1,1_0,1.0\n",
-        "epoch,step,loss,lr\n1,0,1.0,1.0\n",
-        "epoch,step,loss,lr\n1,1,1.0,1.0\n1,1,1.0,1.0\n",  # a step twice
-        "epoch,step,loss,lr\n1,1,1.0,1.0\n1,3,1.0,1.0\n",
-        "epoch,step,loss,lr\n2,1,1.0,1.0\n1,2,1.0,1.0\n",
-        'epoch,step,loss,lr\n1,1,"1.0"x,1.0\n',
+        f"{HEAD}1,1,1.0\n",
+        f"{HEAD}1,1,one,1.0\n",
+        f"{HEAD},1,1.0,1.0\n",
+        f'{HEAD}1,1,"1.0"x,1.0\n',
         b"\xff\xfe\n",
     ],
 )

@@ -59,7 +59,7 @@ def newest_checkpoint(fdir):
     """
     pointer = os.path.join(fdir, "checkpoint")
     try:
-        name = read_text(pointer, 1 << 16).split("\n")[0].strip()
+        name = read_text(pointer).split("\n")[0].strip()
     except (OSError, UserError):
         name = ""
     if not name or name != os.path.basename(name) or not os.path.isfile(os.path.join(fdir, name)):
