@@ -22,7 +22,6 @@ from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.towers import Tower, TowerCLIP
 from modprompt.errors import UserError
-from modprompt.io.versioned import Versioned
 
 _PLACE = "modprompt_facts"  # a CLIP's attribute with its facts
 _SEEN = "modprompt_seen"  # another with the state of its tensors when they were hashed
@@ -86,7 +85,7 @@ def _whole(shape: str, digests: Iterable[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versioned]]:
+def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], str]]:
     """Hash weights while the block builds their model; gives a function from the model to its `fingerprint`."""
     named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in BOOKKEEPING)
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -94,38 +93,27 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versi
         pool.submit(torch.get_num_threads).result()
         digests = pool.map(lambda pair: _digest(*pair), named)
 
-        def finish(clip_model: CLIP) -> Versioned:
+        def finish(clip_model: CLIP) -> str:
             if isinstance(clip_model, TowerCLIP):
-                return Versioned(f"{TOWER_VERSION}:{_whole(clip_model.unshown, digests)}")
+                return f"{TOWER_VERSION}:{_whole(clip_model.unshown, digests)}"
             unshown = [one for side in _sides(clip_model) for one in _unshown(side)]
             shape = " ".join(f"{one} heads" if isinstance(one, int) else one for one in unshown)
-            return Versioned(f"{VERSION}:{_whole(shape, digests)}", old=of_two_tensors(clip_model))
+            return f"{VERSION}:{_whole(shape, digests)}"
 
         yield finish
 
 
-def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> Versioned:
+def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> str:
     """What tells one CLIP from another, whatever the precision of its file: "2:" and 24 hex digits; "t1:" with towers.
 
     Args:
         state_dict: its weights as they were read, before any cast.
         clip_model: the model built from them.
-
-    Returns:
-        The hash; its `old` is that of version 1, over two tensors only; a CLIP with towers has none.
     """
     if isinstance(clip_model, TowerCLIP):  # counts of a BatchNorm play no part
         state_dict = {name: one for name, one in state_dict.items() if not name.endswith(".num_batches_tracked")}
     with hashing(state_dict) as finish:
         return finish(clip_model)
-
-
-def of_two_tensors(clip_model: CLIP) -> str:
-    """A short hash of two tensors: version 1 of the fingerprint."""
-    digest = hashlib.sha256()
-    for tensor in (clip_model.text_projection, next(clip_model.visual.parameters())):
-        digest.update(tensor.detach().half().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
 
 
 class ClipFacts(NamedTuple):

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from modprompt.io.versioned import Versioned
-
 
 class Layer(nn.Module):
     """A module from a tensor to a tensor."""
@@ -90,4 +88,4 @@ class CLIP(nn.Module):
     dtype: torch.dtype
     encode_text: Callable[[Tensor], Tensor]
     encode_image: Callable[[Tensor], Tensor]
-    fingerprint: Versioned  # only on models of load_clip
+    fingerprint: str  # only on models of load_clip

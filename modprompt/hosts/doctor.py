@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.hosts import earlier, trial
+from modprompt.hosts import trial
 from modprompt.hosts.codebase import PROGRAM, find, is_this_project, our_trainer
 from modprompt.hosts.train_line import has_line
 from modprompt.hosts.which_clip import require_own_clip
@@ -160,9 +160,6 @@ def codebase(folder: Path, host: Path | None, why: str) -> list[Finding]:
     found = [
         Finding("codebase", str(host), "" if name == "MPL" else f"it has an MPL of its own; ours is --trainer {name}")
     ]
-    if earlier.is_there(host):
-        advice = f"remove it: modprompt install {host} --uninstall"
-        found.append(Finding("0.2.0", "an installation of modprompt 0.2.0 is in it, which wins over this one", advice))
     try:
         require_own_clip(host)
     except UserError as error:

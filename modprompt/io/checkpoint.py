@@ -1,6 +1,6 @@
-"""A checkpoint of learned prompts: what it holds, ours of both versions and the family's.
+"""A checkpoint of learned prompts: what it holds, ours and the family's.
 
-Version 2, under the key `modprompt` next to the family's state_dict, epoch and val_result, says what the prompts are:
+Ours, under the key `modprompt` next to the family's state_dict, epoch and val_result, says what the prompts are:
 method, schedules, classes, CLIP, and the run that made them. It holds plain values; no file that it names is opened.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.feature import features
-from modprompt.io import json_text, renamed
+from modprompt.io import json_text
 from modprompt.io.checkpoint_files import BEST, checkpoint_at
 from modprompt.io.checkpoint_schema import HEAD_OF_RECORD, MOST_EPOCHS, RECORD, require_tensors
 from modprompt.io.checksum import KEY, check_seal, sealed
@@ -42,7 +42,7 @@ class Checkpoint(NamedTuple):
     class_list: tells one list of class names from another; see class_list().
     settings: of the run that made it, as {name: text}.
     clip: what is known about its CLIP, as clips.ClipFacts makes it.
-    record: all of version 2; empty in older ones.
+    record: all of ours; empty in the family's.
     val_result: accuracy on validation images in percent, where the epoch was chosen by it.
     """
 
@@ -120,20 +120,9 @@ def _of_safetensors(path: str | Path) -> dict[str, Any]:
 
 
 def _of_others(content: dict[Any, Any]) -> Checkpoint:
-    """The content of a checkpoint of the family, or of our first version; parts of another kind are not read."""
+    """The content of a checkpoint of the family."""
     state_dict = {key: value for key, value in content["state_dict"].items() if isinstance(key, str)}
-    made_with, settings = (_texts(content.get(key)) for key in ("made_with", "settings"))
-    classes, name, file = (_text(content.get(key)) for key in ("class_list", "backbone", "backbone_file"))
-    clip = {"name": name, "file": file, "fingerprint": made_with.get("the weights of CLIP", "")}
-    return Checkpoint(state_dict, _epochs(content.get("epoch")), made_with, classes, settings, clip, {})
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _texts(values: Any) -> dict[str, str]:
-    return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}
+    return Checkpoint(state_dict, _epochs(content.get("epoch")), {}, "", {}, {}, {})
 
 
 def _epochs(value: Any) -> int:
@@ -148,12 +137,11 @@ def _of_record(content: dict[str, Any], path: str | Path) -> Checkpoint:
     version = found.get("version")
     if type(version) is not int or version > VERSION:
         raise UserError(f"{path} has version {shown(version)}, made by a newer modprompt: update this one")
-    if version < 1:
+    if version != VERSION:
         raise Refused(f"its version is {version}")
     check_seal({KEY: found}, path, _TO_DO)
     RECORD(found, KEY)
     HEAD_OF_RECORD(content, "")
-    found = {**renamed.recorded_facts(found), "run": renamed.recorded_facts(found.get("run", {}))}
     parts = {key: found.get(key, {}) for key in ("method", "classes", "clip", "run")}
     method = parts["method"]
     made_with = {
@@ -169,7 +157,7 @@ def _of_record(content: dict[str, Any], path: str | Path) -> Checkpoint:
     made_with["the method"] = method["learner"]
     made_with["the weights of CLIP"] = parts["clip"].get("fingerprint", "")
     made_with.update(tokenizer_said(parts["clip"]))
-    settings = _texts(parts["run"].get("settings", {}))
+    settings = parts["run"].get("settings", {})
     names = class_list(parts["classes"]["names"])
     result, clip = content.get("val_result"), parts["clip"]
     return Checkpoint(content["state_dict"], content["epoch"], made_with, names, settings, clip, dict(found), result)

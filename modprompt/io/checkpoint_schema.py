@@ -1,4 +1,4 @@
-"""The form of a checkpoint: the record of version 2, what earlier versions and the family store, and tensors.
+"""The form of a checkpoint: its record, and tensors.
 
 All that is read from a file is checked here before any of it is used.
 """
@@ -98,7 +98,7 @@ _RUN = table(
         "began_from": text(1000),
         "selected_on": text(),
         **dict.fromkeys(_CHOSEN, each(plain)),
-        **dict.fromkeys(("selected_on_test", "marked"), text()),  # the second is its former name
+        "selected_on_test": text(),
     },
 )
 RECORD = table(

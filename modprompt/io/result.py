@@ -7,17 +7,16 @@ from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.feature import features
-from modprompt.io import json_text, renamed, result_schema
+from modprompt.io import json_text, result_schema
 from modprompt.io.checksum import check_seal
 from modprompt.io.safe_open import PathLike, read_bytes
-from modprompt.io.settings import COMPILE
 
 FILE_NAME = "result.json"
 NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run has no accuracy; under "untested"
 # in the environment of runs that are started together: how many at once, how many of them on this run's GPU, and the
 # share of the GPU's memory that it may use (above 0, up to 1)
 JOBS, ON_GPU, GPU_SHARE = "MODPROMPT_JOBS", "MODPROMPT_RUNS_ON_GPU", "MODPROMPT_GPU_SHARE"
-VERSION = 2  # of the record; the first had no version and no hash
+VERSION = 2  # of the record
 
 
 def runs_on_gpu() -> int | None:
@@ -52,15 +51,6 @@ def read_json(path: PathLike) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _as_it_ran(result: dict[str, Any]) -> dict[str, Any]:
-    """By today's names; for 0.2.0, whose settings did not say MODEL.COMPILE graph, with what its `compile` says."""
-    result = renamed.recorded_facts(result)
-    settings, compiled = result.get("settings"), result.get("compile")
-    if isinstance(settings, dict) and isinstance(compiled, dict) and compiled.get("asked") == "graph":
-        return {**result, "settings": {COMPILE: "graph", **settings}}
-    return result
-
-
 def read(folder: PathLike) -> Read:
     """The result in a run's folder, its parts of the types that runs write; accuracy_pct is None without images."""
     path = Path(folder) / FILE_NAME
@@ -68,8 +58,9 @@ def read(folder: PathLike) -> Read:
     if result is None:
         return Read(None, f"{FILE_NAME} is damaged" if path.exists() else "")
     try:
-        check_seal(result, path)
+        if not check_seal(result, path):
+            return Read(None, f"{FILE_NAME} is damaged (it has no hash)")
     except UserError:
         return Read(None, f"{FILE_NAME} is damaged (its hash does not match)")
     fault = result_schema.fault(result, tested=not any(one.untested(result) for one in features()))
-    return Read(None, f"{FILE_NAME} is damaged ({fault})") if fault else Read(_as_it_ran(result))
+    return Read(None, f"{FILE_NAME} is damaged ({fault})") if fault else Read(result)

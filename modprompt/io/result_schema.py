@@ -30,7 +30,7 @@ _PARTS: dict[str, Form] = {
         (
             "trainer", "dataset", "backbone", "backbone_hash", "classes", "tested_on", "images_hash", "split_hash",
             "selected_on", "evaluated", "began_from", "init_weights", "prompts_hash", "device", "config_hash",
-            "untested", "steps_hash", "marked", "selected_on_test", "logits", "seen",
+            "untested", "steps_hash", "selected_on_test", "logits", "seen",
         ),
         line,
     ),
@@ -42,9 +42,8 @@ _PARTS: dict[str, Form] = {
     **dict.fromkeys(("halves", "halves_apart"), record(base=_half, new=_half, h_pct=percentage)),
     "class_bound": flag,
     "notes": rows(line),
-    **dict.fromkeys(("settings", "files", "few_shot", "checkpoint", "input", "sources", "versions"), _texts),
+    **dict.fromkeys(("files", "few_shot", "split", "checkpoint", "input", "sources", "versions"), _texts),
     **dict.fromkeys(("schedules", "places", "test_files"), _texts),
-    "split": either(line, _texts),  # a text in results of the first version
     **dict.fromkeys(("method", "class_names", "compile"), _table),
     "clip": record(
         **dict.fromkeys(("name", "file", "model", "dialect", "activation", "commit", "fingerprint"), line),
@@ -53,7 +52,7 @@ _PARTS: dict[str, Form] = {
     **dict.fromkeys(("macro_f1_pct", "error_rate_pct", "perclass_accuracy_pct", "top5_pct", "ece_pct"), percentage),
 }  # fmt: skip
 _RESULT, _TESTED = record(**_PARTS), table({"accuracy_pct": percentage})
-_SETTINGS = table({}, {"settings": _texts})  # a run of an early version has none, and never null
+_SETTINGS = table({"settings": _texts})
 
 
 @functools.lru_cache(maxsize=4)

@@ -47,7 +47,6 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/hosts/borrowed.py:_registers": _PYTHON,
     "modprompt/hosts/codebase.py:is_codebase": _PYTHON,
     "modprompt/hosts/doctor.py:report": _PYTHON,
-    "modprompt/hosts/earlier.py:_digest": _BYTES,
     "modprompt/hosts/install.py:put_in": _PYTHON,
     "modprompt/hosts/install.py:uninstall": _PYTHON,
     "modprompt/hosts/rows.py:with_rows": _PYTHON,

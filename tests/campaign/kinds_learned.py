@@ -16,12 +16,9 @@ from dassl.utils import load_pretrained_weights, resume_from_checkpoint, save_ch
 
 import modprompt
 from modprompt.errors import UserError
-from modprompt.io.checkpoint import read as read_checkpoint
 from modprompt.io.checkpoint_files import newest_checkpoint
 from modprompt.io.checksum import KEY
 from modprompt.io.settings import Given, Settings
-from modprompt.io.tensors import read_tensors, write_tensors
-from modprompt.io.versioned import plain
 from modprompt.methods.heads import bank_file
 from modprompt.methods.loading import load
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
@@ -34,7 +31,6 @@ from tests.campaign.kind import JSON, NPY, NPZ, OLD_TORCH, TEXT, TORCH, Kind, re
 from tests.campaign.values import plain as comparable
 from tests.conftest import random_clip
 from tests.methods import small
-from tests.old_checkpoints import as_version_1
 
 NAMES = ("forest", "river")
 PHRASES = Path(__file__).parents[1] / "eurosat_phrases.json"
@@ -155,11 +151,6 @@ def _write_new(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _write_first(folder: Path) -> Path:
-    write_tensors(folder / "first.pth.tar", as_version_1(_write_new(folder)))
-    return folder / "first.pth.tar"
-
-
 def _of_family(folder: Path) -> dict[str, Any]:
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.randn(3))], lr=0.1, momentum=0.9)
     return {
@@ -239,13 +230,6 @@ def _write_state(folder: Path) -> Path:
     return folder / training_state.FILE_NAME
 
 
-def _write_state_of_0_2_0(folder: Path) -> Path:
-    """Without a hash: its form alone is looked at."""
-    path = _write_state(folder)
-    write_tensors(path, {key: part for key, part in read_tensors(path).items() if key != "hash"})
-    return path
-
-
 def _read_state(path: Path) -> Any:
     """What a run goes on with; it is as it was where a state is refused."""
     settings, models, optims, scheds = _run_parts()
@@ -255,7 +239,7 @@ def _read_state(path: Path) -> Any:
 
     before = held()
     try:
-        found = training_state.load(str(path.parent), plain(settings), models, optims, scheds)
+        found = training_state.load(str(path.parent), settings, models, optims, scheds)
     except (UserError, OSError):
         assert held() == before
         raise
@@ -320,14 +304,12 @@ def kinds() -> list[Kind]:
         Kind("features that a head is built from", TORCH, _write_bank, _read_bank, True),
         Kind("file of CLIP-LoRA's repository", TORCH, _write_low_rank, _read_low_rank, True),
         Kind("enhanced base", TORCH, _write_base, _read_base, True),
-        Kind("checkpoint of our first version", TORCH, _write_first, read_checkpoint, True),
         Kind("checkpoint of the family", TORCH, _write_family, _read_named, True),
         Kind("checkpoint of before PyTorch 1.6", OLD_TORCH, _write_old, _read_named),
         Kind("the name of a run's newest checkpoint", TEXT, _write_pointer, _read_pointer),
         Kind("checkpoint of Dassl, to go on from", TORCH, _write_of_dassl, _resume, True),
         Kind("checkpoint of Dassl, for first weights", TORCH, _write_of_dassl, _start_from, True),
         Kind("training state", TORCH, _write_state, _read_state, True),
-        Kind("training state of 0.2.0", TORCH, _write_state_of_0_2_0, _read_state, True),
         Kind("alphas", NPZ, _write_alphas, _read_alphas, True),
         Kind("alphas as a schedule", NPZ, _write_alphas, _read_named_in_settings, True),
         Kind("alphas of DPL's reference", NPY, _write_bare, _read_path_of_dpl),

@@ -21,7 +21,6 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.reporting import logs, report
 from modprompt.experiments.reporting.results import of_experiment
 from modprompt.experiments.running import slurm, state
-from modprompt.hosts import earlier
 from modprompt.hosts.rows import rows_of
 from modprompt.hosts.train_line import with_line
 from modprompt.io import descriptions, steps, test_parts
@@ -205,15 +204,6 @@ def _write_picks(folder: Path) -> Path:
     return path
 
 
-def _write_installed(folder: Path) -> Path:
-    files = {"modprompt/launch.py": "a" * 64, "configs/trainers/MPL/a.yaml": "b" * 64}
-    listed = {"files": files, "folders": ["modprompt", "configs/trainers/MPL"], "earlier": {"modprompt/launch.py": "c"}}
-    path = folder / "modprompt" / "installed.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(listed, indent=1))
-    return path
-
-
 def _write_features(folder: Path) -> Path:
     draws = np.random.default_rng(0)
     for name in ("train", "test"):
@@ -356,7 +346,6 @@ def kinds() -> list[Kind]:
         Kind(NOTES, JSON, _write_notes, _read_notes, True, resealed),
         Kind("record of a round", JSON, _write_record, _read_record, True, resealed),
         Kind("labels of a round", CSV, _write_picks, lambda path: picks_file.read_labels(path, ROWS, CLASSES)),
-        Kind("installed.json of 0.2.0", JSON, _write_installed, lambda path: earlier.read(path.parents[1])),
         Kind("train.py of a codebase", TEXT, _write_program, _read_program),
         Kind("features of lpclip", NPZ, _write_features, _read_features, True, _resealed_features),
         Kind(steps.FILE_NAME, CSV, _write_steps, lambda path: steps.read(path.parent, _written_in(path.parent)), True),

@@ -41,7 +41,7 @@ def test_part_tries_a_little_and_all_is_survived(tmp_path, name):
 READ_BYTES = {  # of modprompt/io: they are the readers, and know no kind
     "archives", "arrays", "atomic", "checksum", "flats", "image_files", "image_rules", "json_text", "lock", "mat_files",
     "pages", "paths", "pickle_reader", "pictures", "row_file", "safe_open", "safetensors_files", "schema", "shards",
-    "tables", "tensors", "text", "torch_files", "versioned", "yaml_text",
+    "tables", "tensors", "text", "torch_files", "yaml_text",
 }  # fmt: skip
 
 

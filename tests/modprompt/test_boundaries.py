@@ -13,7 +13,7 @@ from modprompt.methods import table
 from tests.conftest import ROOT
 
 FLOORS = (
-    {"errors", "checks", "fields", "feature", "programs", "places", "moved", "version"},
+    {"errors", "checks", "fields", "feature", "programs", "places", "version"},
     {"io"},
     {"clip"},
     {"engine"},
@@ -96,7 +96,6 @@ def test_imports_point_down():
 
 FOLDERS = [name.rpartition(".")[0] for name in FEATURES]
 DOORS = {"doctor", "install", "launch"}  # each is one of a feature's own programs, under a name that stays
-FORMER_NAMES = "io/renamed.py"  # of settings, all in one table
 
 
 def words_of(one):
@@ -127,7 +126,7 @@ def named_in(path):
 
 
 def test_no_other_room_names_a_feature():
-    apart = {*(path for path in FILES if path.stem in DOORS), PACKAGE / FORMER_NAMES}
+    apart = {*(path for path in FILES if path.stem in DOORS)}
     found = {path: list(named_in(path)) for path in FILES if path not in apart}
     assert {path: names for path, names in found.items() if names} == {}
 
@@ -197,7 +196,7 @@ def imports_of(name):
 
 
 def test_no_modules_import_each_other():
-    assert set(imports_of("modprompt.io.compare")) >= {"modprompt.io.versioned"}
+    assert set(imports_of("modprompt.io.compare")) >= {"modprompt.io.checksum"}
     try:
         graphlib.TopologicalSorter({name: set(imports_of(name)) for name in MODULES}).prepare()
     except graphlib.CycleError as error:

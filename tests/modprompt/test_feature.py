@@ -1,7 +1,6 @@
 """A feature that nobody knows is a module and a row: all rooms walk over its record."""
 
 import importlib
-import json
 
 import pytest
 
@@ -9,6 +8,8 @@ from modprompt import feature
 from modprompt.cli import train
 from modprompt.io import content_hashes
 from modprompt.io import result as results
+from modprompt.io.checksum import sealed
+from modprompt.io.text import write_json
 from tests.methods import METHODS
 
 MADE_UP = """
@@ -101,7 +102,9 @@ def test_what_a_feature_does_not_take_is_one_line(made_up, command, capsys, word
 
 
 def test_its_part_of_a_result_has_a_form(made_up, tmp_path, monkeypatch):
-    (tmp_path / "result.json").write_text(json.dumps({"accuracy_pct": 50.0, "made_up": {"count": "three"}}))
+    write_json(
+        tmp_path / "result.json", sealed({"accuracy_pct": 50.0, "settings": {}, "made_up": {"count": "three"}}, 2)
+    )
     assert "made_up.count" in results.read(tmp_path).why
     monkeypatch.setattr(feature, "FEATURES", feature.FEATURES[:-1])
     assert results.read(tmp_path).result is not None

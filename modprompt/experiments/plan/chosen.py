@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.io import json_text, renamed
+from modprompt.io import json_text
 from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.safe_open import read_bytes
 from modprompt.io.schema import Form, each, number, rows, table, text, whole
@@ -35,8 +35,10 @@ _FORM: Form = table(
                     "settings": text(),
                     "options": each(text()),
                     "tries": rows(_TRY),
+                    "first": text(),
+                    "clip": text(),
                 },
-                {"first": text(), "clip": text(), "left_out": rows(each(text()))},  # earlier versions had none
+                {"left_out": rows(each(text()))},
             )
         ),
     }
@@ -99,15 +101,14 @@ class Chosen(NamedTuple):
                 raise UserError(
                     f"{self.path}: {label}: {key} is chosen here, and set to {options[key]}: leave that out"
                 )
-        before = identity(trainer, config, options)  # of earlier versions: with the config's value of what is chosen
         for key, value in identity(trainer, config, options, found["options"]).items():
-            if found.get(key, value) not in (value, before[key]):
+            if found[key] != value:
                 self._refuse(f"{label}: the choice belongs to another method: its {key} {found[key]}, now {value}")
         return dict(found["options"])
 
     def require_first(self, label: str, first: str) -> None:
         """Raise UserError if the choice was made after another first stage than this one."""
-        found = self.methods[label].get("first", first)
+        found = self.methods[label]["first"]
         if found != first:
             self._refuse(f"{label}: the choice has another first stage, {found or 'none'}, now {first or 'none'}")
 
@@ -148,8 +149,7 @@ def read(path: Path) -> Chosen:
         raise UserError(f"{path}: holds no choice ({error}): {what_to_do}") from None
     if not check_seal(content, path, what_to_do):
         raise UserError(f"{path}: has no seal: {what_to_do}")
-    methods = {label: {**one, "options": renamed.recorded(one["options"])} for label, one in content["methods"].items()}
-    return Chosen(path, content["experiment"], content["rule"], methods)
+    return Chosen(path, content["experiment"], content["rule"], content["methods"])
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:

@@ -73,10 +73,7 @@ def _other_run(result: dict[str, Any], settings: Mapping[str, str], tests: bool)
 
 
 def _other_settings(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
-    recorded = result.get("settings")
-    if recorded is None:
-        return "made by an earlier version, which did not record its settings"
-    recorded, wanted = (content_hashes.without_places(one, result) for one in (recorded, settings))
+    recorded, wanted = (content_hashes.without_places(one, result) for one in (result["settings"], settings))
     differing = compare.differing_settings(recorded, wanted, tests)
     more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
     return f"made with other settings: {'; '.join(differing[:3])}{more}" if differing else ""

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.io import renamed
 from modprompt.io.safe_open import Refused
 from modprompt.io.schema import each, refuse, rows, table, text
 from modprompt.io.settings import changes
 from modprompt.io.tensors import read_tensors, write_tensors
-from modprompt.io.versioned import plain, understood
 
 FILE_NAME = "bank.pth.tar"
 
@@ -34,7 +32,7 @@ def write(directory: str, settings: Mapping[str, str], views: Views) -> None:
         views: to be kept.
     """
     if views.features:
-        write_tensors(Path(directory, FILE_NAME), {"settings": plain(settings), **views._asdict()})
+        write_tensors(Path(directory, FILE_NAME), {"settings": dict(settings), **views._asdict()})
 
 
 def remove(directory: str) -> None:
@@ -91,9 +89,8 @@ def read(directory: str, settings: Mapping[str, str], width: int, classes: int) 
         _require_fit(views, width, classes)
     except (Refused, UserError) as error:
         raise UserError(f"{path} is damaged ({error}): {to_do}") from None
-    theirs = renamed.recorded(content["settings"])
-    mine: dict[str, str] = understood(theirs, settings, str(path))
-    other = changes(theirs, {key: text for key, text in mine.items() if key in theirs})
+    theirs = content["settings"]
+    other = changes(theirs, {key: text for key, text in settings.items() if key in theirs})
     if other:
         raise UserError(f"{path} was made by a run with other settings ({'; '.join(other[:4])}): {to_do}")
     return views

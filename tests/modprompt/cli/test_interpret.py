@@ -7,7 +7,6 @@ from modprompt.cli import interpret
 from modprompt.programs import report
 from tests.conftest import SAID, random_clip
 from tests.methods import METHODS
-from tests.old_checkpoints import as_version_1
 from tests.trained_once import trained
 
 SAID_BY_FLAGS = ["--activation", SAID["activation"], "--heads", *map(str, SAID["heads"])]
@@ -79,22 +78,16 @@ def test_clip_that_is_not_there_is_asked_for_by_this_programs_flags(run_folder, 
     assert "--backbone-path" in capsys.readouterr().err
 
 
-def test_no_file_is_opened_because_a_checkpoint_names_it(run_folder, clip_file, tmp_path, capsys, monkeypatch):
+def test_no_file_is_opened_because_a_checkpoint_names_it(run_folder, clip_file, capsys, monkeypatch):
     path = run_folder("coop_end")  # it says which file it was made with
     content = torch.load(path, weights_only=True)
     clip = content["modprompt"]["clip"]
     assert clip["file"] == clip_file.name
     assert clip["name"] == ""
-    old = {**as_version_1(content), "backbone": clip_file.name}
-    del old["backbone_file"]
-    torch.save(old, tmp_path / "old.pth.tar")
     monkeypatch.setattr("modprompt.clip.build.load_clip", None)
-    for file in (path, tmp_path / "old.pth.tar"):
-        capsys.readouterr()
-        assert report(interpret.run, [str(file)]) == 2
-        assert (
-            f"made with a CLIP from a file ({clip_file.name}): give it with --backbone-path" in capsys.readouterr().err
-        )
+    capsys.readouterr()
+    assert report(interpret.run, [str(path)]) == 2
+    assert f"made with a CLIP from a file ({clip_file.name}): give it with --backbone-path" in capsys.readouterr().err
 
 
 def test_another_clip_is_refused(run_folder, tmp_path, capsys):

@@ -12,7 +12,6 @@ from modprompt.clip import build, facts
 from modprompt.clip import build as backbone
 from modprompt.clip.facts import _PORTION, _digest, facts_of, fingerprint
 from modprompt.errors import UserError
-from modprompt.io.versioned import Versioned, in_version_of, proves_less, understood
 from tests.conftest import RESNET_HEADS, SAID, random_clip
 from tests.modprompt.methods.test_model import on
 
@@ -166,34 +165,3 @@ def test_loaded_model_knows_its_file(clip_file, resnet_file):
     assert one.startswith("2:")
     assert one != other
     assert one == backbone.load_clip("any", str(clip_file), **SAID).fingerprint
-
-
-def test_hash_of_version_one_is_still_understood():
-    model = random_clip(text_layers=1, vision_layers=1)
-    first = (model.text_projection, next(model.visual.parameters()))
-    recorded = hashlib.sha256(b"".join(t.detach().half().numpy().tobytes() for t in first)).hexdigest()[:12]
-    mine = of(model)
-    assert in_version_of(recorded, mine) == recorded
-    assert proves_less(recorded, mine)
-    assert in_version_of(mine, mine) == mine
-    assert not proves_less(mine, mine)
-
-
-def test_hash_of_a_later_version_is_refused():
-    with pytest.raises(UserError, match="hash of version 3 .* newer modprompt"):
-        in_version_of("3:abc", of(random_clip(text_layers=1, vision_layers=1)))
-
-
-def test_a_stock_clips_hash_is_another_than_that_of_one_with_towers_and_no_later_one():
-    towers, stock = Versioned("t1:abc"), Versioned("2:abc", old="123")
-    assert (in_version_of("2:abc", towers), in_version_of("t1:abc", stock)) == (towers, stock)
-
-
-def test_warning_names_what_an_earlier_rule_has_said():
-    mine = Versioned("2:abc", old="123")
-    with pytest.warns(UserWarning, match="run holds the weights by an earlier rule, which proves less"):
-        assert understood({"the weights": "123"}, {"the weights": mine, "SEED": "1"}, "run") == {
-            "the weights": "123",
-            "SEED": "1",
-        }
-    assert understood({}, {"the weights": mine}, "run") == {"the weights": "2:abc"}

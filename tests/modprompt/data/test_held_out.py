@@ -13,12 +13,10 @@ import modprompt.data.readers.all  # noqa: F401 - registers
 import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.cli import train
 from modprompt.errors import UserError
-from modprompt.io.images import old_images_hash
 from modprompt.trainers.training_state import require_same
 from tests.conftest import ROOT
 from tests.methods import METHODS
 from tests.modprompt.data import trees
-from tests.old_checkpoints import as_version_1
 
 
 def read(
@@ -177,29 +175,6 @@ def test_run_that_only_tests_chooses_nothing_and_names_what_its_model_was_chosen
     test[test.index("--output-dir") + 1] = str(tmp_path / "plain")
     assert train.main(test) == 0
     assert json.loads((tmp_path / "plain" / "result.json").read_text())["selected_on"] == ""
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("always:.*by an earlier rule:UserWarning")
-def test_finished_training_of_an_earlier_version_is_known_by_the_old_hash(own_run, capsys):
-    words, out = own_run
-    assert train.main(words("TEST.FINAL_MODEL", "last_step")) == 0
-    (path,) = out.glob("*/model.pth.tar-2")
-    checkpoint = as_version_1(torch.load(path, weights_only=True))
-    new = checkpoint["settings"]["the training images"]
-    dataset = read(out.parent / "own", "ImageFolder", shots=4, final="last_step")
-    checkpoint["settings"]["the training images"] = old_images_hash(dataset.train_x)
-    torch.save(checkpoint, path)
-    capsys.readouterr()
-    assert train.main(words("TEST.FINAL_MODEL", "last_step")) == 0
-    said = capsys.readouterr()
-    assert "is trained already (2 epochs): nothing to train" in said.out
-    assert said.err.count("holds the training images by an earlier rule, which proves less than today's") == 1
-    assert new.startswith("2:")
-    checkpoint["settings"]["the training images"] = "0" * 12
-    torch.save(checkpoint, path)
-    assert train.main(words("TEST.FINAL_MODEL", "last_step")) == 2
-    assert "holds a run with other settings (the training images 000000000000 -> " in capsys.readouterr().err
 
 
 def test_own_folders_without_val_hold_out_too(tmp_path):

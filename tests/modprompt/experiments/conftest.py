@@ -20,7 +20,7 @@ from modprompt.io.settings import settings_hash
 from tests.modprompt.experiments.fakes import embedded_clip, schedules
 
 PROGRAM = """
-import json, os, sys, time
+import hashlib, json, os, sys, time
 folder, settings, more = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
 with open(os.path.join(folder, "starts.txt"), "a") as file:
     file.write(f"{os.getpid()}\\n")
@@ -56,8 +56,10 @@ content = {"accuracy_pct": 50.0, "backbone_hash": more["clip"], "files": {}, "pr
            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "share": os.environ.get("MODPROMPT_GPU_SHARE")}
 if "gpu_need" in more:
     content.update(peak_gib=80 * more["gpu_need"], gpu_gib=80.0, runs_on_gpu=int(os.environ["MODPROMPT_RUNS_ON_GPU"]))
+marked = {**content, "modprompt": {"version": 2}}
+text = json.dumps(marked, sort_keys=True, separators=(",", ":"))
 with open(os.path.join(folder, "result.part"), "w") as file:
-    json.dump(content, file)
+    json.dump({**marked, "modprompt": {"version": 2, "hash": hashlib.sha256(text.encode()).hexdigest()}}, file)
 os.replace(os.path.join(folder, "result.part"), os.path.join(folder, "result.json"))
 """
 

@@ -7,33 +7,37 @@ from modprompt.io.text import write_json
 CONTENT = {"accuracy_pct": 93.79, "correct": 1685, "settings": {"SEED": "1"}, "trainer": "MPL"}
 
 
-def test_whole_result_is_read_and_one_of_the_first_version_too(tmp_path):
+def write(folder, content):
+    write_json(folder / "result.json", sealed(content, result.VERSION))
+
+
+def test_whole_result_is_read(tmp_path):
     assert result.read(tmp_path) == (None, "")
-    write_json(tmp_path / "result.json", sealed(CONTENT, result.VERSION))
+    write(tmp_path, CONTENT)
     assert result.read(tmp_path).result["accuracy_pct"] == 93.79
-    first = {**CONTENT, "seed": 1, "shots": 4, "classes": "base", "split": "test", "evaluated": "", "images": 20}
-    for content in (CONTENT, first):
-        write_json(tmp_path / "result.json", content)
-        assert result.read(tmp_path).result == content
 
 
-@pytest.mark.parametrize("asked", ["", "default", "graph"])
-def test_settings_of_a_result_of_0_2_0_say_that_its_steps_were_to_be_recorded(asked, tmp_path):
-    content = {**CONTENT, "compile": {"asked": asked, "ran": "eager", "why": ""}}
-    write_json(tmp_path / "result.json", sealed(content, result.VERSION))
-    settings = {"SEED": "1", **({"MODEL.COMPILE": "graph"} if asked == "graph" else {})}
-    assert result.read(tmp_path).result["settings"] == settings
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"accuracy_pct": 95.1}, "its hash does not match"),
+        ({"accuracy_pct": 95.1, "modprompt": None}, "it has no hash"),
+        ({"modprompt": {"version": 2}}, "its hash does not match"),
+    ],
+)
+def test_result_that_was_changed_is_none(change, why, tmp_path):
+    write_json(tmp_path / "result.json", {**sealed(CONTENT, result.VERSION), **change})
+    assert result.read(tmp_path) == (None, f"result.json is damaged ({why})")
 
 
-def test_result_that_was_changed_is_none(tmp_path):
-    changed = {**sealed(CONTENT, result.VERSION), "accuracy_pct": 95.1}
-    write_json(tmp_path / "result.json", changed)
-    assert result.read(tmp_path) == (None, "result.json is damaged (its hash does not match)")
+def test_settings_are_part_of_a_result(tmp_path):
+    write(tmp_path, {key: value for key, value in CONTENT.items() if key != "settings"})
+    assert result.read(tmp_path).why == "result.json is damaged (its part settings is missing)"
 
 
 @pytest.mark.parametrize("value", [True, "90", None, -1, 101, float("nan")])
 def test_accuracy_must_be_a_percentage(tmp_path, value):
-    write_json(tmp_path / "result.json", {**CONTENT, "accuracy_pct": value})
+    write(tmp_path, {**CONTENT, "accuracy_pct": value})
     assert result.read(tmp_path).why.startswith("result.json is damaged (its part accuracy_pct")
 
 
@@ -42,7 +46,7 @@ def with_rounds(*accuracies):
 
 
 def test_accuracy_is_lacking_only_where_rounds_say_so(tmp_path):
-    write_json(tmp_path / "result.json", sealed(with_rounds(None, None), result.VERSION))
+    write(tmp_path, with_rounds(None, None))
     assert result.read(tmp_path).result["accuracy_pct"] is None
     for content in (
         {**with_rounds(None, 50.0), "accuracy_pct": None},
@@ -52,7 +56,7 @@ def test_accuracy_is_lacking_only_where_rounds_say_so(tmp_path):
         {**CONTENT, "accuracy_pct": None, "active": None},
         {key: value for key, value in with_rounds(None).items() if key != "accuracy_pct"},
     ):
-        write_json(tmp_path / "result.json", content)
+        write(tmp_path, content)
         found = result.read(tmp_path)
         assert found.result is None
         assert found.why.startswith(
@@ -73,6 +77,7 @@ def test_accuracy_is_lacking_only_where_rounds_say_so(tmp_path):
 def test_what_lies_beside_it_is_named_in_the_form_that_runs_write(part, value):
     whole = {
         "accuracy_pct": 50.0,
+        "settings": {},
         "top5_pct": 99.5,
         "ece_pct": 0.0,
         "test_files": {"test.npz": "ab"},

@@ -15,7 +15,6 @@ from tests.methods import METHODS as ROWS
 from tests.methods import some_slow
 from tests.modprompt.methods.test_model import CLASSES, NAMES, by_name, on
 from tests.modprompt.use import made
-from tests.old_checkpoints import as_version_1
 
 WORDS = ["zero", "one"]
 
@@ -140,20 +139,15 @@ def test_result_says_what_the_checkpoint_says(run):
     )
 
 
-def test_files_of_the_first_version_need_method_and_names(run, tmp_path):
+def test_files_of_the_family_need_method_and_names(run, tmp_path):
     folder, clip_model = run
     model = modprompt.load(folder, clip_model)
     content = torch.load(folder / ROWS["mpl"].folder / "model.pth.tar-2", weights_only=True)
-    torch.save(as_version_1(content), tmp_path / "old.pth")
     torch.save({"state_dict": content["state_dict"], "epoch": 2}, tmp_path / "family.pth")
-    for name in ("old.pth", "family.pth"):
-        with pytest.raises(modprompt.UserError, match=r"does not say what it is .*: give its method and class names"):
-            modprompt.load(tmp_path / name, clip_model)
-        again = modprompt.load(tmp_path / name, clip_model, method=model.method, names=model.classes.names)
-        assert torch.equal(logits(again), logits(model))
-    other = modprompt.MPL(n_ctx=1, prompt_depth=3, n_rm_op=0)
-    with pytest.raises(modprompt.UserError, match="TRAINER.MPL.N_RM_OP is 0 here and 1 in the file"):
-        modprompt.load(tmp_path / "old.pth", clip_model, method=other, names=NAMES)
+    with pytest.raises(modprompt.UserError, match=r"does not say what it is .*: give its method and class names"):
+        modprompt.load(tmp_path / "family.pth", clip_model)
+    again = modprompt.load(tmp_path / "family.pth", clip_model, method=model.method, names=model.classes.names)
+    assert torch.equal(logits(again), logits(model))
     with pytest.raises(modprompt.UserError, match="does not fit this model: PROMPT_DEPTH is 2 here and 3 in the file"):
         modprompt.load(tmp_path / "family.pth", clip_model, method=modprompt.MPL(n_ctx=1, prompt_depth=2), names=NAMES)
 
@@ -222,12 +216,8 @@ def test_contexts_of_single_classes_come_back_for_these_classes_alone(glyph, tmp
     model.save(tmp_path / "a.pt")
     assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", glyph)), logits(model))
     content = torch.load(tmp_path / "a.pt", weights_only=True)
-    old = {"state_dict": content["state_dict"]}
-    torch.save({**old, "class_list": content[KEY]["hash"][:12]}, tmp_path / "b.pt")
-    torch.save(old, tmp_path / "c.pt")
+    torch.save({"state_dict": content["state_dict"]}, tmp_path / "c.pt")
     said = {"method": modprompt.CoOp(n_ctx=2, csc=True), "names": ["two", "three"]}
-    with pytest.raises(modprompt.UserError, match="CSC.*were learned for other class names"):
-        modprompt.load(tmp_path / "b.pt", glyph, **said)
     with pytest.warns(UserWarning, match="does not say for which classes"):
         modprompt.load(tmp_path / "c.pt", glyph, **said)
 
