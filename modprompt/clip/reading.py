@@ -12,7 +12,6 @@ from modprompt.clip.design import Images
 from modprompt.clip.infer_shape import Shapes, measure, pixels, require_agreement, shapes_of
 from modprompt.clip.resolve_config import Resolved, require_resolvable, resolve
 from modprompt.clip.source import Asked, Source
-from modprompt.clip.stock_model import can_assign
 from modprompt.clip.tower_config import TowerConfig
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays
@@ -101,11 +100,10 @@ def describe(asked: Asked) -> str:
         return f"{found.called}: {whose}'s towers, {config.images.size} pixels"
     shapes, dialect, (design, said_by, whose) = look_at(found)
     (text, image), size = design.heads, design.images.size or pixels(shapes)
-    if can_assign():
-        empty = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-        renamed = key_mapping.to_openai(empty, dialect, found.called)
-        measured = measure(shapes_of(renamed, found.called), found.called)
-        require_agreement(measured, design, found.called, said_by)
+    empty = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    renamed = key_mapping.to_openai(empty, dialect, found.called)
+    measured = measure(shapes_of(renamed, found.called), found.called)
+    require_agreement(measured, design, found.called, said_by)
     how = f"{design.activation}, {text} and {image} heads (text, image), {size} pixels"
     return f"{found.called}: {whose} weights, {how}, by {said_by}"
 

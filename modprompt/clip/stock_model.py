@@ -6,7 +6,6 @@ GELU, heads of any width, feed-forward parts of any size. Attributes and names o
 Shapes: B images or texts, L tokens, D width of a side, E joint width.
 """
 
-import contextlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, cast
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 
 from modprompt.clip.design import GELU, Design
 from modprompt.clip.structure import CLIP
-from modprompt.io.tensors import is_at_least
 
 
 class LayerNorm(nn.LayerNorm):
@@ -168,21 +166,9 @@ def encode_text(clip_model: Any, text: Tensor) -> Tensor:
     return features
 
 
-def can_assign() -> bool:
-    """Whether PyTorch can build modules without memory and assign tensors to them: since 2.1."""
-    return is_at_least(2, 1)
-
-
 def build(state: dict[str, Tensor], found: Mapping[str, int], design: Design) -> CLIP:
     """A CLIP whose parameters are these tensors (OpenAI's names, as infer_shape.measure() found them)."""
-    without_memory: contextlib.AbstractContextManager[Any] = (
-        torch.device("meta") if can_assign() else contextlib.nullcontext()
-    )
-    with torch.random.fork_rng(devices=[]), without_memory:
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # without memory
         model = PlainCLIP(found, design)
-    if can_assign():
-        model.load_state_dict(state, assign=True)
-    else:
-        for name, parameter in model.named_parameters():
-            parameter.data = state[name]  # in its own type, which load_state_dict would not keep
+    model.load_state_dict(state, assign=True)
     return cast(CLIP, model.eval())

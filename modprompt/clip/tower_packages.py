@@ -4,16 +4,13 @@ import contextlib
 import importlib
 import importlib.metadata
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from modprompt.errors import UserError
-from modprompt.io.tensors import is_at_least
 from modprompt.programs import left_as_found
 
-_PYTHON, _TORCH = (3, 10), (2, 4)  # the oldest that transformers 5 runs on
 _NEEDED = {  # by module: the project's name, and its versions
     "open_clip": ("open_clip_torch", ">=3.3,<4"),
     "timm": ("timm", ">=1.0.17,<2"),
@@ -48,7 +45,6 @@ def quiet() -> Iterator[None]:
 
 
 def _package(module: str) -> Any:
-    _require_ground(module)
     from packaging.specifiers import SpecifierSet
 
     project, versions = _NEEDED[module]
@@ -66,15 +62,3 @@ def _package(module: str) -> Any:
     except ImportError as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"this CLIP needs {project}, which cannot be imported ({reason}): {install}") from None
-
-
-def _require_ground(module: str) -> None:
-    """Raise UserError on a Python or PyTorch that is too old for the packages."""
-    if sys.version_info < _PYTHON:
-        found, needed = (".".join(map(str, version[:2])) for version in (sys.version_info, _PYTHON))
-        raise UserError(f"this CLIP needs {module}, which needs Python {needed} or newer: this is {found}")
-    if not is_at_least(*_TORCH):
-        import torch
-
-        needed = ".".join(map(str, _TORCH))
-        raise UserError(f"this CLIP needs {module}, which needs PyTorch {needed} or newer: this is {torch.__version__}")

@@ -5,7 +5,7 @@ No file of Dassl is changed, and each fix is made only if it is needed:
 - 0.6.3 imports the package `wilds` for data sets that are not used here: an empty one replaces it if not installed.
 - It imports TensorBoard: if that does not import, nothing is written for it.
 - The warm-up schedules pass PyTorch an argument `verbose`, which PyTorch 2.7 removed.
-- `load_checkpoint` reads with PyTorch's default, which since PyTorch 2.6 refuses Dassl's own checkpoints: they hold a
+- `load_checkpoint` reads with PyTorch's default, which refuses Dassl's own checkpoints: they hold a
   schedule as an object. Our reader accepts only tensors, plain values and PyTorch's optimisers.
 - The logger closes the console when it is deleted.
 - RAdam calls `add_` in a deprecated way: if that no longer runs, PyTorch's own RAdam is used, with decoupled weight
@@ -71,7 +71,7 @@ def _stand_in_for_tensorboard() -> list[str]:
         return []  # the small one does not import it
     try:
         importlib.import_module("torch.utils.tensorboard")
-    except (ImportError, AttributeError) as error:  # AttributeError: PyTorch before 1.11 with a newer setuptools
+    except ImportError as error:
         module: Any = types.ModuleType("torch.utils.tensorboard")
         module.SummaryWriter = _NoWriter
         sys.modules[module.__name__] = module
@@ -83,7 +83,7 @@ def _mend_warmup() -> list[str]:
     from dassl.optim import lr_scheduler
 
     base = getattr(lr_scheduler, "_BaseWarmupScheduler", None)
-    scheduler: Any = torch.optim.lr_scheduler.LambdaLR.__mro__[1]  # LRScheduler, or _LRScheduler before PyTorch 2.0
+    scheduler: Any = torch.optim.lr_scheduler.LRScheduler
     if base is None or "verbose" in inspect.signature(scheduler.__init__).parameters:
         return []
 
@@ -120,8 +120,7 @@ def _mend_loading() -> list[str]:
         torchtools: Any = importlib.import_module("dassl.utils.torchtools")
     except ImportError:  # the small Dassl reads weights only
         return []
-    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-    if version < (2, 6) or isinstance(torchtools.torch, _With):
+    if isinstance(torchtools.torch, _With):
         return []
     from modprompt.io.tensors import read_run
 

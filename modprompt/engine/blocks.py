@@ -23,7 +23,6 @@ from modprompt.engine.weight_cache import normalise, scaled_bias
 
 Attend = Callable[..., Tensor]  # stands in for `attention`: the same arguments, the same shapes
 
-_FUSED = hasattr(F, "scaled_dot_product_attention")  # torch >= 2.0
 _QUICK = 1.702  # QuickGELU(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 
 
@@ -56,21 +55,12 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
     fused, no mask is built for that.
     """
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
-    if _FUSED:
-        out = _fused(query, key, value, mask, causal)
-    else:
-        if causal:
-            mask = causal_after(query.shape[2], key.shape[2], query.device)
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (B, H, L, keys)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
-        out = scores.softmax(dim=-1) @ value
-    return out.transpose(1, 2)
+    return _fused(query, key, value, mask, causal).transpose(1, 2)
 
 
 def _has_cudnn(query: Tensor) -> bool:
-    """Whether PyTorch might choose cuDNN's attention, for queries on a GPU, and can be told not to (2.5 and newer)."""
-    return query.device.type == "cuda" and hasattr(torch.backends.cuda, "enable_cudnn_sdp")
+    """Whether PyTorch might choose cuDNN's attention, for queries on a GPU."""
+    return query.device.type == "cuda"
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:

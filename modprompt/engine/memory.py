@@ -1,7 +1,6 @@
 """How many text tokens fit in free memory at a time; recomputing instead of keeping; keeping freed memory."""
 
 import ctypes
-import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,6 @@ from modprompt.io.result import GPU_SHARE
 
 SAVED = 16  # floats per layer, token and unit of width that training keeps or needs meanwhile: measured, rounded up
 SHARE = 0.5  # of the free memory that the text side may use
-
-_RECOMPUTES = "use_reentrant" in inspect.signature(checkpoint).parameters  # PyTorch 1.11 and newer
 
 _CGROUPS = (  # limit and use of a container, version 2 and 1
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -43,7 +40,7 @@ def keep_freed_memory() -> bool:
 
 def recomputed(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """function(*inputs), which must draw no random numbers; the backward pass computes it again: nothing is kept."""
-    if not (_RECOMPUTES and torch.is_grad_enabled()):
+    if not torch.is_grad_enabled():
         return function(*inputs)
     # the generators' states are not saved: reading them waits for the GPU
     output: Tensor = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
@@ -104,8 +101,6 @@ def free_bytes(device: torch.device) -> int | None:
         if share < 1:
             whole = torch.cuda.get_device_properties(device).total_memory
             return max(0, int(share * whole) - torch.cuda.memory_allocated(device))
-        if not hasattr(torch.cuda, "mem_get_info"):
-            return None
         # what the allocator holds but nobody uses is free too
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused

@@ -25,7 +25,6 @@ from modprompt.engine.precision import autocast_type
 from modprompt.engine.prompts import ClassTokens, Prompts
 from modprompt.engine.schedule import Schedules
 from modprompt.engine.text_layout import TextTokens, apart
-from modprompt.errors import UserError
 
 P = TypeVar("P", bound="PromptedCLIP")
 N = TypeVar("N", bound=nn.Module)
@@ -199,12 +198,10 @@ class PromptedCLIP(nn.Module):
                 and is not faster; "" for nothing, as "graph", which is about whole steps (methods/parts/graph.py).
 
         Raises:
-            UserError: on another word, or where PyTorch has no compiler.
+            UserError: on another word.
         """
         one_of("MODEL.COMPILE", how, COMPILE)
         how = "" if how == "graph" else how
-        if how and not hasattr(torch, "compile"):
-            raise UserError(f"MODEL.COMPILE {how}: this PyTorch ({torch.__version__}) has no torch.compile")
         self.compiled, self._calls = how, {}
 
     def _run(self, name: str, *inputs: Any) -> Tensor:

@@ -71,35 +71,20 @@ def _require_bfloat16(device: torch.device) -> None:
 
 
 def grad_scaler() -> "torch.amp.GradScaler":
-    """A loss scaler for CUDA, under the name that this PyTorch has for it."""
-    if hasattr(torch, "amp") and hasattr(torch.amp, "GradScaler"):
-        return torch.amp.GradScaler("cuda")
-    return torch.cuda.amp.GradScaler()
+    """A loss scaler for CUDA."""
+    return torch.amp.GradScaler("cuda")
 
 
 def autocast_type(device: torch.device) -> torch.dtype | None:
     """The type that torch.autocast, where it is on, gives to products on a device; None where it is off."""
-    try:
-        on = torch.is_autocast_enabled(device.type)  # PyTorch 2.4 and newer
-    except TypeError:
-        on_cpu = getattr(torch, "is_autocast_cpu_enabled", bool)  # PyTorch 1.9 has it only on CUDA, always in float16
-        on = torch.is_autocast_enabled() if device.type == "cuda" else on_cpu()
-    if not on:
-        return None
-    if hasattr(torch, "get_autocast_dtype"):
-        return torch.get_autocast_dtype(device.type)
-    if not hasattr(torch, "get_autocast_gpu_dtype"):
-        return torch.float16
-    return torch.get_autocast_gpu_dtype() if device.type == "cuda" else torch.get_autocast_cpu_dtype()
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
 
 
 def no_autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """Within it products on a device keep the type of their factors."""
     if autocast_type(device) is None:
         return contextlib.nullcontext()
-    if hasattr(torch, "autocast"):
-        return torch.autocast(device.type, enabled=False)
-    return torch.cuda.amp.autocast(enabled=False)
+    return torch.autocast(device.type, enabled=False)
 
 
 def require_finite(logits: Tensor) -> None:

@@ -25,9 +25,7 @@ class _Made(NamedTuple):
 
 
 def _version(tensor: Tensor) -> int | None:
-    if hasattr(tensor, "is_inference") and tensor.is_inference():  # not in PyTorch 1.9
-        return None
-    return tensor._version
+    return None if tensor.is_inference() else tensor._version
 
 
 def state_of(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
@@ -51,8 +49,7 @@ def made_of(root: nn.Module) -> list[Any]:
 
 def is_compiling() -> bool:
     """Whether the caller is being compiled by torch.compile."""
-    asked = getattr(getattr(torch, "compiler", None), "is_compiling", None)  # not in every PyTorch
-    return asked is not None and bool(asked())
+    return bool(torch.compiler.is_compiling())
 
 
 def _once(module: nn.Module, make: Callable[[Tensor, Tensor], Any]) -> Any:

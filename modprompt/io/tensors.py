@@ -26,12 +26,7 @@ from modprompt.io.torch_files import OPTIMISERS, Contents, load, tensors_of
 PathLike = str | Path
 _MAPPED_FROM = 16 << 20  # bytes; a smaller file is read at once
 _OPEN_FILES = "/proc/self/fd"  # where the system names open files: only there a file is mapped
-_TRAINS = (torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR.__mro__[1])  # LRScheduler, in all versions
-
-
-def is_at_least(major: int, minor: int) -> bool:
-    """Whether this PyTorch has that version or a newer one."""
-    return tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) >= (major, minor)
+_TRAINS = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
 
 
 def write_tensors(path: PathLike, content: Any) -> None:

@@ -62,9 +62,9 @@ def _fix_workspace() -> None:
 
 
 def _attention() -> dict[str, bool]:
-    """Which kinds of attention PyTorch may use, of those that can be switched."""
+    """Which kinds of attention PyTorch may use."""
     cuda = torch.backends.cuda
-    return {kind: getattr(cuda, f"{kind}_sdp_enabled")() for kind in _KINDS if hasattr(cuda, f"enable_{kind}_sdp")}
+    return {kind: getattr(cuda, f"{kind}_sdp_enabled")() for kind in _KINDS}
 
 
 def _set_attention(kinds: Mapping[str, bool]) -> None:
@@ -72,24 +72,19 @@ def _set_attention(kinds: Mapping[str, bool]) -> None:
         getattr(torch.backends.cuda, f"enable_{kind}_sdp")(on)
 
 
-def _determinism() -> tuple[bool, dict[str, bool]]:
-    """Arguments for torch.use_deterministic_algorithms: PyTorch before 1.11 has no warn_only."""
-    warns = getattr(torch, "is_deterministic_algorithms_warn_only_enabled", None)
-    return torch.are_deterministic_algorithms_enabled(), {"warn_only": warns()} if warns else {}
-
-
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
     """Restore what set_up changes, however the block ends."""
     global _fixed_here
     cudnn = torch.backends.cudnn
-    attention, (on, how), cudnn_was = _attention(), _determinism(), (cudnn.benchmark, cudnn.deterministic)
+    attention, cudnn_was = _attention(), (cudnn.benchmark, cudnn.deterministic)
+    on, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     workspace, had_started = os.environ.get(WORKSPACE), torch.cuda.is_initialized()
     try:
         yield
     finally:
         _set_attention(attention)
-        torch.use_deterministic_algorithms(on, **how)
+        torch.use_deterministic_algorithms(on, warn_only=warns)
         cudnn.benchmark, cudnn.deterministic = cudnn_was
         if torch.cuda.is_initialized() and not had_started:
             _fixed_here = os.environ.get(WORKSPACE) in _FIXED

@@ -44,8 +44,6 @@ OTHERS_WITH_DASSL = {
     "experiments/plan/check.py",
     "experiments/plan/present.py",
 }
-IN_CODEBASES = {"clip", "compat", "engine", "hosts", "io", "methods", "trainers", "use"}
-FEATURES_IN_CODEBASES = {"active/feature.py", "active/settings.py", "active/alvlm.py"}
 PACKAGE = ROOT / "modprompt"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "stand_in" not in path.parts)
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
@@ -174,14 +172,6 @@ def test_light_parts_need_no_torch():
 def test_every_room_has_a_floor():
     there = {path.stem for path in PACKAGE.iterdir() if path.name != "__pycache__" and path.suffix in ("", ".py")}
     assert there - {"configs"} <= set(FLOOR)
-
-
-def test_what_runs_in_codebases_is_python_38():
-    for path in FILES:
-        own = path.relative_to(PACKAGE).parts[0]
-        name = path.relative_to(PACKAGE).as_posix()
-        if own in IN_CODEBASES or own.endswith(".py") or name in FEATURES_IN_CODEBASES:
-            ast.parse(path.read_text(), feature_version=(3, 8))
 
 
 def imports_of(name):

@@ -80,7 +80,6 @@ def test_bfloat16_is_as_exact_as_the_modules(activation):
         assert off(mine, exact) <= 1.2 * off(theirs, exact)  # 1e-3 and more: the type rounds
 
 
-@pytest.mark.skipif(not hasattr(torch.autograd.graph, "saved_tensors_hooks"), reason="PyTorch before 1.10")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_backward_keeps_one_tensor_beside_the_weights(activation):
     block, kept = frozen_block(activation), []
@@ -159,7 +158,6 @@ def test_what_is_computed_again_takes_the_same_kernel_whatever_else_is_allowed(f
         assert again[kernel] == again[f"{kernel}_backward"] > 12  # all layers' in each of the chunks
 
 
-@pytest.mark.skipif(not hasattr(torch.backends.cuda, "enable_cudnn_sdp"), reason="PyTorch before 2.5")
 def test_what_is_allowed_is_given_back_also_when_attention_fails(monkeypatch):
     ours_alone(monkeypatch)
     seen, plain = [], blocks.F.scaled_dot_product_attention
@@ -190,7 +188,6 @@ def test_nothing_happens_where_pytorch_has_no_such_choice(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of what the compiler looks into
-@pytest.mark.skipif(not hasattr(torch.backends.cuda, "enable_cudnn_sdp"), reason="PyTorch before 2.5")
 @pytest.mark.parametrize("chunk", [0, 1])
 def test_the_choice_breaks_no_graph(clip_model, monkeypatch, chunk):
     import torch._dynamo as dynamo

@@ -82,15 +82,6 @@ def test_cocoop_on_1000_classes_fits_attention_on_a_large_card(trains, most, chu
     assert (found["most"], found["chunks"]) == (most, chunks)
 
 
-def test_attention_without_the_fused_kernel_is_the_same(monkeypatch):
-    query, key, value = torch.randn(2, 3, 4, 8), torch.randn(2, 5, 4, 8), torch.randn(2, 5, 4, 8)
-    for mask in (None, blocks.causal_after(3, 5, "cpu")):
-        fused = blocks.attention(query, key, value, mask)
-        with monkeypatch.context() as patch:
-            patch.setattr(blocks, "_FUSED", False)
-            torch.testing.assert_close(blocks.attention(query, key, value, mask), fused, atol=1e-5, rtol=1e-5)
-
-
 def test_frozen_mlp_has_the_gradients_of_the_modules(clip_model):
     block = clip_model.visual.transformer.resblocks[0].requires_grad_(False)
     x = torch.randn(7, 128, requires_grad=True)

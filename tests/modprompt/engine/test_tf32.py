@@ -186,7 +186,6 @@ def test_a_pytorch_without_the_older_name_is_served(seen, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of what the compiler looks into
-@pytest.mark.skipif(not hasattr(torch, "compile"), reason="PyTorch before 2.0")
 def test_what_is_compiled_is_as_it_was(seen, monkeypatch):
     import torch._dynamo as dynamo
 

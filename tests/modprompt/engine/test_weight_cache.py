@@ -109,7 +109,6 @@ def test_a_model_forgets_when_its_mode_is_set(clip_model):
 
 
 @pytest.mark.filterwarnings("ignore")  # of what the compiler looks into
-@pytest.mark.skipif(not hasattr(torch, "compile"), reason="PyTorch before 2.0")
 def test_what_is_kept_breaks_no_graph(clip_model):
     import torch._dynamo as dynamo
 
