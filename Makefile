@@ -12,7 +12,7 @@
 # make docs   the pages of docs/ and an API reference, into site/
 # make wheel  the package, into build/wheel/, and whether it starts in an environment of its own
 #
-# PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made. CONSTRAINTS=constraints.txt
+# PYTHON is the interpreter the environment is made with (3.10 or newer), VENV where it is made. CONSTRAINTS=constraints.txt
 # takes the exact versions that the README's figures were made with, and not the newest. TESTS names files, for some tests.
 
 PYTHON ?= python3
@@ -63,7 +63,7 @@ wheel: $(ready)
 	cd build/wheel && venv/bin/modprompt --version && ls *.whl
 
 $(ready): requirements.txt $(CONSTRAINTS)
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(run) -m pip install --quiet --upgrade pip
 	$(run) -m pip install --quiet --requirement requirements.txt $(addprefix --constraint ,$(CONSTRAINTS))

@@ -41,9 +41,8 @@ def commands() -> str:
     """A section for each command, with its help."""
     parts = []
     for name, command in COMMANDS.items():
-        python = ".".join(map(str, command.python))
         does = command.does[:1].upper() + command.does[1:]
-        parts.append(f"## modprompt {name}\n\n{does}. Python {python} or newer.\n\n```text\n{help_of(name)}\n```")
+        parts.append(f"## modprompt {name}\n\n{does}.\n\n```text\n{help_of(name)}\n```")
     return "\n\n".join(parts)
 
 

@@ -92,7 +92,7 @@ def run(argv: list[str] | None = None) -> None:
     has_val = own_validation(dataset)
     if "val" in wanted and not has_val and not cfg.DATASET.VAL_FROM_TEST:
         print(f"{cfg.DATASET.NAME} has no validation images of its own: linear_probe holds out training images")
-        (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # an earlier version's
+        (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of another CLIP or split
         wanted = tuple(split for split in wanted if split != "val")
     made_of = (
         f"CLIP {trainer.run.fingerprint}, split {split_hash(dataset, cfg)}, "

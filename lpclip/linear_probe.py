@@ -154,7 +154,7 @@ def read_split(path: Path) -> Split:
     try:
         own, made_of, seal = read_arrays(path, "own_validation", "made_of", "seal")
     except UserError:
-        print(f"{path} is of an earlier version, without a hash of its content")
+        print(f"{path} has no hash of its content, as CoOp's own extractor writes it")
         return Split(features, labels)
     if str(seal) != arrays_hash(path.stem, features, labels, own, made_of):
         raise UserError(f"{path} is damaged (its hash does not match): {again}")
@@ -165,7 +165,7 @@ def _has_own_validation(folder: Path) -> bool:
     try:
         (said,) = read_arrays(folder / "train.npz", "own_validation")
     except UserError:
-        return True  # an earlier version did not record it
+        return True  # CoOp's own extractor does not say it
     return said.size != 1 or bool(said.item())
 
 
@@ -173,7 +173,7 @@ def _made_of(path: Path) -> str:
     try:
         return str(read_arrays(path, "made_of")[0])
     except (UserError, FileNotFoundError):
-        return ""  # an earlier version did not record it; or test images serve as validation
+        return ""  # the same; or test images serve as validation
 
 
 def read_splits(folder: Path, val_from_test: bool) -> dict[str, Split]:

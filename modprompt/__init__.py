@@ -8,7 +8,6 @@ Names are imported at first use: `import modprompt` alone loads no PyTorch. Thei
 
 import importlib
 
-from modprompt import moved
 from modprompt.clip.package import mend_imports
 from modprompt.errors import SettingError, UserError
 from modprompt.version import __version__
@@ -66,7 +65,6 @@ _LAZY = {
 
 __all__ = ["SettingError", "UserError", "__version__", *_LAZY]  # noqa: PLE0604 - names
 
-moved.enter()
 mend_imports()  # for code that imports `clip` directly
 
 

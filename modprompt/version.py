@@ -1,3 +1,3 @@
 """The version, for files that record what made them; pyproject.toml reads it here."""
 
-__version__ = "0.3.0.dev0"
+__version__ = "0.3.0"

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from modprompt.cli import train
-from modprompt.clip.build import load_clip
 from modprompt.io import folder as run_folder
-from tests.conftest import ROOT, SAID, random_clip
+from modprompt.io.checksum import KEY, sealed
+from modprompt.io.result import VERSION
+from tests.conftest import ROOT, random_clip
 from tests.modprompt.data import trees
 from tests.test_runs import to
 from tests.test_train import refusal
@@ -132,25 +133,16 @@ def test_images_without_a_split_file_are_compared(words, tmp_path, capsys):
 
 
 def rewritten(folder, **fields):
-    """Give a result.json other fields, None to take one out, as a version without a hash of it left them."""
+    """Give a result.json other fields, sealed as runs do."""
     path = folder / "result.json"
-    content = {**json.loads(path.read_text()), "modprompt": None, **fields}
-    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    content = {key: value for key, value in json.loads(path.read_text()).items() if key != KEY}
+    path.write_text(json.dumps(sealed({**content, **fields}, VERSION)))
 
 
-@pytest.mark.filterwarnings("always:.*is of an earlier version:UserWarning")
-def test_result_of_an_earlier_version_is_taken_with_a_line(finished, words, clip_file, capsys):
-    old = load_clip("", str(clip_file), **SAID).fingerprint.old
-    rewritten(finished, files=None, backbone_hash=old)
-    assert train.main(words()) == 0
-    said = capsys.readouterr()
-    assert "Finished before: " in said.out
-    assert (
-        f"{finished} is of an earlier version: its split and few-shot list cannot be compared; "
-        "its CLIP is compared by an earlier rule, which proves less"
-    ) in said.err
-    rewritten(finished, backbone_hash="0" * 12)
-    assert "holds a different finished run (CLIP 000000000000 -> 2:" in refusal(capsys, *words())
+@pytest.mark.slow
+def test_result_of_another_clip_is_another_run(finished, words, capsys):
+    rewritten(finished, backbone_hash="2:0")
+    assert "holds a different finished run (CLIP 2:0 -> 2:" in refusal(capsys, *words())
 
 
 @pytest.mark.cover(1)

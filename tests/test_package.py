@@ -10,7 +10,6 @@ import venv
 import zipfile
 
 import pytest
-import tomllib
 
 from modprompt import __version__
 from tests.conftest import ROOT
@@ -61,6 +60,7 @@ def interpreter(folder, *, with_pip):
 def built(tmp_path_factory):
     """A folder with the sdist, the wheel of the checkout, and below from_sdist/ the wheel of the sdist."""
     folder = tmp_path_factory.mktemp("built")
+    tomllib = pytest.importorskip("tomllib")  # of Python 3.11
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     python = interpreter(folder / "builder", with_pip=True)
     must([python, "-m", "pip", "install", "--quiet", "--upgrade", *needed], folder)

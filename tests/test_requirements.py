@@ -5,12 +5,12 @@ import importlib.metadata
 import sys
 
 import pytest
-import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 
+tomllib = pytest.importorskip("tomllib")  # of Python 3.11
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 NEITHER = {"modprompt", "dassl", "pkg_resources"}  # the small Dassl is ours; the last is stood in for

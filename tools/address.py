@@ -14,20 +14,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import tomllib
-
 from modprompt.errors import UserError
 from modprompt.io.text import write_whole
 from modprompt.programs import report
 
 ROOT = Path(__file__).resolve().parent.parent
-_VALUE = re.compile(r'^repository = "[^"]*"', re.MULTILINE)
+_VALUE = re.compile(r'^repository = "([^"]*)"', re.MULTILINE)
 _GITHUB = re.compile(r"https://github\.com/[A-Za-z0-9][\w-]*/[\w.-]+")
 
 
 def stated(root: Path = ROOT) -> str:
     """The address; empty if there is no repository."""
-    return str(tomllib.loads((root / "pyproject.toml").read_text())["tool"]["modprompt"]["repository"])
+    found = _VALUE.search((root / "pyproject.toml").read_text())
+    return found[1] if found else ""
 
 
 def badges(address: str) -> str:

@@ -35,7 +35,6 @@ from modprompt.experiments.reporting.table import (
     images_of,
     row_of,
 )
-from modprompt.io.images import TEST
 from modprompt.io.text import one_line
 
 if TYPE_CHECKING:
@@ -98,12 +97,6 @@ def _active(outcome: Outcome) -> dict[str, Any]:
     return (outcome.result or {}).get("active") or {}
 
 
-def _labels_are_counted(outcome: Outcome) -> bool:
-    """Whether all labels are counted: an earlier version left out those of validation images used for a choice."""
-    chosen = (outcome.result or {}).get("selected_on") not in (None, "", TEST)
-    return not chosen or "labels_of_choice" in _active(outcome)
-
-
 def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
@@ -129,11 +122,9 @@ def series_of(results: Results, line: Line, dataset: str) -> Series | None:
     def numbers(key: str) -> Numbers:
         return np.array([[_number(one.get(key)) for one in of_seed] for of_seed in rounds])
 
-    labels = numbers("labels")
-    labels[[not _labels_are_counted(one) for one in outcomes]] = np.nan
     covered = 100 * numbers("classes_covered") / classes_of(results, dataset)
     balance = 100 * numbers("balance")
-    return Series(labels, numbers("accuracy_pct"), numbers("new_accuracy_pct"), covered, balance)
+    return Series(numbers("labels"), numbers("accuracy_pct"), numbers("new_accuracy_pct"), covered, balance)
 
 
 def shots_of(line: Line) -> list[str]:
@@ -146,7 +137,8 @@ def _few_shot(results: Results, line: Line, dataset: str) -> Series | None:
 
     def accuracies(columns: Sequence[str]) -> Numbers:
         outcomes = [results.outcomes(line, dataset, column).values() for column in columns]
-        return np.array([[_number(one.accuracy_pct) for one in of_column] for of_column in outcomes]).T
+        found: Numbers = np.array([[_number(one.accuracy_pct) for one in of_column] for of_column in outcomes]).T
+        return found
 
     accuracy = accuracies(shots)
     if np.isnan(accuracy).all():

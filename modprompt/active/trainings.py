@@ -17,7 +17,6 @@ from modprompt.io import compare
 from modprompt.io import folder as run_folder
 from modprompt.io.atomic import copy_whole
 from modprompt.io.settings import Settings
-from modprompt.io.versioned import plain
 from modprompt.trainers import artifacts, training_state
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
@@ -71,7 +70,7 @@ class Trainings:
         own[_INITIAL] = trainer.checkpoints.initial_hash
         if self.decisive:
             training_state.require_same(own, self.decisive, str(self.folder))
-        self.decisive = plain(own)
+        self.decisive = dict(own)
         other = compare.differing_clip(self._clip, trainer.run.fingerprint)
         if other:
             raise UserError(f"{self.folder}: {other[0]} since images were chosen: use the CLIP that chose them")

@@ -25,7 +25,6 @@ from modprompt.io.checkpoint import Checkpoint, read
 from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import writable
-from modprompt.io.versioned import understood
 from modprompt.methods.parts.checkpoint_view import learner_part
 from modprompt.programs import report
 from modprompt.use.nearest_words import (
@@ -73,8 +72,7 @@ def _stated_name(content: Checkpoint, path: str) -> str:
 
 
 def _require_same_clip(content: Checkpoint, clip_model: CLIP, name: str, path: str) -> None:
-    stated = {"the weights of CLIP": content.made_with.get("the weights of CLIP", clip_model.fingerprint)}
-    if understood(stated, {"the weights of CLIP": clip_model.fingerprint}, path) != stated:
+    if content.made_with.get("the weights of CLIP", clip_model.fingerprint) != clip_model.fingerprint:
         raise UserError(f"the checkpoint was made with another CLIP than {name}: see --backbone and --backbone-path")
 
 

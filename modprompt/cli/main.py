@@ -8,43 +8,33 @@ import sys
 from typing import NamedTuple
 
 from modprompt.checks import check_name
-from modprompt.errors import UserError
 from modprompt.programs import report
 from modprompt.version import __version__
 
 
 class Command(NamedTuple):
-    """A command: the module with its main, what it does, and the Python that it needs."""
+    """A command: the module with its main, and what it does."""
 
     module: str
     does: str
-    python: tuple[int, int] = (3, 8)
 
 
 COMMANDS: dict[str, Command] = {
     "train": Command("modprompt.cli.train", "train a method, or evaluate one"),
-    "active": Command(
-        "modprompt.active.command", "train in rounds that choose which images are labelled", python=(3, 11)
-    ),
-    "predict": Command("modprompt.cli.predict", "classify images with a trained model", python=(3, 11)),
-    "export": Command("modprompt.cli.export", "a trained model as an ONNX, torch.export or safetensors file", (3, 11)),
-    "show": Command("modprompt.cli.show", "a trained model as a page: images in, classes and attention out", (3, 11)),
-    "interpret": Command("modprompt.cli.interpret", "the nearest words to each learned text vector", python=(3, 11)),
-    "push": Command("modprompt.cli.push", "share a run or an experiment on a Hugging Face hub", python=(3, 11)),
-    "pull": Command("modprompt.cli.pull", "get a run or an experiment from there", python=(3, 11)),
-    "prepare": Command("modprompt.data.prepare.__main__", "download, lay out and check data sets", python=(3, 11)),
-    "experiment run": Command(
-        "modprompt.experiments.running.run", "run an experiment's unfinished runs", python=(3, 11)
-    ),
-    "experiment report": Command(
-        "modprompt.experiments.reporting.report", "tables and figures of an experiment", python=(3, 11)
-    ),
+    "active": Command("modprompt.active.command", "train in rounds that choose which images are labelled"),
+    "predict": Command("modprompt.cli.predict", "classify images with a trained model"),
+    "export": Command("modprompt.cli.export", "a trained model as an ONNX, torch.export or safetensors file"),
+    "show": Command("modprompt.cli.show", "a trained model as a page: images in, classes and attention out"),
+    "interpret": Command("modprompt.cli.interpret", "the nearest words to each learned text vector"),
+    "push": Command("modprompt.cli.push", "share a run or an experiment on a Hugging Face hub"),
+    "pull": Command("modprompt.cli.pull", "get a run or an experiment from there"),
+    "prepare": Command("modprompt.data.prepare.__main__", "download, lay out and check data sets"),
+    "experiment run": Command("modprompt.experiments.running.run", "run an experiment's unfinished runs"),
+    "experiment report": Command("modprompt.experiments.reporting.report", "tables and figures of an experiment"),
     "experiment choose": Command(
-        "modprompt.experiments.reporting.choose", "choose settings of methods by validation images", python=(3, 11)
+        "modprompt.experiments.reporting.choose", "choose settings of methods by validation images"
     ),
-    "experiment status": Command(
-        "modprompt.experiments.running.status", "the state of an experiment's runs", python=(3, 11)
-    ),
+    "experiment status": Command("modprompt.experiments.running.status", "the state of an experiment's runs"),
     "backbones": Command("modprompt.cli.backbones", "the CLIPs that are known by name, and what runs on them"),
     "doctor": Command("modprompt.hosts.doctor", "what is in use, from where, and what is wrong with it"),
     "install": Command("modprompt.hosts.install", "put MPL into another codebase, by one import line"),
@@ -77,17 +67,9 @@ def parse(words: list[str]) -> tuple[str, list[str]]:
 
 
 def run(name: str, words: list[str]) -> int:
-    """Run a command with its words; its exit code.
-
-    Raises:
-        UserError: if this Python is too old for it.
-    """
-    command = COMMANDS[name]
-    if sys.version_info < command.python:
-        needed, found = (".".join(map(str, version[:2])) for version in (command.python, sys.version_info))
-        raise UserError(f"modprompt {name} needs Python {needed} or newer, this is {found}")
+    """Run a command with its words; its exit code."""
     sys.argv[0] = f"modprompt {name}"  # its name in the command's own help
-    code: int = importlib.import_module(command.module).main(words)
+    code: int = importlib.import_module(COMMANDS[name].module).main(words)
     return code
 
 

@@ -71,7 +71,7 @@ def _stand_in_for_tensorboard() -> list[str]:
         return []  # the small one does not import it
     try:
         importlib.import_module("torch.utils.tensorboard")
-    except (ImportError, AttributeError) as error:  # AttributeError: PyTorch before 1.11 with a newer setuptools
+    except ImportError as error:
         module: Any = types.ModuleType("torch.utils.tensorboard")
         module.SummaryWriter = _NoWriter
         sys.modules[module.__name__] = module
@@ -83,7 +83,7 @@ def _mend_warmup() -> list[str]:
     from dassl.optim import lr_scheduler
 
     base = getattr(lr_scheduler, "_BaseWarmupScheduler", None)
-    scheduler: Any = torch.optim.lr_scheduler.LambdaLR.__mro__[1]  # LRScheduler, or _LRScheduler before PyTorch 2.0
+    scheduler: Any = torch.optim.lr_scheduler.LRScheduler
     if base is None or "verbose" in inspect.signature(scheduler.__init__).parameters:
         return []
 

@@ -28,8 +28,7 @@ def compiled(encoder: nn.Module, mode: str) -> Callable[..., Tensor]:
 
 
 def _keeping() -> contextlib.AbstractContextManager[Any]:
-    config: Any = getattr(getattr(torch, "_functorch", None), "config", None)
-    if not hasattr(config, "donated_buffer"):
-        return contextlib.nullcontext()
+    from torch._functorch import config  # late: only compiled encoders need it
+
     patched: contextlib.AbstractContextManager[Any] = config.patch(donated_buffer=False)
     return patched

@@ -49,8 +49,7 @@ def made_of(root: nn.Module) -> list[Any]:
 
 def is_compiling() -> bool:
     """Whether the caller is being compiled by torch.compile."""
-    asked = getattr(getattr(torch, "compiler", None), "is_compiling", None)  # not in every PyTorch
-    return asked is not None and bool(asked())
+    return bool(torch.compiler.is_compiling())
 
 
 def _once(module: nn.Module, make: Callable[[Tensor, Tensor], Any]) -> Any:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.hosts import earlier, trial
+from modprompt.hosts import trial
 from modprompt.hosts.codebase import PROGRAM, find, is_this_project, our_trainer
 from modprompt.hosts.train_line import has_line
 from modprompt.hosts.which_clip import require_own_clip
@@ -75,12 +75,11 @@ def pytorch() -> list[Finding]:
     except (ImportError, OSError) as error:  # OSError: a library of CUDA is missing
         return [Finding("PyTorch", f"does not import ({error})", "install it: pip install torch torchvision", True)]
     found = [Finding("PyTorch", f"{torch.__version__} at {Path(torch.__file__).parent}")]
-    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < (1, 9):
-        found[0] = found[0]._replace(advice="1.9 is the oldest that works", fatal=True)
+    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < (2, 6):
+        found[0] = found[0]._replace(advice="2.6 is the oldest that works", fatal=True)
     if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info() if hasattr(torch.cuda, "mem_get_info") else (0, 0)
-        memory = f", {free / 2**30:.1f} of {total / 2**30:.1f} GiB free" if total else ""
-        found.append(Finding("device", f"{torch.cuda.get_device_name()}{memory}"))
+        free, total = (amount / 2**30 for amount in torch.cuda.mem_get_info())
+        found.append(Finding("device", f"{torch.cuda.get_device_name()}, {free:.1f} of {total:.1f} GiB free"))
     else:
         advice = "this PyTorch has CUDA, but sees no GPU" if torch.version.cuda else ""
         found.append(Finding("device", f"CPU, {(count := torch.get_num_threads())} thread{'s' * (count != 1)}", advice))
@@ -159,9 +158,6 @@ def codebase(folder: Path, host: Path | None, why: str) -> list[Finding]:
     found = [
         Finding("codebase", str(host), "" if name == "MPL" else f"it has an MPL of its own; ours is --trainer {name}")
     ]
-    if earlier.is_there(host):
-        advice = f"remove it: modprompt install {host} --uninstall"
-        found.append(Finding("0.2.0", "an installation of modprompt 0.2.0 is in it, which wins over this one", advice))
     try:
         require_own_clip(host)
     except UserError as error:

@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 from modprompt.errors import UserError
-from modprompt.hosts import earlier
 from modprompt.hosts.codebase import PROGRAM, find
 from modprompt.hosts.scripts import start_of
 from modprompt.hosts.train_line import STATEMENT, has_line, with_line, without_line
@@ -54,7 +53,6 @@ def put_in(folder: Path, dry_run: bool, even_if_changed: bool) -> None:
     """
     program = folder / PROGRAM
     content = program.read_bytes()
-    earlier.require_none(folder)
     require_found(folder)
     require_own_clip(folder)
     if has_line(content):
@@ -82,18 +80,13 @@ def uninstall(folder: Path) -> None:
     """Restore every byte of a codebase.
 
     Raises:
-        UserError: if there is no line, or files of an installation of 0.2.0 were changed; those are kept.
+        UserError: if there is no line.
     """
     program = folder / PROGRAM
     content = program.read_bytes()
-    there = earlier.is_there(folder)
-    if without_line(content) == content and not there:
+    if without_line(content) == content:
         raise UserError(f"nothing is installed in {folder}: its {PROGRAM} has no line {STATEMENT!r}")
-    changed = earlier.remove(folder) if there else []  # first: it may refuse
-    if without_line(content) != content:
-        _write(program, without_line(content))
-    if changed:
-        raise UserError(f"removed, but kept because they were changed: {', '.join(changed)}")
+    _write(program, without_line(content))
     if STATEMENT.encode() in program.read_bytes():
         raise UserError(f"removed, but {program} still names modprompt.trainers.mpl elsewhere: look there")
     print(f"{folder} is as it was")

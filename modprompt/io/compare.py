@@ -15,7 +15,6 @@ from modprompt.io import json_text
 from modprompt.io.checksum import content_hash
 from modprompt.io.safe_open import PathLike
 from modprompt.io.settings import differences, free, is_free, with_clips_known
-from modprompt.io.versioned import in_version_of
 
 TOKENIZER = "the tokenizer of CLIP"  # in records of runs and checkpoints, if it is not CLIP's own
 FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
@@ -113,12 +112,8 @@ def has_split_file(recorded: Mapping[str, str]) -> bool:
 
 
 def differing_clip(recorded: str, mine: str) -> list[str]:
-    """Whether a run's CLIP is another one, by the hash that it recorded.
-
-    Raises:
-        UserError: if the recorded hash has an unknown version.
-    """
-    return [] if not recorded or in_version_of(recorded, mine) == recorded else [f"CLIP {recorded} -> {mine}"]
+    """Whether a run's CLIP is another one, by the hash that it recorded; [] if it recorded none."""
+    return [] if recorded in ("", mine) else [f"CLIP {recorded} -> {mine}"]
 
 
 def tokenizer_said(clip: Mapping[str, Any]) -> dict[str, str]:

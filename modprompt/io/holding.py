@@ -1,8 +1,7 @@
 """What an output folder holds, whose it is, and which weights its result comes from: the one place to ask.
 
 A folder is one run's: a training with its checkpoints, or a test of another run's, or of a CLIP as it is. A test of the
-training that a folder holds is below it, in `tests/`. Version 0.2.0 replaced the training's result by that of such a
-test: it is read as that test. Nothing heavy is imported here.
+training that a folder holds is below it, in `tests/`. Nothing heavy is imported here.
 """
 
 import itertools
@@ -222,7 +221,7 @@ def of_other_weights(
     if "prompts_hash" in result and "prompts_hash" in before:
         return bool(result["prompts_hash"] != before["prompts_hash"])
     stated = _hash_in(result)
-    if not stated:  # an earlier version did not say; a training that says it was made, or tested, after such a test
+    if not stated:  # a trainer of another's that saves nothing
         return trained is None or bool(_hash_in(before))
     try:
         return (_hash_in(before) or weights_of(folder, epoch).get("hash")) != stated
@@ -231,7 +230,7 @@ def of_other_weights(
 
 
 def is_of(result: Mapping[str, Any], file: PathLike, epoch: int | None = None) -> bool:
-    """Whether a training's result comes from this checkpoint in its folder; an earlier version did not say from which.
+    """Whether a training's result comes from this checkpoint in its folder.
 
     Args:
         result: of_training of the folder.

@@ -15,7 +15,6 @@ from typing import Any, Protocol, TypeVar
 from modprompt.feature import features
 from modprompt.io import published
 from modprompt.io.text import sha256_of
-from modprompt.io.versioned import Versioned
 
 READ_AS = "INPUT.READ_AS"  # in a run's record: the rule of its images; without it "family"
 PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
@@ -26,7 +25,7 @@ BEYOND_THE_RULE = (TEST, WHOLE, AS_TRAINING)  # a result that was chosen by thes
 # of the validation images: as few as the few-shot list has, the whole split, or as many as of training
 FEW, ALL, AS_MANY = "few", "all", "as many"
 
-_NOW = "2:"  # the version before a hash; the first version had none (see versioned.py)
+_RULE = "2:"  # the version of the rule, before a hash
 _READERS = 8  # files that are read at a time
 
 
@@ -106,13 +105,7 @@ def images_hash(*lists: Sequence[Labelled] | None, root: str = "", first_by_cont
                 yield f"{below(image.impath, root)}\t{image.label}\t{mark}\n"
             yield "\n"
 
-    return _NOW + _digits(rows())[:16]
-
-
-def old_images_hash(*lists: Sequence[Labelled] | None) -> str:
-    """The hash of the first version: file names and labels alone, twelve hex digits."""
-    texts = ("".join(f"{os.path.basename(image.impath)} {image.label} " for image in images or []) for images in lists)
-    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return _RULE + _digits(rows())[:16]
 
 
 def list_hash(images: Iterable[Named], root: str) -> str:
@@ -197,7 +190,7 @@ def mark(*chosen: str) -> str:
 
 
 def mark_of(result: Mapping[str, Any]) -> str:
-    """The mark of a result, also if an earlier version did not write it; empty for none."""
+    """The mark of a result, also if it is not written yet; empty for none."""
     return str(result.get("selected_on_test") or mark(str(result.get("selected_on") or "")))
 
 
@@ -230,15 +223,9 @@ def _some(group: list[_Image], number: int, rng: random.Random) -> list[_Image]:
     return rng.sample(group, min(number, len(group)))
 
 
-def training_images_hash(dataset: Any, cfg: Any) -> Versioned:
-    """The hash of a data set's training images, few-shot lists by content; computed once. It knows the old one too."""
-    return Versioned(_once(dataset, cfg, "train_x"), old_images_hash(dataset.train_x))
-
-
-def images_hash_of(result: Mapping[str, Any]) -> str:
-    """The hash of all images that a result has, by today's rule; empty if it has none."""
-    recorded = str(result.get("images_hash") or "")
-    return recorded if recorded.startswith(_NOW) else ""
+def training_images_hash(dataset: Any, cfg: Any) -> str:
+    """The hash of a data set's training images, few-shot lists by content; computed once."""
+    return _once(dataset, cfg, "train_x")
 
 
 def all_images_hash(dataset: Any, cfg: Any) -> str:

@@ -19,7 +19,7 @@ from modprompt import feature as registry
 from modprompt.checks import nearest
 from modprompt.errors import UserError
 from modprompt.feature import contents, features
-from modprompt.io import renamed, yaml_text
+from modprompt.io import yaml_text
 from modprompt.io.safe_open import Refused
 
 COMPILE = "MODEL.COMPILE"
@@ -95,7 +95,7 @@ def read_settings(path: str) -> dict[str, Any]:
     """What a YAML config sets, as {dotted key: value}, in the file's order.
 
     Raises:
-        UserError: if it is missing (the neighbours are named) or not a YAML config, or gives a setting by two names.
+        UserError: if it is missing (the neighbours are named) or not a YAML config.
     """
     file = Path(path)
     if not file.exists():
@@ -111,10 +111,9 @@ def read_settings(path: str) -> dict[str, Any]:
     if not isinstance(content or {}, dict):
         raise UserError(f"{path} is not a YAML config (it holds no KEY: value pairs)")
     try:
-        values = flat(content or {})
+        return flat(content or {})
     except RecursionError:  # YAML can name a level inside itself
         raise UserError(f"{path} is not a YAML config (a level of it holds itself)") from None
-    return dict(renamed.asked(values.items(), path))
 
 
 def as_text(value: Any) -> str:
@@ -135,7 +134,7 @@ def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
     """KEY VALUE words as pairs.
 
     Raises:
-        UserError: if a key has no value, a flag is among them, or a setting is given by two names.
+        UserError: if a key has no value, or a flag is among them.
     """
     for key, value in zip_longest(options[0::2], options[1::2], fillvalue=""):
         if key.startswith("--"):
@@ -146,7 +145,7 @@ def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
         if value.startswith("--") or odd:
             behind = f": {value!r} follows it" if value else ""
             raise UserError(f"the option {key} has no value{behind}; options come as KEY VALUE pairs, after all flags")
-    return renamed.asked(zip(options[0::2], options[1::2]), "command line")
+    return list(zip(options[0::2], options[1::2]))
 
 
 def given(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -160,8 +159,7 @@ def given(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 def settings_hash(settings: Mapping[str, str]) -> str:
     """Twelve hex digits that tell one set of given settings from another."""
-    by_name = sorted((renamed.former(key), value) for key, value in settings.items())
-    text = "".join(f"{key}={value}\n" for key, value in by_name)
+    text = "".join(f"{key}={value}\n" for key, value in sorted(settings.items()))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from modprompt.clip.structure import CLIP
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape
-from modprompt.errors import SettingError, UserError
+from modprompt.errors import SettingError
 from modprompt.fields import Configured
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods import assembly
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import (
-    FORMER,
     Averaging,
     Logging,
     Needs,
@@ -25,7 +24,6 @@ from modprompt.methods.parts.capabilities import (
     RunFacts,
     Searching,
     Steps,
-    former_hooks,
 )
 from modprompt.methods.parts.checkpoint_view import load_learner, require_own_classes
 from modprompt.methods.parts.classes import Classes, classes_of, trained_classes
@@ -285,11 +283,6 @@ class Method(Configured):
         return self
 
     # ------------------------------ what all methods have
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        for old in former_hooks(cls):
-            raise UserError(f"{cls.__name__}: {old} of a method is {FORMER[old]} now (modprompt/methods/base.py)")
 
     @classmethod
     def node_name(cls) -> str:

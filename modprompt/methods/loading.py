@@ -17,7 +17,6 @@ from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.io.versioned import in_version_of, understood
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.classes import classes_of
@@ -43,7 +42,7 @@ def load(
     Args:
         path: the file or folder.
         clip: the CLIP, or what load_clip accepts; without it the one that the file names.
-        method: for files that do not say it (the family's, and those of our first version): e.g. MPL(n_ctx=2). For
+        method: for files that do not say it (the family's): e.g. MPL(n_ctx=2). For
             files of a method of your own, its class; the settings are in the file.
         names: for files that do not have them, the class names, in label order.
         epoch: which epoch of a folder; without it the best, or else the last.
@@ -62,7 +61,7 @@ def load(
     file = checkpoint.chosen_checkpoint(path, epoch)
     content = checkpoint.read(file)
     model = as_stated(content, file, clip, method=method, names=names, device=device)
-    expected = made_with(model.method, understood(content.made_with, of_clip(model.clip_model), "the file"))
+    expected = made_with(model.method, of_clip(model.clip_model))
     model.method.load_into(model, content, file, expected)
     return model.eval()
 
@@ -115,7 +114,7 @@ def _what(
     if not content.record:
         if method is None or names is None:
             raise UserError(
-                f"{path} does not say what it is (it is the family's, or of our first version): give its method and "
+                f"{path} does not say what it is (it is the family's): give its method and "
                 'class names, as in load(path, "ViT-B/16", method=MPL(n_ctx=2), names=[...])'
             )
         if not isinstance(method, Method):
@@ -184,7 +183,7 @@ def _clip_of(
     clip_model = require_clip(clip) if isinstance(clip, nn.Module) else _loaded(clip, facts, device)
     mine = facts_of(clip_model, anew=isinstance(clip, nn.Module)).fingerprint
     known = getattr(clip_model, "fingerprint", mine)
-    if facts.fingerprint and in_version_of(facts.fingerprint, known) != facts.fingerprint:
+    if facts.fingerprint not in ("", known):
         raise UserError(
             f"{path} was made with another CLIP than {called(clip_model)}: "
             f"it names {facts.file or facts.name or 'none'} with fingerprint {facts.fingerprint}, this one's is {mine}"

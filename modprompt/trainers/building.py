@@ -74,7 +74,7 @@ class Building(Part):
             UserError: if settings do not fit, or a schedule does not fit a CLIP whose layers are known.
         """
         kind, node = type(self.trainer), self.trainer.node_name
-        if not hasattr(kind, "method_class"):  # a trainer written for 0.1.0
+        if not hasattr(kind, "method_class"):
             raise UserError(f"{kind.__name__} has no method_class: docs/own_trainer.md says how to write one")
         one_of("MODEL.COMPILE", cfg.MODEL.COMPILE, COMPILE)
         try:

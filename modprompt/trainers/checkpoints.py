@@ -15,7 +15,6 @@ from modprompt.io.checkpoint_schema import CHOICE
 from modprompt.io.checksum import KEY
 from modprompt.io.images import selected_on
 from modprompt.io.text import sha256_of
-from modprompt.io.versioned import plain
 from modprompt.methods.parts.checkpoint_view import count_classes, load_learner, require_own_classes
 from modprompt.methods.parts.classes import trained_classes
 from modprompt.methods.records import describe, method_record, searched_by, settings_beside
@@ -73,7 +72,7 @@ class Checkpoints(Part):
         chosen = selected_on(self.trainer.dm.dataset, self.cfg)
         resume = self.trainer.resume
         began = {holding.BEGAN_FROM: resume.began_from} if resume.began_from else {}
-        return {"settings": plain(resume.settings()), **({"selected_on": chosen} if chosen else {}), **began}
+        return {"settings": resume.settings(), **({"selected_on": chosen} if chosen else {}), **began}
 
     def save(
         self,
@@ -205,9 +204,6 @@ class Checkpoints(Part):
     def load_file(self, view: Any, path: str) -> int:
         """Load a checkpoint into a CheckpointView; the number of its epochs."""
         loaded, names = load_learner(view, path, self.made_with()), self.trainer.dm.dataset.classnames
-        if loaded.clip.get("file") and not loaded.clip.get("dialect"):
-            clip = loaded.clip["file"]
-            print(f"{path} is of an earlier version, which ran the CLIP {clip} with quick_gelu, rounded to half")
         classes = count_classes(loaded.state_dict)
         if classes:
             print(

@@ -16,8 +16,7 @@ from modprompt.compat.defaults import add
 from modprompt.compat.run_settings import BESIDE_DASSL
 from modprompt.feature import features
 from modprompt.fields import Configured, as_config
-from modprompt.io import renamed
-from modprompt.io.settings import flat, level_of
+from modprompt.io.settings import level_of
 from modprompt.methods.base import Method
 
 C = TypeVar("C", bound=Configured)
@@ -121,8 +120,6 @@ def _prepare_before(merge: str) -> None:
 
     @functools.wraps(plain)
     def prepared(self: CfgNode, *args: Any, **kwargs: Any) -> Any:
-        if args:
-            args = (_by_todays_names(args[0]), *args[1:])
         given = next(iter((*args, *kwargs.values())), None)
         if isinstance(self.get("TRAINER"), CfgNode) and not self.is_frozen():
             add_defaults(self)
@@ -134,29 +131,6 @@ def _prepare_before(merge: str) -> None:
 
     vars(prepared)["prepares"] = True
     setattr(CfgNode, merge, prepared)
-
-
-def _by_todays_names(given: Any) -> Any:
-    """What is merged, with renamed settings under today's names, and a message; a file is merged as a node."""
-    if isinstance(given, (list, tuple)) and not len(given) % 2:
-        pairs = renamed.asked(zip(given[0::2], given[1::2]), "options", _note)
-        return [word for pair in pairs for word in pair]
-    if not isinstance(given, CfgNode):
-        return given
-    there = {key: value for key, value in flat(given).items() if key in renamed.RENAMED}
-    if not there:
-        return given
-    found = given.clone()
-    found.defrost()
-    for key, value in there.items():
-        (new, _), (node, name) = renamed.asked([(key, value)], "config", _note)[0], level_of(found, key)
-        del node[name]
-        node[new.rpartition(".")[2]] = value
-    return found
-
-
-def _note(text: str) -> None:
-    print(f"note: {text}")
 
 
 def _given(settings: Mapping[str, Sequence[str]], given: Any) -> Iterator[tuple[str, str, Any]]:

@@ -65,7 +65,8 @@ def _fix_workspace() -> None:
 
 def _attention() -> dict[str, bool]:
     """Which kinds of attention PyTorch may use."""
-    return {kind: getattr(torch.backends.cuda, f"{kind}_sdp_enabled")() for kind in _KINDS}
+    cuda = torch.backends.cuda
+    return {kind: getattr(cuda, f"{kind}_sdp_enabled")() for kind in _KINDS}
 
 
 def _set_attention(kinds: Mapping[str, bool]) -> None:

@@ -25,10 +25,7 @@ from modprompt.io.row_file import Rows, write_rows
 
 
 def how_computed(device: torch.device, stream: torch.dtype | None) -> str:
-    """What the types of the weights do not show: fp16 and amp have the same types, but other features.
-
-    It is empty for a CPU without a stream type, so that files of earlier versions stay valid.
-    """
+    """What the types of the weights do not show: fp16 and amp have the same types, but other features."""
     facts = ("" if device.type == "cpu" else device.type, stream, autocast_type(device))
     return " ".join(str(fact) for fact in facts if fact)
 

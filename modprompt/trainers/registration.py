@@ -1,7 +1,6 @@
 """Our trainers in Dassl's registry, next to a codebase's own, which may have the same names."""
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -126,10 +125,3 @@ def _own_trainer(method: type[Method]) -> None:
 own.each(_own_trainer)
 for _plug_in in together.plug_ins():
     register_method(_plug_in)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "register_own":  # where 0.2.0 had it
-        warnings.warn(f"{__name__}.register_own is modprompt.register_own now", DeprecationWarning, stacklevel=2)
-        return own.register_own
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

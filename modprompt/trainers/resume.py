@@ -8,7 +8,6 @@ import functools
 import math
 import os
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from modprompt.errors import UserError
@@ -74,7 +73,7 @@ class Resume(Part):
         }
 
     def _unrounded(self) -> dict[str, str]:
-        """That weights which half precision cannot hold are not rounded: an earlier version rounded them."""
+        """That weights which half precision cannot hold are not rounded."""
         if self.run.precision.half_weights or self.run.keeps_in_half:
             return {}
         return {"the precision of CLIP's weights": "float32"}
@@ -116,10 +115,6 @@ class Resume(Part):
             self.model.average.load_state_dict(extras["average"])
         for one in self.trainer.added:
             one.load_state(extras)
-
-    def state_as_now(self, states: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A state, checked only in its head, with what an earlier version kept elsewhere in today's place."""
-        return states
 
     def begin(self) -> None:
         """Resume, and start the clock."""
@@ -207,12 +202,11 @@ class Resume(Part):
             self.trainer._scheds,
             self._all_extras_form,
             self.trainer.max_epoch,
-            self.state_as_now,
         )
         self._require_begun_alike(directory, extras.get(BEGAN_FROM))
         self._require_best(directory, epoch)
         self.load_extra_state(extras)
-        self.training_s = extras.get(TRAINING_S)  # an earlier version did not count
+        self.training_s = extras.get(TRAINING_S)
         self._gone_on_from = directory
         print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
         if directory != self.config.output_dir:

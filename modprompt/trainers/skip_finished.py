@@ -4,7 +4,6 @@ A finished run has the same settings, CLIP, split, few-shot list and, for a test
 """
 
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,9 +14,8 @@ from modprompt.feature import features
 from modprompt.io import compare, content_hashes, holding
 from modprompt.io import result as results
 from modprompt.io.image_rules import FAMILY
-from modprompt.io.images import READ_AS, images_hash_of
+from modprompt.io.images import READ_AS
 from modprompt.io.settings import as_text, differences
-from modprompt.io.versioned import proves_less
 from modprompt.trainers import backbone
 from modprompt.trainers.training_state import settings_of
 
@@ -30,43 +28,22 @@ def require_folder_agrees(cfg: Any) -> None:
     compare.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
 
 
-def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str, str]) -> list[str]:
-    """How images were made differently from now; earlier versions made them as files and options said."""
-    now, recorded = backbone.input_texts(cfg), result.get("input")
-    if not isinstance(recorded, dict):
-        recorded = {key: result["settings"].get(key, defaults.get(key, "")) for key in now}
-    return differences(recorded, now, {READ_AS: FAMILY})
+def _differing_images(cfg: Any, result: Mapping[str, Any]) -> list[str]:
+    """How images were made differently from now."""
+    return differences(result.get("input") or {}, backbone.input_texts(cfg), {READ_AS: FAMILY})
 
 
 def _differing_inputs(
     cfg: Any, result: Mapping[str, Any], find: Callable[[str], str | None], split_now: Callable[[], str]
 ) -> list[str]:
     """Which of a result's split, few-shot list and initial weights have changed."""
-    files, split = result.get("files"), result.get("split")
-    found = compare.differing_files(files or {}, find)
-    if not found and files is not None and isinstance(split, dict) and not compare.has_split_file(files):
-        recorded = split.get("hash") or images_hash_of(result)  # another project's reader
+    files, split = result.get("files") or {}, result.get("split") or {}
+    found = compare.differing_files(files, find)
+    if not found and not compare.has_split_file(files):
+        recorded = split.get("hash") or result.get("images_hash")  # another project's reader
         known = not recorded or recorded == split_now()
         found = [] if known else ["the images, which have no known split file, have changed"]
     return found + content_hashes.differing(result, settings_of(cfg))
-
-
-def _warn_of_what_is_unknown(cfg: Any, result: Mapping[str, Any], mine: str) -> None:
-    """Warn of what a result of an earlier version did not record, or recorded by a rule that proves less."""
-    recorded = str(result.get("backbone_hash") or "")
-    lacks = [] if result.get("files") is not None else ["its split and few-shot list"]
-    lacks += [] if recorded else ["its CLIP"]
-    lacks += ["its initial weights"] if cfg.MODEL.INIT_WEIGHTS and not result.get("init_weights") else []
-    texts = [f"{' and '.join(lacks)} cannot be compared"] if lacks else []
-    clip = result.get("clip")
-    if cfg.MODEL.BACKBONE.ACTIVATION and not (isinstance(clip, dict) and clip.get("dialect")):
-        texts.append(
-            "its CLIP's file did not say how it is run and counts as quick_gelu with heads of width 64, rounded to half"
-        )
-    if recorded and proves_less(recorded, mine):
-        texts.append("its CLIP is compared by an earlier rule, which proves less")
-    if texts:
-        warnings.warn(f"{cfg.OUTPUT_DIR} is of an earlier version: {'; '.join(texts)}", stacklevel=3)
 
 
 def finished_before(
@@ -99,8 +76,6 @@ def finished_before(
         if why:
             print(f"{cfg.OUTPUT_DIR}: {why}: running again")
         return False
-    if not isinstance(result.get("settings"), dict):
-        raise compare.another_run(cfg.OUTPUT_DIR, ["made by an earlier version, which did not record its settings"])
     defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
         print(f"{cfg.OUTPUT_DIR} was not tested (TEST.NO_TEST): running again")
@@ -112,14 +87,13 @@ def finished_before(
         print(f"{cfg.OUTPUT_DIR} {goes_on}: going on")
         return False
     found += _other_kind(cfg, result, tests, model_dir)
-    found = found or _differing_images(cfg, result, defaults)
+    found = found or _differing_images(cfg, result)
     found = found or _differing_inputs(cfg, result, find, split_now)
     mine, clip = ("", {}) if found else _clip_now(cfg)
     found = found or compare.differing_clip(str(result.get("backbone_hash") or ""), mine)
     found = found or compare.differing_tokenizer(result.get("clip") or {}, clip)
     if found:
         raise compare.another_run(cfg.OUTPUT_DIR, found)
-    _warn_of_what_is_unknown(cfg, result, mine)
     if model_dir and holding.of_other_weights(result, model_dir, epoch):
         print(f"{cfg.OUTPUT_DIR} has the result of another model: testing again")
         return False

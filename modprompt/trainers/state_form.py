@@ -2,7 +2,7 @@
 
 Names, shapes and types are the run's own, and numbers are finite. An optimiser's state has the form that a copy of the
 optimiser has after a step, and another copy must be able to continue with it. A wrong value of the right form is only
-found by the state's hash, which states of 0.2.0 lack.
+found by the state's hash.
 """
 
 import copy

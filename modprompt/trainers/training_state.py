@@ -15,14 +15,11 @@ import torch
 from dassl.config import cfg_default
 
 from modprompt.errors import UserError
-from modprompt.io import renamed
 from modprompt.io.holding import STATE
-from modprompt.io.images import VALIDATION
 from modprompt.io.safe_open import Refused
 from modprompt.io.schema import Form, anything, whole
 from modprompt.io.settings import COMPILE, changes, is_free, with_clips_known
 from modprompt.io.tensors import read_tensors, write_tensors
-from modprompt.io.versioned import plain, understood
 from modprompt.trainers.state_form import HEAD, require_parts
 
 _NumPyState = tuple[str, np.ndarray, int, int, float]
@@ -106,11 +103,7 @@ def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str
 
     A setting that one of the two does not have counts as its default there.
     """
-    theirs = renamed.recorded(theirs)
-    mine, defaults = understood(theirs, mine, folder), settings_of(cfg_default)
-    if mine.get(CHOSEN_BY, "").startswith(VALIDATION):  # an earlier version did not record it, but could use no others
-        theirs = {CHOSEN_BY: mine[CHOSEN_BY], **theirs}
-    theirs = {COMPILE: mine.get(COMPILE, ""), **theirs}  # 0.2.0 did not record it: there it decided nothing
+    defaults = settings_of(cfg_default)
     keys = {key for side in (mine, theirs) for key, text in side.items() if not is_free(key, text)}
     old, new = ({key: side.get(key, defaults.get(key, "unset")) for key in keys} for side in (theirs, mine))
     changed = changes(old, new)
@@ -134,7 +127,7 @@ def save(
     """Write the state after `epoch` finished epochs; `extras` is what else a trainer must remember."""
     states = {
         "epoch": epoch,
-        "settings": plain(settings),
+        "settings": dict(settings),
         "best_result": float(best_result),
         "models": {name: model.state_dict() for name, model in models.items()},
         "optims": {name: optim.state_dict() for name, optim in optims.items() if optim is not None},
@@ -168,7 +161,7 @@ def _hash_of(states: Mapping[str, Any]) -> str:
 
 def _has_its_hash(states: Mapping[str, Any]) -> bool:
     try:
-        return bool(states[_HASH] == _hash_of(states))
+        return bool(states.get(_HASH) == _hash_of(states))
     except (RuntimeError, TypeError, NotImplementedError):  # for tensors that no run has written
         return False
 
@@ -192,7 +185,6 @@ def load(
     scheds: Mapping[str, Any],
     extras_form: Callable[[int], Form] = lambda epoch: anything,
     most: int | None = None,
-    as_now: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda states: states,
 ) -> tuple[int, float, Mapping[str, Any]]:
     """Restore everything. Nothing is changed before the whole file is checked.
 
@@ -204,7 +196,6 @@ def load(
         scheds: likewise.
         extras_form: gives the form of the extras after so many epochs.
         most: epochs of the whole run; None for what its settings say.
-        as_now: converts what an earlier version wrote into this version's form.
 
     Returns:
         (finished epochs, best validation result so far, extras).
@@ -222,10 +213,9 @@ def load(
         HEAD(states, "")
         require_same(settings, states["settings"], directory)
         whole(1, most or _most_epochs(settings))(states["epoch"], "epoch")
-        found, states = states, as_now(states)
         require_parts(states, models, optims, scheds)
         extras_form(states["epoch"])(states["extras"], "extras")
-        if _HASH in found and not _has_its_hash(found):  # 0.2.0 wrote none
+        if not _has_its_hash(states):
             raise Refused("it was changed by hand: its hash does not match")
     except Refused as error:
         raise UserError(f"{path} is damaged or of another run ({error}): {_TO_DO}") from None

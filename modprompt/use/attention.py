@@ -21,7 +21,7 @@ from modprompt.methods.model import PromptedModel
 
 _COLOURS = ((12, 16, 64), (110, 26, 120), (214, 62, 84), (250, 150, 52), (255, 242, 150))  # from the least to the most
 _SHARE = 0.6  # share of the colours in an overlay
-_SMOOTH = getattr(Image, "Resampling", Image).BICUBIC  # older Pillows have it elsewhere
+_SMOOTH = Image.Resampling.BICUBIC
 _SMALLEST = 224  # pixels of a side of an overlay
 
 

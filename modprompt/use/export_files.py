@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.io.tensors import is_at_least
 from modprompt.programs import one_line
 from modprompt.use.export_model import ExportedModel
 
@@ -21,13 +20,10 @@ OPSET = 18  # the oldest that PyTorch's exporter writes without converting; ONNX
 MOST_BYTES = 2_000_000_000  # limit of a protocol buffer, as an ONNX file is
 INPUT, OUTPUTS = "images", ("features", "probabilities")
 METADATA = "metadata.json"  # the extra file in a torch.export program
-_NEEDS = (2, 6)  # the oldest PyTorch that exports
 
 
 def require_packages(to: str) -> None:
     """Raise UserError unless the packages that write such files are installed."""
-    if not is_at_least(*_NEEDS):
-        raise UserError(f"--to {to} needs PyTorch {'.'.join(map(str, _NEEDS))} or newer, this is {torch.__version__}")
     if to != "onnx":
         return
     try:

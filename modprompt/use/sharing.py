@@ -64,7 +64,7 @@ def files_of(content: Checkpoint, path: Path, below: str = "") -> dict[str, Cont
     """
     if not content.record:
         raise UserError(
-            f"{path} does not say what it is (it is the family's, or our first version's), so nobody could load it: "
+            f"{path} does not say what it is (it is the family's), so nobody could load it: "
             "load it with modprompt.load, save it with .save, and push that file"
         )
     name = content.record["method"]["name"]

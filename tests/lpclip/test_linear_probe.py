@@ -281,7 +281,7 @@ def test_features_of_other_images_or_classes_do_not_go_together(own, other, tmp_
 
 def test_extractor_writes_no_validation_features_of_test_images(own, tmp_path, capsys):
     (tmp_path / "out" / "ImageFolder").mkdir(parents=True)
-    (tmp_path / "out" / "ImageFolder" / "val.npz").write_bytes(b"of an earlier version")
+    (tmp_path / "out" / "ImageFolder" / "val.npz").write_bytes(b"of other folders")
     assert report(feat_extractor.run, own) == 0
     assert "ImageFolder has no validation images of its own" in capsys.readouterr().out
     assert sorted(p.name for p in (tmp_path / "out" / "ImageFolder").iterdir()) == ["test.npz", "train.npz"]

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT
 
 FLOORS = (
-    {"errors", "checks", "fields", "feature", "programs", "places", "moved", "version"},
+    {"errors", "checks", "fields", "feature", "programs", "places", "version"},
     {"io"},
     {"clip"},
     {"engine"},

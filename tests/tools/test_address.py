@@ -3,12 +3,12 @@
 import shutil
 
 import pytest
-import tomllib
 import yaml
 
 from tests.conftest import ROOT
 from tools import address
 
+tomllib = pytest.importorskip("tomllib")  # of Python 3.11
 HERE = "https://github.com/someone/modprompt"
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.io import json_text, renamed
+from modprompt.io import json_text
 from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.safe_open import Refused, read_bytes
 from modprompt.io.settings import given, read_settings, settings_hash
@@ -78,15 +78,14 @@ class Chosen(NamedTuple):
                 raise UserError(
                     f"{self.path}: {label}: {key} is chosen here, and set to {options[key]}: leave that out"
                 )
-        before = identity(trainer, config, options)  # of earlier versions: with the config's value of what is chosen
         for key, value in identity(trainer, config, options, found["options"]).items():
-            if found.get(key, value) not in (value, before[key]):
+            if found[key] != value:
                 self._refuse(f"{label}: the choice belongs to another method: its {key} {found[key]}, now {value}")
         return dict(found["options"])
 
     def require_first(self, label: str, first: str) -> None:
         """Raise UserError if the choice was made after another first stage than this one."""
-        found = self.methods[label].get("first", first)
+        found = self.methods[label]["first"]
         if found != first:
             self._refuse(f"{label}: the choice has another first stage, {found or 'none'}, now {first or 'none'}")
 
@@ -122,8 +121,7 @@ def read(path: Path) -> Chosen:
         content = json_text.parse(read_bytes(path))
         if not check_seal(content, path, what_to_do):
             raise UserError(f"{path}: has no seal: {what_to_do}")
-        options = {label: renamed.recorded(one["options"]) for label, one in content["methods"].items()}
-        methods = {label: {**one, "options": options[label]} for label, one in content["methods"].items()}
+        methods = {label: {**one, "options": dict(one["options"])} for label, one in content["methods"].items()}
         return Chosen(path, content["experiment"], content["rule"], methods)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}): {what_to_do}") from None

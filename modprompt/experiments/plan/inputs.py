@@ -22,7 +22,6 @@ from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.paths import of_user
 from modprompt.io.result import read_json
 from modprompt.io.text import write_json
-from modprompt.io.versioned import Versioned
 from modprompt.places import PACKAGE
 
 NOTES = "clip_hashes.json"
@@ -116,16 +115,12 @@ class Inputs:
         self.notes = _notes(out)
         self._splits: dict[str, str | None] = {}  # of data sets whose split has no file, as they are now
 
-    def _hash(self, clip: Clip) -> Versioned | None:
+    def _hash(self, clip: Clip) -> str | None:
         note = self.notes.get(clip.key)
         if not isinstance(note, dict) or note.get("stamp") != _stamp(clip.file):
             return None
-        digest, old = note.get("hash"), note.get("old")
-        if not isinstance(digest, str) or ":" not in digest or not isinstance(old, str):
-            return None
-        if not isinstance(note.get("tokenizer", {}), dict):
-            return None
-        return Versioned(digest, old)
+        digest = note.get("hash")
+        return digest if isinstance(digest, str) and isinstance(note.get("tokenizer", {}), dict) else None
 
     def note_clips(self, jobs: Sequence[Job]) -> None:
         """Hash the CLIP files of jobs that are not noted as they are now.
@@ -144,7 +139,7 @@ class Inputs:
             clip_model = load(Asked(clip.name, clip.path, clip.activation, clip.heads, clip.model))
             found, tokenizer = clip_model.fingerprint, dict(facts_of(clip_model).tokenizer)
             of_towers = {"tokenizer": tokenizer} if tokenizer else {}
-            self.notes[clip.key] = {"stamp": stamp, "hash": str(found), "old": found.old, **of_towers}
+            self.notes[clip.key] = {"stamp": stamp, "hash": found, **of_towers}
         if unknown:
             write_json(self.out / NOTES, sealed({"clips": self.notes}, 1))
 
@@ -194,16 +189,10 @@ class Inputs:
         digest = None if clip is None else self._hash(clip)
         found = []
         from_hub = clip is None and bool(_recorded_commit(result))
-        if (
-            not recorded
-            or (from_hub and not _commit_of(job))
-            or (digest is None and (clip is not None or ":" not in recorded))
-        ):
+        if not recorded or (from_hub and not _commit_of(job)) or (digest is None and clip is not None):
             found.append("CLIP")
-        elif ":" not in recorded:
-            found.append("CLIP by today's hash (an earlier version's weaker one agrees)")
-        files = result.get("files")
-        if files is None or not self._has_data(result):
+        files = result.get("files") or {}
+        if not self._has_data(result):
             found.append("split and few-shot list")
         elif isinstance(result.get("split"), dict) and not compare.has_split_file(files):
             found += [] if self._split_now(job, result) is not None else ["split"]

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from modprompt.experiments.plan.kinds import trains
 from modprompt.feature import file_in, named
-from modprompt.io.renamed import former
 from modprompt.io.settings import free
 
 
@@ -72,8 +71,8 @@ class Method(NamedTuple):
 
     def _named(self) -> Iterator[tuple[str, str]]:
         deciding = [(key, value) for key, value in self.options if key not in free()]
-        names = short_names([former(key) for key, _ in deciding])
-        return ((names[former(key)], _end_of_path(key, value)) for key, value in deciding)
+        names = short_names([key for key, _ in deciding])
+        return ((names[key], _end_of_path(key, value)) for key, value in deciding)
 
 
 def _end_of_path(key: str, value: str) -> str:

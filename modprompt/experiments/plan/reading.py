@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.io import yaml_text
 
+R = TypeVar("R", bound="Reader")
 MOST = 2**32 - 1  # the largest seed that NumPy accepts
 
 
@@ -24,7 +25,7 @@ class Reader:
     def __init__(self, path: Path, part: str = ""):
         self.path, self.part = path, part
 
-    def within(self, part: str) -> Self:
+    def within(self: R, part: str) -> R:
         """A reader of a part of the same file."""
         return type(self)(self.path, part)
 

@@ -74,7 +74,6 @@ from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
 from modprompt.feature import Feature, features, file_in, named, protocols
-from modprompt.io import renamed
 from modprompt.io.paths import of_user
 from modprompt.io.settings import COMPILE, as_text, read_settings
 from modprompt.methods.table import PROMPTS, config_of, kind_of
@@ -361,7 +360,7 @@ class MethodReader(Reader):
     def options(self, value: Any, place: str, folder: Path | None = None) -> dict[str, str]:
         """Settings as text; files of schedules are relative to a folder, by default this file's."""
         options = {}
-        for key, item in renamed.asked(self.mapping(value or {}, place).items(), f"{self.path}: {place}"):
+        for key, item in self.mapping(value or {}, place).items():
             for one in protocols():
                 if key in one.plan().SET_HERE:
                     instead = ", ".join(one.plan().KEYS)
@@ -379,7 +378,7 @@ class MethodReader(Reader):
 
     def grid(self, value: Any, place: str) -> dict[str, list[str]]:
         axes = {}
-        for key, values in renamed.asked(self.mapping(value or {}, place).items(), f"{self.path}: {place}"):
+        for key, values in self.mapping(value or {}, place).items():
             if not isinstance(values, list) or not values:
                 raise self.fault(place, f"{key}: a list of values is expected, got {values!r}")
             axes[key] = list(self.options({key: item}, place)[key] for item in values)
@@ -406,7 +405,7 @@ class MethodReader(Reader):
     def method(self, label: str, value: Any, shared: Shared, before: Sequence[Method] = ()) -> Iterator[Method]:
         """The variants of a method: one, or as many as its grid has combinations; `before` are above it."""
         place = f"methods: {label}"
-        content = renamed.asked_of_method(self.mapping(value, place), f"{self.path}: {place}")
+        content = self.mapping(value, place)
         trainer, config, given = self.runs(content, _OF_METHOD, place)
         own = {**shared.options, **given}
         chosen = shared.chosen if trains(trainer) and content.get("chosen") is not False else None

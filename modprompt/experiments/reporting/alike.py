@@ -16,13 +16,12 @@ _SHORT = 14  # characters of a hash that are shown
 
 
 def split_facts(result: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a result says about its split; nothing if there is none, or it is a text, as in the first version."""
-    split = (result or {}).get("split")
-    return split if isinstance(split, dict) else {}
+    """What a result says about its split; nothing if there is none."""
+    return (result or {}).get("split") or {}
 
 
 def has_odd_images(result: Mapping[str, Any] | None) -> bool:
-    """Whether a run found images that the two rules read differently; false from before there were two."""
+    """Whether a run found images that the two rules read differently."""
     return bool(split_facts(result).get("odd_images"))
 
 

@@ -7,11 +7,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.io import renamed
 from modprompt.io.safe_open import Refused
 from modprompt.io.settings import changes
 from modprompt.io.tensors import read_tensors, write_tensors
-from modprompt.io.versioned import plain, understood
 
 FILE_NAME = "bank.pth.tar"
 
@@ -32,7 +30,7 @@ def write(directory: str, settings: Mapping[str, str], views: Views) -> None:
         views: to be kept.
     """
     if views.features:
-        write_tensors(Path(directory, FILE_NAME), {"settings": plain(settings), **views._asdict()})
+        write_tensors(Path(directory, FILE_NAME), {"settings": dict(settings), **views._asdict()})
 
 
 def remove(directory: str) -> None:
@@ -73,11 +71,10 @@ def read(directory: str, settings: Mapping[str, str], width: int, classes: int) 
         content = read_tensors(path)
         views = Views(list(content["features"]), list(content["labels"]))
         _require_fit(views, width, classes)
-        theirs = renamed.recorded(content["settings"])
+        theirs = dict(content["settings"])
     except (Refused, UserError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}): {to_do}") from None
-    mine: dict[str, str] = understood(theirs, settings, str(path))
-    other = changes(theirs, {key: text for key, text in mine.items() if key in theirs})
+    other = changes(theirs, {key: text for key, text in settings.items() if key in theirs})
     if other:
         raise UserError(f"{path} was made by a run with other settings ({'; '.join(other[:4])}): {to_do}")
     return views

@@ -79,7 +79,7 @@ class EnhancedBase(HeadMethod):
         return {**super().beside(model), **own}
 
     def take_beside(self, model: Any, state: Mapping[str, torch.Tensor], path: str) -> None:
-        """Load a checkpoint's enhanced base; one of an earlier version has none, and its file must be named."""
+        """Load a checkpoint's enhanced base."""
         super().take_beside(model, state, path)
         if BASE in state:
             try:

@@ -23,7 +23,6 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 
-_HALF = "DATASET.SUBSAMPLE_CLASSES"  # among the settings of a run
 _AT_ONCE = 100  # images whose class features are computed at once, where each has its own
 
 
@@ -221,23 +220,13 @@ class HeadedModel(PromptedModel):
         theirs = content.record["method"]["name"] if content.record else mine
         if theirs != mine:
             raise UserError(f"{path} belongs to {theirs}, not to {mine}: use the trainer or the method that made it")
-        of = self._identified(self._classes_of(content), content, path)
+        of = self._classes_of(content)
         with torch.random.fork_rng(devices=[]):
             head = self.method.head(of.names, self.width).to(self.logit_scale.device)
         head.take(own_of_head(content.state_dict), path)
         if not content.record and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
             raise UserError(f"{path} does not say for which classes it was made: its class features belong to others")
         self._hold(head, of)
-
-    def _identified(self, of: Classes, content: Checkpoint, path: str) -> Classes:
-        """A checkpoint's classes; earlier versions did not say which of several classes of one name they are."""
-        if of.which or not self.classes.which or not self.class_bound:
-            return of
-        if of.names == self.classes.names:
-            return of._replace(which=self.classes.which)
-        if content.settings.get(_HALF) == "new" and set(of.names) & set(self.classes.names):  # not the first ones
-            raise UserError(f"{path} does not say which of several classes of one name it was made for: train it again")
-        return of
 
     def _classes_of(self, content: Checkpoint) -> Classes:
         """The classes of a checkpoint's head; this model's if it does not say them."""

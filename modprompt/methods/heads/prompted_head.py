@@ -1,8 +1,7 @@
 """A head on trained prompts: class and image features through these, in place of CLIP's own."""
 
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
@@ -15,7 +14,6 @@ from modprompt.fields import setting
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.checkpoint_files import run_or_file
-from modprompt.io.renamed import OF_HEADS
 from modprompt.methods.base import Method
 from modprompt.methods.heads.facts import FRONT, PROMPTS_BEFORE, prompts_hash
 from modprompt.methods.loading import stated_method
@@ -109,23 +107,8 @@ class BehindPrompts(Method):
         "a run's folder, or a checkpoint, of trained prompts that the head is put on; empty: CLIP alone",
         compared=False,
     )
-    behind: InitVar[str] = ""  # the name of prompts_from in 0.2.0
 
     front: ClassVar[Front | None] = None  # set on an instance that is prepared
-
-    def __post_init__(self, behind: str = "") -> None:
-        if behind:
-            warnings.warn("behind= is now prompts_from=", DeprecationWarning, stacklevel=4)
-            if self.prompts_from:
-                raise SettingError([("PROMPTS_FROM", " is given twice: behind is its earlier name")])
-            object.__setattr__(self, "prompts_from", behind)
-        super().__post_init__()
-
-    @classmethod
-    def of(cls: type[M], values: Mapping[str, Any]) -> M:
-        """As Configured.of; the setting's name in 0.2.0 is accepted too."""
-        renamed = {OF_HEADS.get(name, name): value for name, value in values.items()}
-        return super().of(renamed if len(renamed) == len(values) else values)
 
     def prepared(self: M) -> M:
         """This method, with its prompts read.
@@ -239,12 +222,3 @@ class HeadAndBeside(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Load the head's tensors."""
         return self.head.load_state_dict(own_of_head(state_dict), *args, **kwargs)
-
-
-def _behind(self: BehindPrompts) -> str:
-    """The earlier name of prompts_from."""
-    warnings.warn("behind is now prompts_from", DeprecationWarning, stacklevel=2)
-    return self.prompts_from
-
-
-BehindPrompts.behind = property(_behind)  # type: ignore[attr-defined]  # a class has no place for it beside the InitVar

@@ -117,7 +117,7 @@ class PrototypesHead(Head):
         if not len(self.multipliers):
             raise UserError(
                 f"the weights of CONSTRAINT {self.constraint} are missing: the head is not built yet, or its file "
-                "is from an earlier version or another codebase, which keep none: it can predict, but not be trained"
+                "is from another codebase, which keeps none: it can predict, but not be trained"
             )
         return self.multipliers
 

@@ -5,7 +5,6 @@ Encoders are frozen: each list of images is encoded once, or once for each augme
 
 import time
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -351,23 +350,6 @@ class HeadResume(_OfHead, Resume):
 
     def _kept_of_head(self) -> dict[str, Tensor]:
         return {name: getattr(self.head, name) for name in self.head.kept}
-
-    def state_as_now(self, states: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Move to the head's tensors what version 0.2.0 kept apart from them, if this head has it."""
-        models, kept = states.get("models"), states["extras"].get(KEPT)
-        if not isinstance(models, dict) or not isinstance(kept, dict):
-            return states  # the checks of its parts say what is wrong
-        own = self.head.state_dict()
-        moved = {name: one for name, one in kept.items() if name in self.head.may_lack}
-        tensors = models.get(self.method.folder)
-        if isinstance(tensors, dict):
-            models = {**models, self.method.folder: {**{n: moved[n] for n in moved if n in own}, **tensors}}
-        rest = {name: one for name, one in kept.items() if name not in moved}
-        return {
-            **states,
-            "models": models,
-            "extras": {**states["extras"], KEPT: rest},
-        }
 
     def extras_form(self, epoch: int) -> Form:
         """The form of extra_state's content."""

@@ -5,49 +5,11 @@ A method states it by an attribute of its class, or by a property where its sett
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import Field
 from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.fields import Configured
 from modprompt.methods.parts.average import GaussianAverage
-
-# earlier names of these attributes: old: new
-FORMER = {
-    "made_of": "content_hashes",
-    "stated": "metadata",
-    "with_record": "restore",
-    "having": "replace_private",
-    "averages": "averaging",
-    "average": "averaging",
-    "keeps_exact": "needs",
-    "goes_back_twice": "needs",
-    "log_accuracy": "logging",
-    "draws_examples": "logging",
-    "always_searches": "searching",
-    "not_searched": "searching",
-    "second_node": "repository",
-    "shared": "repository",
-}
-
-
-_CALLED = {  # those that were functions
-    "made_of", "stated", "with_record", "having", "averages", "average", "keeps_exact", "goes_back_twice",
-}  # fmt: skip
-
-
-def former_hooks(cls: type) -> list[str]:
-    """The earlier names that a class, or one of its bases, still uses."""
-    found = {name: vars(one)[name] for one in cls.__mro__ for name in FORMER if name in vars(one)}
-    return [name for name, value in found.items() if _is_hook(name, value)]
-
-
-def _is_hook(name: str, value: Any) -> bool:
-    if value is None or isinstance(value, Field):
-        return False
-    if name in _CALLED:
-        return callable(value) or isinstance(value, (classmethod, property))
-    return isinstance(value, Mapping) if name == "shared" else not callable(value) or isinstance(value, type)
 
 
 class Averaging(NamedTuple):

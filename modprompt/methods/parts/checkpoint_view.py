@@ -14,14 +14,12 @@ from modprompt.io.checkpoint_schema import CLASS_TOKENS, require_learned
 from modprompt.io.content_hashes import facts_of_methods
 from modprompt.io.safe_open import Refused
 from modprompt.io.settings import apart
-from modprompt.io.versioned import understood
 from modprompt.methods.parts.learner import Learner
 
 PREFIX = "prompt_learner."
 # kept inside the encoders by some methods of the family
 _BESIDE = ("film_lp_img.", "film_lp_text.", "linear_probe_proj.")  # a joint head's, next to the learner
 _DEEP_PROMPT = (".VPT", ".VPT_shallow", "image_encoder.proj_rep", "image_encoder.A", "image_encoder.B")
-_UNSAID = {"PLACE_TEXT": "", "PLACE_VISION": ""}  # in files from before these settings
 COUNTS = ".num_batches_tracked"  # of a BatchNorm: whole numbers
 _OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
 _FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of a frozen CLIP inside their learner
@@ -172,8 +170,7 @@ def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], pa
     if stated and expected:  # a file without these facts has none of them; the family's files say nothing at all
         none = dict.fromkeys(facts_of_methods(), "none")
         stated, expected = ({**none, **side} for side in (stated, expected))
-    expected = understood(stated, expected, path)
-    known = {name: stated.get(name, _UNSAID.get(name.rpartition(".")[2], value)) for name, value in expected.items()}
+    known = {name: stated.get(name, value) for name, value in expected.items()}
     other = [
         "{} is {} here and {} in the file".format(name, *apart(value, known[name] or "empty"))
         for name, value in expected.items()

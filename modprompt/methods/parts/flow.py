@@ -14,12 +14,6 @@ HEADS = 8  # of every attention here
 _WIDER = 4  # how much wider a mapper's hidden layer is
 
 
-def _attended(attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention of tokens (L, W) to others; older PyTorch needs a batch, so here one of size 1."""
-    found: Tensor = attention(query[:, None], key[:, None], value[:, None], need_weights=False)[0]
-    return found[:, 0]
-
-
 class Pool(nn.Module):
     """Attention pooling: a proxy token attends to a layer's prompts.
 
@@ -38,7 +32,7 @@ class Pool(nn.Module):
     def forward(self, proxy: Tensor, prompts: Tensor) -> Tensor:
         """(1, S) from a proxy token (1, S) and a layer's prompts (n, S)."""
         tokens = self.ln_1(prompts)
-        pooled: Tensor = self.ln_2(proxy + _attended(self.attn, self.ln_1(proxy), tokens, tokens))
+        pooled: Tensor = self.ln_2(proxy + self.attn(self.ln_1(proxy), tokens, tokens, need_weights=False)[0])
         return pooled
 
 
@@ -68,7 +62,7 @@ class Mapper(nn.Module):
         """New prompts (k n, W) from those of k layers (k n, W) and the pooled ones (k, S) of k layers."""
         x = self.linear_q(prompts)  # attention is added to these
         key, value = self.ln_1(self.linear_k(pooled)), self.ln_1(self.linear_v(pooled))
-        x = x + _attended(self.attn, self.ln_1(x), key, value)
+        x = x + self.attn(self.ln_1(x), key, value, need_weights=False)[0]
         mapped: Tensor = x + self.ffn(self.ln_2(x))
         return mapped
 

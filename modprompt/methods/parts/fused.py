@@ -10,21 +10,19 @@ KINDS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
 def fused(optimiser: Optimizer) -> Optimizer:
-    """The optimiser, made again as one kernel; unchanged where this PyTorch has none for its kind and settings.
+    """The optimiser, made again as one kernel; unchanged where PyTorch has none for its kind and settings.
 
     Momentum starts as zeros: if the first step overflows, PyTorch would otherwise continue from memory that was never
     written. Steps are the same, since without dampening the first momentum is the gradient either way. It stays one
     kernel when the state of an unfused optimiser is loaded.
     """
+    if type(optimiser) not in KINDS or any(group.get("dampening") for group in optimiser.param_groups):
+        return optimiser
     names = inspect.signature(type(optimiser)).parameters
-    if type(optimiser) not in KINDS or "fused" not in names or not hasattr(optimiser, _HOOK):
-        return optimiser
-    if any(group.get("dampening") for group in optimiser.param_groups):
-        return optimiser
     settings = {name: value for name, value in optimiser.defaults.items() if name in names}
     groups = [{**group, **_FUSED} for group in optimiser.param_groups]
     made: Any = type(optimiser)(groups, **{**settings, **_FUSED})
-    getattr(made, _HOOK)(_set)
+    made.register_load_state_dict_post_hook(_set)
     for group in made.param_groups:
         for parameter in group["params"] if group.get("momentum") else ():
             made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
@@ -32,7 +30,6 @@ def fused(optimiser: Optimizer) -> Optimizer:
 
 
 _FUSED = {"fused": True, "foreach": None}
-_HOOK = "register_load_state_dict_post_hook"
 
 
 def _set(optimiser: Optimizer) -> None:

@@ -5,17 +5,14 @@ and their state holds a live object, which no checkpoint may hold; so every Dass
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 
 from modprompt.checks import check_name
 from modprompt.errors import UserError
-
-if TYPE_CHECKING:
-    from torch.optim.lr_scheduler import LRScheduler  # PyTorch 1.9 calls it _LRScheduler
 
 Rate = float | Tensor  # a tensor if the optimiser keeps its learning rate so
 Warmup = Callable[[int, Rate], Rate]  # the learning rate of a warm-up epoch, from a group's base rate
@@ -33,7 +30,7 @@ class WarmupScheduler:
         rate: learning rate in warm-up epoch k for a group with base learning rate r, as rate(k, r).
     """
 
-    def __init__(self, optimizer: Optimizer, successor: "LRScheduler", warmup_epoch: int, rate: Warmup):
+    def __init__(self, optimizer: Optimizer, successor: LRScheduler, warmup_epoch: int, rate: Warmup):
         self.optimizer = optimizer
         self.successor = successor
         self.warmup_epoch = warmup_epoch
@@ -78,7 +75,7 @@ class WarmupScheduler:
         self.successor.load_state_dict(state_dict["successor"])
 
 
-def _main_schedule(optimizer: Optimizer, cfg: Any) -> "LRScheduler":
+def _main_schedule(optimizer: Optimizer, cfg: Any) -> LRScheduler:
     if cfg.LR_SCHEDULER == "cosine":
         return CosineAnnealingLR(optimizer, float(cfg.MAX_EPOCH))  # type: ignore[arg-type]  # as in Dassl
     if cfg.LR_SCHEDULER == "multi_step":
@@ -91,9 +88,7 @@ def _main_schedule(optimizer: Optimizer, cfg: Any) -> "LRScheduler":
     return StepLR(optimizer, step_size=size if size > 0 else cfg.MAX_EPOCH, gamma=cfg.GAMMA)
 
 
-def build_lr_scheduler(
-    optimizer: Optimizer, optim_cfg: Any, alike: bool = False
-) -> Union["LRScheduler", WarmupScheduler]:
+def build_lr_scheduler(optimizer: Optimizer, optim_cfg: Any, alike: bool = False) -> LRScheduler | WarmupScheduler:
     """The schedule that optim_cfg asks for; `step()` once per epoch.
 
     Args:

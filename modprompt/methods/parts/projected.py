@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from modprompt.engine.model import Output
-from modprompt.errors import UserError
 
 
 def project(gradient: Tensor, against: Tensor, weight: float) -> Tensor:
@@ -64,15 +63,9 @@ def _mean(gradient: Tensor | None, processes: Any) -> Tensor | None:
 
 
 def _processes() -> Any:
-    """The processes of the DistributedDataParallel that runs this forward pass; None outside one.
-
-    Raises:
-        UserError: if there are several processes and this PyTorch does not say whether they share a batch.
-    """
+    """The processes of the DistributedDataParallel that runs this forward pass; None outside one."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return None
-    if not hasattr(DistributedDataParallel, "_active_ddp_module"):
-        raise UserError(f"projected gradients in several processes need PyTorch 1.13 or newer, not {torch.__version__}")
     around = DistributedDataParallel._active_ddp_module
     return None if around is None else around.process_group
 

@@ -4,7 +4,6 @@ import pytest
 
 import modprompt
 from modprompt.cli import main
-from modprompt.use import export_files
 from tests.modprompt.use import made
 
 WORDS = ["zero", "one", "two"]
@@ -57,9 +56,3 @@ def test_a_missing_package_is_a_line(saved, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     err = refused(capsys, saved(modprompt.VPT(prompt_depth_vision=2)), "--to", "onnx")
     assert "needs onnxscript, which is missing: pip install onnx onnxruntime onnxscript" in err
-
-
-def test_an_older_pytorch_is_a_line(saved, capsys, monkeypatch):
-    monkeypatch.setattr(export_files, "is_at_least", lambda *version: False)
-    err = refused(capsys, saved(modprompt.VPT(prompt_depth_vision=2)), "--to", "torch")
-    assert "--to torch needs PyTorch 2.6 or newer" in err

@@ -79,7 +79,7 @@ def test_clip_that_is_not_there_is_asked_for_by_this_programs_flags(run_folder, 
     assert "--backbone-path" in capsys.readouterr().err
 
 
-def test_no_file_is_opened_because_a_checkpoint_names_it(run_folder, clip_file, tmp_path, capsys, monkeypatch):
+def test_no_file_is_opened_because_a_checkpoint_names_it(run_folder, clip_file, capsys, monkeypatch):
     path = run_folder("coop_end")  # it says which file it was made with
     content = torch.load(path, weights_only=True)
     clip = content["modprompt"]["clip"]

@@ -1,4 +1,3 @@
-import ast
 import importlib
 import subprocess
 import sys
@@ -85,18 +84,6 @@ def test_help_of_status_is_of_status(capsys):
     text = capsys.readouterr().out
     assert "The state of an experiment's runs" in text
     assert "--launcher" not in text
-
-
-def test_older_python_is_told_in_one_line(called, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "version_info", (3, 10, 2, "final", 0))
-    assert main.main(["experiment", "run", "demo"]) == 2
-    assert capsys.readouterr().err == "error: modprompt experiment run needs Python 3.11 or newer, this is 3.10\n"
-    assert main.main(["doctor"]) == 7
-
-
-def test_what_decides_that_parses_as_python_38():
-    for name in ("__main__", "__init__", "places", "cli/__init__", "cli/main", "cli/train"):
-        ast.parse((ROOT / "modprompt" / f"{name}.py").read_text(), feature_version=(3, 8))
 
 
 def test_help_reports_and_states_bring_no_pytorch(tmp_path):

@@ -12,7 +12,6 @@ from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY
 from dassl.evaluation import build_evaluator
 from dassl.metrics import compute_accuracy
-from dassl.optim import build_optimizer
 from dassl.utils import (
     AverageMeter,
     MetricMeter,
@@ -175,19 +174,6 @@ def test_translation_is_bilinear_whatever_is_asked_for(interpolation):
     found = [out for out in (transform(image) for _ in range(8)) if not torch.equal(out, to_tensor(image))]
     assert found
     assert all(any(torch.equal(out, window) for window in windows) for out in found)
-
-
-def test_radam_with_a_decay_is_refused_where_pytorch_adds_it_to_the_gradient(monkeypatch):
-    class Old(torch.optim.SGD):
-        def __init__(self, params, lr, weight_decay, betas):
-            super().__init__(params, lr, weight_decay=weight_decay)
-
-    monkeypatch.setattr(torch.optim, "RAdam", Old)
-    parameter = torch.nn.Parameter(torch.ones(1))
-    asked = small_cfg(OPTIM__NAME="radam", OPTIM__WEIGHT_DECAY=0.0).OPTIM
-    assert isinstance(build_optimizer([parameter], asked), Old)
-    with pytest.raises(ValueError, match="newer PyTorch"):
-        build_optimizer([parameter], small_cfg(OPTIM__NAME="radam", OPTIM__WEIGHT_DECAY=0.1).OPTIM)
 
 
 def test_unknown_or_missing_transforms_are_named():

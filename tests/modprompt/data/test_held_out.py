@@ -13,7 +13,6 @@ import modprompt.data.readers.all  # noqa: F401 - registers
 import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.cli import train
 from modprompt.errors import UserError
-from modprompt.trainers.training_state import require_same
 from tests.conftest import ROOT
 from tests.methods import METHODS
 from tests.modprompt.data import trees
@@ -202,12 +201,3 @@ def test_best_epoch_is_not_chosen_on_other_images_after_a_kill(own_run, own_val,
     trees.pictures(root / ("val" if own_val else "train"), {"a": 3, "b": 3}, start=20)
     assert train.main(words()) == 2
     assert "holds a run with other settings (the " in capsys.readouterr().err
-
-
-def test_run_of_an_earlier_version_that_chose_on_its_own_validation_images_goes_on():
-    mine = {"SEED": "1", "the images to choose by": "validation 2:a"}
-    require_same(mine, {"SEED": "1"}, "out")
-    with pytest.raises(UserError, match="the images to choose by validation 2:b -> validation 2:a"):
-        require_same(mine, {**mine, "the images to choose by": "validation 2:b"}, "out")
-    with pytest.raises(UserError, match="the images to choose by unset -> held out 2:a"):
-        require_same({"SEED": "1", "the images to choose by": "held out 2:a"}, {"SEED": "1"}, "out")

@@ -88,7 +88,7 @@ def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_pat
     fill(found, tmp_path)
     (base, *_) = [job for job in protocols.jobs(found) if job.method.label == "CSC"]
     new = base._replace(column="new", folder=base.folder.replace("train_base", "test_new"), parent=base, tests=True)
-    finish(new, tmp_path, 64.66, class_bound=True)  # as an earlier version has left it
+    finish(new, tmp_path, 64.66, class_bound=True)
     results = results_below(found, tmp_path)
     (section,) = table.sections(found, results)
     cells = dict(zip(section.columns, section.rows[2].cells))

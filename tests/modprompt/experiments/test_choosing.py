@@ -88,13 +88,6 @@ def test_highest_mean_over_data_sets_wins(tries, tmp_path):
     assert first["accuracy_pct"] == 70.15
 
 
-def test_splits_of_first_versions_are_not_known(tries, tmp_path):
-    fill(tries, tmp_path, lambda label, dataset, seed: 1)
-    for path in tmp_path.rglob("result.json"):
-        edit(path, split="a text")
-    assert set(choose_by_rule(tries, results_below(tries, tmp_path))["made_by"]["splits"].values()) == {""}
-
-
 def test_of_equal_ones_the_smallest_value_wins_as_a_number(experiment, tmp_path):
     found = experiment(TRIES.replace("[0.1, 0.01, 1]", "[1, 0.1, 5e-2, 10]"), "tries")
     fill(found, tmp_path, lambda label, dataset, seed: 1 if label.endswith("LR 1") else 7 + seed)

@@ -98,7 +98,7 @@ def test_what_results_do_not_say_is_empty(experiment, tmp_path):
     found = experiment(FILE)
     fill(found, tmp_path)
     for job in protocols.jobs(found):
-        if (job.method.label, job.seed, job.column) == ("MPL", 2, "base"):  # of an earlier version
+        if (job.method.label, job.seed, job.column) == ("MPL", 2, "base"):
             finish(job, tmp_path, 50)
     mpl = costs_of(found, tmp_path)["MPL"]
     assert (mpl.parameters, mpl.training_s, mpl.testing_s) == (None, None, None)

@@ -77,7 +77,7 @@ def test_page_has_all_of_it(two, tmp_path, capsys):
 def test_nothing_is_there_of_runs_that_have_left_nothing(two, tmp_path):
     folder = tmp_path / "out/reports/two"
     folder.mkdir(parents=True)
-    for name in ("classes_dtd.png", "classes_dtd.pdf", "losses.png"):
+    for name in ("cost.png", "curves.pdf"):
         (folder / name).write_bytes(b"of an earlier report")
     for path in (tmp_path / "out").rglob("result.json"):
         edit(path, test_files={})

@@ -17,7 +17,7 @@ from modprompt.io import descriptions
 from modprompt.io.compare import file_hash
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
-from tests.modprompt.experiments.fakes import edit, finish
+from tests.modprompt.experiments.fakes import finish
 from tests.other_clips import edit as edit_json
 from tests.other_clips import open_clip_folder
 
@@ -146,8 +146,7 @@ def test_split_without_a_file_is_said_not_to_be_compared(jobs, tmp_path):
 
 def test_what_is_not_compared_is_said(jobs, tmp_path):
     finish(jobs[0], tmp_path, 80.0)
-    finish(jobs[1], tmp_path, 80.0, backbone_hash="old")
-    edit(tmp_path / jobs[1].folder / "result.json", files=None)
+    finish(jobs[1], tmp_path, 80.0, backbone_hash="", files={"digits/split.json": "0"})
     lines = status.lines(jobs[:2], tmp_path, Inputs(tmp_path, tmp_path / "nowhere"))
     assert lines == [
         "2 finished, of 2 runs",
@@ -169,23 +168,6 @@ def test_looking_needs_no_pytorch(tmp_path):
 
     code = "import sys, modprompt.experiments.running.status, modprompt.experiments.reporting.results; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_hash_of_an_earlier_version_is_compared_by_its_rule_and_said_to_prove_less(job, clip, tmp_path):
-    inputs = Inputs(tmp_path, None)
-    inputs.note_clips([job])
-    finish(job, tmp_path, 80.0, backbone_hash=backbone.load_clip("", str(clip()), **SAID).fingerprint.old, files=None)
-    inputs.note_clips([job])
-    assert state.of(job, tmp_path, inputs).name == "finished"
-    assert status.lines([job], tmp_path, inputs)[1:] == [
-        "not compared with what is there now: "
-        "CLIP by today's hash (an earlier version's weaker one agrees) of 1 finished runs",
-        "not compared with what is there now: split and few-shot list of 1 finished runs",
-    ]
-    os.utime(clip(2), ns=(1, 1))
-    again = Inputs(tmp_path, None)
-    again.note_clips([job])
-    assert state.of(job, tmp_path, again).name == "stale"
 
 
 @pytest.mark.slow

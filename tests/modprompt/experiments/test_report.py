@@ -72,7 +72,7 @@ def test_without_matplotlib_there_are_tables_and_a_line(two, tmp_path, capsys, m
 @pytest.mark.usefixtures("unpainted")
 def test_what_was_selected_on_test_stands_in_tables_only_where_it_is_asked_for(two, tmp_path, capsys):
     for path in (tmp_path / "out").rglob("MPL/**/result.json"):
-        edit(path, selected_on="test")  # as a run of an earlier version says it, without a mark
+        edit(path, selected_on="test")
     assert report.main(two) == 1  # as where runs are missing
     text = (folder(tmp_path) / "report.md").read_text()
     assert "| MPL | - | - | - |" in text

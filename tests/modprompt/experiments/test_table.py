@@ -296,7 +296,7 @@ def edit_some(found, out, fields, label="MPL", dataset="eurosat", seeds=(1, 2, 3
 def test_of_seeds_that_were_read_by_two_rules_there_is_no_mean(experiment, tmp_path):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
-    edit_some(found, tmp_path, PEOPLE, seeds=(2, 3))  # seed 1 is of version 0.2.0, which had one rule
+    edit_some(found, tmp_path, PEOPLE, seeds=(2, 3))  # seed 1 says none: the family's
     sections, gathered = sections_of(found, tmp_path)
     assert row(sections["eurosat"], "MPL")["base"].mean == 90.0  # no image is one that the rules differ on
     assert not table.lacking(gathered)
@@ -411,7 +411,7 @@ def test_notes_of_a_training_stand_beside_what_was_measured_on_its_own_data_set_
 def test_clips_of_a_report_say_how_they_were_run(experiment, tmp_path):
     found = experiment(TWO)
     one = {"name": "ViT-H-14/dfn5b", "dialect": "open_clip", "activation": "quick_gelu", "heads": [16, 16]}
-    other = {"file": "w.pt", "fingerprint": "2:b"}  # of an earlier version
+    other = {"file": "w.pt", "fingerprint": "2:b"}
     for job in protocols.jobs(found):
         clip = {**one, "commit": "1" * 40, "fingerprint": "2:a"} if job.method.label == "MPL" else other
         finish(job, tmp_path, 80.0, clip=clip)

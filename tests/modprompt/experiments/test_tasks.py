@@ -11,7 +11,7 @@ from modprompt.io.text import write_json
 
 def finished(folder, accuracy, **more):
     folder.mkdir()
-    write_json(folder / "result.json", sealed({"accuracy_pct": accuracy, **more}, result.VERSION))
+    write_json(folder / "result.json", sealed({"accuracy_pct": accuracy, "settings": {}, **more}, result.VERSION))
     return folder
 
 

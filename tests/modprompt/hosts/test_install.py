@@ -149,8 +149,6 @@ def test_program_that_would_not_find_modprompt_gets_no_line(host, tmp_path, monk
     (tmp_path / "other" / "modprompt" / "__init__.py").touch()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "other"))
     assert f"would import {tmp_path / 'other' / 'modprompt'}, not {PACKAGE}" in refused(capsys, host)
-    (host / "modprompt").mkdir()
-    assert "would be imported in place of pip's modprompt" in refused(capsys, host)
 
 
 def test_uncommitted_changes_are_asked_about(host, capsys):

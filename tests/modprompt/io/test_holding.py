@@ -16,7 +16,7 @@ from modprompt.methods.records import write
 
 
 def put(folder, **content):
-    write_json(folder / result.FILE_NAME, sealed({"accuracy_pct": 50.0, **content}, result.VERSION))
+    write_json(folder / result.FILE_NAME, sealed({"accuracy_pct": 50.0, "settings": {}, **content}, result.VERSION))
     return folder
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from modprompt.io import images as runs
 from modprompt.io import published
-from modprompt.io.versioned import in_version_of, proves_less
 
 Item = namedtuple("Item", "impath label classname")
 
@@ -52,10 +51,10 @@ def test_hash_is_the_same_wherever_the_images_lie(tmp_path):
 
 
 @pytest.mark.parametrize("change", ["size", "folder", "label", "order", "list"])
-def test_hash_tells_what_the_old_one_did_not(tmp_path, change):
+def test_hash_tells_lists_apart(tmp_path, change):
     items = make(tmp_path)
-    before, old = runs.images_hash(items, items[:2], root=str(tmp_path)), runs.old_images_hash(items, items[:2])
     second = items[:2]
+    before = runs.images_hash(items, second, root=str(tmp_path))
     if change == "size":
         (tmp_path / "class1" / "0.jpg").write_bytes(b"longer")
     elif change == "folder":
@@ -69,7 +68,6 @@ def test_hash_tells_what_the_old_one_did_not(tmp_path, change):
     else:
         items, second = items[:-1], [items[-1], *second]
     assert runs.images_hash(items, second, root=str(tmp_path)) != before
-    assert (runs.old_images_hash(items, second) == old) is (change in ("size", "folder"))
 
 
 def test_few_shot_images_are_hashed_by_content_and_others_by_size(tmp_path):
@@ -90,17 +88,7 @@ def test_pictures_swapped_under_their_names_are_noticed_at_resume(tmp_path):
     contents = [path.read_bytes() for path in paths]
     for path, content in zip(paths, contents[::-1]):
         path.write_bytes(content)
-    after = runs.training_images_hash(Lists(train, None, []), cfg())
-    assert before != after
-    assert before.old == after.old == runs.old_images_hash(train)
-
-
-def test_hash_of_the_old_rule_is_understood_and_proves_less(tmp_path):
-    train = make(tmp_path)
-    mine, old = runs.training_images_hash(Lists(train, None, []), cfg()), runs.old_images_hash(train)
-    assert in_version_of(old, mine) == old
-    assert proves_less(old, mine)
-    assert not proves_less(str(mine), mine)
+    assert runs.training_images_hash(Lists(train, None, []), cfg()) != before
 
 
 def test_missing_image_is_an_error(tmp_path):

@@ -17,7 +17,6 @@ from modprompt.io.checksum import KEY, sealed
 from modprompt.io.text import write_json
 from modprompt.trainers import backbone, run_config
 from modprompt.trainers.mpl import MPL
-from tests.conftest import bare
 from tests.other_clips import open_clip_folder
 from tests.test_train import refusal
 
@@ -163,7 +162,6 @@ def test_heads_are_a_setting(heads):
 
 
 def test_images_that_were_made_otherwise_are_another_run(command, tmp_path, capsys):
-    """An earlier version made images as files said; where that is not what the weights ask for, the number is another."""
     said = ["--once", *command("ZeroshotCLIP")]
     assert train.main(said) == 0
     capsys.readouterr()
@@ -173,34 +171,9 @@ def test_images_that_were_made_otherwise_are_another_run(command, tmp_path, caps
     content = json.loads(path.read_text())
     assert content["input"]["INPUT.INTERPOLATION"] == "bicubic"
     version = content.pop(KEY)["version"]
-    del content["input"]
-    content["settings"]["INPUT.INTERPOLATION"] = "bilinear"
+    content["input"]["INPUT.INTERPOLATION"] = "bilinear"
     write_json(path, sealed(content, version))
-    config_file = tmp_path / "bare.yaml"
-    node = yaml.safe_load(config_file.read_text())
-    node["INPUT"]["INTERPOLATION"] = "bilinear"
-    config_file.write_text(yaml.safe_dump(node))
     assert "INPUT.INTERPOLATION bilinear -> bicubic" in refusal(capsys, *said)
-
-
-@pytest.mark.filterwarnings("default::UserWarning")
-def test_runs_of_before_on_bare_files_count_as_quick_gelu_with_a_line(command, clip_file, tmp_path, capsys):
-    said = command("ZeroshotCLIP")
-    assert train.main(said) == 0
-    path = tmp_path / "out" / "result.json"
-    content = json.loads(path.read_text())
-    version = content.pop(KEY)["version"]
-    for key in ("dialect", "commit", "sha256", "resize"):
-        del content["clip"][key]
-    write_json(path, sealed(content, version))
-    capsys.readouterr()
-    assert train.main(["--once", *said]) == 0
-    out, err = capsys.readouterr()
-    assert "Finished before" in out
-    assert "its CLIP's file did not say how it is run and counts as quick_gelu with heads of width 64" in err
-    other = [*said[: said.index("MODEL.BACKBONE.PATH")], *bare(clip_file)]
-    other[other.index("quick_gelu")] = "gelu"
-    assert "holds a different finished run" in refusal(capsys, "--once", *other)
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

@@ -128,27 +128,8 @@ def test_yacs_itself_takes_any_number_for_the_images_bound(value, tmp_path):
 
 
 def test_trainer_without_a_method_is_one_line():
-    """As they were written for 0.1.0."""
-
     class Old(PromptTrainer):
         pass
 
     with pytest.raises(UserError, match="Old has no method_class: docs/own_trainer.md"):
         Old.check_cfg(object.__new__(Old), get_cfg_default())
-
-
-def test_files_and_options_of_codebases_may_have_names_of_before(tmp_path, capsys):
-    file = tmp_path / "old.yaml"
-    file.write_text("TEST: {HALVES: True}\nTRAINER: {TIPADAPTER: {BEHIND: p}}\n")
-    for merge in (
-        lambda cfg: cfg.merge_from_file(str(file)),
-        lambda cfg: cfg.merge_from_list(["TEST.HALVES", "True", "TRAINER.TIPADAPTER.BEHIND", "p"]),
-        lambda cfg: cfg.merge_from_other_cfg(
-            CfgNode({"TEST": {"HALVES": True}, "TRAINER": {"TIPADAPTER": {"BEHIND": "p"}}})
-        ),
-    ):
-        cfg = get_cfg_default()
-        merge(cfg)
-        assert (cfg.TEST.BASE_NEW, cfg.TRAINER.TIPADAPTER.PROMPTS_FROM) == (True, "p")
-        assert "HALVES" not in cfg.TEST
-        assert capsys.readouterr().out.count("TEST.HALVES is TEST.BASE_NEW now") == 1

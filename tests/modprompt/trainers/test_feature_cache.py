@@ -101,7 +101,7 @@ def test_an_encoder_may_write_into_the_same_memory_at_every_batch():
 
 
 @pytest.mark.cover(1)
-@pytest.mark.parametrize("fault", ["no archive", "a flipped bit", "of an earlier version", "of another list", "floats"])
+@pytest.mark.parametrize("fault", ["no archive", "a flipped bit", "other arrays", "of another list", "floats"])
 def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, capsys, fault):
     accuracy, images = evaluate("zeroshot")
     (file,) = (tmp_path / "features").iterdir()
@@ -112,7 +112,7 @@ def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, ca
     elif fault == "a flipped bit":
         at = whole.index(rows.tobytes()) + 99
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-    elif fault == "of an earlier version":
+    elif fault == "other arrays":
         write_arrays(file, features=rows, labels=np.zeros(len(rows), int), seal=np.array("of these"))
     else:  # as a program with a fault would have written it
         whose = "others" if "list" in fault else str(stands_for)

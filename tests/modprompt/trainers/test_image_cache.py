@@ -437,7 +437,7 @@ FAULTS = {
     "its first image": lambda path: flip(path, "rows"),
     "its list of CRCs": lambda path: flip(path, "crcs"),
     "what it stands for": lambda path: flip(path, "stands_for"),
-    "of an earlier version": lambda path: path.write_bytes(bytes(NUMBER * (32 * 32 * 3 + 4) + 64)),
+    "no archive": lambda path: path.write_bytes(bytes(NUMBER * (32 * 32 * 3 + 4) + 64)),
 }
 
 

@@ -11,7 +11,6 @@ from modprompt.cli import train
 from modprompt.io.settings import settings_hash
 from modprompt.io.versions import versions
 from modprompt.trainers import result as results
-from modprompt.trainers import resume
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests import trained_once
 from tests.methods import METHODS, SEARCHES, some_slow
@@ -171,15 +170,6 @@ def test_seconds_of_training_are_those_of_all_starts(command, tmp_path, cut_off,
     assert 0.4 <= found["training_s"] < 60
     assert found["testing_s"] > 0
     assert (found["trained_parameters"], found["jobs_at_once"]) == (METHODS["coop_end"].parameters, 3)
-
-
-def test_seconds_that_an_earlier_version_did_not_count_are_not_said(command, tmp_path, cut_off, monkeypatch):
-    words = command(METHODS["coop_end"])
-    monkeypatch.setattr(resume, "TRAINING_S", "not known")
-    assert train.main(words) == 130
-    monkeypatch.undo()
-    assert train.main(words) == 0
-    assert not {"training_s", "jobs_at_once"} & set(result(tmp_path / "out"))
 
 
 @pytest.mark.slow

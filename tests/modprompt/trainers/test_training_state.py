@@ -53,7 +53,7 @@ def test_other_settings_are_refused_and_named(tmp_path):
         training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
 
 
-def test_run_whose_steps_are_recorded_is_another_but_one_of_0_2_0_which_did_not_say(tmp_path):
+def test_run_whose_steps_are_recorded_is_another(tmp_path):
     cfg, *parts = make(1)
 
     def settings(how):
@@ -68,10 +68,6 @@ def test_run_whose_steps_are_recorded_is_another_but_one_of_0_2_0_which_did_not_
     training_state.load(str(tmp_path), settings("graph"), *parts)
     with pytest.raises(ValueError, match=r"other settings \(MODEL.COMPILE graph -> eager\)"):
         training_state.load(str(tmp_path), settings(""), *parts)
-    of_0_2_0 = {key: text for key, text in settings("").items() if key != "MODEL.COMPILE"}
-    training_state.save(str(tmp_path), of_0_2_0, 1, *parts, 0)
-    for how in ("", "graph"):
-        training_state.load(str(tmp_path), settings(how), *parts)
 
 
 @pytest.mark.parametrize("best", [torch.ones(2), np.inf, np.nan, "1"])

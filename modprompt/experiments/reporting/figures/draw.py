@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 _NONE: Mapping[str, Cloud] = {}
 MOST_CLOSE = 4  # methods whose tests and trainings are drawn in one panel
 _MOST_CLASSES_OF = 3  # methods whose classes are drawn side by side
-_KINDS = (
-    "methods", "datasets", "gains", "curves", "tokens", "cost", "ablation*",
-    "classes_*", "confusion_*", "tsne_*", "reliability", "losses", "bars",  # of earlier versions
-)  # fmt: skip
+_KINDS = ("methods", "datasets", "gains", "curves", "tokens", "cost", "ablation*")
 
 
 class Figure(NamedTuple):

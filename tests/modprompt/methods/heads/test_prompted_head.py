@@ -1,7 +1,6 @@
 """Heads behind trained prompts: features through them, one file for both, and what is refused."""
 
 import re
-import warnings
 
 import pytest
 import torch
@@ -230,16 +229,3 @@ def test_a_result_knows_its_prompts_by_their_file(prompts, clip_model):
         "gone.pt cannot be read (No such file or directory)"
     ]
     assert content_hashes.differing({}, {"TRAINER.TIPADAPTER.PROMPTS_FROM": "gone.pt"}) == []
-
-
-def test_the_settings_name_of_before_works_in_python():
-    for made in (lambda: modprompt.TipAdapter(behind="p"), lambda: modprompt.TipAdapter(prompts_from="p")):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            head = made()
-        with pytest.warns(DeprecationWarning, match="behind is now prompts_from"):
-            assert head.behind == head.prompts_from == "p"
-    for name in ("behind", "BEHIND", "prompts_from", "PROMPTS_FROM"):
-        assert modprompt.TipAdapter.of({name: "p"}).prompts_from == "p"
-    with pytest.raises(modprompt.UserError, match="behind"):
-        modprompt.TipAdapter.of({"behind": "p", "prompts_from": "q"})

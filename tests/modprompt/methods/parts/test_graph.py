@@ -15,7 +15,6 @@ from modprompt.engine import weight_cache
 from modprompt.engine.model import Output
 from modprompt.engine.precision import grad_scaler, resolve
 from modprompt.methods.parts.graph import WARM_UP, GraphStep
-from modprompt.methods.parts.recorder import Recorder
 from modprompt.methods.parts.step import Step
 from modprompt.methods.table import METHODS, PROMPTS
 from tests.conftest import random_clip
@@ -384,11 +383,6 @@ def test_on_a_cpu_the_step_is_run_as_it_is():
     graph = GraphStep(step, told.append)
     same(run(graph, step.optimiser), run(plain, plain.optimiser), atol=0, rtol=0)
     assert told == [graph.why] == ["this run has no CUDA device"]
-
-
-def test_an_old_pytorch_is_named(monkeypatch):
-    monkeypatch.delattr(torch, "_fused_sgd_")
-    assert Recorder().obstacle(torch.device("cuda")).startswith(f"PyTorch {torch.__version__} has no SGD")
 
 
 def test_run_that_ends_before_the_recording_says_so():

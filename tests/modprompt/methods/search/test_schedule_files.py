@@ -66,7 +66,7 @@ def lengths_file(name="alpha_e2.npz", text=(1, 0), vision=(2, 2, 0)):
         ("all", "all", False),
         ("base", "base", False),
         ("base", "new", False),
-        (None, "base", False),  # of an earlier version
+        (None, "base", False),
         (7, "all", False),
     ],
 )

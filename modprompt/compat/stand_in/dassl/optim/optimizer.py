@@ -1,7 +1,5 @@
 """Optimisers by name, with the settings of cfg.OPTIM."""
 
-import inspect
-
 import torch
 from torch import nn
 
@@ -20,15 +18,6 @@ def _staged_groups(model, optim_cfg):
     return [{"params": base_params, "lr": optim_cfg.LR * optim_cfg.BASE_LR_MULT}, {"params": new_params}]
 
 
-def _radam(optim_cfg):
-    """PyTorch's RAdam, and the option for decoupled weight decay, as Dassl's has."""
-    radam = getattr(torch.optim, "RAdam", None)
-    apart = radam is not None and "decoupled_weight_decay" in inspect.signature(radam).parameters
-    if radam is None or (optim_cfg.WEIGHT_DECAY and not apart):
-        raise ValueError("NAME radam with this WEIGHT_DECAY needs a newer PyTorch")
-    return radam, {"decoupled_weight_decay": True} if apart else {}
-
-
 def build_optimizer(model, optim_cfg, param_groups=None):
     """The optimiser that optim_cfg.NAME names.
 
@@ -38,7 +27,7 @@ def build_optimizer(model, optim_cfg, param_groups=None):
         param_groups: optimise these in place of the model's.
 
     Raises:
-        ValueError: on an unknown name, and on an optimiser that this PyTorch does not have.
+        ValueError: on an unknown name.
     """
     if param_groups is None:
         if optim_cfg.STAGED_LR:
@@ -52,11 +41,10 @@ def build_optimizer(model, optim_cfg, param_groups=None):
         "adam": (torch.optim.Adam, betas),
         "amsgrad": (torch.optim.Adam, {**betas, "amsgrad": True}),
         "adamw": (torch.optim.AdamW, betas),
-        "radam": (None, betas),
+        "radam": (torch.optim.RAdam, {**betas, "decoupled_weight_decay": True}),  # as Dassl's has it
         "rmsprop": (torch.optim.RMSprop, {**momentum, "alpha": optim_cfg.RMSPROP_ALPHA}),
         "sgd": (torch.optim.SGD, {**momentum, "dampening": optim_cfg.SGD_DAMPNING, "nesterov": optim_cfg.SGD_NESTEROV}),
     }
     check_availability(optim_cfg.NAME, list(choices), "OPTIM.NAME")
     kind, options = choices[optim_cfg.NAME]
-    kind, more = _radam(optim_cfg) if kind is None else (kind, {})
-    return kind(param_groups, **common, **options, **more)
+    return kind(param_groups, **common, **options)
