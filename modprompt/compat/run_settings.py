@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from modprompt.clip.design import SHORTEST, SQUASH
 from modprompt.errors import SettingError
 from modprompt.fields import Configured, Must, setting
-from modprompt.io.image_files import MOST_MEGAPIXELS
 from modprompt.io.image_rules import FAMILY, RULES
 
 S = TypeVar("S", bound="RunSettings")
@@ -109,7 +108,6 @@ class ImagesOfCLIP(Input):
     resize_mode: str = setting(
         SHORTEST, "shortest: the shorter side is scaled to SIZE; squash: both", must=_one_of(SHORTEST, SQUASH)
     )
-    max_megapixels: float = setting(MOST_MEGAPIXELS, "a larger image is refused", must=_ABOVE_0)
     read_as: str = setting(
         FAMILY, "the rule by which image files are read; people is the one for one's own images", must=_one_of(*RULES)
     )

@@ -7,12 +7,10 @@ people: as people see it: turned as its EXIF says, 16 bits scaled, transparency 
 Of several frames both use the first. Neither scales or crops anything.
 """
 
-import io
-import struct
-import zlib
-from typing import Any, BinaryIO
+import contextlib
+from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps
 
 from modprompt.io.safe_open import Refused
 
@@ -20,10 +18,8 @@ FAMILY, PEOPLE = "family", "people"
 RULES = (FAMILY, PEOPLE)
 
 _ORIENTATION = 0x0112  # in EXIF: 1 to 8
-_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # Pillow's transpositions that undo them
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
-_SAYING = (b"IHDR", b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks of a PNG that can hold its orientation, and its first
 
 
 def as_rgb(image: Image.Image, rule: str) -> Image.Image:
@@ -38,10 +34,11 @@ def as_rgb(image: Image.Image, rule: str) -> Image.Image:
     """
     if rule == FAMILY:
         return image.convert("RGB")
-    image.load()  # an orientation that the file stores after its pixels is known then
-    turn = _TURNS.get(_orientation(image))
+    image.load()  # an orientation behind the pixels is known then
     found = _in_eight_bits(image) if _is_deep(image) else _on_white(image)
-    found = found.copy() if turn is None else found.transpose(turn)  # type: ignore[arg-type]  # an enum of these
+    found.info = dict(image.info)
+    with contextlib.suppress(Exception):  # damaged metadata turns nothing; or cannot be written anew, once turned
+        ImageOps.exif_transpose(found, in_place=True)
     found.info = {}  # so that a second call does not turn it twice
     return found
 
@@ -52,58 +49,27 @@ def as_people(image: Image.Image) -> Image.Image:
 
 
 def oddities(image: Image.Image) -> list[str]:
-    """Why the two rules read an image, open and not decoded, differently; in words, empty for most images."""
+    """Why the two rules read an image, open and not decoded, differently; in words, empty for most images.
+
+    What a PNG says behind its pixels is not looked at.
+    """
     found = []
     if _is_deep(image):
         found.append("with more than 8 bits a colour")
     if _has_alpha(image):
         found.append("with transparency")
-    if image.format != "TIFF" and _orientation_once_decoded(image) in _TURNS:  # which Pillow itself turns
+    if image.format != "TIFF" and 2 <= _orientation(image) <= 8:  # Pillow itself turns those
         found.append("turned by EXIF")
     if image.format != "MPO" and getattr(image, "is_animated", False):  # a phone's, whose second frame is a preview
         found.append("of several frames")
     return found
 
 
-def _orientation(image: Image.Image) -> Any:
+def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(_ORIENTATION, 1)
+        return int(Image.Image.getexif(image).get(_ORIENTATION, 1))  # a PNG's own would decode it
     except Exception:  # damaged metadata turns nothing; it raises errors of all kinds
         return 1
-
-
-def _orientation_once_decoded(image: Image.Image) -> Any:
-    """As for a decoded image, without decoding: a PNG may have it after its pixels, which Pillow would decode."""
-    if image.format != "PNG":
-        return _orientation(image)
-    file: Any = getattr(image, "fp", None)  # of an image file
-    at = file.tell()
-    try:
-        file.seek(0)
-        found = PngImagePlugin.PngImageFile(_without_pixels(file, getattr(image, "is_animated", False)))
-        return Image.Image.getexif(found).get(_ORIENTATION, 1)  # a PNG's own would decode it
-    except Exception:  # as in _orientation
-        return 1
-    finally:
-        file.seek(at)
-
-
-def _without_pixels(file: BinaryIO, animated: bool) -> BinaryIO:
-    """A PNG of another's chunks that can hold its orientation; for an animated one up to its second frame."""
-    found, has_pixels = io.BytesIO(), False
-    found.write(file.read(8))
-    while len(head := file.read(8)) == 8:
-        length, name = struct.unpack(">I4s", head)
-        has_pixels = has_pixels or name in (b"IDAT", b"fdAT")
-        if animated and has_pixels and name == b"fcTL":
-            break  # Pillow reads no further for its first frame
-        if name in _SAYING:
-            content = file.read(length)
-            found.write(head + content + struct.pack(">I", zlib.crc32(name + content)))
-        file.seek(4 if name in _SAYING else length + 4, io.SEEK_CUR)
-    found.write(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
-    found.seek(0)
-    return found
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -117,15 +83,14 @@ def _has_alpha(image: Image.Image) -> bool:
 def _in_eight_bits(image: Image.Image) -> Image.Image:
     import numpy as np  # late: most images have no need of it
 
-    is_tiff = image.format == "TIFF"
     if image.mode == "F":
         raise Refused("its pixels are floating-point numbers, and which is white is not defined: save it with 16 bits")
     if image.mode == "I" and image.format not in ("PNG", "PPM"):  # where older Pillows give 16 bits so
         raise Refused("its pixels are signed or have 32 bits, and which is white is not defined: save it with 16 bits")
-    tags: Any = getattr(image, "tag_v2", {}) if is_tiff else {}
+    tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
     if tags.get(_PHOTOMETRIC) == 0:
         raise Refused("its 16 bits count from white to black: save it from black to white")
-    bits = tags.get(_BITS, (16,))
+    bits = tags.get(_BITS, 16)
     white = 2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1
     values = np.asarray(image).astype(np.float64) * (255 / white)
     return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -70,7 +70,7 @@ def method_of(cls: type[C], node: Mapping[str, Any]) -> C:
 
 _NODES: dict[str, CfgNode] = {}  # the methods' nodes under TRAINER, as registered
 # by node: settings that may be any number, though their default or the given value looks whole
-_FLOATS: dict[str, tuple[str, ...]] = {"INPUT": ("MAX_MEGAPIXELS",)}
+_FLOATS: dict[str, tuple[str, ...]] = {}
 
 _SWITCHES: dict[str, tuple[str, ...]] = {}  # by node: text settings that True or False may stand for
 

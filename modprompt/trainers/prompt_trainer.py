@@ -221,7 +221,6 @@ def _begin(cfg: Any) -> None:
         run_folder.keep(cfg.OUTPUT_DIR, Begins(cfg.TRAINER.NAME))
     for feature in features():
         feature.check_single(cfg)
-    image_files.bound(cfg.INPUT.MAX_MEGAPIXELS)
     image_files.read_as(cfg.INPUT.READ_AS)
     device.set_up(cfg)
     if device.on_card(cfg):

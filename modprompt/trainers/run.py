@@ -102,7 +102,6 @@ def run(settings: Settings, mode: Mode, check: Callable[[RunConfig], Any] | None
         UserError: if a setting, a file or the output folder does not fit.
     """
     cfg = from_words(settings, mode, check)
-    image_files.bound(cfg.INPUT.MAX_MEGAPIXELS)
     image_files.read_as(cfg.INPUT.READ_AS)
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode):

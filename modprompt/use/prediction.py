@@ -16,13 +16,14 @@ from modprompt.clip.facts import called
 from modprompt.clip.sides import logit_bias_of
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
-from modprompt.io.image_files import SUFFIXES, is_image_name, most_megapixels, opened, read_rgb
+from modprompt.io.image_files import SUFFIXES, is_image_name, opened, read_rgb
 from modprompt.io.image_rules import FAMILY, oddities
 from modprompt.io.paths import of_user
 from modprompt.io.safe_open import PathLike, Refused
 from modprompt.methods.model import PromptedModel
 
 _READERS = 8  # images that are decoded at the same time
+_MOST_PIXELS = 100_000_000  # of one whose shorter side is scaled to the model's
 
 
 SOFTMAX, SIGMOID = "softmax", "sigmoid"  # probabilities among all classes; each class judged by itself
@@ -194,6 +195,6 @@ def _read(path: Path, preprocess: Callable[..., Tensor], size: int, read_as: str
     except (FileNotFoundError, UserError) as error:
         return str(error)
     short, long = sorted(image.size)
-    if size * size * long > most_megapixels() * 1e6 * short:
+    if size * size * long > _MOST_PIXELS * short:
         return f"cannot use the image {path}: it has {image.width} x {image.height} pixels, a strip: crop it"
     return preprocess(image)

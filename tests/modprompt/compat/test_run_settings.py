@@ -18,7 +18,6 @@ WRONG = {
     "INPUT.RRCROP_SCALE": [(5, 1), (-1, 1), (0, 1), (0.5, 2), ("a", "b"), (1,), (), (0.1, math.nan), (0.1, 0.5, 1)],
     "INPUT.INTERPOLATION": ["cubic", ""],
     "INPUT.TRANSFORMS": [["normalise"], [1], [["normalize"]]],
-    "INPUT.MAX_MEGAPIXELS": [0.0, -1.0, math.nan, math.inf],
     "INPUT.CROP_PADDING": [-1, 10**12],
     "INPUT.CUTOUT_N": [-1, 10**12],
     "INPUT.CUTOUT_LEN": [-1, 0],

@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 import sys
 
@@ -43,30 +42,16 @@ def test_who_starts_a_run_is_alone_but_for_the_run(tmp_path):
     assert not folder.is_held(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["prompt_learner/.model.pth.tar-1", "test/.test.npz", "test/.wrong.csv", ".steps.csv"])
-def test_leftovers_of_killed_writers_go_when_the_folder_is_taken(name, tmp_path):
-    left = tmp_path / f"{name}.0123456789abcdef.part"
-    left.parent.mkdir(exist_ok=True)
-    left.write_text("left")
-    with folder.hold(tmp_path):
-        assert not left.exists()
-
-
-def test_parts_of_runs_and_others_in_inner_folders_are_theirs(tmp_path):
-    inner = tmp_path / "run"
-    features = tmp_path / "features" / ".Digits_test.npz.0123456789abcdef.part"
-    with folder.hold(inner):
-        left = [inner / ".training_state.pth.tar.0123456789abcdef.part", features]
-        for path in left:
+def test_leftovers_of_killed_writers_go_when_the_folder_is_taken_but_those_of_other_runs(tmp_path):
+    end = "0123456789abcdef.part"
+    left = [tmp_path / f"{name}.{end}" for name in ("prompt_learner/.model.pth.tar-1", "test/.wrong.csv", ".steps.csv")]
+    others = [tmp_path / f"{name}.{end}" for name in ("run/.training_state.pth.tar", "features/.Digits_test.npz")]
+    with folder.hold(tmp_path / "run"):
+        for path in (*left, *others):
             path.parent.mkdir(exist_ok=True)
             path.write_text("being written")
         with folder.hold(tmp_path):
-            assert all(path.exists() for path in left)
-
-
-def test_no_folder_is_no_lock():
-    with folder.hold(""):
-        assert not folder._held
+            assert [path.exists() for path in (*left, *others)] == [False] * 3 + [True] * 2
 
 
 @pytest.mark.filterwarnings("always:.*no file locks:UserWarning")
@@ -77,13 +62,10 @@ def test_file_system_without_locks_gives_a_warning_and_the_run_goes_on(tmp_path,
             assert not folder.is_held(tmp_path)
 
 
-def test_folder_that_cannot_be_made_is_named(tmp_path):
+def test_lock_that_cannot_be_made_or_is_a_link_is_named(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="--output-dir: cannot write into .*file"), folder.hold(tmp_path / "file"):
         pass
-
-
-def test_lock_that_is_a_link_is_named(tmp_path):
     folder.path_of(tmp_path).parent.mkdir()
     folder.path_of(tmp_path).symlink_to(tmp_path / "elsewhere")
     for use in (folder.take, folder.is_held):
@@ -92,24 +74,22 @@ def test_lock_that_is_a_link_is_named(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*no file locks:UserWarning")
-@pytest.mark.parametrize("has_locks", [True, False])
-def test_folder_that_was_deleted_is_noticed_and_one_that_is_not_kept_is_nobodys(tmp_path, monkeypatch, has_locks):
-    if not has_locks:
+@pytest.mark.parametrize("what", ["deleted", "replaced", "deleted, without locks"])
+def test_folder_that_was_deleted_or_replaced_is_noticed_and_one_that_is_not_kept_is_nobodys(
+    what, tmp_path, monkeypatch
+):
+    if "without" in what:
         no_locks(monkeypatch)
     run = tmp_path / "run"
     folder.require_still(run)
-    folder.require_still("")
+    with folder.hold(""):
+        folder.require_still("")
     with folder.hold(run):
         folder.require_still(run)
-        shutil.rmtree(run)
+        run.rename(tmp_path / "elsewhere")
+        if what == "replaced":
+            folder.path_of(run).parent.mkdir(parents=True)
+            folder.path_of(run).touch()
         with pytest.raises(UserError, match=f"the output folder {run} was deleted or replaced while"):
             folder.require_still(run)
-    assert not run.exists()
-
-
-def test_folder_in_the_place_of_another_is_noticed(tmp_path):
-    with folder.hold(tmp_path / "run"):
-        (tmp_path / "run").rename(tmp_path / "elsewhere")
-        folder.path_of(tmp_path / "run").mkdir(parents=True)
-        with pytest.raises(UserError, match="was deleted or replaced while"):
-            folder.require_still(tmp_path / "run")
+    assert run.exists() is (what == "replaced")

@@ -199,16 +199,6 @@ def test_settings_of_another_method_are_warned_of():
         build("TRAINER.COOP.N_CTX", "4")
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "many", "[1]", "None", "1e999"])
-def test_most_megapixels_is_a_number_above_zero(value):
-    assert "INPUT.MAX_MEGAPIXELS" in refusal("INPUT.MAX_MEGAPIXELS", value)
-
-
-@pytest.mark.parametrize(("value", "number"), [("200", 200.0), ("0.5", 0.5)])
-def test_most_megapixels_may_be_whole_or_not(value, number):
-    assert number == build("INPUT.MAX_MEGAPIXELS", value).INPUT.MAX_MEGAPIXELS
-
-
 @pytest.mark.parametrize(
     ("key", "what"),
     [

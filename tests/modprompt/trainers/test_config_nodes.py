@@ -115,18 +115,6 @@ def test_a_merge_takes_its_argument_by_name(tmp_path):
     assert cfg.TRAINER.MPL.GPA_MEAN == 2.5
 
 
-@pytest.mark.parametrize("value", [200, 0.5])
-def test_yacs_itself_takes_any_number_for_the_images_bound(value, tmp_path):
-    (tmp_path / "file.yaml").write_text(f"INPUT: {{MAX_MEGAPIXELS: {value}}}\n")
-    for merge, given in (
-        ("merge_from_file", str(tmp_path / "file.yaml")),
-        ("merge_from_list", ["INPUT.MAX_MEGAPIXELS", str(value)]),
-    ):
-        cfg = get_cfg_default()
-        getattr(cfg, merge)(given)
-        assert value == cfg.INPUT.MAX_MEGAPIXELS
-
-
 def test_trainer_without_a_method_is_one_line():
     class Old(PromptTrainer):
         pass

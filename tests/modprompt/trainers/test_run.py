@@ -5,10 +5,10 @@ import os
 import sys
 
 import pytest
+from PIL import Image
 
 from modprompt.cli import flags
 from modprompt.errors import UserError
-from modprompt.io import image_files
 from modprompt.io.settings import Settings
 from modprompt.programs import close_log, one_line
 from modprompt.trainers import run, run_config
@@ -82,32 +82,17 @@ def test_wrong_settings_touch_nothing(tmp_path):
         ["DATALOADER.NUM_WORKERS", "1"],
         ["DATALOADER.KEEP_IMAGES", "True"],
         ["TEST.IMAGE_CACHE", "kept", "TRAINER.NAME", "ZeroshotCLIP"],
+        ["DATASET.NAME", "ImageFolder"],
     ],
 )
-def test_images_are_bounded_by_the_setting_wherever_they_are_read(more, settings, monkeypatch, capsys, tmp_path):
-    monkeypatch.delenv(image_files.VARIABLE, raising=False)
+def test_pillows_bound_of_images_is_one_line_wherever_they_are_read(
+    more, settings, eurosat_root, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     monkeypatch.chdir(tmp_path)
+    if "ImageFolder" in more:
+        more = [*more, "DATASET.ROOT", str(eurosat_root / "eurosat" / "2750")]
     with pytest.raises((UserError, RuntimeError)) as raised:
-        started(settings(*more, "INPUT.MAX_MEGAPIXELS", "0.001"))
-    assert "32 x 32 pixels, more than 0.001 megapixels: INPUT.MAX_MEGAPIXELS" in one_line(raised.value)
-    assert image_files.VARIABLE not in os.environ
+        started(settings(*more))
+    assert "1024 pixels) exceeds limit of 1000 pixels" in one_line(raised.value)
     assert not (tmp_path / "out" / "result.json").exists()
-
-
-def test_images_bound_decides_no_number_and_the_environments_counts_at_its_default(settings, tmp_path, monkeypatch):
-    monkeypatch.setenv(image_files.VARIABLE, "0.001")
-    with pytest.raises(UserError, match=r"more than 0.001 megapixels"):
-        started(settings())
-    started(settings("INPUT.MAX_MEGAPIXELS", "0.0011"))
-    assert os.environ[image_files.VARIABLE] == "0.001"
-    assert "INPUT.MAX_MEGAPIXELS" not in json.loads((tmp_path / "out" / "result.json").read_text())["settings"]
-    monkeypatch.setenv(image_files.VARIABLE, "many")
-    with pytest.raises(UserError, match=f"{image_files.VARIABLE} must be a number above 0, got 'many'"):
-        started(settings())
-
-
-def test_check_of_an_own_image_folder_has_the_runs_bound(settings, eurosat_root, monkeypatch):
-    monkeypatch.delenv(image_files.VARIABLE, raising=False)
-    own = ["DATASET.NAME", "ImageFolder", "DATASET.ROOT", str(eurosat_root / "eurosat" / "2750")]
-    with pytest.raises(UserError, match=r"images cannot be decoded: .*32 x 32 pixels, more than 0.001 megapixels"):
-        started(settings(*own, "INPUT.MAX_MEGAPIXELS", "0.001"), no_train=True)
