@@ -183,8 +183,9 @@ def _in_tree(
 
     def read(path: Path) -> Any:
         root = next(folder for folder in path.parents if folder.name == "tree")
+        is_drawn = shots > 0 and not path.exists()
         found = test_readers.read(name, root, shots, draw=1)
-        if as_family and path.with_suffix(".json").exists():
+        if is_drawn or (as_family and path.with_suffix(".json").exists()):
             raise UserError("it was not used: drawn anew")
         return [test_readers.facts(items, root) for items in (found.train_x, found.val, found.test)]
 
