@@ -17,7 +17,6 @@ from modprompt.io.safe_open import read_text
 OPEN_CLIP_FILE = "open_clip_config.json"
 TRANSFORMERS_FILE, IMAGES_FILE, TOKENIZER_FILE = "config.json", "preprocessor_config.json", "tokenizer_config.json"
 PROCESSOR_FILE = "processor_config.json"
-_MOST_BYTES = 1 << 24
 MOST, _MOST_LAYERS = 1 << 24, 512  # limits of numbers in a config
 
 

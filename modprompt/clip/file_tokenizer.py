@@ -21,7 +21,6 @@ SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.js
 CONFIG = "config.json"  # says the kind if the settings do not
 CLEANINGS = ("canonicalize", "lower", "whitespace")
 NO_CLEANING = "none"
-_MOST_BYTES = 1 << 28
 
 
 class TokenizerPlan(NamedTuple):

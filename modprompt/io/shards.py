@@ -17,7 +17,6 @@ from modprompt.io.safetensors_files import refuse_pointer
 if TYPE_CHECKING:
     from torch import Tensor
 
-_MOST_BYTES = 64 << 20  # of an index
 _ENDINGS = (".safetensors", ".bin")
 
 

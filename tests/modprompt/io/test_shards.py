@@ -5,7 +5,6 @@ import torch
 from safetensors.torch import save_file
 
 from modprompt.errors import UserError
-from modprompt.io import shards
 from modprompt.io.safetensors_files import read_safetensors
 from modprompt.io.shards import read_shards, shard_names
 from modprompt.io.tensors import read_weights
@@ -129,8 +128,3 @@ def test_what_is_no_index_is_refused_in_a_line(tmp_path, text, reason):
         assert line.startswith(str(index))
         assert reason in line
         assert "\n" not in line
-
-
-def test_index_that_is_too_large_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "_MOST_BYTES", 20)
-    assert "is larger than 20 bytes" in line_of(write(tmp_path))
