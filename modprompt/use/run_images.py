@@ -70,6 +70,8 @@ def _values(settings: Mapping[str, str], key: str, default: str, kind: Callable[
     text = settings.get(f"INPUT.{key}", default)
     values = yaml_text.parse(text)
     try:
-        return tuple(map(kind, values if isinstance(values, list) else [None]))
+        if isinstance(values, list):
+            return tuple(map(kind, values))
     except (TypeError, ValueError):
-        raise Refused(f"INPUT.{key} {text[:40]}, not a list{'' if kind is str else ' of numbers'}") from None
+        pass
+    raise Refused(f"INPUT.{key} {text[:40]}, not a list{'' if kind is str else ' of numbers'}")
