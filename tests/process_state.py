@@ -52,18 +52,8 @@ def _attention() -> dict:
     return {name: getattr(torch.backends.cuda, f"{name}_sdp_enabled")() for name in _ATTENTION}
 
 
-def generators_and_warnings() -> dict:
-    """What pytest and its plugins keep for every test, but a program must keep itself, as values that can be compared."""
-    return {
-        "warnings": (list(warnings.filters), warnings.showwarning, warnings.formatwarning),
-        "random": random.getstate(),
-        "numpy": repr(np.random.get_state(legacy=False)),
-        "torch": torch.get_rng_state().numpy().tobytes(),
-    }
-
-
 def settings() -> dict:
-    """All else, as values that can be compared."""
+    """What it has, as values that can be compared; the generators are set before each test."""
     root = logging.getLogger()
     return {
         "sys.path": list(sys.path),
