@@ -145,14 +145,6 @@ def test_result_of_another_clip_is_another_run(finished, words, capsys):
     assert "holds a different finished run (CLIP 2:0 -> 2:" in refusal(capsys, *words())
 
 
-@pytest.mark.cover(1)
-@pytest.mark.parametrize("files", [[1], {"eurosat/split.json": 1}])
-def test_result_with_odd_files_is_run_again(files, finished, words, capsys):
-    rewritten(finished, files=files)
-    assert train.main(words()) == 0
-    assert "result.json is damaged (its part files" in capsys.readouterr().out
-
-
 @pytest.mark.filterwarnings("always:.*another split:UserWarning")
 def test_test_on_another_split_than_the_model_was_trained_on_is_warned_of(
     finished, words, eurosat_root, tmp_path, capsys
