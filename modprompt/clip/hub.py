@@ -43,7 +43,7 @@ def package() -> Any:
     try:
         return importlib.import_module("huggingface_hub")
     except ImportError as error:
-        raise UserError(f"a hub needs huggingface_hub ({error}): pip install 'modprompt[hub]'") from None
+        raise UserError(f"a hub needs huggingface_hub ({error}): pip install huggingface_hub Jinja2") from None
 
 
 def of_user(name: str) -> tuple[str, str]:
@@ -78,7 +78,7 @@ def ask(what: str, call: Callable[[Any], T]) -> T:
     try:
         return call(client)
     except Exception as error:  # of its own, of HTTP, of the system
-        said = " ".join(str(error).split())[:300]
+        said = re.sub(r"hf_\w+", "hf_***", " ".join(str(error).split())[:300])  # servers repeat tokens
         if 400 <= getattr(getattr(error, "response", None), "status_code", 0) < 500:
             raise UserError(f"{what}: the hub refuses ({said})") from None
         raise Unreached(f"{what}: the hub cannot be asked ({said})") from None
@@ -87,10 +87,13 @@ def ask(what: str, call: Callable[[Any], T]) -> T:
 def cached(repo: str, revision: str = "") -> Snapshot | None:
     """What the cache has of a revision, complete or not; the hub is not asked. None without the package, too."""
     try:
-        folder = package().snapshot_download(repo, revision=revision or None, local_files_only=True)
-    except Exception:  # the package's LocalEntryNotFoundError, or it is not there
+        cache = Path(package().constants.HF_HUB_CACHE).expanduser() / f"models--{repo.replace('/', '--')}"
+        ref = cache / "refs" / (revision or "main")
+        commit = revision if _COMMIT.fullmatch(revision) else ref.read_text(encoding="utf-8").strip()
+    except (UserError, OSError, ValueError):
         return None
-    return Snapshot(Path(folder), Path(folder).name, repo)
+    folder = cache / "snapshots" / commit
+    return Snapshot(folder, commit, repo) if commit and folder.is_dir() else None
 
 
 def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) -> Snapshot:

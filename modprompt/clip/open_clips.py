@@ -30,7 +30,7 @@ from modprompt.programs import one_line
 CONFIG_FILE, TRANSFORMERS_FILE = "open_clip_config.json", "config.json"
 POSITIONS, VOCABULARY = 77, 49408  # of the tokenizer of every CLIP of the family
 HEAD, RATIO = 64, 4  # width of a head, and of feed-forward parts in widths, in models that the `clip` package builds
-_EXTRA = "pip install 'modprompt[towers]'"
+_EXTRA = "pip install 'open_clip_torch>=3.3,<4' 'timm>=1.0.17,<2' 'transformers>=5,<6'"  # the extra `towers`
 _MODEL = (
     "embed_dim", "quick_gelu", "vision_cfg", "text_cfg", "custom_text", "multimodal_cfg", "init_logit_scale",
     "init_logit_bias", "nonscalar_logit_scale", "output_dict", "cast_dtype",

@@ -42,7 +42,7 @@ def test_without_open_clip_its_names_are_not_listed_and_the_extra_is_named(capsy
     text = run(capsys)
     assert len(text[1 : text.index("")]) == 10
     assert "open_clip's pretrained tags are not among them: " in text[-2]
-    assert "pip install 'modprompt[towers]'" in text[-2]
+    assert "pip install 'open_clip_torch>=3.3,<4'" in text[-2]
 
 
 def test_unknown_flag_is_told(capsys):

@@ -87,23 +87,23 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, capsys, monkeypatch):
     ("words", "message"),
     [
         (["push", "{tmp}/nosuch", "a/b"], "there is no run, file or experiment {tmp}/nosuch"),
-        (["push", "{run}", "prompts"], "'prompts' is not a repository of a hub"),
+        (["push", "{run}", "prompts"], "'hf-hub:prompts' does not name a repository of a hub"),
         (["push", "{run}", "a/b", "--epoch", "9"], "no model.pth.tar-9 in"),
         (["push", "{run}/result.json", "a/b"], "{run}/result.json is not a whole PyTorch checkpoint"),
         (["push", "{run}/result.json", "a/b", "--epoch", "1"], "--epoch 1: {run}/result.json is not a run's folder"),
         (["push", "{tmp}/zero", "a/b"], "{tmp}/zero is a run of a method that trains nothing"),
         (["push", "{tmp}/nosuch.yaml", "a/b"], "no experiment file {tmp}/nosuch.yaml"),
         (["push", "digits", "a/b", "--out", "{tmp}"], "digits: none of its trainings is finished in {tmp}"),
-        (["push", "{run}", "a/b"], "a/b: HF_HUB_OFFLINE forbids the network; unset it"),
-        (["pull", "a/b"], "hf-hub:a/b@main: HF_HUB_OFFLINE forbids the network"),
-        (["pull", "nosuch"], "'nosuch' is not a repository of a hub"),
+        (["push", "{run}", "a/b"], "a/b: the hub cannot be asked ("),
+        (["pull", "a/b"], "hf-hub:a/b@main: the hub cannot be asked ("),
+        (["pull", "nosuch"], "'hf-hub:nosuch' does not name a repository of a hub"),
         (["pull", "a/b", "--to", "{run}"], "{run} exists already: give another folder"),
     ],
     ids=" ".join,
 )
 def test_bad_input_is_one_line(words, message, run, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     zero_shot_run(tmp_path / "zero")
     out, err = said(capsys, 2, *(word.format(run=run, tmp=tmp_path) for word in words))
     assert out == []
@@ -113,6 +113,6 @@ def test_bad_input_is_one_line(words, message, run, tmp_path, capsys, monkeypatc
 
 def test_without_the_package_it_is_one_line(run, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     _, err = said(capsys, 2, "push", run, "owner/prompts")
-    assert err == ["error: huggingface_hub is not installed; pip install huggingface_hub safetensors Jinja2"]
+    assert len(err) == 1
+    assert "pip install huggingface_hub" in err[0]

@@ -245,7 +245,6 @@ def hub(tmp_path, monkeypatch):
     constants = other_package("huggingface_hub").constants
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(sys.modules["huggingface_hub._snapshot_download"].constants, "HF_HUB_OFFLINE", True)
 
     def lay(repo, folder, commit="a" * 40):
         place = tmp_path / "cache" / ("models--" + repo.replace("/", "--"))

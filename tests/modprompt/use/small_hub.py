@@ -47,6 +47,10 @@ class Hub:
         if self.page:
             return self.page[0], {}, self.page[1]
         parts = [unquote(part) for part in path.strip("/").split("/")]
+        if parts[:2] == ["api", "models"] and parts[4] == "tree":
+            files = self.files.get(self.refs.get(parts[5], ""), {})
+            entries = [{"type": "file", "path": one, "size": len(files[one]), "oid": "0" * 40} for one in files]
+            return 200, {}, json.dumps(entries).encode()
         if parts[:2] == ["api", "models"]:
             return self._info("/".join(parts[2:4]), parts[5])
         if len(parts) == 1:
@@ -125,7 +129,7 @@ class WritableHub(Hub):
         if not path.startswith(("/api/models/", "/owner/")):
             return 404, {}, b""
         status, headers, body = super().answer(path)
-        if status == 200 and path.startswith("/api/models/"):
+        if status == 200 and path.startswith("/api/models/") and "/tree/" not in path:
             body = json.dumps({**json.loads(body), "private": self.private}).encode()
         return status, headers, body
 

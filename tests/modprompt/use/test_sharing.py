@@ -120,9 +120,9 @@ def test_without_a_network_the_cache_serves(hub, run, tmp_path, monkeypatch):
     sharing.pull(REPO, tmp_path / "one")
     hub.close()
     assert sharing.pull(f"{REPO}@{commit}", tmp_path / "two").commit == commit
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert sharing.pull(REPO, tmp_path / "three").commit == commit
-    with pytest.raises(UserError, match="owner/prompts: HF_HUB_OFFLINE forbids the network; unset it"):
+    with pytest.warns(UserWarning, match=f"^commit {commit} of the cache was used"):
+        assert sharing.pull(REPO, tmp_path / "three").commit == commit
+    with pytest.raises(UserError, match="owner/prompts: the hub cannot be asked"):
         sharing.push(REPO, files_of(run))
     with pytest.raises(UserError, match="or download it by hand: modprompt reads the folder"):
         sharing.pull("owner/other", tmp_path / "four")
@@ -142,7 +142,7 @@ def test_a_push_that_fails_is_one_line_without_the_token(part, status, hub, run,
     hub.refused = (part, status, b'{"error": "not today, hf_secretsecretsecret"}')
     with pytest.raises(UserError) as told:
         sharing.push(REPO, files_of(run))
-    assert str(told.value).startswith(f"{REPO}: the hub cannot be asked (")
+    assert str(told.value).startswith(f"{REPO}: the hub {'refuses' if status < 500 else 'cannot be asked'} (")
     assert "\n" not in str(told.value)
     assert "secret" not in str(told.value)
     assert hub.commits == []
@@ -166,15 +166,15 @@ def test_a_private_push_to_a_public_repository_is_refused(hub, run):
 
 
 def test_what_is_no_repository_of_ours(hub, run, tmp_path):
-    with pytest.raises(UserError, match="does not exist on the hub, or is private"):
+    with pytest.raises(UserError, match="the hub refuses \\(404 .*Repository Not Found"):
         sharing.pull(REPO, tmp_path / "theirs")
     sharing.push(REPO, {sharing.CARD: b"# card\n"})
     with pytest.raises(UserError, match="it has no checkpoints of modprompt"):
         sharing.pull(REPO, tmp_path / "theirs")
-    with pytest.raises(UserError, match="the repository has no such revision"):
+    with pytest.raises(UserError, match="the hub refuses \\(404 .*Revision Not Found"):
         sharing.pull(f"{REPO}@nosuch", tmp_path / "theirs")
     for name in ("prompts", "a/b/c", "owner/x@", ""):
-        with pytest.raises(UserError, match="not a repository of a hub|not name a repository"):
+        with pytest.raises(UserError, match="does not name a repository of a hub"):
             sharing.pull(name, tmp_path / "theirs")
     with pytest.raises(UserError, match="leave out @v1"):
         sharing.push(f"{REPO}@v1", files_of(run))
