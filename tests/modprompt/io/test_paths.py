@@ -12,26 +12,26 @@ def test_relative_paths_are_inside(tmp_path, name):
         assert inside(tmp_path, name, "list.json") == tmp_path / name
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        ".",
-        "..",
-        "../a",
-        "a/../../b",
-        "a/..",
-        "/etc/passwd",
-        "\\a",
-        "..\\a",
-        "C:\\a",
-        "C:a",
-        "//h/s",
-        "a\0b",
-        5,
-        None,
-    ],
-)
+ELSEWHERE = [
+    "",
+    ".",
+    "..",
+    "../a",
+    "a/../../b",
+    "a/..",
+    "/etc/passwd",
+    "\\a",
+    "..\\a",
+    "C:\\a",
+    "C:a",
+    "//h/s",
+    "a\0b",
+    5,
+    None,
+]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
 @pytest.mark.parametrize("place", [inside, inside_without_links])
 def test_all_else_is_refused_in_one_line(tmp_path, name, place):
     assert not is_inside(name)
@@ -51,9 +51,3 @@ def test_reading_follows_links_and_writing_does_not(tmp_path):
     for name in ("link", "link/a", "real/dangling"):
         with pytest.raises(UserError, match="is a link: nothing is written or deleted through it"):
             inside_without_links(root, name, "list.json")
-
-
-def test_the_root_itself_may_be_a_link(tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "root").symlink_to("real")
-    assert inside_without_links(tmp_path / "root", "a", "list.json") == tmp_path / "root" / "a"
