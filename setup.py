@@ -21,5 +21,4 @@ class WithConfigs(build_py):
         shutil.copy("constraints.txt", package)
 
 
-# the license here: tables are deprecated in pyproject.toml, and expressions unknown to what builds on Python 3.8
-setup(cmdclass={"build_py": WithConfigs}, license="MIT")
+setup(cmdclass={"build_py": WithConfigs})
