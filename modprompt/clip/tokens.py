@@ -21,15 +21,6 @@ def readable(text: str) -> str:
     return text.replace("_", " ").strip()
 
 
-def token_ids(text: str) -> list[int]:
-    """CLIP's tokens of a text, without the start and end tokens.
-
-    Raises:
-        UserError: if it is not valid UTF-8, as words of a command line in a Python that reads them as ASCII.
-    """
-    return _CLIPS.words(text)
-
-
 _UNKNOWN = -1
 _Tokens = tuple[int, ...]
 _MOST_NAMED = 5

@@ -7,7 +7,7 @@ from torch import nn
 import modprompt
 from modprompt import KgCoOp, ProGrad, UserError
 from modprompt.clip.build import draw_constructor
-from modprompt.clip.tokens import token_ids
+from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.errors import SettingError
 from modprompt.methods.records import made_with
 from tests import plain_teachers
@@ -25,7 +25,7 @@ def clip_model():
 
 
 def embedded(clip_model, words):
-    return clip_model.token_embedding.weight[token_ids(words)].detach()
+    return clip_model.token_embedding.weight[ClipTokenizer().words(words)].detach()
 
 
 @pytest.mark.parametrize("given", ["True", "true", True])
@@ -56,7 +56,7 @@ def test_false_and_nothing_are_a_random_context_of_single_classes_too(cls, clip_
 def test_prograd_starts_from_zeros_and_as_many_tokens_as_words(clip_model):
     model = ProGrad(ctx_init="True", n_ctx=10).on(clip_model, NAMES, dataset="OxfordPets")
     ctx = model.prompt_learner.ctx.detach()
-    assert len(token_ids(PETS)) == 9  # eight words and a comma
+    assert len(ClipTokenizer().words(PETS)) == 9  # eight words and a comma
     assert not ctx[:2].any()
     torch.testing.assert_close(ctx[2:], embedded(clip_model, PETS)[:8])
 

@@ -9,7 +9,7 @@ from torch import nn
 import modprompt
 from modprompt import TCP, UserError
 from modprompt.clip.build import draw_constructor
-from modprompt.clip.tokens import token_ids
+from modprompt.clip.tokenizers import ClipTokenizer
 from tests import plain_tcp, plain_teachers
 from tests.conftest import LAYOUTS, lay_out_for, random_clip
 
@@ -116,7 +116,9 @@ def test_draws_are_the_references(clip_model):
 def test_words_are_what_the_context_starts_from_in_any_template(given, clip_model):
     words = {"True": "a photo of a"}.get(given, "some picture of")
     learner = TCP(ctx_init=given, layer=2).on(clip_model, NAMES, dataset="Food101").prompt_learner
-    torch.testing.assert_close(learner.ctx.detach(), clip_model.token_embedding.weight[token_ids(words)].detach())
+    torch.testing.assert_close(
+        learner.ctx.detach(), clip_model.token_embedding.weight[ClipTokenizer().words(words)].detach()
+    )
     assert learner.prompt_text.texts[0] == f"{'X ' * len(learner.ctx)}cat, a type of food."
 
 

@@ -8,7 +8,8 @@ import torch
 
 from modprompt import CLIPLoRA
 from modprompt.cli import train
-from modprompt.clip.tokens import readable, token_ids
+from modprompt.clip.tokenizers import ClipTokenizer
+from modprompt.clip.tokens import readable
 from modprompt.engine.schedule import Shape
 from modprompt.io.settings import Settings
 from modprompt.methods.parts.low_rank_files import as_repository
@@ -61,7 +62,7 @@ class Recorder:
         names = [readable(name) for name in self.trainer.dm.dataset.classnames]
         texts = self.trainer.model.prompt_learner.prompt_text.texts
         tokens = torch.cat([clip.tokenize(text) for text in texts]).long()
-        return self.trainer.clip_model, tokens, [len(token_ids(name)) for name in names], names
+        return self.trainer.clip_model, tokens, [len(ClipTokenizer().words(name)) for name in names], names
 
 
 def descend(loss_of, start, batches, step=None):
