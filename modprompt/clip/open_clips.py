@@ -5,6 +5,7 @@ something, and reads no weights: these are read here, checked, and must fit exac
 """
 
 import copy
+import functools
 import importlib
 import json
 import logging
@@ -39,6 +40,10 @@ _TIMM, _TIMM_NAME = "timm_model_name", re.compile(r"[a-z0-9_]+")  # with an owne
 _SIZES = (  # which stock sides may have as they like; the other keys must have open_clip's defaults
     "layers", "width", "heads", "head_width", "mlp_ratio", "patch_size", "image_size",
     "patch_dropout", "output_tokens",
+)  # fmt: skip
+_IDLE = (
+    "pad_id", "eos_id", "hf_proj_type", "hf_pooler_type", "attn_pooler_queries", "attn_pooler_heads", "timm_pool",
+    "timm_proj", "timm_proj_bias",
 )  # fmt: skip
 _NO_PART = (  # in eval mode, or once weights are loaded
     "timm_model_pretrained", "timm_drop", "timm_drop_path", "patch_dropout", "hf_model_pretrained", "custom_text",
@@ -114,7 +119,7 @@ def _imported(module: str, project: str, least: tuple[int, int], below: int) -> 
 
 def tags() -> list[tuple[str, str]]:
     """(MODEL, TAG) of all that open_clip has weights of."""
-    return [(model, tag) for model, tag in package().list_pretrained()]
+    return list(package().list_pretrained())
 
 
 def tag(name: str) -> Tag:
@@ -288,6 +293,7 @@ def checked(given: Any, where: str) -> dict[str, Any]:
     return found
 
 
+@functools.cache
 def _usual() -> dict[str, dict[str, Any]]:
     """open_clip's defaults, by part."""
     model, coca = package().model, importlib.import_module("open_clip.coca_model")
@@ -320,26 +326,23 @@ def _require_plain_names(model: Mapping[str, Any], where: str) -> None:
 # ---------------------------------------------------------------------- what a model_cfg says
 
 
-def _is_usual(part: Mapping[str, Any], usual: Mapping[str, Any], free: tuple[str, ...] = ()) -> bool:
-    return all(
-        key in (*_SIZES, *free) or value == usual.get(key) or value in (None, "", {}) for key, value in part.items()
-    )
+def _is_stock(part: Mapping[str, Any], key: str) -> bool:
+    rest = {one: value for one, value in part.items() if one not in (*_SIZES, *_IDLE) and value not in (None, "", {})}
+    rest = {
+        name: value for name, value in part.items() if name not in (*_SIZES, *_IDLE) and value not in (None, "", {})
+    }
+    usual = _usual()[key] if rest else {}
+    return all(value == usual[one] for one, value in rest.items())
 
 
 def is_stock_text(model: Mapping[str, Any]) -> bool:
     """Whether the text side is OpenAI's transformer with CLIP's own words."""
-    part = model["text_cfg"]
-    usual = {"context_length": POSITIONS, "vocab_size": VOCABULARY, "pool_type": "argmax", "proj_type": "linear"}
-    usual.update(embed_cls=False, no_causal_mask=False, final_ln_after_pool=False, proj_bias=False)
-    return _is_usual(part, usual, ("pad_id", "eos_id", "hf_proj_type", "hf_pooler_type"))
+    return _is_stock(model["text_cfg"], "text_cfg")
 
 
 def is_stock_image(model: Mapping[str, Any]) -> bool:
     """Whether the image side is OpenAI's vision transformer, or its ResNet."""
-    usual = {"pool_type": "tok", "attentional_pool": False, "no_ln_pre": False, "pos_embed_type": "learnable"}
-    usual.update(final_ln_after_pool=False)
-    free = ("attn_pooler_queries", "attn_pooler_heads", "timm_pool", "timm_proj", "timm_proj_bias")
-    return _is_usual(model["vision_cfg"], usual, free)
+    return _is_stock(model["vision_cfg"], "vision_cfg")
 
 
 def is_resnet(model: Mapping[str, Any]) -> bool:
