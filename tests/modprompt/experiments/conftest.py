@@ -20,8 +20,10 @@ from modprompt.io.settings import settings_hash
 from tests.modprompt.experiments.fakes import embedded_clip, schedules
 
 PROGRAM = """
-import hashlib, json, os, sys, time
+import fcntl, hashlib, json, os, sys, time
 folder, settings, more = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+lock = open(os.path.join(folder, "job", "lock"), "w")
+fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 with open(os.path.join(folder, "starts.txt"), "a") as file:
     file.write(f"{os.getpid()}\\n")
 print("epoch [1/2] batch [3/4] time 0.1 (0.1) data 0.0 (0.0) loss 0.5000 (0.6000) lr 1.0000e-05 eta 0:00:07")
