@@ -185,7 +185,7 @@ def test_checkpoint_that_is_not_finite_is_not_evaluated(mpl_flags, mpl_options, 
     content["state_dict"] = {name: value * float("nan") for name, value in content["state_dict"].items()}
     torch.save(content, tmp_path / "out" / "MultiModalPromptLearner" / "model.pth.tar-2")
     line = refusal(capsys, *mpl_flags, "--eval-only", "--model-dir", tmp_path / "out", *mpl_options)
-    assert "is damaged (its part ctx is not made of finite numbers" in line
+    assert "is damaged (its ctx is not made of finite numbers" in line
 
 
 @pytest.mark.cover(1)

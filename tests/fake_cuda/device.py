@@ -142,7 +142,6 @@ def fake_cuda(capability: tuple[int, int] = (8, 0)) -> Iterator[FakeTensorMode]:
         patch(prompts.PromptText, "_lay_out", lay_out)
         patch(prompts.PromptText, "__init__", with_values(prompts.PromptText.__init__))
         patch(facts, "fingerprint", lambda *_: "of no values")
-        patch(facts, "_may_differ", lambda *_: False)
         patch(Method, "on", with_values(Method.on))
         stack.enter_context(choices.of_a_card())
         stack.enter_context(torch.autograd.set_multithreading_enabled(False))

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from modprompt.clip import build as backbone
+from modprompt.clip.load import load
+from modprompt.clip.source import Asked
 from modprompt.data.readers.image_folder import ImageFolder
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import Inputs
@@ -48,7 +49,7 @@ def job(experiment, clip):
 def test_another_clip_under_the_same_path_makes_results_stale(job, clip, tmp_path):
     inputs = Inputs(tmp_path, None)
     inputs.note_clips([job])
-    finish(job, tmp_path, 80.0, backbone_hash=str(backbone.load_clip("", str(clip()), **SAID).fingerprint))
+    finish(job, tmp_path, 80.0, backbone_hash=str(load(Asked("", str(clip()), **SAID)).fingerprint))
     inputs.note_clips([job])
     assert state.of(job, tmp_path, inputs).name == "finished"
     clip(2)
@@ -64,7 +65,7 @@ def test_another_clip_under_the_same_path_makes_results_stale(job, clip, tmp_pat
 
 def test_noted_clip_is_not_hashed_again(job, tmp_path, monkeypatch):
     Inputs(tmp_path, None).note_clips([job])
-    monkeypatch.setattr(backbone, "load_clip", None)
+    monkeypatch.setattr("modprompt.clip.load.load", None)
     Inputs(tmp_path, None).note_clips([job])
 
 
@@ -177,7 +178,7 @@ def test_a_folder_of_weights_is_one_clip_and_its_config_counts(experiment, tmp_p
     job = protocols.jobs(experiment(FILE + f"options: {{MODEL.BACKBONE.PATH: '{folder}'}}\n"))[0]
     inputs = Inputs(tmp_path, None)
     inputs.note_clips([job])
-    finish(job, tmp_path, 80.0, backbone_hash=str(backbone.load_clip("", str(folder)).fingerprint))
+    finish(job, tmp_path, 80.0, backbone_hash=str(load(Asked("", str(folder))).fingerprint))
     assert state.of(job, tmp_path, inputs).name == "finished"
     edit_json(folder / "open_clip_config.json", "model_cfg", "quick_gelu", value=True)
     os.utime(folder / "open_clip_config.json", ns=(1, 1))
@@ -195,13 +196,13 @@ def test_how_a_bare_file_is_run_is_part_of_what_it_is(experiment, clip, tmp_path
     inputs = Inputs(tmp_path, None)
     inputs.note_clips([one, other])
     assert len({note["hash"] for note in inputs.notes.values()}) == 2
-    finish(one, tmp_path, 80.0, backbone_hash=str(backbone.load_clip("", str(path), **SAID).fingerprint))
+    finish(one, tmp_path, 80.0, backbone_hash=str(load(Asked("", str(path), **SAID)).fingerprint))
     assert state.of(one, tmp_path, inputs).name == "finished"
     assert state.of(other, tmp_path, inputs).name == "stale"
 
 
 def test_another_commit_of_a_hub_makes_results_stale(experiment, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     place = tmp_path / "cache" / "models--owner--name"
     first, second = "1" * 40, "2" * 40
     (place / "refs").mkdir(parents=True)
@@ -219,5 +220,5 @@ def test_another_commit_of_a_hub_makes_results_stale(experiment, tmp_path, monke
         "stale",
         f"made of other inputs: the commit of its CLIP {first[:12]} -> {second[:12]}",
     )
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     assert "CLIP" in inputs.not_compared(job, {"backbone_hash": "2:x", "files": {}, "clip": {"commit": first}})

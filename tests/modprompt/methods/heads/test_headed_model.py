@@ -175,12 +175,6 @@ def test_a_head_of_new_classes_knows_which_they_are(made, clip_model, images, tm
     assert put_on(every, which, path, clip_model, "TaskRes").made.places(every, which).tolist() == [-1, -1, 0, 1]
 
 
-def test_a_list_of_which_classes_that_is_not_as_long_as_their_names_is_refused(made, tmp_path):
-    made("TaskRes", NEW, HALF, (0, 1, 2)).save(tmp_path / "odd.pt")
-    with pytest.raises(UserError, match="classes.which"):
-        checkpoint.read(tmp_path / "odd.pt")
-
-
 @pytest.mark.cover(4)
 @pytest.mark.parametrize(
     "value", [None, 7, "text", [], {}, torch.ones(2, 3, dtype=torch.int64), torch.full((), torch.nan)]
