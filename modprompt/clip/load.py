@@ -181,13 +181,17 @@ def _of_tensors(state: Mapping[str, Tensor], found: Source) -> dict[str, Any]:
     try:
         width, embed = shapes["text_projection"]
         hidden = shapes["transformer.resblocks.0.mlp.c_fc.weight"][0]
-        text = {"layers": _layers(shapes, "transformer.resblocks"), "width": width, "mlp_ratio": _ratio(hidden, width)}
+        text = {
+            "layers": _layers(shapes, "transformer.resblocks"),
+            "width": width,
+            "mlp_ratio": open_clips.ratio(hidden, width),
+        }
         text["heads"] = heads[0] if heads else width // open_clips.HEAD
         if "visual.proj" in shapes:
             width, patch = shapes["visual.conv1.weight"][0], shapes["visual.conv1.weight"][-1]
             hidden = shapes["visual.transformer.resblocks.0.mlp.c_fc.weight"][0]
             image: dict[str, Any] = {"layers": _layers(shapes, "visual.transformer.resblocks"), "patch_size": patch}
-            image.update(width=width, mlp_ratio=_ratio(hidden, width), image_size=pixels(shapes))
+            image.update(width=width, mlp_ratio=open_clips.ratio(hidden, width), image_size=pixels(shapes))
         else:
             image = {"layers": [_layers(shapes, f"visual.layer{stage}") for stage in (1, 2, 3, 4)]}
             width = shapes["visual.attnpool.positional_embedding"][1]  # of the attention pool
@@ -211,10 +215,6 @@ def _of_tensors(state: Mapping[str, Tensor], found: Source) -> dict[str, Any]:
 def _layers(shapes: Mapping[str, Any], front: str) -> int:
     numbers = {int(match[1]) for match in (re.match(rf"{re.escape(front)}\.(\d+)\.", name) for name in shapes) if match}
     return len(numbers)
-
-
-def _ratio(hidden: int, width: int) -> float:
-    return hidden // width if hidden % width == 0 else (hidden + 0.5) / width  # open_clip rounds down
 
 
 def pixels(shapes: Mapping[str, tuple[int, ...]]) -> int:

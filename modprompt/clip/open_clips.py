@@ -262,6 +262,11 @@ def _pixels(value: Any, name: str) -> int:
     return side
 
 
+def ratio(hidden: int, width: int) -> float:
+    """mlp_ratio of a feed-forward part; open_clip rounds its product with the width down."""
+    return hidden // width if hidden % width == 0 else (hidden + 0.5) / width
+
+
 def _require_known(part: Mapping[str, Any], known: Any, at: str) -> None:
     odd = next((key for key in part if key not in known), None)
     if odd is not None:

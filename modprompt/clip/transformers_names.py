@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from modprompt.clip.design import ACTIVATIONS, QUICK_GELU, SHORTEST, SQUASH, Images
-from modprompt.clip.open_clips import POSITIONS, TRANSFORMERS_FILE, VOCABULARY, read_config, three
+from modprompt.clip.open_clips import POSITIONS, TRANSFORMERS_FILE, VOCABULARY, ratio, read_config, three
 from modprompt.errors import UserError
 
 IMAGES_FILES = ("preprocessor_config.json", "processor_config.json")  # transformers 5 writes the second
@@ -24,8 +24,7 @@ _USUAL: dict[str, dict[str, Any]] = {
         "hidden_act": QUICK_GELU, "image_size": 224, "patch_size": 32, "num_channels": 3, "layer_norm_eps": 1e-5,
     },
 }  # fmt: skip
-_FIXED = {"vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS, "num_channels": 3, "layer_norm_eps": 1e-5}
-_RESAMPLE = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+_FIXED = ("vocab_size", "max_position_embeddings", "num_channels", "layer_norm_eps")
 
 _OUTER = {
     "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
@@ -74,46 +73,37 @@ def read(folder: Path) -> tuple[dict[str, Any], Images]:
             f"{path}: hidden_act is {activation} and {image['hidden_act']}: only {' or '.join(ACTIVATIONS)} on both "
             "sides is supported"
         )
-    if image["hidden_size"] % image["num_attention_heads"]:
-        raise UserError(f"{path}: {image['num_attention_heads']} heads do not divide {image['hidden_size']}")
-    model = {
+    size, width = image["image_size"], image["hidden_size"]
+    heads = {"head_width": width // image["num_attention_heads"], "patch_size": image["patch_size"], "image_size": size}
+    return {
         "embed_dim": config.get("projection_dim", 512),
         "quick_gelu": activation == QUICK_GELU,
         "text_cfg": {**_sizes(text), "heads": text["num_attention_heads"]},
-        "vision_cfg": {
-            **_sizes(image),
-            "head_width": image["hidden_size"] // image["num_attention_heads"],
-            "patch_size": image["patch_size"],
-            "image_size": image["image_size"],
-        },
-    }
-    return model, _images(folder, image["image_size"])
+        "vision_cfg": {**_sizes(image), **heads},
+    }, _images(folder, size)
 
 
 def _side(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
-    """What a side's config says; an older `*_config_dict` decides, and must agree in all that is read."""
-    said, older = config.get(key), config.get(f"{key}_dict")
-    for part in (said, older):
-        if part is not None and not isinstance(part, dict):
-            raise UserError(f"{path}: {key} must be an object")
-    if said is None and older is None:
-        raise UserError(f"{path} has no {key}: it does not say how these weights are run")
-    for name in set(said or {}) & set(older or {}) & set(_USUAL[key]):
-        if (said or {})[name] != (older or {})[name]:
+    """What a side's config says; an older `*_config_dict` must agree in all that is read."""
+    found = dict(_USUAL[key])
+    given = [part for part in (config.get(key), config.get(f"{key}_dict")) if part is not None]
+    if not given or not all(isinstance(part, dict) for part in given):
+        raise UserError(f"{path}: {key} must be an object: it says how these weights are run")
+    for name, usual in _USUAL[key].items():
+        values = [part[name] for part in given if name in part]
+        if any(value != values[0] for value in values):
             raise UserError(f"{path}: {key} and {key}_dict disagree on {name}: make them equal, or delete one")
-    found = {name: {**(said or {}), **(older or {})}.get(name, usual) for name, usual in _USUAL[key].items()}
-    for name, value in found.items():
-        if name in _FIXED and value != _FIXED[name]:
-            raise UserError(f"{path}: {key}.{name} is {str(value)[:40]}, only {_FIXED[name]} is supported")
-        if isinstance(_USUAL[key][name], int) and not (type(value) is int and 0 < value < 1 << 20):
+        found[name] = value = values[0] if values else usual
+        if name in _FIXED and value != usual:
+            raise UserError(f"{path}: {key}.{name} is {str(value)[:40]}, only {usual} is supported")
+        if isinstance(usual, int) and not (type(value) is int and 0 < value < 1 << 20):
             raise UserError(f"{path}: {key}.{name} must be a whole number above 0, got {str(value)[:40]}")
     return found
 
 
 def _sizes(side: dict[str, Any]) -> dict[str, Any]:
-    width, hidden = side["hidden_size"], side["intermediate_size"]
-    ratio = hidden // width if hidden % width == 0 else (hidden + 0.5) / width  # open_clip rounds down
-    return {"layers": side["num_hidden_layers"], "width": width, "mlp_ratio": ratio}
+    width = side["hidden_size"]
+    return {"layers": side["num_hidden_layers"], "width": width, "mlp_ratio": ratio(side["intermediate_size"], width)}
 
 
 def _images(folder: Path, size: int) -> Images:
@@ -123,26 +113,19 @@ def _images(folder: Path, size: int) -> Images:
     lacking = [key for key in ("size", "image_mean", "image_std", "resample") if key not in config]
     if lacking:
         raise UserError(f"{at}{lacking[0]} is missing: it does not say how images are made")
-    sides, crops = config["size"], config.get("do_center_crop", True)
-    squash = isinstance(sides, dict) and set(sides) == {"height", "width"}
-    asked = [*_sides(sides), *(_sides(config["crop_size"]) if crops and "crop_size" in config else [])]
-    if not asked or set(asked) != {size}:
-        raise UserError(f"{at}images of {asked} pixels do not fit the model, which needs {size}")
-    if not (squash or crops):
-        raise UserError(f"{at}do_center_crop is false: only images that are cut to a square are supported")
-    if config["resample"] not in _RESAMPLE:
-        raise UserError(f"{at}resample is {config['resample']!r}, only {_RESAMPLE} is supported")
-    off = [key for key in ("do_resize", "do_normalize", "do_rescale") if config.get(key, True) is not True]
-    if off or abs(config.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-9:
-        raise UserError(
-            f"{at}{(off or ['rescale_factor'])[0]} {config.get((off or ['rescale_factor'])[0])!r} is not supported"
-        )
+    crops = config.get("do_center_crop", True)
+    squash = isinstance(config["size"], dict) and set(config["size"]) == {"height", "width"}
+    asked = [config["size"], *([config["crop_size"]] if crops and "crop_size" in config else [])]
+    sides = [side for one in asked for side in (one.values() if isinstance(one, dict) else [one])]
+    if set(sides) != {size} or not (squash or crops):
+        raise UserError(f"{at}images of {sides} pixels, cut: {crops}, do not fit the model, which needs {size}")
+    usual = {"resample": (2, 3), **dict.fromkeys(("do_resize", "do_normalize", "do_rescale"), (True, None))}
+    for key, allowed in usual.items():
+        if config.get(key) not in allowed:
+            raise UserError(f"{at}{key} {config[key]!r} is not supported, only {allowed[0]}")
     mean, std = (three(config[key], f"{at}{key}") for key in ("image_mean", "image_std"))
-    return Images(size, mean, std, _RESAMPLE[config["resample"]], SQUASH if squash else SHORTEST)
-
-
-def _sides(value: Any) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else [value]
+    how = {2: "bilinear", 3: "bicubic"}[config["resample"]]  # Pillow's numbers
+    return Images(size, mean, std, how, SQUASH if squash else SHORTEST)
 
 
 def to_openai(state: MutableMapping[str, Tensor], where: str) -> dict[str, Tensor]:

@@ -140,7 +140,7 @@ def test_openais_archive_is_known_by_its_hash_and_no_other_runs(tmp_path, monkey
             {"height": 64, "width": 64},
             "do not fit the model",
         ),
-        ("transformers", "preprocessor_config.json", ("resample",), 0, "resample is 0"),
+        ("transformers", "preprocessor_config.json", ("resample",), 0, "resample 0 is not supported"),
         ("transformers", "preprocessor_config.json", ("do_normalize",), False, "do_normalize False is not supported"),
     ],
 )
