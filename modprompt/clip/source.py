@@ -254,18 +254,18 @@ def _require_same(asked: Asked, model: dict[str, Any], said_by: str) -> None:
 
 
 def _wanted(there: Sequence[str], preferred: Sequence[str] = ()) -> list[str]:
-    """The files of a repository that are needed: its weights, all shards of them, what says how they are run, and its
-    tokenizer.
-    """
+    """The files of a repository that are needed: its weights, and without a tag all that says how they are run."""
     weights = _pick(there, "it", preferred)
     stem, _, ending = weights.removesuffix(".index.json").rpartition(".")
     shards = [one for one in there if one.startswith(f"{stem}-") and one.endswith(f".{ending}")]
-    configs = [] if preferred else [CONFIG_FILE, TRANSFORMERS_FILE, *transformers_names.IMAGES_FILES]
-    more = [one for one in (*configs, f"{TEXT_FOLDER}/{TRANSFORMERS_FILE}") if one in there]
-    if not preferred and not {CONFIG_FILE, TRANSFORMERS_FILE} & set(more):
+    needed = [weights, *(shards if weights.endswith(".json") else [])]
+    if preferred:
+        return needed
+    if not {CONFIG_FILE, TRANSFORMERS_FILE} & set(there):
         raise UserError(f"it has neither {CONFIG_FILE} nor {TRANSFORMERS_FILE}, which say how its weights are run")
-    tokens = file_tokenizer.wanted(there) if any(one in there for one in file_tokenizer.CARRIERS) else []
-    return [*dict.fromkeys([weights, *(shards if weights.endswith(".json") else []), *more, *tokens])]
+    more = [CONFIG_FILE, TRANSFORMERS_FILE, *transformers_names.IMAGES_FILES, f"{TEXT_FOLDER}/{TRANSFORMERS_FILE}"]
+    tokens = [*file_tokenizer.CARRIERS, *file_tokenizer.SETTINGS]
+    return [*dict.fromkeys([*needed, *(one for one in (*more, *tokens) if one in there)])]
 
 
 def _pick(there: Sequence[str], where: str, preferred: Sequence[str] = ()) -> str:
