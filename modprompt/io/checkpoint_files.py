@@ -46,8 +46,7 @@ def _named(folder: str, wanted: str) -> str:
 def newest_checkpoint(folder: str) -> str:
     """Path of the checkpoint that the file `checkpoint` names, or without that file of the highest epoch.
 
-    Raises:
-        UserError: if there is none; the message names those that are there.
+    Raises UserError, which names those that are there, if there is none.
     """
     pointer = os.path.join(folder, POINTER)
     if not os.path.isfile(pointer):
@@ -57,14 +56,9 @@ def newest_checkpoint(folder: str) -> str:
 
 
 def find_checkpoint(folder: str, epoch: int | None = None) -> str:
-    """Path of a model's checkpoint.
+    """Path of the checkpoint of an epoch in a model's folder; without an epoch the best, or else the newest.
 
-    Args:
-        folder: the model's folder inside a run's output folder.
-        epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
-
-    Raises:
-        UserError: if there is none; the message names those that are there.
+    Raises UserError, which names those that are there, if there is none.
     """
     if not os.path.isdir(folder):
         raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
@@ -73,34 +67,22 @@ def find_checkpoint(folder: str, epoch: int | None = None) -> str:
     return _named(folder, BEST if epoch is None else f"model.pth.tar-{epoch}")
 
 
-def checkpoint_of_run(folder: str | Path, epoch: int | None = None) -> str:
-    """Path of the checkpoint in a run's output folder: the best, or without one the last, or that of an epoch.
+def checkpoint_at(path: str | Path, epoch: int | None = None) -> str:
+    """Path of the checkpoint that a path means: for a run's output folder as find_checkpoint, else the file itself.
 
-    Raises:
-        UserError: if there is none, or there are several models.
+    Raises UserError if the folder has none, or several models.
     """
-    inner = model_folders(folder)
+    if not os.path.isdir(path):
+        return str(path)
+    inner = model_folders(path)
     if len(inner) != 1:
-        there = ", ".join(path.name for path in inner) or "none"
-        raise UserError(f"{folder} must hold the checkpoints of one model, there is: {there}")
+        there = ", ".join(model.name for model in inner) or "none"
+        raise UserError(f"{path} must hold the checkpoints of one model, there is: {there}")
     return find_checkpoint(str(inner[0]), epoch)
 
 
-def checkpoint_at(path: str | Path, epoch: int | None = None) -> str:
-    """Path of the checkpoint that a path means: for a run's output folder as checkpoint_of_run, else the file itself.
-
-    Raises:
-        UserError: as checkpoint_of_run.
-    """
-    return checkpoint_of_run(path, epoch) if os.path.isdir(path) else str(path)
-
-
 def run_or_file(path: str | Path) -> Path:
-    """What a user names: a run's output folder, or a checkpoint in it.
-
-    Raises:
-        UserError: if nothing is there.
-    """
+    """What a user names: a run's output folder, or a checkpoint in it; raises UserError if nothing is there."""
     place = of_user(path)
     if not place.exists():
         raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")

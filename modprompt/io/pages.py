@@ -19,15 +19,9 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def page(template: str, script: str = "", **values: Any) -> str:
-    """A whole page, which needs no other file.
+    """A whole page, which needs no other file, from a template that extends io/page.html.j2.
 
-    Args:
-        template: extends io/page.html.j2.
-        script: name of the one script that it runs; empty for none.
-        values: what the template names; a missing one is an error.
-
-    Raises:
-        UserError: if Jinja2 is not installed.
+    script: name of the one script that it runs; empty for none. Raises UserError if Jinja2 is not installed.
     """
     style, code = source("io/page.css"), source(script) if script else ""
     rules = ["default-src 'none'", "img-src data:", f"style-src {_hash(style)}"]

@@ -15,7 +15,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modprompt import feature as registry
 from modprompt.checks import nearest
 from modprompt.errors import UserError
 from modprompt.feature import contents, features
@@ -54,13 +53,9 @@ FLAGS = {
 }
 
 
+@functools.cache
 def free() -> frozenset[str]:
     """Keys of settings that decide no number of a training, except for one value of one of them: is_free."""
-    return _free(tuple(registry.FEATURES))
-
-
-@functools.lru_cache(maxsize=4)
-def _free(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset({*_FREE, *(f"{one.node}.{key}" for one in features() for key in one.decided)})
 
 
@@ -94,8 +89,7 @@ def level_of(node: Any, key: str) -> tuple[Any, str]:
 def read_settings(path: str) -> dict[str, Any]:
     """What a YAML config sets, as {dotted key: value}, in the file's order.
 
-    Raises:
-        UserError: if it is missing (the neighbours are named) or not a YAML config.
+    Raises UserError if it is missing (the neighbours are named) or not a YAML config.
     """
     file = Path(path)
     if not file.exists():
@@ -105,13 +99,12 @@ def read_settings(path: str) -> dict[str, Any]:
         there = f"{'' if hint else ';'} there is: {', '.join(near)}" if near else ""
         raise UserError(f"no config file {path}{hint}{there}")
     try:
-        content = yaml_text.read(file)
+        content = yaml_text.read(file) or {}
+        if not isinstance(content, dict):
+            raise Refused("it holds no KEY: value pairs")
+        return flat(content)
     except Refused as error:
         raise UserError(f"{path} is not a YAML config ({str(error)[:120]})") from None
-    if not isinstance(content or {}, dict):
-        raise UserError(f"{path} is not a YAML config (it holds no KEY: value pairs)")
-    try:
-        return flat(content or {})
     except RecursionError:  # YAML can name a level inside itself
         raise UserError(f"{path} is not a YAML config (a level of it holds itself)") from None
 
@@ -131,11 +124,7 @@ def as_text(value: Any) -> str:
 
 
 def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
-    """KEY VALUE words as pairs.
-
-    Raises:
-        UserError: if a key has no value, or a flag is among them.
-    """
+    """KEY VALUE words as pairs; raises UserError if a key has no value, or a flag is among them."""
     for key, value in zip_longest(options[0::2], options[1::2], fillvalue=""):
         if key.startswith("--"):
             raise UserError(f"the flag {key} must come before the KEY VALUE options")
@@ -150,9 +139,7 @@ def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
 
 def given(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Settings of several layers, later ones over earlier ones, as {dotted key: text}, sorted; without free() ones."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged.update(layer)
+    merged = {key: value for layer in layers for key, value in layer.items()}
     texts = {key: as_text(value) for key, value in sorted(merged.items())}
     return {key: text for key, text in texts.items() if not is_free(key, text)}
 
@@ -216,13 +203,9 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Settings(Mapping[str, Given]):
-    """Settings by dotted key, later sources override earlier ones; the one place to ask for a run's settings.
+    """Settings by dotted key, later sources override earlier ones; the one place to ask for a run's settings."""
 
-    Args:
-        given: all that the sources give, in their order, also what a later one gives again.
-    """
-
-    given: tuple[tuple[str, Given], ...] = ()
+    given: tuple[tuple[str, Given], ...] = ()  # in the sources' order, also what a later one gives again
     _last: Mapping[str, Given] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -238,9 +221,6 @@ class Settings(Mapping[str, Given]):
             files: paths of YAML configs; empty ones are skipped.
             flags: {key of FLAGS: value}; None and "" are flags that are not given.
             options: KEY VALUE words.
-
-        Raises:
-            UserError: as read_settings and pairs.
         """
         found = [
             (key, Given(value, f"file {path}"))

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from modprompt.errors import UserError
-from modprompt.io.image_files import FORMATS, opened, read_as, read_of_run, read_rgb
-from modprompt.io.image_rules import FAMILY, PEOPLE
+from modprompt.io.image_files import FAMILY, FORMATS, PEOPLE, opened, read_as, read_of_run, read_rgb
 from modprompt.io.safe_open import Refused
 from tests.conftest import ROOT
 

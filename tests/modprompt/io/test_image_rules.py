@@ -5,8 +5,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from modprompt.errors import UserError
-from modprompt.io.image_files import opened, read_rgb
-from modprompt.io.image_rules import FAMILY, PEOPLE, as_people, oddities
+from modprompt.io.image_files import FAMILY, PEOPLE, as_people, oddities, opened, read_rgb
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20  # no turn leaves it as it is
 

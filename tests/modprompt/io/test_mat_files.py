@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from modprompt.io.mat_files import read_mat
+from modprompt.io.arrays import read_mat
 from modprompt.io.safe_open import Refused
 
 ROWS = np.array([[("1.jpg", 3), ("2.jpg", 5)]], [("fname", object), ("class", object)])

@@ -3,7 +3,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from modprompt.io.row_file import Rows, write_rows
+from modprompt.io.arrays import Rows, write_rows
 from modprompt.io.safe_open import Refused
 
 SHAPE = (5, 2, 3, 3)
