@@ -6,13 +6,14 @@ row has its own CRC, and one with a flipped bit is never returned. Next to `rows
 np.dtype((np.uint8, (224, 224, 3))).
 """
 
+import contextlib
 import io
 import struct
 import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -49,9 +50,15 @@ def read_arrays(path: PathLike, *names: str) -> tuple[np.ndarray, ...]:
 
 def read_all_arrays(path: PathLike, *names: str) -> dict[str, np.ndarray]:
     """As `read_arrays`, by name; without names all of them."""
+    with _damage_told(path) as file:
+        return _arrays_in(file, *names)
+
+
+@contextlib.contextmanager
+def _damage_told(path: PathLike) -> Iterator[BinaryIO]:
     with open_regular(path) as file:
         try:
-            return _arrays_in(file, *names)
+            yield file
         except Exception as error:  # numpy raises many kinds
             raise UserError(f"{path} is damaged ({one_line(error)[:160]})") from None
 
@@ -63,12 +70,9 @@ def _arrays_in(file: BinaryIO, *names: str) -> dict[str, np.ndarray]:
 
 def read_array(path: PathLike) -> np.ndarray:
     """The array in a .npy file; raises as read_arrays."""
-    with open_regular(path) as file:
-        try:
-            array: np.ndarray = _load(file, b"\x93NUM")
-            return array
-        except Exception as error:  # numpy raises many kinds
-            raise UserError(f"{path} is damaged ({one_line(error)[:160]})") from None
+    with _damage_told(path) as file:
+        array: np.ndarray = _load(file, b"\x93NUM")
+        return array
 
 
 def _load(file: BinaryIO, begins: bytes) -> Any:

@@ -12,13 +12,11 @@ from modprompt.io.safe_open import read_bytes
 
 BEST = "model-best.pth.tar"
 POINTER = "checkpoint"  # the file that names the newest
-_MOST_NAME = 200  # characters
-_MOST_DIGITS = 9  # of an epoch in a file's name
 
 
 def _epoch_of(name: str) -> int:
     number = name.rpartition("-")[2]
-    return int(number) if number.isdecimal() and len(number) <= _MOST_DIGITS else -1
+    return int(number) if number.isdecimal() and len(number) < 10 else -1
 
 
 def _checkpoints(folder: str) -> list[str]:
@@ -39,15 +37,12 @@ def _named(folder: str, wanted: str) -> str:
     if wanted not in names:
         shown = wanted if wanted.isprintable() else ascii(wanted)  # it may come from a damaged file
         there = ", ".join(names) or "nothing"
-        raise UserError(f"no {shown[:_MOST_NAME]} in {folder}; there is: {there}; see --load-epoch")
+        raise UserError(f"no {shown[:200]} in {folder}; there is: {there}; see --load-epoch")
     return os.path.join(folder, wanted)
 
 
 def newest_checkpoint(folder: str) -> str:
-    """Path of the checkpoint that the file `checkpoint` names, or without that file of the highest epoch.
-
-    Raises UserError, which names those that are there, if there is none.
-    """
+    """Path of the checkpoint that the file `checkpoint` names, or without that file of the highest epoch."""
     pointer = os.path.join(folder, POINTER)
     if not os.path.isfile(pointer):
         return _named(folder, max(_checkpoints(folder), key=_epoch_of, default="model.pth.tar-..."))

@@ -5,6 +5,7 @@ of each, so that a folder may be moved, and a file that holds something else is 
 so that thousands of results are compared quickly.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -17,7 +18,7 @@ from modprompt.feature import Content, contents
 from modprompt.io import descriptions, json_text
 from modprompt.io.checksum import content_hash
 from modprompt.io.safe_open import PathLike
-from modprompt.io.settings import differences, free, is_free, with_clips_known
+from modprompt.io.settings import changes, free, is_free, with_clips_known
 
 TOKENIZER = "the tokenizer of CLIP"  # in records of runs and checkpoints, if it is not CLIP's own
 _FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
@@ -42,19 +43,20 @@ def differing_settings(
 ) -> list[str]:
     """What differs between two sets of given settings, as "KEY old -> new"; what one side lacks has its default."""
     old, new = (_compared(settings, tests) for settings in (recorded, wanted))
-    return differences(old, new, defaults)
+    known = {key: text for key, text in (defaults or {}).items() if key in old or key in new}
+    return changes({**known, **old}, {**known, **new})
 
 
 def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> None:
     """Raise UserError if an output folder's name, as the family's scripts make it, states others than its run has."""
     path = os.path.abspath(folder).replace(os.sep, "/")
-    wanted = {"DATASET.NUM_SHOTS": str(shots), "SEED": str(seed), "DATASET.SUBSAMPLE_CLASSES": classes}
-    for (key, value), pattern in zip(wanted.items(), (_SHOTS, _SEED, _CLASSES)):
-        of_model = {_SHOTS: _EVALUATION, _CLASSES: _IN_TRAINING}.get(pattern)
-        if of_model is not None and of_model.search(path):  # there it is the model that had these shots, or classes
-            continue
+    for key, value, pattern, of_model in (  # in folders of the last kind it is the model that had these
+        ("DATASET.NUM_SHOTS", str(shots), _SHOTS, _EVALUATION),
+        ("SEED", str(seed), _SEED, None),
+        ("DATASET.SUBSAMPLE_CLASSES", classes, _CLASSES, _IN_TRAINING),
+    ):
         stated = [next(filter(None, match.groups())) for match in pattern.finditer(path)]
-        if stated and stated[-1] != value:
+        if stated and stated[-1] != value and not (of_model and of_model.search(path)):
             raise UserError(
                 f"{key} is {value}, but the output folder is for {stated[-1]} ({folder}): "
                 "give it as the script's own argument or variable, not as an option"
@@ -65,11 +67,9 @@ def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> N
 def _hash_of(path: str, size: int, time_ns: int) -> str:
     with open(path, "rb") as file:
         raw = file.read()
-    if path.endswith(".json"):
-        try:
+    with contextlib.suppress(ValueError):  # what is no JSON is compared byte by byte
+        if path.endswith(".json"):
             return content_hash(json_text.parse(raw))
-        except ValueError:
-            pass  # it is compared byte by byte
     return hashlib.sha256(raw).hexdigest()
 
 
@@ -135,24 +135,22 @@ def _named(result: Mapping[str, Any]) -> list[tuple[str, Content]]:
     method, weights = result.get("method"), result.get("init_weights")
     facts: dict[Any, Any] = method if isinstance(method, dict) else {}
     mode, _, phrases = str(facts.get(descriptions.NAME) or "").partition(" ")
+    of_sentences = functools.partial(_hash_of_sentences, str(result.get("dataset", "")))
     found = [
         *((facts.get(one.fact), one) for one in contents()),
         (phrases, Content(descriptions.NAME, f".{mode}PATH", lambda path: descriptions.read(path).hash)),
-        (facts.get(descriptions.SENTENCES), Content(descriptions.SENTENCES, _SENTENCES, _hash_of_sentences(result))),
+        (facts.get(descriptions.SENTENCES), Content(descriptions.SENTENCES, _SENTENCES, of_sentences)),
         (weights, Content("", "MODEL.INIT_WEIGHTS", file_hash)),
     ]
     return [(digest, one) for digest, one in found if isinstance(digest, str) and digest.isalnum()]
 
 
-def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
-    def hash_of(setting: str) -> str:
-        try:
-            found = descriptions.read_sentences(setting, str(result.get("dataset", "")))
-        except UserError as error:
-            raise UserError(f"SENTENCES{error}") from None
-        return descriptions.TEMPLATE if found is None else found.hash
-
-    return hash_of
+def _hash_of_sentences(dataset: str, setting: str) -> str:
+    try:
+        found = descriptions.read_sentences(setting, dataset)
+    except UserError as error:
+        raise UserError(f"SENTENCES{error}") from None
+    return descriptions.TEMPLATE if found is None else found.hash
 
 
 def without_places(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, str]:

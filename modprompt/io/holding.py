@@ -4,7 +4,6 @@ A folder is one run's: a training with its checkpoints, or a test of another run
 training that a folder holds is below it, in `tests/`. Nothing heavy is imported here.
 """
 
-import itertools
 import os
 import re
 from collections.abc import Mapping
@@ -20,9 +19,8 @@ from modprompt.io.safe_open import PathLike, Refused, open_regular
 from modprompt.io.text import sha256_of
 
 CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training resumes from
-TESTS = "tests"
 BEGAN_FROM = "began_from"  # key in a result, a state and a checkpoint: see resumed_from
-_LOG, _MOST_OF_LOG = "log.txt", 1 << 16  # bytes from its beginning, where the family's programs print their arguments
+_MOST_OF_LOG = 1 << 16  # bytes from its beginning, where the family's programs print their arguments
 _TRAINER = re.compile(rb"^trainer: (\S+)\s*$", re.MULTILINE)
 _NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
 
@@ -79,9 +77,9 @@ def _of_checkpoint(folder: PathLike) -> str:
 
 def _of_log(folder: PathLike) -> str:
     try:
-        with open_regular(Path(folder) / _LOG) as file:
+        with open_regular(Path(folder) / "log.txt") as file:
             found = _TRAINER.search(file.read(_MOST_OF_LOG))
-    except (OSError, Refused, UserError):
+    except (OSError, UserError):
         return ""
     return found[1].decode("utf-8", "replace") if found else ""
 
@@ -154,17 +152,16 @@ def place_of_test(
         raise UserError(f"--model-dir: there is no checkpoint in {model_dir}: train first")
     checkpoint = os.path.basename(find_checkpoint(str(models[0]), epoch))
     name = f"{checkpoint}_{_NO_NAME.sub('_', data['NAME'])}_{data['SUBSAMPLE_CLASSES']}"
-    places = (os.path.join(folder, TESTS, name if n == 1 else f"{name}_{n}") for n in itertools.count(1))
-    return next(place for place in places if _may_have(place, data["ROOT"], settings))
-
-
-def _may_have(place: str, root: str, settings: Mapping[str, str]) -> bool:
-    """Whether a folder has no test yet, or one of these settings on the data of this root."""
-    found = results.read(place).result
-    if found is None:
-        return True
-    before = of_config(place, "DATASET", "ROOT")
-    return found.get("settings") == settings and os.path.realpath(before) == os.path.realpath(root)
+    root, number = os.path.realpath(data["ROOT"]), 1
+    while True:
+        place = os.path.join(folder, "tests", name if number == 1 else f"{name}_{number}")
+        found = results.read(place).result
+        if found is None:
+            return place
+        same_root = os.path.realpath(of_config(place, "DATASET", "ROOT")) == root
+        if same_root and found.get("settings") == settings:
+            return place
+        number += 1
 
 
 def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
@@ -178,10 +175,7 @@ def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
 
 
 def of_other_weights(
-    result: Mapping[str, Any],
-    folder: PathLike,
-    epoch: int | None = None,
-    trained: Mapping[str, Any] | None = None,
+    result: Mapping[str, Any], folder: PathLike, epoch: int | None = None, trained: Mapping[str, Any] | None = None
 ) -> bool:
     """Whether the test of a result used other weights than the run in a folder has now, in this or its best epoch.
 
@@ -223,9 +217,8 @@ def differing_beginning(result: Mapping[str, Any], resume: str) -> list[str]:
     recorded, now = result.get(BEGAN_FROM), resumed_from(resume)
     if recorded is None or recorded == now or (recorded and resume and not now):
         return []
-    if not now:
-        return ["it went on from the checkpoint of another training (--resume)"]
-    return [f"it did not go on from the checkpoint in {resume}"]
+    other = "it went on from the checkpoint of another training (--resume)"
+    return [f"it did not go on from the checkpoint in {resume}" if now else other]
 
 
 def _hash_in(result: Mapping[str, Any]) -> str:

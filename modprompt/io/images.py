@@ -101,12 +101,12 @@ def split_status(name: str, split_hash: str, ours: bool, few_shot: Callable[[int
         few_shot: gives for shots and seed the hashes of the lists drawn from it, "training/validation".
     """
     if name in published.SPLIT_SHA256:
-        if split_hash == published.SPLIT_SHA256[name]:
-            return PUBLISHED
-    elif name in published.FEW_SHOT_SHA256:
-        known = published.FEW_SHOT_SHA256[name]
-        if all(few_shot(published.SHOTS, seed) == hashes for seed, hashes in known.items()):
-            return PUBLISHED
+        as_published = split_hash == published.SPLIT_SHA256[name]
+    else:
+        known = published.FEW_SHOT_SHA256.get(name, {})
+        as_published = bool(known) and all(few_shot(published.SHOTS, seed) == mine for seed, mine in known.items())
+    if as_published:
+        return PUBLISHED
     return OURS if ours or split_hash == published.DIGITS_SHA256 else NOT_KNOWN
 
 
@@ -130,8 +130,7 @@ def must_choose(cfg: Any) -> bool:
 
 def chooses_by_validation(cfg: Any) -> bool:
     """Whether a run chooses by validation images, if there are any, or measures on them."""
-    of_method = getattr(cfg.DATASET, "CHOOSE_BY", "") and not getattr(cfg.TEST, "ONLY", False)
-    return must_choose(cfg) or bool(of_method)
+    return must_choose(cfg) or bool(getattr(cfg.DATASET, "CHOOSE_BY", "") and not getattr(cfg.TEST, "ONLY", False))
 
 
 def chosen_by(cfg: Any) -> str:
@@ -191,17 +190,9 @@ def hold_out(pool: Iterable[_Image], taken: Iterable[Labelled], per_class: int, 
     ]
 
 
-def training_images_hash(dataset: Any, cfg: Any) -> str:
-    """The hash of a data set's training images, few-shot lists by content; computed once."""
-    return _once(dataset, cfg, "train_x")
-
-
-def all_images_hash(dataset: Any, cfg: Any) -> str:
-    """The hash of a data set's training, validation and test images, as training_images_hash."""
-    return _once(dataset, cfg, "train_x", "val", "test")
-
-
-def _once(dataset: Any, cfg: Any, *names: str) -> str:
+def images_hash_of(dataset: Any, cfg: Any, *names: str) -> str:
+    """The hash of lists of a data set's images, default all; the first, if few-shot, by content. Computed once."""
+    names = names or ("train_x", "val", "test")
     kept: dict[tuple[str, ...], str] = dataset.__dict__.setdefault("_images_hashes", {})
     if names not in kept:
         lists = [getattr(dataset, name) for name in names]
@@ -221,6 +212,6 @@ def facts_of(dataset: Any, cfg: Any) -> dict[str, Any]:
     return {
         "split": dict(getattr(dataset, "split_facts", unknown)),
         "few_shot": {"hash": getattr(dataset, "few_shot_hash", "")},
-        "images_hash": all_images_hash(dataset, cfg),
+        "images_hash": images_hash_of(dataset, cfg),
         "selected_on": selected_on(dataset, cfg),
     }

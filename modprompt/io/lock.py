@@ -68,10 +68,7 @@ def take(path: PathLike, patience_s: float = 2.0) -> Lock | None:
 
 @contextlib.contextmanager
 def alone(path: PathLike, taken: str, patience_s: float = 2.0, removes: bool = False) -> Iterator[bool]:
-    """As take, during a block, which gets whether the lock works; UserError `taken` if another process has it.
-
-    The file stays, unless the lock `removes` it.
-    """
+    """As take, during a block, which gets whether the lock works; UserError `taken` if another process has it."""
     held = take(path, patience_s)
     if held is None:
         raise UserError(taken)
@@ -85,10 +82,7 @@ def alone(path: PathLike, taken: str, patience_s: float = 2.0, removes: bool = F
 
 
 def is_held(path: PathLike) -> bool:
-    """Whether some process has the lock of a file, which may be another user's; false where there are no locks.
-
-    Raises OSError if the file cannot be looked at, e.g. because it is a link.
-    """
+    """Whether some process has the lock of a file, which may be another user's; OSError if that is e.g. a link."""
     if fcntl is None:
         return False
     try:

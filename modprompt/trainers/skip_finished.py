@@ -15,7 +15,7 @@ from modprompt.io import compare, holding
 from modprompt.io import result as results
 from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS
-from modprompt.io.settings import as_text, differences
+from modprompt.io.settings import as_text, changes
 from modprompt.trainers import backbone
 from modprompt.trainers.training_state import settings_of
 
@@ -30,7 +30,8 @@ def require_folder_agrees(cfg: Any) -> None:
 
 def _differing_images(cfg: Any, result: Mapping[str, Any]) -> list[str]:
     """How images were made differently from now."""
-    return differences(result.get("input") or {}, backbone.input_texts(cfg), {READ_AS: FAMILY})
+    recorded = {READ_AS: FAMILY, **(result.get("input") or {})}
+    return changes(recorded, {READ_AS: FAMILY, **backbone.input_texts(cfg)})
 
 
 def _differing_inputs(
