@@ -12,7 +12,7 @@ from modprompt.cli import first_settings
 from modprompt.cli.defaults import Command, completed
 from modprompt.errors import UserError
 from modprompt.feature import features, read
-from modprompt.io.settings import FLAGS, Settings, name_of_flag
+from modprompt.io.settings import FLAGS, Settings
 from modprompt.methods.table import BY_NAME
 from modprompt.programs import import_modules, take_imports
 
@@ -141,7 +141,7 @@ def settings_of(args: argparse.Namespace, shots: int = 16, takes_all: bool = Fal
     Raises:
         UserError: as Command and completed, and on files that are named in place of settings.
     """
-    flags = {key: getattr(args, name_of_flag(flag)) for key, flag in FLAGS.items()}
+    flags = {key: getattr(args, flag[2:].replace("-", "_")) for key, flag in FLAGS.items()}
     command = Command(args.dataset_config_file, args.config_file, flags, args.opts)
     settings: Settings = read(completed(command, shots, takes_all))
     return settings

@@ -103,7 +103,7 @@ def _cells(found: Prediction, names: Sequence[str], more: Sequence[str]) -> Iter
 
 
 def _run(args: argparse.Namespace) -> int:
-    from modprompt.io.image_rules import FAMILY
+    from modprompt.io.image_files import FAMILY
     from modprompt.use.prediction import SOFTMAX, find_images, odd_ones, predict, require_rule
 
     images, left_out = find_images(args.images)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from modprompt.clip.design import SHORTEST, SQUASH
 from modprompt.errors import SettingError
 from modprompt.fields import Configured, Must, setting
-from modprompt.io.image_rules import FAMILY, RULES
+from modprompt.io.image_files import FAMILY, RULES
 
 S = TypeVar("S", bound="RunSettings")
 C = TypeVar("C", bound=Configured)

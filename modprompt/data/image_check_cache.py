@@ -14,7 +14,7 @@ from pathlib import Path
 from modprompt.data.images import Image, Looked, look_at_all, relative, require_decodable
 from modprompt.data.split_files import Storage
 from modprompt.io import json_text
-from modprompt.io.image_rules import FAMILY
+from modprompt.io.image_files import FAMILY
 from modprompt.io.safe_open import read_text
 from modprompt.io.text import sha256_of, write_json
 
@@ -59,7 +59,7 @@ class LookedAt:
         return known[key]
 
     def odd(self, images: Sequence[Image], rule: str, decodes: bool, what: str) -> _Counts:
-        """How many images are odd, and how (oddities of io/image_rules.py).
+        """How many images are odd, and how (oddities of io/image_files.py).
 
         Args:
             images: those to check.

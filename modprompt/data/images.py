@@ -14,8 +14,7 @@ from dassl.utils import listdir_nohidden
 from tqdm import tqdm
 
 from modprompt.errors import UserError
-from modprompt.io.image_files import is_image_name, opened
-from modprompt.io.image_rules import FAMILY, as_rgb, oddities
+from modprompt.io.image_files import FAMILY, as_rgb, is_image_name, oddities, opened
 from modprompt.io.text import is_text
 from modprompt.programs import one_line
 
@@ -46,7 +45,7 @@ class Looked(NamedTuple):
 
 
 def look_at(path: str, rule: str = FAMILY, decodes: bool = True) -> Looked:
-    """Check an image file, by a rule of io/image_rules.py; without decoding it, its header alone.
+    """Check an image file, by a rule of io/image_files.py; without decoding it, its header alone.
 
     Raises:
         OSError: if this machine fails, which says nothing about the image.

@@ -56,10 +56,10 @@ def read_mat(path: Path, key: str) -> np.ndarray:
     Raises:
         UserError: if the file is missing or damaged, or has no such row.
     """
-    from modprompt.io import mat_files  # late, as it needs NumPy
+    from modprompt.io.arrays import read_mat  # late, as it needs NumPy
 
     try:
-        variables = mat_files.read_mat(path)
+        variables = read_mat(path)
     except FileNotFoundError:
         raise UserError(f"annotation file missing: {path}") from None
     except Refused as error:

@@ -19,11 +19,7 @@ _PART = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.part")
 def part_of(path: PathLike, durable: bool = False) -> Iterator[BinaryIO]:
     """A new file, open for bytes, that replaces `path` if the block ends without an error, and is removed otherwise.
 
-    Folders are made. A link at `path` is replaced, not followed.
-
-    Args:
-        path: where the file goes.
-        durable: it must survive a power cut as soon as the block has ended.
+    Folders are made. A link at `path` is replaced, not followed. What is durable survives a power cut afterwards.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,19 +56,11 @@ def copy_whole(source: PathLike, path: PathLike) -> None:
         shutil.copyfileobj(original, file)
 
 
-def remove_parts(folder: PathLike, names: Container[str] | None = None) -> int:
-    """Remove what killed writers left in a folder; only for use under its lock. Returns how many there were.
-
-    Args:
-        folder: the folder.
-        names: of the files whose parts are removed; all by default.
-    """
-    removed = 0
+def remove_parts(folder: PathLike, names: Container[str] | None = None) -> None:
+    """Remove what killed writers of these files (default all) left in a folder; only for use under its lock."""
     for name, path in _parts(folder):
         if names is None or name in names:
             os.unlink(path)
-            removed += 1
-    return removed
 
 
 def names_of_parts(folder: PathLike) -> set[str]:

@@ -18,26 +18,15 @@ def base_classes(classes: int) -> int:
 
 
 def harmonic_mean(base_pct: float, new_pct: float) -> float:
-    """2bn / (b + n) of base and new accuracy in percent (CoCoOp, arXiv 2203.05557); 0 if both are 0.
-
-    Raises:
-        ValueError: if an accuracy is outside 0 to 100.
-    """
-    for value in (base_pct, new_pct):
-        if not 0 <= value <= 100:
-            raise ValueError(f"an accuracy must be from 0 to 100, got {value}")
+    """2bn / (b + n) of base and new accuracy in percent (CoCoOp, arXiv 2203.05557); 0 if both are 0."""
     total = base_pct + new_pct
     return 2 * base_pct * new_pct / total if total else 0.0
 
 
 def of_confusion(confusion: "np.ndarray") -> dict[str, Any] | None:
-    """Images, right ones and accuracy of the test images of either half; and the harmonic mean.
+    """Images, right ones and accuracy of the test images of either half, and the harmonic mean; None without images.
 
-    Args:
-        confusion: (C, C) images, rows by class and columns by predicted class, of all classes or of the half.
-
-    Returns:
-        None if one of the halves has no images.
+    confusion: (C, C) images, rows by class and columns by predicted class, of all classes or of the half.
     """
     border = base_classes(len(confusion))
     found: dict[str, Any] = {}

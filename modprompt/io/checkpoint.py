@@ -5,12 +5,12 @@ method, schedules, classes, CLIP, and the run that made them. It holds plain val
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
@@ -18,8 +18,8 @@ from modprompt.feature import features
 from modprompt.io import json_text
 from modprompt.io.checkpoint_files import BEST, checkpoint_at
 from modprompt.io.checksum import KEY, check_seal, sealed
-from modprompt.io.compare import tokenizer_said
-from modprompt.io.content_hashes import facts_of_methods
+from modprompt.io.compare import facts_of_methods, tokenizer_said
+from modprompt.io.safe_open import Refused
 from modprompt.io.safetensors_files import read_with_metadata
 from modprompt.io.tensors import read_tensors
 from modprompt.programs import one_line
@@ -28,31 +28,22 @@ VERSION = 2
 SAFETENSORS = ".safetensors"
 _MOST_EPOCHS = 1 << 20
 FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, besides what was learned
-_Written = tuple[dict[str, Tensor], dict[str, str]]
+CHOICE = ("selected_on", *(part for one in features() for part in one.chosen), "selected_on_test")  # of an epoch
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _TO_DO = "use another copy of it"
 
 
 class Checkpoint(NamedTuple):
-    """The content of a checkpoint; empty where it has none.
+    """The content of a checkpoint; empty where it has none."""
 
-    state_dict: its tensors, under the family's names.
-    epoch: number of finished epochs.
-    made_with: what it can only be used with, as {name: text}.
-    class_list: tells one list of class names from another; see class_list().
-    settings: of the run that made it, as {name: text}.
-    clip: what is known about its CLIP, as clips.ClipFacts makes it.
-    record: all that ours says; empty in others.
-    val_result: accuracy on validation images in percent, where the epoch was chosen by it.
-    """
-
-    state_dict: Mapping[str, Tensor]
-    epoch: int
-    made_with: dict[str, str]
-    class_list: str
-    settings: dict[str, str]
-    clip: dict[str, Any]
-    record: dict[str, Any]
-    val_result: float | None = None
+    state_dict: Mapping[str, Tensor]  # under the family's names
+    epoch: int  # number of finished epochs
+    made_with: dict[str, str]  # what it can only be used with, as {name: text}
+    class_list: str  # see class_list()
+    settings: dict[str, str]  # of the run that made it
+    clip: dict[str, Any]  # ClipFacts as a record
+    record: dict[str, Any]  # all that ours says; empty in others
+    val_result: float | None = None  # accuracy on validation images in percent, where the epoch was chosen by it
 
     @property
     def trained_on(self) -> tuple[str, ...]:
@@ -75,8 +66,7 @@ def record(**parts: dict[str, Any]) -> dict[str, Any]:
 def read(path: str | Path) -> Checkpoint:
     """The content of a checkpoint file, of torch.save or, by its suffix, of safetensors.
 
-    Raises:
-        UserError: if the file is not a whole checkpoint, or has a newer version.
+    Raises UserError if the file is not a whole checkpoint, or has a newer version.
     """
     content = _of_safetensors(path) if str(path).endswith(SAFETENSORS) else read_tensors(path)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
@@ -90,15 +80,14 @@ def read(path: str | Path) -> Checkpoint:
         raise UserError(f"{path} is damaged (its record: {one_line(error)[:160]}): {_TO_DO}") from None
 
 
-def as_safetensors(state: Mapping[str, Tensor], head: Mapping[str, Any], finished: Mapping[str, Tensor]) -> _Written:
-    """A checkpoint as tensors and metadata of a safetensors file, which `read` reads.
-
-    Args:
-        state: the learned tensors, under the family's names.
-        head: epoch, val_result and, under `modprompt`, the record.
-        finished: FINISHED, made from them, for programs without this project; not read again.
-    """
-    return {**state, **finished}, {KEY: json.dumps(head)}
+def require_learned(values: Mapping[str, Any]) -> None:
+    """Raise Refused if a learned tensor, by name, is not made of finite numbers with a point."""
+    for key, value in values.items():
+        plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+        if not plain or value.dtype not in _FLOATS:
+            raise Refused(f"its {key} is no plain tensor of numbers with a point")
+        if not torch.isfinite(value).all():
+            raise Refused(f"its {key} is not made of finite numbers: the training went wrong")
 
 
 def _of_safetensors(path: str | Path) -> dict[str, Any]:
@@ -150,8 +139,7 @@ def _of_record(content: dict[str, Any], path: str | Path) -> Checkpoint:
 def chosen_checkpoint(path: str | Path, epoch: int | None = None) -> str:
     """Path of the checkpoint that a path means: for a run's output folder that of an epoch, its best or its last.
 
-    Raises:
-        UserError: if there is none, or it is the last of a run that should have tested its best.
+    Raises UserError if there is none, or it is the last of a run that should have tested its best.
     """
     found = checkpoint_at(path, epoch)
     if epoch is None and os.path.isdir(path):
@@ -160,12 +148,7 @@ def chosen_checkpoint(path: str | Path, epoch: int | None = None) -> str:
 
 
 def require_best(path: str, best: bool = False) -> None:
-    """Raise UserError if a run's checkpoint is its last, though its best epoch's should be used.
-
-    Args:
-        path: of the checkpoint.
-        best: whether that is asked for, whatever the run says.
-    """
+    """Raise UserError if a run's checkpoint is its last, though its best is asked for, here or by the run."""
     if os.path.basename(path) == BEST or not (best or read(path).settings.get("TEST.FINAL_MODEL") == "best_val"):
         return
     raise UserError(

@@ -12,13 +12,11 @@ from modprompt.io.safe_open import read_bytes
 
 BEST = "model-best.pth.tar"
 POINTER = "checkpoint"  # the file that names the newest
-_MOST_NAME = 200  # characters
-_MOST_DIGITS = 9  # of an epoch in a file's name
 
 
 def _epoch_of(name: str) -> int:
     number = name.rpartition("-")[2]
-    return int(number) if number.isdecimal() and len(number) <= _MOST_DIGITS else -1
+    return int(number) if number.isdecimal() and len(number) < 10 else -1
 
 
 def _checkpoints(folder: str) -> list[str]:
@@ -39,16 +37,12 @@ def _named(folder: str, wanted: str) -> str:
     if wanted not in names:
         shown = wanted if wanted.isprintable() else ascii(wanted)  # it may come from a damaged file
         there = ", ".join(names) or "nothing"
-        raise UserError(f"no {shown[:_MOST_NAME]} in {folder}; there is: {there}; see --load-epoch")
+        raise UserError(f"no {shown[:200]} in {folder}; there is: {there}; see --load-epoch")
     return os.path.join(folder, wanted)
 
 
 def newest_checkpoint(folder: str) -> str:
-    """Path of the checkpoint that the file `checkpoint` names, or without that file of the highest epoch.
-
-    Raises:
-        UserError: if there is none; the message names those that are there.
-    """
+    """Path of the checkpoint that the file `checkpoint` names, or without that file of the highest epoch."""
     pointer = os.path.join(folder, POINTER)
     if not os.path.isfile(pointer):
         return _named(folder, max(_checkpoints(folder), key=_epoch_of, default="model.pth.tar-..."))
@@ -57,14 +51,9 @@ def newest_checkpoint(folder: str) -> str:
 
 
 def find_checkpoint(folder: str, epoch: int | None = None) -> str:
-    """Path of a model's checkpoint.
+    """Path of the checkpoint of an epoch in a model's folder; without an epoch the best, or else the newest.
 
-    Args:
-        folder: the model's folder inside a run's output folder.
-        epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
-
-    Raises:
-        UserError: if there is none; the message names those that are there.
+    Raises UserError, which names those that are there, if there is none.
     """
     if not os.path.isdir(folder):
         raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
@@ -73,34 +62,22 @@ def find_checkpoint(folder: str, epoch: int | None = None) -> str:
     return _named(folder, BEST if epoch is None else f"model.pth.tar-{epoch}")
 
 
-def checkpoint_of_run(folder: str | Path, epoch: int | None = None) -> str:
-    """Path of the checkpoint in a run's output folder: the best, or without one the last, or that of an epoch.
+def checkpoint_at(path: str | Path, epoch: int | None = None) -> str:
+    """Path of the checkpoint that a path means: for a run's output folder as find_checkpoint, else the file itself.
 
-    Raises:
-        UserError: if there is none, or there are several models.
+    Raises UserError if the folder has none, or several models.
     """
-    inner = model_folders(folder)
+    if not os.path.isdir(path):
+        return str(path)
+    inner = model_folders(path)
     if len(inner) != 1:
-        there = ", ".join(path.name for path in inner) or "none"
-        raise UserError(f"{folder} must hold the checkpoints of one model, there is: {there}")
+        there = ", ".join(model.name for model in inner) or "none"
+        raise UserError(f"{path} must hold the checkpoints of one model, there is: {there}")
     return find_checkpoint(str(inner[0]), epoch)
 
 
-def checkpoint_at(path: str | Path, epoch: int | None = None) -> str:
-    """Path of the checkpoint that a path means: for a run's output folder as checkpoint_of_run, else the file itself.
-
-    Raises:
-        UserError: as checkpoint_of_run.
-    """
-    return checkpoint_of_run(path, epoch) if os.path.isdir(path) else str(path)
-
-
 def run_or_file(path: str | Path) -> Path:
-    """What a user names: a run's output folder, or a checkpoint in it.
-
-    Raises:
-        UserError: if nothing is there.
-    """
+    """What a user names: a run's output folder, or a checkpoint in it; raises UserError if nothing is there."""
     place = of_user(path)
     if not place.exists():
         raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")

@@ -22,43 +22,24 @@ def content_hash(content: Any) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _without_hash(content: Mapping[str, Any]) -> dict[str, Any]:
-    facts = {key: value for key, value in content[KEY].items() if key != "hash"}
-    return {**content, KEY: facts}
-
-
 def sealed(content: Mapping[str, Any], version: int, **facts: Any) -> dict[str, Any]:
-    """A record with its version, further facts about it, and a hash of all of that.
-
-    Args:
-        content: the record, of plain values.
-        version: of the record's form.
-        facts: what else is under `modprompt`.
-    """
+    """A record of plain values with the version of its form, further facts about it, and a hash of all of that."""
     marked = {**content, KEY: {"version": version, **facts}}
     return {**marked, KEY: {**marked[KEY], "hash": content_hash(marked)}}
 
 
-def _hash_if_any(content: Any) -> str | None:
-    """The hash of a content; None if it has other than plain values, which are never sealed."""
-    try:
-        return content_hash(content)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return None
-
-
 def check_seal(content: Mapping[str, Any], path: object, what_to_do: str = "delete it to make it anew") -> bool:
-    """Whether a record that was read has a hash, which must be the right one.
-
-    Raises:
-        UserError: if its content is not what was written.
-    """
+    """Whether a record that was read has a hash; UserError if that is not the hash of its content."""
     if not isinstance(content.get(KEY), dict):
         if any(isinstance(value, dict) and {"version", "hash"} <= set(value) for value in content.values()):
             raise UserError(f"{path} is damaged or was changed by hand (its seal has another name): {what_to_do}")
         return False
-    digest = _hash_if_any(_without_hash(content))
-    if digest is None or content[KEY].get("hash") != digest:
+    facts = {key: value for key, value in content[KEY].items() if key != "hash"}
+    try:
+        matches = content[KEY].get("hash") == content_hash({**content, KEY: facts})
+    except (TypeError, ValueError, OverflowError, RecursionError):  # other than plain values are never sealed
+        matches = False
+    if not matches:
         raise UserError(f"{path} is damaged or was changed by hand (its hash does not match): {what_to_do}")
     return True
 

@@ -1,8 +1,11 @@
-"""Whether a finished run is the one that is asked for: its settings, its CLIP, its model, its split and few-shot list.
+"""Whether a finished run is the one that is asked for: its settings, CLIP, split, few-shot list, and named files.
 
-Nothing heavy is imported here, so that thousands of results are compared quickly.
+Descriptions, initial weights, and what settings of features name, are identified by their content: a result has a hash
+of each, so that a folder may be moved, and a file that holds something else is noticed. Nothing heavy is imported here,
+so that thousands of results are compared quickly.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -11,13 +14,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from modprompt.errors import UserError
-from modprompt.io import json_text
+from modprompt.feature import Content, contents
+from modprompt.io import descriptions, json_text
 from modprompt.io.checksum import content_hash
 from modprompt.io.safe_open import PathLike
-from modprompt.io.settings import differences, free, is_free, with_clips_known
+from modprompt.io.settings import changes, free, is_free, with_clips_known
 
 TOKENIZER = "the tokenizer of CLIP"  # in records of runs and checkpoints, if it is not CLIP's own
-FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
+_FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
+_SENTENCES = ".SENTENCES"  # how the setting's key ends
 _SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
 _SEED = re.compile(r"(?:^|/)seed(\d+)(?:_[^/]*)?$")
 _EVALUATION = re.compile(r"/crossdataset/evaluation/|/evaluation/[^/]+/[^/]+shots/nctx")
@@ -29,7 +34,7 @@ def _compared(settings: Mapping[str, str], tests: bool) -> dict[str, str]:
     """Those of a run's settings that decide its numbers: of a training, or of a run that only tests."""
     settings = with_clips_known(settings)
     if tests:
-        return {key: text for key, text in settings.items() if key not in free() | FREE_IN_TESTS}
+        return {key: text for key, text in settings.items() if key not in free() | _FREE_IN_TESTS}
     return {key: text for key, text in settings.items() if not is_free(key, text)}
 
 
@@ -38,26 +43,20 @@ def differing_settings(
 ) -> list[str]:
     """What differs between two sets of given settings, as "KEY old -> new"; what one side lacks has its default."""
     old, new = (_compared(settings, tests) for settings in (recorded, wanted))
-    return differences(old, new, defaults)
+    known = {key: text for key, text in (defaults or {}).items() if key in old or key in new}
+    return changes({**known, **old}, {**known, **new})
 
 
 def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> None:
-    """Raise UserError if an output folder's name states other shots, another seed or other classes than its run has.
-
-    Args:
-        folder: its path, as the family's scripts make them.
-        shots: DATASET.NUM_SHOTS.
-        seed: SEED.
-        classes: DATASET.SUBSAMPLE_CLASSES.
-    """
+    """Raise UserError if an output folder's name, as the family's scripts make it, states others than its run has."""
     path = os.path.abspath(folder).replace(os.sep, "/")
-    wanted = {"DATASET.NUM_SHOTS": str(shots), "SEED": str(seed), "DATASET.SUBSAMPLE_CLASSES": classes}
-    for (key, value), pattern in zip(wanted.items(), (_SHOTS, _SEED, _CLASSES)):
-        of_model = {_SHOTS: _EVALUATION, _CLASSES: _IN_TRAINING}.get(pattern)
-        if of_model is not None and of_model.search(path):  # there it is the model that had these shots, or classes
-            continue
+    for key, value, pattern, of_model in (  # in folders of the last kind it is the model that had these
+        ("DATASET.NUM_SHOTS", str(shots), _SHOTS, _EVALUATION),
+        ("SEED", str(seed), _SEED, None),
+        ("DATASET.SUBSAMPLE_CLASSES", classes, _CLASSES, _IN_TRAINING),
+    ):
         stated = [next(filter(None, match.groups())) for match in pattern.finditer(path)]
-        if stated and stated[-1] != value:
+        if stated and stated[-1] != value and not (of_model and of_model.search(path)):
             raise UserError(
                 f"{key} is {value}, but the output folder is for {stated[-1]} ({folder}): "
                 "give it as the script's own argument or variable, not as an option"
@@ -68,31 +67,20 @@ def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> N
 def _hash_of(path: str, size: int, time_ns: int) -> str:
     with open(path, "rb") as file:
         raw = file.read()
-    if path.endswith(".json"):
-        try:
+    with contextlib.suppress(ValueError):  # what is no JSON is compared byte by byte
+        if path.endswith(".json"):
             return content_hash(json_text.parse(raw))
-        except ValueError:
-            pass  # it is compared byte by byte
     return hashlib.sha256(raw).hexdigest()
 
 
 def file_hash(path: PathLike) -> str:
-    """SHA-256 (hex) of a file's content; of JSON the same however it is laid out.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
+    """SHA-256 (hex) of a file's content; of JSON the same however it is laid out. Raises OSError."""
     facts = os.stat(str(path))
     return _hash_of(str(path), facts.st_size, facts.st_mtime_ns)
 
 
 def differing_files(recorded: Mapping[str, str], find: Callable[[str], str | None]) -> list[str]:
-    """Which of a run's recorded files (split, few-shot list) have changed or are gone.
-
-    Args:
-        recorded: {name: hash}.
-        find: gives the path of a name, None if there is no such file.
-    """
+    """Which of a run's recorded files (split, few-shot list), {name: hash}, have changed or are not found any more."""
     found = []
     for name, digest in recorded.items():
         path = find(name)
@@ -117,11 +105,7 @@ def differing_clip(recorded: str, mine: str) -> list[str]:
 
 
 def tokenizer_said(clip: Mapping[str, Any]) -> dict[str, str]:
-    """What identifies the tokenizer of a CLIP, as {name: text}; nothing if it is CLIP's own.
-
-    Args:
-        clip: what a file says about the CLIP, or ClipFacts as a record.
-    """
+    """What identifies the tokenizer of a CLIP (ClipFacts as a record), as {name: text}; nothing if it is CLIP's own."""
     said = clip.get("tokenizer") or {}
     return {TOKENIZER: " ".join(f"{key}={said[key]}" for key in sorted(said))} if said else {}
 
@@ -139,3 +123,59 @@ def another_run(folder: str, differences: list[str], most: int = 4) -> UserError
         f"{folder} holds a different finished run ({'; '.join(differences[:most])}{more}): "
         "give another output folder, or delete it to run again"
     )
+
+
+def facts_of_methods() -> tuple[str, ...]:
+    """The facts in which a method states the hashes of what it names."""
+    return (descriptions.NAME, *(one.fact for one in contents()))
+
+
+def _named(result: Mapping[str, Any]) -> list[tuple[str, Content]]:
+    """What a result has a hash of, with that hash."""
+    method, weights = result.get("method"), result.get("init_weights")
+    facts: dict[Any, Any] = method if isinstance(method, dict) else {}
+    mode, _, phrases = str(facts.get(descriptions.NAME) or "").partition(" ")
+    of_sentences = functools.partial(_hash_of_sentences, str(result.get("dataset", "")))
+    found = [
+        *((facts.get(one.fact), one) for one in contents()),
+        (phrases, Content(descriptions.NAME, f".{mode}PATH", lambda path: descriptions.read(path).hash)),
+        (facts.get(descriptions.SENTENCES), Content(descriptions.SENTENCES, _SENTENCES, of_sentences)),
+        (weights, Content("", "MODEL.INIT_WEIGHTS", file_hash)),
+    ]
+    return [(digest, one) for digest, one in found if isinstance(digest, str) and digest.isalnum()]
+
+
+def _hash_of_sentences(dataset: str, setting: str) -> str:
+    try:
+        found = descriptions.read_sentences(setting, dataset)
+    except UserError as error:
+        raise UserError(f"SENTENCES{error}") from None
+    return descriptions.TEMPLATE if found is None else found.hash
+
+
+def without_places(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, str]:
+    """Settings in which the name of what a result has a hash of is replaced by "given"."""
+    keys = tuple(one.key for _, one in _named(result))
+    return {key: "given" if value and keys and key.endswith(keys) else value for key, value in settings.items()}
+
+
+def differing_contents(result: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """What a run's settings name that has changed since its result was recorded, or is gone."""
+    found: list[str] = []
+    for digest, one in _named(result):
+        paths = [str(value) for key, value in settings.items() if key.endswith(one.key) and value]
+        if one.key == _SENTENCES:  # without any they are in a file too
+            paths = paths or [""]
+        changes = [_change(one, path, digest) for path in paths]
+        if None not in changes:  # a method may read another node than the one where they are given
+            found += [change for change in changes if change]
+    return found
+
+
+def _change(one: Content, path: str, recorded: str) -> str | None:
+    try:
+        return None if one.hash_of(path) == recorded else one.changed.format(path or one.fact)
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    except UserError as error:
+        return str(error)

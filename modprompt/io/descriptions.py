@@ -27,28 +27,18 @@ _ALIKE = (  # names of EuroSAT's classes in CoOp, and as PCB's file has them
 )
 _ALIASES = {**dict(_ALIKE), **{long: short for short, long in _ALIKE}}
 _SHORT = {  # names of files of sentences that are not those of the data sets in lower case
-    "Caltech101": "caltech",
-    "DescribableTextures": "dtd",
-    "FGVCAircraft": "fgvc",
-    "ImageNetA": "imagenet_a",
-    "ImageNetR": "imagenet_r",
-    "ImageNetSketch": "imagenet_sketch",
-    "OxfordFlowers": "oxford_flowers",
-    "OxfordPets": "oxford_pets",
-    "StanfordCars": "stanford_cars",
-}
+    "Caltech101": "caltech", "DescribableTextures": "dtd", "FGVCAircraft": "fgvc", "ImageNetA": "imagenet_a",
+    "ImageNetR": "imagenet_r", "ImageNetSketch": "imagenet_sketch", "OxfordFlowers": "oxford_flowers",
+    "OxfordPets": "oxford_pets", "StanfordCars": "stanford_cars",
+}  # fmt: skip
 _OURS = {"Digits": DIGITS, "Mnist5k": DIGITS}
 
 
 class Descriptions(NamedTuple):
-    """Phrases by class.
+    """Phrases of classes."""
 
-    phrases: of each class, whose name is in lower case; at least one.
-    source: where they were read.
-    """
-
-    phrases: Mapping[str, tuple[str, ...]]
-    source: str
+    phrases: Mapping[str, tuple[str, ...]]  # at least one of each class, whose name is in lower case
+    source: str  # where they were read
 
     @property
     def hash(self) -> str:
@@ -60,32 +50,21 @@ class Descriptions(NamedTuple):
         return {name: list(own) for name, own in self.phrases.items()}
 
     def of(self, classnames: Sequence[str]) -> list[tuple[str, ...]]:
-        """The phrases of each class.
-
-        Raises:
-            UserError: if classes have none; the message names the first of them.
-        """
+        """The phrases of each class; raises UserError, which names the first, if classes have none."""
         keys = [_key(name) for name in classnames]
         keys = [key if key in self.phrases else _ALIASES.get(key, key) for key in keys]
         missing = [name for name, key in zip(classnames, keys) if key not in self.phrases]
         if missing:
-            raise UserError(f"{self.source} has no phrases for {self._told(missing, len(classnames))}")
+            more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+            shown, there = (", ".join(map(repr, names[:_SHOWN])) for names in (missing, list(self.phrases)))
+            near = known_names(_key(missing[0]), list(self.phrases)).partition(" (known")[0]
+            told = f"{len(missing)} of {len(keys)} classes: {shown}{more}{near or f' (it has {there}, ...)'}"
+            raise UserError(f"{self.source} has no phrases for {told}")
         return [self.phrases[key] for key in keys]
-
-    def _told(self, missing: Sequence[str], count: int) -> str:
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        shown = ", ".join(repr(name) for name in missing[:_SHOWN])
-        near = known_names(_key(missing[0]), list(self.phrases)).partition(" (known")[0]
-        there = ", ".join(repr(name) for name in list(self.phrases)[:_SHOWN])
-        return f"{len(missing)} of {count} classes: {shown}{more}{near or f' (it has {there}, ...)'}"
 
 
 def find(name: str) -> Path:
-    """The file that a setting names: a path, or X for descriptors/descriptors_X, as PCB has it, or descriptors/X.
-
-    Raises:
-        UserError: if there is none.
-    """
+    """The file that a setting names: a path, or X for descriptors/descriptors_X, as PCB has it, or descriptors/X."""
     asked = Path(os.path.expanduser(name))
     inside = [] if asked.is_absolute() else [Path(_FOLDER) / f"descriptors_{name}", Path(_FOLDER) / name]
     for path in (asked, *inside):
@@ -96,20 +75,12 @@ def find(name: str) -> Path:
 
 
 def read(name: str) -> Descriptions:
-    """The content of the file that a setting names.
-
-    Raises:
-        UserError: if there is none, or it is anything but {class: [phrase, ...]}.
-    """
+    """The content of the file that a setting names; raises UserError if it has none, or as read_file."""
     return read_file(find(name))
 
 
 def read_file(path: Path) -> Descriptions:
-    """The content of a file.
-
-    Raises:
-        UserError: if it is not there, or is anything but {class: [phrase, ...]}.
-    """
+    """The content of a file; raises as read_text, and UserError if it is anything but {class: [phrase, ...]}."""
     try:
         content = json_text.parse(read_text(path), _Pairs)
     except Refused as error:
@@ -120,14 +91,10 @@ def read_file(path: Path) -> Descriptions:
 
 
 def read_sentences(setting: str, dataset: str) -> Descriptions | None:
-    """The sentences that a setting means; None for a template.
+    """The sentences that a setting means for a data set; None for a template.
 
-    Args:
-        setting: a path; template; digits; empty for the repositories' file of the data set, or else ours.
-        dataset: its name.
-
-    Raises:
-        UserError: if there is no such file, or it holds something else.
+    setting: a path; template; digits; empty for the repositories' file of the data set, or else ours. Raises UserError,
+    whose text goes behind the setting's name, if there is no such file, or it holds something else.
     """
     if not setting:
         own = Path(_OF_SENTENCES) / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json"
@@ -150,11 +117,7 @@ def read_sentences(setting: str, dataset: str) -> Descriptions | None:
 
 
 def of_record(content: Mapping[Any, Any], source: str) -> Descriptions:
-    """Descriptions from what as_record() gave, read from a file.
-
-    Raises:
-        UserError: as read.
-    """
+    """Descriptions from what as_record() gave, read from a file; raises as read_file."""
     return _checked(list(content.items()), source)
 
 

@@ -35,11 +35,7 @@ def path_of(folder: PathLike) -> Path:
 
 
 def is_held(folder: PathLike, names: tuple[str, ...] = (LOCK, STARTER)) -> bool:
-    """Whether some process runs in a folder, or (STARTER) starts a run there.
-
-    Raises:
-        UserError: if a lock cannot be looked at, e.g. because it is a link.
-    """
+    """Whether some process runs in a folder, or (STARTER) starts a run there; UserError if a lock is e.g. a link."""
     for path in (Path(folder) / name for name in names):
         try:
             if lock.is_held(path):
@@ -68,9 +64,7 @@ def _taken(path: Path, folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
 def take(folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
     """Take a folder's lock, with a warning where the file system has none, and remove what killed writers left there.
 
-    Raises:
-        Busy: if another process has it.
-        UserError: if the folder cannot be written.
+    Raises Busy if another process has it, and UserError if the folder cannot be written.
     """
     held = _taken(path_of(folder), folder, patience_s)
     if held.works:
@@ -89,12 +83,7 @@ def _is_of_run(name: str) -> bool:
 
 @contextlib.contextmanager
 def starting(folder: PathLike) -> Iterator[lock.Lock]:
-    """The lock of who starts a run in a process of its own, held in the block.
-
-    Raises:
-        Busy: if another process starts a run there, or runs there.
-        UserError: as take.
-    """
+    """The lock of who starts a run in a process of its own, held in the block; raises as take."""
     held = _taken(Path(folder) / STARTER, folder)
     try:
         if is_held(folder, (LOCK,)):
@@ -105,17 +94,9 @@ def starting(folder: PathLike) -> Iterator[lock.Lock]:
 
 
 def keep(folder: PathLike, run: holding.Begins | None = None) -> str:
-    """Hold a folder until this process ends, unless it holds it already.
+    """Hold a folder until this process ends, unless it holds it already; else `run`, which begins there, is checked.
 
-    Args:
-        folder: its path.
-        run: what begins there; checked if this process did not hold the folder before.
-
-    Returns:
-        A message on what the run overwrites; mostly empty.
-
-    Raises:
-        UserError: as take, and as holding.require_own.
+    Returns a message on what the run overwrites, mostly empty; raises as take, and as holding.require_own.
     """
     real = os.path.realpath(str(folder))
     if real in _held:

@@ -4,7 +4,6 @@ A folder is one run's: a training with its checkpoints, or a test of another run
 training that a folder holds is below it, in `tests/`. Nothing heavy is imported here.
 """
 
-import itertools
 import os
 import re
 from collections.abc import Mapping
@@ -20,26 +19,19 @@ from modprompt.io.safe_open import PathLike, Refused, open_regular
 from modprompt.io.text import sha256_of
 
 CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training resumes from
-TESTS = "tests"
 BEGAN_FROM = "began_from"  # key in a result, a state and a checkpoint: see resumed_from
-_LOG, _MOST_OF_LOG = "log.txt", 1 << 16  # bytes from its beginning, where the family's programs print their arguments
+_MOST_OF_LOG = 1 << 16  # bytes from its beginning, where the family's programs print their arguments
 _TRAINER = re.compile(rb"^trainer: (\S+)\s*$", re.MULTILINE)
 _NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
 
 
 class Holding(NamedTuple):
-    """What a folder holds.
+    """What a folder holds."""
 
-    trainer: whose run it is; empty if nothing says it.
-    trained: whether a training is or was at work there: it has checkpoints, or a state to resume from.
-    result: its result; None if there is none.
-    why: why there is none, though there is a file.
-    """
-
-    trainer: str
-    trained: bool
+    trainer: str  # empty if nothing says it
+    trained: bool  # a training is or was at work there: it has checkpoints, or a state to resume from
     result: dict[str, Any] | None
-    why: str
+    why: str  # there is no result, though there is a file
 
     @property
     def is_free(self) -> bool:
@@ -59,18 +51,15 @@ def read(folder: PathLike) -> Holding:
     result, why = results.read(folder)
     trained = _has_begun(str(folder)) or bool(model_folders(folder))
     said = str((result or {}).get("trainer") or "")
-    return Holding(said or (_whose(folder) if trained or why else ""), trained, result, why)
+    if not said and (trained or why):  # by its settings, or in another codebase by its checkpoint or its log
+        said = of_config(folder, "TRAINER", "NAME") or _of_checkpoint(folder) or _of_log(folder)
+    return Holding(said, trained, result, why)
 
 
 def _has_begun(folder: str) -> bool:
     """Whether there is something that a training, or a run of another kind, resumes from."""
     names = (STATE, *(name for one in features() for name in one.leaves))
     return any(os.path.exists(os.path.join(folder, name)) for name in names)
-
-
-def _whose(folder: PathLike) -> str:
-    """The trainer of a run without a result: by its settings, or in another codebase by its checkpoint or its log."""
-    return of_config(folder, "TRAINER", "NAME") or _of_checkpoint(folder) or _of_log(folder)
 
 
 def _of_checkpoint(folder: PathLike) -> str:
@@ -88,9 +77,9 @@ def _of_checkpoint(folder: PathLike) -> str:
 
 def _of_log(folder: PathLike) -> str:
     try:
-        with open_regular(Path(folder) / _LOG) as file:
+        with open_regular(Path(folder) / "log.txt") as file:
             found = _TRAINER.search(file.read(_MOST_OF_LOG))
-    except (OSError, Refused, UserError):
+    except (OSError, UserError):
         return ""
     return found[1].decode("utf-8", "replace") if found else ""
 
@@ -119,28 +108,16 @@ def of_training(folder: PathLike) -> results.Read:
 
 
 class Begins(NamedTuple):
-    """A run that asks for a folder.
-
-    trainer: whose it is.
-    trains: whether it trains; None if its program has not said so yet, as in other codebases.
-    """
+    """A run that asks for a folder: its trainer, and whether it trains (None: other codebases have not said it yet)."""
 
     trainer: str
     trains: bool | None = None
 
 
 def require_own(folder: PathLike, run: Begins) -> str:
-    """Refuse a folder that another run has, before anything is written there.
+    """Refuse a folder that another run has, before anything is written there; a message on what the run overwrites.
 
-    Args:
-        folder: the output folder.
-        run: what begins.
-
-    Returns:
-        A message on what the run overwrites; mostly empty.
-
-    Raises:
-        UserError: if the folder has another trainer's run, or a training and this is a test, or the reverse.
+    Raises UserError if the folder has another trainer's run, or a training and this is a test, or the reverse.
     """
     found = read(folder)
     if found.is_free:
@@ -163,13 +140,10 @@ def place_of_test(
 
     Args:
         folder: the output folder that was asked for.
-        model_dir: that of the run whose model is tested.
+        model_dir: that of the run whose model is tested; UserError if it has no such checkpoint.
         epoch: which epoch; None for the best or last.
         data: NAME, SUBSAMPLE_CLASSES and ROOT of DATASET.
         settings: those that files and options gave.
-
-    Raises:
-        UserError: if the run has no such checkpoint.
     """
     if not folder or not model_dir or os.path.realpath(folder) != os.path.realpath(model_dir):
         return folder
@@ -178,25 +152,22 @@ def place_of_test(
         raise UserError(f"--model-dir: there is no checkpoint in {model_dir}: train first")
     checkpoint = os.path.basename(find_checkpoint(str(models[0]), epoch))
     name = f"{checkpoint}_{_NO_NAME.sub('_', data['NAME'])}_{data['SUBSAMPLE_CLASSES']}"
-    places = (os.path.join(folder, TESTS, name if n == 1 else f"{name}_{n}") for n in itertools.count(1))
-    return next(place for place in places if _may_have(place, data["ROOT"], settings))
-
-
-def _may_have(place: str, root: str, settings: Mapping[str, str]) -> bool:
-    """Whether a folder has no test yet, or one of these settings on the data of this root."""
-    found = results.read(place).result
-    if found is None:
-        return True
-    before = of_config(place, "DATASET", "ROOT")
-    return found.get("settings") == settings and os.path.realpath(before) == os.path.realpath(root)
+    root, number = os.path.realpath(data["ROOT"]), 1
+    while True:
+        place = os.path.join(folder, "tests", name if number == 1 else f"{name}_{number}")
+        found = results.read(place).result
+        if found is None:
+            return place
+        same_root = os.path.realpath(of_config(place, "DATASET", "ROOT")) == root
+        if same_root and found.get("settings") == settings:
+            return place
+        number += 1
 
 
 def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
     """Name and SHA-256 of the checkpoint that a test of a run's folder loads; for several models those of all.
 
-    Raises:
-        UserError: if one of its models has none, or none of this epoch.
-        OSError: if one cannot be read.
+    Raises UserError if one of its models has none, or none of this epoch.
     """
     paths = [find_checkpoint(str(model), epoch) for model in model_folders(folder)]
     names = ["/".join(path.split(os.sep)[-2:]) for path in paths]
@@ -204,18 +175,11 @@ def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
 
 
 def of_other_weights(
-    result: Mapping[str, Any],
-    folder: PathLike,
-    epoch: int | None = None,
-    trained: Mapping[str, Any] | None = None,
+    result: Mapping[str, Any], folder: PathLike, epoch: int | None = None, trained: Mapping[str, Any] | None = None
 ) -> bool:
-    """Whether a test used other weights than the run in a folder has now.
+    """Whether the test of a result used other weights than the run in a folder has now, in this or its best epoch.
 
-    Args:
-        result: of the test.
-        folder: of the run that it tests, wherever that was when it was tested.
-        epoch: which epoch is asked for; None for the best or last.
-        trained: the result of that run, if it has one and is asked for its best or last epoch.
+    trained: the result of that run, if it has one and is asked for its best or last epoch.
     """
     before = trained or {}
     if "prompts_hash" in result and "prompts_hash" in before:
@@ -230,13 +194,7 @@ def of_other_weights(
 
 
 def is_of(result: Mapping[str, Any], file: PathLike, epoch: int | None = None) -> bool:
-    """Whether a training's result comes from this checkpoint in its folder.
-
-    Args:
-        result: of_training of the folder.
-        file: the checkpoint.
-        epoch: the epoch that was asked for; None for the best or last.
-    """
+    """Whether a training's result comes from this checkpoint in its folder, asked for by its epoch or as the best."""
     stated = _hash_in(result)
     return sha256_of(file) == stated if stated else epoch is None
 
@@ -255,18 +213,12 @@ def resumed_from(folder: str) -> str:
 
 
 def differing_beginning(result: Mapping[str, Any], resume: str) -> list[str]:
-    """Whether a training began from another checkpoint, or none, than the one asked for; [] if that was not recorded.
-
-    Args:
-        result: the training's.
-        resume: RESUME of the run that is asked for.
-    """
+    """Whether a training began from another checkpoint, or none, than the RESUME asked for; [] if not recorded."""
     recorded, now = result.get(BEGAN_FROM), resumed_from(resume)
     if recorded is None or recorded == now or (recorded and resume and not now):
         return []
-    if not now:
-        return ["it went on from the checkpoint of another training (--resume)"]
-    return [f"it did not go on from the checkpoint in {resume}"]
+    other = "it went on from the checkpoint of another training (--resume)"
+    return [f"it did not go on from the checkpoint in {resume}" if now else other]
 
 
 def _hash_in(result: Mapping[str, Any]) -> str:

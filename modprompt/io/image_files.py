@@ -1,26 +1,38 @@
-"""Image files, whatever their names, of the formats that data sets have; Pillow's own bound of pixels holds.
+"""Image files of the formats that data sets have, whatever their names, and which 8-bit RGB picture each becomes.
 
-Pillow tells a format by content, and knows some that are programs (an EPS named .png runs Ghostscript).
+Pillow tells a format by content, and knows some that are programs (an EPS named .png runs Ghostscript). Two rules:
+
+family: Pillow's convert("RGB") and nothing else, as the CoOp family reads: 16 bits are clipped at 255, what is
+        transparent gets whatever colour is stored under it, nothing is turned.
+people: as people see it: turned as its EXIF says, 16 bits scaled, transparency on white; floating-point refused.
+
+Of several frames both use the first. Neither scales or crops anything.
 """
 
 import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from modprompt.errors import UserError
-from modprompt.io.image_rules import FAMILY, PEOPLE, RULES, as_rgb
 from modprompt.io.safe_open import PathLike, Refused, open_regular
 from modprompt.programs import one_line
 
+FAMILY, PEOPLE = "family", "people"
+RULES = (FAMILY, PEOPLE)
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 # endings of files of these formats, in lower case
 SUFFIXES = (
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 RULE_VARIABLE = "MODPROMPT_READ_AS"  # of the environment, so that loaders' workers have it too
+
+_ORIENTATION = 0x0112  # in EXIF: 1 to 8
+_WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
 
 
 def read_as(rule: str) -> None:
@@ -32,11 +44,7 @@ def read_as(rule: str) -> None:
 
 
 def rule_of_run() -> str:
-    """The rule that read_as has set.
-
-    Raises:
-        UserError: if the environment variable is no rule.
-    """
+    """The rule that read_as has set; raises UserError if the environment variable is no rule."""
     rule = os.environ.get(RULE_VARIABLE, FAMILY)
     if rule not in RULES:
         raise UserError(f"{RULE_VARIABLE} must be {' or '.join(RULES)}, got {rule!r}")
@@ -50,13 +58,10 @@ def is_image_name(name: str) -> bool:
 
 @contextlib.contextmanager
 def opened(path: PathLike) -> Iterator[Image.Image]:
-    """An image file, open and not decoded yet; what goes wrong with it in the block is also `Refused`.
+    """An image file, open and not decoded yet; raises as open_regular.
 
-    Raises:
-        FileNotFoundError: if there is none.
-        UserError: if it is not a regular file, or may not be read.
-        Refused: in one line, if it has another format, is damaged, larger than Pillow allows, or the block fails on it.
-        OSError: with its name, if this machine fails: no memory, no more open files, a disk that cannot be read.
+    Raises Refused if it has another format, is damaged, larger than Pillow allows, or the block fails on it; OSError
+    with its name if this machine fails: no memory, no more open files, a disk that cannot be read.
     """
     with open_regular(path) as file:
         try:
@@ -80,17 +85,7 @@ def read_of_run(path: PathLike) -> Image.Image:
 
 
 def read_rgb(path: PathLike, rule: str = FAMILY) -> Image.Image:
-    """An image file, decoded, in RGB.
-
-    Args:
-        path: of the file.
-        rule: how its pixels are understood, of io/image_rules.py.
-
-    Raises:
-        FileNotFoundError: if there is none; the message names it.
-        UserError: in one line with its name, if it cannot be read as `opened` reads.
-        OSError: as `opened`.
-    """
+    """An image file, decoded, in RGB by a rule; raises as opened, but UserError with its name in place of Refused."""
     try:
         with opened(path) as image:
             return as_rgb(image, rule)
@@ -98,3 +93,80 @@ def read_rgb(path: PathLike, rule: str = FAMILY) -> Image.Image:
         raise FileNotFoundError(f"image not found: {path}") from None
     except Refused as error:
         raise UserError(f"cannot read the image {path} ({error}): replace the file") from None
+
+
+def as_rgb(image: Image.Image, rule: str) -> Image.Image:
+    """An open image file in RGB, 8 bits a colour, by a rule.
+
+    Raises Refused if it is not defined what people see: floating-point numbers or 32 bits, under PEOPLE.
+    """
+    if rule == FAMILY:
+        return image.convert("RGB")
+    image.load()  # an orientation behind the pixels is known then
+    found = _in_eight_bits(image) if _is_deep(image) else _on_white(image)
+    found.info = dict(image.info)
+    with contextlib.suppress(Exception):  # damaged metadata turns nothing; or cannot be written anew, once turned
+        ImageOps.exif_transpose(found, in_place=True)
+    found.info = {}  # so that a second call does not turn it twice
+    return found
+
+
+def as_people(image: Image.Image) -> Image.Image:
+    """As as_rgb under PEOPLE, a step of transforms; a second call changes nothing."""
+    return as_rgb(image, PEOPLE)
+
+
+def oddities(image: Image.Image) -> list[str]:
+    """Why the two rules read an image, open and not decoded, differently; in words, empty for most images.
+
+    What a PNG says behind its pixels is not looked at.
+    """
+    found = []
+    if _is_deep(image):
+        found.append("with more than 8 bits a colour")
+    if _has_alpha(image):
+        found.append("with transparency")
+    if image.format != "TIFF" and 2 <= _orientation(image) <= 8:  # Pillow itself turns those
+        found.append("turned by EXIF")
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # a phone's, whose second frame is a preview
+        found.append("of several frames")
+    return found
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(Image.Image.getexif(image).get(_ORIENTATION, 1))  # a PNG's own would decode it
+    except Exception:  # damaged metadata turns nothing; it raises errors of all kinds
+        return 1
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in _WITH_ALPHA or "transparency" in image.info
+
+
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    import numpy as np  # late: most images have no need of it
+
+    if image.mode == "F":
+        raise Refused("its pixels are floating-point numbers, and which is white is not defined: save it with 16 bits")
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # where older Pillows give 16 bits so
+        raise Refused("its pixels are signed or have 32 bits, and which is white is not defined: save it with 16 bits")
+    tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
+    if tags.get(_PHOTOMETRIC) == 0:
+        raise Refused("its 16 bits count from white to black: save it from black to white")
+    bits = tags.get(_BITS, 16)
+    white = 2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1
+    values = np.asarray(image).astype(np.float64) * (255 / white)
+    return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not _has_alpha(image):
+        return image.convert("RGB")
+    full = image.convert("RGBA")
+    white = Image.new("RGBA", full.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, full).convert("RGB")

@@ -30,23 +30,12 @@ _READERS = 8  # files that are read at a time
 
 
 class Labelled(Protocol):
-    """An image of a list: where it is, and its class's number."""
+    """An image of a list: its path, and the number of its class."""
 
     @property
-    def impath(self) -> str:
-        """Its path."""
-
+    def impath(self) -> str: ...
     @property
-    def label(self) -> int:
-        """The number of its class."""
-
-
-class Named(Labelled, Protocol):
-    """An image whose class has a name."""
-
-    @property
-    def classname(self) -> str:
-        """The name of its class."""
+    def label(self) -> int: ...
 
 
 _Image = TypeVar("_Image", bound=Labelled)
@@ -73,14 +62,6 @@ def below(path: str, root: str) -> str:
     return (path[len(folder) :] if root and path.startswith(folder) else path).replace(os.sep, "/")
 
 
-def _content(image: Labelled) -> str:
-    return sha256_of(image.impath)
-
-
-def _size(image: Labelled) -> str:
-    return str(os.stat(image.impath).st_size)
-
-
 def images_hash(*lists: Sequence[Labelled] | None, root: str = "", first_by_content: bool = False) -> str:
     """A hash that tells lists of images (None: no list) from others, wherever they are: path, label and size in bytes.
 
@@ -88,33 +69,30 @@ def images_hash(*lists: Sequence[Labelled] | None, root: str = "", first_by_cont
         lists: the lists.
         root: the folder that paths are relative to; empty: the one that they have in common.
         first_by_content: use the bytes of the first list's images in place of their sizes.
-
-    Raises:
-        OSError: if an image cannot be read.
     """
     root = root or _common_root(lists)
 
     def rows() -> Iterable[str]:
         for number, images in enumerate(lists):
+            paths = (image.impath for image in images or [])
             if first_by_content and number == 0:
                 with ThreadPoolExecutor(_READERS) as pool:
-                    marks: Iterable[str] = list(pool.map(_content, images or []))
+                    marks: Iterable[Any] = list(pool.map(sha256_of, paths))
             else:
-                marks = map(_size, images or [])
-            for image, mark in zip(images or [], marks):
-                yield f"{below(image.impath, root)}\t{image.label}\t{mark}\n"
+                marks = (os.stat(path).st_size for path in paths)
+            yield from (f"{below(one.impath, root)}\t{one.label}\t{mark}\n" for one, mark in zip(images or [], marks))
             yield "\n"
 
     return _RULE + _digits(rows())[:16]
 
 
-def list_hash(images: Iterable[Named], root: str) -> str:
+def list_hash(images: Iterable[Any], root: str) -> str:
     """Twelve hex digits of a list's paths, labels and class names, as few-shot lists were published by their hashes."""
     return _digits(f"{below(one.impath, root)}\t{one.label}\t{one.classname}\n" for one in images)[:12]
 
 
 def split_status(name: str, split_hash: str, ours: bool, few_shot: Callable[[int, int], str]) -> str:
-    """The status of a split: published, ours, or not known.
+    """The status of a data set's split: published, ours, or not known.
 
     Args:
         name: of the data set.
@@ -123,12 +101,12 @@ def split_status(name: str, split_hash: str, ours: bool, few_shot: Callable[[int
         few_shot: gives for shots and seed the hashes of the lists drawn from it, "training/validation".
     """
     if name in published.SPLIT_SHA256:
-        if split_hash == published.SPLIT_SHA256[name]:
-            return PUBLISHED
-    elif name in published.FEW_SHOT_SHA256:
-        known = published.FEW_SHOT_SHA256[name]
-        if all(few_shot(published.SHOTS, seed) == hashes for seed, hashes in known.items()):
-            return PUBLISHED
+        as_published = split_hash == published.SPLIT_SHA256[name]
+    else:
+        known = published.FEW_SHOT_SHA256.get(name, {})
+        as_published = bool(known) and all(few_shot(published.SHOTS, seed) == mine for seed, mine in known.items())
+    if as_published:
+        return PUBLISHED
     return OURS if ours or split_hash == published.DIGITS_SHA256 else NOT_KNOWN
 
 
@@ -152,14 +130,11 @@ def must_choose(cfg: Any) -> bool:
 
 def chooses_by_validation(cfg: Any) -> bool:
     """Whether a run chooses by validation images, if there are any, or measures on them."""
-    of_method = getattr(cfg.DATASET, "CHOOSE_BY", "") and not getattr(cfg.TEST, "ONLY", False)
-    return must_choose(cfg) or bool(of_method)
+    return must_choose(cfg) or bool(getattr(cfg.DATASET, "CHOOSE_BY", "") and not getattr(cfg.TEST, "ONLY", False))
 
 
 def chosen_by(cfg: Any) -> str:
-    """How many validation images a method's own choice uses: FEW, ALL or AS_MANY; empty if it does not choose.
-
-    TEST if it uses the test images, which must be asked for by name.
+    """How many validation images a method's own choice uses: FEW, ALL or AS_MANY; "" for no choice, TEST if asked for.
 
     With all training images, FEW and AS_MANY also mean all validation images.
     """
@@ -206,34 +181,18 @@ def hold_out(pool: Iterable[_Image], taken: Iterable[Labelled], per_class: int, 
     """Up to `per_class` images of each label that are not taken for training, to choose by; ascending labels.
 
     They come from their own generator, so that no other draw changes. A label without images left has none.
-
-    Args:
-        pool: all training images.
-        taken: those of the few-shot list.
-        per_class: images of each label.
-        seed: the run's.
     """
     rng = random.Random(f"held out {seed}")
     used = {image.impath for image in taken}
     groups = by_label(image for image in pool if image.impath not in used)
-    return [image for label in sorted(groups) for image in _some(groups[label], per_class, rng)]
+    return [
+        image for label in sorted(groups) for image in rng.sample(groups[label], min(per_class, len(groups[label])))
+    ]
 
 
-def _some(group: list[_Image], number: int, rng: random.Random) -> list[_Image]:
-    return rng.sample(group, min(number, len(group)))
-
-
-def training_images_hash(dataset: Any, cfg: Any) -> str:
-    """The hash of a data set's training images, few-shot lists by content; computed once."""
-    return _once(dataset, cfg, "train_x")
-
-
-def all_images_hash(dataset: Any, cfg: Any) -> str:
-    """The hash of a data set's training, validation and test images, as training_images_hash."""
-    return _once(dataset, cfg, "train_x", "val", "test")
-
-
-def _once(dataset: Any, cfg: Any, *names: str) -> str:
+def images_hash_of(dataset: Any, cfg: Any, *names: str) -> str:
+    """The hash of lists of a data set's images, default all; the first, if few-shot, by content. Computed once."""
+    names = names or ("train_x", "val", "test")
     kept: dict[tuple[str, ...], str] = dataset.__dict__.setdefault("_images_hashes", {})
     if names not in kept:
         lists = [getattr(dataset, name) for name in names]
@@ -248,16 +207,11 @@ def shots_of(cfg: Any) -> int:
 
 
 def facts_of(dataset: Any, cfg: Any) -> dict[str, Any]:
-    """What result.json says about the images: split, few-shot list, hash of all images, which anything was chosen by.
-
-    Args:
-        dataset: with train_x, val and test.
-        cfg: DATASET.NAME, DATASET.NUM_SHOTS, TEST.FINAL_MODEL and TEST.SPLIT are read.
-    """
+    """What result.json says about the images: split, few-shot list, hash of all, which anything was chosen by."""
     unknown = {"name": cfg.DATASET.NAME, "status": NOT_KNOWN, "hash": ""}
     return {
         "split": dict(getattr(dataset, "split_facts", unknown)),
         "few_shot": {"hash": getattr(dataset, "few_shot_hash", "")},
-        "images_hash": all_images_hash(dataset, cfg),
+        "images_hash": images_hash_of(dataset, cfg),
         "selected_on": selected_on(dataset, cfg),
     }

@@ -9,15 +9,12 @@ from modprompt.programs import one_line
 
 
 def parse(text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None, finite: bool = False) -> Any:
-    """The content of a JSON text.
+    """The content of a JSON text; bytes are UTF-8. Raises Refused if it is not JSON.
 
     Args:
-        text: the text; bytes are UTF-8.
+        text: the text.
         pairs: what to make of an object's (name, value) pairs; without it dicts.
         finite: NaN and infinities, which are not JSON, are refused.
-
-    Raises:
-        Refused: if it is not JSON.
     """
     try:
         if isinstance(text, bytes):  # the json module would guess other encodings, and let half characters pass

@@ -26,13 +26,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 class Lock:
-    """A lock that this process has as long as it keeps this object.
-
-    Args:
-        path: its file.
-        held: of filelock, acquired.
-        works: whether the file system has locks.
-    """
+    """A lock of filelock that this process has while it keeps this object; `works` if the file system has locks."""
 
     def __init__(self, path: PathLike, held: "FileLock", works: bool):
         self._path, self._held, self.works = path, held, works
@@ -50,14 +44,9 @@ class Lock:
 
 
 def take(path: PathLike, patience_s: float = 2.0) -> Lock | None:
-    """Take the lock of a file, made with its folders; None if another process has it.
+    """Take the lock of a file, made with its folders (else OSError); None if another process has it.
 
-    Args:
-        path: the file.
-        patience_s: how long to try: a call of `is_held` holds it for a moment.
-
-    Raises:
-        OSError: if the file cannot be made.
+    A call of `is_held` holds it for a moment, so that some patience is needed.
     """
     from filelock import FileLock, Timeout  # late: most commands take none
 
@@ -79,18 +68,7 @@ def take(path: PathLike, patience_s: float = 2.0) -> Lock | None:
 
 @contextlib.contextmanager
 def alone(path: PathLike, taken: str, patience_s: float = 2.0, removes: bool = False) -> Iterator[bool]:
-    """The lock of a file, held during a block, which gets whether the file system has locks.
-
-    Args:
-        path: the file, made with its folders.
-        taken: the message if another process has it: what is wrong and what to do.
-        patience_s: how long to try.
-        removes: whether the file is removed at the end.
-
-    Raises:
-        UserError: if another process has it.
-        OSError: if it cannot be opened.
-    """
+    """As take, during a block, which gets whether the lock works; UserError `taken` if another process has it."""
     held = take(path, patience_s)
     if held is None:
         raise UserError(taken)
@@ -104,11 +82,7 @@ def alone(path: PathLike, taken: str, patience_s: float = 2.0, removes: bool = F
 
 
 def is_held(path: PathLike) -> bool:
-    """Whether some process has the lock of a file, which may be another user's; false where there are no locks.
-
-    Raises:
-        OSError: if the file cannot be looked at, e.g. because it is a link.
-    """
+    """Whether some process has the lock of a file, which may be another user's; OSError if that is e.g. a link."""
     if fcntl is None:
         return False
     try:

@@ -19,15 +19,9 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def page(template: str, script: str = "", **values: Any) -> str:
-    """A whole page, which needs no other file.
+    """A whole page, which needs no other file, from a template that extends io/page.html.j2.
 
-    Args:
-        template: extends io/page.html.j2.
-        script: name of the one script that it runs; empty for none.
-        values: what the template names; a missing one is an error.
-
-    Raises:
-        UserError: if Jinja2 is not installed.
+    script: name of the one script that it runs; empty for none. Raises UserError if Jinja2 is not installed.
     """
     style, code = source("io/page.css"), source(script) if script else ""
     rules = ["default-src 'none'", "img-src data:", f"style-src {_hash(style)}"]
@@ -38,7 +32,7 @@ def page(template: str, script: str = "", **values: Any) -> str:
 
 def html(template: str, **values: Any) -> str:
     """A page or a part of one; raises as page does."""
-    return str(_templates(_html_text).get_template(template).render(values))
+    return str(_templates(escape).get_template(template).render(values))
 
 
 def markdown(template: str, **values: Any) -> str:
@@ -56,11 +50,6 @@ def data_address(picture: bytes, kind: str = "jpeg") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
-def _html_text(text: str) -> str:
-    """A text for a page, also inside an attribute's quotes, and one that is not UTF-8."""
-    return escape(writable(text))
-
-
 @functools.cache
 def _templates(shown: Callable[[str], str]) -> Any:
     """The package's templates, in which every value that is not marked as safe appears as `shown` gives it."""
@@ -75,7 +64,7 @@ def _templates(shown: Callable[[str], str]) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=lambda value: value if hasattr(value, "__html__") else safe(shown(str(value))),
+        finalize=lambda value: value if hasattr(value, "__html__") else safe(shown(writable(str(value)))),
     )
     safe = found.filters["safe"]
     return found

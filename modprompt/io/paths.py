@@ -20,11 +20,7 @@ def _parts(name: object) -> list[str]:
 
 
 def of_user(path: PathLike) -> Path:
-    """A path with a leading ~ or ~NAME replaced by that user's folder.
-
-    Raises:
-        UserError: if that user is not known.
-    """
+    """A path with a leading ~ or ~NAME replaced by that user's folder; UserError if that user is not known."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -43,15 +39,9 @@ def is_inside(name: object) -> bool:
 
 
 def inside(root: PathLike, name: object, source: PathLike) -> Path:
-    """The path below a folder that a file names, to read from: links are followed.
+    """The path below a folder that a file (source, for the message) names, to read from: links are followed.
 
-    Args:
-        root: the folder.
-        name: what the file says.
-        source: the file, for the message.
-
-    Raises:
-        UserError: if it is no relative path, or has `..` in it.
+    Raises UserError if it is no relative path, or has `..` in it.
     """
     if not is_inside(name):
         raise UserError(f"{source} names the path {str(name)[:120]!r}, outside of {root}: not followed")
@@ -59,11 +49,7 @@ def inside(root: PathLike, name: object, source: PathLike) -> Path:
 
 
 def inside_without_links(root: PathLike, name: object, source: PathLike) -> Path:
-    """As `inside`, to write to or to delete: no folder on the way below `root`, nor the path itself, may be a link.
-
-    Raises:
-        UserError: as `inside`, or on a link; the message names it.
-    """
+    """As `inside`, to write to or to delete: UserError if the path or a folder on the way below `root` is a link."""
     path = inside(root, name, source)
     at = Path(root)
     for part in _parts(name):

@@ -19,12 +19,7 @@ def can_draw() -> bool:
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """An empty figure that lays itself out and has no window; matplotlib is imported late, since it takes long.
-
-    Args:
-        width_in: in inches.
-        height_in: in inches.
-    """
+    """An empty figure that lays itself out and has no window; matplotlib is imported late, since it takes long."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width_in, height_in), layout="constrained")

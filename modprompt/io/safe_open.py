@@ -1,8 +1,6 @@
 """Files as bytes or text; what cannot be read is one line."""
 
 import errno
-import os
-import threading
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,10 +17,7 @@ class Refused(ValueError):
 def open_regular(path: PathLike) -> BinaryIO:
     """A file, open to read bytes.
 
-    Raises:
-        FileNotFoundError: if there is none.
-        UserError: if it is a folder, or may not be read.
-        OSError: if this process may open no more files.
+    Raises FileNotFoundError; UserError if it is a folder or may not be read; OSError if no more files can be opened.
     """
     try:
         return open(path, "rb")
@@ -45,56 +40,10 @@ def read_bytes(path: PathLike) -> bytes:
 def read_text(path: PathLike) -> str:
     """All of a file of UTF-8 text, without a mark in front, lines ended by a plain newline.
 
-    Raises:
-        FileNotFoundError: if there is none.
-        UserError: as open_regular, or if it is not UTF-8.
+    Raises as open_regular, and UserError if it is not UTF-8.
     """
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is damaged: it is not UTF-8 text ({error.reason} at byte {error.start})") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-class Bytes:
-    """Bytes to read at any place: of a text in memory, or of an open file, from several threads.
-
-    Args:
-        content: bytes, or an open file; a file that is overwritten while it is read gives what is there then.
-    """
-
-    def __init__(self, content: bytes | BinaryIO):
-        self.memory: bytes | None = None
-        self.file: int | None = None
-        if isinstance(content, bytes):
-            self.memory, self.size = content, len(content)
-        else:
-            self.file = content.fileno()
-            self.size = os.fstat(self.file).st_size
-        self._lock = threading.Lock()
-
-    def read(self, start: int, count: int) -> bytes:
-        """`count` bytes, beginning at `start`.
-
-        Raises:
-            Refused: if there are not as many.
-        """
-        if start < 0 or count < 0 or start + count > self.size:
-            raise Refused("it is cut off")
-        content = self._read(start, count)
-        while len(content) < count:
-            more = self._read(start + len(content), count - len(content))
-            if not more:
-                raise Refused("it was cut off while it was read")
-            content += more
-        return content
-
-    def _read(self, start: int, count: int) -> bytes:
-        if self.memory is not None:
-            return self.memory[start : start + count]
-        assert self.file is not None  # one of the two is there
-        if hasattr(os, "pread"):
-            return os.pread(self.file, count, start)
-        with self._lock:
-            os.lseek(self.file, start, os.SEEK_SET)
-            return os.read(self.file, count)

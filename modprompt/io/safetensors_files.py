@@ -40,11 +40,7 @@ def _opened(path: PathLike) -> Iterator[tuple[BinaryIO, Any]]:
 
 
 def read_safetensors(path: PathLike) -> "dict[str, Tensor]":
-    """All tensors of a file on the CPU, in the file's order.
-
-    Raises:
-        UserError: if the file is missing, damaged, cut off or of another kind.
-    """
+    """All tensors of a file on the CPU, in its order; raises UserError if it is missing, cut off or of another kind."""
     return read_with_metadata(path)[0]
 
 
@@ -61,22 +57,8 @@ def read_with_metadata(path: PathLike) -> "tuple[dict[str, Tensor], dict[str, st
         return tensors, header.metadata() or {}
 
 
-def names_and_shapes(path: PathLike) -> dict[str, tuple[int, ...]]:
-    """The shapes of a file's tensors by name, from its header alone, in the file's order.
-
-    Raises:
-        UserError: as `read_safetensors`.
-    """
-    with _opened(path) as (_, header):
-        return {name: tuple(header.get_slice(name).get_shape()) for name in header.offset_keys()}
-
-
 def write_safetensors(path: PathLike, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> None:
-    """Write tensors and texts to a file that is either complete or not there, with its folders.
-
-    Raises:
-        OSError: if it cannot be written, e.g. on a full disk.
-    """
+    """Write tensors and texts to a file that is either complete or not there, with its folders."""
     from safetensors.torch import save
 
     content = {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}
@@ -84,26 +66,11 @@ def write_safetensors(path: PathLike, tensors: "Mapping[str, Tensor]", metadata:
         file.write(save(content, dict(metadata)))
 
 
-def shard_names(index: Path) -> list[str]:
-    """Names of the files that an index of weights names, sorted, each once; whether they exist is not checked.
-
-    Such an index is JSON: {"weight_map": {tensor's name: file's name}}, as model.safetensors.index.json.
-
-    Raises:
-        UserError: if the index is missing or no such index, or a name is not that of a file next to it.
-    """
-    return sorted(set(_weight_map(index).values()))
-
-
 def read_shards(index: Path, read: "Callable[[Path], Mapping[str, Tensor]]") -> "dict[str, Tensor]":
-    """The tensors that an index names, in its order.
+    """The tensors that an index of weights names, in its order; `read` gives those of one file by name.
 
-    Args:
-        index: the index; the files are next to it.
-        read: gives the tensors of one file by name.
-
-    Raises:
-        UserError: as `shard_names` or `read`; or if a file, or a tensor in its file, is missing.
+    An index is JSON: {"weight_map": {tensor's name: file's name}}, as model.safetensors.index.json. Raises as `read`,
+    and UserError if it is no such index, names another thing than a file next to it, or a file or tensor is missing.
     """
     places = _weight_map(index)
     names = sorted(set(places.values()))

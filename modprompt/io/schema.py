@@ -41,42 +41,34 @@ def anything(value: Any, where: str) -> None:
     """Accepts everything."""
 
 
-def flag(value: Any, where: str) -> None:
-    """True or False."""
-    if type(value) is not bool:
-        refuse(where, f"{shown(value)}, not True or False")
+def _that(holds: Callable[[Any], bool], wanted: str) -> Form:
+    """A value for which something holds."""
+    return lambda value, where: None if holds(value) else refuse(where, f"{shown(value)}, not {wanted}")
 
 
-def text(most: int = 1 << 24, least: int = 0) -> Form:
-    """A text of so many characters that can be written: pickles may hold half a character."""
+flag = _that(lambda value: type(value) is bool, "True or False")
 
-    def form(value: Any, where: str) -> None:
-        if type(value) is not str or not least <= len(value) <= most or not is_text(value):
-            refuse(where, f"{shown(value)}, not a text" + (f" of {least} to {most:,} characters" if least else ""))
 
-    return form
+def text(most: int = 1 << 24) -> Form:
+    """A text of at most so many characters that can be written: pickles may hold half a character."""
+    return _that(lambda value: type(value) is str and len(value) <= most and is_text(value), "a text")
 
 
 def whole(least: int = -_MOST, most: int = _MOST - 1) -> Form:
     """A whole number within these bounds."""
-
-    def form(value: Any, where: str) -> None:
-        if type(value) is not int or not least <= value <= most:
-            span = f" from {least}" if least > -_MOST else ""
-            refuse(where, f"{shown(value)}, not a whole number{span}{f' to {most}' if most < _MOST - 1 else ''}")
-
-    return form
+    span = f"{f' from {least}' if least > -_MOST else ''}{f' to {most}' if most < _MOST - 1 else ''}"
+    return _that(lambda value: type(value) is int and least <= value <= most, f"a whole number{span}")
 
 
 def number(least: float = -math.inf, infinite: bool = False) -> Form:
     """A number from `least` up that is not NaN; whole or not, infinite only if `infinite`."""
 
-    def form(value: Any, where: str) -> None:
-        is_one = type(value) in (int, float) and abs(value) < (math.inf if type(value) is float else _MOST)
-        if not (is_one or (infinite and type(value) is float and math.isinf(value))) or value < least:
-            refuse(where, f"{shown(value)}, not a number{f' from {least} up' if least > -math.inf else ''}")
+    def is_one(value: Any) -> bool:
+        if type(value) is float:
+            return value >= least and (infinite or math.isfinite(value))
+        return type(value) is int and abs(value) < _MOST and value >= least
 
-    return form
+    return _that(is_one, f"a number{f' from {least} up' if least > -math.inf else ''}")
 
 
 def _is_same(value: Any, wanted: Any) -> bool:
@@ -90,12 +82,7 @@ def _is_same(value: Any, wanted: Any) -> bool:
 
 def exactly(wanted: Any) -> Form:
     """This value, of this type; so are the values in a list."""
-
-    def form(value: Any, where: str) -> None:
-        if not _is_same(value, wanted):
-            refuse(where, f"{shown(value)}, not {shown(wanted)}")
-
-    return form
+    return _that(lambda value: _is_same(value, wanted), shown(wanted))
 
 
 def maybe(form: Form) -> Form:
@@ -103,27 +90,26 @@ def maybe(form: Form) -> Form:
     return lambda value, where: None if value is None else form(value, where)
 
 
-def rows(form: Form, length: int | None = None) -> Form:
-    """A list or tuple of values of a form."""
+def row_of(*forms: Form) -> Form:
+    """A list or tuple with a form for each place."""
 
     def of(value: Any, where: str) -> None:
         if type(value) not in (list, tuple):
             refuse(where, f"{shown(value)}, not a list")
-        if length is not None and len(value) != length:
-            refuse(where, f"a list of {len(value)}, not of {length}")
-        for at, item in enumerate(value):
+        if len(value) != len(forms):
+            refuse(where, f"a list of {len(value)}, not of {len(forms)}")
+        for at, (form, item) in enumerate(zip(forms, value)):
             form(item, f"{where}[{at}]")
 
     return of
 
 
-def row_of(*forms: Form) -> Form:
-    """A list or tuple with a form for each place."""
+def rows(form: Form, length: int | None = None) -> Form:
+    """A list or tuple of values of a form, so many if it is said."""
 
     def of(value: Any, where: str) -> None:
-        rows(anything, len(forms))(value, where)
-        for at, (form, item) in enumerate(zip(forms, value)):
-            form(item, f"{where}[{at}]")
+        count = len(value) if length is None and isinstance(value, (list, tuple)) else length or 0
+        row_of(*[form] * count)(value, where)
 
     return of
 

@@ -10,12 +10,10 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modprompt import feature as registry
 from modprompt.checks import nearest
 from modprompt.errors import UserError
 from modprompt.feature import contents, features
@@ -24,9 +22,7 @@ from modprompt.io.safe_open import Refused
 
 COMPILE = "MODEL.COMPILE"
 _MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those before a difference
-
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
-
 READER = "DATASET.READER"  # which reader of another codebase a run used; with another one it is another run
 
 # what decides no number of a training, besides those settings of features: free
@@ -54,24 +50,15 @@ FLAGS = {
 }
 
 
+@functools.cache
 def free() -> frozenset[str]:
     """Keys of settings that decide no number of a training, except for one value of one of them: is_free."""
-    return _free(tuple(registry.FEATURES))
-
-
-@functools.lru_cache(maxsize=4)
-def _free(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset({*_FREE, *(f"{one.node}.{key}" for one in features() for key in one.decided)})
 
 
 def is_free(key: str, text: str) -> bool:
     """Whether a setting decides no number of a training. MODEL.COMPILE graph does: its optimiser rounds differently."""
     return key in free() and (key, text) != (COMPILE, "graph")
-
-
-def name_of_flag(flag: str) -> str:
-    """What argparse calls a flag in its namespace: load_epoch for --load-epoch."""
-    return flag[2:].replace("-", "_")
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -94,8 +81,7 @@ def level_of(node: Any, key: str) -> tuple[Any, str]:
 def read_settings(path: str) -> dict[str, Any]:
     """What a YAML config sets, as {dotted key: value}, in the file's order.
 
-    Raises:
-        UserError: if it is missing (the neighbours are named) or not a YAML config.
+    Raises UserError if it is missing (the neighbours are named) or not a YAML config.
     """
     file = Path(path)
     if not file.exists():
@@ -105,13 +91,12 @@ def read_settings(path: str) -> dict[str, Any]:
         there = f"{'' if hint else ';'} there is: {', '.join(near)}" if near else ""
         raise UserError(f"no config file {path}{hint}{there}")
     try:
-        content = yaml_text.read(file)
+        content = yaml_text.read(file) or {}
+        if not isinstance(content, dict):
+            raise Refused("it holds no KEY: value pairs")
+        return flat(content)
     except Refused as error:
         raise UserError(f"{path} is not a YAML config ({str(error)[:120]})") from None
-    if not isinstance(content or {}, dict):
-        raise UserError(f"{path} is not a YAML config (it holds no KEY: value pairs)")
-    try:
-        return flat(content or {})
     except RecursionError:  # YAML can name a level inside itself
         raise UserError(f"{path} is not a YAML config (a level of it holds itself)") from None
 
@@ -131,11 +116,7 @@ def as_text(value: Any) -> str:
 
 
 def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
-    """KEY VALUE words as pairs.
-
-    Raises:
-        UserError: if a key has no value, or a flag is among them.
-    """
+    """KEY VALUE words as pairs; raises UserError if a key has no value, or a flag is among them."""
     for key, value in zip_longest(options[0::2], options[1::2], fillvalue=""):
         if key.startswith("--"):
             raise UserError(f"the flag {key} must come before the KEY VALUE options")
@@ -150,9 +131,7 @@ def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
 
 def given(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Settings of several layers, later ones over earlier ones, as {dotted key: text}, sorted; without free() ones."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged.update(layer)
+    merged = {key: value for layer in layers for key, value in layer.items()}
     texts = {key: as_text(value) for key, value in sorted(merged.items())}
     return {key: text for key, text in texts.items() if not is_free(key, text)}
 
@@ -165,28 +144,17 @@ def settings_hash(settings: Mapping[str, str]) -> str:
 
 def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not set") -> list[str]:
     """What differs between two sets of settings, as "KEY old -> new"."""
-    both = sorted(set(old) | set(new))
-    texts = [(key, old.get(key, unset), new.get(key, unset)) for key in both]
-    different = [(key[:_MOST_SHOWN], *apart(before, after)) for key, before, after in texts if before != after]
-    return [f"{key} {before} -> {after}" for key, before, after in different]
+    texts = ((key, old.get(key, unset), new.get(key, unset)) for key in sorted({**old, **new}))
+    return [f"{key[:_MOST_SHOWN]} {' -> '.join(apart(*both))}" for key, *both in texts if both[0] != both[1]]
 
 
 def apart(*texts: str) -> Iterator[str]:
     """Each of the texts; of a long one only what is around the first place where they differ."""
     start = max(len(os.path.commonprefix(texts)) - _BEFORE, 0)
     for text in texts:
-        if len(text) <= _MOST_SHOWN:
-            yield text
-        else:
-            end = "..." if len(text) > start + _MOST_SHOWN else ""
-            yield ("..." if start else "") + text[start : start + _MOST_SHOWN] + end
-
-
-def differences(old: Mapping[str, str], new: Mapping[str, str], defaults: Mapping[str, str] | None = None) -> list[str]:
-    """What differs between two sets of settings, as "KEY old -> new"; what one side lacks has its default."""
-    keys = set(old) | set(new)
-    known = {key: text for key, text in (defaults or {}).items() if key in keys}
-    return changes({**known, **old}, {**known, **new})
+        end = "..." if len(text) > start + _MOST_SHOWN else ""
+        long = ("..." if start else "") + text[start : start + _MOST_SHOWN] + end
+        yield text if len(text) <= _MOST_SHOWN else long
 
 
 def with_clips_known(settings: Mapping[str, str]) -> dict[str, str]:
@@ -214,33 +182,20 @@ class Given(NamedTuple):
         return name if kind == "file" else "command line"
 
 
-@dataclass(frozen=True, eq=False)
-class Settings(Mapping[str, Given]):
-    """Settings by dotted key, later sources override earlier ones; the one place to ask for a run's settings.
+class Settings(dict[str, Given]):
+    """Settings by dotted key, later sources override earlier ones; the one place to ask for a run's settings."""
 
-    Args:
-        given: all that the sources give, in their order, also what a later one gives again.
-    """
-
-    given: tuple[tuple[str, Given], ...] = ()
-    _last: Mapping[str, Given] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_last", dict(self.given))
+    def __init__(self, given: tuple[tuple[str, Given], ...] = ()):
+        super().__init__(given)
+        self.given = given  # in the sources' order, also what a later one gives again
 
     @classmethod
     def read(
         cls, files: Iterable[str] = (), flags: Mapping[str, Any] | None = None, options: Sequence[str] = ()
     ) -> "Settings":
-        """What files, flags and options give, in this order; each file is opened once, here.
+        """What YAML files, flags ({key of FLAGS: value}) and KEY VALUE options give, in this order.
 
-        Args:
-            files: paths of YAML configs; empty ones are skipped.
-            flags: {key of FLAGS: value}; None and "" are flags that are not given.
-            options: KEY VALUE words.
-
-        Raises:
-            UserError: as read_settings and pairs.
+        Each file is opened once, here; empty paths are skipped, and flags of None and "", which are not given.
         """
         found = [
             (key, Given(value, f"file {path}"))
@@ -255,15 +210,6 @@ class Settings(Mapping[str, Given]):
         found += [(key, Given(value, "option")) for key, value in pairs(options)]
         return cls(tuple(found))
 
-    def __getitem__(self, key: str) -> Given:
-        return self._last[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._last)
-
-    def __len__(self) -> int:
-        return len(self._last)
-
     def texts(self) -> dict[str, str]:
         """What is stored, hashed and compared: the given settings, without those of free(), as text, sorted by key."""
         return given([{key: found.value for key, found in self.items()}])
@@ -272,10 +218,6 @@ class Settings(Mapping[str, Given]):
         """Keys whose value a flag or option gives, and no file."""
         return [key for key, found in self.items() if not found.source.startswith("file ")]
 
-    def source(self, key: str) -> str:
-        """The last source of a setting; "default" if there is none."""
-        return self._last[key].source if key in self._last else "default"
-
     def sources(self) -> dict[str, str]:
-        """The source of each setting that texts() has."""
-        return {key: self.source(key) for key in self.texts()}
+        """The last source of each setting that texts() has."""
+        return {key: self[key].source for key in self.texts()}

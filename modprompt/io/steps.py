@@ -25,19 +25,12 @@ Columns = dict[str, list[float]]
 
 
 class Row(NamedTuple):
-    """What a step reported.
+    """What a step reported."""
 
-    Attributes:
-        epoch: from 1.
-        step: from 1, of all steps of the training.
-        said: numbers by name; NaN for none.
-        rate: the learning rate.
-    """
-
-    epoch: int
-    step: int
-    said: Mapping[str, float]
-    rate: float
+    epoch: int  # from 1
+    step: int  # from 1, of all steps of the training
+    said: Mapping[str, float]  # numbers by name; NaN for none
+    rate: float  # the learning rate
 
 
 def path_of(run_folder: PathLike) -> str:
@@ -48,15 +41,8 @@ def path_of(run_folder: PathLike) -> str:
 def read(run_folder: PathLike, result: Mapping[str, object] | None = None) -> Columns | None:
     """The columns of a run's table by name: epoch, step, what steps reported (loss, acc if there), lr.
 
-    Args:
-        run_folder: the run's output folder.
-        result: what its result.json holds, if the table is to be compared with it.
-
-    Returns:
-        Columns of one length; a cell without a number is NaN. None if there is no table.
-
-    Raises:
-        UserError: if it is damaged.
+    They have one length; a cell without a number is NaN. None if there is no table. Raises UserError if it is damaged,
+    or not the one of the result, if that is given.
     """
     path = path_of(run_folder)
     try:
@@ -86,30 +72,27 @@ class Table:
     """
 
     def __init__(self, run_folder: PathLike, names: Sequence[str] = ()):
-        self._path, self._folder, self._names = path_of(run_folder), run_folder, list(names)
-        self._rows: list[Row] = []
+        self._folder, self._names, self._rows = run_folder, list(names), list[Row]()
 
     def add(self, row: Row) -> None:
         """Remember a row until it is written."""
         self._rows.append(row)
 
     def write(self) -> None:
-        """Append what was added to the rows that are there.
+        """Append what was added to the rows that are there; if that fails (OSError), nothing has changed.
 
-        Raises:
-            OSError: if it cannot be written; nothing has changed then.
-            UserError: if a step reports something for the first time, and the table is damaged.
+        Raises UserError if a step reports something for the first time, and the table is damaged.
         """
         if not self._rows:
             return
         lines = [_cells(row) for row in self._rows]
         names = list(dict.fromkeys([*self._names, *(name for cells in lines for name in cells)]))
         if names == self._names:
-            _append(self._path, as_csv([cells.get(name) for name in names] for cells in lines))
+            _append(path_of(self._folder), as_csv([cells.get(name) for name in names] for cells in lines))
         else:
             names = [*(name for name in names if name != _RATE), _RATE]
-            earlier = _lines(read(self._folder) if self._names else None)
-            write_table(self._path, names, ([cells.get(name) for name in names] for cells in [*earlier, *lines]))
+            lines = [*_lines(read(self._folder) if self._names else None), *lines]
+            write_table(path_of(self._folder), names, ([cells.get(name) for name in names] for cells in lines))
         self._names, self._rows = names, []
 
 
@@ -144,32 +127,30 @@ def _lines(columns: Columns | None, epochs: float = math.inf) -> list[dict[str, 
 
 
 def begin(run_folder: PathLike, epochs: int, source: PathLike = "") -> tuple[Table, str]:
-    """Make a run's table hold the steps of so many epochs, and no others.
+    """Make a run's table hold the steps of so many epochs, and no others; with none it begins anew.
 
     Args:
         run_folder: the run's output folder.
-        epochs: how many are done; with none the table begins anew.
+        epochs: how many are done.
         source: the folder of the run that is resumed; by default the same.
 
     Returns:
         What writes the rest, and a message on what is not in it ("" if nothing is missing).
     """
-    kept: Columns | None = None
-    why = ""
-    if epochs:
-        try:
-            kept = read(source or run_folder)
-            if kept is None:
-                why = f"{path_of(source or run_folder)} is not there"
-            elif max(kept[_EPOCH], default=0) < epochs:
-                why = f"{FILE_NAME} ends before"
-        except UserError as error:
-            why = str(error)
+    kept, why, path = None, "", path_of(run_folder)
+    try:
+        kept = read(source or run_folder) if epochs else None
+        if epochs and kept is None:
+            why = f"{path_of(source or run_folder)} is not there"
+        elif kept is not None and max(kept[_EPOCH], default=0) < epochs:
+            why = f"{FILE_NAME} ends before"
+    except UserError as error:
+        why = str(error)
     lines = _lines(kept, epochs)
     names = list(kept) if kept and lines else []
     if lines:
-        write_table(path_of(run_folder), names, (cells.values() for cells in lines))
-    elif os.path.lexists(path_of(run_folder)):
-        os.remove(path_of(run_folder))
+        write_table(path, names, (cells.values() for cells in lines))
+    elif os.path.lexists(path):
+        os.remove(path)
     note = f"The steps of the first {epochs} epochs are not all in {FILE_NAME}: {why}" if why else ""
     return Table(run_folder, names), note

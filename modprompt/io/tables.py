@@ -58,11 +58,7 @@ class _Lines(list[str]):
 
 
 def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Iterable[Cell]]) -> None:
-    """Write a table whole.
-
-    Raises:
-        UserError: if a text cannot be written as UTF-8.
-    """
+    """Write a table whole; raises UserError if a text cannot be written as UTF-8."""
     text = as_csv([columns, *rows])
     if not text.isascii():
         text = "\ufeff" + text  # without it some spreadsheets mistake UTF-8 for something else
@@ -74,15 +70,9 @@ def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Iterable[
 
 
 def read_table(path: PathLike, needed: Sequence[str]) -> list[TableLine]:
-    """The lines of a table that are not blank.
+    """The lines of a table that are not blank, with the cells of the needed columns; a cell that is cut off is empty.
 
-    Args:
-        path: the file.
-        needed: the columns whose cells are wanted; others may be there. A cell that is cut off is empty.
-
-    Raises:
-        FileNotFoundError: if there is no file.
-        UserError: if it is not text, or not a table with these columns.
+    Raises FileNotFoundError, or UserError if it is not text, or not a table with these columns.
     """
     raw = read_bytes(path)
     try:

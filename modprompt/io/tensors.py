@@ -72,17 +72,8 @@ _TORCHS = {
 _INERT = [(_Inert, name) for name in (*_TORCHS, *_DASSL)]
 
 
-def is_at_least(major: int, minor: int) -> bool:
-    """Whether this PyTorch has that version or a newer one."""
-    return tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) >= (major, minor)
-
-
 def write_tensors(path: PathLike, content: Any) -> None:
-    """torch.save to a file that is either complete or not there, with its folders.
-
-    Raises:
-        OSError: if it cannot be written, e.g. on a full disk.
-    """
+    """torch.save to a file that is either complete or not there, with its folders; raises OSError."""
     try:
         with part_of(path, durable=True) as file:
             torch.save(content, file)
@@ -93,43 +84,26 @@ def write_tensors(path: PathLike, content: Any) -> None:
 def read_tensors(path: PathLike) -> Any:
     """The content of a file of torch.save, tensors on the CPU in their own memory; optimisers and schedules inert.
 
-    Raises:
-        UserError: if the file is missing, cut off, damaged, of PyTorch before 1.6, no such file, or holds other objects
-            than tensors and plain values; it says which.
+    Raises UserError if the file is missing, cut off, damaged, of PyTorch before 1.6, no such file, or holds other
+    objects than tensors and plain values; it says which.
     """
     return _load(path, "cpu", _INERT)
 
 
 def read_weights(path: PathLike, torchscript: Collection[str] = ()) -> Any:
-    """As `read_tensors`; of a TorchScript archive, which is code, the state dict if it is a known one.
-
-    Args:
-        path: the file.
-        torchscript: SHA-256 (hex) of the archives that are run.
-
-    Raises:
-        UserError: as `read_tensors`, or if a TorchScript archive is none of those.
-    """
+    """As `read_tensors`; of a TorchScript archive, which is code, the state dict if its SHA-256 (hex) is given."""
     return _load(path, "cpu", _INERT, torchscript)
 
 
 def read_run(path: PathLike, map_location: Location = None) -> Any:
-    """As `read_tensors` for a run of the real Dassl: optimisers and schedules are the objects that they were.
-
-    Raises:
-        UserError: as `read_tensors`.
-    """
+    """As `read_tensors` for a run of the real Dassl: optimisers and schedules are the objects that they were."""
     places = [(name, *name.rsplit(".", 1)) for name in _DASSL]
     dassls = {full: getattr(sys.modules.get(module), name, _Inert) for full, module, name in places}
     return _load(path, map_location, [(kind, name) for name, kind in {**_TORCHS, **dassls}.items()])
 
 
 def read_plain(path: PathLike, map_location: Location = None) -> Any:
-    """As `read_tensors`, without optimisers and schedules.
-
-    Raises:
-        UserError: as `read_tensors`, or if it holds one as an object.
-    """
+    """As `read_tensors`, but an optimiser or schedule as an object is refused."""
     return _load(path, map_location, [])
 
 

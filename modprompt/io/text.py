@@ -22,11 +22,7 @@ _NUMBERS = re.compile(r"[\d,.]+( (to|±) [\d,.]+)?%?")  # which Markdown leaves 
 
 
 def sha256_of(path: PathLike) -> str:
-    """SHA-256 (hex) of a file's bytes.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
+    """SHA-256 (hex) of a file's bytes; raises OSError if it cannot be read."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
@@ -36,11 +32,10 @@ def sha256_of(path: PathLike) -> str:
 
 def one_line(text: str) -> str:
     """A text for a line that people read: no line breaks, and escapes for what is invisible or controls a terminal."""
-    return "".join(map(_seen, " ".join(text.split())))
-
-
-def _seen(char: str) -> str:
-    return char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode("ascii")
+    return "".join(
+        char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode("ascii")
+        for char in " ".join(text.split())
+    )
 
 
 def markdown_text(text: str) -> str:

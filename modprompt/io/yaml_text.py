@@ -22,15 +22,7 @@ class _Once(yaml.SafeLoader):
 
 
 def parse(text: str, once: bool = False) -> Any:
-    """The content of a YAML text.
-
-    Args:
-        text: the text.
-        once: a key may occur in a mapping only once; else the last one counts.
-
-    Raises:
-        Refused: if it is not YAML of plain values.
-    """
+    """The content of a YAML text; Refused if it is no YAML of plain values, or `once` and a key is there twice."""
     try:
         return yaml.load(text, Loader=_Once if once else yaml.SafeLoader)  # noqa: S506 - a SafeLoader, too
     except Exception as error:  # PyYAML's constructors raise what they meet: KeyError, IndexError, AttributeError
@@ -39,11 +31,5 @@ def parse(text: str, once: bool = False) -> Any:
 
 
 def read(path: PathLike, once: bool = False) -> Any:
-    """The content of a YAML file.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        UserError: if it cannot be read, or is not UTF-8 text.
-        Refused: as parse.
-    """
+    """The content of a YAML file; raises as read_text and parse."""
     return parse(read_text(path), once)

@@ -18,8 +18,7 @@ from modprompt.engine.context import LONGEST_FROM_WORDS, no_context
 from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Must, changed, setting
-from modprompt.io.checkpoint import Checkpoint
-from modprompt.io.checkpoint_schema import require_learned
+from modprompt.io.checkpoint import Checkpoint, require_learned
 from modprompt.io.images import TEST
 from modprompt.io.safe_open import Refused
 from modprompt.methods.base import Method

@@ -9,9 +9,8 @@ from modprompt.errors import UserError
 from modprompt.fields import as_config
 from modprompt.io import holding
 from modprompt.io.atomic import copy_whole
-from modprompt.io.checkpoint import Checkpoint, require_best
+from modprompt.io.checkpoint import CHOICE, Checkpoint, require_best
 from modprompt.io.checkpoint_files import BEST, find_checkpoint, newest_checkpoint
-from modprompt.io.checkpoint_schema import CHOICE
 from modprompt.io.checksum import KEY
 from modprompt.io.images import selected_on
 from modprompt.io.text import sha256_of

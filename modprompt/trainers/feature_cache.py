@@ -19,9 +19,8 @@ from tqdm import tqdm
 from modprompt.clip.facts import shape_of_side
 from modprompt.clip.towers import ImageTower
 from modprompt.engine.precision import autocast_type
-from modprompt.io.image_files import rule_of_run
-from modprompt.io.image_rules import FAMILY
-from modprompt.io.row_file import Rows, write_rows
+from modprompt.io.arrays import Rows, write_rows
+from modprompt.io.image_files import FAMILY, rule_of_run
 
 
 def how_computed(device: torch.device, stream: torch.dtype | None) -> str:

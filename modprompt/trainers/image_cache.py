@@ -26,8 +26,8 @@ from torchvision.transforms import functional
 from tqdm import tqdm
 
 from modprompt.io import lock
+from modprompt.io.arrays import Rows, write_rows
 from modprompt.io.atomic import names_of_parts, remove_parts
-from modprompt.io.row_file import Rows, write_rows
 from modprompt.io.safe_open import Refused
 from modprompt.trainers.feature_cache import data_digest
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from modprompt.errors import UserError
 from modprompt.io import result as results
 from modprompt.io import test_parts
-from modprompt.io.row_file import Rows, write_rows
+from modprompt.io.arrays import Rows, write_rows
 from modprompt.io.safe_open import Refused
 from modprompt.io.text import sha256_of
 from modprompt.trainers.feature_cache import image_digests, image_side_digest, read_too, row_of, weights_digest

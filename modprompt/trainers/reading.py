@@ -12,7 +12,7 @@ from modprompt.feature import features
 from modprompt.io import checkpoint
 from modprompt.io import result as results
 from modprompt.io.checkpoint_files import checkpoint_at
-from modprompt.io.image_rules import FAMILY
+from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.tensors import read_tensors
 from modprompt.trainers import training_state

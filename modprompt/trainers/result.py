@@ -15,7 +15,7 @@ from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import holding
 from modprompt.io.base_new import SEEN, base_classes
-from modprompt.io.checkpoint_schema import CHOICE
+from modprompt.io.checkpoint import CHOICE
 from modprompt.io.checksum import sealed
 from modprompt.io.compare import file_hash
 from modprompt.io.images import facts_of, labels_of_choice, mark_of, shots_of

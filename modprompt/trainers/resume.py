@@ -16,7 +16,7 @@ from modprompt.io.atomic import copy_whole
 from modprompt.io.checkpoint import read
 from modprompt.io.checkpoint_files import BEST
 from modprompt.io.holding import BEGAN_FROM
-from modprompt.io.images import TEST, images_hash, selected_on, training_images_hash
+from modprompt.io.images import TEST, images_hash, images_hash_of, selected_on
 from modprompt.io.result import runs_on_gpu
 from modprompt.io.schema import Form, number, table, text
 from modprompt.io.text import is_text
@@ -89,7 +89,7 @@ class Resume(Part):
     @functools.cached_property
     def images_fingerprint(self) -> str:
         """A hash that tells one list of training images from another, in whatever folder they are."""
-        return training_images_hash(self.trainer.dm.dataset, self.cfg)
+        return images_hash_of(self.trainer.dm.dataset, self.cfg, "train_x")
 
     def extra_state(self) -> dict[str, Any]:
         """The loss scale, the average over epochs, how many classes are computed at a time, what features add."""

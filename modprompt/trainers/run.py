@@ -22,7 +22,7 @@ from modprompt.feature import features
 from modprompt.io import folder as run_folder
 from modprompt.io import holding, image_files
 from modprompt.io import result as results
-from modprompt.io.images import all_images_hash
+from modprompt.io.images import images_hash_of
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
 from modprompt.trainers import card_errors, device, run_header
@@ -41,7 +41,7 @@ def split_of(cfg: CfgNode) -> str:
 def split_hash(dataset: Any, cfg: CfgNode) -> str:
     """The hash of a data set's split, or of its images if another project's reader does not give it."""
     split: str = getattr(dataset, "split_facts", {}).get("hash", "")
-    return split or all_images_hash(dataset, cfg)
+    return split or images_hash_of(dataset, cfg)
 
 
 def is_finished(cfg: RunConfig, settings: Settings, mode: Mode) -> bool:

@@ -22,7 +22,7 @@ from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.errors import SettingError, UserError
 from modprompt.feature import features
 from modprompt.io import holding
-from modprompt.io.image_rules import FAMILY
+from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of
 from modprompt.methods import together

@@ -11,11 +11,11 @@ from dassl.config import cfg_default
 
 from modprompt.clip.facts import facts_of
 from modprompt.feature import features
-from modprompt.io import compare, content_hashes, holding
+from modprompt.io import compare, holding
 from modprompt.io import result as results
-from modprompt.io.image_rules import FAMILY
+from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS
-from modprompt.io.settings import as_text, differences
+from modprompt.io.settings import as_text, changes
 from modprompt.trainers import backbone
 from modprompt.trainers.training_state import settings_of
 
@@ -30,7 +30,8 @@ def require_folder_agrees(cfg: Any) -> None:
 
 def _differing_images(cfg: Any, result: Mapping[str, Any]) -> list[str]:
     """How images were made differently from now."""
-    return differences(result.get("input") or {}, backbone.input_texts(cfg), {READ_AS: FAMILY})
+    recorded = {READ_AS: FAMILY, **(result.get("input") or {})}
+    return changes(recorded, {READ_AS: FAMILY, **backbone.input_texts(cfg)})
 
 
 def _differing_inputs(
@@ -43,7 +44,7 @@ def _differing_inputs(
         recorded = split.get("hash") or result.get("images_hash")  # another project's reader
         known = not recorded or recorded == split_now()
         found = [] if known else ["the images, which have no known split file, have changed"]
-    return found + content_hashes.differing(result, settings_of(cfg))
+    return found + compare.differing_contents(result, settings_of(cfg))
 
 
 def finished_before(
@@ -80,7 +81,7 @@ def finished_before(
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
         print(f"{cfg.OUTPUT_DIR} was not tested (TEST.NO_TEST): running again")
         return False
-    recorded, wanted = (content_hashes.without_places(one, result) for one in (result["settings"], settings))
+    recorded, wanted = (compare.without_places(one, result) for one in (result["settings"], settings))
     found = compare.differing_settings(recorded, wanted, tests, defaults)
     goes_on = next(filter(None, (one.goes_on(result, settings, found) for one in features())), "")
     if goes_on:

@@ -3,6 +3,7 @@
 A file is compared with PyTorch before it is written, and is written whole or not at all.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.atomic import part_of
 from modprompt.io.checksum import KEY
-from modprompt.io.image_rules import FAMILY
+from modprompt.io.image_files import FAMILY
 from modprompt.io.paths import of_user
 from modprompt.io.safetensors_files import write_safetensors
 from modprompt.io.tensors import write_tensors
@@ -129,8 +130,7 @@ def _safetensors(trained: Trained, path: Path) -> Exported:
     model = trained.model
     finished = model.finished()
     state = model.saved_state()
-    tensors, texts = checkpoint.as_safetensors(state, _head(trained, path), finished)
-    write_safetensors(path, tensors, texts)
+    write_safetensors(path, {**state, **finished}, {KEY: json.dumps(_head(trained, path))})
     shapes = [f"{name} {tuple(one.shape)}" if one.dim() else name for name, one in finished.items()]
     gives = f"{', '.join([f'{len(state)} learned tensors', *shapes])}, for modprompt.load"
     return Exported(path, path.stat().st_size, gives, None)

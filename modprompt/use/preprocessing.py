@@ -7,7 +7,7 @@ from torch import Tensor
 
 from modprompt.clip.design import SHORTEST, SQUASH, Images
 from modprompt.errors import UserError
-from modprompt.io.image_rules import FAMILY, PEOPLE
+from modprompt.io.image_files import FAMILY, PEOPLE
 from modprompt.io.images import READ_AS
 
 

@@ -10,7 +10,7 @@ from modprompt.clip.load import image_transform, transform_of
 from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.io import yaml_text
-from modprompt.io.image_rules import FAMILY, PEOPLE, RULES, as_people
+from modprompt.io.image_files import FAMILY, PEOPLE, RULES, as_people
 from modprompt.io.images import READ_AS
 from modprompt.io.safe_open import Refused
 
@@ -45,7 +45,7 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
 
 
 def rule_of(preprocess: Callable[..., Tensor]) -> str:
-    """The rule of io/image_rules.py by which a transform of transform_of_run reads images."""
+    """The rule of io/image_files.py by which a transform of transform_of_run reads images."""
     return PEOPLE if as_people in getattr(preprocess, "transforms", ()) else FAMILY
 
 

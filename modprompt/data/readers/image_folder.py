@@ -22,8 +22,7 @@ from modprompt.data.listings import read_lines
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import PARTS, Split, split_groups
 from modprompt.errors import UserError
-from modprompt.io.image_files import is_image_name
-from modprompt.io.image_rules import PEOPLE
+from modprompt.io.image_files import PEOPLE, is_image_name
 from modprompt.io.images import by_label
 
 _NOT_CLASSES = ("classnames.txt", "split_ImageFolder.json", "split_fewshot")

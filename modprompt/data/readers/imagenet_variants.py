@@ -18,7 +18,7 @@ from modprompt.data.split_files import Storage
 from modprompt.data.splits import Split, split_hash
 from modprompt.errors import UserError
 from modprompt.io import images as runs
-from modprompt.io.image_rules import FAMILY
+from modprompt.io.image_files import FAMILY
 
 
 def require_only_tests(dataset: Any, trains: bool) -> None:

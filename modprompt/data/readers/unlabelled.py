@@ -35,8 +35,7 @@ from modprompt.data.subsample import CHOICES
 from modprompt.errors import UserError
 from modprompt.feature import features
 from modprompt.io import images as runs
-from modprompt.io.image_files import SUFFIXES, is_image_name
-from modprompt.io.image_rules import FAMILY, PEOPLE
+from modprompt.io.image_files import FAMILY, PEOPLE, SUFFIXES, is_image_name
 from modprompt.io.paths import of_user
 from modprompt.io.safe_open import Refused
 from modprompt.io.text import is_text

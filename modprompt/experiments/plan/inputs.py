@@ -17,7 +17,7 @@ from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import split_hash_now
 from modprompt.feature import features
-from modprompt.io import compare, content_hashes
+from modprompt.io import compare
 from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.paths import of_user
 from modprompt.io.result import read_json
@@ -181,7 +181,7 @@ class Inputs:
         now, before = _commit_of(job), _recorded_commit(result)
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
         found += [text for one in features() for text in one.changed(self.out / job.folder, result)]
-        return found + content_hashes.differing(result, wanted)
+        return found + compare.differing_contents(result, wanted)
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What cannot be compared for a finished job: "CLIP", "split and few-shot list", "split" (it has no file)."""

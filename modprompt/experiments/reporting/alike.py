@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from modprompt.io.image_rules import FAMILY
+from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import READER
 

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from modprompt.errors import UserError
 from modprompt.experiments.reporting.views import Tested
 from modprompt.io import pages
-from modprompt.io.image_files import read_rgb
-from modprompt.io.image_rules import FAMILY
+from modprompt.io.image_files import FAMILY, read_rgb
 from modprompt.io.images import READ_AS
 from modprompt.io.paths import is_inside
 from modprompt.io.test_parts import Wrong

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modprompt.errors import UserError
-from modprompt.io.checkpoint_schema import require_learned
+from modprompt.io.checkpoint import require_learned
 from modprompt.io.safe_open import Refused
 from modprompt.methods.heads.bank import Bank, mean_text
 from modprompt.methods.heads.search import Found, Grid

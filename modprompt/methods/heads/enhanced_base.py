@@ -11,7 +11,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine.encoders import TextEncoder
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
-from modprompt.io.checkpoint_schema import require_learned
+from modprompt.io.checkpoint import require_learned
 from modprompt.io.safe_open import Refused
 from modprompt.io.tensors import read_tensors
 from modprompt.io.text import sha256_of

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.checkpoint import Checkpoint, class_list
-from modprompt.io.checkpoint_schema import CLASS_TOKENS, require_learned
-from modprompt.io.content_hashes import facts_of_methods
+from modprompt.io.checkpoint import Checkpoint, class_list, require_learned
+from modprompt.io.compare import facts_of_methods
 from modprompt.io.safe_open import Refused
 from modprompt.io.settings import apart
 from modprompt.methods.parts.learner import Learner
 
 PREFIX = "prompt_learner."
+CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
 # kept inside the encoders by some methods of the family
 _BESIDE = ("film_lp_img.", "film_lp_text.", "linear_probe_proj.")  # a joint head's, next to the learner
 _DEEP_PROMPT = (".VPT", ".VPT_shallow", "image_encoder.proj_rep", "image_encoder.A", "image_encoder.B")

@@ -47,7 +47,7 @@ def test_trainer_alone_is_the_embedded_default_and_its_options_win():
     assert settings["DATASET.NUM_SHOTS"].value == "16"
     assert settings["OUTPUT_DIR"].value == "output/digits/MPL/seed1"
     assert settings["SEED"].value == 1
-    assert settings.source("OPTIM.LR") == config("MPL", "glyph")
+    assert settings["OPTIM.LR"].source == config("MPL", "glyph")
     assert read("--trainer", "MPL", "--seed", 0)["SEED"].value == 0
     assert read("--trainer", "MPL", "SEED", 3)["OUTPUT_DIR"].value == "output/digits/MPL/seed3"
     assert read("--trainer", "MPL", "DATASET.NUM_SHOTS", "4")["DATASET.NUM_SHOTS"].value == "4"
@@ -92,18 +92,18 @@ def test_unknown_words_are_named_with_what_knows_them_and_nothing_is_written(ani
 def test_own_images_with_a_clip_have_its_config(animals, takes_all):
     settings = read("--trainer", "MPL", "--root", animals, "--backbone", "ViT-B/16", takes_all=takes_all)
     assert value(settings, "DATASET.NAME") == "ImageFolder"
-    assert settings.source("OPTIM.LR") == config("MPL", "vit_b4_c1_add2_rm1")
+    assert settings["OPTIM.LR"].source == config("MPL", "vit_b4_c1_add2_rm1")
     assert settings["OPTIM.LR"].value == 0.0035
     lines(animals / "classnames.txt", ANIMALS)
     settings = read("--trainer", "MPL", "--root", animals, "--backbone", "ViT-B-16/openai", takes_all=takes_all)
     assert value(settings, "DATASET.NAME") == ("Unlabelled" if takes_all else "ImageFolder")
-    assert settings.source("OPTIM.LR") == config("MPL", "vit_b4_c1_add2_rm1")
+    assert settings["OPTIM.LR"].source == config("MPL", "vit_b4_c1_add2_rm1")
 
 
 @pytest.mark.parametrize("words", [("--backbone", "RN101"), ("MODEL.BACKBONE.PATH", "RN101")])
 def test_clip_without_a_config_has_that_of_vit_b16_and_a_line_says_so(animals, words, capsys):
     settings = read("--trainer", "PromptSRC", "--root", animals, *words)
-    assert settings.source("OPTIM.LR") == config("PromptSRC", "vit_b16_c2_ep20_batch4_4+4ctx")
+    assert settings["OPTIM.LR"].source == config("PromptSRC", "vit_b16_c2_ep20_batch4_4+4ctx")
     assert "it has no config for RN101; this is its config for ViT-B/16" in capsys.readouterr().out
 
 
@@ -111,7 +111,7 @@ def test_data_set_that_is_named_has_the_trainers_config(tmp_path):
     eurosat(tmp_path)
     words = ("--trainer", "CoOp", "--root", tmp_path, "--dataset-config-file", "eurosat")
     settings = read(*words, "--backbone", "RN50")
-    assert settings.source("OPTIM.LR") == config("CoOp", "rn50_ctxv1")
+    assert settings["OPTIM.LR"].source == config("CoOp", "rn50_ctxv1")
     assert "OUTPUT_DIR" not in settings
     with pytest.raises(UserError, match=r"^no CLIP is named for EuroSAT: give --backbone ViT-B/16 \(.*350 MB"):
         read(*words)

@@ -44,7 +44,7 @@ def test_every_flag_of_a_setting_gives_it():
     for key, flag in FLAGS.items():
         settings = read(flag, values.get(flag, "x"))
         assert list(settings) == [key]
-        assert settings.source(key) == f"flag {flag}"
+        assert settings[key].source == f"flag {flag}"
 
 
 def test_no_flags_are_no_settings():

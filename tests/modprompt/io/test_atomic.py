@@ -81,8 +81,8 @@ def test_leftovers_of_killed_writers_alone_are_removed(tmp_path):
     (tmp_path / ".link.0123456789abcdef.part").symlink_to(tmp_path / "mine")
     for name in ("mine", "mine.part", ".mine.part", ".mine.xyz.part"):
         (tmp_path / name).write_text("mine")
-    assert remove_parts(tmp_path) == 1
-    assert remove_parts(tmp_path / "nowhere") == 0
+    remove_parts(tmp_path)
+    remove_parts(tmp_path / "nowhere")
     assert names(tmp_path) == [
         ".link.0123456789abcdef.part", ".mine.part", ".mine.xyz.part", "mine", "mine.part",
     ]  # fmt: skip

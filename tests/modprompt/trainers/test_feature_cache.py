@@ -12,8 +12,7 @@ from modprompt.clip.load import load
 from modprompt.clip.source import Asked
 from modprompt.engine import precision
 from modprompt.engine.precision import Precision
-from modprompt.io.arrays import read_arrays, write_arrays
-from modprompt.io.row_file import write_rows
+from modprompt.io.arrays import read_arrays, write_arrays, write_rows
 from modprompt.trainers.evaluation import Evaluation
 from modprompt.trainers.feature_cache import encode, how_computed
 from tests.conftest import RESNET_HEADS

@@ -22,7 +22,7 @@ from torchvision import transforms
 
 from modprompt.cli import train
 from modprompt.clip.design import SHORTEST, SQUASH
-from modprompt.io import image_files, lock, row_file
+from modprompt.io import arrays, image_files, lock
 from modprompt.io.arrays import read_arrays
 from modprompt.io.safe_open import Refused
 from modprompt.trainers import image_cache
@@ -571,14 +571,14 @@ def test_disk_that_is_full_before_the_end_leaves_nothing(file_of, monkeypatch):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self.file.write(content)
 
-    part_of = row_file.part_of
+    part_of = arrays.part_of
 
     @contextlib.contextmanager
     def full(path):
         with part_of(path) as file:
             yield Full(file)
 
-    monkeypatch.setattr(row_file, "part_of", full)
+    monkeypatch.setattr(arrays, "part_of", full)
     file = file_of()
     with pytest.raises(OSError, match="No space left"):
         file.rows()

@@ -7,9 +7,8 @@ import pytest
 
 from modprompt.cli import train
 from modprompt.io import result as results
-from modprompt.io.arrays import read_all_arrays, write_arrays
+from modprompt.io.arrays import read_all_arrays, write_arrays, write_rows
 from modprompt.io.checksum import sealed
-from modprompt.io.row_file import write_rows
 from modprompt.io.text import sha256_of
 from modprompt.trainers.feature_cache import row_of
 from tests.methods import METHODS, SEARCHES

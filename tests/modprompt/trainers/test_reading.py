@@ -9,8 +9,7 @@ from PIL import Image
 
 from modprompt.cli import train
 from modprompt.io.checksum import KEY, sealed
-from modprompt.io.image_files import read_rgb
-from modprompt.io.image_rules import FAMILY, PEOPLE
+from modprompt.io.image_files import FAMILY, PEOPLE, read_rgb
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.use.trained import open_trained
 from tests.conftest import ROOT

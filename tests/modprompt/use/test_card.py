@@ -3,7 +3,7 @@ import yaml
 
 import modprompt
 from modprompt.io import checkpoint, result
-from modprompt.io.checkpoint_files import checkpoint_of_run
+from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.use.card import card_of_run, header
 from tests.modprompt.use.made import NAMES, model_of, write_run
 
@@ -15,7 +15,7 @@ def parts(text):
 
 
 def of(folder):
-    return checkpoint.read(checkpoint_of_run(folder)), result.read(folder).result
+    return checkpoint.read(checkpoint_at(folder)), result.read(folder).result
 
 
 def test_data_method_numbers_and_how_to_load(tmp_path):

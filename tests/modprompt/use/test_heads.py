@@ -5,7 +5,6 @@ import torch
 
 import modprompt
 from modprompt.cli import predict
-from modprompt.io import checkpoint
 from modprompt.io.safetensors_files import read_with_metadata
 from modprompt.use import export, export_files
 from modprompt.use.inspection import Look
@@ -66,13 +65,6 @@ def test_safetensors_of_a_head_are_loaded_again(cls, given, two_layers, tmp_path
     clip_model = modprompt.load_clip(two_layers, "cpu", **SAID)[0]
     with torch.no_grad():
         assert torch.equal(modprompt.load(tmp_path / "a.safetensors", clip_model)(images), model.model(images))
-
-
-def test_a_file_with_a_class_matrix_is_read_without_it(tmp_path):
-    content = {"state_dict": {"ctx": torch.ones(2)}}
-    state, head = content["state_dict"], {"epoch": 1, "modprompt": {}}
-    tensors, _ = checkpoint.as_safetensors(state, head, {"class_matrix": torch.ones(1), "logit_scale": torch.ones(())})
-    assert set(tensors) == {"ctx", *checkpoint.FINISHED}
 
 
 @pytest.mark.parametrize("cls", [modprompt.TaskRes, modprompt.CLIP_Adapter])

@@ -8,7 +8,7 @@ import torch
 import modprompt
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.checkpoint_files import checkpoint_of_run
+from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.checksum import KEY
 from modprompt.use import sharing
 from modprompt.use.trained import open_trained
@@ -23,7 +23,7 @@ def run(tmp_path):
 
 
 def files_of(run, below=""):
-    path = Path(checkpoint_of_run(run))
+    path = Path(checkpoint_at(run))
     return sharing.files_of(checkpoint.read(path), path, below)
 
 

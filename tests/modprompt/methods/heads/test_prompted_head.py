@@ -7,7 +7,7 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
-from modprompt.io import content_hashes
+from modprompt.io import compare
 from modprompt.methods.heads.bank import unit
 from tests.modprompt.methods.test_model import NAMES, on
 
@@ -219,13 +219,13 @@ def test_a_result_knows_its_prompts_by_their_file(prompts, clip_model):
     _, path = prompts(modprompt.KgCoOp)
     stated = modprompt.TipAdapter(prompts_from=path).prepared().metadata()
     result = {"method": stated}
-    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": path}) == []
+    assert compare.differing_contents(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": path}) == []
     torch.manual_seed(5)
     prompts(modprompt.KgCoOp, n_ctx=3)
-    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": path}) == [
+    assert compare.differing_contents(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": path}) == [
         f"the prompts in {path} have changed"
     ]
-    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": "gone.pt"}) == [
+    assert compare.differing_contents(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": "gone.pt"}) == [
         "gone.pt cannot be read (No such file or directory)"
     ]
-    assert content_hashes.differing({}, {"TRAINER.TIPADAPTER.PROMPTS_FROM": "gone.pt"}) == []
+    assert compare.differing_contents({}, {"TRAINER.TIPADAPTER.PROMPTS_FROM": "gone.pt"}) == []
