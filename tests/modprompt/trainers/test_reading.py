@@ -61,7 +61,7 @@ def of_before(folder):
     kept["input"].pop(RULE)
     (folder / "result.json").write_text(json.dumps(sealed(kept, result[KEY]["version"])))
     for path in folder.glob("*/model.pth.tar-*"):
-        content = read_tensors(path, mapped=False)
+        content = read_tensors(path)
         record = {key: value for key, value in content[KEY].items() if key not in ("version", "hash")}
         record["run"]["settings"].pop(RULE)
         write_tensors(path, {**content, KEY: sealed({}, content[KEY]["version"], **record)[KEY]})

@@ -106,7 +106,7 @@ def resealed(state):
 
 
 def resumed(trainer, state, monkeypatch):
-    monkeypatch.setattr(training_state, "read_tensors", lambda path, mapped: resealed(copy.deepcopy(state)))
+    monkeypatch.setattr(training_state, "read_tensors", lambda path: resealed(copy.deepcopy(state)))
     return trainer.resume._resume_state(trainer.cfg.OUTPUT_DIR)
 
 
