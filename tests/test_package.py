@@ -116,7 +116,7 @@ def test_wheel_installs_one_name_with_all_that_belongs_to_it(wheel):
     expected |= {f"modprompt/{path.relative_to(ROOT).as_posix()}" for path in configs}
     assert {name for name in found if not name.startswith(info)} == {*expected, "modprompt/constraints.txt"}
     metadata = found[f"{info}/METADATA"].decode()
-    assert "Requires-Python: >=3.8\n" in metadata
+    assert "Requires-Python: >=3.10\n" in metadata
     assert "Requires-Dist: clip-anytorch" in metadata
 
 

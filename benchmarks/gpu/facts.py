@@ -21,13 +21,14 @@ OFFICIAL = ("trainers", "clip")
 # in a separate process, so that this one holds nothing of the GPU while the cases run
 GPU = """
 import ctypes, torch
-from modprompt.engine import blocks
+from modprompt.engine import blocks, precision
 gpu = torch.cuda.get_device_properties(0)
 print(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB, compute {gpu.major}.{gpu.minor}")
 half = torch.randn(4, 12, 197, 64, device="cuda", dtype=torch.float16)
 for attend in (torch.nn.functional.scaled_dot_product_attention, blocks.attention):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
         attend(half, half, half)
+    precision.set_products()  # which a training calls before ours
     print(*{one.name[26:] for one in seen.events() if one.name.startswith("aten::_scaled_dot_product_")})
 torch.ones(2, 2, device="cuda") @ torch.ones(2, 2, device="cuda")  # cuBLAS is loaded now
 library = ctypes.CDLL(f"libcublas.so.{torch.version.cuda.split('.')[0]}")  # last: a system's may have another name

@@ -139,7 +139,7 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     refused("kind", f"its rows are not 20 of float32 ({rows.shape[1]},)")
     write_arrays(file, features=rows, images=arrays["names"], made_by=arrays["stands_for"])
     as_left(file)
-    refused("version", "it has no crcs")
+    refused("version", "crcs is not a file in the archive")
     file.unlink()
     refused("gone", "is gone")
 
