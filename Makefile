@@ -2,7 +2,7 @@
 # make test   the tests, in a random order; make test SLOW=1 with the slow cases. Bytecode is kept, whatever is set
 #             elsewhere: else each worker and each program that a test starts would compile all anew
 # make lint   ruff and mypy
-# make campaign   what is survived: damaged and foreign files, kills, full disks; SEED=2 draws others (15 minutes)
+# make campaign   what is survived: damaged and foreign files, kills, full disks; SEED=2 draws others (9 minutes)
 # make hosts CHECKOUTS=dir   MPL in checkouts of other codebases of the family, whose folder that is, by each way there is;
 #             what is missing is said with the command that makes it. ONLY="CoOp MaPLe" takes some of them. Rows that are in
 #             build/hosts.json are not run again
