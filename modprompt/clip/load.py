@@ -18,7 +18,7 @@ from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays
 from modprompt.io.paths import of_user
 from modprompt.io.safetensors_files import read_safetensors, read_shards
-from modprompt.io.tensors import read_weights
+from modprompt.io.tensors import read_tensors
 
 _FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
 _DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model computes its own
@@ -108,7 +108,7 @@ def _read(found: Source) -> dict[str, Tensor]:
         return read_embedded()
     where = found.called
     if found.dialect == OPENAI:
-        state = _plain(read_weights(found.weights, (found.sha256,)), where)
+        state = _plain(read_tensors(found.weights, (found.sha256,)), where)
     else:
         state = _plain(_content(found.weights), where)
     if found.dialect == TRANSFORMERS:
@@ -119,9 +119,9 @@ def _read(found: Source) -> dict[str, Tensor]:
     stock = found.model is None or (open_clips.is_stock_text(found.model) and open_clips.is_stock_image(found.model))
     if stock and "text.positional_embedding" in state:  # open_clip's custom_text
         state = {name.removeprefix("text."): value for name, value in state.items()}
-    scale = state.get("logit_scale")
-    if scale is not None and scale.numel() == 1:
-        state["logit_scale"] = scale.reshape(())  # in some of open_clip's it is a vector of one
+    for name in ("logit_scale", "logit_bias"):
+        if name in state and state[name].numel() == 1:
+            state[name] = state[name].reshape(())  # in some of open_clip's it is a vector of one
     return state
 
 
@@ -130,7 +130,7 @@ def _content(path: Path) -> Any:
         return read_shards(path, _content)
     if path.suffix == ".json":
         raise UserError(f"{path} is a config, not weights: give the folder, or the file of weights in it")
-    return read_safetensors(path) if path.suffix == ".safetensors" else read_weights(path)
+    return read_safetensors(path) if path.suffix == ".safetensors" else read_tensors(path)
 
 
 def _plain(content: Any, where: str) -> dict[str, Tensor]:
@@ -236,10 +236,13 @@ def images_of(asked: Asked) -> Images:
         found = known.require(known.plain(asked.name))
         if found is not None or asked.name != known.EMBEDDED:
             return found.images if found is not None else Images(known.OPENAI[known.plain(asked.name)].pixels)
-    it = source.find(asked)
-    if it.images.size:
-        return it.images
-    return it.images._replace(size=_of_tensors(_read(it), it)["vision_cfg"]["image_size"])
+    return _images_of(source.find(asked))
+
+
+def _images_of(found: Source) -> Images:
+    if found.images.size:
+        return found.images
+    return found.images._replace(size=_of_tensors(_read(found), found)["vision_cfg"]["image_size"])
 
 
 def describe(asked: Asked) -> str:
@@ -248,10 +251,10 @@ def describe(asked: Asked) -> str:
     Raises:
         UserError: as images_of.
     """
-    found, size = source.find(asked), images_of(asked).size
+    found = source.find(asked)
     if found.weights is None:
         return f"{found.called}, which ships with the package"
-    how = f"{found.dialect} weights, {size} pixels"
+    how = f"{found.dialect} weights, {_images_of(found).size} pixels"
     if found.dialect == BARE:
         return f"{found.called}: {how}, {found.asked.activation}, {found.asked.heads} heads (text, image), as given"
     return f"{found.called}: {how}" + (f", {open_clips.activation_of(found.model)}" if found.model else "")

@@ -25,7 +25,7 @@ from modprompt.clip.tokenizers import Tokenizer
 from modprompt.clip.towers import STOCK_TEXT, ImageTower, TextTower, TowerCLIP
 from modprompt.errors import UserError
 from modprompt.io import json_text
-from modprompt.io.safe_open import read_text
+from modprompt.io.safe_open import Refused, read_text
 from modprompt.programs import one_line
 
 CONFIG_FILE, TRANSFORMERS_FILE = "open_clip_config.json", "config.json"
@@ -203,10 +203,8 @@ def read_config(path: Path) -> dict[str, Any]:
         content = json_text.parse(read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: copy it from where the weights come from") from None
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: not JSON ({' '.join(str(error).split())[:80]})") from None
+    except Refused as error:
+        raise UserError(f"{path} is damaged: not JSON ({str(error)[:80]})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is damaged: not a JSON object")
     return content
@@ -333,9 +331,6 @@ def _require_plain_names(model: Mapping[str, Any], where: str) -> None:
 
 def _is_stock(part: Mapping[str, Any], key: str) -> bool:
     rest = {one: value for one, value in part.items() if one not in (*_SIZES, *_IDLE) and value not in (None, "", {})}
-    rest = {
-        name: value for name, value in part.items() if name not in (*_SIZES, *_IDLE) and value not in (None, "", {})
-    }
     usual = _usual()[key] if rest else {}
     return all(value == usual[one] for one, value in rest.items())
 
@@ -436,8 +431,7 @@ def _with_text_in_front(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tens
     """Tensors named as in a model with a text module; in models without one the text's are at top level."""
     whole = any(name.startswith("text.") for name in state)
     apart = ("text.", "visual.", "text_decoder.", "logit_scale", "logit_bias")
-    for name, one in state.items():
-        tensor = one.reshape(()) if name in ("logit_scale", "logit_bias") and one.numel() == 1 else one
+    for name, tensor in state.items():
         yield (name if whole or name.startswith(apart) else f"text.{name}"), tensor
 
 

@@ -16,8 +16,8 @@ from modprompt.clip.open_clips import CONFIG_FILE, POSITIONS, TRANSFORMERS_FILE,
 from modprompt.clip.package import import_clip
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
 from modprompt.errors import UserError
+from modprompt.io.compare import file_hash
 from modprompt.io.paths import of_user
-from modprompt.io.text import sha256_of
 
 LOG = logging.getLogger("modprompt")
 OPENAI, OPEN_CLIP, TRANSFORMERS, BARE = "openai", "open_clip", "transformers", "bare"
@@ -235,7 +235,7 @@ def _of_weights(asked: Asked, weights: Path) -> Source:
     if asked.activation or asked.heads:
         given, lacking = ("ACTIVATION", "HEADS") if asked.activation else ("HEADS", "ACTIVATION")
         raise UserError(f"{weights}: MODEL.BACKBONE.{given} is given, but MODEL.BACKBONE.{lacking} is missing")
-    digest = sha256_of(weights) if weights.suffix in (".pt", ".pth") else ""
+    digest = file_hash(weights) if weights.suffix in (".pt", ".pth") else ""
     row = next((one for one in known.OPENAI.values() if one.sha256 == digest), None)
     if row is None:
         raise UserError(f"{weights} does not say how it is run: {_HOW_TO_SAY}")

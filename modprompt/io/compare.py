@@ -7,10 +7,10 @@ so that thousands of results are compared quickly.
 
 import contextlib
 import functools
-import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from modprompt.errors import UserError
@@ -19,6 +19,7 @@ from modprompt.io import descriptions, json_text
 from modprompt.io.checksum import content_hash
 from modprompt.io.safe_open import PathLike
 from modprompt.io.settings import changes, free, is_free, with_clips_known
+from modprompt.io.text import sha256_of
 
 TOKENIZER = "the tokenizer of CLIP"  # in records of runs and checkpoints, if it is not CLIP's own
 _FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
@@ -65,12 +66,10 @@ def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> N
 
 @functools.lru_cache(maxsize=4096)
 def _hash_of(path: str, size: int, time_ns: int) -> str:
-    with open(path, "rb") as file:
-        raw = file.read()
-    with contextlib.suppress(ValueError):  # what is no JSON is compared byte by byte
-        if path.endswith(".json"):
-            return content_hash(json_text.parse(raw))
-    return hashlib.sha256(raw).hexdigest()
+    if path.endswith(".json"):
+        with contextlib.suppress(ValueError):  # what is no JSON is compared byte by byte
+            return content_hash(json_text.parse(Path(path).read_bytes()))
+    return sha256_of(path)
 
 
 def file_hash(path: PathLike) -> str:

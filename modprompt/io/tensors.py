@@ -81,17 +81,14 @@ def write_tensors(path: PathLike, content: Any) -> None:
         raise OSError(f"cannot write {path} ({str(error).splitlines()[0]}): is the disk full?") from None
 
 
-def read_tensors(path: PathLike) -> Any:
+def read_tensors(path: PathLike, torchscript: Collection[str] = ()) -> Any:
     """The content of a file of torch.save, tensors on the CPU in their own memory; optimisers and schedules inert.
+
+    Of a TorchScript archive, which is code, it is the state dict, if the archive's SHA-256 (hex) is given.
 
     Raises UserError if the file is missing, cut off, damaged, of PyTorch before 1.6, no such file, or holds other
     objects than tensors and plain values; it says which.
     """
-    return _load(path, "cpu", _INERT)
-
-
-def read_weights(path: PathLike, torchscript: Collection[str] = ()) -> Any:
-    """As `read_tensors`; of a TorchScript archive, which is code, the state dict if its SHA-256 (hex) is given."""
     return _load(path, "cpu", _INERT, torchscript)
 
 

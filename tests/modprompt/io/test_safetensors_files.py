@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,7 @@ from modprompt.io.safetensors_files import (
     read_with_metadata,
     write_safetensors,
 )
-from modprompt.io.tensors import read_weights
-from tests.conftest import ROOT
+from modprompt.io.tensors import read_tensors
 
 TYPES = (
     [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64]
@@ -71,22 +68,6 @@ def test_what_is_no_whole_file_is_refused_in_a_line(tmp_path, kind):
         read_safetensors(tmp_path / "none")
 
 
-@pytest.mark.slow
-def test_memory_is_that_of_the_tensors(tmp_path):
-    save_file({f"a{i}": torch.randn(1_250_000) for i in range(80)}, tmp_path / "a.safetensors")
-    code = """
-import sys, torch, safetensors.torch
-from modprompt.io.safetensors_files import read_safetensors
-def status(word):
-    return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith(word))
-before = status("VmRSS")
-found = read_safetensors(sys.argv[1])
-print((status("VmHWM") - before) / 4e8)
-"""
-    words = [sys.executable, "-c", code, str(tmp_path / "a.safetensors")]
-    assert 0.9 < float(subprocess.run(words, check=True, cwd=ROOT, stdout=subprocess.PIPE).stdout) < 1.15
-
-
 # ---------------------------------------------------------------------- shards
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -125,7 +106,7 @@ def test_files_of_pytorch_and_an_index_that_is_a_link_are_read(tmp_path):
     (tmp_path / "snapshot" / "pytorch_model.bin").symlink_to(tmp_path / "0f3a")
     index = tmp_path / "snapshot" / "pytorch_model.bin.index.json"
     index.symlink_to(write_index(tmp_path, {"a": "pytorch_model.bin"}, "77bc"))
-    assert torch.equal(read_shards(index, read_weights)["a"], torch.ones(2))
+    assert torch.equal(read_shards(index, read_tensors)["a"], torch.ones(2))
 
 
 def test_missing_file_is_named_before_any_is_read(index):

@@ -15,13 +15,14 @@ import dassl.optim.lr_scheduler
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.optim import lr_scheduler
 
 from modprompt.errors import UserError
-from modprompt.io.tensors import read_plain, read_run, read_tensors, read_weights, write_tensors
+from modprompt.io.tensors import read_plain, read_run, read_tensors, write_tensors
 from tests.conftest import ROOT
 
-READERS = (read_tensors, read_weights, read_run, read_plain)
+READERS = (read_tensors, read_run, read_plain)
 
 
 def line_of(read, path):
@@ -270,14 +271,14 @@ def test_torchscript_is_not_run_unless_its_hash_is_known(tmp_path):
                 read(path)
     assert not target.exists()
     path.write_bytes(raw)
-    read_weights(path, {sha256(raw).hexdigest()})
+    read_tensors(path, {sha256(raw).hexdigest()})
     assert target.exists()  # else this test could not fail
 
 
 def test_torchscript_of_a_known_hash_gives_its_state_dict(tmp_path):
     module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)).half()
     (tmp_path / "a.pt").write_bytes(script(module))
-    found = read_weights(tmp_path / "a.pt", {"0" * 64, sha256((tmp_path / "a.pt").read_bytes()).hexdigest()})
+    found = read_tensors(tmp_path / "a.pt", {"0" * 64, sha256((tmp_path / "a.pt").read_bytes()).hexdigest()})
     assert list(found) == list(module.state_dict())
     assert all(torch.equal(found[name], one) for name, one in module.state_dict().items())
 
@@ -339,16 +340,20 @@ def test_flipped_bit_is_refused_or_changes_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_is_that_of_the_tensors(tmp_path):
-    torch.save({f"a{number}": torch.randn(1_250_000) for number in range(80)}, tmp_path / "a.pt")
-    code = """
-import sys
-from modprompt.io.tensors import read_weights
+@pytest.mark.parametrize(
+    ("save", "reader"),
+    [(torch.save, "tensors import read_tensors"), (save_file, "safetensors_files import read_safetensors")],
+)
+def test_memory_is_that_of_the_tensors(tmp_path, save, reader):
+    save({f"a{number}": torch.randn(1_250_000) for number in range(80)}, tmp_path / "a")
+    code = f"""
+import sys, torch, safetensors.torch
+from modprompt.io.{reader} as read
 def status(word):
     return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith(word))
 before = status("VmRSS")
-found = read_weights(sys.argv[1])
+found = read(sys.argv[1])
 print((status("VmHWM") - before) / 4e8)
 """
-    words = [sys.executable, "-c", code, str(tmp_path / "a.pt")]
+    words = [sys.executable, "-c", code, str(tmp_path / "a")]
     assert 0.9 < float(subprocess.run(words, check=True, cwd=ROOT, stdout=subprocess.PIPE).stdout) < 1.15
