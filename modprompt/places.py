@@ -39,15 +39,20 @@ def data_root(given: str = "") -> str:
     return given or os.environ.get("DATA") or "data"
 
 
+# PYTHONSAFEPATH is of Python 3.11: before it `-m` finds a modprompt in the working directory first
+_START = "import runpy, sys; del sys.path[0], sys.argv[0]; runpy.run_module(sys.argv[0], None, '__main__', True)"
+_RUN = ["-m"] if sys.version_info >= (3, 11) else ["-c", _START]
+
+
 def program(*words: str) -> list[str]:
-    """The words that start a command of this package: `python -m modprompt ...`."""
-    return [sys.executable, "-m", "modprompt", *words]
+    """The words that start a command of this package: `python -m modprompt ...`, whatever the working directory has."""
+    return [sys.executable, *_RUN, "modprompt", *words]
 
 
 def environment() -> dict[str, str]:
     """Variables of the environment with which a process started from here imports this very package.
 
-    PYTHONSAFEPATH keeps out the working directory, which may be a codebase with modprompt in it (Python 3.11 knows it).
+    PYTHONSAFEPATH keeps out the working directory, which may be a codebase with modprompt in it.
     """
     found = {"PYTHONSAFEPATH": "1"}
     path = os.environ.get("PYTHONPATH", "")

@@ -25,7 +25,8 @@ def command(job: Job, out: Path, data: Path) -> list[str]:
 def shown(words: Sequence[str]) -> str:
     """A command as it can be typed into a shell, in a folder without a modprompt of its own."""
     path = places.environment().get("PYTHONPATH")
-    return (f"PYTHONPATH={shlex.quote(path)} " if path else "") + shlex.join(words)
+    typed = [words[0], "-m", "modprompt", *words[len(places.program()) :]]
+    return (f"PYTHONPATH={shlex.quote(path)} " if path else "") + shlex.join(typed)
 
 
 def flags(job: Job, out: Path, data: Path) -> list[str]:

@@ -108,9 +108,8 @@ def test_one_that_is_installed_is_run_when_more_is_asked_of_it(folder):
 
 
 def test_what_a_stand_in_lacks_cannot_be_imported(folder):
-    code = f"{WITHOUT}import modprompt, importlib.util\nprint(importlib.util.find_spec('pkg_resources').loader)\n"
-    done = python(f"{code}from pkg_resources import get_distribution", [folder])
-    assert done.stdout == "None\n"
+    hidden = "import importlib.util as u\nfind = u.find_spec\nu.find_spec = lambda one: None if 'pkg' in one else find(one)\n"
+    done = python(f"{hidden}{WITHOUT}import modprompt\nfrom pkg_resources import get_distribution", [folder])
     assert "ImportError: cannot import name 'get_distribution'" in done.stderr
 
 

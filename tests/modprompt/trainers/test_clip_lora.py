@@ -17,6 +17,7 @@ from tests.test_train import refusal
 
 # Of the public program: PYTHONPATH=. python tests/modprompt/methods/record_clip_lora.py CHECKOUT OUT.json
 REFERENCE = json.loads((ROOT / "tests/modprompt/methods/clip_lora.json").read_text())
+MASK = [0, 1, 1, 0, 1, 0, 1, 1]  # of draws_as_recorded, where the recording was made
 SETTINGS = {  # of record_clip_lora.CASES
     "published": {},
     "vision": {"ENCODER": "vision", "POSITION": "up", "PARAMS": "q v o", "R": 4, "ALPHA": 2, "LR": 0.01},
@@ -76,11 +77,18 @@ def result(folder):
     return json.loads((folder / "result.json").read_text())
 
 
+def draws_as_recorded():
+    """Whether dropout has the masks of the recording: builds of PyTorch differ."""
+    return torch.empty(8).bernoulli_(0.75, generator=torch.Generator().manual_seed(0)).tolist() == MASK
+
+
 @pytest.mark.parametrize(
     "case", ["published", *(pytest.param(one, marks=pytest.mark.slow) for one in list(SETTINGS)[1:])]
 )
 def test_steps_and_test_are_the_references(case, words, tmp_path, monkeypatch):
     """Every loss of two passes and a part of a third, the test, and the sums of what was learned."""
+    if case != "no dropout" and not draws_as_recorded():
+        pytest.skip("this build of PyTorch draws other masks from a seed than the recording's (with MKL or without)")
     seen, theirs = Recorder(monkeypatch), REFERENCE[case]
     assert train.main(words(**SETTINGS[case])) == 0
     assert [float(loss) for *_, loss in seen.batches] == pytest.approx(theirs["losses"], abs=1e-4)
