@@ -35,7 +35,7 @@ from dassl.utils import set_random_seed  # noqa: E402
 
 from modprompt.trainers import backbone, kept_features, run_config  # noqa: E402
 from modprompt.trainers.feature_cache import encode  # noqa: E402
-from modprompt.trainers.run import split_hash  # noqa: E402
+from modprompt.trainers.skip_finished import split_hash  # noqa: E402
 
 if TYPE_CHECKING:
     from dassl.data.datasets import Datum

@@ -45,23 +45,6 @@ class NamedFile(NamedTuple):
     mark: str
 
 
-class Content(NamedTuple):
-    """A file or folder that a method's setting names, and that is identified by its content, not by its path.
-
-    fact: the name of its hash in a method's facts.
-    key: the end of the setting's key.
-    hash_of: gives the hash of the present content of a path; raises OSError or UserError if there is none.
-    changed: the message for a path whose content has changed.
-    of_clip: whether it is a CLIP, for which the backbone's own name means the same as no name.
-    """
-
-    fact: str
-    key: str
-    hash_of: Callable[[str], str]
-    changed: str = "the content of {} has changed"
-    of_clip: bool = False
-
-
 class FirstStage(NamedTuple):
     """What is trained before a method of an experiment; all fields are empty for a feature without such a stage.
 
@@ -106,7 +89,6 @@ class Feature:
         figures: the names of the figures that its report may draw.
         in_records: whether a method's record may have its settings, under its name.
         stands_on: the key in a method's record for the method on whose results it builds.
-        contents: the files that its methods' settings name and that are identified by their content.
         chosen: names of its parts of a result that say what a run chose; its checkpoints have them, too.
         learned: a card's words for what its kind of methods learns, before "a frozen CLIP".
         of_others: a card's sentence on other classes than those of the training.
@@ -127,7 +109,6 @@ class Feature:
     figures: ClassVar[tuple[str, ...]] = ()
     in_records: ClassVar[bool] = False
     stands_on: ClassVar[str] = ""
-    contents: ClassVar[tuple[Content, ...]] = ()
     chosen: ClassVar[tuple[str, ...]] = ()
     learned: ClassVar[str] = "Prompts in front of"
     of_others: ClassVar[str] = ""
@@ -355,11 +336,6 @@ def read(given: Any, planned: bool = False) -> Any:
 def file_in(key: str, value: Any) -> NamedFile | None:
     """The file that a setting names in place of its value, for any feature; see Feature.file_in."""
     return next((found for found in (one.file_in(key, value) for one in features()) if found is not None), None)
-
-
-def contents() -> Iterator[Content]:
-    """The files that methods' settings name and that are identified by their content, of all features."""
-    return (content for one in features() for content in one.contents)
 
 
 def protocols() -> Iterator[Feature]:

@@ -35,6 +35,7 @@ def setting(
     compared: bool = True,
     switch: bool = False,
     must: Must | None = None,
+    kept: bool = False,
 ) -> Any:
     """A field of a Configured class.
 
@@ -48,8 +49,9 @@ def setting(
         compared: whether prompts learned with another value are refused; False for what only changes learning.
         switch: whether True or False may be given for a text; they are kept as texts.
         must: what a value must be, in place of the default's type.
+        kept: whether a test of trained prompts takes it from their checkpoint, since no tensor shows it.
     """
-    facts = Setting("", key, default, meaning, least, most, tuple(choices), compared, switch, must)
+    facts = Setting("", key, default, meaning, least, most, tuple(choices), compared, switch, must, kept)
     return dataclasses.field(default=default, metadata=facts._asdict())
 
 
@@ -72,6 +74,7 @@ class Setting(NamedTuple):
     compared: bool
     switch: bool
     must: Must | None
+    kept: bool
 
     @property
     def kind(self) -> str:

@@ -25,7 +25,7 @@ from modprompt.active.trainings import Trainings
 from modprompt.errors import SettingError, UserError
 from modprompt.feature import features
 from modprompt.io.atomic import remove_parts
-from modprompt.io.images import labels_of_choice
+from modprompt.io.images import IMAGE_FILES, image_files, labels_of_choice, lists_of
 from modprompt.io.result import NO_IMAGES, NO_TEST
 from modprompt.io.settings import Settings
 from modprompt.methods.table import ZERO_SHOT, kind_of
@@ -234,6 +234,7 @@ class Rounds:
             **beside,
             **active_record(self.active, self.budget, self.of_choice, self.pool, self.done, self.cfg.TEST.NO_TEST),
         }
+        more[IMAGE_FILES] = image_files(lists_of(self.pool.dataset, self.cfg), self.pool.root)
         if self.new_classes is not None and self.new_classes.class_bound:
             more["class_bound"] = True
         print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")

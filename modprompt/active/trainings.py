@@ -13,9 +13,10 @@ from modprompt.active.pool import Pool, given
 from modprompt.active.record import Round
 from modprompt.active.settings import round_name
 from modprompt.errors import UserError
-from modprompt.io import compare
 from modprompt.io import folder as run_folder
+from modprompt.io import same_run
 from modprompt.io.atomic import copy_whole
+from modprompt.io.same_run import CLIP
 from modprompt.io.settings import Settings
 from modprompt.trainers import artifacts, training_state
 from modprompt.trainers.learned import prompts_hash
@@ -71,7 +72,7 @@ class Trainings:
         if self.decisive:
             training_state.require_same(own, self.decisive, str(self.folder))
         self.decisive = dict(own)
-        other = compare.differing_clip(self._clip, trainer.run.fingerprint)
+        other = same_run.differences({CLIP: self._clip} if self._clip else {}, {CLIP: trainer.run.fingerprint})
         if other:
             raise UserError(f"{self.folder}: {other[0]} since images were chosen: use the CLIP that chose them")
         return trainer

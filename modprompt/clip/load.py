@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from modprompt.clip import build, hub, known, open_clips, source, transformers_names
+from modprompt.clip import build, hub, known, open_clips, present, source, transformers_names
 from modprompt.clip.design import SQUASH, Images
 from modprompt.clip.facts import facts_of, fingerprint, hashing, note
 from modprompt.clip.open_clips import POSITIONS, VOCABULARY
@@ -87,6 +87,7 @@ def load(asked: Asked) -> CLIP:
         UserError: on an unknown name, weights that cannot be loaded, or of which nothing says how to run them.
     """
     found = source.find(asked)
+    present.note(present.Named(*asked))
     state = _read(found)
     model = _model_of(found, state)
     if model is None or open_clips.is_clips(model):

@@ -16,7 +16,7 @@ from modprompt.clip.open_clips import CONFIG_FILE, POSITIONS, TRANSFORMERS_FILE,
 from modprompt.clip.package import import_clip
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
 from modprompt.errors import UserError
-from modprompt.io.compare import file_hash
+from modprompt.io.checksum import file_hash
 from modprompt.io.paths import of_user
 
 LOG = logging.getLogger("modprompt")

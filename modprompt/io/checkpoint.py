@@ -18,9 +18,9 @@ from modprompt.feature import features
 from modprompt.io import json_text
 from modprompt.io.checkpoint_files import BEST, checkpoint_at
 from modprompt.io.checksum import KEY, check_seal, sealed
-from modprompt.io.compare import facts_of_methods, tokenizer_said
 from modprompt.io.safe_open import Refused
 from modprompt.io.safetensors_files import read_with_metadata
+from modprompt.io.same_run import OF_METHODS, of_clip
 from modprompt.io.tensors import read_tensors
 from modprompt.programs import one_line
 
@@ -126,10 +126,9 @@ def _of_record(content: dict[str, Any], path: str | Path) -> Checkpoint:
     for one in features():
         own = method.get(one.name, {}) if one.in_records else {}
         made_with.update({f"{one.node}.{field.upper()}": str(value) for field, value in own.items()})
-    made_with.update({name: method[name] for name in facts_of_methods() if name in method})
+    made_with.update({name: method[name] for name in OF_METHODS if name in method})
     made_with["the method"] = method["learner"]
-    made_with["the weights of CLIP"] = clip.get("fingerprint", "")
-    made_with.update(tokenizer_said(clip))
+    made_with.update(of_clip(clip.get("fingerprint", ""), clip))
     settings = {str(key): str(value) for key, value in found.get("run", {}).get("settings", {}).items()}
     names = class_list(classes["names"])
     result = content.get("val_result")

@@ -1,14 +1,21 @@
-"""A hash of its content in a JSON record, so that a flipped bit is noticed.
+"""Hashes of contents: of files, and of JSON records, which have theirs in them, so that a flipped bit is noticed.
 
 It is under the key `modprompt`, next to the record's version: {..., "modprompt": {"version": 1, "hash": "..."}}.
 """
 
+import contextlib
+import functools
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modprompt.errors import UserError
+from modprompt.io import json_text
+from modprompt.io.safe_open import PathLike
+from modprompt.io.text import sha256_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,3 +58,17 @@ def arrays_hash(what: str, *arrays: "np.ndarray") -> str:
         digest.update(f"\n{array.dtype.str} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=4096)
+def _hash_of(path: str, size: int, time_ns: int) -> str:
+    if path.endswith(".json"):
+        with contextlib.suppress(ValueError):  # what is no JSON is compared byte by byte
+            return content_hash(json_text.parse(Path(path).read_bytes()))
+    return sha256_of(path)
+
+
+def file_hash(path: PathLike) -> str:
+    """SHA-256 (hex) of a file's content; of JSON the same however it is laid out. Raises OSError."""
+    found = os.stat(str(path))
+    return _hash_of(str(path), found.st_size, found.st_mtime_ns)

@@ -16,8 +16,6 @@ from modprompt.io.checksum import content_hash
 from modprompt.io.safe_open import Refused, read_text
 from modprompt.io.text import is_text
 
-NAME = "the descriptions"  # in records of runs and checkpoints
-SENTENCES = "the sentences"  # likewise, for frozen class features
 TEMPLATE, DIGITS = "template", "digits"  # settings of sentences that are no paths
 _FOLDER, _OF_SENTENCES = "descriptors", "gpt_file"  # where the repositories keep theirs
 _SHOWN = 5  # missing classes that a message names

@@ -16,10 +16,10 @@ from modprompt.io import result as results
 from modprompt.io import yaml_text
 from modprompt.io.checkpoint_files import find_checkpoint, model_folders, newest_checkpoint
 from modprompt.io.safe_open import PathLike, Refused, open_regular
+from modprompt.io.same_run import BEGAN_FROM
 from modprompt.io.text import sha256_of
 
 CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training resumes from
-BEGAN_FROM = "began_from"  # key in a result, a state and a checkpoint: see resumed_from
 _MOST_OF_LOG = 1 << 16  # bytes from its beginning, where the family's programs print their arguments
 _TRAINER = re.compile(rb"^trainer: (\S+)\s*$", re.MULTILINE)
 _NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name

@@ -1,4 +1,4 @@
-"""Which images a run has seen: hashes of lists of them, its split's status, and which images anything was chosen by.
+"""Which images a run has seen: hashes of lists, what their files hold, its split's status, what anything was chosen by.
 
 Lists hold objects with impath, label and classname (Dassl's Datum, or a reader's own record). A data set of this
 project's readers has what only a reader knows in the attributes image_root, split_facts, few_shot_hash,
@@ -8,6 +8,7 @@ own_validation and selected_on; one of a host's reader has none of them, and the
 import hashlib
 import os
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
@@ -84,6 +85,93 @@ def images_hash(*lists: Sequence[Labelled] | None, root: str = "", first_by_cont
             yield "\n"
 
     return _RULE + _digits(rows())[:16]
+
+
+IMAGE_FILES = "image_files"  # in a result: what its images' files looked like and held
+TRAINING = "training"
+_WHEN, _FOLDER = "seen_ns", "folder"  # in it: when they were looked at, and in which folder
+_CLOCKS_NS = 3600 * 10**9  # by which a file server's clock may be behind
+
+
+def lists_of(dataset: Any, cfg: Any) -> dict[str, Sequence[Labelled]]:
+    """The images by which a run's numbers come about, by what they are for."""
+    by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
+    found = {} if cfg.TEST.NO_TEST else {TEST: dataset.val if by_validation else dataset.test}
+    if not getattr(cfg.TEST, "ONLY", False):
+        found[TRAINING] = dataset.train_x
+        if selected_on(dataset, cfg) not in ("", TEST):
+            found[VALIDATION] = dataset.val
+    return {name: images for name, images in found.items() if images}
+
+
+def image_files(lists: Mapping[str, Sequence[Labelled]], root: str) -> dict[str, Any]:
+    """What the files of lists of images look like and hold, for a result; `root` is empty for a host's reader."""
+    root = root or _common_root([*lists.values()])
+    found: dict[str, Any] = {_WHEN: time.time_ns(), _FOLDER: _identity(root)}
+    for name, images in lists.items():
+        found[name] = {"looks": _looks(images, root), "holds": _contents(images, root)}
+    return found
+
+
+def differing_images(recorded: Mapping[str, Any], lists: Mapping[str, Sequence[Labelled]], root: str) -> list[str]:
+    """Which lists of a result have images now that hold something else, in words; sizes and times come first."""
+    root = root or _common_root([*lists.values()])
+    found = []
+    for name, images in lists.items():
+        one = recorded.get(name)
+        try:
+            if isinstance(one, Mapping) and one.get("looks") != _looks(images, root):
+                found += [] if one.get("holds") == _contents(images, root) else [f"the {name} images have changed"]
+        except OSError as error:
+            found.append(f"the {name} images cannot be read ({error.strerror}: {error.filename})")
+    return found
+
+
+def unchanged_since(recorded: Mapping[str, Any], root: str, newest_ns: int) -> bool:
+    """Whether a result saw this very folder, after the newest change in it."""
+    there, seen_ns = _identity(root), recorded.get(_WHEN)
+    return bool(there) and there == recorded.get(_FOLDER) and newest_ns < (seen_ns or 0) - _CLOCKS_NS
+
+
+def newest_change_ns(root: str) -> int:
+    """When something below a folder was changed last, by its inode, which no copying sets back.
+
+    Raises:
+        OSError: if a folder or file, or the target of a link, cannot be looked at.
+    """
+    newest, folders, known = 0, [root], set()
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                found = entry.stat()
+                newest = max(newest, found.st_ctime_ns, entry.stat(follow_symlinks=False).st_ctime_ns)
+                if entry.is_dir() and (found.st_dev, found.st_ino) not in known:  # links may go round in a circle
+                    known.add((found.st_dev, found.st_ino))
+                    folders.append(entry.path)
+    return newest
+
+
+def _identity(folder: str) -> str:
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _looks(images: Sequence[Labelled], root: str) -> str:
+    def rows() -> Iterable[str]:
+        for path in dict.fromkeys(image.impath for image in images):
+            found = os.stat(path)
+            yield f"{below(path, root)}\t{found.st_size}\t{found.st_mtime_ns}\n"
+
+    return _digits(rows())[:16]
+
+
+def _contents(images: Sequence[Labelled], root: str) -> str:
+    paths = list(dict.fromkeys(image.impath for image in images))
+    with ThreadPoolExecutor(_READERS) as pool:
+        return _digits(f"{below(path, root)}\t{one}\n" for path, one in zip(paths, pool.map(sha256_of, paths)))[:16]
 
 
 def list_hash(images: Iterable[Any], root: str) -> str:

@@ -9,14 +9,14 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.checks import nearest
 from modprompt.errors import UserError
-from modprompt.feature import contents, features
+from modprompt.feature import features
 from modprompt.io import yaml_text
 from modprompt.io.safe_open import Refused
 
@@ -50,15 +50,26 @@ FLAGS = {
 }
 
 
+_DECIDES_WITH = {  # free settings that decide numbers if another one, whose key ends so, has this value
+    "DATALOADER.TEST.BATCH_SIZE": (".HICROPL.TESTS_WRITE", "True"),  # each batch of a test maps the prompts once more
+}
+
+
 @functools.cache
 def free() -> frozenset[str]:
-    """Keys of settings that decide no number of a training, except for one value of one of them: is_free."""
+    """Keys of settings that decide no number of a training, unless another setting makes them: see decisive."""
     return frozenset({*_FREE, *(f"{one.node}.{key}" for one in features() for key in one.decided)})
 
 
-def is_free(key: str, text: str) -> bool:
-    """Whether a setting decides no number of a training. MODEL.COMPILE graph does: its optimiser rounds differently."""
-    return key in free() and (key, text) != (COMPILE, "graph")
+def decisive(settings: Mapping[str, str], more_free: Collection[str] = ()) -> dict[str, str]:
+    """Those of a run's settings, as texts, that decide its numbers; `more_free` are keys that are free, too."""
+
+    def decides(key: str) -> bool:
+        end, value = _DECIDES_WITH.get(key, ("", ""))
+        return bool(end) and any(text == value for name, text in settings.items() if name.endswith(end))
+
+    found = free().union(more_free)
+    return {key: text for key, text in settings.items() if key not in found or decides(key)}
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -130,10 +141,10 @@ def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def given(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Settings of several layers, later ones over earlier ones, as {dotted key: text}, sorted; without free() ones."""
+    """Settings of several layers, later ones over earlier ones, as {dotted key: text}, sorted; those that decide."""
     merged = {key: value for layer in layers for key, value in layer.items()}
     texts = {key: as_text(value) for key, value in sorted(merged.items())}
-    return {key: text for key, text in texts.items() if not is_free(key, text)}
+    return decisive(texts)
 
 
 def settings_hash(settings: Mapping[str, str]) -> str:
@@ -155,13 +166,6 @@ def apart(*texts: str) -> Iterator[str]:
         end = "..." if len(text) > start + _MOST_SHOWN else ""
         long = ("..." if start else "") + text[start : start + _MOST_SHOWN] + end
         yield text if len(text) <= _MOST_SHOWN else long
-
-
-def with_clips_known(settings: Mapping[str, str]) -> dict[str, str]:
-    """Settings with "" for a second CLIP that is the backbone by its own name: both mean the backbone."""
-    name = "" if settings.get("MODEL.BACKBONE.PATH") else settings.get("MODEL.BACKBONE.NAME")
-    keys = tuple(one.key for one in contents() if one.of_clip)
-    return {key: "" if text == name and key.endswith(keys) else text for key, text in settings.items()}
 
 
 class Given(NamedTuple):

@@ -26,7 +26,7 @@ from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, replacement
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
-from modprompt.io import descriptions
+from modprompt.io.same_run import BLENDED, SENTENCES
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Needs, Repository, Searching
@@ -148,7 +148,7 @@ class HiCroPL(Method):
         Raises:
             UserError: if the file lacks them.
         """
-        mark = str(stated.get(descriptions.SENTENCES, ""))
+        mark = str(stated.get(SENTENCES, ""))
         found = Sentences.of_record(mark, classes.get("sentences"), path)
         return self.replace_private(content=found)
 
@@ -201,9 +201,6 @@ def image_distance(output: Output, images: Tensor, labels: Tensor) -> Tensor:
     """One minus the mean cosine of the blended image features and the frozen ones; from 0 to 2."""
     (frozen,) = output.frozen  # a model that blends has one
     return 1 - F.cosine_similarity(output.image.float(), frozen.float(), dim=-1, eps=EPS).mean()
-
-
-TEACHER = "the CLIP that is blended in"  # its key in files
 
 
 class FlowLearner(Learner):
@@ -316,15 +313,15 @@ class FlowLearner(Learner):
 
     def stands_on(self) -> dict[str, str]:
         """The sentences, and the teacher, if it is another CLIP."""
-        teacher = {TEACHER: str(self.teacher_fingerprint)} if self.teacher_fingerprint else {}
-        return {descriptions.SENTENCES: self.sentences.mark, **teacher}
+        teacher = {BLENDED: str(self.teacher_fingerprint)} if self.teacher_fingerprint else {}
+        return {SENTENCES: self.sentences.mark, **teacher}
 
     def require_stands_on(self, stated: Mapping[str, Any], path: str) -> None:
         """Raise UserError unless the blended CLIP is that of the training."""
-        known = str(stated.get(TEACHER, ""))
+        known = str(stated.get(BLENDED, ""))
         if known != self.teacher_fingerprint:
             mine, theirs = (one or "the backbone's own" for one in (self.teacher_fingerprint, known))
-            raise UserError(f"{path}: {TEACHER} (TEACHER_NAME) has fingerprint {mine}, and the training's had {theirs}")
+            raise UserError(f"{path}: {BLENDED} (TEACHER_NAME) has fingerprint {mine}, and the training's had {theirs}")
 
     def forward(self) -> Prompts:
         """The current prompts, for both encoders."""

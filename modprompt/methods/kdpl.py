@@ -10,11 +10,11 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import Must, changed, setting
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.named_files import NONE
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Term, cross_entropy
 from modprompt.methods.teachers.distillation import IMAGES, Distillation
-from modprompt.methods.teachers.facts import NONE
 from modprompt.methods.teachers.settings import Taught
 from modprompt.methods.teachers.teacher import TeacherLogits
 from modprompt.methods.together import put_beside

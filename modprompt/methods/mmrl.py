@@ -99,7 +99,7 @@ class MMRL(Method):
     per_dataset: str = setting(
         "", "published: the repository's values for the run's data set", choices=("", "published"), compared=False
     )
-    template: str = setting("", "words of the prompts, with {} for the name; empty: the data set's", compared=False)
+    template: str = setting("", "words of the prompts, with {} for the name; empty: the data set's", kept=True)
 
     def check(self) -> None:
         """Complain about a weight above 1, and a template without a place for the name."""

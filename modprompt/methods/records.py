@@ -12,9 +12,8 @@ from modprompt.clip.facts import ClipFacts, facts_of
 from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import WHICH, class_texts
 from modprompt.fields import Configured, as_config
-from modprompt.io import checkpoint
+from modprompt.io import checkpoint, same_run
 from modprompt.io.checksum import KEY
-from modprompt.io.compare import tokenizer_said
 from modprompt.io.tensors import write_tensors
 from modprompt.methods.parts.checkpoint_view import CheckpointView
 from modprompt.methods.parts.classes import Classes
@@ -53,7 +52,7 @@ def of_clip(clip_model: CLIP) -> dict[str, str]:
     """What tells a CLIP from others, by weights and tokenizer, as {name: text}."""
     facts = facts_of(clip_model)
     fingerprint = getattr(clip_model, "fingerprint", facts.fingerprint)
-    return {"the weights of CLIP": fingerprint, **tokenizer_said(facts.as_record())}
+    return same_run.of_clip(fingerprint, facts.as_record())
 
 
 def searched_by(method: ModelsMethod) -> dict[str, str]:

@@ -23,7 +23,7 @@ from modprompt.engine.model import COMPILE
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.feature import features
-from modprompt.io.compare import tokenizer_said
+from modprompt.io.same_run import of_tokenizer
 from modprompt.methods import together
 from modprompt.methods.base import Method
 from modprompt.methods.parts.fused import fused
@@ -150,7 +150,7 @@ class Building(Part):
         trainer.run = dataclasses.replace(
             self.run,
             fingerprint=clip_model.fingerprint,
-            tokenizer=tokenizer_said(facts.as_record()),
+            tokenizer=of_tokenizer(facts.as_record()),
             keeps_in_half=has_tower(clip_model) or _keeps_in_half(clip_model.text_projection.detach()),
             feature_width=joint_width(clip_model),
         )

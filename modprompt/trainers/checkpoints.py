@@ -7,12 +7,12 @@ from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.fields import as_config
-from modprompt.io import holding
 from modprompt.io.atomic import copy_whole
 from modprompt.io.checkpoint import CHOICE, Checkpoint, require_best
 from modprompt.io.checkpoint_files import BEST, find_checkpoint, newest_checkpoint
 from modprompt.io.checksum import KEY
 from modprompt.io.images import selected_on
+from modprompt.io.same_run import BEGAN_FROM, CLIP
 from modprompt.io.text import sha256_of
 from modprompt.methods.parts.checkpoint_view import count_classes, load_learner, require_own_classes
 from modprompt.methods.parts.classes import trained_classes
@@ -53,7 +53,7 @@ class Checkpoints(Part):
         node = {key: str(value) for key, value in self.run.node.items() if key not in self.not_in_checkpoints}
         facts = {f"TRAINER.{self.run.node_name}.{key}": value for key, value in node.items()}
         learner = self.method.learner_of or self.run.node_name
-        facts.update({"the method": learner, "the weights of CLIP": self.run.fingerprint, **self.run.tokenizer})
+        facts.update({"the method": learner, CLIP: self.run.fingerprint, **self.run.tokenizer})
         return {**facts, **settings_beside(self.method), **searched_by(self.method), **self.method.content_hashes()}
 
     def method_record(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Checkpoints(Part):
         """A checkpoint's record of the run that made it."""
         chosen = selected_on(self.trainer.dm.dataset, self.cfg)
         resume = self.trainer.resume
-        began = {holding.BEGAN_FROM: resume.began_from} if resume.began_from else {}
+        began = {BEGAN_FROM: resume.began_from} if resume.began_from else {}
         return {"settings": resume.settings(), **({"selected_on": chosen} if chosen else {}), **began}
 
     def save(

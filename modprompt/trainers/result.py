@@ -16,14 +16,15 @@ from modprompt.io import folder as run_folder
 from modprompt.io import holding
 from modprompt.io.base_new import SEEN, base_classes
 from modprompt.io.checkpoint import CHOICE
-from modprompt.io.checksum import sealed
-from modprompt.io.compare import file_hash
-from modprompt.io.images import facts_of, labels_of_choice, mark_of, shots_of
+from modprompt.io.checksum import file_hash, sealed
+from modprompt.io.images import IMAGE_FILES, facts_of, image_files, labels_of_choice, lists_of, mark_of, shots_of
 from modprompt.io.result import FILE_NAME, JOBS, VERSION, runs_on_gpu
+from modprompt.io.same_run import BEGAN_FROM, CLIP_FILES, named_in
 from modprompt.io.settings import Settings, settings_hash
 from modprompt.io.text import sha256_of, write_json
 from modprompt.io.versions import versions
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.named_files import clip_files
 from modprompt.methods.records import classes_record, method_record
 from modprompt.trainers import artifacts
 from modprompt.trainers.backbone import input_texts
@@ -31,6 +32,7 @@ from modprompt.trainers.compiling import compile_record
 from modprompt.trainers.device import on_card
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.test_predictions import Answers
+from modprompt.trainers.training_state import texts_of
 
 
 def _said(trainer: Any, part: str, name: str, otherwise: Any = None) -> Any:
@@ -269,7 +271,7 @@ class ResultRecorder:
             "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
             "evaluated": evaluated,
             **_of_checkpoint(self.trainer, model_dir or cfg.OUTPUT_DIR, epoch),
-            **({} if evaluated else {holding.BEGAN_FROM: _said(self.trainer, "resume", "began_from", self.began_from)}),
+            **({} if evaluated else {BEGAN_FROM: _said(self.trainer, "resume", "began_from", self.began_from)}),
             **_of_initial_weights(self.trainer),
             "images": len(tested),
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
@@ -296,6 +298,9 @@ class ResultRecorder:
             "sources": settings.sources(),
             **(more or {}),
         }
+        content[CLIP_FILES] = clip_files(texts_of(cfg), named_in(content))
+        if IMAGE_FILES not in content:
+            content[IMAGE_FILES] = image_files(lists_of(dataset, cfg), getattr(dataset, "image_root", ""))
         marked = "; ".join(dict.fromkeys(filter(None, (mark_of(content), _mark_of_method(self.trainer)))))
         content.update({"selected_on_test": marked} if marked else {})
         seen = _seen_by(self.trainer)

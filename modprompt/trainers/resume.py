@@ -15,9 +15,9 @@ from modprompt.io import holding, steps
 from modprompt.io.atomic import copy_whole
 from modprompt.io.checkpoint import read
 from modprompt.io.checkpoint_files import BEST
-from modprompt.io.holding import BEGAN_FROM
 from modprompt.io.images import TEST, images_hash, images_hash_of, selected_on
 from modprompt.io.result import runs_on_gpu
+from modprompt.io.same_run import BEGAN_FROM, CLIP
 from modprompt.io.schema import Form, number, table, text
 from modprompt.io.text import is_text
 from modprompt.trainers import text_chunk, training_state
@@ -63,7 +63,7 @@ class Resume(Part):
         """What must be the same to resume a run: settings, what they name, CLIP, training images."""
         return {
             **training_state.of_trainer(training_state.settings_of(self.cfg), self.run.node_name),
-            "the weights of CLIP": self.run.fingerprint,
+            CLIP: self.run.fingerprint,
             **self.run.tokenizer,
             **self._unrounded(),
             training_state.TRAINING_IMAGES: self.images_fingerprint,
@@ -118,6 +118,8 @@ class Resume(Part):
 
     def begin(self) -> None:
         """Resume, and start the clock."""
+        if not self.config.output_dir:
+            raise UserError("OUTPUT_DIR is empty, and a training keeps what it learns there: name a folder")
         if self.config.test.final_model == "best_val" and self.trainer.val_loader is None:
             raise UserError(
                 f"TEST.FINAL_MODEL best_val: {self.config.dataset.name} has no validation images to choose by"

@@ -22,7 +22,6 @@ from modprompt.feature import features
 from modprompt.io import folder as run_folder
 from modprompt.io import holding, image_files
 from modprompt.io import result as results
-from modprompt.io.images import images_hash_of
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
 from modprompt.trainers import card_errors, device, run_header
@@ -31,17 +30,11 @@ from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by
 from modprompt.trainers.skip_finished import describe_model, finished_before
 
 
-def split_of(cfg: CfgNode) -> str:
-    """The hash of a data set's present split; see split_hash."""
+def dataset_of(cfg: CfgNode) -> Any:
+    """A run's data set, read now."""
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)  # another project's reader draws few-shot lists with it, and keeps them
-    return split_hash(build_dataset(cfg), cfg)
-
-
-def split_hash(dataset: Any, cfg: CfgNode) -> str:
-    """The hash of a data set's split, or of its images if another project's reader does not give it."""
-    split: str = getattr(dataset, "split_facts", {}).get("hash", "")
-    return split or images_hash_of(dataset, cfg)
+    return build_dataset(cfg)
 
 
 def is_finished(cfg: RunConfig, settings: Settings, mode: Mode) -> bool:
@@ -59,7 +52,7 @@ def is_finished(cfg: RunConfig, settings: Settings, mode: Mode) -> bool:
         settings.texts(),
         cfg.TEST.ONLY,
         find,
-        lambda: split_of(cfg),
+        lambda: dataset_of(cfg),
         tested_by(cfg, mode),
         mode.load_epoch,
     )
@@ -102,6 +95,8 @@ def run(settings: Settings, mode: Mode, check: Callable[[RunConfig], Any] | None
         UserError: if a setting, a file or the output folder does not fit.
     """
     cfg = from_words(settings, mode, check)
+    if not (cfg.OUTPUT_DIR or mode.no_train):
+        raise UserError("OUTPUT_DIR is empty, and a run keeps what it learns and its result there: give --output-dir")
     image_files.read_as(cfg.INPUT.READ_AS)
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode):

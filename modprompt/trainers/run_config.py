@@ -21,7 +21,8 @@ from modprompt.compat.run_settings import RunSettings
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.errors import SettingError, UserError
 from modprompt.feature import features
-from modprompt.io import holding
+from modprompt.io import checkpoint, holding
+from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of
@@ -131,6 +132,7 @@ def from_words(settings: Settings, mode: Mode = TRAINING, check: Callable[[RunCo
     cfg = merged(settings, mode.eval_only)
     cfg = cfg.changed(_image_rule(cfg, settings, mode))
     _require_model(cfg, mode)
+    cfg = cfg.changed(_kept(cfg, settings, mode))
     if _method_of(cfg) is not None:
         cfg = cfg.changed(backbone.settings_of_images(cfg, settings.on_command_line()))
     require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
@@ -318,6 +320,32 @@ def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any
         return {}
     tested = (mode.model_dir or cfg.MODEL.INIT_WEIGHTS) if mode.eval_only else ""
     return reading.rule_of(cfg, tested, mode.load_epoch)
+
+
+def _kept(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
+    """The settings that a test takes from the checkpoint that is tested.
+
+    Raises:
+        UserError: if another value is given: nothing was learned for it.
+    """
+    method, found = _method_of(cfg), {}
+    kept = [] if method is None else [one for one in method.settings() if one.kept]
+    if not kept or not tested_by(cfg, mode):
+        return {}
+    try:
+        stated = checkpoint.read(checkpoint_at(mode.model_dir, mode.load_epoch)).record["method"]["settings"]
+    except (OSError, UserError, LookupError):  # loading it says what is wrong; the family's files do not say it
+        return {}
+    for one in kept:
+        key, value = f"{method.node}.{one.key}", stated.get(one.field, one.default)
+        mine = level_of(cfg, key)[0][one.key]
+        if key in settings and mine != value:
+            said = f"{key} is {mine!r}, but {mode.model_dir} was trained with {value!r}: leave it out"
+            raise UserError(f"{settings[key].where}: {said}")
+        found.update({} if mine == value else {key: value})
+    if found:
+        print(f"As trained: {', '.join(f'{key} {value}' for key, value in found.items())}")
+    return found
 
 
 def _require_model(cfg: RunConfig, mode: Mode) -> None:

@@ -9,15 +9,15 @@ from typing import Any
 
 from dassl.config import cfg_default
 
-from modprompt.clip.facts import facts_of
+from modprompt.clip import present
 from modprompt.feature import features
-from modprompt.io import compare, holding
+from modprompt.io import holding, same_run
 from modprompt.io import result as results
-from modprompt.io.image_files import FAMILY
-from modprompt.io.images import READ_AS
-from modprompt.io.settings import as_text, changes
+from modprompt.io.images import IMAGE_FILES, differing_images, images_hash_of, lists_of
+from modprompt.io.settings import as_text
+from modprompt.methods import named_files
 from modprompt.trainers import backbone
-from modprompt.trainers.training_state import settings_of
+from modprompt.trainers.training_state import settings_of, texts_of
 
 ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: as --once here
 
@@ -25,26 +25,35 @@ ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: as 
 def require_folder_agrees(cfg: Any) -> None:
     """Raise UserError if the output folder's name states other shots, seed or classes than the run has."""
     classes = cfg.DATASET.SUBSAMPLE_CLASSES
-    compare.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
+    same_run.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
 
 
-def _differing_images(cfg: Any, result: Mapping[str, Any]) -> list[str]:
-    """How images were made differently from now."""
-    recorded = {READ_AS: FAMILY, **(result.get("input") or {})}
-    return changes(recorded, {READ_AS: FAMILY, **backbone.input_texts(cfg)})
+def _looks(
+    cfg: Any, result: Mapping[str, Any], find: Callable[[str], str | None], dataset_now: Callable[[], Any]
+) -> dict[str, same_run.Look]:
+    """How to look at what is there now, in this order: files of the split, what settings name, the CLIP, the images."""
+    files = {f"files/{name}": same_run.look_at_file(name, find) for name in result.get("files") or {}}
+    images = {same_run.IMAGES: lambda _: _image_differences(cfg, result, dataset_now)}
+    return {**files, **named_files.looks(result, texts_of(cfg), present.identity), **images}
 
 
-def _differing_inputs(
-    cfg: Any, result: Mapping[str, Any], find: Callable[[str], str | None], split_now: Callable[[], str]
-) -> list[str]:
-    """Which of a result's split, few-shot list and initial weights have changed."""
-    files, split = result.get("files") or {}, result.get("split") or {}
-    found = compare.differing_files(files, find)
-    if not found and not compare.has_split_file(files):
-        recorded = split.get("hash") or result.get("images_hash")  # another project's reader
-        known = not recorded or recorded == split_now()
-        found = [] if known else ["the images, which have no known split file, have changed"]
-    return found + compare.differing_contents(result, settings_of(cfg))
+def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callable[[], Any]) -> str:
+    """What has changed of the images, or of a split without a file."""
+    dataset = dataset_now()
+    if not same_run.has_split_file(result):
+        recorded = (result.get("split") or {}).get("hash")
+        now = split_hash(dataset, cfg) if recorded else images_hash_of(dataset, cfg)  # another project's reader
+        recorded = recorded or result.get("images_hash")
+        if recorded and recorded != now:
+            return "the images, which have no known split file, have changed"
+    root = getattr(dataset, "image_root", "")
+    return "; ".join(differing_images(result.get(IMAGE_FILES) or {}, lists_of(dataset, cfg), root))
+
+
+def split_hash(dataset: Any, cfg: Any) -> str:
+    """The hash of a data set's split, or of its images if another project's reader does not give it."""
+    split: str = getattr(dataset, "split_facts", {}).get("hash", "")
+    return split or images_hash_of(dataset, cfg)
 
 
 def finished_before(
@@ -52,7 +61,7 @@ def finished_before(
     settings: Mapping[str, str],
     tests: bool,
     find: Callable[[str], str | None],
-    split_now: Callable[[], str],
+    dataset_now: Callable[[], Any],
     model_dir: str = "",
     epoch: int | None = None,
 ) -> bool:
@@ -63,8 +72,7 @@ def finished_before(
         settings: those that files and options gave.
         tests: whether the run only tests.
         find: gives the path of a recorded split file or few-shot list.
-        split_now: reads the data set and gives its split's hash, for one without a split file; the hash of all images
-            if the reader does not give its split.
+        dataset_now: reads the data set.
         model_dir: the folder of the run whose model is tested; empty if none is.
         epoch: the epoch to test; None for the best or last.
 
@@ -81,20 +89,19 @@ def finished_before(
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
         print(f"{cfg.OUTPUT_DIR} was not tested (TEST.NO_TEST): running again")
         return False
-    recorded, wanted = (compare.without_places(one, result) for one in (result["settings"], settings))
-    found = compare.differing_settings(recorded, wanted, tests, defaults)
+    then, wanted = same_run.facts(result), same_run.wanted(settings, result)
+    found = same_run.differences(then, wanted, defaults=defaults, tests=tests)
     goes_on = next(filter(None, (one.goes_on(result, settings, found) for one in features())), "")
     if goes_on:
         print(f"{cfg.OUTPUT_DIR} {goes_on}: going on")
         return False
     found += _other_kind(cfg, result, tests, model_dir)
-    found = found or _differing_images(cfg, result)
-    found = found or _differing_inputs(cfg, result, find, split_now)
-    mine, clip = ("", {}) if found else _clip_now(cfg)
-    found = found or compare.differing_clip(str(result.get("backbone_hash") or ""), mine)
-    found = found or compare.differing_tokenizer(result.get("clip") or {}, clip)
+    if not found:
+        wanted.update(same_run.of_images(backbone.input_texts(cfg)))
+        looks = _looks(cfg, result, find, dataset_now)
+        found = same_run.differences(then, wanted, looks, defaults=defaults, tests=tests)
     if found:
-        raise compare.another_run(cfg.OUTPUT_DIR, found)
+        raise same_run.another_run(cfg.OUTPUT_DIR, found)
     if model_dir and holding.of_other_weights(result, model_dir, epoch):
         print(f"{cfg.OUTPUT_DIR} has the result of another model: testing again")
         return False
@@ -115,10 +122,3 @@ def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str
 def describe_model(model_dir: str, epoch: int | None) -> str:
     """Which model a test tests, as written in result.json; empty if it loads none."""
     return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
-
-
-def _clip_now(cfg: Any) -> tuple[str, Mapping[str, Any]]:
-    """The fingerprint of the run's CLIP, and what is known of it."""
-    clip_model = backbone.load_clip(cfg.config)
-    facts = facts_of(clip_model)
-    return getattr(clip_model, "fingerprint", facts.fingerprint), facts.as_record()

@@ -7,7 +7,7 @@ the same with every Dassl.
 import hashlib
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -17,8 +17,9 @@ from dassl.config import cfg_default
 from modprompt.errors import UserError
 from modprompt.io.holding import STATE
 from modprompt.io.safe_open import Refused
+from modprompt.io.same_run import by_own_clip, differing
 from modprompt.io.schema import Form, anything, whole
-from modprompt.io.settings import COMPILE, changes, is_free, with_clips_known
+from modprompt.io.settings import COMPILE, decisive, flat
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.trainers.state_form import HEAD, require_parts
 
@@ -76,20 +77,14 @@ def _restore_cards(states: Sequence[Any], own: int) -> None:
         torch.cuda.set_rng_state(state.cpu(), number)
 
 
+def texts_of(cfg: Any) -> dict[str, str]:
+    """All settings of a configuration, as {dotted key: text}."""
+    return {key: str(list(value) if isinstance(value, (tuple, list)) else value) for key, value in flat(cfg).items()}
+
+
 def settings_of(cfg: Any) -> dict[str, str]:
     """What decides the numbers of a training, as {dotted key: text}."""
-
-    def walk(node: Any, prefix: str) -> Iterator[tuple[str, str]]:
-        for key, value in node.items():
-            name = f"{prefix}{key}"
-            if hasattr(value, "items"):
-                yield from walk(value, name + ".")
-            else:
-                yield name, str(list(value) if isinstance(value, (tuple, list)) else value)
-
-    found = with_clips_known(dict(walk(cfg, "")))
-    decisive = {name: text for name, text in found.items() if not is_free(name, text)}
-    return {COMPILE: "eager", **decisive}  # steps that are not recorded
+    return {COMPILE: "eager", **decisive(by_own_clip(texts_of(cfg)))}  # steps that are not recorded
 
 
 def of_trainer(settings: Mapping[str, str], node: str) -> dict[str, str]:
@@ -103,13 +98,10 @@ def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str
 
     A setting that one of the two does not have counts as its default there.
     """
-    defaults = settings_of(cfg_default)
-    keys = {key for side in (mine, theirs) for key, text in side.items() if not is_free(key, text)}
-    old, new = ({key: side.get(key, defaults.get(key, "unset")) for key in keys} for side in (theirs, mine))
-    changed = changes(old, new)
+    changed = differing(theirs, mine, defaults=settings_of(cfg_default), whole=True)
     if changed:
         raise UserError(
-            f"{folder} holds a run with other settings ({'; '.join(changed[:4])}): "
+            f"{folder} holds a run with other settings ({'; '.join(map(str, changed[:4]))}): "
             "use another --output-dir, or delete that folder to start anew"
         )
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from modprompt.clip.hub import PREFIX
 from modprompt.errors import UserError
-from modprompt.feature import contents, features, of_kind
+from modprompt.feature import features, of_kind
 from modprompt.io import pages
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.images import mark_of
+from modprompt.io.same_run import NAMED
 from modprompt.io.text import one_line
 from modprompt.methods.table import kind_of
 
@@ -136,8 +137,10 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
 
 
 def _said_of_method(content: Checkpoint) -> list[tuple[str, str]]:
-    method, paths = content.record["method"], {one.key for one in contents()}  # paths on the machine that trained
-    shown = {key: text for key, text in method["config"].items() if f".{key}" not in paths and text not in ("", [], ())}
+    method, paths = content.record["method"], tuple(end for ends in NAMED.values() for end in ends)
+    given = {key: text for key, text in method["config"].items() if text not in ("", [], ())}
+    # without paths on the machine that trained
+    shown = {key: text for key, text in given.items() if not f"{method['node']}.{key}".endswith(paths)}
     return [
         ("method", method["name"]),
         ("settings", ", ".join(f"{key} {value}" for key, value in shown.items())),

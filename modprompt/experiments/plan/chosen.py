@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from modprompt.checks import known_names
+from modprompt.clip import present
 from modprompt.errors import UserError
 from modprompt.io import json_text
 from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.safe_open import Refused, read_bytes
 from modprompt.io.settings import given, read_settings, settings_hash
 from modprompt.io.text import write_json
+from modprompt.methods import named_files
 
 VERSION = 1
 _CLIP = "MODEL.BACKBONE.PATH"
@@ -81,7 +83,16 @@ class Chosen(NamedTuple):
         for key, value in identity(trainer, config, options, found["options"]).items():
             if found[key] != value:
                 self._refuse(f"{label}: the choice belongs to another method: its {key} {found[key]}, now {value}")
+        self._require_weights(label, found["weights"], [read_settings(str(config)), options])
         return dict(found["options"])
+
+    def _require_weights(self, label: str, weights: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
+        """Raise UserError if the file of the method's CLIP holds another one than when its settings were chosen."""
+        clip = named_files.backbone_of({key: value for layer in layers for key, value in layer.items()})
+        look = named_files.look_at_clips("CLIP", [clip], weights["seen"], present.identity)
+        said = look(str(weights["hash"])) if clip.path and weights["hash"] else ""
+        if said:
+            self._refuse(f"{label}: the choice belongs to another CLIP: {said}")
 
     def require_first(self, label: str, first: str) -> None:
         """Raise UserError if the choice was made after another first stage than this one."""

@@ -14,7 +14,7 @@ from modprompt.data.names import config_file
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.job import Job
 from modprompt.feature import features, named, read
-from modprompt.io.settings import Given, Settings, as_text, is_free, read_settings
+from modprompt.io.settings import Given, Settings, as_text, decisive, read_settings
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -115,7 +115,7 @@ def expected(job: Job, out: Path) -> dict[str, str]:
         if not of_first:
             raise
         settings = {**effective(job), **dict(of_first)}  # they do not fit this method: its run says why
-    return {key: text for key, text in settings.items() if not is_free(key, text)}
+    return decisive(settings)
 
 
 def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:

@@ -6,74 +6,37 @@ while these are the same. What cannot be compared is reported, and is no reason 
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from modprompt.clip import hub, known
+from modprompt.clip import hub, known, present
 from modprompt.data.split_files import find_recorded
+from modprompt.experiments.plan import present as data_sets
 from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.present import split_hash_now
 from modprompt.feature import features
-from modprompt.io import compare
+from modprompt.io import same_run
 from modprompt.io.checksum import check_seal, sealed
-from modprompt.io.paths import of_user
+from modprompt.io.images import IMAGE_FILES, differing_images, unchanged_since
 from modprompt.io.result import read_json
 from modprompt.io.text import write_json
-from modprompt.places import PACKAGE
+from modprompt.methods import named_files
 
 NOTES = "clip_hashes.json"
-_EMBEDDED_FILE = PACKAGE / "clip" / "models" / "glyph_clip.npz"
+# settings that decide a run's images
+# settings that decide a run's images
+_OF_IMAGES = ("DATASET.", "SEED", "TEST.", "TRAINER.NAME", "ACTIVE.ROUNDS", "SEARCH.")
 
 
-class Clip(NamedTuple):
-    """A CLIP on disk: a run's settings (name, path, activation, heads, model), and the file or folder."""
-
-    name: str
-    path: str
-    file: Path
-    activation: str = ""
-    heads: tuple[int, ...] = ()
-    model: str = ""
-
-    @property
-    def key(self) -> str:
-        """The key of its note."""
-        said = [self.activation, str(list(self.heads))] if self.activation or self.heads else []
-        return " ".join([str(self.file.absolute()), *said, *filter(None, [self.model])])
-
-
-def clip_of(job: Job) -> Clip | None:
-    """The CLIP on disk of a job; None for a name whose file's hash or commit is part of its address."""
+def clips_of(job: Job) -> dict[str, present.Named]:
+    """The CLIPs of a job that lie on disk, by fact: its own, and those that teach."""
     settings = effective(job)
-    name, path, activation, heads, model = (
-        settings.get(f"MODEL.BACKBONE.{key}", "") for key in ("NAME", "PATH", "ACTIVATION", "HEADS", "MODEL")
-    )
-    if path:
-        return Clip(name, path, of_user(path), activation, _numbers(heads), model)
-    return Clip(name, "", _EMBEDDED_FILE) if name == known.EMBEDDED else None
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        found = ast.literal_eval(text or "()")
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return ()  # refused with all other settings
-    return tuple(found) if isinstance(found, (list, tuple)) and all(type(one) is int for one in found) else ()
-
-
-def _stamp(file: Path) -> list[int] | None:
-    """Size and time of a file, or of all files in a folder."""
-    try:
-        files = [file]
-        if file.is_dir():  # in a hub's cache the weights of a repository lie deeper
-            files = list(file.rglob("*") if (file / "snapshots").is_dir() else file.iterdir())
-        facts = [one.stat() for one in files]
-    except OSError:
-        return None
-    return [sum(one.st_size for one in facts), max((one.st_mtime_ns for one in facts), default=0)]
+    return {
+        fact: clip
+        for fact, clip in named_files.clips_of(settings, dict.fromkeys(same_run.CLIPS, "")).items()
+        if clip.file is not None
+    }
 
 
 def _commit_of(job: Job) -> str:
@@ -114,13 +77,16 @@ class Inputs:
         self.out, self.data = out, data
         self.notes = _notes(out)
         self._splits: dict[str, str | None] = {}  # of data sets whose split has no file, as they are now
+        self._folders: dict[str, tuple[str, int] | None] = {}
+        self._read: dict[tuple[Any, ...], tuple[Any, str] | None] = {}  # images of jobs, by what decides them
 
-    def _hash(self, clip: Clip) -> str | None:
+    def _noted(self, clip: present.Named) -> tuple[str, Mapping[str, Any]] | None:
+        """Fingerprint and tokenizer of a CLIP, if they are noted as it is now."""
         note = self.notes.get(clip.key)
-        if not isinstance(note, dict) or note.get("stamp") != _stamp(clip.file):
+        if not isinstance(note, dict) or note.get("looks") != present.seen(clip)["looks"]:
             return None
-        digest = note.get("hash")
-        return digest if isinstance(digest, str) and isinstance(note.get("tokenizer", {}), dict) else None
+        digest, tokenizer = note.get("hash"), note.get("tokenizer", {})
+        return (digest, tokenizer) if isinstance(digest, str) and isinstance(tokenizer, dict) else None
 
     def note_clips(self, jobs: Sequence[Job]) -> None:
         """Hash the CLIP files of jobs that are not noted as they are now.
@@ -128,18 +94,16 @@ class Inputs:
         Raises:
             UserError: if one cannot be read.
         """
-        clips = dict.fromkeys(clip for clip in map(clip_of, jobs) if clip and _stamp(clip.file))
-        unknown = [clip for clip in clips if self._hash(clip) is None]
+        clips = dict.fromkeys(clip for job in jobs for clip in clips_of(job).values() if present.seen(clip)["looks"])
+        unknown = [clip for clip in clips if self._noted(clip) is None]
         for clip in unknown:
-            from modprompt.clip.facts import facts_of  # late: it brings PyTorch
-            from modprompt.clip.load import load
-            from modprompt.clip.source import Asked
-
-            stamp = _stamp(clip.file)
-            clip_model = load(Asked(clip.name, clip.path, clip.activation, clip.heads, clip.model))
-            found, tokenizer = clip_model.fingerprint, dict(facts_of(clip_model).tokenizer)
-            of_towers = {"tokenizer": tokenizer} if tokenizer else {}
-            self.notes[clip.key] = {"stamp": stamp, "hash": found, **of_towers}
+            looks = present.seen(clip)["looks"]
+            found, tokenizer = present.identity(clip)
+            self.notes[clip.key] = {
+                "looks": looks,
+                "hash": found,
+                **({"tokenizer": dict(tokenizer)} if tokenizer else {}),
+            }
         if unknown:
             write_json(self.out / NOTES, sealed({"clips": self.notes}, 1))
 
@@ -154,10 +118,10 @@ class Inputs:
         """The hash of a split without a file as its folders are now; None if the result has no such split."""
         split = result.get("split")
         recorded = split.get("hash") if isinstance(split, dict) else None
-        if not recorded or self.data is None or compare.has_split_file(result.get("files") or {}):
+        if not recorded or self.data is None or same_run.has_split_file(result):
             return None
         if job.dataset not in self._splits:
-            self._splits[job.dataset] = split_hash_now(job.dataset, self.data)
+            self._splits[job.dataset] = data_sets.split_hash_now(job.dataset, self.data)
         return self._splits[job.dataset]
 
     def changes(self, job: Job, result: dict[str, Any], wanted: Mapping[str, str]) -> list[str]:
@@ -168,32 +132,54 @@ class Inputs:
             result: its own.
             wanted: the settings that it must show.
         """
-        found = compare.differing_files(result.get("files") or {}, self._find) if self._has_data(result) else []
+        settings = {**effective(job), **wanted}
+        looks = named_files.looks(result, settings, self._noted)
+        if self._has_data(result):
+            looks |= {f"files/{name}": same_run.look_at_file(name, self._find) for name in result.get("files") or {}}
+        then = same_run.facts(result)
+        found = same_run.differences(then, then, looks)  # its settings are compared before
         split = self._split_now(job, result)
         if split is not None and split != result["split"]["hash"]:
             found.append("the images, which have no split file, have changed")
-        clip = clip_of(job)
-        digest = None if clip is None else self._hash(clip)
-        recorded = str(result.get("backbone_hash") or "")
-        if clip is not None and digest is not None:
-            found += compare.differing_clip(recorded, digest)
-            found += compare.differing_tokenizer(result.get("clip") or {}, self.notes[clip.key])
+        found = found or self._differing_images(job, result)
         now, before = _commit_of(job), _recorded_commit(result)
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
-        found += [text for one in features() for text in one.changed(self.out / job.folder, result)]
-        return found + compare.differing_contents(result, wanted)
+        return found + [text for one in features() for text in one.changed(self.out / job.folder, result)]
+
+    def _differing_images(self, job: Job, result: dict[str, Any]) -> list[str]:
+        """Which images have changed, where its split and lists are as they were."""
+        recorded, place = result.get(IMAGE_FILES), self._folder_of(job.dataset) if self._has_data(result) else None
+        if not recorded or place is None or unchanged_since(recorded, *place):
+            return []
+        lists = self._lists(job)
+        return [] if lists is None else differing_images(recorded, *lists)
+
+    def _folder_of(self, dataset: str) -> tuple[str, int] | None:
+        """The folder of a data set's images, and when something in it was changed last; None if it is not known."""
+        if dataset not in self._folders:
+            self._folders[dataset] = None if self.data is None else data_sets.image_folder(dataset, self.data)
+        return self._folders[dataset]
+
+    def _lists(self, job: Job) -> tuple[Any, str] | None:
+        """A job's images, and the folder that their paths are relative to."""
+        settings = {key: text for key, text in effective(job).items() if key.startswith(_OF_IMAGES)}
+        key = (job.dataset, job.tests, *sorted(settings.items()))
+        if key not in self._read:
+            assert self.data is not None
+            self._read[key] = data_sets.lists(job.dataset, settings, job.tests, self.data)
+        return self._read[key]
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What cannot be compared for a finished job: "CLIP", "split and few-shot list", "split" (it has no file)."""
-        clip, recorded = clip_of(job), str(result.get("backbone_hash") or "")
-        digest = None if clip is None else self._hash(clip)
+        clip, recorded = clips_of(job).get(same_run.CLIP), str(result.get("backbone_hash") or "")
+        seen = (result.get(same_run.CLIP_FILES) or {}).get(same_run.CLIP)
+        known_now = clip is None or present.seen(clip) == seen or self._noted(clip) is not None
         found = []
         from_hub = clip is None and bool(_recorded_commit(result))
-        if not recorded or (from_hub and not _commit_of(job)) or (digest is None and clip is not None):
+        if not recorded or (from_hub and not _commit_of(job)) or not known_now:
             found.append("CLIP")
-        files = result.get("files") or {}
         if not self._has_data(result):
             found.append("split and few-shot list")
-        elif isinstance(result.get("split"), dict) and not compare.has_split_file(files):
+        elif isinstance(result.get("split"), dict) and not same_run.has_split_file(result):
             found += [] if self._split_now(job, result) is not None else ["split"]
         return found

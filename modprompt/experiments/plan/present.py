@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from modprompt.data.names import config_file
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.kinds import PLAIN
+from modprompt.io.images import lists_of, newest_change_ns
 from modprompt.io.settings import Settings, read_settings
 
 
@@ -80,6 +82,46 @@ def split_hash_now(dataset: str, data: Path) -> str | None:
     except UserError:
         return None
     return found
+
+
+def image_folder(dataset: str, data: Path) -> tuple[str, int] | None:
+    """The folder of a data set's images, and when something in it was changed last; None if that is not known."""
+    reader = _reader_of(dataset)
+    from modprompt.data.images import place_of_images  # late: by now Dassl is found
+
+    found = place_of_images(reader, data)
+    try:
+        return (str(found), newest_change_ns(str(found))) if found is not None and found.is_dir() else None
+    except OSError:
+        return str(found), time.time_ns()  # reading the images tells
+
+
+def lists(dataset: str, settings: Mapping[str, str], tests: bool, data: Path) -> tuple[Any, str] | None:
+    """The images of a run as lists_of gives them, and the folder that their paths are relative to; None if unknown.
+
+    Args:
+        dataset: as in configs/datasets.
+        settings: of the run, those that decide its images, {dotted key: text}.
+        tests: whether it only tests.
+        data: folder of the data sets.
+    """
+    from modprompt.compat import find as compat
+
+    compat.add_to_path()
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    import modprompt.data.readers.all
+    import modprompt.trainers.all  # noqa: F401
+    from modprompt.trainers import run_config
+
+    words = [word for pair in {**settings, "DATASET.ROOT": str(data)}.items() for word in pair]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # the runs have printed it
+            cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=tests)
+            found = DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg)
+    except UserError:
+        return None
+    return lists_of(found, cfg), getattr(found, "image_root", "")
 
 
 def only_present(experiment: Experiment, data: Path) -> Experiment:

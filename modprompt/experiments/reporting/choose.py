@@ -27,6 +27,7 @@ from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.results import Outcome, Results, of_experiment
 from modprompt.experiments.running import state
 from modprompt.io.images import TEST
+from modprompt.io.same_run import CLIP, CLIP_FILES
 from modprompt.version import __version__
 
 
@@ -148,7 +149,7 @@ def choose(experiment: Experiment, results: Results, file: str = "") -> dict[str
         "seeds": list(experiment.seeds),
         "grid": _grid(next(iter(families.values()))),
         **({"zero_shot": zero} if zero else {}),
-        "methods": {label: _record(families[label][0], tries[label], zero) for label in families},
+        "methods": {label: _record(families[label][0], tries[label], zero, results) for label in families},
         "made_by": _made_by(results),
     }
 
@@ -275,7 +276,7 @@ def _try(method: Method, results: Results) -> Try:
     return Try(method.point, sum(means, Fraction()) / len(means), counts)
 
 
-def _record(method: Method, tries: Sequence[Try], zero: Mapping[str, list[int]]) -> dict[str, Any]:
+def _record(method: Method, tries: Sequence[Try], zero: Mapping[str, list[int]], results: Results) -> dict[str, Any]:
     axes = dict(method.point)
     left_out = [one for one in tries if zero and one.collapses(zero)]
     kept = [one for one in tries if one not in left_out]
@@ -283,6 +284,7 @@ def _record(method: Method, tries: Sequence[Try], zero: Mapping[str, list[int]])
     options = {key: text for key, text in method.options if key not in axes}
     return {
         **chosen.identity(method.trainer, method.config, options, axes),
+        "weights": _weights(method, results),
         "first": method.first,
         "options": dict(best.point),
         **({"left_out": [dict(one.point) for one in left_out]} if zero else {}),
@@ -291,6 +293,13 @@ def _record(method: Method, tries: Sequence[Try], zero: Mapping[str, list[int]])
             for one in tries
         ],
     }
+
+
+def _weights(method: Method, results: Results) -> dict[str, Any]:
+    """The fingerprint of the CLIP of a method's runs, and what its files looked like."""
+    found = (outcome.result for *_, outcome in results.all() if outcome.result)
+    own: dict[str, Any] = next((one for one in found if one.get("trainer") == method.trainer), {})
+    return {"hash": own.get("backbone_hash", ""), "seen": (own.get(CLIP_FILES) or {}).get(CLIP)}
 
 
 def _grid(methods: Sequence[Method]) -> dict[str, list[str]]:

@@ -21,8 +21,8 @@ from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.feature import named, waiting
-from modprompt.io import compare, holding
 from modprompt.io import folder as run_folder
+from modprompt.io import holding, same_run
 from modprompt.io import result as results
 from modprompt.io.text import one_line
 
@@ -73,8 +73,7 @@ def _other_run(result: dict[str, Any], settings: Mapping[str, str], tests: bool)
 
 
 def _other_settings(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
-    recorded, wanted = (compare.without_places(one, result) for one in (result["settings"], settings))
-    differing = compare.differing_settings(recorded, wanted, tests)
+    differing = same_run.differences(same_run.facts(result), same_run.wanted(settings, result), tests=tests)
     more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
     return f"made with other settings: {'; '.join(differing[:3])}{more}" if differing else ""
 

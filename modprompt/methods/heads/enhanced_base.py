@@ -13,9 +13,9 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.io.checkpoint import require_learned
 from modprompt.io.safe_open import Refused
+from modprompt.io.same_run import ENHANCED_BASE
 from modprompt.io.tensors import read_tensors
 from modprompt.io.text import sha256_of
-from modprompt.methods.heads.facts import ENHANCED_BASE
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.headed_model import HeadedModel
 from modprompt.methods.heads.prompted_head import BASE
@@ -43,6 +43,7 @@ class EnhancedBase(HeadMethod):
 
     projection: ClassVar[torch.Tensor | None] = None  # (T, D), set when the file was read
     of_checkpoint: ClassVar[str] = ""  # hash of the file, set when a checkpoint holds the projection
+    digest: ClassVar[str] = ""  # the same, set when the file was read
 
     def prepared(self: M) -> M:
         """This method, with its enhanced base read.
@@ -54,17 +55,18 @@ class EnhancedBase(HeadMethod):
         if self.enhanced_base == NONE or self.projection is not None or self.of_checkpoint:
             return method
         try:
+            digest = sha256_of(self.enhanced_base)
             weight = read_tensors(self.enhanced_base)["state_dict"]["weight"]
             _require_projection(weight, "weight")
         except (OSError, UserError, LookupError, TypeError, Refused) as error:
             raise SettingError([("ENHANCED_BASE", f": {self.enhanced_base} is no enhanced base ({error})")]) from None
-        return method.replace_private(projection=weight.detach().float().t().contiguous())
+        return method.replace_private(projection=weight.detach().float().t().contiguous(), digest=digest)
 
     def content_hashes(self) -> dict[str, str]:
         """The enhanced base, by its hash."""
         if self.enhanced_base == NONE:
             return super().content_hashes()
-        return {**super().content_hashes(), ENHANCED_BASE: self.of_checkpoint or sha256_of(self.enhanced_base)}
+        return {**super().content_hashes(), ENHANCED_BASE: self.of_checkpoint or self.prepared().digest}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method as a file describes it, with the enhanced base from that file; no other file is opened."""

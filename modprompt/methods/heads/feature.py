@@ -3,17 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modprompt.feature import Content, Feature, FirstStage
-from modprompt.io.checkpoint_files import checkpoint_at
-from modprompt.io.compare import file_hash
-from modprompt.methods.heads.facts import ENHANCED_BASE, FRONT, PROMPTS_BEFORE, prompts_hash
+from modprompt.feature import Feature, FirstStage
+from modprompt.methods.named_files import FRONT
 from modprompt.methods.table import BY_NAME, HEADS, kind_of
 
 PROMPTS_FROM = "PROMPTS_FROM"  # the setting of all heads that names trained prompts
-
-
-def _hash_of_prompts(path: str) -> str:
-    return prompts_hash(checkpoint_at(path))
 
 
 class HeadsFeature(Feature):
@@ -32,10 +26,6 @@ class HeadsFeature(Feature):
         seconds="the training of the prompts that a head is put on",
     )
     stands_on = FRONT
-    contents = (
-        Content(PROMPTS_BEFORE, f".{PROMPTS_FROM}", _hash_of_prompts, "the prompts in {} have changed"),
-        Content(ENHANCED_BASE, ".ENHANCED_BASE", file_hash),
-    )
     chosen = ("searched",)
     learned = "A head on the features of"
     of_others = (

@@ -14,9 +14,10 @@ from modprompt.fields import setting
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.checkpoint_files import run_or_file
+from modprompt.io.same_run import PROMPTS_BEFORE
 from modprompt.methods.base import Method
-from modprompt.methods.heads.facts import FRONT, PROMPTS_BEFORE, prompts_hash
 from modprompt.methods.loading import stated_method
+from modprompt.methods.named_files import FRONT, prompts_hash
 from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner

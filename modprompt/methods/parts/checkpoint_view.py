@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint, class_list, require_learned
-from modprompt.io.compare import facts_of_methods
 from modprompt.io.safe_open import Refused
-from modprompt.io.settings import apart
+from modprompt.io.same_run import OF_METHODS, differing
+from modprompt.io.settings import apart, as_text
 from modprompt.methods.parts.learner import Learner
 
 PREFIX = "prompt_learner."
@@ -148,14 +148,6 @@ def _settings_that_differ(view: CheckpointView, mine: Mapping[str, Tensor], thei
     )
 
 
-def _same(name: str, one: str, other: str) -> bool:
-    """Whether two texts mean the same; 2 and 2.0 of a setting do, since a codebase's node and ours write them so."""
-    try:
-        return one == other or (name.startswith("TRAINER.") and float(one) == float(other))
-    except ValueError:
-        return False
-
-
 def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: str | Path) -> None:
     """Check what a checkpoint was made with.
 
@@ -168,13 +160,16 @@ def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], pa
         UserError: if something differs; the message names it.
     """
     if stated and expected:  # a file without these facts has none of them; the family's files say nothing at all
-        none = dict.fromkeys(facts_of_methods(), "none")
+        none = dict.fromkeys(OF_METHODS, "none")
         stated, expected = ({**none, **side} for side in (stated, expected))
-    known = {name: stated.get(name, value) for name, value in expected.items()}
+    names = stated.keys() & expected.keys()
+    sides = (  # nodes write 2 or 2.0
+        {name: as_text(side[name]) if name.startswith("TRAINER.") else side[name] for name in names}
+        for side in (stated, expected)
+    )
     other = [
-        "{} is {} here and {} in the file".format(name, *apart(value, known[name] or "empty"))
-        for name, value in expected.items()
-        if not _same(name, known[name], value)
+        "{} is {} here and {} in the file".format(one.name, *apart(one.new, one.old or "empty"))
+        for one in differing(*sides)
     ]
     if other:
         raise UserError(f"{path} was made with other settings: {'; '.join(other)}")

@@ -8,6 +8,7 @@ from modprompt.engine.pooling import EMBEDDINGS, LOGITS
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.io import descriptions
+from modprompt.io.same_run import DESCRIPTIONS
 from modprompt.methods.base import Method
 from modprompt.methods.parts.phrases import MODES, Described
 
@@ -55,7 +56,7 @@ class WithDescriptions(Method):
     def content_hashes(self) -> dict[str, str]:
         """The hash of the phrases, and what they are for."""
         found = self.prepared().described
-        return {**super().content_hashes(), **({} if found is None else {descriptions.NAME: str(found)})}
+        return {**super().content_hashes(), **({} if found is None else {DESCRIPTIONS: str(found)})}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method as a checkpoint describes it, with the phrases from there; no other file is opened.
@@ -63,7 +64,7 @@ class WithDescriptions(Method):
         Raises:
             UserError: if they are missing.
         """
-        mode = str(stated.get(descriptions.NAME, "")).partition(" ")[0]
+        mode = str(stated.get(DESCRIPTIONS, "")).partition(" ")[0]
         if not (self.aspath or self.aepath or mode):
             return self
         phrases = classes.get("phrases")

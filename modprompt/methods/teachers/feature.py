@@ -4,21 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modprompt.errors import UserError
-from modprompt.feature import Content, Feature, FirstStage, features
-from modprompt.io.checkpoint_files import checkpoint_at
-from modprompt.io.compare import file_hash
+from modprompt.feature import Feature, FirstStage, features
 from modprompt.methods.table import BY_NAME, beside_of, row_of
-from modprompt.methods.teachers.facts import NONE, TEACHER, TEACHER_CKPT
 
-_DIGITS, _TOLERANCE = 12, 1e-6
-
-
-def _hash_of_prompts(path: str) -> str:
-    return NONE if path == NONE else file_hash(checkpoint_at(path))[:_DIGITS]
-
-
-def _hash_of_clip(path: str) -> str:
-    raise UserError(f"{path}: which CLIP this is, is known only once it is loaded")
+_TOLERANCE = 1e-6
 
 
 class TeachersFeature(Feature):
@@ -32,10 +21,6 @@ class TeachersFeature(Feature):
         plural="teachers",
         without="teachers that it trains: name a checkpoint",
         seconds="the training of its teacher",
-    )
-    contents = (
-        Content(TEACHER_CKPT, ".TEACHER_CKPT", _hash_of_prompts, "the teacher's prompts in {} have changed"),
-        Content(TEACHER, ".TEACHER_NAME", _hash_of_clip, of_clip=True),
     )
 
     def check(self, cfg: Any) -> None:

@@ -15,21 +15,21 @@ from modprompt.fields import setting
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.checkpoint_files import run_or_file
-from modprompt.io.compare import file_hash
+from modprompt.io.checksum import file_hash
 from modprompt.io.paths import of_user
+from modprompt.io.same_run import TEACHER, TEACHER_CKPT
 from modprompt.io.settings import read_settings
 from modprompt.methods.base import Method
 from modprompt.methods.loading import stated_method
+from modprompt.methods.named_files import DIGITS, NONE
 from modprompt.methods.promptsrc import PromptSRC
 from modprompt.methods.table import HEADS, METHODS, kind_of
-from modprompt.methods.teachers.facts import NONE, TEACHER, TEACHER_CKPT
 from modprompt.methods.teachers.teacher import Teacher
 from modprompt.methods.zeroshot import ZeroshotCLIP
 
 T = TypeVar("T", bound="Taught")
 PUBLISHED = PromptSRC(n_ctx_text=4, n_ctx_vision=4, prompt_depth_text=9, prompt_depth_vision=9)
 UNKNOWN = "not known"
-_DIGITS = 12
 # how names of a CLIP's parts begin in checkpoints of the family: ours
 _PARTS = {"image_encoder.": "visual.", "text_encoder.": "", "logit_scale": "logit_scale"}
 _NO_TEXT = "token_embedding."  # which its text encoder lacks
@@ -129,7 +129,7 @@ def read(name: str, ckpt: str, config: str) -> Teacher:
             method = stated_method(content.record["method"], content.record["classes"], file)
         _require_prompts(method, file)
         _require_same_clip(content, clip_model, file)
-        digest = file_hash(file)[:_DIGITS]
+        digest = file_hash(file)[:DIGITS]
     except (UserError, OSError) as error:
         raise SettingError([("TEACHER_CKPT", f": {error}")]) from None
     return Teacher(clip_model, method, content, file, fingerprint, digest)

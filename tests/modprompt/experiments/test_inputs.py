@@ -15,7 +15,8 @@ from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state, status
 from modprompt.io import descriptions
-from modprompt.io.compare import file_hash
+from modprompt.io.checksum import file_hash
+from modprompt.io.same_run import DESCRIPTIONS
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish
@@ -100,7 +101,7 @@ def test_other_phrases_make_results_stale(experiment, tmp_path):
     phrases = tmp_path / "phrases.json"
     phrases.write_text('{"zero": ["round"]}')
     job = protocols.jobs(experiment(FILE + f"options: {{TRAINER.COOP.ASPATH: '{phrases}'}}\n"))[0]
-    finish(job, tmp_path, 80.0, method={descriptions.NAME: f"AS {descriptions.read(str(phrases)).hash}"})
+    finish(job, tmp_path, 80.0, method={DESCRIPTIONS: f"AS {descriptions.read(str(phrases)).hash}"})
     assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
     phrases.write_text('{"zero": ["hollow"]}')
     assert (

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.io.checksum import check_seal, sealed
+from modprompt.io.checksum import check_seal, file_hash, sealed
 
 RECORD = {"accuracy_pct": 93.79, "names": ["zero", "one"], "settings": {"A.B": "1"}}
 
@@ -31,3 +31,14 @@ def test_seal_of_another_name_is_damage():
     with pytest.raises(UserError, match="its seal has another name"):
         check_seal({"modpromqt": content["modprompt"], "a": 1}, "file")
     assert not check_seal({"a": 1, "clip": {"hash": "x"}}, "file")
+
+
+def test_json_is_compared_by_what_it_says_and_other_files_by_their_bytes(tmp_path):
+    one, other, damaged = (tmp_path / name for name in ("one.json", "other.json", "damaged.json"))
+    one.write_text(json.dumps({"train": [1], "val": []}))
+    other.write_text(json.dumps({"val": [], "train": [1]}, indent=4))
+    damaged.write_text('{"train": [1], "val": [')
+    assert file_hash(one) == file_hash(other)
+    assert file_hash(one) != file_hash(damaged)
+    (tmp_path / "one.pkl").write_bytes(one.read_bytes())
+    assert file_hash(tmp_path / "one.pkl") != file_hash(one)

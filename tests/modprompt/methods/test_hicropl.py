@@ -16,7 +16,7 @@ from modprompt.clip.build import draw_constructor
 from modprompt.clip.load import load_clip
 from modprompt.data.readers.digits import CLASS_NAMES
 from modprompt.io import checkpoint
-from modprompt.io.compare import differing_settings
+from modprompt.io.same_run import differing
 from modprompt.methods import hicropl
 from modprompt.methods.parts.sentences import Sentences
 from modprompt.methods.records import made_with, of_clip
@@ -401,7 +401,7 @@ def test_runs_are_the_same_where_the_teacher_is_the_backbone_with_or_without_its
         ({**backbone, key: "ViT-B/32"}, backbone, True),
         ({"MODEL.BACKBONE.PATH": "clip.pt", **backbone, key: "ViT-B/16"}, backbone, True),
     ):
-        assert bool(differing_settings(one, other, False, {key: ""})) is differ
+        assert bool(differing(one, other, defaults={key: ""})) is differ
 
 
 def test_a_teacher_of_another_width_or_image_size_is_refused(monkeypatch, clip_model):

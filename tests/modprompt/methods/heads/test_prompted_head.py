@@ -7,7 +7,8 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
-from modprompt.io import compare
+from modprompt.io.same_run import PROMPTS_BEFORE
+from modprompt.methods import named_files
 from modprompt.methods.heads.bank import unit
 from tests.modprompt.methods.test_model import NAMES, on
 
@@ -217,15 +218,15 @@ def test_prompts_of_another_clip_are_refused(prompts):
 
 def test_a_result_knows_its_prompts_by_their_file(prompts, clip_model):
     _, path = prompts(modprompt.KgCoOp)
-    stated = modprompt.TipAdapter(prompts_from=path).prepared().metadata()
-    result = {"method": stated}
-    assert compare.differing_contents(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": path}) == []
+    result = {"method": modprompt.TipAdapter(prompts_from=path).prepared().metadata()}
+
+    def said(now):
+        looks = named_files.looks(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": now}, pytest.fail)
+        return looks[PROMPTS_BEFORE](result["method"][PROMPTS_BEFORE])
+
+    assert said(path) == ""
     torch.manual_seed(5)
     prompts(modprompt.KgCoOp, n_ctx=3)
-    assert compare.differing_contents(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": path}) == [
-        f"the prompts in {path} have changed"
-    ]
-    assert compare.differing_contents(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": "gone.pt"}) == [
-        "gone.pt cannot be read (No such file or directory)"
-    ]
-    assert compare.differing_contents({}, {"TRAINER.TIPADAPTER.PROMPTS_FROM": "gone.pt"}) == []
+    assert said(path) == f"the prompts in {path} have changed"
+    assert said("gone.pt") == "gone.pt cannot be read (No such file or directory)"
+    assert PROMPTS_BEFORE not in named_files.looks({}, {"TRAINER.TIPADAPTER.PROMPTS_FROM": path}, pytest.fail)

@@ -1,0 +1,225 @@
+"""Whether two runs are the same: the facts that decide a run's numbers, and the one comparison of them.
+
+A fact is a name and a text: a setting by its dotted key, or something that is known by its content, wherever it lies.
+Results, training states, checkpoints and rounds keep facts, and all who ask whether a run is the one that is wanted ask
+here. What lies on disk is looked at once all else agrees: sizes and times first, contents if these differ. Nothing
+heavy is imported here, so that thousands of results are compared quickly.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from modprompt.errors import UserError
+from modprompt.io.checksum import file_hash
+from modprompt.io.settings import apart, decisive
+
+CLIP, TOKENIZER = "the weights of CLIP", "the tokenizer of CLIP"  # the second only if it is not CLIP's own
+CLIPS_OWN = "CLIP's own"
+IMAGES = "the images"  # which only a look tells
+INITIAL = "the initial weights"
+DESCRIPTIONS, SENTENCES = "the descriptions", "the sentences"
+TEACHER, TEACHER_CKPT = "the teacher", "the teacher's prompts"  # a CLIP, and a checkpoint
+BLENDED = "the CLIP that is blended in"
+PROMPTS_BEFORE, ENHANCED_BASE = "the prompts before the head", "the enhanced base"
+# how the keys of the settings end that name these: a folder may be moved, and another content is another run
+NAMED: dict[str, tuple[str, ...]] = {
+    DESCRIPTIONS: (".ASPATH", ".AEPATH"),
+    SENTENCES: (".SENTENCES",),
+    TEACHER_CKPT: (".TEACHER_CKPT",),
+    PROMPTS_BEFORE: (".PROMPTS_FROM",),
+    ENHANCED_BASE: (".ENHANCED_BASE",),
+    INITIAL: ("MODEL.INIT_WEIGHTS",),
+    TEACHER: (".KDPL.TEACHER", ".PROMPTKD.TEACHER_NAME"),
+    BLENDED: (".HICROPL.TEACHER_NAME",),
+}
+CLIPS = (TEACHER, BLENDED)  # of these the fingerprint counts
+OF_METHODS = (DESCRIPTIONS, TEACHER, TEACHER_CKPT, PROMPTS_BEFORE, ENHANCED_BASE)  # that a checkpoint fits only with
+CLIP_FILES = "clip_files"  # in a result: what the files of its CLIPs looked like, by fact
+BEGAN_FROM = "began_from"  # in a result, a state and a checkpoint: the checkpoint that a training went on from
+
+_GIVEN = "given"  # in place of what is known by its content
+_UNSET = "not set"
+_FREE_IN_TESTS = ("DATALOADER.NUM_WORKERS",)  # a training's augmentation depends on it
+_IS_SETTING = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)*")
+_SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
+_SEED = re.compile(r"(?:^|/)seed(\d+)(?:_[^/]*)?$")
+_EVALUATION = re.compile(r"/crossdataset/evaluation/|/evaluation/[^/]+/[^/]+shots/nctx")
+_IN_TRAINING = re.compile(r"/tests/[^/]+$")
+_CLASSES = re.compile(r"(?:^|/)base2new/(?:train|test)_(base|new)/")
+
+Look = Callable[[str], str]  # gets a recorded text; says what is not so now, empty if it is
+
+
+class Difference(NamedTuple):
+    """A fact in which two runs differ; what one side lacks is "not set"."""
+
+    name: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.name[:100]} {' -> '.join(apart(self.old, self.new))}"
+
+
+def facts(result: Mapping[str, Any]) -> dict[str, str]:
+    """The facts that a result recorded."""
+    named = named_in(result)
+    files = {f"files/{name}": str(digest) for name, digest in (result.get("files") or {}).items()}
+    images = of_images(result.get("input") or {})
+    clip = {CLIP: str(result["backbone_hash"])} if result.get("backbone_hash") else {}
+    clip |= {TOKENIZER: tokenizer_of(result.get("clip") or {}) or CLIPS_OWN} if clip else {}
+    return {**without_places(_mapping(result.get("settings")), named), **named, **files, **images, **clip, IMAGES: ""}
+
+
+def wanted(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, str]:
+    """The facts of a wanted run that its given settings say, to compare them with those of a result."""
+    return without_places(settings, named_in(result))
+
+
+def of_images(made: Mapping[str, Any]) -> dict[str, str]:
+    """The facts of how images are made, by the settings of INPUT."""
+    return {f"{key} of the images": str(text) for key, text in made.items()}
+
+
+def named_in(result: Mapping[str, Any]) -> dict[str, str]:
+    """What a result's settings named, by the hash or fingerprint of its content."""
+    stated = {**_mapping(result.get("method")), INITIAL: result.get("init_weights")}
+    found = {name: str(stated[name]) for name in NAMED if stated.get(name)}
+    if DESCRIPTIONS in found:
+        found[DESCRIPTIONS] = found[DESCRIPTIONS].rpartition(" ")[2]  # behind its mode
+    blends = any(key.endswith(NAMED[BLENDED]) and text for key, text in _mapping(result.get("settings")).items())
+    if blends and BLENDED not in found and result.get("trainer") == "HiCroPL":  # the backbone, under another name
+        found[BLENDED] = str(result.get("backbone_hash") or "")
+    return found
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def without_places(settings: Mapping[str, str], named: Mapping[str, str]) -> dict[str, str]:
+    """Settings without the names of what is known by its content."""
+    ends = tuple(end for name in named for end in NAMED.get(name, ()))
+    return {key: _GIVEN if text and ends and key.endswith(ends) else text for key, text in settings.items()}
+
+
+def by_own_clip(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings with "" for a second CLIP that is the backbone by its own name: both mean the backbone."""
+    name = "" if settings.get("MODEL.BACKBONE.PATH") else settings.get("MODEL.BACKBONE.NAME")
+    ends = tuple(end for fact in CLIPS for end in NAMED[fact])
+    return {key: "" if text == name and key.endswith(ends) else text for key, text in settings.items()}
+
+
+def differing(
+    then: Mapping[str, str],
+    now: Mapping[str, str],
+    *,
+    defaults: Mapping[str, str] | None = None,
+    tests: bool = False,
+    whole: bool = False,
+) -> list[Difference]:
+    """In which facts two runs differ, in the order of their names.
+
+    Args:
+        then: of the run that is there.
+        now: of the one that is wanted.
+        defaults: what a setting is that one side lacks.
+        tests: whether the run only tests: then some settings decide nothing.
+        whole: whether both sides have all facts; else only settings may be missing, and other facts are compared where
+            both have them.
+    """
+    sides = [_deciding(side, tests) for side in (then, now)]
+    names = sides[0].keys() | sides[1].keys()
+    if not whole:
+        names = {name for name in names if _IS_SETTING.fullmatch(name) or all(name in side for side in sides)}
+    texts = ((name, *(side.get(name, (defaults or {}).get(name, _UNSET)) for side in sides)) for name in sorted(names))
+    return [Difference(name, old, new) for name, old, new in texts if old != new]
+
+
+def _deciding(side: Mapping[str, str], tests: bool) -> dict[str, str]:
+    return decisive(by_own_clip(side), _FREE_IN_TESTS if tests else ())
+
+
+def differences(
+    then: Mapping[str, str],
+    now: Mapping[str, str],
+    looks: Mapping[str, Look] | None = None,
+    *,
+    defaults: Mapping[str, str] | None = None,
+    tests: bool = False,
+) -> list[str]:
+    """In words, in what a run that is there differs from the one that is wanted; empty if they are the same.
+
+    Args:
+        then: as in differing.
+        now: likewise.
+        looks: what is looked at on disk, by fact, if all else is the same.
+        defaults: as in differing.
+        tests: likewise.
+    """
+    found = list(map(str, differing(then, now, defaults=defaults, tests=tests)))
+    return found or [said for name, look in (looks or {}).items() if name in then and (said := look(then[name]))]
+
+
+def tokenizer_of(clip: Mapping[str, Any]) -> str:
+    """What tells the tokenizer of a CLIP (ClipFacts as a record) from others; empty if it is CLIP's own."""
+    said = clip.get("tokenizer") or {}
+    return " ".join(f"{key}={said[key]}" for key in sorted(said))
+
+
+def of_tokenizer(clip: Mapping[str, Any]) -> dict[str, str]:
+    """The fact of a CLIP's tokenizer; none if it is CLIP's own."""
+    tokenizer = tokenizer_of(clip)
+    return {TOKENIZER: tokenizer} if tokenizer else {}
+
+
+def of_clip(fingerprint: str, clip: Mapping[str, Any]) -> dict[str, str]:
+    """The facts of a CLIP."""
+    return {CLIP: fingerprint, **of_tokenizer(clip)}
+
+
+def look_at_file(name: str, find: Callable[[str], str | None]) -> Look:
+    """Whether a recorded split file or few-shot list, found by its name, is as it was."""
+
+    def look(recorded: str) -> str:
+        path = find(name)
+        try:
+            if path is None or not os.path.isfile(path):
+                return f"{name} is not there any more"
+            return "" if file_hash(path) == recorded else f"{name} has changed"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+
+    return look
+
+
+def has_split_file(result: Mapping[str, Any]) -> bool:
+    """Whether a split file is among a run's recorded files; a split that folders or listings make has none."""
+    return any(name.rpartition("/")[2].startswith("split_") for name in result.get("files") or {})
+
+
+def another_run(folder: str, found: list[str], most: int = 4) -> UserError:
+    """The error for a finished run that is not the one asked for."""
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return UserError(
+        f"{folder} holds a different finished run ({'; '.join(found[:most])}{more}): "
+        "give another output folder, or delete it to run again"
+    )
+
+
+def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> None:
+    """Raise UserError if an output folder's name, as the family's scripts make it, states others than its run has."""
+    path = os.path.abspath(folder).replace(os.sep, "/")
+    for key, value, pattern, of_model in (  # in folders of the last kind it is the model that had these
+        ("DATASET.NUM_SHOTS", str(shots), _SHOTS, _EVALUATION),
+        ("SEED", str(seed), _SEED, None),
+        ("DATASET.SUBSAMPLE_CLASSES", classes, _CLASSES, _IN_TRAINING),
+    ):
+        stated = [next(filter(None, match.groups())) for match in pattern.finditer(path)]
+        if stated and stated[-1] != value and not (of_model and of_model.search(path)):
+            raise UserError(
+                f"{key} is {value}, but the output folder is for {stated[-1]} ({folder}): "
+                "give it as the script's own argument or variable, not as an option"
+            )

@@ -1,0 +1,196 @@
+"""All that decides a finished run's numbers, changed alone on disk: no run is skipped that would give other ones."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from modprompt.cli import train
+from modprompt.io import result as results
+from modprompt.io import same_run
+from modprompt.io.images import IMAGE_FILES
+from tests.conftest import bare, random_clip
+from tests.other_clips import open_clip_folder
+from tests.test_train import refusal
+
+
+def clip_in(path, seed):
+    torch.save(random_clip(seed, text_layers=2, vision_layers=2).state_dict(), path)
+    return path
+
+
+class Run:
+    """A run on small images, on CLIPs and other files of its own, which a case may change."""
+
+    def __init__(self, root, trainer, tmp_path):
+        self.root, self.trainer, self.out, self.files = root, trainer, tmp_path / "out", tmp_path / "files"
+        self.files.mkdir(exist_ok=True)
+        self.backbone = clip_in(self.files / "clip.pt", 1)
+        self.config = self.files / "config.yaml"
+        self.config.write_text(CONFIG)
+
+    def words(self, *more, out=None):
+        return [
+            *("--once", "--root", str(self.root), "--seed", "1", "--trainer", self.trainer),
+            *("--output-dir", str(out or self.out), "--config-file", str(self.config)),
+            *("--dataset-config-file", "configs/datasets/eurosat.yaml", *bare(self.backbone)),
+            *("DATASET.NUM_SHOTS", "2", *map(str, more)),
+        ]
+
+
+CONFIG = """
+DATALOADER: {TRAIN_X: {BATCH_SIZE: 10}, TEST: {BATCH_SIZE: 50}, NUM_WORKERS: 0}
+INPUT:
+  SIZE: (32, 32)
+  INTERPOLATION: "bicubic"
+  PIXEL_MEAN: [0.48145466, 0.4578275, 0.40821073]
+  PIXEL_STD: [0.26862954, 0.26130258, 0.27577711]
+  TRANSFORMS: ["normalize"]
+OPTIM: {NAME: "sgd", LR: 0.01, MAX_EPOCH: 1}
+"""
+DEEP = ("TRAINER.MPL.PROMPT_DEPTH", 2, "TRAINER.MPL.N_CTX", 1)
+
+
+def mpl(run):
+    return "MPL", ("TRAINER.MPL.PREC", "fp32", *DEEP)
+
+
+def weights_from(run):
+    before = run.files / "before"
+    name, words = mpl(run)
+    made = Run.words(run, *words, out=before)
+    made[made.index("--trainer") + 1] = name
+    assert train.main(made) == 0
+    return shutil.copy(next(before.glob("*/model.pth.tar-1")), run.files / "prompts.pth.tar")
+
+
+def initial(run):
+    name, words = mpl(run)
+    return name, (*words, "MODEL.INIT_WEIGHTS", weights_from(run))
+
+
+def head(run):
+    return "TipAdapter", ("TRAINER.TIPADAPTER.PROMPTS_FROM", weights_from(run))
+
+
+def rounds(run):
+    name, words = mpl(run)
+    return name, (*words, "ACTIVE.ROUNDS", 1, "ACTIVE.METHOD", "random", "DATASET.NUM_SHOTS", -1)
+
+
+def search(run):
+    name, words = mpl(run)
+    return name, (*words, "SEARCH.ON", "True", "DATASET.NUM_SHOTS", 4)
+
+
+def teacher(run):
+    name, words = mpl(run)
+    open_clip_folder(run.files / "teacher")
+    return name, (*words, "TRAINER.KDPL.ON", "True", "TRAINER.KDPL.TEACHER", run.files / "teacher")
+
+
+def another_teacher(run):
+    """Other weights of the same sizes, in the same place."""
+    weights = run.files / "teacher" / "open_clip_model.safetensors"
+    open_clip_folder(run.files / "other", seed=9)
+    shutil.move(run.files / "other" / weights.name, weights)
+    shutil.rmtree(run.files / "other")
+
+
+KINDS = {"method": mpl, "initial": initial, "head": head, "rounds": rounds, "search": search, "teacher": teacher}
+
+
+def image_of(run, what):
+    """The first image of the run's test, or of its few-shot list."""
+    folder = run.root / "eurosat"
+    if what == "test":
+        return folder / "2750" / json.loads((folder / "split_zhou_EuroSAT.json").read_text())["test"][0][0]
+    (lists,) = (folder / "split_fewshot").glob("shot_*.json")
+    return folder / "2750" / json.loads(lists.read_text())["train"][0]
+
+
+def repaint(path):
+    """Another image of the same side; gives what undoes that."""
+    with Image.open(path) as image:
+        size = image.size
+    before = path.read_bytes()
+    Image.new("RGB", size, (255, 0, 255)).save(path, quality=90)
+    return lambda: (path.write_bytes(before), os.utime(path))
+
+
+def rewrite(path, write):
+    before = path.read_bytes()
+    write()
+    return lambda: path.write_bytes(before)
+
+
+def once(run, words, capsys):
+    """Whether the run counts as finished; else what it says."""
+    capsys.readouterr()
+    code = train.main(run.words(*words))
+    said = capsys.readouterr()
+    return "finished" if code == 0 and "Finished before: " in said.out else f"{said.out[-300:]}{said.err}"
+
+
+@pytest.fixture
+def run(eurosat_root, tmp_path, monkeypatch):
+    return Run(eurosat_root, "", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["method", "teacher", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k not in ("method", "teacher"))],
+)
+def test_a_finished_run_is_another_once_anything_that_decides_it_has_changed(run, kind, capsys):
+    run.trainer, words = KINDS[kind](run)
+    assert train.main(run.words(*words)) == 0, capsys.readouterr().err
+    result = results.read(run.out).result
+    assert once(run, words, capsys) == "finished"
+    facts = same_run.facts(result)
+    changes = {
+        same_run.CLIP: lambda: rewrite(run.backbone, lambda: clip_in(run.backbone, 9)),
+        "the test images": lambda: repaint(image_of(run, "test")),
+    }
+    if kind not in ("rounds", "search"):
+        changes["the training images"] = lambda: repaint(image_of(run, "training"))
+    if same_run.TEACHER in facts:
+        weights = run.files / "teacher" / "open_clip_model.safetensors"
+        changes[same_run.TEACHER] = lambda: rewrite(weights, lambda: another_teacher(run))
+    for fact in (same_run.INITIAL, same_run.PROMPTS_BEFORE):
+        if fact in facts:
+            path = run.files / "prompts.pth.tar"
+            changes[fact] = lambda path=path: rewrite(path, lambda: path.write_bytes(path.read_bytes() + b"x"))
+    for name in result["files"]:
+        path = Path(run.root, name)
+        changes[f"files/{name}"] = lambda path=path: rewrite(path, lambda: path.write_text(path.read_text() + " \n[]"))
+    named = {name for name in facts if not name.isupper() and " " in name and not name.startswith("INPUT")}
+    assert named - {*changes, same_run.TOKENIZER, same_run.IMAGES, same_run.TEACHER_CKPT} == set()
+    for what, change in changes.items():
+        back = change()
+        assert once(run, words, capsys) != "finished", what
+        back()
+        assert once(run, words, capsys) == "finished", what
+    assert "OPTIM.LR 0.01 -> 0.02" in once(run, (*words, "OPTIM.LR", 0.02), capsys)
+
+
+def test_a_teacher_that_moved_is_the_same_and_copied_images_are_too(run, capsys):
+    run.trainer, words = teacher(run)
+    assert train.main(run.words(*words)) == 0
+    shutil.copytree(run.files / "teacher", run.files / "elsewhere")
+    assert once(run, (*words[:-1], run.files / "elsewhere"), capsys) == "finished"
+    for path in (run.root / "eurosat" / "2750").rglob("*.jpg"):
+        os.utime(path, ns=(1, 1))
+    assert once(run, words, capsys) == "finished"
+    assert IMAGE_FILES in results.read(run.out).result
+
+
+def test_without_a_folder_nothing_is_trained(run, capsys):
+    run.trainer, words = mpl(run)
+    given = run.words(*words)
+    given[given.index("--output-dir") + 1] = ""
+    line = refusal(capsys, *given[1:], "OUTPUT_DIR", "")
+    assert "OUTPUT_DIR is empty" in line
