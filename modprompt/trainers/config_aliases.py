@@ -16,6 +16,9 @@ from modprompt.methods.parts.capabilities import Only, SecondNode
 from modprompt.trainers.config_nodes import method_of
 
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
+GONE = {  # keys of before, and what to write instead
+    "TEST.FEATURE_CACHE": "write TEST.KEEP_FEATURES True in a test, and TEST.FEATURES_OF with its folder in later ones",
+}
 
 
 def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: type[SecondNode]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from modprompt.methods.parts.checkpoint_view import require_made_with
 from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints
 from modprompt.trainers.evaluation import Evaluation
-from modprompt.trainers.feature_cache import FeatureBatches, encode
+from modprompt.trainers.image_features import FeatureBatches, encode
 from modprompt.trainers.loop import Loop
 from modprompt.trainers.part import Part
 from modprompt.trainers.prompt_trainer import Parts

@@ -73,6 +73,12 @@ def test_key_that_nothing_reads_is_taken_and_told(trainer, capsys):
     assert "TRAINER.COOP.TRAIN_TYPE freeze (command line): nothing reads it" in capsys.readouterr().out
 
 
+def test_key_that_is_gone_says_what_to_write_instead():
+    said = r"command line: TEST.FEATURE_CACHE is gone: write TEST.KEEP_FEATURES True in a test, and TEST.FEATURES_OF"
+    with pytest.raises(UserError, match=said):
+        built("TEST.FEATURE_CACHE", "features", trainer="CoOp")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
