@@ -17,7 +17,8 @@ from modprompt.trainers.config_nodes import method_of
 
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
 GONE = {  # keys of before, and what to write instead
-    "TEST.FEATURE_CACHE": "write TEST.KEEP_FEATURES True in a test, and TEST.FEATURES_OF with its folder in later ones",
+    "TEST.FEATURE_CACHE": "a test keeps its features by TEST.KEEP_FEATURES True, for tests of the same prompts by "
+    "TEST.FEATURES_OF",
 }
 
 

@@ -51,14 +51,15 @@ class KeptImages(Dataset[dict[str, Any]]):
     def __init__(self, loader: Any, folder: Path, name: str):
         if type(loader) is not DataLoader or loader.batch_size is None or loader.collate_fn is not default_collate:
             raise Refused("the loader is not one of Dassl's")
-        self._loader, self._images = loader, loader.dataset.data_source
-        steps = list(getattr(loader.dataset.transform, "transforms", ()))
+        dataset: Any = loader.dataset
+        self._loader, self._images = loader, dataset.data_source
+        steps = list(getattr(dataset.transform, "transforms", ()))
         kinds = [type(step) for step in steps]
         odd = [kind.__name__ for kind in kinds if kind not in (Resize, CenterCrop, ToTensor, Normalize)]
         if odd or ToTensor not in kinds:
             raise Refused(f"the test transform has {f'a step that is not known, {odd[0]}' if odd else 'no ToTensor'}")
         before, self._rest = steps[: kinds.index(ToTensor)], Compose(steps[kinds.index(ToTensor) :])
-        self._decoded: Any = copy.copy(loader.dataset)  # gives images as bytes
+        self._decoded = copy.copy(dataset)  # gives images as bytes
         self._decoded.transform = Compose([*before, np.array])
         first = dict(self._decoded[0])
         self._first: np.ndarray = first.pop("img", np.empty(0))
@@ -109,7 +110,7 @@ class KeptImages(Dataset[dict[str, Any]]):
         except UserError as error:
             print(f"{error}: the images are decoded again")
             return False
-        if (self.rows.dtype, self.rows.shape) == (np.uint8, (len(self), *self._first.shape)):
+        if self.rows.dtype == np.uint8 and self.rows.shape == (len(self), *self._first.shape):
             print(f"Test images of {self.path}")
             return True
         print(f"{self.path} has {self.rows.dtype} {self.rows.shape}: the images are decoded again")

@@ -109,7 +109,8 @@ def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -
     if path is None:
         return {}
     features, images, by = read_arrays(path, "features", "images", "made_by")
-    if (made and str(by) != made) or (features.dtype, features.shape) != (np.float32, (images.size, width)):
+    fits = features.dtype == np.float32 and features.shape == (images.size, width)
+    if not fits or (made and str(by) != made):
         raise UserError(f"{path} is of another CLIP, other prompts, or images made in another way")
     return dict(zip(images.tolist(), features))
 

@@ -74,7 +74,7 @@ def test_key_that_nothing_reads_is_taken_and_told(trainer, capsys):
 
 
 def test_key_that_is_gone_says_what_to_write_instead():
-    said = r"command line: TEST.FEATURE_CACHE is gone: write TEST.KEEP_FEATURES True in a test, and TEST.FEATURES_OF"
+    said = "command line: TEST.FEATURE_CACHE is gone: a test keeps its features by TEST.KEEP_FEATURES True, for tests"
     with pytest.raises(UserError, match=said):
         built("TEST.FEATURE_CACHE", "features", trainer="CoOp")
 
