@@ -21,7 +21,7 @@ import torchvision
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import default_collate
-from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTensor
+from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTensor, functional
 from tqdm import tqdm
 
 from modprompt.errors import UserError
@@ -36,7 +36,7 @@ _SPARE_MIB = 1024  # stay free on the disk
 
 
 class KeptImages(Dataset[dict[str, Any]]):
-    """Samples of a loader's data set made of kept images, equal to the bit; `open` comes first.
+    """Samples of a loader's data set made of kept images, in `collated` batches equal to the bit; `open` comes first.
 
     Args:
         loader: of images, over a data set in Dassl's form; its workers decode.
@@ -55,10 +55,10 @@ class KeptImages(Dataset[dict[str, Any]]):
         self._loader, self._images = loader, dataset.data_source
         steps = list(getattr(dataset.transform, "transforms", ()))
         kinds = [type(step) for step in steps]
-        odd = [kind.__name__ for kind in kinds if kind not in (Resize, CenterCrop, ToTensor, Normalize)]
-        if odd or ToTensor not in kinds:
-            raise Refused(f"the test transform has {f'a step that is not known, {odd[0]}' if odd else 'no ToTensor'}")
-        before, self._rest = steps[: kinds.index(ToTensor)], Compose(steps[kinds.index(ToTensor) :])
+        at = kinds.index(ToTensor) if ToTensor in kinds else len(kinds)
+        if {*kinds[:at]} - {Resize, CenterCrop} or kinds[at:] not in ([ToTensor], [ToTensor, Normalize]):
+            raise Refused(f"the test transform is not known: {', '.join(kind.__name__ for kind in kinds)}")
+        before, self._normalize = steps[:at], steps[at + 1 :]
         self._decoded = copy.copy(dataset)  # gives images as bytes
         self._decoded.transform = Compose([*before, np.array])
         first = dict(self._decoded[0])
@@ -80,7 +80,16 @@ class KeptImages(Dataset[dict[str, Any]]):
         return len(self._images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**self._facts(index), "img": self._rest(np.array(self.rows[index]))}
+        return {**self._facts(index), "img": torch.from_numpy(np.array(self.rows[index]))}
+
+    def collated(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch of samples with images (B, 3, H, W) as ToTensor and Normalize make each."""
+        batch: dict[str, Any] = default_collate(samples)
+        images = batch["img"].permute(0, 3, 1, 2)
+        made = torch.empty(images.shape).copy_(images).div_(255)
+        for step in self._normalize:
+            made = functional.normalize(made, step.mean, step.std, inplace=True)
+        return {**batch, "img": made}
 
     def open(self) -> None:
         """Map the images, written now if need be.
@@ -94,26 +103,23 @@ class KeptImages(Dataset[dict[str, Any]]):
             return
         lock_file = self.path.with_name(f".{self.path.name}.lock")
         with lock.alone(lock_file, f"another process writes {self.path.name}", 0.2) as works:
-            if self._is_mapped():  # written in this moment
-                return
-            if works:
-                remove_parts(self.path.parent, {self.path.name})  # of killed writers
-            self._write()
-        if not self._is_mapped():
-            raise Refused(f"{self.path} was just written, and is not as it was")
+            if not self._is_mapped():  # perhaps written in this moment
+                if works:
+                    remove_parts(self.path.parent, {self.path.name})  # of killed writers
+                self._write()
+                self.rows = map_array(self.path)
 
     def _is_mapped(self) -> bool:
         try:
             self.rows = map_array(self.path)
+            if self.rows.dtype == np.uint8 and self.rows.shape == (len(self), *self._first.shape):
+                return True
+            said = f"{self.path} has {self.rows.dtype} {self.rows.shape}"
         except FileNotFoundError:
             return False
         except UserError as error:
-            print(f"{error}: the images are decoded again")
-            return False
-        if self.rows.dtype == np.uint8 and self.rows.shape == (len(self), *self._first.shape):
-            print(f"Test images of {self.path}")
-            return True
-        print(f"{self.path} has {self.rows.dtype} {self.rows.shape}: the images are decoded again")
+            said = str(error)
+        print(f"{said}: the images are decoded again")
         return False
 
     def _write(self) -> None:
@@ -169,13 +175,14 @@ class KeptLoader:
         if kept is None:
             return iter(own)
         same = {"sampler": own.sampler, "drop_last": own.drop_last, "generator": own.generator}  # batches and draws
-        return iter(DataLoader(kept, own.batch_size, pin_memory=own.pin_memory, **same))
+        return iter(DataLoader(kept, own.batch_size, collate_fn=kept.collated, pin_memory=own.pin_memory, **same))
 
     def _kept(self) -> KeptImages | None:
         """The kept images; None, after a message, if images have to be decoded."""
         try:
             kept = KeptImages(self.loader, Path(self._folder), self._name)  # of the images as they are now
             kept.open()
+            print(f"Test images of {kept.path}")
             return kept
         except (OSError, ValueError) as error:  # also for an image that cannot be decoded: the run will report it
             self._can_keep = isinstance(error, UserError)  # which others may have written by the next time

@@ -133,7 +133,7 @@ def test_transform_that_is_not_known_is_left_alone(images, tmp_path, capsys, wor
     for one in (plain, loader):
         one.dataset.transform.transforms.append(torch.nn.Identity())
     assert same(loader, plain)
-    assert "(the test transform has a step that is not known, Identity): each evaluation" in capsys.readouterr().out
+    assert "Identity): each evaluation" in capsys.readouterr().out
     assert not (tmp_path / "kept").exists()
 
 
@@ -325,12 +325,12 @@ resize, tensor = transforms.Resize(8), transforms.ToTensor()
 @pytest.mark.parametrize(
     ("transform", "reason"),
     [
-        (None, "has no ToTensor"),
-        (tensor, "has no ToTensor"),
-        (transforms.Compose([resize]), "has no ToTensor"),
-        (transforms.Compose([resize, lambda image: image, tensor]), "a step that is not known, function"),
-        (transforms.Compose([transforms.RandomHorizontalFlip(), resize, tensor]), "not known, RandomHorizontalFlip"),
-        (transforms.Compose([resize, tensor, transforms.RandomErasing()]), "not known, RandomErasing"),
+        (None, "is not known: $"),
+        (tensor, "is not known: $"),
+        (transforms.Compose([resize]), "is not known: Resize$"),
+        (transforms.Compose([resize, lambda image: image, tensor]), "is not known: Resize, function, ToTensor"),
+        (transforms.Compose([transforms.RandomHorizontalFlip(), tensor]), "is not known: RandomHorizontalFlip, "),
+        (transforms.Compose([resize, tensor, transforms.RandomErasing()]), "is not known: .*, RandomErasing"),
         (transforms.Compose([resize, tensor]), "does not make images of one size"),
     ],
 )
