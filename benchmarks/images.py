@@ -188,7 +188,7 @@ def main(argv: list[str] | None = None) -> int:
             one_round(folder, args.workers, ("decoded", "kept")[number % 2])
             for number in tqdm(range(args.rounds), desc="rounds")
         ]
-        (file,) = (folder / "kept").glob("*.images")
+        (file,) = (folder / "kept").glob("*.npy")
         size = file.stat().st_size
     print(
         f"{args.images} JPEGs of {SIZE[0]} x {SIZE[1]}, {args.workers} workers, median of {args.rounds} rounds; "

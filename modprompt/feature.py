@@ -295,10 +295,6 @@ class Feature:
         """
         return ""
 
-    def settings_in(self, folder: str) -> Mapping[str, Any] | None:
-        """The settings of the run in an output folder, from this feature's own record; None if there is none."""
-        return None
-
 
 @functools.cache
 def _record(module: str) -> Feature:

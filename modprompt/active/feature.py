@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modprompt.active.settings import FOLDER, Active, known, require_none, round_name
+from modprompt.active.settings import FOLDER, Active, known, require_none
 from modprompt.errors import UserError
 from modprompt.feature import Feature, Waiting
 
@@ -123,13 +123,6 @@ class ActiveFeature(Feature):
     def chose_images(self, result: Mapping[str, Any]) -> bool:
         """Whether rounds chose them."""
         return "active" in result
-
-    def settings_in(self, folder: str) -> Mapping[str, Any] | None:
-        """The settings of its first round."""
-        from modprompt.io.result import read_json
-
-        first = Path(folder, FOLDER, f"{round_name(0)}.json")
-        return (read_json(first) or {}).get("settings")
 
 
 FEATURE = ActiveFeature()

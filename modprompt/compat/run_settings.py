@@ -303,7 +303,6 @@ class Test(DasslTest):
     """And what is kept for tests, or from them."""
 
     only: bool = setting(False, "set if nothing is trained, by --eval-only or a zero-shot trainer")
-    feature_cache: str = setting("", "folder for image features, if these depend on no prompts; empty: none")
     image_cache: str = setting("", "folder for decoded, resized and cropped test images; empty: none")
     keep_features: bool = setting(False, "keep the test's image features with its other files")
     features_of: str = setting("", "output folders of tests that kept those of all images, separated by colons")

@@ -1,19 +1,10 @@
-"""NumPy's files: .npz, whose CRCs are checked as they are read, .npy, which have none, MATLAB's, and rows.
-
-A file of rows is a .npz whose array `rows` is mapped, not read, so that one of many gigabytes is opened at once; each
-row has its own CRC, and one with a flipped bit is never returned. Next to `rows` are `crcs`, the CRC-32 of each row;
-`names`, a text for each or none; and `stands_for`, what decides them. A row's kind is a type of numpy's with its shape:
-np.dtype((np.uint8, (224, 224, 3))).
-"""
+"""NumPy's files: .npz, whose CRCs are checked as they are read, .npy, which have none, and MATLAB's."""
 
 import contextlib
 import io
-import struct
 import subprocess
 import sys
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -75,6 +66,13 @@ def read_array(path: PathLike) -> np.ndarray:
         return array
 
 
+def map_array(path: PathLike) -> np.ndarray:
+    """The array in a .npy file, mapped and not read; raises as read_arrays."""
+    with _damage_told(path):
+        found: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+        return found
+
+
 def _load(file: BinaryIO, begins: bytes) -> Any:
     if file.read(len(begins)) != begins:
         raise Refused("it does not begin as such a file of NumPy does")
@@ -97,83 +95,3 @@ def read_mat(path: PathLike) -> dict[str, np.ndarray]:
 
     found: dict[str, np.ndarray] = loadmat(io.BytesIO(content))
     return {name: value for name, value in found.items() if not name.startswith("__")}
-
-
-def _bytes(array: np.ndarray) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
-
-
-def write_rows(
-    path: PathLike,
-    kind: np.dtype,
-    number: int,
-    blocks: Iterable[np.ndarray],
-    stands_for: str,
-    names: Sequence[str] = (),
-) -> None:
-    """Write a file of rows whole, with its folders, from blocks of some rows at a time.
-
-    Raises Refused if the rows do not have that number and kind, or OSError; no file is left then.
-    """
-    crcs: list[int] = []
-    with part_of(path) as file, zipfile.ZipFile(file, "w") as archive:
-        with archive.open("rows.npy", "w", force_zip64=True) as member:
-            facts = {"descr": kind.base.str, "fortran_order": False, "shape": (number, *kind.shape)}
-            np.lib.format.write_array_header_1_0(member, facts)
-            for block in map(np.ascontiguousarray, blocks):
-                if (block.dtype, block.shape[1:]) != (kind.base, kind.shape):
-                    raise Refused(f"rows of {block.dtype} {block.shape[1:]} came for those of {kind.base} {kind.shape}")
-                member.write(_bytes(block))
-                crcs += [zlib.crc32(_bytes(row)) for row in block]
-        if len(crcs) != number:
-            raise Refused(f"{len(crcs)} rows came, not {number}")
-        beside = {"crcs": np.array(crcs, "<u4"), "names": np.array(names, np.str_), "stands_for": np.array(stands_for)}
-        for name, array in beside.items():
-            with archive.open(f"{name}.npy", "w") as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
-
-
-def _mapped(file: BinaryIO) -> np.memmap:
-    """The array `rows`, which is stored as it lies in memory, mapped."""
-    with zipfile.ZipFile(file) as archive:
-        start = archive.getinfo("rows.npy").header_offset
-    file.seek(start + 26)
-    file.seek(start + 30 + sum(struct.unpack("<2H", file.read(4))))  # behind a header, a name and an extra field
-    np.lib.format.read_magic(file)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    return np.memmap(file, dtype, "r", file.tell(), shape)
-
-
-class Rows:
-    """An open file of rows, which have `names` or none.
-
-    Raises as open_regular, and Refused if the file is damaged, or holds rows of another kind, or that stand for others.
-    """
-
-    def __init__(self, path: PathLike, kind: np.dtype, stands_for: str | None):
-        with open_regular(path) as file:
-            try:
-                beside = _arrays_in(file, "crcs", "names", "stands_for")
-                self._rows = _mapped(file)
-            except Exception as error:  # numpy and zipfile raise many kinds
-                raise Refused(f"it is damaged: {one_line(error)[:160]}") from None
-        if stands_for is not None and str(beside["stands_for"]) != stands_for:
-            raise Refused("it stands for others")
-        self._crcs, self.names = beside["crcs"].reshape(-1), beside["names"].reshape(-1).tolist()
-        number = len(self._crcs)
-        if (self._rows.dtype, self._rows.shape) != (kind.base, (number, *kind.shape)):
-            raise Refused(f"its rows are not {number} of {kind.base} {kind.shape}")
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, number: int) -> np.ndarray:
-        """A row, copied; raises Refused if it is not what was written."""
-        row = np.array(self._rows[number])
-        if zlib.crc32(_bytes(row)) != self._crcs[number]:
-            raise Refused(f"row {number} is damaged: its bytes do not have the CRC that was written with them")
-        return row
-
-    def all(self) -> np.ndarray:
-        """All rows, copied, as one by one."""
-        return np.stack([self[number] for number in range(len(self))])

@@ -4,12 +4,13 @@ PyTorch checks no CRC: all of an archive is checked first, on the open file that
 which checkpoints of Dassl hold as objects, come out inert unless a run of the real Dassl goes on from them.
 """
 
+import hashlib
 import os
 import re
 import sys
 import warnings
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -23,6 +24,7 @@ from modprompt.io.text import sha256_of
 from modprompt.programs import one_line
 
 Location = None | str | torch.device  # of a file's tensors; None: each where it was
+_HASH = "hash"  # of the rest of a sealed content
 _FOLDER = 0x10  # an attribute of MS-DOS
 _TRAINING = ("torch.optim.", "dassl.optim.")
 _DASSL = (
@@ -102,6 +104,44 @@ def read_run(path: PathLike, map_location: Location = None) -> Any:
 def read_plain(path: PathLike, map_location: Location = None) -> Any:
     """As `read_tensors`, but an optimiser or schedule as an object is refused."""
     return _load(path, map_location, [])
+
+
+def write_sealed(path: PathLike, content: Mapping[str, Any]) -> None:
+    """As `write_tensors`, with a hash of the content, which `read_sealed` checks."""
+    write_tensors(path, {**content, _HASH: _hash_of(content)})
+
+
+def read_sealed(path: PathLike) -> dict[str, Any]:
+    """What `write_sealed` wrote; raises as `read_tensors`, and UserError if it was changed since."""
+    content: dict[str, Any] = read_tensors(path)
+    try:
+        same = content.pop(_HASH) == _hash_of(content)
+    except (LookupError, TypeError, AttributeError, RuntimeError):  # nothing that was ever sealed
+        same = False
+    if not same:
+        raise UserError(f"{path} was changed by hand: its hash does not match")
+    return content
+
+
+def _hash_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of tensors and plain values, the same before writing and after reading."""
+    digest = hashlib.sha256()
+
+    def feed(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            array = (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy()
+            digest.update(f"{value.dtype}{array.shape}".encode() + array.tobytes())
+        elif isinstance(value, Mapping):
+            feed([part for pair in value.items() for part in pair])
+        elif isinstance(value, (list, tuple)):
+            digest.update(f"{len(value)} parts".encode())
+            for part in value:
+                feed(part)
+        elif isinstance(value, (bool, int, float, str, type(None))):  # numpy's float is a float with another repr
+            digest.update(repr(float(value) if isinstance(value, float) else value).encode("utf-8", "surrogatepass"))
+
+    feed(content)
+    return digest.hexdigest()
 
 
 def _load(path: PathLike, map_location: Location, training: list[Any], torchscript: Collection[str] = ()) -> Any:

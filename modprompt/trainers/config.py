@@ -92,6 +92,9 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
         if key in config_aliases.UNREAD:
             print(f"{key} {given.value} ({given.where}): nothing reads it, here as in the repository that has it")
             continue
+        if key in config_aliases.GONE:
+            faults.append(Fault(key, f"{given.where}: {key} is gone: {config_aliases.GONE[key]}"))
+            continue
         if key not in known:
             faults.append(_unknown(key, list(known), given.where))
             continue

@@ -16,6 +16,10 @@ from modprompt.methods.parts.capabilities import Only, SecondNode
 from modprompt.trainers.config_nodes import method_of
 
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
+GONE = {  # keys of before, and what to write instead
+    "TEST.FEATURE_CACHE": "a test keeps its features by TEST.KEEP_FEATURES True, for tests of the same prompts by "
+    "TEST.FEATURES_OF",
+}
 
 
 def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: type[SecondNode]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from modprompt.engine.precision import require_finite
 from modprompt.io import base_new
 from modprompt.methods.parts.deferred_metrics import waits
 from modprompt.trainers import kept_features
-from modprompt.trainers.feature_cache import FeatureBatches, encode, feature_batches, take_number
+from modprompt.trainers.image_features import FeatureBatches, encode, take_number
 from modprompt.trainers.part import Part
 from modprompt.trainers.predictions import Predictions
 
@@ -90,22 +90,20 @@ class Evaluation(Part):
     def batches(self, split: str) -> Any:
         """Batches of images, or of their features if a setting asks for these; its length is their number."""
         loader: Any = self.trainer.val_loader if split == "val" else self.trainer.test_loader
-        found = self._feature_batches(split, loader)
+        found = self._feature_batches(loader)
         self.loader = loader
         self.features = None if found is None else found.features
         return loader if found is None else found
 
-    def _feature_batches(self, split: str, loader: Any) -> FeatureBatches | None:
+    def _feature_batches(self, loader: Any) -> FeatureBatches | None:
         """Image features in place of images, if a setting asks for them or names some; else None."""
-        test, folder = self.config.test, self.config.test.feature_cache
+        test = self.config.test
         if self.model.prompt_learner.writes:  # each batch has other prompts: no features hold for all
             return None
         found = kept_features.find(self.trainer, loader, test.features_of) if test.features_of else None
         if found is not None:
             take_number()
             return FeatureBatches(*found, loader)
-        if folder and not self.prompts_images:
-            return feature_batches(folder, f"{self.config.dataset.name}_{split}", loader, self.trainer)
         return FeatureBatches(*encode(loader, self.encode_image), loader) if test.keep_features else None
 
     @property

@@ -12,18 +12,44 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from modprompt.clip.facts import shape_of_side
+from modprompt.clip.towers import ImageTower
+from modprompt.engine.precision import autocast_type
 from modprompt.errors import UserError
 from modprompt.io import result as results
 from modprompt.io import test_parts
-from modprompt.io.arrays import Rows, write_rows
-from modprompt.io.safe_open import Refused
+from modprompt.io.arrays import read_arrays, write_arrays
+from modprompt.io.image_files import rule_of_run
 from modprompt.io.text import sha256_of
-from modprompt.trainers.feature_cache import image_digests, image_side_digest, read_too, row_of, weights_digest
 from modprompt.trainers.learned import prompts_hash
 
-_ANEW = "all images are encoded anew"
+
+def how_computed(device: torch.device, stream: torch.dtype | None) -> str:
+    """What the types of the weights do not show: fp16 and amp have the same types, but other features."""
+    facts = ("" if device.type == "cpu" else device.type, stream, autocast_type(device))
+    return " ".join(str(fact) for fact in facts if fact)
+
+
+def _weights_digest(visual: nn.Module) -> str:
+    """A hash of all weights of an image side, and of what they do not show."""
+    activations, heads = shape_of_side(visual)
+    digest = hashlib.sha256(f"{sorted(activations)} {heads}".encode())
+    for name, tensor in sorted(visual.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def image_digests(images: Sequence[Any]) -> list[str]:
+    """Sixteen hex digits for each image's path, size and time."""
+    found = []
+    for image in images:
+        facts = os.stat(image.impath)
+        text = f"{image.impath} {facts.st_size} {facts.st_mtime_ns}"
+        found.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16])
+    return found
 
 
 def made_by(trainer: Any, loader: Any) -> str:
@@ -33,19 +59,20 @@ def made_by(trainer: Any, loader: Any) -> str:
         trainer: has a CLIP, with or without a learner.
         loader: of the images.
     """
-    model = trainer.model
+    run, model, visual = trainer.run, trainer.model, trainer.clip_model.visual
+    facts = [run.fingerprint, _weights_digest(visual), how_computed(trainer.device, model.stream)]
+    if isinstance(visual, ImageTower):  # whose weights do not show how they are run
+        facts += [visual.products, *run.tokenizer.values()]
     learner = getattr(model, "prompt_learner", None)
-    learned = [] if learner is None else [prompts_hash(learner), str(learner.schedules)]
+    if learner is not None:
+        facts += [prompts_hash(learner), learner.schedules, learner.images_by]
     blends = getattr(learner, "frozen_text", None) is not None
     if getattr(learner, "changes_images", False) or blends:  # depends on its settings, too
-        learned.append(f"{model.method!r} {model.method.joined_by!r}")
-    if learner is not None and learner.images_by:
-        learned.append(learner.images_by)
+        facts += [repr(model.method), repr(model.method.joined_by)]
     if blends:
-        learned.append(weights_digest(model.frozen_encoder.visual))
-    weights = image_side_digest(trainer)
-    facts = [str(trainer.run.fingerprint), weights, *learned, read_too(repr(loader.dataset.transform))]
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+        facts.append(_weights_digest(model.frozen_encoder.visual))
+    facts += [repr(loader.dataset.transform), rule_of_run()]
+    return hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()
 
 
 def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> dict[str, str]:
@@ -61,18 +88,19 @@ def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> di
         SHA-256 (hex) by the file's name, for the result's `test_files`.
     """
     path = test_parts.path_of(folder, test_parts.FEATURES)
-    write_rows(path, row_of(features.shape[1]), len(features), [features.numpy()], made, image_digests(images))
+    digests = np.array(image_digests(images), np.str_)
+    write_arrays(path, features=features.numpy(), images=digests, made_by=np.array(made))
     return {test_parts.FEATURES: sha256_of(path)}
 
 
-def of_run(folder: str, result: Mapping[str, Any], width: int, made: str | None = None) -> dict[str, np.ndarray]:
+def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -> dict[str, np.ndarray]:
     """The features (E,) that a run's test has kept, by the image's digest (`image_digests`); empty if it kept none.
 
     Args:
         folder: the run's output folder.
         result: the content of its result.json, which shows that the features are that test's.
         width: E.
-        made: the hash of what must have made them (`made_by`); None accepts any.
+        made: the hash of what must have made them (`made_by`); empty accepts any.
 
     Raises:
         UserError: if they are damaged, or were made by something else.
@@ -80,12 +108,11 @@ def of_run(folder: str, result: Mapping[str, Any], width: int, made: str | None 
     path = test_parts.whole(folder, result, test_parts.FEATURES)
     if path is None:
         return {}
-    try:
-        rows = Rows(path, row_of(width), made)
-        return dict(zip(rows.names, rows.all()))
-    except Refused as error:
-        made_in = "of another CLIP, other prompts, or images made in another way"
-        raise UserError(f"{path} is {made_in} ({error})") from None
+    features, images, by = read_arrays(path, "features", "images", "made_by")
+    fits = features.dtype == np.float32 and features.shape == (images.size, width)
+    if not fits or (made and str(by) != made):
+        raise UserError(f"{path} is of another CLIP, other prompts, or images made in another way")
+    return dict(zip(images.tolist(), features))
 
 
 def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | None:
@@ -109,7 +136,7 @@ def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | Non
         if lacking:
             raise UserError(f"{lacking} of {len(images)} images are not among those kept")
     except UserError as error:
-        print(f"TEST.FEATURES_OF: {error}: {_ANEW}")
+        print(f"TEST.FEATURES_OF: {error}: all images are encoded anew")
         return None
     print(f"Image features of {len(images)} images, kept in {folders}")
     features = torch.from_numpy(np.stack([kept[digest] for digest in digests]))

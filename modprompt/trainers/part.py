@@ -6,7 +6,6 @@ from typing import Any
 
 from modprompt.compat.run_settings import RunSettings
 from modprompt.engine.precision import Precision
-from modprompt.io.schema import Form
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.deferred_metrics import Number
@@ -116,12 +115,8 @@ class FeaturePart(Part):
         """What the training state must hold to go on."""
         return {}
 
-    def form(self, epoch: int) -> dict[str, Form]:
-        """The form of what state gives after so many epochs."""
-        return {}
-
     def load_state(self, extras: Mapping[str, Any]) -> None:
-        """Restore what state gave, which has the form of `form`."""
+        """Restore what state gave; errors of kinds that `training_state.damage_told` names if it does not fit."""
 
     def result(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """Its entries of result.json.

@@ -172,7 +172,7 @@ class PromptTrainer(TrainerX):
 
     @card_errors.in_a_test
     def test(self, split: str | None = None, **kwargs: Any) -> float:
-        """Evaluate, on kept image features if TEST.FEATURE_CACHE names a folder for them.
+        """Evaluate, on kept image features if TEST.FEATURES_OF names tests that have them.
 
         Args:
             split: "val" or "test"; without it TEST.SPLIT. Without validation images it is "test".

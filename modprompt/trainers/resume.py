@@ -18,12 +18,10 @@ from modprompt.io.checkpoint_files import BEST
 from modprompt.io.images import TEST, images_hash, images_hash_of, selected_on
 from modprompt.io.result import runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP
-from modprompt.io.schema import Form, number, table, text
 from modprompt.io.text import is_text
 from modprompt.trainers import text_chunk, training_state
 from modprompt.trainers.part import Part
 from modprompt.trainers.run_folder import forget_kept, has_checkpoint, newest_state
-from modprompt.trainers.state_form import average_form, scaler_form
 
 TRAINING_S = "training_s"  # in the state of a run
 
@@ -92,23 +90,14 @@ class Resume(Part):
         return images_hash_of(self.trainer.dm.dataset, self.cfg, "train_x")
 
     def extra_state(self) -> dict[str, Any]:
-        """The loss scale, the average over epochs, how many classes are computed at a time, what features add."""
+        """The loss scale, the average over epochs, and what features add."""
         scaler = {} if self.trainer.scaler is None else {"scaler": self.trainer.scaler.state_dict()}
         average = {} if self.model.average is None else {"average": self.model.average.state_dict()}
         added = {name: part for one in self.trainer.added for name, part in one.state().items()}
-        return {**scaler, **average, text_chunk.KEY: self.text_chunk, **added}
-
-    def extras_form(self, epoch: int) -> Form:
-        """The form of extra_state after so many epochs; a loss scale may be missing if the run began without one."""
-        average = self.model.average
-        scaler = {} if self.trainer.scaler is None else {"scaler": scaler_form(self.trainer.scaler.state_dict())}
-        of_average = {} if average is None else {"average": average_form(epoch, self.model.prompt_learner.trained())}
-        added = {name: form for one in self.trainer.added for name, form in one.form(epoch).items()}
-        return table({**of_average, **added}, {**scaler, text_chunk.KEY: text_chunk.FORM})
+        return {**scaler, **average, **added}
 
     def load_extra_state(self, extras: Any) -> None:
         """Restore what extra_state gave."""
-        text_chunk.take_back(self.model, self.config, extras)
         if self.trainer.scaler is not None and "scaler" in extras:
             self.trainer.scaler.load_state_dict(extras["scaler"])
         if self.model.average is not None and "average" in extras:
@@ -202,27 +191,17 @@ class Resume(Part):
             self.trainer._models,
             self.trainer._optims,
             self.trainer._scheds,
-            self._all_extras_form,
-            self.trainer.max_epoch,
         )
         self._require_begun_alike(directory, extras.get(BEGAN_FROM))
         self._require_best(directory, epoch)
-        self.load_extra_state(extras)
+        with training_state.damage_told(directory):
+            self.load_extra_state(extras)
         self.training_s = extras.get(TRAINING_S)
         self._gone_on_from = directory
         print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
         if directory != self.config.output_dir:
             self._take_over_best(directory)
         return epoch
-
-    def _all_extras_form(self, epoch: int) -> Form:
-        of_trainer, of_run = self.extras_form(epoch), table({}, {TRAINING_S: number(0), BEGAN_FROM: text(1000)})
-
-        def form(value: Any, where: str) -> None:
-            of_trainer(value, where)
-            of_run(value, where)
-
-        return form
 
     def _require_begun_alike(self, directory: str, began_from: str | None) -> None:
         """Note what the training in a folder began from; raise UserError if this one would begin otherwise."""

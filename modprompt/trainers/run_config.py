@@ -29,7 +29,7 @@ from modprompt.io.settings import Settings, as_text, changes, flat, level_of
 from modprompt.methods import together
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
 from modprompt.methods.table import BY_NAME, always_beside
-from modprompt.trainers import backbone, config, config_aliases, overrides, reading, skip_finished
+from modprompt.trainers import backbone, config, config_aliases, overrides, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 
 
@@ -315,11 +315,19 @@ def _require_no_epochs(settings: Settings, trainer: str) -> None:
 
 
 def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
-    """INPUT.READ_AS of the run that is tested or resumed, unless it is given."""
-    if READ_AS in settings:
+    """INPUT.READ_AS of the training whose model is tested, unless it is given or was for another data set's images."""
+    tested = tested_by(cfg, mode)
+    if READ_AS in settings or not tested:
         return {}
-    tested = (mode.model_dir or cfg.MODEL.INIT_WEIGHTS) if mode.eval_only else ""
-    return reading.rule_of(cfg, tested, mode.load_epoch)
+    try:
+        made = checkpoint.read(checkpoint_at(tested, mode.load_epoch)).settings
+    except (OSError, UserError):  # whatever loads it reports it
+        return {}
+    rule = made.get(READ_AS, cfg.INPUT.READ_AS)
+    if made.get("DATASET.NAME") != cfg.DATASET.NAME or rule == cfg.INPUT.READ_AS:
+        return {}
+    print(f"Images are read as the training in {tested} read them ({READ_AS} {rule}), not as a new run would")
+    return {READ_AS: rule}
 
 
 def _kept(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:

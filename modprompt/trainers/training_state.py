@@ -4,10 +4,10 @@ A killed run resumes from it; it is overwritten after every epoch and removed wh
 the same with every Dassl.
 """
 
-import hashlib
+import contextlib
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -18,17 +18,14 @@ from modprompt.errors import UserError
 from modprompt.io.holding import STATE
 from modprompt.io.safe_open import Refused
 from modprompt.io.same_run import by_own_clip, differing
-from modprompt.io.schema import Form, anything, whole
 from modprompt.io.settings import COMPILE, decisive, flat
-from modprompt.io.tensors import read_tensors, write_tensors
-from modprompt.trainers.state_form import HEAD, require_parts
+from modprompt.io.tensors import read_sealed, write_sealed
+from modprompt.programs import one_line
 
 _NumPyState = tuple[str, np.ndarray, int, int, float]
 FILE_NAME = STATE
 TRAINING_IMAGES = "the training images"  # in the settings of a run: a hash of them
 _TO_DO = "delete it to start anew, or put another copy there"
-_MOST_EPOCHS = 1 << 20
-_HASH = "hash"
 CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
 
 
@@ -127,35 +124,7 @@ def save(
         "random": random_states(),
         "extras": extras or {},
     }
-    write_tensors(os.path.join(directory, FILE_NAME), {**states, _HASH: _hash_of(states)})
-
-
-def _hash_of(states: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of a state's whole content, the same before writing and after reading."""
-    digest = hashlib.sha256()
-
-    def feed(value: Any) -> None:
-        if isinstance(value, torch.Tensor):
-            array = (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy()
-            digest.update(f"{value.dtype}{array.shape}".encode() + array.tobytes())
-        elif isinstance(value, Mapping):
-            feed([part for pair in value.items() for part in pair])
-        elif isinstance(value, (list, tuple)):
-            digest.update(f"{len(value)} parts".encode())
-            for part in value:
-                feed(part)
-        elif isinstance(value, (bool, int, float, str, type(None))):  # numpy's float is a float with another repr
-            digest.update(repr(float(value) if isinstance(value, float) else value).encode("utf-8", "surrogatepass"))
-
-    feed({key: part for key, part in states.items() if key != _HASH})
-    return digest.hexdigest()
-
-
-def _has_its_hash(states: Mapping[str, Any]) -> bool:
-    try:
-        return bool(states.get(_HASH) == _hash_of(states))
-    except (RuntimeError, TypeError, NotImplementedError):  # for tensors that no run has written
-        return False
+    write_sealed(os.path.join(directory, FILE_NAME), states)
 
 
 def exists(directory: str) -> bool:
@@ -169,16 +138,26 @@ def remove(directory: str) -> None:
         os.remove(os.path.join(directory, FILE_NAME))
 
 
+@contextlib.contextmanager
+def damage_told(directory: str) -> Iterator[None]:
+    """Around the use of what a folder's state holds: what does not fit becomes a UserError that names the file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        path = os.path.join(directory, FILE_NAME)
+        raise UserError(f"{path} is damaged or of another run ({one_line(error)[:160]}): {_TO_DO}") from None
+
+
 def load(
     directory: str,
     settings: Mapping[str, str],
     models: Mapping[str, Any],
     optims: Mapping[str, Any],
     scheds: Mapping[str, Any],
-    extras_form: Callable[[int], Form] = lambda epoch: anything,
-    most: int | None = None,
 ) -> tuple[int, float, Mapping[str, Any]]:
-    """Restore everything. Nothing is changed before the whole file is checked.
+    """Restore everything; a file that was cut off or edited, or is of a run with other settings, changes nothing.
 
     Args:
         directory: where the file is.
@@ -186,8 +165,6 @@ def load(
         models: what to restore, by name.
         optims: likewise.
         scheds: likewise.
-        extras_form: gives the form of the extras after so many epochs.
-        most: epochs of the whole run; None for what its settings say.
 
     Returns:
         (finished epochs, best validation result so far, extras).
@@ -198,31 +175,17 @@ def load(
     """
     path = os.path.join(directory, FILE_NAME)
     try:
-        states = read_tensors(path)
+        states = read_sealed(path)
     except UserError as error:
         raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
-    try:
-        HEAD(states, "")
+    with damage_told(directory):
         require_same(settings, states["settings"], directory)
-        whole(1, most or _most_epochs(settings))(states["epoch"], "epoch")
-        require_parts(states, models, optims, scheds)
-        extras_form(states["epoch"])(states["extras"], "extras")
-        if not _has_its_hash(states):
-            raise Refused("it was changed by hand: its hash does not match")
-    except Refused as error:
-        raise UserError(f"{path} is damaged or of another run ({error}): {_TO_DO}") from None
-    try:
+        learned = [tensor for state in states["models"].values() for tensor in state.values()]
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in learned):
+            raise Refused("what it has learned is not made of finite numbers")
         for part, ours in (("models", models), ("optims", optims), ("scheds", scheds)):
-            for name, state in states[part].items():
-                ours[name].load_state_dict(state)
+            for name, one in ours.items():
+                if one is not None:
+                    one.load_state_dict(states[part][name])
         restore_random(states["random"])
-    except Exception as error:  # whatever PyTorch raises on what has the right form
-        raise UserError(
-            f"{path} is damaged or of another run ({' '.join(str(error).split())[:160]}): {_TO_DO}"
-        ) from None
-    return states["epoch"], float(states["best_result"]), states["extras"]
-
-
-def _most_epochs(settings: Mapping[str, str]) -> int:
-    text = settings.get("OPTIM.MAX_EPOCH", "")
-    return int(text) if text.isdecimal() else _MOST_EPOCHS
+        return states["epoch"], float(states["best_result"]), states["extras"]

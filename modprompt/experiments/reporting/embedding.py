@@ -115,8 +115,7 @@ def chosen(labels: Sequence[int]) -> list[int]:
 
 def _of_tests(tests: Sequence[Outcome], trained: Trained, images: Sequence[Any], what: str) -> NDArray[np.float32]:
     """Features (N, E) that tests have kept of these images; without them the images are encoded."""
-    from modprompt.trainers.feature_cache import image_digests  # late: by now Dassl is found
-    from modprompt.trainers.kept_features import of_run
+    from modprompt.trainers.kept_features import image_digests, of_run  # late: by now Dassl is found
 
     known: dict[str, NDArray[np.float32]] = {}
     for one in tests:

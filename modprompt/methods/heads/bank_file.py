@@ -7,9 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.io.safe_open import Refused
 from modprompt.io.settings import changes
-from modprompt.io.tensors import read_tensors, write_tensors
+from modprompt.io.tensors import read_sealed, write_sealed
 
 FILE_NAME = "bank.pth.tar"
 
@@ -30,7 +29,7 @@ def write(directory: str, settings: Mapping[str, str], views: Views) -> None:
         views: to be kept.
     """
     if views.features:
-        write_tensors(Path(directory, FILE_NAME), {"settings": dict(settings), **views._asdict()})
+        write_sealed(Path(directory, FILE_NAME), {"settings": dict(settings), **views._asdict()})
 
 
 def remove(directory: str) -> None:
@@ -40,25 +39,12 @@ def remove(directory: str) -> None:
         path.unlink()
 
 
-def _require_fit(views: Views, width: int, classes: int) -> None:
-    """Raise Refused unless each pass has features of `width` and labels of `classes` classes, for the same images."""
-    images = len(views.labels[0]) if views.labels else 0
-    if not images or any(one.shape != (images, width) for one in views.features):
-        raise Refused(f"its features are not {width} numbers for each label")
-    if len(views.labels) != len(views.features) or any(
-        len(one) != images or not 0 <= int(one.min()) <= int(one.max()) < classes for one in views.labels
-    ):
-        raise Refused(f"its labels are not one of {classes} classes for each image")
-
-
-def read(directory: str, settings: Mapping[str, str], width: int, classes: int) -> Views:
+def read(directory: str, settings: Mapping[str, str]) -> Views:
     """The views of a run.
 
     Args:
         directory: its folder.
         settings: what determines this run's views.
-        width: of this run's features, D.
-        classes: how many there are.
 
     Raises:
         UserError: if they are missing, damaged, or were made with another CLIP, other images or other settings.
@@ -68,13 +54,11 @@ def read(directory: str, settings: Mapping[str, str], width: int, classes: int) 
     if not path.is_file():
         raise UserError(f"{path}, which the run in that folder was built from, is missing: {to_do}")
     try:
-        content = read_tensors(path)
-        views = Views(list(content["features"]), list(content["labels"]))
-        _require_fit(views, width, classes)
-        theirs = dict(content["settings"])
-    except (Refused, UserError, LookupError, TypeError, AttributeError) as error:
+        content = read_sealed(path)
+    except UserError as error:
         raise UserError(f"{path} is damaged ({error}): {to_do}") from None
+    theirs = content["settings"]
     other = changes(theirs, {key: text for key, text in settings.items() if key in theirs})
     if other:
         raise UserError(f"{path} was made by a run with other settings ({'; '.join(other[:4])}): {to_do}")
-    return views
+    return Views(content["features"], content["labels"])

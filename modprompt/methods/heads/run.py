@@ -16,7 +16,6 @@ from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint_files import BEST
 from modprompt.io.images import mark, selected_on
-from modprompt.io.schema import Form, anything, table
 from modprompt.methods.heads import bank_file
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head
 from modprompt.methods.heads.fitting import FreshViews
@@ -26,12 +25,11 @@ from modprompt.methods.parts.checkpoint_view import require_made_with
 from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints
 from modprompt.trainers.evaluation import Evaluation
-from modprompt.trainers.feature_cache import FeatureBatches, encode
+from modprompt.trainers.image_features import FeatureBatches, encode
 from modprompt.trainers.loop import Loop
 from modprompt.trainers.part import Part
 from modprompt.trainers.prompt_trainer import Parts
 from modprompt.trainers.resume import Resume
-from modprompt.trainers.state_form import like
 from modprompt.trainers.training_state import TRAINING_IMAGES
 
 VIEWS, KEPT = "views", "head"  # keys in the state of a run: kept views; buffers that the head keeps
@@ -316,8 +314,7 @@ class HeadResume(_OfHead, Resume):
     def _resume_state(self, directory: str) -> int:
         building, views = self.trainer.building, bank_file.Views([], [])
         if self.method.passes():
-            model = building.model
-            views = bank_file.read(directory, self.settings(), model.width, len(model.classes.names))
+            views = bank_file.read(directory, self.settings())
         building.of_bank(views, keeps=False)
         epoch = super()._resume_state(directory)
         building.keep(views)  # once the state is known to belong to this run
@@ -350,10 +347,6 @@ class HeadResume(_OfHead, Resume):
 
     def _kept_of_head(self) -> dict[str, Tensor]:
         return {name: getattr(self.head, name) for name in self.head.kept}
-
-    def extras_form(self, epoch: int) -> Form:
-        """The form of extra_state's content."""
-        return table({VIEWS: anything, KEPT: like(self._kept_of_head())})
 
     def load_extra_state(self, extras: Any) -> None:
         """Restore what extra_state returned."""

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.io.schema import shown
 from modprompt.methods.parts.low_rank import POSITIONS, SIDES, LowRankSettings
 
 _NAMES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "proj"}
@@ -90,7 +89,7 @@ def of_repository(
         there = theirs.get(name)
         same = isinstance(there, (int, float, str, list)) and there == mine
         if not same:
-            raise UserError(f"{path} was made with other settings: {name} is {mine} here and {shown(there)} there")
+            raise UserError(f"{path} was made with other settings: {name} is {mine} here and {ascii(there)[:40]} there")
     places = _places(settings, layers)
     if set(weights) != set(places):
         raise UserError(f"{path} has additions to {len(weights)} layers, but this model has {len(places)}")

@@ -16,7 +16,6 @@ from modprompt.errors import UserError
 from modprompt.io import images
 from modprompt.io.images import shots_of
 from modprompt.io.pictures import can_draw
-from modprompt.io.schema import Form, rows, table, whole
 from modprompt.methods.parts.deferred_metrics import Number, settled
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.step import Step
@@ -28,7 +27,6 @@ from modprompt.methods.search.settings import BETAS, FIRST_BATCH, AlphaSettings
 from modprompt.methods.search.space import ALL, Option
 from modprompt.methods.search.validation import ValidationBatches
 from modprompt.trainers.part import FeaturePart
-from modprompt.trainers.state_form import like, optimiser_form, scaler_form
 
 _NEVER = -1e30  # alpha of an option that a layer does not have: the file's rows have one length
 PICTURE = "search.png"
@@ -282,19 +280,8 @@ class SearchRun(FeaturePart):
         }
         return {EXTRA: {**state, **({} if scaler is None else {"scaler": scaler.state_dict()})}}
 
-    def form(self, epoch: int) -> dict[str, Form]:
-        """The form of state's content after so many epochs."""
-        step, batches = self._alpha_step, len(self._validation.loader)
-        required = {
-            "optimiser": optimiser_form(step.optimiser),
-            "taken": whole(0, batches),
-            "history": rows(like(self._learner.alphas_now()), epoch + 1),
-        }
-        scaler = {} if step.scaler is None else {"scaler": scaler_form(step.scaler.state_dict())}
-        return {EXTRA: table(required, scaler)}
-
     def load_state(self, extras: Mapping[str, Any]) -> None:
-        """Restore what state returned; `form` has checked it."""
+        """Restore what state returned."""
         state = extras[EXTRA]
         self._alpha_step.optimiser.load_state_dict(state["optimiser"])
         if self._alpha_step.scaler is not None and "scaler" in state:

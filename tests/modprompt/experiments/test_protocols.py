@@ -130,7 +130,7 @@ def test_run_is_recorded_as_it_was_expected(experiment, tmp_path, eurosat_root):
     subprocess.run(command(job, tmp_path, tmp_path), check=True, capture_output=True)
     result = json.loads((tmp_path / job.folder / "result.json").read_text())
     assert result["settings"] == expected(job, tmp_path)
-    assert len(list((tmp_path / "image_cache").glob("*.images"))) == 1
+    assert len(list((tmp_path / "image_cache").glob("*.npy"))) == 1
 
 
 def test_command_has_absolute_paths_and_options_last(jobs, tmp_path):

@@ -77,9 +77,9 @@ def test_resumed_run_is_recorded_anew_and_ends_as_one_that_was_not_stopped(comma
 @pytest.mark.slow
 def test_a_state_of_a_recorded_run_is_that_of_one_that_is_not(command, tapes, tmp_path, monkeypatch):
     """Plain numbers as rates: what goes on from it need not record."""
-    states, write = [], training_state.write_tensors
+    states, write = [], training_state.write_sealed
     monkeypatch.setattr(
-        training_state, "write_tensors", lambda path, state: states.append(state["optims"]) or write(path, state)
+        training_state, "write_sealed", lambda path, state: states.append(state["optims"]) or write(path, state)
     )
     for how in ("", "graph"):
         words = command(METHODS["mpl"], "MODEL.COMPILE", how)

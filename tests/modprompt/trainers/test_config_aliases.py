@@ -73,6 +73,12 @@ def test_key_that_nothing_reads_is_taken_and_told(trainer, capsys):
     assert "TRAINER.COOP.TRAIN_TYPE freeze (command line): nothing reads it" in capsys.readouterr().out
 
 
+def test_key_that_is_gone_says_what_to_write_instead():
+    said = "command line: TEST.FEATURE_CACHE is gone: a test keeps its features by TEST.KEEP_FEATURES True, for tests"
+    with pytest.raises(UserError, match=said):
+        built("TEST.FEATURE_CACHE", "features", trainer="CoOp")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -3,14 +3,14 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 from modprompt.cli import train
 from modprompt.io import result as results
-from modprompt.io.arrays import read_all_arrays, write_arrays, write_rows
+from modprompt.io.arrays import read_all_arrays, write_arrays
 from modprompt.io.checksum import sealed
 from modprompt.io.text import sha256_of
-from modprompt.trainers.feature_cache import row_of
 from tests.methods import METHODS, SEARCHES
 from tests.test_runs import to
 
@@ -130,16 +130,18 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     refused("damaged", "is damaged, or belongs to another test")
     file.write_bytes(whole)
     arrays = read_all_arrays(file)
-    rows, names = arrays["rows"], arrays["names"].tolist()
-    write_rows(file, row_of(rows.shape[1]), len(rows), [rows], "another CLIP", names)
+    for name, other in {
+        "clip": {"made_by": np.array("another CLIP")},
+        "width": {"features": arrays["features"][:, :1]},
+        "type": {"features": arrays["features"].astype(float)},
+        "images": {"images": arrays["images"][:3]},
+    }.items():
+        write_arrays(file, **{**arrays, **other})
+        as_left(file)
+        refused(name, "is of another CLIP, other prompts, or images made in another way")
+    write_arrays(file, rows=arrays["features"])
     as_left(file)
-    refused("clip", "is of another CLIP, other prompts, or images made in another way (it stands for others)")
-    write_rows(file, row_of(1), len(rows), [rows[:, :1]], str(arrays["stands_for"]), names)
-    as_left(file)
-    refused("kind", f"its rows are not 20 of float32 ({rows.shape[1]},)")
-    write_arrays(file, features=rows, images=arrays["names"], made_by=arrays["stands_for"])
-    as_left(file)
-    refused("version", "crcs is not a file in the archive")
+    refused("version", "features is not a file in the archive")
     file.unlink()
     refused("gone", "is gone")
 
@@ -151,6 +153,7 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
         ("coop_end", "trained", (), "of another CLIP, other prompts"),
         ("hicropl", "trained", (), "of another CLIP, other prompts"),  # features blended with frozen ones, the same
         ("coop_end", "other", ("INPUT.INTERPOLATION", "bilinear"), "images made in another way"),
+        ("coop_end", "precision", ("TRAINER.COOP.PREC", "bf16"), "of another CLIP, other prompts"),
         ("coop_end", "touched", (), "of 40 images are not among those kept"),
     ],
 )

@@ -1,3 +1,5 @@
+import copy
+import functools
 import random
 
 import numpy as np
@@ -5,7 +7,8 @@ import pytest
 import torch
 from dassl.config import get_cfg_default
 
-from modprompt.io.tensors import read_tensors, write_tensors
+from modprompt.errors import UserError
+from modprompt.io.tensors import read_sealed, read_tensors, write_sealed, write_tensors
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.trainers import training_state
 
@@ -70,14 +73,111 @@ def test_run_whose_steps_are_recorded_is_another(tmp_path):
         training_state.load(str(tmp_path), settings(""), *parts)
 
 
-@pytest.mark.parametrize("best", [torch.ones(2), np.inf, np.nan, "1"])
-def test_best_result_that_is_none_is_named(best, tmp_path):
+ADVICE = ": delete it to start anew, or put another copy there"
+
+
+def saved(folder):
     cfg, *parts = make(1)
-    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
-    path = tmp_path / training_state.FILE_NAME
-    write_tensors(path, {**read_tensors(path), "best_result": best})
-    with pytest.raises(ValueError, match="training_state.pth.tar is damaged .*best_result.*: delete it to start anew"):
-        training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
+    train(*parts)
+    settings = training_state.settings_of(cfg)
+    training_state.save(str(folder), settings, 1, *parts, 50.0, {"x": 3})
+    return settings, parts, folder / training_state.FILE_NAME
+
+
+def refused(folder, settings, parts):
+    """The line; nothing has changed."""
+    before = copy.deepcopy([{name: one.state_dict() for name, one in part.items()} for part in parts])
+    draws = torch.get_rng_state()
+    with pytest.raises(UserError) as raised:
+        training_state.load(str(folder), settings, *parts)
+    assert str(before) == str([{name: one.state_dict() for name, one in part.items()} for part in parts])
+    assert torch.equal(draws, torch.get_rng_state())
+    line = str(raised.value)
+    assert "\n" not in line
+    assert line.endswith(ADVICE)
+    return line
+
+
+EDITS = {  # values of the right kind in another's place
+    "optims.m.param_groups.0.momentum": 0.5,
+    "optims.m.state.0.momentum_buffer": torch.full((1, 3), 7.0),
+    "scheds.m.last_epoch": 7,
+    "models.m.bias": torch.ones(1),
+    "random.numpy.2": 3,
+    "best_result": 99.0,
+    "extras.x": 4,
+    "epoch": 2,
+    "hash": "0",
+}
+
+
+@pytest.mark.parametrize("where", EDITS)
+def test_edited_state_is_refused_and_changes_nothing(tmp_path, where):
+    settings, parts, path = saved(tmp_path)
+    *keys, last = [int(key) if key.isdecimal() else key for key in where.split(".")]
+    state = read_tensors(path)
+    place = functools.reduce(lambda level, key: level[key], keys, state)
+    place[last] = EDITS[where]
+    write_tensors(path, state)
+    assert "was changed by hand: its hash does not match" in refused(tmp_path, settings, parts)
+    del state["hash"]
+    write_tensors(path, state)
+    assert "its hash does not match" in refused(tmp_path, settings, parts)
+
+
+CONTENTS = {
+    "a list": [1, 2],
+    "no hash": {"epoch": 1},
+    "nothing": {},
+    "sparse": {"x": torch.ones(2).to_sparse(), "hash": "0"},
+    "without numbers": {"x": torch.ones(2, device="meta"), "hash": "0"},
+}
+
+
+@pytest.mark.parametrize("what", ["cut off", "a flipped bit", *CONTENTS])
+def test_damaged_state_is_refused_and_changes_nothing(tmp_path, what):
+    settings, parts, path = saved(tmp_path)
+    whole = bytearray(path.read_bytes())
+    if what in CONTENTS:
+        write_tensors(path, CONTENTS[what])
+    elif what == "cut off":
+        path.write_bytes(whole[:-9])
+    else:
+        whole[whole.index(parts[0]["m"].weight.detach().numpy().tobytes())] ^= 1
+        path.write_bytes(whole)
+    assert f"{path} is damaged (" in refused(tmp_path, settings, parts)
+
+
+def test_learned_tensors_must_be_finite(tmp_path):
+    settings, parts, path = saved(tmp_path)
+    state = read_sealed(path)
+    state["models"]["m"]["bias"] = torch.tensor([float("nan")])
+    write_sealed(path, state)
+    assert "what it has learned is not made of finite numbers" in refused(tmp_path, settings, parts)
+
+
+def sizes_differ(parts):
+    parts[0]["m"] = torch.nn.Linear(4, 1)
+
+
+def names_differ(parts):
+    parts[1]["other"] = parts[1]["m"]
+
+
+def groups_differ(parts):
+    parts[1]["m"].add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
+
+
+@pytest.mark.parametrize("change", [sizes_differ, names_differ, groups_differ])
+def test_state_that_does_not_fit_the_run_is_refused(tmp_path, change):
+    settings, parts, path = saved(tmp_path)
+    change(parts)
+    with pytest.raises(UserError) as raised:
+        training_state.load(str(tmp_path), settings, *parts)
+    line = str(raised.value)
+    assert line.startswith(f"{path} is damaged or of another run (")
+    assert line.endswith(ADVICE)
+    assert "\n" not in line
 
 
 def test_state_is_removed_once(tmp_path):

@@ -9,6 +9,7 @@ from PIL import Image
 
 import modprompt
 from modprompt.cli import train
+from modprompt.io.tensors import read_sealed, write_sealed, write_tensors
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import bare, random_clip
 from tests.modprompt.data import trees
@@ -293,9 +294,11 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, monkeypatch, capsys
     with pytest.raises(Killed):
         train.main(words)
     path = tmp_path / "out" / "bank.pth.tar"
-    content = torch.load(path, weights_only=True)
+    content = read_sealed(path)
     content["settings"]["the weights of CLIP"] = f"2:{0:024}"
-    torch.save(content, path)
+    write_tensors(path, content)
+    assert "bank.pth.tar was changed by hand: its hash does not match" in refusal(capsys, *words)
+    write_sealed(path, content)
     assert "was made by a run with other settings (the weights of CLIP" in refusal(capsys, *words)
     path.write_bytes(b"nothing")
     assert "bank.pth.tar is damaged" in refusal(capsys, *words)
