@@ -12,6 +12,7 @@ from typing import Any
 
 from modprompt.clip import hub, known, present
 from modprompt.data.split_files import find_recorded
+from modprompt.errors import UserError
 from modprompt.experiments.plan import present as data_sets
 from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.job import Job
@@ -25,8 +26,6 @@ from modprompt.methods import named_files
 
 NOTES = "clip_hashes.json"
 # settings that decide a run's images
-# settings that decide a run's images
-_OF_IMAGES = ("DATASET.", "SEED", "TEST.", "TRAINER.NAME", "ACTIVE.ROUNDS", "SEARCH.")
 
 
 def clips_of(job: Job) -> dict[str, present.Named]:
@@ -78,7 +77,7 @@ class Inputs:
         self.notes = _notes(out)
         self._splits: dict[str, str | None] = {}  # of data sets whose split has no file, as they are now
         self._folders: dict[str, tuple[str, int] | None] = {}
-        self._read: dict[tuple[Any, ...], tuple[Any, str] | None] = {}  # images of jobs, by what decides them
+        self._read: dict[tuple[Any, ...], tuple[Any, str]] = {}  # images of jobs, by what decides them
 
     def _noted(self, clip: present.Named) -> tuple[str, Mapping[str, Any]] | None:
         """Fingerprint and tokenizer of a CLIP, if they are noted as it is now."""
@@ -151,8 +150,10 @@ class Inputs:
         recorded, place = result.get(IMAGE_FILES), self._folder_of(job.dataset) if self._has_data(result) else None
         if not recorded or place is None or unchanged_since(recorded, *place):
             return []
-        lists = self._lists(job)
-        return [] if lists is None else differing_images(recorded, *lists)
+        try:
+            return differing_images(recorded, *self._lists(job))
+        except UserError as error:
+            return [f"the images cannot be read as they were ({error})"]
 
     def _folder_of(self, dataset: str) -> tuple[str, int] | None:
         """The folder of a data set's images, and when something in it was changed last; None if it is not known."""
@@ -160,9 +161,9 @@ class Inputs:
             self._folders[dataset] = None if self.data is None else data_sets.image_folder(dataset, self.data)
         return self._folders[dataset]
 
-    def _lists(self, job: Job) -> tuple[Any, str] | None:
+    def _lists(self, job: Job) -> tuple[Any, str]:
         """A job's images, and the folder that their paths are relative to."""
-        settings = {key: text for key, text in effective(job).items() if key.startswith(_OF_IMAGES)}
+        settings = data_sets.of_images(effective(job))
         key = (job.dataset, job.tests, *sorted(settings.items()))
         if key not in self._read:
             assert self.data is not None

@@ -16,6 +16,8 @@ from modprompt.experiments.plan.kinds import PLAIN
 from modprompt.io.images import lists_of, newest_change_ns
 from modprompt.io.settings import Settings, read_settings
 
+_OF_IMAGES = ("DATASET.", "SEED", "TEST.", "TRAINER.NAME", "ACTIVE.ROUNDS", "SEARCH.")
+
 
 def _reader_of(dataset: str) -> Any:
     from modprompt.compat import find as compat
@@ -96,14 +98,22 @@ def image_folder(dataset: str, data: Path) -> tuple[str, int] | None:
         return str(found), time.time_ns()  # reading the images tells
 
 
-def lists(dataset: str, settings: Mapping[str, str], tests: bool, data: Path) -> tuple[Any, str] | None:
-    """The images of a run as lists_of gives them, and the folder that their paths are relative to; None if unknown.
+def of_images(settings: Mapping[str, str]) -> dict[str, str]:
+    """Those of a run's settings that decide its images."""
+    return {key: text for key, text in settings.items() if key.startswith(_OF_IMAGES)}
+
+
+def lists(dataset: str, settings: Mapping[str, str], tests: bool, data: Path) -> tuple[Any, str]:
+    """The images of a run as lists_of gives them, and the folder that their paths are relative to.
 
     Args:
         dataset: as in configs/datasets.
-        settings: of the run, those that decide its images, {dotted key: text}.
+        settings: of the run, {dotted key: text}.
         tests: whether it only tests.
         data: folder of the data sets.
+
+    Raises:
+        UserError: if they cannot be read.
     """
     from modprompt.compat import find as compat
 
@@ -114,13 +124,10 @@ def lists(dataset: str, settings: Mapping[str, str], tests: bool, data: Path) ->
     import modprompt.trainers.all  # noqa: F401
     from modprompt.trainers import run_config
 
-    words = [word for pair in {**settings, "DATASET.ROOT": str(data)}.items() for word in pair]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # the runs have printed it
-            cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=tests)
-            found = DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg)
-    except UserError:
-        return None
+    words = [word for pair in {**of_images(settings), "DATASET.ROOT": str(data)}.items() for word in pair]
+    with contextlib.redirect_stdout(io.StringIO()):  # the runs have printed it
+        cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=tests)
+        found = DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg)
     return lists_of(found, cfg), getattr(found, "image_root", "")
 
 

@@ -1,12 +1,15 @@
 """What is chosen by validation images, by which rule, from which runs; and what takes it."""
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from modprompt.clip import present
 from modprompt.engine.schedule import Schedule, modular
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen, protocols, spec
@@ -14,7 +17,7 @@ from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.reporting import choose, report
 from modprompt.experiments.reporting.choose import choose as choose_by_rule
-from tests.conftest import ROOT
+from tests.conftest import ROOT, random_clip
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 from tools import random_schedules
 
@@ -414,6 +417,25 @@ def test_method_that_takes_nothing_chosen_is_run_as_its_config_has_it(taken, exp
     made = experiment(TAKES.replace("  MPL: {", "  Mine: {chosen: false, options: {OPTIM.LR: 3}, "), "takes")
     (mine,) = (method for method in made.methods if method.label == "Mine")
     assert dict(mine.options)["OPTIM.LR"] == "3"
+
+
+def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path, monkeypatch):
+    path = tmp_path / "clip.pt"
+    torch.save(random_clip(1, text_layers=1, vision_layers=1).state_dict(), path)
+    on = f"{{MODEL.BACKBONE.PATH: '{path}', MODEL.BACKBONE.ACTIVATION: quick_gelu, MODEL.BACKBONE.HEADS: [1, 2]}}"
+    found = experiment(f"{TRIES}options: {on}\n", "tries")
+    clip = present.named(str(path))._replace(activation="quick_gelu", heads=(1, 2))
+    weights = {"backbone_hash": present.identity(clip)[0], "clip_files": {"the weights of CLIP": present.seen(clip)}}
+    for job in protocols.jobs(found):
+        finish(job, tmp_path, 80.0, **ON_VALIDATION, dataset=job.dataset, **weights)
+    chosen.write(tmp_path / "tries.json", choose_by_rule(found, results_below(found, tmp_path)))
+    takes = f"{TAKES}options: {on}\n"
+    experiment(takes)
+    os.utime(path)
+    experiment(takes)  # the same weights
+    torch.save(random_clip(2, text_layers=1, vision_layers=1).state_dict(), path)
+    with pytest.raises(UserError, match="MaPLe: the choice belongs to another CLIP: CLIP 2:.* -> 2:"):
+        experiment(takes)
 
 
 def test_option_that_is_chosen_too_is_refused(taken, experiment):

@@ -8,15 +8,19 @@ import pytest
 import torch
 from PIL import Image
 
+from modprompt.clip import present
 from modprompt.clip.load import load
 from modprompt.clip.source import Asked
 from modprompt.data.readers.image_folder import ImageFolder
+from modprompt.experiments.plan import present as data_sets
 from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state, status
 from modprompt.io import descriptions
 from modprompt.io.checksum import file_hash
-from modprompt.io.same_run import DESCRIPTIONS
+from modprompt.io.images import IMAGE_FILES, image_files
+from modprompt.io.same_run import DESCRIPTIONS, TEACHER
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish
@@ -134,6 +138,42 @@ def test_folders_that_are_split_by_hand_are_looked_at(jobs, tmp_path):
     gone = Inputs(tmp_path, tmp_path / "gone")
     assert gone.changes(job, result, {}) == []
     assert "split and few-shot list" in gone.not_compared(job, result)
+
+
+def test_images_that_are_replaced_in_place_make_results_stale(jobs, tmp_path):
+    root = tmp_path / "photos"
+    for path in ("train/zero/a.png", "train/one/b.png", "test/zero/c.png", "test/one/d.png"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(root / path)
+    job = jobs[0]._replace(dataset="image_folder", tests=True, options=())
+    lists, folder = data_sets.lists("image_folder", effective(job), True, root)
+    result = {"backbone_hash": "2:x", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
+    image = root / "test/one/d.png"
+    before = image.read_bytes()
+    Image.new("RGB", (4, 4), (1, 0, 0)).save(image)
+    assert Inputs(tmp_path, root).changes(job, result, {}) == ["the test images have changed"]
+    image.write_bytes(before)
+    os.utime(image, ns=(1, 1))
+    (root / "train/zero/a.png").write_bytes(b"which no test reads")
+    assert Inputs(tmp_path, root).changes(job, result, {}) == []
+
+
+def test_another_teacher_at_its_place_makes_results_stale(experiment, tmp_path):
+    place = tmp_path / "teacher"
+    open_clip_folder(place)
+    words = f"TRAINER.KDPL.ON: true, TRAINER.KDPL.TEACHER: '{place}'"
+    text = FILE.replace("methods:", "methods:\n  KDPL: {trainer: MPL, config: glyph, options: {" + words + "}}", 1)
+    job = next(one for one in protocols.jobs(experiment(text)) if one.method.label == "KDPL")
+    teacher = present.named(str(place))
+    finish(
+        job, tmp_path, 80.0, method={TEACHER: present.identity(teacher)[0]}, clip_files={TEACHER: present.seen(teacher)}
+    )
+    inputs = Inputs(tmp_path, None)
+    assert state.of(job, tmp_path, inputs).name == "finished"
+    open_clip_folder(tmp_path / "other", seed=5)
+    shutil.move(tmp_path / "other" / "open_clip_model.safetensors", place / "open_clip_model.safetensors")
+    inputs.note_clips([job])
+    assert state.of(job, tmp_path, inputs).why.startswith("made of other inputs: the teacher 2:")
 
 
 def test_split_without_a_file_is_said_not_to_be_compared(jobs, tmp_path):

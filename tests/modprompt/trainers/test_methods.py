@@ -227,6 +227,26 @@ def test_contexts_of_single_classes_are_not_tested_on_other_classes(command, tmp
     assert "does not say for which classes its contexts (CSC) were learned" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("row", "key", "words"), [("mma", "TEXT_CTX_INIT", "a drawing of a"), ("mmrl", "TEMPLATE", "a drawing of a {}.")]
+)
+def test_words_that_nothing_learns_over_are_the_checkpoints_in_a_test(row, key, words, command, tmp_path, capsys):
+    method = METHODS[row]._replace(options={one: text for one, text in METHODS[row].options.items() if one != key})
+    own = (f"TRAINER.{method.node}.{key}", words)
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1, *own)) == 0
+    trained = json.loads((tmp_path / "out" / "result.json").read_text())
+    test = ["--eval-only", "--model-dir", str(tmp_path / "out"), *command(method)]
+    test[test.index("--output-dir") + 1] = str(tmp_path / "tested")
+    assert train.main(test) == 0
+    assert f"As trained: {own[0]} {words}" in capsys.readouterr().out
+    tested = json.loads((tmp_path / "tested" / "result.json").read_text())
+    assert tested["method"]["settings"][key.lower()] == words
+    assert tested["correct"] == trained["correct"]
+    assert train.main([*test, *own]) == 0
+    line = refusal(capsys, *test, own[0], "a photo of a {}.")
+    assert f"{own[0]} is 'a photo of a {{}}.', but {tmp_path / 'out'} was trained with '{words}': leave it out" in line
+
+
 def test_checkpoint_of_another_method_is_refused(command, tmp_path, capsys):
     """MPL and MaPLe of depth 1 have the same tensors; IVLP and PromptSRC are the same learner."""
     shallow = {"PROMPT_DEPTH": 1, "N_CTX": 2}
