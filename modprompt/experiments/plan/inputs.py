@@ -67,9 +67,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _stamp(file: Path) -> list[int] | None:
     """Size and time of a file, or of all files in a folder."""
     try:
-        files = [file]
-        if file.is_dir():  # in a hub's cache the weights of a repository lie deeper
-            files = list(file.rglob("*") if (file / "snapshots").is_dir() else file.iterdir())
+        files = list(file.iterdir()) if file.is_dir() else [file]
         facts = [one.stat() for one in files]
     except OSError:
         return None
