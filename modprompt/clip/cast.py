@@ -35,12 +35,9 @@ def _towers(clip_model: nn.Module) -> list[Tower]:
 
 
 def cast_products(clip_model: nn.Module, dtype: torch.dtype) -> bool:
-    """Cast the matrices of stock sides in place; normalisations and embeddings are not changed.
+    """Cast the matrices of stock sides in place, not normalisations and embeddings; whether the numbers are the same.
 
     The weights of a tower stay float32: only the type of its products changes.
-
-    Returns:
-        Whether they are still the same numbers.
     """
     exact = True
     for tower in _towers(clip_model):

@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,22 +58,14 @@ _COUNTS = ".num_batches_tracked"  # a BatchNorm's, without effect in eval mode
 
 
 class Tag(NamedTuple):
-    """A pretrained tag of open_clip.
+    """A pretrained tag of open_clip."""
 
-    name: MODEL/TAG.
-    model: its model_cfg, with the activation that its weights were trained with.
-    images: how its images are made.
-    repo: OWNER/NAME on the Hugging Face hub.
-    file: of its weights there; empty if it is one of open_clip's usual names.
-    differ: whether tag and config say different activations.
-    """
-
-    name: str
-    model: dict[str, Any]
+    name: str  # MODEL/TAG
+    model: dict[str, Any]  # its model_cfg, with the activation that its weights were trained with
     images: Images
-    repo: str
-    file: str
-    differ: bool
+    repo: str  # OWNER/NAME on the Hugging Face hub
+    file: str  # of its weights there; empty if it is one of open_clip's usual names
+    differ: bool  # tag and config say different activations
 
     @property
     def kinds(self) -> Kinds:
@@ -89,11 +81,7 @@ class Tag(NamedTuple):
 
 
 def package() -> Any:
-    """The package open_clip.
-
-    Raises:
-        UserError: if it is missing, or no version that this was tried with.
-    """
+    """The package open_clip; UserError if it is missing, or no version that this was tried with."""
     return _imported("open_clip", "open_clip_torch", (3, 3), 4)
 
 
@@ -123,11 +111,7 @@ def tags() -> list[tuple[str, str]]:
 
 
 def tag(name: str) -> Tag:
-    """The tag MODEL/TAG.
-
-    Raises:
-        UserError: if open_clip has none of that name; similar ones are named, those of its model first.
-    """
+    """The tag MODEL/TAG; UserError if open_clip has none of that name, with similar ones, those of its model first."""
     model, _, which = name.rpartition("/")
     try:
         found: Mapping[str, Any] = package().get_pretrained_cfg(model, which)
@@ -159,11 +143,7 @@ def tell_activation(found: Tag) -> None:
 
 
 def model_config(model: str, where: str) -> dict[str, Any]:
-    """open_clip's own model_cfg of a MODEL.
-
-    Raises:
-        UserError: if it has none.
-    """
+    """open_clip's own model_cfg of a MODEL; UserError if it has none."""
     found = package().get_model_config(model)
     if found is None:
         raise UserError(
@@ -175,8 +155,7 @@ def model_config(model: str, where: str) -> dict[str, Any]:
 def of_name(name: str) -> tuple[dict[str, Any], Images]:
     """model_cfg and images of open_clip's MODEL or MODEL/TAG, for a file of its weights.
 
-    Raises:
-        UserError: if there is none, or weights of MODEL are run in several ways.
+    Raises UserError if there is none, or weights of MODEL are run in several ways.
     """
     where = "MODEL.BACKBONE.MODEL"
     if "/" in name:
@@ -194,11 +173,7 @@ def of_name(name: str) -> tuple[dict[str, Any], Images]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The JSON object in a config file.
-
-    Raises:
-        UserError: if it is missing, or not a JSON object.
-    """
+    """The JSON object in a config file; UserError if it is missing, or not a JSON object."""
     try:
         content = json_text.parse(read_text(path))
     except FileNotFoundError:
@@ -213,8 +188,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def of_file(path: Path) -> tuple[dict[str, Any], Images]:
     """model_cfg and images of an open_clip_config.json.
 
-    Raises:
-        UserError: if it is missing or damaged, or says what open_clip would download or run, or what is not known.
+    Raises UserError if it is missing or damaged, or says what open_clip would download or run, or what is not known.
     """
     config = read_config(path)
     if "model_cfg" not in config:
@@ -232,15 +206,13 @@ def _images(given: Any, size: int, at: str) -> Images:
         raise UserError(f"{at[:-1]} must be an object")
     _require_known(given, usual, at)
     found = {**usual, **given}
-    if found["interpolation"] not in ("bicubic", "bilinear") or found["resize_mode"] not in (SHORTEST, SQUASH):
-        raise UserError(
-            f"{at}only bicubic or bilinear, and resize_mode {SHORTEST} or {SQUASH}, are supported, got "
-            f"{found['interpolation']} and {found['resize_mode']}"
-        )
+    how, resize = found["interpolation"], found["resize_mode"]
+    if how not in ("bicubic", "bilinear") or resize not in (SHORTEST, SQUASH):
+        only = f"bicubic or bilinear, and resize_mode {SHORTEST} or {SQUASH}"
+        raise UserError(f"{at}only {only}, are supported, got {how} and {resize}")
     if found["mode"] != "RGB" or _pixels(found["size"], f"{at}size") != size:
         raise UserError(f"{at}images of mode {found['mode']} and size {found['size']}: the model needs RGB, {size}")
-    mean, std = (three(found[key], f"{at}{key}") for key in ("mean", "std"))
-    return Images(size, mean, std, str(found["interpolation"]), str(found["resize_mode"]))
+    return Images(size, *(three(found[key], f"{at}{key}") for key in ("mean", "std")), how, resize)
 
 
 def three(value: Any, name: str) -> tuple[float, ...]:
@@ -272,27 +244,32 @@ def _require_known(part: Mapping[str, Any], known: Any, at: str) -> None:
 
 
 def checked(given: Any, where: str) -> dict[str, Any]:
-    """A model_cfg in which nothing is unknown, too large, or would be downloaded or run."""
-    found = copy.deepcopy(given)
-    if not isinstance(found, dict):
-        raise UserError(f"{where}it is no object")
+    """A model_cfg in which nothing is unknown, too large, or would be downloaded or run; else UserError."""
+    found, usual = copy.deepcopy(given), _usual()
     for key in ("text_cfg", "vision_cfg"):
-        if not isinstance(found.get(key), dict):
+        if not isinstance(found, dict) or not isinstance(found.get(key), dict):
             raise UserError(f"{where}it has no {key}: it does not say how these weights are run")
     _require_known(found, _MODEL, where)
-    usual = _usual()
     _require_numbers({"embed_dim": None, **found}, {"embed_dim": 512}, where)
-    for key in (key for key in usual if found.get(key)):
-        if not isinstance(found[key], dict):
+    parts = {key: found[key] for key in usual if found.get(key)}
+    for key, part in parts.items():
+        if not isinstance(part, dict):
             raise UserError(f"{where}{key} must be an object")
-        _require_known(found[key], usual[key], f"{where}{key}.")
-        for name in (name for name in _SIZES if name in usual[key]):
-            found[key].setdefault(name, usual[key][name])
-        _require_numbers(found[key], usual[key], f"{where}{key}.")
-    for part in (found, *(found[key] for key in usual if found.get(key))):
+        _require_known(part, usual[key], f"{where}{key}.")
+        part.update({name: usual[key][name] for name in _SIZES if name in usual[key] and name not in part})
+        _require_numbers(part, usual[key], f"{where}{key}.")
+    for part in (found, *parts.values()):
         for key in _NO_PART:
             part.pop(key, None)
-    _require_plain_names(found, where)
+    text, timm = found["text_cfg"], found["vision_cfg"].get(_TIMM)
+    if timm and not _TIMM_NAME.fullmatch(str(timm)):
+        raise UserError(f"{where}vision_cfg.{_TIMM} is {str(timm)[:60]!r}, which is not a model of timm's")
+    kwargs = text.get("tokenizer_kwargs") or {}
+    if not isinstance(kwargs, dict):
+        raise UserError(f"{where}text_cfg.tokenizer_kwargs must be an object, got {str(kwargs)[:40]}")
+    _require_known(kwargs, ("clean", "strip_sep_token", "language"), f"{where}text_cfg.tokenizer_kwargs.")
+    if text.get("tokenizer_mode"):
+        raise UserError(f"{where}text_cfg.tokenizer_mode is {text['tokenizer_mode']!r}: only plain texts are supported")
     return found
 
 
@@ -312,18 +289,6 @@ def _require_numbers(part: Mapping[str, Any], usual: Mapping[str, Any], where: s
         numbers = [one for one in several if isinstance(one, (int, float))]
         if not all(abs(one) <= (512 if key == "layers" else _MOST) for one in numbers):
             raise UserError(f"{where}{key} is {value}: no CLIP has as many")
-
-
-def _require_plain_names(model: Mapping[str, Any], where: str) -> None:
-    text, timm = model["text_cfg"], model["vision_cfg"].get(_TIMM)
-    if timm and not _TIMM_NAME.fullmatch(str(timm)):
-        raise UserError(f"{where}vision_cfg.{_TIMM} is {str(timm)[:60]!r}, which is not a model of timm's")
-    kwargs = text.get("tokenizer_kwargs") or {}
-    if not isinstance(kwargs, dict):
-        raise UserError(f"{where}text_cfg.tokenizer_kwargs must be an object, got {str(kwargs)[:40]}")
-    _require_known(kwargs, ("clean", "strip_sep_token", "language"), f"{where}text_cfg.tokenizer_kwargs.")
-    if text.get("tokenizer_mode"):
-        raise UserError(f"{where}text_cfg.tokenizer_mode is {text['tokenizer_mode']!r}: only plain texts are supported")
 
 
 # ---------------------------------------------------------------------- what a model_cfg says
@@ -393,11 +358,13 @@ def build(
         text: the folder with the config.json of a text side that is transformers'.
 
     Raises:
-        UserError: if a package is missing, or the tensors are not exactly those of the model, in names and shapes:
+        UserError: if a package is missing, or names and shapes of the tensors are not exactly those of the model:
             position embeddings of another length are not resized.
     """
     module = _made(model, text, where)
-    named = dict(_with_text_in_front(state))
+    apart = ("text.", "visual.", "text_decoder.", "logit_scale", "logit_bias")
+    whole = any(name.startswith("text.") for name in state)  # else the text's tensors are at top level
+    named = {name if whole or name.startswith(apart) else f"text.{name}": one for name, one in state.items()}
     state.clear()
     own = module.state_dict()
     shapes = ((name, tuple(named[name].shape), tuple(one.shape)) for name, one in own.items() if name in named)
@@ -407,15 +374,9 @@ def build(
     if fault:
         raise UserError(f"{where} is not what its config says: {fault}")
     module.load_state_dict(named, strict=False)  # only counts may be missing
-    bias = module.logit_bias
-    found = TowerCLIP(
-        _image_side(module, model),
-        _text_side(module, model),
-        tokenizer,
-        int(model["embed_dim"]),
-        float(module.logit_scale.detach()),
-        None if bias is None else float(bias.detach()),
-    )
+    bias = None if module.logit_bias is None else float(module.logit_bias.detach())
+    sides = _image_side(module, model), _text_side(module, model)
+    found = TowerCLIP(*sides, tokenizer, int(model["embed_dim"]), float(module.logit_scale.detach()), bias)
     found.unshown = _unshown(model, text)
     return found.eval()
 
@@ -425,14 +386,6 @@ def encode(module: nn.Module, inputs: Tensor) -> Tensor:
     found: Any = module(inputs)
     features: Tensor = found[0] if isinstance(found, tuple) else found
     return features
-
-
-def _with_text_in_front(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Tensors named as in a model with a text module; in models without one the text's are at top level."""
-    whole = any(name.startswith("text.") for name in state)
-    apart = ("text.", "visual.", "text_decoder.", "logit_scale", "logit_bias")
-    for name, tensor in state.items():
-        yield (name if whole or name.startswith(apart) else f"text.{name}"), tensor
 
 
 def _made(given: Mapping[str, Any], text: Path | None, where: str) -> Any:
@@ -473,11 +426,7 @@ def _text_side(module: Any, model: Mapping[str, Any]) -> nn.Module:
 
 
 def text_config(path: Path) -> dict[str, Any]:
-    """The config.json of a text side that is transformers'.
-
-    Raises:
-        UserError: if open_clip does not know its kind, or it names code of its own.
-    """
+    """The config.json of a text side that is transformers'; UserError if its kind is unknown, or it names own code."""
     found = read_config(path)
     if found.get("model_type") not in _TEXT_KINDS:
         raise UserError(f"{path}: model_type {found.get('model_type')!r} is none of {', '.join(_TEXT_KINDS)}")
