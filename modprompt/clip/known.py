@@ -93,7 +93,9 @@ def kinds_and_layers(name: str) -> tuple[Kinds, tuple[int, int]] | None:
     """
     found = require(name)
     if found is not None:
-        return found.kinds, found.layers
+        from modprompt.clip import open_clips
+
+        return open_clips.kinds_of(found.model), (0, 0)
     if name.startswith(hub.PREFIX):
         return None
     layers = (8, 8) if name == EMBEDDED else OPENAI[plain(name)].layers

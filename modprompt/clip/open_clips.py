@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from modprompt.checks import known_names
 from modprompt.clip.design import FEATURES, GELU, PROMPTED, QUICK_GELU, RESNET, SHORTEST, SQUASH, Images, Kinds
 from modprompt.clip.tokenizers import Tokenizer
-from modprompt.clip.towers import STOCK_TEXT, ImageTower, TextTower, TowerCLIP
+from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
 from modprompt.errors import UserError
 from modprompt.io import json_text
 from modprompt.io.safe_open import Refused, read_text
@@ -52,8 +52,6 @@ _NO_PART = (  # in eval mode, or once weights are loaded
 _UNTOLD = (
     "hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "init_logit_bias", "multimodal_cfg",
 )  # fmt: skip
-_TEXT_KINDS = ("bert", "roberta", "xlm-roberta", "m2m_100", "mt5")  # that open_clip knows
-_MOST = 1 << 24  # of a number in a config: with more a package would build for ever
 _COUNTS = ".num_batches_tracked"  # a BatchNorm's, without effect in eval mode
 
 
@@ -66,18 +64,6 @@ class Tag(NamedTuple):
     repo: str  # OWNER/NAME on the Hugging Face hub
     file: str  # of its weights there; empty if it is one of open_clip's usual names
     differ: bool  # tag and config say different activations
-
-    @property
-    def kinds(self) -> Kinds:
-        """Of its sides."""
-        return kinds_of(self.model)
-
-    @property
-    def layers(self) -> tuple[int, int]:
-        """Of the text side and the image side; 0 for a ResNet, and where open_clip alone knows it."""
-        text, image = (self.model[side].get("layers", 0) for side in ("text_cfg", "vision_cfg"))
-        both = is_stock_text(self.model) and is_stock_image(self.model)
-        return (text, image) if both and isinstance(image, int) else (0, 0)
 
 
 def package() -> Any:
@@ -135,11 +121,8 @@ def tag(name: str) -> Tag:
 def tell_activation(found: Tag) -> None:
     """Say it where tag and config of a CLIP do not say the same activation."""
     if found.differ:
-        warnings.warn(
-            f"{found.name}: open_clip's tag and config disagree on the activation: it is run with quick_gelu, which "
-            "one of them says",
-            stacklevel=2,
-        )
+        said = "open_clip's tag and config disagree on the activation: it is run with quick_gelu, as one of them says"
+        warnings.warn(f"{found.name}: {said}", stacklevel=2)
 
 
 def model_config(model: str, where: str) -> dict[str, Any]:
@@ -157,19 +140,15 @@ def of_name(name: str) -> tuple[dict[str, Any], Images]:
 
     Raises UserError if there is none, or weights of MODEL are run in several ways.
     """
-    where = "MODEL.BACKBONE.MODEL"
-    if "/" in name:
-        found = tag(name)
-        return found.model, found.images
-    model = model_config(name, f"{where}: ")
-    found_tags = [tag(f"{name}/{one}") for one in package().list_pretrained_tags_by_model(name)]
-    ways = {(one.model["quick_gelu"], one.images) for one in found_tags}
-    if len(ways) > 1:
-        listed = " or ".join(one.name for one in found_tags)
-        raise UserError(f"{where}: weights of {name} are run differently: name {listed}")
-    if found_tags:
-        return found_tags[0].model, found_tags[0].images
-    return model, Images(_pixels(model["vision_cfg"].get("image_size", 224), f"{where}: image_size"), stated=False)
+    where = "MODEL.BACKBONE.MODEL: "
+    model = {} if "/" in name else model_config(name, where)
+    known = [name] if "/" in name else [f"{name}/{one}" for one in package().list_pretrained_tags_by_model(name)]
+    found = [tag(one) for one in known]
+    if len({(one.model["quick_gelu"], one.images) for one in found}) > 1:
+        raise UserError(f"{where}weights of {name} are run differently: name {' or '.join(known)}")
+    if found:
+        return found[0].model, found[0].images
+    return model, Images(_pixels(model["vision_cfg"].get("image_size", 224), f"{where}image_size"), stated=False)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -217,9 +196,8 @@ def _images(given: Any, size: int, at: str) -> Images:
 
 def three(value: Any, name: str) -> tuple[float, ...]:
     """Three numbers from 0 to 1, one for each channel; a deviation must not be 0."""
-    numbers = list(value) if isinstance(value, (list, tuple)) else []
-    plain = all(isinstance(one, (int, float)) and 0 <= one <= 1 for one in numbers)
-    if len(numbers) != 3 or not plain or ("std" in name and not all(numbers)):
+    numbers = value if isinstance(value, (list, tuple)) and len(value) == 3 else [None]
+    if not all(isinstance(one, (int, float)) and 0 <= one <= 1 and (one or "std" not in name) for one in numbers):
         raise UserError(f"{name} must be three numbers from 0 to 1, got {str(value)[:60]}")
     return tuple(map(float, numbers))
 
@@ -244,20 +222,18 @@ def _require_known(part: Mapping[str, Any], known: Any, at: str) -> None:
 
 
 def checked(given: Any, where: str) -> dict[str, Any]:
-    """A model_cfg in which nothing is unknown, too large, or would be downloaded or run; else UserError."""
+    """A model_cfg in which nothing is unknown, or would be downloaded or run; else UserError."""
     found, usual = copy.deepcopy(given), _usual()
     for key in ("text_cfg", "vision_cfg"):
         if not isinstance(found, dict) or not isinstance(found.get(key), dict):
             raise UserError(f"{where}it has no {key}: it does not say how these weights are run")
     _require_known(found, _MODEL, where)
-    _require_numbers({"embed_dim": None, **found}, {"embed_dim": 512}, where)
     parts = {key: found[key] for key in usual if found.get(key)}
     for key, part in parts.items():
         if not isinstance(part, dict):
             raise UserError(f"{where}{key} must be an object")
         _require_known(part, usual[key], f"{where}{key}.")
         part.update({name: usual[key][name] for name in _SIZES if name in usual[key] and name not in part})
-        _require_numbers(part, usual[key], f"{where}{key}.")
     for part in (found, *parts.values()):
         for key in _NO_PART:
             part.pop(key, None)
@@ -279,16 +255,6 @@ def _usual() -> dict[str, dict[str, Any]]:
     model, coca = package().model, importlib.import_module("open_clip.coca_model")
     kinds = {"text_cfg": model.CLIPTextCfg, "vision_cfg": model.CLIPVisionCfg, "multimodal_cfg": coca.MultimodalCfg}
     return {key: asdict(kind()) for key, kind in kinds.items()}
-
-
-def _require_numbers(part: Mapping[str, Any], usual: Mapping[str, Any], where: str) -> None:
-    for key, value in part.items():
-        several = value if isinstance(value, list) else [] if value is None and key != "embed_dim" else [value]
-        if type(usual.get(key)) is int and not all(type(one) is int and one >= 0 for one in several):
-            raise UserError(f"{where}{key} must be a whole number, got {str(value)[:40]}")
-        numbers = [one for one in several if isinstance(one, (int, float))]
-        if not all(abs(one) <= (512 if key == "layers" else _MOST) for one in numbers):
-            raise UserError(f"{where}{key} is {value}: no CLIP has as many")
 
 
 # ---------------------------------------------------------------------- what a model_cfg says
@@ -375,8 +341,13 @@ def build(
         raise UserError(f"{where} is not what its config says: {fault}")
     module.load_state_dict(named, strict=False)  # only counts may be missing
     bias = None if module.logit_bias is None else float(module.logit_bias.detach())
-    sides = _image_side(module, model), _text_side(module, model)
-    found = TowerCLIP(*sides, tokenizer, int(model["embed_dim"]), float(module.logit_scale.detach()), bias)
+    visual, size = module.visual, _pixels(model["vision_cfg"].get("image_size", 224), "image_size")
+    if is_stock_image(model):
+        visual.input_resolution = size
+    else:
+        visual = ImageTower(visual, encode, size)
+    side = module.text if is_stock_text(model) else TextTower(module.text, encode)
+    found = TowerCLIP(visual, side, tokenizer, int(model["embed_dim"]), float(module.logit_scale.detach()), bias)
     found.unshown = _unshown(model, text)
     return found.eval()
 
@@ -408,28 +379,9 @@ def _made(given: Mapping[str, Any], text: Path | None, where: str) -> Any:
         logging.disable(before)
 
 
-def _image_side(module: Any, model: Mapping[str, Any]) -> Any:
-    size = _pixels(model["vision_cfg"].get("image_size", 224), "image_size")
-    if not is_stock_image(model):
-        return ImageTower(module.visual, encode, size)
-    module.visual.input_resolution = size
-    return module.visual
-
-
-def _text_side(module: Any, model: Mapping[str, Any]) -> nn.Module:
-    if not is_stock_text(model):
-        return TextTower(module.text, encode)
-    side = nn.Module()
-    for name in STOCK_TEXT:
-        setattr(side, name, getattr(module.text, name))
-    return side
-
-
 def text_config(path: Path) -> dict[str, Any]:
-    """The config.json of a text side that is transformers'; UserError if its kind is unknown, or it names own code."""
+    """The config.json of a text side that is transformers'; UserError if it names code of its own."""
     found = read_config(path)
-    if found.get("model_type") not in _TEXT_KINDS:
-        raise UserError(f"{path}: model_type {found.get('model_type')!r} is none of {', '.join(_TEXT_KINDS)}")
     if "auto_map" in found:
         raise UserError(f"{path}: auto_map names code of its own, which is never run")
     return found
