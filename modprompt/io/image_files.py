@@ -151,10 +151,8 @@ def _has_alpha(image: Image.Image) -> bool:
 def _in_eight_bits(image: Image.Image) -> Image.Image:
     import numpy as np  # late: most images have no need of it
 
-    if image.mode == "F":
-        raise Refused("its pixels are floating-point numbers, and which is white is not defined: save it with 16 bits")
-    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # where older Pillows give 16 bits so
-        raise Refused("its pixels are signed or have 32 bits, and which is white is not defined: save it with 16 bits")
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):  # older Pillows give 16 bits so
+        raise Refused("its numbers are floating-point or of 32 bits, and which is white is not defined: save 16 bits")
     tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
     if tags.get(_PHOTOMETRIC) == 0:
         raise Refused("its 16 bits count from white to black: save it from black to white")
