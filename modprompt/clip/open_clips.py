@@ -191,7 +191,7 @@ def _images(given: Any, size: int, at: str) -> Images:
         raise UserError(f"{at}only {only}, are supported, got {how} and {resize}")
     if found["mode"] != "RGB" or _pixels(found["size"], f"{at}size") != size:
         raise UserError(f"{at}images of mode {found['mode']} and size {found['size']}: the model needs RGB, {size}")
-    return Images(size, *(three(found[key], f"{at}{key}") for key in ("mean", "std")), how, resize)
+    return Images(size, three(found["mean"], f"{at}mean"), three(found["std"], f"{at}std"), how, resize)
 
 
 def three(value: Any, name: str) -> tuple[float, ...]:
@@ -223,7 +223,8 @@ def _require_known(part: Mapping[str, Any], known: Any, at: str) -> None:
 
 def checked(given: Any, where: str) -> dict[str, Any]:
     """A model_cfg in which nothing is unknown, or would be downloaded or run; else UserError."""
-    found, usual = copy.deepcopy(given), _usual()
+    usual = _usual()
+    found: dict[str, Any] = copy.deepcopy(given)
     for key in ("text_cfg", "vision_cfg"):
         if not isinstance(found, dict) or not isinstance(found.get(key), dict):
             raise UserError(f"{where}it has no {key}: it does not say how these weights are run")

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from modprompt.clip.structure import Norm, Transformer
+from modprompt.clip.structure import Transformer
 
 
 class _Attention(nn.Module):
@@ -62,7 +62,7 @@ class TextSide(nn.Module):
     token_embedding: nn.Embedding
     positional_embedding: nn.Parameter
     transformer: Transformer
-    ln_final: Norm
+    ln_final: nn.LayerNorm
     text_projection: nn.Linear | nn.Parameter | None
 
     def __init__(
@@ -93,12 +93,12 @@ class ImageSide(nn.Module):
     conv1: nn.Conv2d
     positional_embedding: nn.Parameter
     transformer: Transformer
-    ln_post: Norm
+    ln_post: nn.LayerNorm
 
     def __init__(self, conv1: Any, positions: Any, blocks: Iterable[Any], ln_post: Any, pool: nn.Module):
         super().__init__()
         self.conv1, self.positional_embedding = conv1, positions
-        self.ln_pre = cast(Norm, nn.Identity())  # which a stock side has
+        self.ln_pre = cast(nn.LayerNorm, nn.Identity())  # which a stock side has
         self.transformer = cast(Transformer, _Blocks(blocks))
         self.ln_post, self.pool = ln_post, pool
 
@@ -108,7 +108,7 @@ def text_side_of(clip_model: Any) -> TextSide | None:
 
     A causal one must read features at the tokenizer's end token, and texts must begin with a start token.
     """
-    module = getattr(getattr(clip_model, "text", None), "module", None)
+    module: Any = getattr(getattr(clip_model, "text", None), "module", None)
     side = text_side(module)
     if side is None or not side.causal:
         return side
