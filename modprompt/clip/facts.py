@@ -28,19 +28,12 @@ _PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, an
 _ACTIVATIONS = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by names of modules
 
 
-def _shortest(flat: Tensor) -> torch.dtype:
-    """The shortest type that holds a flat tensor's values exactly: a half tensor and its float copy get one hash."""
-    if not flat.is_floating_point():
-        return torch.int64
-    if flat.dtype == torch.float16:
-        return torch.float16
-    wide = (part.float() for part in flat.split(_PORTION))
-    return torch.float16 if all(torch.equal(part.half().float(), part) for part in wide) else torch.float32
-
-
 def _digest(name: str, tensor: Tensor) -> bytes:
+    """In the shortest type that holds all values exactly: a half tensor and its float copy get one hash."""
     flat = tensor.detach().cpu().contiguous().flatten()
-    kind = _shortest(flat)
+    wide = () if flat.dtype == torch.float16 else (part.float() for part in flat.split(_PORTION))
+    kind = torch.float16 if all(torch.equal(part.half().float(), part) for part in wide) else torch.float32
+    kind = kind if flat.is_floating_point() else torch.int64
     digest = hashlib.sha256(f"{name} {kind} {tuple(tensor.shape)}\n".encode())
     for part in flat.split(_PORTION):
         digest.update(part.to(kind).numpy().data)

@@ -277,11 +277,6 @@ def is_stock_image(model: Mapping[str, Any]) -> bool:
     return _is_stock(model["vision_cfg"], "vision_cfg")
 
 
-def is_resnet(model: Mapping[str, Any]) -> bool:
-    """Whether the image side is OpenAI's ResNet."""
-    return is_stock_image(model) and isinstance(model["vision_cfg"].get("layers"), list)
-
-
 def kinds_of(model: Mapping[str, Any]) -> Kinds:
     """The kinds of the sides of a model_cfg, as sides.py finds them in the model."""
     text, image = model["text_cfg"], model["vision_cfg"]
@@ -290,9 +285,9 @@ def kinds_of(model: Mapping[str, Any]) -> Kinds:
     causal = text.get("pool_type", "argmax") in ("argmax", "eos") and not text.get("no_causal_mask")
     plain = not text.get("hf_model_name") and not text.get("embed_cls") and (siglip or causal)
     pooled = "siglip" in str(image.get(_TIMM)) and image.get("timm_pool") == "map"
-    prompted = pooled or (is_stock_image(model) and not is_resnet(model))
-    other = RESNET if is_resnet(model) else FEATURES
-    return Kinds(PROMPTED if plain else FEATURES, PROMPTED if prompted else other)
+    resnet = is_stock_image(model) and isinstance(image.get("layers"), list)
+    prompted = pooled or (is_stock_image(model) and not resnet)
+    return Kinds(PROMPTED if plain else FEATURES, PROMPTED if prompted else RESNET if resnet else FEATURES)
 
 
 def activation_of(model: Mapping[str, Any]) -> str:

@@ -105,22 +105,22 @@ def _sizes(side: dict[str, Any]) -> dict[str, Any]:
 
 def _images(folder: Path, size: int) -> Images:
     path = next((folder / name for name in IMAGES_FILES if (folder / name).is_file()), folder / IMAGES_FILES[0])
-    config, at = read_config(path), f"{path}: "
+    config = read_config(path)
     config = config.get("image_processor", config)
-    lacking = [key for key in ("size", "image_mean", "image_std", "resample") if key not in config]
+    lacking = next((key for key in ("size", "image_mean", "image_std", "resample") if key not in config), "")
     if lacking:
-        raise UserError(f"{at}{lacking[0]} is missing: it does not say how images are made")
+        raise UserError(f"{path}: {lacking} is missing: it does not say how images are made")
     crops = config.get("do_center_crop", True)
     squash = isinstance(config["size"], dict) and set(config["size"]) == {"height", "width"}
     asked = [config["size"], *([config["crop_size"]] if crops and "crop_size" in config else [])]
     sides = [side for one in asked for side in (one.values() if isinstance(one, dict) else [one])]
     if set(sides) != {size} or not (squash or crops):
-        raise UserError(f"{at}images of {sides} pixels, cut: {crops}, do not fit the model, which needs {size}")
+        raise UserError(f"{path}: images of {sides} pixels, cut: {crops}, do not fit the model, which needs {size}")
     usual = {"resample": (2, 3), **dict.fromkeys(("do_resize", "do_normalize", "do_rescale"), (True, None))}
     for key, allowed in usual.items():
         if config.get(key) not in allowed:
-            raise UserError(f"{at}{key} {config[key]!r} is not supported, only {allowed[0]}")
-    mean, std = (three(config[key], f"{at}{key}") for key in ("image_mean", "image_std"))
+            raise UserError(f"{path}: {key} {config[key]!r} is not supported, only {allowed[0]}")
+    mean, std = (three(config[key], f"{path}: {key}") for key in ("image_mean", "image_std"))
     how = {2: "bilinear", 3: "bicubic"}[config["resample"]]  # Pillow's numbers
     return Images(size, mean, std, how, SQUASH if squash else SHORTEST)
 

@@ -63,20 +63,18 @@ class Descriptions(NamedTuple):
         return [self.phrases[key] for key in keys]
 
 
-def find(name: str) -> Path:
-    """The file that a setting names: a path, or X for descriptors/descriptors_X, as PCB has it, or descriptors/X."""
+def read(name: str) -> Descriptions:
+    """The content of the file that a setting names; raises UserError if it has none, or as read_file.
+
+    name: a path, or X for descriptors/descriptors_X, as PCB has it, or descriptors/X.
+    """
     asked = Path(os.path.expanduser(name))
     inside = [] if asked.is_absolute() else [Path(_FOLDER) / f"descriptors_{name}", Path(_FOLDER) / name]
     for path in (asked, *inside):
         if os.path.isfile(str(path)):  # never an error, whatever the name
-            return path
+            return read_file(path)
     tried = "".join(f", nor {path}" for path in inside)
     raise UserError(f"no descriptions at {asked}{tried} (folder {Path.cwd()}): give the path of a JSON file")
-
-
-def read(name: str) -> Descriptions:
-    """The content of the file that a setting names; raises UserError if it has none, or as read_file."""
-    return read_file(find(name))
 
 
 def read_file(path: Path) -> Descriptions:

@@ -456,7 +456,7 @@ def test_what_prompts_can_go_into_is_known_before_a_model_is_built(model):
         other = bool(config["text_cfg"].get("hf_model_name"))
         text = None if other else text_side(text_tower(embed, dict(config["text_cfg"])))
     assert (found.text == "prompted") == (open_clips.is_stock_text(config) or text is not None)
-    stock = open_clips.is_stock_image(config) and not open_clips.is_resnet(config)
+    stock = open_clips.is_stock_image(config) and not isinstance(config["vision_cfg"]["layers"], list)
     assert (found.image == "prompted") == (stock or image is not None)
 
 
