@@ -104,41 +104,27 @@ def test_openais_archive_is_known_by_its_hash_and_no_other_runs(tmp_path, monkey
     assert "do not make up a CLIP" in refusal(tmp_path / "any.pt")  # read, and of other names
 
 
+OPEN_CLIP, CONFIG, IMAGES = "open_clip_config.json", "config.json", "preprocessor_config.json"
+
+
 @pytest.mark.parametrize(
-    ("name", "file", "keys", "value", "message"),
+    ("file", "keys", "value", "message"),
     [
-        ("open_clip", "open_clip_config.json", ("model_cfg", "text_cfg", "layers"), 3, "resblocks.2"),
-        ("open_clip", "open_clip_config.json", ("model_cfg", "vision_cfg", "width"), 256, "has the shape"),
-        ("transformers", "config.json", ("text_config", "num_hidden_layers"), 3, "resblocks.2"),
-        (
-            "transformers",
-            "config.json",
-            ("vision_config", "hidden_act"),
-            "quick_gelu",
-            "hidden_act is gelu and quick_gelu",
-        ),
-        ("transformers", "config.json", ("text_config", "layer_norm_eps"), 1e-6, "only 1e-05 is supported"),
-        ("transformers", "config.json", ("text_config", "hidden_size"), "many", "hidden_size must be a whole number"),
-        ("transformers", "config.json", ("vision_config",), [], "vision_config must be an object"),
-        (
-            "transformers",
-            "config.json",
-            ("model_type",),
-            "siglip",
-            "is not read in transformers' form, only clip: open",
-        ),
-        (
-            "transformers",
-            "preprocessor_config.json",
-            ("crop_size",),
-            {"height": 64, "width": 64},
-            "do not fit the model",
-        ),
-        ("transformers", "preprocessor_config.json", ("resample",), 0, "resample 0 is not supported"),
-        ("transformers", "preprocessor_config.json", ("do_normalize",), False, "do_normalize False is not supported"),
+        (OPEN_CLIP, ("model_cfg", "text_cfg", "layers"), 3, "resblocks.2"),
+        (OPEN_CLIP, ("model_cfg", "vision_cfg", "width"), 256, "has the shape"),
+        (CONFIG, ("text_config", "num_hidden_layers"), 3, "resblocks.2"),
+        (CONFIG, ("vision_config", "hidden_act"), "quick_gelu", "hidden_act is gelu and quick_gelu"),
+        (CONFIG, ("text_config", "layer_norm_eps"), 1e-6, "only 1e-05 is supported"),
+        (CONFIG, ("text_config", "hidden_size"), "many", "hidden_size must be a whole number"),
+        (CONFIG, ("vision_config",), [], "vision_config must be an object"),
+        (CONFIG, ("model_type",), "siglip", "is not read in transformers' form, only clip: open"),
+        (IMAGES, ("crop_size",), {"height": 64, "width": 64}, "do not fit the model"),
+        (IMAGES, ("resample",), 0, "resample 0 is not supported"),
+        (IMAGES, ("do_normalize",), False, "do_normalize False is not supported"),
     ],
 )
-def test_config_that_contradicts_the_tensors_or_says_what_is_not_run(copy, name, file, keys, value, message):
+def test_config_that_contradicts_the_tensors_or_says_what_is_not_run(copy, file, keys, value, message):
+    name = "open_clip" if file == OPEN_CLIP else "transformers"
     path = copy(name)
     edit(path / file, *keys, value=value)
     assert message in refusal(path)
