@@ -71,7 +71,8 @@ def ask(what: str, call: Callable[[Any], T]) -> T:
 def cached(repo: str, revision: str = "") -> Snapshot | None:
     """What the cache has of a revision, complete or not; the hub is not asked. None without the package, too."""
     try:
-        folder = Path(package().snapshot_download(repo, revision=revision or None, local_files_only=True))
+        told = {"revision": revision or None, "local_files_only": True, "allow_patterns": []}  # files may lack
+        folder = Path(package().snapshot_download(repo, **told))
     except Exception:  # of its own, of the system
         return None
     return Snapshot(folder, folder.name, repo)

@@ -37,7 +37,7 @@ def client(tmp_path, monkeypatch):
 
     def download(repo, revision=None, allow_patterns=None, local_files_only=False):
         if local_files_only:
-            return of_package(repo, revision=revision, local_files_only=True)
+            return of_package(repo, revision=revision, allow_patterns=allow_patterns, local_files_only=True)
         fake.asked.append(allow_patterns)
         lay(tmp_path, dict.fromkeys((*allow_patterns,), ""), fake.info.sha)
         return str(tmp_path / f"models--{REPO.replace('/', '--')}" / "snapshots" / fake.info.sha)
