@@ -208,11 +208,11 @@ def images_of(asked: Asked) -> Images:
 
     Raises UserError as source.find, and if a bare file is not a CLIP's.
     """
-    if not asked.path and not asked.name.startswith(hub.PREFIX):
-        found = known.require(known.plain(asked.name))
-        if found is not None or asked.name != known.EMBEDDED:
-            return found.images if found is not None else Images(known.OPENAI[known.plain(asked.name)].pixels)
-    return _images_of(source.find(asked))
+    name = known.plain(asked.name)
+    if asked.path or name.startswith(hub.PREFIX) or name == known.EMBEDDED:
+        return _images_of(source.find(asked))
+    found = known.require(name)
+    return found.images if found is not None else Images(known.OPENAI[name].pixels)
 
 
 def _images_of(found: Source) -> Images:

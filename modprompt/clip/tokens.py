@@ -21,10 +21,8 @@ def readable(text: str) -> str:
     return text.replace("_", " ").strip()
 
 
-_UNKNOWN = -1
+_UNKNOWN, _MOST_NAMED, _MOST_GROUPS = -1, 5, 10
 _Tokens = tuple[int, ...]
-_MOST_NAMED = 5
-_MOST_GROUPS = 10
 
 
 def _by_tokens(names: Sequence[str], tokenizer: Tokenizer) -> dict[_Tokens, list[int]]:

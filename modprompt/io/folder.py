@@ -87,7 +87,7 @@ def starting(folder: PathLike) -> Iterator[lock.Lock]:
 
 
 def keep(folder: PathLike, run: holding.Begins | None = None) -> str:
-    """Hold a folder until this process ends, unless it holds it already; else `run`, which begins there, is checked.
+    """Hold a folder until this process ends, unless it does already; `run`, which begins there, is checked.
 
     Returns a message on what the run overwrites, mostly empty; raises as take, and as holding.require_own.
     """

@@ -126,18 +126,12 @@ def oddities(image: Image.Image) -> list[str]:
         found.append("with more than 8 bits a colour")
     if _has_alpha(image):
         found.append("with transparency")
-    if image.format != "TIFF" and 2 <= _orientation(image) <= 8:  # Pillow itself turns those
-        found.append("turned by EXIF")
+    with contextlib.suppress(Exception):  # damaged metadata turns nothing; a PNG's own getexif would decode it
+        turned = image.format != "TIFF" and 2 <= int(Image.Image.getexif(image).get(_ORIENTATION, 1)) <= 8
+        found += ["turned by EXIF"] if turned else []  # Pillow itself turns a TIFF
     if image.format != "MPO" and getattr(image, "is_animated", False):  # a phone's, whose second frame is a preview
         found.append("of several frames")
     return found
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(Image.Image.getexif(image).get(_ORIENTATION, 1))  # a PNG's own would decode it
-    except Exception:  # damaged metadata turns nothing; it raises errors of all kinds
-        return 1
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -166,5 +160,4 @@ def _on_white(image: Image.Image) -> Image.Image:
     if not _has_alpha(image):
         return image.convert("RGB")
     full = image.convert("RGBA")
-    white = Image.new("RGBA", full.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, full).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", full.size, (255, 255, 255, 255)), full).convert("RGB")
