@@ -71,8 +71,8 @@ def ask(what: str, call: Callable[[Any], T]) -> T:
 def cached(repo: str, revision: str = "") -> Snapshot | None:
     """What the cache has of a revision, complete or not; the hub is not asked. None without the package, too."""
     try:
-        told = {"revision": revision or None, "local_files_only": True, "allow_patterns": []}  # files may lack
-        folder = Path(package().snapshot_download(repo, **told))
+        told: dict[str, Any] = {"revision": revision or None, "local_files_only": True, "allow_patterns": []}
+        folder = Path(package().snapshot_download(repo, **told))  # no pattern: any of its files may lack
     except Exception:  # of its own, of the system
         return None
     return Snapshot(folder, folder.name, repo)
