@@ -35,7 +35,7 @@ def rows() -> Iterator[Row]:
         found = open_clips.tag(f"{model}/{tag}")
         stock = open_clips.is_stock_text(found.model) or open_clips.is_stock_image(found.model)
         activation = open_clips.activation_of(found.model) if stock else "-"
-        yield found.name, found.repo, activation, str(found.images.size), found.kinds.runs
+        yield found.name, found.repo, activation, str(found.images.size), open_clips.kinds_of(found.model).runs
 
 
 def lines(word: str = "") -> list[str]:

@@ -27,18 +27,10 @@ def build_clip(state_dict: dict[str, Tensor]) -> CLIP:
     """The model of a state dict with OpenAI's names, in eval mode; its matrices are half if all were stored as half.
 
     The `clip` package's constructor draws from torch's generator before the weights are loaded, which is part of the
-    seed's stream.
-
-    Raises:
-        UserError: if the tensors do not make up a CLIP; what is wrong is named.
+    seed's stream. Raises UserError if the tensors do not make up a CLIP; what is wrong is named.
     """
     state = {key: value for key, value in state_dict.items() if key not in BOOKKEEPING}
     half = all(tensor.dtype == torch.float16 for name, tensor in state.items() if _MATRIX.search(name))
-    return _stock(state, half)
-
-
-def _stock(state: dict[str, Tensor], half: bool) -> CLIP:
-    """What the `clip` package builds, with the exact weights: its own loading rounds them to half."""
     before = torch.get_rng_state()
     model = _built(state)
     model.__dict__[_DRAWN] = before, torch.get_rng_state()
@@ -46,7 +38,7 @@ def _stock(state: dict[str, Tensor], half: bool) -> CLIP:
     if half:
         cast_products(model, torch.float16)  # some builds leave a part in float32
     else:
-        model.float().load_state_dict(state)
+        model.float().load_state_dict(state)  # the package's own loading rounds them to half
     return model
 
 
@@ -72,12 +64,7 @@ def draw_prompts_inside(
 
     Those of the vision side's layer 0 are drawn after the patch embedding's weight, those of a deeper layer after the
     layer's other parts; the text side has none at layer 0. Normal, std 0.02. For a CLIP of ours as draw_inside, one
-    side after the other.
-
-    Args:
-        clip_model: gives their widths.
-        vision: (tokens, layers) of that side; a ResNet has none.
-        text: of the text side.
+    side after the other. `vision` and `text`: (tokens, layers) of that side; a ResNet has none.
     """
     sides = prompted_image(clip_model), prompted_text(clip_model)
     found: tuple[dict[int, Tensor], dict[int, Tensor]] = {}, {}
@@ -151,10 +138,8 @@ _NO_PROMPTS = {"vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "languag
 def _built(state: dict[str, Tensor]) -> CLIP:
     """A CLIP without prompts, from build_model(state_dict) or, as in MaPLe, build_model(state_dict, design).
 
-    The first of the design words whose model has the names of the state dict counts; the others draw nothing.
-
-    Raises:
-        UserError: if there is no such model; the message says what was tried.
+    The first of the design words whose model has the names of the state dict counts; the others draw nothing. Raises
+    UserError if there is no such model; the message says what was tried.
     """
     build_model = import_clip().build_model
     named = inspect.signature(build_model).parameters.values()
@@ -169,38 +154,27 @@ def _built(state: dict[str, Tensor]) -> CLIP:
         try:
             with redirect_stdout(io.StringIO()):
                 model: CLIP = build_model(dict(state), *design)
-        except Exception as error:  # whatever a codebase's own code raises
-            fault = one_line(error)[:160]
-        else:
-            fault = _odd_names(model, state)
-            if not fault:
+            built = model.state_dict()
+            odd = sorted(set(built) ^ set(state))
+            if not odd:
                 return model
+            fault = f"{odd[0]} is {'added' if odd[0] in built else 'missing'}"
+        except Exception as error:  # whatever a codebase's own code raises
+            odd, fault = [], one_line(error)[:160]
         torch.set_rng_state(generator)
-        tried.append((word, fault))
-    raise _unbuilt(tried)
+        tried.append(f"{word or 'none'} ({fault})")
+    if len(tried) > 1:
+        words = "; ".join(tried)
+        raise UserError(
+            f"{_where()} does not build a plain CLIP of these weights; tried its design_details with trainer {words}"
+        )
+    if odd:
+        raise UserError(f"{_where()} does not build a plain CLIP: {fault}")
+    raise UserError(f"these weights do not make up a CLIP ({fault}): check MODEL.BACKBONE")
 
 
 def _where() -> str:
     return f"the `clip` package at {os.path.dirname(str(import_clip().__file__))}"
-
-
-def _odd_names(model: CLIP, state: dict[str, Tensor]) -> str:
-    """A name that a model has too many or too few for a state dict, in words; empty if the names are the same."""
-    built = model.state_dict()
-    odd = sorted(set(built) ^ set(state))
-    return f"{odd[0]} is {'added' if odd[0] in built else 'missing'}" if odd else ""
-
-
-def _unbuilt(tried: list[tuple[str | None, str]]) -> UserError:
-    word, fault = tried[0]
-    if len(tried) > 1:
-        words = "; ".join(f"{word or 'none'} ({fault})" for word, fault in tried)
-        return UserError(
-            f"{_where()} does not build a plain CLIP of these weights; tried its design_details with trainer {words}"
-        )
-    if fault.endswith((" is added", " is missing")):
-        return UserError(f"{_where()} does not build a plain CLIP: {fault}")
-    return UserError(f"these weights do not make up a CLIP ({fault}): check MODEL.BACKBONE")
 
 
 def _require_weights(model: CLIP, state_dict: dict[str, Tensor]) -> None:

@@ -35,12 +35,9 @@ def _towers(clip_model: nn.Module) -> list[Tower]:
 
 
 def cast_products(clip_model: nn.Module, dtype: torch.dtype) -> bool:
-    """Cast the matrices of stock sides in place; normalisations and embeddings are not changed.
+    """Cast the matrices of stock sides in place, not normalisations and embeddings; whether the numbers are the same.
 
     The weights of a tower stay float32: only the type of its products changes.
-
-    Returns:
-        Whether they are still the same numbers.
     """
     exact = True
     for tower in _towers(clip_model):
@@ -93,9 +90,6 @@ def exact(clip_model: CLIP) -> CLIP:
     found = exact_copy(clip_model)
     if found is not None:
         return moved(found, clip_model.logit_scale.device)
-    warnings.warn(
-        f"the frozen class features are of a CLIP that was rounded to {rounded}: "
-        "call .with_classes before the first loss, or load CLIP anew for each model",
-        stacklevel=3,
-    )
+    said = "call .with_classes before the first loss, or load CLIP anew for each model"
+    warnings.warn(f"the frozen class features are of a CLIP that was rounded to {rounded}: {said}", stacklevel=3)
     return _float_copy(clip_model)

@@ -20,21 +20,14 @@ _RUNS = {
 
 
 class Images(NamedTuple):
-    """How images are made for a CLIP.
+    """How images are made for a CLIP."""
 
-    size: side in pixels; 0 if only the weights say it.
-    mean, std: per channel, of pixels from 0 to 1.
-    interpolation: bicubic or bilinear.
-    resize: "shortest" scales the shorter side to `size` and cuts out the centre, "squash" scales both sides.
-    stated: whether anything says this of the weights; if not, these are OpenAI's values, which most CLIPs have.
-    """
-
-    size: int = 0
-    mean: tuple[float, ...] = OPENAI_MEAN
+    size: int = 0  # side in pixels; 0 if only the weights say it
+    mean: tuple[float, ...] = OPENAI_MEAN  # per channel, of pixels from 0 to 1
     std: tuple[float, ...] = OPENAI_STD
-    interpolation: str = "bicubic"
-    resize: str = SHORTEST
-    stated: bool = True
+    interpolation: str = "bicubic"  # or bilinear
+    resize: str = SHORTEST  # scales the shorter side to `size` and cuts out the centre; "squash" scales both sides
+    stated: bool = True  # something says this of the weights; else these are OpenAI's values, which most CLIPs have
 
     def settings(self) -> dict[str, Any]:
         """The same as settings of a run's node INPUT, by key."""
@@ -48,14 +41,10 @@ class Images(NamedTuple):
 
 
 class Kinds(NamedTuple):
-    """The kinds of both sides.
+    """The kinds of both sides."""
 
-    text: PROMPTED or FEATURES.
-    image: PROMPTED, RESNET or FEATURES.
-    """
-
-    text: str = PROMPTED
-    image: str = PROMPTED
+    text: str = PROMPTED  # or FEATURES
+    image: str = PROMPTED  # or RESNET, FEATURES
 
     @property
     def runs(self) -> str:

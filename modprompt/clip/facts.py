@@ -5,7 +5,7 @@ One hash of all its weights, and of what its tensors do not show, identifies it.
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -28,19 +28,12 @@ _PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, an
 _ACTIVATIONS = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by names of modules
 
 
-def _shortest(flat: Tensor) -> torch.dtype:
-    """The shortest type that holds a flat tensor's values exactly: a half tensor and its float copy get one hash."""
-    if not flat.is_floating_point():
-        return torch.int64
-    if flat.dtype == torch.float16:
-        return torch.float16
-    wide = (part.float() for part in flat.split(_PORTION))
-    return torch.float16 if all(torch.equal(part.half().float(), part) for part in wide) else torch.float32
-
-
 def _digest(name: str, tensor: Tensor) -> bytes:
+    """In the shortest type that holds all values exactly: a half tensor and its float copy get one hash."""
     flat = tensor.detach().cpu().contiguous().flatten()
-    kind = _shortest(flat)
+    wide = () if flat.dtype == torch.float16 else (part.float() for part in flat.split(_PORTION))
+    kind = torch.float16 if all(torch.equal(part.half().float(), part) for part in wide) else torch.float32
+    kind = kind if flat.is_floating_point() else torch.int64
     digest = hashlib.sha256(f"{name} {kind} {tuple(tensor.shape)}\n".encode())
     for part in flat.split(_PORTION):
         digest.update(part.to(kind).numpy().data)
@@ -66,8 +59,7 @@ def _sides(clip_model: CLIP) -> tuple[nn.Module, nn.Module]:
 def shape_of(clip_model: CLIP) -> tuple[str, tuple[int, ...]]:
     """The activation (design.py), and the number of heads of the text side and of the image side; 0 for none."""
     sides = [shape_of_side(side) for side in _sides(clip_model)]
-    names = sorted({name for names, _ in sides for name in names})
-    return " ".join(names), tuple(heads for _, heads in sides)
+    return " ".join(sorted(sides[0][0] | sides[1][0])), tuple(heads for _, heads in sides)
 
 
 def shape_of_side(side: nn.Module) -> tuple[set[str], int]:
@@ -75,10 +67,6 @@ def shape_of_side(side: nn.Module) -> tuple[set[str], int]:
     found = [] if isinstance(side, Tower) else list(_unshown(side))
     heads = next((one for one in found if isinstance(one, int) and one), 0)
     return {_ACTIVATIONS.get(one, one) for one in found if isinstance(one, str)}, heads
-
-
-def _whole(shape: str, digests: Iterable[bytes]) -> str:
-    return hashlib.sha256(shape.encode() + b"".join(digests)).hexdigest()[:24]
 
 
 @contextlib.contextmanager
@@ -92,10 +80,11 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], str]]
 
         def finish(clip_model: CLIP) -> str:
             if has_tower(clip_model) and isinstance(clip_model, TowerCLIP):
-                return f"{TOWER_VERSION}:{_whole(clip_model.unshown, digests)}"
-            unshown = [one for side in _sides(clip_model) for one in _unshown(side)]
-            shape = " ".join(f"{one} heads" if isinstance(one, int) else one for one in unshown)
-            return f"{VERSION}:{_whole(shape, digests)}"
+                version, shape = TOWER_VERSION, clip_model.unshown
+            else:
+                unshown = [one for side in _sides(clip_model) for one in _unshown(side)]
+                version, shape = VERSION, " ".join(f"{one} heads" if isinstance(one, int) else one for one in unshown)
+            return f"{version}:{hashlib.sha256(shape.encode() + b''.join(digests)).hexdigest()[:24]}"
 
         yield finish
 
@@ -103,9 +92,7 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], str]]
 def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> str:
     """What tells one CLIP from another, whatever the precision of its file: "2:" and 24 hex digits; "t1:" with towers.
 
-    Args:
-        state_dict: its weights as they were read, before any cast.
-        clip_model: the model built from them.
+    state_dict: its weights as they were read, before any cast; clip_model: the model built from them.
     """
     if has_tower(clip_model):  # counts of a BatchNorm play no part
         state_dict = {name: one for name, one in state_dict.items() if not name.endswith(".num_batches_tracked")}
@@ -114,37 +101,23 @@ def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> str:
 
 
 class ClipFacts(NamedTuple):
-    """What a CLIP is.
+    """What a CLIP is."""
 
-    name: as it was asked for, a hub's repository with the commit; empty for a file or a module from elsewhere.
-    file: base name of the file or folder that it was read from; empty if there is a name.
-    size: side of its images in pixels.
-    mean, std: of its images' channels; empty for a module from elsewhere, whose images are not known.
-    interpolation, resize: how images are scaled (design.py).
-    activation, heads: what its tensors do not show, heads as (text side, image side).
-    fingerprint: of all its weights, as `fingerprint` gives it.
-    dialect: who says how it is run (source.py): openai, open_clip, transformers, or bare for the user's options.
-    commit: of the hub's repository that it came from.
-    sha256: of OpenAI's file.
-    model: the name that was given with a file that does not say what it is.
-    tokenizer: the facts of its tokenizer (tokenizers.py), as plain values; empty for CLIP's own of 77 ids.
-    """
-
-    name: str
-    file: str
-    size: int
-    mean: tuple[float, ...]
+    name: str  # as it was asked for, a hub's repository with the commit; empty for a file or a module from elsewhere
+    file: str  # base name of the file or folder that it was read from; empty if there is a name
+    size: int  # side of its images in pixels
+    mean: tuple[float, ...]  # of its images' channels; empty for a module from elsewhere, whose images are not known
     std: tuple[float, ...]
-    interpolation: str
-    activation: str
+    interpolation: str  # how images are scaled (design.py), as `resize`
+    activation: str  # what its tensors do not show, as `heads`: (text side, image side)
     heads: tuple[int, ...]
-    fingerprint: str
-    dialect: str = ""
-    commit: str = ""
-    sha256: str = ""
+    fingerprint: str  # of all its weights, as `fingerprint` gives it
+    dialect: str = ""  # who says how it is run (source.py)
+    commit: str = ""  # of the hub's repository that it came from
+    sha256: str = ""  # of OpenAI's file
     resize: str = ""
-    model: str = ""
-    tokenizer: Mapping[str, Any] = {}
+    model: str = ""  # the name that was given with a file that does not say what it is
+    tokenizer: Mapping[str, Any] = {}  # its facts (tokenizers.py) as plain values; empty for CLIP's own of 77 ids
 
     def as_record(self) -> dict[str, Any]:
         """Plain values for a file; fields that only CLIPs with towers have are left out of others."""
@@ -153,11 +126,7 @@ class ClipFacts(NamedTuple):
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "ClipFacts":
-        """From a file's record; missing fields are empty.
-
-        Raises:
-            UserError: on values of another type.
-        """
+        """From a file's record; missing fields are empty, and values of another type a UserError."""
         empty = cls("", "", 0, (), (), "", "", (), "")
         found: dict[str, Any] = {}
         for key, default in empty._asdict().items():
@@ -173,32 +142,17 @@ def note(clip_model: CLIP, found: Source) -> None:
     """Keep what is known of a CLIP, whose `fingerprint` is set, on the module."""
     images = found.images
     clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(
-        name=found.name,
-        file=found.file,
-        mean=images.mean,
-        std=images.std,
-        interpolation=images.interpolation,
-        resize=images.resize,
-        fingerprint=clip_model.fingerprint,
-        dialect=found.dialect,
-        commit=found.commit,
-        sha256=found.sha256,
-        model=found.asked.model,
-    )
-
-
-def _tokenizer_of(clip_model: CLIP) -> Mapping[str, Any]:
-    found = tokenizer_of(clip_model).facts
-    return {} if found == ClipTokenizer().facts else found.as_record()
+        name=found.name, file=found.file, mean=images.mean, std=images.std, interpolation=images.interpolation,
+        resize=images.resize, fingerprint=clip_model.fingerprint, dialect=found.dialect, commit=found.commit,
+        sha256=found.sha256, model=found.asked.model,
+    )  # fmt: skip
 
 
 def facts_of(clip_model: CLIP, anew: bool = False) -> ClipFacts:
     """What is known of a CLIP; for a module from elsewhere its input size and fingerprint, computed if not before.
 
-    Args:
-        clip_model: the CLIP.
-        anew: hash its weights again, as when prompts are saved: whoever holds the module may have trained it. If a cast
-            has rounded its matrices, the fingerprint stays that from before.
+    anew: hash its weights again, as when prompts are saved: whoever holds the module may have trained it. If a cast has
+    rounded its matrices, the fingerprint stays that from before.
     """
     facts: ClipFacts | None = clip_model.__dict__.get(_PLACE)
     if facts is None or (anew and not rounded_to(clip_model) and not clip_model.logit_scale.is_meta):
@@ -217,5 +171,7 @@ def called(clip_model: nn.Module) -> str:
 
 def _of_module(clip_model: CLIP) -> ClipFacts:
     activation, heads = shape_of(clip_model)
-    found = ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")
-    return found._replace(tokenizer=_tokenizer_of(clip_model))
+    tokenizer = tokenizer_of(clip_model).facts
+    said = {} if tokenizer == ClipTokenizer().facts else tokenizer.as_record()
+    size = clip_model.visual.input_resolution
+    return ClipFacts("", "", size, (), (), "", activation, heads, "", tokenizer=said)

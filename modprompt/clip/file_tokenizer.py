@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.clip import open_clips
-from modprompt.clip.tokenizers import TokenizerFacts, TooLong
+from modprompt.clip.tokenizers import TokenizerFacts, TooLong, require_text
 from modprompt.errors import UserError
-from modprompt.io.text import is_text
 from modprompt.programs import one_line
 
 CARRIERS = (  # one of these must be there: it has the words
@@ -19,45 +18,28 @@ CONFIG = "config.json"  # says the kind if the settings do not
 
 
 class TokenizerPlan(NamedTuple):
-    """How a CLIP's files are used.
+    """How a CLIP's files are used."""
 
-    length: ids of a text.
-    cleaning: open_clip's name of it.
-    vocabulary: number of embeddings.
-    zero_end: whether the end id is written as 0 (CLIPA).
-    padding, end: ids that the text side looks for; None if it looks for none.
-    language: of the texts, for tokenizers that mark it.
-    """
-
-    length: int
-    cleaning: str
-    vocabulary: int
-    zero_end: bool = False
-    padding: int | None = None
+    length: int  # ids of a text
+    cleaning: str  # open_clip's name of it
+    vocabulary: int  # number of embeddings
+    zero_end: bool = False  # the end id is written as 0 (CLIPA)
+    padding: int | None = None  # an id that the text side looks for, as `end`; None if it looks for none
     end: int | None = None
-    language: str = ""
+    language: str = ""  # of the texts, for tokenizers that mark it
 
 
 def wanted(there: Sequence[str]) -> list[str]:
-    """A repository's files that make up its tokenizer.
-
-    Raises:
-        UserError: if it has no tokenizer.
-    """
+    """A repository's files that make up its tokenizer; UserError if it has none."""
     if not any(one in there for one in CARRIERS):
         raise UserError(f"it has no tokenizer: none of {', '.join(CARRIERS)}")
     return [one for one in (*CARRIERS, *SETTINGS, CONFIG) if one in there]
 
 
 class FileTokenizer:
-    """A tokenizer from files in a folder; a Tokenizer (tokenizers.py).
+    """A tokenizer from files in a folder; a Tokenizer (tokenizers.py). No code in it is run, nothing is downloaded.
 
-    Args:
-        folder: of its files; no code in it is run, and nothing is downloaded.
-        plan: how they are used.
-
-    Raises:
-        UserError: if transformers is missing, the files are no tokenizer, or they are not the CLIP's.
+    Raises UserError if transformers is missing, the files are no tokenizer, or they are not the CLIP's.
     """
 
     def __init__(self, folder: Path, plan: TokenizerPlan):
@@ -104,8 +86,7 @@ class FileTokenizer:
         return str(self._tokenizer.convert_ids_to_tokens(number) or "")
 
     def _ids(self, text: str, special: bool) -> list[int]:
-        if not is_text(text):
-            raise UserError(f"{text!r} is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+        require_text(text)
         found = self._tokenizer(self._clean(text), add_special_tokens=special, verbose=False)
         return [0 if one == self._zeroed else int(one) for one in found["input_ids"]]
 
@@ -116,13 +97,10 @@ class FileTokenizer:
                 f"{folder}: this tokenizer has {len(self._tokenizer):,} words, but the CLIP {plan.vocabulary:,} "
                 "embeddings: it belongs to another CLIP"
             )
-        for what in ("padding", "end"):
-            mine, asked = getattr(self.facts, what), getattr(plan, what)
-            if asked is not None and mine != asked:
-                raise UserError(
-                    f"{folder}: the {what} id of this tokenizer is {mine}, but the CLIP looks for {asked}: it belongs "
-                    "to another CLIP"
-                )
+        for what, mine, asked in (("padding", self.facts.padding, plan.padding), ("end", self.facts.end, plan.end)):
+            if asked not in (None, mine):
+                said = f"the {what} id of this tokenizer is {mine}, but the CLIP looks for {asked}"
+                raise UserError(f"{folder}: {said}: it belongs to another CLIP")
         if self._tokenizer.padding_side != "right":
             raise UserError(f"{folder}: this tokenizer pads on the left: only padding after the end is supported")
 

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 from modprompt.errors import UserError
 
 PREFIX = "hf-hub:"
-_FORM = f"{PREFIX}owner/name, or {PREFIX}owner/name@revision"
 _COMMIT = re.compile("[0-9a-f]{40}")
 _BY_HAND = "or download all of it by hand and give its folder as MODEL.BACKBONE.PATH"
-Choose = Callable[[Sequence[str]], Sequence[str]]
+Choose = Callable[[Sequence[str]], Sequence[str]]  # the wanted of these files; UserError if one that is needed lacks
 T = TypeVar("T")
 
 
@@ -35,11 +34,7 @@ class Snapshot(NamedTuple):
 
 
 def package() -> Any:
-    """The package huggingface_hub.
-
-    Raises:
-        UserError: if it is not installed.
-    """
+    """The package huggingface_hub; UserError if it is not installed."""
     try:
         return importlib.import_module("huggingface_hub")
     except ImportError as error:
@@ -52,28 +47,17 @@ def of_user(name: str) -> tuple[str, str]:
 
 
 def parse(name: str) -> tuple[str, str]:
-    """("owner/name", revision or "") of a name such as "hf-hub:owner/name@revision".
-
-    Raises:
-        UserError: if it is not of that form.
-    """
+    """("owner/name", revision or "") of "hf-hub:owner/name@revision"; UserError if a name is not of that form."""
     repo, mark, revision = name.removeprefix(PREFIX).partition("@")
     parts = repo.split("/")
     if not name.startswith(PREFIX) or len(parts) != 2 or not all(parts) or (mark and not revision) or ".." in name:
-        raise UserError(f"{name!r} does not name a repository of a hub: write {_FORM}")
+        form = f"{PREFIX}owner/name, or {PREFIX}owner/name@revision"
+        raise UserError(f"{name!r} does not name a repository of a hub: write {form}")
     return repo, revision
 
 
 def ask(what: str, call: Callable[[Any], T]) -> T:
-    """What a call of the package gives.
-
-    Args:
-        what: is asked for, for messages.
-        call: gets the package.
-
-    Raises:
-        UserError: if the hub refuses; Unreached if it cannot be asked.
-    """
+    """What a call with the package gives; UserError about `what` if the hub refuses, Unreached if it is not reached."""
     client = package()
     try:
         return call(client)
@@ -87,59 +71,41 @@ def ask(what: str, call: Callable[[Any], T]) -> T:
 def cached(repo: str, revision: str = "") -> Snapshot | None:
     """What the cache has of a revision, complete or not; the hub is not asked. None without the package, too."""
     try:
-        cache = Path(package().constants.HF_HUB_CACHE).expanduser() / f"models--{repo.replace('/', '--')}"
-        ref = cache / "refs" / (revision or "main")
-        commit = revision if _COMMIT.fullmatch(revision) else ref.read_text(encoding="utf-8").strip()
-    except (UserError, OSError, ValueError):
+        told: dict[str, Any] = {"revision": revision or None, "local_files_only": True, "allow_patterns": []}
+        folder = Path(package().snapshot_download(repo, **told))  # no pattern: any of its files may lack
+    except Exception:  # of its own, of the system
         return None
-    folder = cache / "snapshots" / commit
-    return Snapshot(folder, commit, repo) if commit and folder.is_dir() else None
+    return Snapshot(folder, folder.name, repo)
 
 
 def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) -> Snapshot:
-    """The snapshot of a repository with the files that are wanted, downloaded if they are not in the cache.
+    """The snapshot of a repository ("owner/name") with the chosen files, downloaded if they are not in the cache.
 
     A full commit that the cache has is used without asking; for anything else the hub says which commit it is. If it
-    cannot be reached, the commit that the cache knows is used, with a warning unless HF_HUB_OFFLINE says so.
-
-    Args:
-        repo: "owner/name".
-        revision: a branch, a tag or a commit; empty for "main".
-        choose: gives the wanted ones of all file names; raises UserError if what is needed is not among them.
-        by_hand: what else a user can do who cannot reach the hub.
-
-    Raises:
-        UserError: if repository or revision do not exist, or the files are not in the cache and cannot be downloaded.
+    cannot be reached, the commit that the cache knows is used, with a warning unless HF_HUB_OFFLINE says so. Raises
+    UserError if repository, revision or files do not exist, or cannot be downloaded: `by_hand` says what else to do.
     """
-    name = f"{PREFIX}{repo}@{revision or 'main'}"
-    there = cached(repo, revision)
-    if there and _COMMIT.fullmatch(revision) and not _lacks(there, choose):
+    name, there, lacks = f"{PREFIX}{repo}@{revision or 'main'}", cached(repo, revision), "the cache does not have it"
+    if there:
+        try:
+            choose(there.files())
+            lacks = ""
+        except UserError as error:
+            lacks = f"commit {there.commit} in the cache does not have what is needed ({error})"
+    if there and not lacks and _COMMIT.fullmatch(revision):
         return there
     try:
         info = ask(name, lambda client: client.HfApi().model_info(repo, revision=revision or None))
     except Unreached as error:
-        lacks = _lacks(there, choose) if there else "the cache does not have it"
         if there is None or lacks:
             raise UserError(f"{error}, and {lacks}; {by_hand}") from None
         if not package().constants.HF_HUB_OFFLINE:
             warnings.warn(f"commit {there.commit} of the cache was used: {error}", stacklevel=2)
         return there
     try:
-        wanted = choose([str(one.rfilename) for one in info.siblings or ()])
+        wanted = [glob.escape(one) for one in choose([str(one.rfilename) for one in info.siblings or ()])]
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    patterns = [glob.escape(one) for one in wanted]
-    folder = Path(
-        ask(name, lambda client: client.snapshot_download(repo, revision=revision or None, allow_patterns=patterns))
-    )
+    told = {"revision": revision or None, "allow_patterns": wanted}
+    folder = Path(ask(name, lambda client: client.snapshot_download(repo, **told)))
     return Snapshot(folder, folder.name, repo)
-
-
-def _lacks(found: Snapshot, choose: Choose) -> str:
-    """What a snapshot lacks, in words; empty for nothing."""
-    there = found.files()
-    try:
-        missing = [one for one in choose(there) if one not in there]
-    except UserError as error:
-        return f"commit {found.commit} in the cache does not have what is needed ({error})"
-    return f"commit {found.commit} in the cache lacks {missing[0]}" if missing else ""

@@ -15,18 +15,12 @@ EMBEDDED = "glyph-clip"
 
 
 class OpenAIs(NamedTuple):
-    """One of OpenAI's CLIPs.
+    """One of OpenAI's CLIPs."""
 
-    sha256: of its file (hex).
-    model: open_clip's name of its shape.
-    pixels: side of its images.
-    layers: of the text side and the image side; a ResNet has none.
-    """
-
-    sha256: str
-    model: str
-    pixels: int
-    layers: tuple[int, int]
+    sha256: str  # of its file (hex)
+    model: str  # open_clip's name of its shape
+    pixels: int  # side of its images
+    layers: tuple[int, int]  # of the text side and the image side; a ResNet has none
 
 
 OPENAI = {
@@ -70,8 +64,7 @@ def at_revision(name: str) -> tuple[str, str]:
 def require(name: str, where: str = "") -> Any:
     """open_clip's tag of a name (open_clips.py); None for the other names, which are known here.
 
-    Raises:
-        UserError: if there is no such name; similar ones are named. `where`, if any, begins the message.
+    Raises UserError if there is no such name; similar ones are named. `where`, if any, begins the message.
     """
     try:
         if name.startswith(hub.PREFIX):
@@ -96,28 +89,21 @@ def require(name: str, where: str = "") -> Any:
 def kinds_and_layers(name: str) -> tuple[Kinds, tuple[int, int]] | None:
     """The kinds of a CLIP's sides and their numbers of layers (text, image; 0 if not known) before it is loaded.
 
-    None for a repository of a hub, whose config is not read yet.
-
-    Raises:
-        UserError: as require.
+    None for a repository of a hub, whose config is not read yet. Raises as require.
     """
     found = require(name)
     if found is not None:
-        return found.kinds, found.layers
-    if name == EMBEDDED:
-        return Kinds(), (8, 8)
+        from modprompt.clip import open_clips
+
+        return open_clips.kinds_of(found.model), (0, 0)
     if name.startswith(hub.PREFIX):
         return None
-    layers = OPENAI[plain(name)].layers
+    layers = (8, 8) if name == EMBEDDED else OPENAI[plain(name)].layers
     return Kinds(image=PROMPTED if layers[1] else RESNET), layers
 
 
 def repository(name: str) -> tuple[str, str] | None:
-    """(OWNER/NAME, revision or "") on the hub of a name's weights; None if they come from elsewhere.
-
-    Raises:
-        UserError: as require.
-    """
+    """(OWNER/NAME, revision or "") of a name's weights on the hub, None if they are elsewhere; raises as require."""
     if name.startswith(hub.PREFIX):
         return hub.parse(name)
     found = require(name) if name else None

@@ -1,6 +1,5 @@
 """A CLIP with its image transform, the pair that clip.load gives: from a name, a file or a folder."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -33,22 +32,17 @@ def load_clip(
     heads: Sequence[int] = (),
     model: str = "",
 ) -> tuple[CLIP, Callable[..., Tensor]]:
-    """A CLIP and the transform of its images.
+    """A CLIP in eval mode, and the transform of its images: from a PIL image to (3, H, W).
 
     Args:
         name: a known name (`modprompt backbones` lists them: OpenAI's, "glyph-clip", the small one that ships with the
             package, open_clip's as "ViT-B-16/laion2b_s34b_b88k"), a hub's "hf-hub:owner/name@revision", or a file or
-            folder of weights (OpenAI's archives; state dicts of OpenAI's, open_clip's or transformers' names as .pt,
-            .bin or .safetensors, whole or sharded, with their config in their folder).
+            folder of weights (docs/backbones.md).
         device: where to put it; CUDA if there is any, else the CPU. On a CPU its weights are float32, elsewhere as
             they were saved, OpenAI's half.
         activation: quick_gelu or gelu, for a file of which nothing else says it.
-        heads: the same for numbers of attention heads: (text side, image side).
-        model: the same for open_clip's name of the model: "ViT-B-16-SigLIP2", or with its tag.
-
-    Returns:
-        (model in eval mode, transform from a PIL image to (3, H, W)). The model carries its name, file, how its images
-        are made, and a fingerprint of its weights, which saved prompts name.
+        heads: likewise, numbers of attention heads: (text side, image side).
+        model: likewise, open_clip's name of the model: "ViT-B-16-SigLIP2", or with its tag.
 
     Raises:
         UserError: on an unknown name, weights that cannot be found or read, or of which nothing says how to run them.
@@ -78,13 +72,10 @@ def path_of(name: str) -> str:
 
 
 def load(asked: Asked) -> CLIP:
-    """A CLIP in eval mode; its `fingerprint` tells it from all others, and its facts are kept on it.
+    """A CLIP in eval mode, with its facts and its `fingerprint`; raises as load_clip.
 
     What the `clip` package can build, it builds, and draws from torch's generator as in the family; open_clip's models
     draw nothing.
-
-    Raises:
-        UserError: on an unknown name, weights that cannot be loaded, or of which nothing says how to run them.
     """
     found = source.find(asked)
     present.note(present.Named(*asked))
@@ -108,10 +99,8 @@ def _read(found: Source) -> dict[str, Tensor]:
     if found.weights is None:
         return read_embedded()
     where = found.called
-    if found.dialect == OPENAI:
-        state = _plain(read_tensors(found.weights, (found.sha256,)), where)
-    else:
-        state = _plain(_content(found.weights), where)
+    openai = found.dialect == OPENAI
+    state = _plain(read_tensors(found.weights, (found.sha256,)) if openai else _content(found.weights), where)
     if found.dialect == TRANSFORMERS:
         state = transformers_names.to_openai(state, where)
     for name, value in list(state.items()):  # one after the other: both forms of all would need too much memory
@@ -140,104 +129,91 @@ def _plain(content: Any, where: str) -> dict[str, Tensor]:
     if not isinstance(found, Mapping):
         raise UserError(f"{where} is not the state dict of a CLIP: it holds no tensors by name")
     parallel = all(str(name).startswith("module.") for name in found)  # DataParallel's
-    state = {str(name).removeprefix("module.") if parallel else str(name): value for name, value in found.items()}
-    state = {
-        name: value for name, value in state.items() if name not in build.BOOKKEEPING and not name.endswith(_DERIVED)
-    }
+    named = ((str(name).removeprefix("module.") if parallel else str(name), value) for name, value in found.items())
+    state = {name: value for name, value in named if name not in build.BOOKKEEPING and not name.endswith(_DERIVED)}
     for name, value in state.items():
-        if not isinstance(value, Tensor) or value.is_sparse or value.is_quantized:
-            raise UserError(f"{where} is not the state dict of a CLIP: {name} is not a plain tensor")
-        if value.dtype not in _TYPES and not name.endswith(".num_batches_tracked"):
-            raise UserError(f"{where} is not the state dict of a CLIP: {name} is of {value.dtype}")
+        plain = isinstance(value, Tensor) and value.layout == torch.strided
+        if not (plain and (value.dtype in _TYPES or name.endswith(".num_batches_tracked"))):
+            raise UserError(f"{where} is not the state dict of a CLIP: {name} is no plain tensor of numbers")
     return state
 
 
 def _model_of(found: Source, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
     """open_clip's model_cfg of a source, with which its tensors agree; None for OpenAI's and the embedded one."""
-    if found.dialect == OPENAI:
-        return None
     if found.dialect == BARE:
         return _of_tensors(state, found)
     model = found.model
-    assert model is not None  # all others have one
-    if open_clips.is_clips(model):  # the `clip` package reads sizes off the tensors
-        there = _of_tensors(state, found._replace(asked=Asked()))
-        parts = [("embed_dim", model["embed_dim"], there["embed_dim"])]
-        for key in ("text_cfg", "vision_cfg"):
-            parts += [(name, model[key][name], value) for name, value in there[key].items()]
-        for name, said, value in parts:
-            if said != value:
-                raise UserError(f"{found.called}: by its config {name} is {said}, by its tensors {value}")
+    if model is not None and open_clips.is_clips(model):  # the `clip` package reads sizes off the tensors
+        there = _of_tensors(state, found)
+        for part in ("", "text_cfg", "vision_cfg"):
+            said, has = (model[part], there[part]) if part else (model, {"embed_dim": there["embed_dim"]})
+            for name, value in has.items():
+                if said[name] != value:
+                    raise UserError(f"{found.called}: by its config {name} is {said[name]}, by its tensors {value}")
     return model
 
 
 def _of_tensors(state: Mapping[str, Tensor], found: Source) -> dict[str, Any]:
     """The model_cfg that a stock CLIP's tensors show; activation and heads are the user's, or of the usual width.
 
-    Raises:
-        UserError: if they are not a stock CLIP's.
+    Raises UserError if they are not a stock CLIP's.
     """
     shapes = {name: tuple(one.shape) for name, one in state.items()}
-    heads, where = found.asked.heads, found.called
+    heads, where = found.asked.heads, f"{found.called}: these weights do not make up a CLIP"
     try:
-        width, embed = shapes["text_projection"]
-        hidden = shapes["transformer.resblocks.0.mlp.c_fc.weight"][0]
-        text = {
-            "layers": _layers(shapes, "transformer.resblocks"),
-            "width": width,
-            "mlp_ratio": open_clips.ratio(hidden, width),
-        }
-        text["heads"] = heads[0] if heads else width // open_clips.HEAD
+        embed = shapes["text_projection"][1]
+        text = _transformer(shapes, "transformer", shapes["text_projection"][0])
+        text["heads"] = heads[0] if heads else text["width"] // open_clips.HEAD
         if "visual.proj" in shapes:
             width, patch = shapes["visual.conv1.weight"][0], shapes["visual.conv1.weight"][-1]
-            hidden = shapes["visual.transformer.resblocks.0.mlp.c_fc.weight"][0]
-            image: dict[str, Any] = {"layers": _layers(shapes, "visual.transformer.resblocks"), "patch_size": patch}
-            image.update(width=width, mlp_ratio=open_clips.ratio(hidden, width), image_size=pixels(shapes))
+            image = {**_transformer(shapes, "visual.transformer", width), "patch_size": patch}
         else:
-            image = {"layers": [_layers(shapes, f"visual.layer{stage}") for stage in (1, 2, 3, 4)]}
             width = shapes["visual.attnpool.positional_embedding"][1]  # of the attention pool
-            image.update(width=width // 32, image_size=pixels(shapes))
-        positions, vocabulary = shapes["positional_embedding"][0], shapes["token_embedding.weight"][0]
+            image = {"layers": [_layers(shapes, f"visual.layer{stage}") for stage in (1, 2, 3, 4)]}
+            image["width"] = width // 32
+        image["image_size"] = pixels(shapes)
+        words = shapes["positional_embedding"][0], shapes["token_embedding.weight"][0]
     except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
         what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "its projections are not matrices"
-        raise UserError(f"{where}: these weights do not make up a CLIP ({what}): check MODEL.BACKBONE") from None
-    if (positions, vocabulary) != (POSITIONS, VOCABULARY):
-        raise UserError(
-            f"{where}: these weights do not make up a CLIP (texts of {positions} ids of {vocabulary:,}, not CLIP's "
-            f"{POSITIONS} of {VOCABULARY:,}): check MODEL.BACKBONE"
-        )
+        raise UserError(f"{where} ({what}): check MODEL.BACKBONE") from None
+    if words != (POSITIONS, VOCABULARY):
+        said = f"texts of {words[0]} ids of {words[1]:,}, not CLIP's {POSITIONS} of {VOCABULARY:,}"
+        raise UserError(f"{where} ({said}): check MODEL.BACKBONE")
     if heads and (width % heads[1] or text["width"] % heads[0]):
-        raise UserError(f"{where}: HEADS {heads} do not divide the widths {text['width']} and {width}")
+        raise UserError(f"{found.called}: HEADS {heads} do not divide the widths {text['width']} and {width}")
     image["head_width"] = width // heads[1] if heads else open_clips.HEAD
     quick = found.asked.activation != "gelu"
     return {"embed_dim": embed, "quick_gelu": quick, "text_cfg": text, "vision_cfg": image}
 
 
+def _transformer(shapes: Mapping[str, tuple[int, ...]], side: str, width: int) -> dict[str, Any]:
+    hidden = shapes[f"{side}.resblocks.0.mlp.c_fc.weight"][0]
+    layers = _layers(shapes, f"{side}.resblocks")
+    return {"layers": layers, "width": width, "mlp_ratio": open_clips.ratio(hidden, width)}
+
+
 def _layers(shapes: Mapping[str, Any], front: str) -> int:
-    numbers = {int(match[1]) for match in (re.match(rf"{re.escape(front)}\.(\d+)\.", name) for name in shapes) if match}
-    return len(numbers)
+    return len({name[len(front) :].split(".")[1] for name in shapes if name.startswith(f"{front}.")})
 
 
 def pixels(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """The side of a CLIP's images, by OpenAI's names."""
     pool = "visual.attnpool.positional_embedding"
-    rows, step = (shapes[pool], 32) if pool in shapes else (
-        shapes["visual.positional_embedding"], shapes["visual.conv1.weight"][-1]
-    )  # fmt: skip
-    return int(round((rows[0] - 1) ** 0.5)) * step
+    if pool in shapes:
+        return int(round((shapes[pool][0] - 1) ** 0.5)) * 32
+    return int(round((shapes["visual.positional_embedding"][0] - 1) ** 0.5)) * shapes["visual.conv1.weight"][-1]
 
 
 def images_of(asked: Asked) -> Images:
     """How a CLIP's images are made, with their size; only what will be read later anyway is downloaded.
 
-    Raises:
-        UserError: as source.find, and if a bare file is not a CLIP's.
+    Raises UserError as source.find, and if a bare file is not a CLIP's.
     """
-    if not asked.path and not asked.name.startswith(hub.PREFIX):
-        found = known.require(known.plain(asked.name))
-        if found is not None or asked.name != known.EMBEDDED:
-            return found.images if found is not None else Images(known.OPENAI[known.plain(asked.name)].pixels)
-    return _images_of(source.find(asked))
+    name = known.plain(asked.name)
+    if asked.path or name.startswith(hub.PREFIX) or name == known.EMBEDDED:
+        return _images_of(source.find(asked))
+    found = known.require(name)
+    return found.images if found is not None else Images(known.OPENAI[name].pixels)
 
 
 def _images_of(found: Source) -> Images:
@@ -247,11 +223,7 @@ def _images_of(found: Source) -> Images:
 
 
 def describe(asked: Asked) -> str:
-    """What a CLIP is and what says so, in one line.
-
-    Raises:
-        UserError: as images_of.
-    """
+    """What a CLIP is and what says so, in one line; raises as images_of."""
     found = source.find(asked)
     if found.weights is None:
         return f"{found.called}, which ships with the package"
@@ -276,8 +248,7 @@ def read_embedded() -> dict[str, Tensor]:
 def transform_of(clip_model: CLIP) -> Callable[..., Tensor]:
     """The transform from a PIL image to (3, H, W), as this CLIP's images are made.
 
-    Raises:
-        UserError: for a module from elsewhere, whose images are not known.
+    Raises UserError for a module from elsewhere, whose images are not known.
     """
     facts = facts_of(clip_model)
     if not facts.mean:
@@ -290,19 +261,10 @@ def image_transform(images: Images, colours_first: bool = False) -> Callable[...
     """Resize, cut out the centre, normalise; colours become RGB after that cut, as in clip.load, or first."""
     from torchvision import transforms
 
-    how = transforms.InterpolationMode(images.interpolation)
-    size = images.size
-    shape = [size, size] if images.resize == SQUASH else size
-    composed: Callable[..., Tensor] = transforms.Compose(
-        [
-            *([to_rgb] if colours_first else []),
-            transforms.Resize(shape, interpolation=how),
-            transforms.CenterCrop(size),
-            to_rgb,
-            transforms.ToTensor(),
-            transforms.Normalize(images.mean, images.std),
-        ]
-    )
+    size, how = images.size, transforms.InterpolationMode(images.interpolation)
+    resize = transforms.Resize([size, size] if images.resize == SQUASH else size, interpolation=how)
+    steps = [*([to_rgb] if colours_first else []), resize, transforms.CenterCrop(size), to_rgb, transforms.ToTensor()]
+    composed: Callable[..., Tensor] = transforms.Compose([*steps, transforms.Normalize(images.mean, images.std)])
     return composed
 
 

@@ -56,39 +56,32 @@ def own_folder(folder: str | Path) -> Path | None:
     return own if (own / "clip.py").is_file() else None
 
 
-def found_in() -> Path | None:
-    """The folder of the `clip` package that an import would find; None if there is none, or it has no __init__.py."""
-    spec = importlib.util.find_spec("clip")
-    return None if spec is None or spec.origin is None else Path(spec.origin).resolve().parent
-
-
 def use_folder(folder: str | Path) -> None:
     """Let `clip` be a codebase's own folder `clip`, if it has one, even if an installed one would win.
 
     An installed package wins over a folder without __init__.py, an import hook over any. A `clip` that was imported
     from elsewhere before stays, with a warning.
     """
-    own = own_folder(folder)
+    own, loaded = own_folder(folder), sys.modules.get("clip.clip")
     if own is None:
         return
-    loaded = sys.modules.get("clip.clip")
     if loaded is not None:
-        file = Path(str(loaded.__file__))
-        if file.resolve().parent != own:
-            warnings.warn(f"`clip` was imported from {file.parent}, not from {own}", stacklevel=2)
+        place = Path(str(loaded.__file__)).parent
+        if place.resolve() != own:
+            warnings.warn(f"`clip` was imported from {place}, not from {own}", stacklevel=2)
         return
-    if found_in() != own:
+    spec = importlib.util.find_spec("clip")
+    if spec is None or spec.origin is None or Path(spec.origin).resolve().parent != own:
         load_package(own)
 
 
 def load_package(folder: Path) -> None:
     """Make a folder the package of its name, whatever an import would find; its __init__.py is run if there is one."""
-    init, name = folder / "__init__.py", folder.name
-    spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
-    spec.submodule_search_locations = [str(folder)]
+    init, name, places = folder / "__init__.py", folder.name, [str(folder)]
+    spec: Any = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = places
     if init.is_file():
-        found = importlib.util.spec_from_file_location(name, str(init), submodule_search_locations=[str(folder)])
-        spec = found or spec
+        spec = importlib.util.spec_from_file_location(name, str(init), submodule_search_locations=places)
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     if spec.loader is not None:
         try:
@@ -99,11 +92,7 @@ def load_package(folder: Path) -> None:
 
 
 def import_clip() -> types.ModuleType:
-    """The module `clip.clip` (tokenize, build_model, available_models) of the `clip` package on the path.
-
-    Raises:
-        ImportError: if there is none; the message says what to install.
-    """
+    """The module `clip.clip` (tokenize, build_model, available_models); ImportError says what to install."""
     if importlib.util.find_spec("clip") is None:
         raise ImportError("no `clip` package found: install it with `pip install clip-anytorch`")
     return importlib.import_module("clip.clip")

@@ -34,33 +34,22 @@ TEXT_FOLDER = "text_config"
 _HOW_TO_SAY = (
     "give open_clip's name of the model, MODEL.BACKBONE.MODEL, in Python model=; or MODEL.BACKBONE.ACTIVATION "
     "(quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, image side; a head is 64 wide in most), in Python "
-    f"activation= and heads=; or put its {CONFIG_FILE}, or {TRANSFORMERS_FILE} and "
-    f"{transformers_names.IMAGES_FILES[0]}, into its folder"
+    "activation= and heads=; or put the configs that came with it into its folder"
 )
-_OWNERS = {  # of repositories that open_clip's configs name without one
-    "bert-base-uncased": "google-bert",
-    "roberta-base": "FacebookAI",
-    "xlm-roberta-base": "FacebookAI",
-    "xlm-roberta-large": "FacebookAI",
-}
-_UNUSED = {"roberta": 2, "xlm-roberta": 2}  # positions: theirs begin after the padding id
+_NOT_ASKED = (
+    "MODEL.BACKBONE.ACTIVATION, HEADS and MODEL are for weights from MODEL.BACKBONE.PATH that nothing else describes: "
+    "{} already says it"
+)
 
 
 class Asked(NamedTuple):
-    """A CLIP as a user names it.
+    """A CLIP as a user names it; empty for what is not given."""
 
-    name: a known name, or "hf-hub:owner/name@revision"; not read if there is a path.
-    path: a file or folder of weights; empty for none.
-    activation: quick_gelu or gelu, for weights of which nothing else says it; empty for none.
-    heads: the same for attention heads: (text side, image side); a ResNet's second is its attention pool's.
-    model: the same for open_clip's name, MODEL or MODEL/TAG; empty for none.
-    """
-
-    name: str = ""
-    path: str = ""
-    activation: str = ""
-    heads: tuple[int, ...] = ()
-    model: str = ""
+    name: str = ""  # a known name, or "hf-hub:owner/name@revision"; not read if there is a path
+    path: str = ""  # a file or folder of weights
+    activation: str = ""  # quick_gelu or gelu, for weights of which nothing else says it
+    heads: tuple[int, ...] = ()  # likewise: (text side, image side); a ResNet's second is its attention pool's
+    model: str = ""  # likewise: open_clip's name, MODEL or MODEL/TAG
 
 
 def asked_of(backbone: Any) -> Asked:
@@ -70,31 +59,18 @@ def asked_of(backbone: Any) -> Asked:
 
 
 class Source(NamedTuple):
-    """Where weights are, and how they are run.
-
-    asked: what was asked for.
-    name: as it was asked for, a hub's with the commit that was used; empty for a file.
-    file: base name of the file or folder that was given; empty for a name.
-    weights: the file, or an index of several; None for the embedded model.
-    dialect: who says how they are run: openai (this project does, for OpenAI's and the embedded model), open_clip,
-        transformers, or bare for the user's options.
-    model: open_clip's model_cfg; None for openai and bare.
-    images: how its images are made; their size is 0 if only the tensors say it.
-    sha256: of OpenAI's file; else empty.
-    commit: of a hub's repository; else empty.
-    trusted: whether other repositories that its model_cfg names may be asked for: it is open_clip's own.
-    """
+    """Where weights are, and how they are run."""
 
     asked: Asked
-    name: str
-    file: str
-    weights: Path | None
-    dialect: str
-    model: dict[str, Any] | None
-    images: Images
-    sha256: str = ""
-    commit: str = ""
-    trusted: bool = False
+    name: str  # as it was asked for, a hub's with the commit that was used; empty for a file
+    file: str  # base name of the file or folder that was given; empty for a name
+    weights: Path | None  # the file, or an index of several; None for the embedded model
+    dialect: str  # who says how they are run: openai (also the embedded model), open_clip, transformers; bare: the user
+    model: dict[str, Any] | None  # open_clip's model_cfg; None for openai and bare
+    images: Images  # how its images are made; their size is 0 if only the tensors say it
+    sha256: str = ""  # of OpenAI's file
+    commit: str = ""  # of a hub's repository
+    trusted: bool = False  # other repositories that its model_cfg names may be asked for: it is open_clip's own
 
     @property
     def called(self) -> str:
@@ -103,19 +79,15 @@ class Source(NamedTuple):
 
 
 def find(asked: Asked) -> Source:
-    """The source of a CLIP; what is not on disk is downloaded.
-
-    Raises:
-        UserError: if there is none, or nothing says how it is run.
-    """
-    _require_options(asked)
+    """The source of a CLIP, downloaded if need be; UserError if there is none, or nothing says how it is run."""
+    if asked.activation not in ("", *ACTIVATIONS):
+        raise UserError(f"MODEL.BACKBONE.ACTIVATION must be {' or '.join(ACTIVATIONS)}, got {asked.activation!r}")
+    if len(asked.heads) not in (0, 2) or not all(type(one) is int and one > 0 for one in asked.heads):
+        raise UserError(f"MODEL.BACKBONE.HEADS must be two whole numbers, (text side, image side), got {asked.heads!r}")
     if asked.path:
         return _of_path(asked)
     if asked.activation or asked.heads or asked.model:
-        raise UserError(
-            "MODEL.BACKBONE.ACTIVATION, HEADS and MODEL are for weights from MODEL.BACKBONE.PATH that nothing else "
-            f"describes: {asked.name} already says it"
-        )
+        raise UserError(_NOT_ASKED.format(asked.name))
     name = known.plain(asked.name)
     found = known.require(name)
     if found is not None:
@@ -134,14 +106,6 @@ def describes_itself(path: str) -> bool:
         return find(Asked(path=path)).dialect != BARE
     except UserError:
         return False
-
-
-def _require_options(asked: Asked) -> None:
-    if asked.activation not in ("", *ACTIVATIONS):
-        raise UserError(f"MODEL.BACKBONE.ACTIVATION must be {' or '.join(ACTIVATIONS)}, got {asked.activation!r}")
-    whole = all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in asked.heads)
-    if len(asked.heads) not in (0, 2) or not whole:
-        raise UserError(f"MODEL.BACKBONE.HEADS must be two whole numbers, (text side, image side), got {asked.heads!r}")
 
 
 def _openai_file(name: str) -> Path:
@@ -191,66 +155,37 @@ def _of_path(asked: Asked) -> Source:
             if asked.path.startswith(hub.PREFIX) or known.is_openai(asked.path) or asked.path == known.EMBEDDED:
                 raise UserError(f"MODEL.BACKBONE.PATH: {path} is a name: give it with --backbone (MODEL.BACKBONE.NAME)")
             raise UserError(f"MODEL.BACKBONE.PATH: no file or folder at {path}; {_RUN_EMBEDDED}")
-        weights = path
-        if path.is_dir():
-            folder = _snapshot_in(path)
-            weights = folder / _pick([one.name for one in folder.iterdir() if one.is_file()], str(folder))
-        found = _of_weights(asked, weights)
+        files = [one.name for one in path.iterdir() if one.is_file()] if path.is_dir() else []
+        weights = path / _pick(files, asked.path) if path.is_dir() else path
+        return _of_weights(asked, weights)._replace(file=path.resolve().name)
     except OSError as error:
         raise UserError(f"MODEL.BACKBONE.PATH: cannot read {path} ({error.strerror})") from None
-    cached = weights.parent.parent.name == "snapshots"  # of a hub's cache, whose folders are commits
-    return found._replace(file=path.resolve().name, commit=weights.parent.name if cached else "")
-
-
-def _snapshot_in(folder: Path) -> Path:
-    """The snapshot in a repository's folder of the hub's cache; other folders unchanged."""
-    if not (folder / "snapshots").is_dir():
-        return folder
-    main = folder / "refs" / "main"
-    found = [folder / "snapshots" / main.read_text().strip()] if main.is_file() else [*(folder / "snapshots").iterdir()]
-    if len(found) != 1 or not found[0].is_dir():
-        raise UserError(f"{folder} holds {len(found)} snapshots and none is main: give the folder of one")
-    return found[0]
 
 
 def _of_weights(asked: Asked, weights: Path) -> Source:
     """A file of weights by what stands beside it, its hash, or the options."""
-    folder = weights.parent
-    own, others = folder / CONFIG_FILE, folder / TRANSFORMERS_FILE
+    own, others = weights.parent / CONFIG_FILE, weights.parent / TRANSFORMERS_FILE
     is_others = others.is_file() and (weights.name in _TRANSFORMERS or not own.is_file())
     found: Callable[..., Source] = partial(Source, asked, "", weights.name, weights)
+    if is_others or own.is_file():
+        if asked.activation or asked.heads or asked.model:
+            raise UserError(_NOT_ASKED.format(others if is_others else own))
+        if is_others:
+            return found(TRANSFORMERS, *transformers_names.read(weights.parent))
+        return found(OPEN_CLIP, *open_clips.of_file(own))
     if asked.model:
         if asked.activation or asked.heads:
             raise UserError("MODEL.BACKBONE.MODEL says activation and heads: leave out ACTIVATION and HEADS")
-        if own.is_file() or is_others:
-            raise UserError(f"MODEL.BACKBONE.MODEL is for a file of which nothing else says it, but {weights} says it")
         return found(OPEN_CLIP, *open_clips.of_name(asked.model))
-    if is_others or own.is_file():
-        dialect = TRANSFORMERS if is_others else OPEN_CLIP
-        model, images = transformers_names.read(folder) if is_others else open_clips.of_file(own)
-        _require_same(asked, model, str(others if is_others else own))
-        return found(dialect, model, images)
     if asked.activation and asked.heads:
         return found(BARE, None, Images(stated=False))
     if asked.activation or asked.heads:
-        given, lacking = ("ACTIVATION", "HEADS") if asked.activation else ("HEADS", "ACTIVATION")
-        raise UserError(f"{weights}: MODEL.BACKBONE.{given} is given, but MODEL.BACKBONE.{lacking} is missing")
+        raise UserError(f"{weights}: give both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS")
     digest = file_hash(weights) if weights.suffix in (".pt", ".pth") else ""
     row = next((one for one in known.OPENAI.values() if one.sha256 == digest), None)
     if row is None:
         raise UserError(f"{weights} does not say how it is run: {_HOW_TO_SAY}")
     return found(OPENAI, None, Images(row.pixels), digest)
-
-
-def _require_same(asked: Asked, model: dict[str, Any], said_by: str) -> None:
-    """Raise UserError if options contradict a config."""
-    text, image = model["text_cfg"], model["vision_cfg"]
-    width = image.get("width", 768) * (32 if open_clips.is_resnet(model) else 1)
-    heads = (text.get("heads", 8), width // image.get("head_width", open_clips.HEAD))
-    said = {"ACTIVATION": (asked.activation, open_clips.activation_of(model)), "HEADS": (tuple(asked.heads), heads)}
-    for key, (option, value) in said.items():
-        if option and option != value:
-            raise UserError(f"MODEL.BACKBONE.{key} is {option}, but by {said_by} it is {value}")
 
 
 def _wanted(there: Sequence[str], preferred: Sequence[str] = ()) -> list[str]:
@@ -263,21 +198,17 @@ def _wanted(there: Sequence[str], preferred: Sequence[str] = ()) -> list[str]:
         return needed
     if not {CONFIG_FILE, TRANSFORMERS_FILE} & set(there):
         raise UserError(f"it has neither {CONFIG_FILE} nor {TRANSFORMERS_FILE}, which say how its weights are run")
-    more = [CONFIG_FILE, TRANSFORMERS_FILE, *transformers_names.IMAGES_FILES, f"{TEXT_FOLDER}/{TRANSFORMERS_FILE}"]
-    tokens = [*file_tokenizer.CARRIERS, *file_tokenizer.SETTINGS]
-    return [*dict.fromkeys([*needed, *(one for one in (*more, *tokens) if one in there)])]
+    more = (CONFIG_FILE, TRANSFORMERS_FILE, *transformers_names.IMAGES_FILES, f"{TEXT_FOLDER}/{TRANSFORMERS_FILE}")
+    tokens = (*file_tokenizer.CARRIERS, *file_tokenizer.SETTINGS)
+    return [*needed, *(one for one in (*more, *tokens) if one in there)]
 
 
 def _pick(there: Sequence[str], where: str, preferred: Sequence[str] = ()) -> str:
     """The file with the weights: open_clip's own first, then transformers', then the only one."""
-    order = preferred or (
-        *(_OPEN_CLIP if CONFIG_FILE in there else ()),
-        *(_TRANSFORMERS if TRANSFORMERS_FILE in there or CONFIG_FILE in there else ()),
-    )
-    found = next((one for one in order if one in there), None)
-    if found is not None:
-        return found
     files = sorted(one for one in there if one.endswith(SUFFIXES) and "/" not in one)
+    for one in preferred or (*_OPEN_CLIP, *_TRANSFORMERS):
+        if one in there:
+            return one
     if len(files) != 1:
         listed = ", ".join(files) or "nothing"
         raise UserError(f"{where} must hold one file of weights ({', '.join(SUFFIXES)}), there is: {listed}")
@@ -293,32 +224,26 @@ def tell(name: str, files: Sequence[str], there: hub.Snapshot) -> None:
 
 
 def text_folder(found: Source) -> Path | None:
-    """The folder with the config.json of a text side that is transformers'; None for others.
-
-    Raises:
-        UserError: if it is missing.
-    """
+    """The folder with the config.json of a text side that is transformers', UserError if it lacks; None for others."""
     name = (found.model or {}).get("text_cfg", {}).get("hf_model_name")
     if not name or found.weights is None:
         return None
     folder = found.weights.parent / TEXT_FOLDER
     if not (folder / TRANSFORMERS_FILE).is_file():
         lacking = f"it needs {TEXT_FOLDER}/{TRANSFORMERS_FILE} in its folder, the config of its text side {name}"
-        folder = _named(found, str(name), lambda there: [TRANSFORMERS_FILE], lacking)
+        folder = _named(found, str(name), _config_in, lacking)
     open_clips.text_config(folder / TRANSFORMERS_FILE)
     return folder
 
 
+def _config_in(there: Sequence[str]) -> list[str]:
+    if TRANSFORMERS_FILE not in there:
+        raise UserError(f"it has no {TRANSFORMERS_FILE}")
+    return [TRANSFORMERS_FILE]
+
+
 def tokenizer_of(found: Source, text: Path | None) -> Tokenizer:
-    """The tokenizer of a source.
-
-    Args:
-        found: the source.
-        text: from text_folder.
-
-    Raises:
-        UserError: if it is missing, or belongs to another CLIP.
-    """
+    """The tokenizer of a source, `text` of text_folder; UserError if it is missing, or belongs to another CLIP."""
     part: dict[str, Any] = (found.model or {}).get("text_cfg", {})
     length, vocabulary = part.get("context_length", POSITIONS), part.get("vocab_size", VOCABULARY)
     name, given = part.get("hf_tokenizer_name"), part.get("tokenizer_kwargs") or {}
@@ -334,17 +259,14 @@ def tokenizer_of(found: Source, text: Path | None) -> Tokenizer:
         of_text = open_clips.text_config(text / TRANSFORMERS_FILE)
         vocabulary = of_text.get("vocab_size", 0)
         padding = of_text.get("pad_token_id", 0 if of_text.get("model_type") == "bert" else 1)
-        most = of_text.get("max_position_embeddings", length) - _UNUSED.get(str(of_text.get("model_type")), 0)
-        if length > most:
-            raise UserError(f"{found.called}: context_length is {length}, but its text side has {most} positions")
     elif part.get("pool_type") == "eos":
         end = part.get("eos_id", 2)
     if part.get("embed_cls"):
         padding = part.get("pad_id", 0)
     clean, language = str(given.get("clean") or "whitespace"), str(given.get("language") or "")
     plan = TokenizerPlan(length, clean, vocabulary, bool(given.get("strip_sep_token")), padding, end, language)
-    carriers, settings = ", ".join(file_tokenizer.CARRIERS), ", ".join(file_tokenizer.SETTINGS)
-    lacking = f"it needs the tokenizer of {name} in its folder: copy its files ({carriers}, {settings}: all that exist)"
+    files = ", ".join((*file_tokenizer.CARRIERS, *file_tokenizer.SETTINGS))
+    lacking = f"it needs the tokenizer of {name} in its folder: copy its files ({files}: all that exist)"
     assert found.weights is not None  # the embedded model has no model_cfg
     own = found.weights.parent
     if not found.trusted and any((own / one).is_file() for one in file_tokenizer.CARRIERS):
@@ -356,7 +278,6 @@ def _named(found: Source, name: str, choose: hub.Choose, lacking: str) -> Path:
     """The snapshot of a repository that open_clip's own config names; for other configs nothing is asked for."""
     if not found.trusted:
         raise UserError(f"{found.called}: {lacking}")
-    repo, _ = hub.of_user(f"{_OWNERS[name]}/{name}" if name in _OWNERS else name)
-    there = hub.snapshot(repo, "", choose)
-    tell(found.called, list(choose(there.files())), there)
+    there = hub.snapshot(name, "", choose)
+    tell(found.called, choose(there.files()), there)
     return there.folder

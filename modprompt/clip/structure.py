@@ -1,27 +1,14 @@
 """The parts of a stock CLIP as types: models of `clip.load` and `build_model` have these attributes.
 
 No model is an instance of them but of QuickGELU: they are there to be read, by people and mypy. Codebases of the
-family patch the classes of their own `clip`, but keep these attributes.
-
-Shapes: D width of a side, E joint width, L positions.
+family patch the classes of their own `clip`, but keep these attributes. Shapes: D width of a side, E joint width, L
+positions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-
-
-class Layer(nn.Module):
-    """A module from a tensor to a tensor."""
-
-    if TYPE_CHECKING:
-
-        def __call__(self, x: Tensor) -> Tensor:
-            """Its output for x."""
 
 
 class QuickGELU(nn.Module):
@@ -32,15 +19,7 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
-class Norm(Layer):
-    """A layer normalisation whose output has the type of its input."""
-
-    weight: nn.Parameter
-    bias: nn.Parameter
-    eps: float
-
-
-class MLP(Layer):
+class MLP(nn.Module):
     """The feed-forward part of a block: D to 4 D and back."""
 
     c_fc: nn.Linear
@@ -49,11 +28,11 @@ class MLP(Layer):
 
 
 class Block(nn.Module):
-    """A residual attention block."""
+    """A residual attention block; its normalisations' output has the type of their input, as in all of a CLIP."""
 
-    ln_1: Norm
+    ln_1: nn.LayerNorm
     attn: nn.MultiheadAttention
-    ln_2: Norm
+    ln_2: nn.LayerNorm
     mlp: MLP
 
 
@@ -70,13 +49,13 @@ class VisionTransformer(nn.Module):
     conv1: nn.Conv2d
     class_embedding: nn.Parameter
     positional_embedding: nn.Parameter
-    ln_pre: Norm
+    ln_pre: nn.LayerNorm
     transformer: Transformer
-    ln_post: Norm
+    ln_post: nn.LayerNorm
     proj: nn.Parameter
 
 
-class ResNet(Layer):
+class ResNet(nn.Module):
     """The image side of a CLIP without a vision transformer."""
 
     input_resolution: int
@@ -90,7 +69,7 @@ class CLIP(nn.Module):
     transformer: Transformer
     token_embedding: nn.Embedding
     positional_embedding: nn.Parameter
-    ln_final: Norm
+    ln_final: nn.LayerNorm
     text_projection: nn.Parameter
     logit_scale: nn.Parameter
     dtype: torch.dtype

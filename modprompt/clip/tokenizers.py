@@ -11,21 +11,14 @@ from modprompt.io.text import is_text
 
 
 class TokenizerFacts(NamedTuple):
-    """What tells one tokenizer from another; a CLIP only runs with its own.
+    """What tells one tokenizer from another; a CLIP only runs with its own."""
 
-    name: "clip" for CLIP's byte pairs, else the kind ("siglip", "bert", ...).
-    sha256: of its files; empty for CLIP's, which ships with the package.
-    length: ids of a text, L.
-    padding, end: ids.
-    cleaning: what is done to a text first: "lower", "canonicalize" or "whitespace".
-    """
-
-    name: str
-    sha256: str
-    length: int
-    padding: int
+    name: str  # "clip" for CLIP's byte pairs, else the kind ("siglip", "bert", ...)
+    sha256: str  # of its files; empty for CLIP's, which ships with the package
+    length: int  # ids of a text, L
+    padding: int  # an id, as `end`
     end: int
-    cleaning: str
+    cleaning: str  # what is done to a text first: "lower", "canonicalize" or "whitespace"
 
     def as_record(self) -> dict[str, Any]:
         """Plain values for a file."""
@@ -49,30 +42,26 @@ class Tokenizer(Protocol):
         """What tells it from others."""
 
     def words(self, text: str) -> list[int]:
-        """Ids of the words of a text, without start, end and padding.
-
-        Raises:
-            UserError: if it is not valid UTF-8.
-        """
+        """Ids of the words of a text, without start, end and padding; UserError if it is not valid UTF-8."""
 
     def row(self, text: str) -> list[int]:
         """All L ids of a text: start (if there is one), words, end, padding. Nothing is cut off.
 
-        Raises:
-            TooLong: if they are more than L.
-            UserError: if it is not valid UTF-8.
+        Raises TooLong if they are more than L, and as words.
         """
 
     def word(self, number: int) -> str:
         """What an id stands for, readable; empty for none."""
 
 
-class ClipTokenizer:
-    """CLIP's byte pairs, which the `clip` package has.
+def require_text(text: str) -> None:
+    """Raise UserError if a text is not valid UTF-8."""
+    if not is_text(text):
+        raise UserError(f"{text!r} is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
 
-    Args:
-        length: ids of a text.
-    """
+
+class ClipTokenizer:
+    """CLIP's byte pairs, which the `clip` package has; `length` ids of a text."""
 
     def __init__(self, length: int = _LENGTH):
         self._length = length
@@ -84,8 +73,7 @@ class ClipTokenizer:
 
     def words(self, text: str) -> list[int]:
         """Ids of the words of a text; as Tokenizer."""
-        if not is_text(text):
-            raise UserError(f"{text!r} is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+        require_text(text)
         ids: list[int] = import_clip()._tokenizer.encode(text)
         return ids
 

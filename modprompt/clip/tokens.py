@@ -21,10 +21,8 @@ def readable(text: str) -> str:
     return text.replace("_", " ").strip()
 
 
-_UNKNOWN = -1
+_UNKNOWN, _MOST_NAMED, _MOST_GROUPS = -1, 5, 10
 _Tokens = tuple[int, ...]
-_MOST_NAMED = 5
-_MOST_GROUPS = 10
 
 
 def _by_tokens(names: Sequence[str], tokenizer: Tokenizer) -> dict[_Tokens, list[int]]:
@@ -40,14 +38,8 @@ def require_distinct_names(
 ) -> None:
     """Look for class names that are the same to a CLIP: most ignore capitals, and all read "_" as a space.
 
-    Args:
-        names: of the classes, in label order.
-        listed: whether they come from a published list, or from a run: then there is only a warning.
-        known: names that were checked before; for those that are the same among them there is only a warning, too.
-        tokenizer: the CLIP's; CLIP's own if none is known yet.
-
-    Raises:
-        UserError: if there are such names: nothing tells their classes apart.
+    Raises UserError if there are any, since nothing tells their classes apart; but only warns of those in a list that
+    is published or a run's (`listed`), and among names that were checked before (`known`).
     """
     same = _by_tokens(names, tokenizer)
     if not same:
@@ -88,8 +80,7 @@ def unknown_words(names: Sequence[str]) -> list[str]:
 def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
     """Warn of class names with words that a CLIP has never seen; a text tower does not show which these are.
 
-    Raises:
-        UserError: if two different names are the same to it: predictions between them would mean nothing.
+    Raises UserError if two different names are the same to it: predictions between them would mean nothing.
     """
     if not has_stock_text(clip_model):
         return

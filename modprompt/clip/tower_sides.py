@@ -15,8 +15,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from modprompt.clip.structure import Norm, Transformer
-from modprompt.clip.tokenizers import Tokenizer
+from modprompt.clip.structure import Transformer
 
 
 class _Attention(nn.Module):
@@ -24,9 +23,7 @@ class _Attention(nn.Module):
 
     def __init__(self, products: nn.Linear, out_proj: nn.Linear, heads: int):
         super().__init__()
-        self.products = products
-        self.out_proj = out_proj
-        self.num_heads = heads
+        self.products, self.out_proj, self.num_heads = products, out_proj, heads
 
     @property
     def in_proj_weight(self) -> Tensor:
@@ -58,37 +55,23 @@ class _Blocks(nn.Module):
 class TextSide(nn.Module):
     """A text side of stock blocks: with a causal mask it is read at the end token, without one at the last position.
 
-    Args:
-        token_embedding: of all ids, D wide.
-        positions: (L, D).
-        blocks: with the names of stock blocks.
-        ln_final: after the blocks.
-        projection: a linear map with a bias, a matrix (D, E), or None if D is E.
-        causal: whether a token only sees those before it; without that the padding is read too.
+    positions: (L, D). projection: a linear map with a bias, a matrix (D, E), or None if D is E. causal: whether a token
+    only sees those before it; without that the padding is read too.
     """
 
     token_embedding: nn.Embedding
     positional_embedding: nn.Parameter
     transformer: Transformer
-    ln_final: Norm
+    ln_final: nn.LayerNorm
     text_projection: nn.Linear | nn.Parameter | None
 
     def __init__(
-        self,
-        token_embedding: nn.Embedding,
-        positions: nn.Parameter,
-        blocks: Iterable[nn.Module],
-        ln_final: nn.Module,
-        projection: nn.Module | nn.Parameter | None,
-        causal: bool = False,
+        self, token_embedding: Any, positions: Any, blocks: Iterable[Any], ln_final: Any, projection: Any, causal: bool
     ):
         super().__init__()
-        self.token_embedding = token_embedding
-        self.positional_embedding = positions
+        self.token_embedding, self.positional_embedding = token_embedding, positions
         self.transformer = cast(Transformer, _Blocks(blocks))
-        self.ln_final = cast(Norm, ln_final)
-        self.text_projection = cast(nn.Linear | nn.Parameter | None, projection)
-        self.causal = causal
+        self.ln_final, self.text_projection, self.causal = ln_final, projection, causal
 
     def project(self, x: Tensor) -> Tensor:
         """Features (..., E) of what ln_final gave (..., D)."""
@@ -104,50 +87,34 @@ class TextSide(nn.Module):
 class ImageSide(nn.Module):
     """An image side whose patches are pooled by attention.
 
-    Args:
-        conv1: makes patches.
-        positions: of them, (L, D) or (1, L, D).
-        blocks: with the names of stock blocks.
-        ln_post: after the blocks.
-        pool: from tokens (B, L, D) to features (B, E).
+    positions: of patches, (L, D) or (1, L, D). pool: from tokens (B, L, D) to features (B, E).
     """
 
     conv1: nn.Conv2d
     positional_embedding: nn.Parameter
     transformer: Transformer
-    ln_post: Norm
+    ln_post: nn.LayerNorm
 
-    def __init__(
-        self,
-        conv1: nn.Module,
-        positions: nn.Parameter,
-        blocks: Iterable[nn.Module],
-        ln_post: nn.Module,
-        pool: nn.Module,
-    ):
+    def __init__(self, conv1: Any, positions: Any, blocks: Iterable[Any], ln_post: Any, pool: nn.Module):
         super().__init__()
-        self.conv1 = cast(nn.Conv2d, conv1)
-        self.positional_embedding = positions
-        self.ln_pre = cast(Norm, nn.Identity())  # which a stock side has
+        self.conv1, self.positional_embedding = conv1, positions
+        self.ln_pre = cast(nn.LayerNorm, nn.Identity())  # which a stock side has
         self.transformer = cast(Transformer, _Blocks(blocks))
-        self.ln_post = cast(Norm, ln_post)
-        self.pool = pool
+        self.ln_post, self.pool = ln_post, pool
 
 
 def text_side_of(clip_model: Any) -> TextSide | None:
-    """The text side of a CLIP with a text tower (towers.py), if prompts can go into it; else None."""
-    module = getattr(getattr(clip_model, "text", None), "module", None)
+    """The text side of a CLIP with a text tower (towers.py), if prompts can go into it; else None.
+
+    A causal one must read features at the tokenizer's end token, and texts must begin with a start token.
+    """
+    module: Any = getattr(getattr(clip_model, "text", None), "module", None)
     side = text_side(module)
-    return side if side is not None and _agrees(side, module, clip_model.tokenizer) else None
-
-
-def _agrees(side: TextSide, module: Any, tokenizer: Tokenizer) -> bool:
-    """Whether a causal side reads features at the tokenizer's end token, and texts begin with a start token."""
-    if not side.causal:
-        return True
-    end = tokenizer.facts.end
+    if side is None or not side.causal:
+        return side
+    end = clip_model.tokenizer.facts.end
     read = module.eos_id if module.pool_type == "eos" else module.vocab_size - 1
-    return bool(end == read and tokenizer.row("").index(end) == 1)
+    return side if end == read and clip_model.tokenizer.row("").index(end) == 1 else None
 
 
 def image_side_of(visual: Any) -> ImageSide | None:

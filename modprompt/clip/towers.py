@@ -23,16 +23,10 @@ STOCK_TEXT = ("transformer", "token_embedding", "positional_embedding", "ln_fina
 
 
 class Tower(nn.Module):
-    """A package's module that encodes one side, unchanged in `module`.
+    """A package's module that encodes one side, unchanged in `module`, to features (B, E) that are not normalised.
 
-    Its weights stay float32: with PREC amp, fp16 and bf16 its products run under autocast on a GPU.
-
-    Args:
-        module: the package's own.
-        encode: from `module` and inputs to features (B, E), not normalised; holds no tensors of its own.
-
-    Attributes:
-        products: the type to which a stock side's matrices would be cast; None for float32.
+    Its weights stay float32: with PREC amp, fp16 and bf16 its products run under autocast on a GPU, in the type
+    `products`, to which a stock side's matrices would be cast (None: float32). `encode` holds no tensors of its own.
     """
 
     products: torch.dtype | None = None
@@ -65,11 +59,7 @@ class Tower(nn.Module):
 
 
 class ImageTower(Tower):
-    """An image side that is not stock.
-
-    Args:
-        pixels: side of its images.
-    """
+    """An image side that is not stock, of images with sides of so many pixels."""
 
     def __init__(self, module: nn.Module, encode: Callable[[nn.Module, Tensor], Tensor], pixels: int):
         super().__init__(module, encode)
@@ -97,13 +87,9 @@ class TowerCLIP(nn.Module):
         width: E.
         logit_scale: a logarithm; kept as a float32 parameter, whatever the type of the rest.
         logit_bias: added to logits if each class has a sigmoid of its own; None for most.
-
-    Attributes:
-        unshown: how it is run, as far as tensors do not show it, as plain text; a part of its fingerprint.
     """
 
-    unshown: str = ""
-
+    unshown: str = ""  # how it is run, as far as tensors do not show it; a part of its fingerprint
     text_projection: nn.Parameter  # like the other parts of a stock text side
 
     def __init__(

@@ -56,8 +56,7 @@ _JOINED = tuple(f"self_attn.{one}_proj" for one in "qkv")  # in this order
 def read(folder: Path) -> tuple[dict[str, Any], Images]:
     """model_cfg and images of a folder of transformers'.
 
-    Raises:
-        UserError: if a config is missing or damaged, or is not that of a CLIPModel of OpenAI's shape.
+    Raises UserError if a config is missing or damaged, or is not that of a CLIPModel of OpenAI's shape.
     """
     path = folder / TRANSFORMERS_FILE
     config = read_config(path)
@@ -67,20 +66,18 @@ def read(folder: Path) -> tuple[dict[str, Any], Images]:
             "open_clip's form of SigLIP, MetaCLIP 2 and others is (docs/backbones.md)"
         )
     text, image = (_side(config, key, path) for key in _USUAL)
-    activation = text["hidden_act"]
-    if activation != image["hidden_act"] or activation not in ACTIVATIONS:
-        raise UserError(
-            f"{path}: hidden_act is {activation} and {image['hidden_act']}: only {' or '.join(ACTIVATIONS)} on both "
-            "sides is supported"
-        )
-    size, width = image["image_size"], image["hidden_size"]
-    heads = {"head_width": width // image["num_attention_heads"], "patch_size": image["patch_size"], "image_size": size}
+    act = text["hidden_act"]
+    if act != image["hidden_act"] or act not in ACTIVATIONS:
+        both = f"{' or '.join(ACTIVATIONS)} on both sides"
+        raise UserError(f"{path}: hidden_act is {act} and {image['hidden_act']}: only {both} is supported")
+    more = {"patch_size": image["patch_size"], "image_size": image["image_size"]}
+    more["head_width"] = image["hidden_size"] // image["num_attention_heads"]
     return {
         "embed_dim": config.get("projection_dim", 512),
-        "quick_gelu": activation == QUICK_GELU,
+        "quick_gelu": act == QUICK_GELU,
         "text_cfg": {**_sizes(text), "heads": text["num_attention_heads"]},
-        "vision_cfg": {**_sizes(image), **heads},
-    }, _images(folder, size)
+        "vision_cfg": {**_sizes(image), **more},
+    }, _images(folder, image["image_size"])
 
 
 def _side(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
@@ -108,22 +105,22 @@ def _sizes(side: dict[str, Any]) -> dict[str, Any]:
 
 def _images(folder: Path, size: int) -> Images:
     path = next((folder / name for name in IMAGES_FILES if (folder / name).is_file()), folder / IMAGES_FILES[0])
-    config, at = read_config(path), f"{path}: "
+    config = read_config(path)
     config = config.get("image_processor", config)
-    lacking = [key for key in ("size", "image_mean", "image_std", "resample") if key not in config]
+    lacking = next((key for key in ("size", "image_mean", "image_std", "resample") if key not in config), "")
     if lacking:
-        raise UserError(f"{at}{lacking[0]} is missing: it does not say how images are made")
+        raise UserError(f"{path}: {lacking} is missing: it does not say how images are made")
     crops = config.get("do_center_crop", True)
     squash = isinstance(config["size"], dict) and set(config["size"]) == {"height", "width"}
     asked = [config["size"], *([config["crop_size"]] if crops and "crop_size" in config else [])]
     sides = [side for one in asked for side in (one.values() if isinstance(one, dict) else [one])]
     if set(sides) != {size} or not (squash or crops):
-        raise UserError(f"{at}images of {sides} pixels, cut: {crops}, do not fit the model, which needs {size}")
+        raise UserError(f"{path}: images of {sides} pixels, cut: {crops}, do not fit the model, which needs {size}")
     usual = {"resample": (2, 3), **dict.fromkeys(("do_resize", "do_normalize", "do_rescale"), (True, None))}
     for key, allowed in usual.items():
         if config.get(key) not in allowed:
-            raise UserError(f"{at}{key} {config[key]!r} is not supported, only {allowed[0]}")
-    mean, std = (three(config[key], f"{at}{key}") for key in ("image_mean", "image_std"))
+            raise UserError(f"{path}: {key} {config[key]!r} is not supported, only {allowed[0]}")
+    mean, std = (three(config[key], f"{path}: {key}") for key in ("image_mean", "image_std"))
     how = {2: "bilinear", 3: "bicubic"}[config["resample"]]  # Pillow's numbers
     return Images(size, mean, std, how, SQUASH if squash else SHORTEST)
 
@@ -131,8 +128,7 @@ def _images(folder: Path, size: int) -> Images:
 def to_openai(state: MutableMapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """The tensors by OpenAI's names; `state` is emptied, so that no tensor is held twice.
 
-    Raises:
-        UserError: on a name that transformers' CLIPModel does not have, or a missing part.
+    Raises UserError on a name that transformers' CLIPModel does not have, or a missing part.
     """
     found: dict[str, Tensor] = {}
     joined: dict[str, dict[str, Tensor]] = {}  # by OpenAI's name: query, key, value
@@ -151,8 +147,6 @@ def to_openai(state: MutableMapping[str, Tensor], where: str) -> dict[str, Tenso
             raise UserError(f"{where} has a tensor that no CLIP of transformers has: {name}")
     for name, parts in joined.items():
         if len(parts) < len(_JOINED) or len({tuple(one.shape) for one in parts.values()}) > 1:
-            raise UserError(
-                f"{where} is not a whole CLIP: query, key or value of {name} is missing, or of another size"
-            )
+            raise UserError(f"{where} is not a whole CLIP: query, key or value of {name} lacks, or has another size")
         found[name] = torch.cat([parts[one] for one in _JOINED])
     return found

@@ -108,7 +108,7 @@ def feed_forward(block: Block, x: Tensor) -> Tensor:
     hidden = normalise(block.ln_2, x).to(mlp.c_fc.weight.dtype)
     quick = _quick_or_not(mlp)
     if quick is None:
-        return x + mlp(hidden)
+        return torch.add(x, mlp(hidden))
     scaled = quick and text_layout.counts_launches(x.device)
     bias = scaled_bias(mlp.c_fc, _QUICK) if scaled else mlp.c_fc.bias
     out: Tensor = _FrozenMLP.apply(  # type: ignore[no-untyped-call]  # torch's

@@ -124,7 +124,8 @@ class ResNetEncoder(nn.Module):
 
     def forward(self, image: Tensor, additions: Additions, changes: Changes = ()) -> Tensor:
         """Features (B, E) of images (B, 3, H, W); nothing else is read."""
-        return self.visual(image.type(self.visual.conv1.weight.dtype))
+        features: Tensor = self.visual(image.type(self.visual.conv1.weight.dtype))
+        return features
 
 
 class ImageTowerEncoder(nn.Module):

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clip.structure import Norm
 from modprompt.engine import text_layout
 
 
@@ -70,11 +69,11 @@ def _exact_halves(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor] | None:
     return halves if exact else None
 
 
-def _is_frozen(norm: Norm) -> bool:
+def _is_frozen(norm: nn.LayerNorm) -> bool:
     return isinstance(norm, nn.LayerNorm) and norm.weight.dtype == torch.float32 and not norm.weight.requires_grad
 
 
-def normalise(norm: Norm, x: Tensor) -> Tensor:
+def normalise(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     """norm(x) in the type of x (N, D), for a norm that computes in float32.
 
     On a GPU half tokens are normalised with half weights, if these have exactly the same values: the kernel computes in
@@ -85,7 +84,8 @@ def normalise(norm: Norm, x: Tensor) -> Tensor:
         if halves is not None:
             weight, bias = halves
             return F.layer_norm(x, x.shape[-1:], weight, bias, norm.eps)
-    return norm(x)
+    found: Tensor = norm(x)
+    return found
 
 
 def scaled_bias(linear: nn.Linear, scale: float) -> Tensor:

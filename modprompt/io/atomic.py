@@ -33,21 +33,16 @@ def part_of(path: PathLike, durable: bool = False) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
         os.replace(aside, path)
         if durable:
-            _sync(path.parent)
+            with contextlib.suppress(OSError):  # not every file system makes names last
+                folder = os.open(path.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             aside.unlink()
         raise
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder last; not every file system has that."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def copy_whole(source: PathLike, path: PathLike) -> None:

@@ -19,17 +19,16 @@ def _epoch_of(name: str) -> int:
     return int(number) if number.isdecimal() and len(number) < 10 else -1
 
 
-def _checkpoints(folder: str) -> list[str]:
+def _checkpoints(folder: str | Path) -> list[str]:
     with os.scandir(folder) as entries:
-        files = [entry.name for entry in entries if entry.name.startswith("model") and not entry.is_dir()]
-    return sorted(name for name in files if not name.endswith(".part"))
+        names = [entry.name for entry in entries if entry.name.startswith("model") and not entry.is_dir()]
+    return sorted(name for name in names if not name.endswith(".part"))
 
 
 def model_folders(folder: str | Path) -> list[Path]:
     """The folders of a run's models, which hold their checkpoints; none if there is no such run."""
-    if not os.path.isdir(folder):
-        return []
-    return [path for path in sorted(Path(folder).iterdir()) if path.is_dir() and _checkpoints(str(path))]
+    inner = sorted(Path(folder).iterdir()) if os.path.isdir(folder) else []
+    return [path for path in inner if path.is_dir() and _checkpoints(path)]
 
 
 def _named(folder: str, wanted: str) -> str:

@@ -61,31 +61,26 @@ class Descriptions(NamedTuple):
         return [self.phrases[key] for key in keys]
 
 
-def find(name: str) -> Path:
-    """The file that a setting names: a path, or X for descriptors/descriptors_X, as PCB has it, or descriptors/X."""
+def read(name: str) -> Descriptions:
+    """The content of the file that a setting names; raises UserError if it has none, or as read_file.
+
+    name: a path, or X for descriptors/descriptors_X, as PCB has it, or descriptors/X.
+    """
     asked = Path(os.path.expanduser(name))
     inside = [] if asked.is_absolute() else [Path(_FOLDER) / f"descriptors_{name}", Path(_FOLDER) / name]
     for path in (asked, *inside):
         if os.path.isfile(str(path)):  # never an error, whatever the name
-            return path
+            return read_file(path)
     tried = "".join(f", nor {path}" for path in inside)
     raise UserError(f"no descriptions at {asked}{tried} (folder {Path.cwd()}): give the path of a JSON file")
-
-
-def read(name: str) -> Descriptions:
-    """The content of the file that a setting names; raises UserError if it has none, or as read_file."""
-    return read_file(find(name))
 
 
 def read_file(path: Path) -> Descriptions:
     """The content of a file; raises as read_text, and UserError if it is anything but {class: [phrase, ...]}."""
     try:
-        content = json_text.parse(read_text(path), _Pairs)
+        return of_record(json_text.parse(read_text(path)), str(path))
     except Refused as error:
         raise UserError(f"{path} is not JSON ({str(error)[:120]})") from None
-    if not isinstance(content, _Pairs):
-        raise UserError(f'{path} must hold one JSON object {{"class": ["phrase", ...]}}, not {_kind(content)}')
-    return _checked(content, str(path))
 
 
 def read_sentences(setting: str, dataset: str) -> Descriptions | None:
@@ -114,39 +109,22 @@ def read_sentences(setting: str, dataset: str) -> Descriptions | None:
         raise UserError(f": {error}") from None
 
 
-def of_record(content: Mapping[Any, Any], source: str) -> Descriptions:
+def of_record(content: Any, source: str) -> Descriptions:
     """Descriptions from what as_record() gave, read from a file; raises as read_file."""
-    return _checked(list(content.items()), source)
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object as it is in the file: a key may occur twice."""
+    if not isinstance(content, dict) or not content:
+        form = '{"class": ["phrase", ...]}'
+        raise UserError(f"{source} must hold one JSON object {form} with a class, not {ascii(content)[:60]}")
+    phrases: dict[str, tuple[str, ...]] = {}
+    for name, own in content.items():
+        where = f"{source}: class {str(name)[:80]!r}"
+        texts = own if isinstance(own, list) else []
+        if not texts or not all(isinstance(one, str) and one.strip() and is_text(one) for one in texts):
+            said = ascii(own)[:80]
+            raise UserError(f"{where} must have a list of phrases, at least one and none of them empty, not {said}")
+        if phrases.setdefault(_key(str(name)), tuple(own)) != tuple(own):
+            raise UserError(f"{where} occurs twice, with different phrases (case makes no difference)")
+    return Descriptions(phrases, source)
 
 
 def _key(name: str) -> str:
     return name.replace("_", " ").strip().lower()
-
-
-def _kind(value: Any) -> str:
-    kinds = {_Pairs: "an object", dict: "an object", list: "a list", str: "a text", bool: "a truth value"}
-    return "null" if value is None else kinds.get(type(value), "a number")
-
-
-def _checked(pairs: Sequence[tuple[Any, Any]], source: str) -> Descriptions:
-    phrases: dict[str, tuple[str, ...]] = {}
-    for name, own in pairs:
-        key = _key(str(name))
-        where = f"{source}: class {str(name)[:80]!r}"
-        if type(own) is not list or not own:
-            what = "an empty list" if type(own) is list else _kind(own)
-            raise UserError(f"{where} must have a list of phrases, at least one, not {what}")
-        for phrase in own:
-            if not isinstance(phrase, str) or not phrase.strip() or not is_text(phrase):
-                shown = ascii(phrase)[:80] if isinstance(phrase, str) else _kind(phrase)
-                raise UserError(f"{where} must have phrases that are texts, and not empty, got {shown}")
-        if phrases.get(key, tuple(own)) != tuple(own):
-            raise UserError(f"{where} occurs twice, with different phrases (case makes no difference)")
-        phrases[key] = tuple(own)
-    if not phrases:
-        raise UserError(f"{source} describes no class")
-    return Descriptions(phrases, source)

@@ -36,13 +36,10 @@ def path_of(folder: PathLike) -> Path:
 
 def is_held(folder: PathLike, names: tuple[str, ...] = (LOCK, STARTER)) -> bool:
     """Whether some process runs in a folder, or (STARTER) starts a run there; UserError if a lock is e.g. a link."""
-    for path in (Path(folder) / name for name in names):
-        try:
-            if lock.is_held(path):
-                return True
-        except OSError as error:
-            raise UserError(f"cannot tell whether a run is at work in {folder}: {_why_not(path, error)}") from None
-    return False
+    try:
+        return any(lock.is_held(path := Path(folder) / name) for name in names)
+    except OSError as error:
+        raise UserError(f"cannot tell whether a run is at work in {folder}: {_why_not(path, error)}") from None
 
 
 def _why_not(path: Path, error: OSError) -> str:
@@ -69,16 +66,12 @@ def take(folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
     held = _taken(path_of(folder), folder, patience_s)
     if held.works:
         remove_parts(folder)
-        for entry in os.scandir(str(folder)):
+        for entry in os.scandir(folder):
             if entry.is_dir(follow_symlinks=False) and not path_of(entry.path).exists():  # else it is another run's
-                names = names_of_parts(entry.path)
-                remove_parts(entry.path, {name for name in names if entry.name == "job" or _is_of_run(name)})
+                names = names_of_parts(entry.path)  # files of others are kept there, too
+                ours = {one for one in names if one.startswith("model") or one in ("checkpoint", *test_parts.ALL)}
+                remove_parts(entry.path, names if entry.name == "job" else ours)
     return held
-
-
-def _is_of_run(name: str) -> bool:
-    """Whether a file in a run's inner folder is the run's; files of others are kept there, too."""
-    return name == "checkpoint" or name.startswith("model") or name in test_parts.ALL
 
 
 @contextlib.contextmanager
@@ -94,11 +87,11 @@ def starting(folder: PathLike) -> Iterator[lock.Lock]:
 
 
 def keep(folder: PathLike, run: holding.Begins | None = None) -> str:
-    """Hold a folder until this process ends, unless it holds it already; else `run`, which begins there, is checked.
+    """Hold a folder until this process ends, unless it does already; `run`, which begins there, is checked.
 
     Returns a message on what the run overwrites, mostly empty; raises as take, and as holding.require_own.
     """
-    real = os.path.realpath(str(folder))
+    real = os.path.realpath(folder)
     if real in _held:
         return ""
     _held[real] = take(folder)
@@ -112,7 +105,7 @@ def keep(folder: PathLike, run: holding.Begins | None = None) -> str:
 @contextlib.contextmanager
 def hold(folder: PathLike, run: holding.Begins | None = None) -> Iterator[str]:
     """As keep, within a block, which gets the message; an empty name is no folder."""
-    real = os.path.realpath(str(folder))
+    real = os.path.realpath(folder)
     if not folder or real in _held:
         yield ""
         return
@@ -124,10 +117,7 @@ def hold(folder: PathLike, run: holding.Begins | None = None) -> Iterator[str]:
 
 
 def require_still(folder: PathLike) -> None:
-    """Raise UserError if a folder that this process keeps was deleted or replaced: what it writes would be lost.
-
-    Does nothing if it does not keep it.
-    """
-    held = _held.get(os.path.realpath(str(folder))) if folder else None
+    """Raise UserError if a folder that this process keeps was deleted or replaced: what it writes would be lost."""
+    held = _held.get(os.path.realpath(folder)) if folder else None
     if held is not None and not held.is_there():
         raise UserError(f"the output folder {folder} {GONE}: start the run again")

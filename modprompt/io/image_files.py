@@ -126,18 +126,12 @@ def oddities(image: Image.Image) -> list[str]:
         found.append("with more than 8 bits a colour")
     if _has_alpha(image):
         found.append("with transparency")
-    if image.format != "TIFF" and 2 <= _orientation(image) <= 8:  # Pillow itself turns those
-        found.append("turned by EXIF")
+    with contextlib.suppress(Exception):  # damaged metadata turns nothing; a PNG's own getexif would decode it
+        turned = image.format != "TIFF" and 2 <= int(Image.Image.getexif(image).get(_ORIENTATION, 1)) <= 8
+        found += ["turned by EXIF"] if turned else []  # Pillow itself turns a TIFF
     if image.format != "MPO" and getattr(image, "is_animated", False):  # a phone's, whose second frame is a preview
         found.append("of several frames")
     return found
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(Image.Image.getexif(image).get(_ORIENTATION, 1))  # a PNG's own would decode it
-    except Exception:  # damaged metadata turns nothing; it raises errors of all kinds
-        return 1
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -151,10 +145,8 @@ def _has_alpha(image: Image.Image) -> bool:
 def _in_eight_bits(image: Image.Image) -> Image.Image:
     import numpy as np  # late: most images have no need of it
 
-    if image.mode == "F":
-        raise Refused("its pixels are floating-point numbers, and which is white is not defined: save it with 16 bits")
-    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # where older Pillows give 16 bits so
-        raise Refused("its pixels are signed or have 32 bits, and which is white is not defined: save it with 16 bits")
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):  # older Pillows give 16 bits so
+        raise Refused("its numbers are floating-point or of 32 bits, and which is white is not defined: save 16 bits")
     tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
     if tags.get(_PHOTOMETRIC) == 0:
         raise Refused("its 16 bits count from white to black: save it from black to white")
@@ -168,5 +160,4 @@ def _on_white(image: Image.Image) -> Image.Image:
     if not _has_alpha(image):
         return image.convert("RGB")
     full = image.convert("RGBA")
-    white = Image.new("RGBA", full.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, full).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", full.size, (255, 255, 255, 255)), full).convert("RGB")

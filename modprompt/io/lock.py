@@ -22,25 +22,19 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 NO_LOCKS = "the file system has no file locks"
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 class Lock:
     """A lock of filelock that this process has while it keeps this object; `works` if the file system has locks."""
 
     def __init__(self, path: PathLike, held: "FileLock", works: bool):
-        self._path, self._held, self.works = path, held, works
-        self._taken = os.stat(str(path))
+        self._path, self._taken, self.release, self.works = path, os.stat(path), held.release, works
 
     def is_there(self) -> bool:
         """Whether its file is still the one of its name, neither deleted since nor replaced."""
         with contextlib.suppress(FileNotFoundError):
-            return os.path.samestat(self._taken, os.stat(str(self._path)))
+            return os.path.samestat(self._taken, os.stat(self._path))
         return False
-
-    def release(self) -> None:
-        """Let others have it."""
-        self._held.release()
 
 
 def take(path: PathLike, patience_s: float = 2.0) -> Lock | None:
@@ -50,7 +44,7 @@ def take(path: PathLike, patience_s: float = 2.0) -> Lock | None:
     """
     from filelock import FileLock, Timeout  # late: most commands take none
 
-    held = FileLock(str(path), timeout=patience_s, thread_local=False, fallback_to_soft=False)
+    held = FileLock(path, timeout=patience_s, thread_local=False, fallback_to_soft=False)
     while True:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -61,9 +55,9 @@ def take(path: PathLike, patience_s: float = 2.0) -> Lock | None:
         except FileNotFoundError:  # its folder was renamed or deleted meanwhile
             continue
         except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return Lock(path, held, False)
-            raise
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP):
+                raise
+            return Lock(path, held, False)
 
 
 @contextlib.contextmanager
@@ -77,7 +71,7 @@ def alone(path: PathLike, taken: str, patience_s: float = 2.0, removes: bool = F
     finally:
         if removes:
             with contextlib.suppress(OSError):  # Windows removes no open file
-                os.unlink(str(path))  # first: who waits for it notices, and makes it anew
+                os.unlink(path)  # first: who waits for it notices, and makes it anew
         held.release()
 
 
@@ -86,7 +80,7 @@ def is_held(path: PathLike) -> bool:
     if fcntl is None:
         return False
     try:
-        file = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would wait
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would wait
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:

@@ -1,60 +1,46 @@
 """Files of safetensors, whole or in shards next to an index.
 
-The package `safetensors` checks the header; the numbers are then read into tensors' own memory, one after the other:
-mapped, they would count as memory beside the copies, and cutting off a mapped file ends the process that reads it.
-Nothing finds a flipped bit in them.
+They are read as bytes: mapped, cutting one off would end the process that reads it. Nothing finds a flipped bit.
 """
 
-import contextlib
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
 from modprompt.errors import UserError
 from modprompt.io import json_text
 from modprompt.io.atomic import part_of
 from modprompt.io.paths import is_inside
-from modprompt.io.safe_open import PathLike, Refused, open_regular, read_text
+from modprompt.io.safe_open import PathLike, Refused, read_bytes, read_text
 from modprompt.programs import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@contextlib.contextmanager
-def _opened(path: PathLike) -> Iterator[tuple[BinaryIO, Any]]:
-    """An open file, and the same as the package opens it; every error in the context is one line."""
-    try:
-        file = open_regular(path)
-    except FileNotFoundError:
-        raise UserError(f"no file at {path}") from None
-    from safetensors import safe_open  # late: PyTorch comes with it
-
-    with file:
-        try:
-            with safe_open(str(path), framework="pt") as header:
-                yield file, header
-        except Exception as error:  # the package raises many kinds
-            raise UserError(f"{path} cannot be read as safetensors ({one_line(error)[:160]})") from None
-
-
 def read_safetensors(path: PathLike) -> "dict[str, Tensor]":
-    """All tensors of a file on the CPU, in its order; raises UserError if it is missing, cut off or of another kind."""
+    """All tensors of a file on the CPU, in its order; UserError if it is missing, cut off or of another kind."""
     return read_with_metadata(path)[0]
 
 
 def read_with_metadata(path: PathLike) -> "tuple[dict[str, Tensor], dict[str, str]]":
     """As `read_safetensors`, and the texts stored with the tensors, by name."""
-    import torch
+    from safetensors.torch import load  # late: PyTorch comes with it
 
-    with _opened(path) as (file, header):
-        tensors = {name: torch.empty_like(header.get_tensor(name)) for name in header.offset_keys()}  # it is not read
-        file.seek(-sum(one.nbytes for one in tensors.values()), os.SEEK_END)  # there are no gaps between them
-        for one in filter(torch.numel, tensors.values()):
-            if file.readinto(one.reshape(-1).view(torch.uint8).numpy()) != one.nbytes:  # type: ignore[attr-defined]
-                raise Refused("it was cut off while it was read")
-        return tensors, header.metadata() or {}
+    try:
+        content = read_bytes(path)
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        texts = header.pop("__metadata__", {})
+        return {name: tensors[name] for name in header}, texts
+    except FileNotFoundError:
+        raise UserError(f"no file at {path}") from None
+    except UserError:
+        raise
+    except Exception as error:  # the package raises many kinds
+        raise UserError(f"{path} cannot be read as safetensors ({one_line(error)[:160]})") from None
 
 
 def write_safetensors(path: PathLike, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> None:
@@ -72,9 +58,16 @@ def read_shards(index: Path, read: "Callable[[Path], Mapping[str, Tensor]]") -> 
     An index is JSON: {"weight_map": {tensor's name: file's name}}, as model.safetensors.index.json. Raises as `read`,
     and UserError if it is no such index, names another thing than a file next to it, or a file or tensor is missing.
     """
-    places = _weight_map(index)
-    names = sorted(set(places.values()))
+    try:
+        places: dict[str, str] = json_text.parse(read_text(index))["weight_map"]
+        names = sorted(set(places.values()), key=str)
+    except FileNotFoundError:
+        raise UserError(f"no file at {index}") from None
+    except (Refused, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f'{index} is not an index of weights with a "weight_map" ({error})') from None
     for name in names:  # all of them before the first is read, which can take minutes
+        if not (isinstance(name, str) and name.isprintable() and is_inside(name) and Path(name).name == name):
+            raise UserError(f"{index} names {str(name)[:80]!r}, which is not the name of a file next to it")
         if not os.path.exists(index.parent / name):
             raise UserError(f"{name} is missing next to {index}: download it too")
     files = {name: read(index.parent / name) for name in names}
@@ -82,17 +75,3 @@ def read_shards(index: Path, read: "Callable[[Path], Mapping[str, Tensor]]") -> 
         if tensor not in files[name]:
             raise UserError(f"{index.parent / name} has no {tensor[:80]!r}, which {index} says is in it")
     return {tensor: files[name][tensor] for tensor, name in places.items()}
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    try:
-        places: dict[str, str] = json_text.parse(read_text(index))["weight_map"]
-        names = list(places.values())
-    except FileNotFoundError:
-        raise UserError(f"no file at {index}") from None
-    except (Refused, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f'{index} is not an index of weights with a "weight_map" ({error})') from None
-    for name in names:
-        if not (isinstance(name, str) and name.isprintable() and is_inside(name) and Path(name).name == name):
-            raise UserError(f"{index} names {str(name)[:80]!r}, which is not the name of a file next to it")
-    return places

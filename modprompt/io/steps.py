@@ -64,12 +64,7 @@ def read(run_folder: PathLike, result: Mapping[str, object] | None = None) -> Co
 
 
 class Table:
-    """Writes the rows of a training into its folder, many at a time; `begin` makes one.
-
-    Args:
-        run_folder: the run's output folder.
-        names: of the columns that exist.
-    """
+    """Writes the rows of a training into its folder, many at a time; `begin` makes one. names: the columns there."""
 
     def __init__(self, run_folder: PathLike, names: Sequence[str] = ()):
         self._folder, self._names, self._rows = run_folder, list(names), list[Row]()
@@ -129,13 +124,8 @@ def _lines(columns: Columns | None, epochs: float = math.inf) -> list[dict[str, 
 def begin(run_folder: PathLike, epochs: int, source: PathLike = "") -> tuple[Table, str]:
     """Make a run's table hold the steps of so many epochs, and no others; with none it begins anew.
 
-    Args:
-        run_folder: the run's output folder.
-        epochs: how many are done.
-        source: the folder of the run that is resumed; by default the same.
-
-    Returns:
-        What writes the rest, and a message on what is not in it ("" if nothing is missing).
+    They are those of `source`, the folder of the run that is resumed, by default the same. Returns what writes the
+    rest, and a message on what is not in it ("" if nothing is missing).
     """
     kept, why, path = None, "", path_of(run_folder)
     try:
@@ -147,7 +137,7 @@ def begin(run_folder: PathLike, epochs: int, source: PathLike = "") -> tuple[Tab
     except UserError as error:
         why = str(error)
     lines = _lines(kept, epochs)
-    names = list(kept) if kept and lines else []
+    names = list(kept or ()) if lines else []
     if lines:
         write_table(path, names, (cells.values() for cells in lines))
     elif os.path.lexists(path):

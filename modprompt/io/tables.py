@@ -92,9 +92,9 @@ def read_table(path: PathLike, needed: Sequence[str]) -> list[TableLine]:
                 raise UserError(f"{path}, line 1: the column {name!r} is {said} (there is {there})")
         for cells in reader:
             if len(cells) > len(head):
+                said = f"it has {len(cells)} cells for {len(head)} columns"
                 raise UserError(
-                    f"{path}, line {reader.line_num}: it has {len(cells)} cells for {len(head)} columns: put quotation "
-                    "marks around a text with the separator in it"
+                    f"{path}, line {reader.line_num}: {said}: put quotation marks around text with a separator"
                 )
             if "".join(cells).strip():
                 by_name = dict(zip(head, map(unshielded, cells)))

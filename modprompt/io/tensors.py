@@ -28,9 +28,9 @@ _HASH = "hash"  # of the rest of a sealed content
 _FOLDER = 0x10  # an attribute of MS-DOS
 _TRAINING = ("torch.optim.", "dassl.optim.")
 _DASSL = (
-    *(f"dassl.optim.lr_scheduler.{name}" for name in ("ConstantWarmupScheduler", "LinearWarmupScheduler")),
-    *(f"dassl.optim.radam.{name}" for name in ("RAdam", "PlainRAdam", "AdamW")),
-)
+    "dassl.optim.lr_scheduler.ConstantWarmupScheduler", "dassl.optim.lr_scheduler.LinearWarmupScheduler",
+    "dassl.optim.radam.RAdam", "dassl.optim.radam.PlainRAdam", "dassl.optim.radam.AdamW",
+)  # fmt: skip
 
 
 class _Inert:
@@ -54,12 +54,8 @@ def _numpy_scalar(kind: _NumpyType, content: bytes) -> Any:
     return np.frombuffer(content, np.dtype(kind.order + kind.name))[0]
 
 
-def _plain_dict(*_: Any) -> dict[Any, Any]:
-    return {}
-
-
 _PLAIN: list[Any] = [  # (stand-in, full name in files)
-    (_plain_dict, "collections.defaultdict"),
+    (lambda *_: {}, "collections.defaultdict"),
     (dict, "builtins.dict"),
     (_NumpyType, "numpy.dtype"),
     (_numpy_scalar, "numpy.core.multiarray.scalar"),  # of NumPy 1
@@ -86,10 +82,9 @@ def write_tensors(path: PathLike, content: Any) -> None:
 def read_tensors(path: PathLike, torchscript: Collection[str] = ()) -> Any:
     """The content of a file of torch.save, tensors on the CPU in their own memory; optimisers and schedules inert.
 
-    Of a TorchScript archive, which is code, it is the state dict, if the archive's SHA-256 (hex) is given.
-
-    Raises UserError if the file is missing, cut off, damaged, of PyTorch before 1.6, no such file, or holds other
-    objects than tensors and plain values; it says which.
+    Of a TorchScript archive, which is code, it is the state dict, if the archive's SHA-256 (hex) is given. Raises
+    UserError if the file is missing, cut off, damaged, of PyTorch before 1.6, no such file, or holds other objects than
+    tensors and plain values; it says which.
     """
     return _load(path, "cpu", _INERT, torchscript)
 
@@ -152,21 +147,16 @@ def _load(path: PathLike, map_location: Location, training: list[Any], torchscri
     with file:
         try:
             if _require_whole(file):
-                return _run(path, torchscript)
+                if sha256_of(path) not in torchscript:
+                    raise Refused("it is a TorchScript archive, which is code, and none of OpenAI's by its SHA-256")
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # TorchScript is deprecated
+                    return torch.jit.load(str(path), map_location="cpu").state_dict()
             file.seek(0)
             with torch.serialization.safe_globals([*_PLAIN, *training]):
                 return torch.load(file, map_location=map_location, weights_only=True)
         except Exception as error:  # zipfile and PyTorch raise many kinds
             raise UserError(f"{path} is not a whole PyTorch checkpoint ({_reason(error)})") from None
-
-
-def _run(path: PathLike, torchscript: Collection[str]) -> dict[str, Any]:
-    if sha256_of(path) not in torchscript:
-        raise Refused("it is a TorchScript archive, which is code, and none of OpenAI's by its SHA-256")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated
-        state: dict[str, Any] = torch.jit.load(str(path), map_location="cpu").state_dict()
-        return state
 
 
 def _require_whole(file: BinaryIO) -> bool:

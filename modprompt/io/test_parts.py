@@ -79,23 +79,19 @@ def write(run_folder: PathLike, parts: TestParts) -> dict[str, str]:
         calibration=np.asarray(parts.calibration, dtype=np.float64),
         **wrong,
     )
-    names = [writable(name) for name in parts.names]
-    write_table(
-        path_of(run_folder, CLASSES), ("label", "class", "images", "correct", "accuracy_pct"), _classes(parts, names)
+    names, counts = [writable(name) for name in parts.names], parts.confusion
+    totals = zip(names, counts.sum(1).tolist(), counts.diagonal().tolist())
+    shares = (  # a class without images has no accuracy
+        [label, name, images, right, f"{100 * right / images:.4f}" if images else None]
+        for label, (name, images, right) in enumerate(totals)
     )
-    seen = zip(*(places.tolist() for places in parts.confusion.nonzero()))  # a thousand classes have a million pairs
-    pairs = ([names[at], names[other], int(parts.confusion[at, other])] for at, other in seen)
+    write_table(path_of(run_folder, CLASSES), ("label", "class", "images", "correct", "accuracy_pct"), shares)
+    seen = zip(*(places.tolist() for places in counts.nonzero()))  # a thousand classes have a million pairs
+    pairs = ([names[at], names[other], int(counts[at, other])] for at, other in seen)
     write_table(path_of(run_folder, CONFUSION), ("class", "taken_for", "images"), pairs)
     top = [f"{what}_{place + 1}" for place in range(width) for what in ("class", "probability")]
     write_table(path_of(run_folder, WRONG), ("image", "class", "probability", *top), _wrong(parts, names))
     return {name: sha256_of(path_of(run_folder, name)) for name in NAMES}
-
-
-def _classes(parts: TestParts, names: Sequence[str]) -> Iterator[list[Cell]]:
-    """A class without images has no accuracy."""
-    for label, name in enumerate(names):
-        images, correct = int(parts.confusion[label].sum()), int(parts.confusion[label, label])
-        yield [label, name, images, correct, f"{100 * correct / images:.4f}" if images else None]
 
 
 def _wrong(parts: TestParts, names: Sequence[str]) -> Iterator[list[Cell]]:

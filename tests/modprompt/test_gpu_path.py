@@ -30,49 +30,20 @@ CLASSES = (5, 50, 200, 1000)
 KEPT = 0.1  # of what the official code keeps for the backward pass at 1000 classes
 # Launches of a step of the small models below, fp16, the whole text side at a time.
 SMALL = {
-    "coop_end": 198,
-    "coop_middle_csc": 201,
-    "coop_front_words": 201,
-    "alvlm": 207,
-    "coop_dept": 266,
-    "kgcoop": 231,
-    "tcp": 255,
-    "mmrl": 416,
-    "mmrlpp": 509,
-    "hicropl": 748,
-    "prograd": 300,
+    "coop_end": 198, "coop_middle_csc": 201, "coop_front_words": 201, "alvlm": 207, "coop_dept": 266, "kgcoop": 231,
+    "tcp": 255, "mmrl": 416, "mmrlpp": 509, "hicropl": 748, "prograd": 300, "maple": 307, "maple_random": 288,
     "cocoop": 253,  # its beginning is shared, whatever the number of classes
-    "maple": 307,
-    "maple_random": 288,
-    "ivlp": 285,
-    "language_prompting": 211,
-    "vpt": 159,
-    "mma": 288,
-    "coop_adapters": 338,
-    "mpl_adapters": 406,
-    "promptsrc": 383,
-    "mpl": 310,
-    "clip_lora": 325,
-    "coop_lora": 329,
-    "mpl_lora": 399,
-    "dpl": 309,
-    "dpl_ensemble": 283,
-    "dpl_search": 1397,  # an alternation, as are those below
-    "dpl_supernet": 1376,
-    "mpl_search": 944,
-}
+    "ivlp": 285, "language_prompting": 211, "vpt": 159, "mma": 288, "coop_adapters": 338, "mpl_adapters": 406,
+    "promptsrc": 383, "mpl": 310, "clip_lora": 325, "coop_lora": 329, "mpl_lora": 399, "dpl": 309, "dpl_ensemble": 283,
+    "dpl_search": 1397, "dpl_supernet": 1376, "mpl_search": 944,  # an alternation
+}  # fmt: skip
 WAITS_OF_A_STEP, WAITS_OF_A_TEST_BATCH = 0, 0  # one that prints nothing; but the last of a test
 
 ON_RESNETS = {  # with options of their own: the text side has two layers
-    "coop_end": [],
-    "cocoop": [],
-    "alvlm": [],
-    "kgcoop": [],
-    "prograd": [],
+    **{row: [] for row in ("coop_end", "cocoop", "alvlm", "kgcoop", "prograd", "ZeroshotCLIP")},
     "tcp": ["TRAINER.TCP.LAYER", "1"],
     "clip_lora": ["TRAINER.CLIPLORA.ENCODER", "text"],
     "language_prompting": ["TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2"],
-    "ZeroshotCLIP": [],
 }
 ZERO_SHOT = [row.name for row in TABLE if row.kind not in (PROMPTS, HEADS)]
 # launches of a step, its share of encoding images in it; most in amp and bf16

@@ -25,7 +25,6 @@ from modprompt.io.text import write_json
 from modprompt.methods import named_files
 
 NOTES = "clip_hashes.json"
-# settings that decide a run's images
 
 
 def clips_of(job: Job) -> dict[str, present.Named]:

@@ -16,6 +16,7 @@ from modprompt.experiments.plan.kinds import PLAIN
 from modprompt.io.images import lists_of, newest_change_ns
 from modprompt.io.settings import Settings, read_settings
 
+# settings that decide a run's images
 _OF_IMAGES = ("DATASET.", "SEED", "TEST.", "TRAINER.NAME", "ACTIVE.ROUNDS", "SEARCH.")
 
 

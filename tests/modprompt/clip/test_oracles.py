@@ -67,94 +67,44 @@ THREE_LAYERS, FOUR_LAYERS = {"num_hidden_layers": 3}, {"num_hidden_layers": 4}
 SHAPES = {
     # OpenAI's kind, which the `clip` package builds
     "open_clip quick 64": of_open_clip(
-        quick_gelu=True, stock=True, text=THREE, image={**FOUR, "patch_size": 32, "image_size": 224}
-    ),
+        quick_gelu=True, stock=True, text=THREE, image={**FOUR, "patch_size": 32, "image_size": 224}),
     # ViT-H's heads, bigG's ratio
     "open_clip gelu 80": of_open_clip(
-        file="open_clip_pytorch_model.bin",
-        text=THREE,
-        image={**FOUR, "width": 160, "head_width": 80, "mlp_ratio": 4.9231, "patch_size": 14, "image_size": 224},
-    ),
+        file="open_clip_pytorch_model.bin", text=THREE,
+        image={**FOUR, "width": 160, "head_width": 80, "mlp_ratio": 4.9231, "patch_size": 14, "image_size": 224}),
     # ViT-g
     "open_clip gelu 88 half": of_open_clip(
-        half=True,
-        embed=128,
-        image={"width": 176, "head_width": 88, "mlp_ratio": 4.3637, "patch_size": 14, "image_size": 224},
-    ),
+        half=True, embed=128,
+        image={"width": 176, "head_width": 88, "mlp_ratio": 4.3637, "patch_size": 14, "image_size": 224}),
     # ViT-bigG at another size, as a training run leaves it
     "open_clip gelu 104 wrapped": of_open_clip(
-        file="epoch_3.pt",
-        wrapped=True,
-        images={"resize_mode": "squash", "interpolation": "bilinear"},
-        image={"width": 208, "head_width": 104, "mlp_ratio": 4.9231, "patch_size": 14, "image_size": 336},
-    ),
+        file="epoch_3.pt", wrapped=True, images={"resize_mode": "squash", "interpolation": "bilinear"},
+        image={"width": 208, "head_width": 104, "mlp_ratio": 4.9231, "patch_size": 14, "image_size": 336}),
     # DFN's images, and a text side of another ratio and heads 32 wide
     "open_clip quick 80 pt half": of_open_clip(
-        quick_gelu=True,
-        heads=(4, 2),
-        half=True,
-        file="open_clip_pytorch_model.pt",
-        images={"resize_mode": "squash"},
+        quick_gelu=True, heads=(4, 2), half=True, file="open_clip_pytorch_model.pt", images={"resize_mode": "squash"},
         text={"heads": 4, "mlp_ratio": 4.3637},
-        image={"width": 160, "head_width": 80, "patch_size": 14, "image_size": 224},
-    ),
+        image={"width": 160, "head_width": 80, "patch_size": 14, "image_size": 224}),
     # the `clip` package's shape with the other activation, scale and images
     "open_clip gelu 64": of_open_clip(
-        nonscalar_logit_scale=True, images={**HALVES, "interpolation": "bilinear"}, image={"image_size": 224}
-    ),
+        nonscalar_logit_scale=True, images={**HALVES, "interpolation": "bilinear"}, image={"image_size": 224}),
     "custom_text quick 64 shards": of_open_clip(
-        quick_gelu=True,
-        stock=True,
-        custom_text=True,
-        file="open_clip_model.safetensors.index.json",
-        image={"patch_size": 16, "image_size": 224},
-    ),
-    "custom_text gelu 88 shards bin": of_open_clip(
-        custom_text=True,
-        half=True,
-        file="open_clip_pytorch_model.bin.index.json",
-        images=HALVES,
-        text=THREE,
-        image={**FOUR, "width": 176, "head_width": 88, "mlp_ratio": 4.3637, "patch_size": 32, "image_size": 224},
-    ),
+        quick_gelu=True, stock=True, custom_text=True, file="open_clip_model.safetensors.index.json",
+        image={"patch_size": 16, "image_size": 224}),
     "transformers quick 64": of_transformers(
-        act="quick_gelu",
-        stock=True,
-        text=THREE_LAYERS,
-        image={**FOUR_LAYERS, "patch_size": 32, "image_size": 224},
-    ),
+        act="quick_gelu", stock=True, text=THREE_LAYERS, image={**FOUR_LAYERS, "patch_size": 32, "image_size": 224}),
     "transformers gelu 80 bin": of_transformers(
-        act="gelu",
-        eos=2,
-        file="pytorch_model.bin",
-        text=THREE_LAYERS,
-        image=tower(80, 787, **FOUR_LAYERS, patch_size=14, image_size=224),
-    ),
-    "transformers gelu 88 shards half": of_transformers(
-        act="gelu",
-        half=True,
-        file="model.safetensors.index.json",
-        image=tower(88, 768, patch_size=14, image_size=224),
-    ),
+        act="gelu", eos=2, file="pytorch_model.bin", text=THREE_LAYERS,
+        image=tower(80, 787, **FOUR_LAYERS, patch_size=14, image_size=224)),
     "transformers gelu 104 shards bin": of_transformers(
-        act="gelu",
-        eos=2,
-        file="pytorch_model.bin.index.json",
+        act="gelu", eos=2, half=True, file="pytorch_model.bin.index.json",
         images={"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.25, 0.2]},
-        image=tower(104, 1024, patch_size=14, image_size=336),
-    ),
+        image=tower(104, 1024, patch_size=14, image_size=336)),
     "transformers quick 80 squash": of_transformers(
-        act="quick_gelu",
-        eos=2,
-        half=True,
-        file="pytorch_model.bin",
-        embed=160,
+        act="quick_gelu", eos=2, half=True, embed=160, file="model.safetensors.index.json",
         images={"size": {"height": 224, "width": 224}, "resample": 2},
-        text=tower(80, 698),
-        image=tower(80, 640, patch_size=16, image_size=224),
-    ),
-    "transformers gelu 64": of_transformers(act="gelu", image={"patch_size": 16, "image_size": 224}),
-}
+        text=tower(80, 698), image=tower(80, 640, patch_size=16, image_size=224)),
+}  # fmt: skip
 COVER = ["open_clip quick 64", "open_clip gelu 80", "transformers quick 64", "transformers gelu 80 bin"]
 a_few = pytest.mark.parametrize(
     "pair", [name if name in COVER else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES], indirect=True

@@ -18,19 +18,10 @@ def test_sides_hold_the_packages_own_weights_and_no_others(kind):
         assert {id(one) for one in side.parameters()} == {id(one) for one in module.parameters()}
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"class_token": True},
-        {"reg_tokens": 1},
-        {"init_values": 1e-5},
-        {"qk_norm": True},
-        {"global_pool": "avg"},
-        {"qkv_bias": False},
-        {"pos_embed": "none"},
-        {"class_token": True, "global_pool": "token"},
-    ],
-)
+@pytest.mark.parametrize("more", [
+    {"class_token": True}, {"reg_tokens": 1}, {"init_values": 1e-5}, {"qk_norm": True}, {"global_pool": "avg"},
+    {"qkv_bias": False}, {"pos_embed": "none"}, {"class_token": True, "global_pool": "token"},
+])  # fmt: skip
 def test_an_image_side_that_has_more_or_less_is_none(more):
     with torch.random.fork_rng():
         found = siglips.made("open_clip")
@@ -40,17 +31,10 @@ def test_an_image_side_that_has_more_or_less_is_none(more):
     assert image_side(found.image_module) is None
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"no_causal_mask": False},
-        {"use_pad_mask": True},
-        {"embed_cls": True},
-        {"pool_type": "first"},
-        {"ls_init_value": 1e-5},
-        {"proj_bias": False},
-    ],
-)
+@pytest.mark.parametrize("more", [
+    {"no_causal_mask": False}, {"use_pad_mask": True}, {"embed_cls": True}, {"pool_type": "first"},
+    {"ls_init_value": 1e-5}, {"proj_bias": False},
+])  # fmt: skip
 def test_a_text_side_with_a_mask_or_more_parts_is_none(more):
     (TextTransformer,) = other_package("open_clip.transformer", "TextTransformer")
     shape = {"context_length": 8, "vocab_size": 20, "width": 16, "heads": 2, "layers": 1, "output_dim": 16}

@@ -91,15 +91,6 @@ def test_attention_is_its_formula():
         torch.testing.assert_close(found, torch.einsum("bhqk,bkhd->bqhd", weights, value), atol=1e-5, rtol=1e-5)
 
 
-def test_frozen_mlp_has_the_gradients_of_the_modules(clip_model):
-    block = clip_model.visual.transformer.resblocks[0].requires_grad_(False)
-    x = torch.randn(7, 128, requires_grad=True)
-    blocks.feed_forward(block, x).square().sum().backward()
-    mine, x.grad = x.grad, None
-    (x + block.mlp(block.ln_2(x))).square().sum().backward()
-    torch.testing.assert_close(mine, x.grad, atol=1e-4, rtol=1e-5)
-
-
 def test_other_activations_and_trained_weights_run_as_they_are(clip_model):
     block = clip_model.visual.transformer.resblocks[0].requires_grad_(False)
     block.mlp.gelu = torch.nn.ReLU()

@@ -81,18 +81,17 @@ def test_hash_is_that_of_the_content(tmp_path):
         assert descriptions.read(str(written(tmp_path / "two.json", other))).hash != one.hash
 
 
+LIST = "class 'owl' must have a list of phrases, at least one and none of them empty, not "
 DAMAGED = {
     "empty": ("", "is not JSON"),
-    "list": (["owl"], "must hold one JSON object .*, not a list"),
-    "text": ('"owl"', "not a text"),
-    "no class": ({}, "describes no class"),
-    "empty list": ({"owl": []}, "class 'owl' must have a list of phrases, at least one, not an empty list"),
-    "one phrase": ({"owl": "round"}, "class 'owl' must have a list of phrases, at least one, not a text"),
-    "object": ({"owl": {"a": 1}}, "class 'owl' must have .*, not an object"),
-    "nothing": ({"owl": None}, "class 'owl' must have .*, not null"),
-    "number": ({"owl": ["a", 3]}, "class 'owl' must have phrases that are texts, and not empty, got a number"),
-    "empty phrase": ({"owl": ["a", " \n"]}, "and not empty, got ' .n'"),
-    "half a character": ('{"owl": ["\\ud800"]}', "phrases that are texts"),
+    "list": (["owl"], "must hold one JSON object .*, not .'owl'."),
+    "no class": ({}, "must hold one JSON object .* with a class, not {}"),
+    "empty list": ({"owl": []}, LIST),
+    "one phrase": ({"owl": "round"}, f"{LIST}'round'"),
+    "nothing": ({"owl": None}, f"{LIST}None"),
+    "number": ({"owl": ["a", 3]}, LIST),
+    "empty phrase": ({"owl": ["a", " \n"]}, LIST),
+    "half a character": ('{"owl": ["\\ud800"]}', LIST),
     "twice": ('{"owl": ["a"], "OWL": ["b"]}', "class 'OWL' occurs twice, with different phrases"),
 }
 
@@ -129,7 +128,7 @@ def test_setting_of_sentences_means_a_file(setting, dataset, classes, tmp_path, 
     [
         ("", "^ is empty, and there is no gpt_file/dtd_prompt.json .*: give a JSON file"),
         ("none.json", "^: there is no file none.json"),
-        ("bad.json", "^: bad.json describes no class"),
+        ("bad.json", "^: bad.json must hold one JSON object"),
     ],
 )
 def test_sentences_that_are_nowhere_are_one_line(setting, message, tmp_path, monkeypatch):

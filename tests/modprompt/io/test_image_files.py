@@ -204,12 +204,10 @@ def test_sixteen_bits_are_scaled_for_people_and_clipped_for_the_family(tmp_path,
     assert odd(path) == ["with more than 8 bits a colour"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "why"), [(np.float32, "floating-point numbers"), (np.int32, "signed or have 32 bits")]
-)
-def test_what_nobody_can_say_the_white_of_is_refused_for_people_alone(tmp_path, kind, why):
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_what_nobody_can_say_the_white_of_is_refused_for_people_alone(tmp_path, kind):
     path = written(tmp_path / "a.tiff", GREY.astype(kind))
-    with pytest.raises(UserError, match=f"cannot read the image .*a.tiff .*{why}"):
+    with pytest.raises(UserError, match="cannot read the image .*a.tiff .*floating-point or of 32 bits"):
         read_rgb(path, PEOPLE)
     read_rgb(path, FAMILY)
 

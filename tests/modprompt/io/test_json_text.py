@@ -10,7 +10,6 @@ from modprompt.io.safe_open import Refused
 def test_what_json_is_read_as_the_json_module_reads_it():
     text = '{"a": [1, 2.5, null, "\\ud800"], "b": {"c": 18446744073709551616}}'
     assert parse(text) == parse(text.encode()) == parse(b"\xef\xbb\xbf" + text.encode()) == json.loads(text)
-    assert parse('{"a": 1, "a": 2}', pairs=list) == [("a", 1), ("a", 2)]
 
 
 @pytest.mark.parametrize(
@@ -28,11 +27,3 @@ def test_numbers_that_are_none_are_read_unless_they_must_be_finite(word):
     assert not math.isfinite(parse(f"[{word}]")[0])
     with pytest.raises(Refused, match=f"^{word} is no number$"):
         parse(f"[{word}]", finite=True)
-
-
-def test_what_pairs_refuses_is_told_as_it_is():
-    def refuse(pairs):
-        raise Refused("twice")
-
-    with pytest.raises(Refused, match="^twice$"):
-        parse("{}", pairs=refuse)

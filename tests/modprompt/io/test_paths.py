@@ -13,22 +13,8 @@ def test_relative_paths_are_inside(tmp_path, name):
 
 
 ELSEWHERE = [
-    "",
-    ".",
-    "..",
-    "../a",
-    "a/../../b",
-    "a/..",
-    "/etc/passwd",
-    "\\a",
-    "..\\a",
-    "C:\\a",
-    "C:a",
-    "//h/s",
-    "a\0b",
-    5,
-    None,
-]
+    "", ".", "..", "../a", "a/../../b", "a/..", "/etc/passwd", "\\a", "..\\a", "C:\\a", "C:a", "//h/s", "a\0b", 5, None,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)

@@ -121,7 +121,7 @@ def test_tensor_that_is_not_in_its_file_is_named(index):
 
 @pytest.mark.parametrize("name", ["../a.bin", "/etc/a.bin", "below/a.bin", "a\n.bin", "..", "", None, 3])
 def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
-    index = write_index(tmp_path, {"a": "a.bin", "b": name})
+    index = write_index(tmp_path, {"a": name})
     assert line_of(index, pytest.fail).endswith("which is not the name of a file next to it")
 
 

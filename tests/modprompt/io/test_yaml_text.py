@@ -15,27 +15,11 @@ def test_what_is_yaml_is_read_as_yaml_reads_it(once, tmp_path):
 
 
 @pytest.mark.parametrize("once", [False, True])
-@pytest.mark.parametrize(
-    "text",
-    [
-        '!!int ""',
-        "!!bool x",
-        "2001-99-99",
-        "? [a]\n: b",
-        "a: {<<: 1}",
-        "!!python/object/apply:os.system ['true']",
-        "!!python/name:os.system",
-        "!mine 1",
-        "a: 1\n---\nb: 2",
-        "a: \0",
-        "a: \ud800",
-        "a:\n\t- b",
-        "[1, 2",
-        "*a",
-        "1" * 5000,
-        "[" * 5000,
-    ],
-)
+@pytest.mark.parametrize("text", [
+    '!!int ""', "!!bool x", "2001-99-99", "? [a]\n: b", "a: {<<: 1}", "!!python/object/apply:os.system ['true']",
+    "!!python/name:os.system", "!mine 1", "a: 1\n---\nb: 2", "a: \0", "a: \ud800", "a:\n\t- b", "[1, 2", "*a", "1" * 5000,
+    "[" * 5000,
+])  # fmt: skip
 def test_what_is_no_plain_value_is_a_line(text, once):
     with pytest.raises(Refused) as raised:
         parse(text, once)
