@@ -9,7 +9,6 @@ from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.heads.base import Head
 from modprompt.methods.heads.compared import ClipA, TipA
-from modprompt.methods.heads.crossmodal import CrossModalHead
 from modprompt.methods.heads.enhanced_base import EnhancedBase
 from modprompt.methods.heads.head_groups import SearchedHead
 from modprompt.methods.heads.prototypes import HOW, RANDOM, RESIDUAL, TEXT, PrototypesHead
@@ -30,8 +29,8 @@ class ADAPTER(EnhancedBase, SearchedHead):
 
     init: str = setting(
         "ZS",
-        "RANDOM, ZS, TR, ClipA, TipA (with -f- in it, its keys are trained; with grid_search, alpha and beta are "
-        "searched) or CrossModal",
+        "RANDOM, ZS, TR, ClipA or TipA (with -f- in it, its keys are trained; with grid_search, alpha and beta are "
+        "searched)",
     )
     constraint: str = setting(
         "l2",
@@ -40,9 +39,7 @@ class ADAPTER(EnhancedBase, SearchedHead):
         compared=False,
     )
     views: int = setting(20, "augmented passes over the training images, all of them kept", least=1)
-    as_published: bool = setting(
-        False, "TipA with affinities of raw features, CrossModal with the labels of other classes, as in the reference"
-    )
+    as_published: bool = setting(False, "TipA with affinities of raw features, as in the reference")
 
     def check(self) -> None:
         """Complain about words without a meaning."""
@@ -95,5 +92,4 @@ _HEADS: dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the o
     "TR": lambda one, names, width: PrototypesHead(names, width, RESIDUAL, one.held(), _TASK_RESIDUAL),
     "ClipA": lambda one, names, width: ClipA(names, width),
     "TipA": lambda one, names, width: TipA(names, width, _TRAINED in one.init, one.as_published),
-    "CrossModal": lambda one, names, width: CrossModalHead(names, width, one.held(), not one.as_published),
 }
