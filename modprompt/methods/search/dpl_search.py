@@ -33,9 +33,6 @@ class DPLSearch(AlphaSettings, Method):
     n_ctx_vision: int = setting(4, "most prompt tokens of a vision layer", least=0)
     n_ctx_text: int = setting(4, "most prompt tokens of a text layer", least=0)
     ctx_init: str = setting("a photo of a", "words before the class name; nothing is learned there")
-    write_npy: bool = setting(
-        False, "also write the alphas in the reference's files, whose names each mean the other side", compared=False
-    )
 
     def check(self) -> None:
         """Complain if no layer may have tokens, or more than MOST are asked for."""
