@@ -144,11 +144,11 @@ class Method(Configured):
     @property
     def halves_apart(self) -> bool:
         """Whether one run, trained on all classes, tests base images among base classes and new ones among new ones."""
-        return self.joined_by is not None and bool(self.joined_by.halves_apart)
+        return False
 
     def seen(self) -> str:
         """What its training sees of new classes, with which a result is marked; empty for nothing."""
-        return "" if self.joined_by is None else str(self.joined_by.seen())
+        return ""
 
     def optimiser_settings(self) -> dict[str, float]:
         """What its optimiser's groups have in addition to OPTIM, as keywords of PyTorch's optimisers."""

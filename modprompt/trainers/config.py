@@ -82,6 +82,8 @@ def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
 
 
 def _unknown(key: str, known: Sequence[str], where: str) -> Fault:
+    if key in config_aliases.GONE:
+        return Fault(key, f"{where}: {key} is gone: {config_aliases.GONE[key]}")
     return Fault(key, f"{where}: there is no config key {key!r}{nearest(key, known, cutoff=0.3)}")
 
 

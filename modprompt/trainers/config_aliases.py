@@ -16,6 +16,12 @@ from modprompt.methods.parts.capabilities import Only, SecondNode
 from modprompt.trainers.config_nodes import method_of
 
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
+_ALPHAS = "give schedule.json, which has the alphas of every epoch"
+GONE = {  # keys of earlier versions: what to do instead
+    "TRAINER.PROMPTKD.ON": "train PromptKD by itself, or CoOp, MaPLe and others with TRAINER.KDPL.ON True",
+    "TRAINER.DPLSEARCH.WRITE_NPY": _ALPHAS,
+    "TRAINER.TRAINERSUPERNET.WRITE_NPY": _ALPHAS,
+}
 
 
 def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: type[SecondNode]) -> dict[str, Any]:
