@@ -619,4 +619,6 @@ def test_a_resnet_is_refused_as_a_student(made, resnet_file):
 def test_key_that_taught_other_methods_is_refused(words, trainer, capsys):
     run = words("base2novel")
     run[run.index("--trainer") + 1] = trainer
-    assert "TRAINER.PROMPTKD.ON is gone: train PromptKD by itself" in refusal(capsys, *run, "TRAINER.PROMPTKD.ON", "True")
+    assert "TRAINER.PROMPTKD.ON is gone: train PromptKD by itself" in refusal(
+        capsys, *run, "TRAINER.PROMPTKD.ON", "True"
+    )
