@@ -105,7 +105,7 @@ def read_settings(path: str, bases: int = 8) -> dict[str, Any]:
         raise UserError(f"{path} is not a YAML config (a level of it holds itself)") from None
 
 
-def names_base(path: str) -> bool:
+def names_base(path: Any) -> bool:
     """Whether a YAML config sets its own over another one's."""
     try:
         content = yaml_text.read(path)

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
@@ -29,9 +29,11 @@ from modprompt.methods.parts.checkpoint_view import load_learner, require_own_cl
 from modprompt.methods.parts.classes import Classes, classes_of, trained_classes
 from modprompt.methods.parts.learner import HEAD, Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
-from modprompt.methods.parts.protocols import FindsSchedule
 from modprompt.methods.records import method_record, view_of
 from modprompt.methods.search.settings import AlphaSettings
+
+if TYPE_CHECKING:
+    from modprompt.methods.search.over import Search
 
 M = TypeVar("M", bound="Method")
 BESIDE = "what stands beside the prompts"
@@ -57,7 +59,7 @@ class Method(Configured):
     searching: ClassVar[Searching] = Searching()
     repository: ClassVar[Repository] = Repository()
     own_rates: ClassVar[Sequence[OwnRate]] = ()
-    slots: ClassVar[FindsSchedule | None] = None  # set on an instance that searches for its schedule (search.py)
+    slots: ClassVar["Search | None"] = None  # set on an instance that searches for its schedule (search.py)
     only_alone: ClassVar[Sequence[str]] = ()  # keys that have no effect when it is added to another method
     instead: ClassVar[Mapping[str, str]] = {}  # settings of runs that it does not read, and what it has in their place
     joined_by: ClassVar[Any] = None  # set on an instance: another method that adds something beside its prompts

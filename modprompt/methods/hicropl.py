@@ -366,16 +366,6 @@ class FlowLearner(Learner):
         mapped: Tensor = self.visual2text_net(torch.cat(text[k:]), torch.cat(pooled))
         return list(mapped.chunk(len(text) - k))
 
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        facts: dict[str, object] = {}
-        if "ctx" in state_dict:
-            facts["N_CTX"], facts["the text width"] = state_dict["ctx"].shape
-        facts["PROMPT_DEPTH"] = sum(key.startswith("cross_prompts_visual.") for key in state_dict)
-        facts["CROSS_LAYER"] = sum(key.startswith("text_proxy_token.") for key in state_dict)
-        return facts
-
 
 def _require_heads(*widths: int) -> None:
     for width in widths:

@@ -3,13 +3,11 @@
 Shapes: T text width.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from modprompt.clip.build import layers_of
 from modprompt.clip.sides import image_width, text_width
@@ -153,13 +151,3 @@ class AdapterLearner(Learner):
     def checkpoint_key(name: str) -> str:
         """A parameter's name in checkpoints of its repository."""
         return name[len("adapters.") :]
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        found = {re.search(r"shared_adapter\.(\d+)\.0\.bias$", name): len(one) for name, one in state_dict.items()}
-        widths = {int(name.group(1)): width for name, width in found.items() if name}
-        return {
-            "the list of layers with an adapter": sorted(widths),
-            "the width of the bottlenecks": sorted(set(widths.values())),
-        }

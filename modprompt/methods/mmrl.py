@@ -388,17 +388,6 @@ class RepresentationLearner(Learner):
         """A parameter's name in checkpoints of the family, where the read-out's projection is inside the encoder."""
         return name if "." in name or name == "compound_rep_tokens" else f"image_encoder.{name}"
 
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        facts: dict[str, object] = {}
-        tokens = state_dict.get("compound_rep_tokens")
-        if tokens is not None:
-            facts.update({"N_REP_TOKENS": tokens.shape[0], "REP_DIM": tokens.shape[1]})
-        layers = {key.split(".")[-2] for key in state_dict if "2vproj." in key and key.endswith(".bias")}
-        facts["the number of REP_LAYERS"] = len(layers)
-        return facts
-
 
 def _at_layers(own: Sequence[Any], layers: Sequence[int], count: int) -> Additions:
     """What each of `count` layers is given, from what the listed ones are given."""

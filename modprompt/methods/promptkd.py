@@ -312,10 +312,3 @@ class ProjectedLearner(IndependentPromptLearner):
         if name.startswith("projection."):
             return name.replace("projection.", "VPT_image_trans.conv1.", 1)
         return IndependentPromptLearner.checkpoint_key(name)
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        facts = IndependentPromptLearner.describe(state_dict)
-        wide = state_dict.get("projection.3.bias")
-        return {**facts, "the teacher's joint width": None if wide is None else wide.shape[0]}

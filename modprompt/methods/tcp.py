@@ -6,7 +6,7 @@ Shapes: C classes, E joint width, n tokens of all layers after layer 0, T text w
 import copy
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,12 +179,3 @@ class ClassTokensLearner(IndependentPromptLearner):
         tokens = made.view(len(made), -1, self.ctx.shape[-1]).split(self._counts, dim=1)
         deep: Additions = [OfClasses(own) if own.shape[1] else None for own in tokens]
         return Prompts(*self.with_first(self.ctx, [None, *deep]), [None] * len(self.schedules.vision))
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        facts = IndependentPromptLearner.describe(state_dict)
-        width: Any = facts.get("the text width", 0)
-        if width and "meta_net.linear2.weight" in state_dict:
-            facts["the number of tokens of each class"] = len(state_dict["meta_net.linear2.weight"]) // width
-        return facts

@@ -162,6 +162,7 @@ def _with_lengths(settings: Settings, node: str, planned: bool, sideless: list[s
         found = _side_of(path, side, key, planned, [] if swapped else sideless)
         if found is None:
             return settings
+        value: list[Any]
         if found.lengths is None:
             name, value = "SCHEDULE", [list(step) for step in found.steps]
             beside += _beside(node, side, found, settings[key].source)

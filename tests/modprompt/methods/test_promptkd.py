@@ -354,7 +354,7 @@ def test_another_clip_inside_is_refused(made, student, tmp_path):
 
 def test_fewer_prompts_than_the_teacher_has_are_refused(made, student, tmp_path):
     path = written(made, tmp_path, lambda state: None, depth=2)
-    with pytest.raises(UserError, match="the list of layers with new vision prompts is"):
+    with pytest.raises(UserError, match="is missing in the file"):
         taught(made, teacher_ckpt=path).on(student, NAMES)
 
 
