@@ -54,19 +54,16 @@ class CLIPLoRA(LowRankSettings, Method):
     )
 
     def check(self) -> None:
-        """Complain about settings that have no effect here, too."""
         super().check()
         if self.joins:
             require_takes(type(self).__name__, "CLIPLORA")
 
     @property
     def wants_text(self) -> bool:
-        """Whether the text side's layers have additions."""
         return "text" in OF_ENCODER[self.encoder]
 
     @property
     def wants_vision(self) -> bool:
-        """Whether the image side's layers have additions."""
         return "vision" in OF_ENCODER[self.encoder]
 
     @property

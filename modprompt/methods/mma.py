@@ -35,6 +35,7 @@ class MultiModalAdapter(Method):
     prefix = ""
     same_step = True
     prec = "amp"
+    wants_vision = True
     only_alone = ("TEXT_CTX_INIT",)
 
     text_ctx_init: str = setting("", "words before the class name", compared=False)
@@ -47,17 +48,11 @@ class MultiModalAdapter(Method):
     )
 
     def check(self) -> None:
-        """Complain about settings that have no effect here, and a scale by which gradients cannot be divided."""
         super().check()
         if not self.adapter_scale:
             raise SettingError([("ADAPTER_SCALE", " must not be 0: nothing would be learned")])
         if self.joins:
             require_takes(type(self).__name__, "MMADAPTER")
-
-    @property
-    def wants_vision(self) -> bool:
-        """True: adapters are in both sides."""
-        return True
 
     def schedules(self, shape: Shape) -> Schedules:
         """No prompts on either side.
@@ -149,5 +144,4 @@ class AdapterLearner(Learner):
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
-        """A parameter's name in checkpoints of its repository."""
         return name[len("adapters.") :]

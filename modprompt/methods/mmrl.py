@@ -70,6 +70,7 @@ class MMRL(Method):
     same_step = True
     logging = Logging(accuracy=True)
     searching = Searching(refused="REP_LAYERS says which layers get tokens")
+    wants_vision = True
     repository = Repository(shared={"TASK": "TASK"})
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = PUBLISHED
 
@@ -102,16 +103,10 @@ class MMRL(Method):
     template: str = setting("", "words of the prompts, with {} for the name; empty: the data set's", compared=False)
 
     def check(self) -> None:
-        """Complain about a weight above 1, and a template without a place for the name."""
         super().check()
         templates.require_place("TEMPLATE", self.template)
         if self.alpha > 1:
             raise SettingError([("ALPHA", f" must be at most 1, got {self.alpha}")])
-
-    @property
-    def wants_vision(self) -> bool:
-        """True: both sides have tokens."""
-        return True
 
     @property
     def needs(self) -> Needs:
@@ -327,7 +322,6 @@ class RepresentationLearner(Learner):
     # ------------------------------ the same for both
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """Put these class names into the template."""
         (template,) = self.templates
         texts = template_texts(classnames, template)
         self.prompt_text = class_prompts(texts, classnames, 0, clip_model, dtype=self.words_type)

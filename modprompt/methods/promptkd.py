@@ -51,6 +51,7 @@ class PromptKD(Taught, DeepVision):
     folder = "VLPromptLearner"
     prefix = ""
     searching = Searching(refused="its schedule is IVLP's vision side")
+    wants_text = False  # class features are the teacher's
     repository = Repository(shared={"TRAINER.MODAL": "MODAL", "TEACHER.RESIZE": "TEACHER_RESIZE"})
 
     n_ctx_vision: int = changed(DeepVision, "n_ctx_vision", 4)
@@ -83,7 +84,6 @@ class PromptKD(Taught, DeepVision):
     )
 
     def check(self) -> None:
-        """Complain about an invalid temperature, a student without vision prompts, and settings without effect here."""
         super().check()
         at_least("PROMPT_DEPTH_VISION", self.prompt_depth_vision, 1)
         if self.temperature <= 0:
@@ -91,7 +91,6 @@ class PromptKD(Taught, DeepVision):
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """The test images, if CHOOSE_ON says so."""
         return str(settings.get("CHOOSE_ON", ""))
 
     @property
@@ -102,11 +101,6 @@ class PromptKD(Taught, DeepVision):
     def seen(self) -> str:
         """Unlabelled images of all classes, and the names of these."""
         return SEEN_OF_NEW if self.modal == BASE_TO_NEW else SEEN_OF_TARGET
-
-    @property
-    def wants_text(self) -> bool:
-        """False: class features are the teacher's."""
-        return False
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
@@ -308,7 +302,6 @@ class ProjectedLearner(IndependentPromptLearner):
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
-        """A parameter's name in checkpoints of the family."""
         if name.startswith("projection."):
             return name.replace("projection.", "VPT_image_trans.conv1.", 1)
         return IndependentPromptLearner.checkpoint_key(name)

@@ -68,7 +68,6 @@ class TCP(OneContext):
     )
 
     def check(self) -> None:
-        """Complain about a template without a place for the name."""
         super().check()
         templates.require_place("PROMPT_TEMPLATE", self.prompt_template)
 
@@ -115,7 +114,6 @@ class TCP(OneContext):
         return super().for_classes(other, clip_model, classes)
 
     def optimiser_settings(self) -> dict[str, float]:
-        """Adam's eps."""
         return {"eps": self.eps}
 
 
@@ -174,7 +172,6 @@ class ClassTokensLearner(IndependentPromptLearner):
         self.register_buffer("class_features", features, persistent=False)
 
     def forward(self) -> Prompts:
-        """The current prompts."""
         made: Tensor = self.meta_net(self.class_features.to(self.ctx.dtype))  # (C, n * T)
         tokens = made.view(len(made), -1, self.ctx.shape[-1]).split(self._counts, dim=1)
         deep: Additions = [OfClasses(own) if own.shape[1] else None for own in tokens]

@@ -42,7 +42,6 @@ class ADAPTER(EnhancedBase, SearchedHead):
     as_published: bool = setting(False, "TipA with affinities of raw features, as in the reference")
 
     def check(self) -> None:
-        """Complain about words without a meaning."""
         super().check()
         faults = []
         if not self.kind:
@@ -73,16 +72,13 @@ class ADAPTER(EnhancedBase, SearchedHead):
         return "" if self.constraint == "none" else self.constraint
 
     def passes(self) -> int:
-        """VIEWS."""
         return self.views
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """SEARCH_ON, if INIT asks for a search."""
         return super().chooses_by(settings) if _SEARCH in settings["INIT"] else ""
 
     def grid(self) -> Grid | None:
-        """What is searched, if INIT asks for it."""
         return super().grid() if _SEARCH in self.init else None
 
 

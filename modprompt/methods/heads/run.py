@@ -279,12 +279,10 @@ class HeadResume(_OfHead, Resume):
 
     @property
     def best_on(self) -> str:
-        """The images that decide the best epoch, by the method's settings, or as in other trainers."""
         return self.method.best_on() or super().best_on
 
     @property
     def last_of_equals(self) -> bool:
-        """Whether the last of equally good epochs is the best, by the method's settings."""
         return self.method.last_of_equals()
 
     def begin(self) -> None:

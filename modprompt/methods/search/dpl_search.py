@@ -35,7 +35,6 @@ class DPLSearch(AlphaSettings, Method):
     ctx_init: str = setting("a photo of a", "words before the class name; nothing is learned there")
 
     def check(self) -> None:
-        """Complain if no layer may have tokens, or more than MOST are asked for."""
         at_least("N_CTX_VISION", self.n_ctx_vision, 0 if self.n_ctx_text else 1)
         at_most("N_CTX_TEXT", self.n_ctx_text, MOST)
         at_most("N_CTX_VISION", self.n_ctx_vision, MOST)
@@ -47,7 +46,6 @@ class DPLSearch(AlphaSettings, Method):
 
     @property
     def wants_vision(self) -> bool:
-        """Whether vision layers may have tokens; a ResNet has no layers for them."""
         return self.n_ctx_vision > 0
 
     def schedules(self, shape: Shape) -> Schedules:

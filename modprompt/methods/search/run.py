@@ -242,7 +242,6 @@ class SearchRun(FeaturePart):
         return {EXTRA: {**state, **({} if scaler is None else {"scaler": scaler.state_dict()})}}
 
     def form(self, epoch: int) -> dict[str, Form]:
-        """The form of state's content after so many epochs."""
         step, batches = self._alpha_step, len(self._validation.loader)
         required = {
             "optimiser": optimiser_form(step.optimiser),
