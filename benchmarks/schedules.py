@@ -27,6 +27,7 @@ from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import run
 from modprompt.io.result import read
+from modprompt.io.settings import BASE
 from modprompt.methods.search import file as schedule_file
 
 SHOTS = 16
@@ -82,13 +83,13 @@ def run_all(path: Path, out: Path, data: Path, jobs: int) -> list[Found]:
 def random_methods(out: Path, search: Found, count: int) -> dict[str, Any]:
     """Methods with random schedules, each with its own config."""
     sides = schedule_file.read(out / search.job.folder / schedule_file.FILE_NAME)
-    config = yaml.safe_load((places.configs() / "trainers" / "MPL" / "glyph.yaml").read_text(encoding="utf-8"))
+    base = str(places.configs() / "trainers" / "MPL" / "glyph.yaml")
     methods = {}
     for number in range(1, count + 1):
         rng = random.Random(f"{search.job.dataset} {search.job.seed} {number}")
         drawn = {side: random_schedule(rng, Schedule(one.steps, side, one.place)) for side, one in sides.items()}
-        for side, schedule in drawn.items():
-            config["TRAINER"]["MPL"][f"SCHEDULE_{side.upper()}"] = [list(step) for step in schedule]
+        pairs = {f"SCHEDULE_{side.upper()}": [list(step) for step in schedule] for side, schedule in drawn.items()}
+        config = {BASE: base, "TRAINER": {"MPL": pairs}}
         name = f"random_{search.job.dataset}_{search.job.seed}_{number}"
         (out / "configs" / f"{name}.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         methods[name] = {"trainer": "MPL", "config": f"configs/{name}.yaml", "seeds": [search.job.seed]}

@@ -50,7 +50,7 @@ import modprompt
 from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.io import result
-from modprompt.io.arrays import read_array, read_arrays, write_array, write_arrays
+from modprompt.io.arrays import read_array, read_arrays, write_arrays
 from modprompt.io.checksum import sealed
 from modprompt.io.descriptions import read_file
 from modprompt.io.settings import read_settings
@@ -222,7 +222,7 @@ KINDS = (
     Kind(
         "arrays, .npz", _as("a.npz", lambda to: write_arrays(to, a=_ARRAY)), lambda path: read_arrays(path, "a"), True
     ),
-    Kind("alphas, .npy", _as("a.npy", lambda to: write_array(to, _ARRAY)), read_array),
+    Kind("alphas, .npy", _as("a.npy", lambda to: np.save(to, _ARRAY)), read_array),
     Kind("split", *_in_tree("EuroSAT", trees.eurosat, "split_*.json"), True),
     Kind("few-shot list", *_in_tree("EuroSAT", trees.eurosat, "shot_2*.json", 2), True),
     Kind("descriptions", _as("a.json", lambda to: to.write_text(_PHRASES)), lambda path: read_file(path).phrases),

@@ -7,7 +7,9 @@ from modprompt.trainers import run  # noqa: F401 - registers all
 from modprompt.trainers.run_config import merged
 from tests.conftest import ROOT
 
-CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "experiments")
+CONFIGS = sorted(
+    path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name not in ("experiments", "trainers")
+)
 
 
 def load(path, *options):

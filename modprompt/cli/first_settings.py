@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from modprompt.cli.defaults import configs_by_clip
-from modprompt.io import yaml_text
-from modprompt.io.settings import flat
+from modprompt.io.settings import read_settings
 from modprompt.methods.table import BY_NAME, ZERO_SHOT, config_of, kind_of
 
 CLIP = "ViT-B/16"  # its config is shown: most papers use it
@@ -40,7 +39,7 @@ def _config(trainer: str, clip: str) -> Given:
     path = config_of(trainer, name)
     if not name or not path.is_file() or kind_of(trainer) == ZERO_SHOT:
         return Given("", {})
-    return Given(f"configs/trainers/{path.parent.name}/{path.name}", flat(yaml_text.read(path)))
+    return Given(f"configs/trainers/{path.parent.name}/{path.name}", read_settings(str(path)))
 
 
 def _first(trainer: str, found: Given) -> Given:

@@ -24,12 +24,6 @@ def write_arrays(path: PathLike, *, packed: bool = False, **arrays: np.ndarray) 
         save(file, **arrays)  # type: ignore[arg-type]  # none of them is called allow_pickle
 
 
-def write_array(path: PathLike, array: np.ndarray) -> None:
-    """Write a .npy file whole, with its folders."""
-    with part_of(path) as file:
-        np.save(file, array, allow_pickle=False)
-
-
 def read_arrays(path: PathLike, *names: str) -> tuple[np.ndarray, ...]:
     """The arrays of these names in a .npz file.
 

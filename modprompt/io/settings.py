@@ -21,6 +21,7 @@ from modprompt.io import yaml_text
 from modprompt.io.safe_open import Refused
 
 COMPILE = "MODEL.COMPILE"
+BASE = "_BASE_"  # in a config: another one, by its path from there, over which it sets its own
 _MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those before a difference
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
 READER = "DATASET.READER"  # which reader of another codebase a run used; with another one it is another run
@@ -89,10 +90,10 @@ def level_of(node: Any, key: str) -> tuple[Any, str]:
     return (node if isinstance(node, Mapping) else None), name
 
 
-def read_settings(path: str) -> dict[str, Any]:
-    """What a YAML config sets, as {dotted key: value}, in the file's order.
+def read_settings(path: str, bases: int = 8) -> dict[str, Any]:
+    """What a YAML config sets, as {dotted key: value}, over what the file sets that its `_BASE_` names, if any.
 
-    Raises UserError if it is missing (the neighbours are named) or not a YAML config.
+    So many may be below each other. Raises UserError if one is missing (the neighbours are named) or not a YAML config.
     """
     file = Path(path)
     if not file.exists():
@@ -105,11 +106,23 @@ def read_settings(path: str) -> dict[str, Any]:
         content = yaml_text.read(file) or {}
         if not isinstance(content, dict):
             raise Refused("it holds no KEY: value pairs")
-        return flat(content)
+        base = content.pop(BASE, None)
+        if base is not None and not bases:
+            raise Refused(f"it and its {BASE} are too many, or one is its own")
+        return {**({} if base is None else read_settings(str(file.parent / str(base)), bases - 1)), **flat(content)}
     except Refused as error:
         raise UserError(f"{path} is not a YAML config ({str(error)[:120]})") from None
     except RecursionError:  # YAML can name a level inside itself
         raise UserError(f"{path} is not a YAML config (a level of it holds itself)") from None
+
+
+def names_base(path: Any) -> bool:
+    """Whether a YAML config sets its own over another one's."""
+    try:
+        content = yaml_text.read(path)
+    except (OSError, ValueError):  # whoever reads it says so
+        return False
+    return isinstance(content, dict) and BASE in content
 
 
 def as_text(value: Any) -> str:

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
@@ -29,9 +29,11 @@ from modprompt.methods.parts.checkpoint_view import load_learner, require_own_cl
 from modprompt.methods.parts.classes import Classes, classes_of, trained_classes
 from modprompt.methods.parts.learner import HEAD, Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
-from modprompt.methods.parts.protocols import FindsSchedule
 from modprompt.methods.records import method_record, view_of
 from modprompt.methods.search.settings import AlphaSettings
+
+if TYPE_CHECKING:
+    from modprompt.methods.search.over import Search
 
 M = TypeVar("M", bound="Method")
 BESIDE = "what stands beside the prompts"
@@ -57,7 +59,7 @@ class Method(Configured):
     searching: ClassVar[Searching] = Searching()
     repository: ClassVar[Repository] = Repository()
     own_rates: ClassVar[Sequence[OwnRate]] = ()
-    slots: ClassVar[FindsSchedule | None] = None  # set on an instance that searches for its schedule (search.py)
+    slots: ClassVar["Search | None"] = None  # set on an instance that searches for its schedule (search.py)
     only_alone: ClassVar[Sequence[str]] = ()  # keys that have no effect when it is added to another method
     instead: ClassVar[Mapping[str, str]] = {}  # settings of runs that it does not read, and what it has in their place
     joined_by: ClassVar[Any] = None  # set on an instance: another method that adds something beside its prompts
@@ -144,11 +146,11 @@ class Method(Configured):
     @property
     def halves_apart(self) -> bool:
         """Whether one run, trained on all classes, tests base images among base classes and new ones among new ones."""
-        return self.joined_by is not None and bool(self.joined_by.halves_apart)
+        return False
 
     def seen(self) -> str:
         """What its training sees of new classes, with which a result is marked; empty for nothing."""
-        return "" if self.joined_by is None else str(self.joined_by.seen())
+        return ""
 
     def optimiser_settings(self) -> dict[str, float]:
         """What its optimiser's groups have in addition to OPTIM, as keywords of PyTorch's optimisers."""

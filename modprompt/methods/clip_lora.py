@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor
 
 from modprompt.clip.build import layers_of
 from modprompt.clip.structure import CLIP
@@ -55,19 +54,16 @@ class CLIPLoRA(LowRankSettings, Method):
     )
 
     def check(self) -> None:
-        """Complain about settings that have no effect here, too."""
         super().check()
         if self.joins:
             require_takes(type(self).__name__, "CLIPLORA")
 
     @property
     def wants_text(self) -> bool:
-        """Whether the text side's layers have additions."""
         return "text" in OF_ENCODER[self.encoder]
 
     @property
     def wants_vision(self) -> bool:
-        """Whether the image side's layers have additions."""
         return "vision" in OF_ENCODER[self.encoder]
 
     @property
@@ -169,12 +165,3 @@ class LowRankTemplates(TemplatePrompts):
         """What a file of the reference would hold for these additions."""
         state = {self.checkpoint_key(name): one for name, one in self.named_parameters()}
         return as_repository(state, self.settings, self.layers)
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        ways_in = {name[:-2]: one for name, one in state_dict.items() if name.endswith(".a")}
-        return {
-            "the list of layers with additions": sorted(ways_in),
-            "the number of matrices and the rank": sorted({tuple(one.shape[:2]) for one in ways_in.values()}),
-        }

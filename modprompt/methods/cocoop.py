@@ -28,7 +28,6 @@ class CoCoOp(OneContext):
     same_step = True
 
     def schedules(self, shape: Shape) -> Schedules:
-        """A context carried to the end, or schedule_text; nothing on the vision side."""
         found = super().schedules(shape)
         if not found.text[0].add:
             raise SettingError([("SCHEDULE_TEXT", " must add tokens at layer 0: they depend on the image")])

@@ -88,7 +88,6 @@ class CoOp(OneContext):
     class_token_position: str = setting("end", "where the class name stands", choices=POSITIONS)
 
     def check(self) -> None:
-        """Complain about choices that do not go together."""
         super().check()
         if self.schedule_text and self.class_token_position != "end":
             text = " needs CLASS_TOKEN_POSITION end: deep prompts stand at the start"

@@ -38,6 +38,7 @@ class DePT(Method):
 
     node = "TRAINER.DEPT"
     prec = ""  # that of the method
+    wants_text = False  # it reads the features of both sides, of any kind
 
     joins: bool = setting(False, "whether the method gets the head beside its prompts", key="ON", compared=False)
     weight: float = setting(
@@ -59,14 +60,8 @@ class DePT(Method):
     lr_exp: float = setting(6.5, "factor on the learning rate of the head and the scales", least=0, compared=False)
 
     def check(self) -> None:
-        """Complain about a weight above 1."""
         if self.weight > 1:
             raise SettingError([("WEIGHT", f" must be at most 1, got {self.weight:g}")])
-
-    @property
-    def wants_text(self) -> bool:
-        """It reads the features of both sides, of any kind."""
-        return False
 
     def schedules(self, shape: Shape) -> Schedules:
         """Refused: UserError."""

@@ -54,7 +54,6 @@ class DPL(LearnedText, PromptsVision, Regularised):
     )
 
     def check(self) -> None:
-        """Complain about lengths that are invalid, or given twice."""
         super().check()
         faults = []
         for side in ("text", "vision"):
@@ -179,12 +178,10 @@ class LengthsPromptLearner(IndependentPromptLearner):
         return self.schedules.text.among_words
 
     def forward(self) -> Prompts:
-        """The current prompts, for both encoders."""
         first: Tensor = dict(self.text_prompts.items()).get("0", self.ctx)
         return self._prompts(first)
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
-        """A parameter's name in the reference's checkpoints."""
         side, _, rest = name.partition(".")
         return f"{_LISTS[side]}.{rest}" if side in _LISTS else name

@@ -48,6 +48,8 @@ class HiCroPL(Method):
     node = "TRAINER.HICROPL"
     folder = "VLPromptLearner"
     searching = Searching(refused="PROMPT_DEPTH says which layers get prompts, CROSS_LAYER how they are mapped")
+    needs = Needs(exact_weights=True)  # for the frozen class features
+    wants_vision = True
     repository = Repository(shared={"OPTIM.EPS": "EPS"})
     later_of_equals = True
 
@@ -89,7 +91,6 @@ class HiCroPL(Method):
     content: ClassVar[Sentences | None] = None  # set on an instance from a file
 
     def check(self) -> None:
-        """Complain about layers that do not fit each other, and a setting without effect."""
         super().check()
         if self.cross_layer >= self.prompt_depth:
             text = f" must be less than PROMPT_DEPTH {self.prompt_depth}, got {self.cross_layer}"
@@ -97,22 +98,11 @@ class HiCroPL(Method):
         if self.tests_write and self.flow != WRITTEN:
             raise SettingError([("TESTS_WRITE", f" has no effect with FLOW {self.flow}: nothing is written")])
 
-    @property
-    def wants_vision(self) -> bool:
-        """True: both sides have prompts."""
-        return True
-
-    @property
-    def needs(self) -> Needs:
-        """The frozen class features are those of CLIP's exact weights."""
-        return Needs(exact_weights=True)
-
     def mark(self) -> str:
         """A mark for a test that changed the prompts that it tests."""
         return "each test batch mapped the prompts anew" if self.tests_write else ""
 
     def optimiser_settings(self) -> dict[str, float]:
-        """Adam's eps."""
         return {"eps": self.eps}
 
     def schedules(self, shape: Shape) -> Schedules:
@@ -362,16 +352,6 @@ class FlowLearner(Learner):
         pooled = [pool(*of) for pool, *of in zip(self.attn_pooling_visual_nets, self.visual_proxy_token, vision[k:])]
         mapped: Tensor = self.visual2text_net(torch.cat(text[k:]), torch.cat(pooled))
         return list(mapped.chunk(len(text) - k))
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        facts: dict[str, object] = {}
-        if "ctx" in state_dict:
-            facts["N_CTX"], facts["the text width"] = state_dict["ctx"].shape
-        facts["PROMPT_DEPTH"] = sum(key.startswith("cross_prompts_visual.") for key in state_dict)
-        facts["CROSS_LAYER"] = sum(key.startswith("text_proxy_token.") for key in state_dict)
-        return facts
 
 
 def _require_heads(*widths: int) -> None:

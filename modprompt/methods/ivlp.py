@@ -24,7 +24,6 @@ class DeepVision(PromptsVision):
 
     @property
     def wants_vision(self) -> bool:
-        """Whether any layer has vision prompts."""
         return bool(self.prompt_depth_vision or self.schedule_vision)
 
     def vision_schedule(self, layers: int) -> Schedule:

@@ -30,6 +30,7 @@ class KDPL(Taught):
 
     node = "TRAINER.KDPL"
     prec = ""  # that of the method
+    wants_text = False  # it changes only the loss
 
     joins: bool = setting(False, "whether the method learns from the teacher", key="ON", compared=False)
     teacher_name: str = changed(Taught, "teacher_name", "ViT-H-14/dfn5b", key="TEACHER")
@@ -40,11 +41,6 @@ class KDPL(Taught):
         must=Must(lambda value: value is False, "False: images are told apart by the class names of the run"),
         compared=False,
     )
-
-    @property
-    def wants_text(self) -> bool:
-        """False: it changes only the loss."""
-        return False
 
     def schedules(self, shape: Shape) -> Schedules:
         """Refused: UserError."""

@@ -33,7 +33,6 @@ class KgCoOp(CoOp):
     )
 
     def check(self) -> None:
-        """Warn of words that its repository ignores."""
         super().check()
         if self.words() not in ("", PHOTO):
             words = f'"{self.words()}"; the repository starts from "{PHOTO}" whatever words are given'

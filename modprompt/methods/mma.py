@@ -3,13 +3,11 @@
 Shapes: T text width.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from modprompt.clip.build import layers_of
 from modprompt.clip.sides import image_width, text_width
@@ -37,6 +35,7 @@ class MultiModalAdapter(Method):
     prefix = ""
     same_step = True
     prec = "amp"
+    wants_vision = True
     only_alone = ("TEXT_CTX_INIT",)
 
     text_ctx_init: str = setting("", "words before the class name", kept=True)
@@ -49,17 +48,11 @@ class MultiModalAdapter(Method):
     )
 
     def check(self) -> None:
-        """Complain about settings that have no effect here, and a scale by which gradients cannot be divided."""
         super().check()
         if not self.adapter_scale:
             raise SettingError([("ADAPTER_SCALE", " must not be 0: nothing would be learned")])
         if self.joins:
             require_takes(type(self).__name__, "MMADAPTER")
-
-    @property
-    def wants_vision(self) -> bool:
-        """True: adapters are in both sides."""
-        return True
 
     def schedules(self, shape: Shape) -> Schedules:
         """No prompts on either side.
@@ -151,15 +144,4 @@ class AdapterLearner(Learner):
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
-        """A parameter's name in checkpoints of its repository."""
         return name[len("adapters.") :]
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        found = {re.search(r"shared_adapter\.(\d+)\.0\.bias$", name): len(one) for name, one in state_dict.items()}
-        widths = {int(name.group(1)): width for name, width in found.items() if name}
-        return {
-            "the list of layers with an adapter": sorted(widths),
-            "the width of the bottlenecks": sorted(set(widths.values())),
-        }

@@ -70,6 +70,7 @@ class MMRL(Method):
     same_step = True
     logging = Logging(accuracy=True)
     searching = Searching(refused="REP_LAYERS says which layers get tokens")
+    wants_vision = True
     repository = Repository(shared={"TASK": "TASK"})
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = PUBLISHED
 
@@ -102,16 +103,10 @@ class MMRL(Method):
     template: str = setting("", "words of the prompts, with {} for the name; empty: the data set's", kept=True)
 
     def check(self) -> None:
-        """Complain about a weight above 1, and a template without a place for the name."""
         super().check()
         templates.require_place("TEMPLATE", self.template)
         if self.alpha > 1:
             raise SettingError([("ALPHA", f" must be at most 1, got {self.alpha}")])
-
-    @property
-    def wants_vision(self) -> bool:
-        """True: both sides have tokens."""
-        return True
 
     @property
     def needs(self) -> Needs:
@@ -327,7 +322,6 @@ class RepresentationLearner(Learner):
     # ------------------------------ the same for both
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """Put these class names into the template."""
         (template,) = self.templates
         texts = template_texts(classnames, template)
         self.prompt_text = class_prompts(texts, classnames, 0, clip_model, dtype=self.words_type)
@@ -387,17 +381,6 @@ class RepresentationLearner(Learner):
     def checkpoint_key(name: str) -> str:
         """A parameter's name in checkpoints of the family, where the read-out's projection is inside the encoder."""
         return name if "." in name or name == "compound_rep_tokens" else f"image_encoder.{name}"
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        facts: dict[str, object] = {}
-        tokens = state_dict.get("compound_rep_tokens")
-        if tokens is not None:
-            facts.update({"N_REP_TOKENS": tokens.shape[0], "REP_DIM": tokens.shape[1]})
-        layers = {key.split(".")[-2] for key in state_dict if "2vproj." in key and key.endswith(".bias")}
-        facts["the number of REP_LAYERS"] = len(layers)
-        return facts
 
 
 def _at_layers(own: Sequence[Any], layers: Sequence[int], count: int) -> Additions:

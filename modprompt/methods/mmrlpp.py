@@ -72,7 +72,6 @@ class MMRLpp(MMRL):
     res_lora_dim: int = setting(4, "rank of what a layer adds to the shared projection", least=1, most=_MOST_RANK)
 
     def check(self) -> None:
-        """Complain about shares above 1."""
         super().check()
         for key, value in (("BETA", self.beta), ("TEST_BETA", self.test_beta)):
             if value > 1:
@@ -80,7 +79,6 @@ class MMRLpp(MMRL):
 
     @property
     def learner_class(self) -> type[RepresentationLearner]:
-        """The class of the learner."""
         return LowRankRepresentationLearner
 
     @property

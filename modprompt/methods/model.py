@@ -8,7 +8,7 @@ import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,12 @@ from modprompt.methods.parts.capabilities import grouped
 from modprompt.methods.parts.classes import Classes, classes_of
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective
-from modprompt.methods.parts.protocols import ModelsMethod
 from modprompt.methods.records import describe, method_record, view_of, write
 from modprompt.methods.search.learner import Found, SearchLearner
 from modprompt.methods.shared_clip import OnSharedClip
+
+if TYPE_CHECKING:
+    from modprompt.methods.base import Method
 
 P = TypeVar("P", bound="PromptedModel")
 
@@ -47,9 +49,7 @@ class PromptedModel(OnSharedClip):
         epochs: number of epochs of the training; 0 if unknown.
     """
 
-    def __init__(
-        self, method: ModelsMethod, learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int = 0
-    ):
+    def __init__(self, method: "Method", learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int = 0):
         super().__init__(learner, clip_model, method.needs.exact_weights)
         self.method = method
         self.classes = classes

@@ -58,7 +58,6 @@ class ProGrad(CoOp):
         return words
 
     def length(self) -> int:
-        """Number of context tokens."""
         return self.n_ctx
 
     def context(self, clip_model: CLIP, classes: Classes, n_cls: int | None = None) -> Context:

@@ -5,7 +5,7 @@ Shapes: B images, C classes, E joint width, E_t the teacher's.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,20 +21,16 @@ from modprompt.fields import Must, changed, setting
 from modprompt.io.checkpoint import Checkpoint, require_learned
 from modprompt.io.images import TEST
 from modprompt.io.safe_open import Refused
-from modprompt.methods.base import Method
 from modprompt.methods.ivlp import DeepVision
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Repository, RunFacts, Searching
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, Term, cross_entropy
+from modprompt.methods.parts.objective import Objective, Term
 from modprompt.methods.teachers.distillation import Distillation
 from modprompt.methods.teachers.settings import Taught
 from modprompt.methods.teachers.teacher import TeacherLogits, exact_features
-from modprompt.methods.together import put_beside, require_takes
-
-M = TypeVar("M", bound=Method)
 
 BASE_TO_NEW, CROSS = "base2novel", "cross"
 SEEN_OF_NEW = "unlabelled images and names of new classes seen"
@@ -55,6 +51,7 @@ class PromptKD(Taught, DeepVision):
     folder = "VLPromptLearner"
     prefix = ""
     searching = Searching(refused="its schedule is IVLP's vision side")
+    wants_text = False  # class features are the teacher's
     repository = Repository(shared={"TRAINER.MODAL": "MODAL", "TEACHER.RESIZE": "TEACHER_RESIZE"})
 
     n_ctx_vision: int = changed(DeepVision, "n_ctx_vision", 4)
@@ -79,9 +76,6 @@ class PromptKD(Taught, DeepVision):
     ctx_init: str = setting(
         "a photo of a", "words that the repository's teacher starts from; without them it draws", compared=False
     )
-    joins: bool = setting(
-        False, "whether CoOp, MaPLe and MPL are taught so, with their own class features", key="ON", compared=False
-    )
     project_layer: int = setting(
         2, "layers of the projector", must=Must(lambda value: value == 2, "2, as many as it has"), compared=False
     )
@@ -89,20 +83,14 @@ class PromptKD(Taught, DeepVision):
         0.0, "weight of the labels", must=Must(lambda value: value == 0, "0: labels are not read"), compared=False
     )
 
-    stands_beside: ClassVar[bool] = False  # set on an instance: whether it teaches another method
-
     def check(self) -> None:
-        """Complain about an invalid temperature, a student without vision prompts, and settings without effect here."""
         super().check()
-        if self.joins:
-            require_takes(type(self).__name__, "PROMPTKD")
         at_least("PROMPT_DEPTH_VISION", self.prompt_depth_vision, 1)
         if self.temperature <= 0:
             raise SettingError([("TEMPERATURE", f" must be more than 0, got {self.temperature}")])
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """The test images, if CHOOSE_ON says so."""
         return str(settings.get("CHOOSE_ON", ""))
 
     @property
@@ -113,16 +101,6 @@ class PromptKD(Taught, DeepVision):
     def seen(self) -> str:
         """Unlabelled images of all classes, and the names of these."""
         return SEEN_OF_NEW if self.modal == BASE_TO_NEW else SEEN_OF_TARGET
-
-    @property
-    def wants_text(self) -> bool:
-        """False: class features are the teacher's."""
-        return False
-
-    @property
-    def wants_vision(self) -> bool:
-        """True, unless another method is taught."""
-        return not self.stands_beside
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
@@ -173,31 +151,9 @@ class PromptKD(Taught, DeepVision):
         Raises:
             UserError: if the model comes from a checkpoint, without its teacher.
         """
-        return Objective((self._distillation(model, model.prompt_learner.given_text),))
-
-    def over(self, method: M) -> M:
-        """CoOp, MaPLe or MPL taught like this: their own logits, with their own class features, imitate the teacher's.
-
-        Raises:
-            SettingError: on another method, one that searches for its schedule, or a teacher that cannot be read.
-        """
-        return put_beside(method, self.prepared().replace_private(stands_beside=True))
-
-    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Do nothing: a teacher has nothing that is learned."""
-
-    def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
-        """The divergence from the teacher's logits in place of the cross entropy, so labels are not read.
-
-        Raises:
-            UserError: if the model comes from a checkpoint, without its teacher.
-        """
-        others = [term for term in objective.terms if term.of is not cross_entropy]
-        return objective._replace(terms=(self._distillation(model, None), *others))
-
-    def _distillation(self, model: PromptedModel, class_features: Tensor | None) -> Term:
-        teacher = TeacherLogits(self.teacher_at_hand(), model.classes, model, self.teacher_resize, class_features)
-        return Term("distillation", self.kd_weight, Distillation(teacher, self.temperature))
+        given = model.prompt_learner.given_text
+        teacher = TeacherLogits(self.teacher_at_hand(), model.classes, model, self.teacher_resize, given)
+        return Objective((Term("distillation", self.kd_weight, Distillation(teacher, self.temperature)),))
 
     def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
         """Load a checkpoint; ours also have the teacher's class features.
@@ -346,14 +302,6 @@ class ProjectedLearner(IndependentPromptLearner):
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
-        """A parameter's name in checkpoints of the family."""
         if name.startswith("projection."):
             return name.replace("projection.", "VPT_image_trans.conv1.", 1)
         return IndependentPromptLearner.checkpoint_key(name)
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        facts = IndependentPromptLearner.describe(state_dict)
-        wide = state_dict.get("projection.3.bias")
-        return {**facts, "the teacher's joint width": None if wide is None else wide.shape[0]}

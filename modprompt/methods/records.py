@@ -4,7 +4,7 @@ import functools
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,16 +18,18 @@ from modprompt.io.tensors import write_tensors
 from modprompt.methods.parts.checkpoint_view import CheckpointView
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.protocols import ModelsMethod
 from modprompt.version import __version__
 
+if TYPE_CHECKING:
+    from modprompt.methods.base import Method
 
-def view_of(method: ModelsMethod, learner: Learner) -> CheckpointView:
+
+def view_of(method: "Method", learner: Learner) -> CheckpointView:
     """Prompts under the names that the family's checkpoints give them."""
     return CheckpointView(learner, functools.partial(method.key, learner))
 
 
-def made_with(method: ModelsMethod, clip: Mapping[str, str]) -> dict[str, str]:
+def made_with(method: "Method", clip: Mapping[str, str]) -> dict[str, str]:
     """What prompts of a method fit only with, as {name: text}; `clip` is what of_clip says of the CLIP."""
     facts = {
         **_compared(method),
@@ -38,12 +40,12 @@ def made_with(method: ModelsMethod, clip: Mapping[str, str]) -> dict[str, str]:
     return {**facts, **searched_by(method), **method.content_hashes()}
 
 
-def settings_beside(method: ModelsMethod) -> dict[str, str]:
+def settings_beside(method: "Method") -> dict[str, str]:
     """Settings of a method's additions that a file must share, by dotted key, as text."""
     return {} if method.joined_by is None else _compared(method.joined_by)
 
 
-def _compared(method: ModelsMethod) -> dict[str, str]:
+def _compared(method: "Method") -> dict[str, str]:
     keys = {setting.key for setting in method.settings() if setting.compared}
     return {f"{method.node}.{key}": str(value) for key, value in method.as_config().items() if key in keys}
 
@@ -55,7 +57,7 @@ def of_clip(clip_model: CLIP) -> dict[str, str]:
     return same_run.of_clip(fingerprint, facts.as_record())
 
 
-def searched_by(method: ModelsMethod) -> dict[str, str]:
+def searched_by(method: "Method") -> dict[str, str]:
     """What alphas of a search depend on: its options, as {name: text}; empty for a method that does not search."""
     if method.slots is None:
         return {}
@@ -63,7 +65,7 @@ def searched_by(method: ModelsMethod) -> dict[str, str]:
     return {f"SEARCH.{one.key}": str(getattr(search, one.field)) for one in search.settings() if one.compared}
 
 
-def method_record(method: ModelsMethod) -> dict[str, Any]:
+def method_record(method: "Method") -> dict[str, Any]:
     """What a file says of a method; `config` has its settings under their names in configs, `search` its search's."""
     return {
         "name": type(method).__name__,
@@ -76,7 +78,7 @@ def method_record(method: ModelsMethod) -> dict[str, Any]:
     }
 
 
-def values_of(settings: ModelsMethod | Configured) -> dict[str, Any]:
+def values_of(settings: Configured) -> dict[str, Any]:
     """All settings by field, as configs have them."""
     return {one.field: as_config(getattr(settings, one.field)) for one in settings.settings()}
 

@@ -6,7 +6,7 @@ Shapes: C classes, E joint width, n tokens of all layers after layer 0, T text w
 import copy
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,6 @@ class TCP(OneContext):
     )
 
     def check(self) -> None:
-        """Complain about a template without a place for the name."""
         super().check()
         templates.require_place("PROMPT_TEMPLATE", self.prompt_template)
 
@@ -115,7 +114,6 @@ class TCP(OneContext):
         return super().for_classes(other, clip_model, classes)
 
     def optimiser_settings(self) -> dict[str, float]:
-        """Adam's eps."""
         return {"eps": self.eps}
 
 
@@ -174,17 +172,7 @@ class ClassTokensLearner(IndependentPromptLearner):
         self.register_buffer("class_features", features, persistent=False)
 
     def forward(self) -> Prompts:
-        """The current prompts."""
         made: Tensor = self.meta_net(self.class_features.to(self.ctx.dtype))  # (C, n * T)
         tokens = made.view(len(made), -1, self.ctx.shape[-1]).split(self._counts, dim=1)
         deep: Additions = [OfClasses(own) if own.shape[1] else None for own in tokens]
         return Prompts(*self.with_first(self.ctx, [None, *deep]), [None] * len(self.schedules.vision))
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        facts = IndependentPromptLearner.describe(state_dict)
-        width: Any = facts.get("the text width", 0)
-        if width and "meta_net.linear2.weight" in state_dict:
-            facts["the number of tokens of each class"] = len(state_dict["meta_net.linear2.weight"]) // width
-        return facts

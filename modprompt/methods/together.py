@@ -31,7 +31,6 @@ class Joining(NamedTuple):
 JOINING: dict[str, Joining] = {  # by node
     "MMADAPTER": Joining("MultiModalAdapter", ("CoOp", "MPL")),
     "CLIPLORA": Joining("CLIPLoRA", ("CoOp", "MPL")),
-    "PROMPTKD": Joining("PromptKD", ("CoOp", "MaPLe", "MPL")),
     "KDPL": Joining("KDPL", ("CoOp", "CoCoOp", "VPT", "MaPLe", "PromptSRC", "MPL")),
     "DEPT": Joining(
         "DePT",

@@ -17,19 +17,14 @@ class VPT(DeepVision):
     """VPT: IVLP's vision side; class features are computed once."""
 
     node = "TRAINER.VPT"
+    wants_text = False  # class prompts are fixed
     same_step = True
 
     ctx_init: str = setting("a photo of a", "words before the class name; nothing is learned there")
     prompt_depth_vision: int = changed(DeepVision, "prompt_depth_vision", 1)
 
     def check(self) -> None:
-        """Complain if there are no vision prompts."""
         at_least("PROMPT_DEPTH_VISION", self.prompt_depth_vision, 1)
-
-    @property
-    def wants_text(self) -> bool:
-        """False: class prompts are fixed."""
-        return False
 
     def schedules(self, shape: Shape) -> Schedules:
         """Deep prompts only on the vision side."""

@@ -23,7 +23,6 @@ class ZeroshotCLIP(Method):
 
     @property
     def wants_text(self) -> bool:
-        """False: there are no prompts."""
         return False
 
     def schedules(self, shape: Shape) -> Schedules:
@@ -46,6 +45,5 @@ class ZeroshotCLIP2(ZeroshotCLIP):
     """CLIP with an ensemble: seven selected templates, and the data set's own unless it is ImageNet."""
 
     def templates(self, dataset: str) -> list[str]:
-        """The prompt templates for a data set."""
         own = [] if dataset == "ImageNet" else super().templates(dataset)
         return [*templates.SELECTED, *own]

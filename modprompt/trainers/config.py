@@ -82,6 +82,8 @@ def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
 
 
 def _unknown(key: str, known: Sequence[str], where: str) -> Fault:
+    if key in config_aliases.GONE:
+        return Fault(key, f"{where}: {key} is gone: {config_aliases.GONE[key]}")
     return Fault(key, f"{where}: there is no config key {key!r}{nearest(key, known, cutoff=0.3)}")
 
 
@@ -91,9 +93,6 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
     for key, given in settings.given:
         if key in config_aliases.UNREAD:
             print(f"{key} {given.value} ({given.where}): nothing reads it, here as in the repository that has it")
-            continue
-        if key in config_aliases.GONE:
-            faults.append(Fault(key, f"{given.where}: {key} is gone: {config_aliases.GONE[key]}"))
             continue
         if key not in known:
             faults.append(_unknown(key, list(known), given.where))

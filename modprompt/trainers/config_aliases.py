@@ -16,7 +16,11 @@ from modprompt.methods.parts.capabilities import Only, SecondNode
 from modprompt.trainers.config_nodes import method_of
 
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
-GONE = {  # keys of before, and what to write instead
+_ALPHAS = "give schedule.json, which has the alphas of every epoch"
+GONE = {  # keys of earlier versions: what to do instead
+    "TRAINER.PROMPTKD.ON": "train PromptKD by itself, or CoOp, MaPLe and others with TRAINER.KDPL.ON True",
+    "TRAINER.DPLSEARCH.WRITE_NPY": _ALPHAS,
+    "TRAINER.TRAINERSUPERNET.WRITE_NPY": _ALPHAS,
     "TEST.FEATURE_CACHE": "a test keeps its features by TEST.KEEP_FEATURES True, for tests of the same prompts by "
     "TEST.FEATURES_OF",
 }

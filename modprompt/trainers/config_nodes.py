@@ -16,7 +16,7 @@ from modprompt.compat.defaults import add
 from modprompt.compat.run_settings import BESIDE_DASSL
 from modprompt.feature import features
 from modprompt.fields import Configured, as_config
-from modprompt.io.settings import level_of
+from modprompt.io.settings import level_of, names_base, read_settings
 from modprompt.methods.base import Method
 
 C = TypeVar("C", bound=Configured)
@@ -112,7 +112,8 @@ def _register(cls: type[Configured], node: CfgNode) -> None:
 def _prepare_before(merge: str) -> None:
     """Before a merge, give a configuration the keys that it lacks, and types that yacs would not expect.
 
-    Some codebases remove all other trainers' nodes from Dassl's defaults, or have defaults of their own.
+    Some codebases remove all other trainers' nodes from Dassl's defaults, or have defaults of their own. A file with a
+    base, which yacs does not know, is merged whole.
     """
     plain = getattr(CfgNode, merge)
     if hasattr(plain, "prepares"):
@@ -127,6 +128,8 @@ def _prepare_before(merge: str) -> None:
                 _make_room(self, f"{node}.{key}", _number_like(value))
             for node, key, value in _given(_SWITCHES, given):
                 _make_room(self, f"{node}.{key}", False if str(value) in ("True", "False") else "")
+        if merge == "merge_from_file" and names_base(given):
+            return self.merge_from_list([word for pair in read_settings(str(given)).items() for word in pair])
         return plain(self, *args, **kwargs)
 
     vars(prepared)["prepares"] = True

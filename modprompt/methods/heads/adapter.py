@@ -9,7 +9,6 @@ from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.heads.base import Head
 from modprompt.methods.heads.compared import ClipA, TipA
-from modprompt.methods.heads.crossmodal import CrossModalHead
 from modprompt.methods.heads.enhanced_base import EnhancedBase
 from modprompt.methods.heads.head_groups import SearchedHead
 from modprompt.methods.heads.prototypes import HOW, RANDOM, RESIDUAL, TEXT, PrototypesHead
@@ -30,8 +29,8 @@ class ADAPTER(EnhancedBase, SearchedHead):
 
     init: str = setting(
         "ZS",
-        "RANDOM, ZS, TR, ClipA, TipA (with -f- in it, its keys are trained; with grid_search, alpha and beta are "
-        "searched) or CrossModal",
+        "RANDOM, ZS, TR, ClipA or TipA (with -f- in it, its keys are trained; with grid_search, alpha and beta are "
+        "searched)",
     )
     constraint: str = setting(
         "l2",
@@ -40,12 +39,9 @@ class ADAPTER(EnhancedBase, SearchedHead):
         compared=False,
     )
     views: int = setting(20, "augmented passes over the training images, all of them kept", least=1)
-    as_published: bool = setting(
-        False, "TipA with affinities of raw features, CrossModal with the labels of other classes, as in the reference"
-    )
+    as_published: bool = setting(False, "TipA with affinities of raw features, as in the reference")
 
     def check(self) -> None:
-        """Complain about words without a meaning."""
         super().check()
         faults = []
         if not self.kind:
@@ -76,16 +72,13 @@ class ADAPTER(EnhancedBase, SearchedHead):
         return "" if self.constraint == "none" else self.constraint
 
     def passes(self) -> int:
-        """VIEWS."""
         return self.views
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """SEARCH_ON, if INIT asks for a search."""
         return super().chooses_by(settings) if _SEARCH in settings["INIT"] else ""
 
     def grid(self) -> Grid | None:
-        """What is searched, if INIT asks for it."""
         return super().grid() if _SEARCH in self.init else None
 
 
@@ -95,5 +88,4 @@ _HEADS: dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the o
     "TR": lambda one, names, width: PrototypesHead(names, width, RESIDUAL, one.held(), _TASK_RESIDUAL),
     "ClipA": lambda one, names, width: ClipA(names, width),
     "TipA": lambda one, names, width: TipA(names, width, _TRAINED in one.init, one.as_published),
-    "CrossModal": lambda one, names, width: CrossModalHead(names, width, one.held(), not one.as_published),
 }

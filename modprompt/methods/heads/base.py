@@ -53,7 +53,6 @@ class Head(nn.Module):
         seeds_anew: whether its draws start again from the run's seed after CLIP is loaded, as in its reference.
         in_order: whether passes over the training images for the bank go in their order; else each is shuffled.
         keeps_rest: whether a last batch that is not full is trained on.
-        kept: names of buffers that an unfinished training needs in addition to its checkpoint.
         trains: whether anything is learned by steps.
         reads_text: whether `build` asks for class features.
         moves: whether each image may have class features of its own; otherwise it starts from one feature per class.
@@ -66,7 +65,6 @@ class Head(nn.Module):
     seeds_anew: ClassVar[bool] = False
     in_order: ClassVar[bool] = True
     keeps_rest: ClassVar[bool] = False
-    kept: ClassVar[tuple[str, ...]] = ()
     trains: bool = True
     reads_text: ClassVar[bool] = False
     moves: ClassVar[bool] = True

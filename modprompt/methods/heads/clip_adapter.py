@@ -28,7 +28,6 @@ class CLIP_Adapter(FreshViewsHead):  # noqa: N801 - the name that users know
     reduction: int = setting(4, "how much narrower the network is in the middle", least=1)
 
     def check(self) -> None:
-        """Complain about a share above 1."""
         super().check()
         if self.ratio > 1:
             raise SettingError([("RATIO", f" must be at most 1, got {self.ratio}")])
@@ -57,5 +56,4 @@ class CLIPAdapterHead(Head):
         )
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-        """Logits (B, C)."""
         return scale * cosines(self.ratio * self.fc(image) + (1 - self.ratio) * image, text)

@@ -30,7 +30,6 @@ class _Compared(Head):
         """None: the configured ones."""
 
     def take(self, state: Mapping[str, Tensor], path: str) -> None:
-        """Load a checkpoint's tensors."""
         super().take({name: tensor for name, tensor in state.items() if name not in _OF_ALL}, path)
 
 
@@ -68,7 +67,6 @@ class TipA(_Compared, TipAdapterHead):
         self.published = published
 
     def batches(self, bank: Bank, size: int) -> PermutedViews:
-        """All views, permuted."""
         mean = Bank(bank.views.mean(0, keepdim=True), bank.labels[:1], bank.text)
         return PermutedViews.of(mean if self.published else bank, size)
 

@@ -93,12 +93,8 @@ class PermutedViews:
     def __len__(self) -> int:
         return self.batches
 
-    def order(self) -> np.ndarray:
-        """The numbers of the images of an epoch, newly drawn."""
-        return np.argsort(np.random.rand(len(self.labels)))
-
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.from_numpy(self.order()).to(self.labels.device)
+        order = torch.from_numpy(np.argsort(np.random.rand(len(self.labels)))).to(self.labels.device)
         for number in range(self.batches):
             picked = order[number * self.batch : (number + 1) * self.batch]
             yield {"img": self.features[picked], "label": self.labels[picked]}

@@ -21,7 +21,6 @@ class FreshViewsHead(HeadMethod):
     views: int = setting(0, "views of the images that are kept and used in turn; 0: a new one in every epoch", least=0)
 
     def kept_views(self) -> int:
-        """VIEWS."""
         return self.views
 
 
@@ -41,7 +40,6 @@ class SearchedHead(HeadMethod):
     )
 
     def check(self) -> None:
-        """Complain about an invalid grid."""
         super().check()
         faults = []
         if not _two(self.search_scale, (int, float), 0.1):
@@ -53,20 +51,17 @@ class SearchedHead(HeadMethod):
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """By SEARCH_HP and SEARCH_ON."""
         if not settings["SEARCH_HP"]:
             return ""
         return {"": FEW, SPLIT: ALL}.get(settings["SEARCH_ON"], "")
 
     def grid(self) -> Grid | None:
-        """SEARCH_SCALE and SEARCH_STEP, unless SEARCH_HP is False."""
         if not self.search_hp:
             return None
         (most_beta, most_alpha), (betas, alphas) = self.search_scale, self.search_step
         return Grid(most_beta, most_alpha, betas, alphas)
 
     def searched_on(self) -> str:
-        """By SEARCH_ON."""
         return TEST if self.search_on == TEST else VAL
 
 

@@ -75,7 +75,6 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         return False
 
     def templates(self, dataset: str) -> list[str]:
-        """The prompt templates for a data set."""
         own = super().templates(dataset)
         return {"": own, "selected": [*templates.SELECTED], "selected and own": [*templates.SELECTED, *own]}[
             self.ensemble

@@ -182,7 +182,6 @@ class HeadedModel(PromptedModel):
         return super().end_epoch()
 
     def prompt_parameters(self) -> list[nn.Parameter]:
-        """The parameters for an optimiser of `loss`."""
         return [one for one in self.made.parameters() if one.requires_grad]
 
     @property

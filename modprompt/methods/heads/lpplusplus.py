@@ -55,25 +55,20 @@ class LPPlusPlus(HeadMethod):
         return LPPlusPlusHead(names, width)
 
     def passes(self) -> int:
-        """One augmented pass."""
         return 1
 
     def epochs(self, configured: int) -> int:
-        """TRAIN_EPOCH."""
         return self.train_epoch
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """BEST_EPOCH_ON."""
         chooses: str = settings["BEST_EPOCH_ON"]
         return chooses
 
     def best_on(self) -> str:
-        """The validation images, with BEST_EPOCH_ON."""
         return VAL if self.best_epoch_on else ""
 
     def last_of_equals(self) -> bool:
-        """LATEST_BEST."""
         return self.latest_best
 
 
@@ -162,7 +157,6 @@ class LPPlusPlusHead(Head):
         return Rates(TwoPaces(self))
 
     def for_classes(self, names: Sequence[str], which: Sequence[int] = ()) -> "LPPlusPlusHead":
-        """The head for other classes."""
         other = super().for_classes(names, which)
         if other is not self:
             mean = self.alpha.detach().mean().abs()  # below 0 it would reverse the order of new classes

@@ -166,12 +166,10 @@ class BehindPrompts(Method):
 
     @property
     def wants_text(self) -> bool:
-        """As the prompts' method."""
         return super().wants_text if self.front is None else self.front.method.wants_text
 
     @property
     def wants_vision(self) -> bool:
-        """As the prompts' method."""
         return self.front is not None and self.front.method.wants_vision
 
     def schedules(self, shape: Shape) -> Schedules:
@@ -185,7 +183,6 @@ class BehindPrompts(Method):
         return self.front.learner(clip_model, classes, schedules)
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """The same prompts for other classes."""
         if self.front is None:
             return super().for_classes(learner, clip_model, classes)
         return self.front.method.for_classes(learner, clip_model, classes)

@@ -88,7 +88,6 @@ class PrototypesHead(Head):
             self.rho = torch.zeros_like(self.multipliers)
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-        """Logits (B, C)."""
         return scale * cosines(image, self._weights(text))
 
     def _weights(self, text: Tensor) -> Tensor:
@@ -129,11 +128,9 @@ class PrototypesHead(Head):
             self.rho = distances
 
     def is_of_others(self, text: Tensor) -> bool:
-        """Whether its class features are those of other classes."""
         return are_others(self.base_text_features, text)
 
     def for_classes(self, names: Sequence[str], which: Sequence[int] = ()) -> "PrototypesHead":
-        """The head for other classes."""
         other = super().for_classes(names, which)
         if other is not self:
             other._show("absent", self.places(names, which) < 0)

@@ -32,7 +32,7 @@ from modprompt.trainers.prompt_trainer import Parts
 from modprompt.trainers.resume import Resume
 from modprompt.trainers.training_state import TRAINING_IMAGES
 
-VIEWS, KEPT = "views", "head"  # keys in the state of a run: kept views; buffers that the head keeps
+VIEWS = "views"  # key in the state of a run: kept views
 
 
 class _OfHead(Part):
@@ -278,12 +278,10 @@ class HeadResume(_OfHead, Resume):
 
     @property
     def best_on(self) -> str:
-        """The images that decide the best epoch, by the method's settings, or as in other trainers."""
         return self.method.best_on() or super().best_on
 
     @property
     def last_of_equals(self) -> bool:
-        """Whether the last of equally good epochs is the best, by the method's settings."""
         return self.method.last_of_equals()
 
     def begin(self) -> None:
@@ -340,19 +338,14 @@ class HeadResume(_OfHead, Resume):
         checkpoints.search_behind(checkpoints.loaded if self.best_on else None)
 
     def extra_state(self) -> dict[str, Any]:
-        """The views that are kept, and the buffers that the head keeps."""
+        """The views that are kept."""
         views = self.trainer.train_loader_x.kept if isinstance(self.trainer.train_loader_x, FreshViews) else []
         kept = [{"features": [f for f, _ in view], "labels": [y for _, y in view]} for view in views]
-        return {**super().extra_state(), VIEWS: kept, KEPT: self._kept_of_head()}
-
-    def _kept_of_head(self) -> dict[str, Tensor]:
-        return {name: getattr(self.head, name) for name in self.head.kept}
+        return {**super().extra_state(), VIEWS: kept}
 
     def load_extra_state(self, extras: Any) -> None:
         """Restore what extra_state returned."""
         super().load_extra_state(extras)
-        for name, there in self._kept_of_head().items():
-            there.copy_(extras[KEPT][name])
         if isinstance(self.trainer.train_loader_x, FreshViews):
             views = [list(zip(view["features"], view["labels"])) for view in extras[VIEWS]]
             self.trainer.train_loader_x.kept = [[(f.to(self.trainer.device), y) for f, y in view] for view in views]

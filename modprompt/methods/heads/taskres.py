@@ -57,9 +57,7 @@ class TaskResHead(Head):
             self.base_text_features = self.pooled(bank.text)
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-        """Logits (B, C)."""
         return scale * cosines(image, text + self.residual_scale * self.text_feature_residuals)
 
     def is_of_others(self, text: Tensor) -> bool:
-        """Whether its class features are those of other classes."""
         return are_others(self.base_text_features, text)

@@ -46,11 +46,9 @@ class TipAdapter(SearchedHead, FreshViewsHead):
         return TipAdapterHead(names, width, self.init_alpha, self.init_beta)
 
     def passes(self) -> int:
-        """AUGMENT_EPOCH."""
         return self.augment_epoch
 
     def best_on(self) -> str:
-        """BEST_EPOCH_ON."""
         return self.best_epoch_on
 
 
@@ -70,7 +68,6 @@ class TipAdapterF(TipAdapter):
         return TipAdapterHead(names, width, self.init_alpha, self.init_beta, self.lr)
 
     def epochs(self, configured: int) -> int:
-        """TRAIN_EPOCH."""
         return self.train_epoch
 
 
@@ -120,7 +117,6 @@ class TipAdapterHead(Head):
         return unit(image) @ self.keys.t()
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-        """Logits (B, C)."""
         cache = (-(self.beta - self.beta * self.affinity(image))).exp() @ self.values
         return scale * cosines(image, text) + cache * self.alpha
 

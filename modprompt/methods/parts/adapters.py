@@ -82,7 +82,6 @@ class Adapter(LayerChange):
         return x if self.before is None else torch.add(x, self.before(x), alpha=self.scale)
 
     def residual(self, out: Tensor, h: Tensor) -> Tensor:
-        """The block's output with what is added."""
         if self.beside is None:
             return out
         scaled: Tensor = _Scaled.apply(h, self.scale)  # type: ignore[no-untyped-call]  # torch's

@@ -131,21 +131,7 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: str |
         raise UserError(f"{path} is not a checkpoint of a prompt learner: it has no {next(iter(mine), 'prompts')}")
     difference = _differences(mine, theirs)
     if difference:
-        found = _settings_that_differ(view, mine, theirs) or difference
-        raise UserError(f"{path} does not fit this model: {found}; give the settings that it was trained with")
-
-
-def _settings_that_differ(view: CheckpointView, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
-    if any(key in theirs and theirs[key].dim() != mine[key].dim() for key in mine):
-        return ""  # such tensors show no setting
-    describe = view.learner.describe
-    here = describe(dict(view.learner.named_parameters()))
-    there = describe({view.names.get(key, key): value for key, value in theirs.items()})
-    return "; ".join(
-        f"{name} is {here[name]} here and {there.get(name)} in the file"
-        for name in here
-        if here[name] != there.get(name)
-    )
+        raise UserError(f"{path} does not fit this model: {difference}; give the settings that it was trained with")
 
 
 def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: str | Path) -> None:
@@ -187,7 +173,7 @@ def load_learner(view: CheckpointView, path: str | Path, made_with: Mapping[str,
     """Load a checkpoint into a prompt learner; class tokens in it are dropped.
 
     Args:
-        view: the learner; its `describe` names, for messages, the settings that a state dict shows.
+        view: the learner.
         path: a checkpoint file, ours or the reference's.
         made_with: what the checkpoint must have been made with, where it says so.
 

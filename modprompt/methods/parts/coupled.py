@@ -4,7 +4,7 @@ Shapes: c context tokens, T text width, V vision width.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -161,18 +161,3 @@ class CoupledPromptLearner(Learner):
 
     def _n_among_words(self) -> int:
         return self.schedules.text.among_words
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        deep = {key.split(".")[1] for key in state_dict if key.startswith("compound_prompts_text.")}
-        projections = {key.split(".")[1] for key in state_dict if key.startswith("txt2img_proj.")}
-        facts: dict[str, object] = {"PROMPT_DEPTH": len(deep) + 1}
-        if deep:
-            facts["the number of projections (N_ADD_OP)"] = len(projections)
-        if "ctx" in state_dict:
-            facts["N_CTX"] = state_dict["ctx"].shape[0]
-            facts["the text width"] = state_dict["ctx"].shape[1]
-        if "proj.weight" in state_dict:
-            facts["the vision width"] = state_dict["proj.weight"].shape[0]
-        return facts

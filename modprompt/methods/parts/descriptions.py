@@ -31,7 +31,6 @@ class WithDescriptions(Method):
     described: ClassVar[Described | None] = None  # set when the file was read
 
     def check(self) -> None:
-        """Complain if both ways are set."""
         if self.aspath and self.aepath:
             raise SettingError([("ASPATH", " and AEPATH are both set: use one, the mean of logits or of embeddings")])
 

@@ -46,7 +46,6 @@ class LearnedText(Method):
     )
 
     def check(self) -> None:
-        """Complain about a template without a place for the name, and an invalid temperature."""
         super().check()
         key = {one.field: one.key for one in self.settings()}
         templates.require_place(key["teacher_template"], self.teacher_template)
@@ -100,7 +99,6 @@ class PromptsVision(Method):
 
     @property
     def wants_vision(self) -> bool:
-        """True; a ResNet has no layers for them."""
         return True
 
 

@@ -3,7 +3,7 @@
 Shapes: n context tokens, T text width, V vision width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -94,19 +94,3 @@ class IndependentPromptLearner(Learner):
             encoder = "image_encoder" if side == "vision_prompts" else "text_encoder"
             return f"{encoder}.transformer.resblocks.{layer}.VPT_shallow"
         return name
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        facts: dict[str, object] = {}
-        if "ctx" in state_dict:
-            shape = state_dict["ctx"].shape
-            facts["the number of context tokens"] = shape[-2]
-            facts["the number of classes with a context of their own (CSC)"] = shape[0] if len(shape) == 3 else 0
-            facts["the text width"] = shape[-1]
-        for side in ("vision", "text"):
-            deep = {key.split(".")[1]: value for key, value in state_dict.items() if key.startswith(f"{side}_prompts.")}
-            layers = sorted(map(int, deep))
-            facts[f"the list of layers with new {side} prompts"] = layers
-            facts[f"the number of new {side} prompts in each"] = [deep[str(layer)].shape[0] for layer in layers]
-        return facts

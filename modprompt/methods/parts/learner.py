@@ -234,8 +234,3 @@ class Learner(nn.Module):
     def checkpoint_key(name: str) -> str:
         """A parameter's name in checkpoints of the family; by default its own."""
         return name
-
-    @staticmethod
-    def describe(state_dict: Mapping[str, Tensor]) -> dict[str, object]:
-        """The settings that a state dict shows."""
-        return {}

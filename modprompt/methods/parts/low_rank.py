@@ -82,7 +82,6 @@ class LowRankSettings(Configured):
     )
 
     def check(self) -> None:
-        """Complain about unknown matrices and layers, and a dropout that leaves nothing."""
         super().check()
         words = self.matrices
         if not words or len(set(words)) < len(words) or not set(words) <= set(MATRICES):

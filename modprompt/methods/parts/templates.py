@@ -49,7 +49,6 @@ class TemplatePrompts(Learner):
         self.put_in(classnames, clip_model)
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """Put these class names into all templates."""
         texts = [
             class_prompts(self._in(template, classnames), classnames, 0, clip_model, dtype=self.words_type)
             for template in self.templates

@@ -33,12 +33,8 @@ class DPLSearch(AlphaSettings, Method):
     n_ctx_vision: int = setting(4, "most prompt tokens of a vision layer", least=0)
     n_ctx_text: int = setting(4, "most prompt tokens of a text layer", least=0)
     ctx_init: str = setting("a photo of a", "words before the class name; nothing is learned there")
-    write_npy: bool = setting(
-        False, "also write the alphas in the reference's files, whose names each mean the other side", compared=False
-    )
 
     def check(self) -> None:
-        """Complain if no layer may have tokens, or more than MOST are asked for."""
         at_least("N_CTX_VISION", self.n_ctx_vision, 0 if self.n_ctx_text else 1)
         at_most("N_CTX_TEXT", self.n_ctx_text, MOST)
         at_most("N_CTX_VISION", self.n_ctx_vision, MOST)
@@ -50,7 +46,6 @@ class DPLSearch(AlphaSettings, Method):
 
     @property
     def wants_vision(self) -> bool:
-        """Whether vision layers may have tokens; a ResNet has no layers for them."""
         return self.n_ctx_vision > 0
 
     def schedules(self, shape: Shape) -> Schedules:

@@ -70,7 +70,6 @@ class OptionsPromptLearner(SearchLearner):
         return Prompts(self.prompt_text(self.ctx), text, vision)
 
     def expected_tokens(self) -> Tensor:
-        """The expected number of prompt tokens in all layers of both sides together."""
         tables = [self.table(side) for side in self.options]
         expected = [one @ torch.arange(one.shape[1], device=one.device, dtype=one.dtype) for one in tables]  # (L,)
         return torch.cat(expected).sum()

@@ -55,7 +55,6 @@ class Search(AlphaSettings):
     add: int = setting(2, "most prompt tokens that a layer adds", least=1)
 
     def check(self) -> None:
-        """Complain about numbers of tokens that cannot be meant."""
         at_most("REMOVE", self.remove, MOST)
         at_most("ADD", self.add, MOST)
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
@@ -15,11 +14,9 @@ from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import images
 from modprompt.io.images import shots_of
-from modprompt.io.pictures import can_draw
 from modprompt.methods.parts.deferred_metrics import Number, settled
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.step import Step
-from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
 from modprompt.methods.search.learner import Found, SearchLearner
@@ -28,8 +25,6 @@ from modprompt.methods.search.space import ALL, Option
 from modprompt.methods.search.validation import ValidationBatches
 from modprompt.trainers.part import FeaturePart
 
-_NEVER = -1e30  # alpha of an option that a layer does not have: the file's rows have one length
-PICTURE = "search.png"
 EXTRA = "search"  # key in the state of a run, and in its result
 
 
@@ -46,46 +41,22 @@ def margins_line(found: Found) -> str:
     return f"{'margin':<14}" + "".join(f"{round(margin, 2) + 0.0:>6.2f}" for margin in found.margins)
 
 
-def write_alphas(folder: str, epoch: int, learner: SearchLearner, values: Mapping[str, Tensor], npy: bool) -> None:
-    """Write alpha_e{epoch}.npz; with `npy` also the reference's pair of files.
+def write_found(
+    cfg: Any, learner: SearchLearner, found: Mapping[str, Found], history: Sequence[Mapping[str, Tensor]], seen: str
+) -> None:
+    """Write schedule.json.
 
     Args:
-        folder: where.
-        epoch: the epoch that has ended.
+        cfg: of the run.
         learner: the learner with the options.
-        values: the alphas (L, O) of each searched side.
-        npy: whether the reference's files are written too.
+        found: the schedule of each searched side.
+        history: alphas (L, O) of each searched side, epoch by epoch.
+        seen: which images the alphas have learned from.
     """
-    sides = {side: _table(values[side], options, learner.place(side)) for side, options in learner.options.items()}
-    alphas.write(folder, epoch, sides)
-    if not npy:
-        return
-    both = alphas.write_pair(folder, epoch, text=sides["text"].values, vision=sides["vision"].values)
-    if epoch == 0:
-        print(f"The reference's files, {', '.join(map(str, both))} and so on, are written too: {alphas.SWAPPED}")
-
-
-def _table(values: Tensor, options: Sequence[Sequence[Option]], place: str) -> alphas.Alphas:
-    most = max(map(len, options))
-    rows = [[*row[: len(there)], *[_NEVER] * (most - len(there))] for row, there in zip(values.tolist(), options)]
-    pairs = [[*there, *[there[-1]] * (most - len(there))] for there in options]
-    return alphas.Alphas(np.array(rows, np.float32), np.array(pairs, np.int64), place)
-
-
-def require_alphas(folder: str, epochs: int) -> None:
-    """Raise UserError if the alphas of an epoch up to this one are missing."""
-    for epoch in range(epochs + 1):
-        _read(folder, epoch)
-
-
-def write_found(cfg: Any, learner: SearchLearner, found: Mapping[str, Found], validation: str) -> None:
-    """Write schedule.json and the picture."""
-    folder = cfg.OUTPUT_DIR
-    history = [_read(folder, epoch) for epoch in range(cfg.OPTIM.MAX_EPOCH + 1)]
     sides = {}
     for side, schedule in learner.schedules._asdict().items():
         if side in found:
-            sides[side] = _of_search(found[side], [each[side] for each in history if side in each])
+            sides[side] = _of_search(found[side], [epoch[side] for epoch in history])
         else:
             sides[side] = SideOfSearch(schedule.place, tuple(map(tuple, schedule)))
     search = {
@@ -95,30 +66,16 @@ def write_found(cfg: Any, learner: SearchLearner, found: Mapping[str, Found], va
         "shots": shots_of(cfg),
         "seed": cfg.SEED,
         "epochs": cfg.OPTIM.MAX_EPOCH,
-        "validation": validation,
+        "validation": seen,
     }
-    path = str(Path(folder, schedule_file.FILE_NAME))
+    path = str(Path(cfg.OUTPUT_DIR, schedule_file.FILE_NAME))
     schedule_file.write(path, sides, search)
     print(f"Schedule: {path}")
-    if can_draw():
-        from modprompt.methods.search.figure import draw
-
-        draw(Path(folder, PICTURE), {side: one for side, one in sides.items() if one.alphas})
 
 
-def _read(folder: str, epoch: int) -> dict[str, alphas.Alphas]:
-    path = str(Path(folder, alphas.file_name(epoch)))
-    try:
-        return alphas.read(path)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is gone: schedule.json needs the alphas of every epoch; start the search again"
-        ) from None
-
-
-def _of_search(found: Found, history: list[alphas.Alphas]) -> SideOfSearch:
+def _of_search(found: Found, history: Sequence[Tensor]) -> SideOfSearch:
     values = tuple(
-        tuple(tuple(row[: len(there)].tolist()) for row, there in zip(each.values, found.options)) for each in history
+        tuple(tuple(row[: len(there)]) for row, there in zip(epoch.tolist(), found.options)) for epoch in history
     )
     steps: tuple[Option, ...] = tuple((step.remove, step.add) for step in found.schedule)
     return SideOfSearch(found.schedule.place, steps, found.margins, found.options, values)
@@ -146,15 +103,13 @@ class SearchRun(FeaturePart):
     _history: list[dict[str, Tensor]]  # alphas of each searched side, at the start and after each epoch
 
     def begin(self) -> None:
-        """Write the initial alphas.
-
-        Raises:
-            UserError: if alphas of earlier epochs are missing, because a run was resumed without its state.
-        """
-        if self.trainer.start_epoch == 0:
-            self._write_alphas(0)
-        elif self.cfg.OUTPUT_DIR:
-            require_alphas(self.cfg.OUTPUT_DIR, self.trainer.start_epoch)
+        """Refuse to go on from a checkpoint alone, which does not hold the alphas of earlier epochs."""
+        start = self.trainer.start_epoch
+        if start < self.cfg.OPTIM.MAX_EPOCH and len(self._history) <= start:
+            raise UserError(
+                f"schedule.json needs the alphas of epochs 0 to {start}, and a checkpoint does not hold them: "
+                "a search goes on only from its training state; start it again"
+            )
 
     @property
     def settings(self) -> AlphaSettings:
@@ -215,11 +170,6 @@ class SearchRun(FeaturePart):
                 most = max(self._learner.options[side], key=len)
                 print(f"{side} side: {len(most)} options per layer: {shown(most)}")
 
-    def _write_alphas(self, epoch: int) -> None:
-        if self.cfg.OUTPUT_DIR:
-            npy = bool(getattr(self.method, "write_npy", False))
-            write_alphas(self.cfg.OUTPUT_DIR, epoch, self._learner, self._history[epoch], npy)
-
     @functools.cached_property
     def _alpha_step(self) -> Step:
         optimiser: Optimizer = Adam(self.model.alpha_parameters(), lr=self.settings.alpha_lr, betas=BETAS)
@@ -245,9 +195,8 @@ class SearchRun(FeaturePart):
         return {"loss_val": settled(done.loss)}
 
     def end_epoch(self) -> None:
-        """Write the alphas."""
+        """Note the alphas."""
         self._history.append(self._learner.alphas_now())
-        self._write_alphas(self.trainer.epoch + 1)
 
     def end(self) -> None:
         """Write the schedule that was found, and test it with the search's prompts; then test the mixture."""
@@ -255,13 +204,23 @@ class SearchRun(FeaturePart):
         for one in found.values():
             print(f"{one.schedule.table()}\n{margins_line(one)}")
         if self.cfg.OUTPUT_DIR:
-            write_found(self.cfg, self._learner, found, self._seen())
+            self._write_found(found)
         self.record = {"validation": self._seen(), **record_of(found)}
         if not self.cfg.TEST.NO_TEST:
             print("The schedule that was found, with the prompts of the search:")
             with self._learner.decided({side: one.path for side, one in found.items()}):
                 self.record["path_pct"] = self.trainer.test()
             print("The mixture of all options:")
+
+    def _write_found(self, found: Mapping[str, Found]) -> None:
+        """Write schedule.json; that of a finished search, which is only tested again, stays if it is whole."""
+        history = self._history
+        if len(history) <= self.cfg.OPTIM.MAX_EPOCH:
+            if not schedule_file.fault(self.cfg.OUTPUT_DIR):
+                return
+            history = [self._learner.alphas_now()]
+            print("Of the alphas only the last are known: those of earlier epochs were in the schedule.json before")
+        write_found(self.cfg, self._learner, found, history, self._seen())
 
     def result(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """What was found, with its accuracy for the search's prompts; the run's accuracy is the mixture's."""
@@ -288,5 +247,3 @@ class SearchRun(FeaturePart):
             self._alpha_step.scaler.load_state_dict(state["scaler"])
         self._validation.go_on(state["taken"])
         self._history = list(state["history"])
-        for epoch in range(len(self._history)):
-            self._write_alphas(epoch)

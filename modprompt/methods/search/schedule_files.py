@@ -1,7 +1,7 @@
 """Settings that name a file instead of a schedule: SCHEDULE_TEXT @FILE, SCHEDULE_VISION @FILE, DPL's alpha files.
 
 They are read before anything is merged, so that a run's settings, their hash, its result and its checkpoints hold the
-numbers, never a path. A file is a search's schedule.json or alpha_e{k}.npz, or a .npy of DPL's reference.
+numbers, never a path. A file is a search's schedule.json, or a .npy of DPL's reference.
 """
 
 import functools
@@ -26,7 +26,7 @@ _Entry = tuple[str, Given]
 
 
 class _Side(NamedTuple):
-    """One side in a file: (remove, add) per layer, the place of its tokens, and their number if all are new."""
+    """One side in a file: (remove, add) per layer, the place of its tokens; their numbers, if it says nothing else."""
 
     steps: tuple[tuple[int, int], ...]
     place: str = ""
@@ -38,8 +38,8 @@ def expanded(settings: Settings, planned: bool = False) -> Settings:
 
     SCHEDULE_TEXT @FILE and SCHEDULE_VISION @FILE of any method become that side's pairs. Unless the command line gives
     them, two more settings follow: the place of the file's tokens (PLACE_TEXT, PLACE_VISION), and the number of tokens
-    that layer 0 adds. DPL's IMG_ALPHA_PATH and TXT_ALPHA_PATH become LENGTHS_VISION and LENGTHS_TEXT. All have the
-    source of the setting that named the file.
+    that layer 0 adds. DPL's IMG_ALPHA_PATH and TXT_ALPHA_PATH become LENGTHS_VISION and LENGTHS_TEXT, or with a
+    schedule.json what SCHEDULE_VISION and SCHEDULE_TEXT become. All have the source of the setting that named the file.
 
     Args:
         settings: as given; paths are relative to the current folder.
@@ -72,7 +72,7 @@ def _warn_of_new_classes(settings: Settings) -> None:
         as_text(settings[key].value) if key in settings else "" for key in ("DATASET.NAME", "DATASET.SUBSAMPLE_CLASSES")
     )
     for path in dict.fromkeys(file_of(key, settings[key].value) for key in settings):
-        if not path or path.endswith((".npy", ".npz")) or half not in ("base", "new"):
+        if not path or _is_bare(path) or half not in ("base", "new"):
             continue
         dataset, classes = schedule_file.searched_on(of_user(path).absolute())
         if dataset == name and classes not in ("", "base", half):
@@ -130,8 +130,13 @@ def _with_steps(settings: Settings, planned: bool, sideless: list[str]) -> Setti
             value = found.value if read is None else [list(step) for step in read.steps]
             given.append((key, found._replace(value=value)))
             beside += [] if read is None else _beside(node, side, read, found.source)
+    return _with_beside(Settings(tuple(given)), beside)
+
+
+def _with_beside(settings: Settings, beside: Sequence[_Entry]) -> Settings:
+    """Settings with what follows from a file, unless the command line gives it."""
     typed = set(settings.on_command_line())
-    return Settings((*given, *(entry for entry in beside if entry[0] not in typed)))
+    return Settings((*settings.given, *(entry for entry in beside if entry[0] not in typed)))
 
 
 def _beside(node: str, side: str, read: _Side, source: str) -> list[_Entry]:
@@ -143,29 +148,32 @@ def _beside(node: str, side: str, read: _Side, source: str) -> list[_Entry]:
 
 
 def _with_lengths(settings: Settings, node: str, planned: bool, sideless: list[str]) -> Settings:
-    """Replace DPL's alpha files by numbers of tokens, and drop the switch for swapped ones."""
+    """Replace DPL's alpha files by numbers of tokens or pairs, and drop the switch for swapped ones."""
     prefix = f"TRAINER.{node}."
     keys = [prefix + name for name in _SIDE_OF if prefix + name in settings]
     paths = {key: path for key, path in ((key, file_of(key, settings[key].value)) for key in keys) if path}
     swapped = _is_on(settings, f"{prefix}ALPHAS_SWAPPED")
     bare = {key for key, path in paths.items() if _is_bare(path)}
     read: dict[str, _Entry] = {}
+    beside: list[_Entry] = []
     for key, path in paths.items():
         side = _SIDE_OF[key[len(prefix) :]]
         side = _OTHER[side] if swapped and key in bare else side
         found = _side_of(path, side, key, planned, [] if swapped else sideless)
         if found is None:
             return settings
+        value: list[Any]
         if found.lengths is None:
-            raise SettingError(
-                [(key, f": {path} holds no lengths: give it as {prefix}SCHEDULE_{side.upper()} @{path}")]
-            )
-        lengths = settings[key]._replace(value=list(found.lengths))
-        read[key] = (f"{prefix}LENGTHS_{side.upper()}", lengths)
+            name, value = "SCHEDULE", [list(step) for step in found.steps]
+            beside += _beside(node, side, found, settings[key].source)
+        else:
+            name, value = "LENGTHS", list(found.lengths)
+        read[key] = (f"{prefix}{name}_{side.upper()}", settings[key]._replace(value=value))
     _refuse_twice(settings, read)
     if swapped and not bare and not planned:
         warnings.warn(f"{prefix}ALPHAS_SWAPPED is not used: no .npy file is given", stacklevel=3)
-    return _replaced(settings, read, {prefix + name for name in (*_SIDE_OF, "ALPHAS_SWAPPED")})
+    replaced = _replaced(settings, read, {prefix + name for name in (*_SIDE_OF, "ALPHAS_SWAPPED")})
+    return _with_beside(replaced, beside)
 
 
 def _is_on(settings: Settings, key: str) -> bool:
@@ -177,11 +185,9 @@ def _is_on(settings: Settings, key: str) -> bool:
 
 def _refuse_twice(settings: Settings, read: Mapping[str, _Entry]) -> None:
     typed = set(settings.on_command_line())
-    givers: dict[str, str] = {}
     for key, (name, _) in read.items():
-        giver = "the command line" if {name, key} <= typed else givers.setdefault(name, key)
-        if giver != key:
-            raise SettingError([(key, f": {name} is also given by {giver}; give only one")])
+        if {name, key} <= typed:
+            raise SettingError([(key, f": {name} is also given by the command line; give only one")])
 
 
 def _replaced(settings: Settings, read: Mapping[str, _Entry], gone: set[str]) -> Settings:
@@ -223,27 +229,28 @@ def _side_of(path: str, side: str, key: str, planned: bool, sideless: list[str])
 @functools.lru_cache(maxsize=256)
 def _read(path: str, *_stamp: int) -> Mapping[str, _Side]:
     """The sides in a file; it is read once for each time and size."""
-    if not path.endswith((".npy", ".npz")):
-        found = schedule_file.read(path)
-        return {side: _Side(one.steps, one.place) for side, one in found.items()}
-    from modprompt.methods.search import alphas_file as alphas  # late: --help need not wait for NumPy
-
-    if _is_bare(path):
-        both = _of_lengths(alphas.lengths_of(alphas.read_bare(path)))
-        return {"text": both, "vision": both}
-    return {side: _of_alphas(*one) for side, one in alphas.read(path).items()}
+    if path.endswith(".npz"):
+        raise UserError(f"{path} is not read: give the schedule.json of that search")
+    if not _is_bare(path):
+        return {side: _Side(one.steps, one.place) for side, one in schedule_file.read(path).items()}
+    lengths = _lengths(path)
+    both = _Side(tuple(zip((0, *lengths), lengths)), lengths=lengths)  # they replace those of the layer before
+    return {"text": both, "vision": both}
 
 
-def _of_alphas(values: Any, options: Any, place: str) -> _Side:
-    from modprompt.methods.search.alphas_file import are_lengths, lengths_of
-    from modprompt.methods.search.space import best_path, steps_of
+def _lengths(path: str) -> tuple[int, ...]:
+    """Tokens of each layer in a file of DPL's reference: the largest of its alphas (L, 1 + C), column c for c tokens.
 
-    if are_lengths(options):
-        return _of_lengths(lengths_of(values))._replace(place=place)
-    layers = [[(remove, add) for remove, add in layer] for layer in options.tolist()]
-    return _Side(tuple(steps_of(best_path(values.tolist(), layers), layers)), place)
+    Raises:
+        FileNotFoundError: if there is no such file.
+        UserError: if it is damaged or holds no alphas.
+    """
+    import numpy as np  # late: --help need not wait for it
 
+    from modprompt.io.arrays import read_array
 
-def _of_lengths(lengths: Sequence[int]) -> _Side:
-    """Each layer's tokens replace those of the layer before."""
-    return _Side(tuple(zip((0, *lengths), lengths)), lengths=tuple(lengths))
+    values = read_array(path)
+    if values.ndim != 2 or not values.size or values.dtype.kind != "f" or not np.isfinite(values).all():
+        what = f"{values.dtype} of shape {values.shape}"
+        raise UserError(f"{path}: alphas must be an array of finite numbers, layers x options, got {what}")
+    return tuple(int(column) for column in values.argmax(1))

@@ -96,11 +96,9 @@ class SlotsPromptLearner(SearchLearner):
             return presences(found[:, :removes], found[:, removes:])
 
     def expected_tokens(self) -> Tensor:
-        """The expected number of prompt tokens in all layers of the searched sides together."""
         return torch.stack([self.presences(side).sum() for side in self.options]).sum()
 
     def checkpoint_key(self, name: str) -> str:  # type: ignore[override]  # the other's decides
-        """A parameter's name in checkpoints: the other's choice."""
         own = name[len("inner.") :] if name.startswith("inner.") else ""
         return self.inner.checkpoint_key(own) if own else name
 

@@ -6,8 +6,9 @@ each layer by itself may give no schedule; the best path does.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from modprompt.errors import UserError
-from modprompt.methods.search.alphas_file import margins
 from modprompt.methods.search.file import ALL, Option
 
 __all__ = ["ALL", "Option", "best_path", "margins", "options", "steps_of"]
@@ -111,3 +112,18 @@ def steps_of(path: Sequence[int], layers: Sequence[Sequence[Option]]) -> list[Op
         present += add - removed
         steps.append((removed, add))
     return steps
+
+
+def margins(values: Sequence[Sequence[float]], chosen: Sequence[int]) -> tuple[float, ...]:
+    """For each layer the weight of the chosen option minus that of the best other; below 0 if the other is larger.
+
+    Args:
+        values: for L layers, each option's alpha or the logarithm of its weight.
+        chosen: the option of each layer.
+    """
+    found = []
+    for row, option in zip(values, chosen):
+        weights = np.exp(np.asarray(row, np.float64) - np.max(row))
+        weights /= weights.sum()
+        found.append(float(weights[option] - np.delete(weights, option).max(initial=0.0)))
+    return tuple(found)

@@ -29,18 +29,15 @@ class TeachersFeature(Feature):
         from modprompt.methods.together import JOINING, asked
 
         name = cfg.TRAINER.NAME
-        mine = [(row_of(name).method, False)] if name in BY_NAME else []
-        beside = [(beside_of(JOINING[node].name).method, True) for node in asked(cfg.TRAINER, name)]
-        for method, stands_beside in (*mine, *beside):
+        mine = [row_of(name).method] if name in BY_NAME else []
+        for method in (*mine, *(beside_of(JOINING[node].name).method for node in asked(cfg.TRAINER, name))):
             if issubclass(method, Taught):
-                _check_run(cfg, method, stands_beside)
+                _check_run(cfg, method)
 
     def fault_of_stage(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
         """Only a trainer with a teacher can have its teacher trained, and only if none is set."""
         if not _taught_nodes(trainer, settings):
-            return (
-                f"{trainer} has no teacher: use PromptKD, or prompts with TRAINER.KDPL.ON or TRAINER.PROMPTKD.ON True"
-            )
+            return f"{trainer} has no teacher: use PromptKD, or prompts with TRAINER.KDPL.ON True"
         given = [key for key in keys if self.finds(key)]
         return f"{given[0]} is set, but it is to be trained" if given else ""
 
@@ -56,10 +53,10 @@ class TeachersFeature(Feature):
 def _taught_nodes(trainer: str, settings: Mapping[str, str]) -> list[str]:
     """The nodes under which a trainer with settings, as text, has a teacher."""
     own = ["TRAINER.PROMPTKD"] if trainer == "PromptKD" else []
-    return own + [node for node in ("TRAINER.PROMPTKD", "TRAINER.KDPL") if settings.get(f"{node}.ON") == "True"]
+    return own + (["TRAINER.KDPL"] if settings.get("TRAINER.KDPL.ON") == "True" else [])
 
 
-def _check_run(cfg: Any, method: Any, beside: bool) -> None:
+def _check_run(cfg: Any, method: Any) -> None:
     from modprompt.clip.load import images_of
     from modprompt.clip.source import asked_of
 
@@ -78,11 +75,11 @@ def _check_run(cfg: Any, method: Any, beside: bool) -> None:
     if any(one.labels_later(cfg) for one in features()):
         raise UserError(f"{method.__name__} reads no labels: it does not work in rounds that ask for labels")
     if "MODAL" in node:
-        _check_training(cfg, node, beside)
+        _check_training(cfg, node)
 
 
-def _check_training(cfg: Any, node: Any, beside: bool) -> None:
-    if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2 and not beside:
+def _check_training(cfg: Any, node: Any) -> None:
+    if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2:
         raise UserError("DATALOADER.TRAIN_X.BATCH_SIZE must be at least 2: the projector needs a batch's statistics")
     if node.MODAL == "base2novel" and cfg.DATASET.SUBSAMPLE_CLASSES != "all":
         raise UserError(
@@ -91,8 +88,6 @@ def _check_training(cfg: Any, node: Any, beside: bool) -> None:
         )
     if node.MODAL == "base2novel" and (cfg.TEST.SPLIT, cfg.TEST.FINAL_MODEL) == ("val", "best_val"):
         raise UserError("TEST.SPLIT val with best_val: an epoch would be chosen by images of new classes")
-    if node.CHOOSE_ON and beside:
-        raise UserError(f"CHOOSE_ON does not work with {cfg.TRAINER.NAME}: use validation images, or the last epoch")
     if node.CHOOSE_ON and cfg.TEST.FINAL_MODEL != "best_val":
         raise UserError("CHOOSE_ON test has no effect without TEST.FINAL_MODEL best_val: the last epoch is tested")
 

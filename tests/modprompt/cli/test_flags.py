@@ -2,7 +2,6 @@ import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 import modprompt
@@ -11,8 +10,7 @@ from modprompt.cli import flags, train
 from modprompt.engine import precision
 from modprompt.errors import UserError
 from modprompt.io.settings import FLAGS, settings_hash
-from modprompt.methods.search import alphas_file as alphas
-from modprompt.methods.search.file import ALL
+from modprompt.methods.search import file as schedule_file
 from modprompt.trainers import config_nodes
 from tests.conftest import ROOT, run_program
 
@@ -152,10 +150,9 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
 
 def test_schedule_of_a_file_is_in_the_settings_of_a_run_and_the_file_is_not(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    values = np.eye(4, dtype=np.float32)[[2, 0, 3]]
-    options = np.array([[(ALL, tokens) for tokens in range(4)]] * 3)
-    alphas.write("found", 1, {"text": alphas.Alphas(values, options)})
-    words = command("IVLP", "TRAINER.IVLP.SCHEDULE_TEXT", "@found/alpha_e1.npz", "OPTIM.MAX_EPOCH", 1)
+    found = schedule_file.SideOfSearch("", ((0, 2), (2, 0), (0, 3)))
+    schedule_file.write("found/schedule.json", {"text": found}, {})
+    words = command("IVLP", "TRAINER.IVLP.SCHEDULE_TEXT", "@found/schedule.json", "OPTIM.MAX_EPOCH", 1)
     words += ["TRAINER.IVLP.PROMPT_DEPTH_VISION", "2"]
     assert train.main(words) == 0
     text = (tmp_path / "out" / "result.json").read_text()
@@ -164,7 +161,7 @@ def test_schedule_of_a_file_is_in_the_settings_of_a_run_and_the_file_is_not(tmp_
     assert result["settings"]["TRAINER.IVLP.N_CTX_TEXT"] == "2"
     assert result["sources"]["TRAINER.IVLP.N_CTX_TEXT"] == "option"
     assert result["config_hash"] == settings_hash(result["settings"])
-    assert "alpha_e1" not in text
+    assert "found/" not in text
 
 
 def test_schedule_of_a_file_that_is_not_there_ends_the_run_with_a_line(command, capsys):

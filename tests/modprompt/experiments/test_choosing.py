@@ -321,7 +321,7 @@ def test_a_method_takes_its_own_choice_under_another_name(taken, experiment):
 
 def test_a_choice_holds_when_its_value_is_written_into_the_config(taken, experiment, tmp_path):
     mine = tmp_path / "glyph.yaml"
-    mine.write_text((ROOT / "configs/trainers/MPL/glyph.yaml").read_text().replace("LR: 0.02", "LR: 0.01"))
+    mine.write_text(f"_BASE_: {ROOT}/configs/trainers/MPL/glyph.yaml\nOPTIM: {{LR: 0.01}}\n")
     text = TAKES.replace("  MPL: {trainer: MPL, config: glyph}", "  MPL: {trainer: MPL, config: ./glyph.yaml}")
     assert dict(experiment(text, "takes").methods[-1].options)["OPTIM.LR"] == "0.01"
 

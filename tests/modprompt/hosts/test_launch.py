@@ -1,5 +1,7 @@
 import pytest
 
+from modprompt.io.checkpoint import read
+from modprompt.io.settings import Settings, as_text
 from modprompt.trainers.overrides import with_our_config
 from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import SMALL, losses
@@ -79,6 +81,19 @@ def test_config_file_that_the_codebase_lacks_comes_from_the_package(workshop, tm
         done = run_in(host, "-m", "modprompt.launch", "train.py", *words, *SMALL)
         assert done.returncode == 0, done.stderr
         assert f"{name} is not in this codebase; using modprompt's: " in done.stdout
+
+
+def test_config_with_a_base_is_merged_whole_by_a_codebase(workshop, tmp_path):
+    """configs/trainers/MPL/glyph.yaml, with what it shares with other methods'."""
+    host = write_host(tmp_path / "host")
+    words = workshop.words("MPL", "output/run")
+    words[words.index("--config-file") + 1] = "glyph"
+    done = run_in(host, "-m", "modprompt.launch", "train.py", *words, *SMALL)
+    assert done.returncode == 0, done.stderr
+    used = read(host / "output/run/MultiModalPromptLearner/model.pth.tar-1").record["run"]["settings"]
+    mine = Settings.read([str(ROOT / "configs/trainers/MPL/glyph.yaml")], options=list(map(str, SMALL))).texts()
+    assert (mine["OPTIM.LR"], mine["INPUT.RRCROP_SCALE"]) == ("0.02", "[0.6, 1]")
+    assert {key: as_text(used[key]) for key in mine} == mine
 
 
 @pytest.mark.slow

@@ -12,7 +12,6 @@ from modprompt.io.arrays import (
     read_array,
     read_arrays,
     read_mat,
-    write_array,
     write_arrays,
 )
 from modprompt.io.safe_open import Refused
@@ -28,7 +27,7 @@ def test_arrays_come_back_by_name(tmp_path, packed):
     assert read_all_arrays(path)["z"].tolist() == ["ä", "b"]
     with pytest.raises(UserError, match="a.npz is damaged .*none is not a file"):
         read_arrays(path, "none")
-    write_array(tmp_path / "deep" / "a.npy", x)
+    np.save(tmp_path / "deep" / "a.npy", x)
     assert (
         read_array(tmp_path / "deep" / "a.npy").tolist()
         == map_array(tmp_path / "deep" / "a.npy").tolist()
@@ -41,7 +40,7 @@ def test_arrays_come_back_by_name(tmp_path, packed):
 def contents(tmp_path):
     objects = np.array([{"a": 1}], dtype=object)
     write_arrays(tmp_path / "whole.npz", x=np.arange(600))
-    write_array(tmp_path / "whole.npy", np.arange(600))
+    np.save(tmp_path / "whole.npy", np.arange(600))
     np.savez(tmp_path / "objects.npz", x=objects)
     np.save(tmp_path / "objects.npy", objects)
     for path in list(tmp_path.iterdir()):

@@ -67,6 +67,20 @@ def test_file_is_read_flat(tmp_path):
     assert read_settings(str(path)) == {}
 
 
+def test_file_is_read_over_its_base(tmp_path):
+    (tmp_path / "deep").mkdir()
+    path, base = tmp_path / "deep" / "a.yaml", tmp_path / "base.yaml"
+    path.write_text("_BASE_: ../base.yaml\nA: {B: 1}\n")
+    with pytest.raises(UserError, match="no config file .*base.yaml"):
+        read_settings(str(path))
+    base.write_text("A: {B: 0, C: 2}\nD: 3\n")
+    assert read_settings(str(path)) == {"A.B": 1, "A.C": 2, "D": 3}
+    assert set(Settings.read([str(path)]).sources().values()) == {f"file {path}"}
+    base.write_text("_BASE_: deep/a.yaml\n")
+    with pytest.raises(UserError, match="is not a YAML config .it and its _BASE_ are too many, or one is its own"):
+        read_settings(str(path))
+
+
 @pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", "just words"])
 def test_file_that_is_no_config_is_named(tmp_path, text):
     path = tmp_path / "a.yaml"

@@ -117,15 +117,6 @@ def test_bad_settings_are_one_line(settings, message):
     assert "\n" not in str(found.value)
 
 
-def test_other_layers_in_a_checkpoint_are_named(clip_model, tmp_path):
-    MultiModalAdapter(**SMALL).on(clip_model, NAMES).save(tmp_path / "saved.pt")
-    content = torch.load(tmp_path / "saved.pt", weights_only=True)
-    torch.save({"state_dict": content["state_dict"], "epoch": 1}, tmp_path / "bare.pt")
-    other = MultiModalAdapter(**{**SMALL, "adapter_start": 1})
-    with pytest.raises(UserError, match=r"list of layers with an adapter is \[1, 2, 3\] here and \[2, 3\] in the file"):
-        modprompt.load(tmp_path / "bare.pt", clip_model, method=other, names=NAMES)
-
-
 def test_parameters_learn_alike_at_any_scale(clip_model):
     """Their gradient is divided by the scale, so that a tiny one changes nothing but what is added."""
     found = []

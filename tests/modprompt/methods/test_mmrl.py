@@ -348,7 +348,7 @@ def test_files_of_the_repository_load_and_ours_have_its_names(cls, clip_model, i
     model.save(tmp_path / "own.pt")
     assert set(torch.load(tmp_path / "own.pt", weights_only=True)["state_dict"]) == set(plain_params(model))
     other = cls(**{**SMALL, "n_rep_tokens": 3})
-    with pytest.raises(UserError, match="N_REP_TOKENS is 3 here and 2 in the file"):
+    with pytest.raises(UserError, match=r"compound_rep_tokens is \(3, \d+\) here and \(2, \d+\) in the file"):
         modprompt.load(tmp_path / "model.pth.tar-10", clip_model, method=other, names=NAMES)
 
 

@@ -5,9 +5,11 @@ from yacs.config import CfgNode
 
 import modprompt.trainers.all  # noqa: F401 - registers the defaults
 from modprompt.errors import SettingError, UserError
+from modprompt.io.settings import as_text, flat, read_settings
 from modprompt.methods.table import METHODS
 from modprompt.trainers.config_nodes import add_defaults, add_missing, method_of, node_of
 from modprompt.trainers.prompt_trainer import PromptTrainer
+from tests.conftest import ROOT
 
 WITH_NODES = [row.method for row in METHODS if row.method.node]
 
@@ -74,6 +76,16 @@ def test_a_weight_may_be_any_number_however_it_is_merged(value, way, tmp_path):
         cfg.merge_from_other_cfg(CfgNode({"TRAINER": {"MPL": {"TEXT_LOSS_WEIGHT": float(value)}}}))
     cls = TRAINER_REGISTRY.get("MPL").method_class
     assert method_of(cls, cfg.TRAINER.MPL).text_loss_weight == float(value)
+
+
+def test_a_file_with_a_base_is_merged_whole():
+    """yacs knows no bases."""
+    cfg = get_cfg_default()
+    path = str(ROOT / "configs/trainers/MPL/glyph_selfreg.yaml")
+    cfg.merge_from_file(path)
+    values = flat(cfg)
+    for key, value in read_settings(path).items():
+        assert as_text(values[key]) == as_text(value), key
 
 
 @pytest.mark.filterwarnings("ignore:TRAINER.KGCOOP.CTX_INIT")  # words that its repository does not read

@@ -140,17 +140,6 @@ def test_parameter_count_of_vit_b16_is_the_formula():
     assert 4 * count < 30e6  # bytes of a checkpoint in fp32
 
 
-def test_describe_reads_the_settings_from_a_state_dict(clip_model):
-    learner = build(clip_model, n_ctx=2, n_add=2, depth=3, n_rm=1)
-    assert learner.describe(learner.state_dict()) == {
-        "PROMPT_DEPTH": 3,
-        "the number of projections (N_ADD_OP)": 2,
-        "N_CTX": 2,
-        "the text width": 64,
-        "the vision width": 128,
-    }
-
-
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_one_product_for_all_projections_is_each_of_them(clip_model, monkeypatch, settings):
     learner = build(clip_model, **{**settings, "depth": min(3, settings["depth"])})

@@ -9,10 +9,8 @@ from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.io.settings import Settings
 from modprompt.methods import table
-from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search import file as schedule_file
-from modprompt.methods.search.alphas_file import Alphas
-from modprompt.methods.search.file import ALL, SideOfSearch
+from modprompt.methods.search.file import SideOfSearch
 from modprompt.methods.search.schedule_files import expanded
 
 TEXT, VISION = SideOfSearch("behind_start", ((0, 3), (1, 2))), SideOfSearch("before_ln_pre", ((0, 2), (0, 1), (3, 0)))
@@ -43,17 +41,9 @@ def values(settings):
     return {key: found.value for key, found in settings.items()}
 
 
-def lengths_file(name="alpha_e2.npz", text=(1, 0), vision=(2, 2, 0)):
-    """Alphas whose largest are these lengths."""
-    sides = {}
-    for side, lengths in (("text", text), ("vision", vision)):
-        if lengths is not None:
-            options = np.array([[(ALL, c) for c in range(4)]] * len(lengths))
-            sides[side] = Alphas(np.eye(4, dtype=np.float32)[list(lengths)], options)
-    if name.endswith(".npz"):
-        alphas.write(".", int(name[7:-4]), sides)
-    else:
-        np.save(name, sides["text"].values)
+def lengths_file(name, lengths=(1, 0)):
+    """A file of the reference whose largest alphas are these lengths."""
+    np.save(name, np.eye(4, dtype=np.float32)[list(lengths)])
     return name
 
 
@@ -137,22 +127,6 @@ def test_method_that_is_not_ours_gets_pairs_and_place():
     assert set(found) == {"TRAINER.MINE.SCHEDULE_TEXT", "TRAINER.MINE.PLACE_TEXT"}
 
 
-def test_alphas_of_lengths_are_replacement_and_say_no_place():
-    found = expanded(option("TRAINER.IVLP.SCHEDULE_VISION", "@" + lengths_file()))
-    assert values(found) == {
-        "TRAINER.IVLP.SCHEDULE_VISION": [[0, 2], [2, 2], [2, 0]],
-        "TRAINER.IVLP.N_CTX_VISION": 2,
-    }
-
-
-def test_alphas_of_other_options_give_their_best_path():
-    options = np.array([[(0, 0), (0, 1), (2, 0), (ALL, 2)]] * 3)
-    values_ = np.array([[0, 1, 9, 0], [0, 1, 0, 0], [0, 0, 5, 0]], np.float32)
-    alphas.write(".", 1, {"vision": Alphas(values_, options)})
-    found = expanded(option("TRAINER.VPT.SCHEDULE_VISION", "@alpha_e1.npz"))
-    assert found["TRAINER.VPT.SCHEDULE_VISION"].value == [[0, 1], [0, 1], [2, 0]]
-
-
 def test_bare_array_is_taken_for_its_side_with_a_warning():
     with pytest.warns(UserWarning, match="TRAINER.MPL.SCHEDULE_TEXT a.npy: a .npy does not say .* ALPHAS_SWAPPED"):
         found = expanded(option(MPL + "SCHEDULE_TEXT", "@" + lengths_file("a.npy")))
@@ -165,10 +139,9 @@ def test_bare_array_is_taken_for_its_side_with_a_warning():
         ("@not_there.json", "there is no file not_there.json, relative to /"),
         ("@", "cannot be read|there is no|is a folder"),
         ("@a.json", "a.json is damaged"),
-        ("@a.npz", "a.npz is damaged"),
+        ("@a.npz", "a.npz is not read: give the schedule.json of that search"),
         ("@a.npy", "a.npy is damaged"),
         ("@text.json", "text.json has no vision side"),
-        ("@alpha_e0.npz", "alpha_e0.npz has no vision side"),
         ("@.", "is a folder"),
         ("@a.json/b.json", "there is no file a.json/b.json"),
     ],
@@ -177,7 +150,6 @@ def test_file_that_cannot_be_taken_is_one_line_with_the_setting(folder, word, wh
     for name in ("a.json", "a.npz", "a.npy"):
         (folder / name).write_text("no")
     schedule_file.write("text.json", {"text": TEXT}, {})
-    lengths_file("alpha_e0.npz", vision=None)
     with pytest.raises(SettingError, match=rf"^TRAINER.MPL.SCHEDULE_VISION: .*({why})") as raised:
         expanded(option(MPL + "SCHEDULE_VISION", word))
     assert "\n" not in str(raised.value)
@@ -208,11 +180,11 @@ def test_settings_without_files_stay_the_same_object():
 @pytest.mark.usefixtures("dpl")
 class TestAlphaFilesOfDPL:
     @pytest.mark.parametrize("node", ["DPL", "TRAINERSUBNET"])
-    def test_archive_says_its_sides_itself(self, node):
-        lengths_file()
-        words = (f"TRAINER.{node}.IMG_ALPHA_PATH", "alpha_e2.npz", f"TRAINER.{node}.TXT_ALPHA_PATH", "alpha_e2.npz")
-        found = expanded(option(*words))
-        assert values(found) == {f"TRAINER.{node}.LENGTHS_VISION": [2, 2, 0], f"TRAINER.{node}.LENGTHS_TEXT": [1, 0]}
+    def test_schedule_of_a_search_is_what_it_is_for_schedules(self, node):
+        files = (f"TRAINER.{node}.IMG_ALPHA_PATH", "schedule.json", f"TRAINER.{node}.TXT_ALPHA_PATH", "schedule.json")
+        pairs = (f"TRAINER.{node}.SCHEDULE_VISION", "@schedule.json", f"TRAINER.{node}.SCHEDULE_TEXT", "@schedule.json")
+        found = expanded(option(*files))
+        assert values(found) == values(expanded(option(*pairs)))
         assert {one.source for one in found.values()} == {"option"}
 
     @pytest.mark.parametrize("none", ["", "None", "none"])
@@ -222,7 +194,7 @@ class TestAlphaFilesOfDPL:
 
     def test_two_bare_arrays_are_one_warning(self):
         lengths_file("a.npy")
-        lengths_file("b.npy", text=(3, 3))
+        lengths_file("b.npy", (3, 3))
         words = ("TRAINER.DPL.IMG_ALPHA_PATH", "a.npy", "TRAINER.DPL.TXT_ALPHA_PATH", "b.npy")
         with pytest.warns(UserWarning, match="swaps its names") as caught:
             found = expanded(option(*words))
@@ -233,7 +205,7 @@ class TestAlphaFilesOfDPL:
 
     def test_switch_exchanges_them_and_nothing_is_warned_of(self):
         lengths_file("a.npy")
-        lengths_file("b.npy", text=(3, 3))
+        lengths_file("b.npy", (3, 3))
         words = ("TRAINER.DPL.IMG_ALPHA_PATH", "a.npy", "TRAINER.DPL.TXT_ALPHA_PATH", "b.npy")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -241,53 +213,55 @@ class TestAlphaFilesOfDPL:
         assert values(found) == {"TRAINER.DPL.LENGTHS_TEXT": [1, 0], "TRAINER.DPL.LENGTHS_VISION": [3, 3]}
 
     def test_switch_without_a_bare_array_is_warned_of(self):
-        lengths_file()
-        words = ("TRAINER.DPL.IMG_ALPHA_PATH", "alpha_e2.npz", "TRAINER.DPL.ALPHAS_SWAPPED", "True")
+        words = ("TRAINER.DPL.IMG_ALPHA_PATH", "schedule.json", "TRAINER.DPL.ALPHAS_SWAPPED", "True")
         with pytest.warns(UserWarning, match="ALPHAS_SWAPPED is not used"):
-            assert values(expanded(option(*words))) == {"TRAINER.DPL.LENGTHS_VISION": [2, 2, 0]}
+            assert "TRAINER.DPL.SCHEDULE_VISION" in expanded(option(*words))
 
+    @pytest.mark.filterwarnings("ignore:.*does not say whose alphas")
     def test_lengths_of_a_config_give_way_and_those_typed_beside_a_file_are_refused(self, folder):
-        lengths_file()
-        (folder / "a.yaml").write_text("TRAINER: {DPL: {LENGTHS_VISION: [1, 1, 1], ALPHAS_SWAPPED: false}}\n")
-        words = ["TRAINER.DPL.IMG_ALPHA_PATH", "alpha_e2.npz"]
-        found = expanded(Settings.read(["a.yaml"], options=words))
-        assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": [2, 2, 0]}
-        with pytest.raises(SettingError, match="LENGTHS_VISION is also given by the command line; give only one"):
-            expanded(option(*words, "TRAINER.DPL.LENGTHS_VISION", "[1, 1, 1]"))
-
-    def test_lengths_that_are_typed_win_over_the_file_of_a_config(self, folder):
-        lengths_file()
-        (folder / "a.yaml").write_text("TRAINER: {DPL: {IMG_ALPHA_PATH: alpha_e2.npz}}\n")
-        found = expanded(Settings.read(["a.yaml"], options=["TRAINER.DPL.LENGTHS_VISION", "[1, 1, 1]"]))
-        assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": "[1, 1, 1]"}
-
-    def test_two_files_for_one_side_are_refused(self):
-        lengths_file("alpha_e2.npz")
         lengths_file("a.npy")
-        words = ("TRAINER.DPL.IMG_ALPHA_PATH", "alpha_e2.npz", "TRAINER.DPL.TXT_ALPHA_PATH", "a.npy")
-        with pytest.raises(
-            SettingError, match="TXT_ALPHA_PATH: .*LENGTHS_VISION is also given by TRAINER.DPL.IMG_ALPHA_PATH"
-        ):
-            expanded(option(*words, "TRAINER.DPL.ALPHAS_SWAPPED", "True"))
+        (folder / "a.yaml").write_text("TRAINER: {DPL: {LENGTHS_VISION: [1, 1], ALPHAS_SWAPPED: false}}\n")
+        words = ["TRAINER.DPL.IMG_ALPHA_PATH", "a.npy"]
+        found = expanded(Settings.read(["a.yaml"], options=words))
+        assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": [1, 0]}
+        with pytest.raises(SettingError, match="LENGTHS_VISION is also given by the command line; give only one"):
+            expanded(option(*words, "TRAINER.DPL.LENGTHS_VISION", "[1, 1]"))
+
+    @pytest.mark.filterwarnings("ignore:.*does not say whose alphas")
+    def test_lengths_that_are_typed_win_over_the_file_of_a_config(self, folder):
+        lengths_file("a.npy")
+        (folder / "a.yaml").write_text("TRAINER: {DPL: {IMG_ALPHA_PATH: a.npy}}\n")
+        found = expanded(Settings.read(["a.yaml"], options=["TRAINER.DPL.LENGTHS_VISION", "[1, 1]"]))
+        assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": "[1, 1]"}
 
     @pytest.mark.parametrize(
         ("key", "word", "why"),
         [
-            ("IMG_ALPHA_PATH", "b.npz", "there is no file b.npz"),
-            (
-                "IMG_ALPHA_PATH",
-                "schedule.json",
-                "holds no lengths: give it as TRAINER.DPL.SCHEDULE_VISION @schedule.json",
-            ),
-            ("TXT_ALPHA_PATH", "alpha_e1.npz", "holds no lengths: give it as TRAINER.DPL.SCHEDULE_TEXT @alpha_e1.npz"),
+            ("IMG_ALPHA_PATH", "b.npy", "there is no file b.npy"),
+            ("TXT_ALPHA_PATH", "alpha_e1.npz", "is not read: give the schedule.json of that search"),
             ("ALPHAS_SWAPPED", "yes", " must be True or False, got 'yes'"),
         ],
     )
     def test_other_files_are_one_line(self, key, word, why):
-        options = np.array([[(0, 0), (1, 1)]] * 2)
-        alphas.write(".", 1, {"text": Alphas(np.zeros((2, 2), np.float32), options)})
+        np.savez("alpha_e1.npz", text=np.zeros((2, 2)))
         with pytest.raises(SettingError, match=rf"^TRAINER.DPL.{key}.*{why}"):
             expanded(option(f"TRAINER.DPL.{key}", word))
+
+    @pytest.mark.parametrize(
+        ("array", "why"),
+        [
+            (np.zeros(3), r"must be an array of finite numbers, layers x options, got float64 of shape \(3,\)"),
+            (np.zeros((0, 3)), "must be an array of finite numbers"),
+            (np.zeros((2, 3), int), "must be an array of finite numbers.*int64"),
+            (np.array([[0.1, np.nan]]), "must be an array of finite numbers"),
+            (np.array([[{}, 1.0]], object), "is damaged .*Object arrays"),
+        ],
+    )
+    def test_array_that_holds_no_alphas_is_one_line(self, array, why):
+        np.save("a.npy", array)
+        with pytest.raises(SettingError, match=why) as raised:
+            expanded(option("TRAINER.DPL.TXT_ALPHA_PATH", "a.npy"))
+        assert "\n" not in str(raised.value)
 
 
 FIRST = [(row, side) for row in table.METHODS for side, key in row.first.items() if key]
