@@ -173,7 +173,7 @@ def test_images_that_were_made_otherwise_are_another_run(command, tmp_path, caps
     version = content.pop(KEY)["version"]
     content["input"]["INPUT.INTERPOLATION"] = "bilinear"
     write_json(path, sealed(content, version))
-    assert "INPUT.INTERPOLATION bilinear -> bicubic" in refusal(capsys, *said)
+    assert "INPUT.INTERPOLATION of the images bilinear -> bicubic" in refusal(capsys, *said)
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
