@@ -20,7 +20,6 @@ from modprompt.feature import contents, features
 from modprompt.io import yaml_text
 from modprompt.io.safe_open import Refused
 
-COMPILE = "MODEL.COMPILE"
 _MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those before a difference
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
 READER = "DATASET.READER"  # which reader of another codebase a run used; with another one it is another run
@@ -30,7 +29,7 @@ _FREE = {
     "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
     "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
     "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.ONLY", "TEST.EVALUATOR", "TEST.FEATURE_CACHE", "TEST.IMAGE_CACHE",
-    COMPILE, "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
+    "MODEL.COMPILE", "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
     "MODEL.BACKBONE.MODEL",
     "DATASET.CHOOSE_BY", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF",
 }  # fmt: skip
@@ -52,13 +51,13 @@ FLAGS = {
 
 @functools.cache
 def free() -> frozenset[str]:
-    """Keys of settings that decide no number of a training, except for one value of one of them: is_free."""
+    """Keys of settings that decide no number of a training."""
     return frozenset({*_FREE, *(f"{one.node}.{key}" for one in features() for key in one.decided)})
 
 
 def is_free(key: str, text: str) -> bool:
-    """Whether a setting decides no number of a training. MODEL.COMPILE graph does: its optimiser rounds differently."""
-    return key in free() and (key, text) != (COMPILE, "graph")
+    """Whether a setting decides no number of a training."""
+    return key in free()
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

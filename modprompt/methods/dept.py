@@ -199,7 +199,6 @@ class ExtrasLinearProbeCoOp(CoOp):
     node = CoOp.node
     folder = "PromptLearner"
     prefix = "prompt_learner."
-    same_step = True
     logging = Logging()
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()
@@ -212,7 +211,6 @@ class ExtrasLinearProbeCoCoOp(CoCoOp):
     node = CoCoOp.node
     folder = "PromptLearner"
     prefix = "prompt_learner."
-    same_step = True
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()
 
@@ -224,7 +222,6 @@ class ExtrasLinearProbeKgCoOp(KgCoOp):
     node = KgCoOp.node
     folder = "PromptLearner"
     prefix = "prompt_learner."
-    same_step = True
     logging = Logging()
     repository = Repository(shared={**KgCoOp.repository.shared, **_SHARED})
     joined_by: ClassVar[Any] = DePT()
@@ -235,6 +232,5 @@ class ExtrasLinearProbeMaPLe(MaPLe):
     """MaPLe with DePT's head, under its repository's name."""
 
     node = MaPLe.node
-    same_step = True
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()

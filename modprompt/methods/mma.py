@@ -35,7 +35,6 @@ class MultiModalAdapter(Method):
     node = "TRAINER.MMADAPTER"
     folder = "adapter_learner"
     prefix = ""
-    same_step = True
     prec = "amp"
     only_alone = ("TEXT_CTX_INIT",)
 

@@ -17,7 +17,6 @@ class VPT(DeepVision):
     """VPT: IVLP's vision side; class features are computed once."""
 
     node = "TRAINER.VPT"
-    same_step = True
 
     ctx_init: str = setting("a photo of a", "words before the class name; nothing is learned there")
     prompt_depth_vision: int = changed(DeepVision, "prompt_depth_vision", 1)

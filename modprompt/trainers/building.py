@@ -97,8 +97,8 @@ class Building(Part):
         config = self.config
         if self.method.draws_masks and config.model.compile:
             raise UserError(
-                f"MODEL.COMPILE {config.model.compile}: dropout draws new masks at each step, which can be neither "
-                "recorded nor compiled: leave MODEL.COMPILE out, or set DROPOUT 0"
+                f"MODEL.COMPILE {config.model.compile}: dropout draws new masks at each step, which cannot be "
+                "compiled: leave MODEL.COMPILE out, or set DROPOUT 0"
             )
         try:
             found = None if config.backbone.path else known.kinds_and_layers(config.backbone.name)

@@ -14,9 +14,7 @@ from modprompt.engine.model import Output
 from modprompt.io import folder as run_folder
 from modprompt.io.steps import Row, Table
 from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, settled, waits
-from modprompt.methods.parts.graph import GraphStep
 from modprompt.methods.parts.step import Done, Step
-from modprompt.trainers.compiling import is_of, step_as_asked
 from modprompt.trainers.part import Part
 
 _RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # besides a step's numbers: after it, before it
@@ -31,7 +29,7 @@ class Loop(Part):
     """
 
     table: Table | None = None
-    made_step: Step | GraphStep | None = None
+    made_step: Step | None = None
 
     @functools.cached_property
     def unread(self) -> Unread:
@@ -94,14 +92,13 @@ class Loop(Part):
         return Place(self.trainer.epoch, self.trainer.batch_idx)
 
     @property
-    def step(self) -> Step | GraphStep:
+    def step(self) -> Step:
         """What a batch goes through; made anew when the optimiser or scaler was replaced."""
-        trainer = self.trainer
-        if self.made_step is None or not is_of(self.made_step, trainer.optim, trainer.scaler):
+        trainer, made = self.trainer, self.made_step
+        if made is None or made.optimiser is not trainer.optim or made.scaler is not trainer.scaler:
             alone = any(one.alternates for one in trainer.added)
-            step = Step(self.output_and_loss, trainer.optim, trainer.scaler, alone=alone)
-            self.made_step = step_as_asked(trainer, step)
-        return self.made_step
+            made = self.made_step = Step(self.output_and_loss, trainer.optim, trainer.scaler, alone=alone)
+        return made
 
     def output(self, image: Tensor) -> Output:
         """The model's output for a training batch, images (B, 3, H, W)."""

@@ -59,7 +59,6 @@ class PromptTrainer(TrainerX):
 
     method_class: type[Method]
     node_name = ""  # the method's node under cfg.TRAINER
-    same_step = False  # whether its step is the same at every epoch; each class states it for itself
     parts: ClassVar[Parts] = PROMPTS
 
     run: Run

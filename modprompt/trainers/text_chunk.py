@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from modprompt.compat.run_settings import RunSettings
-from modprompt.engine.memory import SHARE
 from modprompt.engine.model import PromptedCLIP
 from modprompt.io.schema import maybe, whole
 
@@ -17,9 +16,8 @@ FORM = maybe(whole(1))  # of its value
 
 
 def decide(model: PromptedCLIP, config: RunSettings) -> None:
-    """Decide by MODEL.TEXT_CHUNK, in classes; if 0, by free memory, which a recorded step needs twice."""
-    recorded = config.model.compile == "graph"
-    model.limit_text(config.model.text_chunk, SHARE / 2 if recorded else SHARE)
+    """Decide by MODEL.TEXT_CHUNK, in classes; if 0, by free memory."""
+    model.limit_text(config.model.text_chunk)
 
 
 def in_use(model: PromptedCLIP, config: RunSettings) -> int | None:

@@ -18,7 +18,7 @@ from modprompt.errors import UserError
 from modprompt.io.holding import STATE
 from modprompt.io.safe_open import Refused
 from modprompt.io.schema import Form, anything, whole
-from modprompt.io.settings import COMPILE, changes, is_free, with_clips_known
+from modprompt.io.settings import changes, is_free, with_clips_known
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.trainers.state_form import HEAD, require_parts
 
@@ -88,8 +88,7 @@ def settings_of(cfg: Any) -> dict[str, str]:
                 yield name, str(list(value) if isinstance(value, (tuple, list)) else value)
 
     found = with_clips_known(dict(walk(cfg, "")))
-    decisive = {name: text for name, text in found.items() if not is_free(name, text)}
-    return {COMPILE: "eager", **decisive}  # steps that are not recorded
+    return {name: text for name, text in found.items() if not is_free(name, text)}
 
 
 def of_trainer(settings: Mapping[str, str], node: str) -> dict[str, str]:

@@ -177,8 +177,6 @@ class SearchRun(FeaturePart):
         for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
             if cfg.TEST[key] == value and not getattr(cfg.TEST, "ONLY", False):
                 raise UserError(f"TEST.{key} {value}: the alphas of a search have seen the validation images")
-        if cfg.MODEL.COMPILE == "graph":
-            raise UserError("MODEL.COMPILE graph: a search's steps alternate, and are not recorded; leave it out")
 
     def prepare(self) -> None:
         """Check the images for the alphas, and whether there is anything to find.

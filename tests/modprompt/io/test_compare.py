@@ -15,18 +15,6 @@ def test_what_decides_no_number_is_passed_over():
     assert compare.differing_settings(recorded, wanted, tests=False) == ["DATALOADER.NUM_WORKERS 2 -> 8"]
 
 
-def test_recorded_steps_are_another_training_and_no_other_test():
-    graph, other = {"MODEL.COMPILE": "graph"}, {"MODEL.COMPILE": "default"}
-    assert compare.differing_settings(other, graph, tests=False) == ["MODEL.COMPILE not set -> graph"]
-    assert compare.differing_settings(graph, {}, tests=False) == ["MODEL.COMPILE graph -> not set"]
-    assert (
-        compare.differing_settings(graph, graph, tests=False)
-        == compare.differing_settings({}, other, tests=False)
-        == []
-    )
-    assert compare.differing_settings(graph, {}, tests=True) == []
-
-
 def test_what_a_side_lacks_has_its_default():
     assert compare.differing_settings({}, {"SEED": "1"}, False) == ["SEED not set -> 1"]
     assert compare.differing_settings({}, {"SEED": "1"}, False, {"SEED": "1", "OPTIM.LR": "3"}) == []
