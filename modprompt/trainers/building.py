@@ -26,9 +26,9 @@ from modprompt.feature import features
 from modprompt.io.compare import tokenizer_said
 from modprompt.methods import together
 from modprompt.methods.base import Method
-from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.methods.parts.needed_sides import require_sides
+from modprompt.methods.parts.step import fused
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import view_of
 from modprompt.trainers import backbone, mistakes, text_chunk

@@ -13,7 +13,7 @@ from torch import Tensor
 from modprompt.engine.model import Output
 from modprompt.io import folder as run_folder
 from modprompt.io.steps import Row, Table
-from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, settled, waits
+from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, waits
 from modprompt.methods.parts.step import Done, Step
 from modprompt.trainers.part import Part
 
@@ -55,7 +55,7 @@ class Loop(Part):
             meters.batch_is_there()
             rate = trainer.get_current_lr()
             said = trainer.forward_backward(batch)
-            self.unread.add(step, {**(said or {}), _RATE: trainer.get_current_lr(), _TAKEN_WITH: rate})
+            self.unread.add(self.place(), {**(said or {}), _RATE: trainer.get_current_lr(), _TAKEN_WITH: rate})
             line_is_due = self._line_is_due()
             if line_is_due or not waits(trainer.device):
                 self._read(meters)
@@ -107,9 +107,7 @@ class Loop(Part):
     def output_and_loss(self, image: Tensor, label: Tensor) -> tuple[Output, Tensor]:
         """Output and loss of images (B, 3, H, W) and labels (B,)."""
         output = self.output(image)
-        loss = self.model.objective.loss(output, image, label)
-        self.unread.check(loss, self.place())
-        return output, loss
+        return output, self.model.objective.loss(output, image, label)
 
     def end_epoch(self) -> None:
         """Do what the method does between epochs, unless the last step made the prompts not finite.
@@ -128,9 +126,9 @@ class Loop(Part):
             )
 
     def _summary(self, output: Output, label: Tensor, loss: Tensor) -> Mapping[str, Number]:
-        """A step's numbers for the log, by name: numbers, or tensors that are read later; accuracy in percent."""
-        accuracy = {"acc": settled(compute_accuracy(output.logits, label)[0])} if self.method.logging.accuracy else {}
-        return {**{name: settled(value) for name, value in self.model.log(output, label, loss).items()}, **accuracy}
+        """A step's numbers for the log, by name, as tensors that are read later; accuracy in percent."""
+        accuracy = {"acc": compute_accuracy(output.logits, label)[0]} if self.method.logging.accuracy else {}
+        return {**self.model.log(output, label, loss), **accuracy}
 
     def _line_is_due(self) -> bool:
         frequency: int = self.config.train.print_freq
@@ -144,7 +142,7 @@ class Loop(Part):
     def _read(self, meters: "_Meters") -> None:
         trainer, steps = self.trainer, self.unread.read()
         meters.steps_are_read(len(steps))
-        for step, numbers in steps:
+        for (_, step), numbers in steps:
             meters.rate, rate = numbers.pop(_RATE), numbers.pop(_TAKEN_WITH)
             meters.said.update(numbers)
             number = trainer.epoch * len(trainer.train_loader_x) + step

@@ -142,11 +142,7 @@ class PromptTrainer(TrainerX):
         self.loop.run_epoch()
 
     def forward_backward(self, batch: Any) -> Mapping[str, Number]:
-        """One step on a batch, after what features add; its numbers for the log.
-
-        Raises:
-            FloatingPointError: on a CPU, if the loss is not finite; no weight has changed by then.
-        """
+        """One step on a batch, after what features add; its numbers for the log. `Loop` checks the loss later."""
         said = {name: value for one in self.added for name, value in one.step().items()}
         image, label = self.parse_batch_train(batch)
         return {**said, **self.loop.after_step(self.loop.step(image, label), label)}

@@ -17,9 +17,8 @@ from modprompt.io import images
 from modprompt.io.images import shots_of
 from modprompt.io.pictures import can_draw
 from modprompt.io.schema import Form, rows, table, whole
-from modprompt.methods.parts.deferred_metrics import Number, settled
-from modprompt.methods.parts.fused import fused
-from modprompt.methods.parts.step import Step
+from modprompt.methods.parts.deferred_metrics import Number
+from modprompt.methods.parts.step import Step, fused
 from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
@@ -242,7 +241,7 @@ class SearchRun(FeaturePart):
         """A step of the alphas on a validation batch; returns numbers for the log."""
         done = self._alpha_step(*self.trainer.parse_batch_train(next(self._validation)))
         self.trainer.loop.unread.add_loss(done.loss, self.trainer.loop.place())
-        return {"loss_val": settled(done.loss)}
+        return {"loss_val": done.loss}
 
     def end_epoch(self) -> None:
         """Write the alphas."""
