@@ -71,7 +71,7 @@ class PromptTrainer(TrainerX):
     test_loader: Any
 
     def __init__(self, cfg: Any):
-        with card_errors.told(self, cfg):
+        with card_errors.told():
             cfg = run_config.from_host(cfg, getattr(self, "method_class", None))
             _begin(cfg)
             super().__init__(cfg)
@@ -121,7 +121,7 @@ class PromptTrainer(TrainerX):
         if not self.parts.trains:
             self.test()
             return
-        with card_errors.told(self, self.cfg):
+        with card_errors.told():
             try:
                 super().train()
             finally:
@@ -165,7 +165,7 @@ class PromptTrainer(TrainerX):
         super().set_model_mode(mode, names)
         self.model.set_mode(mode == "train")
 
-    @card_errors.in_a_test
+    @card_errors.told()
     def test(self, split: str | None = None, **kwargs: Any) -> float:
         """Evaluate, on kept image features if TEST.FEATURE_CACHE names a folder for them.
 
