@@ -26,7 +26,8 @@ def left_as_found():
     contents, cores = [list(one) for one in words], os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     draws = random.getstate(), np.random.get_state(), torch.get_rng_state()
     threads, cudnn, matmul = torch.get_num_threads(), torch.backends.cudnn, torch.backends.cuda.matmul
-    flags, attention = (cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32), _attention()
+    flags, attention = (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32), _attention()
+    fixed = torch.are_deterministic_algorithms_enabled()
     try:
         with warnings.catch_warnings():
             yield
@@ -43,7 +44,8 @@ def left_as_found():
         torch.set_rng_state(draws[2])
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = flags
+        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = flags
+        torch.use_deterministic_algorithms(fixed)
         for name, on in attention.items():
             getattr(torch.backends.cuda, f"enable_{name}_sdp")(on)
 

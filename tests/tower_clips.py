@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from modprompt.clip import open_clips
+from modprompt.clip.facts import facts_of
 from modprompt.clip.tokenizers import ClipTokenizer, TokenizerFacts, TooLong
 from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
 from tests import golden_towers
@@ -105,9 +106,15 @@ def _text_of_open_clip(stock: Any, layers: int) -> nn.Module:
     return side
 
 
+def _identity(clip_model: Any) -> tuple[str, Any]:
+    facts = facts_of(clip_model)
+    return facts.fingerprint, facts.tokenizer
+
+
 def give(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TowerCLIP]) -> list[str]:
     """Have trainers load these CLIPs, whatever is asked for; the options of a run that asks for the embedded one."""
     monkeypatch.setattr("modprompt.trainers.backbone.load_clip", lambda config: make())
+    monkeypatch.setattr("modprompt.clip.present.identity", lambda clip: _identity(make()))
     bare = {"NAME": "glyph-clip", "PATH": "", "ACTIVATION": "", "HEADS": "()"}
     return [word for key, value in bare.items() for word in (f"MODEL.BACKBONE.{key}", value)]
 

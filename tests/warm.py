@@ -27,7 +27,7 @@ from typing import Any
 _LOOK_S = 0.005
 
 
-IMPORTS = "import sklearn.metrics, torch.utils.tensorboard, torchvision.transforms"
+IMPORTS = "import sklearn.metrics, torchvision.transforms"
 
 
 class Warm:

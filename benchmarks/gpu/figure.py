@@ -17,11 +17,9 @@ from benchmarks.gpu.table import DRY_RUN, head
 from modprompt.experiments.reporting.figures.layout import STYLE, top_legend
 from modprompt.io.atomic import part_of
 
-GRAPH = "ours graph"
 KINDS = ("step", "compiled")
 LOOKS = {  # of each side: colour, marker, line
     "ours": ("#4c72b0", "o", "-"),
-    GRAPH: ("#55a868", "s", "-"),
     "ours default": ("#8172b3", "^", "-"),
     "ours reduce-overhead": ("#ccb974", "P", "-"),
     "plain": ("#8c8c8c", "v", "--"),
@@ -31,18 +29,14 @@ Curves = dict[str, dict[int, float]]  # by side: milliseconds by number of class
 
 
 def curves(records: Sequence[Record]) -> dict[str, Curves]:
-    """Step times by method and side; of cases with the same one, the first's.
-
-    If nothing was recorded, no time is that of a graph.
-    """
+    """Step times by method and side; of cases with the same one, the first's."""
     found: dict[str, Curves] = {}
     for record in records:
         if record.found is None or "ms" not in record.found.numbers or record.task.kind not in KINDS:
             continue
         sides, numbers = found.setdefault(record.task.method, {}), record.found.numbers
         for side, ms in numbers["ms"].items():
-            if side != GRAPH or not numbers.get("note"):
-                sides.setdefault(side, {}).setdefault(record.task.classes, ms)
+            sides.setdefault(side, {}).setdefault(record.task.classes, ms)
     return found
 
 

@@ -11,7 +11,6 @@ from benchmarks.gpu.measures import (
     checks,
     counts,
     evaluation,
-    graphs,
     images,
     losses,
     memory,
@@ -50,7 +49,6 @@ KINDS: dict[str, Kind] = {
     "counts": Kind(counts.measure),
     "memory": Kind(memory.measure),
     "step": Kind(steps.measure, 90),
-    "graph": Kind(graphs.measure),
     "amp": Kind(scaling.measure),
     "precisions": Kind(precisions.measure),
     "test": Kind(images.measure),
@@ -81,7 +79,7 @@ def quick() -> list[list[Task]]:
         [Task("at-once", "MPL", 4, "fp16")],
         [Task("losses", method, 5, "fp32") for method in LEARN],
         [Task("losses", method, 5, "fp16") for method in METHODS],  # apart: fp32 disables the official code's .half()
-        *([Task("start", "MPL", 5, "fp16", how=how)] for how in ("", "graph")),
+        [Task("start", "MPL", 5, "fp16")],
         *(_of(method) for method in METHODS),
     ]
 
@@ -89,14 +87,13 @@ def quick() -> list[list[Task]]:
 def _of(method: str) -> list[Task]:
     """A method's cases of one process."""
     first = [
-        *(Task("graph", method, 50, precision) for precision in ("fp32", "fp16")),
         Task("amp", method, 50, "amp"),
         Task("precisions", method, 50, "fp16"),
         Task("attention"),
     ]
     return [
         Task("counts", method, 50, "fp16"),
-        *(Task("step", method, classes, "fp16", how="graph") for classes in (5, 50, 1000)),
+        *(Task("step", method, classes, "fp16") for classes in (5, 50, 1000)),
         Task("memory", method, 1000, "fp16"),
         Task("test", method, 50, "fp16"),
         *(first if method == "MPL" else []),
@@ -110,10 +107,9 @@ def rest() -> list[list[Task]]:
         *(
             [
                 Task("counts", method, 1000, "fp16"),
-                Task("step", method, 200, "fp16", how="graph"),
+                Task("step", method, 200, "fp16"),
                 Task("memory", method, 50, "fp16"),
                 Task("test", method, 1000, "fp16"),
-                *(Task("graph", method, 50, precision) for precision in ("fp32", "fp16") if method != "MPL"),
             ]
             for method in METHODS
         ),

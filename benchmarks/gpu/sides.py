@@ -1,4 +1,4 @@
-"""The sides of a case: ours (eager, compiled or as a graph), the plain implementation, the official code.
+"""The sides of a case: ours (eager or compiled), the plain implementation, the official code.
 
 All start from the same CLIP, whose matrices are exact in half precision, and from the same prompts.
 """
@@ -31,9 +31,7 @@ from modprompt.methods.heads.tip_adapter import TipAdapterF
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.mpl import MPL
-from modprompt.methods.parts.fused import fused
-from modprompt.methods.parts.graph import GraphStep
-from modprompt.methods.parts.step import Step
+from modprompt.methods.parts.step import Step, fused
 from modprompt.methods.promptsrc import PromptSRC
 from modprompt.methods.records import view_of
 
@@ -48,14 +46,12 @@ class Side(NamedTuple):
     step: a step of training on them; gives the loss, without its gradient.
     optimiser: of what it trains.
     test: gives the logits (B, C) of images in a test.
-    note: gives a remark on it, after its steps.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
     step: Callable[[Tensor, Tensor], Tensor]
     optimiser: torch.optim.Optimizer
     test: Callable[[Tensor], Tensor]
-    note: Callable[[], str] = lambda: ""
 
 
 def others(task: Task) -> list[str]:
@@ -86,14 +82,13 @@ def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
     Args:
         task: the case.
         place: where it runs.
-        how: MODEL.COMPILE: "", "default", "reduce-overhead" or "graph".
+        how: MODEL.COMPILE: "", "default" or "reduce-overhead".
         scaler: of the loss, for PREC amp.
     """
     model = _model(task, place)
     model.to(place.device).cast(task.precision)
     model.limit_text()
-    if how != "graph":
-        model.compile_encoders(place.choose(how, ""))  # a CPU may have no compiler
+    model.compile_encoders(place.choose(how, ""))  # a CPU may have no compiler
     optimiser = _of_head(model, place) if isinstance(model, HeadedModel) else _sgd(model.prompt_learner)
     if scaler is not None:
         optimiser = fused(optimiser)  # as in the trainer
@@ -103,14 +98,7 @@ def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
         return output, model.objective.loss(output, images, labels)
 
     step, test = Step(loss_of, optimiser, scaler), _tested(model.set_mode, model)
-    if how != "graph":
-        return Side(model.loss, lambda images, labels: step(images, labels).loss, optimiser, test)
-    graph = GraphStep(step, lambda why: None, model=model)
-
-    def note() -> str:
-        return "" if graph.recorded else f"not recorded: {graph.why}"
-
-    return Side(model.loss, lambda images, labels: graph(images, labels).loss, optimiser, test, note)
+    return Side(model.loss, lambda images, labels: step(images, labels).loss, optimiser, test)
 
 
 def _of_head(model: HeadedModel, place: Place) -> torch.optim.Optimizer:

@@ -50,6 +50,5 @@ class ALVLM(CoOp):
     """CoOp by its name in PCB's repository, which trains it in eight rounds, each with more labels."""
 
     node = "TRAINER.COOP"
-    same_step = True
     searching = Searching(refused="search with CoOp")
     repository = Repository(second_node=CoOpAL)

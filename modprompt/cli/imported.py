@@ -18,7 +18,7 @@ from modprompt import places
 from modprompt.cli import train
 from modprompt.programs import one_line
 
-ALSO = ("sklearn.metrics", "sklearn.calibration", "torch.utils.tensorboard")  # what runs import later, slowly
+ALSO = ("sklearn.metrics",)  # what runs import later, slowly
 
 
 def stamps(files: Iterable[Path]) -> dict[str, tuple[int, int]]:

@@ -207,7 +207,9 @@ class Model(DasslModel):
     text_chunk: int = setting(0, "classes whose text side is computed at a time; 0: as memory allows", must=_FROM_0)
     deterministic: bool = setting(False, "every operation repeats its numbers, also on a GPU, where that costs time")
     compile: str = setting(
-        "", "graph: a training step as one CUDA graph; default, reduce-overhead: torch.compile", must=_ANY
+        "",
+        "default or reduce-overhead: encoders through torch.compile",
+        must=Must(lambda value: value in ("", "default", "reduce-overhead"), "default or reduce-overhead, or empty"),
     )
 
 

@@ -222,10 +222,10 @@ class TextEncoder(nn.Module):
         """Where it is."""
         return self.positional_embedding.device
 
-    def most_of(self, text: Any, free: int | None, share: float) -> int | None:
-        """How many own tokens of classes fit in a share of free bytes, with embedded words; None for any number."""
+    def most_of(self, text: Any, free: int | None) -> int | None:
+        """How many own tokens of classes fit in half of the free bytes, with embedded words; None for any number."""
         layers, width = len(self.transformer.resblocks), self.positional_embedding.shape[1]
-        return most_text_tokens(layers, width, text.words.element_size(), free, share)
+        return most_text_tokens(layers, width, text.words.element_size(), free)
 
     def untouched(self, text: TextTokens, additions: Additions, changes: Changes) -> int:
         """How many of the lowest layers nothing learned reaches; at least one layer is never counted."""
@@ -375,7 +375,7 @@ class TextTowerEncoder(nn.Module):
         """Where it is."""
         return next(self.text.parameters()).device
 
-    def most_of(self, text: Any, free: int | None, share: float) -> int | None:
+    def most_of(self, text: Any, free: int | None) -> int | None:
         """As many as always."""
         return None
 

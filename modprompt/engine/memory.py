@@ -128,8 +128,8 @@ def free_bytes(device: torch.device) -> int | None:
     return min(_left_by_limits() + ([] if available is None else [available]), default=None)
 
 
-def most_text_tokens(layers: int, width: int, itemsize: int, free: int | None, share: float = SHARE) -> int | None:
-    """Number of text tokens whose training fits in a share of the free bytes, or None if that is unknown."""
+def most_text_tokens(layers: int, width: int, itemsize: int, free: int | None) -> int | None:
+    """Number of text tokens whose training fits in SHARE of the free bytes, or None if that is unknown."""
     if free is None:
         return None
-    return max(1, int(share * free / (SAVED * layers * width * itemsize)))
+    return max(1, int(SHARE * free / (SAVED * layers * width * itemsize)))

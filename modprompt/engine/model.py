@@ -19,7 +19,7 @@ from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled
 from modprompt.engine.encoders import Below, TextEncoder, image_encoder, no_additions, text_encoder, unprompted
 from modprompt.engine.layer_change import draws
-from modprompt.engine.memory import SHARE, free_bytes
+from modprompt.engine.memory import free_bytes
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
 from modprompt.engine.prompts import ClassTokens, Prompts
@@ -28,7 +28,7 @@ from modprompt.engine.text_layout import TextTokens, apart
 
 P = TypeVar("P", bound="PromptedCLIP")
 N = TypeVar("N", bound=nn.Module)
-COMPILE = ("", "default", "reduce-overhead", "graph")
+COMPILE = ("", "default", "reduce-overhead")
 
 
 def beside(module: N) -> N:
@@ -172,7 +172,7 @@ class PromptedCLIP(nn.Module):
         if self.frozen_encoder is not None:
             self.frozen_encoder.stream = stream
 
-    def limit_text(self, classes: int = 0, share: float = SHARE) -> None:
+    def limit_text(self, classes: int = 0) -> None:
         """Compute the text side of `classes` classes at a time; with 0, of as many as fit in a share of free memory.
 
         With more classes than that, the backward pass computes each part again instead of keeping it.
@@ -183,7 +183,7 @@ class PromptedCLIP(nn.Module):
             prompts = classes * (1 if pooling is None else pooling.most)
             encoder.most_tokens = prompts * max(group.length for group in text.groups)
         else:
-            encoder.most_tokens = encoder.most_of(text, free_bytes(encoder.device), share)
+            encoder.most_tokens = encoder.most_of(text, free_bytes(encoder.device))
 
     @property
     def own_tokens(self) -> int:
@@ -194,14 +194,13 @@ class PromptedCLIP(nn.Module):
         """Run both encoders through torch.compile.
 
         Args:
-            how: "default" or "reduce-overhead" (CUDA graphs), which need a C++ compiler; "" for nothing, as "graph",
-                which is about whole steps (methods/parts/graph.py).
+            how: "default" or "reduce-overhead" (CUDA graphs), which need a C++ compiler; "" for nothing.
 
         Raises:
             UserError: on another word.
         """
         one_of("MODEL.COMPILE", how, COMPILE)
-        self.compiled, self._calls = "" if how == "graph" else how, {}
+        self.compiled, self._calls = how, {}
 
     def _run(self, name: str, *inputs: Any) -> Tensor:
         """The output of the encoder of this name."""
@@ -233,10 +232,6 @@ class PromptedCLIP(nn.Module):
         self._made = None
         if self.prompt_learner.trains_text:
             self._kept = None
-
-    def made_once(self) -> list[Any]:
-        """What steps read that was made of frozen parts; it may be freed when these change."""
-        return [self._kept, self._begun, *weight_cache.made_of(self)]
 
     def _streamed(self, features: Tensor) -> Tensor:
         return features.to(self.stream or features.dtype)

@@ -41,11 +41,6 @@ def forget(root: nn.Module) -> None:
         _made.pop(module, None)
 
 
-def made_of(root: nn.Module) -> list[Any]:
-    """What was made of a module's parts, for those who must keep it alive in its place (methods/parts/graph.py)."""
-    return [_made[module] for module in root.modules() if module in _made]
-
-
 def is_compiling() -> bool:
     """Whether the caller is being compiled by torch.compile."""
     return bool(torch.compiler.is_compiling())

@@ -134,11 +134,11 @@ class WholeTextEncoder(nn.Module):
         """Where it is."""
         return self.side.positional_embedding.device
 
-    def most_of(self, text: Any, free: int | None, share: float) -> int | None:
-        """How many tokens of classes fit in a share of free bytes; None for any number."""
+    def most_of(self, text: Any, free: int | None) -> int | None:
+        """How many tokens of classes fit in half of the free bytes; None for any number."""
         positions = self.side.positional_embedding
         layers, itemsize = len(self.side.transformer.resblocks), positions.element_size()
-        return most_text_tokens(layers, positions.shape[1], itemsize, free, share)
+        return most_text_tokens(layers, positions.shape[1], itemsize, free)
 
     def forward(self, text: WholeTokens, additions: Additions, changes: Changes = ()) -> Tensor:
         """Features (B, C, E) of class prompts; `additions` has one (n, T) tensor or None per layer, or OfClasses."""

@@ -5,6 +5,7 @@ Messages say which of the user's settings it changes (overrides.py), and what th
 
 import os
 import sys
+import traceback
 import types
 
 from dassl.engine import TRAINER_REGISTRY
@@ -86,10 +87,8 @@ def _line_of(error: BaseException) -> str:
     if isinstance(error, FloatingPointError):
         return one_line(error) if _is_raised_by_us(error) else ""
     name, known = overrides.user_words().trainer(), TRAINER_REGISTRY.registered_names()
-    if is_our_name(name):
-        line = mistakes.of_merge(error)
-        if line:
-            return line
+    if is_our_name(name) and _raised_in(error).startswith(("yacs.", "yaml.")):  # a file or option that does not fit
+        return mistakes.said_by(error) if isinstance(error, KeyError) else one_line(error)
     if isinstance(error, AttributeError) and is_our_name(name) and _asked_of_our_trainer(error, name):
         return (
             f"{one_line(error)}, which this program expects of trainers: modprompt train --host . runs ours without it"
@@ -105,7 +104,13 @@ def _asked_of_our_trainer(error: BaseException, name: str) -> bool:
 
 
 def _is_raised_by_us(error: BaseException) -> bool:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(OUR_CODE)
+    return any(frame.f_code.co_filename.startswith(OUR_CODE) for frame in _last_frame(error))
+
+
+def _raised_in(error: BaseException) -> str:
+    """The name of the module that raised an error."""
+    return "".join(str(frame.f_globals.get("__name__", "")) for frame in _last_frame(error))
+
+
+def _last_frame(error: BaseException) -> list[types.FrameType]:
+    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]

@@ -65,13 +65,6 @@ def prepare(folder: Path) -> None:
     importlib.import_module("modprompt.trainers.mpl")
 
 
-def _run_script(script: Path) -> None:
-    from modprompt.trainers.device import kept  # only now is the codebase's Dassl found
-
-    with kept():
-        runpy.run_path(str(script), run_name="__main__")
-
-
 def _mistake_of(error: BaseException) -> str:
     if isinstance(error, UserError):  # perhaps raised before PyTorch can be imported
         return one_line(error)
@@ -89,7 +82,7 @@ def _run(words: list[str]) -> None:
     foreign.enter()
     try:
         with tolerated(script) if foreign.asks_for_ours() else contextlib.nullcontext():
-            _run_script(script)
+            runpy.run_path(str(script), run_name="__main__")
     finally:
         overrides.leave()
 

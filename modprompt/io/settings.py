@@ -20,7 +20,6 @@ from modprompt.feature import features
 from modprompt.io import yaml_text
 from modprompt.io.safe_open import Refused
 
-COMPILE = "MODEL.COMPILE"
 BASE = "_BASE_"  # in a config: another one, by its path from there, over which it sets its own
 _MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those before a difference
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
@@ -31,10 +30,14 @@ _FREE = {
     "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
     "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
     "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.ONLY", "TEST.EVALUATOR", "TEST.IMAGE_CACHE",
-    COMPILE, "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
+    "MODEL.COMPILE", "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
     "MODEL.BACKBONE.MODEL",
     "DATASET.CHOOSE_BY", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF",
 }  # fmt: skip
+
+_DECIDES_WITH = {  # free settings that decide numbers if another one, whose key ends so, has this value
+    "DATALOADER.TEST.BATCH_SIZE": (".HICROPL.TESTS_WRITE", "True"),  # each batch of a test maps the prompts once more
+}
 
 # settings that have a flag of train.py
 FLAGS = {
@@ -48,11 +51,6 @@ FLAGS = {
     "TRAINER.NAME": "--trainer",
     "MODEL.BACKBONE.NAME": "--backbone",
     "MODEL.HEAD.NAME": "--head",
-}
-
-
-_DECIDES_WITH = {  # free settings that decide numbers if another one, whose key ends so, has this value
-    "DATALOADER.TEST.BATCH_SIZE": (".HICROPL.TESTS_WRITE", "True"),  # each batch of a test maps the prompts once more
 }
 
 

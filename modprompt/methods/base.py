@@ -50,9 +50,6 @@ class Method(Configured):
     prefix: ClassVar[str] = "prompt_learner."  # of the learner's names in them
     prec: ClassVar[str] = "fp16"  # precision of a run unless it is set
     learner_of: ClassVar[str] = ""  # another method whose checkpoints it reads
-    # whether its training step is the same at every epoch, so that it may be recorded (MODEL.COMPILE graph); a class
-    # states it for itself, not for its subclasses
-    same_step: ClassVar[bool] = False
     counts_steps: ClassVar[bool] = False  # whether its training is given by steps (`steps`), not epochs
     later_of_equals: ClassVar[bool] = False  # whether the later of two epochs wins that are equal on validation
     logging: ClassVar[Logging] = Logging()
@@ -115,7 +112,7 @@ class Method(Configured):
 
     @property
     def draws_masks(self) -> bool:
-        """Whether its steps draw random numbers other than for images: such steps are not recorded."""
+        """Whether its steps draw random numbers other than for images: such steps are not compiled."""
         return self.joined_by is not None and bool(self.joined_by.draws_masks)
 
     def remarks(self) -> list[str]:

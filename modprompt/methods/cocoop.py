@@ -25,7 +25,6 @@ class CoCoOp(OneContext):
     """CoCoOp: CoOp's context plus a small network's output for the image feature; also on ResNets."""
 
     node = "TRAINER.COCOOP"
-    same_step = True
 
     def schedules(self, shape: Shape) -> Schedules:
         found = super().schedules(shape)

@@ -81,7 +81,6 @@ class CoOp(OneContext):
     """CoOp: one context for all classes, or one for each; also on ResNets."""
 
     node = "TRAINER.COOP"
-    same_step = True
     logging = Logging(accuracy=True)
 
     csc: bool = setting(False, "a context of its own for each class; with phrases, for each prompt")

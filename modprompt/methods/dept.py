@@ -194,7 +194,6 @@ class ExtrasLinearProbeCoOp(CoOp):
     node = CoOp.node
     folder = "PromptLearner"
     prefix = "prompt_learner."
-    same_step = True
     logging = Logging()
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()
@@ -207,7 +206,6 @@ class ExtrasLinearProbeCoCoOp(CoCoOp):
     node = CoCoOp.node
     folder = "PromptLearner"
     prefix = "prompt_learner."
-    same_step = True
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()
 
@@ -219,7 +217,6 @@ class ExtrasLinearProbeKgCoOp(KgCoOp):
     node = KgCoOp.node
     folder = "PromptLearner"
     prefix = "prompt_learner."
-    same_step = True
     logging = Logging()
     repository = Repository(shared={**KgCoOp.repository.shared, **_SHARED})
     joined_by: ClassVar[Any] = DePT()
@@ -230,6 +227,5 @@ class ExtrasLinearProbeMaPLe(MaPLe):
     """MaPLe with DePT's head, under its repository's name."""
 
     node = MaPLe.node
-    same_step = True
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()

@@ -40,7 +40,6 @@ class DPL(LearnedText, PromptsVision, Regularised):
     """
 
     node = "TRAINER.DPL"
-    same_step = True
     folder = "MultiModalPromptLearner"
     searching = Searching(refused="the search for its lengths is DPLSearch")
 
@@ -135,7 +134,6 @@ class TrainerSubnet(DPL):
     """DPL with the name, the node and the defaults of its repository."""
 
     node = "TRAINER.TRAINERSUBNET"
-    same_step = True
     learner_of = "DPL"
 
     ctx_init: str = changed(DPL, "ctx_init", "ensemble")

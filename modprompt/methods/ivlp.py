@@ -41,7 +41,6 @@ class IVLP(LearnedText, DeepVision):
     """IVLP: replacement on both sides, with parameters of their own."""
 
     node = "TRAINER.IVLP"
-    same_step = True
     folder = "VLPromptLearner"
 
     n_ctx_text: int = setting(

@@ -23,7 +23,6 @@ class KgCoOp(CoOp):
     """KgCoOp: CoOp's context, and a loss on the distance to the data set template's class features; also on ResNets."""
 
     node = "TRAINER.KGCOOP"
-    same_step = True
     own_words = PHOTO
     repository = Repository(shared={**of_coop("W"), "TRAINER.COCOOP.PREC": ""})
 

@@ -16,7 +16,6 @@ class MaPLe(Coupled):
     """MaPLe: replacement on both sides, one projection per layer."""
 
     node = "TRAINER.MAPLE"
-    same_step = True
 
     ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX is at most 4")
 

@@ -33,7 +33,6 @@ class MultiModalAdapter(Method):
     node = "TRAINER.MMADAPTER"
     folder = "adapter_learner"
     prefix = ""
-    same_step = True
     prec = "amp"
     wants_vision = True
     only_alone = ("TEXT_CTX_INIT",)

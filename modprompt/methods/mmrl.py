@@ -67,7 +67,6 @@ class MMRL(Method):
     node = "TRAINER.MMRL"
     folder = "MultiModalRepresentationLearner"
     prefix = "representation_learner."
-    same_step = True
     logging = Logging(accuracy=True)
     searching = Searching(refused="REP_LAYERS says which layers get tokens")
     wants_vision = True

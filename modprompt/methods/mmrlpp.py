@@ -60,7 +60,6 @@ class MMRLpp(MMRL):
     """MMRL++: MMRL with low-rank projections, and tokens that are mixed with those that they replace."""
 
     node = "TRAINER.MMRLpp"
-    same_step = True
     logging = Logging(accuracy=True)
     published = PUBLISHED
 

@@ -18,7 +18,6 @@ class MPL(Coupled, Regularised):
     """MPL: text prompts per layer; vision prompts projected from them, added, removed and carried."""
 
     node = "TRAINER.MPL"
-    same_step = True
     logging = Logging(examples=True)
 
     n_add_op: int = setting(

@@ -35,7 +35,6 @@ class ProGrad(CoOp):
     """ProGrad: CoOp's context, starting from zeros and words, and projected gradients; also on ResNets."""
 
     node = "TRAINER.PROGRAD"
-    same_step = True
     repository = Repository(shared={**of_coop(), **_LOSS})
     teacher_words = templates.PROGRAD
 

@@ -12,7 +12,6 @@ class PromptSRC(IVLP, Regularised):
     """PromptSRC: IVLP's learner with self-regularisation; only the defaults differ."""
 
     node = "TRAINER.PROMPTSRC"
-    same_step = True
     learner_of = "IVLP"
 
     n_ctx_vision: int = changed(IVLP, "n_ctx_vision", 4)

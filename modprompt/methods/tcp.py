@@ -45,7 +45,6 @@ class TCP(OneContext):
     """TCP: a context, and before one text layer, or several, tokens of each class's own; also on ResNets."""
 
     node = "TRAINER.TCP"
-    same_step = True
     own_words = PHOTO
     repository = Repository(shared={**of_coop(), **_ONLY, "TRAINER.COOP.W": "", "TRAINER.COCOOP.PREC": ""})
     teacher_words = templates.TCP

@@ -18,7 +18,6 @@ class VPT(DeepVision):
 
     node = "TRAINER.VPT"
     wants_text = False  # class prompts are fixed
-    same_step = True
 
     ctx_init: str = setting("a photo of a", "words before the class name; nothing is learned there")
     prompt_depth_vision: int = changed(DeepVision, "prompt_depth_vision", 1)

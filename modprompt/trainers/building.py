@@ -26,9 +26,9 @@ from modprompt.feature import features
 from modprompt.io.same_run import of_tokenizer
 from modprompt.methods import together
 from modprompt.methods.base import Method
-from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.methods.parts.needed_sides import require_sides
+from modprompt.methods.parts.step import fused
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import view_of
 from modprompt.trainers import backbone, mistakes, text_chunk
@@ -97,8 +97,8 @@ class Building(Part):
         config = self.config
         if self.method.draws_masks and config.model.compile:
             raise UserError(
-                f"MODEL.COMPILE {config.model.compile}: dropout draws new masks at each step, which can be neither "
-                "recorded nor compiled: leave MODEL.COMPILE out, or set DROPOUT 0"
+                f"MODEL.COMPILE {config.model.compile}: dropout draws new masks at each step, which cannot be "
+                "compiled: leave MODEL.COMPILE out, or set DROPOUT 0"
             )
         try:
             found = None if config.backbone.path else known.kinds_and_layers(config.backbone.name)

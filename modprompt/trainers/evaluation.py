@@ -15,7 +15,8 @@ from modprompt.methods.parts.deferred_metrics import waits
 from modprompt.trainers import kept_features
 from modprompt.trainers.image_features import FeatureBatches, encode, take_number
 from modprompt.trainers.part import Part
-from modprompt.trainers.predictions import Predictions
+
+MOST_BYTES = 256 * 2**20  # of logits that wait on a GPU: all of ImageNet's in half or single precision
 
 
 class Evaluation(Part):
@@ -30,7 +31,7 @@ class Evaluation(Part):
     loader: Any = None
     features: Tensor | None = None
     testing_s: float | None = None
-    _looks_later = False  # True while `test` runs, which checks a GPU's logits itself
+    _tests = False  # True while `test` runs, which checks logits itself
 
     @torch.no_grad()
     def test(self, split: str | None) -> float:
@@ -41,14 +42,17 @@ class Evaluation(Part):
         trainer.evaluator.reset()
         split = "val" if (split or self.config.test.split) == "val" and trainer.val_loader is not None else "test"
         print(f"Evaluate on the *{split}* set")
-        predictions = Predictions(trainer.evaluator)
-        with self.model.unchanging(), self.model.prompt_learner.testing(), self._looked_at_later():
+        waiting: list[tuple[Tensor, Tensor]] = []
+        with self.model.unchanging(), self.model.prompt_learner.testing(), self._testing():
             batches = self.batches(split)
             told = tqdm(iter(batches), total=len(batches), disable=None)  # messages of the start come before the bar
             for batch in told:
                 images, labels = trainer.parse_batch_test(batch)
-                predictions.add(*self.asked(split, trainer.model_inference(images), labels))
-        predictions.hand_over()
+                waiting.append(self.asked(split, trainer.model_inference(images), labels))
+                logits = waiting[-1][0]
+                if not waits(logits.device) or len(waiting) * logits.nbytes >= MOST_BYTES:
+                    hand_over(waiting, trainer.evaluator)
+        hand_over(waiting, trainer.evaluator)
         results = trainer.evaluator.evaluate()
         self.testing_s = time.perf_counter() - began_s
         if hasattr(trainer, "write_scalar"):  # not every Dassl has TensorBoard
@@ -80,12 +84,12 @@ class Evaluation(Part):
         return self.cfg.DATASET.SUBSAMPLE_CLASSES == "all" and not bool(self.cfg.TEST.BASE_NEW)
 
     @contextlib.contextmanager
-    def _looked_at_later(self) -> Iterator[None]:
-        self._looks_later = True
+    def _testing(self) -> Iterator[None]:
+        self._tests = True
         try:
             yield
         finally:
-            self._looks_later = False
+            self._tests = False
 
     def batches(self, split: str) -> Any:
         """Batches of images, or of their features if a setting asks for these; its length is their number."""
@@ -120,9 +124,25 @@ class Evaluation(Part):
         """Logits (B, C) of a test batch: images (B, 3, H, W), or what encode_image gave for them (B, E).
 
         Raises:
-            FloatingPointError: if they are not finite; during `test`, which checks a GPU's itself, only on a CPU.
+            FloatingPointError: if they are not finite; not during `test`, which checks them itself.
         """
         logits: Tensor = self.model(images) if images.dim() == 4 else self.model.of_features(images).logits
-        if not (self._looks_later and waits(logits.device)):
+        if not self._tests:
             require_finite(logits)
         return logits
+
+
+def hand_over(batches: list[tuple[Tensor, Tensor]], evaluator: Any) -> None:
+    """Give an evaluator batches of logits (B, C) and labels (B,), and empty the list.
+
+    A GPU's are copied to the CPU, half precision as single, with the same values.
+
+    Raises:
+        FloatingPointError: if a logit is not finite.
+    """
+    for logits, labels in batches:
+        if waits(logits.device):
+            logits, labels = (logits if logits.dtype == torch.float64 else logits.float()).cpu(), labels.cpu()
+        require_finite(logits)
+        evaluator.process(logits, labels)
+    batches.clear()

@@ -13,10 +13,8 @@ from torch import Tensor
 from modprompt.engine.model import Output
 from modprompt.io import folder as run_folder
 from modprompt.io.steps import Row, Table
-from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, settled, waits
-from modprompt.methods.parts.graph import GraphStep
+from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, waits
 from modprompt.methods.parts.step import Done, Step
-from modprompt.trainers.compiling import is_of, step_as_asked
 from modprompt.trainers.part import Part
 
 _RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # besides a step's numbers: after it, before it
@@ -31,7 +29,7 @@ class Loop(Part):
     """
 
     table: Table | None = None
-    made_step: Step | GraphStep | None = None
+    made_step: Step | None = None
 
     @functools.cached_property
     def unread(self) -> Unread:
@@ -57,7 +55,7 @@ class Loop(Part):
             meters.batch_is_there()
             rate = trainer.get_current_lr()
             said = trainer.forward_backward(batch)
-            self.unread.add(step, {**(said or {}), _RATE: trainer.get_current_lr(), _TAKEN_WITH: rate})
+            self.unread.add(self.place(), {**(said or {}), _RATE: trainer.get_current_lr(), _TAKEN_WITH: rate})
             line_is_due = self._line_is_due()
             if line_is_due or not waits(trainer.device):
                 self._read(meters)
@@ -94,14 +92,13 @@ class Loop(Part):
         return Place(self.trainer.epoch, self.trainer.batch_idx)
 
     @property
-    def step(self) -> Step | GraphStep:
+    def step(self) -> Step:
         """What a batch goes through; made anew when the optimiser or scaler was replaced."""
-        trainer = self.trainer
-        if self.made_step is None or not is_of(self.made_step, trainer.optim, trainer.scaler):
+        trainer, made = self.trainer, self.made_step
+        if made is None or made.optimiser is not trainer.optim or made.scaler is not trainer.scaler:
             alone = any(one.alternates for one in trainer.added)
-            step = Step(self.output_and_loss, trainer.optim, trainer.scaler, alone=alone)
-            self.made_step = step_as_asked(trainer, step)
-        return self.made_step
+            made = self.made_step = Step(self.output_and_loss, trainer.optim, trainer.scaler, alone=alone)
+        return made
 
     def output(self, image: Tensor) -> Output:
         """The model's output for a training batch, images (B, 3, H, W)."""
@@ -110,9 +107,7 @@ class Loop(Part):
     def output_and_loss(self, image: Tensor, label: Tensor) -> tuple[Output, Tensor]:
         """Output and loss of images (B, 3, H, W) and labels (B,)."""
         output = self.output(image)
-        loss = self.model.objective.loss(output, image, label)
-        self.unread.check(loss, self.place())
-        return output, loss
+        return output, self.model.objective.loss(output, image, label)
 
     def end_epoch(self) -> None:
         """Do what the method does between epochs, unless the last step made the prompts not finite.
@@ -131,9 +126,9 @@ class Loop(Part):
             )
 
     def _summary(self, output: Output, label: Tensor, loss: Tensor) -> Mapping[str, Number]:
-        """A step's numbers for the log, by name: numbers, or tensors that are read later; accuracy in percent."""
-        accuracy = {"acc": settled(compute_accuracy(output.logits, label)[0])} if self.method.logging.accuracy else {}
-        return {**{name: settled(value) for name, value in self.model.log(output, label, loss).items()}, **accuracy}
+        """A step's numbers for the log, by name, as tensors that are read later; accuracy in percent."""
+        accuracy = {"acc": compute_accuracy(output.logits, label)[0]} if self.method.logging.accuracy else {}
+        return {**self.model.log(output, label, loss), **accuracy}
 
     def _line_is_due(self) -> bool:
         frequency: int = self.config.train.print_freq
@@ -147,7 +142,7 @@ class Loop(Part):
     def _read(self, meters: "_Meters") -> None:
         trainer, steps = self.trainer, self.unread.read()
         meters.steps_are_read(len(steps))
-        for step, numbers in steps:
+        for (_, step), numbers in steps:
             meters.rate, rate = numbers.pop(_RATE), numbers.pop(_TAKEN_WITH)
             meters.said.update(numbers)
             number = trainer.epoch * len(trainer.train_loader_x) + step

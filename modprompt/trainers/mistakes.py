@@ -1,53 +1,15 @@
 """A user's mistakes in a codebase's files and options as one message, in the words of this project's own program."""
 
 import contextlib
-import difflib
-import os
-import sys
-import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import yacs.config
-import yaml
 from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
-from modprompt import places
 from modprompt.checks import check_name
 from modprompt.errors import UserError
-from modprompt.io.settings import flat
 from modprompt.programs import one_line
-
-_MERGES = ("merge_from_file", "merge_from_list")
-_OURS = ("MPL", "ModMPL")  # folders of our config files
-
-
-def of_merge(error: BaseException) -> str:
-    """The message for an error of yacs, if the user's file or options did not fit; else empty."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        code = frame.f_code
-        if code.co_filename == yacs.config.__file__ and code.co_name in _MERGES:
-            cfg, given = (frame.f_locals[name] for name in code.co_varnames[:2])
-            return _line(error, cfg, given) if _is_users(given) else ""
-    return ""
-
-
-def _is_users(given: Any) -> bool:
-    words = {*sys.argv[1:], *(word.partition("=")[2] for word in sys.argv[1:])}
-    if isinstance(given, (str, os.PathLike)):
-        return str(given) in words
-    return isinstance(given, (list, tuple)) and bool(given) and {str(word) for word in given} <= words
-
-
-def _line(error: BaseException, cfg: CfgNode, given: Any) -> str:
-    is_file = isinstance(given, (str, os.PathLike))
-    if is_file and not os.path.isfile(given):
-        return f"there is no config file {given}{_near_files(Path(given))}"
-    said = f"it is not valid YAML ({one_line(error)[:160]})" if isinstance(error, yaml.YAMLError) else said_by(error)
-    key = said.rpartition("key: ")[2] if "on-existent" in said else ""
-    return f"{given if is_file else 'options'}: {said}{_near(key, list(flat(cfg))) if key else ''}"
 
 
 def said_by(error: BaseException) -> str:
@@ -86,20 +48,3 @@ def of_reader(cfg: CfgNode) -> Iterator[None]:
     except ValueError:
         check_name(cfg.DATASET.NAME or "", DATASET_REGISTRY.registered_names(), "DATASET.NAME")
         raise
-
-
-def _near(name: str, known: list[str], count: int = 1) -> str:
-    near = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
-def _near_files(path: Path) -> str:
-    """The names most like that of a missing file, among the files in its folder and, for MPL, among ours."""
-    names = {one.name for one in path.parent.glob("*.yaml")} if path.parent.is_dir() else set()
-    if path.parent.name in _OURS:
-        names |= {one.name for folder in _shipped() for one in folder.glob("*.yaml")}
-    return _near(path.name, sorted(names), 3) or f"; its folder has: {', '.join(sorted(names)) or 'nothing'}"
-
-
-def _shipped() -> list[Path]:
-    return [places.configs(), places.configs() / "trainers" / "MPL"]  # in a codebase the first

@@ -59,7 +59,6 @@ class PromptTrainer(TrainerX):
 
     method_class: type[Method]
     node_name = ""  # the method's node under cfg.TRAINER
-    same_step = False  # whether its step is the same at every epoch; each class states it for itself
     parts: ClassVar[Parts] = PROMPTS
 
     run: Run
@@ -72,7 +71,7 @@ class PromptTrainer(TrainerX):
     test_loader: Any
 
     def __init__(self, cfg: Any):
-        with card_errors.told(self, cfg):
+        with card_errors.told():
             cfg = run_config.from_host(cfg, getattr(self, "method_class", None))
             _begin(cfg)
             super().__init__(cfg)
@@ -122,7 +121,7 @@ class PromptTrainer(TrainerX):
         if not self.parts.trains:
             self.test()
             return
-        with card_errors.told(self, self.cfg):
+        with card_errors.told():
             try:
                 super().train()
             finally:
@@ -143,11 +142,7 @@ class PromptTrainer(TrainerX):
         self.loop.run_epoch()
 
     def forward_backward(self, batch: Any) -> Mapping[str, Number]:
-        """One step on a batch, after what features add; its numbers for the log.
-
-        Raises:
-            FloatingPointError: on a CPU, if the loss is not finite; no weight has changed by then.
-        """
+        """One step on a batch, after what features add; its numbers for the log. `Loop` checks the loss later."""
         said = {name: value for one in self.added for name, value in one.step().items()}
         image, label = self.parse_batch_train(batch)
         return {**said, **self.loop.after_step(self.loop.step(image, label), label)}
@@ -170,7 +165,7 @@ class PromptTrainer(TrainerX):
         super().set_model_mode(mode, names)
         self.model.set_mode(mode == "train")
 
-    @card_errors.in_a_test
+    @card_errors.told()
     def test(self, split: str | None = None, **kwargs: Any) -> float:
         """Evaluate, on kept image features if TEST.FEATURES_OF names tests that have them.
 

@@ -26,15 +26,9 @@ def is_ours(trainer: object) -> bool:
 
 
 def _enter(name: str, trainer: type) -> None:
-    names = {"__module__": trainer.__module__, "__doc__": trainer.__doc__, **_stated(trainer)}
-    renamed = type(name, (trainer,), names)
+    renamed = type(name, (trainer,), {"__module__": trainer.__module__, "__doc__": trainer.__doc__})
     TRAINER_REGISTRY.register(force=True)(renamed)
     print(f"This codebase has a trainer {trainer.__name__} of its own; modprompt's is --trainer {name}")
-
-
-def _stated(of: type) -> dict[str, Any]:
-    """What a class states for itself and not for derived ones."""
-    return {"same_step": vars(of).get("same_step", False)}
 
 
 def _parts_of(kind: str) -> Parts:
@@ -73,7 +67,6 @@ def register_method_as_trainer(method: type[Method], parts: Parts) -> type[Promp
     """
     register_method(method)
     names: dict[str, Any] = {"method_class": method, "parts": parts, "__doc__": method.__doc__, "__module__": __name__}
-    names.update(_stated(method))
     if method.node_name():
         names["node_name"] = method.node_name()
     return register_trainer(type(method.__name__, (PromptTrainer,), names))

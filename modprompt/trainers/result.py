@@ -28,7 +28,6 @@ from modprompt.methods.named_files import clip_files
 from modprompt.methods.records import classes_record, method_record
 from modprompt.trainers import artifacts
 from modprompt.trainers.backbone import input_texts
-from modprompt.trainers.compiling import compile_record
 from modprompt.trainers.device import on_card
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.test_predictions import Answers
@@ -137,6 +136,12 @@ def _of_initial_weights(trainer: Any) -> dict[str, str]:
     """Hash of the file MODEL.INIT_WEIGHTS; nothing if there was none."""
     found = _said(trainer, "checkpoints", "initial_hash", "")
     return {"init_weights": found} if found else {}
+
+
+def _compiled(trainer: Any, asked: str) -> dict[str, str]:
+    """What MODEL.COMPILE asked for, what ran ("eager" or torch.compile's mode), and why the two differ."""
+    ran = getattr(getattr(trainer, "model", None), "compiled", "") or "eager"
+    return {"asked": asked, "ran": ran, "why": "" if ran == (asked or "eager") else "this trainer compiles nothing"}
 
 
 def _of_features(trainer: Any, results: dict[str, Any]) -> dict[str, Any]:
@@ -285,7 +290,7 @@ class ResultRecorder:
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),
             **_of_gpu(on_cuda),
-            "compile": compile_record(self.trainer, cfg.MODEL.COMPILE),
+            "compile": _compiled(self.trainer, cfg.MODEL.COMPILE),
             "device": torch.cuda.get_device_name() if on_cuda else "cpu",
             "versions": {
                 **versions(),

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import sklearn.calibration  # noqa: F401 - as the next: not in the middle of a run
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
 from dassl.data.datasets import build_dataset
 from dassl.engine import build_trainer
@@ -82,7 +81,7 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
         )
 
 
-@card_errors.told_outside()
+@card_errors.told()
 def run(settings: Settings, mode: Mode, check: Callable[[RunConfig], Any] | None = None) -> None:
     """Build the trainer, train or evaluate it, and write result.json.
 
@@ -118,18 +117,17 @@ def run(settings: Settings, mode: Mode, check: Callable[[RunConfig], Any] | None
 
 @contextlib.contextmanager
 def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> Iterator[None]:
-    """Set device, seed, log and config file for the run; afterwards restore those of the process."""
-    with device.kept():
-        device.set_up(cfg, may_tune=True)
-        if cfg.SEED >= 0:
-            set_random_seed(cfg.SEED)
-        setup_logger(cfg.OUTPUT_DIR)
-        print(said, end="\n" if said else "")
-        run_header.tell(cfg, settings, is_training)
-        is_kept = run_header.keep_config(cfg, begins=True)
-        yield
-        if not is_kept:  # the folder held another run, or an earlier start of this one
-            run_header.keep_config(cfg, begins=False)
+    """Set device, seed and log for the run, and keep its config file."""
+    device.set_up(cfg, ours=True)
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)
+    setup_logger(cfg.OUTPUT_DIR)
+    print(said, end="\n" if said else "")
+    run_header.tell(cfg, settings, is_training)
+    is_kept = run_header.keep_config(cfg, begins=True)
+    yield
+    if not is_kept:  # the folder held another run, or an earlier start of this one
+        run_header.keep_config(cfg, begins=False)
 
 
 def _built(cfg: RunConfig, mode: Mode) -> Any:

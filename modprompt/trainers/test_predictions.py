@@ -97,8 +97,7 @@ class Answers:
         labels, predicted = found.labels.numpy(), found.top[:, 0].numpy()
         classes = self.classes
         confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
-        calibration, note = _calibration(found.probabilities[:, 0].numpy(), labels == predicted)
-        notes["calibration"] = note
+        calibration = _calibration(found.probabilities[:, 0].numpy(), labels == predicted)
         wrong: list[Wrong] = []
         if self.are_of(images):
             root = getattr(dataset, "image_root", "")
@@ -114,7 +113,7 @@ class Answers:
             ]
         else:
             notes["list of wrong images"] = "the images were not tested in their order"
-        return TestParts(list(names), confusion, calibration, wrong), {key: why for key, why in notes.items() if why}
+        return TestParts(list(names), confusion, calibration, wrong), notes
 
 
 def _fits(logits: Any, labels: Any, classes: int) -> bool:
@@ -131,19 +130,12 @@ def _fits(logits: Any, labels: Any, classes: int) -> bool:
     )
 
 
-def _calibration(confidence: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, str]:
-    """Images, mean confidence and accuracy (BINS, 3) of equally wide bins, by scikit-learn; and why there are none."""
-    table = np.zeros((BINS, 3))
-    try:
-        from sklearn.calibration import calibration_curve
-
-        accuracy, mean = calibration_curve(hits.astype(int), confidence, n_bins=BINS, pos_label=1)
-    except (ImportError, TypeError):
-        return table, "scikit-learn 1.1 or newer is not installed"
-    counts = np.bincount(np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence), minlength=BINS)
-    table[:, 0] = counts
-    table[counts > 0, 1], table[counts > 0, 2] = mean, accuracy
-    return table, ""
+def _calibration(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """Images, mean confidence and accuracy (BINS, 3) of equally wide bins, as scikit-learn's calibration_curve."""
+    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
+    counts, sums, right = (np.bincount(bins, weights=x, minlength=BINS) for x in (None, confidence, hits))
+    filled = np.maximum(counts, 1)
+    return np.stack([counts, sums / filled, right / filled], axis=1)
 
 
 def ece_pct(calibration: np.ndarray) -> float | None:

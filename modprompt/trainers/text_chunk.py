@@ -4,14 +4,12 @@ Without MODEL.TEXT_CHUNK free memory decides, at each start; result.json says it
 """
 
 from modprompt.compat.run_settings import RunSettings
-from modprompt.engine.memory import SHARE
 from modprompt.engine.model import PromptedCLIP
 
 
 def decide(model: PromptedCLIP, config: RunSettings) -> None:
-    """Decide by MODEL.TEXT_CHUNK, in classes; if 0, by free memory, which a recorded step needs twice."""
-    recorded = config.model.compile == "graph"
-    model.limit_text(config.model.text_chunk, SHARE / 2 if recorded else SHARE)
+    """Decide by MODEL.TEXT_CHUNK, in classes; if 0, by free memory."""
+    model.limit_text(config.model.text_chunk)
 
 
 def in_use(model: PromptedCLIP, config: RunSettings) -> int | None:

@@ -18,7 +18,7 @@ from modprompt.errors import UserError
 from modprompt.io.holding import STATE
 from modprompt.io.safe_open import Refused
 from modprompt.io.same_run import by_own_clip, differing
-from modprompt.io.settings import COMPILE, decisive, flat
+from modprompt.io.settings import decisive, flat
 from modprompt.io.tensors import read_sealed, write_sealed
 from modprompt.programs import one_line
 
@@ -81,7 +81,7 @@ def texts_of(cfg: Any) -> dict[str, str]:
 
 def settings_of(cfg: Any) -> dict[str, str]:
     """What decides the numbers of a training, as {dotted key: text}."""
-    return {COMPILE: "eager", **decisive(by_own_clip(texts_of(cfg)))}  # steps that are not recorded
+    return decisive(by_own_clip(texts_of(cfg)))
 
 
 def of_trainer(settings: Mapping[str, str], node: str) -> dict[str, str]:

@@ -6,8 +6,8 @@ No GPU has run these so far.
 import pytest
 import torch
 
-from benchmarks.gpu.measures import graphs, losses, resume, scaling
-from benchmarks.gpu.plan import LEARN, METHODS
+from benchmarks.gpu.measures import losses, resume, scaling
+from benchmarks.gpu.plan import LEARN
 from benchmarks.gpu.rows import HELD
 from benchmarks.gpu.sides import OURS, build
 from benchmarks.gpu.task import Place, Task
@@ -46,12 +46,6 @@ def test_losses_are_those_of_a_cpu(method):
     task = Task("losses", method, 5, "fp32")
     curves = [losses.curve(build(OURS, task, place), task, place, 2) for place in (GPU, CPU)]
     assert losses.apart(*curves) < 1e-4
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("method", METHODS)
-def test_recorded_steps_are_the_eager_ones(method, precision):
-    every_row_holds(graphs.measure(Task("graph", method, 5, precision), GPU))
 
 
 def test_scaler_of_amp_skips_what_overflows_and_nothing_else():

@@ -16,14 +16,13 @@ from benchmarks.gpu.sides import OFFICIAL, OURS, Side, batch, others
 from benchmarks.gpu.task import Found, Place, Task
 
 COUNTED = "python -m benchmarks.launches has what is counted without a GPU"
-GRAPH = f"{OURS} graph"
 SAID = "called a synchronizing"  # PyTorch's warning at a wait; once it also says that this mode does not see all waits
-STEPS = 6  # of each side first: a graph is recorded at the fourth at the latest
+STEPS = 2  # of each side first
 LAUNCH, WAIT = ("cudaLaunchKernel", "cuLaunchKernel"), ("cudaStreamSync", "cudaDeviceSync", "cudaEventSync")
 
 
 def counted(call: Callable[[], object], place: Place) -> dict[str, Any]:
-    """Launches, launches of graphs, waits and attention kernels of a call; on a CPU operations count as launches."""
+    """Launches, waits and attention kernels of a call; on a CPU operations count as launches."""
     on_gpu = place.device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as found:
         call()
@@ -31,10 +30,9 @@ def counted(call: Callable[[], object], place: Place) -> dict[str, Any]:
     names: list[str] = [event.name for event in events]
     if not on_gpu:
         leaves = sum(event.name.startswith("aten::") and not event.cpu_children for event in events)
-        return {"launches": leaves, "graphs": 0, "synchronise": 0, "attention": []}
+        return {"launches": leaves, "synchronise": 0, "attention": []}
     return {
         "launches": sum(name.startswith(LAUNCH) for name in names),
-        "graphs": sum(name.startswith("cudaGraphLaunch") for name in names),
         "synchronise": sum(name.startswith(WAIT) for name in names),
         "attention": sorted({event.name[:120] for event in events if _is_attention_kernel(event)}),
     }
@@ -70,13 +68,13 @@ def _told_of_waits(place: Place) -> Iterator[None]:
 
 def measure(task: Task, place: Place) -> Found:
     """All of them for a step of each side, and the waits of a batch of a test."""
-    made = ready([OURS, GRAPH, *others(task)], task, place, steps=STEPS)
+    made = ready([OURS, *others(task)], task, place, steps=STEPS)
     inputs = batch(task, place)
     found: dict[str, dict[str, Any]] = {}
     for name, side in made.sides.items():
         found[name] = {**counted(lambda side=side: side.step(*inputs), place), **_waits(side, inputs, place)}  # type: ignore[misc]
-    rows = [*_launches(found, task, place), *_of_graph(made.sides[GRAPH].note(), found[GRAPH], task, place)]
-    rows += [*_of_waits(found, task, place), *made.not_run(f"launches of a step, {task.what}: ours / {{}}")]
+    rows = [*_launches(found, task, place), *_of_waits(found, task, place)]
+    rows += [*made.not_run(f"launches of a step, {task.what}: ours / {{}}")]
     kinds = "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in made.attention.items())
     kernels = "; ".join(f"{name}: {', '.join(one['attention'])}" for name, one in found.items() if one["attention"])
     rows.append(told(f"attention that ran in a step, {task.what}", kinds, kernels))
@@ -91,19 +89,13 @@ def _waits(side: Side, inputs: Any, place: Place) -> dict[str, list[str]]:
 
 def _launches(found: dict[str, dict[str, Any]], task: Task, place: Place) -> Iterator[Row]:
     own = found[OURS]["launches"]
-    for name in [name for name in found if name not in (OURS, GRAPH)]:
+    for name in [name for name in found if name != OURS]:
         other = max(1, found[name]["launches"])
         figure, detail = f"launches of a step, {task.what}: ours / {name}", f"{own} / {other}; {COUNTED}"
         if name == OFFICIAL and task.method != "CoCoOp":  # not counted by anybody
             yield at_most(figure, own / other, 0.75, detail, form=".2f", judged=not place.dry_run)
         else:
             yield told(figure, f"{own / other:.2f}", detail)
-
-
-def _of_graph(note: str, graph: dict[str, Any], task: Task, place: Place) -> Iterator[Row]:
-    figure, detail = f"launches of a recorded step, {task.what}: of graphs", f"{graph['launches']} other launches"
-    held = graph["graphs"] == 1 and not note
-    yield holds(figure, "1", str(graph["graphs"]), held, note or detail, judged=not place.dry_run)
 
 
 def _of_waits(found: dict[str, dict[str, Any]], task: Task, place: Place) -> Iterator[Row]:

@@ -12,8 +12,7 @@ from benchmarks.gpu.sides import OURS, Side, batch, others
 from benchmarks.gpu.task import Found, Place, Task
 
 MIB = 2**20
-GRAPH = f"{OURS} graph"
-STEPS = 6  # a graph is recorded at the fourth at the latest
+STEPS = 2
 
 
 def _held(device: torch.device) -> float:
@@ -23,15 +22,13 @@ def _held(device: torch.device) -> float:
     return torch.cuda.memory_allocated(device) / MIB
 
 
-def _of(side: Side, task: Task, place: Place, kept: bool) -> dict[str, float]:
+def _of(side: Side, task: Task, place: Place) -> dict[str, float]:
     """MiB that a step keeps for its backward pass, at its peak with weights, and that PyTorch has reserved."""
     device, inputs = place.device, batch(task, place)
-    found = {}
-    if kept:
-        before = _held(device)
-        loss = side.loss(*inputs)
-        found["kept_mib"] = _held(device) - before
-        del loss
+    before = _held(device)
+    loss = side.loss(*inputs)
+    found = {"kept_mib": _held(device) - before}
+    del loss
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     for _ in range(STEPS):
@@ -48,13 +45,13 @@ def measure(task: Task, place: Place) -> Found:
     lost: dict[str, str] = {}
     rows: list[Row] = []
     attention: dict[str, list[str]] = {}
-    for name in [OURS, GRAPH, *others(task)]:
+    for name in [OURS, *others(task)]:
         made = ready([name], task, place)
         lost.update(made.lost)
         attention.update(made.attention)
         rows += made.not_run(f"memory of a step, {task.what}: ours / {{}}")
         if made.sides:
-            found[name] = _of(made.sides.pop(name), task, place, kept=name != GRAPH)
+            found[name] = _of(made.sides.pop(name), task, place)
         release(place)
     return Found([*_rows(found, task, place), *rows], {"mib": found, "lost": lost, "attention": attention})
 
@@ -63,13 +60,10 @@ def _rows(found: dict[str, dict[str, float]], task: Task, place: Place) -> list[
     own, rows = found[OURS], []
     what = {"kept_mib": "kept for the backward pass", "peak_mib": "peak of a step, weights included"}
     for key, said in what.items():
-        for name in [name for name in found if name not in (OURS, GRAPH)]:
+        for name in [name for name in found if name != OURS]:
             other = found[name][key]
             ratio = own[key] / other if other else float("nan")
             most = 0.1 if (key, task.classes) == ("kept_mib", 1000) else 1.0
             figure, detail = f"{said}, {task.what}: ours / {name}", f"{own[key]:.0f} / {other:.0f} MiB"
             rows.append(at_most(figure, ratio, most, detail, form=".3f", judged=not place.dry_run))
-    graph = found[GRAPH]
-    detail = f"peak {own['peak_mib']:.0f} / {graph['peak_mib']:.0f} MiB"
-    both = f"{own['reserved_mib']:.0f} / {graph['reserved_mib']:.0f} MiB"
-    return [*rows, told(f"reserved after {STEPS} steps, {task.what}: eager / recorded", both, detail)]
+    return [*rows, told(f"reserved after {STEPS} steps, {task.what}", f"{own['reserved_mib']:.0f} MiB")]

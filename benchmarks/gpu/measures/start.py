@@ -46,7 +46,7 @@ def measure(task: Task, place: Place) -> Found:
         told(
             f"start, {what}: first epoch of {steps} steps / third",
             f"{epochs[0] / epochs[2]:.1f}",
-            f"{epochs[0]:.2f} / {epochs[2]:.2f} s; {side.note() or 'as asked'}",
+            f"{epochs[0]:.2f} / {epochs[2]:.2f} s",
         ),
         told(f"start, {what}: first batch of a test", f"{test:.2f} s"),
     ]

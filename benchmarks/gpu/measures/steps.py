@@ -1,4 +1,4 @@
-"""Time of a training step: ours, eager or compiled or as a graph, the plain implementation, the official code."""
+"""Time of a training step: ours, eager or compiled, the plain implementation, the official code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.gpu.rows import NO_SLOWER, at_least
 from benchmarks.gpu.sides import OURS, Side, batch, others
 from benchmarks.gpu.task import Found, Place, Task
 
-WARM_UP = 6  # steps: a graph is recorded at the fourth at the latest
+WARM_UP = 6  # steps
 
 
 def _calls(sides: dict[str, Side], task: Task, place: Place) -> dict[str, Callable[[int], object]]:
@@ -35,14 +35,13 @@ def measure(task: Task, place: Place) -> Found:
         round_ms=round_ms,
         warm_up=place.choose(WARM_UP, 1),
     )
-    ms, note = medians(found), made.sides[own].note()
-    rows = []
+    ms, rows = medians(found), []
     for name in [name for name in ms if name != own]:
-        detail = f"{ms[name]:.2f} / {ms[own]:.2f} ms" + (f"; {note}" if note else "")
+        detail = f"{ms[name]:.2f} / {ms[own]:.2f} ms"
         figure = f"step, {task.what}: {_eager(name)} / {_eager(own)}"
         rows.append(at_least(figure, ms[name] / ms[own], NO_SLOWER, detail, judged=not place.dry_run))
     rows += made.not_run(f"step, {task.what}: {{}} / {_eager(own)}")
-    numbers = {"rounds_ms": found, "ms": ms, "note": note, "lost": made.lost, "attention": made.attention}
+    numbers = {"rounds_ms": found, "ms": ms, "lost": made.lost, "attention": made.attention}
     return Found(rows, numbers)
 
 

@@ -75,11 +75,11 @@ from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
 from modprompt.feature import Feature, features, file_in, named, protocols
 from modprompt.io.paths import of_user
-from modprompt.io.settings import COMPILE, as_text, read_settings
+from modprompt.io.settings import as_text, read_settings
 from modprompt.methods.table import PROMPTS, config_of, kind_of
 
 FILES = places.configs() / "experiments"
-_NAME_NO_FOLDER = ("MODEL.BACKBONE.PATH", COMPILE)  # options that decide numbers and are not in a folder's name
+_NAMES_NO_FOLDER = "MODEL.BACKBONE.PATH"  # it decides numbers and is not in a folder's name
 _OF_PART = (
     *(field for field in Experiment._fields if field not in ("name", "added", "slurm")),
     *(key for one in protocols() for key in one.plan().KEYS),
@@ -302,9 +302,9 @@ def _check_whole(reader: MethodReader, experiment: Experiment) -> None:
     for method in experiment.methods:
         other = seen.setdefault((method.trainer, method.folder), method.label)
         if other != method.label:
-            given = [dict(one.options) for one in experiment.methods]
-            apart = [key for key in _NAME_NO_FOLDER if len({str(one.get(key, "")) for one in given}) > 1]
-            more = f"; {apart[0]} is in no folder's name: give each of its values its own experiment" if apart else ""
+            paths = {str(dict(one.options).get(_NAMES_NO_FOLDER, "")) for one in experiment.methods}
+            what = f"; {_NAMES_NO_FOLDER} is in no folder's name: give each of its values its own experiment"
+            more = what if len(paths) > 1 else ""
             raise reader.fault("methods", f"{other} and {method.label} are the same runs ({method.folder}){more}")
 
 

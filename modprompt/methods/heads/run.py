@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
 from modprompt.engine.model import Output
-from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint_files import BEST
 from modprompt.io.images import mark, selected_on
@@ -59,8 +58,6 @@ class HeadBuilding(_OfHead, Building):
     def check(self) -> None:
         """Complain about settings before any work is done."""
         super().check()
-        if self.cfg.MODEL.COMPILE == "graph":
-            raise UserError("MODEL.COMPILE graph: the steps of a head are too short to be recorded; leave it out")
 
     def build(self) -> None:
         """Build CLIP, and the part of the head that does not depend on the bank."""

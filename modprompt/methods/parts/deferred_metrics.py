@@ -1,7 +1,4 @@
-"""Numbers of steps that stay on a GPU until they are read together, since every read waits for the GPU's work.
-
-On a CPU, where a read costs nothing, every number is read at once.
-"""
+"""Numbers of steps that stay on a GPU until they are read together, since every read waits for the GPU's work."""
 
 import math
 from collections.abc import Mapping
@@ -11,6 +8,7 @@ import torch
 from torch import Tensor
 
 Number = float | Tensor  # a tensor of one element until it is read
+_LOSS = "the loss"
 
 
 def waits(device: torch.device) -> bool:
@@ -18,9 +16,9 @@ def waits(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-def settled(value: Number) -> Number:
-    """A number: read if that costs nothing, otherwise unchanged."""
-    return value if isinstance(value, Tensor) and waits(value.device) else float(value)
+def _as_it_is(value: Number) -> Number:
+    """A number that no later step changes: read if that costs nothing."""
+    return value.detach().clone() if isinstance(value, Tensor) and waits(value.device) else float(value)
 
 
 class Place(NamedTuple):
@@ -30,74 +28,45 @@ class Place(NamedTuple):
     step: int
 
 
-def require_finite(loss: float, place: Place) -> None:
-    """Raise FloatingPointError, naming the step, if its loss is not finite."""
-    if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss is {loss} at epoch {place.epoch + 1}, step {place.step + 1}: "
-            "lower OPTIM.LR or use PREC fp32; the last checkpoint is untouched"
-        )
-
-
 class Unread:
-    """Losses and other numbers of the steps since the last read."""
+    """Losses and other numbers of the steps since the last read, in one list."""
 
     def __init__(self) -> None:
-        self._losses: list[tuple[Place, Tensor]] = []
-        self._numbers: list[tuple[int, dict[str, Number]]] = []
-
-    def check(self, loss: Tensor, place: Place) -> None:
-        """Raise FloatingPointError if a loss is not finite and that can be known without waiting; else `read` does."""
-        if not waits(loss.device):
-            require_finite(loss.item(), place)
+        self._found: list[tuple[Place, dict[str, Number]]] = []
 
     def add_loss(self, loss: Tensor, place: Place) -> None:
         """Remember a loss, which nobody changes any more, to be checked when it is read."""
-        if waits(loss.device):
-            self._losses.append((place, loss))
+        self._found.append((place, {_LOSS: loss}))
 
-    def require_finite(self) -> None:
-        """Read only the losses, to check them.
+    def add(self, place: Place, numbers: Mapping[str, Number]) -> None:
+        """Remember numbers of a step by name, as they are now."""
+        self._found.append((place, {name: _as_it_is(value) for name, value in numbers.items()}))
+
+    def check(self) -> None:
+        """Read everything, in one wait, and keep it.
 
         Raises:
             FloatingPointError: naming the first step whose loss is not finite; again at each call.
         """
-        for (place, _), value in zip(self._losses, _values([loss for _, loss in self._losses])):
-            require_finite(value, place)
-        self._losses = []
+        tensors = [x.reshape(()).double() for _, named in self._found for x in named.values() if isinstance(x, Tensor)]
+        values = iter(torch.stack(tensors).cpu().tolist() if tensors else ())
+        self._found = [
+            (place, {name: next(values) if isinstance(x, Tensor) else x for name, x in named.items()})
+            for place, named in self._found
+        ]
+        for place, named in self._found:
+            if not math.isfinite(named.get(_LOSS, 0.0)):
+                raise FloatingPointError(
+                    f"the loss is {named[_LOSS]} at epoch {place.epoch + 1}, step {place.step + 1}: "
+                    "lower OPTIM.LR or use PREC fp32; the last checkpoint is untouched"
+                )
 
-    def add(self, step: int, numbers: Mapping[str, Number] | None) -> None:
-        """Remember numbers of a step by name, as they are now."""
-        self._numbers.append((step, {name: _as_it_is(value) for name, value in (numbers or {}).items()}))
-
-    def read(self) -> list[tuple[int, dict[str, float]]]:
-        """The numbers of all steps in their order; afterwards none are left.
+    def read(self) -> list[tuple[Place, dict[str, float]]]:
+        """The numbers of `add`, in their order; afterwards none are left.
 
         Raises:
-            FloatingPointError: naming the first step whose loss is not finite.
+            FloatingPointError: as check.
         """
-        losses, numbers = self._losses, self._numbers
-        self._losses, self._numbers = [], []
-        tensors = [loss for _, loss in losses]
-        tensors += [value for _, named in numbers for value in named.values() if isinstance(value, Tensor)]
-        values = iter(_values(tensors))
-        for place, _ in losses:
-            require_finite(next(values), place)
-        return [
-            (step, {name: next(values) if isinstance(value, Tensor) else value for name, value in named.items()})
-            for step, named in numbers
-        ]
-
-
-def _as_it_is(value: Number) -> Number:
-    """A number that no later step changes."""
-    value = settled(value)
-    return value.detach().clone() if isinstance(value, Tensor) else value
-
-
-def _values(tensors: list[Tensor]) -> list[float]:
-    """Values of tensors of one element each, in one read."""
-    if not tensors:
-        return []
-    values: list[float] = torch.stack([tensor.detach().reshape(()).double() for tensor in tensors]).cpu().tolist()
-    return values
+        self.check()
+        found, self._found = self._found, []
+        return [(place, dict(named)) for place, named in found if _LOSS not in named]  # type: ignore[arg-type]  # read

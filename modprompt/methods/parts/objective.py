@@ -27,7 +27,7 @@ class Rule(Protocol):
     It acts where a loss is made, so that loss scales, recomputed chunks and users' loops need no change.
     """
 
-    noted: dict[str, Tensor]  # scalars of the last step by name, for the log; written in place
+    noted: dict[str, Tensor]  # scalars of the last step by name, for the log
 
     def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
         """A scalar with the loss's value, whose backward pass computes the gradients of the step."""

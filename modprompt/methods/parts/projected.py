@@ -79,7 +79,7 @@ class Projected:
         parameters: returns what is learned.
 
     Attributes:
-        noted: for the log, "kl_loss", the other loss of the last step; written in place, so that a replay does too.
+        noted: for the log, "kl_loss", the other loss of the last step.
     """
 
     def __init__(
@@ -103,13 +103,7 @@ class Projected:
         if not loss.requires_grad:
             return loss
         other = self.other(output, images, labels)
-        self._note(other.detach())
+        self.noted["kl_loss"] = other.detach()
         learned: list[nn.Parameter] = [one for one in self.parameters() if one.requires_grad]
         projected: Tensor = _Step.apply(_Losses(loss, other, self.weight, _processes()), *learned)  # type: ignore[no-untyped-call]  # PyTorch's
         return projected
-
-    def _note(self, value: Tensor) -> None:
-        there = self.noted.get("kl_loss")
-        if there is None or there.device != value.device:
-            there = self.noted["kl_loss"] = torch.zeros_like(value)
-        there.copy_(value)

@@ -1,13 +1,16 @@
 """One training step, from a batch to changed parameters. Nothing in it waits for a device."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from modprompt.engine.model import Output
 
+_FUSED = {"fused": True, "foreach": None}
 LossOf = Callable[[Tensor, Tensor], tuple[Output, Tensor]]
 
 
@@ -56,3 +59,21 @@ class Step:
             self.scaler.step(self.optimiser)
             self.scaler.update()
         return Done(loss.detach().float(), output.map(Tensor.detach))
+
+
+def fused(optimiser: Optimizer) -> Optimizer:
+    """The optimiser as one kernel, which skips a spoilt step by itself, so that no loss scaler waits for it.
+
+    Unchanged where PyTorch has none for its kind and settings. Momentum starts as zeros: if the first step overflows,
+    PyTorch would otherwise continue from memory that was never written. Without dampening, steps are the same.
+    """
+    kinds = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+    if type(optimiser) not in kinds or any(group.get("dampening") for group in optimiser.param_groups):
+        return optimiser
+    names = inspect.signature(type(optimiser)).parameters
+    settings = {name: value for name, value in optimiser.defaults.items() if name in names}
+    made: Any = type(optimiser)([{**group, **_FUSED} for group in optimiser.param_groups], **{**settings, **_FUSED})
+    for group in made.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return made  # type: ignore[no-any-return]

@@ -14,9 +14,8 @@ from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import images
 from modprompt.io.images import shots_of
-from modprompt.methods.parts.deferred_metrics import Number, settled
-from modprompt.methods.parts.fused import fused
-from modprompt.methods.parts.step import Step
+from modprompt.methods.parts.deferred_metrics import Number
+from modprompt.methods.parts.step import Step, fused
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
 from modprompt.methods.search.learner import Found, SearchLearner
@@ -130,8 +129,6 @@ class SearchRun(FeaturePart):
         for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
             if cfg.TEST[key] == value and not getattr(cfg.TEST, "ONLY", False):
                 raise UserError(f"TEST.{key} {value}: the alphas of a search have seen the validation images")
-        if cfg.MODEL.COMPILE == "graph":
-            raise UserError("MODEL.COMPILE graph: a search's steps alternate, and are not recorded; leave it out")
 
     def prepare(self) -> None:
         """Check the images for the alphas, and whether there is anything to find.
@@ -192,7 +189,7 @@ class SearchRun(FeaturePart):
         """A step of the alphas on a validation batch; returns numbers for the log."""
         done = self._alpha_step(*self.trainer.parse_batch_train(next(self._validation)))
         self.trainer.loop.unread.add_loss(done.loss, self.trainer.loop.place())
-        return {"loss_val": settled(done.loss)}
+        return {"loss_val": done.loss}
 
     def end_epoch(self) -> None:
         """Note the alphas."""

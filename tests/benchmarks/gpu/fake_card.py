@@ -62,18 +62,6 @@ class Event:
         return 1000 * (other.at - self.at)
 
 
-class Graph:
-    """A recording: what is done in it is done once, and replays are counted."""
-
-    replays = 0
-
-    def replay(self):
-        Graph.replays += 1
-
-    def reset(self):
-        pass
-
-
 class Waits:
     """The debug mode for waits, by what the watch over operations sees."""
 
@@ -98,10 +86,9 @@ class Profile:
     """The profiler's events as a card gives them, by what the watch sees."""
 
     def __init__(self, activities):
-        self._watch, self._before = Watch(), 0
+        self._watch = Watch()
 
     def __enter__(self):
-        self._before = Graph.replays
         self._watch.__enter__()
         return self
 
@@ -109,33 +96,26 @@ class Profile:
         self._watch.__exit__(*error)
 
     def events(self):
-        watch, replays = self._watch, Graph.replays - self._before
+        watch = self._watch
         calls = {"cudaLaunchKernel": watch.by_name, "cudaStreamSynchronize": watch.waits}
         names = [(call, "CPU") for call, counter in calls.items() for _ in range(counter.total())]
-        names += [("cudaGraphLaunch", "CPU")] * replays + [(name, "CUDA") for name in watch.by_name]
+        names += [(name, "CUDA") for name in watch.by_name]
         return [SimpleNamespace(name=name, device_type=SimpleNamespace(name=where)) for name, where in names]
 
 
 def _of_cuda(held):
     """What torch.cuda has on such a card."""
-    waits, stream = Waits(), mock.MagicMock()
+    waits = Waits()
     facts = SimpleNamespace(name=NAME, total_memory=FREE, major=CAPABILITY[0], minor=CAPABILITY[1])
     nothing = dict.fromkeys(("init", "synchronize", "empty_cache"), lambda *_: None)
-    contexts = dict.fromkeys(("stream", "graph"), lambda *_, **__: contextlib.nullcontext())
-    streams = dict.fromkeys(("Stream", "current_stream"), lambda *_: stream)
     peaks = dict.fromkeys(("memory_reserved", "max_memory_allocated"), lambda *_: held.peak["cuda"])
     return {
         **nothing,
-        **contexts,
-        **streams,
         **peaks,
         "get_device_properties": lambda *_: facts,
         "get_arch_list": lambda: ["sm_90"],
         "current_device": lambda: 0,
         "Event": Event,
-        "CUDAGraph": Graph,
-        "graph_pool_handle": lambda: (0, 1),
-        "memory_snapshot": list,
         "get_sync_debug_mode": waits.mode,
         "set_sync_debug_mode": waits.set,
         "memory_allocated": lambda *_: held.now["cuda"],

@@ -19,7 +19,7 @@ from tests.fake_cuda.needed import needs_fake_cuda
 
 pytestmark = needs_fake_cuda
 SMALLEST = (  # the beginnings of their names; kinds of one case have it
-    *("losses-TipAdapterF", "start-MPL-5-fp16-graph", "graph-MPL-50-fp32"),
+    *("losses-TipAdapterF", "start-MPL-5-fp16"),
     *("counts-CoOp", "step-CoOp-5-", "memory-CoOp", "test-CoOp"),
 )
 EVERY = list(dict.fromkeys(task.kind for group in quick() for task in group))

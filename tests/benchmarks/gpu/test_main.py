@@ -3,7 +3,6 @@
 import json
 import time
 import warnings
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,16 +10,16 @@ import torch
 from benchmarks.gpu import __main__ as program
 from benchmarks.gpu import facts, process
 from benchmarks.gpu.figure import curves
-from benchmarks.gpu.measures import counts, graphs, steps
+from benchmarks.gpu.measures import counts, steps
 from benchmarks.gpu.measures.losses import CPU
 from benchmarks.gpu.plan import KINDS, METHODS, Kind, chosen, quick, tasks
 from benchmarks.gpu.records import Record, Records
-from benchmarks.gpu.rows import HELD, NOT_HELD, at_least, not_run, told
+from benchmarks.gpu.rows import NOT_HELD, at_least, not_run, told
 from benchmarks.gpu.task import Found, Place, Task
 from modprompt.errors import UserError
 
 DRY = Place(dry_run=True)
-STEP = Task("step", "MPL", 5, "fp16", "graph")
+STEP = Task("step", "MPL", 5, "fp16")
 
 
 def every(full=True):
@@ -109,12 +108,12 @@ def test_folder_that_is_no_checkout_is_refused_before_anything_runs(run, tmp_pat
 
 @pytest.mark.slow
 def test_finished_cases_are_not_run_again_and_full_goes_on_behind_quick(run, tmp_path):
-    assert run(fine, "--only", "step-MPL-5-") == (0, ["step-MPL-5-fp16-graph"])
+    assert run(fine, "--only", "step-MPL-5-") == (0, ["step-MPL-5-fp16"])
     assert run(fine, "--only", "step-MPL-5-") == (0, [])
     code, begun = run(fine, "--full", "--only", "step-MPL")
     assert code == 0
-    assert begun == [f"step-MPL-{classes}-fp16-graph" for classes in (50, 1000, 200)]
-    row = "| DRY RUN: figure of step-MPL-5-fp16-graph | >= 1 | 1.50 | held | 3 / 2 ms |"
+    assert begun == [f"step-MPL-{classes}-fp16" for classes in (50, 1000, 200)]
+    row = "| DRY RUN: figure of step-MPL-5-fp16 | >= 1 | 1.50 | held | 3 / 2 ms |"
     assert row in (tmp_path / "gpu.md").read_text()
 
 
@@ -125,11 +124,11 @@ def test_machine_is_looked_at_every_time(run):
 def test_cases_of_other_sources_are_run_again_and_do_not_stand_in_the_table(run, monkeypatch, tmp_path):
     run(fine, "--only", "step-MPL-5-")
     monkeypatch.setattr(facts, "hash_of", lambda *_: "another")
-    assert run(fine, "--only", "step-MPL-1000")[1] == ["step-MPL-1000-fp16-graph"]
+    assert run(fine, "--only", "step-MPL-1000")[1] == ["step-MPL-1000-fp16"]
     text = (tmp_path / "gpu.md").read_text()
     assert "sources another" in text
-    assert "figure of step-MPL-5-fp16-graph" not in text
-    assert run(fine, "--only", "step-MPL-5-")[1] == ["step-MPL-5-fp16-graph"]
+    assert "figure of step-MPL-5-fp16" not in text
+    assert run(fine, "--only", "step-MPL-5-")[1] == ["step-MPL-5-fp16"]
 
 
 def test_hash_of_sources_needs_no_git_and_sees_names_and_contents(tmp_path):
@@ -147,8 +146,8 @@ def test_hash_of_sources_needs_no_git_and_sees_names_and_contents(tmp_path):
 
 def test_damaged_record_is_no_record(run, tmp_path):
     run(fine, "--only", "step-MPL-5-")
-    (tmp_path / "step-MPL-5-fp16-graph.json").write_text('{"facts": ')
-    assert run(fine, "--only", "step-MPL-5-") == (0, ["step-MPL-5-fp16-graph"])
+    (tmp_path / "step-MPL-5-fp16.json").write_text('{"facts": ')
+    assert run(fine, "--only", "step-MPL-5-") == (0, ["step-MPL-5-fp16"])
 
 
 def test_case_that_fails_is_a_row_that_does_not_hold_and_runs_last_the_next_time(run, tmp_path, capsys):
@@ -157,11 +156,11 @@ def test_case_that_fails_is_a_row_that_does_not_hold_and_runs_last_the_next_time
 
     code, begun = run(fails, "--only", "step-CoOp")
     assert code == 1
-    assert begun == [f"step-CoOp-{classes}-fp16-graph" for classes in (5, 50, 1000)]
-    assert "NOT held: step-CoOp-5-fp16-graph" in capsys.readouterr().out
-    row = "| DRY RUN: step-CoOp-5-fp16-graph | it ends well | failed | NOT held | RuntimeError: CUDA error (exit code 1) |"
+    assert begun == [f"step-CoOp-{classes}-fp16" for classes in (5, 50, 1000)]
+    assert "NOT held: step-CoOp-5-fp16" in capsys.readouterr().out
+    row = "| DRY RUN: step-CoOp-5-fp16 | it ends well | failed | NOT held | RuntimeError: CUDA error (exit code 1) |"
     assert row in (tmp_path / "gpu.md").read_text()
-    assert run(fine, "--only", "step-CoOp") == (0, ["step-CoOp-5-fp16-graph"])
+    assert run(fine, "--only", "step-CoOp") == (0, ["step-CoOp-5-fp16"])
 
 
 @pytest.mark.parametrize(
@@ -186,9 +185,9 @@ def test_what_a_package_was_missing_for_is_run_when_it_is_there(run):
 
 def test_what_is_left_when_the_minutes_are_over_is_told_and_fails(run, capsys, tmp_path):
     code, begun = run(lambda task: fine(task) if task.classes == 5 else None, "--only", "step-MPL")
-    assert (code, begun) == (1, ["step-MPL-5-fp16-graph", "step-MPL-50-fp16-graph"])
+    assert (code, begun) == (1, ["step-MPL-5-fp16", "step-MPL-50-fp16"])
     assert "the 9 minutes are over, 2 cases are left: the same command goes on" in capsys.readouterr().out
-    assert "Left: step-MPL-50-fp16-graph, step-MPL-1000-fp16-graph." in (tmp_path / "gpu.md").read_text()
+    assert "Left: step-MPL-50-fp16, step-MPL-1000-fp16." in (tmp_path / "gpu.md").read_text()
 
 
 def test_cpus_side_is_there_before_the_gpus_losses_begin(run):
@@ -220,7 +219,7 @@ def test_dry_run_cannot_be_taken_for_a_gpu(run, tmp_path):
     assert lines[0].startswith("# DRY RUN")
     rows = [line for line in lines if line.startswith("|")]
     assert all(row.startswith(("| DRY RUN", "| ---")) for row in rows)
-    assert "none, a DRY RUN on a CPU" in (tmp_path / "step-MPL-5-fp16-graph.json").read_text()
+    assert "none, a DRY RUN on a CPU" in (tmp_path / "step-MPL-5-fp16.json").read_text()
     assert (tmp_path / "gpu.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "gpu.zip").is_file()
 
@@ -229,23 +228,8 @@ def test_figure_takes_eager_times_from_the_first_case_that_has_them():
     def record(kind, how, ms):
         return Record(Task(kind, "MPL", 50, "fp16", how), {}, Found([], {"ms": ms}), "", 1.0)
 
-    found = curves([record("step", "graph", {"ours": 2.0, "plain": 3.0}), record("compiled", "default", {"ours": 9.0})])
+    found = curves([record("step", "", {"ours": 2.0, "plain": 3.0}), record("compiled", "default", {"ours": 9.0})])
     assert found == {"MPL": {"ours": {50: 2.0}, "plain": {50: 3.0}}}
-
-
-def test_figure_leaves_out_graphs_that_were_not_recorded():
-    numbers = {"ms": {"ours": 2.0, "ours graph": 2.0, "plain": 3.0}, "note": "not recorded: why"}
-    record = Record(Task("step", "MPL", 50, "fp16", "graph"), {}, Found([], numbers), "", 1.0)
-    assert curves([record]) == {"MPL": {"ours": {50: 2.0}, "plain": {50: 3.0}}}
-
-
-def test_step_that_was_not_recorded_does_not_hold_on_a_gpu(monkeypatch):
-    side = SimpleNamespace(note=lambda: "not recorded: why")
-    monkeypatch.setattr(graphs, "build", lambda *_: side)
-    monkeypatch.setattr(graphs, "_losses", lambda *_: [1.0])
-    recorded, same = graphs.measure(Task("graph", "MPL", 50, "fp32"), Place(False)).rows
-    assert (recorded.measured, recorded.verdict) == ("not recorded: why", NOT_HELD)
-    assert same.verdict == HELD
 
 
 def test_all_warnings_of_waits_are_counted_and_no_others():
@@ -289,12 +273,11 @@ def run_all(some, folder, seconds=300.0):
 
 @pytest.mark.slow
 def test_cases_behind_one_that_fails_go_on_in_a_new_process(tmp_path):
-    first, last = (Task("graph", method, 50, "fp32") for method in ("CoOp", "MaPLe"))
+    first, last = (Task("test", method, 50, "fp32") for method in ("CoOp", "MaPLe"))
     records = run_all([first, Task("nothing of this name"), last], tmp_path)
     assert [record.task for record in records] == [first, Task("nothing of this name"), last]
     assert [record.found is None for record in records] == [False, True, False]
     assert records[1].error == "KeyError: 'nothing of this name' (exit code 1)"
-    assert "no CUDA device" in records[0].rows[0].measured
 
 
 @pytest.mark.slow

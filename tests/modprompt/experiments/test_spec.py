@@ -74,8 +74,8 @@ FAULTS = [
     ),
     (FILE + "  Again: {trainer: MPL, config: glyph}\n", "methods: MPL and Again are the same runs"),
     (
-        FILE + "  Again: {trainer: MPL, config: glyph, options: {MODEL.COMPILE: graph}}\n",
-        "MODEL.COMPILE is in no folder's name: give each of its values its own experiment",
+        FILE + "  Again: {trainer: MPL, config: glyph, options: {MODEL.BACKBONE.PATH: x.pt}}\n",
+        "MODEL.BACKBONE.PATH is in no folder's name: give each of its values its own experiment",
     ),
     (FILE.replace("protocol: base2new", "protocol: cross_dataset\nsource: digits"), "datasets: digits is the source"),
     (

@@ -40,16 +40,6 @@ def test_result_of_other_settings_is_stale_and_says_what_differs(jobs, tmp_path)
     assert "made with other settings: OPTIM.LR 0.5 -> 0.0" in stands.why
 
 
-def test_result_of_recorded_steps_is_no_other_runs(experiment, tmp_path):
-    plain, graph = (
-        protocols.jobs(experiment(f"{FILE}options: {{MODEL.COMPILE: {how}}}\n"))[4] for how in ("default", "graph")
-    )
-    assert (plain.method.label, plain.tests, plain.folder) == ("MPL", False, graph.folder)
-    finish(graph, tmp_path, 80.0)
-    assert state.of(graph, tmp_path).name == "finished"
-    assert "MODEL.COMPILE graph -> not set" in state.of(plain, tmp_path).why
-
-
 def test_test_of_a_model_that_was_trained_again_is_outdated(trained, tmp_path):
     train, test = trained
     path = finish(train, tmp_path, 80.0)
@@ -126,7 +116,6 @@ def test_all_runs_stand_as_each_alone_and_no_result_is_read_twice(jobs, tmp_path
 
 
 def test_edited_config_is_noticed_by_a_process_that_has_read_it(experiment, tmp_path):
-    from tests.modprompt.experiments.conftest import FILE
 
     config = tmp_path / "mine.yaml"
     config.write_text("OPTIM:\n  LR: 1\n")

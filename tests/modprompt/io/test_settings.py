@@ -167,12 +167,6 @@ def test_texts_are_what_was_given_without_what_decides_nothing(files):
     assert not free() & set(settings.texts())
 
 
-@pytest.mark.parametrize("how", ["", "default", "reduce-overhead", "graph"])
-def test_how_a_run_is_compiled_decides_numbers_where_steps_are_recorded(how):
-    texts = Settings.read(options=["SEED", "1", "MODEL.COMPILE", how]).texts()
-    assert texts == {"SEED": "1", **({"MODEL.COMPILE": "graph"} if how == "graph" else {})}
-
-
 def test_one_thing_written_in_two_ways_has_the_same_texts(files):
     options = ["DATASET.NAME", "Digits", "OPTIM.LR", "2e-1", "OPTIM.MAX_EPOCH", "5", "INPUT.SIZE", "(32, 32)"]
     assert Settings.read(files).texts() == Settings.read(options=options).texts()

@@ -8,7 +8,7 @@ import torch
 from torch import library as torch_library
 
 from modprompt.engine import precision
-from modprompt.methods.parts.fused import fused
+from modprompt.methods.parts.step import fused
 from modprompt.methods.table import row_of
 from tests.conftest import random_clip
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values

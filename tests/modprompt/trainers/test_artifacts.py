@@ -1,16 +1,14 @@
-"""What runs leave beside their results: the files of a test, steps, TensorBoard's files, all settings."""
+"""What runs leave beside their results: the files of a test, steps, all settings."""
 
 import csv
 import json
 import random
-import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from tqdm import tqdm
 
 from modprompt.cli import train
 from modprompt.errors import UserError
@@ -65,18 +63,6 @@ def losses_of(capsys):
     return [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch [")]
 
 
-def test_tensorboard_has_the_steps_too_and_no_thread_stays(command, tmp_path):
-    loading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    with tqdm(total=1):  # the first bar of a process starts a thread that stays
-        before = threading.active_count()
-    assert train.main(command(METHODS["coop_end"])) == 0
-    assert threading.active_count() == before
-    events = loading.EventAccumulator(str(tmp_path / "out" / "tensorboard")).Reload()
-    assert {"train/loss", "train/acc", "train/lr", "test/accuracy"} <= set(events.Tags()["scalars"])
-    assert [one.step for one in events.Scalars("train/lr")] == list(range(10))
-    assert events.Scalars("train/loss")[0].value == pytest.approx(steps.read(tmp_path / "out")["loss"][0])
-
-
 def states(monkeypatch):
     """The states of all generators at the end of each epoch."""
     seen, plain = [], PromptTrainer.after_epoch
@@ -98,8 +84,6 @@ def test_no_number_and_no_draw_is_another_for_it(row, command, tmp_path, monkeyp
     assert train.main(to(words, tmp_path / "with")) == 0
     monkeypatch.setattr(Loop, "_write_steps", lambda self: None)
     monkeypatch.setattr(Resume, "_begin_steps", lambda self: None)
-    for name in ("init_writer", "write_scalar"):
-        monkeypatch.setattr(PromptTrainer, name, lambda self, *words: None, raising=False)
     monkeypatch.setattr(artifacts, "of_test", lambda *words: {})
     monkeypatch.setattr(trainer_result, "Answers", lambda evaluator: SimpleNamespace(columns=0))
     assert train.main(to(words, tmp_path / "without")) == 0

@@ -162,7 +162,7 @@ def test_without_shots_the_images_of_a_class_are_counted(shots, counted, command
     [
         (["OPTIM.STEPSIZE", "(3,)"], "OPTIM.STEPSIZE: CLIPLoRA counts steps"),
         (["OPTIM.WARMUP_EPOCH", 1], "OPTIM.WARMUP_EPOCH: CLIPLoRA counts steps, and its learning rate falls at each"),
-        (["MODEL.COMPILE", "graph"], "MODEL.COMPILE graph: dropout draws new masks at each step"),
+        (["MODEL.COMPILE", "default"], "MODEL.COMPILE default: dropout draws new masks at each step"),
         (["TRAINER.CLIPLORA.POSITION", "3 9"], "names layer 9, but a side has 4 from 0 on"),
     ],
 )

@@ -50,12 +50,7 @@ def test_every_node_is_its_dataclass(cls):
     assert method_of(cls, node) == cls()
     trainer = TRAINER_REGISTRY.get(cls.__name__)
     assert trainer.method_class is cls
-    assert not {name for name in vars(trainer) if not name.startswith("__")} - {
-        "method_class",
-        "node_name",
-        "parts",
-        "same_step",
-    }
+    assert not {name for name in vars(trainer) if not name.startswith("__")} - {"method_class", "node_name", "parts"}
 
 
 def test_every_registered_row_is_known_by_name():

@@ -27,9 +27,6 @@ def test_run_on_such_names_is_a_run_and_finished_once(root, mpl_flags, mpl_optio
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert train.main(words) == 0, capsys.readouterr().err
     assert result.read(out).result is not None
-    assert "No TensorBoard files: TensorBoard cannot write to a folder whose name is not UTF-8" in (
-        out / "log.txt"
-    ).read_text("utf-8")
     assert "\\udc" in (out / "log.txt").read_text(encoding="utf-8")
     capsys.readouterr()
     assert train.main(words) == 0

@@ -1,11 +1,11 @@
 """What a test says of each image: the same numbers as maintained libraries have, and the evaluator's own classes."""
 
-import builtins
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from sklearn.calibration import calibration_curve
 
 from modprompt.errors import UserError
 from modprompt.io.test_parts import Wrong
@@ -68,6 +68,16 @@ def test_numbers_are_those_of_a_loop():
     assert answers.top_pct() == pytest.approx(100 * five / 200)
     assert parts.names == NAMES
     assert parts.calibration[:, 0].sum() == 200
+
+
+def test_bins_of_the_calibration_are_those_of_scikit_learn():
+    logits, labels = drawn(500)
+    images_of, mean, right = answered(logits, labels).parts(NAMES, None, images(labels))[0].calibration.T
+    shares, predicted = logits.double().softmax(1).max(1)
+    theirs, their_mean = calibration_curve((predicted == labels).int().numpy(), shares.numpy(), n_bins=15)
+    assert images_of.sum() == 500
+    assert right[images_of > 0].tolist() == theirs.tolist()
+    assert mean[images_of > 0].tolist() == their_mean.tolist()
 
 
 @pytest.mark.cover(1)
@@ -151,21 +161,6 @@ def test_images_in_another_order_are_not_named():
     assert parts.wrong == []
     assert notes == {"list of wrong images": "the images were not tested in their order"}
     assert parts.confusion.sum() == 20
-
-
-def test_without_the_package_the_calibration_is_left_out(monkeypatch):
-    plain = builtins.__import__
-
-    def lacking(name, *args, **kwargs):
-        if name.startswith("sklearn"):
-            raise ImportError(name)
-        return plain(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", lacking)
-    logits, labels = drawn(20)
-    parts, notes = answered(logits, labels).parts(NAMES, None, images(labels))
-    assert notes == {"calibration": "scikit-learn 1.1 or newer is not installed"}
-    assert ece_pct(parts.calibration) is None
 
 
 def test_no_generator_moves():

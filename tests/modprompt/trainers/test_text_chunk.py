@@ -5,9 +5,8 @@ import torch
 
 from modprompt import CoCoOp, CoOp
 from modprompt.cli import train
-from modprompt.compat.run_settings import EvalLoader, Model, RunSettings, TrainX
+from modprompt.compat.run_settings import EvalLoader, RunSettings, TrainX
 from modprompt.engine import encoders
-from modprompt.engine import model as engine
 from modprompt.trainers import text_chunk
 from tests.methods import METHODS
 
@@ -39,16 +38,6 @@ def test_free_memory_decides_and_room_for_all_is_no_limit(model, config, room):
         room(tokens)
         text_chunk.decide(model, config)
         assert text_chunk.in_use(model, config) == expected
-
-
-def test_recorded_steps_have_half_of_the_room_since_others_need_as_much_beside_them(model, monkeypatch):
-    monkeypatch.setattr(engine, "free_bytes", lambda device: 10**6)
-    found = {}
-    for compiled in ("", "default", "graph"):
-        text_chunk.decide(model, RunSettings(model=Model(compile=compiled)))
-        found[compiled] = model.text_encoder.most_tokens
-    assert found["graph"] == found[""] // 2 > 1
-    assert found["default"] == found[""]
 
 
 def test_number_of_tokens_is_what_decides_whether_there_are_chunks(model, monkeypatch):

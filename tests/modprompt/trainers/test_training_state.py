@@ -56,23 +56,6 @@ def test_other_settings_are_refused_and_named(tmp_path):
         training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
 
 
-def test_run_whose_steps_are_recorded_is_another(tmp_path):
-    cfg, *parts = make(1)
-
-    def settings(how):
-        cfg.MODEL.COMPILE = how
-        return training_state.settings_of(cfg)
-
-    training_state.save(str(tmp_path), settings("default"), 1, *parts, 0)
-    training_state.load(str(tmp_path), settings(""), *parts)  # how encoders are compiled decides no number
-    with pytest.raises(ValueError, match=r"other settings \(MODEL.COMPILE eager -> graph\)"):
-        training_state.load(str(tmp_path), settings("graph"), *parts)
-    training_state.save(str(tmp_path), settings("graph"), 1, *parts, 0)
-    training_state.load(str(tmp_path), settings("graph"), *parts)
-    with pytest.raises(ValueError, match=r"other settings \(MODEL.COMPILE graph -> eager\)"):
-        training_state.load(str(tmp_path), settings(""), *parts)
-
-
 ADVICE = ": delete it to start anew, or put another copy there"
 
 

@@ -258,7 +258,6 @@ def test_without_a_search_the_given_values_stay(command, tmp_path):
 @pytest.mark.parametrize(
     ("trainer", "more", "said"),
     [
-        ("TaskRes", ("MODEL.COMPILE", "graph"), "MODEL.COMPILE graph: the steps of a head are too short"),
         ("TipAdapter", (TIP + "SEARCH_SCALE", "[7]"), "TRAINER.TIPADAPTER.SEARCH_SCALE must be two numbers above 0.1"),
         ("TipAdapter", (TIP + "SEARCH_STEP", "[3, 0.5]"), "SEARCH_STEP must be two whole numbers from 1 up"),
         ("CLIP_Adapter", ("TRAINER.CLIP_ADAPTER.RATIO", "1.5"), "TRAINER.CLIP_ADAPTER.RATIO must be at most 1"),
@@ -269,7 +268,7 @@ def test_without_a_search_the_given_values_stay(command, tmp_path):
         ),
         ("TaskRes", ("SEARCH.ON", "True"), "SEARCH.ON does not work for TaskRes: a head has no schedule"),
     ],
-    ids=["graph", "scale", "step", "ratio", "base", "search"],
+    ids=["scale", "step", "ratio", "base", "search"],
 )
 def test_bad_input_is_one_line(trainer, more, said, command, capsys):
     words = command(trainer)

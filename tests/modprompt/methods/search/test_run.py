@@ -231,7 +231,6 @@ def test_a_cap_is_kept_and_a_weight_on_tokens_makes_fewer(command, tmp_path):
     [
         (["TEST.FINAL_MODEL", "best_val"], "TEST.FINAL_MODEL best_val: the alphas of a search have seen"),
         (["TEST.SPLIT", "val"], "TEST.SPLIT val: the alphas of a search have seen"),
-        (["MODEL.COMPILE", "graph"], "MODEL.COMPILE graph: a search's steps alternate"),
         (["TRAINER.DPLSEARCH.ALPHA_DATA", "second"], "TRAINER.DPLSEARCH.ALPHA_DATA"),
         (["TRAINER.DPLSEARCH.N_CTX_TEXT", 0, "TRAINER.DPLSEARCH.N_CTX_VISION", 0], "N_CTX_VISION must be at least 1"),
         (["SEARCH.ON", True], "SEARCH.ON does not work for DPLSearch, which is a search by itself"),

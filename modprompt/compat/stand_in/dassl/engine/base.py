@@ -1,8 +1,6 @@
 """Named models with what trains them: checkpoints, modes, steps, and an outer loop of epochs."""
 
-import contextlib
 import os
-import time
 from collections import OrderedDict
 
 import torch
@@ -10,33 +8,10 @@ import torch
 from dassl.utils import load_checkpoint, resume_from_checkpoint, save_checkpoint, tolist_if_not
 
 
-def _keep_writers_quiet():
-    """Let TensorBoard's writing thread only report errors to the next call, and print no traceback of its own."""
-    with contextlib.suppress(ImportError, AttributeError):  # another version
-        from tensorboard.summary.writer import event_file_writer as writers
-
-        class Quiet(writers._AsyncWriterThread):
-            is_quiet = True
-
-            def run(self):
-                with contextlib.suppress(OSError):  # which it keeps for the next call
-                    super().run()
-
-        if not hasattr(writers._AsyncWriterThread, "is_quiet"):
-            writers._AsyncWriterThread = Quiet
-
-
-def _wait_for_a_later_name(folder):
-    """Names of TensorBoard's files begin with the second: of two files in one second it may read the later first."""
-    while os.path.isdir(folder) and any(f".{int(time.time()):010d}." in name for name in os.listdir(folder)):
-        time.sleep(0.02)
-
-
 class TrainerBase:
     """Named models with what trains them, and an outer loop of epochs."""
 
     start_epoch = 0
-    _writer = None  # of TensorBoard's files
 
     def __init__(self):
         self._models = OrderedDict()
@@ -115,51 +90,6 @@ class TrainerBase:
         """Raise FloatingPointError if a loss is not finite."""
         if not torch.isfinite(loss).all():
             raise FloatingPointError("Loss is infinite or NaN!")
-
-    def init_writer(self, log_dir):
-        """Write TensorBoard's files into a folder from now on, if it is installed; their errors end no run.
-
-        Steps that a killed run has written and a resumed one writes again count once.
-        """
-        if self._writer is not None:
-            return
-        try:
-            from torch.utils.tensorboard import SummaryWriter  # late: not every run writes
-        except Exception as error:  # packages that do not fit each other may raise any error
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            print(f"No TensorBoard files ({reason}): pip install tensorboard")
-            return
-        _keep_writers_quiet()
-        try:
-            _wait_for_a_later_name(log_dir)
-            purged = self.start_epoch * self.steps_of_an_epoch()
-            self._writer = SummaryWriter(log_dir, purge_step=purged, max_queue=1000)  # no step waits for a slow disk
-        except OSError as error:
-            print(f"No TensorBoard files: {error}")
-
-    def steps_of_an_epoch(self):
-        """How many steps of write_scalar an epoch has."""
-        return 1
-
-    def close_writer(self):
-        """Write the rest to disk, and close."""
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        try:
-            writer.close()
-        except OSError as error:  # the disk is full, or the folder gone
-            with contextlib.suppress(OSError):
-                writer.file_writer.close()  # ends its thread
-            print(f"TensorBoard's files are not whole: {error}")
-
-    def write_scalar(self, tag, scalar_value, global_step=None):
-        """Write a number for TensorBoard; does nothing before init_writer."""
-        if self._writer is not None:
-            try:
-                self._writer.add_scalar(tag, scalar_value, global_step)
-            except OSError:  # on an earlier number: its thread reports it now
-                self.close_writer()
 
     def train(self, start_epoch, max_epoch):
         """Run epochs start_epoch to max_epoch - 1 between the hooks."""

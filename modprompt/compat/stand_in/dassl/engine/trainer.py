@@ -1,7 +1,6 @@
 """Trainers of a model that a subclass builds: loaders, the training loop, testing, saving, resuming."""
 
 import datetime
-import os
 import time
 
 import numpy as np
@@ -51,10 +50,6 @@ class SimpleTrainer(TrainerBase):
         """Build and register the models."""
         raise NotImplementedError
 
-    def steps_of_an_epoch(self):
-        """As many as the loader has batches."""
-        return len(self.train_loader_x)
-
     def train(self):
         """Train, resuming if possible, then test."""
         super().train(self.start_epoch, self.max_epoch)
@@ -62,7 +57,6 @@ class SimpleTrainer(TrainerBase):
     def before_train(self):
         """Go on from the checkpoints in RESUME or OUTPUT_DIR, and start the clock."""
         self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.output_dir)
-        self.init_writer(os.path.join(self.output_dir, "tensorboard"))
         self.time_start = time.time()
 
     def after_train(self):
@@ -76,7 +70,6 @@ class SimpleTrainer(TrainerBase):
                 print("Deploy the last-epoch model")
             self.test()
         print(f"Elapsed: {datetime.timedelta(seconds=round(time.time() - self.time_start))}")
-        self.close_writer()
 
     def after_epoch(self):
         """Validate if asked for, and save if it is time to."""
@@ -105,8 +98,6 @@ class SimpleTrainer(TrainerBase):
             images, labels = self.parse_batch_test(batch)
             self.evaluator.process(self.model_inference(images), labels)
         results = self.evaluator.evaluate()
-        for name, value in results.items():
-            self.write_scalar(f"{split}/{name}", value, self.epoch)
         return next(iter(results.values()))
 
     def model_inference(self, input):
