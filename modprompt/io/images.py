@@ -26,6 +26,7 @@ BEYOND_THE_RULE = (TEST, WHOLE, AS_TRAINING)  # a result that was chosen by thes
 FEW, ALL, AS_MANY = "few", "all", "as many"
 
 _RULE = "2:"  # the version of the rule, before a hash
+_MANY = 10_000  # images from which on a progress bar is shown
 _READERS = 8  # files that are read at a time
 
 
@@ -169,8 +170,12 @@ def _looks(images: Sequence[Labelled], root: str) -> str:
 
 def _contents(images: Sequence[Labelled], root: str) -> str:
     paths = list(dict.fromkeys(image.impath for image in images))
+    from tqdm import tqdm  # late: it takes a moment
+
+    silent = None if len(paths) > _MANY else True  # None: where standard error is a terminal
     with ThreadPoolExecutor(_READERS) as pool:
-        return _digits(f"{below(path, root)}\t{one}\n" for path, one in zip(paths, pool.map(sha256_of, paths)))[:16]
+        hashes = tqdm(pool.map(sha256_of, paths), "hashing images", len(paths), disable=silent, unit="image")
+        return _digits(f"{below(path, root)}\t{one}\n" for path, one in zip(paths, hashes))[:16]
 
 
 def list_hash(images: Iterable[Any], root: str) -> str:
