@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import require_learned
 from modprompt.io.safe_open import Refused
-from modprompt.methods.heads.bank import Bank, mean_text
+from modprompt.methods.heads.data import Bank, mean_text
 from modprompt.methods.heads.search import Found, Grid
 
 H = TypeVar("H", bound="Head")
@@ -22,12 +22,7 @@ TRAIN, VAL, TEST = "train", "val", "test"  # lists of images
 
 
 class Rates(NamedTuple):
-    """A head's own optimiser, in place of the configured one.
-
-    Attributes:
-        optimiser: of the head's parameters.
-        schedule: of its learning rates, stepped after every step; None for constant ones.
-    """
+    """A head's own optimiser, and the schedule of its rates, stepped after every step; None for constant ones."""
 
     optimiser: Optimizer
     schedule: Any = None
@@ -39,10 +34,9 @@ class Head(nn.Module):
     A subclass draws in its constructor what does not depend on the bank, and the rest in `build`; its parameters and
     persistent buffers are named as in its checkpoints. The attributes below say what else it can do.
 
-    Args:
-        names: of the C classes, in label order.
-
     Attributes:
+        names: of the C classes, in label order.
+        which: for each, its number among the data set's classes of the same name; empty if unknown.
         encodes: which images are encoded before training, in this order, since loaders draw numbers: of TRAIN, VAL and
             TEST. Those of TRAIN become the bank's views.
         from_bank: names of tensors whose first size follows from the bank, or from a checkpoint.
@@ -72,7 +66,7 @@ class Head(nn.Module):
     def __init__(self, names: Sequence[str]):
         super().__init__()
         self.names = tuple(names)
-        self.which: tuple[int, ...] = ()  # number among the data set's classes with the same name; empty if unknown
+        self.which: tuple[int, ...] = ()
 
     def build(self, bank: Bank, scale: Tensor) -> None:
         """Read from the bank what the head is made of; once, before training.
@@ -97,38 +91,25 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def penalty(self) -> Tensor:
-        """What training adds to cross-entropy, a scalar.
-
-        Raises:
-            UserError: if something that it needs is missing.
-        """
+        """What training adds to cross-entropy, a scalar; a UserError if something that it needs is missing."""
         return torch.zeros((), device=self._device())
 
     def _device(self) -> torch.device:
         return next((one.device for one in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
     def batches(self, bank: Bank, size: int) -> Any:
-        """What it is fitted on in each epoch: batches as in fitting.py; None for a view that is newly encoded.
-
-        Args:
-            bank: of the training images.
-            size: the configured number of images of a batch.
-        """
+        """What it is fitted on in each epoch, batches (data.py) of `size` images; None for newly encoded views."""
         return None
 
     def end_epoch(self) -> None:
         """Do what is due between two epochs."""
 
     def rates(self, steps: int) -> Rates | None:
-        """An optimiser of its own, made after `build`; None for the configured one.
-
-        Args:
-            steps: of the whole training.
-        """
+        """An optimiser of its own for a training of so many steps, made after `build`; None for the configured one."""
         return None
 
-    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Found | None:
-        """Search on validation images after the training, and keep what is found; None if there is no search.
+    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Found:
+        """Search on validation images after the training, and keep what is found; only for methods with a grid.
 
         Args:
             image: raw features (N, D).
@@ -136,7 +117,7 @@ class Head(nn.Module):
             labels: (N,).
             grid: the values to try.
         """
-        return None
+        raise NotImplementedError
 
     @property
     def class_bound(self) -> bool:
@@ -198,26 +179,12 @@ class Head(nn.Module):
         self._parameters.pop(name, None)
         self._buffers[name] = value
 
-    def take(self, state: Mapping[str, Tensor], path: str) -> None:
+    def take(self, state: Mapping[str, Any], path: str) -> None:
         """Load a checkpoint's tensors, made for this head's classes.
 
         Raises:
             UserError: if one is missing, or does not fit.
         """
-        taken = self._checked(state, path)
-        for name, here in self.state_dict(keep_vars=True).items():
-            if name in taken and here.shape != taken[name].shape:
-                self._put(name, taken[name].to(here))
-        with torch.no_grad():
-            for name, here in self.state_dict(keep_vars=True).items():
-                if name in taken:
-                    here.copy_(taken[name])
-        fault = self.fault()
-        if fault:
-            raise UserError(f"{path} does not fit this model: {fault}")
-
-    def _checked(self, state: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
-        """The tensors of a checkpoint that this head has too, all checked like a learner's."""
         mine, found = self.state_dict(), {name: one for name, one in state.items() if isinstance(one, Tensor)}
         for name in self.may_lack:
             if name not in mine or name not in found or not found[name].numel():
@@ -230,15 +197,19 @@ class Head(nn.Module):
         for name, here in mine.items():
             there, resized = found[name], name in self.from_bank or name in self.may_lack
             if there.dim() != here.dim() or not (resized or there.shape == here.shape):
-                raise UserError(
-                    f"{path} does not fit this model: {name} is {tuple(here.shape)} here and {tuple(there.shape)} "
-                    "in the file"
-                )
+                shapes = f"{tuple(here.shape)} here and {tuple(there.shape)} in the file"
+                raise UserError(f"{path} does not fit this model: {name} is {shapes}")
         try:
             require_learned(found)
         except Refused as error:
             raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
-        return found
+        for name, there in found.items():
+            if mine[name].shape != there.shape:
+                self._put(name, there.to(mine[name]))
+        self.load_state_dict(found, strict=False)
+        fault = self.fault()
+        if fault:
+            raise UserError(f"{path} does not fit this model: {fault}")
 
     def is_of_others(self, text: Tensor) -> bool:
         """Whether what it has loaded visibly belongs to other classes than those with these features (C, D)."""

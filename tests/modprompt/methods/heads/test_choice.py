@@ -189,15 +189,15 @@ def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, ca
 
 
 def test_encoding_test_images_is_testing(command, tmp_path, monkeypatch):
-    features_of, seen = HeadEvaluation.features_of, []
+    find, seen = HeadEvaluation._feature_batches, []
 
-    def slow(evaluation, split):
-        if split not in seen and split == "test":
+    def slow(evaluation, loader):
+        if loader is evaluation.trainer.test_loader and not seen:
             time.sleep(2)
-        seen.append(split)
-        return features_of(evaluation, split)
+            seen.append(loader)
+        return find(evaluation, loader)
 
-    monkeypatch.setattr(HeadEvaluation, "features_of", slow)
+    monkeypatch.setattr(HeadEvaluation, "_feature_batches", slow)
     assert train.main(command("TipAdapter", *CACHE)) == 0
     said = result(tmp_path)
     assert said["testing_s"] > 2
