@@ -134,7 +134,7 @@ class PrototypesHead(_OnAllViews):
     """
 
     in_order = False
-    rows = {"prototypes": 0, "base_text_features": 0}
+    rows = {"prototypes": 0, "base_text_features": 0, "known": 0}
     reads_text = True
     moves = False
     may_lack: ClassVar[tuple[str, ...]] = ("multipliers", "rho")
@@ -143,7 +143,7 @@ class PrototypesHead(_OnAllViews):
     logit_scale: Tensor
     multipliers: Tensor
     rho: Tensor
-    absent: Tensor
+    known: Tensor  # whether it was made for the class
 
     def __init__(self, names: Sequence[str], width: int, starts: str, constraint: str = "", scale: float = 1.0):
         super().__init__(names)
@@ -154,7 +154,7 @@ class PrototypesHead(_OnAllViews):
         self.register_buffer("logit_scale", torch.zeros(()))
         for name in self.may_lack if constraint else ():
             self.register_buffer(name, torch.empty(0))  # until it is built
-        self.register_buffer("absent", torch.zeros(len(names), dtype=torch.bool), persistent=False)  # not made for
+        self.register_buffer("known", torch.ones(len(names), dtype=torch.bool), persistent=False)
 
     def build(self, bank: Bank, scale: Tensor) -> None:
         """Compute the prototypes from the text, and the multipliers of the penalty."""
@@ -173,7 +173,7 @@ class PrototypesHead(_OnAllViews):
     def _weights(self, text: Tensor) -> Tensor:
         if self.starts == RESIDUAL:
             return text + self.scale * self.prototypes
-        return torch.where(self.absent[:, None], text, self.prototypes)
+        return torch.where(self.known[:, None], self.prototypes, text)
 
     def _distances(self) -> Tensor:
         """|P_c - t_c|^2 (C,), raw."""
@@ -205,12 +205,6 @@ class PrototypesHead(_OnAllViews):
 
     def is_of_others(self, text: Tensor) -> bool:
         return are_others(self.base_text_features, text)
-
-    def for_classes(self, names: Sequence[str], which: Sequence[int] = ()) -> "PrototypesHead":
-        other = super().for_classes(names, which)
-        if other is not self:
-            other._show("absent", self.places(names, which) < 0)
-        return other
 
     def fault(self) -> str:
         """Each class needs a multiplier, where there are any."""

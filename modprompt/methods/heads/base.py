@@ -4,6 +4,7 @@ Shapes: B images, C classes, T templates, D joint width.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -15,7 +16,6 @@ from modprompt.errors import UserError
 from modprompt.io.checkpoint import require_learned
 from modprompt.io.safe_open import Refused
 from modprompt.methods.heads.data import Bank, mean_text
-from modprompt.methods.heads.search import Found, Grid
 
 H = TypeVar("H", bound="Head")
 TRAIN, VAL, TEST = "train", "val", "test"  # lists of images
@@ -108,17 +108,6 @@ class Head(nn.Module):
         """An optimiser of its own for a training of so many steps, made after `build`; None for the configured one."""
         return None
 
-    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Found:
-        """Search on validation images after the training, and keep what is found; only for methods with a grid.
-
-        Args:
-            image: raw features (N, D).
-            plain: logits (N, C) of these without a head: scaled cosines with the class features.
-            labels: (N,).
-            grid: the values to try.
-        """
-        raise NotImplementedError
-
     @property
     def class_bound(self) -> bool:
         """Whether it knows nothing of a class that it was not made for."""
@@ -150,22 +139,18 @@ class Head(nn.Module):
         begins with the head's own, as all classes begin with the base classes, has these and new ones. Otherwise
         classes of one name are matched in order if there are equally many, and new if not: nobody can tell them apart.
         """
-        if which:
-            places = {one: place for place, one in enumerate(zip(self.names, self._own_which()))}
-            return torch.tensor([places.get(one, -1) for one in zip(names, which)], device=self._device())
-        own, asked = _by_name(self.names), _by_name(names)
-        found = [-1] * len(names)
-        if tuple(names[: len(self.names)]) == self.names:
-            found[: len(self.names)] = range(len(self.names))
-            asked = {}
-        for name, labels in asked.items():
-            mine = own.get(name, [])
-            for label, place in zip(labels, mine if len(mine) == len(labels) else []):
-                found[label] = place
+        own = zip(self.names, self._own_which() if which else _numbered(self.names))
+        places = {one: place for place, one in enumerate(own)}
+        found = [places.get(one, -1) for one in zip(names, which or _numbered(names))]
+        if not which and tuple(names[: len(self.names)]) == self.names:
+            found = [place if place < len(self.names) else -1 for place in range(len(names))]
+        elif not which:
+            mine, asked = Counter(self.names), Counter(names)
+            found = [place if mine[name] == asked[name] else -1 for name, place in zip(names, found)]
         return torch.tensor(found, device=self._device())
 
     def _own_which(self) -> tuple[int, ...]:
-        return self.which or tuple(self.names[:at].count(name) for at, name in enumerate(self.names))
+        return self.which or _numbered(self.names)
 
     def _put(self, name: str, value: Tensor) -> None:
         """Replace a parameter or buffer of the head itself."""
@@ -220,12 +205,9 @@ class Head(nn.Module):
         return ""
 
 
-def _by_name(names: Sequence[str]) -> dict[str, list[int]]:
-    """The labels of each name."""
-    labels: dict[str, list[int]] = {}
-    for label, name in enumerate(names):
-        labels.setdefault(name, []).append(label)
-    return labels
+def _numbered(names: Sequence[str]) -> tuple[int, ...]:
+    """For each name, how many like it come before it."""
+    return tuple(names[:at].count(name) for at, name in enumerate(names))
 
 
 class HeadClassifier(nn.Module):

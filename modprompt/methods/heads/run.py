@@ -285,7 +285,8 @@ class HeadResume(_OfHead, Resume):
             return
         began_s, batches = time.perf_counter(), trainer.evaluation.batches(split)
         features, labels = batches.features.to(trainer.device), batches.labels.to(trainer.device)
-        found = self.head.search(features, self.model.plain_logits(features), labels, grid)
+        head: Any = self.head  # of a method with a grid
+        found = head.search(features, self.model.plain_logits(features), labels, grid)
         if self.training_s is not None:
             self.training_s += time.perf_counter() - began_s
         right = f"{found.correct} of {found.images} images right"

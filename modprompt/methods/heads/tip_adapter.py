@@ -123,7 +123,14 @@ class TipAdapterHead(Head):
         return Rates(optimiser, CosineAnnealingLR(optimiser, steps))
 
     def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Found:
-        """Search for alpha and beta, and keep them."""
+        """Search for alpha and beta on validation images, and keep them.
+
+        Args:
+            image: raw features (N, D).
+            plain: logits (N, C) of these without a head: scaled cosines with the class features.
+            labels: (N,).
+            grid: the values to try.
+        """
         with torch.no_grad():
             found = search(plain, self.affinity(image), self.values, labels, grid)
         self.alpha, self.beta = self.alpha.new_tensor(found.alpha), self.beta.new_tensor(found.beta)
