@@ -24,6 +24,7 @@ from modprompt.io.safe_open import Refused
 from modprompt.io.same_run import ENHANCED_BASE, PROMPTS_BEFORE
 from modprompt.io.tensors import read_tensors
 from modprompt.io.text import sha256_of
+from modprompt.methods.base import Method
 from modprompt.methods.heads.base import TEST, VAL, Head
 from modprompt.methods.heads.model import BASE, TENSORS, HeadedModel
 from modprompt.methods.heads.search import Grid
@@ -57,7 +58,7 @@ class Front(NamedTuple):
     selected_on: by which images anything of the prompts was chosen, if known.
     """
 
-    method: Any
+    method: Method
     stated: Mapping[str, Any]
     digest: str
     path: str
@@ -89,10 +90,10 @@ class Front(NamedTuple):
             UserError: if they belong to another CLIP or to other classes (CSC), or have several prompts a class.
         """
         content = self.content
-        if not classes.dataset and content is not None:
+        if content is not None and not classes.dataset:
             classes = classes._replace(dataset=content.record["classes"].get("dataset", ""))
         with torch.random.fork_rng(devices=[]):
-            learner: Learner = self.method.make_learner(clip_model, classes, schedules)
+            learner = self.method.make_learner(clip_model, classes, schedules)
         name = type(self.method).__name__
         if learner.pooling is not None or isinstance(learner, SearchLearner):
             raise UserError(f"{name} here has several prompts a class: no head can be put on these")
@@ -268,22 +269,20 @@ class HeadMethod(ZeroshotCLIP):
 
     @property
     def wants_text(self) -> bool:
-        return False if self.loaded.front is None else bool(self.loaded.front.method.wants_text)
+        return self.loaded.front is not None and self.loaded.front.method.wants_text
 
     @property
     def wants_vision(self) -> bool:
-        return self.loaded.front is not None and bool(self.loaded.front.method.wants_vision)
+        return self.loaded.front is not None and self.loaded.front.method.wants_vision
 
     def schedules(self, shape: Shape) -> Schedules:
         """Those of the prompts' method."""
         front = self.loaded.front
-        return super().schedules(shape) if front is None else cast(Schedules, front.method.sides(shape))
+        return super().schedules(shape) if front is None else front.method.sides(shape)
 
     def templates(self, dataset: str) -> list[str]:
-        own = super().templates(dataset)
-        return {"": own, "selected": [*templates.SELECTED], "selected and own": [*templates.SELECTED, *own]}[
-            self.ensemble
-        ]
+        own = [] if self.ensemble == "selected" else super().templates(dataset)
+        return [*templates.SELECTED, *own] if self.ensemble else own
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
         """Class names in the templates, or the prompts that the head is put on."""
@@ -295,7 +294,7 @@ class HeadMethod(ZeroshotCLIP):
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
         front = self.loaded.front
         made = super().for_classes if front is None else front.method.for_classes
-        return cast(Learner, made(learner, clip_model, classes))
+        return made(learner, clip_model, classes)
 
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
         """The head on both sides of the CLIP; with an enhanced base, on that in place of its text projection."""

@@ -121,10 +121,6 @@ class HeadedModel(PromptedModel):
             image, pooled = features.float(), head.pooled(text)
             return Output(head(image, pooled, self.scale()), unit(image), unit(pooled))
 
-    def output(self, image: Tensor) -> Output:
-        """Logits and features of images (B, 3, H, W), or of raw features (B, D): training encodes images but once."""
-        return self.of_features(image) if image.dim() == 2 else super().output(image)
-
     def _of_each(self, features: Tensor) -> Output:
         return self._logits(features, self.text_for(features))
 
@@ -194,12 +190,8 @@ class HeadedModel(PromptedModel):
     def said_of(self, names: Sequence[str]) -> str:
         """A message if a class-bound head has learned nothing for some of these classes; empty if not."""
         new = int((self.made.places(names) < 0).sum()) if self.class_bound else 0
-        if not new:
-            return ""
-        return (
-            f"{type(self.method).__name__} has learned nothing for {new} of {len(names)} classes: for these it uses "
-            "only the features before it"
-        )
+        of_new = f"{new} of {len(names)} classes: for these it uses only the features before it"
+        return f"{type(self.method).__name__} has learned nothing for {of_new}" if new else ""
 
     def take(self, content: Checkpoint, path: str) -> None:
         """Load the head of a checkpoint, for this model's classes: rows of classes are matched by name.

@@ -67,13 +67,19 @@ PROBES = [
         *PROBES,
     ],
 )
-def test_a_killed_run_goes_on_exactly(trainer, more, command, tmp_path):
+def test_a_killed_run_goes_on_exactly(trainer, more, command, tmp_path, monkeypatch):
     words = command(trainer, *short(trainer), *more)
     assert train.main(words) == 0
     (whole, _), there = state(tmp_path / "out"), result(tmp_path)
     epochs = {"TipAdapter": 1, "LPPlusPlus": 23}.get(trainer, 3)
     again = [str(tmp_path / "again") if word == str(tmp_path / "out") else word for word in words]
-    with stopped_before(PromptTrainer, epochs // 2):
+
+    def stop(self):
+        if self.epoch == epochs // 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PromptTrainer, "after_train" if epochs == 1 else "before_epoch", stop)
         assert train.main(again) == 130
     torch.manual_seed(77)
     assert train.main(again) == 0
