@@ -156,8 +156,8 @@ class HeadMethod(ZeroshotCLIP):
 
     @property
     def base_file(self) -> str:
-        """The file of an enhanced base: a text projection in place of CLIP's (TaskRes); empty for none."""
-        return ""
+        """The file of an enhanced base, a text projection in place of CLIP's (TaskRes), or NONE."""
+        return NONE
 
     def passes(self) -> int:
         """How many passes over the training images the head is built from."""
@@ -203,7 +203,7 @@ class HeadMethod(ZeroshotCLIP):
                 found = Loaded(Front.of(self.prompts_from))
             except UserError as error:
                 raise SettingError([("PROMPTS_FROM", f": {error}")]) from None
-        if self.base_file:
+        if self.base_file != NONE:
             try:
                 digest, weight = sha256_of(self.base_file), read_tensors(self.base_file)["state_dict"]["weight"]
                 _require_projection(weight, "weight")
@@ -236,7 +236,7 @@ class HeadMethod(ZeroshotCLIP):
                 raise UserError(f"{path} is damaged (the prompts before its head): use another copy of it")
             method = stated_method(of_prompts, classes, path)
             front = Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path)
-        if self.base_file:
+        if self.base_file != NONE:
             base_hash = str(stated.get(ENHANCED_BASE, "")) or UNKNOWN
         return self.replace_private(loaded=Loaded(front, base_hash=base_hash)) if front or base_hash else self
 
@@ -349,7 +349,7 @@ class EnhancedBase(HeadMethod):
 
     @property
     def base_file(self) -> str:
-        return "" if self.enhanced_base == NONE else self.enhanced_base
+        return self.enhanced_base
 
 
 @dataclass(frozen=True, repr=False)

@@ -177,7 +177,7 @@ class HeadedModel(PromptedModel):
         if front is not None:
             prompts = view_of(front.method, self.prompt_learner).state_dict()
             state.update({TENSORS + name: tensor for name, tensor in prompts.items()})
-        if self.method.base_file:
+        if self.method.loaded.base_hash:
             encoder: Any = self.text_encoder
             state[BASE] = encoder.text_projection.detach().float()
         return state
