@@ -26,7 +26,7 @@ from modprompt.errors import UserError
 from modprompt.methods.base import Method
 from modprompt.methods.cocoop import CoCoOp
 from modprompt.methods.coop import CoOp
-from modprompt.methods.heads.headed_model import HeadedModel
+from modprompt.methods.heads.model import HeadedModel
 from modprompt.methods.heads.tip_adapter import TipAdapterF
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel

@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from unittest import mock
 
 import torch
 
-from modprompt.methods.heads.fitting import FreshViews
+from modprompt.methods.heads.data import FreshViews
 from tests.fake_cuda.device import fake_cuda
 from tests.fake_cuda.runs import BATCH, Batches, trainer_of
 from tests.fake_cuda.watching import Watch
-
-from modprompt.methods.heads import bank_file  # isort: skip - runs has put Dassl on the path
 
 
 def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:
@@ -20,11 +17,9 @@ def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str
         trainer = trainer_of(files, flags, [*options, "TRAIN.PRINT_FREQ", "3"])
         labels = torch.arange(BATCH) % 2
         view = torch.randn(BATCH, trainer.model.width)
-        with mock.patch.object(bank_file, "write"):  # tensors without values
-            passes = trainer.run.method.passes()
-            trainer.building.of_bank(bank_file.Views([view] * passes, [labels] * passes))
+        trainer.building.of_bank([(view, labels)] * trainer.run.method.passes())
         batches = Batches(3, trainer.cfg.INPUT.SIZE[0], watch)
-        trainer.train_loader_x = FreshViews(batches, trainer.building.encode)
+        trainer.train_loader_x = FreshViews(batches, trainer.evaluation.encode_image)
         trainer.run_epoch()
         return batches.counted[1]._asdict()
 

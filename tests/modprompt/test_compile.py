@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import modprompt
 from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError
-from modprompt.methods.heads.fitting import FreshViews
+from modprompt.methods.heads.data import FreshViews
 from tests.conftest import random_clip
 from tests.modprompt.methods.parts.test_coupled import build
 

@@ -1,22 +1,31 @@
-"""CLAP, ZS-LP (arXiv 2312.12730) and the heads that their authors compare with: one trainer, chosen by INIT."""
+"""CLAP, ZS-LP (arXiv 2312.12730) and the heads that their authors compare with: one trainer, chosen by INIT.
+
+Shapes: V views, N training images, B images, C classes, T templates, D joint width.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from modprompt.errors import SettingError
+import torch
+from torch import Tensor, nn
+
+from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
-from modprompt.methods.heads.base import Head
-from modprompt.methods.heads.compared import ClipA, TipA
-from modprompt.methods.heads.enhanced_base import EnhancedBase
-from modprompt.methods.heads.head_groups import SearchedHead
-from modprompt.methods.heads.prototypes import HOW, RANDOM, RESIDUAL, TEXT, PrototypesHead
+from modprompt.methods.heads.base import TEST, TRAIN, Head
+from modprompt.methods.heads.clip_adapter import CLIPAdapterHead
+from modprompt.methods.heads.data import Bank, PermutedViews, are_others, cosines, images_of, mean_text, unit
+from modprompt.methods.heads.method import EnhancedBase, SearchedHead
 from modprompt.methods.heads.search import Grid
+from modprompt.methods.heads.tip_adapter import TipAdapterHead
 from modprompt.methods.parts.capabilities import Logging
 
 _SEARCH, _TRAINED = "grid_search", "-f-"  # further words in INIT
 _TASK_RESIDUAL = 0.5
+RANDOM, TEXT, RESIDUAL = "random", "text", "residual"  # what P starts from; RESIDUAL adds it to the text
+HOW = BALANCED, CONSTANT, CORRECTED, ADAPTATIVE = "balanced", "constant", "corrected", "adaptative"
+_OF_ALL = ("prototypes", "base_text_features", "logit_scale")  # in the reference's checkpoints of all its heads
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,7 +73,6 @@ class ADAPTER(EnhancedBase, SearchedHead):
         return next((one for one in _HEADS if (one == self.init if one == "RANDOM" else one in self.init)), "")
 
     def head(self, names: Sequence[str], width: int) -> Head:
-        """The head that INIT names, newly drawn."""
         return _HEADS[self.kind](self, names, width)
 
     def held(self) -> str:
@@ -80,6 +88,177 @@ class ADAPTER(EnhancedBase, SearchedHead):
 
     def grid(self) -> Grid | None:
         return super().grid() if _SEARCH in self.init else None
+
+
+def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
+    """The first weight of CLAP's penalty for each class (C,): the mean, over its images, of its zero-shot probability.
+
+    Args:
+        bank: of the training images; all views count.
+        text: raw class features (C, D).
+        scale: of the logits.
+        how: with BALANCED in it 1, with CORRECTED scaled to a mean of 1, with CONSTANT the mean for all classes.
+    """
+    if BALANCED in how:
+        return text.new_ones(len(text))
+    labels = bank.labels.flatten()
+    right = torch.softmax(scale * cosines(bank.views.flatten(0, 1), text), 1).gather(1, labels[:, None])[:, 0]
+    images = images_of(labels, len(text)).clamp(min=1)
+    sure = text.new_zeros(len(text)).index_add_(0, labels, right) / images
+    if CORRECTED in how:
+        sure = sure * (len(sure) / sure.sum())
+    return sure.mean().expand_as(sure).clone() if CONSTANT in how else sure
+
+
+class _OnAllViews(Head):
+    """A head that is trained on all views of a bank, permuted; an epoch has as many samples as there are images."""
+
+    encodes: ClassVar[tuple[str, ...]] = (TEST, TRAIN)
+
+    def batches(self, bank: Bank, size: int) -> Any:
+        return PermutedViews(bank, size)
+
+
+class PrototypesHead(_OnAllViews):
+    """s f.norm(P), with P (C, D) by `starts`: Kaiming's normal, the mean text t, or t + a X with X from zeros on.
+
+    With a constraint, the mean over classes of lambda_c |P_c - t_c|^2 is added to the loss. For a class that it was not
+    made for, P is its text.
+
+    Args:
+        names: of the C classes.
+        width: D.
+        starts: RANDOM, TEXT or RESIDUAL.
+        constraint: "" for no penalty; else how its multipliers are computed, with ADAPTATIVE new ones each epoch.
+        scale: a.
+    """
+
+    in_order = False
+    rows = {"prototypes": 0, "base_text_features": 0, "known": 0}
+    reads_text = True
+    moves = False
+    may_lack: ClassVar[tuple[str, ...]] = ("multipliers", "rho")
+    prototypes: nn.Parameter
+    base_text_features: Tensor
+    logit_scale: Tensor
+    multipliers: Tensor
+    rho: Tensor
+    known: Tensor  # whether it was made for the class
+
+    def __init__(self, names: Sequence[str], width: int, starts: str, constraint: str = "", scale: float = 1.0):
+        super().__init__(names)
+        self.starts, self.constraint, self.scale = starts, constraint, scale
+        first = torch.zeros(len(names), width)
+        self.prototypes = nn.Parameter(nn.init.kaiming_normal_(first) if starts == RANDOM else first)
+        self.register_buffer("base_text_features", torch.zeros(len(names), width))
+        self.register_buffer("logit_scale", torch.zeros(()))
+        for name in self.may_lack if constraint else ():
+            self.register_buffer(name, torch.empty(0))  # until it is built
+        self.register_buffer("known", torch.ones(len(names), dtype=torch.bool), persistent=False)
+
+    def build(self, bank: Bank, scale: Tensor) -> None:
+        """Compute the prototypes from the text, and the multipliers of the penalty."""
+        text = mean_text(bank.text)
+        self._put("base_text_features", text)
+        self._put("logit_scale", scale.detach().log())
+        if self.starts == TEXT:
+            self._put("prototypes", text.clone())
+        if self.constraint:
+            self.multipliers = multipliers(bank, text, scale, self.constraint)
+            self.rho = torch.zeros_like(self.multipliers)
+
+    def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+        return scale * cosines(image, self._weights(text))
+
+    def _weights(self, text: Tensor) -> Tensor:
+        if self.starts == RESIDUAL:
+            return text + self.scale * self.prototypes
+        return torch.where(self.known[:, None], self.prototypes, text)
+
+    def _distances(self) -> Tensor:
+        """|P_c - t_c|^2 (C,), raw."""
+        moved = self._weights(self.base_text_features) - self.base_text_features
+        return moved.square().sum(-1)
+
+    def penalty(self) -> Tensor:
+        """The mean over classes of lambda_c |P_c - t_c|^2.
+
+        Raises:
+            UserError: if lambda is unknown.
+        """
+        return (self._known_multipliers() * self._distances()).mean() if self.constraint else super().penalty()
+
+    def _known_multipliers(self) -> Tensor:
+        if not len(self.multipliers):
+            raise UserError(
+                f"the weights of CONSTRAINT {self.constraint} are missing: the head is not built yet, or its file "
+                "is from another codebase, which keeps none: it can predict, but not be trained"
+            )
+        return self.multipliers
+
+    def end_epoch(self) -> None:
+        """With ADAPTATIVE: lambda becomes max(lambda + rho d, 0), and rho becomes d, the current distances."""
+        if ADAPTATIVE in self.constraint:
+            distances = self._distances().detach()
+            self.multipliers = (self._known_multipliers() + self.rho * distances).clamp(min=0)
+            self.rho = distances
+
+    def is_of_others(self, text: Tensor) -> bool:
+        return are_others(self.base_text_features, text)
+
+    def fault(self) -> str:
+        """Each class needs a multiplier, where there are any."""
+        sizes = {len(getattr(self, name)) for name in self.may_lack if self.constraint}
+        return "" if sizes <= {0} or sizes == {len(self.names)} else f"it has {max(sizes)} multipliers"
+
+
+class _Compared(_OnAllViews):
+    """A head whose checkpoints also have class features."""
+
+    def rates(self, steps: int) -> None:
+        """None: the configured ones."""
+
+    def take(self, state: Mapping[str, Any], path: str) -> None:
+        super().take({name: tensor for name, tensor in state.items() if name not in _OF_ALL}, path)
+
+
+class ClipA(_Compared, CLIPAdapterHead):
+    """CLIP-Adapter, with its network named `mlp`."""
+
+    in_order = False
+
+    def __init__(self, names: Sequence[str], width: int):
+        super().__init__(names, width, 0.2, 4, "mlp")
+
+
+class TipA(_Compared, TipAdapterHead):
+    """Tip-Adapter with alpha = beta = 1; with `trained` its keys are trained at the configured learning rate.
+
+    Args:
+        names: of the C classes.
+        width: D.
+        trained: whether the keys are trained.
+        published: as the authors run it: affinities of raw features, the mean of raw class features, and training on
+            the cached features themselves, where the loss is about 0.
+    """
+
+    keeps_rest = False
+
+    def __init__(self, names: Sequence[str], width: int, trained: bool, published: bool):
+        super().__init__(names, width, 1.0, 1.0, 0.0 if trained else None)
+        self.published = published
+
+    def batches(self, bank: Bank, size: int) -> PermutedViews:
+        mean = Bank(bank.views.mean(0, keepdim=True), bank.labels[:1], bank.text)
+        return PermutedViews(mean if self.published else bank, size)
+
+    def pooled(self, text: Tensor) -> Tensor:
+        """Class features (C, D), of length 1 unless `published`."""
+        return mean_text(text) if self.published else super().pooled(text)
+
+    def affinity(self, image: Tensor) -> Tensor:
+        """(B, N) of raw image features (B, D) with the keys."""
+        return image @ unit(self.keys).t() if self.published else super().affinity(image)
 
 
 _HEADS: dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the order in which INIT is searched

@@ -4,6 +4,7 @@ Shapes: B images, C classes, T templates, D joint width.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -14,20 +15,14 @@ from torch.optim import Optimizer
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import require_learned
 from modprompt.io.safe_open import Refused
-from modprompt.methods.heads.bank import Bank, mean_text
-from modprompt.methods.heads.search import Found, Grid
+from modprompt.methods.heads.data import Bank, mean_text
 
 H = TypeVar("H", bound="Head")
 TRAIN, VAL, TEST = "train", "val", "test"  # lists of images
 
 
 class Rates(NamedTuple):
-    """A head's own optimiser, in place of the configured one.
-
-    Attributes:
-        optimiser: of the head's parameters.
-        schedule: of its learning rates, stepped after every step; None for constant ones.
-    """
+    """A head's own optimiser, and the schedule of its rates, stepped after every step; None for constant ones."""
 
     optimiser: Optimizer
     schedule: Any = None
@@ -39,10 +34,9 @@ class Head(nn.Module):
     A subclass draws in its constructor what does not depend on the bank, and the rest in `build`; its parameters and
     persistent buffers are named as in its checkpoints. The attributes below say what else it can do.
 
-    Args:
-        names: of the C classes, in label order.
-
     Attributes:
+        names: of the C classes, in label order.
+        which: for each, its number among the data set's classes of the same name; empty if unknown.
         encodes: which images are encoded before training, in this order, since loaders draw numbers: of TRAIN, VAL and
             TEST. Those of TRAIN become the bank's views.
         from_bank: names of tensors whose first size follows from the bank, or from a checkpoint.
@@ -72,7 +66,7 @@ class Head(nn.Module):
     def __init__(self, names: Sequence[str]):
         super().__init__()
         self.names = tuple(names)
-        self.which: tuple[int, ...] = ()  # number among the data set's classes with the same name; empty if unknown
+        self.which: tuple[int, ...] = ()
 
     def build(self, bank: Bank, scale: Tensor) -> None:
         """Read from the bank what the head is made of; once, before training.
@@ -97,45 +91,21 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def penalty(self) -> Tensor:
-        """What training adds to cross-entropy, a scalar.
-
-        Raises:
-            UserError: if something that it needs is missing.
-        """
+        """What training adds to cross-entropy, a scalar; a UserError if something that it needs is missing."""
         return torch.zeros((), device=self._device())
 
     def _device(self) -> torch.device:
         return next((one.device for one in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
     def batches(self, bank: Bank, size: int) -> Any:
-        """What it is fitted on in each epoch: batches as in fitting.py; None for a view that is newly encoded.
-
-        Args:
-            bank: of the training images.
-            size: the configured number of images of a batch.
-        """
+        """What it is fitted on in each epoch, batches (data.py) of `size` images; None for newly encoded views."""
         return None
 
     def end_epoch(self) -> None:
         """Do what is due between two epochs."""
 
     def rates(self, steps: int) -> Rates | None:
-        """An optimiser of its own, made after `build`; None for the configured one.
-
-        Args:
-            steps: of the whole training.
-        """
-        return None
-
-    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Found | None:
-        """Search on validation images after the training, and keep what is found; None if there is no search.
-
-        Args:
-            image: raw features (N, D).
-            plain: logits (N, C) of these without a head: scaled cosines with the class features.
-            labels: (N,).
-            grid: the values to try.
-        """
+        """An optimiser of its own for a training of so many steps, made after `build`; None for the configured one."""
         return None
 
     @property
@@ -169,22 +139,18 @@ class Head(nn.Module):
         begins with the head's own, as all classes begin with the base classes, has these and new ones. Otherwise
         classes of one name are matched in order if there are equally many, and new if not: nobody can tell them apart.
         """
-        if which:
-            places = {one: place for place, one in enumerate(zip(self.names, self._own_which()))}
-            return torch.tensor([places.get(one, -1) for one in zip(names, which)], device=self._device())
-        own, asked = _by_name(self.names), _by_name(names)
-        found = [-1] * len(names)
-        if tuple(names[: len(self.names)]) == self.names:
-            found[: len(self.names)] = range(len(self.names))
-            asked = {}
-        for name, labels in asked.items():
-            mine = own.get(name, [])
-            for label, place in zip(labels, mine if len(mine) == len(labels) else []):
-                found[label] = place
+        own = zip(self.names, self._own_which() if which else _numbered(self.names))
+        places = {one: place for place, one in enumerate(own)}
+        found = [places.get(one, -1) for one in zip(names, which or _numbered(names))]
+        if not which and tuple(names[: len(self.names)]) == self.names:
+            found = [place if place < len(self.names) else -1 for place in range(len(names))]
+        elif not which:
+            mine, asked = Counter(self.names), Counter(names)
+            found = [place if mine[name] == asked[name] else -1 for name, place in zip(names, found)]
         return torch.tensor(found, device=self._device())
 
     def _own_which(self) -> tuple[int, ...]:
-        return self.which or tuple(self.names[:at].count(name) for at, name in enumerate(self.names))
+        return self.which or _numbered(self.names)
 
     def _put(self, name: str, value: Tensor) -> None:
         """Replace a parameter or buffer of the head itself."""
@@ -198,26 +164,12 @@ class Head(nn.Module):
         self._parameters.pop(name, None)
         self._buffers[name] = value
 
-    def take(self, state: Mapping[str, Tensor], path: str) -> None:
+    def take(self, state: Mapping[str, Any], path: str) -> None:
         """Load a checkpoint's tensors, made for this head's classes.
 
         Raises:
             UserError: if one is missing, or does not fit.
         """
-        taken = self._checked(state, path)
-        for name, here in self.state_dict(keep_vars=True).items():
-            if name in taken and here.shape != taken[name].shape:
-                self._put(name, taken[name].to(here))
-        with torch.no_grad():
-            for name, here in self.state_dict(keep_vars=True).items():
-                if name in taken:
-                    here.copy_(taken[name])
-        fault = self.fault()
-        if fault:
-            raise UserError(f"{path} does not fit this model: {fault}")
-
-    def _checked(self, state: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
-        """The tensors of a checkpoint that this head has too, all checked like a learner's."""
         mine, found = self.state_dict(), {name: one for name, one in state.items() if isinstance(one, Tensor)}
         for name in self.may_lack:
             if name not in mine or name not in found or not found[name].numel():
@@ -230,15 +182,19 @@ class Head(nn.Module):
         for name, here in mine.items():
             there, resized = found[name], name in self.from_bank or name in self.may_lack
             if there.dim() != here.dim() or not (resized or there.shape == here.shape):
-                raise UserError(
-                    f"{path} does not fit this model: {name} is {tuple(here.shape)} here and {tuple(there.shape)} "
-                    "in the file"
-                )
+                shapes = f"{tuple(here.shape)} here and {tuple(there.shape)} in the file"
+                raise UserError(f"{path} does not fit this model: {name} is {shapes}")
         try:
             require_learned(found)
         except Refused as error:
             raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
-        return found
+        for name, there in found.items():
+            if mine[name].shape != there.shape:
+                self._put(name, there.to(mine[name]))
+        self.load_state_dict(found, strict=False)
+        fault = self.fault()
+        if fault:
+            raise UserError(f"{path} does not fit this model: {fault}")
 
     def is_of_others(self, text: Tensor) -> bool:
         """Whether what it has loaded visibly belongs to other classes than those with these features (C, D)."""
@@ -249,12 +205,9 @@ class Head(nn.Module):
         return ""
 
 
-def _by_name(names: Sequence[str]) -> dict[str, list[int]]:
-    """The labels of each name."""
-    labels: dict[str, list[int]] = {}
-    for label, name in enumerate(names):
-        labels.setdefault(name, []).append(label)
-    return labels
+def _numbered(names: Sequence[str]) -> tuple[int, ...]:
+    """For each name, how many like it come before it."""
+    return tuple(names[:at].count(name) for at, name in enumerate(names))
 
 
 class HeadClassifier(nn.Module):

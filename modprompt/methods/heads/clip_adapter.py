@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.methods.heads.bank import cosines
 from modprompt.methods.heads.base import Head
-from modprompt.methods.heads.head_groups import FreshViewsHead
+from modprompt.methods.heads.data import cosines
+from modprompt.methods.heads.method import FreshViewsHead
 from modprompt.methods.parts.capabilities import Logging
 
 
@@ -33,7 +33,6 @@ class CLIP_Adapter(FreshViewsHead):  # noqa: N801 - the name that users know
             raise SettingError([("RATIO", f" must be at most 1, got {self.ratio}")])
 
     def head(self, names: Sequence[str], width: int) -> "CLIPAdapterHead":
-        """The network, newly drawn."""
         return CLIPAdapterHead(names, width, self.ratio, self.reduction)
 
 
@@ -45,15 +44,16 @@ class CLIPAdapterHead(Head):
         width: D.
         ratio: r, the share of the adapted features.
         reduction: k, how much narrower the network is in the middle.
+        called: the network's name in checkpoints.
     """
 
-    def __init__(self, names: Sequence[str], width: int, ratio: float, reduction: int):
+    def __init__(self, names: Sequence[str], width: int, ratio: float, reduction: int, called: str = "fc"):
         super().__init__(names)
-        self.ratio = ratio
+        self.ratio, self.called = ratio, called
         narrow = max(width // reduction, 1)
-        self.fc = nn.Sequential(
-            nn.Linear(width, narrow, bias=False), nn.ReLU(), nn.Linear(narrow, width, bias=False), nn.ReLU()
-        )
+        layers = nn.Linear(width, narrow, bias=False), nn.ReLU(), nn.Linear(narrow, width, bias=False), nn.ReLU()
+        self.add_module(called, nn.Sequential(*layers))
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-        return scale * cosines(self.ratio * self.fc(image) + (1 - self.ratio) * image, text)
+        adapted = self.get_submodule(self.called)(image)
+        return scale * cosines(self.ratio * adapted + (1 - self.ratio) * image, text)

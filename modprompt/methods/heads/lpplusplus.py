@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from modprompt.fields import setting
 from modprompt.io.images import AS_MANY
-from modprompt.methods.heads.bank import Bank, cosines, images_of, unit, unit_mean_text
 from modprompt.methods.heads.base import TRAIN, VAL, Head, Rates
-from modprompt.methods.heads.fitting import WholeView
-from modprompt.methods.heads.headed import HeadMethod
+from modprompt.methods.heads.data import Bank, Batch, cosines, images_of, unit, unit_mean_text
+from modprompt.methods.heads.method import HeadMethod
 from modprompt.methods.parts.capabilities import Logging
 
 _ALPHA = 250.0  # factor of the mean cosine of images with their class's text
@@ -51,7 +50,6 @@ class LPPlusPlus(HeadMethod):
     )
 
     def head(self, names: Sequence[str], width: int) -> "LPPlusPlusHead":
-        """The probe; its weights come from the images."""
         return LPPlusPlusHead(names, width)
 
     def passes(self) -> int:
@@ -141,16 +139,14 @@ class LPPlusPlusHead(Head):
         self.steepness = steepness(image, near)
 
     def pooled(self, text: Tensor) -> Tensor:
-        """The direction of the mean of normalised features."""
         return unit_mean_text(text)
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
         """Logits (B, C), without CLIP's scale."""
         return F.linear(unit(image), self.weight, self.bias) + self.alpha * cosines(image, text)
 
-    def batches(self, bank: Bank, size: int) -> WholeView:
-        """All images at once."""
-        return WholeView(bank)
+    def batches(self, bank: Bank, size: int) -> list[Batch]:
+        return [{"img": bank.views[0], "label": bank.labels[0]}]
 
     def rates(self, steps: int) -> Rates | None:
         """SGD with the learning rates of `build`, constant."""

@@ -1,10 +1,12 @@
 """The parts of a trainer that puts a head on frozen features: the bank, the head, its epochs, its search, a test.
 
-Encoders are frozen: each list of images is encoded once, or once for each augmented view that the head needs.
+Encoders are frozen: each list of images is encoded once, or once for each augmented view that the head needs. A
+training encodes images (`encoded`), builds the head from them (`of_bank`), fits it, searches (`search`), and tests.
 """
 
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,9 +19,9 @@ from modprompt.io.checkpoint_files import BEST
 from modprompt.io.images import mark, selected_on
 from modprompt.methods.heads import bank_file
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head
-from modprompt.methods.heads.fitting import FreshViews
-from modprompt.methods.heads.headed import HeadMethod
-from modprompt.methods.heads.headed_model import HeadedModel
+from modprompt.methods.heads.data import FreshViews
+from modprompt.methods.heads.method import HeadMethod
+from modprompt.methods.heads.model import HeadedModel, Saved
 from modprompt.methods.parts.checkpoint_view import require_made_with
 from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints
@@ -55,10 +57,6 @@ class HeadBuilding(_OfHead, Building):
 
     is_built = False
 
-    def check(self) -> None:
-        """Complain about settings before any work is done."""
-        super().check()
-
     def build(self) -> None:
         """Build CLIP, and the part of the head that does not depend on the bank."""
         trainer = self.trainer
@@ -67,31 +65,58 @@ class HeadBuilding(_OfHead, Building):
             print("note: the head reads features of classes and class tokens, not what its prompts read out")
         trainer.scaler = None
         trainer.max_epoch = self.method.epochs(trainer.max_epoch) if self.head.trains else 1  # else one without a step
-        trainer.register_model(self.method.folder, self.model.saved)
+        trainer.register_model(self.method.folder, Saved(self.model))
         if self.cfg.MODEL.INIT_WEIGHTS and self.cfg.TEST.ONLY:
             trainer.checkpoints.load_initial(self.head)
 
-    def of_bank(self, views: bank_file.Views, keeps: bool = True) -> None:
-        """Build the head, and its optimiser, from features of the training images."""
+    @torch.no_grad()
+    def encoded(self) -> bank_file.Views:
+        """Features of the training images, once for each pass; those of other images, in the head's order, are kept."""
         trainer = self.trainer
-        bank = self.model.bank(views.features, views.labels)
-        self.head.build(bank, self.model.scale())
-        size = self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
-        batches = self.head.batches(bank, size) if self.head.trains else ()
-        loader = self._loader(in_order=False) if self.head.keeps_rest else trainer.train_loader_x
-        trainer.train_loader_x = (
-            FreshViews(loader, self.encode, self.method.kept_views()) if batches is None else batches
+        trainer.set_model_mode("eval")
+        if self.head.seeds_anew and self.cfg.SEED >= 0:
+            torch.manual_seed(self.cfg.SEED)
+        views: bank_file.Views = []
+        for images in self.head.encodes:
+            if images == TRAIN:
+                loader = self._loader(in_order=self.head.in_order)
+                views = [encode(loader, trainer.evaluation.encode_image) for _ in range(self.method.passes())]
+            elif images == TEST or trainer.val_loader is not None:
+                began_s, evaluation = time.perf_counter(), trainer.evaluation
+                evaluation.batches(images)
+                took_s = evaluation.encoded_s[evaluation.loader] = time.perf_counter() - began_s
+                trainer.resume.began_s += took_s  # it does not count as training
+        return views
+
+    def _loader(self, in_order: bool) -> Any:
+        """The training images in batches, the last maybe smaller, in their order or shuffled."""
+        own = self.trainer.train_loader_x
+        return DataLoader(
+            own.dataset,
+            batch_size=own.batch_size,
+            sampler=SequentialSampler(own.dataset) if in_order else own.sampler,
+            num_workers=own.num_workers,
+            pin_memory=own.pin_memory,
         )
+
+    def of_bank(self, views: bank_file.Views) -> None:
+        """Build the head, what it is fitted on, and its optimiser, from features of the training images."""
+        trainer, head = self.trainer, self.head
+        bank = self.model.bank([features for features, _ in views], [labels for _, labels in views])
+        head.build(bank, self.model.scale())
+        batches = head.batches(bank, self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE) if head.trains else ()
+        if batches is None:
+            loader = self._loader(in_order=False) if head.keeps_rest else trainer.train_loader_x
+            batches = FreshViews(loader, trainer.evaluation.encode_image, self.method.kept_views())
+        trainer.train_loader_x = batches
         self.is_built = True
         if self.cfg.MODEL.INIT_WEIGHTS:
-            trainer.checkpoints.load_initial(self.head)
+            trainer.checkpoints.load_initial(head)
         self.make_rates()
-        if keeps:
-            self.keep(views)
 
     def keep(self, views: bank_file.Views) -> None:
-        """Keep the views of the bank, for resuming."""
-        if self.cfg.OUTPUT_DIR:
+        """Keep the views of the bank, if there are any, for resuming."""
+        if views:
             bank_file.write(self.cfg.OUTPUT_DIR, self.trainer.resume.settings(), views)
 
     def make_rates(self) -> None:
@@ -108,48 +133,11 @@ class HeadBuilding(_OfHead, Building):
             trainer.optim, trainer.sched = rates
         trainer._optims[folder], trainer._scheds[folder] = trainer.optim, trainer.sched
 
-    @torch.no_grad()
-    def encode(self, image: Tensor) -> Tensor:
-        """Features (B, D) of images (B, 3, H, W)."""
-        features: Tensor = self.trainer.evaluation.encode_image(image)
-        return features
-
-    @torch.no_grad()
-    def encoded(self) -> bank_file.Views:
-        """Features of the training images, once for each pass; those of other images, in the head's order, are kept."""
-        trainer = self.trainer
-        trainer.set_model_mode("eval")
-        if self.head.seeds_anew and self.cfg.SEED >= 0:
-            torch.manual_seed(self.cfg.SEED)
-        passes: list[tuple[Tensor, Tensor]] = []
-        for images in self.head.encodes:
-            if images == TRAIN:
-                loader = self._loader(in_order=self.head.in_order)
-                passes = [encode(loader, self.encode) for _ in range(self.method.passes())]
-            elif images == TEST or trainer.val_loader is not None:
-                began_s = time.perf_counter()
-                trainer.evaluation.features_of(images)
-                trainer.evaluation.encoded_s[images] = time.perf_counter() - began_s
-                trainer.resume.began_s += trainer.evaluation.encoded_s[images]  # it does not count as training
-        return bank_file.Views([features for features, _ in passes], [labels for _, labels in passes])
-
-    def _loader(self, in_order: bool) -> Any:
-        """The training images in batches, the last maybe smaller, in their order or shuffled."""
-        own = self.trainer.train_loader_x
-        return DataLoader(
-            own.dataset,
-            batch_size=own.batch_size,
-            sampler=SequentialSampler(own.dataset) if in_order else own.sampler,
-            num_workers=own.num_workers,
-            pin_memory=own.pin_memory,
-        )
-
 
 class HeadLoop(_OfHead, Loop):
-    """Steps on features."""
+    """Steps on raw features (B, D)."""
 
     def output(self, image: Tensor) -> Output:
-        """The head's output for raw features (B, D)."""
         return self.model.of_features(image)
 
 
@@ -157,36 +145,25 @@ class HeadEvaluation(_OfHead, Evaluation):
     """Tests on features, which are encoded once.
 
     Attributes:
-        encoded_s: seconds of encoding validation and test images before the training.
+        encoded_s: by loader, seconds of encoding its images before the training.
     """
 
     def __init__(self, trainer: Any):
         super().__init__(trainer)
-        self._kept: dict[str, FeatureBatches] = {}
-        self.encoded_s: dict[str, float] = {}
+        self._kept: dict[Any, FeatureBatches] = {}  # by loader
+        self.encoded_s: dict[Any, float] = {}
 
-    def features_of(self, split: str) -> FeatureBatches:
-        """Features of validation or test images, in order; encoded once."""
-        if split not in self._kept:
-            batches = super().batches(split)
-            if not isinstance(batches, FeatureBatches):
-                batches = FeatureBatches(*encode(batches, self.trainer.building.encode), batches)
-            self._kept[split] = batches
-        return self._kept[split]
+    def _feature_batches(self, loader: Any) -> FeatureBatches:
+        if loader not in self._kept:
+            found = super()._feature_batches(loader)
+            self._kept[loader] = FeatureBatches(*encode(loader, self.encode_image), loader) if found is None else found
+        return self._kept[loader]
 
     def test(self, split: str | None) -> float:
         """As in other trainers; the time of encoding its images before the training is counted here."""
         accuracy = super().test(split)
-        images = TEST if self.loader is self.trainer.test_loader else VAL
-        self.testing_s = (self.testing_s or 0.0) + self.encoded_s.get(images, 0.0)
+        self.testing_s = (self.testing_s or 0.0) + self.encoded_s.get(self.loader, 0.0)
         return accuracy
-
-    def batches(self, split: str) -> FeatureBatches:
-        """Batches of features."""
-        batches = self.features_of(split)
-        self.loader = self.trainer.val_loader if split == VAL else self.trainer.test_loader
-        self.features = batches.features
-        return batches
 
 
 class HeadCheckpoints(_OfHead, Checkpoints):
@@ -202,11 +179,8 @@ class HeadCheckpoints(_OfHead, Checkpoints):
         """Load a checkpoint's head for this run's classes; returns the number of its epochs."""
         content = checkpoint.read(path)
         require_made_with(content.made_with, self.made_with(), path)
-        if self.trainer.building.is_built:
-            self.model.go_on_with(content, path)
-        else:
-            self.model.take(content, path)
-            self.trainer._models[self.method.folder] = self.model.saved
+        load = self.model.go_on_with if self.trainer.building.is_built else self.model.take
+        load(content, path)
         self.loaded = content
         return content.epoch
 
@@ -217,53 +191,20 @@ class HeadCheckpoints(_OfHead, Checkpoints):
             building.make_rates()
             super().pass_epochs(name, epochs)
 
-    def search_behind(self, best: checkpoint.Checkpoint | None = None) -> None:
-        """Search, if the head has something to search and there are images for it; print the result.
-
-        Args:
-            best: the best epoch's checkpoint, if that is tested; the last epoch's file is then left as it is.
-        """
-        grid, split, where = self.method.grid(), self.method.searched_on(), self._searched_on()
-        if grid is None:
-            return
-        if not where:
-            print("There are no validation images to search on: alpha and beta stay as given")
-            return
-        began_s, trainer = time.perf_counter(), self.trainer
-        batches = trainer.evaluation.features_of(split)
-        features, labels = batches.features.to(trainer.device), batches.labels.to(trainer.device)
-        found = self.head.search(features, self.model.plain_logits(features), labels, grid)
-        if found is None:
-            return
-        if trainer.resume.training_s is not None:
-            trainer.resume.training_s += time.perf_counter() - began_s
-        right = f"{found.correct} of {found.images} images right"
-        print(f"Found beta {found.beta:g}, alpha {found.alpha:g}: {right} ({where})")
-        self.found = {**found._asdict(), "grid": list(grid), "on": where}
-        if best is None:
-            self.save(trainer.max_epoch - 1, trainer.output_dir)
-        else:
-            self.save(best.epoch - 1, trainer.output_dir, val_result=trainer.best_result, model_name=BEST)
-
-    def _searched_on(self) -> str:
-        """Which images the search uses; empty if there are none."""
-        if self.method.searched_on() == TEST:
-            return TEST
-        dataset = self.trainer.dm.dataset
-        where = selected_on(dataset, self.cfg)
-        is_none = not dataset.val or (where == TEST and not self.cfg.DATASET.VAL_FROM_TEST)
-        return "" if is_none else where
-
     def chosen(self) -> dict[str, Any]:
         """What a result says of choices: what was chosen, by which images, and whether that is against the rule."""
         best_on, is_built = self.trainer.resume.best_on, self.trainer.building.is_built
         chosen = selected_on(self.trainer.dm.dataset, self.cfg) if best_on else ""
         found = self.found if is_built else self.chosen_by_loaded().get("searched")  # for a head that was loaded
         where = TEST if best_on == TEST else found["on"] if found else chosen
-        before = "" if self.method.front is None else self.method.front.selected_on  # of the prompts
-        searched = {"searched": found} if found else {}
+        front = self.method.loaded.front
+        before = "" if front is None else front.selected_on
         marked = mark(where, before)
-        return {"selected_on": where or before, **searched, **({"selected_on_test": marked} if marked else {})}
+        return {
+            "selected_on": where or before,
+            **({"searched": found} if found else {}),
+            **({"selected_on_test": marked} if marked else {}),
+        }
 
     def of_run(self) -> dict[str, Any]:
         """What a checkpoint says of the run that made it."""
@@ -271,7 +212,7 @@ class HeadCheckpoints(_OfHead, Checkpoints):
 
 
 class HeadResume(_OfHead, Resume):
-    """Starts, saves, resumes and ends the training of a head."""
+    """Starts, saves, resumes and ends the training of a head, with its search."""
 
     @property
     def best_on(self) -> str:
@@ -287,13 +228,19 @@ class HeadResume(_OfHead, Resume):
         self._warn_of_other_images()
         super().begin()
         if not trainer.building.is_built and trainer.start_epoch < trainer.max_epoch:
-            trainer.building.of_bank(trainer.building.encoded())
+            self._build()
         if isinstance(trainer.train_loader_x, FreshViews):
             trainer.train_loader_x.epoch = trainer.start_epoch
 
+    def _build(self) -> None:
+        building = self.trainer.building
+        views = building.encoded()
+        building.of_bank(views)
+        building.keep(views)
+
     def _warn_of_other_images(self) -> None:
         """Warn if the head's prompts were trained on other images than the head."""
-        front = self.method.front
+        front = self.method.loaded.front
         theirs = {} if front is None or front.content is None else front.content.record["run"].get("settings", {})
         mine = self.settings()
         if theirs.get(TRAINING_IMAGES, mine[TRAINING_IMAGES]) == mine[TRAINING_IMAGES]:
@@ -307,45 +254,71 @@ class HeadResume(_OfHead, Resume):
         )
 
     def _resume_state(self, directory: str) -> int:
-        building, views = self.trainer.building, bank_file.Views([], [])
-        if self.method.passes():
-            views = bank_file.read(directory, self.settings())
-        building.of_bank(views, keeps=False)
+        building = self.trainer.building
+        views = bank_file.read(directory, self.settings()) if self.method.passes() else []
+        building.of_bank(views)
         epoch = super()._resume_state(directory)
         building.keep(views)  # once the state is known to belong to this run
         return epoch
 
     def _resume_model(self, directory: str) -> int:
         if directory != self.cfg.OUTPUT_DIR:
-            self.trainer.building.of_bank(self.trainer.building.encoded())
+            self._build()
         return super()._resume_model(directory)
-
-    def end(self) -> None:
-        """Search, test, and leave nothing that only an unfinished run needs."""
-        if self.cfg.TEST.NO_TEST:
-            self.trainer.checkpoints.search_behind()
-        super().end()
-        if not self.keeps_state:
-            bank_file.remove(self.trainer.output_dir)
 
     def deploy(self) -> None:
         """Set up the model that is tested, with the result of a search after its training."""
         super().deploy()
-        checkpoints = self.trainer.checkpoints
-        checkpoints.search_behind(checkpoints.loaded if self.best_on else None)
+        self.search(self.trainer.checkpoints.loaded if self.best_on else None)
+
+    def end(self) -> None:
+        """Search, test, and leave nothing that only an unfinished run needs."""
+        if self.cfg.TEST.NO_TEST:
+            self.search()
+        super().end()
+        if not self.keeps_state:
+            Path(self.trainer.output_dir, bank_file.FILE_NAME).unlink(missing_ok=True)
+
+    def search(self, best: checkpoint.Checkpoint | None = None) -> None:
+        """Search, if the head has something to search and there are images for it; print and save the result.
+
+        Args:
+            best: the best epoch's checkpoint, if that is tested; the last epoch's file is then left as it is.
+        """
+        trainer, grid, split = self.trainer, self.method.grid(), self.method.searched_on()
+        if grid is None:
+            return
+        dataset = trainer.dm.dataset
+        where = TEST if split == TEST else selected_on(dataset, self.cfg)
+        if split == VAL and (not dataset.val or (where == TEST and not self.cfg.DATASET.VAL_FROM_TEST)):
+            print("There are no validation images to search on: alpha and beta stay as given")
+            return
+        began_s, batches = time.perf_counter(), trainer.evaluation.batches(split)
+        features, labels = batches.features.to(trainer.device), batches.labels.to(trainer.device)
+        head: Any = self.head  # of a method with a grid
+        found = head.search(features, self.model.plain_logits(features), labels, grid)
+        if self.training_s is not None:
+            self.training_s += time.perf_counter() - began_s
+        right = f"{found.correct} of {found.images} images right"
+        print(f"Found beta {found.beta:g}, alpha {found.alpha:g}: {right} ({where})")
+        trainer.checkpoints.found = {**found._asdict(), "grid": list(grid), "on": where}
+        if best is None:
+            trainer.save_model(trainer.max_epoch - 1, trainer.output_dir)
+        else:
+            trainer.save_model(best.epoch - 1, trainer.output_dir, val_result=trainer.best_result, model_name=BEST)
 
     def extra_state(self) -> dict[str, Any]:
         """The views that are kept."""
         views = self.trainer.train_loader_x.kept if isinstance(self.trainer.train_loader_x, FreshViews) else []
-        kept = [{"features": [f for f, _ in view], "labels": [y for _, y in view]} for view in views]
-        return {**super().extra_state(), VIEWS: kept}
+        return {**super().extra_state(), VIEWS: views}
 
     def load_extra_state(self, extras: Any) -> None:
         """Restore what extra_state returned."""
         super().load_extra_state(extras)
         if isinstance(self.trainer.train_loader_x, FreshViews):
-            views = [list(zip(view["features"], view["labels"])) for view in extras[VIEWS]]
-            self.trainer.train_loader_x.kept = [[(f.to(self.trainer.device), y) for f, y in view] for view in views]
+            device = self.trainer.device
+            kept = [[(features.to(device), labels) for features, labels in view] for view in extras[VIEWS]]
+            self.trainer.train_loader_x.kept = kept
 
 
 HEAD_PARTS = Parts(HeadBuilding, HeadLoop, HeadEvaluation, HeadCheckpoints, HeadResume)

@@ -12,31 +12,16 @@ _LEAST = 0.1
 
 
 class Grid(NamedTuple):
-    """The values that are tried: from 0.1 up to the largest, exclusive, in equal steps.
+    """The values to try, `betas` and `alphas` of them: from 0.1 up to the largest, exclusive, in equal steps."""
 
-    Attributes:
-        most_beta: the end of beta's range.
-        most_alpha: the end of alpha's.
-        betas: how many values of beta.
-        alphas: how many of alpha.
-    """
-
-    most_beta: float = 7.0
-    most_alpha: float = 3.0
-    betas: int = 200
-    alphas: int = 20
-
-    def values_beta(self) -> list[float]:
-        """All values of beta, ascending."""
-        return _values(self.most_beta, self.betas)
-
-    def values_alpha(self) -> list[float]:
-        """All values of alpha, ascending."""
-        return _values(self.most_alpha, self.alphas)
+    most_beta: float
+    most_alpha: float
+    betas: int
+    alphas: int
 
 
 class Found(NamedTuple):
-    """The result of a search.
+    """What a search found.
 
     Attributes:
         beta: sharpness of the affinities.
@@ -68,9 +53,9 @@ def search(logits: Tensor, affinity: Tensor, values: Tensor, labels: Tensor, gri
         grid: the values to try.
     """
     best = Found(0.0, 0.0, -1, len(labels))
-    for beta in grid.values_beta():
+    for beta in _values(grid.most_beta, grid.betas):
         cache = torch.mul(affinity, beta).sub_(beta).exp_() @ values  # in one buffer: it is as large as the affinities
-        for alpha in grid.values_alpha():
+        for alpha in _values(grid.most_alpha, grid.alphas):
             correct = int(((logits + cache * alpha).argmax(1) == labels).sum())
             if correct > best.correct:
                 best = Found(beta, alpha, correct, len(labels))

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.fields import setting
-from modprompt.methods.heads.bank import Bank, are_others, cosines
 from modprompt.methods.heads.base import Head
-from modprompt.methods.heads.enhanced_base import EnhancedBase
-from modprompt.methods.heads.head_groups import FreshViewsHead
+from modprompt.methods.heads.data import Bank, are_others, cosines
+from modprompt.methods.heads.method import EnhancedBase, FreshViewsHead
 from modprompt.methods.parts.capabilities import Logging
 
 
@@ -27,7 +26,6 @@ class TaskRes(EnhancedBase, FreshViewsHead):
     residual_scale: float = setting(1.0, "factor of the residuals", least=0)
 
     def head(self, names: Sequence[str], width: int) -> "TaskResHead":
-        """The residuals."""
         return TaskResHead(names, width, self.residual_scale)
 
 

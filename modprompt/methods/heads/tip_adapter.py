@@ -14,9 +14,9 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from modprompt.fields import setting
-from modprompt.methods.heads.bank import Bank, cosines, unit, unit_mean_text
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head, Rates
-from modprompt.methods.heads.head_groups import FreshViewsHead, SearchedHead
+from modprompt.methods.heads.data import Bank, cosines, unit, unit_mean_text
+from modprompt.methods.heads.method import FreshViewsHead, SearchedHead
 from modprompt.methods.heads.search import Found, Grid, search
 from modprompt.methods.parts.capabilities import Logging
 
@@ -42,7 +42,6 @@ class TipAdapter(SearchedHead, FreshViewsHead):
     )
 
     def head(self, names: Sequence[str], width: int) -> "TipAdapterHead":
-        """A cache that is not trained."""
         return TipAdapterHead(names, width, self.init_alpha, self.init_beta)
 
     def passes(self) -> int:
@@ -64,7 +63,6 @@ class TipAdapterF(TipAdapter):
     logging = Logging(accuracy=True)
 
     def head(self, names: Sequence[str], width: int) -> "TipAdapterHead":
-        """A cache whose keys are trained."""
         return TipAdapterHead(names, width, self.init_alpha, self.init_beta, self.lr)
 
     def epochs(self, configured: int) -> int:
@@ -109,11 +107,10 @@ class TipAdapterHead(Head):
         self._put("values", F.one_hot(bank.labels[0], len(self.names)).to(keys))
 
     def pooled(self, text: Tensor) -> Tensor:
-        """The direction of the mean of normalised features."""
         return unit_mean_text(text)
 
     def affinity(self, image: Tensor) -> Tensor:
-        """(B, N) of raw image features (B, D) with the keys."""
+        """Cosines (B, N) of raw image features (B, D) with the keys, while these have length 1."""
         return unit(image) @ self.keys.t()
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
@@ -125,8 +122,15 @@ class TipAdapterHead(Head):
         optimiser = AdamW([self.keys], lr=self.lr, eps=_EPS)
         return Rates(optimiser, CosineAnnealingLR(optimiser, steps))
 
-    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Found | None:
-        """Search for alpha and beta, and keep them."""
+    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Found:
+        """Search for alpha and beta on validation images, and keep them.
+
+        Args:
+            image: raw features (N, D).
+            plain: logits (N, C) of these without a head: scaled cosines with the class features.
+            labels: (N,).
+            grid: the values to try.
+        """
         with torch.no_grad():
             found = search(plain, self.affinity(image), self.values, labels, grid)
         self.alpha, self.beta = self.alpha.new_tensor(found.alpha), self.beta.new_tensor(found.beta)

@@ -2,40 +2,54 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from modprompt.methods.heads.bank import Bank
+from modprompt.methods.heads.data import Bank
 
 HERE = Path(__file__).parent
 GOLDEN = json.loads((HERE / "golden.json").read_text())
+LINEAR = {"LPPlusPlus": GOLDEN["f_lpp"], **GOLDEN["f_clap"]}
 FEATURES = {name: torch.from_numpy(array) for name, array in np.load(HERE / "features.npz").items()}
-NAMES = ["a", "b", "c", "d", "e"]
+BANK = Bank.of(list(FEATURES["train"]), FEATURES["train_y"], FEATURES["text"])
+NAMES = ["one", "two", "three", "four", "five"]
 WIDTH = 32
 SCALE = torch.tensor(100.0)
 
 
-def bank():
-    return Bank.of(list(FEATURES["train"]), FEATURES["train_y"], FEATURES["text"])
+class Step(NamedTuple):
+    """What a step says: logits, cross-entropy and the penalty that was added to it."""
+
+    logits: torch.Tensor
+    loss: torch.Tensor
+    penalty: torch.Tensor
 
 
-def step(head, optimiser, image, labels, text):
-    """One step down cross-entropy and the penalty; (cross-entropy, sum of logits)."""
+def step(head, optimiser, image, text, labels=BANK.labels[0]):
+    """One step down cross-entropy and the penalty."""
     logits = head(image, text, SCALE)
-    loss = torch.nn.functional.cross_entropy(logits, labels)
+    loss, penalty = F.cross_entropy(logits, labels), head.penalty()
     optimiser.zero_grad()
-    (loss + head.penalty()).backward()
+    (loss + penalty).backward()
     optimiser.step()
-    return loss.item(), logits.detach().double().sum().item()
+    return Step(logits.detach(), loss.detach(), penalty.detach())
 
 
-def fit_whole_views(head, optimiser, text, steps):
-    """Step k on the whole of view k modulo 3; losses and sums of logits."""
-    made = bank()
-    done = [step(head, optimiser, made.views[k % 3], made.labels[k % 3], text) for k in range(steps)]
-    return [list(one) for one in zip(*done)]
+def run_as(golden, head, optimiser, text, views=(0, 1, 2)):
+    """Steps on whole views in turn, with the golden losses and sums of logits."""
+    steps = [step(head, optimiser, BANK.views[views[k % len(views)]], text) for k in range(len(golden["losses"]))]
+    assert [one.loss.item() for one in steps] == pytest.approx(golden["losses"], abs=1e-5)
+    sums = [one.logits.double().sum().item() for one in steps]
+    assert sums == pytest.approx(golden["logit_sums"], rel=1e-5)
+    return steps
+
+
+def of_length_1(features):
+    return F.normalize(features, dim=-1)
 
 
 def accuracy_and_sum(head, text, split="test"):

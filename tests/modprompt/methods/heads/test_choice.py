@@ -68,7 +68,7 @@ def test_kept_features_are_those_of_the_test_whatever_was_encoded_last(own, tmp_
     assert train.main([*of_all, "TEST.FEATURES_OF", kept]) == 0
     assert train.main(instead(of_all, out=tmp_path / "anew")) == 0
     assert result(tmp_path, "all")["halves"] == result(tmp_path, "anew")["halves"]
-    images = read_arrays(test_parts.path_of(tmp_path / "out", test_parts.FEATURES), "rows", "names")
+    images = read_arrays(test_parts.path_of(tmp_path / "out", test_parts.FEATURES), "features", "images")
     assert [len(one) for one in images] == [result(tmp_path)["images"]] * 2
 
 
@@ -189,15 +189,15 @@ def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, ca
 
 
 def test_encoding_test_images_is_testing(command, tmp_path, monkeypatch):
-    features_of, seen = HeadEvaluation.features_of, []
+    find, seen = HeadEvaluation._feature_batches, []
 
-    def slow(evaluation, split):
-        if split not in seen and split == "test":
+    def slow(evaluation, loader):
+        if loader is evaluation.trainer.test_loader and not seen:
             time.sleep(2)
-        seen.append(split)
-        return features_of(evaluation, split)
+            seen.append(loader)
+        return find(evaluation, loader)
 
-    monkeypatch.setattr(HeadEvaluation, "features_of", slow)
+    monkeypatch.setattr(HeadEvaluation, "_feature_batches", slow)
     assert train.main(command("TipAdapter", *CACHE)) == 0
     said = result(tmp_path)
     assert said["testing_s"] > 2

@@ -10,18 +10,15 @@ from PIL import Image
 import modprompt
 from modprompt.cli import train
 from modprompt.io.tensors import read_sealed, write_sealed, write_tensors
+from modprompt.methods.heads.data import unit
 from modprompt.trainers.prompt_trainer import PromptTrainer
-from tests.conftest import bare, random_clip
+from tests.conftest import SAID, bare, random_clip
 from tests.modprompt.data import trees
+from tests.stopping import stopped_before
 from tests.test_train import refusal
 
+pytestmark = pytest.mark.filterwarnings("ignore:OPTIM")  # words for all trainers, also for those that do not read it
 EPOCHS = ("OPTIM.MAX_EPOCH", "3")
-FOLDERS = {
-    "TipAdapter": "tip_adapter",
-    "TipAdapterF": "tip_adapter",
-    "CLIP_Adapter": "clip_adapter",
-    "TaskRes": "prompt_learner",
-}
 TIP = "TRAINER.TIPADAPTER."
 CACHE = (TIP + "AUGMENT_EPOCH", "2", TIP + "TRAIN_EPOCH", "3", TIP + "SEARCH_STEP", "[5, 4]")
 
@@ -31,8 +28,10 @@ def short(trainer):
     return CACHE if trainer.startswith("Tip") else EPOCHS
 
 
-def state(tmp_path, trainer, epoch, out="out"):
-    content = torch.load(tmp_path / out / FOLDERS[trainer] / f"model.pth.tar-{epoch}", weights_only=True)
+def state(folder, epoch=None):
+    """What the last or an epoch's checkpoint of a run holds: tensors, and what it says."""
+    (path,) = folder.glob(f"*/model.pth.tar-{epoch or '*'}")
+    content = torch.load(path, weights_only=True)
     return content["state_dict"], content["modprompt"]
 
 
@@ -40,22 +39,24 @@ def result(tmp_path, out="out"):
     return json.loads((tmp_path / out / "result.json").read_text())
 
 
-class Killed(BaseException):
-    pass
+def of_adapter(init, constraint, *marks):
+    words = ("OPTIM.LR", "0.1", "TRAINER.ADAPTER.INIT", init, "TRAINER.ADAPTER.CONSTRAINT", constraint)
+    return pytest.param("ADAPTER", (*words, "TRAINER.ADAPTER.VIEWS", "2"), marks=marks, id=f"{init} {constraint}")
 
 
-def kill_behind(monkeypatch, epoch):
-    after = PromptTrainer.after_epoch
+SLOW = pytest.mark.slow
+PROBES = [
+    pytest.param("LPPlusPlus", ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "23"), id="LPPlusPlus"),
+    of_adapter("ZS", "l2"),
+    of_adapter("ZS", "l2-adaptative", SLOW),
+    of_adapter("RANDOM", "none", SLOW),
+    of_adapter("TR", "l2-balanced", SLOW),
+    of_adapter("ClipA", "none", SLOW),
+    of_adapter("TipA-f-", "none", SLOW),
+]
 
-    def killed(trainer):
-        after(trainer)
-        if trainer.epoch + 1 == epoch:
-            raise Killed
 
-    monkeypatch.setattr(PromptTrainer, "after_epoch", killed)
-
-
-@pytest.mark.cover(1)
+@pytest.mark.cover(2)
 @pytest.mark.parametrize(
     ("trainer", "more"),
     [
@@ -63,27 +64,61 @@ def kill_behind(monkeypatch, epoch):
         ("TipAdapter", ()),
         ("CLIP_Adapter", ()),
         ("TaskRes", ("TRAINER.TaskRes.VIEWS", "2")),
+        *PROBES,
     ],
 )
 def test_a_killed_run_goes_on_exactly(trainer, more, command, tmp_path, monkeypatch):
-    epochs = 1 if trainer == "TipAdapter" else 3
     words = command(trainer, *short(trainer), *more)
     assert train.main(words) == 0
-    whole, there = state(tmp_path, trainer, epochs), result(tmp_path)
+    (whole, _), there = state(tmp_path / "out"), result(tmp_path)
+    epochs = {"TipAdapter": 1, "LPPlusPlus": 23}.get(trainer, 3)
     again = [str(tmp_path / "again") if word == str(tmp_path / "out") else word for word in words]
-    with monkeypatch.context() as patched:
-        kill_behind(patched, 1 if trainer == "TipAdapter" else 2)
-        with pytest.raises(Killed):
-            train.main(again)
+
+    def stop(self):
+        if self.epoch == epochs // 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PromptTrainer, "after_train" if epochs == 1 else "before_epoch", stop)
+        assert train.main(again) == 130
+    torch.manual_seed(77)
     assert train.main(again) == 0
-    resumed = state(tmp_path, trainer, epochs, "again")
-    assert whole[0].keys() == resumed[0].keys()
-    for name, tensor in whole[0].items():
-        assert torch.equal(tensor, resumed[0][name]), name
+    resumed, _ = state(tmp_path / "again")
+    assert whole.keys() == resumed.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, resumed[name]), name
     for key in ("accuracy_pct", "prompts_hash", "searched", "selected_on"):
         assert there.get(key) == result(tmp_path, "again").get(key), key
     left = {path.name for path in (tmp_path / "again").iterdir()}
     assert not left & {"training_state.pth.tar", "bank.pth.tar"}
+
+
+@pytest.mark.cover(1)
+@pytest.mark.parametrize(("trainer", "more"), PROBES)
+def test_comes_back_in_python_and_answers_for_new_classes_with_their_own_features(
+    trainer, more, command, clip_file, tmp_path
+):
+    """As many new classes as old: the references answer with the old ones' features, without a word."""
+    assert train.main(command(trainer, *EPOCHS, *more)) == 0
+    clip_model = modprompt.load_clip(str(clip_file), "cpu", **SAID)[0]
+    model = modprompt.load(tmp_path / "out", clip_model)
+    saved, _ = state(tmp_path / "out")
+    assert model.head.state_dict().keys() == saved.keys()
+    assert all(torch.equal(value, saved[name]) for name, value in model.head.state_dict().items())
+
+    new = [f"new class {number}" for number in "abcde"]
+    other, images = model.with_classes(new), torch.randn(6, 3, 32, 32)
+    zero_shot = modprompt.ZeroshotCLIP().on(clip_model, new, dataset="EuroSAT").eval()
+    with torch.no_grad():
+        logits, plain = other(images), zero_shot(images)
+    if model.head.class_bound:
+        assert torch.equal(logits.argmax(1), plain.argmax(1))
+    else:
+        features = unit(model.encode_image(images).float())
+        assert not torch.allclose(logits, features @ other.class_features().T * plain.new_tensor(100.0))
+    model.save(tmp_path / "again.pt")
+    with torch.no_grad():
+        assert torch.equal(modprompt.load(tmp_path / "again.pt", clip_model)(images), model(images))
 
 
 @pytest.mark.slow
@@ -102,8 +137,8 @@ def test_a_new_class_of_caltech256_has_no_row_of_a_base_class_of_its_name(comman
     assert train.main(words) == 0
     model, names = model_tested_by(monkeypatch, on_new(words, tmp_path))
     assert names == ["t", "clutter", "american"]
-    assert "american" in state(tmp_path, "TaskRes", 3)[1]["classes"]["names"]
-    assert state(tmp_path, "TaskRes", 3)[1]["classes"]["which"] == [0, 0, 0]
+    assert "american" in state(tmp_path / "out")[1]["classes"]["names"]
+    assert state(tmp_path / "out")[1]["classes"]["which"] == [0, 0, 0]
     assert model.made.places(names, model.classes.which).tolist() == [-1, -1, -1]
 
 
@@ -141,12 +176,12 @@ def on_new(words, tmp_path):
     return ["--eval-only", "--model-dir", str(tmp_path / "out"), *words]
 
 
-@pytest.mark.parametrize("trainer", ["TaskRes", pytest.param("TipAdapterF", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trainer", ["TaskRes", pytest.param("TipAdapterF", marks=SLOW)])
 def test_as_many_new_classes_have_their_own_features(trainer, command, tmp_path, monkeypatch):
     words = command(trainer, *short(trainer), *(("OPTIM.LR", "1") if trainer == "TaskRes" else ()))
     assert train.main(words) == 0
     model, names = model_tested_by(monkeypatch, on_new(words, tmp_path))
-    trained = state(tmp_path, trainer, 3)[1]["classes"]["names"]
+    trained = state(tmp_path / "out")[1]["classes"]["names"]
     assert len(names) == len(trained)
     assert not set(names) & set(trained)
     images = torch.randn(3, 3, 32, 32)
@@ -204,7 +239,7 @@ def test_a_result_says_what_was_searched_on_which_images(command, tmp_path):
     assert said["selected_on"] == "validation"
     assert "selected_on_test" not in said
     assert said["searched"]["grid"] == [7, 3, 5, 4]
-    values = state(tmp_path, "TipAdapter", 1)
+    values = state(tmp_path / "out")
     assert float(values[0]["beta"]) == said["searched"]["beta"]
     assert values[1]["run"]["searched"] == said["searched"]
 
@@ -250,7 +285,7 @@ def test_a_probe_says_by_which_images_its_epoch_was_chosen(more, images, marked,
 def test_without_a_search_the_given_values_stay(command, tmp_path):
     more = (TIP + "SEARCH_HP", "False", TIP + "INIT_ALPHA", "2.5")
     assert train.main(command("TipAdapter", *CACHE, *more)) == 0
-    assert float(state(tmp_path, "TipAdapter", 1)[0]["alpha"]) == 2.5
+    assert float(state(tmp_path / "out")[0]["alpha"]) == 2.5
     assert "searched" not in result(tmp_path)
     assert not result(tmp_path)["selected_on"]
 
@@ -287,11 +322,10 @@ def test_a_cache_of_another_clip_is_refused(command, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_bank_of_another_run_is_refused(command, tmp_path, monkeypatch, capsys):
+def test_a_bank_of_another_run_is_refused(command, tmp_path, capsys):
     words = command("TipAdapterF", *CACHE)
-    kill_behind(monkeypatch, 1)
-    with pytest.raises(Killed):
-        train.main(words)
+    with stopped_before(PromptTrainer, 1):
+        assert train.main(words) == 130
     path = tmp_path / "out" / "bank.pth.tar"
     content = read_sealed(path)
     content["settings"]["the weights of CLIP"] = f"2:{0:024}"
@@ -305,14 +339,13 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, monkeypatch, capsys
     assert "bank.pth.tar, which the run in that folder was built from, is missing" in refusal(capsys, *words)
 
 
-@pytest.mark.slow
-def test_files_of_the_reference_are_known_by_their_class_features(command, tmp_path, capsys):
-    words = command("TaskRes", *EPOCHS)
+@pytest.mark.parametrize("trainer", [pytest.param("TaskRes", marks=SLOW), "ADAPTER"])
+def test_files_of_the_reference_are_known_by_their_class_features(trainer, command, tmp_path, capsys):
+    words = command(trainer, *EPOCHS, *(("TRAINER.ADAPTER.VIEWS", "1") if trainer == "ADAPTER" else ()))
     assert train.main(words) == 0
-    path = tmp_path / "out" / "prompt_learner" / "model.pth.tar-3"
-    content = torch.load(path, weights_only=True)
-    del content["modprompt"]
-    torch.save(content, path)
+    (path,) = (tmp_path / "out").glob("*/model.pth.tar-3")
+    tensors = torch.load(path, weights_only=True)["state_dict"]
+    torch.save({"state_dict": tensors, "epoch": 3, "optimizer": None, "scheduler": None, "val_result": None}, path)
     again = [str(tmp_path / "again") if word == str(tmp_path / "out") else word for word in words]
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *again]) == 0
     assert result(tmp_path, "again")["accuracy_pct"] == result(tmp_path)["accuracy_pct"]

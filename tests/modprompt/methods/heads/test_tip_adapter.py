@@ -5,18 +5,18 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.methods.heads.bank import cosines, unit
+from modprompt.methods.heads.data import cosines, unit
 from modprompt.methods.heads.search import Found, Grid, search
 from modprompt.methods.heads.tip_adapter import TipAdapterHead
 from tests.held import Held
 from tests.modprompt.methods.heads.golden import (
+    BANK,
     FEATURES,
     GOLDEN,
     NAMES,
     SCALE,
     WIDTH,
     accuracy_and_sum,
-    bank,
     like,
     step,
 )
@@ -27,7 +27,7 @@ OF_F = "F: accuracy_and_logit_sum: each step, and test after each epoch; last: f
 
 def head_of(alpha, lr=None):
     head = TipAdapterHead(NAMES, WIDTH, alpha, 1.0, lr)
-    head.build(bank(), SCALE)
+    head.build(BANK, SCALE)
     return head, head.pooled(FEATURES["text"])
 
 
@@ -52,18 +52,16 @@ def test_training_and_the_search_behind_it_are_the_golden_ones():
     golden, cfg = GOLDEN["f_tip"], GOLDEN["f_tip"]["cfg"]
     torch.manual_seed(1)
     head, text = head_of(cfg["init_alpha"], cfg["lr"])
-    rates, made, losses, sums, tests = head.rates(12), bank(), [], [], []
+    rates, steps, tests = head.rates(12), [], []
     for epoch in range(4):
         order = np.random.RandomState(100 + epoch).permutation(20)
         for start in range(0, 20, 8):
             rows = order[start : start + 8]
-            loss, total = step(head, rates.optimiser, made.views[epoch % 3][rows], made.labels[0][rows], text)
+            steps.append(step(head, rates.optimiser, BANK.views[epoch % 3][rows], text, BANK.labels[0][rows]))
             rates.schedule.step()
-            losses.append(loss)
-            sums.append(total)
         tests.append(accuracy_and_sum(head, text))
-    assert losses == pytest.approx(golden["losses"], abs=1e-5)
-    assert sums == pytest.approx(golden["logit_sums"], rel=1e-5)
+    assert [one.loss.item() for one in steps] == pytest.approx(golden["losses"], abs=1e-5)
+    assert [one.logits.double().sum().item() for one in steps] == pytest.approx(golden["logit_sums"], rel=1e-5)
     assert [golden[OF_F][k] for k in (3, 7, 11, 15)] == [list(one) for one in tests]
 
 
@@ -110,7 +108,7 @@ def test_search_makes_one_buffer_as_large_as_the_affinities():
 
 def test_other_classes_have_their_columns_by_name_and_new_ones_nothing():
     head, text = head_of(2.0)
-    other = head.for_classes(["new", "c", "a"])
+    other = head.for_classes(["new", NAMES[2], NAMES[0]])
     chosen = torch.stack([text[0], text[2], text[0]])
     added = other(FEATURES["test"], chosen, SCALE) - SCALE * unit(FEATURES["test"]) @ chosen.t()
     whole = head(FEATURES["test"], text, SCALE) - SCALE * unit(FEATURES["test"]) @ text.t()

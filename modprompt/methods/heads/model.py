@@ -3,8 +3,7 @@
 Shapes: B images, N training images, C classes, T templates, D joint width.
 """
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -16,13 +15,15 @@ from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.methods.heads.bank import Bank, cosines, unit
 from modprompt.methods.heads.base import Head, HeadClassifier
-from modprompt.methods.heads.prompted_head import HeadAndBeside, own_of_head
+from modprompt.methods.heads.data import Bank, cosines, unit
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
+from modprompt.methods.records import view_of
 
+TENSORS = "prompts."  # before the names of the prompts' tensors in a head's checkpoint
+BASE = "enhanced_base"  # likewise, the text projection that replaces CLIP's
 _AT_ONCE = 100  # images whose class features are computed at once, where each has its own
 
 
@@ -35,24 +36,14 @@ class HeadedModel(PromptedModel):
         clip_model: a stock CLIP.
         classes: which classes are told apart.
         epochs: number of epochs of the training; 0 if unknown.
-        head: for the classes of its training.
-        made_for: the classes of its training; the model's own if None.
+        head: for these classes.
     """
 
     method: Any  # a HeadMethod, whose `model` makes this
 
-    def __init__(
-        self,
-        method: Any,
-        learner: Learner,
-        clip_model: nn.Module,
-        classes: Classes,
-        epochs: int,
-        head: Head,
-        made_for: Classes | None = None,
-    ):
+    def __init__(self, method: Any, learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int, head: Head):
         super().__init__(method, learner, clip_model, classes, epochs)
-        self._hold(head, made_for or classes)
+        self._hold(head, classes)
 
     def _hold(self, head: Head, made_for: Classes) -> None:
         self._modules["head"], self.made_for = head, made_for
@@ -105,12 +96,7 @@ class HeadedModel(PromptedModel):
         return unit(self.head.pooled(self.raw_text()))
 
     def bank(self, views: Sequence[Tensor], labels: Tensor | Sequence[Tensor]) -> Bank:
-        """What the head is built from.
-
-        Args:
-            views: one for each pass over the training images, (N, D), from encode_image.
-            labels: (N,), or one such tensor for each view.
-        """
+        """What the head is built from: features (N, D) of each pass over the training images; labels as in Bank.of."""
         views = [view.to(self.logit_scale.device) for view in views]
         if not self.prompt_learner.needs_image:
             return Bank.of(views, labels, self.raw_text())
@@ -184,14 +170,17 @@ class HeadedModel(PromptedModel):
     def prompt_parameters(self) -> list[nn.Parameter]:
         return [one for one in self.made.parameters() if one.requires_grad]
 
-    @property
-    def saved(self) -> nn.Module:
-        """The module whose tensors a checkpoint has: the head, and what is stored beside it."""
-        return HeadAndBeside(self.made, functools.partial(self.method.beside, self))
-
     def saved_state(self) -> dict[str, Tensor]:
-        """The head's tensors, and those stored beside it."""
-        return self.saved.state_dict()
+        """The head's tensors, those of the prompts that it is put on, and the enhanced base."""
+        state: dict[str, Tensor] = self.made.state_dict()
+        front = self.method.loaded.front
+        if front is not None:
+            prompts = view_of(front.method, self.prompt_learner).state_dict()
+            state.update({TENSORS + name: tensor for name, tensor in prompts.items()})
+        if self.method.loaded.base_hash:
+            encoder: Any = self.text_encoder
+            state[BASE] = encoder.text_projection.detach().float()
+        return state
 
     @property
     def saved_classes(self) -> Classes:
@@ -201,12 +190,8 @@ class HeadedModel(PromptedModel):
     def said_of(self, names: Sequence[str]) -> str:
         """A message if a class-bound head has learned nothing for some of these classes; empty if not."""
         new = int((self.made.places(names) < 0).sum()) if self.class_bound else 0
-        if not new:
-            return ""
-        return (
-            f"{type(self.method).__name__} has learned nothing for {new} of {len(names)} classes: for these it uses "
-            "only the features before it"
-        )
+        of_new = f"{new} of {len(names)} classes: for these it uses only the features before it"
+        return f"{type(self.method).__name__} has learned nothing for {of_new}" if new else ""
 
     def take(self, content: Checkpoint, path: str) -> None:
         """Load the head of a checkpoint, for this model's classes: rows of classes are matched by name.
@@ -215,24 +200,20 @@ class HeadedModel(PromptedModel):
             UserError: if it does not fit, belongs to another method of the same form, or does not say for which classes
                 it was made and was, or may have been, made for others.
         """
-        mine = type(self.method).__name__
-        theirs = content.record["method"]["name"] if content.record else mine
-        if theirs != mine:
-            raise UserError(f"{path} belongs to {theirs}, not to {mine}: use the trainer or the method that made it")
-        of = self._classes_of(content)
+        mine, of = type(self.method).__name__, self.classes
+        theirs, said = (content.record.get(part, {}) for part in ("method", "classes"))
+        if theirs.get("name", mine) != mine:
+            raise UserError(
+                f"{path} belongs to {theirs['name']}, not to {mine}: use the trainer or the method that made it"
+            )
+        if said:
+            of = Classes(tuple(said["names"]), said.get("dataset", ""), tuple(said.get("which", ())))
         with torch.random.fork_rng(devices=[]):
             head = self.method.head(of.names, self.width).to(self.logit_scale.device)
         head.take(own_of_head(content.state_dict), path)
-        if not content.record and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
+        if not said and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
             raise UserError(f"{path} does not say for which classes it was made: its class features belong to others")
         self._hold(head, of)
-
-    def _classes_of(self, content: Checkpoint) -> Classes:
-        """The classes of a checkpoint's head; this model's if it does not say them."""
-        if not content.record:
-            return self.classes
-        said = content.record["classes"]
-        return Classes(tuple(said["names"]), said.get("dataset", ""), tuple(said.get("which", ())))
 
     def go_on_with(self, content: Checkpoint, path: str) -> None:
         """Load a checkpoint's head into the one that is built; both must be for the same classes.
@@ -240,7 +221,8 @@ class HeadedModel(PromptedModel):
         Raises:
             UserError: if it does not fit, or belongs to other classes.
         """
-        if self.class_bound and self._classes_of(content).names != self.classes.names:
+        names = content.record["classes"]["names"] if content.record else self.classes.names
+        if self.class_bound and tuple(names) != self.classes.names:
             raise UserError(f"{path} has a head for other classes than this run's: training resumes only with its own")
         self.made.take(own_of_head(content.state_dict), path)
 
@@ -248,3 +230,26 @@ class HeadedModel(PromptedModel):
     def width(self) -> int:
         """D."""
         return joint_width(self.clip_model)
+
+
+def own_of_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A head's own tensors in its checkpoint."""
+    return {name: tensor for name, tensor in state.items() if not name.startswith((TENSORS, BASE))}
+
+
+class Saved(nn.Module):
+    """A model's head as a training saves and resumes it: with what checkpoints have beside it, which stays as it is."""
+
+    model: HeadedModel
+
+    def __init__(self, model: HeadedModel):
+        super().__init__()
+        self.__dict__["model"] = model  # not a submodule: the trainer sets its mode by itself
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
+        """The model's `saved_state`."""
+        return self.model.saved_state()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load the head's tensors."""
+        return self.model.made.load_state_dict(own_of_head(state_dict))

@@ -1,11 +1,12 @@
-"""What heads are built from: the features of the training images, seen once or several times, and of the classes.
+"""What heads are built from and fitted on: features of images, seen once or several times by frozen encoders.
 
 Shapes: V views, N training images, C classes, T templates, D joint width, B images.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from modprompt.errors import UserError
 
 _ROUNDED = 0.02  # how far apart class features of half precision may be from those of single
+Batch = dict[str, Tensor]  # features (B, D) under "img", labels (B,) under "label", as loaders have them
 
 
 def unit(features: Tensor) -> Tensor:
@@ -47,10 +49,6 @@ def images_of(labels: Tensor, classes: int) -> Tensor:
     return torch.zeros(classes, dtype=labels.dtype, device=labels.device).index_add_(0, labels, torch.ones_like(labels))
 
 
-def _told(shapes: Sequence[tuple[int, ...]]) -> str:
-    return ", ".join(map(str, dict.fromkeys(shapes))) + f" ({len(shapes)} views)"
-
-
 class Bank(NamedTuple):
     """Features of frozen encoders, float32, on one device.
 
@@ -78,9 +76,71 @@ class Bank(NamedTuple):
         shapes, of_labels = ([tuple(one.shape) for one in some] for some in (views, each))
         wanted = [(len(views[0]), text.shape[-1])] * len(views)
         if shapes != wanted or of_labels != [shape[:1] for shape in wanted] or not len(views[0]):
-            fit = f"labels are {_told(of_labels)}, class features {tuple(text.shape)}"
-            raise UserError(f"views are {_told(shapes)}, but {fit}")
+            raise UserError(f"views are {shapes}, but labels are {of_labels}, class features {tuple(text.shape)}")
         whole, own = torch.stack(list(views)).float(), torch.stack(each)
         if not 0 <= int(own.min()) <= int(own.max()) < text.shape[-3]:
             raise UserError(f"a label of the bank belongs to none of the {text.shape[-3]} classes")
         return cls(whole, own.long().to(text.device), text.float())
+
+
+class FreshViews:
+    """A new view of the images in every epoch, encoded batch by batch; or some views, kept and used in turn.
+
+    Args:
+        loader: of images (B, 3, H, W) under "img" and labels (B,) under "label".
+        encode: raw features (B, D) of images; it needs no gradients.
+        views: how many are kept; 0 for a new one in every epoch.
+
+    Attributes:
+        kept: the views so far, each as its batches in order.
+        epoch: how many epochs have begun.
+    """
+
+    def __init__(self, loader: Any, encode: Callable[[Tensor], Tensor], views: int = 0):
+        self.loader, self.encode, self.views = loader, encode, views
+        self.kept: list[list[tuple[Tensor, Tensor]]] = []
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.epoch += 1
+        again = self.views and self.epoch > self.views
+        batches = self.kept[(self.epoch - 1) % self.views] if again else self._encoded()
+        return ({"img": features, "label": labels} for features, labels in batches)
+
+    def _encoded(self) -> Iterator[tuple[Tensor, Tensor]]:
+        view: list[tuple[Tensor, Tensor]] = []
+        for batch in self.loader:
+            with torch.no_grad():
+                encoded = self.encode(batch["img"]), batch["label"]
+            if self.views:
+                view.append(encoded)
+            yield encoded
+        if self.views:
+            self.kept.append(view)
+
+
+class PermutedViews:
+    """All views of a bank as one list of images; each epoch uses as many as one view has, newly permuted.
+
+    The permutation is NumPy's: `argsort(rand(V N))`, of which the first floor(N / batch) batches are used (CLAP's
+    reference, arXiv 2312.12730); if there are fewer images than `batch`, one smaller batch.
+
+    Args:
+        bank: of the training images.
+        batch: images of a batch.
+    """
+
+    def __init__(self, bank: Bank, batch: int):
+        self.features, self.labels, self.batch = bank.views.flatten(0, 1), bank.labels.flatten(), batch
+        self.batches = max(bank.views.shape[1] // batch, 1)
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = torch.from_numpy(np.argsort(np.random.rand(len(self.labels)))).to(self.labels.device)
+        for picked in order.split(self.batch)[: self.batches]:
+            yield {"img": self.features[picked], "label": self.labels[picked]}

@@ -1,0 +1,406 @@
+"""A method whose learned part is a head on CLIP's features, or on those through trained prompts or another projection.
+
+Its model is in model.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clip.sides import joint_width
+from modprompt.clip.structure import CLIP
+from modprompt.engine.encoders import TextEncoder
+from modprompt.engine.schedule import Schedules, Shape
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import setting
+from modprompt.io import checkpoint
+from modprompt.io.checkpoint import Checkpoint, require_learned
+from modprompt.io.checkpoint_files import run_or_file
+from modprompt.io.images import ALL, FEW
+from modprompt.io.safe_open import Refused
+from modprompt.io.same_run import ENHANCED_BASE, PROMPTS_BEFORE
+from modprompt.io.tensors import read_tensors
+from modprompt.io.text import sha256_of
+from modprompt.methods.base import Method
+from modprompt.methods.heads.base import TEST, VAL, Head
+from modprompt.methods.heads.model import BASE, TENSORS, HeadedModel
+from modprompt.methods.heads.search import Grid
+from modprompt.methods.loading import stated_method
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.named_files import FRONT, prompts_hash
+from modprompt.methods.parts import templates
+from modprompt.methods.parts.capabilities import Searching
+from modprompt.methods.parts.checkpoint_view import load_content, require_made_with, require_own_classes
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective, Term
+from modprompt.methods.parts.templates import TemplatePrompts
+from modprompt.methods.records import made_with, of_clip, view_of
+from modprompt.methods.search.learner import SearchLearner
+from modprompt.methods.zeroshot import ZeroshotCLIP
+
+M = TypeVar("M", bound="HeadMethod")
+NONE, UNKNOWN = "none", "not known"  # as the file of an enhanced base; as its hash
+SPLIT = "validation split"  # where a search may look against the project's rule, as on TEST
+
+
+class Front(NamedTuple):
+    """Trained prompts that a head is put on.
+
+    method: that of the prompts.
+    stated: what their checkpoint says of the method.
+    digest: twelve hex digits of their checkpoint.
+    path: of their checkpoint, for messages.
+    content: their checkpoint; None if the head's own has their tensors.
+    selected_on: by which images anything of the prompts was chosen, if known.
+    """
+
+    method: Method
+    stated: Mapping[str, Any]
+    digest: str
+    path: str
+    content: Checkpoint | None = None
+    selected_on: str = ""
+
+    @classmethod
+    def of(cls, path: str) -> "Front":
+        """From a run's folder (its best epoch or its last), or a checkpoint.
+
+        Raises:
+            UserError: if there is none, it does not say its method, or it has no trained prompts.
+        """
+        file = checkpoint.chosen_checkpoint(run_or_file(path))
+        content = checkpoint.read(file)
+        if not content.record:
+            raise UserError(f"{file} does not say which method its prompts belong to: train them with this project")
+        stated = content.record["method"]
+        method = stated_method(stated, content.record["classes"], file)
+        if isinstance(method, HeadMethod) or method.search is not None:
+            raise UserError(f"{file} belongs to {stated['name']}: a head is put on trained prompts")
+        chosen = str(content.record.get("run", {}).get("selected_on", ""))
+        return cls(method, stated, prompts_hash(file), file, content, chosen)
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
+        """The prompts for these classes, frozen. Random generators stay as they are.
+
+        Raises:
+            UserError: if they belong to another CLIP or to other classes (CSC), or have several prompts a class.
+        """
+        content = self.content
+        if content is not None and not classes.dataset:
+            classes = classes._replace(dataset=content.record["classes"].get("dataset", ""))
+        with torch.random.fork_rng(devices=[]):
+            learner = self.method.make_learner(clip_model, classes, schedules)
+        name = type(self.method).__name__
+        if learner.pooling is not None or isinstance(learner, SearchLearner):
+            raise UserError(f"{name} here has several prompts a class: no head can be put on these")
+        if hasattr(learner, "given_text"):
+            raise UserError(f"{name} has class features of another CLIP: no head can be put on these")
+        if content is not None:
+            load_content(view_of(self.method, learner), content, self.path, made_with(self.method, of_clip(clip_model)))
+            if learner.bound:
+                require_own_classes(content, classes.names, self.path)
+        learner.requires_grad_(False)
+        learner.trains_text = learner.reads = False  # a head reads class features and the images' own
+        return learner
+
+
+class Loaded(NamedTuple):
+    """What the files hold that a method's settings name, or a checkpoint in their place.
+
+    front: the prompts that the head is put on.
+    base: the enhanced base's text projection (T, D); None if a checkpoint holds it.
+    base_hash: of the enhanced base's file; empty without one.
+    """
+
+    front: Front | None = None
+    base: Tensor | None = None
+    base_hash: str = ""
+
+
+NOTHING = Loaded()
+
+
+@dataclass(frozen=True, repr=False)
+class HeadMethod(ZeroshotCLIP):
+    """Base of the methods that put a head on CLIP's features, with or without trained prompts.
+
+    A subclass has its fields and `head`.
+    """
+
+    searching = Searching(refused="a head has no schedule")
+    loaded: ClassVar[Loaded] = NOTHING  # set on an instance that is prepared
+
+    ensemble: str = setting(
+        "",
+        "templates of the class features; empty: the data set's own",
+        choices=("", "selected", "selected and own"),
+    )
+    underscores: bool = setting(False, "keep _ in class names, as some references do; otherwise they become spaces")
+    literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
+    # what is compared is the prompts themselves: `content_hashes`
+    prompts_from: str = setting(
+        "",
+        "a run's folder, or a checkpoint, of trained prompts that the head is put on; empty: CLIP alone",
+        compared=False,
+    )
+
+    # ------------------------------ what a subclass says
+
+    def head(self, names: Sequence[str], width: int) -> Head:
+        """The head for classes of these names and features of this width, newly drawn from PyTorch's generator."""
+        raise NotImplementedError
+
+    @property
+    def base_file(self) -> str:
+        """The file of an enhanced base, a text projection in place of CLIP's (TaskRes), or NONE."""
+        return NONE
+
+    def passes(self) -> int:
+        """How many passes over the training images the head is built from."""
+        return 0
+
+    def kept_views(self) -> int:
+        """How many views of the training images are kept and used in turn; 0: a new one in every epoch."""
+        return 0
+
+    def epochs(self, configured: int) -> int:
+        """How many epochs it is trained for; `configured` is OPTIM.MAX_EPOCH."""
+        return configured
+
+    def grid(self) -> Grid | None:
+        """What is searched on validation images after the training; None for nothing."""
+        return None
+
+    def searched_on(self) -> str:
+        """Which images a search uses: VAL or TEST."""
+        return VAL
+
+    def best_on(self) -> str:
+        """Which images decide the best epoch: VAL or TEST; empty to follow TEST.FINAL_MODEL."""
+        return ""
+
+    def last_of_equals(self) -> bool:
+        """Whether the last of equally good epochs is the best; otherwise the first is."""
+        return False
+
+    # ------------------------------ files that its settings name
+
+    def prepared(self: M) -> M:
+        """This method, with its prompts and its enhanced base read.
+
+        Raises:
+            SettingError: if there are none, or files hold something else.
+        """
+        if self.loaded is not NOTHING:
+            return self
+        found = NOTHING
+        if self.prompts_from:
+            try:
+                found = Loaded(Front.of(self.prompts_from))
+            except UserError as error:
+                raise SettingError([("PROMPTS_FROM", f": {error}")]) from None
+        if self.base_file != NONE:
+            try:
+                digest, weight = sha256_of(self.base_file), read_tensors(self.base_file)["state_dict"]["weight"]
+                _require_projection(weight, "weight")
+            except (OSError, UserError, LookupError, TypeError, Refused) as error:
+                raise SettingError([("ENHANCED_BASE", f": {self.base_file} is no enhanced base ({error})")]) from None
+            found = found._replace(base=weight.detach().float().t().contiguous(), base_hash=digest)
+        return self if found is NOTHING else self.replace_private(loaded=found)
+
+    def content_hashes(self) -> dict[str, str]:
+        """The hashes of prompts and enhanced base."""
+        front, _, base_hash = self.prepared().loaded
+        before = {} if front is None else {PROMPTS_BEFORE: front.digest}
+        return {**super().content_hashes(), **before, **({ENHANCED_BASE: base_hash} if base_hash else {})}
+
+    def metadata(self) -> dict[str, Any]:
+        """Also what their checkpoint says of the prompts' method."""
+        front = self.loaded.front
+        return {**super().metadata(), **({} if front is None else {FRONT: dict(front.stated)})}
+
+    def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
+        """This method as a file describes it, on prompts and enhanced base from that file; no other file is opened.
+
+        Raises:
+            UserError: if the file lacks the prompts.
+        """
+        front, base_hash = None, ""
+        if self.prompts_from:
+            of_prompts = stated.get(FRONT)
+            if not isinstance(of_prompts, dict):
+                raise UserError(f"{path} is damaged (the prompts before its head): use another copy of it")
+            method = stated_method(of_prompts, classes, path)
+            front = Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path)
+        if self.base_file != NONE:
+            base_hash = str(stated.get(ENHANCED_BASE, "")) or UNKNOWN
+        return self.replace_private(loaded=Loaded(front, base_hash=base_hash)) if front or base_hash else self
+
+    def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
+        """Load a checkpoint's head, and what is stored beside it, into a model, for its classes.
+
+        Raises:
+            UserError: if it does not fit.
+        """
+        require_made_with(content.made_with, made_with, path)
+        assert isinstance(model, HeadedModel)
+        front, projection, base_hash = self.loaded
+        if front is not None:
+            own = {name[len(TENSORS) :]: one for name, one in content.state_dict.items() if name.startswith(TENSORS)}
+            load_content(view_of(front.method, model.prompt_learner), content._replace(state_dict=own, record={}), path)
+        if BASE in content.state_dict:
+            try:
+                _require_projection(content.state_dict[BASE], BASE)
+            except Refused as error:
+                raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
+            _put_base(model, content.state_dict[BASE])
+        elif base_hash and projection is None:
+            raise UserError(
+                f"{path} does not hold the enhanced base that it was made with, {self.base_file}: give the method "
+                "with that file, or use the trainer that made it"
+            )
+        model.take(content, path)
+
+    # ------------------------------ what it is on a CLIP
+
+    @property
+    def wants_text(self) -> bool:
+        return self.loaded.front is not None and self.loaded.front.method.wants_text
+
+    @property
+    def wants_vision(self) -> bool:
+        return self.loaded.front is not None and self.loaded.front.method.wants_vision
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """Those of the prompts' method."""
+        front = self.loaded.front
+        return super().schedules(shape) if front is None else front.method.sides(shape)
+
+    def templates(self, dataset: str) -> list[str]:
+        own = [] if self.ensemble == "selected" else super().templates(dataset)
+        return [*templates.SELECTED, *own] if self.ensemble else own
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
+        """Class names in the templates, or the prompts that the head is put on."""
+        if self.loaded.front is not None:
+            return self.loaded.front.learner(clip_model, classes, schedules)
+        own = self.templates(classes.dataset)
+        return TemplatePrompts(classes.names, clip_model, schedules, own, self.underscores)
+
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        front = self.loaded.front
+        made = super().for_classes if front is None else front.method.for_classes
+        return made(learner, clip_model, classes)
+
+    def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
+        """The head on both sides of the CLIP; with an enhanced base, on that in place of its text projection."""
+        head = self.head(classes.names, joint_width(clip_model))
+        if learner.needs_image and not head.moves:
+            raise UserError(
+                f"{type(self).__name__} here starts from one feature of each class, but the prompts in "
+                f"{self.prompts_from} make different ones for each image: use another head, or other prompts"
+            )
+        head.to(clip_model.logit_scale.device)
+        made = HeadedModel(self, learner, clip_model, classes, epochs, head)
+        if self.loaded.base is not None:
+            _put_base(made, self.loaded.base)
+        return made
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """Cross-entropy, and the head's penalty."""
+        headed = cast(HeadedModel, model)  # its head may have been replaced by then
+        return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: headed.penalty()))
+
+
+def _require_projection(value: Any, where: str) -> None:
+    """Raise Refused unless a value of a file is a matrix of finite numbers."""
+    require_learned({where: value})
+    if value.dim() != 2:
+        raise Refused(f"{where} has the shape {tuple(value.shape)}, which no projection has")
+
+
+def _put_base(model: HeadedModel, projection: Tensor) -> None:
+    """Replace the text projection of a model's CLIP, which others share, for this model alone."""
+    encoder = model.text_encoder
+    if not isinstance(encoder, TextEncoder):
+        why = " is a projection for a stock text side, which this CLIP does not have: leave it out"
+        raise SettingError([("ENHANCED_BASE", why)])
+    own = encoder.text_projection
+    if projection.shape != own.shape:
+        shapes = f"{tuple(projection.shape)}, not {tuple(own.shape)}"
+        raise SettingError([("ENHANCED_BASE", f": its projection is {shapes}, in {model.method.base_file}")])
+    encoder.text_projection = nn.Parameter(projection.to(own), requires_grad=False)
+
+
+# ------------------------------------------------------------------ settings that some heads share, and what they do
+
+
+@dataclass(frozen=True, repr=False)
+class EnhancedBase(HeadMethod):
+    """A head whose class features may pass through a text projection from a file (TaskRes, arXiv 2211.10277)."""
+
+    enhanced_base: str = setting(
+        NONE, "file whose state_dict has a text projection, weight, that replaces CLIP's", compared=False
+    )
+
+    @property
+    def base_file(self) -> str:
+        return self.enhanced_base
+
+
+@dataclass(frozen=True, repr=False)
+class FreshViewsHead(HeadMethod):
+    """A head that is trained on a new view of the training images in every epoch."""
+
+    views: int = setting(0, "views of the images that are kept and used in turn; 0: a new one in every epoch", least=0)
+
+    def kept_views(self) -> int:
+        return self.views
+
+
+@dataclass(frozen=True, repr=False)
+class SearchedHead(HeadMethod):
+    """A head with alpha and beta, searched after the training on validation images, min(shots, 4) per class."""
+
+    search_hp: bool = setting(True, "search for alpha and beta where there are validation images", compared=False)
+    search_scale: Sequence[float] = setting((7.0, 3.0), "ends of the ranges of beta and alpha", compared=False)
+    search_step: Sequence[int] = setting((200, 20), "how many values of beta and of alpha are tried", compared=False)
+    search_on: str = setting(
+        "",
+        "images of the search; empty: few validation images, or training images held out for it; "
+        "others, as in some references, mark the result",
+        choices=("", SPLIT, TEST),
+        compared=False,
+    )
+
+    def check(self) -> None:
+        super().check()
+        faults = []
+        if not _two(self.search_scale, (int, float), 0.1):
+            faults.append(("SEARCH_SCALE", f" must be two numbers above 0.1, got {list(self.search_scale)}"))
+        if not _two(self.search_step, (int,), 0):
+            faults.append(("SEARCH_STEP", f" must be two whole numbers from 1 up, got {list(self.search_step)}"))
+        if faults:
+            raise SettingError(faults)
+
+    @classmethod
+    def chooses_by(cls, settings: Mapping[str, Any]) -> str:
+        if not settings["SEARCH_HP"]:
+            return ""
+        return {"": FEW, SPLIT: ALL}.get(settings["SEARCH_ON"], "")
+
+    def grid(self) -> Grid | None:
+        (most_beta, most_alpha), (betas, alphas) = self.search_scale, self.search_step
+        return Grid(most_beta, most_alpha, betas, alphas) if self.search_hp else None
+
+    def searched_on(self) -> str:
+        return TEST if self.search_on == TEST else VAL
+
+
+def _two(values: Sequence[Any], kinds: Any, above: float) -> bool:
+    numbers = [one for one in values if isinstance(one, kinds) and not isinstance(one, bool) and one > above]
+    return len(values) == len(numbers) == 2
