@@ -12,8 +12,7 @@ from yacs.config import CfgNode
 
 from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - this module has always had them
 from modprompt.clip.design import OPENAI_STD as CLIP_STD  # noqa: F401
-from modprompt.compat.defaults import add
-from modprompt.compat.run_settings import BESIDE_DASSL
+from modprompt.compat.defaults import OURS
 from modprompt.feature import features
 from modprompt.fields import Configured, as_config
 from modprompt.io.settings import level_of, names_base, read_settings
@@ -37,8 +36,7 @@ def add_missing(node: CfgNode, defaults: CfgNode) -> None:
 
 def add_family_defaults(cfg: CfgNode) -> None:
     """Add the keys besides Dassl's own: the family's, ours, and those of features."""
-    defaults = CfgNode()
-    add(defaults, BESIDE_DASSL)
+    defaults = OURS.clone()
     for feature in features():
         own = feature.settings()
         if own is not None:
