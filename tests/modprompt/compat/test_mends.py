@@ -87,7 +87,7 @@ def test_radam_that_does_not_run_is_replaced(monkeypatch):
 
 def test_one_module_sees_a_name_of_numpy_and_nobody_else(monkeypatch):
     module = types.ModuleType("dassl.data.transforms.randaugment")
-    module.np = np  # type: ignore[attr-defined]
+    module.np = np
     for name in ("randaugment", "autoaugment"):
         monkeypatch.setitem(sys.modules, f"dassl.data.transforms.{name}", module)
     assert mends._mend_numpy()
