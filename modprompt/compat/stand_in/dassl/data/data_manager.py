@@ -51,10 +51,7 @@ class DatasetWrapper(Dataset):
         cfg: configuration.
         data_source: list of Datum.
         transform: a transform, or a list of them (img, img2, img3, ...); None gives PIL images.
-        is_train: apply each transform K_TRANSFORMS times.
-
-    Raises:
-        ValueError: if K_TRANSFORMS > 1 without a transform.
+        is_train: of training: images are kept if DATALOADER.KEEP_IMAGES asks for it.
     """
 
     def __init__(self, cfg, data_source, transform=None, is_train=False):
@@ -62,10 +59,7 @@ class DatasetWrapper(Dataset):
         self.data_source = data_source
         self.transform = transform
         self.is_train = is_train
-        self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0
-        if self.k_tfm > 1 and transform is None:
-            raise ValueError(f"DATALOADER.K_TRANSFORMS is {self.k_tfm}, but there is no transform to apply")
         mode = INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
         steps = [T.Resize(list(cfg.INPUT.SIZE), interpolation=mode), T.ToTensor()]
         if "normalize" in cfg.INPUT.TRANSFORMS:
@@ -84,20 +78,12 @@ class DatasetWrapper(Dataset):
         item = self.data_source[idx]
         image = read_image(item.impath) if self.kept is None else self.kept[idx]
         sample = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx}
-        if self.transform is None:
-            sample["img"] = image
-        elif isinstance(self.transform, (list, tuple)):
-            for number, transform in enumerate(self.transform, start=1):
-                sample["img" if number == 1 else f"img{number}"] = self._apply(transform, image)
-        else:
-            sample["img"] = self._apply(self.transform, image)
+        several = isinstance(self.transform, (list, tuple))
+        for number, transform in enumerate(self.transform if several else [self.transform], start=1):
+            sample["img" if number == 1 else f"img{number}"] = image if transform is None else transform(image)
         if self.return_img0:
             sample["img0"] = self.to_tensor(image)
         return sample
-
-    def _apply(self, transform, image):
-        views = [transform(image) for _ in range(self.k_tfm)]
-        return views[0] if len(views) == 1 else views
 
 
 class DataManager:
