@@ -54,9 +54,9 @@ class Asked(NamedTuple):
 
 
 def asked_of(backbone: Any) -> Asked:
-    """The CLIP of a run's backbone settings (compat/run_settings.py)."""
-    heads = backbone.heads if isinstance(backbone.heads, tuple) else (backbone.heads,)
-    return Asked(backbone.name, backbone.path, backbone.activation, heads, backbone.model)
+    """The CLIP that the node MODEL.BACKBONE of a run names."""
+    heads = tuple(backbone.HEADS) if isinstance(backbone.HEADS, (tuple, list)) else (backbone.HEADS,)
+    return Asked(backbone.NAME, backbone.PATH, backbone.ACTIVATION, heads, backbone.MODEL)
 
 
 class Source(NamedTuple):

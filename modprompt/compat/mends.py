@@ -1,15 +1,15 @@
 """What breaks in the real Dassl (0.5.0 and 0.6.3) on a current PyTorch and numpy, fixed at run time.
 
-No file of Dassl is changed, and each fix is made only if it is needed:
+No file of Dassl is changed, and each fix is made only if it is needed; the small Dassl needs none:
 
 - 0.6.3 imports the package `wilds` for data sets that are not used here: an empty one replaces it if not installed.
 - It imports TensorBoard: if that does not import, nothing is written for it.
 - The warm-up schedules pass PyTorch an argument `verbose`, which PyTorch 2.7 removed.
+- RAdam calls `add_` in a deprecated way: if that no longer runs, PyTorch's own RAdam is used, with decoupled weight
+  decay, as Dassl's has.
 - `load_checkpoint` reads with PyTorch's default, which refuses Dassl's own checkpoints: they hold a schedule as an
   object. Ours accepts tensors, plain values, and the optimisers and schedules of PyTorch and Dassl.
 - The logger closes the console when it is deleted.
-- RAdam calls `add_` in a deprecated way: if that no longer runs, PyTorch's own RAdam is used, with decoupled weight
-  decay, as Dassl's has.
 - RandAugment and AutoAugment use `np.int`, which numpy 1.24 removed.
 - It tries for ever to read a damaged image, and lets Pillow decode a file of any kind, whatever its name: images are
   read within bounds, and one that cannot be read ends the run with a message.
@@ -22,35 +22,22 @@ import inspect
 import sys
 import types
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
 
 
-class _With:
-    """A module with some names replaced, for one importer only."""
-
-    def __init__(self, module: types.ModuleType, **names: Any) -> None:
-        self.__dict__.update(names, _module=module)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-
-def _stand_in_for_wilds() -> list[str]:
+def _mend_wilds() -> str:
     if importlib.util.find_spec("wilds") is not None:
-        return []
-
-    def get_dataset(*args: Any, **kwargs: Any) -> NoReturn:
-        raise ImportError("this data set needs the package wilds: pip install wilds")
-
+        return ""
     module: Any = types.ModuleType("wilds")
-    module.get_dataset = get_dataset
+    module.get_dataset = None
     module.__spec__ = importlib.util.spec_from_loader("wilds", loader=None)
     sys.modules["wilds"] = module
-    return ["wilds is not installed: an empty module replaces it"]
+    return "wilds is not installed: an empty module replaces it"
 
 
 class _NoWriter:
@@ -60,32 +47,25 @@ class _NoWriter:
         print("TensorBoard does not import: nothing is written for it")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("add_") or name in ("flush", "close"):
-            return lambda *args, **kwargs: None
-        raise AttributeError(name)
+        return lambda *args, **kwargs: None
 
 
-def _stand_in_for_tensorboard() -> list[str]:
-    spec = importlib.util.find_spec("dassl")
-    if spec is None or Path(__file__).resolve().parent in Path(str(spec.origin)).resolve().parents:
-        return []  # the small one does not import it
+def _mend_tensorboard() -> str:
     try:
         importlib.import_module("torch.utils.tensorboard")
     except ImportError as error:
         module: Any = types.ModuleType("torch.utils.tensorboard")
         module.SummaryWriter = _NoWriter
         sys.modules[module.__name__] = module
-        return [f"TensorBoard does not import ({error}): nothing is written for it"]
-    return []
+        return f"TensorBoard does not import ({error}): nothing is written for it"
+    return ""
 
 
-def _mend_warmup() -> list[str]:
-    from dassl.optim import lr_scheduler
-
-    base = getattr(lr_scheduler, "_BaseWarmupScheduler", None)
+def _mend_warmup() -> str:
+    base: Any = getattr(importlib.import_module("dassl.optim.lr_scheduler"), "_BaseWarmupScheduler", None)
     scheduler: Any = torch.optim.lr_scheduler.LRScheduler
     if base is None or "verbose" in inspect.signature(scheduler.__init__).parameters:
-        return []
+        return ""
 
     def init(
         self: Any, optimizer: Any, successor: Any, warmup_epoch: int, last_epoch: int = -1, verbose: bool = False
@@ -94,56 +74,49 @@ def _mend_warmup() -> list[str]:
         scheduler.__init__(self, optimizer, last_epoch)
 
     base.__init__ = init
-    return ["warm-up schedules: `verbose` is not passed to PyTorch, which no longer accepts it"]
+    return "warm-up schedules: `verbose` is not passed to PyTorch, which no longer accepts it"
 
 
-def _mend_radam() -> list[str]:
-    from dassl.optim import optimizer
-
-    own = getattr(optimizer, "RAdam", None)
-    if own is None:
-        return []
+def _mend_radam() -> str:
+    optimizer: Any = importlib.import_module("dassl.optim.optimizer")
+    if not hasattr(optimizer, "RAdam"):
+        return ""
     parameter = torch.zeros(1, requires_grad=True)
     parameter.grad = torch.ones(1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            own([parameter], lr=0.1).step()
+            optimizer.RAdam([parameter], lr=0.1).step()
     except TypeError:
         optimizer.RAdam = functools.partial(torch.optim.RAdam, decoupled_weight_decay=True)
-        return ["OPTIM.NAME radam: PyTorch's own, since Dassl's does not run on this PyTorch"]
-    return []
+        return "OPTIM.NAME radam: PyTorch's own, since Dassl's does not run on this PyTorch"
+    return ""
 
 
-def _mend_loading() -> list[str]:
-    try:
-        torchtools: Any = importlib.import_module("dassl.utils.torchtools")
-    except ImportError:  # the small Dassl reads weights only
-        return []
-
+def _mend_loading() -> str:
     def load_checkpoint(fpath: Any) -> Any:
         from modprompt.io.tensors import read_run
 
         return read_run(fpath, None if torch.cuda.is_available() else "cpu")
 
-    _replace(torchtools, "load_checkpoint", load_checkpoint)
-    return ["load_checkpoint: reads Dassl's own checkpoints, but no other objects"]
+    _replace("dassl.utils.torchtools", "load_checkpoint", load_checkpoint)
+    return "load_checkpoint: reads Dassl's own checkpoints, but no other objects"
 
 
-def _replace(module: Any, name: str, ours: Any) -> None:
+def _replace(module: str, name: str, ours: Any) -> None:
     """Put a function in a module's place of that name, and of all that imported it: Dassl's, and a codebase's."""
-    theirs = vars(module).get(name)
+    theirs = getattr(importlib.import_module(module), name)
     for other in list(sys.modules.values()):
         names = getattr(other, "__dict__", {})
-        if theirs is not None and names.get(name) is theirs:
+        if names.get(name) is theirs:
             names[name] = ours
 
 
-def _mend_logger() -> list[str]:
+def _mend_logger() -> str:
     from dassl.utils import Logger
 
     if "self.console.close" not in inspect.getsource(Logger.close):
-        return []
+        return ""
 
     def close(self: Any) -> None:
         if self.file is not None:
@@ -151,40 +124,25 @@ def _mend_logger() -> list[str]:
             self.file = None
 
     Logger.close = close
-    return ["the logger: does not close the console"]
+    return "the logger: does not close the console"
 
 
-def _mend_numpy() -> list[str]:
+def _mend_numpy() -> str:
     if "int" in vars(np):
-        return []
-    done = []
+        return ""
     for name in ("randaugment", "autoaugment"):
-        try:
-            module: Any = importlib.import_module(f"dassl.data.transforms.{name}")
-        except ImportError:
-            continue
-        if isinstance(getattr(module, "np", None), types.ModuleType):
-            module.np = _With(np, int=int)
-            done = ["RandAugment and AutoAugment: np.int is int"]
-    return done
+        module: Any = importlib.import_module(f"dassl.data.transforms.{name}")
+        module.np = types.SimpleNamespace(**{**vars(np), "int": int})  # for this module only
+    return "RandAugment and AutoAugment: np.int is int"
 
 
-def _mend_images() -> list[str]:
+def _mend_images() -> str:
     from modprompt.io.image_files import read_of_run
 
-    try:
-        manager: Any = importlib.import_module("dassl.data.data_manager")
-        tools: Any = importlib.import_module("dassl.utils.tools")
-    except ImportError:
-        return []
-    if Path(__file__).resolve().parent in Path(str(tools.__file__)).resolve().parents:
-        return []  # the small one reads like this already
-    for module in (manager, tools):
-        _replace(module, "read_image", read_of_run)
-    manager.read_image = tools.read_image = read_of_run
-    if hasattr(manager, "DatasetWrapper"):
-        manager.DatasetWrapper.__reduce__ = _to_a_worker
-    return ["images: read within bounds; one that cannot be read ends the run"]
+    manager: Any = importlib.import_module("dassl.data.data_manager")
+    _replace("dassl.utils.tools", "read_image", read_of_run)
+    manager.DatasetWrapper.__reduce__ = _to_a_worker
+    return "images: read within bounds; one that cannot be read ends the run"
 
 
 def _to_a_worker(dataset: Any) -> Any:
@@ -199,14 +157,24 @@ def _in_a_worker(module: str, name: str) -> Any:
     return kind.__new__(kind)  # its content follows
 
 
+_MENDS = (
+    _mend_wilds, _mend_tensorboard,  # before Dassl is imported
+    _mend_warmup, _mend_radam, _mend_loading, _mend_logger, _mend_numpy, _mend_images,
+)  # fmt: skip
 _done: list[str] = []
 
 
 def apply() -> list[str]:
     """Make the fixes that are needed, once; a message for each."""
-    if not _done:
-        _done.extend(_stand_in_for_wilds())
-        _done.extend(_stand_in_for_tensorboard())
-        for mend in (_mend_warmup, _mend_radam, _mend_loading, _mend_logger, _mend_numpy, _mend_images):
-            _done.extend(mend())
+    spec = importlib.util.find_spec("dassl")
+    is_small = spec is not None and Path(__file__).resolve().parent in Path(str(spec.origin)).resolve().parents
+    if not (is_small or _done):
+        _done.extend(filter(None, map(_made, _MENDS)))
     return list(_done)
+
+
+def _made(mend: Callable[[], str]) -> str:
+    try:
+        return mend()
+    except ImportError:  # a codebase's own Dassl need not have all modules; a missing package is told by who imports it
+        return ""

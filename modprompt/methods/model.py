@@ -257,6 +257,11 @@ class PromptedModel(OnSharedClip):
         return cosines if projection is None else nn.Sequential(projection, cosines)
 
     @property
+    def class_bound(self) -> bool:
+        """Whether what is learned holds only for its classes: then only features are tested."""
+        return False
+
+    @property
     def said_of_logits(self) -> str:
         """Which logits count for these classes, in words, where there are several; else empty."""
         if self.joint_head is not None:

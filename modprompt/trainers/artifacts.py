@@ -10,6 +10,7 @@ from modprompt.io import result as results
 from modprompt.io.atomic import copy_whole
 from modprompt.io.text import sha256_of
 from modprompt.trainers import kept_features
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.test_predictions import Answers, ece_pct
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
     """The hash of the kept image features; nothing if none are to be kept, or none can be."""
     if not trainer.cfg.TEST.KEEP_FEATURES:
         return {}
-    evaluation = getattr(trainer, "evaluation", None)  # our trainers have one
-    features = getattr(evaluation, "features", None)
+    features = trainer.evaluation.features if isinstance(trainer, PromptTrainer) else None
     if features is None or not answers.are_of(tested) or len(features) != len(tested):
         print("The image features of the test are not kept: it made none, or not in the images' order")
         return {}
@@ -60,7 +60,7 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
 
 def _halves(trainer: Any, confusion: "np.ndarray") -> dict[str, Any]:
     """The accuracies of base and new images: among all classes, if asked for, or each among its own half."""
-    apart = getattr(getattr(trainer, "evaluation", None), "halves_apart", False)
+    apart = isinstance(trainer, PromptTrainer) and trainer.evaluation.halves_apart
     if not (trainer.cfg.TEST.BASE_NEW or apart):
         return {}
     found = base_new.of_confusion(confusion)

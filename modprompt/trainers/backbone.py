@@ -12,7 +12,6 @@ from modprompt.clip.design import SQUASH, Images
 from modprompt.clip.load import images_of, load
 from modprompt.clip.source import asked_of
 from modprompt.clip.structure import CLIP
-from modprompt.compat.run_settings import RunSettings
 from modprompt.errors import UserError
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import as_text
@@ -20,13 +19,13 @@ from modprompt.io.settings import as_text
 _TOLERANCE = 1e-6
 
 
-def load_clip(config: RunSettings) -> CLIP:
+def load_clip(cfg: Any) -> CLIP:
     """A run's CLIP.
 
     Raises:
         UserError: as clip.load.load.
     """
-    return load(asked_of(config.backbone))
+    return load(asked_of(cfg.MODEL.BACKBONE))
 
 
 def input_texts(cfg: Any) -> dict[str, str]:
@@ -55,7 +54,7 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
     Raises:
         UserError: if there is no such CLIP, or nothing says how to run it.
     """
-    images = images_of(asked_of(cfg.config.backbone))
+    images = images_of(asked_of(cfg.MODEL.BACKBONE))
     changes, kept = _compared(cfg.INPUT, images, asked_for)
     path = cfg.MODEL.BACKBONE.PATH
     what = path or cfg.MODEL.BACKBONE.NAME
@@ -114,9 +113,9 @@ def requires_squash(cfg: Any) -> bool:
     return bool(cfg.INPUT.RESIZE_MODE == SQUASH)
 
 
-def require_there(config: RunSettings) -> None:
+def require_there(cfg: Any) -> None:
     """Raise UserError if the CLIP of a run is not on disk or not known; CLIPs of a hub are not checked."""
-    asked = asked_of(config.backbone)
+    asked = asked_of(cfg.MODEL.BACKBONE)
     if asked.path:
         images_of(asked)
     elif not asked.name.startswith(hub.PREFIX):

@@ -83,7 +83,7 @@ class Building(Part):
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None
         method = together.joined(method, cfg.TRAINER)
-        return Run(cfg, node, search.over(method, cfg), cfg.config)
+        return Run(cfg, node, search.over(method, cfg))
 
     def check(self) -> None:
         """Refuse what does not fit a CLIP that is known by name; warn of an average that is not tested.
@@ -92,22 +92,22 @@ class Building(Part):
             UserError: if the method puts prompts into a side that accepts none.
             SettingError: if a schedule does not fit.
         """
-        config = self.config
-        if self.method.draws_masks and config.model.compile:
+        cfg = self.cfg
+        if self.method.draws_masks and cfg.MODEL.COMPILE:
             raise UserError(
-                f"MODEL.COMPILE {config.model.compile}: dropout draws new masks at each step, which cannot be "
+                f"MODEL.COMPILE {cfg.MODEL.COMPILE}: dropout draws new masks at each step, which cannot be "
                 "compiled: leave MODEL.COMPILE out, or set DROPOUT 0"
             )
         try:
-            found = None if config.backbone.path else known.kinds_and_layers(config.backbone.name)
+            found = None if cfg.MODEL.BACKBONE.PATH else known.kinds_and_layers(cfg.MODEL.BACKBONE.NAME)
             if found is not None:
                 kinds, layers = found
-                require_sides(self.method, kinds, config.backbone.name)
+                require_sides(self.method, kinds, cfg.MODEL.BACKBONE.NAME)
                 if layers[1]:
                     self.method.sides(Shape(*layers))
         except SettingError as error:
             raise error.under(f"TRAINER.{self.run.node_name}") from None
-        if self.method.averaging and config.test.final_model == "best_val":
+        if self.method.averaging and cfg.TEST.FINAL_MODEL == "best_val":
             warnings.warn(
                 "the average over epochs (GPA) is not tested: FINAL_MODEL best_val tests one epoch's prompts",
                 stacklevel=2,
@@ -121,7 +121,7 @@ class Building(Part):
         tell_of(learner, self.method.logging.examples)
         view = view_of(self.method, learner)
         self.notes = self.method.remarks()
-        if self.config.model.init_weights:
+        if self.cfg.MODEL.INIT_WEIGHTS:
             trainer.checkpoints.load_initial(view)
         optimiser = self.optimiser()
         self._count_steps()
@@ -134,16 +134,16 @@ class Building(Part):
 
     def load_clip(self) -> CLIP:
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""
-        config, trainer = self.config, self.trainer
-        if "normalize" not in config.input.transforms:
+        cfg, trainer = self.cfg, self.trainer
+        if "normalize" not in cfg.INPUT.TRANSFORMS:
             warnings.warn("INPUT.TRANSFORMS has no 'normalize': CLIP expects normalised images", stacklevel=2)
         if trainer.device.type == "cpu":
             keep_freed_memory()
-        print(f"Loading CLIP (backbone: {config.backbone.path or config.backbone.name})")
-        clip_model = backbone.load_clip(config)
+        print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME})")
+        clip_model = backbone.load_clip(cfg)
         facts = facts_of(clip_model)
         print(f"CLIP: {whose(facts.name, facts.dialect)} weights, {_shape_of(clip_model)}")
-        require_input_size(clip_model, *config.input.size)
+        require_input_size(clip_model, *cfg.INPUT.SIZE)
         require_known_words(trainer.dm.dataset.classnames, clip_model)
         trainer.run = dataclasses.replace(
             self.run,
@@ -156,7 +156,7 @@ class Building(Part):
 
     def put_on_clip(self) -> None:
         """Load CLIP and put the method on it, in the precision of PREC."""
-        config, trainer, prec = self.config, self.trainer, self.run.node.PREC
+        cfg, trainer, prec = self.cfg, self.trainer, self.run.node.PREC
         how = precision.resolve(prec, trainer.device)
         if how.note:
             print(how.note)
@@ -169,14 +169,14 @@ class Building(Part):
         names, which = trainer.dm.dataset.classnames, getattr(trainer.dm.dataset, "which", ())  # our readers have it
         try:
             trainer.model = self.method.on(
-                clip_model, names, dataset=config.dataset.name, epochs=config.optim.max_epoch, listed=True, which=which
+                clip_model, names, dataset=cfg.DATASET.NAME, epochs=cfg.OPTIM.MAX_EPOCH, listed=True, which=which
             )
         except SettingError as error:
             raise error.under(f"TRAINER.{self.run.node_name}") from None
         trainer.run = dataclasses.replace(trainer.run, feature_width=trainer.model.feature_width)
         trainer.model.to(trainer.device).cast(prec)
-        text_chunk.decide(trainer.model, config)
-        trainer.model.compile_encoders(config.model.compile)
+        text_chunk.decide(trainer.model, cfg)
+        trainer.model.compile_encoders(cfg.MODEL.COMPILE)
 
     def optimiser(self) -> Any:
         """The optimiser of all that is trained, as OPTIM and the method define it."""
@@ -194,7 +194,7 @@ class Building(Part):
             optimiser = build_optimizer(learned, cfg.OPTIM)
         for name, value in self.method.optimiser_settings().items():  # what the method sets besides OPTIM
             if name not in optimiser.defaults:
-                print(f"{name} {value} is not used: OPTIM.NAME {self.config.optim.name} has no such setting")
+                print(f"{name} {value} is not used: OPTIM.NAME {self.cfg.OPTIM.NAME} has no such setting")
             for group in optimiser.param_groups if name in optimiser.defaults else ():
                 group[name] = value
         return optimiser
@@ -202,10 +202,10 @@ class Building(Part):
     def _count_steps(self) -> None:
         """Of a method that counts steps: how many, in how many passes; printed before anything is trained."""
         counted, trainer = self.method.steps, self.trainer
-        if counted is None or self.config.test.only:
+        if counted is None or self.cfg.TEST.ONLY:
             return
         images, classes = len(trainer.dm.dataset.train_x), len(trainer.dm.dataset.classnames)
-        shots = self.config.dataset.num_shots
+        shots = self.cfg.DATASET.NUM_SHOTS
         picked = getattr(trainer.dm.dataset, "picked", False)  # by rounds, from whatever list
         if shots < 1 or picked:  # the whole split, or one's own images
             shots = min(MOST_SHOTS, -(-images // classes))
@@ -221,7 +221,7 @@ class Building(Part):
         optim, epochs = self.cfg.OPTIM, self.trainer.max_epoch
         if self.steps and self.method.steps is not None:
             return CosineAnnealingLR(optimiser, self.steps, eta_min=self.method.steps.least_rate)
-        if 0 < epochs <= optim.WARMUP_EPOCH and not self.config.test.only:
+        if 0 < epochs <= optim.WARMUP_EPOCH and not self.cfg.TEST.ONLY:
             constant = optim.WARMUP_TYPE == "constant"
             rate = f"at {optim.WARMUP_CONS_LR:g}" if constant else f"from {optim.WARMUP_MIN_LR:g} up"
             note = f"{'the one epoch is' if epochs == 1 else f'all {epochs} epochs are'} warm-up {rate}"
@@ -236,7 +236,7 @@ class ZeroShotBuilding(Building):
 
     def checked(self, cfg: Any) -> Run:
         """The run; there are no settings."""
-        return Run(cfg, "", type(self.trainer).method_class(), cfg.config)
+        return Run(cfg, "", type(self.trainer).method_class())
 
     def check(self) -> None:
         """Nothing."""
@@ -244,14 +244,14 @@ class ZeroShotBuilding(Building):
     def build(self) -> None:
         """Make CLIP as under PREC fp16 (half precision on CUDA, single on a CPU), and the prompts of all classes."""
         trainer = self.trainer
-        if self.config.model.init_weights:
-            print(f"note: {self.config.trainer} tests CLIP itself: MODEL.INIT_WEIGHTS is not read")
+        if self.cfg.MODEL.INIT_WEIGHTS:
+            print(f"note: {self.cfg.TRAINER.NAME} tests CLIP itself: MODEL.INIT_WEIGHTS is not read")
         trainer.clip_model = clip_model = self.load_clip().to(trainer.device)
         if precision.resolve("fp16", trainer.device).half_weights:
             cast_products(clip_model, torch.float16)
         else:
             clip_model.float()
-        names, dataset = trainer.dm.dataset.classnames, self.config.dataset.name
+        names, dataset = trainer.dm.dataset.classnames, self.cfg.DATASET.NAME
         trainer.model = self.method.on(clip_model, names, dataset=dataset, listed=True)
         trainer.model.to(trainer.device).eval()
         learner: Any = trainer.model.prompt_learner

@@ -163,7 +163,7 @@ class Checkpoints(Part):
 
     def load_for_test(self) -> None:
         """Load what --model-dir names if a codebase's program was told to test it but never loads it (PLOT++)."""
-        if self.path is not None or not overrides.only_tests() or self.config.model.init_weights:
+        if self.path is not None or not overrides.only_tests() or self.cfg.MODEL.INIT_WEIGHTS:
             return
         directory, epoch = overrides.model_to_test()
         if directory:
@@ -172,9 +172,9 @@ class Checkpoints(Part):
 
     def load_initial(self, view: Any) -> None:
         """Load the file MODEL.INIT_WEIGHTS into what is trained."""
-        path = self.config.model.init_weights
+        path = self.cfg.MODEL.INIT_WEIGHTS
         self.load_file(view, path)
-        if self.config.test.only:
+        if self.cfg.TEST.ONLY:
             self._tell_learner()
         else:
             self._require_rows_of_own_classes(path)

@@ -16,7 +16,6 @@ from yacs.config import CfgNode
 
 from modprompt.checks import check_name, nearest
 from modprompt.compat import defaults
-from modprompt.compat.run_settings import require_possible
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import kind_of
 from modprompt.io.settings import Given, Settings, as_text, level_of
@@ -111,7 +110,7 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
 def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
     """Settings whose faults would otherwise show late, not at all, or as an error of another library."""
     try:
-        require_possible(cfg)
+        defaults.require_possible(cfg)
     except SettingError as error:
         yield from (Fault(key, f"{key}{text}") for key, text in error.faults)
     asked = cfg.INPUT.TRANSFORMS

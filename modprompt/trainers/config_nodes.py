@@ -12,8 +12,7 @@ from yacs.config import CfgNode
 
 from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - this module has always had them
 from modprompt.clip.design import OPENAI_STD as CLIP_STD  # noqa: F401
-from modprompt.compat.defaults import add
-from modprompt.compat.run_settings import BESIDE_DASSL
+from modprompt.compat.defaults import OURS
 from modprompt.data.rounds import Active
 from modprompt.fields import Configured, as_config
 from modprompt.io.settings import level_of, names_base, read_settings
@@ -39,8 +38,7 @@ def add_missing(node: CfgNode, defaults: CfgNode) -> None:
 
 def add_family_defaults(cfg: CfgNode) -> None:
     """Add the keys besides Dassl's own: the family's, ours, those of rounds and of searches."""
-    defaults = CfgNode()
-    add(defaults, BESIDE_DASSL)
+    defaults = OURS.clone()
     for node, own, decided in (("ACTIVE", Active, {}), ("SEARCH", Search, {search.RUNS: False})):
         given = {one.key: as_config(one.default) for one in own.settings()}
         defaults[node] = CfgNode({**given, **decided})

@@ -40,7 +40,7 @@ class Evaluation(Part):
         trainer.checkpoints.load_for_test()
         trainer.set_model_mode("eval")
         trainer.evaluator.reset()
-        split = "val" if (split or self.config.test.split) == "val" and trainer.val_loader is not None else "test"
+        split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and trainer.val_loader is not None else "test"
         print(f"Evaluate on the *{split}* set")
         waiting: list[tuple[Tensor, Tensor]] = []
         with self.model.unchanging(), self.model.prompt_learner.testing(), self._testing():
@@ -73,7 +73,7 @@ class Evaluation(Part):
         of_base = labels < border
         own = (torch.arange(logits.shape[1], device=logits.device) < border)[None] == of_base[:, None]
         logits = logits.masked_fill(~own, torch.finfo(logits.dtype).min)
-        chooses = split == "val" and self.config.test.split != "val"
+        chooses = split == "val" and self.cfg.TEST.SPLIT != "val"
         return (logits[of_base], labels[of_base]) if chooses else (logits, labels)
 
     @property
@@ -101,14 +101,14 @@ class Evaluation(Part):
 
     def _feature_batches(self, loader: Any) -> FeatureBatches | None:
         """Image features in place of images, if a setting asks for them or names some; else None."""
-        test = self.config.test
+        test = self.cfg.TEST
         if self.model.prompt_learner.writes:  # each batch has other prompts: no features hold for all
             return None
-        found = kept_features.find(self.trainer, loader, test.features_of) if test.features_of else None
+        found = kept_features.find(self.trainer, loader, test.FEATURES_OF) if test.FEATURES_OF else None
         if found is not None:
             take_number()
             return FeatureBatches(*found, loader)
-        return FeatureBatches(*encode(loader, self.encode_image), loader) if test.keep_features else None
+        return FeatureBatches(*encode(loader, self.encode_image), loader) if test.KEEP_FEATURES else None
 
     @property
     def prompts_images(self) -> bool:

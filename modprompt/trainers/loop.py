@@ -131,11 +131,11 @@ class Loop(Part):
         return {**self.model.log(output, label, loss), **accuracy}
 
     def _line_is_due(self) -> bool:
-        frequency: int = self.config.train.print_freq
+        frequency: int = self.cfg.TRAIN.PRINT_FREQ
         return bool((self.trainer.batch_idx + 1) % frequency == 0 or self.trainer.num_batches < frequency)
 
     def _write_steps(self) -> None:
-        run_folder.require_still(self.config.output_dir)
+        run_folder.require_still(self.cfg.OUTPUT_DIR)
         if self.table is not None:
             self.table.write()
 

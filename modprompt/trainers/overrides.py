@@ -74,17 +74,18 @@ class Words(NamedTuple):
 def words_of(given: Sequence[str]) -> Words:
     """Words of a command line that no program has parsed yet."""
     given = [word for word in given if word != KEEP]
-    keys = [at for at, word in enumerate(given) if _KEY.fullmatch(word) and given[at - 1] not in _WITH_VALUE]
-    start = keys[0] if keys else len(given)
     flags: dict[str, list[str]] = {}
-    flag = ""
-    for word in given[:start]:
+    flag = before = ""
+    for at, word in enumerate(given):
+        if _KEY.fullmatch(word) and before not in _WITH_VALUE:
+            return Words(flags, given[at:])
         if word.startswith("--"):
             flag, is_joined, value = word.partition("=")
             flags[flag] = [value] if is_joined else []
         else:
             flags.setdefault(flag, []).append(word)
-    return Words(flags, given[start:])
+        before = word
+    return Words(flags, [])
 
 
 def with_our_config(given: Sequence[str]) -> list[str]:
@@ -107,16 +108,12 @@ def with_our_config(given: Sequence[str]) -> list[str]:
 
 
 _entered: list[Words] = []  # those of the codebase's program that now runs
+leave = _entered.clear  # it ends
 
 
 def enter(given: Sequence[str]) -> None:
     """Note that from now on a codebase's own program runs, with these words."""
     _entered[:] = [words_of(given)]
-
-
-def leave() -> None:
-    """End `enter`."""
-    _entered.clear()
 
 
 def in_codebase() -> bool:
@@ -161,6 +158,14 @@ class Changed(NamedTuple):
             return f"{self.key}: asked {asked} ({self.asked.source}), it is in no configuration"
         return f"{self.key}: asked {asked} ({self.asked.source}), got {got}: the codebase's program or config sets it"
 
+    def wanted(self) -> Any:
+        """The value that was asked for, in the type of the configuration's; UserError if it has no such setting."""
+        if self.got is _ABSENT:
+            raise UserError(f"{KEEP}: {self}")
+        value = self.asked.value if isinstance(self.got, str) else CfgNode._decode_cfg_value(self.asked.value)
+        lists = isinstance(self.got, (tuple, list)) and isinstance(value, (tuple, list))
+        return type(self.got)(value) if lists else value
+
 
 def _short(value: Any) -> str:
     text = as_text(value)
@@ -172,13 +177,11 @@ def changed(cfg: CfgNode, settings: Settings) -> list[Changed]:
 
     Also those that decide numbers, were not given, and differ from Dassl 0.6.3's.
     """
-    values = flat(cfg)
-    found = []
+    values, found = flat(cfg), []
     for key, asked in settings.items():
+        from_file = asked.source.startswith("file ")  # a program may merge its two files in either order
+        asks = [one.value for name, one in settings.given if name == key] if from_file else [asked.value]
         got = values.get(key, _ABSENT)
-        asks = [asked.value]
-        if asked.source.startswith("file "):  # a program may merge its two files in either order
-            asks = [one.value for name, one in settings.given if name == key]
         if not any(_same(key, value, got) for value in asks):
             found.append(Changed(key, asked, got))
     others = {key: one for key, one in defaults.differing(cfg).items() if key not in settings}
@@ -189,23 +192,6 @@ def _same(key: str, asked: Any, got: Any) -> bool:
     if key in _FOLDERS and isinstance(got, str):
         return os.path.abspath(os.path.expanduser(str(asked))) == os.path.abspath(os.path.expanduser(got))
     return got is not _ABSENT and as_text(asked) == as_text(got)
-
-
-def _asked_for(changes: Sequence[Changed]) -> dict[str, Any]:
-    """The values that were asked for, by dotted key, in the type of the configuration's.
-
-    Raises:
-        UserError: if a configuration has no such setting.
-    """
-    found = {}
-    for one in changes:
-        if one.got is _ABSENT:
-            raise UserError(f"{KEEP}: {one}")
-        value = one.asked.value if isinstance(one.got, str) else CfgNode._decode_cfg_value(one.asked.value)
-        if isinstance(one.got, (tuple, list)) and isinstance(value, (tuple, list)):
-            value = type(one.got)(value)
-        found[one.key] = value
-    return found
 
 
 def kept(cfg: CfgNode) -> dict[str, Any]:
@@ -231,7 +217,7 @@ def kept(cfg: CfgNode) -> dict[str, Any]:
     for one in changes:
         print(f"{'kept' if keeps_settings() else 'note'}: {one}")
     if keeps_settings():
-        values = _asked_for(changes)
+        values = {one.key: one.wanted() for one in changes}
         if "SEED" in values:
             set_random_seed(values["SEED"])  # the program has already set its own
         return values

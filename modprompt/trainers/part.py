@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modprompt.compat.run_settings import RunSettings
 from modprompt.engine.precision import Precision
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
@@ -19,7 +18,6 @@ class Run:
         cfg: its Dassl node.
         node_name: the method's node under TRAINER; empty for a method without settings.
         method: its method, prepared.
-        config: its settings without the method's, typed.
         precision: of its computation; this and all below are known once CLIP is loaded.
         fingerprint: of CLIP's weights.
         tokenizer: what tells the CLIP's tokenizer from others, as {name: text}; empty for CLIP's own.
@@ -30,7 +28,6 @@ class Run:
     cfg: Any
     node_name: str
     method: Method
-    config: RunSettings
     precision: Precision = Precision(False, None, False, "")
     fingerprint: str = ""
     tokenizer: Mapping[str, str] = field(default_factory=dict)
@@ -57,11 +54,6 @@ class Part:
     def cfg(self) -> Any:
         """The run's Dassl node."""
         return self.trainer.cfg
-
-    @property
-    def config(self) -> RunSettings:
-        """The run's settings without the method's, typed."""
-        return self.run.config
 
     @property
     def run(self) -> Run:

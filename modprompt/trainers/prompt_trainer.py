@@ -1,6 +1,5 @@
 """The trainer of all methods: Dassl's interface, passed on to the parts that do the work. It names no method."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -132,7 +131,6 @@ class PromptTrainer(TrainerX):
         """Resume, and start the clock; a codebase's program may have changed settings since the trainer was built."""
         for change in run_config.changed_by_program(self.cfg):
             print(f"note: {change}: the program changed it after its trainer was built: not read")
-        self.run = dataclasses.replace(self.run, config=self.cfg.config)
         self.resume.begin()
         for one in self.added:
             one.begin()

@@ -45,7 +45,7 @@ class Resume(Part):
     @property
     def best_on(self) -> str:
         """The images whose best epoch is tested; empty for the last epoch."""
-        return "val" if self.config.test.final_model == "best_val" else ""
+        return "val" if self.cfg.TEST.FINAL_MODEL == "best_val" else ""
 
     @property
     def last_of_equals(self) -> bool:
@@ -55,7 +55,7 @@ class Resume(Part):
     @property
     def text_chunk(self) -> int | None:
         """How many of the classes' own tokens are computed at a time; None if all are."""
-        return text_chunk.in_use(self.model, self.config)
+        return text_chunk.in_use(self.model, self.cfg)
 
     def settings(self) -> dict[str, str]:
         """What must be the same to resume a run: settings, what they name, CLIP, training images."""
@@ -107,15 +107,13 @@ class Resume(Part):
 
     def begin(self) -> None:
         """Resume, and start the clock."""
-        if not self.config.output_dir:
+        if not self.cfg.OUTPUT_DIR:
             raise UserError("OUTPUT_DIR is empty, and a training keeps what it learns there: name a folder")
-        if self.config.test.final_model == "best_val" and self.trainer.val_loader is None:
-            raise UserError(
-                f"TEST.FINAL_MODEL best_val: {self.config.dataset.name} has no validation images to choose by"
-            )
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and self.trainer.val_loader is None:
+            raise UserError(f"TEST.FINAL_MODEL best_val: {self.cfg.DATASET.NAME} has no validation images to choose by")
         self.trainer.start_epoch = self._resume()
-        if self.config.output_dir and self._gone_on_from != self.config.output_dir:
-            forget_kept(self.config.output_dir)
+        if self.cfg.OUTPUT_DIR and self._gone_on_from != self.cfg.OUTPUT_DIR:
+            forget_kept(self.cfg.OUTPUT_DIR)
         self._begin_steps()
         if hasattr(self.trainer, "init_writer") and self.trainer.output_dir:  # not every Dassl has TensorBoard
             self._begin_tensorboard(os.path.join(self.trainer.output_dir, "tensorboard"))
@@ -142,7 +140,7 @@ class Resume(Part):
 
     def _begin_steps(self) -> None:
         """Continue the table of steps where the run resumes; that of a finished run, tested again, stays."""
-        own = self.config.output_dir
+        own = self.cfg.OUTPUT_DIR
         if own and (self.trainer.start_epoch < self.trainer.max_epoch or self._gone_on_from != own):
             self.trainer.loop.table, note = steps.begin(own, self.trainer.start_epoch, self._gone_on_from)
             if note:
@@ -155,7 +153,7 @@ class Resume(Part):
         is only tested again; checkpoints in RESUME. A run that was killed before it wrote its first state cannot be
         resumed exactly from its checkpoints, so it begins anew.
         """
-        own, other = self.config.output_dir, self.config.resume
+        own, other = self.cfg.OUTPUT_DIR, self.cfg.RESUME
         for directory in (own, other):
             if directory and training_state.exists(directory):
                 return self._resume_state(directory)
@@ -199,16 +197,14 @@ class Resume(Part):
         self.training_s = extras.get(TRAINING_S)
         self._gone_on_from = directory
         print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
-        if directory != self.config.output_dir:
+        if directory != self.cfg.OUTPUT_DIR:
             self._take_over_best(directory)
         return epoch
 
     def _require_begun_alike(self, directory: str, began_from: str | None) -> None:
         """Note what the training in a folder began from; raise UserError if this one would begin otherwise."""
-        differing = holding.differing_beginning(
-            {} if began_from is None else {BEGAN_FROM: began_from}, self.config.resume
-        )
-        if directory == self.config.output_dir and differing and began_from:
+        differing = holding.differing_beginning({} if began_from is None else {BEGAN_FROM: began_from}, self.cfg.RESUME)
+        if directory == self.cfg.OUTPUT_DIR and differing and began_from:
             raise UserError(f"{directory} holds a run that began otherwise ({differing[0]}): use another --output-dir")
         self.began_from = began_from or ""
 
@@ -219,11 +215,7 @@ class Resume(Part):
             directory: the folder of the run.
             epoch: the finished epochs of its state, whose best result is `best_result`; None for a finished run.
         """
-        if (
-            not self.best_on
-            or self.config.test.no_test
-            or (epoch is not None and self.trainer.best_result == -math.inf)
-        ):
+        if not self.best_on or self.cfg.TEST.NO_TEST or (epoch is not None and self.trainer.best_result == -math.inf):
             return
         for name in self.trainer._models:
             path = os.path.join(directory, name, BEST)
@@ -242,7 +234,7 @@ class Resume(Part):
         for name in self.trainer._models:
             best = os.path.join(directory, name, BEST)
             if os.path.isfile(best):
-                copy_whole(best, os.path.join(self.config.output_dir, name, os.path.basename(best)))
+                copy_whole(best, os.path.join(self.cfg.OUTPUT_DIR, name, os.path.basename(best)))
 
     def _finished(self, directory: str) -> bool:
         """Whether a folder holds a finished training; one with other settings raises UserError."""
@@ -259,13 +251,13 @@ class Resume(Part):
     def end_epoch(self) -> None:
         """Validate if asked, save a checkpoint if it is time to, and save the state to resume from."""
         finished = self.trainer.epoch + 1
-        if not self.config.test.no_test and self.best_on:
+        if not self.cfg.TEST.NO_TEST and self.best_on:
             result = self.trainer.test(split=self.best_on)
             if result > self.trainer.best_result or (self.last_of_equals and result == self.trainer.best_result):
                 self.trainer.best_result = result
                 self.trainer.save_model(self.trainer.epoch, self.trainer.output_dir, val_result=result, model_name=BEST)
         self._count_time()
-        frequency = self.config.train.checkpoint_freq
+        frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
         if finished == self.trainer.max_epoch or (frequency > 0 and finished % frequency == 0):
             self.trainer.save_model(self.trainer.epoch, self.trainer.output_dir)
         training_state.save(
@@ -303,7 +295,7 @@ class Resume(Part):
         print(
             "Finish training\nFinished training"
         )  # CoOp's log parser waits for the first line, MaPLe's for the second
-        if not self.config.test.no_test:
+        if not self.cfg.TEST.NO_TEST:
             self.deploy()
             self.trainer.test()
         if not self.keeps_state:

@@ -17,7 +17,6 @@ from yacs.config import CfgNode
 
 from modprompt import places
 from modprompt.clip import known
-from modprompt.compat.run_settings import RunSettings
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.errors import SettingError, UserError
 from modprompt.io import checkpoint, holding
@@ -67,11 +66,6 @@ class RunConfig(CfgNode):
         add_defaults(one)
         one.freeze()
         return one
-
-    @property
-    def config(self) -> RunSettings:
-        """The same as typed values, without the nodes of methods."""
-        return RunSettings.read(self)
 
     @classmethod
     def _copied(cls, node: CfgNode) -> "RunConfig":

@@ -56,7 +56,7 @@ def _check_one(settings: Settings, job: Job) -> None:
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
     if issubclass(trainer, PromptTrainer):
-        backbone.require_there(cfg.config)
+        backbone.require_there(cfg)
 
 
 def _require_validation(reader: Any, root: Path) -> None:

@@ -25,7 +25,7 @@ def _check_run(cfg: Any, method: Any) -> None:
     node = cfg.TRAINER[method.node_name()]
     if "normalize" not in cfg.INPUT.TRANSFORMS:
         raise UserError("INPUT.TRANSFORMS has no 'normalize': the teacher's images are made from normalised ones")
-    images = images_of(asked_of(cfg.config.backbone))
+    images = images_of(asked_of(cfg.MODEL.BACKBONE))
     for key, own in (("PIXEL_MEAN", images.mean), ("PIXEL_STD", images.std)):
         if any(abs(mine - one) > _TOLERANCE for mine, one in zip(cfg.INPUT[key], own)):
             raise UserError(

@@ -1,7 +1,6 @@
 """Steps and a test of a trainer on fake CUDA tensors, for test_waits.py: called in the process of tests/fake_cuda/child.py."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -55,7 +54,8 @@ class Evaluator:
 
 def trainer_of(method: str, prec: str) -> Any:
     """A trainer with all that an epoch and a test ask for, on the card."""
-    from modprompt.compat.run_settings import RunSettings, Train
+    from dassl.config import get_cfg_default
+
     from modprompt.trainers.part import Run  # behind conftest, which finds Dassl
     from modprompt.trainers.prompt_trainer import PromptTrainer
 
@@ -68,10 +68,10 @@ def trainer_of(method: str, prec: str) -> Any:
     scaler = precision.grad_scaler() if precision.resolve(prec, CUDA).scale_loss else None
     optimiser = optimiser if scaler is None else fused(optimiser)
     loader = Loader()
+    cfg = get_cfg_default()
+    cfg.OUTPUT_DIR, cfg.TRAIN.PRINT_FREQ = "", FREQUENCY
     trainer.__dict__.update(
-        cfg=SimpleNamespace(
-            MODEL=SimpleNamespace(COMPILE=""), config=RunSettings(output_dir="", train=Train(print_freq=FREQUENCY))
-        ),
+        cfg=cfg,
         _models={"prompts": model.prompt_learner},
         _optims={"prompts": optimiser},
         _scheds={"prompts": None},
@@ -86,7 +86,7 @@ def trainer_of(method: str, prec: str) -> Any:
         model=model,
     )
     trainer.make_parts()
-    trainer.run = Run(trainer.cfg, "", of, trainer.cfg.config)
+    trainer.run = Run(trainer.cfg, "", of)
     return trainer
 
 

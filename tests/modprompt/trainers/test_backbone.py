@@ -146,7 +146,7 @@ def test_a_codebases_own_node_may_lack_our_keys(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "INPUT.INTERPOLATION", "bilinear"])
     with pytest.warns(UserWarning, match="INPUT.INTERPOLATION is bilinear, not bicubic"):
         mine = run_config.from_host(cfg)
-    assert backbone.asked_of(mine.config.backbone) == Asked("glyph-clip")
+    assert backbone.asked_of(mine.MODEL.BACKBONE) == Asked("glyph-clip")
     assert mine.INPUT.INTERPOLATION == "bilinear"
     assert tuple(mine.INPUT.SIZE) == (32, 32)
     assert not backbone.requires_squash(mine)
@@ -158,7 +158,7 @@ def test_a_codebases_own_node_may_lack_our_keys(monkeypatch):
 def test_heads_are_a_setting(heads):
     cfg = get_cfg_default()
     cfg.merge_from_list(["MODEL.BACKBONE.HEADS", heads])
-    assert backbone.asked_of(run_config.RunConfig.of(cfg).config.backbone).heads == (1, 2)
+    assert backbone.asked_of(run_config.RunConfig.of(cfg).MODEL.BACKBONE).heads == (1, 2)
 
 
 def test_images_that_were_made_otherwise_are_another_run(command, tmp_path, capsys):

@@ -4,7 +4,6 @@ Also which are kept and in which file, by whom it is written, and what kills and
 """
 
 import contextlib
-import copy
 import json
 import os
 import types
@@ -30,8 +29,6 @@ from tests.killing import KILLED, in_child
 from tests.methods import METHODS
 from tests.modprompt.trainers.odd_images import NUMBER, loader_of, write_images
 from tests.test_train import losses
-
-SIZE = (24, 32)
 
 
 @pytest.fixture
@@ -230,25 +227,6 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
-@pytest.mark.cover(2)
-@pytest.mark.parametrize("mode", [SHORTEST, SQUASH])
-@pytest.mark.parametrize("workers", [0, 2])
-def test_rows_are_the_images_as_the_transform_makes_them(images, tmp_path, mode, workers, capfd):
-    loader = loader_of(images, mode, workers=workers, SIZE=SIZE)
-    kept = KeptImages(loader, tmp_path / "kept", "Odd")
-    kept.open()
-    assert f"{NUMBER} test images are decoded once, into {kept.path}: 0.0 MiB\n" in capfd.readouterr().out
-    rows = np.load(kept.path)
-    assert (rows.dtype, rows.shape) == (np.uint8, (NUMBER, *SIZE, 3))
-    steps = loader.dataset.transform.transforms
-    for number, item in enumerate(loader.dataset.data_source):
-        image = Image.open(item.impath).convert("RGB")
-        for step in steps[: [type(one) for one in steps].index(transforms.ToTensor)]:
-            image = step(image)
-        assert np.array_equal(rows[number], np.asarray(image)), item.impath
-    assert names(kept.path.parent) == [kept.path.name]
-
-
 def test_writing_draws_nothing(kept_of):
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()
     kept_of().open()
@@ -342,26 +320,11 @@ def test_other_transforms_are_refused(images, tmp_path, transform, reason):
     assert not list(tmp_path.glob("kept/*.npy"))
 
 
-class Captioned(torch.utils.data.Dataset):
-    """A data set that says more than Dassl's."""
-
-    def __init__(self, inner):
-        self.inner, self.transform, self.data_source = copy.copy(inner), inner.transform, inner.data_source
-
-    def __len__(self):
-        return len(self.inner)
-
-    def __getitem__(self, index):
-        self.inner.transform = self.transform
-        return {**self.inner[index], "caption": "a picture"}
-
-
 def test_data_sets_and_loaders_of_another_kind_are_refused(images, tmp_path):
     loader = loader_of(images)
     for other, reason in (
         (types.SimpleNamespace(dataset=loader.dataset, batch_size=4), "the loader is not one of Dassl's"),
         (DataLoader(loader.dataset, 4, collate_fn=list), "the loader is not one of Dassl's"),
-        (DataLoader(Captioned(loader.dataset)), "gives other things with its images"),
         (loader_of(images, RETURN_IMG0=True), "gives other things with its images"),
     ):
         with pytest.raises(Refused, match=reason):

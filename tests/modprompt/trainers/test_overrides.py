@@ -223,6 +223,7 @@ def test_model_that_is_to_be_tested(words, only_tests, wanted):
         (["--config-file", "mine.yaml"], "TCP"),
         (["--config-file", "nowhere.yaml", "--trainer", ""], ""),
         (["--seed", "1"], ""),
+        (["TRAINER.NAME", "MPL", "OPTIM.NAME", "--trainer"], "MPL"),
     ],
 )
 def test_trainer_that_words_ask_for(words, name, tmp_path):

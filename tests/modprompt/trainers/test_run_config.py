@@ -3,9 +3,9 @@
 import pytest
 from dassl.config import get_cfg_default
 
-from modprompt.compat.run_settings import BESIDE_DASSL, DASSL, RunSettings, require_possible
+from modprompt.compat.defaults import require_possible
 from modprompt.errors import UserError
-from modprompt.io.settings import Settings, flat
+from modprompt.io.settings import Settings
 from modprompt.trainers import run  # noqa: F401 - registers trainers and readers
 from modprompt.trainers.run_config import RunConfig, changed_by_program, from_host, merged
 from tests.conftest import ROOT
@@ -13,26 +13,10 @@ from tests.conftest import ROOT
 GIVEN = Settings.read((), {"TRAINER.NAME": "MPL"}, ["DATASET.NAME", "Digits"])
 
 
-def test_every_setting_that_a_run_has_is_a_typed_value_of_its_key():
-    cfg = merged(GIVEN)
-    config, keys = cfg.config, {key for key in flat(cfg) if not key.startswith(("TRAINER.", "SEARCH.", "ACTIVE."))}
-    said = set()
-    for node in [config, *(value for value in vars(config).values() if hasattr(value, "node"))]:
-        for one in node.settings():
-            name = f"{node.node}.{one.key}".lstrip(".")
-            said.add(name)
-            value, typed = flat(cfg)[name], getattr(node, one.field)
-            assert typed == (tuple(value) if isinstance(value, list) else value)
-    assert said == keys
-    assert config.trainer == "MPL"
-    assert {one.node for one in BESIDE_DASSL} <= {one.node for one in DASSL}
-
-
 def test_another_value_makes_another_configuration():
     one = merged(GIVEN)
     other = one.changed({"OPTIM.LR": 0.5, "SEED": 3})
     assert (one.OPTIM.LR, one.SEED, other.OPTIM.LR, other.SEED) == (0.0003, -1, 0.5, 3)
-    assert (other.config.optim.lr, other.config.seed) == (0.5, 3)
     assert one.changed({}) is one
     for node in (one, other.OPTIM):
         with pytest.raises(AttributeError, match="immutable"):
@@ -56,18 +40,14 @@ def test_a_programs_own_configuration_stays_what_it_is():
 def test_values_of_a_programs_configuration_are_its_own_to_choose():
     theirs = get_cfg_default()
     theirs.SEED, theirs.OPTIM.MAX_EPOCH, theirs.INPUT.GB_K = None, 0, 4
-    config = RunConfig.of(theirs).config
-    assert (config.seed, config.optim.max_epoch, config.input.gb_k) == (None, 0, 4)
+    mine = RunConfig.of(theirs)
+    assert (mine.SEED, mine.OPTIM.MAX_EPOCH, mine.INPUT.GB_K) == (None, 0, 4)
     with pytest.raises(UserError) as raised:
         require_possible(theirs)
     assert str(raised.value) == (
         "SEED must be below 2**32; negative for none, got None; INPUT.GB_K must be an odd number, got 4; "
         "OPTIM.MAX_EPOCH must be at least 1 and at most 1000000, got 0"
     )
-
-
-def test_what_a_configuration_lacks_has_its_default():
-    assert RunSettings.read({"TRAINER": {"NAME": "MPL"}}) == RunSettings(trainer="MPL")
 
 
 def test_what_a_program_changes_behind_the_door_is_known():

@@ -5,7 +5,7 @@ import torch
 
 from modprompt import CoCoOp, CoOp
 from modprompt.cli import train
-from modprompt.compat.run_settings import EvalLoader, RunSettings, TrainX
+from modprompt.compat.defaults import DEFAULTS, OURS
 from modprompt.engine import encoders
 from modprompt.trainers import text_chunk
 from tests.methods import METHODS
@@ -14,8 +14,10 @@ NAMES = ["cat", "a golden retriever", "dog"]
 
 
 @pytest.fixture
-def config():
-    return RunSettings()
+def cfg():
+    made = DEFAULTS.clone()
+    made.MODEL.TEXT_CHUNK = OURS.MODEL.TEXT_CHUNK
+    return made
 
 
 @pytest.fixture
@@ -33,11 +35,11 @@ def room(monkeypatch):
     return of
 
 
-def test_free_memory_decides_and_room_for_all_is_no_limit(model, config, room):
+def test_free_memory_decides_and_room_for_all_is_no_limit(model, cfg, room):
     for tokens, expected in ((None, None), (model.own_tokens, None), (model.own_tokens - 1, model.own_tokens - 1)):
         room(tokens)
-        text_chunk.decide(model, config)
-        assert text_chunk.in_use(model, config) == expected
+        text_chunk.decide(model, cfg)
+        assert text_chunk.in_use(model, cfg) == expected
 
 
 def test_number_of_tokens_is_what_decides_whether_there_are_chunks(model, monkeypatch):
@@ -54,13 +56,13 @@ def test_number_of_tokens_is_what_decides_whether_there_are_chunks(model, monkey
         assert len(sizes) == chunks
 
 
-def test_prompts_of_single_images_take_as_much_as_a_batch_of_them(clip_model, room):
+def test_prompts_of_single_images_take_as_much_as_a_batch_of_them(clip_model, cfg, room):
     model = CoCoOp().on(clip_model, NAMES)
-    config = RunSettings(train_x=TrainX(batch_size=4), test_loader=EvalLoader(batch_size=10))
+    cfg.DATALOADER.TRAIN_X.BATCH_SIZE, cfg.DATALOADER.TEST.BATCH_SIZE = 4, 10
     for tokens, expected in ((10 * model.own_tokens, None), (10 * model.own_tokens - 1, 10 * model.own_tokens - 1)):
         room(tokens)
-        text_chunk.decide(model, config)
-        assert text_chunk.in_use(model, config) == expected
+        text_chunk.decide(model, cfg)
+        assert text_chunk.in_use(model, cfg) == expected
 
 
 def test_the_result_says_it(command, room, tmp_path):

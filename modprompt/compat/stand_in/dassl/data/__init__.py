@@ -1,5 +1,3 @@
 """Data sets, loaders and transforms."""
 
-from dassl.data.data_manager import DataManager, DatasetWrapper
-
-__all__ = ["DataManager", "DatasetWrapper"]
+from dassl.data.data_manager import DataManager, DatasetWrapper  # noqa: F401

@@ -2,14 +2,15 @@
 
 import torch
 import torchvision.transforms as T
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
 from tqdm import tqdm
 
 from dassl.data.datasets import build_dataset
 from dassl.data.loaders import lasting_loader
-from dassl.data.samplers import build_sampler
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
-from dassl.utils import read_image
+from dassl.utils import check_availability, read_image
+
+_SAMPLERS = {"RandomSampler": RandomSampler, "SequentialSampler": SequentialSampler}  # the full Dassl has others
 
 
 def build_data_loader(
@@ -17,8 +18,6 @@ def build_data_loader(
     sampler_type="SequentialSampler",
     data_source=None,
     batch_size=64,
-    n_domain=0,
-    n_ins=2,
     tfm=None,
     is_train=True,
     dataset_wrapper=None,
@@ -26,13 +25,12 @@ def build_data_loader(
     """A loader over a list of Datum; the last, partial batch is dropped in training unless it is the only one.
 
     Raises:
-        ValueError: if there is no image.
+        ValueError: if there is no image, or for a sampler that only the full Dassl has.
     """
     if not data_source:
         raise ValueError(f"no {'training' if is_train else 'test'} images: check DATASET.ROOT and the split file")
-    sampler = build_sampler(
-        sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain, n_ins=n_ins
-    )
+    check_availability(sampler_type, _SAMPLERS, "DATALOADER's SAMPLER in the small Dassl")
+    sampler = _SAMPLERS[sampler_type](data_source)
     dataset = (dataset_wrapper or DatasetWrapper)(cfg, data_source, transform=tfm, is_train=is_train)
     settings = {
         "batch_size": batch_size,
@@ -53,10 +51,7 @@ class DatasetWrapper(Dataset):
         cfg: configuration.
         data_source: list of Datum.
         transform: a transform, or a list of them (img, img2, img3, ...); None gives PIL images.
-        is_train: apply each transform K_TRANSFORMS times.
-
-    Raises:
-        ValueError: if K_TRANSFORMS > 1 without a transform.
+        is_train: of training: images are kept if DATALOADER.KEEP_IMAGES asks for it.
     """
 
     def __init__(self, cfg, data_source, transform=None, is_train=False):
@@ -64,10 +59,7 @@ class DatasetWrapper(Dataset):
         self.data_source = data_source
         self.transform = transform
         self.is_train = is_train
-        self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0
-        if self.k_tfm > 1 and transform is None:
-            raise ValueError(f"DATALOADER.K_TRANSFORMS is {self.k_tfm}, but there is no transform to apply")
         mode = INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
         steps = [T.Resize(list(cfg.INPUT.SIZE), interpolation=mode), T.ToTensor()]
         if "normalize" in cfg.INPUT.TRANSFORMS:
@@ -86,20 +78,12 @@ class DatasetWrapper(Dataset):
         item = self.data_source[idx]
         image = read_image(item.impath) if self.kept is None else self.kept[idx]
         sample = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx}
-        if self.transform is None:
-            sample["img"] = image
-        elif isinstance(self.transform, (list, tuple)):
-            for number, transform in enumerate(self.transform, start=1):
-                sample["img" if number == 1 else f"img{number}"] = self._apply(transform, image)
-        else:
-            sample["img"] = self._apply(self.transform, image)
+        several = isinstance(self.transform, (list, tuple))
+        for number, transform in enumerate(self.transform if several else [self.transform], start=1):
+            sample["img" if number == 1 else f"img{number}"] = image if transform is None else transform(image)
         if self.return_img0:
             sample["img0"] = self.to_tensor(image)
         return sample
-
-    def _apply(self, transform, image):
-        views = [transform(image) for _ in range(self.k_tfm)]
-        return views[0] if len(views) == 1 else views
 
 
 class DataManager:
@@ -116,8 +100,6 @@ class DataManager:
                 sampler_type=node.SAMPLER,
                 data_source=source,
                 batch_size=node.BATCH_SIZE,
-                n_domain=getattr(node, "N_DOMAIN", 0),
-                n_ins=getattr(node, "N_INS", 2),
                 tfm=tfm,
                 is_train=is_train,
                 dataset_wrapper=dataset_wrapper,
@@ -130,12 +112,10 @@ class DataManager:
         self.train_loader_u = loader(dataset.train_u, unlabelled, tfm_train, True) if dataset.train_u else None
         self.val_loader = loader(dataset.val, nodes.TEST, tfm_test, False) if dataset.val else None
         self.test_loader = loader(dataset.test, nodes.TEST, tfm_test, False)
-        self._num_source_domains = len(cfg.DATASET.SOURCE_DOMAINS)
         if cfg.VERBOSE:
             self.show_dataset_summary(cfg)
 
     num_classes = property(lambda self: self.dataset.num_classes, doc="Number of classes.")
-    num_source_domains = property(lambda self: self._num_source_domains, doc="Number of source domains.")
     lab2cname = property(lambda self: self.dataset.lab2cname, doc="Class name of each label.")
 
     def show_dataset_summary(self, cfg):

@@ -1,6 +1,3 @@
 """Trainers."""
 
-from dassl.engine.build import TRAINER_REGISTRY, build_trainer
-from dassl.engine.trainer import SimpleTrainer, TrainerBase, TrainerX
-
-__all__ = ["TRAINER_REGISTRY", "SimpleTrainer", "TrainerBase", "TrainerX", "build_trainer"]
+from dassl.engine.trainer import TRAINER_REGISTRY, TrainerX, build_trainer  # noqa: F401

@@ -17,22 +17,6 @@ INTERPOLATION_MODES = {
     "bicubic": T.InterpolationMode.BICUBIC,
     "nearest": T.InterpolationMode.NEAREST,
 }
-_POLICIES = ("imagenet_policy", "cifar10_policy", "svhn_policy", "randaugment", "randaugment_fixmatch", "randaugment2")
-_CHOICES = (
-    "random_translation",
-    "random_crop",
-    "random_resized_crop",
-    "random_flip",
-    "colorjitter",
-    "randomgrayscale",
-    "gaussian_blur",
-    "cutout",
-    "normalize",
-    "gaussian_noise",
-    "instance_norm",
-    "center_crop",
-)
-AVAI_CHOICES = [*_CHOICES, *_POLICIES]  # Dassl's name
 
 
 class RandomTranslation:
@@ -90,6 +74,29 @@ def _instance_norm(image):
     return (image - mean) / (std + 1e-8)
 
 
+_STEPS = {  # by name, from INPUT, in their order
+    "random_translation": lambda node: RandomTranslation(list(node.SIZE)),
+    "random_crop": lambda node: T.RandomCrop(list(node.SIZE), padding=node.CROP_PADDING),
+    "random_resized_crop": lambda node: T.RandomResizedCrop(
+        list(node.SIZE), scale=node.RRCROP_SCALE, interpolation=INTERPOLATION_MODES[node.INTERPOLATION]
+    ),
+    "random_flip": lambda node: T.RandomHorizontalFlip(),
+    "colorjitter": lambda node: T.ColorJitter(
+        node.COLORJITTER_B, node.COLORJITTER_C, node.COLORJITTER_S, node.COLORJITTER_H
+    ),
+    "randomgrayscale": lambda node: T.RandomGrayscale(p=node.RGS_P),
+    "gaussian_blur": lambda node: T.RandomApply([T.GaussianBlur(node.GB_K)], p=node.GB_P),
+    "to tensor": lambda node: T.ToTensor(),
+    "cutout": lambda node: Cutout(node.CUTOUT_N, node.CUTOUT_LEN),
+    "normalize": lambda node: T.Normalize(mean=node.PIXEL_MEAN, std=node.PIXEL_STD),
+    "gaussian_noise": lambda node: GaussianNoise(node.GN_MEAN, node.GN_STD),
+    "instance_norm": lambda node: T.Lambda(_instance_norm),
+}
+_CHOICES = [*(name for name in _STEPS if name != "to tensor"), "center_crop"]
+_POLICIES = ["imagenet_policy", "cifar10_policy", "svhn_policy", "randaugment", "randaugment_fixmatch", "randaugment2"]
+AVAI_CHOICES = [*_CHOICES, *_POLICIES]  # Dassl's name
+
+
 def _check(choices):
     for choice in choices:
         if choice in _POLICIES:
@@ -98,39 +105,18 @@ def _check(choices):
             raise ValueError(f"INPUT.TRANSFORMS: there is no {choice!r} (known: {', '.join(_CHOICES)})")
 
 
-def _training(cfg):
-    size, mode = list(cfg.INPUT.SIZE), INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
-    asked = cfg.INPUT.TRANSFORMS
-    steps = []
-    if "random_crop" not in asked and "random_resized_crop" not in asked:
-        steps.append(T.Resize(size, interpolation=mode))
-    available = {
-        "random_translation": lambda: RandomTranslation(size),
-        "random_crop": lambda: T.RandomCrop(size, padding=cfg.INPUT.CROP_PADDING),
-        "random_resized_crop": lambda: T.RandomResizedCrop(size, scale=cfg.INPUT.RRCROP_SCALE, interpolation=mode),
-        "random_flip": T.RandomHorizontalFlip,
-        "colorjitter": lambda: T.ColorJitter(
-            cfg.INPUT.COLORJITTER_B, cfg.INPUT.COLORJITTER_C, cfg.INPUT.COLORJITTER_S, cfg.INPUT.COLORJITTER_H
-        ),
-        "randomgrayscale": lambda: T.RandomGrayscale(p=cfg.INPUT.RGS_P),
-        "gaussian_blur": lambda: T.RandomApply([T.GaussianBlur(cfg.INPUT.GB_K)], p=cfg.INPUT.GB_P),
-        None: T.ToTensor,
-        "cutout": lambda: Cutout(cfg.INPUT.CUTOUT_N, cfg.INPUT.CUTOUT_LEN),
-        "normalize": lambda: T.Normalize(mean=cfg.INPUT.PIXEL_MEAN, std=cfg.INPUT.PIXEL_STD),
-        "gaussian_noise": lambda: GaussianNoise(cfg.INPUT.GN_MEAN, cfg.INPUT.GN_STD),
-        "instance_norm": lambda: T.Lambda(_instance_norm),
-    }
-    steps += [make() for name, make in available.items() if name is None or name in asked]
+def _training(node):
+    asked = {*node.TRANSFORMS, "to tensor"}
+    steps = [make(node) for name, make in _STEPS.items() if name in asked]
+    if not asked & {"random_crop", "random_resized_crop"}:
+        steps.insert(0, T.Resize(list(node.SIZE), interpolation=INTERPOLATION_MODES[node.INTERPOLATION]))
     return T.Compose(steps)
 
 
-def _test(cfg):
-    size, mode = list(cfg.INPUT.SIZE), INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
+def _test(node):
+    size, mode = list(node.SIZE), INTERPOLATION_MODES[node.INTERPOLATION]
     steps = [T.Resize(max(size), interpolation=mode), T.CenterCrop(size), T.ToTensor()]
-    if "normalize" in cfg.INPUT.TRANSFORMS:
-        steps.append(T.Normalize(mean=cfg.INPUT.PIXEL_MEAN, std=cfg.INPUT.PIXEL_STD))
-    if "instance_norm" in cfg.INPUT.TRANSFORMS:
-        steps.append(T.Lambda(_instance_norm))
+    steps += [_STEPS[name](node) for name in ("normalize", "instance_norm") if name in node.TRANSFORMS]
     return T.Compose(steps)
 
 
@@ -152,7 +138,7 @@ def build_transform(cfg, is_train=True, choices=None):
             f"INPUT.INTERPOLATION must be one of {', '.join(INTERPOLATION_MODES)}, got {cfg.INPUT.INTERPOLATION!r}"
         )
     _check(cfg.INPUT.TRANSFORMS)
-    transform = _training(cfg) if is_train else _test(cfg)
+    transform = _training(cfg.INPUT) if is_train else _test(cfg.INPUT)
     if cfg.VERBOSE:
         names = [type(step).__name__ for step in transform.transforms]
         print(f"{'Training' if is_train else 'Test'} transform: {' -> '.join(names)}")
