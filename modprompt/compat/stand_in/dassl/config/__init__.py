@@ -1,8 +1,8 @@
 """Default configuration, and clones of it."""
 
-from modprompt.compat.defaults import DEFAULTS
+from dassl.config.defaults import _C as cfg_default
 
-cfg_default = DEFAULTS.clone()
+__all__ = ["cfg_default", "clean_cfg", "get_cfg_default"]
 
 
 def get_cfg_default():

@@ -1,3 +1,5 @@
 """Data sets, loaders and transforms."""
 
-from dassl.data.data_manager import DataManager, DatasetWrapper  # noqa: F401
+from dassl.data.data_manager import DataManager, DatasetWrapper
+
+__all__ = ["DataManager", "DatasetWrapper"]

@@ -2,15 +2,14 @@
 
 import torch
 import torchvision.transforms as T
-from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from dassl.data.datasets import build_dataset
 from dassl.data.loaders import lasting_loader
+from dassl.data.samplers import build_sampler
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
-from dassl.utils import check_availability, read_image
-
-_SAMPLERS = {"RandomSampler": RandomSampler, "SequentialSampler": SequentialSampler}  # the full Dassl has others
+from dassl.utils import read_image
 
 
 def build_data_loader(
@@ -18,6 +17,8 @@ def build_data_loader(
     sampler_type="SequentialSampler",
     data_source=None,
     batch_size=64,
+    n_domain=0,
+    n_ins=2,
     tfm=None,
     is_train=True,
     dataset_wrapper=None,
@@ -25,12 +26,13 @@ def build_data_loader(
     """A loader over a list of Datum; the last, partial batch is dropped in training unless it is the only one.
 
     Raises:
-        ValueError: if there is no image, or for a sampler that only the full Dassl has.
+        ValueError: if there is no image.
     """
     if not data_source:
         raise ValueError(f"no {'training' if is_train else 'test'} images: check DATASET.ROOT and the split file")
-    check_availability(sampler_type, _SAMPLERS, "DATALOADER's SAMPLER in the small Dassl")
-    sampler = _SAMPLERS[sampler_type](data_source)
+    sampler = build_sampler(
+        sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain, n_ins=n_ins
+    )
     dataset = (dataset_wrapper or DatasetWrapper)(cfg, data_source, transform=tfm, is_train=is_train)
     settings = {
         "batch_size": batch_size,
@@ -100,6 +102,8 @@ class DataManager:
                 sampler_type=node.SAMPLER,
                 data_source=source,
                 batch_size=node.BATCH_SIZE,
+                n_domain=getattr(node, "N_DOMAIN", 0),
+                n_ins=getattr(node, "N_INS", 2),
                 tfm=tfm,
                 is_train=is_train,
                 dataset_wrapper=dataset_wrapper,
@@ -112,10 +116,12 @@ class DataManager:
         self.train_loader_u = loader(dataset.train_u, unlabelled, tfm_train, True) if dataset.train_u else None
         self.val_loader = loader(dataset.val, nodes.TEST, tfm_test, False) if dataset.val else None
         self.test_loader = loader(dataset.test, nodes.TEST, tfm_test, False)
+        self._num_source_domains = len(cfg.DATASET.SOURCE_DOMAINS)
         if cfg.VERBOSE:
             self.show_dataset_summary(cfg)
 
     num_classes = property(lambda self: self.dataset.num_classes, doc="Number of classes.")
+    num_source_domains = property(lambda self: self._num_source_domains, doc="Number of source domains.")
     lab2cname = property(lambda self: self.dataset.lab2cname, doc="Class name of each label.")
 
     def show_dataset_summary(self, cfg):

@@ -1,3 +1,6 @@
 """Trainers."""
 
-from dassl.engine.trainer import TRAINER_REGISTRY, TrainerX, build_trainer  # noqa: F401
+from dassl.engine.build import TRAINER_REGISTRY, build_trainer
+from dassl.engine.trainer import SimpleTrainer, TrainerBase, TrainerX
+
+__all__ = ["TRAINER_REGISTRY", "SimpleTrainer", "TrainerBase", "TrainerX", "build_trainer"]

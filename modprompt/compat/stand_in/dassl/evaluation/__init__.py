@@ -1,3 +1,5 @@
 """Evaluators: they collect logits and labels, and print the result."""
 
-from dassl.evaluation.evaluator import EVALUATOR_REGISTRY, Classification, build_evaluator  # noqa: F401
+from dassl.evaluation.evaluator import EVALUATOR_REGISTRY, Classification, EvaluatorBase, build_evaluator
+
+__all__ = ["EVALUATOR_REGISTRY", "Classification", "EvaluatorBase", "build_evaluator"]

@@ -17,8 +17,27 @@ def build_evaluator(cfg, **kwargs):
     return EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR)(cfg, **kwargs)
 
 
+class EvaluatorBase:
+    """What an evaluator does: reset, process batch by batch, evaluate."""
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+
+    def reset(self):
+        """Forget all batches."""
+        raise NotImplementedError
+
+    def process(self, mo, gt):
+        """Add a batch of model outputs and ground truth."""
+        raise NotImplementedError
+
+    def evaluate(self):
+        """Print and return the results; the first is the one that counts."""
+        raise NotImplementedError
+
+
 @EVALUATOR_REGISTRY.register()
-class Classification:
+class Classification(EvaluatorBase):
     """Top-1 classification.
 
     Args:
@@ -27,7 +46,7 @@ class Classification:
     """
 
     def __init__(self, cfg, lab2cname=None, **kwargs):
-        self.cfg = cfg
+        super().__init__(cfg)
         self._lab2cname = lab2cname
         self.reset()
 

@@ -1,3 +1,5 @@
 """Learning-rate schedules by epoch, each with an optional warm-up."""
 
-from modprompt.methods.parts.lr_schedule import build_lr_scheduler  # noqa: F401
+from modprompt.methods.parts.lr_schedule import build_lr_scheduler
+
+__all__ = ["build_lr_scheduler"]

@@ -5,41 +5,69 @@ import warnings
 
 import torch
 
-from modprompt.io import checkpoint_files
+from modprompt.errors import UserError
+from modprompt.io.safe_open import read_text
 from modprompt.io.tensors import read_plain, write_tensors
 from modprompt.io.text import write_whole
 
 
 def _without_module(state_dict):
-    return {str(key).removeprefix("module."): value for key, value in state_dict.items()}
+    return {key[7:] if str(key).startswith("module.") else str(key): value for key, value in state_dict.items()}
 
 
-def save_checkpoint(state, save_dir, is_best=False, model_name=""):
+def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True, model_name=""):
     """Save a model's state as `save_dir/model.pth.tar-<epoch>` (or `model_name`), named in the file `checkpoint`.
 
     Args:
-        state: a dict with at least `state_dict`, whose names lose DataParallel's prefix, and `epoch`.
+        state: a dict with at least `state_dict` and `epoch`.
         save_dir: the folder; made if missing.
         is_best: also save it as model-best.pth.tar.
+        remove_module_from_keys: remove DataParallel's prefix from the names.
         model_name: file name in place of model.pth.tar-<epoch>.
     """
-    state = {**state, "state_dict": _without_module(state["state_dict"])}
+    if remove_module_from_keys:
+        state = {**state, "state_dict": _without_module(state["state_dict"])}
     name = model_name or f"model.pth.tar-{state['epoch']}"
     fpath = os.path.join(save_dir, name)
     write_tensors(fpath, state)
     print(f"Checkpoint saved to {fpath}")
-    write_whole(os.path.join(save_dir, checkpoint_files.POINTER), name + "\n")
+    pointer = os.path.join(save_dir, "checkpoint")
+    write_whole(pointer, name + "\n")
     if is_best:
-        write_tensors(os.path.join(save_dir, checkpoint_files.BEST), state)
+        write_tensors(os.path.join(save_dir, "model-best.pth.tar"), state)
 
 
 def load_checkpoint(fpath):
     """The content of a checkpoint file, tensors on the CPU unless CUDA is there.
 
     Raises:
-        ValueError: if there is no file, or it is not a whole checkpoint of tensors and plain values.
+        ValueError: if no path is given, or the file is not a whole checkpoint of tensors and plain values.
+        FileNotFoundError: if there is no file.
     """
+    if fpath is None:
+        raise ValueError("load_checkpoint: no file given")
+    if not os.path.exists(fpath):
+        raise FileNotFoundError(f"no checkpoint at {fpath}")
     return read_plain(fpath, None if torch.cuda.is_available() else "cpu")
+
+
+def newest_checkpoint(fdir):
+    """The content of the checkpoint that the file `fdir/checkpoint` names.
+
+    Raises:
+        ValueError: if either is damaged.
+    """
+    pointer = os.path.join(fdir, "checkpoint")
+    try:
+        name = read_text(pointer).split("\n")[0].strip()
+    except (OSError, UserError):
+        name = ""
+    if not name or name != os.path.basename(name) or not os.path.isfile(os.path.join(fdir, name)):
+        raise ValueError(f"{pointer} does not name a checkpoint in its folder: delete {fdir} to start anew")
+    content = load_checkpoint(os.path.join(fdir, name))
+    if not isinstance(content, dict) or not {"state_dict", "epoch"} <= set(content):
+        raise ValueError(f"{os.path.join(fdir, name)} is not a checkpoint of a model")
+    return content
 
 
 def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None):
@@ -51,19 +79,17 @@ def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None):
     Raises:
         ValueError: if it is damaged, or of another model.
     """
-    path = checkpoint_files.newest_checkpoint(fdir)
-    checkpoint = load_checkpoint(path)
+    checkpoint = newest_checkpoint(fdir)
     try:
         model.load_state_dict(checkpoint["state_dict"])
         for part, name in ((optimizer, "optimizer"), (scheduler, "scheduler")):
             if part is not None and checkpoint.get(name) is not None:
                 part.load_state_dict(checkpoint[name])
-        epoch = checkpoint["epoch"]
     except Exception as error:  # PyTorch raises many kinds
         said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"the checkpoint {path} is damaged or of another model ({said})") from None
-    print(f"Loaded {path} (epoch {epoch})")
-    return epoch
+        raise ValueError(f"the checkpoint in {fdir} is damaged or of another model ({said})") from None
+    print(f"Loaded the checkpoint of epoch {checkpoint['epoch']} in {fdir}")
+    return checkpoint["epoch"]
 
 
 def load_pretrained_weights(model, weight_path):
@@ -88,3 +114,16 @@ def load_pretrained_weights(model, weight_path):
     left = sorted(set(given) - set(fitting))
     if left:
         print(f"Not used: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}")
+
+
+def count_num_param(model=None, params=None):
+    """Number of parameters of a model, or of an iterable of parameters or {'params': ...} groups.
+
+    Raises:
+        ValueError: if neither is given.
+    """
+    if model is not None:
+        return sum(p.numel() for p in model.parameters())
+    if params is None:
+        raise ValueError("count_num_param: give a model or its parameters")
+    return sum(sum(q.numel() for q in p["params"]) if isinstance(p, dict) else p.numel() for p in params)

@@ -1,5 +1,6 @@
-"""Registries, files, images, seeds, and a look at the environment."""
+"""Files, images, seeds, and a look at the environment."""
 
+import difflib
 import json
 import os
 import platform
@@ -9,51 +10,10 @@ import warnings
 import numpy as np
 import torch
 
-from modprompt.checks import known_names
 from modprompt.io import json_text
-from modprompt.io.image_files import read_of_run as read_image  # noqa: F401 - Dassl's name of it
+from modprompt.io.image_files import read_of_run
 from modprompt.io.safe_open import read_text
 from modprompt.io.text import write_whole
-
-
-class Registry:
-    """A table of named objects, which config files name.
-
-    Args:
-        name: what the table holds, for its messages.
-    """
-
-    def __init__(self, name):
-        self._name = name
-        self._objects = {}
-
-    def register(self, obj=None, force=False):
-        """Register an object under its `__name__`; without `obj`, a decorator that does.
-
-        Raises:
-            KeyError: if the name is taken and `force` is off.
-        """
-        if obj is None:
-            return lambda target: self.register(target, force=force)
-        if obj.__name__ in self._objects and not force:
-            raise KeyError(f"{self._name}: the name {obj.__name__!r} is registered already")
-        self._objects[obj.__name__] = obj
-        return obj
-
-    def get(self, name):
-        """The object of that name; KeyError if there is none."""
-        return self._objects[name]
-
-    def registered_names(self):
-        """All names, in the order of registration."""
-        return list(self._objects)
-
-
-def check_availability(requested, available, setting="setting"):
-    """Raise ValueError unless `requested` is among the `available` names; the message proposes the nearest."""
-    if requested not in available:
-        what = f"there is no {requested!r}" if requested else "no name is given"
-        raise ValueError(f"{setting}: {what}{known_names(requested, list(available))}")
 
 
 def mkdir_if_missing(dirname):
@@ -80,10 +40,25 @@ def write_json(obj, fpath):
     write_whole(fpath, json.dumps(obj, indent=4, separators=(",", ": ")))
 
 
+def read_image(path):
+    """An image file as a PIL image in RGB.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not an image or is damaged; the file is named.
+    """
+    return read_of_run(path)
+
+
 def listdir_nohidden(path, sort=False):
     """Names in a folder without those that begin with a dot, in the system's order or sorted."""
     names = [name for name in os.listdir(path) if not name.startswith(".")]
     return sorted(names) if sort else names
+
+
+def tolist_if_not(x):
+    """x itself if it is a list, otherwise [x]."""
+    return x if isinstance(x, list) else [x]
 
 
 def set_random_seed(seed):
@@ -92,6 +67,25 @@ def set_random_seed(seed):
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.cuda.manual_seed_all(seed)
+
+
+def check_availability(requested, available, setting=""):
+    """Raise ValueError unless `requested` is among the `available` names; the message proposes the nearest.
+
+    Args:
+        requested: a name.
+        available: the names there are.
+        setting: the config key that gives it, for the message.
+    """
+    if requested in available:
+        return
+    where, known = (f"{setting}: " if setting else ""), f"(known: {', '.join(sorted(available))})"
+    if not requested:
+        raise ValueError(f"{where}no name is given {known}")
+    folded = {name.lower(): name for name in available}
+    near = difflib.get_close_matches(str(requested).lower(), folded, n=1, cutoff=0.5)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+    raise ValueError(f"{where}there is no {requested!r}{hint} {known}")
 
 
 def collect_env_info():

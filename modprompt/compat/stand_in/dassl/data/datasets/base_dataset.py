@@ -1,19 +1,8 @@
-"""One image with its label, a data set as lists of them, and data sets by name."""
+"""One image with its label, and a data set as lists of them."""
 
 import os
 import random
-
-from dassl.utils import Registry, check_availability
-
-DATASET_REGISTRY = Registry("DATASET")
-
-
-def build_dataset(cfg):
-    """The data set that cfg.DATASET.NAME names."""
-    check_availability(cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "DATASET.NAME")
-    if cfg.VERBOSE:
-        print(f"Loading dataset: {cfg.DATASET.NAME}")
-    return DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg)
+from collections import defaultdict
 
 
 class Datum:
@@ -49,6 +38,13 @@ class Datum:
         return f"Datum({self._impath!r}, label={self._label}, classname={self._classname!r})"
 
 
+def _grouped(data_source, attribute):
+    groups = defaultdict(list)
+    for item in data_source:
+        groups[getattr(item, attribute)].append(item)
+    return groups
+
+
 class DatasetBase:
     """Lists of Datum: labelled training, unlabelled training (or None), validation (or None), test."""
 
@@ -79,6 +75,19 @@ class DatasetBase:
         mapping = {item.label: item.classname for item in data_source}
         return mapping, [mapping[label] for label in sorted(mapping)]
 
+    def check_input_domains(self, source_domains, target_domains):
+        """Raise ValueError unless both are non-empty and known."""
+        for name, domains in (("source", source_domains), ("target", target_domains)):
+            if not domains:
+                raise ValueError(f"no {name} domain is given")
+            self.is_input_domain_valid(domains)
+
+    def is_input_domain_valid(self, input_domains):
+        """Raise ValueError if a domain is not one of this data set's."""
+        for domain in input_domains:
+            if domain not in self.domains:
+                raise ValueError(f"domain {domain!r} is not one of {self.domains}")
+
     def generate_fewshot_dataset(self, *data_sources, num_shots=-1, repeat=False):
         """`num_shots` random images of each class, classes in order of first appearance, drawn from Python's random.
 
@@ -101,7 +110,8 @@ class DatasetBase:
 
     def split_dataset_by_label(self, data_source):
         """{label: items}, labels in order of first appearance."""
-        groups = {}
-        for item in data_source:
-            groups.setdefault(item.label, []).append(item)
-        return groups
+        return _grouped(data_source, "label")
+
+    def split_dataset_by_domain(self, data_source):
+        """{domain: items}, domains in order of first appearance."""
+        return _grouped(data_source, "domain")
