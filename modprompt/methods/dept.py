@@ -3,9 +3,9 @@
 Shapes: B images, C classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,24 +16,21 @@ from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import as_config, setting
-from modprompt.methods.base import Method
 from modprompt.methods.cocoop import CoCoOp
 from modprompt.methods.coop import CoOp
 from modprompt.methods.kgcoop import KgCoOp
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository
+from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository, Training
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.joint_head import LINEAR, SIMILARITY, JointHead
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Rule, Term, cross_entropy
-from modprompt.methods.together import put_beside
-
-M = TypeVar("M", bound=Method)
+from modprompt.methods.together import Addition
 
 
 @dataclass(frozen=True, repr=False)
-class DePT(Method):
+class DePT(Addition):
     """DePT: a joint head added to CoOp, CoCoOp, KgCoOp, MaPLe, MPL and PromptSRC; not a method by itself."""
 
     node = "TRAINER.DEPT"
@@ -67,16 +64,8 @@ class DePT(Method):
         """Refused: UserError."""
         raise UserError("DePT is added to the prompts of a method: DePT().over(modprompt.CoOp())")
 
-    def over(self, method: M) -> M:
-        """A method with this head beside its prompts, trained together.
-
-        Raises:
-            SettingError: on a method that accepts none, or one that searches for its schedule.
-        """
-        return put_beside(method, self)
-
-    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Give a method's learner a newly drawn head.
+    def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
+        """A method's learner with a head.
 
         Raises:
             SettingError: if a class has several prompts.
@@ -94,6 +83,7 @@ class DePT(Method):
             clip_model.dtype,
         )
         learner.take_head(head)
+        return learner
 
     def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
         """The method's terms on its own logits, with its cross entropy weighted, and the head's loss.
@@ -109,16 +99,17 @@ class DePT(Method):
             )
         terms = [self._of_base(term) for term in objective.terms]
         rule = None if objective.rule is None else _RuleOfBase(objective.rule)
-        return Objective((*terms, Term("joint head", self.weight, _HeadEntropy(head))), rule)
+        return objective._replace(terms=(*terms, Term("joint head", self.weight, _HeadEntropy(head))), rule=rule)
 
     def _of_base(self, term: Term) -> Term:
         weight = term.weight * (1 - self.weight) if term.of is cross_entropy else term.weight
         return Term(term.name, weight, _TermOfBase(term.of))
 
-    def rates_beside(self) -> Sequence[OwnRate]:
-        """The head's learning rate; in the warm-up it is that of all."""
+    @property
+    def training_beside(self) -> Training:
+        """The head has a learning rate of its own; in the warm-up it is that of all."""
         learns = self.film or self.type == LINEAR
-        return (OwnRate(("joint_head.",), self.lr_exp, in_warm_up=False),) if learns else ()
+        return Training(rates=(OwnRate(("joint_head.",), self.lr_exp, in_warm_up=False),) if learns else ())
 
     def known_by(self) -> str:
         """Its settings, without those that affect only training or tests."""

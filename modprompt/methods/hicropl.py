@@ -29,7 +29,7 @@ from modprompt.fields import setting
 from modprompt.io.same_run import BLENDED, SENTENCES
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Needs, Repository, Searching
+from modprompt.methods.parts.capabilities import Repository, Results, Searching, Training
 from modprompt.methods.parts.class_teacher import EPS, ClassTeacher
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.flow import HEADS, Mapper, Pool, proxies
@@ -48,10 +48,8 @@ class HiCroPL(Method):
     node = "TRAINER.HICROPL"
     folder = "VLPromptLearner"
     searching = Searching(refused="PROMPT_DEPTH says which layers get prompts, CROSS_LAYER how they are mapped")
-    needs = Needs(exact_weights=True)  # for the frozen class features
     wants_vision = True
     repository = Repository(shared={"OPTIM.EPS": "EPS"})
-    later_of_equals = True
 
     n_ctx: int = setting(2, "prompt tokens before each layer of both sides", least=1, most=MOST_TOKENS)
     cross_layer: int = setting(
@@ -98,12 +96,13 @@ class HiCroPL(Method):
         if self.tests_write and self.flow != WRITTEN:
             raise SettingError([("TESTS_WRITE", f" has no effect with FLOW {self.flow}: nothing is written")])
 
-    def mark(self) -> str:
-        """A mark for a test that changed the prompts that it tests."""
-        return "each test batch mapped the prompts anew" if self.tests_write else ""
+    @property
+    def training(self) -> Training:
+        return Training(optimiser={"eps": self.eps}, later_of_equals=True, exact_weights=True)  # for frozen features
 
-    def optimiser_settings(self) -> dict[str, float]:
-        return {"eps": self.eps}
+    @property
+    def results(self) -> Results:
+        return Results(mark="each test batch mapped the prompts anew" if self.tests_write else "")
 
     def schedules(self, shape: Shape) -> Schedules:
         """Replacement on both sides."""

@@ -28,7 +28,7 @@ from modprompt.fields import Must, setting
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Logging, Needs, Repository, RunFacts, Searching
+from modprompt.methods.parts.capabilities import Logging, Repository, RunFacts, Searching, Training
 from modprompt.methods.parts.class_teacher import ClassTeacher
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
@@ -108,9 +108,8 @@ class MMRL(Method):
             raise SettingError([("ALPHA", f" must be at most 1, got {self.alpha}")])
 
     @property
-    def needs(self) -> Needs:
-        """The frozen class features are those of CLIP's exact weights."""
-        return Needs(exact_weights=bool(self.reg_weight))
+    def training(self) -> Training:
+        return Training(exact_weights=bool(self.reg_weight))  # for the frozen class features
 
     def schedules(self, shape: Shape) -> Schedules:
         """New tokens at the first of the layers, which others replace at the later ones, alike on both sides.

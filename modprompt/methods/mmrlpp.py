@@ -20,7 +20,7 @@ from modprompt.engine.token_updates import Mixed
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.mmrl import CROSS, MMRL, RepresentationLearner
-from modprompt.methods.parts.capabilities import Logging, RunFacts
+from modprompt.methods.parts.capabilities import Logging, Results, RunFacts
 
 _MOST_RANK = 1 << 12
 PUBLISHED = {  # for base-to-new and few-shot runs, as for MMRL
@@ -85,9 +85,9 @@ class MMRLpp(MMRL):
         """The share of a layer's new tokens."""
         return self.test_beta or self.beta
 
-    def mark(self) -> str:
-        """A mark if a test has a share of its own, which was chosen by its images."""
-        return "tuned on test" if self.test_beta else super().mark()
+    @property
+    def results(self) -> Results:
+        return Results(mark="tuned on test" if self.test_beta else "")  # chosen by its images
 
     @classmethod
     def published_for(cls, task: str, facts: RunFacts) -> Mapping[str, Any]:

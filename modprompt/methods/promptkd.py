@@ -18,12 +18,12 @@ from modprompt.engine.context import LONGEST_FROM_WORDS, no_context
 from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Must, changed, setting
-from modprompt.io.checkpoint import Checkpoint, require_learned
+from modprompt.io.checkpoint import require_learned
 from modprompt.io.images import TEST
 from modprompt.io.safe_open import Refused
 from modprompt.methods.ivlp import DeepVision
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Repository, RunFacts, Searching
+from modprompt.methods.parts.capabilities import Repository, Results, RunFacts, Searching
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
@@ -94,13 +94,9 @@ class PromptKD(Taught, DeepVision):
         return str(settings.get("CHOOSE_ON", ""))
 
     @property
-    def halves_apart(self) -> bool:
-        """True with MODAL base2novel."""
-        return self.modal == BASE_TO_NEW
-
-    def seen(self) -> str:
-        """Unlabelled images of all classes, and the names of these."""
-        return SEEN_OF_NEW if self.modal == BASE_TO_NEW else SEEN_OF_TARGET
+    def results(self) -> Results:
+        apart = self.modal == BASE_TO_NEW
+        return Results(seen=SEEN_OF_NEW if apart else SEEN_OF_TARGET, halves_apart=apart)
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
@@ -154,17 +150,6 @@ class PromptKD(Taught, DeepVision):
         given = model.prompt_learner.given_text
         teacher = TeacherLogits(self.teacher_at_hand(), model.classes, model, self.teacher_resize, given)
         return Objective((Term("distillation", self.kd_weight, Distillation(teacher, self.temperature)),))
-
-    def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
-        """Load a checkpoint; ours also have the teacher's class features.
-
-        Raises:
-            UserError: as Method.load_into.
-        """
-        learner: Any = model.prompt_learner
-        if self.teacher is None:
-            learner.take_class_features(content.state_dict.get(CLASS_FEATURES), path)
-        super().load_into(model, content, path, made_with)
 
 
 class Projector(nn.Sequential):
@@ -226,7 +211,7 @@ class ProjectedLearner(IndependentPromptLearner):
         self.__dict__.pop("drawn")
         self.projection = Projector(joint_width(clip_model), class_features.shape[1])
         self.register_buffer("given_text", class_features, persistent=False)
-        self.names = tuple(classnames)
+        self.names, self._lacks_features = tuple(classnames), settings.teacher is None
 
     @property
     def beginning(self) -> str:
@@ -274,12 +259,15 @@ class ProjectedLearner(IndependentPromptLearner):
         """The class features."""
         return {CLASS_FEATURES: self.given_text}
 
-    def take_class_features(self, features: Tensor | None, path: str) -> None:
-        """Load the class features of a checkpoint.
+    def take_beside(self, state: Mapping[str, Tensor], path: str) -> None:
+        """Take the class features from a checkpoint, where there is no teacher to make them.
 
         Raises:
             UserError: if there are none, or not one for each class.
         """
+        if not self._lacks_features:
+            return
+        features = state.get(CLASS_FEATURES)
         try:
             if features is None:
                 raise Refused(f"{CLASS_FEATURES} are not there")

@@ -76,7 +76,7 @@ def _mark_of_method(trainer: Any) -> str:
 def _seen_by(trainer: Any) -> str:
     """What the training saw of new classes; empty for nothing."""
     model = getattr(trainer, "model", None)
-    return model.method.seen() if isinstance(model, PromptedModel) else ""
+    return model.method.results.seen if isinstance(model, PromptedModel) else ""
 
 
 def _of_classes(trainer: Any) -> dict[str, bool]:

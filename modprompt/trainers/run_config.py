@@ -28,7 +28,7 @@ from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of
 from modprompt.methods import together
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
-from modprompt.methods.table import BY_NAME, always_beside
+from modprompt.methods.table import BY_NAME, always_beside, counts_steps, unread_of
 from modprompt.trainers import backbone, config, config_aliases, overrides, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 
@@ -158,7 +158,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     cfg = cfg.changed(_facts(cfg, settings, tests))
     _require_together(cfg)
     own_node, method = getattr(trainer_of(cfg), "node_name", ""), _method_of(cfg)
-    if getattr(method, "counts_steps", False):
+    if counts_steps(cfg.TRAINER.NAME):
         _require_no_epochs(settings, cfg.TRAINER.NAME)
     for one in features():
         decided = one.decides(cfg, settings, method, own_node)
@@ -167,7 +167,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     second = _second_node(method)
     beside = _beside(cfg)
     _require_what_stands_beside(cfg, settings)
-    _warn_of_unread(cfg, settings, getattr(method, "instead", {}))
+    _warn_of_unread(cfg, settings, unread_of(cfg.TRAINER.NAME))
     config.warn_of_other_nodes(
         [key for key in settings if not key.startswith(beside)],
         cfg.TRAINER.NAME,

@@ -62,11 +62,11 @@ class EnhancedBase(HeadMethod):
             raise SettingError([("ENHANCED_BASE", f": {self.enhanced_base} is no enhanced base ({error})")]) from None
         return method.replace_private(projection=weight.detach().float().t().contiguous(), digest=digest)
 
-    def content_hashes(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, Any]:
         """The enhanced base, by its hash."""
         if self.enhanced_base == NONE:
-            return super().content_hashes()
-        return {**super().content_hashes(), ENHANCED_BASE: self.of_checkpoint or self.prepared().digest}
+            return super().metadata()
+        return {**super().metadata(), ENHANCED_BASE: self.of_checkpoint or self.prepared().digest}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method as a file describes it, with the enhanced base from that file; no other file is opened."""

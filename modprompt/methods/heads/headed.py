@@ -1,6 +1,6 @@
 """A method whose learned part is a head on CLIP's features; its model is in headed_model.py."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,7 +9,6 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
 from modprompt.fields import setting
-from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.heads.base import VAL, Head
 from modprompt.methods.heads.headed_model import HeadedModel
 from modprompt.methods.heads.prompted_head import BehindPrompts
@@ -17,7 +16,6 @@ from modprompt.methods.heads.search import Grid
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Searching
-from modprompt.methods.parts.checkpoint_view import require_made_with
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective, Term
@@ -102,14 +100,3 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         """Cross-entropy, and the head's penalty."""
         headed = cast(HeadedModel, model)  # its head may have been replaced by then
         return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: headed.penalty()))
-
-    def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
-        """Load a checkpoint's head into a model, for its classes.
-
-        Raises:
-            UserError: if it does not fit.
-        """
-        require_made_with(content.made_with, made_with, path)
-        assert isinstance(model, HeadedModel)
-        self.take_beside(model, content.state_dict, path)
-        model.take(content, path)

@@ -4,7 +4,7 @@ Shapes: B images, N training images, C classes, T templates, D joint width.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -20,6 +20,7 @@ from modprompt.methods.heads.bank import Bank, cosines, unit
 from modprompt.methods.heads.base import Head, HeadClassifier
 from modprompt.methods.heads.prompted_head import HeadAndBeside, own_of_head
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.checkpoint_view import require_made_with
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 
@@ -57,6 +58,12 @@ class HeadedModel(PromptedModel):
     def _hold(self, head: Head, made_for: Classes) -> None:
         self._modules["head"], self.made_for = head, made_for
         head.which = made_for.which
+
+    def load(self, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
+        """Replace the head, and the prompts before it, by a checkpoint's; UserError if it does not fit."""
+        require_made_with(content.made_with, made_with, path)
+        self.method.take_beside(self, content.state_dict, path)
+        self.take(content, path)
 
     @property
     def made(self) -> Head:

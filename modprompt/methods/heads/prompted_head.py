@@ -15,6 +15,7 @@ from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.checkpoint_files import run_or_file
 from modprompt.io.same_run import PROMPTS_BEFORE
+from modprompt.methods.assembly import learner_of
 from modprompt.methods.base import Method
 from modprompt.methods.loading import stated_method
 from modprompt.methods.named_files import FRONT, prompts_hash
@@ -75,7 +76,7 @@ class Front(NamedTuple):
         if not classes.dataset and self.content is not None:
             classes = classes._replace(dataset=self.content.record["classes"].get("dataset", ""))
         with torch.random.fork_rng(devices=[]):
-            learner = self.method.make_learner(clip_model, classes, schedules)
+            learner = learner_of(self.method, clip_model, classes, schedules)
         name = type(self.method).__name__
         if learner.pooling is not None or isinstance(learner, SearchLearner):
             raise UserError(f"{name} here has several prompts a class: no head can be put on these")
@@ -124,15 +125,11 @@ class BehindPrompts(Method):
         except UserError as error:
             raise SettingError([("PROMPTS_FROM", f": {error}")]) from None
 
-    def content_hashes(self) -> dict[str, str]:
-        """The hash of the prompts."""
-        front = self.prepared().front
-        own = {} if front is None else {PROMPTS_BEFORE: front.digest}
-        return {**super().content_hashes(), **own}
-
     def metadata(self) -> dict[str, Any]:
-        """Also what their checkpoint says of the prompts' method."""
-        return {**super().metadata(), **({} if self.front is None else {FRONT: dict(self.front.stated)})}
+        """The hash of the prompts, and what their checkpoint says of their method."""
+        front = self.prepared().front
+        own = {} if front is None else {PROMPTS_BEFORE: front.digest, FRONT: dict(front.stated)}
+        return {**super().metadata(), **own}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method as a file describes it, on the prompts from that file; no other file is opened.

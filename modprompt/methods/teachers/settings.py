@@ -82,7 +82,7 @@ class Taught(Method):
             keys = {one.field.upper(): one.key for one in self.settings()}
             raise SettingError([(keys[field], text) for field, text in error.faults]) from None
 
-    def content_hashes(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, Any]:
         """Which CLIP the teacher is, and which prompts it has."""
         if self.taught_by:
             mine = dict(self.taught_by)
@@ -90,7 +90,7 @@ class Taught(Method):
             mine = {TEACHER: self.teacher.fingerprint, TEACHER_CKPT: self.teacher.digest or NONE}
         else:
             mine = {}
-        return {**super().content_hashes(), **mine}
+        return {**super().metadata(), **mine}
 
     def restore(self: T, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> T:
         """This method as a file describes it; no teacher is read."""

@@ -379,7 +379,7 @@ def test_image_features_of_another_clip_are_blended_in(teacher, clip_model, imag
 
 def with_prompts_of(model, file):
     """A model with what a checkpoint has learned, as a run loads it."""
-    model.method.load_into(model, checkpoint.read(file), str(file), made_with(model.method, of_clip(model.clip_model)))
+    model.load(checkpoint.read(file), str(file), made_with(model.method, of_clip(model.clip_model)))
     return model.eval()
 
 
