@@ -3,9 +3,10 @@
 Shapes: B images, C classes.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -97,13 +98,11 @@ class DePT(Addition):
                 "DePT's head is trained on the classes that it was made for, and this model has others: use the loss "
                 "of the model that .with_classes was called on, or .on(clip_model, names)"
             )
-        terms = [self._of_base(term) for term in objective.terms]
-        rule = None if objective.rule is None else _RuleOfBase(objective.rule)
-        return objective._replace(terms=(*terms, Term("joint head", self.weight, _HeadEntropy(head))), rule=rule)
-
-    def _of_base(self, term: Term) -> Term:
-        weight = term.weight * (1 - self.weight) if term.of is cross_entropy else term.weight
-        return Term(term.name, weight, _TermOfBase(term.of))
+        shares = {cross_entropy: 1 - self.weight}
+        terms = (Term(one.name, one.weight * shares.get(one.of, 1), _OnCosines(one.of)) for one in objective.terms)
+        own = Term("joint head", self.weight, functools.partial(_head_entropy, head))
+        rule = None if objective.rule is None else _RuleOnCosines(objective.rule)
+        return objective._replace(terms=(*terms, own), rule=rule)
 
     @property
     def training_beside(self) -> Training:
@@ -117,56 +116,32 @@ class DePT(Addition):
         return f"DePT({', '.join(f'{key} {value}' for key, value in said)})"
 
 
-def _by_cosines(output: Output) -> Output:
-    """An output with the logits that there would be without a head."""
-    return output._replace(logits=output.each[0])
-
-
-def _set_stream(of: Any, stream: torch.dtype | None) -> None:
-    if hasattr(of, "set_stream"):
-        of.set_stream(stream)
-
-
-class _TermOfBase:
+class _OnCosines:
     """A term of the method's objective, which sees the logits that there would be without a head."""
 
-    def __init__(self, of: Callable[[Output, Tensor, Tensor], Tensor]):
+    def __init__(self, of: Any):
         self.of = of
 
     def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the tokens between products of a teacher in it."""
-        _set_stream(self.of, stream)
+        if hasattr(self.of, "set_stream"):
+            self.of.set_stream(stream)
 
-    def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        return self.of(_by_cosines(output), images, labels)
+    def __call__(self, *batch: Any) -> Tensor:
+        plain = (one._replace(logits=one.each[0]) if isinstance(one, Output) else one for one in batch)
+        return cast(Tensor, self.of(*plain))
 
 
-class _RuleOfBase:
+class _RuleOnCosines(_OnCosines):
     """The same for the objective's rule."""
 
     def __init__(self, of: Rule):
-        self.of, self.noted = of, of.noted
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the tokens between products of a teacher in it."""
-        _set_stream(self.of, stream)
-
-    def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        return self.of(loss, _by_cosines(output), images, labels)
+        super().__init__(of)
+        self.noted = of.noted
 
 
-class _HeadEntropy:
-    """The head's loss.
-
-    Args:
-        head: the head.
-    """
-
-    def __init__(self, head: JointHead):
-        self.head = head
-
-    def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        return self.head.loss(output.each[1], output.raw[1], labels)
+def _head_entropy(head: JointHead, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+    return head.loss(output.each[1], output.raw[1], labels)
 
 
 _SHARED: Mapping[str, str | Only] = {

@@ -206,9 +206,13 @@ class ProjectedLearner(IndependentPromptLearner):
         drawn: Mapping[int, Tensor],
         class_features: Tensor,
     ):
-        self.__dict__["drawn"] = drawn
-        super().__init__(classnames, clip_model, schedules, no_context(settings.ctx_init, clip_model))
-        self.__dict__.pop("drawn")
+        takes = {layer: len(prompt) for layer, prompt in drawn.items()} == {
+            layer: step.add for layer, step in enumerate(schedules.vision) if step.add
+        }  # else SCHEDULE_VISION has others
+        with torch.random.fork_rng(devices=[], enabled=takes):
+            super().__init__(classnames, clip_model, schedules, no_context(settings.ctx_init, clip_model))
+        for layer, prompt in drawn.items() if takes else ():
+            self.vision_prompts[str(layer)] = nn.Parameter(prompt)
         self.projection = Projector(joint_width(clip_model), class_features.shape[1])
         self.register_buffer("given_text", class_features, persistent=False)
         self.names, self._lacks_features = tuple(classnames), settings.teacher is None
@@ -219,17 +223,6 @@ class ProjectedLearner(IndependentPromptLearner):
         return (
             f"Class features of the teacher: {' x '.join(map(str, self.given_text.shape))}, in place of the text side's"
         )
-
-    def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
-        drawn: Mapping[int, Tensor] = self.__dict__["drawn"]
-        needed = {layer: step.add for layer, step in enumerate(self.schedules.vision) if step.add}
-        if needed != {layer: len(prompt) for layer, prompt in drawn.items()}:  # SCHEDULE_VISION has others
-            super()._draw(clip_model, first_text_layer)
-            return
-        with torch.random.fork_rng(devices=[]):
-            super()._draw(clip_model, first_text_layer)
-        for layer, prompt in drawn.items():
-            self.vision_prompts[str(layer)] = nn.Parameter(prompt)
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> Learner:
         """The same with the class features of these classes, which must be among its own.

@@ -30,9 +30,7 @@ from modprompt.methods.zeroshot import ZeroshotCLIP
 T = TypeVar("T", bound="Taught")
 PUBLISHED = PromptSRC(n_ctx_text=4, n_ctx_vision=4, prompt_depth_text=9, prompt_depth_vision=9)
 UNKNOWN = "not known"
-# how names of a CLIP's parts begin in checkpoints of the family: ours
-_PARTS = {"image_encoder.": "visual.", "text_encoder.": "", "logit_scale": "logit_scale"}
-_NO_TEXT = "token_embedding."  # which its text encoder lacks
+_NO_TEXT = "token_embedding."  # which the text encoder in checkpoints of the family lacks
 
 
 @dataclass(frozen=True, repr=False)
@@ -141,21 +139,18 @@ def _of_config(path: str) -> Method:
     Raises:
         SettingError: if there is no such file, or it has settings of no method or of several.
     """
-    nodes: dict[str, dict[str, Any]] = {}
     try:
-        content = read_settings(str(of_user(path)))
+        given = read_settings(str(of_user(path)))
     except UserError as error:
         raise SettingError([("TEACHER_CONFIG", f": {error}")]) from None
-    for name, value in content.items():
-        first, _, rest = name.partition(".")
-        node, dot, key = rest.partition(".")
-        if first == "TRAINER" and dot:
-            nodes.setdefault(node, {})[key] = value
-    rows = [row for row in METHODS if not row.of and not row.reads and row.node.rpartition(".")[2] in nodes]
+    named = {key.rpartition(".")[0] for key in given}
+    rows = [row for row in METHODS if not row.of and not row.reads and row.node in named]
     if len(rows) != 1:
         raise SettingError([("TEACHER_CONFIG", f": {path} has the settings of {len(rows)} methods, not of one")])
+    start, method = f"{rows[0].node}.", rows[0].method
+    own = {key[len(start) :]: value for key, value in given.items() if key.startswith(start)}
     try:
-        return rows[0].method.of(rows[0].method.in_node(nodes[rows[0].node.rpartition(".")[2]]))
+        return method.of(method.in_node(own))
     except SettingError as error:
         raise SettingError([("TEACHER_CONFIG", f": {path}: {error}")]) from None
 
@@ -174,15 +169,13 @@ def _require_same_clip(content: Checkpoint, clip_model: CLIP, file: str) -> None
     state = {key[7:] if key.startswith("module.") else key: one for key, one in content.state_dict.items()}
     if not any(key.startswith("image_encoder.") and "VPT" not in key for key in state):
         return
-    mine = clip_model.state_dict()
-    for theirs, own in _PARTS.items():
-        for name, one in mine.items():
-            of_part = name.startswith(own) and (own or not name.startswith(("visual.", _NO_TEXT, "logit_scale")))
-            key = theirs + name[len(own) :] if of_part else ""
-            if not key:
-                continue
-            there = state.get(key)
-            if not isinstance(there, Tensor):
-                raise UserError(f"{file}: {key} is missing, though the file holds the rest of a CLIP")
-            if there.shape != one.shape or not torch.equal(there.half(), one.half()):
-                raise UserError(f"{file} holds another CLIP than {called(clip_model)}: {key} differs")
+    for name, one in clip_model.state_dict().items():
+        part = "image_encoder." if name.startswith("visual.") else "" if name == "logit_scale" else "text_encoder."
+        key = part + name.removeprefix("visual.")
+        if name.startswith(_NO_TEXT):
+            continue
+        there = state.get(key)
+        if not isinstance(there, Tensor):
+            raise UserError(f"{file}: {key} is missing, though the file holds the rest of a CLIP")
+        if there.shape != one.shape or not torch.equal(there.half(), one.half()):
+            raise UserError(f"{file} holds another CLIP than {called(clip_model)}: {key} differs")
