@@ -1,11 +1,12 @@
 """Hierarchical Cross-modal Prompt Learning (HiCroPL, arXiv 2507.14976): prompts that flow between both sides.
 
 Shapes: B images, C classes, n tokens of each layer, D layers with prompts, k of them mapped from text to vision,
-T / V text / vision width, E joint width.
+T / V text / vision width, E joint width; of a mapping W width of its side, S width of the other side.
 """
 
 import contextlib
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from modprompt.clip.cast import cast_products, exact
 from modprompt.clip.facts import called, facts_of
 from modprompt.clip.load import load_clip
 from modprompt.clip.sides import image_width, joint_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.structure import CLIP, QuickGELU
 from modprompt.engine.context import Context, words_or_random
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Additions, Prompts
@@ -32,7 +33,6 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Repository, Results, Searching, Training
 from modprompt.methods.parts.class_teacher import EPS, ClassTeacher
 from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.flow import HEADS, Mapper, Pool, proxies
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Term, cross_entropy
 from modprompt.methods.parts.sentences import Sentences
@@ -375,3 +375,66 @@ def _standing_for(own: Sequence[Tensor], tokens: Sequence[Tensor]) -> list[Tenso
 
 def _padded(own: Sequence[Tensor], layers: int) -> Additions:
     return [*own, *[None] * (layers - len(own))]
+
+
+HEADS = 8  # of every attention here
+_WIDER = 4  # how much wider a mapper's hidden layer is
+
+
+class Pool(nn.Module):
+    """Attention pooling: a proxy token attends to a layer's prompts.
+
+    Random draws: those of its attention.
+
+    Args:
+        width: S.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, HEADS)
+        self.ln_1 = nn.LayerNorm(width)
+        self.ln_2 = nn.LayerNorm(width)
+
+    def forward(self, proxy: Tensor, prompts: Tensor) -> Tensor:
+        """(1, S) from a proxy token (1, S) and a layer's prompts (n, S)."""
+        tokens = self.ln_1(prompts)
+        pooled: Tensor = self.ln_2(proxy + self.attn(self.ln_1(proxy), tokens, tokens, need_weights=False)[0])
+        return pooled
+
+
+class Mapper(nn.Module):
+    """A transformer layer in which prompts of one side attend to pooled ones of the other.
+
+    Random draws: attention; linear_q, linear_k, linear_v; the hidden layer, the layer after it.
+
+    Args:
+        width: W.
+        other: S.
+    """
+
+    def __init__(self, width: int, other: int):
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, HEADS)
+        self.linear_q = nn.Linear(width, width)
+        self.linear_k = nn.Linear(other, width)
+        self.linear_v = nn.Linear(other, width)
+        self.ln_1 = nn.LayerNorm(width)
+        wide = _WIDER * width
+        parts = (("c_fc", nn.Linear(width, wide)), ("gelu", QuickGELU()), ("c_proj", nn.Linear(wide, width)))
+        self.ffn = nn.Sequential(OrderedDict(parts))
+        self.ln_2 = nn.LayerNorm(width)
+
+    def forward(self, prompts: Tensor, pooled: Tensor) -> Tensor:
+        """New prompts (k n, W) from those of k layers (k n, W) and the pooled ones (k, S) of k layers."""
+        x = self.linear_q(prompts)  # attention is added to these
+        key, value = self.ln_1(self.linear_k(pooled)), self.ln_1(self.linear_v(pooled))
+        x = x + self.attn(self.ln_1(x), key, value, need_weights=False)[0]
+        mapped: Tensor = x + self.ffn(self.ln_2(x))
+        return mapped
+
+
+def proxies(count: int, width: int, dtype: torch.dtype) -> nn.ParameterList:
+    """`count` proxy tokens (1, S), all with the values of one normal draw."""
+    drawn = torch.randn(1, width, dtype=dtype)
+    return nn.ParameterList([nn.Parameter(drawn.clone()) for _ in range(count)])

@@ -16,9 +16,7 @@ from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Term, cross_entropy
 from modprompt.methods.records import content_hashes
-from modprompt.methods.teachers.distillation import IMAGES, Distillation
-from modprompt.methods.teachers.settings import Taught
-from modprompt.methods.teachers.teacher import TeacherLogits
+from modprompt.methods.teachers.teacher import IMAGES, Distillation, Taught, TeacherLogits
 from modprompt.methods.together import Addition, put_beside
 
 M = TypeVar("M", bound=Method)

@@ -28,9 +28,7 @@ from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Term
-from modprompt.methods.teachers.distillation import Distillation
-from modprompt.methods.teachers.settings import Taught
-from modprompt.methods.teachers.teacher import TeacherLogits, exact_features
+from modprompt.methods.teachers.teacher import Distillation, Taught, TeacherLogits, exact_features
 
 BASE_TO_NEW, CROSS = "base2novel", "cross"
 SEEN_OF_NEW = "unlabelled images and names of new classes seen"

@@ -18,7 +18,7 @@ from modprompt.io.tensors import write_tensors
 from modprompt.methods.parts.checkpoint_view import CheckpointView
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import HEAD, Learner
-from modprompt.methods.search.settings import AlphaSettings
+from modprompt.methods.search.space import AlphaSettings
 from modprompt.version import __version__
 
 if TYPE_CHECKING:

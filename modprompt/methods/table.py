@@ -103,7 +103,7 @@ METHODS: tuple[Row, ...] = (
     Row("MultiModalAdapter", "mma", PROMPTS, "MultiModalAdapter", key="MMADAPTER"),
     Row("CLIPLoRA", "clip_lora", PROMPTS, "CLIPLoRA", steps=True),
     Row("MMRL", "mmrl", PROMPTS, "MMRL"),
-    Row("MMRLpp", "mmrlpp", PROMPTS, "MMRLpp", key="MMRLpp"),
+    Row("MMRLpp", "mmrl", PROMPTS, "MMRLpp", key="MMRLpp"),
     Row("HiCroPL", "hicropl", PROMPTS, "HiCroPL"),
     *(
         Row(

@@ -23,7 +23,7 @@ from modprompt.methods.parts.checkpoint_view import load_content, require_own_cl
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.records import made_with, of_clip, view_of
-from modprompt.methods.search.learner import SearchLearner
+from modprompt.methods.search.learners import SearchLearner
 
 M = TypeVar("M", bound="BehindPrompts")
 TENSORS = "prompts."  # before the names of their tensors in a head's checkpoint

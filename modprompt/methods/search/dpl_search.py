@@ -17,8 +17,8 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Searching
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.objective import Objective
-from modprompt.methods.search.options import OptionsPromptLearner
-from modprompt.methods.search.settings import MOST, AlphaSettings
+from modprompt.methods.search.learners import OptionsPromptLearner
+from modprompt.methods.search.space import MOST, AlphaSettings
 
 
 @dataclass(frozen=True, repr=False)

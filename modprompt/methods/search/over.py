@@ -18,9 +18,8 @@ from modprompt.methods.coop import CoOp
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.descriptions import WithDescriptions
 from modprompt.methods.parts.groups import LearnedText, PromptsVision
-from modprompt.methods.search.settings import MOST, AlphaSettings
-from modprompt.methods.search.slots import SlotsPromptLearner
-from modprompt.methods.search.space import Option, options
+from modprompt.methods.search.learners import SlotsPromptLearner
+from modprompt.methods.search.space import MOST, AlphaSettings, Option, options
 
 M = TypeVar("M", bound=Method)
 SIDES = ("all", "text", "vision")

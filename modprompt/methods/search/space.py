@@ -1,4 +1,4 @@
-"""The space of a search: options of a layer, paths through them, and the best path that is a schedule.
+"""The space of a search: options of a layer, paths through them, the best one, and how it is sought.
 
 An option is (remove, add). Which options a layer can use depends on how many tokens reach it, so the best option of
 each layer by itself may give no schedule; the best path does.
@@ -6,11 +6,43 @@ each layer by itself may give no schedule; the best path does.
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from modprompt.errors import UserError
+from modprompt.fields import Configured, setting
 from modprompt.methods.search.file import ALL, Option
+
+ALL_BATCHES, FIRST_BATCH = "all", "first"
+MOST = 64  # prompt tokens that an option of a layer may add, or remove by number
+BETAS = (0.5, 0.999)  # of Adam on the alphas (DPL, arXiv 2501.00457)
+
+
+@dataclass(frozen=True, repr=False)
+class AlphaSettings(Configured):
+    """The settings of every search, besides its options."""
+
+    alpha_lr: float = setting(
+        0.0035, "learning rate of Adam on the alphas, from the first step to the last", least=0, compared=False
+    )
+    alpha_data: str = setting(
+        "all",
+        "validation batches that alphas see: all in turn, or only the first, as in the reference",
+        choices=(ALL_BATCHES, FIRST_BATCH),
+        compared=False,
+    )
+    alpha_batch: int = setting(16, "validation images of a step of the alphas", least=1, compared=False)
+    tokens_weight: float = setting(
+        0.0, "weight of the expected number of prompt tokens in the alphas' loss", least=0, compared=False
+    )
+    most_tokens: int = setting(
+        0,
+        "limit of prompt tokens for all layers of a side together in the schedule that is found; 0 for none",
+        least=0,
+        compared=False,
+    )
+
 
 __all__ = ["ALL", "Option", "best_path", "margins", "options", "steps_of"]
 

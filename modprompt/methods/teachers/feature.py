@@ -25,7 +25,7 @@ class TeachersFeature(Feature):
 
     def check(self, cfg: Any) -> None:
         """Complain about images that a teacher cannot use, and about training settings that exclude one."""
-        from modprompt.methods.teachers.settings import Taught
+        from modprompt.methods.teachers.teacher import Taught
         from modprompt.methods.together import JOINING, asked
 
         name = cfg.TRAINER.NAME

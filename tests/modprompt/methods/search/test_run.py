@@ -95,7 +95,7 @@ def test_draws_between_steps_are_those_of_a_new_pass_each_time(command, monkeypa
         with monkeypatch.context() as patch:
             seen = Recorder(patch)
             if anew:
-                from modprompt.methods.search.validation import ValidationBatches
+                from modprompt.methods.search.run import ValidationBatches
 
                 patch.setattr(ValidationBatches, "__next__", lambda batches: next(iter(batches.loader)))
             words = command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.ALPHA_DATA", "first", "OPTIM.MAX_EPOCH", 1)
