@@ -98,8 +98,10 @@ class DePT(Addition):
                 "DePT's head is trained on the classes that it was made for, and this model has others: use the loss "
                 "of the model that .with_classes was called on, or .on(clip_model, names)"
             )
-        shares = {cross_entropy: 1 - self.weight}
-        terms = (Term(one.name, one.weight * shares.get(one.of, 1), _OnCosines(one.of)) for one in objective.terms)
+        terms = [
+            Term(name, weight * (1 - self.weight) if of is cross_entropy else weight, _OnCosines(of))
+            for name, weight, of in objective.terms
+        ]
         own = Term("joint head", self.weight, functools.partial(_head_entropy, head))
         rule = None if objective.rule is None else _RuleOnCosines(objective.rule)
         return objective._replace(terms=(*terms, own), rule=rule)
@@ -127,17 +129,18 @@ class _OnCosines:
         if hasattr(self.of, "set_stream"):
             self.of.set_stream(stream)
 
-    def __call__(self, *batch: Any) -> Tensor:
-        plain = (one._replace(logits=one.each[0]) if isinstance(one, Output) else one for one in batch)
-        return cast(Tensor, self.of(*plain))
+    def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+        return cast(Tensor, self.of(output._replace(logits=output.each[0]), images, labels))
 
 
-class _RuleOnCosines(_OnCosines):
-    """The same for the objective's rule."""
+class _RuleOnCosines:
+    """The same for the objective's rule, a Rule."""
 
     def __init__(self, of: Rule):
-        super().__init__(of)
-        self.noted = of.noted
+        self.of, self.noted, self.set_stream = of, of.noted, _OnCosines(of).set_stream
+
+    def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+        return self.of(loss, output._replace(logits=output.each[0]), images, labels)
 
 
 def _head_entropy(head: JointHead, output: Output, images: Tensor, labels: Tensor) -> Tensor:
