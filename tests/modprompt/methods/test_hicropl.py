@@ -274,7 +274,7 @@ def test_tests_write_where_their_counts_are_asked_for(clip_model, images):
             first, second = model(images), model(images)
         assert same(values(model), before) is not asked
         assert torch.equal(first, second) is not asked
-        assert bool(model.method.mark()) is asked
+        assert bool(model.method.results.mark) is asked
 
 
 def test_saved_and_loaded_it_has_its_sentences(clip_model, images, tmp_path):
