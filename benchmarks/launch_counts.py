@@ -16,7 +16,7 @@ from benchmarks.reference import reference_model
 from modprompt.engine import weight_cache
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.search.over import Search
-from modprompt.methods.search.settings import BETAS
+from modprompt.methods.search.space import BETAS
 from modprompt.methods.table import row_of
 from tests.fake_cuda.counting import kept_mib
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values

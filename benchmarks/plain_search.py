@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.structure import CLIP, Block, VisionTransformer
 from modprompt.engine.prompts import class_texts, embed_ids, tokenize
-from modprompt.methods.search.options import OptionsPromptLearner
+from modprompt.methods.search.learners import OptionsPromptLearner
 
 
 class PlainSearch(nn.Module):

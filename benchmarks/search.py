@@ -33,7 +33,7 @@ from benchmarks.gelu import CLOCKS, in_turn
 from benchmarks.plain_search import PlainSearch
 from modprompt.clip.structure import CLIP
 from modprompt.engine.memory import keep_freed_memory
-from modprompt.methods.search.options import OptionsPromptLearner
+from modprompt.methods.search.learners import OptionsPromptLearner
 
 OURS, PLAIN, MARKER = "ours", "plain", "marker"
 LEAST = 3.0  # least ratio, at 50 classes and 6 tokens on a CPU

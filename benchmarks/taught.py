@@ -73,7 +73,7 @@ def _taught(kind: Any, teacher: CLIP, method: Any, **settings: Any) -> Any:
 
 def _method(method: str) -> Any:
     import modprompt
-    from modprompt.methods.teachers.settings import PUBLISHED
+    from modprompt.methods.teachers.teacher import PUBLISHED
 
     if method == "DePT":
         return modprompt.DePT().over(modprompt.CoOp(n_ctx=16, ctx_init=""))

@@ -38,7 +38,7 @@ _LAZY = {
     "LPPlusPlus": "methods.heads.lpplusplus",
     "MaPLe": "methods.maple",
     "MMRL": "methods.mmrl",
-    "MMRLpp": "methods.mmrlpp",
+    "MMRLpp": "methods.mmrl",
     "MPL": "methods.mpl",
     "MultiModalAdapter": "methods.mma",
     "ProGrad": "methods.prograd",

@@ -31,7 +31,7 @@ from modprompt.methods.loading import load as load
 from modprompt.methods.maple import MaPLe as MaPLe
 from modprompt.methods.mma import MultiModalAdapter as MultiModalAdapter
 from modprompt.methods.mmrl import MMRL as MMRL
-from modprompt.methods.mmrlpp import MMRLpp as MMRLpp
+from modprompt.methods.mmrl import MMRLpp as MMRLpp
 from modprompt.methods.model import PromptedModel as PromptedModel
 from modprompt.methods.mpl import MPL as MPL
 from modprompt.methods.own import register_own as register_own

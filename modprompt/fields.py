@@ -4,6 +4,7 @@ Config nodes, --help, the docs and all checks are made from that. A setting's na
 capitals, unless the field gives another.
 """
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -162,6 +163,17 @@ class Configured:
         Raises:
             SettingError: if there are any.
         """
+
+    @classmethod
+    def node_name(cls) -> str:
+        """Its node without what that is in; empty if it has no settings."""
+        return cls.node.rpartition(".")[2]
+
+    def replace_private(self: C, **read: Any) -> C:
+        """A copy with what was read or decided for it, as attributes that are not settings."""
+        other = copy.copy(self)
+        other.__dict__.update(read)  # it is frozen
+        return other
 
     @classmethod
     def settings(cls) -> tuple[Setting, ...]:

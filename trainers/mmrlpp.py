@@ -1,4 +1,4 @@
-"""The trainer of MMRL++; see modprompt/methods/mmrlpp.py."""
+"""The trainer of MMRL++; see modprompt/methods/mmrl.py."""
 
 from modprompt.trainers.registration import register
 

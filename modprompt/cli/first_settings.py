@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from modprompt.cli.defaults import configs_by_clip
 from modprompt.io.settings import read_settings
-from modprompt.methods.table import BY_NAME, ZERO_SHOT, config_of, kind_of
+from modprompt.methods.table import ZERO_SHOT, config_of, kind_of, unread_of
 
 CLIP = "ViT-B/16"  # its config is shown: most papers use it
 AT_HAND = "glyph-clip"  # and that of the CLIP that comes along
@@ -44,7 +44,7 @@ def _config(trainer: str, clip: str) -> Given:
 
 def _first(trainer: str, found: Given) -> Given:
     """The same with those settings alone that people change first, and that the trainer reads."""
-    unread = BY_NAME[trainer].method.instead if found.values else {}
+    unread = unread_of(trainer) if found.values else {}
     return found._replace(values={key: found.values[key] for key in FIRST if key in found.values and key not in unread})
 
 

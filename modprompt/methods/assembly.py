@@ -1,7 +1,8 @@
 """A method on a CLIP: what is checked, made and frozen by `.on()`."""
 
+import functools
 import logging
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -9,12 +10,15 @@ from modprompt.clip.build import layers_of
 from modprompt.clip.cast import rounded_to
 from modprompt.clip.facts import called
 from modprompt.clip.sides import kinds_of, tokenizer_of
+from modprompt.clip.structure import CLIP
 from modprompt.clip.tokens import require_distinct_names, require_known_words
-from modprompt.engine.schedule import Shape
-from modprompt.errors import UserError
+from modprompt.engine.schedule import Schedules, Shape
+from modprompt.errors import SettingError, UserError
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.needed_sides import require_sides
+from modprompt.methods.records import search_around
 from modprompt.methods.shared_clip import require_clip, warn_of_rounding
 
 LOG = logging.getLogger("modprompt")
@@ -29,15 +33,32 @@ def on(method: Any, clip_model: nn.Module, classes: Classes, epochs: int, listed
         warn_of_rounding(clip)
     require_distinct_names(classes.names, listed, tokenizer=tokenizer_of(clip))
     require_known_words(classes.names, clip)
-    slots, method = method.slots, method.prepared()
+    method = method.prepared()
     require_sides(method, kinds_of(clip), called(clip))
     shape = Shape(*layers_of(clip))
     was_trained = any(parameter.requires_grad for parameter in clip.parameters())
-    if slots is None:
-        learner = method.make_learner(clip, classes, method.sides(shape))
+    search: Any = search_around(method)
+    if search is None:
+        learner = learner_of(method, clip, classes, method.sides(shape))
     else:
-        learner = slots.slots_of(method, clip, classes, shape)
+        learner = search.slots_of(method, clip, classes, shape)
     if was_trained:
         LOG.info("CLIP is frozen: requires_grad_(False) on all of its parameters")
     made: PromptedModel = method.model(learner, clip, classes, epochs)
     return made
+
+
+def learner_of(method: Any, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
+    """A method's learner with what is added to its prompts, newly drawn.
+
+    Raises:
+        SettingError: if a setting does not fit that CLIP; the keys of what is added are named in full.
+        UserError: as the method's `learner`.
+    """
+    make = functools.partial(method.learner, clip_model, classes, schedules)
+    made: Learner = make()
+    added = method.joined_by
+    try:
+        return made if added is None else cast(Learner, added.join(made, make, clip_model, classes))
+    except SettingError as error:
+        raise error.under(added.node) from None

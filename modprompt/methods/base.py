@@ -1,39 +1,29 @@
 """A method: a frozen dataclass of settings that makes a schedule, a learner and an objective, and is put on a CLIP."""
 
-import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
-from torch import Tensor, nn
+from torch import nn
 
 from modprompt.clip.structure import CLIP
-from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape
-from modprompt.errors import SettingError
 from modprompt.fields import Configured
-from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods import assembly
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import (
-    Averaging,
     Logging,
-    Needs,
-    OwnRate,
     Repository,
+    Results,
     RunFacts,
     Searching,
-    Steps,
+    Training,
 )
-from modprompt.methods.parts.checkpoint_view import load_learner, require_own_classes
-from modprompt.methods.parts.classes import Classes, classes_of, trained_classes
-from modprompt.methods.parts.learner import HEAD, Learner
+from modprompt.methods.parts.classes import Classes, classes_of
+from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
-from modprompt.methods.records import method_record, view_of
-from modprompt.methods.search.settings import AlphaSettings
-
-if TYPE_CHECKING:
-    from modprompt.methods.search.over import Search
+from modprompt.methods.records import content_hashes, method_record
+from modprompt.methods.search.space import AlphaSettings
 
 M = TypeVar("M", bound="Method")
 BESIDE = "what stands beside the prompts"
@@ -50,15 +40,10 @@ class Method(Configured):
     prefix: ClassVar[str] = "prompt_learner."  # of the learner's names in them
     prec: ClassVar[str] = "fp16"  # precision of a run unless it is set
     learner_of: ClassVar[str] = ""  # another method whose checkpoints it reads
-    counts_steps: ClassVar[bool] = False  # whether its training is given by steps (`steps`), not epochs
-    later_of_equals: ClassVar[bool] = False  # whether the later of two epochs wins that are equal on validation
     logging: ClassVar[Logging] = Logging()
     searching: ClassVar[Searching] = Searching()
     repository: ClassVar[Repository] = Repository()
-    own_rates: ClassVar[Sequence[OwnRate]] = ()
-    slots: ClassVar["Search | None"] = None  # set on an instance that searches for its schedule (search.py)
-    only_alone: ClassVar[Sequence[str]] = ()  # keys that have no effect when it is added to another method
-    instead: ClassVar[Mapping[str, str]] = {}  # settings of runs that it does not read, and what it has in their place
+    search: ClassVar[AlphaSettings | None] = None  # for its schedule; set on an instance (search/over.py)
     joined_by: ClassVar[Any] = None  # set on an instance: another method that adds something beside its prompts
 
     # ------------------------------ what a method writes
@@ -96,28 +81,14 @@ class Method(Configured):
         return self.joined_by is not None and bool(self.joined_by.wants_vision)
 
     @property
-    def needs(self) -> Needs:
-        """What the objective needs."""
-        return Needs()
+    def training(self) -> Training:
+        """What its training has that others have not; an override adds to this."""
+        return Training() if self.joined_by is None else cast(Training, self.joined_by.training_beside)
 
     @property
-    def averaging(self) -> Averaging | None:
-        """How it averages over epochs, if it does."""
-        return None
-
-    @property
-    def steps(self) -> Steps | None:
-        """How many steps its training has, if it counts them."""
-        return None
-
-    @property
-    def draws_masks(self) -> bool:
-        """Whether its steps draw random numbers other than for images: such steps are not compiled."""
-        return self.joined_by is not None and bool(self.joined_by.draws_masks)
-
-    def remarks(self) -> list[str]:
-        """What a result must say of a training with these settings that makes its numbers not comparable."""
-        return [] if self.joined_by is None else list(self.joined_by.remarks())
+    def results(self) -> Results:
+        """What must be said of its results, or is done for them."""
+        return Results() if self.joined_by is None else cast(Results, self.joined_by.results)
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
@@ -135,38 +106,6 @@ class Method(Configured):
             facts: what is known of the run.
         """
         return {}
-
-    def mark(self) -> str:
-        """The mark of its results if its settings keep them from being compared; empty for none."""
-        return ""
-
-    @property
-    def halves_apart(self) -> bool:
-        """Whether one run, trained on all classes, tests base images among base classes and new ones among new ones."""
-        return False
-
-    def seen(self) -> str:
-        """What its training sees of new classes, with which a result is marked; empty for nothing."""
-        return ""
-
-    def optimiser_settings(self) -> dict[str, float]:
-        """What its optimiser's groups have in addition to OPTIM, as keywords of PyTorch's optimisers."""
-        return {}
-
-    def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
-        """What the log says of a step, by name; without gradients, on the device.
-
-        Args:
-            output: of the batch.
-            labels: (B,).
-            loss: what the step minimised, a scalar.
-        """
-        return {"loss": loss}
-
-    def rates(self) -> Sequence[OwnRate]:
-        """What has a learning rate of its own, also of what was added beside its prompts."""
-        beside = () if self.joined_by is None else self.joined_by.rates_beside()
-        return (*self.own_rates, *beside)
 
     def sides(self, shape: Shape) -> Schedules:
         """Its schedules, with prompt tokens at the places that are set.
@@ -187,13 +126,6 @@ class Method(Configured):
             other.joint_head = other.joint_head.for_classes(classes)
         return other
 
-    def key(self, learner: Learner, name: str) -> str:
-        """The name in the family's checkpoints of a parameter of the learner."""
-        if name.startswith(HEAD):
-            return name[len(HEAD) :]
-        key = learner.checkpoint_key(name)
-        return key if key.startswith(("image_encoder.", "text_encoder.")) else self.prefix + key
-
     # ------------------------------ files that its settings name: read once, told apart by a hash, kept in checkpoints
 
     def prepared(self: M) -> M:
@@ -204,69 +136,15 @@ class Method(Configured):
         """
         return self
 
-    def replace_private(self: M, **read: Any) -> M:
-        """A copy of this method with what was read for it, as attributes that are not settings."""
-        other = copy.copy(self)
-        other.__dict__.update(read)  # it is frozen
-        return other
+    def metadata(self) -> dict[str, Any]:
+        """What a file says of the method besides its settings, plain values by name.
 
-    def make_learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
-        """Its learner, then what is added beside its prompts, both newly drawn.
-
-        Raises:
-            SettingError: if a setting does not fit that CLIP; the keys of what is added are named in full.
-            UserError: as learner.
+        Its texts tell content that settings name from other content: files fit each other only if these are the same.
         """
-        if self.joined_by is not None:
-            self.joined_by.draw_before(lambda: self.learner(clip_model, classes, schedules))
-        made = self.learner(clip_model, classes, schedules)
-        if self.joined_by is not None:
-            try:
-                self.joined_by.join(made, clip_model, classes)
-            except SettingError as error:
-                raise error.under(self.joined_by.node) from None
-        return made
-
-    def make_objective(self, model: PromptedModel) -> Objective:
-        """What the method minimises, including what is added beside its prompts."""
-        made = self.objective(model)
-        return made if self.joined_by is None else self.joined_by.objective_beside(made, model)
-
-    # ------------------------------ what a method defines that is added to another's prompts (methods/together.py)
-
-    def draw_before(self, draw: Callable[[], Learner]) -> None:
-        """Draw what the reference draws before the learner; `draw` makes one."""
-
-    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Give another method's learner this method's additions beside its prompts, newly drawn.
-
-        Raises:
-            SettingError: if a setting does not fit that CLIP.
-        """
-        raise NotImplementedError
-
-    def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
-        """What a model with these additions minimises, given the `objective` of its method."""
-        return objective
-
-    def rates_beside(self) -> Sequence[OwnRate]:
-        """Which of these additions have a learning rate of their own."""
-        return ()
-
-    def known_by(self) -> str:
-        """The text by which a checkpoint tells these additions from others."""
-        return repr(self)
-
-    def content_hashes(self) -> dict[str, str]:
-        """The content that its settings name, as {name: text}, with a text that differs for each content."""
         if self.joined_by is None:
             return {}
-        return {BESIDE: self.joined_by.known_by(), **self.joined_by.content_hashes()}
-
-    def metadata(self) -> dict[str, Any]:
-        """What a file says of the method besides its settings: hashes, and what was read, plain values by name."""
-        beside = {} if self.joined_by is None else {"beside": method_record(self.joined_by)}
-        return {**self.content_hashes(), **beside}
+        hashes = {BESIDE: self.joined_by.known_by(), **content_hashes(self.joined_by)}
+        return {**hashes, "beside": method_record(self.joined_by)}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method with what its settings named when a file was written, read from that file.
@@ -282,16 +160,6 @@ class Method(Configured):
         return self
 
     # ------------------------------ what all methods have
-
-    @classmethod
-    def node_name(cls) -> str:
-        """Its node under TRAINER; empty if it has no settings."""
-        return cls.node.rpartition(".")[2]
-
-    @property
-    def search(self) -> AlphaSettings | None:
-        """How it searches, if it does."""
-        return None if self.slots is None else self.slots.settings_of_search()
 
     def on(
         self,
@@ -326,21 +194,3 @@ class Method(Configured):
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> PromptedModel:
         """The model of a learner on a CLIP, for classes and a number of epochs (0: unknown)."""
         return PromptedModel(self, learner, clip_model, classes, epochs)
-
-    def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
-        """Load a checkpoint into a model of this method that was made for the checkpoint's classes.
-
-        Args:
-            model: whose prompts are replaced.
-            content: what the file says.
-            path: of the file.
-            made_with: what the file must have been made with, where it says so.
-
-        Raises:
-            UserError: if it does not fit, or its prompts belong to other classes (CSC).
-        """
-        load_learner(view_of(self, model.prompt_learner), path, made_with)
-        if content.record:  # else the caller has named them
-            model.prompt_learner.learned_on(trained_classes(content))
-        if model.prompt_learner.bound:
-            require_own_classes(content, model.classes.names, path)

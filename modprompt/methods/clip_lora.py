@@ -1,8 +1,8 @@
 """CLIP-LoRA (arXiv 2405.18541): low-rank additions to the attention of both sides, and one template for all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 
@@ -11,9 +11,8 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import setting
-from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Logging, RunFacts, Searching, Steps
+from modprompt.methods.parts.capabilities import Logging, Results, RunFacts, Searching, Steps, Training
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.literal_scale import own_scale
@@ -25,23 +24,19 @@ from modprompt.methods.parts.low_rank import (
 )
 from modprompt.methods.parts.low_rank_files import as_repository, of_repository
 from modprompt.methods.parts.templates import TemplatePrompts
-from modprompt.methods.together import put_beside, require_takes
-
-M = TypeVar("M", bound=Method)
+from modprompt.methods.together import Addition, require_takes
 
 _LEAST_RATE = 1e-6  # learning rate of the last step
 _LOADERS = 2  # the reference first draws seeds of two loaders, for validation and test images
 
 
 @dataclass(frozen=True, repr=False)
-class CLIPLoRA(LowRankSettings, Method):
+class CLIPLoRA(LowRankSettings, Addition):
     """CLIP-LoRA: low-rank additions to attention, trained for a number of steps; with ENCODER text also on ResNets."""
 
     node = NODE
     prefix = ""
     prec = "amp"
-    counts_steps = True
-    only_alone = ("N_ITERS", "LITERAL_SCALE")
     logging = Logging(accuracy=True)
     searching = Searching(refused="it has no prompts, and so no schedule")
 
@@ -67,23 +62,21 @@ class CLIPLoRA(LowRankSettings, Method):
         return "vision" in OF_ENCODER[self.encoder]
 
     @property
-    def steps(self) -> Steps | None:
-        """N_ITERS for each training image of a class."""
-        return Steps(self.n_iters, _LEAST_RATE)
+    def training(self) -> Training:
+        return self.training_beside._replace(steps=Steps(self.n_iters, _LEAST_RATE))
 
     @property
-    def draws_masks(self) -> bool:
-        """Whether there is dropout."""
-        return self.dropout > 0
+    def training_beside(self) -> Training:
+        return Training(draws_masks=self.dropout > 0)
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
         """CLIP's own scale, where it differs from OpenAI's."""
         return own_scale(settings, facts)
 
-    def remarks(self) -> list[str]:
-        """Where the training differs from the reference's."""
-        return self.remarks_of_additions()
+    @property
+    def results(self) -> Results:
+        return Results(notes=self.differences())
 
     def schedules(self, shape: Shape) -> Schedules:
         """No prompts anywhere.
@@ -104,21 +97,10 @@ class CLIPLoRA(LowRankSettings, Method):
             torch.empty((), dtype=torch.int64).random_()
         return LowRankTemplates(self, classes.names, clip_model, schedules)
 
-    def over(self, method: M) -> M:
-        """CoOp or MPL with these additions beside its prompts, trained together.
-
-        Raises:
-            SettingError: on another method, or one that searches for its schedule.
-        """
-        return put_beside(method, self)
-
-    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Give a method's learner newly drawn additions.
-
-        Raises:
-            UserError: if a setting does not fit that CLIP, or its sides are of another package.
-        """
+    def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
+        """A method's learner with low-rank additions; UserError on a CLIP with sides of another package."""
         learner.take(LowRankAdditions(self, clip_model, self.layers(Shape(*layers_of(clip_model)))))
+        return learner
 
 
 class LowRankTemplates(TemplatePrompts):

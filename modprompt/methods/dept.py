@@ -3,9 +3,10 @@
 Shapes: B images, C classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -16,24 +17,21 @@ from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import as_config, setting
-from modprompt.methods.base import Method
 from modprompt.methods.cocoop import CoCoOp
 from modprompt.methods.coop import CoOp
 from modprompt.methods.kgcoop import KgCoOp
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository
+from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository, Training
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.joint_head import LINEAR, SIMILARITY, JointHead
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Rule, Term, cross_entropy
-from modprompt.methods.together import put_beside
-
-M = TypeVar("M", bound=Method)
+from modprompt.methods.together import Addition
 
 
 @dataclass(frozen=True, repr=False)
-class DePT(Method):
+class DePT(Addition):
     """DePT: a joint head added to CoOp, CoCoOp, KgCoOp, MaPLe, MPL and PromptSRC; not a method by itself."""
 
     node = "TRAINER.DEPT"
@@ -67,16 +65,8 @@ class DePT(Method):
         """Refused: UserError."""
         raise UserError("DePT is added to the prompts of a method: DePT().over(modprompt.CoOp())")
 
-    def over(self, method: M) -> M:
-        """A method with this head beside its prompts, trained together.
-
-        Raises:
-            SettingError: on a method that accepts none, or one that searches for its schedule.
-        """
-        return put_beside(method, self)
-
-    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Give a method's learner a newly drawn head.
+    def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
+        """A method's learner with a head.
 
         Raises:
             SettingError: if a class has several prompts.
@@ -94,6 +84,7 @@ class DePT(Method):
             clip_model.dtype,
         )
         learner.take_head(head)
+        return learner
 
     def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
         """The method's terms on its own logits, with its cross entropy weighted, and the head's loss.
@@ -107,18 +98,19 @@ class DePT(Method):
                 "DePT's head is trained on the classes that it was made for, and this model has others: use the loss "
                 "of the model that .with_classes was called on, or .on(clip_model, names)"
             )
-        terms = [self._of_base(term) for term in objective.terms]
-        rule = None if objective.rule is None else _RuleOfBase(objective.rule)
-        return Objective((*terms, Term("joint head", self.weight, _HeadEntropy(head))), rule)
+        terms = [
+            Term(name, weight * (1 - self.weight) if of is cross_entropy else weight, _OnCosines(of))
+            for name, weight, of in objective.terms
+        ]
+        own = Term("joint head", self.weight, functools.partial(_head_entropy, head))
+        rule = None if objective.rule is None else _RuleOnCosines(objective.rule)
+        return objective._replace(terms=(*terms, own), rule=rule)
 
-    def _of_base(self, term: Term) -> Term:
-        weight = term.weight * (1 - self.weight) if term.of is cross_entropy else term.weight
-        return Term(term.name, weight, _TermOfBase(term.of))
-
-    def rates_beside(self) -> Sequence[OwnRate]:
-        """The head's learning rate; in the warm-up it is that of all."""
+    @property
+    def training_beside(self) -> Training:
+        """The head has a learning rate of its own; in the warm-up it is that of all."""
         learns = self.film or self.type == LINEAR
-        return (OwnRate(("joint_head.",), self.lr_exp, in_warm_up=False),) if learns else ()
+        return Training(rates=(OwnRate(("joint_head.",), self.lr_exp, in_warm_up=False),) if learns else ())
 
     def known_by(self) -> str:
         """Its settings, without those that affect only training or tests."""
@@ -126,56 +118,33 @@ class DePT(Method):
         return f"DePT({', '.join(f'{key} {value}' for key, value in said)})"
 
 
-def _by_cosines(output: Output) -> Output:
-    """An output with the logits that there would be without a head."""
-    return output._replace(logits=output.each[0])
-
-
-def _set_stream(of: Any, stream: torch.dtype | None) -> None:
-    if hasattr(of, "set_stream"):
-        of.set_stream(stream)
-
-
-class _TermOfBase:
+class _OnCosines:
     """A term of the method's objective, which sees the logits that there would be without a head."""
 
-    def __init__(self, of: Callable[[Output, Tensor, Tensor], Tensor]):
+    def __init__(self, of: Any):
         self.of = of
 
     def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the tokens between products of a teacher in it."""
-        _set_stream(self.of, stream)
+        if hasattr(self.of, "set_stream"):
+            self.of.set_stream(stream)
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        return self.of(_by_cosines(output), images, labels)
+        return cast(Tensor, self.of(output._replace(logits=output.each[0]), images, labels))
 
 
-class _RuleOfBase:
-    """The same for the objective's rule."""
+class _RuleOnCosines:
+    """The same for the objective's rule, a Rule."""
 
     def __init__(self, of: Rule):
-        self.of, self.noted = of, of.noted
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the tokens between products of a teacher in it."""
-        _set_stream(self.of, stream)
+        self.of, self.noted, self.set_stream = of, of.noted, _OnCosines(of).set_stream
 
     def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        return self.of(loss, _by_cosines(output), images, labels)
+        return self.of(loss, output._replace(logits=output.each[0]), images, labels)
 
 
-class _HeadEntropy:
-    """The head's loss.
-
-    Args:
-        head: the head.
-    """
-
-    def __init__(self, head: JointHead):
-        self.head = head
-
-    def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        return self.head.loss(output.each[1], output.raw[1], labels)
+def _head_entropy(head: JointHead, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+    return head.loss(output.each[1], output.raw[1], labels)
 
 
 _SHARED: Mapping[str, str | Only] = {

@@ -19,13 +19,14 @@ from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import BEFORE_START, BEHIND_LN_PRE, Schedule, Schedules, Shape, by_lengths
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import changed, setting
+from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Searching
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, Regularised, written_out
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import cross_entropy
+from modprompt.methods.parts.objective import Objective, cross_entropy
 
 _LISTS = {"vision_prompts": "ctx_img_lst", "text_prompts": "ctx_txt_lst"}
 WORDS = ("default", "custom", "ensemble")
@@ -120,7 +121,10 @@ class DPL(LearnedText, PromptsVision, Regularised):
         other.prefix = "X " * learner.schedules.text.among_words + self.words(classes.dataset)
         return super().for_classes(other, clip_model, classes)
 
-    def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
+    def objective(self, model: PromptedModel) -> Objective:
+        return super().objective(model)._replace(log=self._log)
+
+    def _log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
         """loss_train and loss_ce; also loss_div, the divergence, if nothing else is added to the loss."""
         added = any(self.weights()) or self.kg_weight
         entropy = cross_entropy(output, labels, labels) if added else loss

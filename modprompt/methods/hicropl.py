@@ -1,11 +1,12 @@
 """Hierarchical Cross-modal Prompt Learning (HiCroPL, arXiv 2507.14976): prompts that flow between both sides.
 
 Shapes: B images, C classes, n tokens of each layer, D layers with prompts, k of them mapped from text to vision,
-T / V text / vision width, E joint width.
+T / V text / vision width, E joint width; of a mapping W width of its side, S width of the other side.
 """
 
 import contextlib
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from modprompt.clip.cast import cast_products, exact
 from modprompt.clip.facts import called, facts_of
 from modprompt.clip.load import load_clip
 from modprompt.clip.sides import image_width, joint_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.structure import CLIP, QuickGELU
 from modprompt.engine.context import Context, words_or_random
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Additions, Prompts
@@ -29,10 +30,9 @@ from modprompt.fields import setting
 from modprompt.io.same_run import BLENDED, SENTENCES
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Needs, Repository, Searching
+from modprompt.methods.parts.capabilities import Repository, Results, Searching, Training
 from modprompt.methods.parts.class_teacher import EPS, ClassTeacher
 from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.flow import HEADS, Mapper, Pool, proxies
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Term, cross_entropy
 from modprompt.methods.parts.sentences import Sentences
@@ -48,10 +48,8 @@ class HiCroPL(Method):
     node = "TRAINER.HICROPL"
     folder = "VLPromptLearner"
     searching = Searching(refused="PROMPT_DEPTH says which layers get prompts, CROSS_LAYER how they are mapped")
-    needs = Needs(exact_weights=True)  # for the frozen class features
     wants_vision = True
     repository = Repository(shared={"OPTIM.EPS": "EPS"})
-    later_of_equals = True
 
     n_ctx: int = setting(2, "prompt tokens before each layer of both sides", least=1, most=MOST_TOKENS)
     cross_layer: int = setting(
@@ -98,12 +96,13 @@ class HiCroPL(Method):
         if self.tests_write and self.flow != WRITTEN:
             raise SettingError([("TESTS_WRITE", f" has no effect with FLOW {self.flow}: nothing is written")])
 
-    def mark(self) -> str:
-        """A mark for a test that changed the prompts that it tests."""
-        return "each test batch mapped the prompts anew" if self.tests_write else ""
+    @property
+    def training(self) -> Training:
+        return Training(optimiser={"eps": self.eps}, later_of_equals=True, exact_weights=True)  # for frozen features
 
-    def optimiser_settings(self) -> dict[str, float]:
-        return {"eps": self.eps}
+    @property
+    def results(self) -> Results:
+        return Results(mark="each test batch mapped the prompts anew" if self.tests_write else "")
 
     def schedules(self, shape: Shape) -> Schedules:
         """Replacement on both sides."""
@@ -376,3 +375,66 @@ def _standing_for(own: Sequence[Tensor], tokens: Sequence[Tensor]) -> list[Tenso
 
 def _padded(own: Sequence[Tensor], layers: int) -> Additions:
     return [*own, *[None] * (layers - len(own))]
+
+
+HEADS = 8  # of every attention here
+_WIDER = 4  # how much wider a mapper's hidden layer is
+
+
+class Pool(nn.Module):
+    """Attention pooling: a proxy token attends to a layer's prompts.
+
+    Random draws: those of its attention.
+
+    Args:
+        width: S.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, HEADS)
+        self.ln_1 = nn.LayerNorm(width)
+        self.ln_2 = nn.LayerNorm(width)
+
+    def forward(self, proxy: Tensor, prompts: Tensor) -> Tensor:
+        """(1, S) from a proxy token (1, S) and a layer's prompts (n, S)."""
+        tokens = self.ln_1(prompts)
+        pooled: Tensor = self.ln_2(proxy + self.attn(self.ln_1(proxy), tokens, tokens, need_weights=False)[0])
+        return pooled
+
+
+class Mapper(nn.Module):
+    """A transformer layer in which prompts of one side attend to pooled ones of the other.
+
+    Random draws: attention; linear_q, linear_k, linear_v; the hidden layer, the layer after it.
+
+    Args:
+        width: W.
+        other: S.
+    """
+
+    def __init__(self, width: int, other: int):
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, HEADS)
+        self.linear_q = nn.Linear(width, width)
+        self.linear_k = nn.Linear(other, width)
+        self.linear_v = nn.Linear(other, width)
+        self.ln_1 = nn.LayerNorm(width)
+        wide = _WIDER * width
+        parts = (("c_fc", nn.Linear(width, wide)), ("gelu", QuickGELU()), ("c_proj", nn.Linear(wide, width)))
+        self.ffn = nn.Sequential(OrderedDict(parts))
+        self.ln_2 = nn.LayerNorm(width)
+
+    def forward(self, prompts: Tensor, pooled: Tensor) -> Tensor:
+        """New prompts (k n, W) from those of k layers (k n, W) and the pooled ones (k, S) of k layers."""
+        x = self.linear_q(prompts)  # attention is added to these
+        key, value = self.ln_1(self.linear_k(pooled)), self.ln_1(self.linear_v(pooled))
+        x = x + self.attn(self.ln_1(x), key, value, need_weights=False)[0]
+        mapped: Tensor = x + self.ffn(self.ln_2(x))
+        return mapped
+
+
+def proxies(count: int, width: int, dtype: torch.dtype) -> nn.ParameterList:
+    """`count` proxy tokens (1, S), all with the values of one normal draw."""
+    drawn = torch.randn(1, width, dtype=dtype)
+    return nn.ParameterList([nn.Parameter(drawn.clone()) for _ in range(count)])

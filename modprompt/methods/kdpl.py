@@ -11,13 +11,13 @@ from modprompt.fields import Must, changed, setting
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import NONE
+from modprompt.methods.parts.capabilities import Results
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Term, cross_entropy
-from modprompt.methods.teachers.distillation import IMAGES, Distillation
-from modprompt.methods.teachers.settings import Taught
-from modprompt.methods.teachers.teacher import TeacherLogits
-from modprompt.methods.together import put_beside
+from modprompt.methods.records import content_hashes
+from modprompt.methods.teachers.teacher import IMAGES, Distillation, Taught, TeacherLogits
+from modprompt.methods.together import Addition, put_beside
 
 M = TypeVar("M", bound=Method)
 LABELS_NOT_READ = "labels of the training images were not read: a teacher said what they show (KDPL)"
@@ -25,7 +25,7 @@ _BOTH_WAYS = 0.5  # the weight of each divergence
 
 
 @dataclass(frozen=True, repr=False)
-class KDPL(Taught):
+class KDPL(Taught, Addition):
     """KDPL: a teacher in place of labels, for CoOp, CoCoOp, VPT, MaPLe, PromptSRC and MPL; not a method by itself."""
 
     node = "TRAINER.KDPL"
@@ -54,23 +54,19 @@ class KDPL(Taught):
         """
         return put_beside(method, self.prepared())
 
-    def remarks(self) -> list[str]:
-        """A remark that this is another task."""
-        return [LABELS_NOT_READ]
+    @property
+    def results(self) -> Results:
+        return Results(notes=(LABELS_NOT_READ,))
 
-    def draw_before(self, draw: Callable[[], Learner]) -> None:
-        """Draw a learner and drop it, since the reference makes its student's twice."""
-        if self.teacher is not None:
-            draw()
-
-    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Do nothing: the learner stays as it is.
+    def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
+        """The learner, drawn twice as in the reference.
 
         Raises:
             SettingError: if classes have several prompts.
         """
         if learner.pooling is not None:
             raise SettingError([("ON", " does not work with phrases: the teacher has one prompt a class")])
+        return learner if self.teacher is None else again()
 
     def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
         """The symmetric divergence from the teacher in place of cross entropy; other terms stay.
@@ -87,8 +83,8 @@ class KDPL(Taught):
         said = TeacherLogits(teacher, model.classes, model, self.teacher_resize)
         of = Distillation(said, over=IMAGES, back=_BOTH_WAYS, scale=model.cosine_scale)
         terms = (Term("distillation", one.weight, of) if one.of is cross_entropy else one for one in objective.terms)
-        return Objective(tuple(terms))
+        return objective._replace(terms=tuple(terms))
 
     def known_by(self) -> str:
         """The text that identifies the teacher."""
-        return f"KDPL({', '.join(f'{name} {text}' for name, text in self.content_hashes().items())})"
+        return f"KDPL({', '.join(f'{name} {text}' for name, text in content_hashes(self).items())})"

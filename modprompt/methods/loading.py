@@ -62,7 +62,7 @@ def load(
     content = checkpoint.read(file)
     model = as_stated(content, file, clip, method=method, names=names, device=device)
     expected = made_with(model.method, of_clip(model.clip_model))
-    model.method.load_into(model, content, file, expected)
+    model.load(content, file, expected)
     return model.eval()
 
 

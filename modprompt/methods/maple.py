@@ -8,7 +8,6 @@ from modprompt.engine.schedule import Schedule, Schedules, replacement
 from modprompt.fields import setting
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
-from modprompt.methods.parts.learner import Learner
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,8 +25,12 @@ class MaPLe(Coupled):
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
         """The coupled learner; its context starts from words."""
         context = words_or_random(self.ctx_init, self.n_ctx, clip_model)
-        return CoupledPromptLearner(classes.names, clip_model, schedules, context)
+        return MaPLePromptLearner(classes.names, clip_model, schedules, context)
 
-    def key(self, learner: Learner, name: str) -> str:
-        """MaPLe has one projection per layer, under a name of its own."""
-        return super().key(learner, name.replace("txt2img_proj.0.", "compound_prompt_projections."))
+
+class MaPLePromptLearner(CoupledPromptLearner):
+    """The coupled learner, under MaPLe's own name of the one projection per layer."""
+
+    @staticmethod
+    def checkpoint_key(name: str) -> str:
+        return name.replace("txt2img_proj.0.", "compound_prompt_projections.")

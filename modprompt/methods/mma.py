@@ -3,7 +3,7 @@
 Shapes: T text width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,13 +21,13 @@ from modprompt.methods.base import Method
 from modprompt.methods.parts.adapters import Adapters
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.together import put_beside, require_takes
+from modprompt.methods.together import Addition, require_takes
 
 M = TypeVar("M", bound=Method)
 
 
 @dataclass(frozen=True, repr=False)
-class MultiModalAdapter(Method):
+class MultiModalAdapter(Addition):
     """MMA: adapters in the layers from ADAPTER_START to ADAPTER_END of both sides, no prompts; not on ResNets."""
 
     node = "TRAINER.MMADAPTER"
@@ -35,7 +35,6 @@ class MultiModalAdapter(Method):
     prefix = ""
     prec = "amp"
     wants_vision = True
-    only_alone = ("TEXT_CTX_INIT",)
 
     text_ctx_init: str = setting("", "words before the class name", kept=True)
     adapter_start: int = setting(4, "first layer with an adapter, counted from 1; 0 is before the first layer", least=0)
@@ -87,19 +86,16 @@ class MultiModalAdapter(Method):
         Raises:
             SettingError: on another method, one that searches for its schedule, or ADAPTER_START 0.
         """
-        found = put_beside(method, self)
+        found = super().over(method)
         if not self.adapter_start:
             raise SettingError([("ADAPTER_START", " 0 adapts words, which are learned here: use 1 or more")])
         return found
 
-    def join(self, learner: Learner, clip_model: CLIP, classes: Classes) -> None:
-        """Give a method's learner newly drawn adapters.
-
-        Raises:
-            SettingError: if a setting does not fit that CLIP.
-        """
+    def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
+        """A method's learner with adapters."""
         self._require_layers(Shape(*layers_of(clip_model)))
         learner.take(self._adapters(clip_model))
+        return learner
 
 
 class AdapterLearner(Learner):

@@ -8,7 +8,7 @@ import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,15 @@ from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier, JointClassifier, OwnClassifier
 from modprompt.engine.model import Output, PromptedCLIP, beside
 from modprompt.errors import UserError
+from modprompt.io.checkpoint import Checkpoint
+from modprompt.methods.parts.average import GaussianAverage
 from modprompt.methods.parts.capabilities import grouped
-from modprompt.methods.parts.classes import Classes, classes_of
+from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
+from modprompt.methods.parts.classes import Classes, classes_of, trained_classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective
 from modprompt.methods.records import describe, method_record, view_of, write
-from modprompt.methods.search.learner import Found, SearchLearner
+from modprompt.methods.search.learners import Found, SearchLearner
 from modprompt.methods.shared_clip import OnSharedClip
 
 if TYPE_CHECKING:
@@ -50,12 +53,12 @@ class PromptedModel(OnSharedClip):
     """
 
     def __init__(self, method: "Method", learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int = 0):
-        super().__init__(learner, clip_model, method.needs.exact_weights)
+        super().__init__(learner, clip_model, method.training.exact_weights)
         self.method = method
         self.classes = classes
         self.epochs = epochs
-        self.average = method.averaging.over(epochs) if epochs and method.averaging else None
-        self.goes_back_twice = method.needs.double_backward
+        self.average = self._new_average()
+        self.goes_back_twice = method.training.double_backward
 
     # ------------------------------------------------------------------ images in, logits or loss out
 
@@ -112,17 +115,25 @@ class PromptedModel(OnSharedClip):
         return loss
 
     def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
-        """What a log says of a step, by name: from the method and from its objective."""
-        return {**self.method.log(output, labels, loss), **self.objective.noted()}
+        """What a log says of a step, by name."""
+        return {**self.objective.log(output, labels, loss), **self.objective.noted()}
 
     @property
     def objective(self) -> Objective:
         """What the method minimises, for these classes; made at the first use."""
         if self._objective is None:
             with precision.no_autocast(self.logit_scale.device), torch.inference_mode(False):
-                self._objective = self.method.make_objective(self)
+                self._objective = self._made_objective()
             self._exact = None
         return self._objective
+
+    def _made_objective(self) -> Objective:
+        made, added = self.method.objective(self), self.method.joined_by
+        return made if added is None else cast(Objective, added.objective_beside(made, self))
+
+    def _new_average(self) -> GaussianAverage | None:
+        how = self.method.training.averaging
+        return how.over(self.epochs) if how and self.epochs else None
 
     def end_epoch(self) -> bool:
         """Do what the method does between epochs; call it after the last step of each.
@@ -134,7 +145,7 @@ class PromptedModel(OnSharedClip):
             UserError: if the method averages and does not know the number of epochs, or has had all of them.
         """
         if self.average is None:
-            if self.method.averaging:
+            if self.method.training.averaging:
                 raise UserError("GPA_STD averages over epochs: give their number, `.on(clip_model, names, epochs=N)`")
             return False
         self.average.add(self.prompt_learner.trained())
@@ -163,7 +174,7 @@ class PromptedModel(OnSharedClip):
         Raises:
             UserError: if the method names parameters that it does not have.
         """
-        return grouped(self.prompt_learner.trained(), self.method.rates(), rate)
+        return grouped(self.prompt_learner.trained(), self.method.training.rates, rate)
 
     def alpha_parameters(self) -> list[nn.Parameter]:
         """The parameters for an optimiser of `alpha_loss`.
@@ -227,7 +238,7 @@ class PromptedModel(OnSharedClip):
                 other._modules[name] = beside(getattr(self, name))  # each has a stream of its own
         other._modules["prompt_learner"] = learner
         other.classes, other._objective = classes, None
-        other.average = self.method.averaging.over(self.epochs) if self.epochs and self.method.averaging else None
+        other.average = self._new_average()
         return other
 
     @property
@@ -332,7 +343,7 @@ class PromptedModel(OnSharedClip):
 
     def mark(self) -> str:
         """The mark of its results that keeps them from being compared; empty for none."""
-        return self.method.mark() or self.prompt_learner.mark()
+        return self.method.results.mark or self.prompt_learner.mark()
 
     def saved_state(self) -> dict[str, Tensor]:
         """What was learned, by the names of checkpoints."""
@@ -361,6 +372,25 @@ class PromptedModel(OnSharedClip):
         record = describe(method_record(self.method), classes, clip, self.prompt_learner)
         epoch = 0 if self.average is None else self.average.epochs
         write(path, self.saved_state(), record, epoch)
+
+    def load(self, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
+        """Replace what is learned by a checkpoint's, which was made for this model's classes.
+
+        Args:
+            content: what the file says.
+            path: of the file, for messages.
+            made_with: what the file must have been made with, where it says so.
+
+        Raises:
+            UserError: if it does not fit, or its prompts belong to other classes (CSC).
+        """
+        learner = self.prompt_learner
+        learner.take_beside(content.state_dict, path)
+        load_content(view_of(self.method, learner), content, path, made_with)
+        if content.record:  # else the caller has named them
+            learner.learned_on(trained_classes(content))
+        if learner.bound:
+            require_own_classes(content, self.classes.names, path)
 
     def count_parameters(self) -> dict[str, int]:
         """The numbers of parameters, `trainable` and `all`."""

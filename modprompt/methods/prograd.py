@@ -15,11 +15,13 @@ from modprompt.engine.schedule import MOST_TOKENS, Schedules
 from modprompt.errors import SettingError
 from modprompt.fields import changed, setting
 from modprompt.methods.coop import CoOp, of_coop
+from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Only, Repository
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import Objective
 
 _LOSS: dict[str, str | Only] = {
     "LOSS.NAME": Only("prograd"),
@@ -77,6 +79,10 @@ class ProGrad(CoOp):
             other.prefix = start.prefix if learner.schedules.text.among_words else start.words
         return super().for_classes(other, clip_model, classes)
 
-    def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
-        """xe_loss; the objective adds kl_loss, the divergence."""
-        return {"xe_loss": loss}
+    def objective(self, model: PromptedModel) -> Objective:
+        """Named xe_loss in the log, beside kl_loss, the divergence."""
+        return super().objective(model)._replace(log=_log)
+
+
+def _log(output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
+    return {"xe_loss": loss}

@@ -18,19 +18,17 @@ from modprompt.engine.context import LONGEST_FROM_WORDS, no_context
 from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Must, changed, setting
-from modprompt.io.checkpoint import Checkpoint, require_learned
+from modprompt.io.checkpoint import require_learned
 from modprompt.io.images import TEST
 from modprompt.io.safe_open import Refused
 from modprompt.methods.ivlp import DeepVision
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Repository, RunFacts, Searching
+from modprompt.methods.parts.capabilities import Repository, Results, RunFacts, Searching
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective, Term
-from modprompt.methods.teachers.distillation import Distillation
-from modprompt.methods.teachers.settings import Taught
-from modprompt.methods.teachers.teacher import TeacherLogits, exact_features
+from modprompt.methods.teachers.teacher import Distillation, Taught, TeacherLogits, exact_features
 
 BASE_TO_NEW, CROSS = "base2novel", "cross"
 SEEN_OF_NEW = "unlabelled images and names of new classes seen"
@@ -94,13 +92,9 @@ class PromptKD(Taught, DeepVision):
         return str(settings.get("CHOOSE_ON", ""))
 
     @property
-    def halves_apart(self) -> bool:
-        """True with MODAL base2novel."""
-        return self.modal == BASE_TO_NEW
-
-    def seen(self) -> str:
-        """Unlabelled images of all classes, and the names of these."""
-        return SEEN_OF_NEW if self.modal == BASE_TO_NEW else SEEN_OF_TARGET
+    def results(self) -> Results:
+        apart = self.modal == BASE_TO_NEW
+        return Results(seen=SEEN_OF_NEW if apart else SEEN_OF_TARGET, halves_apart=apart)
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
@@ -154,17 +148,6 @@ class PromptKD(Taught, DeepVision):
         given = model.prompt_learner.given_text
         teacher = TeacherLogits(self.teacher_at_hand(), model.classes, model, self.teacher_resize, given)
         return Objective((Term("distillation", self.kd_weight, Distillation(teacher, self.temperature)),))
-
-    def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
-        """Load a checkpoint; ours also have the teacher's class features.
-
-        Raises:
-            UserError: as Method.load_into.
-        """
-        learner: Any = model.prompt_learner
-        if self.teacher is None:
-            learner.take_class_features(content.state_dict.get(CLASS_FEATURES), path)
-        super().load_into(model, content, path, made_with)
 
 
 class Projector(nn.Sequential):
@@ -221,12 +204,16 @@ class ProjectedLearner(IndependentPromptLearner):
         drawn: Mapping[int, Tensor],
         class_features: Tensor,
     ):
-        self.__dict__["drawn"] = drawn
-        super().__init__(classnames, clip_model, schedules, no_context(settings.ctx_init, clip_model))
-        self.__dict__.pop("drawn")
+        takes = {layer: len(prompt) for layer, prompt in drawn.items()} == {
+            layer: step.add for layer, step in enumerate(schedules.vision) if step.add
+        }  # else SCHEDULE_VISION has others
+        with torch.random.fork_rng(devices=[], enabled=takes):
+            super().__init__(classnames, clip_model, schedules, no_context(settings.ctx_init, clip_model))
+        for layer, prompt in drawn.items() if takes else ():
+            self.vision_prompts[str(layer)] = nn.Parameter(prompt)
         self.projection = Projector(joint_width(clip_model), class_features.shape[1])
         self.register_buffer("given_text", class_features, persistent=False)
-        self.names = tuple(classnames)
+        self.names, self._lacks_features = tuple(classnames), settings.teacher is None
 
     @property
     def beginning(self) -> str:
@@ -234,17 +221,6 @@ class ProjectedLearner(IndependentPromptLearner):
         return (
             f"Class features of the teacher: {' x '.join(map(str, self.given_text.shape))}, in place of the text side's"
         )
-
-    def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
-        drawn: Mapping[int, Tensor] = self.__dict__["drawn"]
-        needed = {layer: step.add for layer, step in enumerate(self.schedules.vision) if step.add}
-        if needed != {layer: len(prompt) for layer, prompt in drawn.items()}:  # SCHEDULE_VISION has others
-            super()._draw(clip_model, first_text_layer)
-            return
-        with torch.random.fork_rng(devices=[]):
-            super()._draw(clip_model, first_text_layer)
-        for layer, prompt in drawn.items():
-            self.vision_prompts[str(layer)] = nn.Parameter(prompt)
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> Learner:
         """The same with the class features of these classes, which must be among its own.
@@ -274,12 +250,15 @@ class ProjectedLearner(IndependentPromptLearner):
         """The class features."""
         return {CLASS_FEATURES: self.given_text}
 
-    def take_class_features(self, features: Tensor | None, path: str) -> None:
-        """Load the class features of a checkpoint.
+    def take_beside(self, state: Mapping[str, Tensor], path: str) -> None:
+        """Take the class features from a checkpoint, where there is no teacher to make them.
 
         Raises:
             UserError: if there are none, or not one for each class.
         """
+        if not self._lacks_features:
+            return
+        features = state.get(CLASS_FEATURES)
         try:
             if features is None:
                 raise Refused(f"{CLASS_FEATURES} are not there")

@@ -17,7 +17,8 @@ from modprompt.io.checksum import KEY
 from modprompt.io.tensors import write_tensors
 from modprompt.methods.parts.checkpoint_view import CheckpointView
 from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learner import HEAD, Learner
+from modprompt.methods.search.space import AlphaSettings
 from modprompt.version import __version__
 
 if TYPE_CHECKING:
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
 
 def view_of(method: "Method", learner: Learner) -> CheckpointView:
     """Prompts under the names that the family's checkpoints give them."""
-    return CheckpointView(learner, functools.partial(method.key, learner))
+    return CheckpointView(learner, functools.partial(_key, method, learner))
+
+
+def _key(method: "Method", learner: Learner, name: str) -> str:
+    """The name in the family's checkpoints of a parameter of the learner."""
+    if name.startswith(HEAD):
+        return name[len(HEAD) :]
+    key = learner.checkpoint_key(name)
+    return key if key.startswith(("image_encoder.", "text_encoder.")) else method.prefix + key
 
 
 def made_with(method: "Method", clip: Mapping[str, str]) -> dict[str, str]:
@@ -37,7 +46,7 @@ def made_with(method: "Method", clip: Mapping[str, str]) -> dict[str, str]:
         "the method": method.learner_of or method.node_name(),
         **clip,
     }
-    return {**facts, **searched_by(method), **method.content_hashes()}
+    return {**facts, **searched_by(method), **content_hashes(method)}
 
 
 def settings_beside(method: "Method") -> dict[str, str]:
@@ -57,23 +66,33 @@ def of_clip(clip_model: CLIP) -> dict[str, str]:
     return same_run.of_clip(fingerprint, facts.as_record())
 
 
+def content_hashes(method: "Method") -> dict[str, str]:
+    """The content that a method's settings name, as {name: text}, with a text that differs for each content."""
+    return {name: text for name, text in method.metadata().items() if isinstance(text, str)}
+
+
+def search_around(method: "Method") -> AlphaSettings | None:
+    """The search for a method's schedule, if there is one and it is not the method itself."""
+    return None if method.searching.always else method.search
+
+
 def searched_by(method: "Method") -> dict[str, str]:
     """What alphas of a search depend on: its options, as {name: text}; empty for a method that does not search."""
-    if method.slots is None:
-        return {}
-    search = method.slots.settings_of_search()
-    return {f"SEARCH.{one.key}": str(getattr(search, one.field)) for one in search.settings() if one.compared}
+    search = search_around(method)
+    compared = () if search is None else (one for one in search.settings() if one.compared)
+    return {f"SEARCH.{one.key}": str(getattr(search, one.field)) for one in compared}
 
 
 def method_record(method: "Method") -> dict[str, Any]:
     """What a file says of a method; `config` has its settings under their names in configs, `search` its search's."""
+    search = search_around(method)
     return {
         "name": type(method).__name__,
         "node": method.node,
         "learner": method.learner_of or method.node_name(),
         "settings": values_of(method),
         "config": method.as_config(),
-        **({} if method.slots is None else {"search": values_of(method.slots.settings_of_search())}),
+        **({} if search is None else {"search": values_of(search)}),
         **method.metadata(),
     }
 

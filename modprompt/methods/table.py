@@ -18,6 +18,8 @@ _BOTH = {"text": "N_CTX", "vision": "N_CTX"}
 _APART = {"text": "N_CTX_TEXT", "vision": "N_CTX_VISION"}
 _TEXT = {"text": "N_CTX"}
 _FREE = {"text": "", "vision": ""}
+_OF_TIP = {"OPTIM.LR": "TRAINER.TIPADAPTER.LR", "OPTIM.MAX_EPOCH": "TRAINER.TIPADAPTER.TRAIN_EPOCH"}
+_OF_LPP = {"OPTIM.LR": "learning rates computed from features", "OPTIM.MAX_EPOCH": "TRAINER.LPPLUSPLUS.TRAIN_EPOCH"}
 _CSC = {"CSC": True, "CTX_INIT": False}  # with words all classes share one context
 
 
@@ -40,6 +42,8 @@ class Row(NamedTuple):
     apart: whether it trains on all classes, and one run tests base classes among base ones and new among new.
     shared: the node in which its repository keeps its settings, by the same names, with others'.
     beside: the node under TRAINER of an addition that it always has; empty for none.
+    steps: whether its training counts steps, not epochs.
+    unread: settings of runs that it does not read, and what it has in their place.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Row(NamedTuple):
     shared: str = ""
     beside: str = ""
     apart: bool = False
+    steps: bool = False
+    unread: Mapping[str, str] = {}
 
     @property
     def node(self) -> str:
@@ -95,9 +101,9 @@ METHODS: tuple[Row, ...] = (
     Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT, bound=_CSC, shared="TRAINER.COOP"),
     Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
     Row("MultiModalAdapter", "mma", PROMPTS, "MultiModalAdapter", key="MMADAPTER"),
-    Row("CLIPLoRA", "clip_lora", PROMPTS, "CLIPLoRA"),
+    Row("CLIPLoRA", "clip_lora", PROMPTS, "CLIPLoRA", steps=True),
     Row("MMRL", "mmrl", PROMPTS, "MMRL"),
-    Row("MMRLpp", "mmrlpp", PROMPTS, "MMRLpp", key="MMRLpp"),
+    Row("MMRLpp", "mmrl", PROMPTS, "MMRLpp", key="MMRLpp"),
     Row("HiCroPL", "hicropl", PROMPTS, "HiCroPL"),
     *(
         Row(
@@ -121,10 +127,10 @@ METHODS: tuple[Row, ...] = (
     Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL", first=_FREE),
     Row("TrainerSupernet", "search.dpl_search", PROMPTS, "TrainerSupernet", of="DPLSearch"),
     Row("TipAdapter", "heads.tip_adapter", HEADS, "TipAdapter"),
-    Row("TipAdapterF", "heads.tip_adapter", HEADS, "TipAdapter", reads="TipAdapter"),
+    Row("TipAdapterF", "heads.tip_adapter", HEADS, "TipAdapter", reads="TipAdapter", unread=_OF_TIP),
     Row("CLIP_Adapter", "heads.clip_adapter", HEADS, "CLIP_Adapter"),
     Row("TaskRes", "heads.taskres", HEADS, "TaskRes", key="TaskRes"),
-    Row("LPPlusPlus", "heads.lpplusplus", HEADS, "LPPlusPlus"),
+    Row("LPPlusPlus", "heads.lpplusplus", HEADS, "LPPlusPlus", unread=_OF_LPP),
     Row("ADAPTER", "heads.adapter", HEADS, "ADAPTER"),
     Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it uses
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
@@ -132,18 +138,28 @@ METHODS: tuple[Row, ...] = (
 BY_NAME: dict[str, Row] = {row.name: row for row in METHODS}
 _OWN: "dict[str, type[Method]]" = {}  # methods of users
 
+_GONE = {  # what methods of users once had: what says it now
+    **dict.fromkeys(("own_rates", "averaging", "needs"), "`training` (modprompt/methods/parts/capabilities.py)"),
+    "key": "the learner's `checkpoint_key`",
+    "log": "`objective(model)._replace(log=...)`",
+}
+
 
 def enter(method: "type[Method]") -> None:
     """Register a user's method, by its settings; a class that is defined again replaces the old one.
 
     Raises:
-        UserError: if there is another method of its name.
+        UserError: if there is another method of its name, or it has something that is not read any more.
     """
     name = method.__name__
     there = _OWN.get(name)
     if name in BY_NAME and (there is None or there.__module__ != method.__module__):
         whose = "modprompt" if there is None else there.__module__
         raise UserError(f"{method.__module__}.{name}: {whose} has a method of that name: give yours another")
+    fields = {one.field for one in method.settings()}
+    for old, new in _GONE.items():
+        if old in vars(method) and old not in fields:
+            raise UserError(f"{method.__module__}.{name}: {old} is not read any more: {new} says it now")
     kind = HEADS if hasattr(method, "head") else PROMPTS
     keys = {one.key for one in method.settings()}
     first = {side: _first(side, keys) for side in ("text", "vision") if f"SCHEDULE_{side.upper()}" in keys}
@@ -186,6 +202,16 @@ def beside_of(name: str) -> Row:
 def always_beside(name: str) -> str:
     """The node under TRAINER of the addition that a trainer always has; empty for none."""
     return BY_NAME[name].beside if name in BY_NAME else ""
+
+
+def counts_steps(name: str) -> bool:
+    """Whether a trainer's training counts steps, not epochs; not so for one that is not ours."""
+    return name in BY_NAME and BY_NAME[name].steps
+
+
+def unread_of(name: str) -> Mapping[str, str]:
+    """Settings of runs that a trainer does not read, and what it has in their place."""
+    return BY_NAME[name].unread if name in BY_NAME else {}
 
 
 def configs_of(name: str) -> str:

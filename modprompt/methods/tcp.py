@@ -25,7 +25,7 @@ from modprompt.errors import SettingError
 from modprompt.fields import changed, setting
 from modprompt.methods.coop import PHOTO, OneContext, of_coop
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Logging, Only, Repository, Searching
+from modprompt.methods.parts.capabilities import Logging, Only, Repository, Searching, Training
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
@@ -112,8 +112,9 @@ class TCP(OneContext):
         other.features = functools.partial(self.features, classes.dataset)
         return super().for_classes(other, clip_model, classes)
 
-    def optimiser_settings(self) -> dict[str, float]:
-        return {"eps": self.eps}
+    @property
+    def training(self) -> Training:
+        return super().training._replace(optimiser={"eps": self.eps})
 
 
 class ClassTokensLearner(IndependentPromptLearner):

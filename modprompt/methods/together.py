@@ -1,13 +1,54 @@
 """Methods that are added to the prompts of others: TRAINER.<their node>.ON in the others' trainers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from modprompt.clip.structure import CLIP
 from modprompt.errors import SettingError
 from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.capabilities import Training
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import Objective
 from modprompt.methods.table import PLUG_INS, always_beside, beside_of
 
 M = TypeVar("M", bound=Method)
+
+
+@dataclass(frozen=True, repr=False)
+class Addition(Method):
+    """A method that is added to the prompts of others, too, or only to them."""
+
+    def over(self, method: M) -> M:
+        """A method with these additions to its prompts, trained together.
+
+        Raises:
+            SettingError: on a method that accepts none, or one that searches for its schedule.
+        """
+        return put_beside(method, self)
+
+    def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
+        """A method's learner with these additions, newly drawn; `again` draws another learner of that method.
+
+        Raises:
+            SettingError: if a setting does not fit that CLIP.
+        """
+        raise NotImplementedError
+
+    def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
+        """What a model with these additions minimises, given the `objective` of its method."""
+        return objective
+
+    @property
+    def training_beside(self) -> Training:
+        """What the training of a method with these additions has."""
+        return Training()
+
+    def known_by(self) -> str:
+        """The text by which a checkpoint tells these additions from others."""
+        return repr(self)
 
 
 class Joining(NamedTuple):
@@ -16,11 +57,13 @@ class Joining(NamedTuple):
     name: its own.
     beside: the methods to which it is added.
     names: the names that its repository has for these with it.
+    alone: its settings that have no effect beside others' prompts.
     """
 
     name: str
     beside: tuple[str, ...]
     names: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
 
     @property
     def others(self) -> str:
@@ -29,8 +72,8 @@ class Joining(NamedTuple):
 
 
 JOINING: dict[str, Joining] = {  # by node
-    "MMADAPTER": Joining("MultiModalAdapter", ("CoOp", "MPL")),
-    "CLIPLORA": Joining("CLIPLoRA", ("CoOp", "MPL")),
+    "MMADAPTER": Joining("MultiModalAdapter", ("CoOp", "MPL"), alone=("TEXT_CTX_INIT",)),
+    "CLIPLORA": Joining("CLIPLoRA", ("CoOp", "MPL"), alone=("N_ITERS", "LITERAL_SCALE")),
     "KDPL": Joining("KDPL", ("CoOp", "CoCoOp", "VPT", "MaPLe", "PromptSRC", "MPL")),
     "DEPT": Joining(
         "DePT",
@@ -53,8 +96,7 @@ def asked(nodes: Mapping[str, Any], name: str) -> list[str]:
 
 def unread(nodes: Mapping[str, Any], name: str) -> list[str]:
     """Settings of a method's or trainer's additions that have no effect there, by dotted key."""
-    found = {node: beside_of(JOINING[node].name).method for node in asked(nodes, name)}
-    return [f"TRAINER.{node}.{key}" for node, method in found.items() for key in method.only_alone]
+    return [f"TRAINER.{node}.{key}" for node in asked(nodes, name) for key in JOINING[node].alone]
 
 
 def require_takes(name: str, node: str) -> None:
@@ -67,14 +109,14 @@ def require_takes(name: str, node: str) -> None:
         raise SettingError([("ON", text)])
 
 
-def put_beside(method: M, beside: Method) -> M:
+def put_beside(method: M, beside: Addition) -> M:
     """A method with another one added to its prompts, trained together.
 
     Raises:
         SettingError: on a method that accepts none, or one that searches for its schedule.
     """
-    require_takes(type(method).__name__, beside.node.rpartition(".")[2])
-    if method.slots is not None:
+    require_takes(type(method).__name__, beside.node_name())
+    if method.search is not None:
         raise SettingError([("ON", " does not work for a search: give the schedule that it found")])
     _require_alone(method, type(beside))
     return method.replace_private(joined_by=beside)

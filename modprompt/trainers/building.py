@@ -93,7 +93,7 @@ class Building(Part):
             SettingError: if a schedule does not fit.
         """
         cfg = self.cfg
-        if self.method.draws_masks and cfg.MODEL.COMPILE:
+        if self.method.training.draws_masks and cfg.MODEL.COMPILE:
             raise UserError(
                 f"MODEL.COMPILE {cfg.MODEL.COMPILE}: dropout draws new masks at each step, which cannot be "
                 "compiled: leave MODEL.COMPILE out, or set DROPOUT 0"
@@ -107,7 +107,7 @@ class Building(Part):
                     self.method.sides(Shape(*layers))
         except SettingError as error:
             raise error.under(f"TRAINER.{self.run.node_name}") from None
-        if self.method.averaging and cfg.TEST.FINAL_MODEL == "best_val":
+        if self.method.training.averaging and cfg.TEST.FINAL_MODEL == "best_val":
             warnings.warn(
                 "the average over epochs (GPA) is not tested: FINAL_MODEL best_val tests one epoch's prompts",
                 stacklevel=2,
@@ -120,7 +120,7 @@ class Building(Part):
         learner = self.model.prompt_learner
         tell_of(learner, self.method.logging.examples)
         view = view_of(self.method, learner)
-        self.notes = self.method.remarks()
+        self.notes = [*self.method.results.notes]
         if self.cfg.MODEL.INIT_WEIGHTS:
             trainer.checkpoints.load_initial(view)
         optimiser = self.optimiser()
@@ -181,7 +181,7 @@ class Building(Part):
     def optimiser(self) -> Any:
         """The optimiser of all that is trained, as OPTIM and the method define it."""
         cfg = self.cfg
-        own = self.method.rates()
+        own = self.method.training.rates
         if cfg.OPTIM.STAGED_LR:  # it would drop parameters that belong to no child module
             rates = "learning rates are OPTIM.LR and the method's own" if own else "OPTIM.LR is the only learning rate"
             print(f"OPTIM.STAGED_LR True is not used: {rates}")
@@ -192,7 +192,7 @@ class Building(Part):
             print(f"{', '.join(one.names)}: {one.factor:g} times the learning rate{decay}")
         with mistakes.of_settings("OPTIM"):
             optimiser = build_optimizer(learned, cfg.OPTIM)
-        for name, value in self.method.optimiser_settings().items():  # what the method sets besides OPTIM
+        for name, value in self.method.training.optimiser.items():  # what the method sets besides OPTIM
             if name not in optimiser.defaults:
                 print(f"{name} {value} is not used: OPTIM.NAME {self.cfg.OPTIM.NAME} has no such setting")
             for group in optimiser.param_groups if name in optimiser.defaults else ():
@@ -201,7 +201,7 @@ class Building(Part):
 
     def _count_steps(self) -> None:
         """Of a method that counts steps: how many, in how many passes; printed before anything is trained."""
-        counted, trainer = self.method.steps, self.trainer
+        counted, trainer = self.method.training.steps, self.trainer
         if counted is None or self.cfg.TEST.ONLY:
             return
         images, classes = len(trainer.dm.dataset.train_x), len(trainer.dm.dataset.classnames)
@@ -219,15 +219,16 @@ class Building(Part):
     def schedule(self, optimiser: Any) -> Any:
         """The learning rates that OPTIM defines, by epoch; a message if the run ends within the warm-up."""
         optim, epochs = self.cfg.OPTIM, self.trainer.max_epoch
-        if self.steps and self.method.steps is not None:
-            return CosineAnnealingLR(optimiser, self.steps, eta_min=self.method.steps.least_rate)
+        counted = self.method.training.steps
+        if self.steps and counted is not None:
+            return CosineAnnealingLR(optimiser, self.steps, eta_min=counted.least_rate)
         if 0 < epochs <= optim.WARMUP_EPOCH and not self.cfg.TEST.ONLY:
             constant = optim.WARMUP_TYPE == "constant"
             rate = f"at {optim.WARMUP_CONS_LR:g}" if constant else f"from {optim.WARMUP_MIN_LR:g} up"
             note = f"{'the one epoch is' if epochs == 1 else f'all {epochs} epochs are'} warm-up {rate}"
             self.notes = [*self.notes, note]
             print(f"note: {note} (OPTIM.WARMUP_EPOCH {optim.WARMUP_EPOCH})")
-        alike = any(not one.in_warm_up for one in self.method.rates())
+        alike = any(not one.in_warm_up for one in self.method.training.rates)
         return build_lr_scheduler(optimiser, optim, alike)
 
 

@@ -16,7 +16,7 @@ from modprompt.io.same_run import BEGAN_FROM, CLIP
 from modprompt.io.text import sha256_of
 from modprompt.methods.parts.checkpoint_view import count_classes, load_learner, require_own_classes
 from modprompt.methods.parts.classes import trained_classes
-from modprompt.methods.records import describe, method_record, searched_by, settings_beside
+from modprompt.methods.records import content_hashes, describe, method_record, searched_by, settings_beside
 from modprompt.trainers import overrides, run_folder
 from modprompt.trainers.part import Part
 
@@ -54,7 +54,7 @@ class Checkpoints(Part):
         facts = {f"TRAINER.{self.run.node_name}.{key}": value for key, value in node.items()}
         learner = self.method.learner_of or self.run.node_name
         facts.update({"the method": learner, CLIP: self.run.fingerprint, **self.run.tokenizer})
-        return {**facts, **settings_beside(self.method), **searched_by(self.method), **self.method.content_hashes()}
+        return {**facts, **settings_beside(self.method), **searched_by(self.method), **content_hashes(self.method)}
 
     def method_record(self) -> dict[str, Any]:
         """A file's record of the method, with the settings of the config's node, which a codebase may have made."""

@@ -79,7 +79,7 @@ class Evaluation(Part):
     @property
     def halves_apart(self) -> bool:
         """Whether base and new classes are tested apart, each among their own."""
-        if not self.method.halves_apart:
+        if not self.method.results.halves_apart:
             return False
         return self.cfg.DATASET.SUBSAMPLE_CLASSES == "all" and not bool(self.cfg.TEST.BASE_NEW)
 

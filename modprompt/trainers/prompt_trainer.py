@@ -105,7 +105,7 @@ class PromptTrainer(TrainerX):
             print("note: there are no test images (the one that is counted is a substitute): nothing is tested")
         if backbone.requires_squash(cfg):
             backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)
-        if self.run.method.counts_steps:
+        if self.run.method.training.steps:
             _keep_partial(self.train_loader_x)
         kept = cfg.TEST.IMAGE_CACHE, cfg.DATASET.NAME
         self.val_loader = with_kept_images(self.val_loader, *kept)

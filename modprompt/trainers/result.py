@@ -39,7 +39,7 @@ from modprompt.trainers.training_state import texts_of
 
 def _of_model(trainer: PromptTrainer) -> dict[str, Any]:
     """A result's method, classes and CLIP, as in a checkpoint, and what marks it."""
-    model, seen = trainer.model, trainer.model.method.seen()
+    model, seen = trainer.model, trainer.model.method.results.seen
     return {
         "backbone_hash": trainer.run.fingerprint,
         "method": {**trainer.checkpoints.method_record(), **model.prompt_learner.stands_on()},

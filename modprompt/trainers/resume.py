@@ -19,6 +19,7 @@ from modprompt.io.images import TEST, images_hash, images_hash_of, selected_on
 from modprompt.io.result import runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP
 from modprompt.io.text import is_text
+from modprompt.methods.records import content_hashes
 from modprompt.trainers import text_chunk, training_state
 from modprompt.trainers.part import Part
 from modprompt.trainers.run_folder import forget_kept, has_checkpoint, newest_state
@@ -50,7 +51,7 @@ class Resume(Part):
     @property
     def last_of_equals(self) -> bool:
         """Whether the last of equally good epochs is the best; else the first."""
-        return self.method.later_of_equals
+        return self.method.training.later_of_equals
 
     @property
     def text_chunk(self) -> int | None:
@@ -65,7 +66,7 @@ class Resume(Part):
             **self.run.tokenizer,
             **self._unrounded(),
             training_state.TRAINING_IMAGES: self.images_fingerprint,
-            **self.method.content_hashes(),
+            **content_hashes(self.method),
             **self.model.prompt_learner.stands_on(),
             **self._chosen_by(),
         }

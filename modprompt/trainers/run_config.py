@@ -27,7 +27,7 @@ from modprompt.io.settings import Settings, as_text, changes, flat, level_of
 from modprompt.methods import together
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
 from modprompt.methods.search import runs as search
-from modprompt.methods.table import BY_NAME, always_beside
+from modprompt.methods.table import BY_NAME, always_beside, counts_steps, unread_of
 from modprompt.methods.teachers import checks as teachers
 from modprompt.trainers import backbone, config, config_aliases, overrides, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
@@ -151,14 +151,14 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     cfg = cfg.changed(_facts(cfg, settings, tests))
     _require_together(cfg)
     own_node, method = getattr(trainer_of(cfg), "node_name", ""), _method_of(cfg)
-    if getattr(method, "counts_steps", False):
+    if counts_steps(cfg.TRAINER.NAME):
         _require_no_epochs(settings, cfg.TRAINER.NAME)
     cfg = cfg.changed(search.decided(cfg, settings, method, own_node))
     cfg = cfg.changed(_decided(cfg, settings.on_command_line(), method))
     second = _second_node(method)
     beside = _beside(cfg)
     _require_what_stands_beside(cfg, settings)
-    _warn_of_unread(cfg, settings, getattr(method, "instead", {}))
+    _warn_of_unread(cfg, settings, unread_of(cfg.TRAINER.NAME))
     config.warn_of_other_nodes(
         [key for key in settings if not key.startswith(beside)],
         cfg.TRAINER.NAME,

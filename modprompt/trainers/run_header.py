@@ -4,12 +4,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import collect_env_info
 
 from modprompt.io import holding
 from modprompt.io.settings import Settings
 from modprompt.io.text import one_line, writable, write_whole
+from modprompt.methods.table import counts_steps
 
 _IN_HEAD = (
     "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "DATASET.ROOT", "SEED",
@@ -34,8 +34,7 @@ def _head(cfg: Any) -> Iterator[str]:
 
 def _training(cfg: Any) -> str:
     optim, batch = cfg.OPTIM, cfg.DATALOADER.TRAIN_X.BATCH_SIZE
-    method = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method_class", None)
-    length = "steps" if getattr(method, "counts_steps", False) else f"{optim.MAX_EPOCH} epochs"
+    length = "steps" if counts_steps(cfg.TRAINER.NAME) else f"{optim.MAX_EPOCH} epochs"
     return f"Training: {length} of batches of {batch}, {optim.NAME}, learning rate {optim.LR}"
 
 

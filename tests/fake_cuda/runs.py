@@ -9,7 +9,7 @@ from unittest import mock
 import torch
 
 from modprompt.compat import find as compat
-from modprompt.methods.search.validation import ValidationBatches
+from modprompt.methods.search.run import ValidationBatches
 
 compat.add_to_path()
 

@@ -5,7 +5,7 @@ Shapes: N training images, B images, C classes, D joint width.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,10 +30,6 @@ class LPPlusPlus(HeadMethod):
     node = "TRAINER.LPPLUSPLUS"
     folder = "lpplusplus"
     logging = Logging(accuracy=True)
-    instead: ClassVar[Mapping[str, str]] = {
-        "OPTIM.LR": "learning rates computed from features",
-        "OPTIM.MAX_EPOCH": "TRAINER.LPPLUSPLUS.TRAIN_EPOCH",
-    }
 
     train_epoch: int = setting(300, "epochs, each a step on all training images", least=1, compared=False)
 

@@ -24,6 +24,7 @@ from modprompt.io.safe_open import Refused
 from modprompt.io.same_run import ENHANCED_BASE, PROMPTS_BEFORE
 from modprompt.io.tensors import read_tensors
 from modprompt.io.text import sha256_of
+from modprompt.methods.assembly import learner_of
 from modprompt.methods.base import Method
 from modprompt.methods.heads.base import TEST, VAL, Head
 from modprompt.methods.heads.model import BASE, TENSORS, HeadedModel
@@ -33,13 +34,13 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import FRONT, prompts_hash
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Searching
-from modprompt.methods.parts.checkpoint_view import load_content, require_made_with, require_own_classes
+from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective, Term
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import made_with, of_clip, view_of
-from modprompt.methods.search.learner import SearchLearner
+from modprompt.methods.search.learners import SearchLearner
 from modprompt.methods.zeroshot import ZeroshotCLIP
 
 M = TypeVar("M", bound="HeadMethod")
@@ -93,7 +94,7 @@ class Front(NamedTuple):
         if content is not None and not classes.dataset:
             classes = classes._replace(dataset=content.record["classes"].get("dataset", ""))
         with torch.random.fork_rng(devices=[]):
-            learner = self.method.make_learner(clip_model, classes, schedules)
+            learner = learner_of(self.method, clip_model, classes, schedules)
         name = type(self.method).__name__
         if learner.pooling is not None or isinstance(learner, SearchLearner):
             raise UserError(f"{name} here has several prompts a class: no head can be put on these")
@@ -141,7 +142,7 @@ class HeadMethod(ZeroshotCLIP):
     )
     underscores: bool = setting(False, "keep _ in class names, as some references do; otherwise they become spaces")
     literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
-    # what is compared is the prompts themselves: `content_hashes`
+    # what is compared is the prompts themselves: `metadata`
     prompts_from: str = setting(
         "",
         "a run's folder, or a checkpoint, of trained prompts that the head is put on; empty: CLIP alone",
@@ -212,16 +213,11 @@ class HeadMethod(ZeroshotCLIP):
             found = found._replace(base=weight.detach().float().t().contiguous(), base_hash=digest)
         return self if found is NOTHING else self.replace_private(loaded=found)
 
-    def content_hashes(self) -> dict[str, str]:
-        """The hashes of prompts and enhanced base."""
-        front, _, base_hash = self.prepared().loaded
-        before = {} if front is None else {PROMPTS_BEFORE: front.digest}
-        return {**super().content_hashes(), **before, **({ENHANCED_BASE: base_hash} if base_hash else {})}
-
     def metadata(self) -> dict[str, Any]:
-        """Also what their checkpoint says of the prompts' method."""
-        front = self.loaded.front
-        return {**super().metadata(), **({} if front is None else {FRONT: dict(front.stated)})}
+        """The hashes of prompts and enhanced base, and what the prompts' checkpoint says of their method."""
+        front, _, base_hash = self.prepared().loaded
+        before = {} if front is None else {PROMPTS_BEFORE: front.digest, FRONT: dict(front.stated)}
+        return {**super().metadata(), **before, **({ENHANCED_BASE: base_hash} if base_hash else {})}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method as a file describes it, on prompts and enhanced base from that file; no other file is opened.
@@ -240,14 +236,8 @@ class HeadMethod(ZeroshotCLIP):
             base_hash = str(stated.get(ENHANCED_BASE, "")) or UNKNOWN
         return self.replace_private(loaded=Loaded(front, base_hash=base_hash)) if front or base_hash else self
 
-    def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
-        """Load a checkpoint's head, and what is stored beside it, into a model, for its classes.
-
-        Raises:
-            UserError: if it does not fit.
-        """
-        require_made_with(content.made_with, made_with, path)
-        assert isinstance(model, HeadedModel)
+    def take_beside(self, model: HeadedModel, content: Checkpoint, path: str) -> None:
+        """Load the prompts and the enhanced base that a checkpoint has beside a head; UserError if they do not fit."""
         front, projection, base_hash = self.loaded
         if front is not None:
             own = {name[len(TENSORS) :]: one for name, one in content.state_dict.items() if name.startswith(TENSORS)}
@@ -263,7 +253,6 @@ class HeadMethod(ZeroshotCLIP):
                 f"{path} does not hold the enhanced base that it was made with, {self.base_file}: give the method "
                 "with that file, or use the trainer that made it"
             )
-        model.take(content, path)
 
     # ------------------------------ what it is on a CLIP
 

@@ -18,6 +18,7 @@ from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.heads.base import Head, HeadClassifier
 from modprompt.methods.heads.data import Bank, cosines, unit
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.checkpoint_view import require_made_with
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.records import view_of
@@ -48,6 +49,12 @@ class HeadedModel(PromptedModel):
     def _hold(self, head: Head, made_for: Classes) -> None:
         self._modules["head"], self.made_for = head, made_for
         head.which = made_for.which
+
+    def load(self, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
+        """Replace the head, and the prompts before it, by a checkpoint's; UserError if it does not fit."""
+        require_made_with(content.made_with, made_with, path)
+        self.method.take_beside(self, content, path)
+        self.take(content, path)
 
     @property
     def made(self) -> Head:

@@ -3,7 +3,7 @@
 Shapes: B images, C classes, N training images, V views, T templates, D joint width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,10 +56,6 @@ class TipAdapterF(TipAdapter):
     """The same cache, with its keys trained; it reads Tip-Adapter's settings."""
 
     node = "TRAINER.TIPADAPTER"
-    instead: ClassVar[Mapping[str, str]] = {
-        "OPTIM.LR": "TRAINER.TIPADAPTER.LR",
-        "OPTIM.MAX_EPOCH": "TRAINER.TIPADAPTER.TRAIN_EPOCH",
-    }
     logging = Logging(accuracy=True)
 
     def head(self, names: Sequence[str], width: int) -> "TipAdapterHead":

@@ -27,17 +27,6 @@ class Averaging(NamedTuple):
         return GaussianAverage(epochs, self.mean, self.std)
 
 
-class Needs(NamedTuple):
-    """What the method's objective needs.
-
-    exact_weights: features by CLIP's weights as they were before a cast.
-    double_backward: gradients of several losses through one graph.
-    """
-
-    exact_weights: bool = False
-    double_backward: bool = False
-
-
 class RunFacts(NamedTuple):
     """Facts of a run on which a method's settings may depend.
 
@@ -122,6 +111,44 @@ class Steps(NamedTuple):
 
     per_shot: int
     least_rate: float
+
+
+class Training(NamedTuple):
+    """What a training of the method has that others have not.
+
+    rates: what has a learning rate of its own.
+    optimiser: what the optimiser's groups have in addition to OPTIM, as keywords of PyTorch's optimisers.
+    averaging: how it averages over epochs.
+    steps: how many it has, if not epochs are counted.
+    later_of_equals: whether the later of two epochs wins that are equal on validation.
+    draws_masks: whether its steps draw random numbers other than for images: such steps are not compiled.
+    exact_weights: whether the objective needs features by CLIP's weights as they were before a cast.
+    double_backward: whether it needs gradients of several losses through one graph.
+    """
+
+    rates: tuple[OwnRate, ...] = ()
+    optimiser: Mapping[str, float] = {}
+    averaging: Averaging | None = None
+    steps: Steps | None = None
+    later_of_equals: bool = False
+    draws_masks: bool = False
+    exact_weights: bool = False
+    double_backward: bool = False
+
+
+class Results(NamedTuple):
+    """What must be said of the method's results, or is done for them.
+
+    notes: what makes their numbers not comparable.
+    mark: keeps them from being compared; empty for nothing.
+    seen: what the training sees of new classes; empty for nothing.
+    halves_apart: whether one run, trained on all classes, tests base images among base classes and new ones among new.
+    """
+
+    notes: tuple[str, ...] = ()
+    mark: str = ""
+    seen: str = ""
+    halves_apart: bool = False
 
 
 class SecondNode(Configured):

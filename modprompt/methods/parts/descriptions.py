@@ -52,10 +52,10 @@ class WithDescriptions(Method):
         """This method with phrases that were read already."""
         return self.replace_private(described=described)
 
-    def content_hashes(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, Any]:
         """The hash of the phrases, and what they are for."""
         found = self.prepared().described
-        return {**super().content_hashes(), **({} if found is None else {DESCRIPTIONS: str(found)})}
+        return {**super().metadata(), **({} if found is None else {DESCRIPTIONS: str(found)})}
 
     def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method as a checkpoint describes it, with the phrases from there; no other file is opened.

@@ -10,7 +10,7 @@ from modprompt.fields import Steps, setting
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Averaging, Needs
+from modprompt.methods.parts.capabilities import Averaging, Training
 from modprompt.methods.parts.class_teacher import ClassTeacher, LogitsTeacher
 from modprompt.methods.parts.objective import Objective, Term
 from modprompt.methods.parts.projected import Projected
@@ -57,10 +57,11 @@ class LearnedText(Method):
         return self.teacher_template or self.teacher_words.get(dataset, templates.DEFAULT)
 
     @property
-    def needs(self) -> Needs:
+    def training(self) -> Training:
         """The teacher's class features need CLIP's exact weights, and the projected step a second backward pass."""
-        exact = bool(self.kg_weight or self.prograd_lambda) or super().needs.exact_weights
-        return Needs(exact, double_backward=bool(self.prograd_lambda))
+        base = super().training
+        exact = bool(self.kg_weight or self.prograd_lambda) or base.exact_weights
+        return base._replace(exact_weights=exact, double_backward=bool(self.prograd_lambda))
 
     def objective(self, model: PromptedModel) -> Objective:
         """The base's objective, with class features near the teacher's, and steps that do not go against its logits."""
@@ -143,15 +144,13 @@ class Regularised(Method):
         return Weights(self.text_loss_weight, self.image_loss_weight, self.logits_loss_weight)
 
     @property
-    def needs(self) -> Needs:
-        """The frozen class features need CLIP's exact weights."""
-        before = super().needs
-        return before._replace(exact_weights=any(self.weights()) or before.exact_weights)
-
-    @property
-    def averaging(self) -> Averaging | None:
-        """An average by gpa_mean and gpa_std, unless the spread is 0."""
-        return Averaging(self.gpa_mean, self.gpa_std) if self.gpa_std > 0 else None
+    def training(self) -> Training:
+        """The average, unless gpa_std is 0; the frozen class features need CLIP's exact weights."""
+        base = super().training
+        return base._replace(
+            averaging=Averaging(self.gpa_mean, self.gpa_std) if self.gpa_std > 0 else None,
+            exact_weights=any(self.weights()) or base.exact_weights,
+        )
 
     def objective(self, model: PromptedModel) -> Objective:
         """The base's objective, and losses that keep features near the frozen ones."""

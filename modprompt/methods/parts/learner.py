@@ -218,6 +218,9 @@ class Learner(nn.Module):
         """What a file holds in addition to what is learned, by its names there; `not_read` covers these names."""
         return {}
 
+    def take_beside(self, state: Mapping[str, Tensor], path: str) -> None:
+        """Take these from a file's state dict; UserError if what is needed is not there."""
+
     def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
         """A file's state dict, under our names, also for what its repository keeps in another form.
 

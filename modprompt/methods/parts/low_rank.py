@@ -112,15 +112,16 @@ class LowRankSettings(Configured):
         counts = dict(zip(SIDES, (shape.text_layers, shape.vision_layers)))
         return {side: layers_at(self.position, counts[side]) for side in OF_ENCODER[self.encoder]}
 
-    def remarks_of_additions(self) -> list[str]:
-        """What a result must say of a training with these settings."""
-        text = "text" in OF_ENCODER[self.encoder]
-        shared = ["what classes have in common had one dropout mask (DROPOUT_SHARED), not one each as in the reference"]
-        wrong = ["gradients are the reference's, in which DROPOUT 0 leaves a part out (GRADIENT reference)"]
-        return [
-            *(shared if self.dropout_shared and self.dropout and text else []),
-            *(wrong if self.gradient == "reference" else []),
-        ]
+    def differences(self) -> tuple[str, ...]:
+        """Where a training with these settings differs from the reference's."""
+        said = []
+        if self.dropout_shared and self.dropout and "text" in OF_ENCODER[self.encoder]:
+            said.append(
+                "what classes have in common had one dropout mask (DROPOUT_SHARED), not one each as in the reference"
+            )
+        if self.gradient == "reference":
+            said.append("gradients are the reference's, in which DROPOUT 0 leaves a part out (GRADIENT reference)")
+        return tuple(said)
 
 
 class _Layer(nn.Module):

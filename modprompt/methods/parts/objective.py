@@ -33,11 +33,20 @@ class Rule(Protocol):
         """A scalar with the loss's value, whose backward pass computes the gradients of the step."""
 
 
+def plain_log(output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
+    """What the log says of a step, by name; without gradients, on the device: the loss."""
+    return {"loss": loss}
+
+
 class Objective(NamedTuple):
-    """The weighted sum of its terms, added up in their order; with a rule, that computes the gradients."""
+    """The weighted sum of its terms, added up in their order; with a rule, that computes the gradients.
+
+    `log(output, labels (B,), loss)` is what the log says of a step, besides what the rule notes.
+    """
 
     terms: tuple[Term, ...]
     rule: Rule | None = None
+    log: Callable[[Output, Tensor, Tensor], Mapping[str, Tensor]] = plain_log
 
     def plus(self, *terms: Term) -> "Objective":
         """The same with more terms at the end."""

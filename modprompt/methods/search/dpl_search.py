@@ -13,10 +13,12 @@ from modprompt.engine.schedule import Schedules, Shape, by_lengths
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.dpl import OWN_PLACES
+from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Searching
 from modprompt.methods.parts.classes import Classes
-from modprompt.methods.search.options import OptionsPromptLearner
-from modprompt.methods.search.settings import MOST, AlphaSettings
+from modprompt.methods.parts.objective import Objective
+from modprompt.methods.search.learners import OptionsPromptLearner
+from modprompt.methods.search.space import MOST, AlphaSettings
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,7 +42,7 @@ class DPLSearch(AlphaSettings, Method):
         at_most("N_CTX_VISION", self.n_ctx_vision, MOST)
 
     @property
-    def search(self) -> AlphaSettings | None:
+    def search(self) -> AlphaSettings:  # type: ignore[override]
         """Its own settings."""
         return self
 
@@ -59,9 +61,12 @@ class DPLSearch(AlphaSettings, Method):
         """Tokens of every option, before fixed words."""
         return OptionsPromptLearner(classes.names, clip_model, schedules, readable(self.ctx_init))
 
-    def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
-        """loss_train."""
-        return {"loss_train": loss}
+    def objective(self, model: PromptedModel) -> Objective:
+        return super().objective(model)._replace(log=_log)
+
+
+def _log(output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
+    return {"loss_train": loss}
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,6 +6,7 @@ layer and option; and "search" describes the run.
 Options may remove "all". A side that was not searched has only place and steps; a missing side is null.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,15 +16,13 @@ from modprompt.io import json_text
 from modprompt.io.checksum import KEY, check_seal, sealed
 from modprompt.io.safe_open import PathLike, Refused, read_text
 from modprompt.io.text import write_json
+from modprompt.programs import one_line
 
 FILE_NAME = "schedule.json"
 VERSION = 1
 SIDES = ("text", "vision")
 ALL = -1  # as an option's number of removed tokens: all that are there; "all" in the file
 Option = tuple[int, int]  # (remove, add)
-
-_MOST = 100_000  # layers, options, epochs, tokens
-_LARGEST = 1e300
 
 
 class SideOfSearch(NamedTuple):
@@ -52,12 +51,12 @@ def write(path: PathLike, sides: Mapping[str, SideOfSearch], search: Mapping[str
         search: what is known of the run; plain values.
 
     Raises:
-        UserError: if a side is not valid in a file, e.g. because an alpha is not a number.
+        UserError: if an alpha is not a number.
     """
     content = {side: _as_json(sides[side]) if side in sides else None for side in SIDES}
     try:
-        _sides_in(content)
-    except Refused as error:
+        json.dumps(content, allow_nan=False)
+    except ValueError as error:
         raise UserError(f"{path} is not written: {error}") from None
     write_json(path, sealed({**content, "search": dict(search)}, VERSION))
 
@@ -69,10 +68,14 @@ def read(path: PathLike) -> dict[str, SideOfSearch]:
         FileNotFoundError: if there is no such file.
         UserError: if it is damaged, was changed, or is another kind of file.
     """
+    content = _content_of(path)
     try:
-        return _sides_in(_content_of(path))
-    except Refused as error:
-        raise UserError(f"{path} is damaged ({error})") from None
+        found = {side: _side(content[side]) for side in SIDES if content.get(side) is not None}
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({one_line(error)[:120]})") from None
+    if not found or not all(side.steps for side in found.values()):
+        raise UserError(f"{path} is damaged (it has no side with layers)")
+    return found
 
 
 def searched_on(path: PathLike) -> tuple[str, str]:
@@ -113,57 +116,15 @@ def _as_json(side: SideOfSearch) -> dict[str, Any]:
     return content
 
 
-def _sides_in(content: Mapping[str, Any]) -> dict[str, SideOfSearch]:
-    found = {side: _side(content[side], side) for side in SIDES if content.get(side) is not None}
-    if not found:
-        raise Refused("it has neither a text nor a vision side")
-    return found
-
-
-def _side(content: Any, side: str) -> SideOfSearch:
-    if not isinstance(content, dict) or not isinstance(content.get("place"), str):
-        raise Refused(f"its {side} side has no place")
-    steps = tuple(_pair(step, f"{side} steps") for step in _list(content.get("steps"), f"{side} steps"))
-    if not steps:
-        raise Refused(f"its {side} side has no layers")
-    if "options" not in content:
-        return SideOfSearch(content["place"], steps)
-    layers = _list(content["options"], f"{side} options", len(steps))
-    options = tuple(
-        tuple(_pair(option, f"{side} options", True) for option in _list(layer, f"{side} options")) for layer in layers
+def _side(content: Any) -> SideOfSearch:
+    """A side of a file whose hash has said that it is as it was written."""
+    return SideOfSearch(
+        str(content["place"]),
+        tuple((int(remove), int(add)) for remove, add in content["steps"]),
+        tuple(content.get("margins", ())),
+        tuple(tuple((ALL if r == "all" else r, a) for r, a in layer) for layer in content.get("options", ())),
+        tuple(tuple(map(tuple, epoch)) for epoch in content.get("alphas", ())),
     )
-    margins = _numbers(content.get("margins"), f"{side} margins", len(steps))
-    alphas = tuple(
-        tuple(
-            _numbers(row, f"{side} alphas", len(layer))
-            for row, layer in zip(_list(epoch, f"{side} alphas", len(steps)), options)
-        )
-        for epoch in _list(content.get("alphas"), f"{side} alphas")
-    )
-    return SideOfSearch(content["place"], steps, margins, options, alphas)
-
-
-def _list(value: Any, what: str, length: int | None = None) -> list[Any]:
-    if not isinstance(value, list) or len(value) > _MOST or length not in (None, len(value)):
-        raise Refused(f"its {what} are not a list" + (f" of {length}" if length is not None else ""))
-    return value
-
-
-def _pair(value: Any, what: str, may_be_all: bool = False) -> Option:
-    remove, add = _list(value, what, 2)
-    takes_all = may_be_all and remove == "all"
-    for number in (add,) if takes_all else (remove, add):
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MOST:
-            raise Refused(f"its {what} hold {str(value)[:40]}")
-    return (ALL if takes_all else remove), add
-
-
-def _numbers(value: Any, what: str, length: int) -> tuple[float, ...]:
-    numbers = _list(value, what, length)
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) < _LARGEST:
-            raise Refused(f"its {what} hold {str(number)[:40]}")
-    return tuple(map(float, numbers))
 
 
 def fault(folder: PathLike) -> str:

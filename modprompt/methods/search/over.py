@@ -18,9 +18,8 @@ from modprompt.methods.coop import CoOp
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.descriptions import WithDescriptions
 from modprompt.methods.parts.groups import LearnedText, PromptsVision
-from modprompt.methods.search.settings import MOST, AlphaSettings
-from modprompt.methods.search.slots import SlotsPromptLearner
-from modprompt.methods.search.space import Option, options
+from modprompt.methods.search.learners import SlotsPromptLearner
+from modprompt.methods.search.space import MOST, AlphaSettings, Option, options
 
 M = TypeVar("M", bound=Method)
 SIDES = ("all", "text", "vision")
@@ -68,7 +67,7 @@ class Search(AlphaSettings):
         if method.joined_by is not None:
             names = type(method).__name__, type(method.joined_by).__name__
             raise SettingError([("ON", " does not work for {} with {}".format(*names))])
-        return method.replace_private(slots=self)
+        return method.replace_private(search=self)
 
     def searched(self, method: Method) -> tuple[str, ...]:
         """The sides of a method that are searched.
@@ -95,10 +94,6 @@ class Search(AlphaSettings):
         if "text" in found and isinstance(method, CoOp) and method.class_token_position != "end":
             raise SettingError([("SIDES", ": deep prompts stand at the start: it needs CLASS_TOKEN_POSITION end")])
         return found
-
-    def settings_of_search(self) -> AlphaSettings:
-        """Itself."""
-        return self
 
     def slots_of(self, method: Method, clip_model: CLIP, classes: Classes, shape: Shape) -> SlotsPromptLearner:
         """A method's learner with slots instead of its schedule, and alphas."""

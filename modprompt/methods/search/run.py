@@ -1,10 +1,11 @@
 """A run that searches: alphas learn from validation images between steps of the prompts; it writes a schedule."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
@@ -18,10 +19,8 @@ from modprompt.methods.parts.deferred_metrics import Number
 from modprompt.methods.parts.step import Step, fused
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
-from modprompt.methods.search.learner import Found, SearchLearner
-from modprompt.methods.search.settings import BETAS, FIRST_BATCH, AlphaSettings
-from modprompt.methods.search.space import ALL, Option
-from modprompt.methods.search.validation import ValidationBatches
+from modprompt.methods.search.learners import Found, SearchLearner
+from modprompt.methods.search.space import ALL, BETAS, FIRST_BATCH, AlphaSettings, Option
 from modprompt.trainers.part import FeaturePart
 
 EXTRA = "search"  # key in the state of a run, and in its result
@@ -86,6 +85,53 @@ def record_of(found: Mapping[str, Found]) -> dict[str, Any]:
         side: {"steps": str([list(step) for step in one.schedule]), "least_margin": round(min(one.margins), 4)}
         for side, one in found.items()
     }
+
+
+class ValidationBatches:
+    """Batches of a loader without end; a pass continues where the last call left it, across epochs.
+
+    Args:
+        loader: of the validation images, in a fixed order.
+        first_only: whether it is always the first batch. It is read once, but each call draws the number that a new
+            pass over the loader draws from torch's generator, since the reference starts one in every step.
+    """
+
+    def __init__(self, loader: Any, first_only: bool = False):
+        self.loader = loader
+        self.first_only = first_only
+        self.taken = 0  # batches of the current pass
+        self._pass: Iterator[Any] | None = None
+        self._first: Any = None
+
+    def __next__(self) -> Any:
+        """The next batch."""
+        if self._first is not None:
+            torch.empty((), dtype=torch.int64).random_()
+            return self._first
+        if self._pass is None or self.taken == len(self.loader):
+            self._pass, self.taken = iter(self.loader), 0
+        self.taken += 1
+        batch = next(self._pass)
+        if self.first_only:
+            self._first, self._pass = batch, None
+        return batch
+
+    def go_on(self, taken: int) -> None:
+        """Resume a pass of another process after `taken` batches; nothing is drawn for it again.
+
+        Raises:
+            UserError: if the loader has fewer.
+        """
+        if taken > len(self.loader):
+            raise UserError(f"the training state has seen {taken} batches of validation images, but there are fewer")
+        with torch.random.fork_rng(devices=[]):
+            if self.first_only and taken:
+                self._first = next(iter(self.loader))
+            elif taken:
+                self._pass = iter(self.loader)
+                for _ in range(taken):
+                    next(self._pass)
+        self.taken = taken
 
 
 class SearchRun(FeaturePart):

@@ -1,20 +1,50 @@
-"""The space of a search: options of a layer, paths through them, and the best path that is a schedule.
+"""The space of a search: options of a layer, paths through them, the best one, and how it is sought.
 
 An option is (remove, add). Which options a layer can use depends on how many tokens reach it, so the best option of
 each layer by itself may give no schedule; the best path does.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from modprompt.errors import UserError
+from modprompt.fields import Configured, setting
 from modprompt.methods.search.file import ALL, Option
 
+ALL_BATCHES, FIRST_BATCH = "all", "first"
+MOST = 64  # prompt tokens that an option of a layer may add, or remove by number
+BETAS = (0.5, 0.999)  # of Adam on the alphas (DPL, arXiv 2501.00457)
+
+
+@dataclass(frozen=True, repr=False)
+class AlphaSettings(Configured):
+    """The settings of every search, besides its options."""
+
+    alpha_lr: float = setting(
+        0.0035, "learning rate of Adam on the alphas, from the first step to the last", least=0, compared=False
+    )
+    alpha_data: str = setting(
+        "all",
+        "validation batches that alphas see: all in turn, or only the first, as in the reference",
+        choices=(ALL_BATCHES, FIRST_BATCH),
+        compared=False,
+    )
+    alpha_batch: int = setting(16, "validation images of a step of the alphas", least=1, compared=False)
+    tokens_weight: float = setting(
+        0.0, "weight of the expected number of prompt tokens in the alphas' loss", least=0, compared=False
+    )
+    most_tokens: int = setting(
+        0,
+        "limit of prompt tokens for all layers of a side together in the schedule that is found; 0 for none",
+        least=0,
+        compared=False,
+    )
+
+
 __all__ = ["ALL", "Option", "best_path", "margins", "options", "steps_of"]
-
-
-_At = tuple[int, int]  # before a layer: tokens that reach it; the sum over all earlier layers, if that matters
 
 
 def options(remove: int, remove_all: bool, add: int) -> list[Option]:
@@ -39,53 +69,35 @@ def best_path(
     Raises:
         UserError: if there is no path.
     """
-    reached = _reached(layers, most_tokens)
-    value: dict[_At, float] = dict.fromkeys(reached[-1], 0.0)  # the best sum from there on
-    choices: list[dict[_At, int]] = []
-    for layer in reversed(range(len(layers))):
-        found = {at: _best_from(at, log_weights[layer], layers[layer], value, most_tokens) for at in reached[layer]}
-        open_ends = {at: best for at, best in found.items() if best is not None}
-        value = {at: total for at, (total, _) in open_ends.items()}
-        choices.insert(0, {at: option for at, (_, option) in open_ends.items()})
-    if (0, 0) not in value:
+
+    @functools.cache
+    def best(layer: int, present: int, used: int) -> tuple[float, tuple[int, ...]] | None:
+        """(largest sum from this layer on, the first path with it); None at a dead end.
+
+        `present` tokens reach the layer; `used` are in all earlier ones, if that matters.
+        """
+        if layer == len(layers):
+            return 0.0, ()
+        found: tuple[float, tuple[int, ...]] | None = None
+        for number, option in enumerate(layers[layer]):
+            left = _left(present, option)
+            total = used + left if most_tokens else 0
+            rest = None if left < 0 or total > most_tokens else best(layer + 1, left, total)
+            if rest is not None and (found is None or log_weights[layer][number] + rest[0] > found[0]):
+                found = log_weights[layer][number] + rest[0], (number, *rest[1])
+        return found
+
+    found = best(0, 0, 0)
+    if found is None:
         raise UserError(_why_none(layers, most_tokens))
-    path, at = [], (0, 0)
-    for there, choice in zip(layers, choices):
-        path.append(choice[at])
-        at = _after(at, there[choice[at]], most_tokens) or at  # a chosen option always leads on
-    return tuple(path)
+    return found[1]
 
 
-def _after(at: _At, option: Option, most_tokens: int) -> _At | None:
-    """Where an option leads to; None if it removes more tokens than there are, or then there are too many."""
-    (present, used), (remove, add) = at, option
+def _left(present: int, option: Option) -> int:
+    """The tokens after a layer that `present` ones reach; -1 if it removes more than there are."""
+    remove, add = option
     removed = present if remove == ALL else remove
-    left = present - removed + add
-    used = used + left if most_tokens else 0
-    return None if removed > present or used > most_tokens else (left, used)
-
-
-def _reached(layers: Sequence[Sequence[Option]], most_tokens: int) -> list[set[_At]]:
-    """Where paths can be before each layer, and after the last."""
-    reached: list[set[_At]] = [{(0, 0)}]
-    for there in layers:
-        ends = (_after(at, option, most_tokens) for at in reached[-1] for option in there)
-        reached.append({end for end in ends if end is not None})
-    return reached
-
-
-def _best_from(
-    at: _At, log_weights: Sequence[float], there: Sequence[Option], value: Mapping[_At, float], most_tokens: int
-) -> tuple[float, int] | None:
-    """(largest sum from here on, the first option with it); None at a dead end."""
-    best: tuple[float, int] | None = None
-    for number, option in enumerate(there):
-        end = _after(at, option, most_tokens)
-        if end is not None and end in value:
-            total = log_weights[number] + value[end]
-            if best is None or total > best[0]:
-                best = total, number
-    return best
+    return -1 if removed > present else present - removed + add
 
 
 def _why_none(layers: Sequence[Sequence[Option]], most_tokens: int) -> str:
@@ -94,9 +106,9 @@ def _why_none(layers: Sequence[Sequence[Option]], most_tokens: int) -> str:
         ends: dict[int, int] = {}
         for present, used in fewest.items():
             for option in there:
-                end = _after((present, 0), option, 0)
-                if end is not None:
-                    ends[end[0]] = min(used + end[0], ends.get(end[0], used + end[0]))
+                left = _left(present, option)
+                if left >= 0:
+                    ends[left] = min(used + left, ends.get(left, used + left))
         if not ends:
             return f"no path is a schedule: every option of layer {layer} removes more prompt tokens than can reach it"
         fewest = ends

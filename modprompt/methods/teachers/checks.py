@@ -6,7 +6,7 @@ from modprompt.clip.load import images_of
 from modprompt.clip.source import asked_of
 from modprompt.errors import UserError
 from modprompt.methods.table import BY_NAME, beside_of, row_of
-from modprompt.methods.teachers.settings import Taught
+from modprompt.methods.teachers.teacher import Taught
 from modprompt.methods.together import JOINING, asked
 
 _TOLERANCE = 1e-6

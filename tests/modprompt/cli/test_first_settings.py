@@ -14,9 +14,9 @@ def test_values_are_those_of_the_config_that_is_taken(row):
         assert (config, values) == ("", {})
         return
     content = yaml.safe_load((ROOT / config).read_text())
-    lr = None if "OPTIM.LR" in row.method.instead else content.get("OPTIM", {}).get("LR")
+    lr = None if "OPTIM.LR" in row.unread else content.get("OPTIM", {}).get("LR")
     assert values.get("OPTIM.LR") == lr
-    assert not set(values) & set(row.method.instead)
+    assert not set(values) & set(row.unread)
     assert values.get("DATALOADER.TRAIN_X.BATCH_SIZE") == content["DATALOADER"].get("TRAIN_X", {}).get("BATCH_SIZE")
     assert None not in values.values()
 

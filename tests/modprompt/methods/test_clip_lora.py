@@ -7,7 +7,7 @@ import modprompt
 from modprompt import MPL, CLIPLoRA, CoOp, KgCoOp, UserError
 from modprompt.engine.low_rank import LowRank
 from modprompt.engine.schedule import Shape
-from modprompt.methods.parts.capabilities import RunFacts
+from modprompt.methods.parts.capabilities import Results, RunFacts
 from modprompt.methods.parts.low_rank import layers_at
 from modprompt.methods.parts.low_rank_files import as_repository
 from modprompt.use.export_model import ExportedModel
@@ -247,10 +247,10 @@ def test_what_its_program_cannot_read_is_not_written(settings, layers, said):
 
 
 def test_a_result_says_what_the_reference_does_not_do():
-    assert CLIPLoRA().remarks() == CLIPLoRA(dropout_shared=True, dropout=0.0).remarks() == []
-    assert CLIPLoRA(dropout_shared=True, encoder="vision").remarks() == []
-    (shared,) = CLIPLoRA(dropout_shared=True).remarks()
-    (wrong,) = CLIPLoRA(dropout=0.0, gradient="reference").over(MPL()).remarks()
+    assert CLIPLoRA().results == CLIPLoRA(dropout_shared=True, dropout=0.0).results == Results()
+    assert CLIPLoRA(dropout_shared=True, encoder="vision").results == Results()
+    (shared,) = CLIPLoRA(dropout_shared=True).results.notes
+    (wrong,) = CLIPLoRA(dropout=0.0, gradient="reference").over(MPL()).results.notes
     assert "DROPOUT_SHARED" in shared
     assert "GRADIENT reference" in wrong
 

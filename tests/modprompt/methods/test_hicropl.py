@@ -274,7 +274,7 @@ def test_tests_write_where_their_counts_are_asked_for(clip_model, images):
             first, second = model(images), model(images)
         assert same(values(model), before) is not asked
         assert torch.equal(first, second) is not asked
-        assert bool(model.method.mark()) is asked
+        assert bool(model.method.results.mark) is asked
 
 
 def test_saved_and_loaded_it_has_its_sentences(clip_model, images, tmp_path):
@@ -379,7 +379,7 @@ def test_image_features_of_another_clip_are_blended_in(teacher, clip_model, imag
 
 def with_prompts_of(model, file):
     """A model with what a checkpoint has learned, as a run loads it."""
-    model.method.load_into(model, checkpoint.read(file), str(file), made_with(model.method, of_clip(model.clip_model)))
+    model.load(checkpoint.read(file), str(file), made_with(model.method, of_clip(model.clip_model)))
     return model.eval()
 
 

@@ -16,6 +16,7 @@ from modprompt.clip.build import draw_constructor
 from modprompt.clip.load import load_clip
 from modprompt.methods.mmrl import logits_of_task
 from modprompt.methods.parts.capabilities import RunFacts
+from modprompt.methods.records import view_of
 from modprompt.use.export import metadata_of
 from modprompt.use.preprocessing import images_of
 from modprompt.use.trained import open_trained
@@ -147,7 +148,7 @@ def made(cls, clip_model, names=NAMES, **settings):
 
 
 def plain_params(model):
-    return {model.method.key(model.prompt_learner, name): one for name, one in model.prompt_learner.named_parameters()}
+    return dict(view_of(model.method, model.prompt_learner).named_parameters())
 
 
 def ids_of(names, template=plain_teachers.CENTERED):

@@ -149,6 +149,12 @@ def test_names_that_are_taken_are_refused(own):
     assert table.BY_NAME["Warm"].method is own.Warm
 
 
+def test_what_a_method_once_said_otherwise_is_refused():
+    old = type("Slow", (modprompt.CoOp,), {"node": "TRAINER.SLOW", "own_rates": ()})
+    with pytest.raises(modprompt.UserError, match=r"Slow: own_rates is not read any more: `training` .* says it now"):
+        modprompt.register_own(old)
+
+
 class Hot(modprompt.PromptedModel):
     """A user's class of models, whose logits are e times as large."""
 

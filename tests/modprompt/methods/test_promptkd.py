@@ -10,7 +10,7 @@ import yaml
 import modprompt
 from modprompt import PromptKD, PromptSRC, UserError
 from modprompt.cli import train
-from modprompt.methods.teachers.settings import read
+from modprompt.methods.teachers.teacher import read
 from modprompt.use.export_model import ExportedModel
 from tests.conftest import ROOT, bare, published, random_clip
 from tests.modprompt.methods.record_promptkd import (

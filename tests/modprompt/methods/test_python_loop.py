@@ -77,8 +77,8 @@ def test_plain_loop_has_the_trainers_losses_to_the_last_digit(row, prec, command
     optimiser = torch.optim.SGD(model.prompt_learner.parameters(), lr=1, momentum=0.9, weight_decay=5e-4)
     per_epoch = len(seen.batches) // 2
     for number, (images, labels, expected) in enumerate(seen.batches):
-        optimiser.param_groups[0]["lr"] = seen.rates[number] if method.steps else rates(2)[number // per_epoch]
-        if method.draws_masks:
+        optimiser.param_groups[0]["lr"] = seen.rates[number] if method.training.steps else rates(2)[number // per_epoch]
+        if method.training.draws_masks:
             torch.set_rng_state(seen.masks[number])
         loss = model.loss(images, labels)
         assert loss.item() == expected, number
@@ -86,7 +86,7 @@ def test_plain_loop_has_the_trainers_losses_to_the_last_digit(row, prec, command
         loss.backward()
         optimiser.step()
         if (number + 1) % per_epoch == 0:
-            assert model.end_epoch() == (number + 1 == len(seen.batches) and method.averaging is not None)
+            assert model.end_epoch() == (number + 1 == len(seen.batches) and method.training.averaging is not None)
     assert capsys.readouterr().out == ""  # a library does not print
     for (name, mine), theirs in zip(
         model.prompt_learner.named_parameters(), seen.trainer.model.prompt_learner.parameters()

@@ -95,7 +95,7 @@ def test_draws_between_steps_are_those_of_a_new_pass_each_time(command, monkeypa
         with monkeypatch.context() as patch:
             seen = Recorder(patch)
             if anew:
-                from modprompt.methods.search.validation import ValidationBatches
+                from modprompt.methods.search.run import ValidationBatches
 
                 patch.setattr(ValidationBatches, "__next__", lambda batches: next(iter(batches.loader)))
             words = command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.ALPHA_DATA", "first", "OPTIM.MAX_EPOCH", 1)
@@ -313,20 +313,6 @@ def test_alpha_files_of_another_depth_are_refused(image, text, said, command, ca
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.cover(1)
-@pytest.mark.filterwarnings("default::UserWarning")
-@pytest.mark.parametrize("swapped", [False, True])
-def test_alpha_files_of_the_reference_are_taken_for_their_side_or_exchanged(swapped, command, tmp_path, capsys):
-    files = ["TRAINER.TRAINERSUBNET.IMG_ALPHA_PATH", npy(tmp_path / "i.npy", 0, 1, 2, 0)]
-    files += ["TRAINER.TRAINERSUBNET.TXT_ALPHA_PATH", npy(tmp_path / "t.npy", 3, 0, 0, 1)]
-    files += ["TRAINER.TRAINERSUBNET.ALPHAS_SWAPPED", swapped, "TRAINER.TRAINERSUBNET.PREC", "fp32"]
-    assert train.main(command("TrainerSubnet", "OPTIM.MAX_EPOCH", 1, *files)) == 0
-    assert ("ALPHAS_SWAPPED True" in capsys.readouterr().err) is not swapped
-    result = json.loads((tmp_path / "out" / "result.json").read_text())
-    image, text = "[[0, 0], [0, 1], [1, 2], [2, 0]]", "[[0, 3], [3, 0], [0, 0], [0, 1]]"
-    assert result["schedules"] == ({"text": image, "vision": text} if swapped else {"text": text, "vision": image})
-
-
 @pytest.mark.slow
 def test_the_size_of_a_test_s_batches_decides_nothing(command, tmp_path):
     words = command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.ALPHA_DATA", "first", "TRAINER.DPLSEARCH.ALPHA_LR", 0.1)
@@ -443,13 +429,3 @@ def test_settings_of_a_search_that_is_none_are_told(command, tmp_path, capsys):
 def test_searches_that_nobody_means_are_refused(row, more, said, command, capsys):
     assert train.main(command(row, *more)) == 2
     assert said in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_a_search_that_is_refused_leaves_the_schedule_of_the_one_that_is_there(command, tmp_path):
-    words = command("DPLSearch", *SEARCH)
-    assert train.main(words) == 0
-    written = (tmp_path / "out" / "schedule.json").read_bytes()
-    words[words.index("--seed") + 1] = "2"
-    assert train.main(words) == 2
-    assert (tmp_path / "out" / "schedule.json").read_bytes() == written

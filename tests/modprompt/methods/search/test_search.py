@@ -9,7 +9,7 @@ import torch
 import modprompt
 from modprompt.engine.schedule import PLACES, Schedule
 from modprompt.methods.search.over import Search
-from modprompt.methods.search.settings import BETAS
+from modprompt.methods.search.space import BETAS
 from modprompt.methods.table import METHODS, row_of
 from tests.conftest import RESNET_HEADS, ROOT
 from tests.methods import small
