@@ -98,13 +98,6 @@ def test_true_and_words_are_merged_where_both_mean_something(way, tmp_path):
         assert method_of(cls, cfg.TRAINER.KGCOOP).words() == words
 
 
-def test_a_number_may_be_merged_over_another_kind_of_number():
-    cfg = get_cfg_default()
-    for value in (0.5, 1, 0.25, 2):
-        cfg.merge_from_list(["TRAINER.PROMPTSRC.GPA_STD", value])
-        assert value == cfg.TRAINER.PROMPTSRC.GPA_STD
-
-
 def test_what_is_no_number_is_refused():
     with pytest.raises(ValueError, match="TEXT_LOSS_WEIGHT|Type mismatch"):
         get_cfg_default().merge_from_list(["TRAINER.MPL.TEXT_LOSS_WEIGHT", "much"])
@@ -112,14 +105,6 @@ def test_what_is_no_number_is_refused():
     cfg.TRAINER.MPL.N_CTX = "2"
     with pytest.raises(SettingError, match="N_CTX must be a whole number, got '2'"):
         method_of(TRAINER_REGISTRY.get("MPL").method_class, cfg.TRAINER.MPL)
-
-
-def test_a_merge_takes_its_argument_by_name(tmp_path):
-    cfg = get_cfg_default()
-    cfg.merge_from_list(cfg_list=["TRAINER.MPL.GPA_MEAN", 2.5])
-    other = cfg.clone()
-    cfg.merge_from_other_cfg(cfg_other=other)
-    assert cfg.TRAINER.MPL.GPA_MEAN == 2.5
 
 
 def test_trainer_without_a_method_is_one_line():

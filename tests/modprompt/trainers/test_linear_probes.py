@@ -104,21 +104,6 @@ def test_comes_back_in_python_and_answers_for_new_classes_with_their_own_feature
         assert torch.equal(modprompt.load(tmp_path / "again.pt", clip_model)(images), model(images))
 
 
-@pytest.mark.slow
-def test_new_classes_by_train_py_are_zero_shot(run, tmp_path):
-    """EuroSAT has five old and five new classes."""
-    assert train.main(run("ADAPTER", "out", "TRAINER.ADAPTER.VIEWS", 1)) == 0
-    results = []
-    for trainer, model in (("ADAPTER", ["--model-dir", str(tmp_path / "out")]), ("ZeroshotCLIP", [])):
-        words = run(trainer, trainer, *(["TRAINER.ADAPTER.VIEWS", 1] if model else []))
-        words[words.index("base")] = "new"
-        words[words.index("--root") : words.index("--root")] = ["--eval-only", *model]
-        assert train.main(words) == 0
-        results.append(json.loads((tmp_path / trainer / "result.json").read_text()))
-    assert results[0]["accuracy_pct"] == results[1]["accuracy_pct"]
-    assert results[0]["images"] == results[1]["images"] == 20
-
-
 def test_references_file_of_the_same_classes_is_read_and_that_of_others_refused(run, tmp_path, capsys):
     """It says nothing but its tensors."""
     options = ("TRAINER.ADAPTER.VIEWS", 1)

@@ -124,11 +124,6 @@ def test_hash_of_the_images_depends_on_seed_and_half_and_not_on_the_method(comma
     assert len(set(hashes)) == 3
 
 
-def test_zero_shot_has_no_prompts(command, tmp_path):
-    trained_once.trained(command("ZeroshotCLIP"))
-    assert not {"prompts_hash", "schedules"} & set(result(tmp_path / "out"))
-
-
 def test_settings_are_those_that_the_run_began_with(mpl_flags, mpl_options, tmp_path, monkeypatch):
     from modprompt.trainers.mpl import MPL
 

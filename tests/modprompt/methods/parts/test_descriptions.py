@@ -163,16 +163,6 @@ def test_model_is_pickled_with_its_phrases(birds, clip_model, tmp_path):
 # ---------------------------------------------------------------------- what is refused
 
 
-def test_both_ways_at_once_are_refused():
-    with pytest.raises(modprompt.SettingError, match="ASPATH and AEPATH are both set: use one"):
-        modprompt.CoOp(aspath="a", aepath="b")
-
-
-def test_file_that_is_not_there_names_the_setting(clip_model):
-    with pytest.raises(modprompt.SettingError, match="AEPATH: no descriptions at nothing.json, nor "):
-        modprompt.CoCoOp(aepath="nothing.json").on(clip_model, NAMES)
-
-
 def test_class_without_phrases_is_named_for_other_classes_too(birds, clip_model):
     method = modprompt.CoOp(n_ctx=2, aspath=birds)
     with pytest.raises(
