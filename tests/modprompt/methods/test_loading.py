@@ -221,18 +221,6 @@ def test_contexts_of_single_classes_come_back_for_these_classes_alone(glyph, tmp
         modprompt.load(tmp_path / "b.pt", glyph, **said)
 
 
-def test_saving_is_whole_or_not_at_all(glyph, tmp_path):
-    model = on(modprompt.MPL, glyph, WORDS)
-    (tmp_path / "a.pt").mkdir()
-    with pytest.raises((OSError, modprompt.UserError), match=r"a\.pt"):
-        model.save(tmp_path / "a.pt")
-    (tmp_path / "a.pt").rmdir()
-    (tmp_path / "a.pt").write_bytes(b"before")
-    model.save(tmp_path / "a.pt")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
-    assert modprompt.load(tmp_path / "a.pt", glyph).method == model.method
-
-
 def test_a_clip_with_other_weights_loaded_into_it_is_another(tmp_path):
     clip_model, _ = modprompt.load_clip("glyph-clip", device="cpu")
     model = modprompt.MPL(prompt_depth=6).on(clip_model, ["zero", "one"])

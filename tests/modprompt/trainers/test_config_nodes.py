@@ -7,7 +7,7 @@ import modprompt.trainers.all  # noqa: F401 - registers the defaults
 from modprompt.errors import SettingError, UserError
 from modprompt.io.settings import as_text, flat, read_settings
 from modprompt.methods.table import METHODS
-from modprompt.trainers.config_nodes import add_defaults, add_missing, method_of, node_of
+from modprompt.trainers.config_nodes import add_defaults, method_of, node_of
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
 
@@ -30,15 +30,6 @@ def test_only_missing_keys_are_added():
     assert cfg.TRAINER.MPL.N_CTX == 7
     assert cfg.TRAINER.MPL.PROMPT_DEPTH == 9
     assert cfg.TRAINER.is_frozen()
-
-
-def test_defaults_are_copied():
-    defaults = CfgNode({"A": {"B": 1}})
-    one, two = CfgNode(), CfgNode()
-    add_missing(one, defaults)
-    add_missing(two, defaults)
-    one.A.B = 2
-    assert two.A.B == 1
 
 
 @pytest.mark.parametrize("cls", WITH_NODES, ids=lambda cls: cls.__name__)

@@ -220,13 +220,3 @@ def test_cards_get_the_states_that_there_are(then, own_then, now, own_now, expec
     assert cards.numbers == expected
     line = f"The training state has the generators of {len(then)} GPUs, {len(now)} are here: the others begin anew"
     assert capsys.readouterr().out.splitlines() == ([line] if len(then) != len(now) else [])
-
-
-def test_state_of_a_version_that_did_not_say_its_card(tmp_path, monkeypatch, capsys):
-    cards = Cards(monkeypatch)
-    cards.are(1, 2)
-    old = training_state.random_states()
-    del old["cuda_own"]
-    cards.are(9)
-    training_state.restore_random(old)
-    assert cards.numbers == [1]
