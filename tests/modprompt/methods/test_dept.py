@@ -50,7 +50,7 @@ def test_every_loss_and_all_counts_are_the_repositorys(case, tmp_path, monkeypat
     base, options = CASES[case]
     (config, node), trainer = CONFIGS[base], f"ExtrasLinearProbe{base}"
     own = [word if at % 2 else f"TRAINER.{word}" for at, word in enumerate((f"{node}.PREC", "fp32", *options))]
-    own += ["DATALOADER.TRAIN_X.BATCH_SIZE", "1"] if base == "CoCoOp" else []
+    own += ["DATALOADER.TRAIN_X.BATCH_SIZE", "1"] if case == "cocoop" else []
     require_recorded("dept", case, base, trainer, f"{trainer}/{config}.yaml", own, tmp_path, monkeypatch)
     assert "note: logits are only scaled cosines: the joint head was not trained on 5 of 5" in capsys.readouterr().out
 
