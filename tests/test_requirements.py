@@ -83,7 +83,7 @@ def imported(folder):
 def test_whatever_the_package_imports_is_required():
     needed = imported(ROOT / "modprompt")
     assert {"torch", "clip-anytorch", "pyyaml", "scikit-learn"} <= needed & names(PROJECT["dependencies"])
-    extras = ("data", "experiments", "export", "hub", "show", "tensorboard", "towers")
+    extras = ("data", "experiments", "export", "hub", "show", "towers")
     assert needed <= names(PROJECT["dependencies"]).union(*(names(EXTRAS[one]) for one in extras))
 
 
@@ -94,8 +94,8 @@ def test_methods_and_their_runs_need_no_extra():
         for path in (ROOT / "modprompt").iterdir()
         if path.is_dir() and path.name not in ("data", "experiments", "use")
     ]
-    # to download something, to write for TensorBoard, to draw where it is there
-    late = names(EXTRAS["hub"]) | names(EXTRAS["tensorboard"]) | names(EXTRAS["towers"]) | {"matplotlib"}
+    # to download something, to draw where it is there
+    late = names(EXTRAS["hub"]) | names(EXTRAS["towers"]) | {"matplotlib"}
     assert {one for room in rooms for one in imported(room)} <= names(PROJECT["dependencies"]) | late
     of_use = names(EXTRAS["export"]) | names(EXTRAS["show"])  # of commands of their own, which say so
     assert imported(ROOT / "modprompt" / "use") <= names(PROJECT["dependencies"]) | late | of_use

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modprompt.active.settings import NONE
+from modprompt.data.rounds import NONE
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.coop import CoOp

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from modprompt.active.settings import FOLDER, WAITING
+from modprompt.data.rounds import FOLDER, WAITING
 from modprompt.io.result import read_json
 from modprompt.io.tables import read_table
 from modprompt.io.text import one_line

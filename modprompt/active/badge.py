@@ -15,7 +15,7 @@ from torch import Tensor
 from modprompt.active import blocks
 from modprompt.active.acquisition import Choice, Seen, acquisition
 from modprompt.active.blocks import ROUNDING, first_largest
-from modprompt.active.settings import PCB_ALONE
+from modprompt.data.rounds import PCB_ALONE
 
 SCORE = "distance of gradients"
 MANY = 0.3  # share of rows from which all are computed, in order, and none is left out

@@ -14,7 +14,7 @@ from modprompt.active.acquisition import Seen
 from modprompt.active.pool import Pool, given
 from modprompt.active.record import Picked
 from modprompt.active.scoring import Scored, Scorer
-from modprompt.active.settings import Active
+from modprompt.data.rounds import Active
 from modprompt.errors import UserError
 from modprompt.trainers.run_config import RunConfig
 

@@ -13,9 +13,9 @@ from typing import Any
 from modprompt.active import picks_file, record, sheet
 from modprompt.active.pool import Pool
 from modprompt.active.record import Picked, Round
-from modprompt.active.settings import WAITING, round_name
 from modprompt.data.class_names import distinct
 from modprompt.data.images import UNKNOWN
+from modprompt.data.rounds import WAITING, round_name
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.io.image_files import rule_of_run
 from modprompt.io.text import write_json

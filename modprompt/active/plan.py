@@ -17,15 +17,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from modprompt.active.settings import METHODS, NONE, PCB_ALONE, Active
 from modprompt.checks import check_name, known_names
+from modprompt.data.rounds import METHODS, NONE, PCB_ALONE, Active
 from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.protocols import ANY_SHOTS, base2new, few_shot, in_order, is_bound
 from modprompt.experiments.plan.reading import Reader
-from modprompt.feature import named
+from modprompt.experiments.plan.stages import stage_of
 
 KEYS = ("rounds", "budget", "gamma", "acquisitions", "few_shot", "base2new")
 SET_HERE = (
@@ -185,7 +185,7 @@ def read(reader: Reader, content: Mapping[str, Any], methods: Sequence[Method]) 
             raise reader.fault(key, "protocol active has none; its labels are counted by rounds and budget")
     for method in methods:
         if method.stage is not None:
-            without = named(method.stage_of).stage.without
+            without = stage_of(method.stage_of).without
             raise reader.fault(f"methods: {method.family}", f"protocol active has no {without}")
     number = reader.number(content.get("rounds", 8), "rounds", 1, _MOST_ROUNDS)
     budget = reader.number(content.get("budget", 0), "budget", 0)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modprompt.active.settings import FOLDER, round_name
+from modprompt.data.rounds import FOLDER, round_name
 from modprompt.errors import UserError
 from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.result import read_json

@@ -16,14 +16,13 @@ from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.active import generators, record, same_run, selection
 from modprompt.active.choosing import Chooser
-from modprompt.active.labelling import Labelling
+from modprompt.active.labelling import Labelling, differing
 from modprompt.active.pool import Pool, spread
 from modprompt.active.record import Round
 from modprompt.active.scoring import Scorer
-from modprompt.active.settings import Active, known
 from modprompt.active.trainings import Trainings
+from modprompt.data.rounds import Active, known
 from modprompt.errors import SettingError, UserError
-from modprompt.feature import features
 from modprompt.io.atomic import remove_parts
 from modprompt.io.images import IMAGE_FILES, image_files, labels_of_choice, lists_of
 from modprompt.io.result import NO_IMAGES, NO_TEST
@@ -50,12 +49,17 @@ def settings_of(cfg: RunConfig) -> Active:
             return active
         if kind_of(cfg.TRAINER.NAME) == ZERO_SHOT:
             raise SettingError([("ROUNDS", f": {cfg.TRAINER.NAME} trains nothing")])
-        for one in features():
-            if one.takes_part(cfg):
-                raise SettingError([("ROUNDS", f": {one.alone}")])
+        if cfg.SEARCH.RUNS:
+            said = ": a search is not run in rounds; give rounds the schedule that it leaves"
+            raise SettingError([("ROUNDS", said)])
     except SettingError as error:
         raise error.under("ACTIVE") from None
     return active
+
+
+def changed(folder: str, result: Mapping[str, Any]) -> list[str]:
+    """Which rounds of a finished run have other labels now, or no record any more."""
+    return differing(folder, result) if result.get("active") else []
 
 
 def run(cfg: RunConfig, settings: Settings) -> None:

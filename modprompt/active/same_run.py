@@ -11,7 +11,7 @@ from yacs.config import CfgNode
 
 from modprompt.active import record
 from modprompt.active.pool import Pool
-from modprompt.active.settings import known
+from modprompt.data.rounds import known
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results

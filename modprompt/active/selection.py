@@ -15,8 +15,8 @@ from torch import Tensor
 from modprompt.active import badge, blocks, clusters, coreset, uncertainty  # noqa: F401 - they register themselves
 from modprompt.active.acquisition import Acquisition, Choice, Seen, find
 from modprompt.active.balance import balance
-from modprompt.active.settings import NONE, PCB_ALONE, RANDOM, Active
 from modprompt.checks import at_most
+from modprompt.data.rounds import NONE, PCB_ALONE, RANDOM, Active
 from modprompt.errors import SettingError, UserError
 
 

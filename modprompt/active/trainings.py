@@ -11,7 +11,7 @@ from dassl.engine import build_trainer
 from modprompt.active import generators
 from modprompt.active.pool import Pool, given
 from modprompt.active.record import Round
-from modprompt.active.settings import round_name
+from modprompt.data.rounds import round_name
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import same_run

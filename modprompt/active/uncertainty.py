@@ -10,7 +10,7 @@ from torch import Tensor
 
 from modprompt.active import blocks
 from modprompt.active.acquisition import Choice, Seen, acquisition
-from modprompt.active.settings import NONE, RANDOM
+from modprompt.data.rounds import NONE, RANDOM
 
 INSIDE_LOG = 1e-6  # of the reference's entropy
 

@@ -15,11 +15,10 @@ from modprompt.cli import config_files
 from modprompt.clip.known import EMBEDDED, plain
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
-from modprompt.feature import features
 from modprompt.io import yaml_text
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
-from modprompt.methods.table import config_of
+from modprompt.methods.table import BY_NAME, config_of
 
 _TABLE = Path(__file__).with_name("default_configs.yaml")
 _LARGE = "ViT-B/16"
@@ -66,8 +65,10 @@ class Command:
 
     @property
     def takes_all(self) -> str:
-        """The feature for which a run uses all training images; empty if there is none."""
-        return next((one.name for one in features() if one.takes_all(self.value, self.trainer)), "")
+        """active, for a run in rounds, which choose from all training images; else empty."""
+        rounds = self.value("ACTIVE.ROUNDS")
+        in_rounds = rounds != "0" if rounds else self.trainer in BY_NAME and BY_NAME[self.trainer].rounds
+        return "active" if in_rounds else ""
 
     @property
     def clip(self) -> str:

@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 
 from modprompt.cli import first_settings
 from modprompt.cli.defaults import Command, completed
+from modprompt.data.rounds import Active
 from modprompt.errors import UserError
-from modprompt.feature import features, read
 from modprompt.io.settings import FLAGS, Settings
+from modprompt.methods.search.schedule_files import expanded
 from modprompt.methods.table import BY_NAME
 from modprompt.programs import import_modules, take_imports
 
@@ -100,8 +101,9 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     add("--target-domains", nargs="+", help="target domains")
     add("--head", default="", help="name of the head")
     take_imports(more)
-    for one in features():
-        one.flags(add)
+    what = "a codebase of the family, whose readers, data configs, config keys and clip are used"
+    add("--host", default=None, metavar="FOLDER", help=what)
+    add("--its-dassl", action="store_true", help="with --host: use its own Dassl, too")
     args: argparse.Namespace = parser.parse_args(argv)
     return args
 
@@ -124,7 +126,10 @@ def _settings_help(argv: list[str] | None) -> str:
     second = "" if method.repository.second_node is None else f"\n{method.repository.second_node.help_text()}"
     first = first_settings.help_text(named, method.node)
     found = f"{first}\nsettings of {named}, as KEY VALUE, with their defaults:\n{text}{second}\n{prec}"
-    return "\n".join([found, *filter(None, (one.help(method) for one in features()))])
+    from modprompt.methods.search import runs as search  # late: it imports PyTorch
+
+    rounds = f"rounds that choose which images are labelled (docs/active.md):\n{Active.help_text()}"
+    return "\n".join(filter(None, [found, search.help_text(method), rounds]))
 
 
 def settings_of(args: argparse.Namespace, shots: int = 16, takes_all: bool = False) -> Settings:
@@ -143,5 +148,4 @@ def settings_of(args: argparse.Namespace, shots: int = 16, takes_all: bool = Fal
     """
     flags = {key: getattr(args, flag[2:].replace("-", "_")) for key, flag in FLAGS.items()}
     command = Command(args.dataset_config_file, args.config_file, flags, args.opts)
-    settings: Settings = read(completed(command, shots, takes_all))
-    return settings
+    return expanded(completed(command, shots, takes_all))

@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from modprompt.cli.flags import parse_args, settings_of
-from modprompt.feature import features
 from modprompt.io.settings import Settings
 from modprompt.programs import close_log, ending, import_modules
 
@@ -29,7 +28,7 @@ Check = Callable[[Any], Any] | None  # of a configuration, before any work
 
 
 class Source:
-    """Where modules, data sets' configs and readers come from: this project, or a feature's (Feature.source)."""
+    """Where modules, data sets' configs and readers come from: this project, or a codebase (hosts/borrowed.py)."""
 
     def import_modules(self, names: Sequence[str]) -> None:
         """Import the modules of --import."""
@@ -49,8 +48,9 @@ def _settings(args: argparse.Namespace, check: Check, source: Any) -> Settings:
     source.import_modules(args.imports)
     args.dataset_config_file = source.config_of(args.dataset_config_file)
     settings = settings_of(args, takes_all=check is not None)
-    for one in features():
-        one.check_given(settings)
+    from modprompt.hosts.borrowed import require_no_reader
+
+    require_no_reader(settings)
     completed: Settings = source.completed(settings)
     return completed
 
@@ -60,10 +60,21 @@ def import_all() -> None:
     from modprompt.compat import find as compat
 
     compat.add_to_path()
+    import modprompt.active.rounds
+    import modprompt.methods.search.run
     import modprompt.trainers.run  # noqa: F401
 
-    for one in features():
-        one.preload()
+
+def _checked(check: Check) -> Callable[[Any], None]:
+    """A check of the settings of rounds before the program's own."""
+    from modprompt.active.rounds import settings_of as settings_of_rounds
+
+    def both(cfg: Any) -> None:
+        settings_of_rounds(cfg)
+        if check is not None:
+            check(cfg)
+
+    return both
 
 
 def main(argv: list[str] | None = None, description: str | None = None, check: Check = None) -> int:
@@ -80,16 +91,19 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
     """
     with ending() as end:
         args = parse_args(argv, description or __doc__)
-        source = next(filter(None, [one.source(args) for one in features()]), Source())
+        from modprompt.hosts.borrowed import entered
+
+        source = entered(args.host, args.its_dassl) or Source()
         import_all()  # after --help, which does not need it
         console = sys.stdout
         try:
             with ending(INTERRUPTED) as ran:  # while the log is open, which gets the message too
+                from modprompt.active import rounds
                 from modprompt.trainers import run, run_config
 
                 settings = _settings(args, check, source)
                 mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-                run.run(settings, mode, check)
+                run.run(settings, mode, _checked(check), run.Rounds(rounds.run, rounds.changed))
         finally:
             close_log(console)
         end.code = ran.code

@@ -31,6 +31,7 @@ _TRANSFORMERS = (
     "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
 )  # fmt: skip
 TEXT_FOLDER = "text_config"
+_UNUSED = {"roberta": 2, "xlm-roberta": 2}  # positions: theirs begin after the padding id
 _HOW_TO_SAY = (
     "give open_clip's name of the model, MODEL.BACKBONE.MODEL, in Python model=; or MODEL.BACKBONE.ACTIVATION "
     "(quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, image side; a head is 64 wide in most), in Python "
@@ -258,7 +259,11 @@ def tokenizer_of(found: Source, text: Path | None) -> Tokenizer:
     if text is not None:
         of_text = open_clips.text_config(text / TRANSFORMERS_FILE)
         vocabulary = of_text.get("vocab_size", 0)
-        padding = of_text.get("pad_token_id", 0 if of_text.get("model_type") == "bert" else 1)
+        kind = of_text.get("model_type")
+        padding = of_text.get("pad_token_id", 0 if kind == "bert" else 1)
+        most = of_text.get("max_position_embeddings", length) - _UNUSED.get(str(kind), 0)
+        if length > most:
+            raise UserError(f"{found.called}: context_length is {length}, but its text side has {most} positions")
     elif part.get("pool_type") == "eos":
         end = part.get("eos_id", 2)
     if part.get("embed_cls"):

@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 
 from modprompt.compat.run_settings import DASSL
 from modprompt.fields import Configured
-from modprompt.io.settings import FLAGS, as_text, flat, free, level_of
+from modprompt.io.settings import FLAGS, FREE, as_text, flat, level_of
 
 _LISTS = ("PIXEL_MEAN", "PIXEL_STD")  # Dassl has lists for these, tuples for other sequences
 
@@ -54,7 +54,7 @@ class Default(NamedTuple):
 
 def pinned() -> dict[str, Any]:
     """Defaults by dotted key, without those of flags, of data sets' files and of settings that decide no number."""
-    decides_nothing = {*FLAGS, *free()}
+    decides_nothing = {*FLAGS, *FREE}
     deciding = {key: value for key, value in flat(DEFAULTS).items() if key not in decides_nothing}
     return {key: value for key, value in deciding.items() if not key.startswith(_OWNED)}
 

@@ -16,5 +16,5 @@ results.py, logs.py, trees.py   results: ours, and those of other codebases' log
 cost.py        what methods cost, and what their searches found
 table.py, render.py, page.py, finding.py   a report; figures/: a file for each figure, layout.py is how they look
 
-Protocols and first stages that features add are planned and reported by these (modprompt/feature.py).
+Rounds of active learning are planned and reported in modprompt/active/, first stages in plan/stages.py.
 """

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.feature import features
 from modprompt.io import json_text
 from modprompt.io.checkpoint_files import BEST, checkpoint_at
 from modprompt.io.checksum import KEY, check_seal, sealed
@@ -28,7 +27,7 @@ VERSION = 2
 SAFETENSORS = ".safetensors"
 _MOST_EPOCHS = 1 << 20
 FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, besides what was learned
-CHOICE = ("selected_on", *(part for one in features() for part in one.chosen), "selected_on_test")  # of an epoch
+CHOICE = ("selected_on", "searched", "selected_on_test")  # of an epoch, of a head's values
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _TO_DO = "use another copy of it"
 
@@ -123,9 +122,7 @@ def _of_record(content: dict[str, Any], path: str | Path) -> Checkpoint:
         if one
         for key, value in one["config"].items()
     }
-    for one in features():
-        own = method.get(one.name, {}) if one.in_records else {}
-        made_with.update({f"{one.node}.{field.upper()}": str(value) for field, value in own.items()})
+    made_with.update({f"SEARCH.{field.upper()}": str(value) for field, value in method.get("search", {}).items()})
     made_with.update({name: method[name] for name in OF_METHODS if name in method})
     made_with["the method"] = method["learner"]
     made_with.update(of_clip(clip.get("fingerprint", ""), clip))

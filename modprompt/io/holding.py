@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.feature import features
 from modprompt.io import result as results
 from modprompt.io import yaml_text
 from modprompt.io.checkpoint_files import find_checkpoint, model_folders, newest_checkpoint
@@ -20,6 +19,7 @@ from modprompt.io.same_run import BEGAN_FROM
 from modprompt.io.text import sha256_of
 
 CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training resumes from
+ROUNDS = "rounds"  # the folder of what rounds of active learning leave
 _MOST_OF_LOG = 1 << 16  # bytes from its beginning, where the family's programs print their arguments
 _TRAINER = re.compile(rb"^trainer: (\S+)\s*$", re.MULTILINE)
 _NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
@@ -58,8 +58,7 @@ def read(folder: PathLike) -> Holding:
 
 def _has_begun(folder: str) -> bool:
     """Whether there is something that a training, or a run of another kind, resumes from."""
-    names = (STATE, *(name for one in features() for name in one.leaves))
-    return any(os.path.exists(os.path.join(folder, name)) for name in names)
+    return any(os.path.exists(os.path.join(folder, name)) for name in (STATE, ROUNDS))
 
 
 def _of_checkpoint(folder: PathLike) -> str:

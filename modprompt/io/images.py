@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from modprompt.feature import features
 from modprompt.io import published
 from modprompt.io.text import sha256_of
 
@@ -212,7 +211,8 @@ def own_validation(dataset: Any) -> bool:
 def must_choose(cfg: Any) -> bool:
     """Whether a run needs validation images: to choose by, or to measure on so that something else can choose."""
     best = cfg.TEST.FINAL_MODEL == "best_val" or getattr(cfg.DATASET, "CHOOSE_BY", "") == AS_MANY
-    chooses = best or any(one.takes_part(cfg) for one in features())
+    searches = getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
+    chooses = best or searches
     return (chooses and not getattr(cfg.TEST, "ONLY", False)) or cfg.TEST.SPLIT == "val"
 
 

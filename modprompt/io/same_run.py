@@ -160,7 +160,12 @@ def differences(
         tests: likewise.
     """
     found = list(map(str, differing(then, now, defaults=defaults, tests=tests)))
-    return found or [said for name, look in (looks or {}).items() if name in then and (said := look(then[name]))]
+    if found:
+        return found
+    for name, look in (looks or {}).items():
+        if name in then and not (found and name == IMAGES):  # which are read by their lists
+            found += filter(None, [look(then[name])])
+    return found
 
 
 def tokenizer_of(clip: Mapping[str, Any]) -> str:

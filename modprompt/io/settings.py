@@ -5,7 +5,6 @@ imported here, so that thousands of results are compared quickly.
 """
 
 import ast
-import functools
 import hashlib
 import os
 import re
@@ -16,7 +15,6 @@ from typing import Any, NamedTuple
 
 from modprompt.checks import nearest
 from modprompt.errors import UserError
-from modprompt.feature import features
 from modprompt.io import yaml_text
 from modprompt.io.safe_open import Refused
 
@@ -25,14 +23,14 @@ _MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of tho
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
 READER = "DATASET.READER"  # which reader of another codebase a run used; with another one it is another run
 
-# what decides no number of a training, besides those settings of features: free
-_FREE = {
+# what decides no number of a training, unless another setting makes it: see decisive
+FREE = {
     "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
     "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
     "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.ONLY", "TEST.EVALUATOR", "TEST.IMAGE_CACHE",
     "MODEL.COMPILE", "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
     "MODEL.BACKBONE.MODEL",
-    "DATASET.CHOOSE_BY", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF",
+    "DATASET.CHOOSE_BY", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF", "SEARCH.RUNS",
 }  # fmt: skip
 
 _DECIDES_WITH = {  # free settings that decide numbers if another one, whose key ends so, has this value
@@ -54,12 +52,6 @@ FLAGS = {
 }
 
 
-@functools.cache
-def free() -> frozenset[str]:
-    """Keys of settings that decide no number of a training, unless another setting makes them: see decisive."""
-    return frozenset({*_FREE, *(f"{one.node}.{key}" for one in features() for key in one.decided)})
-
-
 def decisive(settings: Mapping[str, str], more_free: Collection[str] = ()) -> dict[str, str]:
     """Those of a run's settings, as texts, that decide its numbers; `more_free` are keys that are free, too."""
 
@@ -67,7 +59,7 @@ def decisive(settings: Mapping[str, str], more_free: Collection[str] = ()) -> di
         end, value = _DECIDES_WITH.get(key, ("", ""))
         return bool(end) and any(text == value for name, text in settings.items() if name.endswith(end))
 
-    found = free().union(more_free)
+    found = FREE.union(more_free)
     return {key: text for key, text in settings.items() if key not in found or decides(key)}
 
 

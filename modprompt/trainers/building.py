@@ -22,7 +22,6 @@ from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import COMPILE
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
-from modprompt.feature import features
 from modprompt.io.same_run import of_tokenizer
 from modprompt.methods import together
 from modprompt.methods.base import Method
@@ -31,6 +30,7 @@ from modprompt.methods.parts.needed_sides import require_sides
 from modprompt.methods.parts.step import fused
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import view_of
+from modprompt.methods.search import runs as search
 from modprompt.trainers import backbone, mistakes, text_chunk
 from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.part import Part, Run
@@ -83,9 +83,7 @@ class Building(Part):
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None
         method = together.joined(method, cfg.TRAINER)
-        for feature in features():
-            method = feature.method(method, cfg)
-        return Run(cfg, node, method, cfg.config)
+        return Run(cfg, node, search.over(method, cfg), cfg.config)
 
     def check(self) -> None:
         """Refuse what does not fit a CLIP that is known by name; warn of an average that is not tested.

@@ -14,10 +14,12 @@ from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - this 
 from modprompt.clip.design import OPENAI_STD as CLIP_STD  # noqa: F401
 from modprompt.compat.defaults import add
 from modprompt.compat.run_settings import BESIDE_DASSL
-from modprompt.feature import features
+from modprompt.data.rounds import Active
 from modprompt.fields import Configured, as_config
 from modprompt.io.settings import level_of, names_base, read_settings
 from modprompt.methods.base import Method
+from modprompt.methods.search import runs as search
+from modprompt.methods.search.over import Search
 
 C = TypeVar("C", bound=Configured)
 
@@ -36,14 +38,12 @@ def add_missing(node: CfgNode, defaults: CfgNode) -> None:
 
 
 def add_family_defaults(cfg: CfgNode) -> None:
-    """Add the keys besides Dassl's own: the family's, ours, and those of features."""
+    """Add the keys besides Dassl's own: the family's, ours, those of rounds and of searches."""
     defaults = CfgNode()
     add(defaults, BESIDE_DASSL)
-    for feature in features():
-        own = feature.settings()
-        if own is not None:
-            given = {one.key: as_config(one.default) for one in own.settings()}
-            defaults[feature.node] = CfgNode({**given, **feature.decided})
+    for node, own, decided in (("ACTIVE", Active, {}), ("SEARCH", Search, {search.RUNS: False})):
+        given = {one.key: as_config(one.default) for one in own.settings()}
+        defaults[node] = CfgNode({**given, **decided})
     add_missing(cfg, defaults)
 
 

@@ -6,9 +6,9 @@ modprompt/hosts/ has what other codebases need.
 
 import sys
 
-from modprompt.feature import features
+from modprompt.hosts import foreign
 from modprompt.trainers.registration import register
 
 MPL = register("MPL")
-for one in features():
-    one.imported(sys._getframe())
+if foreign.is_imported_by_a_program(sys._getframe()):
+    foreign.enter_by_line()

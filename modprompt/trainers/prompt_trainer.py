@@ -9,7 +9,7 @@ from torch import Tensor
 
 from modprompt.clip.structure import CLIP
 from modprompt.engine.memory import take_share
-from modprompt.feature import features
+from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
 from modprompt.io.holding import Begins
@@ -85,7 +85,7 @@ class PromptTrainer(TrainerX):
         self.cfg = cfg  # Dassl sets it after this check
         self.make_parts()
         self.run = self.building.checked(cfg)
-        self.added = [one for one in (feature.part(self) for feature in features()) if one is not None]
+        self.added = [] if self.run.method.search is None else [_search_run(self)]
         for one in self.added:
             one.check()
         self.building.check()
@@ -210,12 +210,18 @@ def _keep_partial(loader: Any) -> None:
     getattr(sampler, "batches", sampler).drop_last = False  # that of persistent workers wraps another
 
 
+def _search_run(trainer: PromptTrainer) -> FeaturePart:
+    from modprompt.methods.search.run import SearchRun  # late: it stands on trainers
+
+    return SearchRun(trainer)
+
+
 def _begin(cfg: Any) -> None:
     """What comes before all else in another codebase; a program of ours has done it already."""
     if cfg.OUTPUT_DIR:
         run_folder.keep(cfg.OUTPUT_DIR, Begins(cfg.TRAINER.NAME))
-    for feature in features():
-        feature.check_single(cfg)
+    if cfg.ACTIVE.ROUNDS:
+        raise UserError("ACTIVE.ROUNDS: only `modprompt active`, and the train.py of its project, run rounds")
     image_files.read_as(cfg.INPUT.READ_AS)
     device.set_up(cfg)
     if device.on_card(cfg):

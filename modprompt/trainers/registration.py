@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from dassl.engine import TRAINER_REGISTRY
 
-from modprompt.feature import of_kind
 from modprompt.methods import own, together
 from modprompt.methods.base import Method
 from modprompt.methods.table import BY_NAME, METHODS, PROMPTS, ZERO_SHOT, row_of
@@ -33,8 +32,11 @@ def _enter(name: str, trainer: type) -> None:
 
 def _parts_of(kind: str) -> Parts:
     """What the trainers of a kind of methods are made of."""
-    found: Parts = _PARTS[kind] if kind in _PARTS else of_kind(kind).parts()
-    return found
+    if kind in _PARTS:
+        return _PARTS[kind]
+    from modprompt.methods.heads.run import HEAD_PARTS  # late: it stands on trainers
+
+    return HEAD_PARTS
 
 
 def register(name: str) -> type[PromptTrainer]:

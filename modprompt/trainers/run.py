@@ -4,8 +4,8 @@ import contextlib
 import functools
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
 from dassl.data.datasets import build_dataset
@@ -15,14 +15,15 @@ from yacs.config import CfgNode
 
 import modprompt.data.readers.all
 import modprompt.trainers.all  # noqa: F401
+from modprompt.data.rounds import require_none
 from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
-from modprompt.feature import features
 from modprompt.io import folder as run_folder
 from modprompt.io import holding, image_files
 from modprompt.io import result as results
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
+from modprompt.methods.search import file as schedule_file
 from modprompt.trainers import card_errors, device, run_header
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by, trains
@@ -36,11 +37,18 @@ def dataset_of(cfg: CfgNode) -> Any:
     return build_dataset(cfg)
 
 
-def is_finished(cfg: RunConfig, settings: Settings, mode: Mode) -> bool:
+class Rounds(NamedTuple):
+    """What runs all rounds of a configuration, and says what has changed in a folder since its result."""
+
+    run: Callable[[RunConfig, Settings], None]
+    changed: Callable[[str, Mapping[str, Any]], list[str]]
+
+
+def is_finished(cfg: RunConfig, settings: Settings, mode: Mode, rounds: Rounds | None = None) -> bool:
     """Whether the output folder holds the run, finished; see modprompt/trainers/skip_finished.py."""
     there = results.read(cfg.OUTPUT_DIR).result
-    why = [] if there is None else [text for one in features() for text in one.changed(cfg.OUTPUT_DIR, there)]
-    if not why and not cfg.TEST.ONLY and any(one.takes_part(cfg) and one.lacks(cfg.OUTPUT_DIR) for one in features()):
+    why = [] if there is None or rounds is None else rounds.changed(cfg.OUTPUT_DIR, there)
+    if not why and not cfg.TEST.ONLY and cfg.SEARCH.RUNS and schedule_file.fault(cfg.OUTPUT_DIR):
         return False  # what it is run for is missing: it is tested and written again
     if why:
         print(f"{cfg.OUTPUT_DIR}: {'; '.join(why)}: running again")
@@ -82,13 +90,19 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
 
 
 @card_errors.told()
-def run(settings: Settings, mode: Mode, check: Callable[[RunConfig], Any] | None = None) -> None:
+def run(
+    settings: Settings,
+    mode: Mode,
+    check: Callable[[RunConfig], Any] | None = None,
+    rounds: Rounds | None = None,
+) -> None:
     """Build the trainer, train or evaluate it, and write result.json.
 
     Args:
         settings: read once, so that files may be edited while the run runs.
         mode: what to do with them.
         check: raises UserError, before any work, if a configuration is not for the calling program.
+        rounds: for a program that runs ACTIVE.ROUNDS.
 
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
@@ -98,14 +112,14 @@ def run(settings: Settings, mode: Mode, check: Callable[[RunConfig], Any] | None
         raise UserError("OUTPUT_DIR is empty, and a run keeps what it learns and its result there: give --output-dir")
     image_files.read_as(cfg.INPUT.READ_AS)
     before = _changed_ns(cfg.OUTPUT_DIR)
-    if mode.once and is_finished(cfg, settings, mode):
+    if mode.once and is_finished(cfg, settings, mode, rounds):
         return
     with run_folder.hold(cfg.OUTPUT_DIR, holding.Begins(cfg.TRAINER.NAME, trains(cfg, mode))) as said:
-        if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode):
+        if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode, rounds):
             return  # finished by a process that held the folder until now
         with _begun(cfg, settings, trains(cfg, mode), said):
-            may_be_another = not (mode.eval_only or mode.no_train)
-            if may_be_another and any(feature.run(cfg, settings) for feature in features()):
+            if rounds is not None and cfg.ACTIVE.ROUNDS and not (mode.eval_only or mode.no_train):
+                rounds.run(cfg, settings)
                 return
             recorder = ResultRecorder(_built(cfg, mode))
             if mode.eval_only:
@@ -131,8 +145,7 @@ def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> It
 
 
 def _built(cfg: RunConfig, mode: Mode) -> Any:
-    for feature in features():
-        feature.require_free(cfg.OUTPUT_DIR)
+    require_none(cfg.OUTPUT_DIR)
     tested = tested_by(cfg, mode)
     if tested:
         require_trained_on_base(cfg, tested)

@@ -20,7 +20,6 @@ from modprompt.clip import known
 from modprompt.compat.run_settings import RunSettings
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.errors import SettingError, UserError
-from modprompt.feature import features
 from modprompt.io import checkpoint, holding
 from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.image_files import FAMILY
@@ -28,7 +27,9 @@ from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of
 from modprompt.methods import together
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
+from modprompt.methods.search import runs as search
 from modprompt.methods.table import BY_NAME, always_beside
+from modprompt.methods.teachers import checks as teachers
 from modprompt.trainers import backbone, config, config_aliases, overrides, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 
@@ -92,9 +93,8 @@ class RunConfig(CfgNode):
         return one
 
     def of_one_training(self, **values: Any) -> "RunConfig":
-        """The configuration of a single training or test of a run that may be of another kind; values by dotted key."""
-        single = {f"{one.node}.{key}": value for one in features() for key, value in one.single().items()}
-        return self.changed({**single, **values})
+        """The configuration of one training or test of a run that may have rounds; values by dotted key."""
+        return self.changed({"ACTIVE.ROUNDS": 0, **values})
 
 
 def trainer_of(cfg: CfgNode) -> Any:
@@ -136,8 +136,7 @@ def from_words(settings: Settings, mode: Mode = TRAINING, check: Callable[[RunCo
     if _method_of(cfg) is not None:
         cfg = cfg.changed(backbone.settings_of_images(cfg, settings.on_command_line()))
     require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
-    for one in features():
-        one.check(cfg)
+    teachers.check(cfg)
     if check is not None:
         check(cfg)
     return cfg.changed(_place(cfg, mode, settings))
@@ -160,9 +159,7 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     own_node, method = getattr(trainer_of(cfg), "node_name", ""), _method_of(cfg)
     if getattr(method, "counts_steps", False):
         _require_no_epochs(settings, cfg.TRAINER.NAME)
-    for one in features():
-        decided = one.decides(cfg, settings, method, own_node)
-        cfg = cfg.changed({f"{one.node}.{key}": value for key, value in decided.items()})
+    cfg = cfg.changed(search.decided(cfg, settings, method, own_node))
     cfg = cfg.changed(_decided(cfg, settings.on_command_line(), method))
     second = _second_node(method)
     beside = _beside(cfg)

@@ -10,7 +10,7 @@ from typing import Any
 from dassl.config import cfg_default
 
 from modprompt.clip import present
-from modprompt.feature import features
+from modprompt.data.rounds import goes_on
 from modprompt.io import holding, same_run
 from modprompt.io import result as results
 from modprompt.io.images import IMAGE_FILES, differing_images, images_hash_of, lists_of
@@ -91,9 +91,8 @@ def finished_before(
         return False
     then, wanted = same_run.facts(result), same_run.wanted(settings, result)
     found = same_run.differences(then, wanted, defaults=defaults, tests=tests)
-    goes_on = next(filter(None, (one.goes_on(result, settings, found) for one in features())), "")
-    if goes_on:
-        print(f"{cfg.OUTPUT_DIR} {goes_on}: going on")
+    if more := goes_on(result, settings, found):
+        print(f"{cfg.OUTPUT_DIR} {more}: going on")
         return False
     found += _other_kind(cfg, result, tests, model_dir)
     if not found:

@@ -5,15 +5,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modprompt.clip.hub import PREFIX
+from modprompt.data.rounds import labels_in
 from modprompt.errors import UserError
-from modprompt.feature import features, of_kind
 from modprompt.io import pages
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.io.images import mark_of
 from modprompt.io.same_run import NAMED
 from modprompt.io.text import one_line
-from modprompt.methods.table import kind_of
+from modprompt.methods.named_files import FRONT
+from modprompt.methods.table import HEADS, kind_of
 
+_OF_OTHERS = (
+    "What a head has learned of single classes says nothing of others: for these it uses the features before it."
+)
 _MOST_CLASSES = 50  # named in a card
 _WHOLE = re.compile(r"-\d+|0")  # shots of earlier results and of settings: below 1 means all images
 
@@ -83,7 +87,7 @@ def _said_of_images(result: Mapping[str, Any], settings: Mapping[str, str]) -> l
     split = result.get("split")
     split_said = " ".join(str(split.get(key, "")) for key in ("status", "hash")) if isinstance(split, Mapping) else ""
     shots = result.get("shots", settings.get("DATASET.NUM_SHOTS", ""))
-    labels = next(filter(None, (one.labels(result) for one in features())), "")
+    labels = labels_in(result)
     return [
         ("data set", str(result.get("dataset") or settings.get("DATASET.NAME", ""))),
         ("classes of it", str(result.get("classes") or settings.get("DATASET.SUBSAMPLE_CLASSES", ""))),
@@ -119,7 +123,7 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
     dataset = str(found.get("dataset") or content.settings.get("DATASET.NAME", ""))
     accuracy = found.get("accuracy_pct")
     measured = [(dataset, accuracy)] if dataset and isinstance(accuracy, (int, float)) else []
-    feature, marked = of_kind(kind_of(method["name"])), mark_of(found)
+    is_head, marked = kind_of(method["name"]) == HEADS, mark_of(found)
     numbers = [*_numbers(found), ("seed", str(found.get("seed", ""))), ("beyond the usual rule", marked)]
     more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
     classes = (f"{len(names)} classes", ", ".join(names[:_MOST_CLASSES]) + more)
@@ -127,8 +131,8 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
         "use/card.md.j2",
         header=header(method["name"], content.clip, license_id, [] if marked else measured),
         title=f"{method['name']} on {dataset}" if dataset else method["name"],
-        learned=feature.learned,
-        of_others=feature.of_others,
+        learned="A head on the features of" if is_head else "Prompts in front of",
+        of_others=_OF_OTHERS if is_head else "",
         method=_said_of_method(content),
         data=[*_said_of_images(found, content.settings), classes],
         numbers=numbers if measured else [],
@@ -144,7 +148,7 @@ def _said_of_method(content: Checkpoint) -> list[tuple[str, str]]:
     return [
         ("method", method["name"]),
         ("settings", ", ".join(f"{key} {value}" for key, value in shown.items())),
-        *(row for one in features() for row in one.card(method)),
+        *([("on the prompts of", method[FRONT]["name"])] if isinstance(method.get(FRONT), Mapping) else []),
         ("epochs", str(content.epoch or "")),
         ("CLIP", _said_of_clip(content.clip)),
         ("versions", ", ".join(f"{key} {text}" for key, text in content.record.get("versions", {}).items())),

@@ -33,7 +33,6 @@ from modprompt.data.reader import WITHOUT_VALIDATION, selected_on
 from modprompt.data.split_files import Storage
 from modprompt.data.subsample import CHOICES
 from modprompt.errors import UserError
-from modprompt.feature import features
 from modprompt.io import images as runs
 from modprompt.io.image_files import FAMILY, PEOPLE, SUFFIXES, is_image_name
 from modprompt.io.paths import of_user
@@ -174,7 +173,7 @@ class Unlabelled(DatasetBase):
 
     def _require_what_the_run_needs(self, has_labels: bool) -> None:
         """Raise UserError unless there is what this run trains on, tests on and chooses by."""
-        cfg, later = self.cfg, any(one.labels_later(self.cfg) for one in features())
+        cfg, later = self.cfg, bool(self.cfg.ACTIVE.ROUNDS)
         if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
             known = cfg.DATASET.SUBSAMPLE_CLASSES in CHOICES
             why = "images without labels have no halves" if known else f"it must be one of {', '.join(CHOICES)}"
@@ -193,7 +192,7 @@ class Unlabelled(DatasetBase):
                 f"classes{how}"
             )
         if not (later or has_labels or cfg.TEST.ONLY):
-            ways = "; ".join(filter(None, (one.labelling for one in features())))
+            ways = "ACTIVE.ROUNDS says how many rounds choose images to label, of which --no-train runs none"
             raise UserError(
                 f"Unlabelled has no labels to train on: {ways}; or list existing labels in {self.folder / 'labels.csv'}"
             )

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from modprompt import places
 from modprompt.experiments.plan import spec
-from modprompt.experiments.plan.experiment import Plan, narrowed, only
+from modprompt.experiments.plan.experiment import ACQUISITIONS, Plan, narrowed, only
 from modprompt.experiments.plan.present import only_present
-from modprompt.feature import features
 from modprompt.io.settings import pairs
 
 
@@ -53,8 +52,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     add("--datasets", nargs="+", default=[], metavar="NAME", help="only these data sets of the file")
     add("--methods", nargs="+", default=[], metavar="NAME", help="only these methods of the file")
     add("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="only these seeds of the file")
-    for flag, meaning in ((flag, meaning) for one in features() for flag, meaning in one.narrows.items()):
-        add(f"--{flag}", nargs="+", default=[], metavar="NAME", help=meaning)
+    only_these = "only these acquisitions, in a file with rounds"
+    add(f"--{ACQUISITIONS}", nargs="+", default=[], metavar="NAME", help=only_these)
     add("--options", nargs="+", default=[], metavar="KEY VALUE", help="settings of every run; they override the file's")
 
 
@@ -73,7 +72,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         UserError: as spec.find, spec.read_plan, only and narrowed.
     """
     whole = only(spec.read_plan(spec.find(args.file), dict(pairs(args.options))), args.parts)
-    kinds = ("datasets", "methods", "seeds", *(flag for one in features() for flag in one.narrows))
+    kinds = ("datasets", "methods", "seeds", ACQUISITIONS)
     return narrowed(whole, **{kind: getattr(args, kind) for kind in kinds})
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from modprompt.active import plan as rounds
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.commands import effective, options
@@ -16,9 +17,10 @@ from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import tests_apart
 from modprompt.experiments.plan.protocols import APART
-from modprompt.feature import named, protocols, read
+from modprompt.experiments.plan.stages import stage_of
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
+from modprompt.methods.search.schedule_files import expanded
 from modprompt.programs import import_modules
 
 
@@ -31,8 +33,7 @@ def settings_of(job: Job, out: Path, data: Path) -> Settings:
     files = [str(config_file(job.dataset)), str(job.method.config)]
     flags: dict[str, Any] = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
     flags.update({"TRAINER.NAME": job.method.trainer, "SEED": job.seed})
-    settings: Settings = read(Settings.read(files, flags, options(job, out)))
-    return settings
+    return expanded(Settings.read(files, flags, options(job, out)))
 
 
 def _check_one(settings: Settings, job: Job) -> None:
@@ -49,10 +50,9 @@ def _check_one(settings: Settings, job: Job) -> None:
     require_only_tests(reader, not job.tests)
     if job.tests and cfg.TEST.SPLIT == "val" and not cfg.DATASET.VAL_FROM_TEST:
         _require_validation(reader, of_user(cfg.DATASET.ROOT or "."))
-    if job.stage and not named(job.stage).takes_part(cfg):
-        raise UserError(f"{cfg.TRAINER.NAME} {named(job.stage).otherwise}")
-    for one in protocols():
-        one.plan().check(cfg, job)
+    if job.stage == "search" and not cfg.SEARCH.RUNS:
+        raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
+    rounds.check(cfg, job)
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
     if issubclass(trainer, PromptTrainer):
@@ -69,13 +69,13 @@ def _require_validation(reader: Any, root: Path) -> None:
 
 def _check_job(job: Job, out: Path, data: Path) -> None:
     first = job.first
-    if first is None or not (first.is_front or named(first.stage).lacks(out / first.folder)):
+    if first is None or not (first.is_front or stage_of(first.stage).lacks(out / first.folder)):
         _check_one(settings_of(job, out, data), job)
         return
     try:
         _check_one(settings_of(job._replace(first=None), out, data), job)
     except SettingError as error:
-        if any(not named(job.method.stage_of).finds(key) for key, _ in error.faults):
+        if any(not stage_of(job.method.stage_of).finds(key) for key, _ in error.faults):
             raise
         # what is missing is what the first stage will find
 
@@ -93,7 +93,7 @@ def _require_one_clip(job: Job) -> None:
     found, trained = effective(job.first), effective(job)
     for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
         if found.get(key, "") != trained.get(key, ""):
-            what = named(job.method.stage_of).stage.name
+            what = stage_of(job.method.stage_of).called
             raise UserError(f"{key} is {trained.get(key)!r}, in {what} {found.get(key)!r}: give both the same CLIP")
 
 
@@ -129,8 +129,7 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
             seen.add(kind)
             try:
                 _require_one_clip(job)
-                for one in protocols():
-                    one.plan().require_known(job)
+                rounds.require_known(job)
                 _check_job(job, out, data)
             except ValueError as error:
                 what = f"{job.stage} of {job.method.label}" if job.stage else f"method {job.method.label}"

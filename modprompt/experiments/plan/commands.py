@@ -13,8 +13,9 @@ from modprompt import places
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.job import Job
-from modprompt.feature import features, named, read
+from modprompt.experiments.plan.stages import stage_of
 from modprompt.io.settings import Given, Settings, as_text, decisive, read_settings
+from modprompt.methods.search.schedule_files import expanded, named_by
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -69,7 +70,7 @@ def _names_file(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, st
 
 
 def _any_file(settings: Iterable[tuple[str, str]]) -> bool:
-    return any(one.file_in(*setting) is not None for one in features() for setting in settings)
+    return any(named_by(*setting) is not None for setting in settings)
 
 
 def _stamped(path: Path) -> tuple[str, int]:
@@ -99,7 +100,7 @@ def effective(job: Job, more: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
 def _expanded(of_files: Mapping[str, str], options: Sequence[tuple[str, str]]) -> dict[str, str]:
     given = [(key, Given(text, "file of the job")) for key, text in of_files.items()]
     given += [(key, Given(text, "option")) for key, text in options]
-    return {key: as_text(found.value) for key, found in read(Settings(tuple(given)), planned=True).items()}
+    return {key: as_text(found.value) for key, found in expanded(Settings(tuple(given)), planned=True).items()}
 
 
 def expected(job: Job, out: Path) -> dict[str, str]:
@@ -122,4 +123,4 @@ def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
     """The settings, (key, text) pairs, by which a job uses what its first stage leaves; none without one."""
     if job.first is None:
         return ()
-    return named(job.method.stage_of).handed_on(out / job.first.folder, job.method.trainer, effective(job))
+    return stage_of(job.method.stage_of).handed_on(out / job.first.folder, job.method.trainer, effective(job))

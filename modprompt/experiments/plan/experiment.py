@@ -9,19 +9,19 @@ from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.method import Method
-from modprompt.feature import features, protocols
 
 VALIDATION = "validation"
 BASE2NEW = "base2new"
 BASE, ALL_CLASSES = "base", "all"  # of protocol validation
 HIGHEST, NO_COLLAPSE = "highest", "no_collapse"  # rules of `experiment choose`
 OF_TREES = (BASE2NEW, "cross_dataset", "domain_generalisation", "few_shot")  # also read from log files
-PROTOCOLS = (*OF_TREES, *(one.name for one in protocols()), VALIDATION)
+ACTIVE, ACQUISITIONS = "active", "acquisitions"  # the protocol of rounds, and what it is narrowed to besides
+PROTOCOLS = (*OF_TREES, ACTIVE, VALIDATION)
 CROSS = ("cross_dataset", "domain_generalisation")
 
 
 class Added(Protocol):
-    """The part of an experiment that belongs to a feature's protocol (modprompt/feature.py)."""
+    """The part of an experiment that belongs to the protocol of rounds (modprompt/active/plan.py)."""
 
     @property
     def shots(self) -> tuple[int, ...]:
@@ -77,12 +77,12 @@ class Experiment(NamedTuple):
 
     @property
     def names(self) -> dict[str, tuple[Any, ...]]:
-        """What it can be narrowed to: its data sets, methods, seeds, and what features add."""
+        """What it can be narrowed to: its data sets, methods, seeds, and the acquisitions of rounds."""
         return {
             "datasets": self.datasets,
             "methods": tuple(dict.fromkeys(method.family for method in self.methods)),
             "seeds": self.seeds,
-            **{kind: () for one in features() for kind in one.narrows},
+            ACQUISITIONS: (),
             **(self.added.names if self.added else {}),
         }
 

@@ -16,7 +16,6 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import present as data_sets
 from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.job import Job
-from modprompt.feature import features
 from modprompt.io import same_run
 from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.images import IMAGE_FILES, differing_images, unchanged_since
@@ -61,6 +60,18 @@ def _folder_in(name: str) -> str:
 
 def _recorded_commit(result: dict[str, Any]) -> str:
     return str((result.get("clip") or {}).get("commit") or "")
+
+
+def _differing_labels(folder: Path, result: dict[str, Any]) -> list[str]:
+    """Which rounds of a run have other labels now, or no record any more."""
+    if not result.get("active"):
+        return []
+    from modprompt.compat import find
+
+    find.add_to_path()
+    from modprompt.active.labelling import differing  # late: it brings PyTorch and Dassl
+
+    return differing(folder, result)
 
 
 class Inputs:
@@ -142,7 +153,7 @@ class Inputs:
         found = found or self._differing_images(job, result)
         now, before = _commit_of(job), _recorded_commit(result)
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
-        return found + [text for one in features() for text in one.changed(self.out / job.folder, result)]
+        return found + _differing_labels(self.out / job.folder, result)
 
     def _differing_images(self, job: Job, result: dict[str, Any]) -> list[str]:
         """Which images have changed, where its split and lists are as they were."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modprompt.feature import features, of_kind
-from modprompt.methods.table import BY_NAME, PROMPTS, ZERO_SHOT, Row, kind_of
+from modprompt.experiments.plan.stages import STAGES
+from modprompt.methods.table import BY_NAME, HEADS, PROMPTS, ZERO_SHOT, Row, kind_of
 
-# headings of a report, in order: kinds of methods, and of a feature's those on top of what another method trained
-GROUPS = ("", PROMPTS, *(group for one in features() if one.kind for group in (one.kind, one.stage.group)))
-ON_ANOTHER = {one.stage.group for one in features()} - {""}
+# headings of a report, in order: kinds of methods, and those on top of what another method trained
+ON_PROMPTS = next(one for one in STAGES if one.group)
+GROUPS = ("", PROMPTS, HEADS, ON_PROMPTS.group)
 PLAIN = next(name for name, row in BY_NAME.items() if row.kind == ZERO_SHOT)  # the trainer of zero-shot CLIP
 _OFF = ("", "False", "0", "None")  # how empty settings are written
 
@@ -65,6 +65,7 @@ def group_of(trainer: str, options: Mapping[str, str], has_front: bool = False) 
     kind = kind_of(trainer)
     if kind == ZERO_SHOT:
         return ""
-    stage = of_kind(kind).stage
-    is_named = stage.setting and _setting(BY_NAME[trainer], stage.setting, options) not in _OFF
-    return stage.group if (has_front and stage.group) or is_named else kind
+    if kind != HEADS:
+        return kind
+    is_named = _setting(BY_NAME[trainer], ON_PROMPTS.setting, options) not in _OFF
+    return ON_PROMPTS.group if has_front or is_named else kind

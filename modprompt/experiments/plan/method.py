@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modprompt.experiments.plan.kinds import trains
-from modprompt.feature import file_in, named
-from modprompt.io.settings import free
+from modprompt.experiments.plan.stages import stage_of
+from modprompt.io.settings import decisive
+from modprompt.methods.search.schedule_files import named_by
 
 
 class Method(NamedTuple):
@@ -59,7 +60,7 @@ class Method(NamedTuple):
     @property
     def front(self) -> Method | None:
         """Its first stage, if that is another method of the file."""
-        return self.stage if named(self.stage_of).stage.names_method else None
+        return self.stage if stage_of(self.stage_of).names_method else None
 
     @property
     def first(self) -> str:
@@ -70,14 +71,15 @@ class Method(NamedTuple):
         return f"{'behind_' if self.front else ''}{self.stage.trainer}_{self.stage.folder}{seed}"
 
     def _named(self) -> Iterator[tuple[str, str]]:
-        deciding = [(key, value) for key, value in self.options if key not in free()]
+        kept = decisive(dict(self.options))
+        deciding = [(key, value) for key, value in self.options if key in kept]
         names = short_names([key for key, _ in deciding])
         return ((names[key], _end_of_path(key, value)) for key, value in deciding)
 
 
 def _end_of_path(key: str, value: str) -> str:
     """For a file its name and two folders, which tell the run that wrote it; another value as it is."""
-    found = file_in(key, value)
+    found = named_by(key, value)
     return "/".join(Path(found.path).parts[-3:]) if found and found.path else value
 
 

@@ -51,12 +51,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt import places
+from modprompt.active import plan as rounds
 from modprompt.checks import known_names
 from modprompt.data.names import config_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen
 from modprompt.experiments.plan.chosen import Chosen
 from modprompt.experiments.plan.experiment import (
+    ACTIVE,
     ALL_CLASSES,
     BASE,
     BASE2NEW,
@@ -73,16 +75,17 @@ from modprompt.experiments.plan.experiment import (
 from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
-from modprompt.feature import Feature, features, file_in, named, protocols
+from modprompt.experiments.plan.stages import STAGES, Stage, stage_of
 from modprompt.io.paths import of_user
 from modprompt.io.settings import as_text, read_settings
+from modprompt.methods.search.schedule_files import named_by
 from modprompt.methods.table import PROMPTS, config_of, kind_of
 
 FILES = places.configs() / "experiments"
 _NAMES_NO_FOLDER = "MODEL.BACKBONE.PATH"  # it decides numbers and is not in a folder's name
 _OF_PART = (
     *(field for field in Experiment._fields if field not in ("name", "added", "slurm")),
-    *(key for one in protocols() for key in one.plan().KEYS),
+    *rounds.KEYS,
 )  # fmt: skip
 _OF_VALIDATION = {"classes": (BASE, ALL_CLASSES), "rule": (HIGHEST, NO_COLLAPSE)}
 _NAME_OF_PART = re.compile(r"[A-Za-z]\w*", re.ASCII)
@@ -204,11 +207,10 @@ def _experiment(
         of_label = list(reader.method(label, value, shared, methods))
         methods += [method._replace(image_cache=image_cache) for method in of_label]
     added: Added | None = None
-    for one in protocols():
-        if one.name == protocol:
-            added = one.plan().read(reader, content, methods)
-        else:
-            one.plan().refuse(reader, content, protocol, methods)
+    if protocol == ACTIVE:
+        added = rounds.read(reader, content, methods)
+    else:
+        rounds.refuse(reader, content, protocol, methods)
     _require_of_protocol(reader, content, protocol)
     experiment = Experiment(
         name=name,
@@ -316,7 +318,7 @@ def _check_stages(reader: MethodReader, experiment: Experiment) -> None:
             continue
         other = seen.setdefault((method.stage.trainer, method.stage.folder), method.stage)
         if (other.config, other.options) != (method.stage.config, method.stage.options):
-            both = f"{named(method.stage_of).stage.plural} of {other.label} and {method.family}"
+            both = f"{stage_of(method.stage_of).plural} of {other.label} and {method.family}"
             whose = f"the {both} have the same folder ({other.folder})"
             raise reader.fault("methods", f"{whose} but other settings: give one its own experiment")
 
@@ -324,11 +326,10 @@ def _check_stages(reader: MethodReader, experiment: Experiment) -> None:
 OF_PROTOCOL = (
     "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
 )  # fmt: skip
-_STAGED = [one for one in features() if one.stage.key]  # those that may be a first stage
 _OF_METHOD = (
     "trainer", "config", "options", "seeds", "grid", "published",
-    *(one.stage.key for one in _STAGED),
-    *(f"{one.stage.key}_seed" for one in _STAGED if not one.stage.names_method),
+    *(one.key for one in STAGES),
+    *(f"{one.key}_seed" for one in STAGES if not one.names_method),
     "few_shot", "chosen",
 )  # fmt: skip
 _MOST_VARIANTS = 10_000
@@ -361,16 +362,15 @@ class MethodReader(Reader):
         """Settings as text; files of schedules are relative to a folder, by default this file's."""
         options = {}
         for key, item in self.mapping(value or {}, place).items():
-            for one in protocols():
-                if key in one.plan().SET_HERE:
-                    instead = ", ".join(one.plan().KEYS)
-                    raise self.fault(place, f"{key} cannot be set here; protocol {one.name} has {instead}")
+            if key in rounds.SET_HERE:
+                instead = ", ".join(rounds.KEYS)
+                raise self.fault(place, f"{key} cannot be set here; protocol {ACTIVE} has {instead}")
             if key in OF_PROTOCOL:
                 raise self.fault(place, f"{key} cannot be set here; see datasets, shots, seeds and trainer")
             if isinstance(item, dict) or item is None:
                 raise self.fault(place, f"{key}: a dotted key with one value is expected, got {item!r}")
             text = repr(item) if isinstance(item, list) else as_text(item)  # as train.py's words are read
-            found = file_in(key, text)
+            found = named_by(key, text)
             if found and found.path:
                 text = f"{found.mark}{((folder or self.path.parent) / of_user(found.path)).resolve()}"
             options[key] = text
@@ -446,9 +446,9 @@ class MethodReader(Reader):
 
     def staged(self, made: Method, content: dict[str, Any], shared: Shared, before: Sequence[Method]) -> Method:
         """A method with its first stage and its few-shot runs."""
-        for one in _STAGED:
-            if one.stage.key in content:
-                first = self.first(one, content[one.stage.key], made, shared, before)
+        for one in STAGES:
+            if one.key in content:
+                first = self.first(one, content[one.key], made, shared, before)
                 made = made._replace(stage=first, stage_of=one.name)
         if "few_shot" in content:
             place = f"methods: {made.family}: few_shot"
@@ -483,24 +483,24 @@ class MethodReader(Reader):
     def stage_seed(self, content: Mapping[str, Any], place: str) -> int | None:
         """The one seed of a first stage; None if each seed has its own."""
         found: tuple[int, ...] = ()
-        for one in _STAGED:
-            key = f"{one.stage.key}_seed"
+        for one in STAGES:
+            key = f"{one.key}_seed"
             given = self.numbers(content[key], f"{place}: {key}", 0) if key in content else ()
-            if len(given) > 1 or (given and one.stage.key not in content):
-                raise self.fault(place, f"{key} is one seed, of the method's {one.stage.key}")
+            if len(given) > 1 or (given and one.key not in content):
+                raise self.fault(place, f"{key} is one seed, of the method's {one.key}")
             found += given
         return found[0] if found else None
 
-    def first(self, one: Feature, value: Any, method: Method, shared: Shared, before: Sequence[Method]) -> Method:
+    def first(self, one: Stage, value: Any, method: Method, shared: Shared, before: Sequence[Method]) -> Method:
         """The first stage of a method: on the CLIP and images of its training, unless its own options say otherwise."""
-        place = f"methods: {method.family}: {one.stage.key}"
+        place = f"methods: {method.family}: {one.key}"
         settings = {
             key: as_text(item) for key, item in {**read_settings(str(method.config)), **dict(method.options)}.items()
         }
-        fault = one.fault_of_stage(method.trainer, [key for key, _ in method.options], settings)
+        fault = one.fault(method.trainer, [key for key, _ in method.options], settings)
         if fault:
             raise self.fault(place, fault)
-        return self.front(value, place, before) if one.stage.names_method else self.stage(value, place, method, shared)
+        return self.front(value, place, before) if one.names_method else self.stage(value, place, method, shared)
 
     def front(self, label: Any, place: str, before: Sequence[Method]) -> Method:
         """The method above, on whose trained prompts this one is built."""

@@ -12,7 +12,6 @@ from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.alike import READING, WEIGHTS, reading_of, split_facts, version_in
 from modprompt.experiments.reporting.results import Line, Results
-from modprompt.feature import features
 from modprompt.io.images import AS_TRAINING, HELD_OUT, WHOLE
 
 IMAGES, DRAWN = "images", "few-shot images"
@@ -20,7 +19,7 @@ IMAGES, DRAWN = "images", "few-shot images"
 
 def _images(result: dict[str, Any]) -> str:
     """A hash of the images that a run was given; that of the split for one that chose among them."""
-    if split_facts(result) and any(one.chose_images(result) for one in features()):
+    if split_facts(result) and "active" in result:
         return str(split_facts(result).get("hash"))
     return str(result.get("images_hash") or result.get("split_hash"))
 

@@ -10,11 +10,11 @@ from collections.abc import Collection, Sequence
 from statistics import fmean, pstdev
 from typing import Any, NamedTuple
 
-from modprompt import feature
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.kinds import ON_ANOTHER
+from modprompt.experiments.plan.kinds import ON_PROMPTS
 from modprompt.experiments.plan.protocols import TOGETHER
+from modprompt.experiments.plan.stages import STAGES, stage_of
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.render import EMPTY, STD, cell_numbers, cell_text
 from modprompt.experiments.reporting.results import Line, Outcome, Results, most_shots
@@ -25,10 +25,9 @@ from modprompt.io.text import one_line
 
 FILE_NAME = "cost.csv"
 COLUMNS = ("method", "trained parameters", "training (s)", "testing (s)", "device", "jobs at once")  # then an accuracy
-_STAGES = [one.stage for one in feature.features() if one.stage.key]
 ABOUT = (
-    f"Trained parameters: {', '.join(one.parameters for one in _STAGES if one.parameters)}. Seconds of one training, "
-    f"all of its starts together, with its share of {' or '.join(one.seconds for one in _STAGES)}, and of its tests: "
+    f"Trained parameters: {', '.join(one.parameters for one in STAGES if one.parameters)}. Seconds of one training, "
+    f"all of its starts together, with its share of {' or '.join(one.seconds for one in STAGES)}, and of its tests: "
     f"means over data sets, then {STD} over seeds; none of runs that shared a GPU."
 )
 COLUMNS_OF_CSV = (
@@ -103,7 +102,7 @@ def _counted(experiment: Experiment, results: Results, line: Line) -> list[str]:
 
 def _stages(line: Line, outcome: Outcome) -> list[dict[str, Any]]:
     """The results of a run and of what was trained before it; none if its first stage is not known."""
-    if outcome.result is None or (line.group in ON_ANOTHER and outcome.front is None):
+    if outcome.result is None or (line.group == ON_PROMPTS.group and outcome.front is None):
         return []
     return [outcome.result, *([outcome.front] if outcome.front else [])]
 
@@ -111,7 +110,7 @@ def _stages(line: Line, outcome: Outcome) -> list[dict[str, Any]]:
 def _trained(line: Line, outcome: Outcome) -> int | None:
     """Parameters that were trained to get there."""
     stages = _stages(line, outcome)
-    own = stages if line.group in ON_ANOTHER else stages[:1]  # a teacher is no part of what it taught
+    own = stages if line.group == ON_PROMPTS.group else stages[:1]  # a teacher is no part of what it taught
     sizes: list[Any] = [one.get("trained_parameters") for one in own]
     return int(sum(sizes)) if sizes and None not in sizes else None
 
@@ -215,7 +214,7 @@ def stages(results: Results) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for (family, dataset, column), (trainings, first) in results.stages.items():
         what = f"{family}, {dataset}{'' if column == 'accuracy' else f' {column}'}"
-        lines = found.setdefault(feature.named(first[0][0].stage).stage.plural.capitalize(), [])
+        lines = found.setdefault(stage_of(first[0][0].stage).plural.capitalize(), [])
         lines.append(f"{what}: {_told(trainings, first, results.odd)}")
     return found
 
@@ -250,7 +249,7 @@ def _accuracies(name: str, found: Sequence[dict[str, Any]]) -> str:
     own = [result[name] for result in found if result.get(name)]
     texts = [
         f"{what} {_mean([float(one[key]) for one in own])}%"
-        for key, what in feature.named(name).tested.items()
+        for key, what in stage_of(name).tested.items()
         if len(own) == len(found) and all(one.get(key) is not None for one in own)
     ]
     return ", ".join(texts) or f"{_mean([float(result['accuracy_pct']) for result in found])}%"

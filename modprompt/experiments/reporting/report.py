@@ -41,7 +41,6 @@ from modprompt.experiments.reporting.measured import Measured, looks_of
 from modprompt.experiments.reporting.results import Results, of_experiment, untested
 from modprompt.experiments.reporting.trees import add_tree, experiment_of_tree
 from modprompt.experiments.running import state, status
-from modprompt.feature import named
 from modprompt.io import pages
 from modprompt.io.pictures import can_draw
 from modprompt.io.tables import write_table
@@ -114,7 +113,7 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
     if trees and len(found) > 1:
         raise UserError(f"--with: {plan.name} has several parts: name one, --parts {plan.parts[0].name}")
     if plan.parts[0].added is not None and trees:
-        raise UserError(f"--with: {named(plan.parts[0].protocol).report().NO_TREES}")
+        raise UserError(f"--with: {_rounds().NO_TREES}")
     for word in trees:
         label, equals, folder = word.partition("=")
         labelled = equals and not Path(word).is_dir()
@@ -123,14 +122,20 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
     return plan, found
 
 
+def _rounds() -> Any:
+    from modprompt.active import report  # late: it stands on this room
+
+    return report
+
+
 def _tables(experiment: Experiment, results: Results) -> tuple[list[table.Section], str]:
     """The tables, and what their numbers are."""
     if experiment.added is None:
         sections = table.sections(experiment, results)
         return sections, render.caption(experiment, sections)
-    of_feature = named(experiment.protocol).report()
-    sections = of_feature.sections(experiment, results)
-    return sections, f"{render.caption(experiment, sections)} {of_feature.ABOUT}"
+    of_rounds = _rounds()
+    sections = of_rounds.sections(experiment, results)
+    return sections, f"{render.caption(experiment, sections)} {of_rounds.ABOUT}"
 
 
 def write_plan(
@@ -189,7 +194,7 @@ def write(
         What its page shows.
     """
     sections, about = _tables(experiment, results)
-    of_feature = None if experiment.added is None else named(experiment.protocol).report()
+    of_rounds = None if experiment.added is None else _rounds()
     measured = Measured(experiment, results, sections, looks or looks_of([(experiment, results)]))
     left = diagnostics.read(measured)
     clouds = _clouds(measured, data, left.faults) if tsne and can_draw() else {}
@@ -203,7 +208,7 @@ def write(
         "Pairs left out": found.left_out if found else [],
         "Without test images": untested(results),
         **cost.stages(results),
-        **(of_feature.notes(results) if of_feature else {}),
+        **(of_rounds.notes(results) if of_rounds else {}),
         "Warnings": warnings(results),
         "Not shown": [*draw.left_out(experiment), *left.faults, *unseen],
         "CLIPs": clips(results),
@@ -216,7 +221,7 @@ def write(
     text = render.markdown(sections, experiment.title, about, notes, beside)
     write_whole(folder / "report.md", text)
     tables = {"report.csv": (render.columns_of_csv(sections), render.rows_of_csv(sections))}
-    tables.update(of_feature.tables(results) if of_feature else {})
+    tables.update(of_rounds.tables(results) if of_rounds else {})
     if spent:
         tables[cost.FILE_NAME] = (list(cost.COLUMNS_OF_CSV), cost.rows_of_csv(spent, accuracy))
     (folder / comparisons.FILE_NAME).unlink(missing_ok=True)  # of an earlier report that compared another

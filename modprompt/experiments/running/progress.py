@@ -12,9 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from modprompt.data.rounds import FOLDER, known
 from modprompt.experiments.running import state
 from modprompt.experiments.running.worker import last_line
-from modprompt.feature import features
 from modprompt.io import folder as run_folder
 from modprompt.io.text import one_line
 
@@ -42,8 +42,9 @@ def of_run(folder: Path) -> str:
     if not run_folder.is_held(folder):
         return "waiting to start"
     newest = max((folder / state.CONSOLE, folder / "log.txt"), key=_time_ns)  # for a script's run: the log
-    told = [one.progress(folder) for one in features()]
-    return ", ".join(filter(None, [*told, summary(last_line(newest)) or "starting"]))
+    rounds = known(folder / FOLDER)
+    told = [f"round {rounds[-1]}"] if rounds else []
+    return ", ".join([*told, summary(last_line(newest)) or "starting"])
 
 
 def _time_ns(path: Path) -> int:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from modprompt.active.asked import asked
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import progress, state
 from modprompt.experiments.running.worker import BUSY, FULL, Task, last_line, task_of
-from modprompt.feature import waiting
 from modprompt.io.text import one_line
 
 
@@ -193,7 +193,7 @@ class Runner:
 
     def _was_answered(self, folder: str, stands: state.State) -> bool:
         """Whether a run ended to ask for labels that are there by now; only once, or it would be started for ever."""
-        again = stands.name == state.WAITING and waiting(self.out / folder) is not None
+        again = stands.name == state.WAITING and asked(self.out / folder) is not None
         first = folder not in self.answered
         if again:
             self.answered.add(folder)

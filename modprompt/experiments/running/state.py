@@ -17,10 +17,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modprompt.active.asked import asked
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
-from modprompt.feature import named, waiting
+from modprompt.experiments.plan.stages import stage_of
 from modprompt.io import folder as run_folder
 from modprompt.io import holding, same_run
 from modprompt.io import result as results
@@ -61,7 +62,7 @@ def is_finished(folder: Path, settings: Mapping[str, str], tests: bool, parent: 
     A feature's first stage must also have what it leaves.
     """
     result = results.read(folder).result
-    if result is None or _other_run(result, settings, tests) or named(stage).lacks(folder):
+    if result is None or _other_run(result, settings, tests) or stage_of(stage).lacks(folder):
         return False
     trained = None if parent is None else holding.of_training(parent).result
     return trained is None or not holding.of_other_weights(result, str(parent), trained=trained)
@@ -113,14 +114,14 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
         return State(WAITING, why)
     first = by_result(job.first, out, inputs, known) if job.first else None
     if job.first and first is not None and first.name != FINISHED:
-        what = named(job.method.stage_of).stage.name
+        what = stage_of(job.method.stage_of).called
         if first.name == STALE:
             return State(STALE, f"{what} was {first.why}", result)
         return State(WAITING, f"{what} is not there")
     stale = _staleness(job, result, out, inputs)
     if stale:
         return State(STALE, stale, result)
-    if fault := named(job.stage).lacks(out / job.folder):
+    if fault := stage_of(job.stage).lacks(out / job.folder):
         return State(WAITING, fault)
     if job.parent is None:
         return State(FINISHED, "", result)
@@ -150,8 +151,8 @@ def of(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State
     failure = results.read_json(folder / FAILURE) if state.name == WAITING else None
     if failure is not None:
         return _failed(failure)
-    asks = waiting(folder) if state == State(WAITING) else None
-    return state if asks is None else State(LABELS if asks.still else WAITING, asks.text)
+    asks = asked(folder) if state == State(WAITING) else None
+    return state if asks is None else State(LABELS if asks.missing else WAITING, asks.text)
 
 
 def _failed(failure: Mapping[str, Any]) -> State:

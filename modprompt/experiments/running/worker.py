@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from modprompt import places
+from modprompt.active.asked import asked
 from modprompt.errors import OutOfMemory, WaitsForLabels
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.stages import stage_of
 from modprompt.experiments.running import state
-from modprompt.feature import named, waiting
 from modprompt.io import folder as run_folder
 from modprompt.io.lock import Lock
 from modprompt.io.result import GPU_SHARE, ON_GPU
@@ -190,7 +191,7 @@ class Worker:
             return DONE
         if run_folder.is_held(self.folder, (run_folder.LOCK,)):  # another run was faster
             return BUSY
-        if code == ASKS and waiting(self.folder) is not None:
+        if code == ASKS and asked(self.folder) is not None:
             return ASKS
         if code == FULL and self.task.gpu_share < 1:
             return FULL
@@ -232,7 +233,7 @@ class Worker:
     def _lacking(self) -> str:
         """What a run that ended without an error has not left."""
         has_result = state.is_finished(self.folder, self.task.settings, self.task.tests, None)
-        fault = named(self.task.stage).lacks(self.folder) if has_result else ""
+        fault = stage_of(self.task.stage).lacks(self.folder) if has_result else ""
         return fault or "ended without a result"
 
     def stop(self, grace_s: float = 10.0) -> None:

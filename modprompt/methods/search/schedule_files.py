@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.errors import SettingError, UserError
-from modprompt.feature import NamedFile
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Given, Settings, as_text
 from modprompt.methods import table
@@ -23,6 +22,17 @@ _OF_DPL = re.compile(r"TRAINER\.(\w+)\.(IMG_ALPHA_PATH|TXT_ALPHA_PATH|ALPHAS_SWA
 _SIDE_OF = {"IMG_ALPHA_PATH": "vision", "TXT_ALPHA_PATH": "text"}
 _OTHER = {"vision": "text", "text": "vision"}
 _Entry = tuple[str, Given]
+
+
+class NamedFile(NamedTuple):
+    """A file that a setting may name in place of its value.
+
+    path: of the file; empty if it names none.
+    mark: the mark before it in the setting's text.
+    """
+
+    path: str
+    mark: str
 
 
 class _Side(NamedTuple):

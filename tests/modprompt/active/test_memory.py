@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from modprompt.active import badge, blocks, choosing, coreset, uncertainty
 from modprompt.active.scoring import Scorer
 from modprompt.active.selection import select
-from modprompt.active.settings import Active
+from modprompt.data.rounds import Active
 from modprompt.engine.model import Output
 from modprompt.trainers.image_features import FeatureBatches
 from tests.fake_cuda import child

@@ -6,7 +6,7 @@ import pytest
 
 from modprompt.active import generators, record
 from modprompt.active.record import Picked, Round
-from modprompt.active.settings import known
+from modprompt.data.rounds import known
 from modprompt.errors import UserError
 from modprompt.io.checksum import sealed
 

@@ -7,7 +7,7 @@ import modprompt.trainers.run  # noqa: F401 - all trainers and readers
 from modprompt.active import generators, record, same_run
 from modprompt.active.pool import Pool
 from modprompt.active.record import Round
-from modprompt.active.settings import known
+from modprompt.data.rounds import known
 from modprompt.errors import UserError
 
 

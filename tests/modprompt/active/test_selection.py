@@ -11,7 +11,7 @@ from modprompt.active import selection
 from modprompt.active.acquisition import Choice, find
 from modprompt.active.badge import badge, badge_of_reference
 from modprompt.active.balance import balance
-from modprompt.active.settings import Active
+from modprompt.data.rounds import Active
 from modprompt.errors import SettingError, UserError
 from tests.modprompt.active.given import GOLDEN, golden_seen, random_seen, seen_of
 

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from modprompt.active.settings import METHODS, Active
 from modprompt.cli.flags import parse_args, settings_of
+from modprompt.data.rounds import METHODS, Active
 from modprompt.errors import UserError
 from modprompt.experiments.plan import check, protocols
 from modprompt.experiments.plan.commands import expected, flags

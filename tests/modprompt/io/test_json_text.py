@@ -27,3 +27,9 @@ def test_numbers_that_are_none_are_read_unless_they_must_be_finite(word):
     assert not math.isfinite(parse(f"[{word}]")[0])
     with pytest.raises(Refused, match=f"^{word} is no number$"):
         parse(f"[{word}]", finite=True)
+
+
+def test_a_key_with_two_values_is_refused():
+    assert parse('{"a": [1], "a": [1]}') == {"a": [1]}
+    with pytest.raises(Refused, match="^the key 'a' has two values$"):
+        parse('[{"a": 1, "b": 2, "a": 3}]')

@@ -6,9 +6,9 @@ from modprompt.errors import UserError
 from modprompt.io import yaml_text
 from modprompt.io.settings import (
     FLAGS,
+    FREE,
     Settings,
     as_text,
-    free,
     given,
     pairs,
     read_settings,
@@ -150,7 +150,7 @@ def test_texts_are_what_was_given_without_what_decides_nothing(files):
         "SEED": "1",
     }
     assert list(settings.texts()) == sorted(settings.texts()) == list(settings.sources())
-    assert not free() & set(settings.texts())
+    assert not FREE & set(settings.texts())
 
 
 def test_one_thing_written_in_two_ways_has_the_same_texts(files):

@@ -457,6 +457,17 @@ def test_another_file_of_sentences_under_the_repositorys_name_is_another_run(wor
     assert "SENTENCES is empty, and there is no gpt_file/eurosat_prompt.json" in refusal(capsys, *run)
 
 
+def test_with_tests_that_write_the_size_of_their_batches_decides(words, tmp_path, capsys):
+    run = [*half(words(4, 4, 2, "last_step"), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]
+    for writes, said in (("False", "Finished before"), ("True", "DATALOADER.TEST.BATCH_SIZE")):
+        own = ["--once", *run, NODE + "TESTS_WRITE", writes, "OUTPUT_DIR", str(tmp_path / writes)]
+        assert train.main([*own, "DATALOADER.TEST.BATCH_SIZE", "5"]) == 0
+        capsys.readouterr()
+        train.main([*own, "DATALOADER.TEST.BATCH_SIZE", "6"])
+        shown = capsys.readouterr()
+        assert said in shown.out + shown.err
+
+
 def test_eps_has_its_place_in_the_repositorys_configs_too(words, tmp_path, capsys):
     run = [*half(words(4, 4, 2, "last_step"), "base", tmp_path / "out"), "OPTIM.EPS", "0.5"]
     assert train.main(["--no-train", *run]) == 0

@@ -105,12 +105,13 @@ KINDS = {"method": mpl, "initial": initial, "head": head, "rounds": rounds, "sea
 
 
 def image_of(run, what):
-    """The first image of the run's test, or of its few-shot list."""
+    """The first image of the run's test, or of its training: of the few-shot list, if there is one."""
     folder = run.root / "eurosat"
-    if what == "test":
-        return folder / "2750" / json.loads((folder / "split_zhou_EuroSAT.json").read_text())["test"][0][0]
-    (lists,) = (folder / "split_fewshot").glob("shot_*.json")
-    return folder / "2750" / json.loads(lists.read_text())["train"][0]
+    split = json.loads((folder / "split_zhou_EuroSAT.json").read_text())
+    first = split["test" if what == "test" else "train"][0][0]
+    for path in (folder / "split_fewshot").glob("shot_*.json") if what == "training" else ():
+        first = json.loads(path.read_text())["train"][0]
+    return folder / "2750" / first
 
 
 def repaint(path):
@@ -154,9 +155,8 @@ def test_a_finished_run_is_another_once_anything_that_decides_it_has_changed(run
     changes = {
         same_run.CLIP: lambda: rewrite(run.backbone, lambda: clip_in(run.backbone, 9)),
         "the test images": lambda: repaint(image_of(run, "test")),
+        "the training images": lambda: repaint(image_of(run, "training")),
     }
-    if kind not in ("rounds", "search"):
-        changes["the training images"] = lambda: repaint(image_of(run, "training"))
     if same_run.TEACHER in facts:
         weights = run.files / "teacher" / "open_clip_model.safetensors"
         changes[same_run.TEACHER] = lambda: rewrite(weights, lambda: another_teacher(run))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.figures import classes, cost, dots, grid, shots, tsne
@@ -15,7 +15,6 @@ from modprompt.experiments.reporting.figures.tokens import tokens
 from modprompt.experiments.reporting.measured import Measured
 from modprompt.experiments.reporting.table import apart
 from modprompt.experiments.reporting.views import Diagnostics
-from modprompt.feature import features, named
 
 if TYPE_CHECKING:
     from modprompt.experiments.reporting.embedding import Cloud
@@ -49,10 +48,19 @@ def draw(measured: Measured, left: Diagnostics, folder: Path, clouds: Mapping[st
         if caption:
             drawn.append(Figure(name, caption + (apart(measured.sections) if name != "tokens.png" else ""), place))
     there = {Path(figure.name).stem for figure in drawn}
-    kinds = (*_KINDS, *(name for one in features() for name in one.figures))
+    kinds = (*_KINDS, *_OF_ROUNDS)
     for old in (path for kind in kinds for path in folder.glob(f"{kind}.p[nd][gf]") if path.stem not in there):
         old.unlink(missing_ok=True)
     return drawn
+
+
+_OF_ROUNDS = ("rounds", "rounds_new", "covered", "balance")
+
+
+def _rounds() -> Any:
+    from modprompt.active import report  # late: it stands on this room
+
+    return report
 
 
 def _wanted(
@@ -61,7 +69,7 @@ def _wanted(
     """For each figure its file, its data set, and a function that draws it."""
     experiment, results = measured.experiment, measured.results
     if experiment.added is not None:
-        for name, make in named(experiment.protocol).report().figures(results):
+        for name, make in _rounds().figures(results):
             yield name, "", make
     if not measured.labels:
         return

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modprompt.engine.schedule import Schedule
+from modprompt.experiments.plan.stages import STAGES
 from modprompt.experiments.reporting.figures.layout import MOST_METHODS, PAGE_IN, names, panels
 from modprompt.experiments.reporting.results import Results
-from modprompt.feature import features
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +78,7 @@ def tokens(results: Results, best: Sequence[str], path: Path, strong: str = "") 
             axes.set_xlabel(f"{side} layer (from 0)")
     said = f" The best {len(rows)} of {len(counts)} methods." if len(rows) < len(counts) else ""
     several = [f"{label} ({len(counts[label])})" for label in rows if len(counts[label]) > 1]
-    finders = " and ".join(one.stage.plural for one in features() if one.finds("SCHEDULE_TEXT"))
+    finders = " and ".join(one.plural for one in STAGES if one.finds("SCHEDULE_TEXT"))
     said += f" Of several schedules, as {finders} find them, the first: {', '.join(several)}." if several else ""
     return (
         "Prompt tokens that enter each layer: 4+2 are four that the layer before has carried on and two new ones, 4 "

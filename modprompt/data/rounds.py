@@ -1,4 +1,4 @@
-"""Active prompt learning: its settings, and what its rounds leave in a run's folder, by name.
+"""Rounds of active prompt learning: their settings, and what they leave in a run's folder, by name.
 
 rounds/round_3.csv     the picks of a round, with a column for their labels
 rounds/round_3.html    the same as pictures
@@ -7,14 +7,17 @@ rounds/round_3/        its training: checkpoints, result.json
 rounds/waiting.json    which labels a run waits for
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.fields import Configured, setting
+from modprompt.io.holding import ROUNDS
 from modprompt.io.safe_open import PathLike
 
-FOLDER = "rounds"
+FOLDER = ROUNDS
 WAITING = "waiting.json"  # in it: {"round": 3, "file": "round_3.csv", "missing": 7, "of": 10}
 EXIT_WAITING = WaitsForLabels.exit_code  # exit code of a run that waits for labels
 NONE, RANDOM, PCB_ALONE = "none", "random", "pcb"  # pcb: badge with PCB, as active-prompt-learning calls it
@@ -59,3 +62,25 @@ class Active(Configured):
         "right", "BADGE's rows: right, or as the reference misplaces them", choices=("right", "reference")
     )
     ask: bool = setting(False, "stop after every choice until the labels of its CSV file are filled in")
+
+
+def goes_on(result: Mapping[str, Any], settings: Mapping[str, str], differing: Sequence[str]) -> str:
+    """Why a finished run goes on, and is not another one: more rounds are asked for, and all else is the same; or "".
+
+    Args:
+        result: of the finished run.
+        settings: the given ones.
+        differing: what differs, as "KEY old -> new".
+    """
+    active, key = result.get("active"), "ACTIVE.ROUNDS"
+    there, wanted = len(active["rounds"]) if isinstance(active, dict) else 0, settings.get(key, "")
+    more = bool(there) and wanted.isdecimal() and int(wanted) > there
+    only = all(one.startswith(f"{key} ") for one in differing)
+    return "is finished with fewer rounds (ACTIVE.ROUNDS)" if more and only else ""
+
+
+def labels_in(result: Mapping[str, Any]) -> str:
+    """How many labels all rounds of a result have, in words; empty for a run without rounds."""
+    active = result.get("active")
+    rounds = active.get("rounds") if isinstance(active, Mapping) else None
+    return f"{rounds[-1].get('labels')} in {len(rounds)} rounds of {active['method']}" if rounds and active else ""
