@@ -65,11 +65,6 @@ def test_draws_inside_the_constructor_stand_where_its_own_are(clip_file, monkeyp
     assert (list(vision), list(text)) == ([0, 1, 2], [1])
 
 
-def test_unknown_name_gets_the_nearest():
-    with pytest.raises(UserError, match="did you mean 'ViT-B/16'"):
-        load(Asked("ViT-B16"))
-
-
 def test_weights_that_cannot_be_had_say_where_and_what_to_do(monkeypatch):
     def refuse(url, root):
         raise urllib.error.URLError("no network")
