@@ -55,7 +55,7 @@ DEEP = "TRAINER:\n  PROMPTSRC:\n    PROMPT_DEPTH_VISION: 3\n    PROMPT_DEPTH_TEX
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What record_promptkd.inputs makes, and the config of the teacher, which has three layers."""
+    """What promptkd_inputs.inputs makes, and the config of the teacher, which has three layers."""
     folder = inputs(tmp_path_factory.mktemp("promptkd"))
     (folder / "teacher.yaml").write_text(DEEP)
     return folder
