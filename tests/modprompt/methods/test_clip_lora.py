@@ -10,6 +10,7 @@ from modprompt.methods.parts.capabilities import RunFacts
 from modprompt.methods.parts.low_rank import layers_at
 from modprompt.methods.parts.low_rank_files import as_repository
 from modprompt.use.export_model import ExportedModel
+from tests import siglips
 from tests.conftest import random_clip
 from tests.methods import small
 
@@ -68,6 +69,7 @@ def test_positions_are_the_references(position, of_12, of_24):
         (lambda: CLIPLoRA(position="7-7").over(CoOp()).on(random_clip(), NAMES), "POSITION '7-7' names layer 7"),
         (lambda: CLIPLoRA().over(KgCoOp()), "ON does not work for KgCoOp: it is added to the prompts of CoOp"),
         (lambda: CLIPLoRA(joins=True), "ON does not work for CLIPLoRA itself"),
+        (lambda: CLIPLoRA(encoder="text").on(siglips.clip_of(siglips.made("open_clip")), NAMES), "only in the layers of OpenAI's kind"),
         (lambda: modprompt.Search().over(CLIPLoRA().over(CoOp())), "ON does not work for CoOp with CLIPLoRA"),
     ],
 )  # fmt: skip

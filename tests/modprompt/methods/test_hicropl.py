@@ -21,6 +21,7 @@ from modprompt.methods.parts.sentences import Sentences
 from modprompt.methods.records import made_with, of_clip
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.use.export import metadata_of
+from modprompt.use.export_model import ExportedModel
 from modprompt.use.preprocessing import images_of
 from tests import plain_hicropl, plain_neighbours
 from tests.conftest import LAYOUTS, ROOT, bare, lay_out_for, published, random_clip
@@ -239,6 +240,7 @@ def test_what_is_no_training_step_changes_nothing(flow, clip_model, images, tmp_
     plain = plain_hicropl.logits(clip_model, before, *facts(NAMES, images)[:2], None)
     for one in (in_training, *found):
         torch.testing.assert_close(one, plain, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(ExportedModel(model)(images)[1], plain.softmax(-1), atol=1e-4, rtol=1e-4)
 
 
 def test_tests_write_where_their_counts_are_asked_for(clip_model, images):

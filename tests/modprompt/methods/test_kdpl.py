@@ -126,6 +126,15 @@ def test_a_run_says_its_teacher_and_that_labels_were_not_read_and_takes_no_other
     assert said["the teacher"] in refusal(capsys, *tested)
 
 
+def test_the_teacher_computes_as_the_student(teacher, clip_model):
+    model = KDPL(teacher_name=str(teacher)).over(CoOp(n_ctx=2)).on(clip_model, NAMES)
+    images, labels = torch.randn(2, 3, 32, 32), torch.zeros(2).long()
+    model.loss(images, labels)
+    model.bfloat16()
+    assert torch.isfinite(model.loss(images.bfloat16(), labels))
+    assert model.objective.terms[0].of.teacher.model.clip_model.dtype == torch.bfloat16
+
+
 def test_it_is_no_method_by_itself(teacher, clip_model):
     with pytest.raises(UserError, match="KDPL is a loss for the prompts of a method"):
         KDPL(teacher_name=str(teacher)).on(clip_model, NAMES)

@@ -12,6 +12,7 @@ from modprompt import MMRL, MMRLpp, UserError
 from modprompt.cli import train
 from modprompt.methods.mmrl import logits_of_task
 from modprompt.methods.parts.capabilities import RunFacts
+from modprompt.use.export_model import ExportedModel
 from modprompt.use.trained import open_trained
 from tests import plain_mmrl, plain_teachers
 from tests.conftest import LAYOUTS, ROOT, bare, lay_out_for, published, random_clip
@@ -183,6 +184,7 @@ def test_logits_are_fused_for_the_classes_of_the_training_alone(cls, clip_model,
         fused = set(one.classes.names) == set(NAMES)
         torch.testing.assert_close(output.logits, 0.7 * own + 0.3 * read if fused else own, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(output.image, image, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ExportedModel(one)(images)[1], output.logits.softmax(-1), atol=1e-6, rtol=1e-5)
         assert (one.said_of(one.classes.names) == "") == fused
     assert "not the classes of the training" in others.said_of(others.classes.names)
 
@@ -353,6 +355,7 @@ def test_a_data_set_without_values_is_said():
         ({"rep_layers": (2, 4)}, "REP_LAYERS must be layers from 1 to 3"),
         ({"rep_layers": (3, 2)}, "REP_LAYERS must be layers from 1 up, ascending, got (3, 2)"),
         ({"rep_layers": "all"}, "REP_LAYERS must be layers from 1 up, ascending"),
+        ({"alpha": 1.1}, "ALPHA must be at most 1, got 1.1"),
         ({"logits": "rep"}, "LOGITS must be"),
         ({"per_dataset": "mine"}, "PER_DATASET must be"),
         ({"template": "a photo"}, "TEMPLATE must have {} where the class name goes, got 'a photo'"),

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from PIL import Image
 
 from modprompt.cli import export, train
 from tests import plain_lora
@@ -220,3 +221,15 @@ def test_steps_are_those_of_a_plain_loop(words, monkeypatch):
                 value.mul_(1 - 0.01 * rate).sub_(rate * mean / (square.sqrt() + 1e-8))
     for key, value in seen.trainer.model.prompt_learner.named_parameters():
         torch.testing.assert_close(value, params[key.removeprefix("adapters.")], atol=1e-4, rtol=1e-3)
+
+
+def test_images_of_ones_own_are_trained_on_and_tested(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("three", "seven")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for image in range(6):
+            Image.new("RGB", (40, 40), (80 * number, 40 * image, 0)).save(tmp_path / "photos" / name / f"{image}.png")
+    words = ["--trainer", "CLIPLoRA", "--root", str(tmp_path / "photos"), "--output-dir", str(tmp_path / "out")]
+    assert train.main([*words, "DATASET.NUM_SHOTS", "-1", "TRAINER.CLIPLORA.N_ITERS", "1"]) == 0
+    assert "CLIPLoRA trains 3 steps (1 for each of 3 images of a class)" in capsys.readouterr().out
+    assert result(tmp_path / "out")["trainer"] == "CLIPLoRA"

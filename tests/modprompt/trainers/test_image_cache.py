@@ -4,6 +4,7 @@ Also which are kept and in which file, by whom it is written, and what kills and
 """
 
 import contextlib
+import copy
 import json
 import os
 import types
@@ -23,7 +24,7 @@ from modprompt.clip.design import SHORTEST, SQUASH
 from modprompt.io import image_files, lock
 from modprompt.io.safe_open import Refused
 from modprompt.trainers import image_cache
-from modprompt.trainers.image_cache import KeptImages, with_kept_images
+from modprompt.trainers.image_cache import KeptImages, KeptLoader, with_kept_images
 from tests.killing import KILLED, in_child
 from tests.modprompt.trainers.odd_images import NUMBER, loader_of, write_images
 
@@ -101,6 +102,7 @@ def test_without_a_folder_or_a_loader_there_is_nothing_between(images):
     loader = loader_of(images)
     assert with_kept_images(loader, "", "Odd") is loader
     assert with_kept_images(None, "kept", "Odd") is None
+    assert copy.copy(KeptLoader(loader, "kept", "Odd")).batch_size == 4
 
 
 @pytest.mark.parametrize("workers", [0, 2])
