@@ -50,7 +50,7 @@ import modprompt
 from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.io import result
-from modprompt.io.arrays import read_array, read_arrays, write_arrays
+from modprompt.io.arrays import read_all_arrays, read_array, write_arrays
 from modprompt.io.checksum import sealed
 from modprompt.io.descriptions import read_file
 from modprompt.io.settings import read_settings
@@ -121,6 +121,10 @@ def _half() -> dict[str, Any]:
 def _loaded(path: Path, **said: Any) -> Any:
     model = modprompt.load(path, _clip(), **said)
     return repr(model.method), model.classes.names, dict(model.saved_state())
+
+
+def _of_family(path: Path) -> Any:
+    return _loaded(path, method=_PROMPTS, names=_NAMES)
 
 
 def _training() -> tuple[Any, ...]:
@@ -209,19 +213,12 @@ _HEAD = ("file", "label", "confidence")
 _CELLS = [("a 1.jpg", "forest", "0.5"), ("=1+1.jpg", "sea, lake", "-0.25"), ("b/é.jpg", 'a "b"', "1e-05")]
 KINDS = (
     Kind("checkpoint", _as("a.pt", lambda to: _PROMPTS.on(_clip(), _NAMES).save(to)), _loaded, True),
-    Kind(
-        "checkpoint of the family",
-        _as("a.pt", lambda to: torch.save(_of_dassl(_weights()), to)),
-        lambda path: _loaded(path, method=_PROMPTS, names=_NAMES),
-        True,
-    ),
+    Kind("checkpoint of the family", _as("a.pt", lambda to: torch.save(_of_dassl(_weights()), to)), _of_family, True),
     Kind("checkpoint of Dassl, gone on from", _as("model.pth.tar-3", _save_with_dassl), _resume_with_dassl, True),
     Kind("CLIP as a state dict", _as("a.pt", lambda to: torch.save(_half(), to)), _read_clip, True, 200),
     Kind("CLIP as TorchScript", _as("a.pt", _save_torchscript), _read_clip, True, 200),
     Kind("CLIP as safetensors", _as("a.safetensors", lambda to: save_file(_half(), str(to))), _read_clip, tries=200),
-    Kind(
-        "arrays, .npz", _as("a.npz", lambda to: write_arrays(to, a=_ARRAY)), lambda path: read_arrays(path, "a"), True
-    ),
+    Kind("arrays, .npz", _as("a.npz", lambda to: write_arrays(to, a=_ARRAY)), read_all_arrays, True),
     Kind("alphas, .npy", _as("a.npy", lambda to: np.save(to, _ARRAY)), read_array),
     Kind("split", *_in_tree("EuroSAT", trees.eurosat, "split_*.json"), True),
     Kind("few-shot list", *_in_tree("EuroSAT", trees.eurosat, "shot_2*.json", 2), True),

@@ -28,7 +28,7 @@ from tests import (
     plain_teachers,
 )
 from tests import plain_neighbours as plain
-from tests.modprompt.methods import record_promptkd
+from tests.modprompt.methods import promptkd_inputs
 
 
 class Method(NamedTuple):
@@ -73,7 +73,7 @@ def teacher_folder():
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     state = torch.get_rng_state()
-    record_promptkd.write_teacher(Path(folder))
+    promptkd_inputs.write_teacher(Path(folder))
     torch.set_rng_state(state)
     return folder
 

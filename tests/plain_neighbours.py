@@ -188,29 +188,3 @@ def normal(*shape):
 def initial_coop(n_ctx, width, n_cls=None):
     """CoOp's random start."""
     return OrderedDict(ctx=normal(n_ctx, width) if n_cls is None else normal(n_cls, n_ctx, width))
-
-
-def initial_cocoop(n_ctx, width, joint):
-    """CoCoOp's random start: context, then the two layers of its network."""
-    ctx = normal(n_ctx, width)
-    params = OrderedDict(ctx=ctx)
-    for name, layer in (
-        ("linear1", torch.nn.Linear(joint, joint // 16)),
-        ("linear2", torch.nn.Linear(joint // 16, width)),
-    ):
-        params[f"meta_net.{name}.weight"], params[f"meta_net.{name}.bias"] = layer.weight.detach(), layer.bias.detach()
-    return params
-
-
-def initial_maple(n_ctx, text_width, vision_width, depth, words=None):
-    """MaPLe's start: a random context unless `words` has its vectors, proj, deep prompts, one Linear for all layers."""
-    params = OrderedDict(ctx=normal(n_ctx, text_width) if words is None else words)
-    proj = torch.nn.Linear(text_width, vision_width)
-    params["proj.weight"], params["proj.bias"] = proj.weight.detach(), proj.bias.detach()
-    for i in range(depth - 1):
-        params[f"compound_prompts_text.{i}"] = normal(n_ctx, text_width)
-    shared = torch.nn.Linear(text_width, vision_width)
-    for i in range(depth - 1):
-        params[f"compound_prompt_projections.{i}.weight"] = shared.weight.detach()
-        params[f"compound_prompt_projections.{i}.bias"] = shared.bias.detach()
-    return params

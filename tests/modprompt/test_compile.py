@@ -6,7 +6,6 @@ import torch.nn.functional as F
 
 import modprompt
 from modprompt.engine.model import PromptedCLIP
-from modprompt.errors import UserError
 from modprompt.methods.heads.data import FreshViews
 from tests.conftest import random_clip
 from tests.modprompt.methods.parts.test_coupled import build
@@ -64,9 +63,3 @@ def test_with_cuda_graphs_a_head_keeps_the_features_of_all_its_prompts_and_views
     views = FreshViews(loader, model.encode_image, views=1)
     for batches in (list(views), list(views)):
         assert all(torch.equal(batch["img"], image) for batch, image in zip(batches, images))
-
-
-def test_other_words_are_refused():
-    clip_model = random_clip(3)
-    with pytest.raises(UserError, match="MODEL.COMPILE must be one of \"\", default, reduce-overhead, got 'aot_eager'"):
-        PromptedCLIP(build(clip_model), clip_model).compile_encoders("aot_eager")

@@ -65,17 +65,6 @@ def test_draws_inside_the_constructor_stand_where_its_own_are(clip_file, monkeyp
     assert (list(vision), list(text)) == ([0, 1, 2], [1])
 
 
-def test_build_leaves_the_state_dict_alone():
-    state = dict(random_clip().state_dict(), context_length=torch.tensor(77))
-    backbone.build_clip(state)
-    assert "context_length" in state
-
-
-def test_unknown_name_gets_the_nearest():
-    with pytest.raises(UserError, match="did you mean 'ViT-B/16'"):
-        load(Asked("ViT-B16"))
-
-
 def test_weights_that_cannot_be_had_say_where_and_what_to_do(monkeypatch):
     def refuse(url, root):
         raise urllib.error.URLError("no network")
@@ -235,13 +224,6 @@ def test_first_design_word_that_builds_a_plain_model_is_taken_and_the_others_dra
     torch.manual_seed(3)
     backbone.draw_constructor(model)
     assert torch.rand(1) == after
-
-
-@pytest.mark.parametrize("refusal", [AssertionError, UnboundLocalError("no model"), Exception("not this one")])
-def test_words_are_tried_whatever_the_others_raise(refusal, clip_file, monkeypatch):
-    seen = _design_builder(monkeypatch, {"VPT": lambda model: model}, refusal)
-    backbone.build_clip(read_tensors(clip_file))
-    assert [one["trainer"] for one in seen] == ["CoOp", "IVLP", "VPT"]
 
 
 @pytest.mark.parametrize("wants", [True, False])

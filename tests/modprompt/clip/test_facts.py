@@ -120,17 +120,6 @@ def test_tensor_of_many_portions_is_hashed_as_one(last):
     assert _digest("x", tensor) == expected.digest()
 
 
-def test_activation_and_heads_count():
-    model = random_clip(text_layers=1, vision_layers=1)
-    before = of(model)
-    block = model.visual.transformer.resblocks[0]
-    block.attn.num_heads += 2
-    assert of(model) != before
-    block.attn.num_heads -= 2
-    block.mlp.gelu = torch.nn.GELU()
-    assert of(model) != before
-
-
 def test_embedded_model_has_the_fingerprint_that_results_have_recorded():
     assert load(Asked("glyph-clip")).fingerprint == "2:c8ba978be8bffedcdcbd686c"
 
@@ -140,11 +129,3 @@ def test_name_of_a_tensor_counts():
     state = model.state_dict()
     swapped = {**state, "ln_final.weight": state["ln_final.bias"], "ln_final.bias": state["ln_final.weight"]}
     assert fingerprint(swapped, model) != of(model)
-
-
-def test_loaded_model_knows_its_file(clip_file, resnet_file):
-    one = load(Asked("any", str(clip_file), **SAID)).fingerprint
-    other = load(Asked("any", str(resnet_file), "quick_gelu", RESNET_HEADS)).fingerprint
-    assert one.startswith("2:")
-    assert one != other
-    assert one == load(Asked("any", str(clip_file), **SAID)).fingerprint

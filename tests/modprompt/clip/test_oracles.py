@@ -6,7 +6,7 @@ prompts against MPL written out once more over the package's own blocks.
 
 Features and gradients may differ by 1e-5 of the largest: float32 sums in another order differ by about 1e-6. Pixels may
 differ by 1e-6: both sides round an exact fraction of 255, minus the mean, over the deviation, to float32, in which
-numbers around 2 are 2.4e-7 apart. What is run wrongly differs by more than 1e-3, which is tried, too.
+numbers around 2 are 2.4e-7 apart.
 
 Shapes: B images, C classes, L tokens, D width of a side, E joint width, c context tokens.
 """
@@ -25,12 +25,11 @@ from clip import clip
 
 import modprompt
 from modprompt.clip.build import layers_of
-from modprompt.clip.design import Images
 from modprompt.clip.facts import facts_of
-from modprompt.clip.load import image_transform, load_clip
-from tests.other_clips import edit, images_of, open_clip_folder, other_package, transformers_folder
+from modprompt.clip.load import load_clip
+from tests.other_clips import images_of, open_clip_folder, other_package, transformers_folder
 
-TOLERANCE, WRONG, PIXELS = 1e-5, 1e-3, 1e-6
+TOLERANCE, PIXELS = 1e-5, 1e-6
 NAMES = ["cat", "annual crop land", "golden retriever", "x", "sea or lake at dusk, seen from a satellite", "dog"]
 TEXTS = ["a photo of a cat.", "x", "", "two dogs, playing with a red ball on the beach (1987)!", "many words " * 60]
 END = 49407
@@ -105,10 +104,6 @@ SHAPES = {
         images={"size": {"height": 224, "width": 224}, "resample": 2},
         text=tower(80, 698), image=tower(80, 640, patch_size=16, image_size=224)),
 }  # fmt: skip
-COVER = ["open_clip quick 64", "open_clip gelu 80", "transformers quick 64", "transformers gelu 80 bin"]
-a_few = pytest.mark.parametrize(
-    "pair", [name if name in COVER else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES], indirect=True
-)
 
 
 class Pair(NamedTuple):
@@ -197,17 +192,7 @@ def test_it_is_loaded_as_what_it_is(pair):
 @pytest.mark.parametrize("size", [(500, 375), (375, 500)])
 def test_images_are_made_as_the_package_makes_them(pair, size):
     picture = images_of(1, 1, size)[0]
-    theirs, ours = pair.preprocess(picture), pair.transform(picture)
-    assert (theirs - ours).abs().max() <= PIXELS
-    facts = facts_of(pair.ours)
-    for change in (
-        {"interpolation": "bicubic" if facts.interpolation == "bilinear" else "bilinear"},
-        {"resize": "squash" if facts.resize == "shortest" else "shortest"},
-        {"mean": (0.48, 0.46, 0.41)},
-        {"std": (0.27, 0.26, 0.28)},
-    ):
-        images = Images(facts.size, facts.mean, facts.std, facts.interpolation, facts.resize)._replace(**change)
-        assert (theirs - image_transform(images)(picture)).abs().max() > WRONG, change
+    assert (pair.preprocess(picture) - pair.transform(picture)).abs().max() <= PIXELS
 
 
 @pytest.mark.cover(4)
@@ -243,45 +228,6 @@ def test_texts_that_are_filled_up_with_end_tokens_are_the_same(pair):
     with torch.no_grad():
         assert difference(text, pair.ours.encode_text(ids)) <= TOLERANCE
         assert difference(text, pair.ours.encode_text(filled)) <= TOLERANCE
-
-
-@contextlib.contextmanager
-def run_wrongly(pair, what):
-    """The folder while its config says another activation, or twice as many heads."""
-    at_open_clip, quick = pair.shape.write is open_clip_folder, pair.shape.activation == "quick_gelu"
-    path = pair.folder / ("open_clip_config.json" if at_open_clip else "config.json")
-    before = path.read_text()
-    twice = [2 * count for count in pair.shape.heads]
-    if at_open_clip and what == "activation":
-        edit(path, "model_cfg", "quick_gelu", value=not quick)
-    elif at_open_clip:
-        edit(path, "model_cfg", "text_cfg", "heads", value=twice[0])
-        width = pair.ours.visual.conv1.weight.shape[0]
-        edit(path, "model_cfg", "vision_cfg", "head_width", value=width // twice[1])
-    else:
-        other = {"hidden_act": ["gelu" if quick else "quick_gelu"] * 2, "num_attention_heads": twice}
-        key = "hidden_act" if what == "activation" else "num_attention_heads"
-        for side, value in zip(("text_config", "vision_config"), other[key]):
-            edit(path, side, key, value=value)
-    try:
-        yield load_clip(pair.folder, "cpu")[0]
-    finally:
-        path.write_text(before)
-
-
-@pytest.mark.cover(4)
-@a_few
-@pytest.mark.parametrize("what", ["activation", "heads"])
-def test_wrong_activation_or_heads_would_be_seen(pair, what):
-    images, ids = batch(pair), clip.tokenize([f"a photo of a {name}." for name in NAMES])
-    right = raw_features(pair.oracle, images, ids)
-    with run_wrongly(pair, what) as wrong, torch.no_grad():
-        module = wrong.encode_image(images), wrong.encode_text(ids)
-        model = modprompt.ZeroshotCLIP().on(wrong, NAMES)
-        for ours in (module, engine_features(model, images)):
-            assert difference(right[0], ours[0]) > WRONG
-            assert difference(right[1], ours[1]) > WRONG
-        assert difference(own_logits(pair.oracle, images, ids), model(images)) > WRONG
 
 
 def test_tokens_are_open_clips():
@@ -332,28 +278,6 @@ def parts_of_open_clip(model):
     )
 
 
-def parts_of_transformers(model):
-    text, vision = model.text_model, model.vision_model
-
-    def layers(encoder):
-        return [
-            lambda x, mask, layer=layer: layer(x, None if mask is None else mask[None, None])
-            for layer in encoder.layers
-        ]
-
-    return Parts(
-        text.embeddings.token_embedding,
-        text.embeddings.position_embedding.weight,
-        layers(text.encoder),
-        lambda x: model.text_projection(text.final_layer_norm(x)),
-        vision.embeddings,
-        vision.pre_layrnorm,
-        layers(vision.encoder),
-        lambda x: model.visual_projection(vision.post_layernorm(x)),
-        model.logit_scale.exp(),
-    )
-
-
 def mpl_logits(parts, params, ids, images, method):
     """(B, C) of MPL as its description has it: every class and token in every layer, prompts by hand."""
     n_ctx, depth = method.n_ctx, method.prompt_depth
@@ -392,26 +316,26 @@ def largest_difference(one, two):
     return float(max((value - two[name]).abs().max() for name, value in one.items()) / largest)
 
 
-def prompted(clip_model, values=None):
-    """MPL on a CLIP, with prompts away from where they start, or those given."""
+def prompted(clip_model):
+    """MPL on a CLIP, with prompts away from where they start."""
     torch.manual_seed(3)
     depth = min(3, *layers_of(clip_model))
     model = modprompt.MPL(n_ctx=2, n_add_op=2, n_rm_op=1, prompt_depth=depth).on(clip_model, NAMES)
     with torch.no_grad():
-        for name, parameter in model.prompt_learner.named_parameters():
-            parameter.copy_(values[name] if values else parameter + 0.2 * torch.randn(parameter.shape))
+        for parameter in model.prompt_learner.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
     return model
 
 
 @pytest.mark.cover(2)
-@a_few
+@pytest.mark.parametrize("pair", [name for name in SHAPES if not name.startswith("transformers")], indirect=True)
 def test_gradients_of_mpls_prompts_are_those_of_the_packages_own_blocks(pair):
     images, labels = batch(pair, 4), torch.tensor([0, 3, 5, 2])
     model = prompted(pair.ours)
     model.loss(images, labels).backward()
     ours = {name: parameter.grad for name, parameter in model.prompt_learner.named_parameters()}
 
-    parts = (parts_of_open_clip if pair.shape.write is open_clip_folder else parts_of_transformers)(pair.oracle)
+    parts = parts_of_open_clip(pair.oracle)
     values = {name: value.detach().clone() for name, value in model.prompt_learner.named_parameters()}
     params = {name: value.clone().requires_grad_(True) for name, value in values.items()}
     ids = clip.tokenize([f"X X a photo of a {name}." for name in NAMES]).long()
@@ -422,17 +346,3 @@ def test_gradients_of_mpls_prompts_are_those_of_the_packages_own_blocks(pair):
     assert theirs.keys() == ours.keys()
     assert largest_difference(theirs, ours) <= TOLERANCE
     assert all(difference(value, ours[name]) <= 5 * TOLERANCE for name, value in theirs.items())  # the small ones, too
-    for what in ("activation", "heads"):
-        with run_wrongly(pair, what) as wrong:
-            other = prompted(wrong, values)
-            other.loss(images, labels).backward()
-        found = {name: parameter.grad for name, parameter in other.prompt_learner.named_parameters()}
-        assert largest_difference(theirs, found) > WRONG, what
-
-
-def test_images_of_other_modes_become_rgb_when_transformers_does_it(tmp_path):
-    _, theirs = transformers_folder(tmp_path / "clip")
-    _, ours = modprompt.load_clip(tmp_path / "clip", "cpu")
-    (image,) = images_of(3, 1)
-    for mode in ("RGBA", "P", "L", "CMYK"):
-        torch.testing.assert_close(ours(image.convert(mode)), theirs(image.convert(mode)), rtol=0, atol=1e-6)

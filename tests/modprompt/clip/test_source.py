@@ -1,8 +1,6 @@
 """Which weights are meant, and who says how they are run: never a guess."""
 
 import json
-import os
-import pickle
 import shutil
 
 import pytest
@@ -160,30 +158,6 @@ def test_what_lies_in_a_folder_decides(copy, folders, tmp_path):
     assert "there is: one.pt, two.pt" in refusal(tmp_path / "empty")
     assert "no file or folder at" in refusal(tmp_path / "nothing")
     assert "is a name: give it with --backbone" in refusal("ViT-B/16")
-
-
-def test_shard_that_is_missing(tmp_path):
-    open_clip_folder(tmp_path / "w", file="open_clip_model.safetensors.index.json")
-    next((tmp_path / "w").glob("*-00002-*")).unlink()
-    assert "is missing" in refusal(tmp_path / "w")
-
-
-class Runs:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-def test_pickle_that_runs_is_refused_and_not_run(copy, tmp_path):
-    path = copy("open_clip")
-    (path / "open_clip_model.safetensors").unlink()
-    torch.save({"positional_embedding": Runs(tmp_path / "ran")}, path / "open_clip_pytorch_model.bin")
-    assert "open_clip_pytorch_model.bin" in refusal(path)
-    (path / "open_clip_pytorch_model.bin").write_bytes(pickle.dumps(Runs(tmp_path / "ran")))
-    assert "open_clip_pytorch_model.bin" in refusal(path)
-    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Lasting workers draw what workers of one epoch draw."""
 
-import json
 import random
 
 import dassl
@@ -75,24 +74,6 @@ def test_loader_says_of_what_it_is_made():
     sampler = RandomSampler(Draws())
     loader = loaders.lasting_loader(Draws(), 4, sampler, num_workers=1, drop_last=True, pin_memory=False)
     assert (loader.batch_size, loader.sampler, len(loader)) == (4, sampler, 2)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:OPTIM")  # words for all trainers, also for those that do not read it
-@pytest.mark.parametrize("trainer", ["TipAdapterF", "TaskRes", "CLIP_Adapter"])
-def test_heads_with_workers_learn_what_they_learn_with_new_ones(trainer, command, tmp_path, monkeypatch):
-    import dassl.data.data_manager as data_manager
-
-    found = []
-    for name in ("split", "lasting", "new"):
-        if name == "new":
-            monkeypatch.setattr(data_manager, "lasting_loader", DataLoader)
-        words = command(trainer, "DATALOADER.NUM_WORKERS", "2", "OPTIM.MAX_EPOCH", "2")
-        words[words.index("--output-dir") + 1] = str(tmp_path / name)
-        assert train.main(words) == 0
-        result = json.loads((tmp_path / name / "result.json").read_text())
-        found.append((result["prompts_hash"], result["correct"], result["steps_hash"]))
-    assert found[1] == found[2]
 
 
 @pytest.mark.slow

@@ -8,31 +8,18 @@ from modprompt.clip.tower_sides import text_side_of
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.encoders import text_encoder
 from modprompt.engine.prompts import class_texts
-from modprompt.engine.schedule import Schedule, no_prompts
+from modprompt.engine.schedule import Schedule
 from modprompt.errors import UserError
 from tests import siglips
 from tests.conftest import LAYOUTS, lay_out_for
 from tests.modprompt.engine.test_whole_text import compare, plain_words
 
 NAMES = ["cat", "a very long name of things", "x_y", "dog"]
-LAYERS = siglips.TEXT_LAYERS
 
 
 @pytest.fixture(params=LAYOUTS)
 def layout(request, monkeypatch):
     lay_out_for(monkeypatch, request.param)
-
-
-@pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("kind", siglips.CAUSAL_KINDS)
-def test_features_without_prompts_are_the_packages_own(kind):
-    found = siglips.made(kind)
-    clip_model = siglips.clip_of(found)
-    text = class_prompts(class_texts(NAMES, "a photo of a"), NAMES, 0, clip_model)
-    expected = found.encode_text(torch.tensor([found.tokenizer.row(one) for one in text.texts]))
-    nothing = torch.empty(0, found.table.shape[1])
-    (ours,) = text_encoder(clip_model, no_prompts(LAYERS, "text"))(text(nothing), [None] * LAYERS)
-    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("layout")

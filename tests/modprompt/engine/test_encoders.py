@@ -136,14 +136,3 @@ def test_resnets_have_their_own_encoder(resnet_file):
     assert isinstance(encoder, ResNetEncoder)
     images = torch.randn(2, 3, 64, 64)
     assert torch.equal(encoder(images, []), visual(images))
-
-
-def test_half_precision_weights_run(clip_model, half_weights):
-    half_weights(clip_model)
-    out = VisionEncoder(clip_model.visual, no_prompts(3))(torch.randn(1, 3, 32, 32), [None] * 3)
-    assert out.dtype == torch.float16
-    assert torch.isfinite(out).all()
-    _, tokens = fixed(clip_model)
-    out = TextEncoder(clip_model, no_prompts(3))(tokens, [None] * 3)
-    assert out.dtype == torch.float16
-    assert torch.isfinite(out).all()

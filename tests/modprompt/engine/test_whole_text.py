@@ -6,7 +6,7 @@ import torch
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.encoders import text_encoder
 from modprompt.engine.prompts import class_texts
-from modprompt.engine.schedule import BEFORE_START, Schedule, no_prompts
+from modprompt.engine.schedule import BEFORE_START, Schedule
 from modprompt.engine.token_updates import OfClasses
 from modprompt.errors import UserError
 from tests import siglips
@@ -23,19 +23,6 @@ def prompts(clip_model, n_ctx, prefix, **more):
 @pytest.fixture
 def clip_model():
     return siglips.clip_of(siglips.made("open_clip"))
-
-
-@pytest.mark.parametrize("most_tokens", [None, 1, 2 * LENGTH])
-@pytest.mark.parametrize("kind", siglips.KINDS)
-def test_features_without_prompts_are_the_packages_own(kind, most_tokens):
-    found = siglips.made(kind)
-    clip_model = siglips.clip_of(found)
-    text = prompts(clip_model, 0, "a photo of a")
-    encoder = text_encoder(clip_model, no_prompts(LAYERS, "text"))
-    encoder.most_tokens = most_tokens
-    expected = found.encode_text(torch.tensor([clip_model.tokenizer.row(one) for one in text.texts]))
-    (ours,) = encoder(text(torch.empty(0, found.table.shape[1])), [None] * LAYERS)
-    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
 def plain_words(found, texts, ctx):

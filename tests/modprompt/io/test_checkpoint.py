@@ -61,13 +61,6 @@ def test_part_of_another_type_is_a_line(saved, line_of, part, wrong):
     assert "is damaged (its record: " in line_of({**saved, **again})
 
 
-def test_record_that_was_changed_or_is_newer_is_a_line(saved, line_of):
-    changed = {**saved[KEY], "classes": {"names": ["one", "zero"]}}
-    assert "its hash does not match" in line_of({**saved, KEY: changed})
-    assert "has version 3, made by a newer modprompt" in line_of({**saved, KEY: {**saved[KEY], "version": 3}})
-    assert "is not a checkpoint of a prompt learner" in line_of({"state_dict": 7})
-
-
 WRONG = {
     "nan": torch.full((2, 64), math.nan),
     "infinity": torch.full((2, 64), math.inf),

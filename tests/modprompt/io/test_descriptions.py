@@ -121,18 +121,3 @@ def test_setting_of_sentences_means_a_file(setting, dataset, classes, tmp_path, 
         written(tmp_path / path, BIRDS)
     assert descriptions.read_sentences(setting, dataset).of(classes)
     assert descriptions.read_sentences("template", dataset) is None
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("", "^ is empty, and there is no gpt_file/dtd_prompt.json .*: give a JSON file"),
-        ("none.json", "^: there is no file none.json"),
-        ("bad.json", "^: bad.json must hold one JSON object"),
-    ],
-)
-def test_sentences_that_are_nowhere_are_one_line(setting, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    written(tmp_path / "bad.json", {})
-    with pytest.raises(UserError, match=message):
-        descriptions.read_sentences(setting, "DescribableTextures")

@@ -81,16 +81,6 @@ def test_few_shot_images_are_hashed_by_content_and_others_by_size(tmp_path):
     assert hashes[3] == hashes[4] == hashes[5]
 
 
-def test_pictures_swapped_under_their_names_are_noticed_at_resume(tmp_path):
-    train = make(tmp_path)
-    before = runs.images_hash_of(Lists(train, None, []), cfg(), "train_x")
-    paths = [tmp_path / "class0" / name for name in ("0.jpg", "1.jpg")]
-    contents = [path.read_bytes() for path in paths]
-    for path, content in zip(paths, contents[::-1]):
-        path.write_bytes(content)
-    assert runs.images_hash_of(Lists(train, None, []), cfg(), "train_x") != before
-
-
 @pytest.mark.parametrize(
     ("name", "digest", "ours", "status"),
     [

@@ -225,11 +225,6 @@ def test_what_a_file_asks_for_is_not_done(tmp_path, number):
     assert not target.exists()
 
 
-def test_name_that_no_checkpoint_needs_is_told(tmp_path):
-    (tmp_path / "a.pth.tar").write_bytes(with_pickle(call("subprocess.call")))
-    assert "(it asks for subprocess.call, which no checkpoint needs)" in line_of(read_tensors, tmp_path / "a.pth.tar")
-
-
 class Writing(torch.nn.Module):
     """A TorchScript module whose code runs when it is loaded, and makes its file."""
 

@@ -6,7 +6,6 @@ import torch
 import modprompt
 from modprompt import MPL, CLIPLoRA, CoOp, KgCoOp, UserError
 from modprompt.engine.low_rank import LowRank
-from modprompt.engine.schedule import Shape
 from modprompt.methods.parts.capabilities import Results, RunFacts
 from modprompt.methods.parts.low_rank import layers_at
 from modprompt.methods.parts.low_rank_files import as_repository
@@ -54,17 +53,11 @@ def test_positions_are_the_references(position, of_12, of_24):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (
-            lambda: CLIPLoRA(position="top"),
-            "POSITION must be all, bottom, mid, up, half-bottom, half-up, top3, or layers",
-        ),
+        (lambda: CLIPLoRA(position="top"), "POSITION must be all, bottom, mid, up, half-bottom, half-up, top3, or layers"),
         (lambda: CLIPLoRA(position="3 1"), "POSITION must name layers, each once and in order, got '3 1'"),
         (lambda: CLIPLoRA(position="1 1-2"), "POSITION must name layers, each once and in order"),
         (lambda: CLIPLoRA(position=" "), "POSITION must name layers, each once and in order"),
-        (
-            lambda: CLIPLoRA(position="0-99999999999999999999"),
-            "POSITION '0-99999999999999999999' names layer 999999999",
-        ),
+        (lambda: CLIPLoRA(position="0-99999999999999999999"), "POSITION '0-99999999999999999999' names layer 999999999"),
         (lambda: CLIPLoRA(params="q w"), "PARAMS must be some of q k v o, each once, got 'q w'"),
         (lambda: CLIPLoRA(params="q q"), "PARAMS must be some of q k v o"),
         (lambda: CLIPLoRA(params=""), "PARAMS must be some of q k v o"),
@@ -76,19 +69,15 @@ def test_positions_are_the_references(position, of_12, of_24):
         (lambda: CLIPLoRA(position="7-7").over(CoOp()).on(random_clip(), NAMES), "POSITION '7-7' names layer 7"),
         (lambda: CLIPLoRA().over(KgCoOp()), "ON does not work for KgCoOp: it is added to the prompts of CoOp"),
         (lambda: CLIPLoRA(joins=True), "ON does not work for CLIPLoRA itself"),
+        (lambda: CLIPLoRA(encoder="text").on(siglips.clip_of(siglips.made("open_clip")), NAMES), "only in the layers of OpenAI's kind"),
         (lambda: modprompt.Search().over(CLIPLoRA().over(CoOp())), "ON does not work for CoOp with CLIPLoRA"),
     ],
-)
+)  # fmt: skip
 def test_bad_settings_are_one_line(make, message):
     with pytest.raises(UserError) as found:
         make()
     assert message in str(found.value)
     assert "\n" not in str(found.value)
-
-
-def test_on_a_side_of_another_package_it_is_refused():
-    with pytest.raises(UserError, match="low-rank additions work only in the layers of OpenAI's kind of CLIP"):
-        CLIPLoRA(encoder="text").on(siglips.clip_of(siglips.made("open_clip")), NAMES)
 
 
 def test_a_literal_scale_stands_for_that_of_the_clip(clip_model, images):
@@ -212,14 +201,9 @@ def test_a_file_of_the_repository_is_read_and_written(clip_model, images, tmp_pa
             lambda made: made["weights"]["layer_2"]["q_proj"].update(w_lora_A=torch.zeros(1, 9)),
             "the matrices of text.2.a are of different shapes",
         ),
-        (
-            lambda made: [
-                one["q_proj"].update(w_lora_B=torch.full((64, 1), float("nan"))) for one in made["weights"].values()
-            ],
-            "",
-        ),
+        (lambda made: [one["q_proj"].update(w_lora_B=torch.full((64, 1), float("nan"))) for one in made["weights"].values()], ""),
     ],
-)
+)  # fmt: skip
 def test_other_files_of_the_repository_are_one_line(change, message, clip_model, tmp_path):
     method = CLIPLoRA(r=1, params="q v")
     made = method.on(clip_model, NAMES).prompt_learner.as_repository()
@@ -294,10 +278,3 @@ def test_the_literal_is_for_openais_clips_alone():
     assert of({"LITERAL_SCALE": 100}, RunFacts("EuroSAT", "all", False)) == {}
     assert of({"LITERAL_SCALE": 100}, RunFacts("EuroSAT", "all", False, openai=False)) == {"LITERAL_SCALE": 0}
     assert of({"LITERAL_SCALE": 0}, RunFacts("EuroSAT", "all", False, openai=False)) == {}
-
-
-def test_layers_of_both_sides_are_counted_apart():
-    assert CLIPLoRA(position="half-up").layers(Shape(12, 24)) == {
-        "text": tuple(range(6, 12)),
-        "vision": tuple(range(12, 24)),
-    }

@@ -15,33 +15,43 @@ from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
 from modprompt.use.preprocessing import images_of
 from modprompt.use.trained import open_trained
-from tests.conftest import RESNET_HEADS, ROOT, bare
-from tests.modprompt.methods import dept_reference as reference
-from tests.modprompt.methods import reference_runs
+from tests.conftest import RESNET_HEADS, ROOT
+from tests.modprompt.methods.reference_runs import require_recorded
 from tests.modprompt.trainers.test_methods import Recorder
 from tests.test_runs import to
 from tests.test_train import refusal
 
+BARE_HEAD = ("LINEAR_PROBE.WEIGHT", "0.4", "FILM.LINEAR_PROBE", "False", "LINEAR_PROBE.TEST_TIME_FUSION", "False")
+SIMILARITY = ("LINEAR_PROBE.TYPE", "similarity")
+CONFIGS = {  # the repository's, and the base's node in it
+    "CoOp": ("vit_b16_ep10_bs4_lr35", "COOP"),
+    "CoCoOp": ("vit_b16_c4_ep10_batch1_ctxv1", "COCOOP"),
+    "KgCoOp": ("vit_b16_ep10_ctxv1_bs4_lr35", "COOP"),
+    "MaPLe": ("vit_b16_c2_ep10_batch4_2ctx", "MAPLE"),
+}
+CASES = {  # the base, options below TRAINER
+    "coop": ("CoOp", ()),
+    "coop, words, a bare head": ("CoOp", ("COOP.CTX_INIT", "a photo of a", "COOP.N_CTX", "4", *BARE_HEAD)),
+    "coop, similarity": ("CoOp", SIMILARITY),
+    "cocoop": ("CoCoOp", ()),
+    "cocoop, random, a bare head": ("CoCoOp", ("COCOOP.CTX_INIT", "", "COCOOP.N_CTX", "3", *BARE_HEAD)),
+    "kgcoop": ("KgCoOp", ()),
+    "kgcoop, a bare head": ("KgCoOp", ("COOP.W", "8.0", *BARE_HEAD)),
+    "kgcoop, similarity": ("KgCoOp", SIMILARITY),
+    "maple": ("MaPLe", ("MAPLE.PROMPT_DEPTH", "4")),
+    "maple, a bare head": ("MaPLe", ("MAPLE.PROMPT_DEPTH", "2", "MAPLE.N_CTX", "3", *BARE_HEAD)),
+    "maple, similarity": ("MaPLe", ("MAPLE.PROMPT_DEPTH", "4", *SIMILARITY)),
+}
+
 
 @pytest.mark.cover(4)
-@pytest.mark.parametrize("name", reference.CASES)
-def test_every_loss_and_all_counts_are_the_repositorys(name, tmp_path, monkeypatch, capsys):
-    case, expected = reference.CASES[name], json.loads(reference.GOLDEN.read_text())[name]
-    folder, seen, right = reference_runs.write_inputs(tmp_path), Recorder(monkeypatch), {}
-    files = ["--config-file", str(ROOT / f"configs/trainers/{case.trainer}/{case.config}.yaml")]
-    files += ["--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")]
-    case.save_clip(tmp_path / "clip.pt")
-    for classes, how in (("base", []), ("new", ["--eval-only", "--model-dir", str(folder / "base")])):
-        words = [
-            *reference_runs.flags(folder, classes, case.trainer),
-            *files,
-            *how,
-            *bare(tmp_path / "clip.pt", case.heads),
-        ]
-        assert train.main([*words, *case.words(), "DATASET.SUBSAMPLE_CLASSES", classes]) == 0
-        right[classes] = json.loads((folder / classes / "result.json").read_text())["correct"]
-    assert [loss for *_, loss in seen.batches] == pytest.approx(expected["losses"], abs=1e-4)
-    assert right == {classes: expected[classes] for classes in right}
+@pytest.mark.parametrize("case", CASES)
+def test_every_loss_and_all_counts_are_the_repositorys(case, tmp_path, monkeypatch, capsys):
+    base, options = CASES[case]
+    (config, node), trainer = CONFIGS[base], f"ExtrasLinearProbe{base}"
+    own = [word if at % 2 else f"TRAINER.{word}" for at, word in enumerate((f"{node}.PREC", "fp32", *options))]
+    own += ["DATALOADER.TRAIN_X.BATCH_SIZE", "1"] if case == "cocoop" else []
+    require_recorded("dept", case, base, trainer, f"{trainer}/{config}.yaml", own, tmp_path, monkeypatch)
     assert "note: logits are only scaled cosines: the joint head was not trained on 5 of 5" in capsys.readouterr().out
 
 
@@ -163,19 +173,6 @@ def test_a_file_that_does_not_name_its_classes_is_fused_only_on_demand(clip_mode
         model.with_classes(["bird"])
 
 
-def test_draws_come_behind_the_bases(clip_model):
-    torch.manual_seed(3)
-    plain = CoOp(n_ctx=2).on(clip_model, NAMES)
-    linear, after = torch.nn.Linear(32, 3), torch.rand(4)
-    torch.manual_seed(3)
-    model = DePT().over(CoOp(n_ctx=2)).on(clip_model, NAMES)
-    head = model.prompt_learner.joint_head
-    assert torch.equal(torch.rand(4), after)
-    assert torch.equal(model.prompt_learner.ctx, plain.prompt_learner.ctx)
-    assert torch.equal(head.linear_probe_proj.weight, linear.weight)
-    assert torch.equal(head.linear_probe_proj.bias, linear.bias)
-
-
 def test_its_other_terms_are_those_of_the_base(clip_model, images):
     """With w 0 the loss is the base's, whatever the head says; with w 1 all but its cross entropy stays."""
     labels, losses = torch.tensor([0, 1, 1]), {}
@@ -192,23 +189,6 @@ def test_its_other_terms_are_those_of_the_base(clip_model, images):
     found = model.output(images)
     own = head.loss(found.each[1], found.raw[1], labels)
     torch.testing.assert_close(losses[1.0], losses[None] - entropy + own)
-
-
-@pytest.mark.parametrize("base", ["CoOp", "MPL"])
-def test_in_bfloat16_its_loss_is_near_and_its_gradients_are_finite(base, clip_model, images):
-    model, labels = spread(DePT().over(BASES[base]).on(clip_model, NAMES)).train(), torch.tensor([0, 1, 2])
-    exact = model.loss(images, labels).item()
-    model.cast("bf16")
-    loss = model.loss(images, labels)
-    loss.backward()
-    assert loss.item() == pytest.approx(exact, rel=0.05)
-    assert clip_model.dtype == torch.bfloat16
-    assert {one.dtype for one in model.prompt_learner.parameters()} == {torch.float32}  # what is learned stays whole
-    assert all(torch.isfinite(one.grad).all() for one in model.prompt_learner.parameters())
-
-
-def test_older_methods_keep_nothing_raw(clip_model, images):
-    assert CoOp(n_ctx=2).on(clip_model, NAMES).output(images).raw == ()
 
 
 def test_average_over_epochs_takes_the_head_in(clip_model, images):
@@ -243,35 +223,19 @@ def test_the_head_has_a_rate_of_its_own_and_warms_up_with_the_rest(command, monk
 @pytest.mark.parametrize(
     ("trainer", "more", "message"),
     [
-        (
-            "VPT",
-            (),
-            "TRAINER.DEPT.ON does not work for VPT: it is added to the prompts of CoOp, CoCoOp, KgCoOp, MaPLe, ",
-        ),
+        ("VPT", (), "TRAINER.DEPT.ON does not work for VPT: it is added to the prompts of CoOp, CoCoOp, KgCoOp, MaPLe, "),
         ("TCP", (), "MPL and PromptSRC"),
         ("ZeroshotCLIP", (), "TRAINER.DEPT.ON does not work for ZeroshotCLIP: it is added to the prompts of"),
         ("TaskRes", (), "TRAINER.DEPT.ON does not work for TaskRes: it is added to the prompts of"),
         ("CoOp", ("TRAINER.DEPT.WEIGHT", 1.2), "TRAINER.DEPT.WEIGHT must be at most 1, got 1.2"),
         ("CoOp", ("TRAINER.DEPT.WEIGHT", -0.1), "TRAINER.DEPT.WEIGHT must be a number from 0 up, got -0.1"),
         ("CoOp", ("TRAINER.DEPT.TYPE", "cosine"), "TRAINER.DEPT.TYPE must be one of linear, similarity, got 'cosine'"),
-        (
-            "CoOp",
-            ("TRAINER.MMADAPTER.ON", "True"),
-            "TRAINER.DEPT.ON: MultiModalAdapter is already added to the prompts",
-        ),
-        (
-            "CoOp",
-            ("TRAINER.COOP.AEPATH", PHRASES),
-            "TRAINER.DEPT.ON does not work with phrases: the head needs one feature",
-        ),
+        ("CoOp", ("TRAINER.MMADAPTER.ON", "True"), "TRAINER.DEPT.ON: MultiModalAdapter is already added to the prompts"),
+        ("CoOp", ("TRAINER.COOP.AEPATH", PHRASES), "TRAINER.DEPT.ON does not work with phrases: the head needs one feature"),
         ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON does not work for MPL with DePT"),
-        (
-            "ExtrasLinearProbeCoOp",
-            ("OPTIM.STAGED_LR", "False"),
-            "OPTIM.STAGED_LR must be True for ExtrasLinearProbeCoOp",
-        ),
+        ("ExtrasLinearProbeCoOp", ("OPTIM.STAGED_LR", "False"), "OPTIM.STAGED_LR must be True for ExtrasLinearProbeCoOp"),
     ],
-)
+)  # fmt: skip
 def test_what_does_not_go_is_one_line(trainer, more, message, command, capsys):
     assert train.main(command(trainer, "TRAINER.DEPT.ON", "True", *more)) == 2
     errors = capsys.readouterr().err.strip().splitlines()

@@ -114,23 +114,6 @@ def test_draws_are_the_references(clip_model):
     assert torch.equal(torch.rand(4), after)
 
 
-def test_a_checkpoint_of_kgcoops_repository_loads_without_its_dead_layers(clip_model, tmp_path):
-    ctx = torch.randn(4, 64)
-    state = {
-        "ctx": ctx,
-        "bias_vectors": torch.zeros(1, 512),
-        "token_prefix": torch.zeros(5, 1, 64),
-        "token_suffix": torch.zeros(5, 72, 64),
-        "meta_net.linear1.weight": torch.zeros(512, 512),
-        "meta_net.linear1.bias": torch.zeros(512),
-    }
-    torch.save({"state_dict": state, "epoch": 100}, tmp_path / "model.pth.tar-100")
-    model = modprompt.load(tmp_path / "model.pth.tar-100", clip_model, method=KgCoOp(ctx_init="True"), names=NAMES)
-    assert torch.equal(model.prompt_learner.ctx, ctx)
-    with pytest.raises(UserError, match="the file also has bias_vectors"):
-        modprompt.load(tmp_path / "model.pth.tar-100", clip_model, method=modprompt.CoOp(n_ctx=4), names=NAMES)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -9,7 +9,6 @@ import torch
 import modprompt
 from modprompt.cli import train
 from modprompt.io.checksum import KEY
-from modprompt.methods.table import METHODS
 from tests.conftest import SAID, random_clip
 from tests.methods import METHODS as ROWS
 from tests.methods import some_slow
@@ -222,22 +221,6 @@ def test_contexts_of_single_classes_come_back_for_these_classes_alone(glyph, tmp
         modprompt.load(tmp_path / "b.pt", glyph, **said)
 
 
-def test_saving_is_whole_or_not_at_all(glyph, tmp_path):
-    model = on(modprompt.MPL, glyph, WORDS)
-    (tmp_path / "a.pt").mkdir()
-    with pytest.raises((OSError, modprompt.UserError), match=r"a\.pt"):
-        model.save(tmp_path / "a.pt")
-    (tmp_path / "a.pt").rmdir()
-    (tmp_path / "a.pt").write_bytes(b"before")
-    model.save(tmp_path / "a.pt")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
-    assert modprompt.load(tmp_path / "a.pt", glyph).method == model.method
-
-
-def test_every_kind_of_method_is_in_the_table():
-    assert {row.kind for row in METHODS} == {"prompts", "heads", "zero-shot"}
-
-
 def test_a_clip_with_other_weights_loaded_into_it_is_another(tmp_path):
     clip_model, _ = modprompt.load_clip("glyph-clip", device="cpu")
     model = modprompt.MPL(prompt_depth=6).on(clip_model, ["zero", "one"])
@@ -263,6 +246,10 @@ def test_what_is_not_understood_is_not_passed_over(glyph, tmp_path):
     ):
         with pytest.raises(modprompt.UserError, match=message):
             modprompt.load(tmp_path / "old.pt", glyph, **given)
+    with pytest.raises(
+        modprompt.UserError, match="torch.nn.modules.linear.Linear is not a model of the `clip` package"
+    ):
+        modprompt.load(tmp_path / "new.pt", torch.nn.Linear(2, 2))
 
 
 def test_classes_of_one_name_come_back_with_a_warning(glyph, tmp_path):

@@ -1,12 +1,10 @@
 """MMA against its repository's numbers, and what it refuses; every step is held to tests/plain_mma.py elsewhere."""
 
-import json
 import warnings
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 import modprompt
 from modprompt import CoOp, MultiModalAdapter, UserError
@@ -18,11 +16,8 @@ from modprompt.methods.records import made_with, of_clip, view_of
 from modprompt.trainers import run, run_config  # noqa: F401 - registers trainers and readers
 from modprompt.use.export_model import ExportedModel
 from tests import siglips
-from tests.conftest import ROOT, bare, random_clip
-from tests.launches import Launches
-from tests.modprompt.methods import mma_reference as reference
-from tests.modprompt.methods import reference_runs
-from tests.modprompt.trainers.test_methods import Recorder
+from tests.conftest import ROOT, random_clip
+from tests.modprompt.methods.reference_runs import require_recorded
 
 NAMES = ["cat", "golden retriever"]
 SMALL = {"adapter_start": 2, "adapter_end": 3, "adapter_dim": 8}
@@ -32,17 +27,19 @@ def images(count=2):
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("case", reference.CASES)
-def test_every_loss_and_all_counts_are_the_repositorys(case, clip_file, tmp_path, monkeypatch):
-    expected, folder = json.loads(reference.GOLDEN.read_text())[case], reference_runs.write_inputs(tmp_path)
-    dataset = ["--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")]
-    options, seen, right = [*bare(clip_file), *reference.options(case)], Recorder(monkeypatch), {}
-    for classes, how in (("base", []), ("new", ["--eval-only", "--model-dir", str(folder / "base")])):
-        words = [*reference.flags(folder, classes), *dataset, *how, *options, "DATASET.SUBSAMPLE_CLASSES", classes]
-        assert train.main(words) == 0
-        right[classes] = json.loads((folder / classes / "result.json").read_text())["correct"]
-    assert [loss for *_, loss in seen.batches] == pytest.approx(expected["losses"], abs=1e-4)
-    assert right == {classes: expected[classes] for classes in right}
+CASES = {  # layers of four: START, END, DIM, SCALE; the published scale, others
+    "published": (2, 4, 8, 0.001),
+    "large": (1, 3, 6, 0.05),
+    "first": (0, 2, 8, 0.05),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_loss_and_all_counts_are_the_repositorys(case, tmp_path, monkeypatch):
+    given = zip(("START", "END", "DIM", "SCALE"), map(str, CASES[case]))
+    options = [word for key, value in given for word in (f"TRAINER.MMADAPTER.ADAPTER_{key}", value)]
+    options += ["TRAINER.MMADAPTER.PREC", "fp32", "TRAINER.MMADAPTER.TEXT_CTX_INIT", "a photo of a"]
+    require_recorded("mma", case, "", "MultiModalAdapter", "", options, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("over", [None, CoOp(n_ctx=2)], ids=["alone", "beside CoOp"])
@@ -61,42 +58,6 @@ def test_what_is_exported_of_towers_has_the_adapters(over):
         torch.testing.assert_close(ExportedModel(model)(pictures)[1], after.softmax(-1), atol=1e-5, rtol=1e-4)
 
 
-def test_draws_are_the_references(clip_model):
-    """All layers of a side as PyTorch draws them, then all of its weights anew; text, vision, shared."""
-    torch.manual_seed(3)
-    learned = MultiModalAdapter(**SMALL).on(clip_model, NAMES).prompt_learner.adapters
-    after = torch.rand(4)
-    torch.manual_seed(3)
-    for side, width in (("text", 64), ("visual", 128)):
-        for _ in (2, 3):
-            nn.Linear(width, 8), nn.Linear(8, width)
-        for number in ("2", "3"):
-            for rows, columns, layer in ((8, width, "down.0"), (width, 8, "up")):
-                drawn = torch.randn(rows, columns) * (2 / rows) ** 0.5
-                torch.testing.assert_close(
-                    getattr(learned, f"{side}_adapter")[number].get_parameter(f"{layer}.weight"), drawn
-                )
-                assert not getattr(learned, f"{side}_adapter")[number].get_parameter(f"{layer}.bias").any()
-    for _ in (2, 3):
-        nn.Linear(8, 8)
-    for number in ("2", "3"):
-        torch.testing.assert_close(learned.shared_adapter[number][0].weight, torch.randn(8, 8) * 0.5)
-    assert torch.equal(torch.rand(4), after)
-
-
-def test_a_checkpoint_of_its_repository_loads_without_its_tokens(clip_model, tmp_path):
-    model = MultiModalAdapter(**SMALL, text_ctx_init="a photo of a").on(clip_model, NAMES).eval()
-    state = {
-        **{name.replace("adapters.", "", 1): one for name, one in model.prompt_learner.named_parameters()},
-        "token_embedding": torch.zeros(5, 77, 64),
-        "tokenized_prompts": torch.zeros(5, 77, dtype=torch.int32),
-    }
-    torch.save({"state_dict": state, "epoch": 5}, tmp_path / "model.pth.tar-5")
-    loaded = modprompt.load(tmp_path / "model.pth.tar-5", clip_model, method=model.method, names=NAMES)
-    with torch.no_grad():
-        assert torch.equal(loaded(images()), model(images()))
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -107,6 +68,7 @@ def test_a_checkpoint_of_its_repository_loads_without_its_tokens(clip_model, tmp
         ({"adapter_dim": 0}, "ADAPTER_DIM must be at least 1, got 0"),
         ({"adapter_start": -1}, "ADAPTER_START must be at least 0, got -1"),
         ({"adapter_scale": float("nan")}, "ADAPTER_SCALE must be finite, got nan"),
+        ({"adapter_scale": 0}, "ADAPTER_SCALE must not be 0"),
         ({"text_ctx_init": "very " * 80}, "the prompt of class 'cat' is longer than the model's 77 text tokens"),
     ],
 )
@@ -128,11 +90,6 @@ def test_parameters_learn_alike_at_any_scale(clip_model):
     for one, other in zip(*found):
         assert one.abs().max() > 1e-6
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
-
-
-def test_a_scale_of_0_is_refused():
-    with pytest.raises(UserError, match="ADAPTER_SCALE must not be 0"):
-        MultiModalAdapter(**SMALL, adapter_scale=0)
 
 
 @pytest.mark.parametrize("first", [MultiModalAdapter(**SMALL), modprompt.CLIPLoRA()], ids=repr)  # type: ignore[arg-type]
@@ -219,14 +176,3 @@ def test_prompts_with_adapters_beside_them_are_loaded_and_take_other_classes(met
         assert torch.equal(loaded(images()), model(images()))
     assert loaded.method.joined_by == model.method.joined_by
     assert not recwarn.list
-
-
-def test_an_adapted_layer_is_six_launches_more(clip_model):
-    def forward(first):
-        model = MultiModalAdapter(**{**SMALL, "adapter_start": first}).on(clip_model, NAMES)
-        model.encode_image(images())  # what is made once is there
-        with Launches() as found:
-            model.encode_image(images())
-        return found.count
-
-    assert forward(2) - forward(3) == 6

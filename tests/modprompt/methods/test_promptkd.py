@@ -10,10 +10,12 @@ import yaml
 import modprompt
 from modprompt import PromptKD, PromptSRC, UserError
 from modprompt.cli import train
+from modprompt.clip.load import load_clip
 from modprompt.methods.teachers.teacher import read
 from modprompt.use.export_model import ExportedModel
-from tests.conftest import ROOT, bare, published, random_clip
-from tests.modprompt.methods.record_promptkd import (
+from tests.conftest import RESNET_HEADS, ROOT, bare, published, random_clip
+from tests.methods import small
+from tests.modprompt.methods.promptkd_inputs import (
     CASES,
     DEPTH,
     PLACES,
@@ -27,7 +29,7 @@ from tests.modprompt.methods.record_promptkd import (
 from tests.test_runs import to
 from tests.test_train import refusal
 
-# by record_promptkd.py: losses of two epochs, right ones of a validation behind each and of the end, and the number that
+# as promptkd_inputs says: losses of two epochs, right ones of a validation behind each and of the end, and the number that
 # is drawn in front of the first step
 RECORDED = {
     "base2novel": (
@@ -53,7 +55,7 @@ DEEP = "TRAINER:\n  PROMPTSRC:\n    PROMPT_DEPTH_VISION: 3\n    PROMPT_DEPTH_TEX
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What record_promptkd.inputs makes, and the config of the teacher, which has three layers."""
+    """What promptkd_inputs.inputs makes, and the config of the teacher, which has three layers."""
     folder = inputs(tmp_path_factory.mktemp("promptkd"))
     (folder / "teacher.yaml").write_text(DEEP)
     return folder
@@ -66,17 +68,18 @@ def words(made, tmp_path, monkeypatch):
     def of(case, *more):
         modal, config, options = CASES[case]
         node = "TRAINER.PROMPTKD."
+        run = (
+            "--root",
+            str(made / "data"),
+            "--seed",
+            "1",
+            "--trainer",
+            "PromptKD",
+            "--output-dir",
+            str(tmp_path / "out"),
+        )
         return [
-            *(
-                "--root",
-                str(made / "data"),
-                "--seed",
-                "1",
-                "--trainer",
-                "PromptKD",
-                "--output-dir",
-                str(tmp_path / "out"),
-            ),
+            *run,
             *("--config-file", str(ROOT / f"configs/trainers/PromptKD/{config}.yaml")),
             *("--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")),
             *(*bare(made / "student.pt"), *SETTINGS, *options, "TRAINER.MODAL", modal, node + "PREC", "fp32"),
@@ -165,13 +168,6 @@ def test_a_run_tests_both_halves_each_among_its_own_and_says_what_it_saw(words, 
     assert train.main(alone) == 0
     assert result(tmp_path / "new")["correct"] == apart["new"]["correct"]
     assert "halves_apart" not in result(tmp_path / "new")
-
-
-def test_cross_mode_tests_all_classes_together(words, tmp_path):
-    assert train.main(words("cross")) == 0
-    found = result(tmp_path / "out")
-    assert (found["images"], "halves_apart" in found) == (50, False)
-    assert found["seen"] == "unlabelled images and names of the tested classes seen"
 
 
 def test_validation_images_are_counted_as_they_are_tested(words, tmp_path):
@@ -325,49 +321,31 @@ def test_a_published_teacher_is_read_with_all_that_it_holds(place, published_tea
     assert torch.isfinite(model.loss(images, torch.zeros(4).long()))
 
 
-@pytest.mark.parametrize(
-    "lacks",
-    [
-        "prompt_learner.ctx",
-        "image_encoder.VPT",
-        "image_encoder.transformer.resblocks.8.VPT_shallow",
-        "text_encoder.transformer.resblocks.8.VPT_shallow",
-        "text_encoder.ln_final.weight",
-    ],
-)
-def test_a_published_teacher_that_lacks_a_tensor_is_refused(lacks, published_teacher, student, tmp_path):
-    with pytest.raises(UserError) as caught:
-        by_published(published_teacher, student, tmp_path, PLACES[0], [lacks])
-    assert "\n" not in str(caught.value)
-    assert str(tmp_path) in str(caught.value)
-
-
-def test_another_clip_inside_is_refused(made, student, tmp_path):
+def test_a_teacher_with_another_clip_inside_or_of_fewer_prompts_is_refused(made, student, tmp_path):
     def change(state):
         state["image_encoder.conv1.weight"] = state["image_encoder.conv1.weight"] + 1
 
-    with pytest.raises(UserError, match="holds another CLIP"):
-        taught(made, teacher_ckpt=written(made, tmp_path, change)).on(student, NAMES)
+    for changed, depth, said in ((change, 3, "holds another CLIP"), (lambda state: None, 2, "is missing in the file")):
+        path = written(made, tmp_path, changed, depth)
+        with pytest.raises(UserError, match=said):
+            taught(made, teacher_ckpt=path).on(student, NAMES)
 
 
-def test_fewer_prompts_than_the_teacher_has_are_refused(made, student, tmp_path):
-    path = written(made, tmp_path, lambda state: None, depth=2)
-    with pytest.raises(UserError, match="is missing in the file"):
-        taught(made, teacher_ckpt=path).on(student, NAMES)
+def of_ones_own(kind, made, names):
+    """A method on the teacher's CLIP, its prompts anywhere."""
+    clip_model, _ = load_clip(made / "teacher", "cpu")
+    model = small(kind, clip_model).on(clip_model, names)
+    with torch.no_grad():
+        for one in model.prompt_learner.parameters():
+            one.add_(0.1 * torch.randn_like(one))
+    return model.eval()
 
 
 @pytest.mark.parametrize("kind", [PromptSRC, modprompt.IVLP, modprompt.MPL, modprompt.CoOp])
 def test_ones_own_checkpoint_says_what_it_is(kind, made, student, images, tmp_path):
-    from modprompt.clip.load import load_clip
-    from tests.methods import small
-
-    clip_model, _ = load_clip(made / "teacher", "cpu")
-    own = small(kind, clip_model).on(clip_model, NAMES[:2])
-    with torch.no_grad():
-        for one in own.prompt_learner.parameters():
-            one.add_(0.1 * torch.randn_like(one))
+    own = of_ones_own(kind, made, NAMES[:2])
     own.save(tmp_path / "own.pt")
-    expected = own.with_classes(NAMES).eval()
+    expected = own.with_classes(NAMES)
     model = taught(made, teacher_ckpt=str(tmp_path / "own.pt"), teacher_config="").on(student, NAMES)
     torch.testing.assert_close(model.class_matrix(), expected.class_matrix())
     said = model.objective.terms[0].of.teacher.logits(images)
@@ -376,14 +354,7 @@ def test_ones_own_checkpoint_says_what_it_is(kind, made, student, images, tmp_pa
 
 @pytest.mark.parametrize("kind", [modprompt.IVLP, modprompt.MPL])
 def test_a_file_of_the_family_is_what_its_config_says(kind, made, student, tmp_path):
-    from modprompt.clip.load import load_clip
-    from tests.methods import small
-
-    clip_model, _ = load_clip(made / "teacher", "cpu")
-    own = small(kind, clip_model).on(clip_model, NAMES).eval()
-    with torch.no_grad():
-        for one in own.prompt_learner.parameters():
-            one.add_(0.1 * torch.randn_like(one))
+    own = of_ones_own(kind, made, NAMES)
     torch.save({"state_dict": own.saved_state(), "epoch": 5}, tmp_path / "theirs.tar")
     config = {"TRAINER": {own.method.node_name(): {**own.method.as_config(), "PREC": "fp16"}}}
     (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(config))
@@ -402,27 +373,22 @@ def test_a_config_of_no_method_is_refused(text, made, student, tmp_path):
         taught(made, teacher_config=str(tmp_path / "odd.yaml")).on(student, NAMES)
 
 
-def test_what_gives_no_class_features_is_no_teacher(made, student, tmp_path):
-    from modprompt.clip.load import load_clip
-
-    clip_model, _ = load_clip(made / "teacher", "cpu")
-    modprompt.CoCoOp().on(clip_model, NAMES).save(tmp_path / "own.pt")
-    with pytest.raises(UserError, match="CoCoOp has no class features to teach with"):
-        taught(made, teacher_ckpt=str(tmp_path / "own.pt")).on(student, NAMES)
-
-
-def test_contexts_of_other_classes_are_refused(made, student, tmp_path):
-    from modprompt.clip.load import load_clip
-
-    clip_model, _ = load_clip(made / "teacher", "cpu")
-    modprompt.CoOp(n_ctx=2, csc=True).on(clip_model, NAMES[:2]).save(tmp_path / "own.pt")
-    with pytest.raises(UserError):
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (modprompt.CoCoOp(), "CoCoOp has no class features to teach with"),
+        (modprompt.CoOp(n_ctx=2, csc=True), "does not fit"),
+    ],
+)
+def test_what_gives_no_class_features_is_no_teacher_nor_are_contexts_of_other_classes(
+    method, said, made, student, tmp_path
+):
+    method.on(load_clip(made / "teacher", "cpu")[0], NAMES[:2]).save(tmp_path / "own.pt")
+    with pytest.raises(UserError, match=said):
         taught(made, teacher_ckpt=str(tmp_path / "own.pt")).on(student, NAMES)
 
 
 def test_a_teacher_without_prompts_has_the_data_sets_template(made, student, images):
-    from modprompt.clip.load import load_clip
-
     model = taught(made, teacher_ckpt="none").on(student, NAMES, dataset="EuroSAT")
     plain = modprompt.ZeroshotCLIP().on(load_clip(made / "teacher", "cpu")[0], NAMES, dataset="EuroSAT").eval()
     torch.testing.assert_close(model.class_matrix(), plain.class_matrix())
@@ -605,9 +571,6 @@ def test_the_repositorys_own_checkpoint_is_read(made, student, images, tmp_path)
 
 
 def test_a_resnet_is_refused_as_a_student(made, resnet_file):
-    from modprompt.clip.load import load_clip
-    from tests.conftest import RESNET_HEADS
-
     resnet = load_clip(resnet_file, "cpu", activation="quick_gelu", heads=RESNET_HEADS)[0].float()
     with pytest.raises(UserError, match="is a ResNet"):
         taught(made).on(resnet, NAMES)

@@ -109,36 +109,3 @@ def test_zero_shot_has_the_trainers_logits(row, command, clip_file, monkeypatch)
     with torch.no_grad():
         assert torch.equal(model.eval()(images), seen[0].model(images))
     assert model.count_parameters()["trainable"] == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("row", some_slow(row for row in METHODS if row != "coop_middle_csc"))
-def test_other_classes_have_the_logits_of_the_trainers_base_to_new(row, command, clip_file, tmp_path, monkeypatch):
-    method = METHODS[row]
-    words = command(method, "OPTIM.MAX_EPOCH", 1)
-    assert train.main(words) == 0
-    logits, names = [], []
-    infer = PromptTrainer.model_inference
-
-    def inferring(trainer, images):
-        found = infer(trainer, images)
-        logits.append((images.clone(), found))
-        names[:] = trainer.dm.dataset.classnames
-        return found
-
-    monkeypatch.setattr(PromptTrainer, "model_inference", inferring)
-    words[words.index("--output-dir") + 1] = str(tmp_path / "new")
-    words[words.index("base")] = "new"
-    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 0
-
-    clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
-    base = modprompt.load(tmp_path / "out", clip_model)
-    assert base.method == method_of(row_of(method.trainer).method, base.method.as_config())
-    assert base.classes.dataset == "EuroSAT"
-    new = base.with_classes(names)
-    assert logits
-    with torch.no_grad():
-        for images, expected in logits:
-            assert torch.equal(new(images), expected)
-    assert all(one is two for one, two in zip(base.prompt_learner.parameters(), new.prompt_learner.parameters()))
-    assert new.clip_model is clip_model

@@ -146,15 +146,6 @@ def test_products_may_run_in_less_than_float32_and_weights_stay(kind, monkeypatc
     assert {one.dtype for one in clip_model.parameters()} == {torch.float32}
 
 
-def test_prompts_are_trained_saved_and_put_in_front_of_other_classes(tmp_path):
-    clip_model = siglips.clip_of(siglips.made("open_clip"))
-    model = MPL(n_ctx=2, prompt_depth=DEPTH).on(clip_model, NAMES)
-    model.save(tmp_path / "prompts.pt")
-    again = modprompt.load(tmp_path / "prompts.pt", clip_model).eval()
-    torch.testing.assert_close(again(images()), model.eval()(images()))
-    assert model.with_classes(["dog", "owl"])(images()).shape == (4, 2)
-
-
 def test_a_folder_with_a_tokenizer_takes_prompts_in_its_text_side(tmp_path):
     theirs = write(tmp_path / "w", SIGLIP, tokenizer="siglip")
     clip_model, _ = modprompt.load_clip(tmp_path / "w", "cpu")

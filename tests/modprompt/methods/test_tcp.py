@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-import modprompt
 from modprompt import TCP, UserError
 from modprompt.clip.build import draw_constructor
 from modprompt.clip.tokenizers import ClipTokenizer
@@ -132,12 +131,6 @@ def test_other_classes_have_features_and_words_of_their_own_data_set(clip_model)
     torch.testing.assert_close(model.prompt_learner.class_features, own)  # as it was
 
 
-def test_features_are_of_exact_weights_beside_rounded_ones(clip_model):
-    exact = plain_teachers.teacher(clip_model, ["bus"], "a photo of a {}.")
-    model = TCP(layer=2).on(clip_model, NAMES).to(torch.bfloat16)
-    torch.testing.assert_close(model.with_classes(["bus"]).prompt_learner.class_features, exact)
-
-
 def test_phrases_of_a_class_have_its_tokens(clip_model, tmp_path):
     (tmp_path / "phrases.json").write_text('{"cat": ["fur", "a tail"], "dog": ["ears"]}')
     learner = TCP(layer=2, aspath=str(tmp_path / "phrases.json")).on(clip_model, ["cat", "dog"]).prompt_learner
@@ -145,25 +138,6 @@ def test_phrases_of_a_class_have_its_tokens(clip_model, tmp_path):
     assert rows.shape == (3, 4, 64)
     assert torch.equal(rows[0], rows[1])
     assert not torch.equal(rows[0], rows[2])
-
-
-def test_a_checkpoint_of_the_repository_loads_and_ours_has_its_names(clip_model, tmp_path):
-    model = TCP(layer=2).on(clip_model, NAMES)
-    state = {
-        "ctx": torch.randn(4, 64),
-        "meta_net.linear1.weight": torch.randn(8, 32),
-        "meta_net.linear1.bias": torch.randn(8),
-        "meta_net.linear2.weight": torch.randn(256, 8),
-        "meta_net.linear2.bias": torch.randn(256),
-    }
-    tokens = {"token_prefix": torch.zeros(5, 1, 64), "token_suffix": torch.zeros(5, 72, 64)}
-    torch.save({"state_dict": {**state, **tokens}, "epoch": 50}, tmp_path / "model.pth.tar-50")
-    found = modprompt.load(tmp_path / "model.pth.tar-50", clip_model, method=TCP(layer=2), names=NAMES)
-    assert all(torch.equal(value, state[name]) for name, value in found.prompt_learner.named_parameters())
-    model.save(tmp_path / "own.pt")
-    assert set(torch.load(tmp_path / "own.pt", weights_only=True)["state_dict"]) == set(state)
-    with pytest.raises(UserError, match=r"meta_net.linear2.weight is \(128, 8\) here and \(256, 8\) in the file"):
-        modprompt.load(tmp_path / "model.pth.tar-50", clip_model, method=TCP(layer=2, n_class=2), names=NAMES)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,8 @@
 """What runs leave beside their results: the files of a test, steps, all settings."""
 
 import csv
-import json
-import random
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import torch
 import yaml
 
 from modprompt.cli import train
@@ -16,13 +11,9 @@ from modprompt.io import result as results
 from modprompt.io import steps, test_parts
 from modprompt.trainers import artifacts
 from modprompt.trainers import result as trainer_result
-from modprompt.trainers.loop import Loop
 from modprompt.trainers.prompt_trainer import PromptTrainer
-from modprompt.trainers.resume import Resume
 from tests.methods import METHODS
 from tests.test_runs import to
-from tests.test_train import losses
-from tests.trained_once import trained
 from tests.waiting import as_on_a_card
 
 
@@ -61,40 +52,6 @@ def test_a_training_leaves_its_steps_and_the_files_of_its_test(command, tmp_path
 
 def losses_of(capsys):
     return [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch [")]
-
-
-def states(monkeypatch):
-    """The states of all generators at the end of each epoch."""
-    seen, plain = [], PromptTrainer.after_epoch
-
-    def after(self):
-        plain(self)
-        seen.append((random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()))
-
-    monkeypatch.setattr(PromptTrainer, "after_epoch", after)
-    return seen
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("row", ["mpl", "coop_end"])
-def test_no_number_and_no_draw_is_another_for_it(row, command, tmp_path, monkeypatch):
-    words, seen = command(METHODS[row]), states(monkeypatch)
-    assert train.main(to(words, tmp_path / "first")) == 0  # it draws the split
-    seen.clear()
-    assert train.main(to(words, tmp_path / "with")) == 0
-    monkeypatch.setattr(Loop, "_write_steps", lambda self: None)
-    monkeypatch.setattr(Resume, "_begin_steps", lambda self: None)
-    monkeypatch.setattr(artifacts, "of_test", lambda *words: {})
-    monkeypatch.setattr(trainer_result, "Answers", lambda evaluator: SimpleNamespace(columns=0))
-    assert train.main(to(words, tmp_path / "without")) == 0
-    assert not (tmp_path / "without" / "steps.csv").exists()
-    assert seen[:2] == seen[2:]
-    ours, theirs = result(tmp_path / "with"), result(tmp_path / "without")
-    for key in ("prompts_hash", "accuracy_pct", "macro_f1_pct", "correct", "config_hash"):
-        assert ours[key] == theirs[key]
-    ours, theirs = (losses((tmp_path / name / "log.txt").read_text()) for name in ("with", "without"))
-    assert ours == theirs
-    assert len(ours) == 10
 
 
 def stopped(monkeypatch, epoch, step):
@@ -248,9 +205,3 @@ def test_a_fault_of_ours_is_the_last_in_the_log(command, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         train.main(command(METHODS["coop_end"]))
     assert (tmp_path / "out" / "log.txt").read_text().splitlines()[-1] == "ZeroDivisionError: ours"
-
-
-def test_results_are_whole_json(command, tmp_path):
-    trained(command("ZeroshotCLIP"))
-    found = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert all(len(digest) == 64 for digest in found["test_files"].values())

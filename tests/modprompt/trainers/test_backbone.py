@@ -13,8 +13,6 @@ from torchvision import transforms
 from modprompt.cli import train
 from modprompt.clip.source import Asked
 from modprompt.errors import UserError
-from modprompt.io.checksum import KEY, sealed
-from modprompt.io.text import write_json
 from modprompt.trainers import backbone, run_config
 from modprompt.trainers.mpl import MPL
 from tests.other_clips import open_clip_folder
@@ -159,21 +157,6 @@ def test_heads_are_a_setting(heads):
     cfg = get_cfg_default()
     cfg.merge_from_list(["MODEL.BACKBONE.HEADS", heads])
     assert backbone.asked_of(run_config.RunConfig.of(cfg).MODEL.BACKBONE).heads == (1, 2)
-
-
-def test_images_that_were_made_otherwise_are_another_run(command, tmp_path, capsys):
-    said = ["--once", *command("ZeroshotCLIP")]
-    assert train.main(said) == 0
-    capsys.readouterr()
-    assert train.main(said) == 0
-    assert "Finished before" in capsys.readouterr().out
-    path = tmp_path / "out" / "result.json"
-    content = json.loads(path.read_text())
-    assert content["input"]["INPUT.INTERPOLATION"] == "bicubic"
-    version = content.pop(KEY)["version"]
-    content["input"]["INPUT.INTERPOLATION"] = "bilinear"
-    write_json(path, sealed(content, version))
-    assert "INPUT.INTERPOLATION of the images bilinear -> bicubic" in refusal(capsys, *said)
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

@@ -1,6 +1,4 @@
 import contextlib
-import json
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +8,6 @@ from modprompt.cli import train
 from modprompt.engine.encoders import TextEncoder, VisionEncoder
 from modprompt.errors import OutOfMemory, UserError
 from modprompt.trainers import card_errors
-from tests.conftest import ROOT
 from tests.methods import METHODS
 
 FULL = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 15.77 GiB of which 3.12 MiB is free."
@@ -23,10 +20,7 @@ ERRORS = {
     "4000000000 bytes. Error code 12 (Cannot allocate memory)": (OutOfMemory, "give a smaller"),
     "could not create a primitive": (OutOfMemory, "give a smaller"),
     "can't start new thread": (UserError, "raise the limit of memory"),
-    "CUDA error: invalid configuration argument\nCUDA kernel errors might be": (
-        UserError,
-        "at once than the GPU allows",
-    ),
+    "CUDA error: invalid configuration argument\nCUDA kernel errors might be": (UserError, "at once than the GPU allows"),
     "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but you set": (
         UserError,
         "MODEL.DETERMINISTIC True (adaptive_avg_pool2d_backward_cuda does not",
@@ -35,7 +29,7 @@ ERRORS = {
         UserError,
         "set CUBLAS_WORKSPACE_CONFIG=:4096:8 before the start",
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("said", ERRORS, ids=[said[:20] for said in ERRORS])
@@ -86,21 +80,3 @@ def test_where_a_host_starts_the_trainer_it_is_the_same_line(command, monkeypatc
     with pytest.raises(OutOfMemory) as found:
         train.main(command(METHODS["coop_end"]))
     assert str(found.value.__cause__) == FULL
-
-
-@pytest.mark.slow
-def test_an_experiment_keeps_the_line(command, tmp_path, monkeypatch):
-    from modprompt.experiments.running import state
-    from modprompt.experiments.running.worker import FAILED, Task, Worker
-
-    (tmp_path / "small_card.py").write_text(
-        "from modprompt.engine.encoders import TextEncoder\n\n\n"
-        f"def full(*inputs):\n    raise RuntimeError({FULL!r})\n\n\nTextEncoder.forward = full\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    words = ["--import", "small_card", *command(METHODS["coop_end"])]
-    task = Task(str(tmp_path / "out"), (sys.executable, str(ROOT / "train.py"), *words), {}, False, "")
-    assert Worker(task).run() == FAILED
-    failure = json.loads((tmp_path / "out" / state.FAILURE).read_text())
-    assert failure["line"].startswith(LINE)
-    assert failure["exit"] == OutOfMemory.exit_code

@@ -9,16 +9,19 @@ from PIL import Image
 
 from modprompt.cli import export, train
 from tests import plain_lora
-from tests.conftest import ROOT, bare
+from tests.conftest import ROOT, bare, random_clip
 from tests.methods import METHODS
-from tests.modprompt.methods.record_clip_lora import BATCH, ITERS, SHOTS, inputs
+from tests.modprompt.methods.reference_runs import write_split
 from tests.modprompt.trainers.test_methods import Recorder
 from tests.test_train import refusal
 
-# Of the public program: PYTHONPATH=. python tests/modprompt/methods/record_clip_lora.py CHECKOUT OUT.json
+# Of the public program (MaxZanella/CLIP-LoRA at 358f0d7) on a CPU: its main.py on the inputs below with --n_iters 4
+# --batch_size 8, the dropout and the seed of its own, and a case's settings. In that process clip._download gave clip.pt,
+# `.half()` and `.cuda()` did nothing, torch.jit.load raised, loaders had no workers, and cls_acc counted the right ones.
 REFERENCE = json.loads((ROOT / "tests/modprompt/methods/clip_lora.json").read_text())
 MASK = [0, 1, 1, 0, 1, 0, 1, 1]  # of draws_as_recorded, where the recording was made
-SETTINGS = {  # of record_clip_lora.CASES
+SHOTS, BATCH, ITERS = 2, 8, 4  # 20 training images of ten classes: 3 batches a pass, and of the third pass two
+SETTINGS = {
     "published": {},
     "vision": {"ENCODER": "vision", "POSITION": "up", "PARAMS": "q v o", "R": 4, "ALPHA": 2, "LR": 0.01},
     "text": {"ENCODER": "text", "POSITION": "half-bottom", "PARAMS": "v k", "LR": 0.01},
@@ -48,7 +51,14 @@ TRAIN:
 
 @pytest.fixture(scope="session")
 def recorded_inputs(tmp_path_factory):
-    return inputs(tmp_path_factory.mktemp("clip_lora"))
+    """(path of weights, root of a data tree)."""
+    folder = tmp_path_factory.mktemp("clip_lora")
+    numbers = {"input_resolution": 224, "context_length": 77, "vocab_size": 49408}
+    model = random_clip(1, text_layers=12, vision_layers=12, resolution=224, patch=32)
+    torch.save(
+        {**model.state_dict(), **{key: torch.tensor(value) for key, value in numbers.items()}}, folder / "clip.pt"
+    )
+    return folder / "clip.pt", write_split(folder / "data", range(1, 5), range(5, 8), range(8, 13))
 
 
 @pytest.fixture
@@ -169,16 +179,6 @@ def test_without_shots_the_images_of_a_class_are_counted(shots, counted, command
 def test_what_does_not_go_with_it_is_one_line(more, message, command, capsys):
     assert message in refusal(capsys, *command(LORA, *more))
     assert "OPTIM.MAX_EPOCH: CLIPLoRA counts" in refusal(capsys, *command(LORA), "OPTIM.MAX_EPOCH", "3")
-
-
-def test_additions_beside_another_methods_prompts_are_one_line(command, capsys):
-    line = refusal(capsys, *command(METHODS["maple"], "TRAINER.CLIPLORA.ON", "True"))
-    assert "TRAINER.CLIPLORA.ON does not work for MaPLe: it is added to the prompts of CoOp and MPL" in line
-
-
-def test_a_result_says_what_the_reference_does_not_do(command, tmp_path):
-    assert train.main(command(LORA, "TRAINER.CLIPLORA.DROPOUT_SHARED", "True", "OPTIM.MAX_EPOCH", 1)) == 0
-    assert "DROPOUT_SHARED" in str(result(tmp_path / "out")["notes"])
 
 
 def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path, capsys):

@@ -185,15 +185,6 @@ def test_value_that_no_run_can_have_is_named(key, value, meaning):
     assert refusal(key, value).startswith(f"{key} must be {meaning}, got ")
 
 
-@pytest.mark.parametrize("key", ["N_CTX", "N_ADD_OP", "N_RM_OP", "PROMPT_DEPTH"])
-@pytest.mark.parametrize("value", ["1.5", "inf"])
-def test_count_of_a_method_is_a_whole_number(key, value, mpl_flags, mpl_options, capsys):
-    from modprompt.cli import train
-
-    assert train.main([*mpl_flags, *mpl_options, f"TRAINER.MPL.{key}", value]) == 2
-    assert f"error: TRAINER.MPL.{key} must be " in capsys.readouterr().err
-
-
 def test_settings_of_another_method_are_warned_of():
     with pytest.warns(UserWarning, match="TRAINER.COOP is set, but MPL only reads TRAINER.MPL"):
         build("TRAINER.COOP.N_CTX", "4")

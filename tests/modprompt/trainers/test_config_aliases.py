@@ -62,11 +62,6 @@ def test_other_trainers_have_no_rounds_and_do_not_read_it():
     assert (cfg.ACTIVE.ROUNDS, cfg.ACTIVE.METHOD, cfg.ACTIVE.GIVE_UP) == (0, "", False)
 
 
-def test_nodes_of_others_are_warned_of_beside_both():
-    with pytest.warns(UserWarning, match=r"TRAINER.MAPLE is set, but ALVLM only reads TRAINER.COOP and TRAINER.COOPAL"):
-        built("TRAINER.MAPLE.N_CTX", 3, "TRAINER.COOP.N_CTX", 3, "TRAINER.COOPAL.METHOD", "random")
-
-
 @pytest.mark.parametrize("trainer", ["ALVLM", "CoOp"])
 def test_key_that_nothing_reads_is_taken_and_told(trainer, capsys):
     built("TRAINER.COOP.TRAIN_TYPE", "freeze", trainer=trainer)
@@ -83,17 +78,11 @@ def test_key_that_is_gone_says_what_to_write_instead():
     ("words", "message"),
     [
         (["TRAINER.COOPAL.GAMMA", "-1"], r"TRAINER.COOPAL.GAMMA must be a number from 0 up, got -1"),
-        (
-            ["TRAINER.COOPAL.ASPATH", "a", "TRAINER.COOPAL.AEPATH", "b"],
-            r"TRAINER.COOPAL.ASPATH and AEPATH are both set",
-        ),
-        (
-            ["TRAINER.COOPAL.METHODS", "a"],
-            r"no config key 'TRAINER.COOPAL.METHODS'; did you mean 'TRAINER.COOPAL.METHOD'",
-        ),
+        (["TRAINER.COOPAL.ASPATH", "a", "TRAINER.COOPAL.AEPATH", "b"], r"TRAINER.COOPAL.ASPATH and AEPATH are both set"),
+        (["TRAINER.COOPAL.METHODS", "a"], r"no config key 'TRAINER.COOPAL.METHODS'; did you mean 'TRAINER.COOPAL.METHOD'"),
         (["TRAINER.COOPAL.PCB", "True"], r"there is no config key 'TRAINER.COOPAL.PCB'"),
     ],
-)
+)  # fmt: skip
 def test_faults_have_its_names(words, message):
     with pytest.raises(UserError, match=message):
         built(*words)
@@ -102,15 +91,6 @@ def test_faults_have_its_names(words, message):
 def test_one_of_each_node_is_refused(command, capsys):
     words = command("ALVLM", "TRAINER.COOPAL.ASPATH", "a.json", "TRAINER.COOP.AEPATH", "b.json")
     assert "TRAINER.COOP.ASPATH and AEPATH are both set" in refusal(capsys, *words)
-
-
-def test_help_lists_both_nodes(capsys):
-    with pytest.raises(SystemExit):
-        parse_args(["--trainer", "ALVLM", "--help"])
-    text = capsys.readouterr().out
-    assert "TRAINER.COOP.N_CTX" in text
-    assert "TRAINER.COOPAL.GAMMA" in text
-    assert "SEARCH.ON" not in text
 
 
 def test_settings_of_a_shared_node_are_the_methods_own_and_one_line_says_so(tmp_path, capsys):
@@ -166,11 +146,6 @@ def test_a_loss_node_is_read_and_what_is_given_itself_stays(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "; given itself: TRAINER.PROGRAD.T; read by nothing, here as in the repository: LOSS.GM\n" in out
     assert "LOSS.NAME" not in out
-
-
-@pytest.mark.parametrize(("value", "kept"), [("True", "True"), ("False", "False"), ("a photo", "a photo")])
-def test_true_and_false_are_texts_of_a_switch(value, kept):
-    assert kept == built("TRAINER.PROGRAD.CTX_INIT", value, trainer="ProGrad").TRAINER.PROGRAD.CTX_INIT
 
 
 @pytest.mark.parametrize(

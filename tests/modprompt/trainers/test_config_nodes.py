@@ -7,7 +7,7 @@ import modprompt.trainers.all  # noqa: F401 - registers the defaults
 from modprompt.errors import SettingError, UserError
 from modprompt.io.settings import as_text, flat, read_settings
 from modprompt.methods.table import METHODS
-from modprompt.trainers.config_nodes import add_defaults, add_missing, method_of, node_of
+from modprompt.trainers.config_nodes import add_defaults, method_of, node_of
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
 
@@ -30,15 +30,6 @@ def test_only_missing_keys_are_added():
     assert cfg.TRAINER.MPL.N_CTX == 7
     assert cfg.TRAINER.MPL.PROMPT_DEPTH == 9
     assert cfg.TRAINER.is_frozen()
-
-
-def test_defaults_are_copied():
-    defaults = CfgNode({"A": {"B": 1}})
-    one, two = CfgNode(), CfgNode()
-    add_missing(one, defaults)
-    add_missing(two, defaults)
-    one.A.B = 2
-    assert two.A.B == 1
 
 
 @pytest.mark.parametrize("cls", WITH_NODES, ids=lambda cls: cls.__name__)
@@ -98,13 +89,6 @@ def test_true_and_words_are_merged_where_both_mean_something(way, tmp_path):
         assert method_of(cls, cfg.TRAINER.KGCOOP).words() == words
 
 
-def test_a_number_may_be_merged_over_another_kind_of_number():
-    cfg = get_cfg_default()
-    for value in (0.5, 1, 0.25, 2):
-        cfg.merge_from_list(["TRAINER.PROMPTSRC.GPA_STD", value])
-        assert value == cfg.TRAINER.PROMPTSRC.GPA_STD
-
-
 def test_what_is_no_number_is_refused():
     with pytest.raises(ValueError, match="TEXT_LOSS_WEIGHT|Type mismatch"):
         get_cfg_default().merge_from_list(["TRAINER.MPL.TEXT_LOSS_WEIGHT", "much"])
@@ -112,14 +96,6 @@ def test_what_is_no_number_is_refused():
     cfg.TRAINER.MPL.N_CTX = "2"
     with pytest.raises(SettingError, match="N_CTX must be a whole number, got '2'"):
         method_of(TRAINER_REGISTRY.get("MPL").method_class, cfg.TRAINER.MPL)
-
-
-def test_a_merge_takes_its_argument_by_name(tmp_path):
-    cfg = get_cfg_default()
-    cfg.merge_from_list(cfg_list=["TRAINER.MPL.GPA_MEAN", 2.5])
-    other = cfg.clone()
-    cfg.merge_from_other_cfg(cfg_other=other)
-    assert cfg.TRAINER.MPL.GPA_MEAN == 2.5
 
 
 def test_trainer_without_a_method_is_one_line():

@@ -46,13 +46,6 @@ def test_training_whose_folder_went_says_so(mpl_flags, mpl_options, out, monkeyp
     assert left(out) == []
 
 
-def test_test_of_a_clip_whose_folder_went_says_so(command, out, monkeypatch, capsys):
-    monkeypatch.setattr(PromptTrainer, "test", going(out, PromptTrainer.test, False))
-    assert train.main(command("ZeroshotCLIP")) == 2
-    assert "was deleted" in capsys.readouterr().err
-    assert left(out) == []
-
-
 def test_rounds_whose_folder_went_say_so(mpl_flags, mpl_options, out, monkeypatch, capsys):
     monkeypatch.setattr(PromptTrainer, "forward_backward", going(out, PromptTrainer.forward_backward, False))
     words = [*mpl_flags, *mpl_options[:-4], "ACTIVE.ROUNDS", "2", "ACTIVE.METHOD", "random"]

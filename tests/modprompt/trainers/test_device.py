@@ -9,7 +9,7 @@ from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.trainers import device
 from modprompt.trainers.device import WORKSPACE
-from tests.methods import METHODS, SEARCHES
+from tests.methods import METHODS
 
 
 @pytest.fixture
@@ -135,36 +135,6 @@ def test_a_deterministic_run_has_the_losses_of_another_also_when_it_goes_on(comm
     out += capsys.readouterr().out
     assert seen == [True, True, True]
     assert losses(out) == expected
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("row", [*(row for row in METHODS if row != "mpl"), "dpl_search", "mpl_search"])
-def test_every_method_has_what_repeats_its_numbers(command, tmp_path, capsys, row):
-    found = []
-    for fixed in ("False", "True"):
-        method = {**METHODS, **SEARCHES}[row]
-        words = command(method, "OPTIM.MAX_EPOCH", 1, "TRAIN.PRINT_FREQ", 1, "MODEL.DETERMINISTIC", fixed)
-        words[words.index("--output-dir") + 1] = str(tmp_path / fixed)
-        assert train.main(words) == 0
-        found.append(losses(capsys.readouterr().out))
-    assert found[0] == found[1] != []
-
-
-@pytest.mark.cover(1)
-@pytest.mark.parametrize(("then", "now"), [("True", "False"), ("False", "True")])
-def test_a_run_goes_on_as_deterministic_as_it_began(command, capsys, monkeypatch, then, now):
-    from modprompt.trainers.prompt_trainer import PromptTrainer
-
-    def stop(self):
-        if self.epoch == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PromptTrainer, "before_epoch", stop)
-        assert train.main(command(METHODS["mpl"], "MODEL.DETERMINISTIC", then)) == 130
-    capsys.readouterr()
-    assert train.main(command(METHODS["mpl"], "MODEL.DETERMINISTIC", now)) == 2
-    assert f"other settings (MODEL.DETERMINISTIC {then} -> {now})" in capsys.readouterr().err
 
 
 def test_a_host_that_builds_our_trainer_itself_is_set_up_too(monkeypatch, cfg):

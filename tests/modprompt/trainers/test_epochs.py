@@ -7,7 +7,6 @@ import torch
 from dassl.engine import TrainerX
 
 from modprompt.cli import train
-from modprompt.engine import precision
 from modprompt.methods.model import PromptedModel
 from modprompt.trainers.loop import Loop
 from modprompt.trainers.prompt_trainer import PromptTrainer
@@ -104,26 +103,6 @@ def test_a_step_of_a_card_reads_nothing(row, command, monkeypatch):
     monkeypatch.setattr(PromptTrainer, "forward_backward", counted)
     assert train.main(command(METHODS[row], "TEST.NO_TEST", True)) == 0
     assert counts[1:] == [0] * 9  # the first one may make a teacher
-
-
-def test_a_scaled_loss_is_stepped_down_without_a_read(command, monkeypatch):
-    as_on_a_card(monkeypatch)
-    monkeypatch.setattr(precision, "resolve", lambda prec, device: precision.Precision(False, None, True, ""))
-    monkeypatch.setattr(precision, "grad_scaler", lambda: torch.amp.GradScaler("cpu", init_scale=8.0))
-    counts, scalers, step = [], [], PromptTrainer.forward_backward
-
-    def counted(trainer, batch):
-        with Reads() as within:
-            said = step(trainer, batch)
-        counts.append(within.count)
-        scalers.append(trainer.scaler)
-        return said
-
-    monkeypatch.setattr(PromptTrainer, "forward_backward", counted)
-    assert train.main(command(METHODS["mpl"], "TEST.NO_TEST", True)) == 0
-    assert counts == [0] * 10
-    assert scalers[-1].get_scale() == 8.0
-    assert scalers[-1]._get_growth_tracker() == 10  # of so many steps none was left out
 
 
 def spoilt(monkeypatch, epoch, step):

@@ -4,6 +4,7 @@ Also which are kept and in which file, by whom it is written, and what kills and
 """
 
 import contextlib
+import copy
 import json
 import os
 import types
@@ -24,11 +25,10 @@ from modprompt.io import image_files, lock
 from modprompt.io.safe_open import Refused
 from modprompt.trainers import image_cache
 from modprompt.trainers.image_cache import KeptImages, KeptLoader, with_kept_images
-from tests.conftest import ROOT
 from tests.killing import KILLED, in_child
-from tests.methods import METHODS
 from tests.modprompt.trainers.odd_images import NUMBER, loader_of, write_images
-from tests.test_train import losses
+
+SIZE = (24, 32)
 
 
 @pytest.fixture
@@ -102,15 +102,7 @@ def test_without_a_folder_or_a_loader_there_is_nothing_between(images):
     loader = loader_of(images)
     assert with_kept_images(loader, "", "Odd") is loader
     assert with_kept_images(None, "kept", "Odd") is None
-
-
-def test_loader_answers_for_the_one_it_stands_for(images, tmp_path):
-    plain = loader_of(images)
-    loader = KeptLoader(plain, str(tmp_path / "kept"), "Odd")
-    assert (loader.dataset, loader.batch_size, loader.sampler) == (plain.dataset, 4, plain.sampler)
-    with pytest.raises(AttributeError):
-        loader.nothing  # noqa: B018
-    assert not (tmp_path / "kept").exists()  # nobody has iterated
+    assert copy.copy(KeptLoader(loader, "kept", "Odd")).batch_size == 4
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -122,16 +114,6 @@ def test_where_they_cannot_be_kept_a_line_says_so_once(images, tmp_path, capsys,
     (said,) = [line for line in capsys.readouterr().out.splitlines() if "not kept" in line]
     assert said.startswith(f"Test images are not kept in {tmp_path / 'kept'} ([Errno ")
     assert said.endswith("): each evaluation decodes them")
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_transform_that_is_not_known_is_left_alone(images, tmp_path, capsys, workers):
-    plain, loader = loader_of(images), kept(images, tmp_path / "kept", workers=workers)
-    for one in (plain, loader):
-        one.dataset.transform.transforms.append(torch.nn.Identity())
-    assert same(loader, plain)
-    assert "Identity): each evaluation" in capsys.readouterr().out
-    assert not (tmp_path / "kept").exists()
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
@@ -147,60 +129,14 @@ def test_image_that_cannot_be_decoded_ends_the_run_as_ever(images, tmp_path, cap
     assert not list((tmp_path / "kept").glob("*.npy"))
 
 
-@pytest.fixture
-def run(command, tmp_path, monkeypatch, capsys):
-    """Runs train.py on a row of methods, with kept images or without; gives what its result says, and its output."""
-
-    def train_py(row, out, *more, cache=True):
-        words = command(METHODS.get(row, row), *(["TEST.IMAGE_CACHE", tmp_path / "kept"] if cache else []))
-        words[words.index("--output-dir") + 1] = str(tmp_path / out)
-        first = [word for word in more if str(word).startswith("--")]
-        assert train.main([*first, *words, *(str(word) for word in more if word not in first)]) == 0
-        result = json.loads((tmp_path / out / "result.json").read_text())
-        keys = ("accuracy_pct", "correct", "macro_f1_pct", "prompts_hash", "settings", "config_hash", "images_hash")
-        return {key: result.get(key) for key in keys}, capsys.readouterr().out
-
-    return train_py
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", [SHORTEST, SQUASH])
-@pytest.mark.filterwarnings("default::UserWarning")
-def test_training_that_chooses_by_validation_is_the_same_run(run, tmp_path, mode):
-    """Validation after every epoch: another draw in between would change what is trained."""
-    more = ["TEST.FINAL_MODEL", "best_val", "INPUT.RESIZE_MODE", mode]
-    plain, said = run("mpl", "plain", *more, cache=False)
-    found, said_kept = run("mpl", "kept_run", *more)
-    assert found == plain
-    assert losses(said_kept) == losses(said)
-    assert said_kept.count("test images are decoded once") == 2  # of validation and of test
-    assert said_kept.count("Test images of ") == 3
-    again, said_again = run("mpl", "again", *more)
-    assert again == plain
-    assert "decoded once" not in said_again
-    assert "TEST.IMAGE_CACHE" not in plain["settings"]
-
-
-def test_whether_they_are_kept_makes_no_other_run(run, tmp_path):
-    plain, _ = run("ZeroshotCLIP", "out1", cache=False)
-    found, said = run("ZeroshotCLIP", "out1", "--once")
-    assert found == plain
-    assert "Finished before: " in said
+def test_whether_they_are_kept_makes_no_other_run(command, tmp_path, capsys):
+    words = command("ZeroshotCLIP")
+    assert train.main(words) == 0
+    capsys.readouterr()
+    assert train.main(["--once", *words, "TEST.IMAGE_CACHE", str(tmp_path / "kept")]) == 0
+    assert "Finished before: " in capsys.readouterr().out
+    assert "TEST.IMAGE_CACHE" not in json.loads((tmp_path / "out" / "result.json").read_text())["settings"]
     assert not (tmp_path / "kept").exists()
-
-
-@pytest.mark.cover(1)
-@pytest.mark.parametrize("name", ["ImageFolder", "EuroSAT"])
-def test_readers_share_nothing_but_the_folder(command, tmp_path, capsys, name, eurosat_root):
-    words = command("ZeroshotCLIP", "TEST.IMAGE_CACHE", tmp_path / "kept", "DATASET.SUBSAMPLE_CLASSES", "all")
-    if name == "ImageFolder":
-        words[words.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
-        words[words.index("--root") + 1] = str(eurosat_root / "eurosat" / "2750")
-    for _ in range(2):
-        assert train.main(words) == 0
-    (file,) = (tmp_path / "kept").glob("*.npy")
-    assert file.name.startswith(f"{name}_")
-    assert capsys.readouterr().out.count(f"Test images of {file}\n") == 2
 
 
 def test_image_that_changes_between_two_evaluations_is_seen(images, tmp_path):
@@ -227,58 +163,55 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_writing_draws_nothing(kept_of):
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
-    kept_of().open()
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tolist() == before[1]
+@pytest.mark.cover(2)
+@pytest.mark.parametrize("mode", [SHORTEST, SQUASH])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_rows_are_the_images_as_the_transform_makes_them(images, tmp_path, mode, workers, capfd):
+    loader = loader_of(images, mode, workers=workers, SIZE=SIZE)
+    kept = KeptImages(loader, tmp_path / "kept", "Odd")
+    kept.open()
+    assert f"{NUMBER} test images are decoded once, into {kept.path}: 0.0 MiB\n" in capfd.readouterr().out
+    rows = np.load(kept.path)
+    assert (rows.dtype, rows.shape) == (np.uint8, (NUMBER, *SIZE, 3))
+    steps = loader.dataset.transform.transforms
+    for number, item in enumerate(loader.dataset.data_source):
+        image = Image.open(item.impath).convert("RGB")
+        for step in steps[: [type(one) for one in steps].index(transforms.ToTensor)]:
+            image = step(image)
+        assert np.array_equal(rows[number], np.asarray(image)), item.impath
+    assert names(kept.path.parent) == [kept.path.name]
 
 
-def touch(images, monkeypatch):
-    os.utime(images[3][0], (5, 5))
-
-
-def grow(images, monkeypatch):
-    path = Path(images[3][0])
+def grow(path):
+    """It is longer, and as old."""
     facts = path.stat()
     path.write_bytes(path.read_bytes() + b"x")
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
-def drop(images, monkeypatch):
-    del images[3]
-
-
-def reorder(images, monkeypatch):
-    images[2:4] = images[3:1:-1]
-
-
-def update_pillow(images, monkeypatch):
-    monkeypatch.setattr(PIL, "__version__", "0.1")
-
-
-def update_torchvision(images, monkeypatch):
-    monkeypatch.setattr(torchvision, "__version__", "0.1")
-
-
-def update_codec(images, monkeypatch):
+def update_codec(patch):
     """Nothing but the pixels tells."""
     plain = image_files.as_rgb
-    monkeypatch.setattr(image_files, "as_rgb", lambda *given: plain(*given).point(lambda value: value ^ 1))
+    patch.setattr(image_files, "as_rgb", lambda *given: plain(*given).point(lambda value: value ^ 1))
 
 
-def read_as_people(images, monkeypatch):
-    monkeypatch.setenv(image_files.RULE_VARIABLE, image_files.PEOPLE)
+CHANGES = {
+    "touched": lambda images, patch: os.utime(images[3][0], (5, 5)),
+    "grown": lambda images, patch: grow(Path(images[3][0])),
+    "one less": lambda images, patch: images.pop(3),
+    "another order": lambda images, patch: images.reverse(),
+    "Pillow": lambda images, patch: patch.setattr(PIL, "__version__", "0.1"),
+    "torchvision": lambda images, patch: patch.setattr(torchvision, "__version__", "0.1"),
+    "codec": lambda images, patch: update_codec(patch),
+    "read as people": lambda images, patch: patch.setenv(image_files.RULE_VARIABLE, image_files.PEOPLE),
+}
 
 
-CHANGES = [touch, grow, drop, reorder, update_pillow, update_torchvision, update_codec, read_as_people]
-
-
-@pytest.mark.parametrize("change", CHANGES, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("change", CHANGES)
 def test_other_images_packages_or_rules_are_another_file(images, kept_of, monkeypatch, change):
     before = kept_of().path
     assert kept_of().path == before
-    change(images, monkeypatch)
+    CHANGES[change](images, monkeypatch)
     assert kept_of().path != before
 
 

@@ -1,7 +1,6 @@
 """Every trainer that learns prompts, on the rows of tests/methods.py."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,10 @@ from modprompt.cli import train
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.tokens import readable
 from modprompt.engine.schedule import Shape
-from modprompt.io.settings import Settings
 from modprompt.methods.parts.low_rank_files import as_repository
 from modprompt.methods.parts.templates import DIVERSE
-from modprompt.trainers.config import merge
 from tests import plain_neighbours as plain
-from tests.conftest import RESNET_HEADS, ROOT, bare, random_clip
+from tests.conftest import RESNET_HEADS, bare, random_clip
 from tests.methods import METHODS, some_slow
 from tests.stopping import stopped_before
 from tests.test_train import refusal
@@ -129,20 +126,6 @@ def test_promptsrc_equals_the_plain_losses_and_ends_with_the_average(command, tm
     for key, value in saved(tmp_path, method)["state_dict"].items():
         expected = weights[0] * first[own_name(key)] + weights[1] * second[own_name(key)]
         torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.cover(2)
-@pytest.mark.parametrize("row", some_slow())
-def test_gradients_reach_the_learner_and_nothing_else(row, command, monkeypatch):
-    method, seen = METHODS[row], Recorder(monkeypatch)
-    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
-    (image, label, _), model = seen.batches[0], seen.trainer.model
-    model.zero_grad(set_to_none=True)
-    seen.trainer.model.objective.loss(model.output(image), image, label).backward()
-    own = dict(model.prompt_learner.named_parameters(prefix="prompt_learner"))
-    assert own
-    for name, parameter in model.named_parameters():
-        assert (parameter.grad is not None and parameter.grad.abs().sum() > 0) == (name in own), name
 
 
 def reference_checkpoint(path, state, method, clip_model, classes):
@@ -346,26 +329,6 @@ def test_nodes_that_lack_our_keys_have_our_defaults(command, monkeypatch):
     assert seen.trainer.run.method.weights() == (25, 10, 1)
 
 
-def test_config_files_merge_in_plain_yacs_and_weights_may_be_any_number():
-    from dassl.config import get_cfg_default
-
-    for name in ("MPL/vit_b4_c1_add2_rm1_selfreg_ep20", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx"):
-        cfg = get_cfg_default()
-        cfg.merge_from_file(str(ROOT / "configs/trainers" / f"{name}.yaml"))
-        merge(
-            cfg,
-            Settings.read(options=["TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT", "2.5", "TRAINER.PROMPTSRC.GPA_STD", "0.5"]),
-        )
-        assert (cfg.TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT, cfg.TRAINER.PROMPTSRC.GPA_STD) == (2.5, 0.5)
-
-
-@pytest.mark.filterwarnings("default::UserWarning")
-def test_settings_of_another_method_are_warned_of(command, capsys):
-    words = command(METHODS["coop_end"], "TRAINER.MAPLE.N_CTX", 7)
-    assert train.main(["--no-train", *words]) == 0
-    assert "TRAINER.MAPLE is set, but CoOp only reads TRAINER.COOP" in capsys.readouterr().err
-
-
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_average_that_is_not_tested_is_warned_of(command, capsys):
     words = command(METHODS["promptsrc"], "TEST.FINAL_MODEL", "best_val", "OPTIM.MAX_EPOCH", 1)
@@ -373,49 +336,14 @@ def test_average_that_is_not_tested_is_warned_of(command, capsys):
     assert "the average over epochs (GPA) is not tested" in capsys.readouterr().err
 
 
-def test_contexts_of_single_classes_do_not_fit_another_number_of_classes(command, tmp_path, capsys):
-    method = METHODS["coop_middle_csc"]
-    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
-    words = command(method, "DATASET.SUBSAMPLE_CLASSES", "all")
-    line = refusal(capsys, "--eval-only", "--model-dir", tmp_path / "out", *words)
-    assert re.search(r": ctx is \(10, \d+, \d+\) here and \(5, \d+, \d+\) in the file;", line)
-
-
-@pytest.mark.slow
-def test_text_side_in_chunks_has_the_same_losses(command, tmp_path, monkeypatch):
-    results = []
-    for chunk in (0, 2):
-        seen = Recorder(monkeypatch)
-        words = command(METHODS["maple"], "MODEL.TEXT_CHUNK", chunk)
-        words[words.index("--output-dir") + 1] = str(tmp_path / f"chunk{chunk}")
-        assert train.main(words) == 0
-        lengths = [group.length for group in seen.trainer.model.prompt_learner.prompt_text.groups]
-        assert chunk == 0 or seen.trainer.model.text_encoder.most_tokens == 2 * max(lengths)
-        results.append([loss for *_, loss in seen.batches])
-        monkeypatch.undo()
-    assert results[0] == pytest.approx(results[1], abs=1e-5)
-
-
 BAD = [
-    (
-        "coop_end",
-        {"CLASS_TOKEN_POSITION": "start"},
-        "TRAINER.COOP.CLASS_TOKEN_POSITION must be one of end, middle, front",
-    ),
+    ("coop_end", {"CLASS_TOKEN_POSITION": "start"}, "TRAINER.COOP.CLASS_TOKEN_POSITION must be one of end, middle, front"),
     ("coop_end", {"N_CTX": 0}, "TRAINER.COOP.N_CTX must be at least 1, got 0"),
     ("coop_end", {"PREC": "fp8"}, "TRAINER.COOP.PREC must be one of fp16, fp32, amp, bf16, got 'fp8'"),
-    (
-        "coop_front_words",
-        {"SCHEDULE_TEXT": "[[0,4],[4,4]]"},
-        "TRAINER.COOP.SCHEDULE_TEXT needs CLASS_TOKEN_POSITION end",
-    ),
+    ("coop_front_words", {"SCHEDULE_TEXT": "[[0,4],[4,4]]"}, "TRAINER.COOP.SCHEDULE_TEXT needs CLASS_TOKEN_POSITION end"),
     ("coop_end", {"N_CTX": 80}, "prompt of class 'Annual Crop Land' is longer than the model's 77 text tokens"),
     ("cocoop", {"N_CTX": -1}, "TRAINER.COCOOP.N_CTX must be at least 1, got -1"),
-    (
-        "maple",
-        {"N_CTX": 4, "CTX_INIT": "a photo"},
-        "TRAINER.MAPLE.N_CTX must be at most 2, the number of tokens of CTX_INIT",
-    ),
+    ("maple", {"N_CTX": 4, "CTX_INIT": "a photo"}, "TRAINER.MAPLE.N_CTX must be at most 2, the number of tokens of CTX_INIT"),
     ("maple", {"PROMPT_DEPTH": 0}, "TRAINER.MAPLE.PROMPT_DEPTH must be from 1 to 4"),
     ("maple", {"SCHEDULE_VISION": "[[0,2],[3,1]]"}, "vision schedule, layer 1: removes 3 prompt tokens, but only 2"),
     ("ivlp", {"N_CTX_TEXT": 3, "CTX_INIT": "photo"}, "TRAINER.IVLP.N_CTX_TEXT must be at most 1"),
@@ -426,15 +354,11 @@ BAD = [
     ("promptsrc", {"GPA_STD": -1}, "TRAINER.PROMPTSRC.GPA_STD must be a number from 0 up, got -1"),
     ("promptsrc", {"TEXT_LOSS_WEIGHT": -1}, "TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT must be a number from 0 up"),
     ("promptsrc", {"GPA_STD": "nan"}, "TRAINER.PROMPTSRC.GPA_STD must be a number from 0 up, got nan"),
-    (
-        "coop_end",
-        {"SCHEDULE_TEXT": "[0,1]"},
-        "TRAINER.COOP.SCHEDULE_TEXT: text schedule, layer 0: expected [remove, add]",
-    ),
+    ("coop_end", {"SCHEDULE_TEXT": "[0,1]"}, "TRAINER.COOP.SCHEDULE_TEXT: text schedule, layer 0: expected [remove, add]"),
     ("vpt", {"SCHEDULE_VISION": "[[0,4]]"}, "layer 0: must add N_CTX_VISION = 2 tokens, adds 4"),
     ("mpl", {"N_ADD_OP": 0}, "TRAINER.MPL.N_ADD_OP must be at least 1"),
     ("mpl", {"SCHEDULE_VISION": "[[0,2]]"}, "vision schedule, layer 0: must add N_CTX = 1 tokens, adds 2"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.cover(6)
@@ -497,14 +421,10 @@ SCHEDULES = [
     ("coop_end", {"SCHEDULE_TEXT": "[[0,4],[2,1],[0,0],[1,3]]"}, {"text": (4, 3, 3, 5)}),
     ("cocoop", {"SCHEDULE_TEXT": "[[0,3],[3,3]]"}, {"text": (3, 3, 3, 3)}),
     ("maple", {"SCHEDULE_VISION": "[[0,2],[1,4],[1,4]]"}, {"text": (2, 2, 2, 2), "vision": (2, 5, 8, 8)}),
-    (
-        "ivlp",
-        {"SCHEDULE_TEXT": "[[0,2],[0,1]]", "SCHEDULE_VISION": "[[0,3],[1,2]]"},
-        {"text": (2, 3, 3, 3), "vision": (3, 4, 4, 4)},
-    ),
+    ("ivlp", {"SCHEDULE_TEXT": "[[0,2],[0,1]]", "SCHEDULE_VISION": "[[0,3],[1,2]]"}, {"text": (2, 3, 3, 3), "vision": (3, 4, 4, 4)}),
     ("vpt", {"SCHEDULE_VISION": "[[0,2],[1,2],[1,2]]"}, {"vision": (2, 3, 4, 4)}),
     ("promptsrc", {"SCHEDULE_VISION": "[[0,3],[1,2]]"}, {"text": (2, 2, 2, 2), "vision": (3, 4, 4, 4)}),
-]
+]  # fmt: skip
 
 
 @pytest.mark.cover(2)
@@ -520,16 +440,6 @@ def test_operations_of_mpl_run_in_every_method(row, settings, counts, command, m
     model.zero_grad(set_to_none=True)
     seen.trainer.model.objective.loss(model.output(image), image, label).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.prompt_learner.parameters())
-
-
-def test_mpls_schedule_written_out_for_maple_is_mpls_vision_side(command, monkeypatch):
-    """MaPLe with [1, 2 * 2] per layer has MPL's schedule and, with a second projection, MPL's parameters."""
-    seen = Recorder(monkeypatch)
-    more = ["TRAINER.MAPLE.SCHEDULE_VISION", "[[0,2],[1,4],[1,4]]", "OPTIM.MAX_EPOCH", 1]
-    assert train.main(command(METHODS["maple"], *more)) == 0
-    names = set(seen.start)
-    assert {"compound_prompt_projections.1.weight", "txt2img_proj.1.1.weight"} <= names
-    assert seen.trainer.model.prompt_learner.schedules.vision.counts == (2, 5, 8, 8)
 
 
 @pytest.mark.slow

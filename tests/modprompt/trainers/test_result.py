@@ -110,39 +110,6 @@ def test_test_has_the_hash_of_the_prompts_that_were_trained(row, command, tmp_pa
     assert (trained["images_hash"] == tested["images_hash"]) is (half == "base")
 
 
-@pytest.mark.slow
-def test_hash_of_the_images_depends_on_seed_and_half_and_not_on_the_method(command, tmp_path):
-    hashes = []
-    for number, (method, seed, half) in enumerate(
-        (("ZeroshotCLIP", 1, "base"), ("mpl", 1, "base"), ("mpl", 2, "base"), ("ZeroshotCLIP", 1, "new"))
-    ):
-        words = to(command(METHODS.get(method, method)), tmp_path / str(number))
-        words[words.index("--seed") + 1] = str(seed)
-        assert train.main([*words, "OPTIM.MAX_EPOCH", "1", "DATASET.SUBSAMPLE_CLASSES", half]) == 0
-        hashes.append(result(tmp_path / str(number))["images_hash"])
-    assert hashes[0] == hashes[1]
-    assert len(set(hashes)) == 3
-
-
-def test_zero_shot_has_no_prompts(command, tmp_path):
-    trained_once.trained(command("ZeroshotCLIP"))
-    assert not {"prompts_hash", "schedules"} & set(result(tmp_path / "out"))
-
-
-def test_settings_are_those_that_the_run_began_with(mpl_flags, mpl_options, tmp_path, monkeypatch):
-    from modprompt.trainers.mpl import MPL
-
-    config = tmp_path / "small.yaml"
-
-    def edited(self):
-        config.write_text(config.read_text().replace("LR: 0.0035", "LR: 0.5"))
-
-    monkeypatch.setattr(MPL, "before_epoch", edited)
-    assert train.main([*mpl_flags, *mpl_options, "OPTIM.MAX_EPOCH", "1"]) == 0
-    assert "LR: 0.5" in config.read_text()
-    assert result(tmp_path / "out")["settings"]["OPTIM.LR"] == "0.0035"
-
-
 # ------------------------------------------------------------------ what it cost
 
 

@@ -1,12 +1,9 @@
-import json
-
 import pytest
 import torch
 
 from modprompt.cli import train
 from modprompt.methods import zeroshot
 from modprompt.methods.parts.templates import SELECTED
-from tests.conftest import RESNET_HEADS, bare
 from trainers.zsclip import ZeroshotCLIP, ZeroshotCLIP2
 
 
@@ -56,8 +53,3 @@ def test_features_are_the_mean_of_normalised_ones_also_the_second_time(monkeypat
 @pytest.mark.parametrize(("dataset", "count"), [("ImageNet", 7), ("ImageNetV2", 8), ("EuroSAT", 8)])
 def test_imagenet_has_no_template_of_its_own_in_the_ensemble(dataset, count):
     assert len(zeroshot.ZeroshotCLIP2().templates(dataset)) == count
-
-
-def test_runs_on_a_resnet(words, resnet_file, tmp_path):
-    assert train.main(words("ZeroshotCLIP2", *bare(resnet_file, RESNET_HEADS), "INPUT.SIZE", "(64, 64)")) == 0
-    assert json.loads((tmp_path / "out" / "result.json").read_text())["trainer"] == "ZeroshotCLIP2"

@@ -1,7 +1,6 @@
 """Methods whose classes have phrases, against one prompt after the other; their files and what is refused."""
 
 import json
-import pickle
 
 import pytest
 import torch
@@ -92,19 +91,6 @@ def test_prompts_stand_in_the_files_order(birds, clip_model):
     ]
 
 
-def test_kept_class_features_follow_the_prompts(birds, clip_model):
-    model = modprompt.CoOp(n_ctx=2, aepath=birds).on(clip_model, NAMES).eval()
-    batch = images()
-    with torch.no_grad():
-        before = model(batch)
-        assert model(batch).equal(before)
-        moved(model)
-        after = model(batch)
-    assert not torch.allclose(after, before)
-    model.train()
-    torch.testing.assert_close(model(batch), after)
-
-
 def test_text_chunk_counts_classes(birds, clip_model):
     model = modprompt.CoOp(n_ctx=2, aspath=birds).on(clip_model, NAMES)
     whole = model(batch := images())
@@ -152,25 +138,7 @@ def test_file_that_lost_its_phrases_opens_no_other(birds, clip_file, tmp_path):
         modprompt.load(tmp_path / "prompts.pt", clip_model)
 
 
-def test_model_is_pickled_with_its_phrases(birds, clip_model, tmp_path):
-    model = modprompt.CoOp(n_ctx=2, aspath=birds).on(clip_model, NAMES)
-    (tmp_path / "birds.json").unlink()
-    other = pickle.loads(pickle.dumps(model))  # noqa: S301 - our own
-    torch.testing.assert_close(other(batch := images()), model(batch))
-    assert len(other.with_classes(["crow"]).prompt_learner.prompt_text.texts) == 1
-
-
 # ---------------------------------------------------------------------- what is refused
-
-
-def test_both_ways_at_once_are_refused():
-    with pytest.raises(modprompt.SettingError, match="ASPATH and AEPATH are both set: use one"):
-        modprompt.CoOp(aspath="a", aepath="b")
-
-
-def test_file_that_is_not_there_names_the_setting(clip_model):
-    with pytest.raises(modprompt.SettingError, match="AEPATH: no descriptions at nothing.json, nor "):
-        modprompt.CoCoOp(aepath="nothing.json").on(clip_model, NAMES)
 
 
 def test_class_without_phrases_is_named_for_other_classes_too(birds, clip_model):
