@@ -1,7 +1,6 @@
 """Checks of single settings and of names that a user gives; messages begin with the setting's name."""
 
 import difflib
-import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -20,12 +19,6 @@ def at_most(name: str, value: float, most: float) -> None:
     """Raise SettingError unless value <= most."""
     if value > most:
         raise SettingError([(name, f" must be at most {most}, got {value}")])
-
-
-def finite_at_least(name: str, value: float, least: float) -> None:
-    """Raise SettingError unless value is a finite number >= least."""
-    if not math.isfinite(value) or value < least:
-        raise SettingError([(name, f" must be a number from {least} up, got {value}")])
 
 
 def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:

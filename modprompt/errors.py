@@ -34,11 +34,7 @@ class OutOfMemory(UserError):
 
 
 class SettingError(UserError):
-    """Faults of settings, one or several; the message of each begins with its setting's name.
-
-    Args:
-        faults: (name, text after it) of each; the two make up the message.
-    """
+    """Faults of settings: (name, text after it) of each, which make up its message."""
 
     def __init__(self, faults: Sequence[tuple[str, str]]):
         self.faults = tuple(faults)

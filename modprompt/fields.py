@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from modprompt.checks import at_least, at_most, check_name, finite_at_least, one_of
+from modprompt.checks import at_least, at_most, check_name, one_of
 from modprompt.errors import SettingError
 
 Steps = Sequence[Sequence[int]]  # (remove, add) per layer, as a schedule is written out; kept as tuples
@@ -96,10 +96,9 @@ class Setting(NamedTuple):
         if self.choices:
             one_of(self.key, value, self.choices)
         if isinstance(self.default, float):
-            if self.least is not None:
-                finite_at_least(self.key, _plain(value), _plain(self.least))
-            elif not math.isfinite(value):
-                raise SettingError([(self.key, f" must be finite, got {value}")])
+            if not math.isfinite(value) or (self.least is not None and value < self.least):
+                wanted = "finite" if self.least is None else f"a number from {_plain(self.least)} up"
+                raise SettingError([(self.key, f" must be {wanted}, got {_plain(value)}")])
         elif self.least is not None:
             at_least(self.key, value, self.least)
         if self.most is not None:
