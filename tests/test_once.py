@@ -141,7 +141,7 @@ def rewritten(folder, **fields):
 
 @pytest.mark.slow
 def test_result_of_another_clip_is_another_run(finished, words, capsys):
-    rewritten(finished, backbone_hash="2:0")
+    rewritten(finished, backbone_hash="2:0", clip_files={})
     assert "holds a different finished run (CLIP 2:0 -> 2:" in refusal(capsys, *words())
 
 

@@ -1,6 +1,6 @@
 """What breaks in the real Dassl (0.5.0 and 0.6.3) on a current PyTorch and numpy, fixed at run time.
 
-No file of Dassl is changed, and each fix is made only if it is needed; the small Dassl needs none:
+No file of Dassl is changed, and each fix is made only if it is needed; the small Dassl needs none but the first:
 
 - 0.6.3 imports the package `wilds` for data sets that are not used here: an empty one replaces it if not installed.
 - It imports TensorBoard: if that does not import, nothing is written for it.
@@ -168,8 +168,8 @@ def apply() -> list[str]:
     """Make the fixes that are needed, once; a message for each."""
     spec = importlib.util.find_spec("dassl")
     is_small = spec is not None and Path(__file__).resolve().parent in Path(str(spec.origin)).resolve().parents
-    if not (is_small or _done):
-        _done.extend(filter(None, map(_made, _MENDS)))
+    if not _done:  # a codebase may import wilds itself
+        _done.extend(filter(None, map(_made, _MENDS[:1] if is_small else _MENDS)))
     return list(_done)
 
 

@@ -50,7 +50,11 @@ def _damage_told(path: PathLike) -> Iterator[BinaryIO]:
 
 def _arrays_in(file: BinaryIO, *names: str) -> dict[str, np.ndarray]:
     with _load(file, b"PK\3\4") as found:
-        return {name: found[name] for name in names or found.files}
+        arrays = {name: found[name] for name in names or found.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # NumPy gives the bytes of other members
+            raise Refused(f"its member {name[:80]} is no array")
+    return arrays
 
 
 def read_array(path: PathLike) -> np.ndarray:

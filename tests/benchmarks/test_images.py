@@ -35,7 +35,7 @@ def test_both_sides_give_one_result_whichever_begins(folder, capsys):
     for first in ("decoded", "kept"):
         found = images.one_round(folder, 0, first)
         assert (len(found.decoded), len(found.kept)) == (images.TIMES, images.TIMES)
-        (file,) = (folder / "kept").glob("*.images")
+        (file,) = (folder / "kept").glob("*.npy")
         assert 6 * 224 * 224 * 3 < file.stat().st_size < 6 * 224 * 224 * 3 + 4096  # all images, and what says of them
     assert capsys.readouterr().out == ""
 

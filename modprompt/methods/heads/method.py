@@ -333,7 +333,7 @@ class EnhancedBase(HeadMethod):
     """A head whose class features may pass through a text projection from a file (TaskRes, arXiv 2211.10277)."""
 
     enhanced_base: str = setting(
-        NONE, "file whose state_dict has a text projection, weight, that replaces CLIP's", compared=False
+        "none", "file whose state_dict has a text projection, weight, that replaces CLIP's", compared=False
     )
 
     @property

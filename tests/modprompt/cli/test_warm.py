@@ -64,7 +64,7 @@ def console_of(task):
     return re.sub(r"(time|data) [\d.]+ \([\d.]+\)", "TIME", text).splitlines()
 
 
-TIMES = {"elapsed_s", "training_s", "testing_s", "peak_gib", "modprompt"}
+TIMES = {"elapsed_s", "training_s", "testing_s", "peak_gib", "image_files", "modprompt"}
 FOLDERS = {"OUTPUT_DIR"}
 
 

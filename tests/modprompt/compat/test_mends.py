@@ -122,11 +122,12 @@ def test_tensorboard_is_done_without_where_it_does_not_import(tmp_path, monkeypa
     assert not (tmp_path / "log").exists()
 
 
-def test_the_small_dassl_needs_nothing(monkeypatch):
+def test_beside_the_small_dassl_only_what_a_codebase_imports_itself_is_mended(monkeypatch):
     if "stand_in" not in str(dassl.__file__):
         pytest.skip("the real Dassl is installed")
-    monkeypatch.setattr(mends, "_MENDS", [lambda: "a mend"])
-    assert mends.apply() == []
+    monkeypatch.setattr(mends, "_done", [])
+    monkeypatch.setattr(mends, "_MENDS", [lambda: "wilds", lambda: "of the real one"])
+    assert mends.apply() == ["wilds"]
 
 
 def test_a_dassl_that_lacks_a_module_is_not_mended_there():
