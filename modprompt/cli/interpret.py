@@ -16,8 +16,8 @@ from torch import Tensor
 from modprompt.checks import at_least
 from modprompt.clip import known
 from modprompt.clip.load import load, path_of
+from modprompt.clip.present import Asked
 from modprompt.clip.sides import token_table, tokenizer_of
-from modprompt.clip.source import Asked
 from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.io import descriptions

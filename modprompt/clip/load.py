@@ -11,7 +11,8 @@ from modprompt.clip import build, hub, known, open_clips, present, source, trans
 from modprompt.clip.design import SQUASH, Images
 from modprompt.clip.facts import facts_of, fingerprint, hashing, note
 from modprompt.clip.open_clips import POSITIONS, VOCABULARY
-from modprompt.clip.source import BARE, OPENAI, SUFFIXES, TRANSFORMERS, Asked, Source
+from modprompt.clip.present import Asked
+from modprompt.clip.source import BARE, OPENAI, SUFFIXES, TRANSFORMERS, Source
 from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays
@@ -78,7 +79,7 @@ def load(asked: Asked) -> CLIP:
     draw nothing.
     """
     found = source.find(asked)
-    present.note(present.Named(*asked))
+    present.note(asked)
     state = _read(found)
     model = _model_of(found, state)
     if model is None or open_clips.is_clips(model):

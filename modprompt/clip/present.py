@@ -18,14 +18,14 @@ _BESIDE = ("*config.json", "tokenizer.json", "vocab.*", "merges.txt", "*tokens*.
 _EMBEDDED_FILE = PACKAGE / "clip" / "models" / "glyph_clip.npz"
 
 
-class Named(NamedTuple):
-    """A CLIP as settings name it: as Asked (source.py)."""
+class Asked(NamedTuple):
+    """A CLIP as a user names it; empty for what is not given."""
 
-    name: str = ""
-    path: str = ""
-    activation: str = ""
-    heads: tuple[int, ...] = ()
-    model: str = ""
+    name: str = ""  # a known name, or "hf-hub:owner/name@revision"; not read if there is a path
+    path: str = ""  # a file or folder of weights
+    activation: str = ""  # quick_gelu or gelu, for weights of which nothing else says it
+    heads: tuple[int, ...] = ()  # likewise: (text side, image side); a ResNet's second is its attention pool's
+    model: str = ""  # likewise: open_clip's name, MODEL or MODEL/TAG
 
     @property
     def file(self) -> Path | None:
@@ -41,18 +41,18 @@ class Named(NamedTuple):
         return " ".join([str(self.file or self.name), *said, *filter(None, [self.model])])
 
 
-def named(text: str) -> Named:
+def named(text: str) -> Asked:
     """What a setting means that is a name or a path."""
     is_path = text not in known.OPENAI and text != known.EMBEDDED and of_user(text).exists()
-    return Named(path=text) if is_path else Named(text)
+    return Asked(path=text) if is_path else Asked(text)
 
 
-def seen(clip: Named) -> dict[str, str]:
+def seen(clip: Asked) -> dict[str, str]:
     """What its files look like, as a result has it; `looks` is empty if nothing on disk tells."""
     return {"clip": clip.key, "looks": _looks(clip)}
 
 
-def _looks(clip: Named) -> str:
+def _looks(clip: Asked) -> str:
     if clip.file is None:
         try:
             address = known.repository(clip.name)
@@ -76,18 +76,18 @@ def _looks(clip: Named) -> str:
 _WHEN_READ: dict[str, dict[str, str]] = {}
 
 
-def note(clip: Named) -> None:
+def note(clip: Asked) -> None:
     """Remember what its files look like; called before they are read."""
     _WHEN_READ[clip.key] = seen(clip)
 
 
-def when_read(clip: Named) -> dict[str, str]:
+def when_read(clip: Asked) -> dict[str, str]:
     """What its files looked like when this process read them."""
     found = _WHEN_READ.get(clip.key, {})
     return found if found.get("looks") else seen(clip)  # a hub's commit is known afterwards
 
 
-def identity(clip: Named) -> tuple[str, Mapping[str, Any]]:
+def identity(clip: Asked) -> tuple[str, Mapping[str, Any]]:
     """Its fingerprint, and the facts of a tokenizer that is not CLIP's own; its weights are read, once as they are.
 
     Raises:
@@ -97,13 +97,12 @@ def identity(clip: Named) -> tuple[str, Mapping[str, Any]]:
 
 
 @functools.lru_cache(maxsize=64)
-def _identity(clip: Named, looks: str) -> tuple[str, Mapping[str, Any]]:
+def _identity(clip: Asked, looks: str) -> tuple[str, Mapping[str, Any]]:
     import torch
 
     from modprompt.clip.facts import facts_of
     from modprompt.clip.load import load
-    from modprompt.clip.source import Asked
 
     with torch.random.fork_rng(devices=[]):
-        clip_model = load(Asked(*clip))
+        clip_model = load(clip)
     return clip_model.fingerprint, facts_of(clip_model).tokenizer

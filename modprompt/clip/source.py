@@ -14,6 +14,7 @@ from modprompt.clip.design import ACTIVATIONS, Images
 from modprompt.clip.file_tokenizer import FileTokenizer, TokenizerPlan
 from modprompt.clip.open_clips import CONFIG_FILE, POSITIONS, TRANSFORMERS_FILE, VOCABULARY
 from modprompt.clip.package import import_clip
+from modprompt.clip.present import Asked
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
 from modprompt.errors import UserError
 from modprompt.io.checksum import file_hash
@@ -41,16 +42,6 @@ _NOT_ASKED = (
     "MODEL.BACKBONE.ACTIVATION, HEADS and MODEL are for weights from MODEL.BACKBONE.PATH that nothing else describes: "
     "{} already says it"
 )
-
-
-class Asked(NamedTuple):
-    """A CLIP as a user names it; empty for what is not given."""
-
-    name: str = ""  # a known name, or "hf-hub:owner/name@revision"; not read if there is a path
-    path: str = ""  # a file or folder of weights
-    activation: str = ""  # quick_gelu or gelu, for weights of which nothing else says it
-    heads: tuple[int, ...] = ()  # likewise: (text side, image side); a ResNet's second is its attention pool's
-    model: str = ""  # likewise: open_clip's name, MODEL or MODEL/TAG
 
 
 def asked_of(backbone: Any) -> Asked:

@@ -138,7 +138,7 @@ def clip(folder: Path, host: Path | None) -> list[Finding]:
 def backbone(asked: str) -> list[Finding]:
     """The CLIP of a name, file or folder."""
     from modprompt.clip.load import describe, path_of
-    from modprompt.clip.source import Asked
+    from modprompt.clip.present import Asked
 
     path = path_of(asked)
     try:

@@ -169,9 +169,9 @@ def _looks(images: Sequence[Labelled], root: str) -> str:
 
 
 def _contents(images: Sequence[Labelled], root: str) -> str:
-    paths = list(dict.fromkeys(image.impath for image in images))
     from tqdm import tqdm  # late: it takes a moment
 
+    paths = list(dict.fromkeys(image.impath for image in images))
     silent = None if len(paths) > _MANY else True  # None: where standard error is a terminal
     with ThreadPoolExecutor(_READERS) as pool:
         hashes = tqdm(pool.map(sha256_of, paths), "hashing images", len(paths), disable=silent, unit="image")

@@ -3,7 +3,7 @@
 PyTorch is imported only where a CLIP's weights are read.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modprompt.clip import present
@@ -34,7 +34,7 @@ from modprompt.io.same_run import (
 NONE = "none"  # as a teacher's checkpoint: a teacher without prompts
 FRONT = "behind"  # in a head's record: the method of the prompts that it is put on
 DIGITS = 12  # of the hash of a checkpoint with prompts
-Identity = Callable[[present.Named], tuple[str, Mapping[str, Any]] | None]  # None: not known without reading it
+Identity = Callable[[present.Asked], tuple[str, Mapping[str, Any]] | None]  # None: not known without reading it
 
 
 def prompts_hash(path: str) -> str:
@@ -56,21 +56,21 @@ _HASHES: dict[str, tuple[Callable[[str], str], str]] = {  # by fact: of a path, 
 }
 
 
-def backbone_of(settings: Mapping[str, Any]) -> present.Named:
+def backbone_of(settings: Mapping[str, Any]) -> present.Asked:
     """The CLIP of a run's settings, as texts by dotted key."""
     texts = [str(settings.get(f"MODEL.BACKBONE.{key}", "")) for key in ("NAME", "PATH", "ACTIVATION", "MODEL")]
     heads = "".join(one if one.isdecimal() else " " for one in str(settings.get("MODEL.BACKBONE.HEADS", "")))
     name, path, activation, model = texts
-    return present.Named("" if path else name, path, activation, tuple(map(int, heads.split())), model)
+    return present.Asked("" if path else name, path, activation, tuple(map(int, heads.split())), model)
 
 
-def clips_of(settings: Mapping[str, str], facts: Mapping[str, str]) -> dict[str, present.Named]:
+def clips_of(settings: Mapping[str, str], facts: Mapping[str, str]) -> dict[str, present.Asked]:
     """The CLIPs of a run by fact: its own, and of second ones those that `facts` has."""
     second = {fact: one for fact in CLIPS if fact in facts for one in _second(settings, fact)}
     return {CLIP: backbone_of(settings), **second}
 
 
-def _second(settings: Mapping[str, str], fact: str) -> list[present.Named]:
+def _second(settings: Mapping[str, str], fact: str) -> list[present.Asked]:
     other = ".KDPL.TEACHER" if settings.get("TRAINER.NAME") == "PromptKD" else ".PROMPTKD.TEACHER_NAME"  # not read
     texts = (text for key, text in settings.items() if key.endswith(NAMED[fact]) and not key.endswith(other))
     return [present.named(text) for text in dict.fromkeys(filter(None, texts))]
@@ -126,8 +126,14 @@ def _look(hash_of: Callable[[str], str], what: str, paths: list[str]) -> Look:
         except UserError as error:
             return str(error)
 
+    return _one_of(said, paths)
+
+
+def _one_of(said: Callable[[Any, str], str], there: Sequence[Any]) -> Look:
+    """Whether one of several things is what was recorded, by what is said of each; empty if it is."""
+
     def look(recorded: str) -> str:
-        found = [said(path, recorded) for path in paths]
+        found = [said(one, recorded) for one in there]
         return "" if "" in found else "; ".join(found)
 
     return look
@@ -144,10 +150,10 @@ def _look_at_sentences(dataset: str, texts: list[str]) -> Look:
     return _look(hash_of, _CONTENT, texts)
 
 
-def look_at_clips(name: str, clips: list[present.Named], seen: Any, identity: Identity) -> Look:
+def look_at_clips(name: str, clips: list[present.Asked], seen: Any, identity: Identity) -> Look:
     """Whether one of these CLIPs is the recorded one, by what its files looked like (`seen`), else by its weights."""
 
-    def said(clip: present.Named, recorded: str) -> str:
+    def said(clip: present.Asked, recorded: str) -> str:
         now = present.seen(clip)
         if now["looks"] and now == seen:
             return ""
@@ -157,8 +163,4 @@ def look_at_clips(name: str, clips: list[present.Named], seen: Any, identity: Id
             return f"{name}: {error}"
         return "" if found is None or found[0] == recorded else f"{name} {recorded} -> {found[0]}"
 
-    def look(recorded: str) -> str:
-        found = [said(clip, recorded) for clip in clips]
-        return "" if "" in found else "; ".join(found)
-
-    return look
+    return _one_of(said, clips)

@@ -83,14 +83,12 @@ class Chosen(NamedTuple):
         for key, value in identity(trainer, config, options, found["options"]).items():
             if found[key] != value:
                 self._refuse(f"{label}: the choice belongs to another method: its {key} {found[key]}, now {value}")
-        self._require_weights(
-            label, found.get("weights") or {"hash": "", "seen": None}, [read_settings(str(config)), options]
-        )
+        self._require_weights(label, found.get("weights") or {}, {**read_settings(str(config)), **options})
         return dict(found["options"])
 
-    def _require_weights(self, label: str, weights: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
+    def _require_weights(self, label: str, weights: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         """Raise UserError if the file of the method's CLIP holds another one than when its settings were chosen."""
-        clip = named_files.backbone_of({key: value for layer in layers for key, value in layer.items()})
+        clip = named_files.backbone_of(settings)
         look = named_files.look_at_clips("CLIP", [clip], weights.get("seen"), present.identity)
         said = look(str(weights["hash"])) if clip.path and weights.get("hash") else ""
         if said:

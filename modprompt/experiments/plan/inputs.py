@@ -26,7 +26,7 @@ from modprompt.methods import named_files
 NOTES = "clip_hashes.json"
 
 
-def clips_of(job: Job) -> dict[str, present.Named]:
+def clips_of(job: Job) -> dict[str, present.Asked]:
     """The CLIPs of a job that lie on disk, by fact: its own, and those that teach."""
     settings = effective(job)
     return {
@@ -89,7 +89,7 @@ class Inputs:
         self._folders: dict[str, tuple[str, int] | None] = {}
         self._read: dict[tuple[Any, ...], tuple[Any, str]] = {}  # images of jobs, by what decides them
 
-    def _noted(self, clip: present.Named) -> tuple[str, Mapping[str, Any]] | None:
+    def _noted(self, clip: present.Asked) -> tuple[str, Mapping[str, Any]] | None:
         """Fingerprint and tokenizer of a CLIP, if they are noted as it is now."""
         note = self.notes.get(clip.key)
         if not isinstance(note, dict) or note.get("looks") != present.seen(clip)["looks"]:

@@ -109,13 +109,19 @@ def lists(dataset: str, settings: Mapping[str, str], tests: bool, data: Path) ->
 
     Args:
         dataset: as in configs/datasets.
-        settings: of the run, {dotted key: text}.
+        settings: of the run, those of of_images.
         tests: whether it only tests.
         data: folder of the data sets.
 
     Raises:
         UserError: if they cannot be read.
     """
+    found, cfg = _read(dataset, {**settings, "DATASET.ROOT": str(data)}, tests)
+    return lists_of(found, cfg), getattr(found, "image_root", "")
+
+
+def _read(dataset: str, settings: Mapping[str, str], tests: bool) -> tuple[Any, Any]:
+    """A data set as its reader gives it under a run's settings, without its messages, and the configuration."""
     from modprompt.compat import find as compat
 
     compat.add_to_path()
@@ -125,11 +131,10 @@ def lists(dataset: str, settings: Mapping[str, str], tests: bool, data: Path) ->
     import modprompt.trainers.all  # noqa: F401
     from modprompt.trainers import run_config
 
-    words = [word for pair in {**of_images(settings), "DATASET.ROOT": str(data)}.items() for word in pair]
+    words = [word for pair in settings.items() for word in pair]
     with contextlib.redirect_stdout(io.StringIO()):  # the runs have printed it
         cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=tests)
-        found = DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg)
-    return lists_of(found, cfg), getattr(found, "image_root", "")
+        return DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg), cfg
 
 
 def only_present(experiment: Experiment, data: Path) -> Experiment:
@@ -160,21 +165,9 @@ def test_images(dataset: str, settings: Mapping[str, str], data: Path) -> list[A
     Raises:
         UserError: if it is not there, or its reader refuses the settings.
     """
-    from modprompt.compat import find as compat
-
-    compat.add_to_path()
-    from dassl.data.datasets import DATASET_REGISTRY
-
-    import modprompt.data.readers.all
-    import modprompt.trainers.all  # noqa: F401
-    from modprompt.trainers import run_config
-
     lacking = missing(dataset, data)
     if lacking:
         raise UserError(f"{lacking}: set DATA, or give --data")
     given = {key: value for key, value in settings.items() if key.startswith("DATASET.")}
     given.update({"DATASET.ROOT": str(data), "DATASET.SUBSAMPLE_CLASSES": "all", "DATASET.NUM_SHOTS": "-1"})
-    words = [word for pair in {**given, "TRAINER.NAME": PLAIN}.items() for word in pair]
-    with contextlib.redirect_stdout(io.StringIO()):  # the runs have printed it
-        cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=True)
-        return list(DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg).test)
+    return list(_read(dataset, {**given, "TRAINER.NAME": PLAIN}, tests=True)[0].test)

@@ -113,7 +113,7 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
     if trees and len(found) > 1:
         raise UserError(f"--with: {plan.name} has several parts: name one, --parts {plan.parts[0].name}")
     if plan.parts[0].added is not None and trees:
-        raise UserError(f"--with: {_rounds().NO_TREES}")
+        raise UserError(f"--with: {draw.report_of_rounds().NO_TREES}")
     for word in trees:
         label, equals, folder = word.partition("=")
         labelled = equals and not Path(word).is_dir()
@@ -122,18 +122,12 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
     return plan, found
 
 
-def _rounds() -> Any:
-    from modprompt.active import report  # late: it stands on this room
-
-    return report
-
-
 def _tables(experiment: Experiment, results: Results) -> tuple[list[table.Section], str]:
     """The tables, and what their numbers are."""
     if experiment.added is None:
         sections = table.sections(experiment, results)
         return sections, render.caption(experiment, sections)
-    of_rounds = _rounds()
+    of_rounds = draw.report_of_rounds()
     sections = of_rounds.sections(experiment, results)
     return sections, f"{render.caption(experiment, sections)} {of_rounds.ABOUT}"
 
@@ -194,7 +188,7 @@ def write(
         What its page shows.
     """
     sections, about = _tables(experiment, results)
-    of_rounds = None if experiment.added is None else _rounds()
+    of_rounds = None if experiment.added is None else draw.report_of_rounds()
     measured = Measured(experiment, results, sections, looks or looks_of([(experiment, results)]))
     left = diagnostics.read(measured)
     clouds = _clouds(measured, data, left.faults) if tsne and can_draw() else {}

@@ -11,7 +11,7 @@ import modprompt
 from modprompt.clip import facts
 from modprompt.clip.facts import _PORTION, _digest, facts_of, fingerprint
 from modprompt.clip.load import load
-from modprompt.clip.source import Asked
+from modprompt.clip.present import Asked
 from modprompt.errors import UserError
 from tests.conftest import RESNET_HEADS, SAID, random_clip
 from tests.modprompt.methods.test_model import on

@@ -13,8 +13,8 @@ import modprompt
 from modprompt.clip import known, open_clips
 from modprompt.clip.facts import facts_of, fingerprint
 from modprompt.clip.load import describe, images_of, load_clip
+from modprompt.clip.present import Asked
 from modprompt.clip.sides import has_stock_image, has_stock_text, kinds_of, logit_bias_of, tokenizer_of
-from modprompt.clip.source import Asked
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.tower_sides import image_side, text_side
 from modprompt.errors import UserError

@@ -11,7 +11,8 @@ from modprompt.clip import known
 from modprompt.clip.design import Images
 from modprompt.clip.facts import facts_of
 from modprompt.clip.load import describe, images_of, load
-from modprompt.clip.source import Asked, describes_itself
+from modprompt.clip.present import Asked
+from modprompt.clip.source import describes_itself
 from modprompt.errors import UserError
 from tests.conftest import RESNET_HEADS, SAID
 from tests.other_clips import edit, open_clip_folder, transformers_folder

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modprompt.clip.load import load
-from modprompt.clip.source import Asked
+from modprompt.clip.present import Asked
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.experiment import Experiment, Plan, narrowed
 from modprompt.experiments.plan.inputs import Inputs

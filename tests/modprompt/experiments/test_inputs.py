@@ -10,7 +10,7 @@ from PIL import Image
 
 from modprompt.clip import present
 from modprompt.clip.load import load
-from modprompt.clip.source import Asked
+from modprompt.clip.present import Asked
 from modprompt.data.readers.image_folder import ImageFolder
 from modprompt.experiments.plan import present as data_sets
 from modprompt.experiments.plan import protocols
@@ -146,7 +146,7 @@ def test_images_that_are_replaced_in_place_make_results_stale(jobs, tmp_path):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4)).save(root / path)
     job = jobs[0]._replace(dataset="image_folder", tests=True, options=())
-    lists, folder = data_sets.lists("image_folder", effective(job), True, root)
+    lists, folder = data_sets.lists("image_folder", data_sets.of_images(effective(job)), True, root)
     result = {"backbone_hash": "2:x", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
     image = root / "test/one/d.png"
     before = image.read_bytes()

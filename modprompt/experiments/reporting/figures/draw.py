@@ -57,7 +57,8 @@ def draw(measured: Measured, left: Diagnostics, folder: Path, clouds: Mapping[st
 _OF_ROUNDS = ("rounds", "rounds_new", "covered", "balance")
 
 
-def _rounds() -> Any:
+def report_of_rounds() -> Any:
+    """The module that reports the protocol of rounds."""
     from modprompt.active import report  # late: it stands on this room
 
     return report
@@ -69,7 +70,7 @@ def _wanted(
     """For each figure its file, its data set, and a function that draws it."""
     experiment, results = measured.experiment, measured.results
     if experiment.added is not None:
-        for name, make in _rounds().figures(results):
+        for name, make in report_of_rounds().figures(results):
             yield name, "", make
     if not measured.labels:
         return
