@@ -27,7 +27,6 @@ from modprompt.methods import together
 from modprompt.methods.base import Method
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.methods.parts.needed_sides import require_sides
-from modprompt.methods.parts.step import fused
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import view_of
 from modprompt.methods.search import runs as search
@@ -126,11 +125,11 @@ class Building(Part):
         optimiser = self.optimiser()
         self._count_steps()
         trainer.scaler = precision.grad_scaler() if self.run.precision.scale_loss else None
-        trainer.optim = optimiser if trainer.scaler is None else fused(optimiser)
+        trainer.optim = optimiser if trainer.scaler is None else precision.fused(optimiser)
         trainer.sched = self.schedule(trainer.optim)
         trainer.register_model(self.method.folder, view, trainer.optim, trainer.sched)
-        for one in trainer.added:
-            one.prepare()
+        if trainer.search is not None:
+            trainer.search.prepare()
 
     def load_clip(self) -> CLIP:
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""

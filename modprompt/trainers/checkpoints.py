@@ -86,7 +86,7 @@ class Checkpoints(Part):
         Raises:
             FloatingPointError: if a loss that was not read before is not finite; nothing is saved then.
         """
-        self.trainer.loop.unread.check()
+        self.trainer.unread.check()
         for name in self.trainer.get_model_names():
             state = {
                 "state_dict": self.trainer._models[name].state_dict(),

@@ -173,7 +173,7 @@ class ResultRecorder:
             **_of_model(trainer),
             **({"init_weights": initial} if initial else {}),
             **learner,
-            **{name: part for one in trainer.added for name, part in one.result(self.results).items()},
+            **(trainer.search.result(self.results) if trainer.search else {}),
             **_seconds(trainer, learner.get("prompts_hash", ""), folders),
             "text_chunk": trainer.resume.text_chunk,
         }

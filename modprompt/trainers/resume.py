@@ -81,7 +81,7 @@ class Resume(Part):
         """The images by which anything besides the training chooses or learns, unless they are the test images."""
         dataset = self.trainer.dm.dataset
         kind = selected_on(dataset, self.cfg)
-        if kind in ("", TEST) or not (self.best_on or any(one.chooses for one in self.trainer.added)):
+        if kind in ("", TEST) or not (self.best_on or self.trainer.search):
             return {}
         return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=getattr(dataset, 'image_root', ''))}"}
 
@@ -91,11 +91,11 @@ class Resume(Part):
         return images_hash_of(self.trainer.dm.dataset, self.cfg, "train_x")
 
     def extra_state(self) -> dict[str, Any]:
-        """The loss scale, the average over epochs, and what features add."""
+        """The loss scale, the average over epochs, and a search's."""
         scaler = {} if self.trainer.scaler is None else {"scaler": self.trainer.scaler.state_dict()}
         average = {} if self.model.average is None else {"average": self.model.average.state_dict()}
-        added = {name: part for one in self.trainer.added for name, part in one.state().items()}
-        return {**scaler, **average, **added}
+        search = {} if self.trainer.search is None else self.trainer.search.state()
+        return {**scaler, **average, **search}
 
     def load_extra_state(self, extras: Any) -> None:
         """Restore what extra_state gave."""
@@ -103,8 +103,8 @@ class Resume(Part):
             self.trainer.scaler.load_state_dict(extras["scaler"])
         if self.model.average is not None and "average" in extras:
             self.model.average.load_state_dict(extras["average"])
-        for one in self.trainer.added:
-            one.load_state(extras)
+        if self.trainer.search is not None:
+            self.trainer.search.load_state(extras)
 
     def begin(self) -> None:
         """Resume, and start the clock."""
@@ -143,7 +143,7 @@ class Resume(Part):
         """Continue the table of steps where the run resumes; that of a finished run, tested again, stays."""
         own = self.cfg.OUTPUT_DIR
         if own and (self.trainer.start_epoch < self.trainer.max_epoch or self._gone_on_from != own):
-            self.trainer.loop.table, note = steps.begin(own, self.trainer.start_epoch, self._gone_on_from)
+            self.trainer.table, note = steps.begin(own, self.trainer.start_epoch, self._gone_on_from)
             if note:
                 print(note)
 

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
-from modprompt.engine.model import Output
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint_files import BEST
 from modprompt.io.images import mark, selected_on
@@ -27,7 +25,6 @@ from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints
 from modprompt.trainers.evaluation import Evaluation
 from modprompt.trainers.image_features import FeatureBatches, encode
-from modprompt.trainers.loop import Loop
 from modprompt.trainers.part import Part
 from modprompt.trainers.prompt_trainer import Parts
 from modprompt.trainers.resume import Resume
@@ -132,13 +129,6 @@ class HeadBuilding(_OfHead, Building):
         else:
             trainer.optim, trainer.sched = rates
         trainer._optims[folder], trainer._scheds[folder] = trainer.optim, trainer.sched
-
-
-class HeadLoop(_OfHead, Loop):
-    """Steps on raw features (B, D)."""
-
-    def output(self, image: Tensor) -> Output:
-        return self.model.of_features(image)
 
 
 class HeadEvaluation(_OfHead, Evaluation):
@@ -321,4 +311,4 @@ class HeadResume(_OfHead, Resume):
             self.trainer.train_loader_x.kept = kept
 
 
-HEAD_PARTS = Parts(HeadBuilding, HeadLoop, HeadEvaluation, HeadCheckpoints, HeadResume)
+HEAD_PARTS = Parts(HeadBuilding, HeadEvaluation, HeadCheckpoints, HeadResume)
