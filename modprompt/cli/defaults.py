@@ -1,7 +1,8 @@
 """Defaults for what a command does not name: its data, the method's config, the CLIP. All are decided here.
 
 Nothing named: the embedded model on the digits. Only a root: its content decides (modprompt/data/own_images.py). No
-config of the method: that of default_configs.yaml for the CLIP. No CLIP: the embedded one, if it knows all class names.
+config of the method: that of configs/trainers/defaults.yaml for the CLIP. No CLIP: the embedded one, if it knows all
+class names.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
 from modprompt.methods.table import BY_NAME, config_of
 
-_TABLE = Path(__file__).with_name("default_configs.yaml")
+_OF_SCRIPTS = ("scripts", "few_shot", "cross")  # what scripts/methods.sh reads
 _LARGE = "ViT-B/16"
 _GIVE = f"--backbone {_LARGE} (OpenAI's weights: 350 MB, downloaded at first use)"
 _BACKBONE = "MODEL.BACKBONE."
@@ -29,7 +30,8 @@ _MOST_NAMED = 5
 
 def configs_by_clip(trainer: str) -> dict[str, str]:
     """A trainer's default configs, {name of a CLIP: name of the config}; empty for one that is not ours."""
-    return dict(yaml_text.read(_TABLE).get(trainer, {}))
+    row = yaml_text.read(places.configs() / "trainers" / "defaults.yaml").get(trainer, {})
+    return {clip: config for clip, config in row.items() if clip not in _OF_SCRIPTS}
 
 
 class Command:

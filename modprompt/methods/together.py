@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from modprompt.clip.structure import CLIP
 from modprompt.errors import SettingError
@@ -12,7 +12,7 @@ from modprompt.methods.parts.capabilities import Training
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective
-from modprompt.methods.table import PLUG_INS, always_beside, beside_of
+from modprompt.methods.table import METHODS, PLUG_INS, always_beside
 
 M = TypeVar("M", bound=Method)
 
@@ -51,36 +51,8 @@ class Addition(Method):
         return repr(self)
 
 
-class Joining(NamedTuple):
-    """A method that is added to others.
-
-    name: its own.
-    beside: the methods to which it is added.
-    names: the names that its repository has for these with it.
-    alone: its settings that have no effect beside others' prompts.
-    """
-
-    name: str
-    beside: tuple[str, ...]
-    names: tuple[str, ...] = ()
-    alone: tuple[str, ...] = ()
-
-    @property
-    def others(self) -> str:
-        """The methods to which it is added, as text."""
-        return f"{', '.join(self.beside[:-1])} and {self.beside[-1]}"
-
-
-JOINING: dict[str, Joining] = {  # by node
-    "MMADAPTER": Joining("MultiModalAdapter", ("CoOp", "MPL"), alone=("TEXT_CTX_INIT",)),
-    "CLIPLORA": Joining("CLIPLoRA", ("CoOp", "MPL"), alone=("N_ITERS", "LITERAL_SCALE")),
-    "KDPL": Joining("KDPL", ("CoOp", "CoCoOp", "VPT", "MaPLe", "PromptSRC", "MPL")),
-    "DEPT": Joining(
-        "DePT",
-        ("CoOp", "CoCoOp", "KgCoOp", "MaPLe", "MPL", "PromptSRC"),
-        tuple(f"ExtrasLinearProbe{name}" for name in ("CoOp", "CoCoOp", "KgCoOp", "MaPLe")),
-    ),
-}
+# by node, what is added to others: first methods, then what is nothing else
+JOINING = {row.node.rpartition(".")[2]: row for row in (*METHODS, *PLUG_INS) if row.joins}
 
 
 def plug_ins() -> "list[type[Method]]":
@@ -101,12 +73,12 @@ def unread(nodes: Mapping[str, Any], name: str) -> list[str]:
 
 def require_takes(name: str, node: str) -> None:
     """Raise SettingError unless a method or trainer accepts the addition of a node."""
-    joining = JOINING[node]
-    if name == joining.name:
-        raise SettingError([("ON", f" does not work for {name} itself: it is for {joining.others}")])
-    if name not in (*joining.beside, *joining.names):
-        text = f" does not work for {name}: it is added to the prompts of {joining.others}"
-        raise SettingError([("ON", text)])
+    row = JOINING[node]
+    others = f"{', '.join(row.joins[:-1])} and {row.joins[-1]}"
+    if name == row.name:
+        raise SettingError([("ON", f" does not work for {name} itself: it is for {others}")])
+    if name not in row.joins and always_beside(name) != node:
+        raise SettingError([("ON", f" does not work for {name}: it is added to the prompts of {others}")])
 
 
 def put_beside(method: M, beside: Addition) -> M:
@@ -135,7 +107,7 @@ def joined(method: M, nodes: Mapping[str, Any]) -> M:
         SettingError: if a setting of such a node does not fit, or does not go with the method; keys are named in full.
     """
     for node in asked(nodes, type(method).__name__):
-        other: Any = beside_of(JOINING[node].name).method
+        other: Any = JOINING[node].method
         try:
             require_takes(type(method).__name__, node)
             _require_alone(method, other)
