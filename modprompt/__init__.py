@@ -58,7 +58,7 @@ _LAZY = {
     "LearnedText": "methods.parts.groups",
     "PromptsVision": "methods.parts.groups",
     "Regularised": "methods.parts.groups",
-    "Term": "methods.parts.objective",
+    "Term": "methods.parts.losses",
     "register_own": "methods.own",
     "setting": "fields",
 }

@@ -21,7 +21,7 @@ from modprompt.methods.parts.capabilities import (
 )
 from modprompt.methods.parts.classes import Classes, classes_of
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
+from modprompt.methods.parts.losses import CROSS_ENTROPY, Objective
 from modprompt.methods.records import content_hashes, method_record
 from modprompt.methods.search.space import AlphaSettings
 

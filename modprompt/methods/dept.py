@@ -26,7 +26,7 @@ from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Reposit
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.joint_head import LINEAR, SIMILARITY, JointHead
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, Rule, Term, cross_entropy
+from modprompt.methods.parts.losses import Objective, Rule, Term, cross_entropy
 from modprompt.methods.together import Addition
 
 

@@ -26,7 +26,7 @@ from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, Regularised, written_out
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, cross_entropy
+from modprompt.methods.parts.losses import Objective, cross_entropy
 
 _LISTS = {"vision_prompts": "ctx_img_lst", "text_prompts": "ctx_txt_lst"}
 WORDS = ("default", "custom", "ensemble")

@@ -21,7 +21,7 @@ from modprompt.methods.parts.capabilities import Only, Repository
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective
+from modprompt.methods.parts.losses import Objective
 
 _LOSS: dict[str, str | Only] = {
     "LOSS.NAME": Only("prograd"),

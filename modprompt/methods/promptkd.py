@@ -27,7 +27,7 @@ from modprompt.methods.parts.capabilities import Repository, Results, RunFacts, 
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, Term
+from modprompt.methods.parts.losses import Objective, Term
 from modprompt.methods.teachers.teacher import Distillation, Taught, TeacherLogits, exact_features
 
 BASE_TO_NEW, CROSS = "base2novel", "cross"

@@ -16,7 +16,7 @@ from modprompt.engine import precision
 from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective
+from modprompt.methods.parts.losses import Objective
 
 LOG = logging.getLogger("modprompt")
 M = TypeVar("M", bound="OnSharedClip")

@@ -11,7 +11,7 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Training
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective
+from modprompt.methods.parts.losses import Objective
 from modprompt.methods.table import PLUG_INS, always_beside, beside_of
 
 M = TypeVar("M", bound=Method)

@@ -11,11 +11,17 @@ from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Averaging, Training
-from modprompt.methods.parts.class_teacher import ClassTeacher, LogitsTeacher
-from modprompt.methods.parts.objective import Objective, Term
-from modprompt.methods.parts.projected import Projected
-from modprompt.methods.parts.regularise import SelfRegularisation, Weights, mean_class_features
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.losses import (
+    ClassTeacher,
+    FrozenCLIP,
+    LogitsTeacher,
+    Objective,
+    Projected,
+    SelfRegularisation,
+    Term,
+    Weights,
+    mean_class_features,
+)
 from modprompt.methods.parts.templates import DIVERSE
 
 

@@ -19,7 +19,7 @@ from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.descriptions import TEMPLATE, Descriptions
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.losses import FrozenCLIP
 
 _AT_ONCE = 256  # sentences
 
