@@ -54,7 +54,7 @@ _LAZY = {
     "ZeroshotCLIP2": "methods.zeroshot",
     "load": "methods.loading",
     # for your own methods
-    "Learner": "methods.parts.learner",
+    "Learner": "methods.parts.learners",
     "LearnedText": "methods.parts.groups",
     "PromptsVision": "methods.parts.groups",
     "Regularised": "methods.parts.groups",

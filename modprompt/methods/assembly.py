@@ -15,8 +15,7 @@ from modprompt.clip.tokens import require_distinct_names, require_known_words
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.parts.needed_sides import require_sides
 from modprompt.methods.records import search_around
 from modprompt.methods.shared_clip import require_clip, warn_of_rounding

@@ -13,8 +13,7 @@ from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import setting
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Results, RunFacts, Searching, Steps, Training
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
 from modprompt.methods.parts.literal_scale import own_scale
 from modprompt.methods.parts.low_rank import (
     NODE,
@@ -23,7 +22,6 @@ from modprompt.methods.parts.low_rank import (
     LowRankSettings,
 )
 from modprompt.methods.parts.low_rank_files import as_repository, of_repository
-from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.together import Addition, require_takes
 
 _LEAST_RATE = 1e-6  # learning rate of the last step

@@ -31,8 +31,7 @@ from modprompt.io.same_run import BLENDED, SENTENCES
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Repository, Results, Searching, Training
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.parts.losses import EPS, ClassTeacher, FrozenCLIP, Objective, Term, cross_entropy
 from modprompt.methods.parts.sentences import Sentences
 

@@ -19,8 +19,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.parts.adapters import Adapters
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.together import Addition, require_takes
 
 M = TypeVar("M", bound=Method)

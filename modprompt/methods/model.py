@@ -24,8 +24,7 @@ from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.parts.average import GaussianAverage
 from modprompt.methods.parts.capabilities import grouped
 from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
-from modprompt.methods.parts.classes import Classes, classes_of, trained_classes
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Classes, Learner, classes_of, trained_classes
 from modprompt.methods.parts.losses import Objective
 from modprompt.methods.records import describe, method_record, view_of, write
 from modprompt.methods.search.learners import Found, SearchLearner

@@ -16,8 +16,7 @@ from modprompt.io import checkpoint, same_run
 from modprompt.io.checksum import KEY
 from modprompt.io.tensors import write_tensors
 from modprompt.methods.parts.checkpoint_view import CheckpointView
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import HEAD, Learner
+from modprompt.methods.parts.learners import HEAD, Classes, Learner
 from modprompt.methods.search.space import AlphaSettings
 from modprompt.version import __version__
 

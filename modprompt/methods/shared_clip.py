@@ -15,7 +15,7 @@ from modprompt.clip.towers import STOCK_TEXT, TowerCLIP
 from modprompt.engine import precision
 from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Learner
 from modprompt.methods.parts.losses import Objective
 
 LOG = logging.getLogger("modprompt")

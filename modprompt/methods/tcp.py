@@ -26,9 +26,7 @@ from modprompt.fields import changed, setting
 from modprompt.methods.coop import PHOTO, OneContext, of_coop
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Only, Repository, Searching, Training
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
 from modprompt.methods.parts.losses import FrozenCLIP, mean_class_features
 from modprompt.methods.parts.phrases import Described
 

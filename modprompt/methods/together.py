@@ -9,8 +9,7 @@ from modprompt.errors import SettingError
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Training
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.parts.losses import Objective
 from modprompt.methods.table import PLUG_INS, always_beside, beside_of
 

@@ -2,7 +2,7 @@
 
 import random
 
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Learner
 from modprompt.methods.parts.phrases import MODES
 
 

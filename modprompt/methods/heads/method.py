@@ -35,10 +35,8 @@ from modprompt.methods.named_files import FRONT, prompts_hash
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Searching
 from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
 from modprompt.methods.parts.losses import CROSS_ENTROPY, Objective, Term
-from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import made_with, of_clip, view_of
 from modprompt.methods.search.learners import SearchLearner
 from modprompt.methods.zeroshot import ZeroshotCLIP

@@ -19,8 +19,7 @@ from modprompt.methods.heads.base import Head, HeadClassifier
 from modprompt.methods.heads.data import Bank, cosines, unit
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.checkpoint_view import require_made_with
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.records import view_of
 
 TENSORS = "prompts."  # before the names of the prompts' tensors in a head's checkpoint

@@ -13,7 +13,7 @@ from modprompt.io.checkpoint import Checkpoint, class_list, require_learned
 from modprompt.io.safe_open import Refused
 from modprompt.io.same_run import OF_METHODS, differing
 from modprompt.io.settings import apart, as_text
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Learner
 
 PREFIX = "prompt_learner."
 CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned

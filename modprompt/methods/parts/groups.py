@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from modprompt.engine.schedule import PLACES, Schedule, Schedules, Shape, from_config
+from modprompt.engine.schedule import MOST_TOKENS, PLACES, Schedule, Schedules, Shape, from_config, replacement
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Steps, setting
 from modprompt.methods.base import Method
@@ -166,3 +166,26 @@ class Regularised(Method):
         features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, DIVERSE)
         frozen = FrozenCLIP(model.clip_model, model.stream)
         return before.plus(Term("regularisation", 1.0, SelfRegularisation(frozen, features, self.weights())))
+
+
+@dataclass(frozen=True, repr=False)
+class Coupled(LearnedText, PromptsVision):
+    """The text side replaces n_ctx tokens per layer; the vision side is the method's own."""
+
+    folder = "MultiModalPromptLearner"
+
+    n_ctx: int = setting(
+        2, "context tokens before layer 0, and prompt tokens of each deep text layer", least=1, most=MOST_TOKENS
+    )
+    prompt_depth: int = setting(9, "layers that receive prompts")
+
+    def vision_rule(self, layers: int) -> Schedule:
+        """The vision side's schedule, unless schedule_vision is given; layer 0 adds n_ctx tokens."""
+        raise NotImplementedError
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """Replacement on the text side, the method's rule on the vision side, or the schedules that are written out."""
+        text = written_out("text", self.schedule_text, shape.text_layers, self.n_ctx, "N_CTX")
+        vision = written_out("vision", self.schedule_vision, shape.vision_layers, self.n_ctx, "N_CTX")
+        text = text or replacement(shape.text_layers, self.prompt_depth, self.n_ctx, "text")
+        return Schedules(text, vision or self.vision_rule(shape.vision_layers))

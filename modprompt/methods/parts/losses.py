@@ -1,4 +1,4 @@
-"""What a method minimises: a weighted sum of terms, and a rule that may change its gradients; the frozen CLIP as teacher.
+"""What a method minimises: a weighted sum of terms, and a rule that may change its gradients; frozen CLIPs as teachers.
 
 Shapes: B images, C classes, E joint width.
 """

@@ -31,7 +31,7 @@ from modprompt.methods.loading import stated_method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import DIGITS, NONE
 from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
-from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learners import Classes
 from modprompt.methods.promptsrc import PromptSRC
 from modprompt.methods.records import made_with, of_clip, view_of
 from modprompt.methods.table import HEADS, METHODS, kind_of

@@ -478,7 +478,7 @@ def test_in_half_precision_the_convolutions_alone_are_half(made, student):
 
 @pytest.mark.parametrize(("text", "image"), [("stock", "tower"), ("tower", "stock"), ("tower", "tower")])
 def test_towers_teach_without_prompts(text, image, images):
-    from modprompt.methods.parts.classes import Classes
+    from modprompt.methods.parts.learners import Classes
     from modprompt.methods.teachers.teacher import Teacher, TeacherLogits
     from tests.tower_clips import PIXELS, tower_clip
 
