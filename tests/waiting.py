@@ -2,7 +2,7 @@
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modprompt.methods.parts import deferred_metrics
+from modprompt.methods.parts import steps
 from modprompt.trainers import evaluation, loop
 
 
@@ -21,5 +21,5 @@ class Reads(TorchDispatchMode):
 
 def as_on_a_card(monkeypatch):
     """Every tensor is handled as one of a card is."""
-    for module in (deferred_metrics, loop, evaluation):
+    for module in (steps, loop, evaluation):
         monkeypatch.setattr(module, "waits", lambda device: True)

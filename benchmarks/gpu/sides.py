@@ -31,7 +31,7 @@ from modprompt.methods.heads.tip_adapter import TipAdapterF
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.mpl import MPL
-from modprompt.methods.parts.step import Step, fused
+from modprompt.methods.parts.steps import Step, fused
 from modprompt.methods.promptsrc import PromptSRC
 from modprompt.methods.records import view_of
 

@@ -33,7 +33,7 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Repository, Results, Searching, Training
 from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.parts.losses import EPS, ClassTeacher, FrozenCLIP, Objective, Term, cross_entropy
-from modprompt.methods.parts.sentences import Sentences
+from modprompt.methods.parts.text import Sentences
 
 WRITTEN, LEARNED = "written", "learned"
 

@@ -21,8 +21,7 @@ from modprompt.engine.classifier import CosineClassifier, JointClassifier, OwnCl
 from modprompt.engine.model import Output, PromptedCLIP, beside
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.methods.parts.average import GaussianAverage
-from modprompt.methods.parts.capabilities import grouped
+from modprompt.methods.parts.capabilities import GaussianAverage, grouped
 from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
 from modprompt.methods.parts.learners import Classes, Learner, classes_of, trained_classes
 from modprompt.methods.parts.losses import Objective

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from modprompt.engine.precision import require_finite
 from modprompt.io import base_new
-from modprompt.methods.parts.deferred_metrics import waits
+from modprompt.methods.parts.steps import waits
 from modprompt.trainers import kept_features
 from modprompt.trainers.image_features import FeatureBatches, encode, take_number
 from modprompt.trainers.part import Part

@@ -13,8 +13,7 @@ from torch import Tensor
 from modprompt.engine.model import Output
 from modprompt.io import folder as run_folder
 from modprompt.io.steps import Row, Table
-from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, waits
-from modprompt.methods.parts.step import Done, Step
+from modprompt.methods.parts.steps import Done, Number, Place, Step, Unread, waits
 from modprompt.trainers.part import Part
 
 _RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # besides a step's numbers: after it, before it

@@ -7,7 +7,7 @@ from typing import Any
 from modprompt.engine.precision import Precision
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.deferred_metrics import Number
+from modprompt.methods.parts.steps import Number
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from modprompt.io import image_files, images
 from modprompt.io.holding import Begins
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.deferred_metrics import Number
+from modprompt.methods.parts.steps import Number
 from modprompt.trainers import backbone, card_errors, device, mistakes, run_config
 from modprompt.trainers.building import Building, ZeroShotBuilding
 from modprompt.trainers.checkpoints import Checkpoints, NoCheckpoints

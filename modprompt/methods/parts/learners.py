@@ -22,7 +22,7 @@ from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_text
 from modprompt.engine.schedule import BEHIND_START, Schedule, Schedules
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.methods.parts.phrases import Described
+from modprompt.methods.parts.text import Described
 
 
 class Classes(NamedTuple):
@@ -102,7 +102,7 @@ class Learner(nn.Module):
     # those of the same CLIP, or of another's image side, `frozen_visual`; a learner that does not blend leaves both out
     frozen_text: Tensor
     frozen_visual: Any
-    sentences: Any = None  # for frozen class features (methods/parts/sentences.py), if a file has them
+    sentences: Any = None  # for frozen class features (methods/parts/text.py), if a file has them
 
     described: Described | None = None  # phrases, which make several prompts of a class
     pooling: Pooling | None  # pools features of several prompts; None with one prompt per class

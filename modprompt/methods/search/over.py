@@ -15,8 +15,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.coop import CoOp
-from modprompt.methods.parts.descriptions import WithDescriptions
-from modprompt.methods.parts.groups import LearnedText, PromptsVision
+from modprompt.methods.parts.groups import LearnedText, PromptsVision, WithDescriptions
 from modprompt.methods.parts.learners import Classes
 from modprompt.methods.search.learners import SlotsPromptLearner
 from modprompt.methods.search.space import MOST, AlphaSettings, Option, options

@@ -15,8 +15,7 @@ from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import images
 from modprompt.io.images import shots_of
-from modprompt.methods.parts.deferred_metrics import Number
-from modprompt.methods.parts.step import Step, fused
+from modprompt.methods.parts.steps import Number, Step, fused
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
 from modprompt.methods.search.learners import Found, SearchLearner

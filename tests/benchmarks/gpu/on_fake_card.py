@@ -73,7 +73,7 @@ def harness(words, reads):
     from benchmarks.gpu import __main__ as program
     from benchmarks.gpu import facts, process
     from benchmarks.gpu.records import Record
-    from modprompt.methods.parts.step import Step
+    from modprompt.methods.parts.steps import Step
 
     def run(some, place, records, over):
         for task in some:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from modprompt.engine.model import Output
-from modprompt.methods.parts.step import Step, fused
+from modprompt.methods.parts.steps import Step, fused
 from tests.waiting import Reads
 
 
