@@ -30,7 +30,7 @@ from modprompt.methods.parts.learners import TemplatePrompts
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.methods.parts.steps import fused
 from modprompt.methods.records import view_of
-from modprompt.methods.search import runs as search
+from modprompt.methods.search import over as search
 from modprompt.trainers import backbone, mistakes, text_chunk
 from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.part import Part, Run

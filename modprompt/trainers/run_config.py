@@ -27,7 +27,7 @@ from modprompt.io.settings import Settings, as_text, changes, flat, level_of
 from modprompt.methods import together
 from modprompt.methods.parts import teachers
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
-from modprompt.methods.search import runs as search
+from modprompt.methods.search import over as search
 from modprompt.methods.table import BY_NAME, always_beside, counts_steps, unread_of
 from modprompt.trainers import backbone, config, config_aliases, overrides, skip_finished
 from modprompt.trainers.config_nodes import add_defaults

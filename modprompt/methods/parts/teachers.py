@@ -30,10 +30,9 @@ from modprompt.methods.base import Method
 from modprompt.methods.loading import stated_method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import DIGITS, NONE
-from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
 from modprompt.methods.parts.learners import Classes
 from modprompt.methods.promptsrc import PromptSRC
-from modprompt.methods.records import made_with, of_clip, view_of
+from modprompt.methods.records import load_content, made_with, of_clip, require_own_classes, view_of
 from modprompt.methods.table import BY_NAME, HEADS, METHODS, beside_of, kind_of, row_of
 from modprompt.methods.together import JOINING, asked
 from modprompt.methods.zeroshot import ZeroshotCLIP
