@@ -21,7 +21,7 @@ from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.prompts import PromptText
 from modprompt.engine.schedule import Schedules, modular, no_prompts, replacement, shallow
 from modprompt.methods.cocoop import ConditionalPromptLearner
-from modprompt.methods.parts.coupled import CoupledPromptLearner
+from modprompt.methods.parts.learners import CoupledPromptLearner
 
 NOUNS = (
     "crop land forest river highway pasture lake retriever tree frog panda organ bus engine tower pepper hammer violin"

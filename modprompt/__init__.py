@@ -24,11 +24,11 @@ LAZY = {  # name: its module
     "Search": "methods.search.over",
     "load": "methods.loading",
     # for your own methods
-    "Learner": "methods.parts.learner",
+    "Learner": "methods.parts.learners",
     "LearnedText": "methods.parts.groups",
     "PromptsVision": "methods.parts.groups",
     "Regularised": "methods.parts.groups",
-    "Term": "methods.parts.objective",
+    "Term": "methods.parts.losses",
     "register_own": "methods.own",
     "setting": "fields",
 }

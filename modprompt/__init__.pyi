@@ -39,8 +39,8 @@ from modprompt.methods.own import register_own as register_own
 from modprompt.methods.parts.groups import LearnedText as LearnedText
 from modprompt.methods.parts.groups import PromptsVision as PromptsVision
 from modprompt.methods.parts.groups import Regularised as Regularised
-from modprompt.methods.parts.learner import Learner as Learner
-from modprompt.methods.parts.objective import Term as Term
+from modprompt.methods.parts.learners import Learner as Learner
+from modprompt.methods.parts.losses import Term as Term
 from modprompt.methods.prograd import ProGrad as ProGrad
 from modprompt.methods.promptkd import PromptKD as PromptKD
 from modprompt.methods.promptsrc import PromptSRC as PromptSRC

@@ -10,7 +10,7 @@ _ALWAYS = {"SettingError": "errors", "UserError": "errors", "__version__": "vers
 
 def text() -> str:
     """The stub: an import for each name, in the order of their modules."""
-    names = sorted((module, name) for name, module in {**modprompt.LAZY, **_ALWAYS}.items())
+    names = sorted((module, name) for name, module in {**vars(modprompt)["LAZY"], **_ALWAYS}.items())
     lines = [f"from modprompt.{module} import {name} as {name}" for module, name in names]
     return (
         '"""What `modprompt` gives, for type checkers and editors: python -m tools.stub"""\n\n'

@@ -25,7 +25,7 @@ from modprompt.io.checkpoint import Checkpoint, read
 from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import writable
-from modprompt.methods.parts.checkpoint_view import learner_part
+from modprompt.methods.records import learner_part
 from modprompt.programs import report
 from modprompt.use.nearest_words import (
     Word,

@@ -96,7 +96,7 @@ def _same_values(kept: list[Tensor], now: list[Tensor]) -> bool:
 
 
 class PromptLearner(Protocol):
-    """What a model needs of a learner, which is a module (methods/parts/learner.py).
+    """What a model needs of a learner, which is a module (methods/parts/learners.py).
 
     A learner may leave out all of the following.
     `needs_image` and `changes_images`: False without them. `pooling`: for several prompts a class. `logits`: a module

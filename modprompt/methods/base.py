@@ -19,9 +19,8 @@ from modprompt.methods.parts.capabilities import (
     Searching,
     Training,
 )
-from modprompt.methods.parts.classes import Classes, classes_of
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
+from modprompt.methods.parts.learners import Classes, Learner, classes_of
+from modprompt.methods.parts.losses import CROSS_ENTROPY, Objective
 from modprompt.methods.records import content_hashes, method_record
 from modprompt.methods.search.space import AlphaSettings
 

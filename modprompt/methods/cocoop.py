@@ -14,8 +14,7 @@ from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError
 from modprompt.methods.coop import OneContext
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
 REDUCTION = 16  # the network's hidden width is 1/16 of the joint width
 

@@ -13,10 +13,8 @@ from modprompt.engine.schedule import BEFORE_START, MOST_TOKENS, Schedules, Shap
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.parts.capabilities import Logging
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.descriptions import WithDescriptions
-from modprompt.methods.parts.groups import LearnedText, written_out
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.groups import LearnedText, WithDescriptions, written_out
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
 PHOTO = "a photo of a"  # for KgCoOp and TCP, whatever the data set's template
 

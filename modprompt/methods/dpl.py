@@ -22,11 +22,9 @@ from modprompt.fields import changed, setting
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Searching
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, Regularised, written_out
-from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, cross_entropy
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
+from modprompt.methods.parts.losses import Objective, cross_entropy
 
 _LISTS = {"vision_prompts": "ctx_img_lst", "text_prompts": "ctx_txt_lst"}
 WORDS = ("default", "custom", "ensemble")

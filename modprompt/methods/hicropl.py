@@ -31,12 +31,9 @@ from modprompt.io.same_run import BLENDED, SENTENCES
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Repository, Results, Searching, Training
-from modprompt.methods.parts.class_teacher import EPS, ClassTeacher
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, Term, cross_entropy
-from modprompt.methods.parts.sentences import Sentences
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.learners import Classes, Learner
+from modprompt.methods.parts.losses import EPS, ClassTeacher, FrozenCLIP, Objective, Term, cross_entropy
+from modprompt.methods.parts.text import Sentences
 
 WRITTEN, LEARNED = "written", "learned"
 

@@ -10,9 +10,8 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, no_prompts, replacement
 from modprompt.fields import setting
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, written_out
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
 
 @dataclass(frozen=True, repr=False)

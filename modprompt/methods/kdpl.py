@@ -12,11 +12,10 @@ from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import NONE
 from modprompt.methods.parts.capabilities import Results
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, Term, cross_entropy
+from modprompt.methods.parts.learners import Classes, Learner
+from modprompt.methods.parts.losses import Objective, Term, cross_entropy
+from modprompt.methods.parts.teachers import IMAGES, Distillation, Taught, TeacherLogits
 from modprompt.methods.records import content_hashes
-from modprompt.methods.teachers.teacher import IMAGES, Distillation, Taught, TeacherLogits
 from modprompt.methods.together import Addition, put_beside
 
 M = TypeVar("M", bound=Method)

@@ -12,8 +12,7 @@ from modprompt.engine.schedule import Schedules
 from modprompt.fields import setting
 from modprompt.methods.coop import PHOTO, CoOp, of_coop
 from modprompt.methods.parts.capabilities import Repository
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
 _DEAD = 512  # width of unused layers in the reference, a literal there
 

@@ -19,7 +19,7 @@ from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.classes import classes_of
+from modprompt.methods.parts.learners import classes_of
 from modprompt.methods.records import made_with, of_clip
 from modprompt.methods.search.over import Search
 from modprompt.methods.shared_clip import require_clip

@@ -6,8 +6,8 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import Schedule, Schedules, replacement
 from modprompt.fields import setting
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
+from modprompt.methods.parts.groups import Coupled
+from modprompt.methods.parts.learners import Classes, CoupledPromptLearner
 
 
 @dataclass(frozen=True, repr=False)

@@ -33,14 +33,9 @@ from modprompt.fields import Must, setting
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Logging, Repository, Results, RunFacts, Searching, Training
-from modprompt.methods.parts.class_teacher import ClassTeacher
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.literal_scale import own_scale
-from modprompt.methods.parts.objective import Objective, Term
-from modprompt.methods.parts.regularise import mean_class_features
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.capabilities import Logging, Repository, Results, RunFacts, Searching, Training, own_scale
+from modprompt.methods.parts.learners import Classes, Learner
+from modprompt.methods.parts.losses import ClassTeacher, FrozenCLIP, Objective, Term, mean_class_features
 
 AUTO, FUSED, CLASS = "auto", "fused", "class"
 B2N, FEW_SHOT, CROSS = "B2N", "FS", "CD"

@@ -21,13 +21,10 @@ from modprompt.engine.classifier import CosineClassifier, JointClassifier, OwnCl
 from modprompt.engine.model import Output, PromptedCLIP, beside
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.methods.parts.average import GaussianAverage
-from modprompt.methods.parts.capabilities import grouped
-from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
-from modprompt.methods.parts.classes import Classes, classes_of, trained_classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective
-from modprompt.methods.records import describe, method_record, view_of, write
+from modprompt.methods.parts.capabilities import GaussianAverage, grouped
+from modprompt.methods.parts.learners import Classes, Learner, classes_of, trained_classes
+from modprompt.methods.parts.losses import Objective
+from modprompt.methods.records import describe, load_content, method_record, require_own_classes, view_of, write
 from modprompt.methods.search.learners import Found, SearchLearner
 from modprompt.methods.shared_clip import OnSharedClip
 

@@ -8,9 +8,8 @@ from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, TooManyT
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.parts.capabilities import Logging
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
-from modprompt.methods.parts.groups import Regularised
+from modprompt.methods.parts.groups import Coupled, Regularised
+from modprompt.methods.parts.learners import Classes, CoupledPromptLearner
 
 
 @dataclass(frozen=True, repr=False)

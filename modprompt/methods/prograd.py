@@ -18,10 +18,8 @@ from modprompt.methods.coop import CoOp, of_coop
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Only, Repository
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
+from modprompt.methods.parts.losses import Objective
 
 _LOSS: dict[str, str | Only] = {
     "LOSS.NAME": Only("prograd"),

@@ -24,11 +24,9 @@ from modprompt.io.safe_open import Refused
 from modprompt.methods.ivlp import DeepVision
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Repository, Results, RunFacts, Searching
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, Term
-from modprompt.methods.teachers.teacher import Distillation, Taught, TeacherLogits, exact_features
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
+from modprompt.methods.parts.losses import Objective, Term
+from modprompt.methods.parts.teachers import Distillation, Taught, TeacherLogits, exact_features
 
 BASE_TO_NEW, CROSS = "base2novel", "cross"
 SEEN_OF_NEW = "unlabelled images and names of new classes seen"

@@ -1,28 +1,230 @@
-"""Learned prompts in files that describe themselves: method, classes, CLIP."""
+"""Learned prompts in files that describe themselves (method, classes, CLIP), and in those of the family.
+
+Ours hold only the learner, the reference's also the whole CLIP.
+"""
 
 import functools
 import platform
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
 from modprompt.clip.facts import ClipFacts, facts_of
 from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import WHICH, class_texts
+from modprompt.errors import UserError
 from modprompt.fields import Configured, as_config
 from modprompt.io import checkpoint, same_run
+from modprompt.io.checkpoint import Checkpoint, class_list, require_learned
 from modprompt.io.checksum import KEY
+from modprompt.io.safe_open import Refused
+from modprompt.io.same_run import OF_METHODS, differing
+from modprompt.io.settings import apart, as_text
 from modprompt.io.tensors import write_tensors
-from modprompt.methods.parts.checkpoint_view import CheckpointView
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import HEAD, Learner
+from modprompt.methods.parts.learners import HEAD, Classes, Learner
 from modprompt.methods.search.space import AlphaSettings
 from modprompt.version import __version__
 
 if TYPE_CHECKING:
     from modprompt.methods.base import Method
+
+
+PREFIX = "prompt_learner."
+CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
+# kept inside the encoders by some methods of the family
+_BESIDE = ("film_lp_img.", "film_lp_text.", "linear_probe_proj.")  # a joint head's, next to the learner
+_DEEP_PROMPT = (".VPT", ".VPT_shallow", "image_encoder.proj_rep", "image_encoder.A", "image_encoder.B")
+COUNTS = ".num_batches_tracked"  # of a BatchNorm: whole numbers
+_OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
+_FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of a frozen CLIP inside their learner
+
+
+class CheckpointView(nn.Module):
+    """A learner's own parameters and buffers, under the names that checkpoints of its method give them.
+
+    Args:
+        learner: the learner.
+        key: returns a parameter's dotted name in a checkpoint for its name in the learner.
+    """
+
+    learner: Learner
+
+    def __init__(self, learner: Learner, key: Callable[[str], str]):
+        super().__init__()
+        self.__dict__["learner"] = learner  # not a submodule: its parameters are registered below
+        self.names: dict[str, str] = {}  # the learner's names, by those in the checkpoint
+        self.buffer_keys: dict[str, str] = {}  # keys of the learner's saved buffers, by their names
+        for name, parameter in learner.named_parameters():
+            *path, leaf = key(name).split(".")
+            owner: nn.Module = self
+            for part in path:
+                if part not in owner._modules:
+                    owner.add_module(part, nn.Module())
+                owner = owner.get_submodule(part)
+            owner.register_parameter(leaf, parameter)
+            self.names[_bare(key(name))] = name
+        for name in learner.state_dict():
+            if name not in self.names.values():
+                self.buffer_keys[name] = key(name)
+                self.names[_bare(key(name))] = name
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
+        """What is learned, saved buffers and what a file has in addition, by the names of checkpoints."""
+        state: dict[str, Tensor] = super().state_dict(*args, **kwargs)
+        if self.buffer_keys:  # a move replaces them
+            buffers = self.learner.state_dict()
+            state.update({key: buffers[name] for name, key in self.buffer_keys.items()})
+        state.update(self.learner.beside())
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load what state_dict returned; what a file has in addition is in the learner already."""
+        if not self.buffer_keys:
+            return super().load_state_dict(state_dict, *args, **kwargs)
+        buffers = {name: state_dict[key] for name, key in self.buffer_keys.items()}
+        self.learner.load_state_dict(buffers, strict=False)
+        aside = {*self.buffer_keys.values(), *self.learner.beside()}
+        return super().load_state_dict({key: one for key, one in state_dict.items() if key not in aside})
+
+    def train(self, mode: bool = True) -> "CheckpointView":
+        """Set the learner's mode."""
+        self.learner.train(mode)
+        return super().train(mode)
+
+
+def _bare(key: str) -> str:
+    return key[len(PREFIX) :] if key.startswith(PREFIX) else key
+
+
+def learner_part(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The learned tensors without `prompt_learner.`, from a checkpoint of a learner or of a whole prompted CLIP.
+
+    Empty tensors are left out: DPL's reference keeps one for each layer without prompts.
+    """
+    plain = {key[7:] if key.startswith("module.") else key: value for key, value in state_dict.items()}
+    deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT) or key.startswith(_BESIDE)}
+    inner = {_bare(key): value for key, value in plain.items() if key.startswith(PREFIX)}
+    if not inner:  # a learner saved without its prefix
+        inner = {key: value for key, value in plain.items() if not key.startswith(_OF_CLIP)}
+    learned = {**inner, **deep}
+    return {
+        key: value
+        for key, value in learned.items()
+        if key not in CLASS_TOKENS and not key.startswith(_FROZEN) and not _is_empty(value)
+    }
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, Tensor) and not value.numel()
+
+
+def count_classes(state_dict: Mapping[str, Tensor]) -> int:
+    """Number of classes whose tokens a checkpoint holds; 0 if it holds none."""
+    for key, value in state_dict.items():
+        if key.endswith(CLASS_TOKENS[1]) and isinstance(value, Tensor) and value.dim():
+            return value.shape[0]
+    return 0
+
+
+def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
+    for key in mine:
+        if key not in theirs:
+            return f"{key} is missing in the file"
+        if theirs[key].shape != mine[key].shape:
+            return f"{key} is {tuple(mine[key].shape)} here and {tuple(theirs[key].shape)} in the file"
+    extra = [key for key in theirs if key not in mine]
+    return f"the file also has {extra[0]}" if extra else ""
+
+
+def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: str | Path) -> None:
+    own = view.learner.state_dict()
+    mine = {key: own[name] for key, name in view.names.items()}
+    if not mine and not theirs:
+        return
+    if not set(mine) & set(theirs):
+        raise UserError(f"{path} is not a checkpoint of a prompt learner: it has no {next(iter(mine), 'prompts')}")
+    difference = _differences(mine, theirs)
+    if difference:
+        raise UserError(f"{path} does not fit this model: {difference}; give the settings that it was trained with")
+
+
+def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: str | Path) -> None:
+    """Check what a checkpoint was made with.
+
+    Args:
+        stated: what it says, as {name: text}; empty if it says nothing.
+        expected: what it must say.
+        path: of the file, for messages.
+
+    Raises:
+        UserError: if something differs; the message names it.
+    """
+    if stated and expected:  # a file without these facts has none of them; the family's files say nothing at all
+        none = dict.fromkeys(OF_METHODS, "none")
+        stated, expected = ({**none, **side} for side in (stated, expected))
+    names = stated.keys() & expected.keys()
+    sides = (  # nodes write 2 or 2.0
+        {name: as_text(side[name]) if name.startswith("TRAINER.") else side[name] for name in names}
+        for side in (stated, expected)
+    )
+    other = [
+        "{} is {} here and {} in the file".format(one.name, *apart(one.new, one.old or "empty"))
+        for one in differing(*sides)
+    ]
+    if other:
+        raise UserError(f"{path} was made with other settings: {'; '.join(other)}")
+
+
+def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
+    """Raise UserError unless contexts of single classes (CSC) are used with their own classes."""
+    if not content.class_list:
+        warnings.warn(f"{path} does not say for which classes its contexts (CSC) were learned", stacklevel=4)
+    elif content.class_list != class_list(names):
+        raise UserError(f"{path}: the contexts of single classes (CSC) were learned for other class names")
+
+
+def load_learner(view: CheckpointView, path: str | Path, made_with: Mapping[str, str] | None = None) -> Checkpoint:
+    """Load a checkpoint into a prompt learner; class tokens in it are dropped.
+
+    Args:
+        view: the learner.
+        path: a checkpoint file, ours or the reference's.
+        made_with: what the checkpoint must have been made with, where it says so.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        UserError: if the file is not a whole checkpoint or does not fit; the message names the difference.
+    """
+    content = checkpoint.read(path)
+    load_content(view, content, path, made_with)
+    return content
+
+
+def load_content(
+    view: CheckpointView, content: Checkpoint, path: str | Path, made_with: Mapping[str, str] | None = None
+) -> None:
+    """As load_learner, from the content of a file that was read already."""
+    theirs = {
+        key: value
+        for key, value in learner_part(view.learner.of_repository(content.state_dict, str(path))).items()
+        if isinstance(value, Tensor) and not key.startswith(view.learner.not_read)
+    }
+    view.learner.take_sizes({view.names.get(key, key): value for key, value in theirs.items()})
+    _require_fit(view, theirs, path)
+    require_made_with(content.made_with, made_with or {}, path)
+    if content.record:
+        view.learner.require_stands_on(content.record["method"], str(path))
+    try:
+        require_learned({key: one for key, one in theirs.items() if not key.endswith(COUNTS)})
+    except Refused as error:
+        raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
+    view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})
 
 
 def view_of(method: "Method", learner: Learner) -> CheckpointView:

@@ -15,8 +15,8 @@ from modprompt.clip.towers import STOCK_TEXT, TowerCLIP
 from modprompt.engine import precision
 from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective
+from modprompt.methods.parts.learners import Learner
+from modprompt.methods.parts.losses import Objective
 
 LOG = logging.getLogger("modprompt")
 M = TypeVar("M", bound="OnSharedClip")

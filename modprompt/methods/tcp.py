@@ -26,12 +26,9 @@ from modprompt.fields import changed, setting
 from modprompt.methods.coop import PHOTO, OneContext, of_coop
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Only, Repository, Searching, Training
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.phrases import Described
-from modprompt.methods.parts.regularise import mean_class_features
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
+from modprompt.methods.parts.losses import FrozenCLIP, mean_class_features
+from modprompt.methods.parts.text import Described
 
 REDUCTION = 4  # the network's hidden width is 1/4 of the joint width
 Features = Callable[[Sequence[str], CLIP], Tensor]  # of class names: frozen class features (C, E), normalised

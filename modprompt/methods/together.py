@@ -9,9 +9,8 @@ from modprompt.errors import SettingError
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Training
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective
+from modprompt.methods.parts.learners import Classes, Learner
+from modprompt.methods.parts.losses import Objective
 from modprompt.methods.table import METHODS, PLUG_INS, always_beside
 
 M = TypeVar("M", bound=Method)

@@ -8,8 +8,7 @@ from modprompt.engine.context import no_context
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import changed, setting
 from modprompt.methods.ivlp import DeepVision
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
 
 @dataclass(frozen=True, repr=False)

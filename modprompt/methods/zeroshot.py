@@ -8,9 +8,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.templates import TemplatePrompts
+from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
 
 
 @dataclass(frozen=True, repr=False)

@@ -24,12 +24,12 @@ from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.io.same_run import of_tokenizer
 from modprompt.methods import together
+from modprompt.methods.assembly import require_sides
 from modprompt.methods.base import Method
+from modprompt.methods.parts.learners import TemplatePrompts
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
-from modprompt.methods.parts.needed_sides import require_sides
-from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import view_of
-from modprompt.methods.search import runs as search
+from modprompt.methods.search import over as search
 from modprompt.trainers import backbone, mistakes, text_chunk
 from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.part import Part, Run

@@ -14,9 +14,17 @@ from modprompt.io.checksum import KEY
 from modprompt.io.images import selected_on
 from modprompt.io.same_run import BEGAN_FROM, CLIP
 from modprompt.io.text import sha256_of
-from modprompt.methods.parts.checkpoint_view import count_classes, load_learner, require_own_classes
-from modprompt.methods.parts.classes import trained_classes
-from modprompt.methods.records import content_hashes, describe, method_record, searched_by, settings_beside
+from modprompt.methods.parts.learners import trained_classes
+from modprompt.methods.records import (
+    content_hashes,
+    count_classes,
+    describe,
+    load_learner,
+    method_record,
+    require_own_classes,
+    searched_by,
+    settings_beside,
+)
 from modprompt.trainers import overrides, run_folder
 from modprompt.trainers.part import Part
 

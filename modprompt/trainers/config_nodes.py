@@ -17,7 +17,7 @@ from modprompt.data.rounds import Active
 from modprompt.fields import Configured, as_config
 from modprompt.io.settings import level_of, names_base, read_settings
 from modprompt.methods.base import Method
-from modprompt.methods.search import runs as search
+from modprompt.methods.search import over as search
 from modprompt.methods.search.over import Search
 
 C = TypeVar("C", bound=Configured)

@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from modprompt.engine.precision import require_finite
 from modprompt.io import base_new
-from modprompt.methods.parts.deferred_metrics import waits
 from modprompt.trainers import kept_features
 from modprompt.trainers.image_features import FeatureBatches, encode, take_number
 from modprompt.trainers.part import Part
+from modprompt.trainers.unread import waits
 
 MOST_BYTES = 256 * 2**20  # of logits that wait on a GPU: all of ImageNet's in half or single precision
 

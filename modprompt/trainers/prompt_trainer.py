@@ -25,7 +25,6 @@ from modprompt.io.holding import Begins
 from modprompt.io.steps import Row, Table
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, waits
 from modprompt.trainers import backbone, card_errors, device, mistakes, run_config
 from modprompt.trainers.building import Building, ZeroShotBuilding
 from modprompt.trainers.checkpoints import Checkpoints, NoCheckpoints
@@ -33,6 +32,7 @@ from modprompt.trainers.evaluation import Evaluation
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.part import Run
 from modprompt.trainers.resume import Resume
+from modprompt.trainers.unread import Number, Place, Unread, waits
 
 if TYPE_CHECKING:
     from modprompt.methods.search.run import SearchRun

@@ -25,10 +25,10 @@ from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of
 from modprompt.methods import together
+from modprompt.methods.parts import teachers
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
-from modprompt.methods.search import runs as search
+from modprompt.methods.search import over as search
 from modprompt.methods.table import BY_NAME, always_beside, counts_steps, unread_of
-from modprompt.methods.teachers import checks as teachers
 from modprompt.trainers import backbone, config, config_aliases, overrides, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 

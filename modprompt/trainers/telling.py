@@ -2,8 +2,8 @@
 
 import random
 
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.phrases import MODES
+from modprompt.methods.parts.learners import Learner
+from modprompt.methods.parts.text import MODES
 
 
 def tell_of(learner: Learner, draws_examples: bool = False) -> None:

@@ -13,11 +13,20 @@ from torch import Tensor, nn
 
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
-from modprompt.methods.heads.base import TEST, TRAIN, Head
+from modprompt.methods.heads.base import (
+    TEST,
+    TRAIN,
+    Bank,
+    Head,
+    PermutedViews,
+    are_others,
+    cosines,
+    images_of,
+    mean_text,
+    unit,
+)
 from modprompt.methods.heads.clip_adapter import CLIPAdapterHead
-from modprompt.methods.heads.data import Bank, PermutedViews, are_others, cosines, images_of, mean_text, unit
-from modprompt.methods.heads.method import EnhancedBase, SearchedHead
-from modprompt.methods.heads.search import Grid
+from modprompt.methods.heads.method import EnhancedBase, Grid, SearchedHead
 from modprompt.methods.heads.tip_adapter import TipAdapterHead
 from modprompt.methods.parts.capabilities import Logging
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.methods.heads.base import Head
-from modprompt.methods.heads.data import cosines
+from modprompt.methods.heads.base import Head, cosines
 from modprompt.methods.heads.method import FreshViewsHead
 from modprompt.methods.parts.capabilities import Logging
 

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from modprompt.fields import setting
 from modprompt.io.images import AS_MANY
-from modprompt.methods.heads.base import TRAIN, VAL, Head, Rates
-from modprompt.methods.heads.data import Bank, Batch, cosines, images_of, unit, unit_mean_text
+from modprompt.methods.heads.base import TRAIN, VAL, Bank, Batch, Head, Rates, cosines, images_of, unit, unit_mean_text
 from modprompt.methods.heads.method import HeadMethod
 from modprompt.methods.parts.capabilities import Logging
 

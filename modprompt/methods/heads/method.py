@@ -28,18 +28,14 @@ from modprompt.methods.assembly import learner_of
 from modprompt.methods.base import Method
 from modprompt.methods.heads.base import TEST, VAL, Head
 from modprompt.methods.heads.model import BASE, TENSORS, HeadedModel
-from modprompt.methods.heads.search import Grid
 from modprompt.methods.loading import stated_method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import FRONT, prompts_hash
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Searching
-from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective, Term
-from modprompt.methods.parts.templates import TemplatePrompts
-from modprompt.methods.records import made_with, of_clip, view_of
+from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
+from modprompt.methods.parts.losses import CROSS_ENTROPY, Objective, Term
+from modprompt.methods.records import load_content, made_with, of_clip, require_own_classes, view_of
 from modprompt.methods.search.learners import SearchLearner
 from modprompt.methods.zeroshot import ZeroshotCLIP
 
@@ -123,6 +119,15 @@ class Loaded(NamedTuple):
 
 
 NOTHING = Loaded()
+
+
+class Grid(NamedTuple):
+    """The values to try, `betas` and `alphas` of them: from 0.1 up to the largest, exclusive, in equal steps."""
+
+    most_beta: float
+    most_alpha: float
+    betas: int
+    alphas: int
 
 
 @dataclass(frozen=True, repr=False)

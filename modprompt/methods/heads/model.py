@@ -15,13 +15,10 @@ from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.methods.heads.base import Head, HeadClassifier
-from modprompt.methods.heads.data import Bank, cosines, unit
+from modprompt.methods.heads.base import Bank, Head, HeadClassifier, cosines, unit
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.checkpoint_view import require_made_with
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.records import view_of
+from modprompt.methods.parts.learners import Classes, Learner
+from modprompt.methods.records import require_made_with, view_of
 
 TENSORS = "prompts."  # before the names of the prompts' tensors in a head's checkpoint
 BASE = "enhanced_base"  # likewise, the text projection that replaces CLIP's

@@ -6,21 +6,24 @@ training encodes images (`encoded`), builds the head from them (`of_bank`), fits
 
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
+from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint_files import BEST
 from modprompt.io.images import mark, selected_on
-from modprompt.methods.heads import bank_file
-from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head
-from modprompt.methods.heads.data import FreshViews
+from modprompt.io.settings import changes
+from modprompt.io.tensors import read_sealed, write_sealed
+from modprompt.methods.heads.base import TEST, TRAIN, VAL, FreshViews, Head
 from modprompt.methods.heads.method import HeadMethod
 from modprompt.methods.heads.model import HeadedModel, Saved
-from modprompt.methods.parts.checkpoint_view import require_made_with
+from modprompt.methods.records import require_made_with
 from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints
 from modprompt.trainers.evaluation import Evaluation
@@ -29,6 +32,37 @@ from modprompt.trainers.part import Part
 from modprompt.trainers.prompt_trainer import Parts
 from modprompt.trainers.resume import Resume
 from modprompt.trainers.training_state import TRAINING_IMAGES
+
+BANK = "bank.pth.tar"
+Views = Sequence[tuple[Tensor, Tensor]]  # passes over the training images: features (N, D) and labels (N,) of each
+
+
+def write_bank(directory: str, settings: Mapping[str, str], views: Views) -> None:
+    """Keep views in a run's folder; `settings` is what determines them, CLIP and training images too."""
+    features, labels = [features for features, _ in views], [labels for _, labels in views]
+    write_sealed(Path(directory, BANK), {"settings": dict(settings), "features": features, "labels": labels})
+
+
+def read_bank(directory: str, settings: Mapping[str, str]) -> Views:
+    """The views of the run in a folder, for a run with these settings.
+
+    Raises:
+        UserError: if they are missing, damaged, or were made with another CLIP, other images or other settings.
+    """
+    path = Path(directory, BANK)
+    to_do = f"delete {directory} to start anew"
+    if not path.is_file():
+        raise UserError(f"{path}, which the run in that folder was built from, is missing: {to_do}")
+    try:
+        content = read_sealed(path)
+    except UserError as error:
+        raise UserError(f"{path} is damaged ({error}): {to_do}") from None
+    theirs = content["settings"]
+    other = changes(theirs, {key: text for key, text in settings.items() if key in theirs})
+    if other:
+        raise UserError(f"{path} was made by a run with other settings ({'; '.join(other[:4])}): {to_do}")
+    return list(zip(content["features"], content["labels"]))
+
 
 VIEWS = "views"  # key in the state of a run: kept views
 
@@ -67,13 +101,13 @@ class HeadBuilding(_OfHead, Building):
             trainer.checkpoints.load_initial(self.head)
 
     @torch.no_grad()
-    def encoded(self) -> bank_file.Views:
+    def encoded(self) -> Views:
         """Features of the training images, once for each pass; those of other images, in the head's order, are kept."""
         trainer = self.trainer
         trainer.set_model_mode("eval")
         if self.head.seeds_anew and self.cfg.SEED >= 0:
             torch.manual_seed(self.cfg.SEED)
-        views: bank_file.Views = []
+        views: Views = []
         for images in self.head.encodes:
             if images == TRAIN:
                 loader = self._loader(in_order=self.head.in_order)
@@ -96,7 +130,7 @@ class HeadBuilding(_OfHead, Building):
             pin_memory=own.pin_memory,
         )
 
-    def of_bank(self, views: bank_file.Views) -> None:
+    def of_bank(self, views: Views) -> None:
         """Build the head, what it is fitted on, and its optimiser, from features of the training images."""
         trainer, head = self.trainer, self.head
         bank = self.model.bank([features for features, _ in views], [labels for _, labels in views])
@@ -111,10 +145,10 @@ class HeadBuilding(_OfHead, Building):
             trainer.checkpoints.load_initial(head)
         self.make_rates()
 
-    def keep(self, views: bank_file.Views) -> None:
+    def keep(self, views: Views) -> None:
         """Keep the views of the bank, if there are any, for resuming."""
         if views:
-            bank_file.write(self.cfg.OUTPUT_DIR, self.trainer.resume.settings(), views)
+            write_bank(self.cfg.OUTPUT_DIR, self.trainer.resume.settings(), views)
 
     def make_rates(self) -> None:
         """Make the optimiser and its learning rates: the head's own, or those of OPTIM."""
@@ -245,7 +279,7 @@ class HeadResume(_OfHead, Resume):
 
     def _resume_state(self, directory: str) -> int:
         building = self.trainer.building
-        views = bank_file.read(directory, self.settings()) if self.method.passes() else []
+        views = read_bank(directory, self.settings()) if self.method.passes() else []
         building.of_bank(views)
         epoch = super()._resume_state(directory)
         building.keep(views)  # once the state is known to belong to this run
@@ -267,7 +301,7 @@ class HeadResume(_OfHead, Resume):
             self.search()
         super().end()
         if not self.keeps_state:
-            Path(self.trainer.output_dir, bank_file.FILE_NAME).unlink(missing_ok=True)
+            Path(self.trainer.output_dir, BANK).unlink(missing_ok=True)
 
     def search(self, best: checkpoint.Checkpoint | None = None) -> None:
         """Search, if the head has something to search and there are images for it; print and save the result.

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.fields import setting
-from modprompt.methods.heads.base import Head
-from modprompt.methods.heads.data import Bank, are_others, cosines
+from modprompt.methods.heads.base import Bank, Head, are_others, cosines
 from modprompt.methods.heads.method import EnhancedBase, FreshViewsHead
 from modprompt.methods.parts.capabilities import Logging
 

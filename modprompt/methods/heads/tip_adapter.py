@@ -5,7 +5,7 @@ Shapes: B images, C classes, N training images, V views, T templates, D joint wi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +14,54 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from modprompt.fields import setting
-from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head, Rates
-from modprompt.methods.heads.data import Bank, cosines, unit, unit_mean_text
-from modprompt.methods.heads.method import FreshViewsHead, SearchedHead
-from modprompt.methods.heads.search import Found, Grid, search
+from modprompt.methods.heads.base import TEST, TRAIN, VAL, Bank, Head, Rates, cosines, unit, unit_mean_text
+from modprompt.methods.heads.method import FreshViewsHead, Grid, SearchedHead
 from modprompt.methods.parts.capabilities import Logging
+
+_LEAST = 0.1
+
+
+class Found(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        beta: sharpness of the affinities.
+        alpha: weight of the cache.
+        correct: how many of the images are classified correctly with them.
+        images: how many there are.
+    """
+
+    beta: float
+    alpha: float
+    correct: int
+    images: int
+
+
+def _values(most: float, steps: int) -> list[float]:
+    return [i * (most - _LEAST) / steps + _LEAST for i in range(steps)]
+
+
+def search(logits: Tensor, affinity: Tensor, values: Tensor, labels: Tensor, grid: Grid) -> Found:
+    """The beta and alpha with the most correct images; the first of equals, beta in the outer loop.
+
+    Source: Tip-Adapter (arXiv 2207.09519): logits + alpha exp(-beta (1 - affinity)) values.
+
+    Args:
+        logits: without the cache (B, C).
+        affinity: cosines of the images with the cached ones (B, N).
+        values: classes of the cached images (N, C).
+        labels: of the images (B,).
+        grid: the values to try.
+    """
+    best = Found(0.0, 0.0, -1, len(labels))
+    for beta in _values(grid.most_beta, grid.betas):
+        cache = torch.mul(affinity, beta).sub_(beta).exp_() @ values  # in one buffer: it is as large as the affinities
+        for alpha in _values(grid.most_alpha, grid.alphas):
+            correct = int(((logits + cache * alpha).argmax(1) == labels).sum())
+            if correct > best.correct:
+                best = Found(beta, alpha, correct, len(labels))
+    return best
+
 
 _EPS = 1e-4  # of AdamW, as in the reference
 

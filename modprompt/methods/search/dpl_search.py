@@ -15,8 +15,8 @@ from modprompt.methods.base import Method
 from modprompt.methods.dpl import OWN_PLACES
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Searching
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.objective import Objective
+from modprompt.methods.parts.learners import Classes
+from modprompt.methods.parts.losses import Objective
 from modprompt.methods.search.learners import OptionsPromptLearner
 from modprompt.methods.search.space import MOST, AlphaSettings
 

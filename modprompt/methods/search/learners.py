@@ -21,7 +21,7 @@ from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.precision import no_autocast
 from modprompt.engine.prompts import Additions, ClassTokens, Prompts
 from modprompt.engine.schedule import Schedule, Schedules
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Learner
 from modprompt.methods.search.file import SIDES
 from modprompt.methods.search.space import ALL, Option, best_path, margins, steps_of
 from modprompt.methods.search.supernet import Options, Slots, log_of, presences

@@ -14,12 +14,12 @@ from modprompt.engine import precision
 from modprompt.errors import UserError
 from modprompt.io import images
 from modprompt.io.images import shots_of
-from modprompt.methods.parts.deferred_metrics import Number
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
 from modprompt.methods.search.learners import Found, SearchLearner
 from modprompt.methods.search.space import ALL, BETAS, FIRST_BATCH, AlphaSettings, Option
 from modprompt.trainers.part import Part
+from modprompt.trainers.unread import Number
 
 EXTRA = "search"  # key in the state of a run, and in its result
 

@@ -8,8 +8,8 @@ import torch
 import modprompt
 from modprompt import MPL, CoCoOp, CoOp, DePT, ExtrasLinearProbeCoOp, KgCoOp, MaPLe, PromptSRC, UserError
 from modprompt.cli import train
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.joint_head import JointHead
+from modprompt.methods.dept import JointHead
+from modprompt.methods.parts.learners import Classes
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel

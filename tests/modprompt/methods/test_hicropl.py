@@ -17,7 +17,7 @@ from modprompt.data.readers.eurosat import CLASS_NAMES as EUROSAT
 from modprompt.io import checkpoint
 from modprompt.io.same_run import differing
 from modprompt.methods import hicropl
-from modprompt.methods.parts.sentences import Sentences
+from modprompt.methods.parts.text import Sentences
 from modprompt.methods.records import made_with, of_clip
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.use.export import metadata_of

@@ -11,8 +11,7 @@ from modprompt import CoOp, MultiModalAdapter, UserError
 from modprompt.cli import train
 from modprompt.io import checkpoint
 from modprompt.io.settings import Settings
-from modprompt.methods.parts.checkpoint_view import load_learner
-from modprompt.methods.records import made_with, of_clip, view_of
+from modprompt.methods.records import load_learner, made_with, of_clip, view_of
 from modprompt.trainers import run, run_config  # noqa: F401 - registers trainers and readers
 from modprompt.use.export_model import ExportedModel
 from tests import siglips

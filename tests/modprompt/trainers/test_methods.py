@@ -11,7 +11,7 @@ from modprompt.cli import train
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.tokens import readable
 from modprompt.engine.schedule import Shape
-from modprompt.methods.parts.low_rank_files import as_repository
+from modprompt.methods.clip_lora import as_repository
 from modprompt.methods.parts.templates import DIVERSE
 from tests import plain_neighbours as plain
 from tests.conftest import RESNET_HEADS, bare, random_clip

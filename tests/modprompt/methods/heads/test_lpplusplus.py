@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modprompt.methods.heads.data import Bank
+from modprompt.methods.heads.base import Bank
 from modprompt.methods.heads.lpplusplus import LPPlusPlusHead, first_alpha, steepness
 from tests.modprompt.methods.heads.golden import (
     BANK,

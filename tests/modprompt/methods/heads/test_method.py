@@ -9,7 +9,7 @@ import modprompt
 from modprompt.errors import SettingError, UserError
 from modprompt.io.same_run import PROMPTS_BEFORE
 from modprompt.methods import named_files
-from modprompt.methods.heads.data import unit
+from modprompt.methods.heads.base import unit
 from tests.modprompt.methods.test_model import NAMES, on
 
 NEW = ["four", "five", "six"]

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.methods.heads.data import cosines, unit
-from modprompt.methods.heads.search import Found, Grid, search
-from modprompt.methods.heads.tip_adapter import TipAdapterHead
+from modprompt.methods.heads.base import cosines, unit
+from modprompt.methods.heads.tip_adapter import Found, Grid, TipAdapterHead, search
 from tests.held import Held
 from tests.modprompt.methods.heads.golden import (
     BANK,

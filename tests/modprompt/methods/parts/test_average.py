@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from modprompt.errors import UserError
-from modprompt.methods.parts.average import GaussianAverage
+from modprompt.methods.parts.capabilities import GaussianAverage
 
 
 def test_average_is_the_weighted_sum():

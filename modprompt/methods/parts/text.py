@@ -1,6 +1,6 @@
-"""Sentences about classes; a frozen CLIP's class features are the mean over them (CoPrompt, HiCroPL).
+"""What describes classes: phrases, each of which makes a prompt, and sentences for frozen class features (HiCroPL).
 
-A file has them as {class: [sentence, ...]}. Shapes: C classes, E joint width.
+A file has them as {class: [text, ...]}. Shapes: C classes, E joint width.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,40 @@ from tqdm import tqdm
 from modprompt.clip.sides import tokenizer_of
 from modprompt.clip.tokenizers import TooLong
 from modprompt.clip.tokens import readable
-from modprompt.engine.prompts import template_texts
+from modprompt.engine.pooling import EMBEDDINGS, LOGITS
+from modprompt.engine.prompts import WHICH, template_texts
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.descriptions import TEMPLATE, Descriptions
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.losses import FrozenCLIP
+
+MODES = {LOGITS: "AS", EMBEDDINGS: "AE"}  # PCB's names for the mean of logits (similarities), and of embeddings
+
+
+class Described(NamedTuple):
+    """Phrases that describe classes.
+
+    content: phrases by class.
+    pooled: LOGITS or EMBEDDINGS, whose mean a class's features are.
+    """
+
+    content: Descriptions
+    pooled: str
+
+    def __str__(self) -> str:
+        return f"{MODES[self.pooled]} {self.content.hash}"
+
+    def prompts(self, classnames: Sequence[str]) -> tuple[list[str], list[int]]:
+        """The text for the class name in each prompt, class by class; and the number of prompts of each class.
+
+        Raises:
+            UserError: if classes have no phrases; the message names all of them.
+        """
+        phrases = self.content.of(classnames)
+        names = [f"{readable(name).lower()}{WHICH}{one}" for name, own in zip(classnames, phrases) for one in own]
+        return names, [len(own) for own in phrases]
+
 
 _AT_ONCE = 256  # sentences
 

@@ -1,5 +1,4 @@
-"""A frozen second CLIP of any widths, with or without learned prompts: its settings, its logits, and losses that keep a
-student's logits near them.
+"""A frozen second CLIP of any widths as a teacher: its settings, its logits, losses, and what a run must be for it.
 
 Shapes: B images, C classes, E_t its joint width.
 """
@@ -14,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modprompt.clip.facts import called, facts_of
-from modprompt.clip.load import load_clip
+from modprompt.clip.load import images_of, load_clip
+from modprompt.clip.source import asked_of
 from modprompt.clip.structure import CLIP
 from modprompt.engine.model import Output
 from modprompt.errors import SettingError, UserError
@@ -30,11 +30,11 @@ from modprompt.methods.base import Method
 from modprompt.methods.loading import stated_method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import DIGITS, NONE
-from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
-from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learners import Classes
 from modprompt.methods.promptsrc import PromptSRC
-from modprompt.methods.records import made_with, of_clip, view_of
-from modprompt.methods.table import HEADS, METHODS, kind_of
+from modprompt.methods.records import load_content, made_with, of_clip, require_own_classes, view_of
+from modprompt.methods.table import BY_NAME, HEADS, METHODS, beside_of, kind_of, row_of
+from modprompt.methods.together import JOINING, asked
 from modprompt.methods.zeroshot import ZeroshotCLIP
 
 
@@ -417,3 +417,48 @@ class Distillation:
         if self.back:
             loss = (1 - self.back) * loss + self.back * divergence(said, goal, self.temperature, self.over)
         return self.temperature**2 * loss
+
+
+_TOLERANCE = 1e-6
+
+
+def check(cfg: Any) -> None:
+    """Raise UserError on images that a teacher cannot use, and on training settings that exclude one."""
+    name = cfg.TRAINER.NAME
+    mine = [row_of(name).method] if name in BY_NAME else []
+    for method in (*mine, *(beside_of(JOINING[node].name).method for node in asked(cfg.TRAINER, name))):
+        if issubclass(method, Taught):
+            _check_run(cfg, method)
+
+
+def _check_run(cfg: Any, method: Any) -> None:
+    node = cfg.TRAINER[method.node_name()]
+    if "normalize" not in cfg.INPUT.TRANSFORMS:
+        raise UserError("INPUT.TRANSFORMS has no 'normalize': the teacher's images are made from normalised ones")
+    images = images_of(asked_of(cfg.MODEL.BACKBONE))
+    for key, own in (("PIXEL_MEAN", images.mean), ("PIXEL_STD", images.std)):
+        if any(abs(mine - one) > _TOLERANCE for mine, one in zip(cfg.INPUT[key], own)):
+            raise UserError(
+                f"INPUT.{key} is {list(cfg.INPUT[key])}, but the student's is {list(own)}, from which the teacher's "
+                "images are made: leave it out"
+            )
+    if cfg.TEST.ONLY:
+        return
+    if cfg.ACTIVE.ROUNDS:
+        raise UserError(f"{method.__name__} reads no labels: it does not work in rounds that ask for labels")
+    if "MODAL" in node:
+        _check_training(cfg, node)
+
+
+def _check_training(cfg: Any, node: Any) -> None:
+    if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2:
+        raise UserError("DATALOADER.TRAIN_X.BATCH_SIZE must be at least 2: the projector needs a batch's statistics")
+    if node.MODAL == "base2novel" and cfg.DATASET.SUBSAMPLE_CLASSES != "all":
+        raise UserError(
+            f"{cfg.TRAINER.NAME} with MODAL base2novel trains on images of all classes and tests base and new ones: "
+            "leave DATASET.SUBSAMPLE_CLASSES all"
+        )
+    if node.MODAL == "base2novel" and (cfg.TEST.SPLIT, cfg.TEST.FINAL_MODEL) == ("val", "best_val"):
+        raise UserError("TEST.SPLIT val with best_val: an epoch would be chosen by images of new classes")
+    if node.CHOOSE_ON and cfg.TEST.FINAL_MODEL != "best_val":
+        raise UserError("CHOOSE_ON test has no effect without TEST.FINAL_MODEL best_val: the last epoch is tested")
