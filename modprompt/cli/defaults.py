@@ -15,8 +15,8 @@ from modprompt.cli import config_files
 from modprompt.clip.known import EMBEDDED, plain
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
-from modprompt.io import yaml_text
 from modprompt.io.paths import of_user
+from modprompt.io.records import read_yaml
 from modprompt.io.settings import Settings
 from modprompt.methods.table import BY_NAME, config_of
 
@@ -29,7 +29,7 @@ _MOST_NAMED = 5
 
 def configs_by_clip(trainer: str) -> dict[str, str]:
     """A trainer's default configs, {name of a CLIP: name of the config}; empty for one that is not ours."""
-    return dict(yaml_text.read(_TABLE).get(trainer, {}))
+    return dict(read_yaml(_TABLE).get(trainer, {}))
 
 
 class Command:

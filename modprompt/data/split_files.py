@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modprompt.io import lock
-from modprompt.io.atomic import remove_parts
+from modprompt.io.files import remove_parts
 from modprompt.io.paths import is_inside
 
 

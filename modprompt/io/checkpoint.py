@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.io import json_text
 from modprompt.io.checkpoint_files import BEST, checkpoint_at
-from modprompt.io.checksum import KEY, check_seal, sealed
-from modprompt.io.safe_open import Refused
+from modprompt.io.files import Refused
+from modprompt.io.records import KEY, check_seal, parse_json, sealed
 from modprompt.io.safetensors_files import read_with_metadata
 from modprompt.io.same_run import OF_METHODS, of_clip
 from modprompt.io.tensors import read_tensors
@@ -97,7 +96,7 @@ def _of_safetensors(path: str | Path) -> dict[str, Any]:
     if KEY not in texts:
         return {"state_dict": state}
     try:
-        head = json_text.parse(texts[KEY])
+        head = parse_json(texts[KEY])
         return {**head, KEY: dict(head[KEY]), "state_dict": state}
     except (LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged (its record: {one_line(error)[:160]}): {_TO_DO}") from None

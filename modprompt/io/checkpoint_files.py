@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from modprompt.errors import UserError
+from modprompt.io.files import read_bytes
 from modprompt.io.paths import of_user
-from modprompt.io.safe_open import read_bytes
 
 BEST = "model-best.pth.tar"
 POINTER = "checkpoint"  # the file that names the newest

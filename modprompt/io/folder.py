@@ -12,9 +12,8 @@ from pathlib import Path
 
 from modprompt.errors import UserError
 from modprompt.io import holding, lock, test_parts
-from modprompt.io.atomic import names_of_parts, remove_parts
+from modprompt.io.files import PathLike, remove_parts
 from modprompt.io.paths import is_link
-from modprompt.io.safe_open import PathLike
 
 LOCK = "job/lock"
 STARTER = "job/starter"  # the lock of the process that starts the run
@@ -68,9 +67,8 @@ def take(folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
         remove_parts(folder)
         for entry in os.scandir(folder):
             if entry.is_dir(follow_symlinks=False) and not path_of(entry.path).exists():  # else it is another run's
-                names = names_of_parts(entry.path)  # files of others are kept there, too
-                ours = {one for one in names if one.startswith("model") or one in ("checkpoint", *test_parts.ALL)}
-                remove_parts(entry.path, names if entry.name == "job" else ours)
+                ours = ("model*", "checkpoint", *test_parts.ALL)  # files of others are kept there, too
+                remove_parts(entry.path, *(() if entry.name == "job" else ours))
     return held
 
 

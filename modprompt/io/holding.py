@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io import result as results
-from modprompt.io import yaml_text
 from modprompt.io.checkpoint_files import find_checkpoint, model_folders, newest_checkpoint
-from modprompt.io.safe_open import PathLike, Refused, open_regular
+from modprompt.io.files import PathLike, Refused, open_regular, sha256_of
+from modprompt.io.records import read_yaml
 from modprompt.io.same_run import BEGAN_FROM
-from modprompt.io.text import sha256_of
 
 CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training resumes from
 ROUNDS = "rounds"  # the folder of what rounds of active learning leave
@@ -86,7 +85,7 @@ def _of_log(folder: PathLike) -> str:
 def of_config(folder: PathLike, *keys: str) -> str:
     """A text among all settings of the run in a folder; empty if its file does not say it."""
     try:
-        content = yaml_text.read(Path(folder) / CONFIG)
+        content = read_yaml(Path(folder) / CONFIG)
     except (OSError, Refused, UserError):
         return ""
     for key in keys:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modprompt.errors import UserError
-from modprompt.io.safe_open import PathLike
+from modprompt.io.files import PathLike
 
 try:
     import fcntl

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modprompt.errors import UserError
-from modprompt.io import json_text
-from modprompt.io.atomic import part_of
+from modprompt.io.files import PathLike, Refused, part_of, read_bytes, read_text
 from modprompt.io.paths import is_inside
-from modprompt.io.safe_open import PathLike, Refused, read_bytes, read_text
+from modprompt.io.records import parse_json
 from modprompt.programs import one_line
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def read_shards(index: Path, read: "Callable[[Path], Mapping[str, Tensor]]") -> 
     and UserError if it is no such index, names another thing than a file next to it, or a file or tensor is missing.
     """
     try:
-        places: dict[str, str] = json_text.parse(read_text(index))["weight_map"]
+        places: dict[str, str] = parse_json(read_text(index))["weight_map"]
         names = sorted(set(places.values()), key=str)
     except FileNotFoundError:
         raise UserError(f"no file at {index}") from None

@@ -18,9 +18,7 @@ import torch
 from torch.optim import Optimizer, lr_scheduler
 
 from modprompt.errors import UserError
-from modprompt.io.atomic import part_of
-from modprompt.io.safe_open import PathLike, Refused, open_regular
-from modprompt.io.text import sha256_of
+from modprompt.io.files import PathLike, Refused, open_regular, part_of, sha256_of
 from modprompt.programs import one_line
 
 Location = None | str | torch.device  # of a file's tensors; None: each where it was

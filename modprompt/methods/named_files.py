@@ -10,7 +10,7 @@ from modprompt.clip import present
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.checkpoint_files import checkpoint_at
-from modprompt.io.checksum import file_hash
+from modprompt.io.records import file_hash
 from modprompt.io.same_run import (
     BLENDED,
     CLIP,

@@ -13,7 +13,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import WHICH, class_texts
 from modprompt.fields import Configured, as_config
 from modprompt.io import checkpoint, same_run
-from modprompt.io.checksum import KEY
+from modprompt.io.records import KEY
 from modprompt.io.tensors import write_tensors
 from modprompt.methods.parts.checkpoint_view import CheckpointView
 from modprompt.methods.parts.classes import Classes

@@ -19,12 +19,12 @@ from modprompt.io import folder as run_folder
 from modprompt.io import holding
 from modprompt.io.base_new import SEEN, base_classes
 from modprompt.io.checkpoint import CHOICE
-from modprompt.io.checksum import file_hash, sealed
+from modprompt.io.files import sha256_of, write_json
 from modprompt.io.images import IMAGE_FILES, facts_of, image_files, labels_of_choice, lists_of, mark_of, shots_of
+from modprompt.io.records import file_hash, sealed
 from modprompt.io.result import FILE_NAME, JOBS, VERSION, runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP_FILES, named_in
 from modprompt.io.settings import Settings, settings_hash
-from modprompt.io.text import sha256_of, write_json
 from modprompt.io.versions import versions
 from modprompt.methods.named_files import clip_files
 from modprompt.methods.records import classes_record

@@ -12,9 +12,9 @@ from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io import holding, steps
-from modprompt.io.atomic import copy_whole
 from modprompt.io.checkpoint import read
 from modprompt.io.checkpoint_files import BEST
+from modprompt.io.files import copy_whole
 from modprompt.io.images import TEST, images_hash, images_hash_of, selected_on
 from modprompt.io.result import runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP

@@ -7,8 +7,9 @@ from typing import Any
 from dassl.utils import collect_env_info
 
 from modprompt.io import holding
+from modprompt.io.files import write_whole
 from modprompt.io.settings import Settings
-from modprompt.io.text import one_line, writable, write_whole
+from modprompt.io.text import one_line, writable
 from modprompt.methods.table import counts_steps
 
 _IN_HEAD = (

@@ -15,8 +15,8 @@ import torch
 from dassl.config import cfg_default
 
 from modprompt.errors import UserError
+from modprompt.io.files import Refused
 from modprompt.io.holding import STATE
-from modprompt.io.safe_open import Refused
 from modprompt.io.same_run import by_own_clip, differing
 from modprompt.io.settings import decisive, flat
 from modprompt.io.tensors import read_sealed, write_sealed

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from modprompt.errors import UserError
 from modprompt.io import lock
+from modprompt.io.files import open_regular
 from modprompt.io.paths import is_link
-from modprompt.io.safe_open import open_regular
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60

@@ -25,6 +25,7 @@ from modprompt.experiments.plan.stages import stage_of
 from modprompt.io import folder as run_folder
 from modprompt.io import holding, same_run
 from modprompt.io import result as results
+from modprompt.io.records import read_json
 from modprompt.io.text import one_line
 
 CONSOLE = "job/console.txt"
@@ -148,7 +149,7 @@ def of(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State
         return state
     if run_folder.is_held(folder):
         return State(RUNNING)
-    failure = results.read_json(folder / FAILURE) if state.name == WAITING else None
+    failure = read_json(folder / FAILURE) if state.name == WAITING else None
     if failure is not None:
         return _failed(failure)
     asks = asked(folder) if state == State(WAITING) else None

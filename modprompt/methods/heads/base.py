@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import require_learned
-from modprompt.io.safe_open import Refused
+from modprompt.io.files import Refused
 from modprompt.methods.heads.data import Bank, mean_text
 
 H = TypeVar("H", bound="Head")

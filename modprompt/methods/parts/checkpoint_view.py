@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint, class_list, require_learned
-from modprompt.io.safe_open import Refused
+from modprompt.io.files import Refused
 from modprompt.io.same_run import OF_METHODS, differing
 from modprompt.io.settings import apart, as_text
 from modprompt.methods.parts.learner import Learner

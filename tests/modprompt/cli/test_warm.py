@@ -12,7 +12,7 @@ import pytest
 from modprompt import places
 from modprompt.experiments.running import service, state, worker
 from modprompt.io import folder as run_folder
-from modprompt.io.result import read_json
+from modprompt.io.records import read_json
 from tests.modprompt.experiments.test_service import waited_for
 
 PATIENCE_S = 120.0

@@ -10,7 +10,7 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import stale
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
-from modprompt.io.result import read_json
+from modprompt.io.records import read_json
 from tests.conftest import ROOT
 from tests.modprompt.experiments.fakes import edit, finish
 

@@ -10,7 +10,7 @@ import torch
 import modprompt
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.checksum import KEY, sealed
+from modprompt.io.records import KEY, sealed
 from tests.conftest import random_clip
 
 NAMES = ["zero", "one"]

@@ -9,9 +9,9 @@ from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import holding, result
 from modprompt.io.checkpoint import record
-from modprompt.io.checksum import sealed
+from modprompt.io.files import write_json
 from modprompt.io.holding import Begins
-from modprompt.io.text import write_json
+from modprompt.io.records import sealed
 from modprompt.methods.records import write
 
 

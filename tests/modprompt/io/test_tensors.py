@@ -201,7 +201,7 @@ def calls(target):
         call("numpy.load", word),
         call("pathlib.Path.mkdir", call("pathlib.Path", word)),
         call("dassl.utils.mkdir_if_missing", word),
-        call("modprompt.io.text.write_whole", word, text("x")),
+        call("modprompt.io.files.write_whole", word, text("x")),
         call("torch.optim.optimizer.warnings.os.mkdir", word),
         call("torch.optim.torch.os.mkdir", word),
         call("torch.optim.swa_utils.update_bn", word, word),

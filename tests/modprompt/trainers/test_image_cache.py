@@ -22,7 +22,7 @@ from torchvision import transforms
 from modprompt.cli import train
 from modprompt.clip.design import SHORTEST, SQUASH
 from modprompt.io import image_files, lock
-from modprompt.io.safe_open import Refused
+from modprompt.io.files import Refused
 from modprompt.trainers import image_cache
 from modprompt.trainers.image_cache import KeptImages, KeptLoader, with_kept_images
 from tests.killing import KILLED, in_child
