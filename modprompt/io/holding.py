@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io import result as results
-from modprompt.io.checkpoint_files import find_checkpoint, model_folders, newest_checkpoint
+from modprompt.io.checkpoint import find_checkpoint, model_folders, newest_checkpoint
 from modprompt.io.files import PathLike, Refused, open_regular, sha256_of
 from modprompt.io.records import read_yaml
 from modprompt.io.same_run import BEGAN_FROM

@@ -7,8 +7,7 @@ from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.fields import as_config
-from modprompt.io.checkpoint import CHOICE, Checkpoint, require_best
-from modprompt.io.checkpoint_files import BEST, find_checkpoint, newest_checkpoint
+from modprompt.io.checkpoint import BEST, CHOICE, Checkpoint, find_checkpoint, newest_checkpoint, require_best
 from modprompt.io.files import copy_whole, sha256_of
 from modprompt.io.images import selected_on
 from modprompt.io.records import KEY

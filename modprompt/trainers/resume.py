@@ -12,8 +12,7 @@ from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io import holding, steps
-from modprompt.io.checkpoint import read
-from modprompt.io.checkpoint_files import BEST
+from modprompt.io.checkpoint import BEST, read
 from modprompt.io.files import copy_whole
 from modprompt.io.images import TEST, images_hash, images_hash_of, selected_on
 from modprompt.io.result import runs_on_gpu

@@ -20,7 +20,7 @@ from modprompt.clip import known
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.errors import SettingError, UserError
 from modprompt.io import checkpoint, holding
-from modprompt.io.checkpoint_files import checkpoint_at
+from modprompt.io.checkpoint import checkpoint_at
 from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of

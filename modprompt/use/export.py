@@ -20,8 +20,7 @@ from modprompt.io.files import part_of
 from modprompt.io.image_files import FAMILY
 from modprompt.io.paths import of_user
 from modprompt.io.records import KEY
-from modprompt.io.safetensors_files import write_safetensors
-from modprompt.io.tensors import write_tensors
+from modprompt.io.tensors import write_safetensors, write_tensors
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record
 from modprompt.use import export_files

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from modprompt.errors import UserError
 from modprompt.io import checkpoint, holding, result
-from modprompt.io.checkpoint import Checkpoint, class_list
-from modprompt.io.checkpoint_files import run_or_file
+from modprompt.io.checkpoint import Checkpoint, class_list, run_or_file
 from modprompt.methods.loading import as_stated, load
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.table import ZERO_SHOT, kind_of

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.io.settings import changes
-from modprompt.io.tensors import read_sealed, write_sealed
+from modprompt.io.tensors import read_tensors, write_tensors
 
 FILE_NAME = "bank.pth.tar"
 Views = Sequence[tuple[Tensor, Tensor]]  # passes over the training images: features (N, D) and labels (N,) of each
@@ -16,7 +16,7 @@ Views = Sequence[tuple[Tensor, Tensor]]  # passes over the training images: feat
 def write(directory: str, settings: Mapping[str, str], views: Views) -> None:
     """Keep views in a run's folder; `settings` is what determines them, CLIP and training images too."""
     features, labels = [features for features, _ in views], [labels for _, labels in views]
-    write_sealed(Path(directory, FILE_NAME), {"settings": dict(settings), "features": features, "labels": labels})
+    write_tensors(Path(directory, FILE_NAME), {"settings": dict(settings), "features": features, "labels": labels})
 
 
 def read(directory: str, settings: Mapping[str, str]) -> Views:
@@ -30,7 +30,7 @@ def read(directory: str, settings: Mapping[str, str]) -> Views:
     if not path.is_file():
         raise UserError(f"{path}, which the run in that folder was built from, is missing: {to_do}")
     try:
-        content = read_sealed(path)
+        content = read_tensors(path)
     except UserError as error:
         raise UserError(f"{path} is damaged ({error}): {to_do}") from None
     theirs = content["settings"]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modprompt.errors import UserError
-from modprompt.io.checkpoint import require_learned
 from modprompt.io.files import Refused
+from modprompt.io.tensors import require_learned
 from modprompt.methods.heads.data import Bank, mean_text
 
 H = TypeVar("H", bound="Head")

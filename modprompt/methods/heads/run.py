@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from modprompt.engine.model import Output
 from modprompt.io import checkpoint
-from modprompt.io.checkpoint_files import BEST
+from modprompt.io.checkpoint import BEST
 from modprompt.io.images import mark, selected_on
 from modprompt.methods.heads import bank_file
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head

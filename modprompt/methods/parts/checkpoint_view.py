@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.checkpoint import Checkpoint, class_list, require_learned
+from modprompt.io.checkpoint import Checkpoint, class_list
 from modprompt.io.files import Refused
 from modprompt.io.same_run import OF_METHODS, differing
 from modprompt.io.settings import apart, as_text
+from modprompt.io.tensors import require_learned
 from modprompt.methods.parts.learner import Learner
 
 PREFIX = "prompt_learner."

@@ -8,7 +8,7 @@ import torch
 import modprompt
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.checkpoint_files import checkpoint_at
+from modprompt.io.checkpoint import checkpoint_at
 from modprompt.io.records import KEY
 from modprompt.use import sharing
 from modprompt.use.trained import open_trained
