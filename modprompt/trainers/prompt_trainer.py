@@ -11,7 +11,7 @@ from modprompt.engine.memory import take_share
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
-from modprompt.io.holding import Begins
+from modprompt.io.folder import Begins
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.deferred_metrics import Number

@@ -16,7 +16,7 @@ from dassl.config import cfg_default
 
 from modprompt.errors import UserError
 from modprompt.io.files import Refused
-from modprompt.io.holding import STATE
+from modprompt.io.folder import STATE
 from modprompt.io.same_run import by_own_clip, differing
 from modprompt.io.settings import decisive, flat
 from modprompt.io.tensors import read_tensors, write_tensors

@@ -113,11 +113,8 @@ def require_usable(out: Path) -> None:
             "experiment report work here"
         )
     try:
-        held = lock.take(out / ".lock")
-        if held is not None:
-            held.release()
-            if not held.works:
-                print(f"warning: {out}: {lock.NO_LOCKS}: start only one runner there", file=sys.stderr)
+        with contextlib.suppress(lock.Busy):
+            lock.take(out / ".lock", "").release()
     except OSError as error:
         raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
 
