@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from benchmarks import name_rows
 from benchmarks.cases import Case, needed_flops, stepper
-from modprompt.io.text import write_json, write_whole
+from modprompt.io.files import write_json, write_whole
 from modprompt.programs import report
 
 ROUNDS = 5  # of both sides of a figure with at least as many repeats

@@ -23,8 +23,7 @@ import torch
 from modprompt.cli import flags
 from modprompt.compat import find as compat
 from modprompt.errors import UserError
-from modprompt.io.arrays import write_arrays
-from modprompt.io.checksum import arrays_hash
+from modprompt.io.arrays import arrays_hash, write_arrays
 from modprompt.io.images import own_validation
 from modprompt.programs import import_modules, report
 

@@ -24,11 +24,10 @@ from tqdm import tqdm
 
 from modprompt.checks import at_least, nearest
 from modprompt.errors import UserError
-from modprompt.io.arrays import read_arrays
-from modprompt.io.checksum import arrays_hash
+from modprompt.io.arrays import arrays_hash, read_arrays
+from modprompt.io.files import write_json
 from modprompt.io.images import HELD_OUT, TEST, VALIDATION, hold_out
 from modprompt.io.pictures import new_figure, save_figure
-from modprompt.io.text import write_json
 from modprompt.programs import report
 
 SHOTS = (1, 2, 4, 8, 16)

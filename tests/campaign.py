@@ -51,11 +51,11 @@ from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.io import result
 from modprompt.io.arrays import read_all_arrays, read_array, write_arrays
-from modprompt.io.checksum import sealed
 from modprompt.io.descriptions import read_file
+from modprompt.io.files import write_json
+from modprompt.io.records import sealed
 from modprompt.io.settings import read_settings
 from modprompt.io.tables import read_table, write_table
-from modprompt.io.text import write_json
 from tests.killing import KILLED, in_child
 from tests.modprompt.data import test_readers, trees
 from tests.modprompt.io.test_tensors import Writing

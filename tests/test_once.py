@@ -8,7 +8,7 @@ import torch
 
 from modprompt.cli import train
 from modprompt.io import folder as run_folder
-from modprompt.io.checksum import KEY, sealed
+from modprompt.io.records import KEY, sealed
 from modprompt.io.result import VERSION
 from tests.conftest import ROOT, random_clip
 from tests.modprompt.data import trees

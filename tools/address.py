@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modprompt.errors import UserError
-from modprompt.io.text import write_whole
+from modprompt.io.files import write_whole
 from modprompt.programs import report
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -60,7 +60,7 @@ def publish(groups: list[list[Task]], records: Records, place: Place) -> list[Re
     from benchmarks.gpu.figure import draw
     from benchmarks.gpu.send import pack
     from benchmarks.gpu.table import markdown
-    from modprompt.io.text import write_whole
+    from modprompt.io.files import write_whole
 
     each = {task.name: records.read(task) for group in groups for task in group}
     done = [record for record in each.values() if record is not None]

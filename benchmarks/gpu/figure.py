@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator
 from benchmarks.gpu.records import Record
 from benchmarks.gpu.table import DRY_RUN, head
 from modprompt.experiments.reporting.figures.layout import STYLE, top_legend
-from modprompt.io.atomic import part_of
+from modprompt.io.files import part_of
 
 KINDS = ("step", "compiled")
 LOOKS = {  # of each side: colour, marker, line

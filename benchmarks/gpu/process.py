@@ -22,7 +22,7 @@ from benchmarks.gpu.ready import release
 from benchmarks.gpu.records import Record, Records
 from benchmarks.gpu.rows import NOT_RUN, not_run, rows_of
 from benchmarks.gpu.task import Found, Place, Task
-from modprompt.io.text import write_json
+from modprompt.io.files import write_json
 from modprompt.places import ROOT
 
 START_S = 60.0  # of a process, for imports, a CLIP and CUDA

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.gpu.rows import NOT_HELD, NOT_RUN, Row, not_run, rows_of
 from benchmarks.gpu.task import Found, Task
-from modprompt.io.text import write_json
+from modprompt.io.files import write_json
 
 _FOLDERS = re.compile(r"(?<![\w.])(?:~|[A-Za-z]:)?(?:[/\\][^/\\\s'\":,;()]+)+[/\\](?=[^/\\\s])")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.gpu.records import Record
-from modprompt.io.atomic import part_of
+from modprompt.io.files import part_of
 
 NAME = "gpu.zip"
 

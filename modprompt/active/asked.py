@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modprompt.data.rounds import FOLDER, WAITING
-from modprompt.io.result import read_json
+from modprompt.io.records import read_json
 from modprompt.io.tables import read_table
 from modprompt.io.text import one_line
 

@@ -17,8 +17,8 @@ from modprompt.data.class_names import distinct
 from modprompt.data.images import UNKNOWN
 from modprompt.data.rounds import WAITING, round_name
 from modprompt.errors import UserError, WaitsForLabels
+from modprompt.io.files import write_json
 from modprompt.io.image_files import rule_of_run
-from modprompt.io.text import write_json
 
 
 def file_of(folder: Path, number: int) -> Path:

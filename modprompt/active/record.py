@@ -13,10 +13,8 @@ from typing import Any, NamedTuple
 
 from modprompt.data.rounds import FOLDER, round_name
 from modprompt.errors import UserError
-from modprompt.io.checksum import check_seal, sealed
-from modprompt.io.result import read_json
-from modprompt.io.safe_open import Refused
-from modprompt.io.text import write_json
+from modprompt.io.files import Refused, write_json
+from modprompt.io.records import check_seal, read_json, sealed
 
 VERSION = 1
 

@@ -23,7 +23,7 @@ from modprompt.active.scoring import Scorer
 from modprompt.active.trainings import Trainings
 from modprompt.data.rounds import Active, known
 from modprompt.errors import SettingError, UserError
-from modprompt.io.atomic import remove_parts
+from modprompt.io.files import remove_parts
 from modprompt.io.images import IMAGE_FILES, image_files, labels_of_choice, lists_of
 from modprompt.io.result import NO_IMAGES, NO_TEST
 from modprompt.io.settings import Settings

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from modprompt.active.picks_file import COLUMNS, Row, cells_of
 from modprompt.data.class_names import distinct
 from modprompt.io import pages
+from modprompt.io.files import write_whole
 from modprompt.io.image_files import FAMILY, as_rgb, opened
-from modprompt.io.text import write_whole
 from modprompt.programs import one_line
 
 _SIDE = 160  # pixels of a thumbnail's longer side, at most

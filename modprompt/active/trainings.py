@@ -15,7 +15,7 @@ from modprompt.data.rounds import round_name
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import same_run
-from modprompt.io.atomic import copy_whole
+from modprompt.io.files import copy_whole
 from modprompt.io.same_run import CLIP
 from modprompt.io.settings import Settings
 from modprompt.trainers import artifacts, training_state

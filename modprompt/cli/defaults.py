@@ -16,8 +16,8 @@ from modprompt.cli import config_files
 from modprompt.clip.known import EMBEDDED, plain
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
-from modprompt.io import yaml_text
 from modprompt.io.paths import of_user
+from modprompt.io.records import read_yaml
 from modprompt.io.settings import Settings
 from modprompt.methods.table import BY_NAME, config_of
 
@@ -30,7 +30,7 @@ _MOST_NAMED = 5
 
 def configs_by_clip(trainer: str) -> dict[str, str]:
     """A trainer's default configs, {name of a CLIP: name of the config}; empty for one that is not ours."""
-    row = yaml_text.read(places.configs() / "trainers" / "defaults.yaml").get(trainer, {})
+    row = read_yaml(places.configs() / "trainers" / "defaults.yaml").get(trainer, {})
     return {clip: config for clip, config in row.items() if clip not in _OF_SCRIPTS}
 
 

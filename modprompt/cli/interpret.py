@@ -21,8 +21,7 @@ from modprompt.clip.sides import token_table, tokenizer_of
 from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.io import descriptions
-from modprompt.io.checkpoint import Checkpoint, read
-from modprompt.io.checkpoint_files import checkpoint_at
+from modprompt.io.checkpoint import Checkpoint, checkpoint_at, read
 from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import writable
 from modprompt.methods.records import learner_part

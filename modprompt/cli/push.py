@@ -27,7 +27,8 @@ Files = Mapping[str, Any]
 
 def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     """The files of a run, or of one checkpoint."""
-    from modprompt.io import checkpoint, holding
+    from modprompt.io import checkpoint
+    from modprompt.io import folder as run_folder
     from modprompt.use.card import card_of_run
     from modprompt.use.sharing import CARD, files_of
     from modprompt.use.trained import trains_nothing
@@ -39,15 +40,15 @@ def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
         )
     if not place.is_dir() and args.epoch is not None:
         raise UserError(f"--epoch {args.epoch}: {place} is not a run's folder")
-    found = holding.of_training(place).result if place.is_dir() else None
+    found = run_folder.of_training(place).result if place.is_dir() else None
     if found and trains_nothing(found.get("method")):
-        if not holding.read(place).trained:
+        if not run_folder.read(place).trained:
             raise UserError(f"{place} is a run of a method that trains nothing: there is nothing to share")
         found = None
     file = Path(checkpoint.chosen_checkpoint(place, args.epoch))
     content = checkpoint.read(file)
     files = files_of(content, file)
-    tested = found if found and holding.is_of(found, file, args.epoch) else None
+    tested = found if found and run_folder.is_of(found, file, args.epoch) else None
     return {CARD: card_of_run(content, repo, tested, args.license).encode(), **files}
 
 

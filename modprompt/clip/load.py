@@ -17,8 +17,7 @@ from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays
 from modprompt.io.paths import of_user
-from modprompt.io.safetensors_files import read_safetensors, read_shards
-from modprompt.io.tensors import read_tensors
+from modprompt.io.tensors import read_safetensors, read_shards, read_tensors
 
 _FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
 _DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model computes its own
@@ -121,7 +120,7 @@ def _content(path: Path) -> Any:
         return read_shards(path, _content)
     if path.suffix == ".json":
         raise UserError(f"{path} is a config, not weights: give the folder, or the file of weights in it")
-    return read_safetensors(path) if path.suffix == ".safetensors" else read_tensors(path)
+    return read_safetensors(path)[0] if path.suffix == ".safetensors" else read_tensors(path)
 
 
 def _plain(content: Any, where: str) -> dict[str, Tensor]:

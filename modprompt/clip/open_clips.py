@@ -24,8 +24,8 @@ from modprompt.clip.design import FEATURES, GELU, PROMPTED, QUICK_GELU, RESNET, 
 from modprompt.clip.tokenizers import Tokenizer
 from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
 from modprompt.errors import UserError
-from modprompt.io import json_text
-from modprompt.io.safe_open import Refused, read_text
+from modprompt.io.files import Refused, read_text
+from modprompt.io.records import parse_json
 from modprompt.programs import one_line
 
 CONFIG_FILE, TRANSFORMERS_FILE = "open_clip_config.json", "config.json"
@@ -154,7 +154,7 @@ def of_name(name: str) -> tuple[dict[str, Any], Images]:
 def read_config(path: Path) -> dict[str, Any]:
     """The JSON object in a config file; UserError if it is missing, or not a JSON object."""
     try:
-        content = json_text.parse(read_text(path))
+        content = parse_json(read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: copy it from where the weights come from") from None
     except Refused as error:

@@ -17,8 +17,8 @@ from modprompt.clip.package import import_clip
 from modprompt.clip.present import Asked
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
 from modprompt.errors import UserError
-from modprompt.io.checksum import file_hash
 from modprompt.io.paths import of_user
+from modprompt.io.records import file_hash
 
 LOG = logging.getLogger("modprompt")
 OPENAI, OPEN_CLIP, TRANSFORMERS, BARE = "openai", "open_clip", "transformers", "bare"

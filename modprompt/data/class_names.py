@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from modprompt.io.safe_open import Refused
+from modprompt.io.files import Refused
 
 _MOST_NAMED = 10
 

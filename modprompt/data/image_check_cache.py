@@ -13,10 +13,9 @@ from pathlib import Path
 
 from modprompt.data.images import Image, Looked, look_at_all, relative, require_decodable
 from modprompt.data.split_files import Storage
-from modprompt.io import json_text
+from modprompt.io.files import read_text, sha256_of, write_json
 from modprompt.io.image_files import FAMILY
-from modprompt.io.safe_open import read_text
-from modprompt.io.text import sha256_of, write_json
+from modprompt.io.records import parse_json
 
 NAME = "split_fewshot/checked_images.json"
 _Counts = dict[str, int]  # of images, by what is odd
@@ -38,7 +37,7 @@ class LookedAt:
     def _known(self) -> dict[str, _Counts]:
         path = self._storage.find(NAME)
         try:
-            content = {} if path is None else json_text.parse(read_text(path))
+            content = {} if path is None else parse_json(read_text(path))
         except (OSError, ValueError):  # UserError is a ValueError
             return {}
         found = content.get("found") if isinstance(content, dict) else None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from modprompt.data.class_names import ClassNames
 from modprompt.errors import UserError
-from modprompt.io.safe_open import Refused
+from modprompt.io.files import Refused
 from modprompt.io.tables import read_table, readings
 
 

@@ -21,9 +21,8 @@ import numpy as np
 from modprompt.data.folder_images import Folder, FolderImages, require_runs, require_text
 from modprompt.data.split_files import Storage
 from modprompt.errors import UserError
-from modprompt.io import json_text
-from modprompt.io.arrays import read_arrays, write_arrays
-from modprompt.io.checksum import KEY, arrays_hash, check_seal, sealed
+from modprompt.io.arrays import arrays_hash, read_arrays, write_arrays
+from modprompt.io.records import KEY, check_seal, parse_json, sealed
 
 NAME = "listing.npz"
 _VERSION = 1
@@ -225,7 +224,7 @@ def _read(path: Path) -> _Kept:
     """
     (raw,) = read_arrays(path, "facts")
     try:
-        content: dict[str, Any] = json_text.parse(raw.tobytes())
+        content: dict[str, Any] = parse_json(raw.tobytes())
         if not check_seal(content, path):
             raise ValueError("it has no seal")
         if content[KEY]["version"] != _VERSION:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.io.safe_open import Refused, read_text
+from modprompt.io.files import Refused, read_text
 
 if TYPE_CHECKING:
     import numpy as np

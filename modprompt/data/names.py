@@ -12,7 +12,7 @@ from typing import Any
 from modprompt import places
 from modprompt.checks import nearest
 from modprompt.errors import UserError
-from modprompt.io import yaml_text
+from modprompt.io.records import read_yaml
 from modprompt.programs import report
 
 
@@ -28,7 +28,7 @@ def config_names() -> list[str]:
 
 def registered_names() -> dict[str, str]:
     """Registered names by config names."""
-    contents: dict[str, Any] = {name: yaml_text.read(config_file(name)) for name in config_names()}
+    contents: dict[str, Any] = {name: read_yaml(config_file(name)) for name in config_names()}
     return {name: str(content["DATASET"]["NAME"]) for name, content in contents.items()}
 
 

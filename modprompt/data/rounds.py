@@ -14,8 +14,8 @@ from typing import Any
 
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.fields import Configured, setting
-from modprompt.io.holding import ROUNDS
-from modprompt.io.safe_open import PathLike
+from modprompt.io.files import PathLike
+from modprompt.io.folder import ROUNDS
 
 FOLDER = ROUNDS
 WAITING = "waiting.json"  # in it: {"round": 3, "file": "round_3.csv", "missing": 7, "of": 10}

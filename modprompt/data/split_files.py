@@ -6,12 +6,11 @@ import contextlib
 import hashlib
 import os
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from modprompt.io import lock
-from modprompt.io.atomic import remove_parts
+from modprompt.io.files import remove_parts
 from modprompt.io.paths import is_inside
 
 
@@ -75,9 +74,6 @@ class Storage:
         lists.mkdir(parents=True, exist_ok=True)
         taken = f"another process makes the lists of {self.own}"  # never shown: it waits without limit
         with lock.alone(lists / ".lock", taken, patience_s=float("inf")) as locks:
-            if not locks:
-                said = f"{self.own}: {lock.NO_LOCKS}: do not start a second run on a new data set"
-                warnings.warn(said, stacklevel=2)
             for folder in (self.own, lists) if locks else ():
                 remove_parts(folder)
             yield

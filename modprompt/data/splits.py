@@ -21,12 +21,10 @@ from dassl.utils import listdir_nohidden
 
 from modprompt.data.images import Image, class_folders, file_names, relative
 from modprompt.errors import UserError
-from modprompt.io import json_text
-from modprompt.io.checksum import KEY, check_seal, sealed
+from modprompt.io.files import read_bytes, write_whole
 from modprompt.io.paths import is_inside
 from modprompt.io.published import SPLIT_SHA256
-from modprompt.io.safe_open import read_bytes
-from modprompt.io.text import write_whole
+from modprompt.io.records import KEY, check_seal, parse_json, sealed
 
 PARTS = ("train", "val", "test")
 SPLIT_SEED = 1  # of the generator that makes splits
@@ -90,7 +88,7 @@ def read_record(path: Path, what: str, what_to_do: str) -> tuple[dict[str, Any],
     """
     try:
         raw = read_bytes(path)
-        content = json_text.parse(raw)
+        content = parse_json(raw)
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror})") from None
     except ValueError as error:

@@ -20,7 +20,7 @@ from modprompt.hosts.codebase import PROGRAM, find
 from modprompt.hosts.scripts import start_of
 from modprompt.hosts.train_line import STATEMENT, has_line, with_line, without_line
 from modprompt.hosts.which_clip import found_by, require_own_clip
-from modprompt.io.atomic import part_of
+from modprompt.io.files import part_of
 from modprompt.places import PACKAGE
 from modprompt.programs import report
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.io import yaml_text
+from modprompt.io.records import read_yaml
 from modprompt.io.settings import read_settings
 
 _ROWS = Path(__file__).with_name("rows.yaml")
@@ -35,7 +35,7 @@ class More(NamedTuple):
 
 def rows_of(program: bytes) -> list[Row]:
     """The rows for a program, by its content; none if it needs nothing more."""
-    content: Any = yaml_text.read(_ROWS)
+    content: Any = read_yaml(_ROWS)
     return [row for row in (Row(**row) for row in content) if row.has.encode() in program]
 
 

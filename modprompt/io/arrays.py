@@ -1,6 +1,7 @@
 """NumPy's files: .npz, whose CRCs are checked as they are read, .npy, which have none, and MATLAB's."""
 
 import contextlib
+import hashlib
 import io
 import subprocess
 import sys
@@ -10,8 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from modprompt.errors import UserError
-from modprompt.io.atomic import part_of
-from modprompt.io.safe_open import PathLike, Refused, open_regular, read_bytes
+from modprompt.io.files import PathLike, Refused, open_regular, part_of, read_bytes
 from modprompt.programs import one_line
 
 _TRY = "import io, sys; from scipy.io import loadmat; loadmat(io.BytesIO(sys.stdin.buffer.read()))"
@@ -76,6 +76,15 @@ def _load(file: BinaryIO, begins: bytes) -> Any:
         raise Refused("it does not begin as such a file of NumPy does")
     file.seek(0)
     return np.load(file, allow_pickle=False)
+
+
+def arrays_hash(what: str, *arrays: np.ndarray) -> str:
+    """SHA-256 (hex) of NumPy arrays and of their meaning, to be stored with them."""
+    digest = hashlib.sha256(what.encode())
+    for array in arrays:
+        digest.update(f"\n{array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def read_mat(path: PathLike) -> dict[str, np.ndarray]:

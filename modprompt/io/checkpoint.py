@@ -1,41 +1,127 @@
-"""A checkpoint of learned prompts: what it holds, ours and the family's.
+"""The checkpoints of a run: which files in its output folder they are, and what one holds, ours and the family's.
 
 Ours, under the key `modprompt` next to the family's state_dict, epoch and val_result, says what the prompts are:
 method, schedules, classes, CLIP, and the run that made them. It holds plain values; no file that it names is opened.
+PyTorch is imported late, so that thousands of folders are searched quickly.
 """
 
 import hashlib
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.io import json_text
-from modprompt.io.checkpoint_files import BEST, checkpoint_at
-from modprompt.io.checksum import KEY, check_seal, sealed
-from modprompt.io.safe_open import Refused
-from modprompt.io.safetensors_files import read_with_metadata
+from modprompt.io.files import PathLike, Refused, read_bytes
+from modprompt.io.paths import of_user
+from modprompt.io.records import KEY, check_seal, parse_json, sealed
 from modprompt.io.same_run import OF_METHODS, of_clip
-from modprompt.io.tensors import read_tensors
 from modprompt.programs import one_line
 
-VERSION = 2
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BEST = "model-best.pth.tar"
+POINTER = "checkpoint"  # the file that names the newest
 SAFETENSORS = ".safetensors"
-_MOST_EPOCHS = 1 << 20
+VERSION = 2
 FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, besides what was learned
 CHOICE = ("selected_on", "searched", "selected_on_test")  # of an epoch, of a head's values
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _TO_DO = "use another copy of it"
+
+
+def _epoch_of(name: str) -> int:
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdecimal() and len(number) < 10 else -1
+
+
+def _checkpoints(folder: PathLike) -> list[str]:
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith("model") and not entry.is_dir()]
+    return sorted(name for name in names if not name.endswith(".part"))
+
+
+def model_folders(folder: PathLike) -> list[Path]:
+    """The folders of a run's models, which hold their checkpoints; none if there is no such run."""
+    inner = sorted(Path(folder).iterdir()) if os.path.isdir(folder) else []
+    return [path for path in inner if path.is_dir() and _checkpoints(path)]
+
+
+def _named(folder: str, wanted: str) -> str:
+    names = _checkpoints(folder)
+    if wanted not in names:
+        shown = wanted if wanted.isprintable() else ascii(wanted)  # it may come from a damaged file
+        there = ", ".join(names) or "nothing"
+        raise UserError(f"no {shown[:200]} in {folder}; there is: {there}; see --load-epoch")
+    return os.path.join(folder, wanted)
+
+
+def newest_checkpoint(folder: str) -> str:
+    """Path of the checkpoint that the file `checkpoint` names, or without that file of the highest epoch."""
+    pointer = os.path.join(folder, POINTER)
+    if not os.path.isfile(pointer):
+        return _named(folder, max(_checkpoints(folder), key=_epoch_of, default="model.pth.tar-..."))
+    lines = read_bytes(pointer).decode("utf-8", "replace").splitlines() or [""]
+    return _named(folder, lines[0].strip() or "model.pth.tar-...")
+
+
+def find_checkpoint(folder: str, epoch: int | None = None) -> str:
+    """Path of the checkpoint of an epoch in a model's folder; without an epoch the best, or else the newest.
+
+    Raises UserError, which names those that are there, if there is none.
+    """
+    if not os.path.isdir(folder):
+        raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
+    if epoch is None and BEST not in _checkpoints(folder):
+        return newest_checkpoint(folder)
+    return _named(folder, BEST if epoch is None else f"model.pth.tar-{epoch}")
+
+
+def checkpoint_at(path: PathLike, epoch: int | None = None) -> str:
+    """Path of the checkpoint that a path means: for a run's output folder as find_checkpoint, else the file itself.
+
+    Raises UserError if the folder has none, or several models.
+    """
+    if not os.path.isdir(path):
+        return str(path)
+    inner = model_folders(path)
+    if len(inner) != 1:
+        there = ", ".join(model.name for model in inner) or "none"
+        raise UserError(f"{path} must hold the checkpoints of one model, there is: {there}")
+    return find_checkpoint(str(inner[0]), epoch)
+
+
+def chosen_checkpoint(path: PathLike, epoch: int | None = None) -> str:
+    """As checkpoint_at; UserError, too, if it is the last of a run that should have tested its best."""
+    found = checkpoint_at(path, epoch)
+    if epoch is None and os.path.isdir(path):
+        require_best(found)
+    return found
+
+
+def require_best(path: str, best: bool = False) -> None:
+    """Raise UserError if a run's checkpoint is its last, though its best is asked for, here or by the run."""
+    if os.path.basename(path) == BEST or not (best or read(path).settings.get("TEST.FINAL_MODEL") == "best_val"):
+        return
+    raise UserError(
+        f"{os.path.dirname(path)} has no {BEST}, the best epoch, which was to be tested (TEST.FINAL_MODEL best_val): "
+        "put it back, or say which epoch (--load-epoch, --epoch)"
+    )
+
+
+def run_or_file(path: PathLike) -> Path:
+    """What a user names: a run's output folder, or a checkpoint in it; raises UserError if nothing is there."""
+    place = of_user(path)
+    if not place.exists():
+        raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")
+    return place
 
 
 class Checkpoint(NamedTuple):
     """The content of a checkpoint; empty where it has none."""
 
-    state_dict: Mapping[str, Tensor]  # under the family's names
+    state_dict: "Mapping[str, Tensor]"  # under the family's names
     epoch: int  # number of finished epochs
     made_with: dict[str, str]  # what it can only be used with, as {name: text}
     class_list: str  # see class_list()
@@ -62,55 +148,43 @@ def record(**parts: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def read(path: str | Path) -> Checkpoint:
+def read(path: PathLike) -> Checkpoint:
     """The content of a checkpoint file, of torch.save or, by its suffix, of safetensors.
 
     Raises UserError if the file is not a whole checkpoint, or has a newer version.
     """
-    content = _of_safetensors(path) if str(path).endswith(SAFETENSORS) else read_tensors(path)
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
-        raise UserError(f"{path} is not a checkpoint of a prompt learner")
-    state = {key: value for key, value in content.get("state_dict", content).items() if isinstance(key, str)}
-    if not isinstance(content.get(KEY), dict):
-        return Checkpoint(state, _epochs(content.get("epoch")), {}, "", {}, {}, {})
+    from modprompt.io.tensors import read_tensors
+
     try:
-        return _of_record({**content, "state_dict": state}, path)
-    except (LookupError, TypeError, AttributeError) as error:
+        content = _of_safetensors(path) if str(path).endswith(SAFETENSORS) else read_tensors(path)
+        if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
+            raise UserError(f"{path} is not a checkpoint of a prompt learner")
+        state = {key: value for key, value in content.get("state_dict", content).items() if isinstance(key, str)}
+        if isinstance(content.get(KEY), dict):
+            return _of_record(content, state, path)
+    except (LookupError, TypeError, AttributeError, Refused) as error:
         raise UserError(f"{path} is damaged (its record: {one_line(error)[:160]}): {_TO_DO}") from None
+    try:
+        epoch = operator.index(content["epoch"])
+    except (LookupError, TypeError):
+        epoch = 0
+    return Checkpoint(state, epoch, {}, "", {}, {}, {})
 
 
-def require_learned(values: Mapping[str, Any]) -> None:
-    """Raise Refused if a learned tensor, by name, is not made of finite numbers with a point."""
-    for key, value in values.items():
-        plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
-        if not plain or value.dtype not in _FLOATS:
-            raise Refused(f"its {key} is no plain tensor of numbers with a point")
-        if not torch.isfinite(value).all():
-            raise Refused(f"its {key} is not made of finite numbers: the training went wrong")
-
-
-def _of_safetensors(path: str | Path) -> dict[str, Any]:
+def _of_safetensors(path: PathLike) -> dict[str, Any]:
     """The content of a safetensors file in the form of a torch.save file; without a record only the tensors."""
-    tensors, texts = read_with_metadata(path)
+    from modprompt.io.tensors import read_safetensors
+
+    tensors, texts = read_safetensors(path)
     finished = FINISHED if FINISHED[0] in tensors else ()  # a head has none, and may have a tensor of that name
     state = {name: one for name, one in tensors.items() if name not in finished}
     if KEY not in texts:
         return {"state_dict": state}
-    try:
-        head = json_text.parse(texts[KEY])
-        return {**head, KEY: dict(head[KEY]), "state_dict": state}
-    except (LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged (its record: {one_line(error)[:160]}): {_TO_DO}") from None
+    head = parse_json(texts[KEY])
+    return {**head, KEY: dict(head[KEY]), "state_dict": state}
 
 
-def _epochs(value: Any) -> int:
-    """A number of epochs, also as NumPy or PyTorch has one; 0 if it is none."""
-    number = value.item() if tuple(getattr(value, "shape", (0,))) == () else value
-    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
-    return int(number) if is_number and 0 <= number <= _MOST_EPOCHS and number == int(number) else 0
-
-
-def _of_record(content: dict[str, Any], path: str | Path) -> Checkpoint:
+def _of_record(content: dict[str, Any], state: "dict[str, Tensor]", path: PathLike) -> Checkpoint:
     found = content[KEY]
     if found["version"] != VERSION:
         raise UserError(f"{path} has version {found['version']!r:.40}, made by a newer modprompt: update this one")
@@ -128,26 +202,4 @@ def _of_record(content: dict[str, Any], path: str | Path) -> Checkpoint:
     made_with.update(of_clip(clip.get("fingerprint", ""), clip))
     settings = {str(key): str(value) for key, value in found.get("run", {}).get("settings", {}).items()}
     names = class_list(classes["names"])
-    result = content.get("val_result")
-    return Checkpoint(content["state_dict"], content["epoch"], made_with, names, settings, clip, found, result)
-
-
-def chosen_checkpoint(path: str | Path, epoch: int | None = None) -> str:
-    """Path of the checkpoint that a path means: for a run's output folder that of an epoch, its best or its last.
-
-    Raises UserError if there is none, or it is the last of a run that should have tested its best.
-    """
-    found = checkpoint_at(path, epoch)
-    if epoch is None and os.path.isdir(path):
-        require_best(found)
-    return found
-
-
-def require_best(path: str, best: bool = False) -> None:
-    """Raise UserError if a run's checkpoint is its last, though its best is asked for, here or by the run."""
-    if os.path.basename(path) == BEST or not (best or read(path).settings.get("TEST.FINAL_MODEL") == "best_val"):
-        return
-    raise UserError(
-        f"{os.path.dirname(path)} has no {BEST}, the best epoch, which was to be tested (TEST.FINAL_MODEL best_val): "
-        "put it back, or say which epoch (--load-epoch, --epoch)"
-    )
+    return Checkpoint(state, content["epoch"], made_with, names, settings, clip, found, content.get("val_result"))

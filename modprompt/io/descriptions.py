@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.io import json_text
-from modprompt.io.checksum import content_hash
-from modprompt.io.safe_open import Refused, read_text
+from modprompt.io.files import Refused, read_text
+from modprompt.io.records import content_hash, parse_json
 from modprompt.io.text import is_text
 
 TEMPLATE, DIGITS = "template", "digits"  # settings of sentences that are no paths
@@ -78,7 +77,7 @@ def read(name: str) -> Descriptions:
 def read_file(path: Path) -> Descriptions:
     """The content of a file; raises as read_text, and UserError if it is anything but {class: [phrase, ...]}."""
     try:
-        return of_record(json_text.parse(read_text(path)), str(path))
+        return of_record(parse_json(read_text(path)), str(path))
     except Refused as error:
         raise UserError(f"{path} is not JSON ({str(error)[:120]})") from None
 

@@ -1,109 +1,287 @@
-"""A run's output folder belongs to one process at a time, which takes its lock and says for which run.
+"""A run's output folder: what it holds, whose it is, which weights its result comes from, and who works in it.
 
-A folder of another run is refused here, for programs of all codebases. Who starts runs in processes of their own has
-another lock while it prepares the folder and waits; the run itself ends if a third process was faster.
+It is one run's: a training with its checkpoints, or a test of another run's, or of a CLIP as it is. A test of the
+training that a folder holds is below it, in `tests/`. One process at a time works there, which takes its lock and says
+for which run; a folder of another run is refused then, for programs of all codebases. Who starts runs in processes of
+their own has another lock while it prepares the folder and waits; the run itself ends if a third process was faster.
 """
 
 import contextlib
 import os
-import warnings
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.io import holding, lock, test_parts
-from modprompt.io.atomic import names_of_parts, remove_parts
-from modprompt.io.paths import is_link
-from modprompt.io.safe_open import PathLike
+from modprompt.io import lock, test_parts
+from modprompt.io import result as results
+from modprompt.io.checkpoint import find_checkpoint, model_folders, newest_checkpoint
+from modprompt.io.checkpoint import read as read_checkpoint
+from modprompt.io.files import PathLike, Refused, remove_parts, sha256_of
+from modprompt.io.records import read_yaml
+from modprompt.io.same_run import BEGAN_FROM
 
 LOCK = "job/lock"
 STARTER = "job/starter"  # the lock of the process that starts the run
 GONE = "was deleted or replaced while the run was at work"
+CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training resumes from
+ROUNDS = "rounds"  # the folder of what rounds of active learning leave
+_NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
 _BUSY = "another run is at work in {}: wait for its end, or give another --output-dir"
 
 
-class Busy(UserError):
-    """Another process is at work in the folder."""
+class Holding(NamedTuple):
+    """What a folder holds."""
 
+    trainer: str  # empty if nothing says it
+    trained: bool  # a training is or was at work there: it has checkpoints, or a state to resume from
+    result: dict[str, Any] | None
+    why: str  # there is no result, though there is a file
+
+    @property
+    def is_free(self) -> bool:
+        """Whether there is no run."""
+        return not (self.trained or self.result or self.why)
+
+    @property
+    def what(self) -> str:
+        """Its run, in words."""
+        tested = test_of(self.result)
+        what = "a training" if self.trained else f"a test of {tested}" if tested else "a run"
+        return f"{what}{f' of {self.trainer}' if self.trainer else ''}"
+
+
+def read(folder: PathLike) -> Holding:
+    """What a folder holds; nothing if it does not exist."""
+    result, why = results.read(folder)
+    trained = _has_begun(str(folder)) or bool(model_folders(folder))
+    said = str((result or {}).get("trainer") or "")
+    if not said and (trained or why):  # by its settings, or in another codebase by its checkpoint
+        said = _of_config(folder, "TRAINER", "NAME") or _of_checkpoint(folder)
+    return Holding(said, trained, result, why)
+
+
+def _has_begun(folder: str) -> bool:
+    """Whether there is something that a training, or a run of another kind, resumes from."""
+    return any(os.path.exists(os.path.join(folder, name)) for name in (STATE, ROUNDS))
+
+
+def _of_checkpoint(folder: PathLike) -> str:
+    models = model_folders(folder)
+    if not models:
+        return ""
+    try:
+        run = read_checkpoint(newest_checkpoint(str(models[0]))).record.get("run", {})
+    except (OSError, UserError):  # loading it reports what is wrong
+        return ""
+    return str(run.get("settings", {}).get("TRAINER.NAME", ""))
+
+
+def _of_config(folder: PathLike, *keys: str) -> str:
+    """A text among all settings of the run in a folder; empty if its file does not say it."""
+    try:
+        content = read_yaml(Path(folder) / CONFIG)
+    except (OSError, Refused, UserError):
+        return ""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, str) else ""
+
+
+def test_of(result: Mapping[str, Any] | None) -> str:
+    """Which saved model a result is a test of; empty if it is its own run's."""
+    return str((result or {}).get("evaluated") or "")
+
+
+def of_training(folder: PathLike) -> results.Read:
+    """The result of the training in a folder; none, and why, if it is that of a test."""
+    found = results.read(folder)
+    tested = test_of(found.result)
+    return results.Read(None, f"{results.FILE_NAME} is that of a test of {tested}") if tested else found
+
+
+class Begins(NamedTuple):
+    """A run that asks for a folder: its trainer, and whether it trains (None: other codebases have not said it yet)."""
+
+    trainer: str
+    trains: bool | None = None
+
+
+def require_own(folder: PathLike, run: Begins) -> str:
+    """Refuse a folder that another run has, before anything is written there; a message on what the run overwrites.
+
+    Raises UserError if the folder has another trainer's run, or a training and this is a test, or the reverse.
+    """
+    found = read(folder)
+    if found.is_free:
+        return ""
+    other = bool(found.trainer) and found.trainer != run.trainer
+    tests_there = found.trained and run.trains is False
+    if other or tests_there or (run.trains and not found.trained and test_of(found.result)):
+        what = {True: "training", False: "test", None: "run"}[run.trains]
+        raise UserError(f"{folder} holds {found.what}: give another --output-dir for this {what} of {run.trainer}")
+    tested = test_of(found.result) if run.trains else ""
+    return f"the training's result replaces that of a test of {tested} in {folder}" if tested else ""
+
+
+def place_of_test(
+    folder: str, model_dir: str, epoch: int | None, data: Mapping[str, str], settings: Mapping[str, str]
+) -> str:
+    """Where a test goes: the folder asked for, or, if that is its training's, one in `tests/` there.
+
+    A place that has another test of that name, with other settings or another root, stays as it is.
+
+    Args:
+        folder: the output folder that was asked for.
+        model_dir: that of the run whose model is tested; UserError if it has no such checkpoint.
+        epoch: which epoch; None for the best or last.
+        data: NAME, SUBSAMPLE_CLASSES and ROOT of DATASET.
+        settings: those that files and options gave.
+    """
+    if not folder or not model_dir or os.path.realpath(folder) != os.path.realpath(model_dir):
+        return folder
+    models = model_folders(model_dir)
+    if not models:
+        raise UserError(f"--model-dir: there is no checkpoint in {model_dir}: train first")
+    checkpoint = os.path.basename(find_checkpoint(str(models[0]), epoch))
+    name = f"{checkpoint}_{_NO_NAME.sub('_', data['NAME'])}_{data['SUBSAMPLE_CLASSES']}"
+    root, number = os.path.realpath(data["ROOT"]), 1
+    while True:
+        place = os.path.join(folder, "tests", name if number == 1 else f"{name}_{number}")
+        found = results.read(place).result
+        if found is None:
+            return place
+        same_root = os.path.realpath(_of_config(place, "DATASET", "ROOT")) == root
+        if same_root and found.get("settings") == settings:
+            return place
+        number += 1
+
+
+def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
+    """Name and SHA-256 of the checkpoint that a test of a run's folder loads; for several models those of all.
+
+    Raises UserError if one of its models has none, or none of this epoch.
+    """
+    paths = [find_checkpoint(str(model), epoch) for model in model_folders(folder)]
+    names = ["/".join(path.split(os.sep)[-2:]) for path in paths]
+    return {"name": " ".join(names), "hash": " ".join(map(sha256_of, paths))} if paths else {}
+
+
+def of_other_weights(
+    result: Mapping[str, Any], folder: PathLike, epoch: int | None = None, trained: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether the test of a result used other weights than the run in a folder has now, in this or its best epoch.
+
+    trained: the result of that run, if it has one and is asked for its best or last epoch.
+    """
+    before = trained or {}
+    if "prompts_hash" in result and "prompts_hash" in before:
+        return bool(result["prompts_hash"] != before["prompts_hash"])
+    stated = _hash_in(result)
+    if not stated:  # a trainer of another's that saves nothing
+        return trained is None or bool(_hash_in(before))
+    try:
+        return (_hash_in(before) or weights_of(folder, epoch).get("hash")) != stated
+    except (UserError, OSError):
+        return True
+
+
+def is_of(result: Mapping[str, Any], file: PathLike, epoch: int | None = None) -> bool:
+    """Whether a training's result comes from this checkpoint in its folder, asked for by its epoch or as the best."""
+    stated = _hash_in(result)
+    return sha256_of(file) == stated if stated else epoch is None
+
+
+def resumed_from(folder: str) -> str:
+    """What a training begins from that continues a run's newest checkpoint, with a new optimiser: its SHA-256.
+
+    Empty without a folder, without checkpoints there, and with a state or rounds, which resume as they were.
+    """
+    if not folder or _has_begun(folder):
+        return ""
+    try:
+        return " ".join(sha256_of(newest_checkpoint(str(model))) for model in model_folders(folder))
+    except (UserError, OSError):
+        return ""
+
+
+def differing_beginning(result: Mapping[str, Any], resume: str) -> list[str]:
+    """Whether a training began from another checkpoint, or none, than the RESUME asked for; [] if not recorded."""
+    recorded, now = result.get(BEGAN_FROM), resumed_from(resume)
+    if recorded is None or recorded == now or (recorded and resume and not now):
+        return []
+    other = "it went on from the checkpoint of another training (--resume)"
+    return [f"it did not go on from the checkpoint in {resume}" if now else other]
+
+
+def _hash_in(result: Mapping[str, Any]) -> str:
+    stated = result.get("checkpoint")
+    return str(stated.get("hash") or "") if isinstance(stated, dict) else ""
+
+
+# ---------------------------------------------------------------------- who works in it
 
 _held: dict[str, lock.Lock] = {}  # by real path: what this process holds
 
 
-def path_of(folder: PathLike) -> Path:
-    """The lock file of a run's folder."""
-    return Path(folder) / LOCK
-
-
 def is_held(folder: PathLike, names: tuple[str, ...] = (LOCK, STARTER)) -> bool:
-    """Whether some process runs in a folder, or (STARTER) starts a run there; UserError if a lock is e.g. a link."""
+    """Whether some process runs in a folder, or (STARTER) starts a run there; OSError if a lock cannot be opened."""
+    return any(lock.is_held(Path(folder) / name) for name in names)
+
+
+def _taken(folder: PathLike, name: str, patience_s: float = 2.0) -> lock.Lock:
     try:
-        return any(lock.is_held(path := Path(folder) / name) for name in names)
+        return lock.take(Path(folder) / name, _BUSY.format(folder), patience_s)
     except OSError as error:
-        raise UserError(f"cannot tell whether a run is at work in {folder}: {_why_not(path, error)}") from None
-
-
-def _why_not(path: Path, error: OSError) -> str:
-    return f"{path} is a link: remove it" if is_link(path) else f"{path} cannot be opened ({error.strerror})"
-
-
-def _taken(path: Path, folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
-    try:
-        held = lock.take(path, patience_s)
-    except OSError as error:
-        raise UserError(f"--output-dir: cannot write into {folder}: {_why_not(path, error)}") from None
-    if held is None:
-        raise Busy(_BUSY.format(folder))
-    if not held.works:
-        warnings.warn(f"{folder}: {lock.NO_LOCKS}, so nothing keeps two runs apart there", stacklevel=2)
-    return held
+        raise UserError(f"--output-dir: cannot write into {folder} ({error.strerror}: {error.filename})") from None
 
 
 def take(folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
-    """Take a folder's lock, with a warning where the file system has none, and remove what killed writers left there.
+    """Take a folder's lock, and remove what killed writers left there.
 
     Raises Busy if another process has it, and UserError if the folder cannot be written.
     """
-    held = _taken(path_of(folder), folder, patience_s)
+    held = _taken(folder, LOCK, patience_s)
     if held.works:
         remove_parts(folder)
         for entry in os.scandir(folder):
-            if entry.is_dir(follow_symlinks=False) and not path_of(entry.path).exists():  # else it is another run's
-                names = names_of_parts(entry.path)  # files of others are kept there, too
-                ours = {one for one in names if one.startswith("model") or one in ("checkpoint", *test_parts.ALL)}
-                remove_parts(entry.path, names if entry.name == "job" else ours)
+            if entry.is_dir(follow_symlinks=False) and not os.path.exists(os.path.join(entry.path, LOCK)):
+                ours = ("model*", "checkpoint", *test_parts.ALL)  # files of others are kept there, too
+                remove_parts(entry.path, *(() if entry.name == "job" else ours))
     return held
 
 
 @contextlib.contextmanager
 def starting(folder: PathLike) -> Iterator[lock.Lock]:
     """The lock of who starts a run in a process of its own, held in the block; raises as take."""
-    held = _taken(Path(folder) / STARTER, folder)
+    held = _taken(folder, STARTER)
     try:
         if is_held(folder, (LOCK,)):
-            raise Busy(_BUSY.format(folder))
+            raise lock.Busy(_BUSY.format(folder))
         yield held
     finally:
         held.release()
 
 
-def keep(folder: PathLike, run: holding.Begins | None = None) -> str:
+def keep(folder: PathLike, run: Begins | None = None) -> str:
     """Hold a folder until this process ends, unless it does already; `run`, which begins there, is checked.
 
-    Returns a message on what the run overwrites, mostly empty; raises as take, and as holding.require_own.
+    Returns a message on what the run overwrites, mostly empty; raises as take, and as require_own.
     """
     real = os.path.realpath(folder)
     if real in _held:
         return ""
     _held[real] = take(folder)
     try:
-        return "" if run is None else holding.require_own(folder, run)
+        return "" if run is None else require_own(folder, run)
     except UserError:
         _held.pop(real).release()
         raise
 
 
 @contextlib.contextmanager
-def hold(folder: PathLike, run: holding.Begins | None = None) -> Iterator[str]:
+def hold(folder: PathLike, run: Begins | None = None) -> Iterator[str]:
     """As keep, within a block, which gets the message; an empty name is no folder."""
     real = os.path.realpath(folder)
     if not folder or real in _held:

@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from modprompt.errors import UserError
-from modprompt.io.safe_open import PathLike, Refused, open_regular
+from modprompt.io.files import PathLike, Refused, open_regular
 from modprompt.programs import one_line
 
 FAMILY, PEOPLE = "family", "people"

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from modprompt.io import published
-from modprompt.io.text import sha256_of
+from modprompt.io.files import sha256_of
 
 READ_AS = "INPUT.READ_AS"  # in a run's record: the rule of its images; without it "family"
 PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"

@@ -6,22 +6,23 @@ Forked children do not have it: workers of a data loader outlive a killed run by
 import contextlib
 import errno
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modprompt.errors import UserError
-from modprompt.io.safe_open import PathLike
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]  # the module is all that mypy knows
+from modprompt.io.files import PathLike
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
-NO_LOCKS = "the file system has no file locks"
+_NO_LOCKS = "the file system has no file locks, so nothing keeps two processes apart there"
+
+
+class Busy(UserError):
+    """Another process has the lock."""
 
 
 class Lock:
@@ -37,10 +38,11 @@ class Lock:
         return False
 
 
-def take(path: PathLike, patience_s: float = 2.0) -> Lock | None:
-    """Take the lock of a file, made with its folders (else OSError); None if another process has it.
+def take(path: PathLike, taken: str, patience_s: float = 2.0) -> Lock:
+    """Take the lock of a file, made with its folders (else OSError), with a warning if the file system has none.
 
-    A call of `is_held` holds it for a moment, so that some patience is needed.
+    Raises Busy, with the message `taken`, if another process has it. A call of `is_held` holds it for a moment, so that
+    some patience is needed.
     """
     from filelock import FileLock, Timeout  # late: most commands take none
 
@@ -51,21 +53,20 @@ def take(path: PathLike, patience_s: float = 2.0) -> Lock | None:
             held.acquire()
             return Lock(path, held, True)
         except Timeout:
-            return None
+            raise Busy(taken) from None
         except FileNotFoundError:  # its folder was renamed or deleted meanwhile
             continue
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP):
                 raise
+            warnings.warn(f"{path}: {_NO_LOCKS}", stacklevel=2)
             return Lock(path, held, False)
 
 
 @contextlib.contextmanager
 def alone(path: PathLike, taken: str, patience_s: float = 2.0, removes: bool = False) -> Iterator[bool]:
-    """As take, during a block, which gets whether the lock works; UserError `taken` if another process has it."""
-    held = take(path, patience_s)
-    if held is None:
-        raise UserError(taken)
+    """As take, during a block, which gets whether the lock works; it may remove the file in the end."""
+    held = take(path, taken, patience_s)
     try:
         yield held.works
     finally:
@@ -76,17 +77,18 @@ def alone(path: PathLike, taken: str, patience_s: float = 2.0, removes: bool = F
 
 
 def is_held(path: PathLike) -> bool:
-    """Whether some process has the lock of a file, which may be another user's; OSError if that is e.g. a link."""
-    if fcntl is None:
+    """Whether some process has the lock of a file, which may be another user's; OSError if it cannot be opened."""
+    if sys.platform == "win32":
         return False
+    import fcntl
+
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would wait
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 - a context below
     except (FileNotFoundError, NotADirectoryError):
         return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who look do not see each other
-    except OSError as error:
-        return isinstance(error, BlockingIOError)
-    finally:
-        os.close(file)
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who look do not see each other
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
     return False

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path, PureWindowsPath
 
 from modprompt.errors import UserError
-from modprompt.io.safe_open import PathLike
+from modprompt.io.files import PathLike
 
 
 def _parts(name: object) -> list[str]:

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modprompt.io.atomic import part_of
+from modprompt.io.files import part_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

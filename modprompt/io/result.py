@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.io import json_text
-from modprompt.io.checksum import check_seal
-from modprompt.io.safe_open import PathLike, read_bytes
+from modprompt.io.files import PathLike
+from modprompt.io.records import check_seal, read_json
 
 FILE_NAME = "result.json"
 NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run has no accuracy; under "untested"
@@ -39,15 +38,6 @@ class Read(NamedTuple):
 
     result: dict[str, Any] | None
     why: str = ""
-
-
-def read_json(path: PathLike) -> dict[str, Any] | None:
-    """The object in a JSON file; None if there is none or it is damaged."""
-    try:
-        content = json_text.parse(read_bytes(path))
-    except (OSError, ValueError):  # UserError is a ValueError
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def read(folder: PathLike) -> Read:

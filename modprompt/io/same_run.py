@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.io.checksum import file_hash
+from modprompt.io.records import file_hash
 from modprompt.io.settings import apart, decisive
 
 CLIP, TOKENIZER = "the weights of CLIP", "the tokenizer of CLIP"  # the second only if it is not CLIP's own

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from modprompt.checks import nearest
 from modprompt.errors import UserError
-from modprompt.io import yaml_text
-from modprompt.io.safe_open import Refused
+from modprompt.io.files import Refused
+from modprompt.io.records import read_yaml
 
 BASE = "_BASE_"  # in a config: another one, by its path from there, over which it sets its own
 _MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those before a difference
@@ -93,7 +93,7 @@ def read_settings(path: str, bases: int = 8) -> dict[str, Any]:
         there = f"{'' if hint else ';'} there is: {', '.join(near)}" if near else ""
         raise UserError(f"no config file {path}{hint}{there}")
     try:
-        content = yaml_text.read(file) or {}
+        content = read_yaml(file) or {}
         if not isinstance(content, dict):
             raise Refused("it holds no KEY: value pairs")
         base = content.pop(BASE, None)
@@ -109,7 +109,7 @@ def read_settings(path: str, bases: int = 8) -> dict[str, Any]:
 def names_base(path: Any) -> bool:
     """Whether a YAML config sets its own over another one's."""
     try:
-        content = yaml_text.read(path)
+        content = read_yaml(path)
     except (OSError, ValueError):  # whoever reads it says so
         return False
     return isinstance(content, dict) and BASE in content

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.io.safe_open import PathLike, read_bytes
+from modprompt.io.files import PathLike, read_bytes
 from modprompt.io.tables import Cell, as_csv, unshielded, write_table
 from modprompt.io.text import one_line
 

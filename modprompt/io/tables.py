@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.io.safe_open import PathLike, read_bytes
-from modprompt.io.text import one_line, write_whole
+from modprompt.io.files import PathLike, read_bytes, write_whole
+from modprompt.io.text import one_line
 
 Cell = str | int | float | None
 _SEPARATORS = ",;\t"

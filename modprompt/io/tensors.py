@@ -1,31 +1,35 @@
-"""Files of torch.save, written whole; read by `torch.load(weights_only=True)`, so that nothing in them is executed.
+"""Files of tensors: of torch.save, and of safetensors, whole or in shards next to an index; written whole.
 
-PyTorch checks no CRC: all of an archive is checked first, on the open file that is then read. Optimisers and schedules,
-which checkpoints of Dassl hold as objects, come out inert unless a run of the real Dassl goes on from them.
+torch.save's are read by `torch.load(weights_only=True)`, so that nothing in them is executed. PyTorch checks no CRC:
+all of an archive is checked first, on the open file that is then read. Optimisers and schedules, which checkpoints of
+Dassl hold as objects, come out inert unless a run of the real Dassl goes on from them.
+Those of safetensors are read as bytes: mapped, cutting one off would end the process. Nothing finds a flipped bit.
 """
 
-import hashlib
+import json
 import os
 import re
 import sys
 import warnings
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from modprompt.errors import UserError
-from modprompt.io.atomic import part_of
-from modprompt.io.safe_open import PathLike, Refused, open_regular
-from modprompt.io.text import sha256_of
+from modprompt.io.files import PathLike, Refused, open_regular, part_of, read_bytes, read_text, sha256_of
+from modprompt.io.paths import is_inside
+from modprompt.io.records import parse_json
 from modprompt.programs import one_line
 
 Location = None | str | torch.device  # of a file's tensors; None: each where it was
-_HASH = "hash"  # of the rest of a sealed content
 _FOLDER = 0x10  # an attribute of MS-DOS
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _TRAINING = ("torch.optim.", "dassl.optim.")
 _DASSL = (
     "dassl.optim.lr_scheduler.ConstantWarmupScheduler", "dassl.optim.lr_scheduler.LinearWarmupScheduler",
@@ -101,44 +105,6 @@ def read_plain(path: PathLike, map_location: Location = None) -> Any:
     return _load(path, map_location, [])
 
 
-def write_sealed(path: PathLike, content: Mapping[str, Any]) -> None:
-    """As `write_tensors`, with a hash of the content, which `read_sealed` checks."""
-    write_tensors(path, {**content, _HASH: _hash_of(content)})
-
-
-def read_sealed(path: PathLike) -> dict[str, Any]:
-    """What `write_sealed` wrote; raises as `read_tensors`, and UserError if it was changed since."""
-    content: dict[str, Any] = read_tensors(path)
-    try:
-        same = content.pop(_HASH) == _hash_of(content)
-    except (LookupError, TypeError, AttributeError, RuntimeError):  # nothing that was ever sealed
-        same = False
-    if not same:
-        raise UserError(f"{path} was changed by hand: its hash does not match")
-    return content
-
-
-def _hash_of(content: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of tensors and plain values, the same before writing and after reading."""
-    digest = hashlib.sha256()
-
-    def feed(value: Any) -> None:
-        if isinstance(value, torch.Tensor):
-            array = (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy()
-            digest.update(f"{value.dtype}{array.shape}".encode() + array.tobytes())
-        elif isinstance(value, Mapping):
-            feed([part for pair in value.items() for part in pair])
-        elif isinstance(value, (list, tuple)):
-            digest.update(f"{len(value)} parts".encode())
-            for part in value:
-                feed(part)
-        elif isinstance(value, (bool, int, float, str, type(None))):  # numpy's float is a float with another repr
-            digest.update(repr(float(value) if isinstance(value, float) else value).encode("utf-8", "surrogatepass"))
-
-    feed(content)
-    return digest.hexdigest()
-
-
 def _load(path: PathLike, map_location: Location, training: list[Any], torchscript: Collection[str] = ()) -> Any:
     try:
         file = open_regular(path)
@@ -185,3 +151,68 @@ def _reason(error: Exception) -> str:
     if asked:
         return f"it asks for {asked[1]}, which no checkpoint needs"
     return text[:160]
+
+
+def read_safetensors(path: PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a file on the CPU, in its order, and the texts stored with them, by name.
+
+    Raises UserError if it is missing, cut off or of another kind.
+    """
+    from safetensors.torch import load  # late: most runs read none
+
+    try:
+        content = read_bytes(path)
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        texts = header.pop("__metadata__", {})
+        return {name: tensors[name] for name in header}, texts
+    except FileNotFoundError:
+        raise UserError(f"no file at {path}") from None
+    except UserError:
+        raise
+    except Exception as error:  # the package raises many kinds
+        raise UserError(f"{path} cannot be read as safetensors ({one_line(error)[:160]})") from None
+
+
+def write_safetensors(path: PathLike, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and texts to a file that is either complete or not there, with its folders."""
+    from safetensors.torch import save
+
+    content = {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}
+    with part_of(path, durable=True) as file:
+        file.write(save(content, dict(metadata)))
+
+
+def read_shards(index: Path, read: Callable[[Path], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors that an index of weights names, in its order; `read` gives those of one file by name.
+
+    An index is JSON: {"weight_map": {tensor's name: file's name}}, as model.safetensors.index.json. Raises as `read`,
+    and UserError if it is no such index, names another thing than a file next to it, or a file or tensor is missing.
+    """
+    try:
+        places: dict[str, str] = parse_json(read_text(index))["weight_map"]
+        names = sorted(set(places.values()), key=str)
+    except FileNotFoundError:
+        raise UserError(f"no file at {index}") from None
+    except (Refused, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f'{index} is not an index of weights with a "weight_map" ({error})') from None
+    for name in names:  # all of them before the first is read, which can take minutes
+        if not (isinstance(name, str) and name.isprintable() and is_inside(name) and Path(name).name == name):
+            raise UserError(f"{index} names {str(name)[:80]!r}, which is not the name of a file next to it")
+        if not os.path.exists(index.parent / name):
+            raise UserError(f"{name} is missing next to {index}: download it too")
+    files = {name: read(index.parent / name) for name in names}
+    for tensor, name in places.items():
+        if tensor not in files[name]:
+            raise UserError(f"{index.parent / name} has no {tensor[:80]!r}, which {index} says is in it")
+    return {tensor: files[name][tensor] for tensor, name in places.items()}
+
+
+def require_learned(values: Mapping[str, Any]) -> None:
+    """Raise Refused if a learned tensor, by name, is not made of finite numbers with a point."""
+    for key, value in values.items():
+        plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+        if not plain or value.dtype not in _FLOATS:
+            raise Refused(f"its {key} is no plain tensor of numbers with a point")
+        if not torch.isfinite(value).all():
+            raise Refused(f"its {key} is not made of finite numbers: the training went wrong")

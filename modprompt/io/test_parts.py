@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.errors import UserError
+from modprompt.io.files import PathLike, sha256_of
 from modprompt.io.paths import is_link
-from modprompt.io.safe_open import PathLike
 from modprompt.io.tables import Cell, write_table
-from modprompt.io.text import sha256_of, writable
+from modprompt.io.text import writable
 
 if TYPE_CHECKING:  # reading results alone imports no NumPy
     import numpy as np

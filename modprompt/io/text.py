@@ -1,13 +1,6 @@
-"""Text and JSON files that appear whole; the hash of any file."""
+"""Text that people read, in one line, in Markdown, and as UTF-8 can hold it."""
 
-import hashlib
-import json
 import re
-from pathlib import Path
-from typing import Any
-
-from modprompt.io.atomic import part_of
-from modprompt.io.safe_open import PathLike
 
 _JOINERS = "\u200c\u200d"  # invisible, and part of words in some scripts
 _MARKS = re.compile(
@@ -19,15 +12,6 @@ _MARKS = re.compile(
 )
 _LIST = re.compile(r"^(\d{1,9})(?=[.)])")
 _NUMBERS = re.compile(r"[\d,.]+( (to|±) [\d,.]+)?%?")  # which Markdown leaves as they are inside a line
-
-
-def sha256_of(path: PathLike) -> str:
-    """SHA-256 (hex) of a file's bytes; raises OSError if it cannot be read."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def one_line(text: str) -> str:
@@ -56,14 +40,3 @@ def writable(text: str) -> str:
 def is_text(name: str) -> bool:
     """Whether a name can be written as UTF-8; a name on a disk in another encoding cannot."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
-
-
-def write_whole(path: PathLike, text: str) -> None:
-    """Write a text file that is either complete or not there, with its folders."""
-    with part_of(path) as file:
-        file.write(text.encode("utf-8"))
-
-
-def write_json(path: PathLike, content: Any) -> None:
-    """Write JSON (indented by 2) whole."""
-    write_whole(path, json.dumps(content, indent=2) + "\n")

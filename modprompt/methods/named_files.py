@@ -9,8 +9,8 @@ from typing import Any
 from modprompt.clip import present
 from modprompt.errors import UserError
 from modprompt.io import descriptions
-from modprompt.io.checkpoint_files import checkpoint_at
-from modprompt.io.checksum import file_hash
+from modprompt.io.checkpoint import checkpoint_at
+from modprompt.io.records import file_hash
 from modprompt.io.same_run import (
     BLENDED,
     CLIP,

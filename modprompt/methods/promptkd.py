@@ -18,9 +18,9 @@ from modprompt.engine.context import LONGEST_FROM_WORDS, no_context
 from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Must, changed, setting
-from modprompt.io.checkpoint import require_learned
+from modprompt.io.files import Refused
 from modprompt.io.images import TEST
-from modprompt.io.safe_open import Refused
+from modprompt.io.tensors import require_learned
 from modprompt.methods.ivlp import DeepVision
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Repository, Results, RunFacts, Searching

@@ -19,12 +19,12 @@ from modprompt.engine.prompts import WHICH, class_texts
 from modprompt.errors import UserError
 from modprompt.fields import Configured, as_config
 from modprompt.io import checkpoint, same_run
-from modprompt.io.checkpoint import Checkpoint, class_list, require_learned
-from modprompt.io.checksum import KEY
-from modprompt.io.safe_open import Refused
+from modprompt.io.checkpoint import Checkpoint, class_list
+from modprompt.io.files import Refused
+from modprompt.io.records import KEY
 from modprompt.io.same_run import OF_METHODS, differing
 from modprompt.io.settings import apart, as_text
-from modprompt.io.tensors import write_tensors
+from modprompt.io.tensors import require_learned, write_tensors
 from modprompt.methods.parts.learners import HEAD, Classes, Learner
 from modprompt.methods.search.space import AlphaSettings
 from modprompt.version import __version__

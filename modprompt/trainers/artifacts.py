@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from modprompt.errors import UserError
 from modprompt.io import base_new, steps, test_parts
 from modprompt.io import result as results
-from modprompt.io.atomic import copy_whole
-from modprompt.io.text import sha256_of
+from modprompt.io.files import copy_whole, sha256_of
 from modprompt.trainers import kept_features
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.test_predictions import Answers, ece_pct

@@ -7,13 +7,11 @@ from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.fields import as_config
-from modprompt.io.atomic import copy_whole
-from modprompt.io.checkpoint import CHOICE, Checkpoint, require_best
-from modprompt.io.checkpoint_files import BEST, find_checkpoint, newest_checkpoint
-from modprompt.io.checksum import KEY
+from modprompt.io.checkpoint import BEST, CHOICE, Checkpoint, find_checkpoint, newest_checkpoint, require_best
+from modprompt.io.files import copy_whole, sha256_of
 from modprompt.io.images import selected_on
+from modprompt.io.records import KEY
 from modprompt.io.same_run import BEGAN_FROM, CLIP
-from modprompt.io.text import sha256_of
 from modprompt.methods.parts.learners import trained_classes
 from modprompt.methods.records import (
     content_hashes,

@@ -27,9 +27,8 @@ from tqdm import tqdm
 from modprompt.errors import UserError
 from modprompt.io import lock
 from modprompt.io.arrays import map_array
-from modprompt.io.atomic import part_of, remove_parts
+from modprompt.io.files import Refused, part_of, remove_parts
 from modprompt.io.image_files import rule_of_run
-from modprompt.io.safe_open import Refused
 from modprompt.trainers.kept_features import image_digests
 
 _SPARE_MIB = 1024  # stay free on the disk
@@ -105,7 +104,7 @@ class KeptImages(Dataset[dict[str, Any]]):
         with lock.alone(lock_file, f"another process writes {self.path.name}", 0.2) as works:
             if not self._is_mapped():  # perhaps written in this moment
                 if works:
-                    remove_parts(self.path.parent, {self.path.name})  # of killed writers
+                    remove_parts(self.path.parent, self.path.name)  # of killed writers
                 self._write()
                 self.rows = map_array(self.path)
 

@@ -21,8 +21,8 @@ from modprompt.errors import UserError
 from modprompt.io import result as results
 from modprompt.io import test_parts
 from modprompt.io.arrays import read_arrays, write_arrays
+from modprompt.io.files import sha256_of
 from modprompt.io.image_files import rule_of_run
-from modprompt.io.text import sha256_of
 from modprompt.trainers.learned import prompts_hash
 
 

@@ -21,7 +21,6 @@ from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
-from modprompt.io.holding import Begins
 from modprompt.io.steps import Row, Table
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
@@ -354,7 +353,7 @@ def _keep_partial(loader: Any) -> None:
 def _begin(cfg: Any) -> None:
     """What comes before all else in another codebase; a program of ours has done it already."""
     if cfg.OUTPUT_DIR:
-        run_folder.keep(cfg.OUTPUT_DIR, Begins(cfg.TRAINER.NAME))
+        run_folder.keep(cfg.OUTPUT_DIR, run_folder.Begins(cfg.TRAINER.NAME))
     if cfg.ACTIVE.ROUNDS:
         raise UserError("ACTIVE.ROUNDS: only `modprompt active`, and the train.py of its project, run rounds")
     image_files.read_as(cfg.INPUT.READ_AS)

@@ -16,15 +16,14 @@ from torch import nn
 
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
-from modprompt.io import holding
 from modprompt.io.base_new import SEEN, base_classes
 from modprompt.io.checkpoint import CHOICE
-from modprompt.io.checksum import file_hash, sealed
+from modprompt.io.files import sha256_of, write_json
 from modprompt.io.images import IMAGE_FILES, facts_of, image_files, labels_of_choice, lists_of, mark_of, shots_of
+from modprompt.io.records import file_hash, sealed
 from modprompt.io.result import FILE_NAME, JOBS, VERSION, runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP_FILES, named_in
 from modprompt.io.settings import Settings, settings_hash
-from modprompt.io.text import sha256_of, write_json
 from modprompt.io.versions import versions
 from modprompt.methods.named_files import clip_files
 from modprompt.methods.records import classes_record
@@ -73,7 +72,7 @@ def _seconds(trainer: PromptTrainer, learned: str, folders: Sequence[str]) -> di
         folders: whose result of the same training says what this start of a finished run did not do again.
     """
     found = {"training_s": trainer.resume.training_s, "testing_s": trainer.evaluation.testing_s}
-    results = [holding.of_training(folder).result or {} for folder in folders if folder]
+    results = [run_folder.of_training(folder).result or {} for folder in folders if folder]
     before = next((one for one in results if learned and one.get("prompts_hash") == learned), {})
     found = {name: before.get(name) if value is None else value for name, value in found.items()}
     return {name: round(value, 3) for name, value in found.items() if value is not None}
@@ -100,7 +99,7 @@ def _of_checkpoint(trainer: PromptTrainer | None, folder: str, epoch: int | None
         path = trainer.checkpoints.path
         return {"checkpoint": {"name": "/".join(path.split(os.sep)[-2:]), "hash": sha256_of(path)}}
     try:
-        found = holding.weights_of(folder, epoch) if folder else {}
+        found = run_folder.weights_of(folder, epoch) if folder else {}
     except UserError:
         return {}
     return {"checkpoint": found} if found else {}
@@ -111,7 +110,7 @@ def _of_choice(trainer: PromptTrainer | None, model_dir: str) -> dict[str, Any]:
     if not model_dir:
         return {} if trainer is None else dict(trainer.checkpoints.chosen())
     by_loaded = {} if trainer is None else trainer.checkpoints.chosen_by_loaded()
-    said = {**(holding.of_training(model_dir).result or {}), **by_loaded}
+    said = {**(run_folder.of_training(model_dir).result or {}), **by_loaded}
     return {key: said[key] for key in CHOICE if said.get(key)}
 
 
@@ -139,7 +138,7 @@ class ResultRecorder:
         self.ours: PromptTrainer | None = trainer if isinstance(trainer, PromptTrainer) else None
         self.results: dict[str, Any] | None = None
         self.started = time.time()
-        self.began_from = "" if self.ours else holding.resumed_from(trainer.cfg.RESUME)  # ours says it itself
+        self.began_from = "" if self.ours else run_folder.resumed_from(trainer.cfg.RESUME)  # ours says it itself
         self.answers = Answers(trainer.evaluator)
         self._evaluate = trainer.evaluator.evaluate
         trainer.evaluator.evaluate = self._recorded

@@ -11,10 +11,10 @@ import time
 from typing import Any
 
 from modprompt.errors import UserError
-from modprompt.io import holding, steps
-from modprompt.io.atomic import copy_whole
-from modprompt.io.checkpoint import read
-from modprompt.io.checkpoint_files import BEST
+from modprompt.io import folder as run_folder
+from modprompt.io import steps
+from modprompt.io.checkpoint import BEST, read
+from modprompt.io.files import copy_whole
 from modprompt.io.images import TEST, images_hash, images_hash_of, selected_on
 from modprompt.io.result import runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP
@@ -31,7 +31,7 @@ class Resume(Part):
     """Starts, saves, resumes and ends a training.
 
     Attributes:
-        began_from: the checkpoint that the training began from, with a new optimiser; see holding.resumed_from.
+        began_from: the checkpoint that the training began from, with a new optimiser; see run_folder.resumed_from.
         training_s: seconds of all epochs, earlier starts included; None if they are not known.
         began_s: since when seconds are not yet counted.
         keeps_state: whether the state stays after the run, for code that goes on from its generators and removes it.
@@ -171,7 +171,7 @@ class Resume(Part):
             return 0
         if not has_checkpoint(other, self.trainer._models):
             raise UserError(f"RESUME: there is no run to go on from in {other}")
-        self.began_from = holding.resumed_from(other)
+        self.began_from = run_folder.resumed_from(other)
         epoch = self._resume_model(other)
         if epoch >= self.trainer.max_epoch:
             self._require_best(other)
@@ -204,7 +204,9 @@ class Resume(Part):
 
     def _require_begun_alike(self, directory: str, began_from: str | None) -> None:
         """Note what the training in a folder began from; raise UserError if this one would begin otherwise."""
-        differing = holding.differing_beginning({} if began_from is None else {BEGAN_FROM: began_from}, self.cfg.RESUME)
+        differing = run_folder.differing_beginning(
+            {} if began_from is None else {BEGAN_FROM: began_from}, self.cfg.RESUME
+        )
         if directory == self.cfg.OUTPUT_DIR and differing and began_from:
             raise UserError(f"{directory} holds a run that began otherwise ({differing[0]}): use another --output-dir")
         self.began_from = began_from or ""

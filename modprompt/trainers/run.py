@@ -19,7 +19,7 @@ from modprompt.data.rounds import require_none
 from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
-from modprompt.io import holding, image_files
+from modprompt.io import image_files
 from modprompt.io import result as results
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
@@ -67,14 +67,14 @@ def is_finished(cfg: RunConfig, settings: Settings, mode: Mode, rounds: Rounds |
 
 def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
     """Raise UserError if base and new classes are tested together on a model that was not trained on base classes."""
-    trained = (holding.of_training(model_dir).result or {}).get("classes", "base")
+    trained = (run_folder.of_training(model_dir).result or {}).get("classes", "base")
     if cfg.TEST.BASE_NEW and trained != "base":
         raise UserError(f"TEST.BASE_NEW True: {model_dir} was trained on {trained} classes, not on the base classes")
 
 
 def warn_of_another_split(dataset: Any, model_dir: str) -> None:
     """Warn if a model was trained on another split of the data set than it is tested on."""
-    trained = (holding.of_training(model_dir).result or {}).get("split")
+    trained = (run_folder.of_training(model_dir).result or {}).get("split")
     mine = getattr(dataset, "split_facts", None)
     if (
         mine
@@ -114,7 +114,7 @@ def run(
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode, rounds):
         return
-    with run_folder.hold(cfg.OUTPUT_DIR, holding.Begins(cfg.TRAINER.NAME, trains(cfg, mode))) as said:
+    with run_folder.hold(cfg.OUTPUT_DIR, run_folder.Begins(cfg.TRAINER.NAME, trains(cfg, mode))) as said:
         if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode, rounds):
             return  # finished by a process that held the folder until now
         with _begun(cfg, settings, trains(cfg, mode), said):

@@ -19,8 +19,9 @@ from modprompt import places
 from modprompt.clip import known
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.errors import SettingError, UserError
-from modprompt.io import checkpoint, holding
-from modprompt.io.checkpoint_files import checkpoint_at
+from modprompt.io import checkpoint
+from modprompt.io import folder as run_folder
+from modprompt.io.checkpoint import checkpoint_at
 from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import Settings, as_text, changes, flat, level_of
@@ -358,7 +359,7 @@ def _require_model(cfg: RunConfig, mode: Mode) -> None:
 def _place(cfg: RunConfig, mode: Mode, settings: Settings) -> dict[str, Any]:
     """OUTPUT_DIR of a test of the training in the output folder: a folder below it."""
     data = {key: cfg.DATASET[key] for key in ("NAME", "SUBSAMPLE_CLASSES", "ROOT")}
-    place = holding.place_of_test(cfg.OUTPUT_DIR, tested_by(cfg, mode), mode.load_epoch, data, settings.texts())
+    place = run_folder.place_of_test(cfg.OUTPUT_DIR, tested_by(cfg, mode), mode.load_epoch, data, settings.texts())
     if place == cfg.OUTPUT_DIR:
         return {}
     print(f"note: {cfg.OUTPUT_DIR} holds the training that is tested: the test goes to {place}")

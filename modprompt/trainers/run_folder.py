@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from modprompt.errors import UserError
-from modprompt.io.atomic import copy_whole
-from modprompt.io.checkpoint import Checkpoint, read
-from modprompt.io.checkpoint_files import POINTER, find_checkpoint, newest_checkpoint
-from modprompt.io.result import read_json
+from modprompt.io.checkpoint import POINTER, Checkpoint, find_checkpoint, newest_checkpoint, read
+from modprompt.io.files import copy_whole, sha256_of, write_json, write_whole
+from modprompt.io.records import read_json
 from modprompt.io.tensors import write_tensors
-from modprompt.io.text import sha256_of, write_json, write_whole
 
 _RECORD = "kept.json"  # {path below the output folder: SHA-256}
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from dassl.utils import collect_env_info
 
-from modprompt.io import holding
+from modprompt.io import folder as run_folder
+from modprompt.io.files import write_whole
 from modprompt.io.settings import Settings
-from modprompt.io.text import one_line, writable, write_whole
+from modprompt.io.text import one_line, writable
 from modprompt.methods.table import counts_steps
 
 _IN_HEAD = (
@@ -54,7 +55,9 @@ def _given(settings: Settings) -> list[str]:
 
 def _end(cfg: Any) -> Iterator[str]:
     where = (
-        os.path.join(cfg.OUTPUT_DIR, holding.CONFIG) if cfg.OUTPUT_DIR else "not kept, since there is no --output-dir"
+        os.path.join(cfg.OUTPUT_DIR, run_folder.CONFIG)
+        if cfg.OUTPUT_DIR
+        else "not kept, since there is no --output-dir"
     )
     yield one_line(f"All settings, and the system: {where}")
 
@@ -70,8 +73,8 @@ def keep_config(cfg: Any, begins: bool) -> bool:
         Whether they are written.
     """
     folder = cfg.OUTPUT_DIR
-    if not folder or (begins and not holding.read(folder).is_free):
+    if not folder or (begins and not run_folder.read(folder).is_free):
         return False
     system = "".join(f"# {one_line(line)}\n" for line in collect_env_info().splitlines())
-    write_whole(os.path.join(folder, holding.CONFIG), writable(f"{cfg.dump()}{system}"))
+    write_whole(os.path.join(folder, run_folder.CONFIG), writable(f"{cfg.dump()}{system}"))
     return True

@@ -11,8 +11,9 @@ from dassl.config import cfg_default
 
 from modprompt.clip import present
 from modprompt.data.rounds import goes_on
-from modprompt.io import holding, same_run
+from modprompt.io import folder as run_folder
 from modprompt.io import result as results
+from modprompt.io import same_run
 from modprompt.io.images import IMAGE_FILES, differing_images, images_hash_of, lists_of
 from modprompt.io.settings import as_text
 from modprompt.methods import named_files
@@ -101,7 +102,7 @@ def finished_before(
         found = same_run.differences(then, wanted, looks, defaults=defaults, tests=tests)
     if found:
         raise same_run.another_run(cfg.OUTPUT_DIR, found)
-    if model_dir and holding.of_other_weights(result, model_dir, epoch):
+    if model_dir and run_folder.of_other_weights(result, model_dir, epoch):
         print(f"{cfg.OUTPUT_DIR} has the result of another model: testing again")
         return False
     print(f"Finished before: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)} (delete {cfg.OUTPUT_DIR} to run again)")
@@ -110,12 +111,12 @@ def finished_before(
 
 def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str) -> list[str]:
     """That a result is of a test, not a training, or the other way round, or of a training that began otherwise."""
-    tested = holding.test_of(result)
+    tested = run_folder.test_of(result)
     if tested and not tests:
         return [f"it is a test of {tested}"]
     if model_dir and not tested:
         return ["it is a training, no test"]
-    return [] if tests else holding.differing_beginning(result, cfg.RESUME)
+    return [] if tests else run_folder.differing_beginning(result, cfg.RESUME)
 
 
 def describe_model(model_dir: str, epoch: int | None) -> str:

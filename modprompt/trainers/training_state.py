@@ -15,11 +15,11 @@ import torch
 from dassl.config import cfg_default
 
 from modprompt.errors import UserError
-from modprompt.io.holding import STATE
-from modprompt.io.safe_open import Refused
+from modprompt.io.files import Refused
+from modprompt.io.folder import STATE
 from modprompt.io.same_run import by_own_clip, differing
 from modprompt.io.settings import decisive, flat
-from modprompt.io.tensors import read_sealed, write_sealed
+from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.programs import one_line
 
 _NumPyState = tuple[str, np.ndarray, int, int, float]
@@ -124,7 +124,7 @@ def save(
         "random": random_states(),
         "extras": extras or {},
     }
-    write_sealed(os.path.join(directory, FILE_NAME), states)
+    write_tensors(os.path.join(directory, FILE_NAME), states)
 
 
 def exists(directory: str) -> bool:
@@ -175,7 +175,7 @@ def load(
     """
     path = os.path.join(directory, FILE_NAME)
     try:
-        states = read_sealed(path)
+        states = read_tensors(path)
     except UserError as error:
         raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
     with damage_told(directory):

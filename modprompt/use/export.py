@@ -16,12 +16,11 @@ from modprompt.clip.facts import called
 from modprompt.clip.sides import has_image_tower, joint_width
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.atomic import part_of
-from modprompt.io.checksum import KEY
+from modprompt.io.files import part_of
 from modprompt.io.image_files import FAMILY
 from modprompt.io.paths import of_user
-from modprompt.io.safetensors_files import write_safetensors
-from modprompt.io.tensors import write_tensors
+from modprompt.io.records import KEY
+from modprompt.io.tensors import write_safetensors, write_tensors
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record
 from modprompt.use import export_files

@@ -9,10 +9,10 @@ from modprompt.clip.design import OPENAI_MEAN, OPENAI_STD, SHORTEST, SQUASH, Ima
 from modprompt.clip.load import image_transform, transform_of
 from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
-from modprompt.io import yaml_text
+from modprompt.io.files import Refused
 from modprompt.io.image_files import FAMILY, PEOPLE, RULES, as_people
 from modprompt.io.images import READ_AS
-from modprompt.io.safe_open import Refused
+from modprompt.io.records import parse_yaml
 
 _WAYS = ("nearest", "bilinear", "bicubic")
 
@@ -68,7 +68,7 @@ def _images(settings: Mapping[str, str], size: int) -> Images:
 
 def _values(settings: Mapping[str, str], key: str, default: str, kind: Callable[[Any], Any]) -> tuple[Any, ...]:
     text = settings.get(f"INPUT.{key}", default)
-    values = yaml_text.parse(text)
+    values = parse_yaml(text)
     try:
         if isinstance(values, list):
             return tuple(map(kind, values))

@@ -17,11 +17,9 @@ from modprompt.clip import hub
 from modprompt.clip.hub import ask
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.atomic import copy_whole
-from modprompt.io.checkpoint import Checkpoint
-from modprompt.io.checkpoint_files import POINTER
+from modprompt.io.checkpoint import POINTER, Checkpoint
+from modprompt.io.files import copy_whole, sha256_of, write_json
 from modprompt.io.paths import inside, of_user
-from modprompt.io.text import sha256_of, write_json
 from modprompt.methods.table import BY_NAME
 
 CARD, ORIGIN = "README.md", "pulled.json"

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.errors import UserError
-from modprompt.io import checkpoint, holding, result
-from modprompt.io.checkpoint import Checkpoint, class_list
-from modprompt.io.checkpoint_files import run_or_file
+from modprompt.io import checkpoint, result
+from modprompt.io import folder as run_folder
+from modprompt.io.checkpoint import Checkpoint, class_list, run_or_file
 from modprompt.methods.loading import as_stated, load
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.table import ZERO_SHOT, kind_of
@@ -104,7 +104,7 @@ def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
 
 def _untrained(folder: Path) -> Checkpoint | None:
     """The result of a run of zero-shot CLIP as a checkpoint without tensors; None for other runs."""
-    found = holding.read(folder)
+    found = run_folder.read(folder)
     if found.result is None or not trains_nothing(found.result.get("method")):
         return None
     if found.trained:

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from modprompt.errors import UserError
-from modprompt.io.holding import STATE
+from modprompt.io.folder import STATE
 from tests.conftest import BARE_CONFIG, ROOT, bare, published, random_clip, write_eurosat
 from tests.warm import Warm
 

@@ -28,7 +28,7 @@ import torch
 
 from modprompt.errors import UserError
 from modprompt.hosts.trial import HOST, LAUNCHER
-from modprompt.io.text import write_json
+from modprompt.io.files import write_json
 from tests.hosts.bench import CLASSES, Bench
 from tests.hosts.row import CLEAN, EQUAL, LINE, ask_doctor, git, visit
 from tests.hosts.table import DASSL, DASSL_COMMIT, HOSTS, Host

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from modprompt.errors import UserError
 from modprompt.hosts.trial import HOST, LAUNCHER
-from modprompt.io.text import write_whole
+from modprompt.io.files import write_whole
 from tests.conftest import ROOT
 from tests.hosts.check import RESULTS, Results, differences
 from tests.hosts.row import LINE

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modprompt.hosts.trial import HOST, LAUNCHER
-from modprompt.io.holding import STATE
+from modprompt.io.folder import STATE
 from tests.hosts import row
 from tests.hosts.bench import (
     EPOCHS,

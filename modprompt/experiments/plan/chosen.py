@@ -13,11 +13,9 @@ from typing import Any, NamedTuple, NoReturn
 from modprompt.checks import known_names
 from modprompt.clip import present
 from modprompt.errors import UserError
-from modprompt.io import json_text
-from modprompt.io.checksum import check_seal, sealed
-from modprompt.io.safe_open import Refused, read_bytes
+from modprompt.io.files import Refused, read_bytes, write_json
+from modprompt.io.records import check_seal, parse_json, sealed
 from modprompt.io.settings import given, read_settings, settings_hash
-from modprompt.io.text import write_json
 from modprompt.methods import named_files
 
 VERSION = 1
@@ -129,7 +127,7 @@ def read(path: Path) -> Chosen:
     """
     what_to_do = "write it anew by `modprompt experiment choose`"
     try:
-        content = json_text.parse(read_bytes(path))
+        content = parse_json(read_bytes(path))
         if not check_seal(content, path, what_to_do):
             raise UserError(f"{path}: has no seal: {what_to_do}")
         methods = {label: {**one, "options": dict(one["options"])} for label, one in content["methods"].items()}

@@ -17,10 +17,9 @@ from modprompt.experiments.plan import present as data_sets
 from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.job import Job
 from modprompt.io import same_run
-from modprompt.io.checksum import check_seal, sealed
+from modprompt.io.files import write_json
 from modprompt.io.images import IMAGE_FILES, differing_images, unchanged_since
-from modprompt.io.result import read_json
-from modprompt.io.text import write_json
+from modprompt.io.records import check_seal, read_json, sealed
 from modprompt.methods import named_files
 
 NOTES = "clip_hashes.json"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.io import yaml_text
+from modprompt.io.records import read_yaml
 
 R = TypeVar("R", bound="Reader")
 MOST = 2**32 - 1  # the largest seed that NumPy accepts
@@ -41,7 +41,7 @@ class Reader:
             UserError: if it is not YAML of KEY: VALUE pairs; the same for all below.
         """
         try:
-            content = yaml_text.read(self.path, once=True)
+            content = read_yaml(self.path, once=True)
         except ValueError as error:
             raise self.fault("", f"is not usable YAML ({str(error)[:120]})") from None
         return self.mapping(content, "")

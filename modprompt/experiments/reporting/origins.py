@@ -13,8 +13,8 @@ from modprompt.experiments.reporting.alike import split_facts
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.table import Section
 from modprompt.io.base_new import SEEN
-from modprompt.io.checksum import sealed
 from modprompt.io.images import mark_of
+from modprompt.io.records import sealed
 from modprompt.io.result import FILE_NAME
 
 COLUMNS = ("method", "commit", "date", "card", "weights", "split", "top-5 (%)", "ECE (%)")

@@ -42,9 +42,10 @@ from modprompt.experiments.reporting.results import Results, of_experiment, unte
 from modprompt.experiments.reporting.trees import add_tree, experiment_of_tree
 from modprompt.experiments.running import state, status
 from modprompt.io import pages
+from modprompt.io.files import write_json, write_whole
 from modprompt.io.pictures import can_draw
 from modprompt.io.tables import write_table
-from modprompt.io.text import markdown_text, write_json, write_whole
+from modprompt.io.text import markdown_text
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -11,7 +11,7 @@ from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.experiments.reporting import alike
-from modprompt.io import holding
+from modprompt.io import folder as run_folder
 from modprompt.io.images import mark_of
 from modprompt.programs import report
 
@@ -26,7 +26,7 @@ def mean_of(folders: Sequence[str]) -> tuple[float, float, str]:
     marks: list[str] = []
     runs: list[tuple[str, str, dict[str, Any]]] = []
     for folder in folders:
-        found = holding.of_training(folder)
+        found = run_folder.of_training(folder)
         if found.result is None or found.result["accuracy_pct"] is None:
             raise UserError(f"{folder} is not finished{f': {found.why}' if found.why else ''}")
         accuracies.append(found.result["accuracy_pct"])

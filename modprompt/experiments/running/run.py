@@ -28,8 +28,9 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import require_present
 from modprompt.experiments.running import local, progress, slurm, stale, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
-from modprompt.io import lock, yaml_text
-from modprompt.io.safe_open import Refused
+from modprompt.io import lock
+from modprompt.io.files import Refused
+from modprompt.io.records import parse_yaml
 from modprompt.programs import report, signals_handled, signals_here
 
 
@@ -78,7 +79,7 @@ def launcher_of(args: argparse.Namespace, plan: Plan) -> Launcher:
         if not equals:
             raise UserError(f"--slurm: KEY=VALUE is expected, got {word!r}")
         try:
-            given[key] = yaml_text.parse(value)
+            given[key] = parse_yaml(value)
         except Refused:
             raise UserError(f"--slurm: {key}: {value!r} is no value") from None
     settings = {**slurm.DEFAULTS, **plan.slurm, **given}
@@ -112,11 +113,8 @@ def require_usable(out: Path) -> None:
             "experiment report work here"
         )
     try:
-        held = lock.take(out / ".lock")
-        if held is not None:
-            held.release()
-            if not held.works:
-                print(f"warning: {out}: {lock.NO_LOCKS}: start only one runner there", file=sys.stderr)
+        with contextlib.suppress(lock.Busy):
+            lock.take(out / ".lock", "").release()
     except OSError as error:
         raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
 

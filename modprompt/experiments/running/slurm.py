@@ -16,8 +16,8 @@ from modprompt import places
 from modprompt.errors import UserError
 from modprompt.experiments.running import state
 from modprompt.experiments.running.worker import Task, Worker
-from modprompt.io.result import read_json
-from modprompt.io.text import write_json
+from modprompt.io.files import write_json
+from modprompt.io.records import read_json
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission

@@ -57,7 +57,7 @@ def _rename(job: Job, out: Path, inputs: Inputs, by_stale: bool) -> str:
             aside = free_name(f"{folder}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
             folder.rename(aside)
             return f"{_DONE}{aside}"
-    except run_folder.Busy:
+    except lock.Busy:
         return f"not put aside, a run is running there: {folder}"
     except FileNotFoundError:
         return f"not put aside, it is gone: {folder}"

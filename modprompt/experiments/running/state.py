@@ -23,8 +23,9 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.stages import stage_of
 from modprompt.io import folder as run_folder
-from modprompt.io import holding, same_run
 from modprompt.io import result as results
+from modprompt.io import same_run
+from modprompt.io.records import read_json
 from modprompt.io.text import one_line
 
 CONSOLE = "job/console.txt"
@@ -64,8 +65,8 @@ def is_finished(folder: Path, settings: Mapping[str, str], tests: bool, parent: 
     result = results.read(folder).result
     if result is None or _other_run(result, settings, tests) or stage_of(stage).lacks(folder):
         return False
-    trained = None if parent is None else holding.of_training(parent).result
-    return trained is None or not holding.of_other_weights(result, str(parent), trained=trained)
+    trained = None if parent is None else run_folder.of_training(parent).result
+    return trained is None or not run_folder.of_other_weights(result, str(parent), trained=trained)
 
 
 def _other_run(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
@@ -81,9 +82,9 @@ def _other_settings(result: dict[str, Any], settings: Mapping[str, str], tests: 
 
 def _no_training(result: dict[str, Any]) -> str:
     """Why a result is not from a training from its start; empty if it is."""
-    if holding.test_of(result):
-        return f"replaced by a test of {holding.test_of(result)}"
-    return "; ".join(holding.differing_beginning(result, ""))
+    if run_folder.test_of(result):
+        return f"replaced by a test of {run_folder.test_of(result)}"
+    return "; ".join(run_folder.differing_beginning(result, ""))
 
 
 def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
@@ -128,7 +129,7 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
     training = by_result(job.parent, out, inputs, known)
     if training.name == STALE:
         return State(STALE, f"its training was {training.why}", result)
-    if training.result is not None and holding.of_other_weights(
+    if training.result is not None and run_folder.of_other_weights(
         result, out / job.parent.folder, trained=training.result
     ):
         return State(WAITING, "its training has made another model since")
@@ -148,7 +149,7 @@ def of(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State
         return state
     if run_folder.is_held(folder):
         return State(RUNNING)
-    failure = results.read_json(folder / FAILURE) if state.name == WAITING else None
+    failure = read_json(folder / FAILURE) if state.name == WAITING else None
     if failure is not None:
         return _failed(failure)
     asks = asked(folder) if state == State(WAITING) else None

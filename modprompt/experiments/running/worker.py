@@ -25,9 +25,9 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.stages import stage_of
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder
-from modprompt.io.lock import Lock
+from modprompt.io import lock
+from modprompt.io.files import write_json
 from modprompt.io.result import GPU_SHARE, ON_GPU
-from modprompt.io.text import write_json
 from modprompt.programs import signals_here
 
 DONE, FAILED, BUSY = 0, 1, 75
@@ -176,10 +176,10 @@ class Worker:
         try:
             with run_folder.starting(self.folder) as held:
                 return self._run(held)
-        except run_folder.Busy:
+        except lock.Busy:
             return BUSY
 
-    def _run(self, held: Lock) -> int:
+    def _run(self, held: lock.Lock) -> int:
         if self.finished():
             return DONE
         (self.folder / state.FAILURE).unlink(missing_ok=True)

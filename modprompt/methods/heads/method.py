@@ -17,13 +17,11 @@ from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.io import checkpoint
-from modprompt.io.checkpoint import Checkpoint, require_learned
-from modprompt.io.checkpoint_files import run_or_file
+from modprompt.io.checkpoint import Checkpoint, run_or_file
+from modprompt.io.files import Refused, sha256_of
 from modprompt.io.images import ALL, FEW
-from modprompt.io.safe_open import Refused
 from modprompt.io.same_run import ENHANCED_BASE, PROMPTS_BEFORE
-from modprompt.io.tensors import read_tensors
-from modprompt.io.text import sha256_of
+from modprompt.io.tensors import read_tensors, require_learned
 from modprompt.methods.assembly import learner_of
 from modprompt.methods.base import Method
 from modprompt.methods.heads.base import TEST, VAL, Head

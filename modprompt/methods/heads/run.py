@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.checkpoint_files import BEST
+from modprompt.io.checkpoint import BEST
 from modprompt.io.images import mark, selected_on
 from modprompt.io.settings import changes
-from modprompt.io.tensors import read_sealed, write_sealed
+from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, FreshViews, Head
 from modprompt.methods.heads.method import HeadMethod
 from modprompt.methods.heads.model import HeadedModel, Saved
@@ -40,7 +40,7 @@ Views = Sequence[tuple[Tensor, Tensor]]  # passes over the training images: feat
 def write_bank(directory: str, settings: Mapping[str, str], views: Views) -> None:
     """Keep views in a run's folder; `settings` is what determines them, CLIP and training images too."""
     features, labels = [features for features, _ in views], [labels for _, labels in views]
-    write_sealed(Path(directory, BANK), {"settings": dict(settings), "features": features, "labels": labels})
+    write_tensors(Path(directory, BANK), {"settings": dict(settings), "features": features, "labels": labels})
 
 
 def read_bank(directory: str, settings: Mapping[str, str]) -> Views:
@@ -54,7 +54,7 @@ def read_bank(directory: str, settings: Mapping[str, str]) -> Views:
     if not path.is_file():
         raise UserError(f"{path}, which the run in that folder was built from, is missing: {to_do}")
     try:
-        content = read_sealed(path)
+        content = read_tensors(path)
     except UserError as error:
         raise UserError(f"{path} is damaged ({error}): {to_do}") from None
     theirs = content["settings"]

@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.errors import SettingError, UserError
-from modprompt.io import json_text
-from modprompt.io.checksum import KEY, check_seal, sealed
+from modprompt.io.files import PathLike, Refused, read_text, write_json
 from modprompt.io.paths import of_user
-from modprompt.io.safe_open import PathLike, Refused, read_text
+from modprompt.io.records import KEY, check_seal, parse_json, sealed
 from modprompt.io.settings import Given, Settings, as_text
-from modprompt.io.text import write_json
 from modprompt.methods import table
 from modprompt.programs import one_line
 
@@ -102,7 +100,7 @@ def _content_of(path: PathLike) -> dict[str, Any]:
     """The file's content, with its hash and version checked."""
     text = read_text(path)
     try:
-        content: Any = json_text.parse(text, finite=True)
+        content: Any = parse_json(text)
         if not isinstance(content, dict) or not {*SIDES, "search"} & set(content):
             raise Refused("it holds no sides")
     except ValueError as error:  # Refused is one

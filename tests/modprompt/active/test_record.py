@@ -8,7 +8,7 @@ from modprompt.active import generators, record
 from modprompt.active.record import Picked, Round
 from modprompt.data.rounds import known
 from modprompt.errors import UserError
-from modprompt.io.checksum import sealed
+from modprompt.io.records import sealed
 
 PICKS = (Picked("a/1.jpg", 1, 0.5, -0.7, "entropy -0.7", None, 1), Picked("b 2.jpg", None, None, None, "drawn", 0, 0))
 

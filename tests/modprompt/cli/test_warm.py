@@ -12,7 +12,8 @@ import pytest
 from modprompt import places
 from modprompt.experiments.running import service, state, worker
 from modprompt.io import folder as run_folder
-from modprompt.io.result import read_json
+from modprompt.io import lock
+from modprompt.io.records import read_json
 from tests.modprompt.experiments.test_service import waited_for
 
 PATIENCE_S = 120.0
@@ -159,7 +160,7 @@ def test_run_of_a_killed_worker_goes_on_under_its_lock(started, task):
     process.process.kill()
     assert waited_for(process.answer) == worker.FAILED
     assert run_folder.is_held(long.folder)
-    with pytest.raises(run_folder.Busy):
+    with pytest.raises(lock.Busy):
         run_folder.take(long.folder, 0.1)
     os.kill(child, signal.SIGTERM)
     waited_for(lambda: not run_folder.is_held(long.folder))

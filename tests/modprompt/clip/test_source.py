@@ -88,7 +88,7 @@ def test_options_for_what_says_it_itself(folders):
 
 def test_openais_archive_is_known_by_its_hash_and_no_other_runs(tmp_path, monkeypatch):
     """A TorchScript archive can hold code: it is opened only if it is one of OpenAI's."""
-    from modprompt.io.text import sha256_of
+    from modprompt.io.files import sha256_of
     from tests.conftest import published, random_clip
 
     module = torch.nn.Module()

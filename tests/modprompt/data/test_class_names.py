@@ -1,7 +1,7 @@
 import pytest
 
 from modprompt.data.class_names import ClassNames, distinct
-from modprompt.io.safe_open import Refused
+from modprompt.io.files import Refused
 
 
 @pytest.mark.parametrize(

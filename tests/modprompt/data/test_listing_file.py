@@ -16,8 +16,8 @@ from modprompt.data import listing_file
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.split_files import Storage
 from modprompt.errors import UserError
-from modprompt.io.arrays import read_all_arrays, write_arrays
-from modprompt.io.checksum import KEY, arrays_hash, sealed
+from modprompt.io.arrays import arrays_hash, read_all_arrays, write_arrays
+from modprompt.io.records import KEY, sealed
 from tests.modprompt.data import trees
 from tests.modprompt.data.at_once import lists_at_once
 from tests.modprompt.data.test_held_out import read as read_to_choose

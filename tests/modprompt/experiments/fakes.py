@@ -17,9 +17,9 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting.results import Results, of_experiment
 from modprompt.experiments.running import state
-from modprompt.io.checksum import sealed
+from modprompt.io.files import write_json
+from modprompt.io.records import sealed
 from modprompt.io.settings import settings_hash
-from modprompt.io.text import write_json
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
 

@@ -18,7 +18,7 @@ from modprompt.experiments.reporting.figures import classes, layout, losses, rel
 from modprompt.experiments.reporting.results import Outcome, of_experiment
 from modprompt.experiments.reporting.table import Cell
 from modprompt.experiments.running import state
-from modprompt.io.checksum import check_seal
+from modprompt.io.records import check_seal
 from tests.modprompt.experiments.fakes import edit
 from tests.modprompt.experiments.left_behind import NAMES, draw_images, leave, parts
 from tests.modprompt.experiments.test_table import TWO, by_hand

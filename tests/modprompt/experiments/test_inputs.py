@@ -18,8 +18,8 @@ from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state, status
 from modprompt.io import descriptions
-from modprompt.io.checksum import file_hash
 from modprompt.io.images import IMAGE_FILES, image_files
+from modprompt.io.records import file_hash
 from modprompt.io.same_run import DESCRIPTIONS, TEACHER
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE

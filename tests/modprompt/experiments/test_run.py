@@ -16,7 +16,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.running import run, state
-from modprompt.io.result import read_json
+from modprompt.io.records import read_json
 from tests.conftest import ROOT, SMALL_CONFIG, write_eurosat
 from tests.modprompt.experiments import kills
 from tests.modprompt.experiments.conftest import FILE, starts

@@ -10,7 +10,7 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import stale
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
-from modprompt.io.result import read_json
+from modprompt.io.records import read_json
 from tests.conftest import ROOT
 from tests.modprompt.experiments.fakes import edit, finish
 
@@ -99,7 +99,7 @@ def test_same_second_gives_another_name(others, jobs, monkeypatch):
 
 
 def test_runner_that_takes_too_long_is_told_of(others, jobs):
-    held = lock.take(others / ".lock")
+    held = lock.take(others / ".lock", "taken")
     with pytest.raises(UserError, match="another runner is putting results aside in .*: start again when it is done"):
         stale.put_aside(jobs, others, Inputs(others, None), patience_s=0.1)
     held.release()

@@ -9,8 +9,8 @@ from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder
-from modprompt.io.checksum import sealed
-from modprompt.io.text import write_json
+from modprompt.io.files import write_json
+from modprompt.io.records import sealed
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import edit, finish
 

@@ -5,8 +5,8 @@ import pytest
 
 from modprompt.experiments.reporting import tasks
 from modprompt.io import result
-from modprompt.io.checksum import sealed
-from modprompt.io.text import write_json
+from modprompt.io.files import write_json
+from modprompt.io.records import sealed
 
 
 def finished(folder, accuracy, **more):

@@ -14,7 +14,7 @@ from modprompt.io.arrays import (
     read_mat,
     write_arrays,
 )
-from modprompt.io.safe_open import Refused
+from modprompt.io.files import Refused
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -1,25 +1,192 @@
+"""Whose an output folder is, which weights its result is of, and who works in it."""
+
+import hashlib
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from modprompt.errors import UserError
-from modprompt.io import folder
+from modprompt.io import folder as run_folder
+from modprompt.io import lock, result
+from modprompt.io.checkpoint import record
+from modprompt.io.files import write_json
+from modprompt.io.folder import Begins
+from modprompt.io.records import sealed
+from modprompt.methods.records import write
 from tests.modprompt.io.test_lock import no_locks
+
+
+def put(folder, **content):
+    write_json(folder / result.FILE_NAME, sealed({"accuracy_pct": 50.0, "settings": {}, **content}, result.VERSION))
+    return folder
+
+
+def checkpoint(folder, text="weights", name="model.pth.tar-1", model="prompt_learner"):
+    (folder / model).mkdir(parents=True, exist_ok=True)
+    (folder / model / name).write_text(text)
+    (folder / model / "checkpoint").write_text(f"{name}\n")
+    return folder
+
+
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_an_empty_folder_is_anybodys(tmp_path):
+    assert run_folder.read(tmp_path / "nothing").is_free
+    (tmp_path / "config.yaml").write_text("TRAINER: {NAME: CoOp}\n")  # of a start that came to nothing
+    assert run_folder.read(tmp_path).is_free
+    run_folder.require_own(str(tmp_path), Begins("MPL", True))
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_another_trainers_folder_is_refused(tmp_path, trains):
+    put(checkpoint(tmp_path), trainer="CoOp")
+    with pytest.raises(UserError) as caught:
+        run_folder.require_own(str(tmp_path), Begins("MPL", trains))
+    kind = "training" if trains else "test"
+    assert str(caught.value) == f"{tmp_path} holds a training of CoOp: give another --output-dir for this {kind} of MPL"
+
+
+def test_an_unfinished_trainings_folder_is_its_trainers(tmp_path):
+    (tmp_path / run_folder.STATE).write_text("state")
+    (tmp_path / "config.yaml").write_text("TRAINER:\n  NAME: CoOp\n")
+    with pytest.raises(UserError, match="holds a training of CoOp"):
+        run_folder.require_own(str(tmp_path), Begins("MPL", True))
+    run_folder.require_own(str(tmp_path), Begins("CoOp", True))
+
+
+def ours(folder, trainer):
+    """A checkpoint as our trainers leave it in another codebase, where nothing else says whose it is."""
+    (folder / "prompt_learner").mkdir(parents=True)
+    method = {"name": "MPL", "node": "TRAINER.MPL", "learner": "MPL", "settings": {}, "config": {}}
+    parts = {"schedules": {}, "classes": {"names": ["a"]}, "run": {"settings": {"TRAINER.NAME": trainer}}}
+    write(folder / "prompt_learner" / "model.pth.tar-1", {"ctx": torch.zeros(1)}, record(method=method, **parts), 1)
+    return folder
+
+
+def test_a_folder_of_another_codebase_is_its_trainers(tmp_path):
+    assert run_folder.read(ours(tmp_path / "ours", "ModMPL")).trainer == "ModMPL"
+    assert run_folder.read(checkpoint(tmp_path / "theirs")).trainer == ""
+    for name, mine in {"ours": "ModMPL", "theirs": "VPT"}.items():
+        for trains in (True, None):
+            run_folder.require_own(tmp_path / name, Begins(mine, trains))
+    with pytest.raises(UserError) as caught:
+        run_folder.require_own(tmp_path / "ours", Begins("MPL"))
+    line = f"{tmp_path / 'ours'} holds a training of ModMPL: give another --output-dir for this run of MPL"
+    assert str(caught.value) == line
+
+
+def test_whoever_takes_a_folder_for_a_run_is_asked_which(tmp_path):
+    put(checkpoint(tmp_path), trainer="CoOp")
+    for _ in range(2):  # it is given free again
+        with pytest.raises(UserError, match="holds a training of CoOp: .* for this run of MPL"):
+            run_folder.keep(tmp_path, Begins("MPL"))
+        assert not run_folder.is_held(tmp_path)
+    with run_folder.hold(tmp_path, Begins("CoOp", True)) as said:
+        assert said == ""
+        assert run_folder.keep(tmp_path, Begins("MPL")) == ""  # who holds it has asked
+
+
+def test_a_training_and_a_test_do_not_share_a_folder(tmp_path):
+    put(checkpoint(tmp_path / "training"), trainer="MPL")
+    put(checkpoint(tmp_path / "damaged"), trainer="MPL")
+    (tmp_path / "damaged" / result.FILE_NAME).write_text("{")
+    put(checkpoint(tmp_path / "test", model="..") / "..", trainer="MPL")
+    put(tmp_path / "test", trainer="MPL", evaluated="elsewhere epoch last")
+    for name in ("training", "damaged"):
+        with pytest.raises(UserError, match="holds a training.*: give another --output-dir for this test of MPL"):
+            run_folder.require_own(str(tmp_path / name), Begins("MPL", False))
+        run_folder.require_own(str(tmp_path / name), Begins("MPL", True))
+    with pytest.raises(UserError, match="holds a test of elsewhere epoch last of MPL"):
+        run_folder.require_own(str(tmp_path / "test"), Begins("MPL", True))
+    run_folder.require_own(str(tmp_path / "test"), Begins("MPL", False))
+
+
+def test_a_tests_result_in_the_place_of_a_trainings_is_none_of_it(tmp_path):
+    put(checkpoint(tmp_path), trainer="MPL", evaluated="here epoch 1")
+    assert run_folder.of_training(tmp_path) == (None, "result.json is that of a test of here epoch 1")
+    put(tmp_path, trainer="MPL", evaluated="")
+    assert run_folder.of_training(tmp_path).result["trainer"] == "MPL"
+
+
+def place(folder, model_dir, epoch=None, name="Digits", classes="new", root="data", **settings):
+    data = {"NAME": name, "SUBSAMPLE_CLASSES": classes, "ROOT": root}
+    return run_folder.place_of_test(folder, model_dir, epoch, data, settings)
+
+
+def test_a_test_of_the_training_in_a_folder_lies_below_it(tmp_path):
+    here = str(checkpoint(checkpoint(tmp_path), name="model.pth.tar-2"))
+    assert place(here, here) == f"{here}/tests/model.pth.tar-2_Digits_new"
+    assert place(here, f"{here}/.", 1, "a b/c", "all") == f"{here}/tests/model.pth.tar-1_a_b_c_all"
+    assert place(f"{here}/other", here) == f"{here}/other"
+    (tmp_path / "tests" / "model.pth.tar-2_Digits_new").mkdir(parents=True)
+    assert run_folder.weights_of(here)["name"] == "prompt_learner/model.pth.tar-2"  # tests are no model's folder
+    with pytest.raises(UserError, match="no model.pth.tar-7"):
+        place(here, here, 7)
+    with pytest.raises(UserError, match="--model-dir: there is no checkpoint in .*gone: train first"):
+        place(f"{here}/gone", f"{here}/gone")
+
+
+def test_another_test_of_that_name_has_another_place(tmp_path):
+    here = str(checkpoint(tmp_path))
+    first = tmp_path / "tests" / "model.pth.tar-1_Digits_new"
+    put(first, settings={"A": "1"})
+    (first / "config.yaml").write_text("DATASET: {ROOT: data}\n")
+    assert place(here, here, A="1") == str(first)
+    assert place(here, here, A="2") == place(here, here, root="other", A="1") == f"{first}_2"
+
+
+def test_whether_a_test_is_of_the_weights_that_are_there(tmp_path):
+    checkpoint(tmp_path, "weights")
+    mine, other = ({"checkpoint": {"name": "a/b", "hash": digest(text)}} for text in ("weights", "others"))
+    assert not run_folder.of_other_weights(mine, tmp_path, None)
+    assert run_folder.of_other_weights(other, tmp_path, None)
+    assert run_folder.of_other_weights(mine, tmp_path, 7)  # there is none
+    assert run_folder.of_other_weights({}, tmp_path, None)  # nobody knows
+    assert not run_folder.of_other_weights({}, tmp_path, None, trained={})  # nor of the training: as before
+    assert run_folder.of_other_weights({}, tmp_path, None, trained=mine)  # it was made behind that test
+    assert run_folder.of_other_weights(mine, tmp_path, None, trained=other)
+    assert not run_folder.of_other_weights(
+        {"prompts_hash": "a", **other}, tmp_path, None, trained={"prompts_hash": "a"}
+    )
+    assert run_folder.of_other_weights({"prompts_hash": "a", **mine}, tmp_path, None, trained={"prompts_hash": "b"})
+
+
+def test_where_a_training_began(tmp_path):
+    folder = str(checkpoint(tmp_path, "weights"))
+    assert run_folder.resumed_from("") == ""
+    assert run_folder.resumed_from(folder) == digest("weights")
+    began = {"began_from": digest("weights")}
+    assert run_folder.differing_beginning(began, folder) == []
+    assert run_folder.differing_beginning(began, "") == [
+        "it went on from the checkpoint of another training (--resume)"
+    ]
+    assert run_folder.differing_beginning(began, str(tmp_path / "gone")) == []
+    for other in ({"began_from": ""}, {"began_from": digest("others")}):
+        assert run_folder.differing_beginning(other, folder) == [f"it did not go on from the checkpoint in {folder}"]
+    assert run_folder.differing_beginning({}, folder) == []  # of a version that did not record it
+    (tmp_path / run_folder.STATE).write_text("")  # from there it goes on exactly
+    assert run_folder.resumed_from(folder) == ""
+
+
+# ---------------------------------------------------------------------- who works in it
 
 HOLD = "import sys; from modprompt.io import folder\nwith folder.hold(sys.argv[1]): print('held')"
 
 
 def held_elsewhere(path):
-    """What another process says that holds a folder."""
+    """What another process says that holds a run_folder."""
     return subprocess.run([sys.executable, "-c", HOLD, str(path)], capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.slow
 def test_folder_is_one_processs_at_a_time(tmp_path):
-    with folder.hold(tmp_path):
-        folder.keep(tmp_path / ".")
-        with folder.hold(tmp_path):  # a block within a block does not give it free
+    with run_folder.hold(tmp_path):
+        run_folder.keep(tmp_path / ".")
+        with run_folder.hold(tmp_path):  # a block within a block does not give it free
             pass
         other = held_elsewhere(tmp_path)
         assert other.returncode == 1
@@ -29,48 +196,47 @@ def test_folder_is_one_processs_at_a_time(tmp_path):
 
 @pytest.mark.slow
 def test_who_starts_a_run_is_alone_but_for_the_run(tmp_path):
-    with folder.starting(tmp_path) as held:
-        assert folder.is_held(tmp_path)
-        assert not folder.is_held(tmp_path, (folder.LOCK,))
-        with pytest.raises(folder.Busy, match="another run is at work in"), folder.starting(tmp_path):
+    with run_folder.starting(tmp_path) as held:
+        assert run_folder.is_held(tmp_path)
+        assert not run_folder.is_held(tmp_path, (run_folder.LOCK,))
+        with pytest.raises(lock.Busy, match="another run is at work in"), run_folder.starting(tmp_path):
             pass
         assert held_elsewhere(tmp_path).stdout == "held\n"
         assert held.is_there()
-    assert not folder.is_held(tmp_path)
-    with folder.hold(tmp_path), pytest.raises(folder.Busy), folder.starting(tmp_path):
+    assert not run_folder.is_held(tmp_path)
+    with run_folder.hold(tmp_path), pytest.raises(lock.Busy), run_folder.starting(tmp_path):
         pass
-    assert not folder.is_held(tmp_path)
+    assert not run_folder.is_held(tmp_path)
 
 
 def test_leftovers_of_killed_writers_go_when_the_folder_is_taken_but_those_of_other_runs(tmp_path):
     end = "0123456789abcdef.part"
     left = [tmp_path / f"{name}.{end}" for name in ("prompt_learner/.model.pth.tar-1", "test/.wrong.csv", ".steps.csv")]
     others = [tmp_path / f"{name}.{end}" for name in ("run/.training_state.pth.tar", "features/.Digits_test.npz")]
-    with folder.hold(tmp_path / "run"):
+    with run_folder.hold(tmp_path / "run"):
         for path in (*left, *others):
             path.parent.mkdir(exist_ok=True)
             path.write_text("being written")
-        with folder.hold(tmp_path):
+        with run_folder.hold(tmp_path):
             assert [path.exists() for path in (*left, *others)] == [False] * 3 + [True] * 2
 
 
 @pytest.mark.filterwarnings("always:.*no file locks:UserWarning")
 def test_file_system_without_locks_gives_a_warning_and_the_run_goes_on(tmp_path, monkeypatch):
     no_locks(monkeypatch)
-    for use in (folder.starting, folder.hold):
-        with pytest.warns(UserWarning, match="no file locks, so nothing keeps two runs apart"), use(tmp_path):
-            assert not folder.is_held(tmp_path)
+    for use in (run_folder.starting, run_folder.hold):
+        with pytest.warns(UserWarning, match="no file locks, so nothing keeps two processes apart"), use(tmp_path):
+            assert not run_folder.is_held(tmp_path)
 
 
 def test_lock_that_cannot_be_made_or_is_a_link_is_named(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="--output-dir: cannot write into .*file"), folder.hold(tmp_path / "file"):
+    with pytest.raises(UserError, match="--output-dir: cannot write into .*file"), run_folder.hold(tmp_path / "file"):
         pass
-    folder.path_of(tmp_path).parent.mkdir()
-    folder.path_of(tmp_path).symlink_to(tmp_path / "elsewhere")
-    for use in (folder.take, folder.is_held):
-        with pytest.raises(UserError, match="job/lock is a link: remove it"):
-            use(tmp_path)
+    (tmp_path / run_folder.LOCK).parent.mkdir()
+    (tmp_path / run_folder.LOCK).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="--output-dir: cannot write into .*symbolic links: .*job/lock"):
+        run_folder.take(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:.*no file locks:UserWarning")
@@ -81,15 +247,15 @@ def test_folder_that_was_deleted_or_replaced_is_noticed_and_one_that_is_not_kept
     if "without" in what:
         no_locks(monkeypatch)
     run = tmp_path / "run"
-    folder.require_still(run)
-    with folder.hold(""):
-        folder.require_still("")
-    with folder.hold(run):
-        folder.require_still(run)
+    run_folder.require_still(run)
+    with run_folder.hold(""):
+        run_folder.require_still("")
+    with run_folder.hold(run):
+        run_folder.require_still(run)
         run.rename(tmp_path / "elsewhere")
         if what == "replaced":
-            folder.path_of(run).parent.mkdir(parents=True)
-            folder.path_of(run).touch()
+            (run / run_folder.LOCK).parent.mkdir(parents=True)
+            (run / run_folder.LOCK).touch()
         with pytest.raises(UserError, match=f"the output folder {run} was deleted or replaced while"):
-            folder.require_still(run)
+            run_folder.require_still(run)
     assert run.exists() is (what == "replaced")

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from modprompt.errors import UserError
+from modprompt.io.files import Refused
 from modprompt.io.image_files import (
     FAMILY,
     FORMATS,
@@ -22,7 +23,6 @@ from modprompt.io.image_files import (
     read_of_run,
     read_rgb,
 )
-from modprompt.io.safe_open import Refused
 from tests.conftest import ROOT
 
 PIXELS = np.arange(12 * 10 * 3, dtype=np.uint8).reshape(10, 12, 3)

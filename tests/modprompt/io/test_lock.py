@@ -25,9 +25,10 @@ def no_locks(monkeypatch, number=errno.ENOLCK):
 def test_lock_is_one_processs_at_a_time(tmp_path):
     path = tmp_path / "job" / "lock"
     assert not lock.is_held(path)
-    held = lock.take(path)
+    held = lock.take(path, "taken")
     assert lock.is_held(path)
-    assert lock.take(path, patience_s=0.1) is None
+    with pytest.raises(lock.Busy, match="somebody is there: wait"):
+        lock.take(path, "somebody is there: wait", patience_s=0.1)
     held.release()
     assert not lock.is_held(path)
     path.chmod(0o444)  # another user's
@@ -36,7 +37,7 @@ def test_lock_is_one_processs_at_a_time(tmp_path):
 
 def test_killed_process_has_no_lock_and_forked_children_never_had_it(tmp_path):
     """Workers of data loaders outlive a killed run by seconds; it can be started again at once."""
-    code = "import os, signal, sys; from modprompt.io import lock\nheld = lock.take(sys.argv[1])\n"
+    code = "import os, signal, sys; from modprompt.io import lock\nheld = lock.take(sys.argv[1], str())\n"
     code += "os.write(1, b'%d\\n' % os.fork())\nsignal.pause()"
     words = [sys.executable, "-c", code, str(tmp_path / "lock")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as run:
@@ -48,30 +49,28 @@ def test_killed_process_has_no_lock_and_forked_children_never_had_it(tmp_path):
         os.kill(worker, signal.SIGKILL)  # it was there
 
 
+@pytest.mark.filterwarnings("always:.*no file locks:UserWarning")
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_file_system_without_locks_is_told(tmp_path, monkeypatch, number):
     no_locks(monkeypatch, number)
-    with lock.alone(tmp_path / "lock", "taken") as works:
-        assert not works
-        assert not lock.is_held(tmp_path / "lock")
-        assert not lock.take(tmp_path / "lock").works
+    with pytest.warns(UserWarning, match="no file locks, so nothing keeps two processes apart"):
+        held = lock.take(tmp_path / "lock", "taken")
+    assert not held.works
+    assert not lock.is_held(tmp_path / "lock")
 
 
-def test_link_is_no_lock_and_a_pipe_is_not_waited_for(tmp_path):
+def test_link_is_no_lock(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    for use in (lock.take, lock.is_held):
-        with pytest.raises(OSError, match="symbolic links"):
-            use(tmp_path / "lock")
+    with pytest.raises(OSError, match="symbolic links"):
+        lock.take(tmp_path / "lock", "taken")
     assert not (tmp_path / "elsewhere").exists()
-    os.mkfifo(tmp_path / "pipe")
-    assert not lock.is_held(tmp_path / "pipe")
 
 
 def test_lock_that_was_waited_for_is_of_the_file_that_is_there_then(tmp_path):
     """A folder that is renamed while its lock is held takes the lock with it."""
     path, waited = tmp_path / "run" / "lock", []
-    held = lock.take(path)
-    waiter = threading.Thread(target=lambda: waited.append(lock.take(path, 30.0)))
+    held = lock.take(path, "taken")
+    waiter = threading.Thread(target=lambda: waited.append(lock.take(path, "taken", 30.0)))
     waiter.start()
     time.sleep(0.2)
     (tmp_path / "run").rename(tmp_path / "aside")

@@ -2,7 +2,7 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.io import same_run
-from modprompt.io.checksum import file_hash
+from modprompt.io.records import file_hash
 from modprompt.io.same_run import BLENDED, CLIP, TEACHER, TEACHER_CKPT, differences
 
 FOLDER = "/out/base2new/train_base/eurosat/shots_16/MPL/vit/seed1"

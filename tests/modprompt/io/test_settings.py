@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.io import yaml_text
+from modprompt.io import records
 from modprompt.io.settings import (
     FLAGS,
     FREE,
@@ -159,8 +159,8 @@ def test_one_thing_written_in_two_ways_has_the_same_texts(files):
 
 
 def test_each_file_is_opened_once_and_may_change_behind_that(files, monkeypatch):
-    opened, plain = [], yaml_text.read_text
-    monkeypatch.setattr(yaml_text, "read_text", lambda path, *more: opened.append(str(path)) or plain(path, *more))
+    opened, plain = [], records.read_text
+    monkeypatch.setattr(records, "read_text", lambda path, *more: opened.append(str(path)) or plain(path, *more))
     settings = Settings.read(files, {"SEED": 1}, ["A", "1"])
     before = settings.texts(), settings.sources()
     Path(files[0]).write_text("DATASET: {NAME: EuroSAT}\n")

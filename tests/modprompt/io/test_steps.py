@@ -8,8 +8,8 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.io import steps
+from modprompt.io.files import sha256_of
 from modprompt.io.steps import Row
-from modprompt.io.text import sha256_of
 
 
 def rows(first, last):

@@ -9,7 +9,7 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.io import test_parts
-from modprompt.io.text import sha256_of
+from modprompt.io.files import sha256_of
 
 NAMES = ["forest", "=sea, lake", "r\u00edo"]
 

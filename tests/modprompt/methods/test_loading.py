@@ -8,7 +8,7 @@ import torch
 
 import modprompt
 from modprompt.cli import train
-from modprompt.io.checksum import KEY
+from modprompt.io.records import KEY
 from tests.conftest import SAID, random_clip
 from tests.methods import METHODS as ROWS
 from tests.methods import some_slow

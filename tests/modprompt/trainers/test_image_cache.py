@@ -22,7 +22,7 @@ from torchvision import transforms
 from modprompt.cli import train
 from modprompt.clip.design import SHORTEST, SQUASH
 from modprompt.io import image_files, lock
-from modprompt.io.safe_open import Refused
+from modprompt.io.files import Refused
 from modprompt.trainers import image_cache
 from modprompt.trainers.image_cache import KeptImages, KeptLoader, with_kept_images
 from tests.killing import KILLED, in_child
@@ -286,7 +286,7 @@ def test_file_that_does_not_fit_is_made_anew_with_a_line(images, tmp_path, capsy
 
 def test_while_another_process_writes_images_are_decoded(images, tmp_path, kept_of, capsys):
     file, loader = kept_of().path, kept(images, tmp_path / "kept")
-    held = lock.take(file.with_name(f".{file.name}.lock"))
+    held = lock.take(file.with_name(f".{file.name}.lock"), "taken")
     try:
         assert same(loader, loader_of(images))
     finally:

@@ -9,8 +9,8 @@ import pytest
 from modprompt.cli import train
 from modprompt.io import result as results
 from modprompt.io.arrays import read_all_arrays, write_arrays
-from modprompt.io.checksum import sealed
-from modprompt.io.text import sha256_of
+from modprompt.io.files import sha256_of
+from modprompt.io.records import sealed
 from tests.methods import METHODS, SEARCHES
 from tests.test_runs import to
 

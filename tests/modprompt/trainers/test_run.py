@@ -8,7 +8,8 @@ from PIL import Image
 
 from modprompt.cli import flags
 from modprompt.errors import UserError
-from modprompt.io import safe_open
+from modprompt.io import files
+from modprompt.io.files import open_regular
 from modprompt.io.settings import Settings
 from modprompt.programs import close_log, one_line
 from modprompt.trainers import run, run_config
@@ -54,8 +55,8 @@ def test_run_that_is_there_runs_once(settings, tmp_path, capsys):
 
 
 def test_config_files_are_opened_once_in_a_run(mpl_flags, mpl_options, small_config, monkeypatch):
-    opened, plain = [], safe_open.open_regular
-    monkeypatch.setattr(safe_open, "open_regular", lambda path: opened.append(str(path)) or plain(path))
+    opened, plain = [], open_regular
+    monkeypatch.setattr(files, "open_regular", lambda path: opened.append(str(path)) or plain(path))
     read = flags.settings_of(flags.parse_args([*mpl_flags, *mpl_options]))
     started(read, no_train=True)
     data = mpl_flags[mpl_flags.index("--dataset-config-file") + 1]

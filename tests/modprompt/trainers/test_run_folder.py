@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.io.checkpoint_files import find_checkpoint
+from modprompt.io.checkpoint import find_checkpoint
 from modprompt.trainers import run_folder
 
 

@@ -1,5 +1,4 @@
 import copy
-import functools
 import random
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 from dassl.config import get_cfg_default
 
 from modprompt.errors import UserError
-from modprompt.io.tensors import read_sealed, read_tensors, write_sealed, write_tensors
+from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.trainers import training_state
 
@@ -81,40 +80,7 @@ def refused(folder, settings, parts):
     return line
 
 
-EDITS = {  # values of the right kind in another's place
-    "optims.m.param_groups.0.momentum": 0.5,
-    "optims.m.state.0.momentum_buffer": torch.full((1, 3), 7.0),
-    "scheds.m.last_epoch": 7,
-    "models.m.bias": torch.ones(1),
-    "random.numpy.2": 3,
-    "best_result": 99.0,
-    "extras.x": 4,
-    "epoch": 2,
-    "hash": "0",
-}
-
-
-@pytest.mark.parametrize("where", EDITS)
-def test_edited_state_is_refused_and_changes_nothing(tmp_path, where):
-    settings, parts, path = saved(tmp_path)
-    *keys, last = [int(key) if key.isdecimal() else key for key in where.split(".")]
-    state = read_tensors(path)
-    place = functools.reduce(lambda level, key: level[key], keys, state)
-    place[last] = EDITS[where]
-    write_tensors(path, state)
-    assert "was changed by hand: its hash does not match" in refused(tmp_path, settings, parts)
-    del state["hash"]
-    write_tensors(path, state)
-    assert "its hash does not match" in refused(tmp_path, settings, parts)
-
-
-CONTENTS = {
-    "a list": [1, 2],
-    "no hash": {"epoch": 1},
-    "nothing": {},
-    "sparse": {"x": torch.ones(2).to_sparse(), "hash": "0"},
-    "without numbers": {"x": torch.ones(2, device="meta"), "hash": "0"},
-}
+CONTENTS = {"a list": [1, 2], "nothing": {}}
 
 
 @pytest.mark.parametrize("what", ["cut off", "a flipped bit", *CONTENTS])
@@ -128,14 +94,14 @@ def test_damaged_state_is_refused_and_changes_nothing(tmp_path, what):
     else:
         whole[whole.index(parts[0]["m"].weight.detach().numpy().tobytes())] ^= 1
         path.write_bytes(whole)
-    assert f"{path} is damaged (" in refused(tmp_path, settings, parts)
+    assert f"{path} is damaged " in refused(tmp_path, settings, parts)
 
 
 def test_learned_tensors_must_be_finite(tmp_path):
     settings, parts, path = saved(tmp_path)
-    state = read_sealed(path)
+    state = read_tensors(path)
     state["models"]["m"]["bias"] = torch.tensor([float("nan")])
-    write_sealed(path, state)
+    write_tensors(path, state)
     assert "what it has learned is not made of finite numbers" in refused(tmp_path, settings, parts)
 
 

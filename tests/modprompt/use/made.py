@@ -7,8 +7,8 @@ import torch
 
 import modprompt
 from modprompt.io import result
-from modprompt.io.checksum import sealed
-from modprompt.io.text import write_json
+from modprompt.io.files import write_json
+from modprompt.io.records import sealed
 from modprompt.methods.records import describe, method_record, write
 from modprompt.methods.zeroshot import ZeroshotCLIP
 from tests.methods import small

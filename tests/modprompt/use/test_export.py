@@ -12,7 +12,7 @@ from PIL import Image
 import modprompt
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.safetensors_files import read_with_metadata, write_safetensors
+from modprompt.io.tensors import read_safetensors, write_safetensors
 from modprompt.methods.table import HEADS, kind_of
 from modprompt.use import export, export_check, export_files
 from modprompt.use.export_model import ExportedModel
@@ -153,7 +153,7 @@ def test_safetensors_come_back_as_the_model(cls, loaded, tmp_path):
     with torch.no_grad():
         assert torch.equal(again(images), given.model(images))
     assert (again.method, again.classes) == (given.model.method, given.model.classes)
-    tensors, _ = read_with_metadata(tmp_path / "a.safetensors")
+    tensors, _ = read_safetensors(tmp_path / "a.safetensors")
     if given.model.has_own_logits:
         assert "class_matrix" not in tensors  # it would not give the logits
         return
@@ -193,7 +193,7 @@ def test_a_record_that_is_none_is_damage(text, tmp_path):
 def test_a_changed_record_is_found_out(loaded, tmp_path):
     given = trained(modprompt.MPL, loaded, tmp_path)
     export.export(given, "safetensors", tmp_path / "a.safetensors")
-    tensors, texts = read_with_metadata(tmp_path / "a.safetensors")
+    tensors, texts = read_safetensors(tmp_path / "a.safetensors")
     write_safetensors(tmp_path / "b.safetensors", tensors, {"modprompt": texts["modprompt"].replace("cat", "cow")})
     with pytest.raises(UserError, match="damaged or was changed by hand"):
         modprompt.load(tmp_path / "b.safetensors", loaded[0])

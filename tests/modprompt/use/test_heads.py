@@ -5,7 +5,7 @@ import torch
 
 import modprompt
 from modprompt.cli import predict
-from modprompt.io.safetensors_files import read_with_metadata
+from modprompt.io.tensors import read_safetensors
 from modprompt.use import export, export_files
 from modprompt.use.inspection import Look
 from modprompt.use.trained import Trained
@@ -58,7 +58,7 @@ def test_head_behind_a_half_image_side_stays_float32(given, tmp_path):
 def test_safetensors_of_a_head_are_loaded_again(cls, given, two_layers, tmp_path):  # noqa: F811
     model = given(cls)
     done = export.export(model, "safetensors", tmp_path / "a.safetensors")
-    tensors, _ = read_with_metadata(tmp_path / "a.safetensors")
+    tensors, _ = read_safetensors(tmp_path / "a.safetensors")
     assert set(tensors) == set(model.model.head.state_dict())  # no class matrix: logits are not cosines with one
     assert done.gives == f"{len(tensors)} learned tensors, for modprompt.load"
     images = torch.rand(2, 3, 32, 32)

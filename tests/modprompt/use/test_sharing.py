@@ -8,8 +8,8 @@ import torch
 import modprompt
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.checkpoint_files import checkpoint_at
-from modprompt.io.checksum import KEY
+from modprompt.io.checkpoint import checkpoint_at
+from modprompt.io.records import KEY
 from modprompt.use import sharing
 from modprompt.use.trained import open_trained
 from tests.modprompt.use.made import model_of, write_run

@@ -6,7 +6,7 @@ import torch
 
 import modprompt
 from modprompt.cli import train
-from modprompt.io.checksum import KEY, sealed
+from modprompt.io.records import KEY, sealed
 from modprompt.methods.table import METHODS
 from modprompt.use.trained import for_classes, open_trained
 from tests.conftest import ROOT, SAID

@@ -9,7 +9,7 @@ from PIL import Image
 
 import modprompt
 from modprompt.cli import train
-from modprompt.io.tensors import read_sealed, write_sealed, write_tensors
+from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.heads.base import unit
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import SAID, bare, random_clip
@@ -327,11 +327,9 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, capsys):
     with stopped_before(PromptTrainer, 1):
         assert train.main(words) == 130
     path = tmp_path / "out" / "bank.pth.tar"
-    content = read_sealed(path)
+    content = read_tensors(path)
     content["settings"]["the weights of CLIP"] = f"2:{0:024}"
     write_tensors(path, content)
-    assert "bank.pth.tar was changed by hand: its hash does not match" in refusal(capsys, *words)
-    write_sealed(path, content)
     assert "was made by a run with other settings (the weights of CLIP" in refusal(capsys, *words)
     path.write_bytes(b"nothing")
     assert "bank.pth.tar is damaged" in refusal(capsys, *words)

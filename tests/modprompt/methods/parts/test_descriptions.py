@@ -125,7 +125,7 @@ def test_saved_model_comes_back_without_the_file(method, birds, clip_file, tmp_p
 
 
 def test_file_that_lost_its_phrases_opens_no_other(birds, clip_file, tmp_path):
-    from modprompt.io.checksum import KEY, content_hash
+    from modprompt.io.records import KEY, content_hash
 
     clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
     modprompt.CoOp(n_ctx=2, aspath=birds).on(clip_model, NAMES).save(tmp_path / "prompts.pt")

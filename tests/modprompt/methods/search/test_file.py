@@ -3,7 +3,7 @@ import json
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.io.checksum import sealed
+from modprompt.io.records import sealed
 from modprompt.methods.search.file import ALL, SideOfSearch, read, write
 
 OPTIONS = ((0, 0), (0, 1), (ALL, 1))

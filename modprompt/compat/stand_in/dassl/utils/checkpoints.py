@@ -6,9 +6,8 @@ import warnings
 import torch
 
 from modprompt.errors import UserError
-from modprompt.io.safe_open import read_text
+from modprompt.io.files import read_text, write_whole
 from modprompt.io.tensors import read_plain, write_tensors
-from modprompt.io.text import write_whole
 
 
 def _without_module(state_dict):

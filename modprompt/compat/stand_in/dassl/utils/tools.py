@@ -10,10 +10,9 @@ import warnings
 import numpy as np
 import torch
 
-from modprompt.io import json_text
+from modprompt.io.files import read_text, write_whole
 from modprompt.io.image_files import read_of_run
-from modprompt.io.safe_open import read_text
-from modprompt.io.text import write_whole
+from modprompt.io.records import parse_json
 
 
 def mkdir_if_missing(dirname):
@@ -31,7 +30,7 @@ def check_isfile(fpath):
 
 def read_json(fpath):
     """The content of a JSON file."""
-    return json_text.parse(read_text(fpath))
+    return parse_json(read_text(fpath))
 
 
 def write_json(obj, fpath):

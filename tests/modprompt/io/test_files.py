@@ -1,9 +1,41 @@
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from modprompt.io.atomic import names_of_parts, part_of, remove_parts
+from modprompt.errors import UserError
+from modprompt.io import files
+from modprompt.io.files import open_regular, part_of, read_bytes, read_text, remove_parts
+
+
+def test_missing_files_stay_missing_files_and_all_else_is_a_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "a", tmp_path / "a" / "b", tmp_path / "file" / "below"):
+        with pytest.raises(FileNotFoundError, match=f"no file at {path}"):
+            open_regular(path)
+    with pytest.raises(UserError, match="is a folder, not a file"):
+        read_bytes(tmp_path)
+    with pytest.raises(UserError, match="cannot read a.b"):
+        read_bytes("a\0b")
+
+
+def test_files_that_the_machine_cannot_open_now_are_not_called_unreadable(tmp_path, monkeypatch):
+    def none_left(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(files, "open", none_left, raising=False)
+    with pytest.raises(OSError, match="Too many"):
+        open_regular(tmp_path / "file")
+
+
+def test_text_has_plain_ends_of_lines_and_no_mark_in_front(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"\xef\xbb\xbfa\r\nb\r")
+    assert read_text(path) == "a\nb\n"
+    path.write_bytes(b"\xff")
+    with pytest.raises(UserError, match="is damaged: it is not UTF-8 text .* at byte 0"):
+        read_text(path)
 
 
 def names(folder):
@@ -81,15 +113,8 @@ def test_leftovers_of_killed_writers_alone_are_removed(tmp_path):
     (tmp_path / ".link.0123456789abcdef.part").symlink_to(tmp_path / "mine")
     for name in ("mine", "mine.part", ".mine.part", ".mine.xyz.part"):
         (tmp_path / name).write_text("mine")
-    remove_parts(tmp_path)
+    remove_parts(tmp_path, "other", "m*x")
+    assert len(names(tmp_path)) == 6
+    remove_parts(tmp_path, "model*", "link")
     remove_parts(tmp_path / "nowhere")
-    assert names(tmp_path) == [
-        ".link.0123456789abcdef.part", ".mine.part", ".mine.xyz.part", "mine", "mine.part",
-    ]  # fmt: skip
-
-
-def test_names_of_files_that_are_being_written(tmp_path):
-    assert names_of_parts(tmp_path / "none") == set()
-    with part_of(tmp_path / "one.npz"), part_of(tmp_path / "one.npz"), part_of(tmp_path / "other"):
-        (tmp_path / "whole").write_text("mine")
-        assert names_of_parts(tmp_path) == {"one.npz", "other"}
+    assert names(tmp_path) == [".mine.part", ".mine.xyz.part", "mine", "mine.part"]
