@@ -8,7 +8,7 @@ SHORTEST, SQUASH = "shortest", "squash"
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # per channel
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 # kinds of sides
-PROMPTED = "prompted"  # a transformer for prompts: OpenAI's (structure.py), or in a tower (tower_sides.py)
+PROMPTED = "prompted"  # a transformer for prompts: OpenAI's, or in a tower (towers.py)
 RESNET = "ResNet"  # CLIP's own, which has no layers for prompts
 FEATURES = "features"  # a tower (towers.py) that only gives features
 _RUNS = {

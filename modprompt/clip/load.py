@@ -13,7 +13,7 @@ from modprompt.clip.facts import facts_of, fingerprint, hashing, note
 from modprompt.clip.open_clips import POSITIONS, VOCABULARY
 from modprompt.clip.present import Asked
 from modprompt.clip.source import BARE, OPENAI, SUFFIXES, TRANSFORMERS, Source
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays
 from modprompt.io.paths import of_user

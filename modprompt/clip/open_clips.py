@@ -278,7 +278,7 @@ def is_stock_image(model: Mapping[str, Any]) -> bool:
 
 
 def kinds_of(model: Mapping[str, Any]) -> Kinds:
-    """The kinds of the sides of a model_cfg, as sides.py finds them in the model."""
+    """The kinds of the sides of a model_cfg, as towers.py finds them in the model."""
     text, image = model["text_cfg"], model["vision_cfg"]
     last = text.get("pool_type") == "last" and bool(text.get("no_causal_mask"))
     siglip = last and (text.get("proj_bias") or text.get("proj_type") == "none")

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 
 from modprompt.clip.build import layers_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import setting

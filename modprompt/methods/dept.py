@@ -11,8 +11,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from modprompt.clip.sides import joint_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, joint_width
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError

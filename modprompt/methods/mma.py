@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from modprompt.clip.build import layers_of
-from modprompt.clip.sides import image_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, image_width, text_width
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.engine.text_layout import TextTokens

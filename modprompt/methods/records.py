@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from modprompt.clip.facts import ClipFacts, facts_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.prompts import WHICH, class_texts
 from modprompt.fields import Configured, as_config
 from modprompt.io import checkpoint, same_run

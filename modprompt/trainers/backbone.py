@@ -11,7 +11,7 @@ from modprompt.clip import hub, known
 from modprompt.clip.design import SQUASH, Images
 from modprompt.clip.load import images_of, load
 from modprompt.clip.source import asked_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import as_text

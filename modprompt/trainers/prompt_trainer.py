@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 from dassl.engine import TrainerX
 from torch import Tensor
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.memory import take_share
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder

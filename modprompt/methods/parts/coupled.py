@@ -11,8 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.sides import image_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, image_width, text_width
 from modprompt.engine import text_layout
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.sides import image_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, image_width, text_width
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import Schedule, Schedules

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.class_prompts import ClassPrompts, class_prompts
 from modprompt.engine.layer_change import LayerChanges
 from modprompt.engine.pooling import Pooling

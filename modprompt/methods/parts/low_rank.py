@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from modprompt.clip.facts import called
-from modprompt.clip.sides import has_tower, image_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, has_tower, image_width, text_width
 from modprompt.engine.layer_change import Changes
 from modprompt.engine.low_rank import MATRICES, LowRank
 from modprompt.engine.schedule import MOST_TOKENS, Shape

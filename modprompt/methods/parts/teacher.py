@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.build import layers_of
-from modprompt.clip.sides import text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, text_width
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.encoders import image_encoder, text_encoder
 from modprompt.engine.prompts import template_texts

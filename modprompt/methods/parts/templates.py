@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from modprompt.clip.sides import text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, text_width
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.prompts import Prompts, template_texts
 from modprompt.engine.schedule import Schedules

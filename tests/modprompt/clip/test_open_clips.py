@@ -14,9 +14,17 @@ from modprompt.clip import known, open_clips
 from modprompt.clip.facts import facts_of, fingerprint
 from modprompt.clip.load import describe, images_of, load_clip
 from modprompt.clip.present import Asked
-from modprompt.clip.sides import has_stock_image, has_stock_text, kinds_of, logit_bias_of, tokenizer_of
 from modprompt.clip.tokenizers import ClipTokenizer
-from modprompt.clip.tower_sides import image_side, text_side
+from modprompt.clip.towers import (
+    Tower,
+    has_stock_image,
+    has_stock_text,
+    kinds_of,
+    logit_bias_of,
+    prompted_image,
+    takes_text_prompts,
+    tokenizer_of,
+)
 from modprompt.errors import UserError
 from tests import golden_towers, small_tokenizers
 from tests.other_clips import edit, other_package, write_weights
@@ -434,10 +442,10 @@ def test_what_prompts_can_go_into_is_known_before_a_model_is_built(model):
     config = open_clips.model_config(model, "")
     found, embed = open_clips.kinds_of(config), config["embed_dim"]
     with torch.device("meta"):
-        image = image_side(image_tower(embed, dict(config["vision_cfg"])))
+        image = prompted_image(Tower(image_tower(embed, dict(config["vision_cfg"])), open_clips.encode))
         other = bool(config["text_cfg"].get("hf_model_name"))
-        text = None if other else text_side(text_tower(embed, dict(config["text_cfg"])))
-    assert (found.text == "prompted") == (open_clips.is_stock_text(config) or text is not None)
+        text = not other and takes_text_prompts(text_tower(embed, dict(config["text_cfg"])))
+    assert (found.text == "prompted") == (open_clips.is_stock_text(config) or text)
     stock = open_clips.is_stock_image(config) and not isinstance(config["vision_cfg"]["layers"], list)
     assert (found.image == "prompted") == (stock or image is not None)
 
