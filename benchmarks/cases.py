@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmarks.names import read_names
 from benchmarks.plain import Learner, PlainCLIP
 from modprompt.clip.cast import cast_products
-from modprompt.clip.design import QUICK_GELU
+from modprompt.clip.known import QUICK_GELU
 from modprompt.clip.package import import_clip
 from modprompt.clip.towers import CLIP, VisionTransformer
 from modprompt.engine.context import from_words, placeholders

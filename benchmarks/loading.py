@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from modprompt.clip import open_clips
-from modprompt.clip.design import ACTIVATIONS, GELU, OPENAI_MEAN, OPENAI_STD, QUICK_GELU
+from modprompt.clip.known import ACTIVATIONS, GELU, OPENAI_MEAN, OPENAI_STD, QUICK_GELU
 from modprompt.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.cast import rounded_to
-from modprompt.clip.design import GELU, QUICK_GELU
+from modprompt.clip.known import GELU, QUICK_GELU
 from modprompt.clip.source import Source
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.towers import CLIP, Tower, TowerCLIP, has_stock_text, has_tower, tokenizer_of

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.checks import known_names
-from modprompt.clip.design import FEATURES, GELU, PROMPTED, QUICK_GELU, RESNET, SHORTEST, SQUASH, Images, Kinds
+from modprompt.clip.known import FEATURES, GELU, PROMPTED, QUICK_GELU, RESNET, SHORTEST, SQUASH, Images, Kinds
 from modprompt.clip.tokenizers import Tokenizer
 from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
 from modprompt.errors import UserError

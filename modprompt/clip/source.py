@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.clip import file_tokenizer, hub, known, open_clips, transformers_names
-from modprompt.clip.design import ACTIVATIONS, Images
 from modprompt.clip.file_tokenizer import FileTokenizer, TokenizerPlan
+from modprompt.clip.known import ACTIVATIONS, Asked, Images
 from modprompt.clip.open_clips import CONFIG_FILE, POSITIONS, TRANSFORMERS_FILE, VOCABULARY
 from modprompt.clip.package import import_clip
-from modprompt.clip.present import Asked
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
 from modprompt.errors import UserError
 from modprompt.io.checksum import file_hash
@@ -144,7 +143,7 @@ def _of_path(asked: Asked) -> Source:
     path = of_user(asked.path)
     try:
         if not path.exists():
-            if asked.path.startswith(hub.PREFIX) or known.is_openai(asked.path) or asked.path == known.EMBEDDED:
+            if asked.path.startswith(hub.PREFIX) or known.plain(asked.path) in (*known.OPENAI, known.EMBEDDED):
                 raise UserError(f"MODEL.BACKBONE.PATH: {path} is a name: give it with --backbone (MODEL.BACKBONE.NAME)")
             raise UserError(f"MODEL.BACKBONE.PATH: no file or folder at {path}; {_RUN_EMBEDDED}")
         files = [one.name for one in path.iterdir() if one.is_file()] if path.is_dir() else []

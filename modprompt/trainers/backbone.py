@@ -8,7 +8,7 @@ from dassl.config import cfg_default
 from torchvision import transforms
 
 from modprompt.clip import hub, known
-from modprompt.clip.design import SQUASH, Images
+from modprompt.clip.known import SQUASH, Images
 from modprompt.clip.load import images_of, load
 from modprompt.clip.source import asked_of
 from modprompt.clip.towers import CLIP

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from modprompt.clip.design import PROMPTED, RESNET, Kinds
+from modprompt.clip.known import PROMPTED, RESNET, Kinds
 from modprompt.errors import UserError
 
 _HEADS = "zero-shot and heads (TipAdapter, ...)"

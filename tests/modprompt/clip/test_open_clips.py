@@ -12,8 +12,8 @@ from PIL import Image
 import modprompt
 from modprompt.clip import known, open_clips
 from modprompt.clip.facts import facts_of, fingerprint
+from modprompt.clip.known import Asked
 from modprompt.clip.load import describe, images_of, load_clip
-from modprompt.clip.present import Asked
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.towers import (
     Tower,
