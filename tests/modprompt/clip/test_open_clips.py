@@ -340,7 +340,7 @@ OWN_CODE = "raise SystemExit('it was run')\n"
     ("place", "value", "message"),
     [
         ("model_cfg.text_cfg.hf_tokenizer_name", None, "its config names no tokenizer"),
-        ("model_cfg.text_cfg.vocab_size", 10, "words, but the CLIP 10 embeddings"),
+        ("model_cfg.text_cfg.vocab_size", 10, "its text side has 10 embeddings, "),
         ("model_cfg.text_cfg.context_length", 32, "positional_embedding has the shape"),
         ("model_cfg.text_cfg.context_length", "64", "open_clip does not build"),
         ("model_cfg.text_cfg.width", float("nan"), "open_clip does not build"),
@@ -388,7 +388,7 @@ def test_what_is_missing_is_said(tmp_path):
     assert "must hold one file of weights" in refusal(tmp_path / "w")
     write(tmp_path / "b", BIOMED, text=BERT, tokenizer="bert")
     edit(tmp_path / "b" / "text_config" / "config.json", "pad_token_id", value=5)
-    assert "the padding id of this tokenizer is 0, but the CLIP looks for 5" in refusal(tmp_path / "b")
+    assert "padding 5, end None, but this tokenizer" in refusal(tmp_path / "b")
     (tmp_path / "b" / "text_config" / "own.py").write_text(OWN_CODE)
     edit(tmp_path / "b" / "text_config" / "config.json", "auto_map", value={"AutoConfig": "own.Config"})
     assert "names code of its own, which is never run" in refusal(tmp_path / "b")
