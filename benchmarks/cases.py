@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from benchmarks.names import read_names
 from benchmarks.plain import Learner, PlainCLIP
 from modprompt.clip.cast import cast_products
-from modprompt.clip.design import QUICK_GELU
+from modprompt.clip.known import QUICK_GELU
 from modprompt.clip.package import import_clip
-from modprompt.clip.structure import CLIP, VisionTransformer
+from modprompt.clip.towers import CLIP, VisionTransformer
 from modprompt.engine.context import from_words, placeholders
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import PromptedCLIP

@@ -31,7 +31,7 @@ from benchmarks.cases import class_names, vit_b16
 from benchmarks.pairs import MOST, compared, flags, limit, our_step, row, seconds_of, stepping, told
 from benchmarks.reference import import_from
 from modprompt.clip.package import import_clip
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.compat import find as compat
 from modprompt.programs import report
 

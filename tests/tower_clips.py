@@ -114,7 +114,7 @@ def _identity(clip_model: Any) -> tuple[str, Any]:
 def give(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TowerCLIP]) -> list[str]:
     """Have trainers load these CLIPs, whatever is asked for; the options of a run that asks for the embedded one."""
     monkeypatch.setattr("modprompt.trainers.backbone.load_clip", lambda config: make())
-    monkeypatch.setattr("modprompt.clip.present.identity", lambda clip: _identity(make()))
+    monkeypatch.setattr("modprompt.clip.known.identity", lambda clip: _identity(make()))
     bare = {"NAME": "glyph-clip", "PATH": "", "ACTIVATION": "", "HEADS": "()"}
     return [word for key, value in bare.items() for word in (f"MODEL.BACKBONE.{key}", value)]
 

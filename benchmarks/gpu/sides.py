@@ -19,7 +19,7 @@ from benchmarks.gpu.task import Place, Task
 from benchmarks.plain import PlainCLIP
 from benchmarks.reference import PUBLISHED, WithLoss, reference_model
 from modprompt.clip.cast import cast_products
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine import precision
 from modprompt.errors import UserError
 from modprompt.methods.base import Method

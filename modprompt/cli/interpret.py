@@ -15,10 +15,9 @@ from torch import Tensor
 
 from modprompt.checks import at_least
 from modprompt.clip import known
+from modprompt.clip.known import Asked
 from modprompt.clip.load import load, path_of
-from modprompt.clip.present import Asked
-from modprompt.clip.sides import token_table, tokenizer_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, token_table, tokenizer_of
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.checkpoint import Checkpoint, checkpoint_at, read

@@ -13,9 +13,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.cast import cast_products
 from modprompt.clip.package import import_clip
-from modprompt.clip.sides import prompted_image, prompted_text
-from modprompt.clip.structure import CLIP
-from modprompt.clip.towers import TowerCLIP
+from modprompt.clip.towers import CLIP, TowerCLIP, prompted_image, prompted_text
 from modprompt.errors import UserError
 from modprompt.programs import one_line
 
@@ -66,7 +64,7 @@ def draw_prompts_inside(
     layer's other parts; the text side has none at layer 0. Normal, std 0.02. For a CLIP of ours as draw_inside, one
     side after the other. `vision` and `text`: (tokens, layers) of that side; a ResNet has none.
     """
-    sides = prompted_image(clip_model), prompted_text(clip_model)
+    sides = prompted_image(clip_model.visual), prompted_text(clip_model)
     found: tuple[dict[int, Tensor], dict[int, Tensor]] = {}, {}
     if sides[0] is None and not isinstance(clip_model, TowerCLIP):  # a ResNet
         draw_constructor(clip_model)
@@ -191,7 +189,7 @@ def _require_weights(model: CLIP, state_dict: dict[str, Tensor]) -> None:
 
 def layers_of(clip_model: CLIP) -> tuple[int, int]:
     """Number of layers for prompts of the text and of the vision side; 0 for a ResNet or a side without prompts."""
-    sides = prompted_text(clip_model), prompted_image(clip_model)
+    sides = prompted_text(clip_model), prompted_image(clip_model.visual)
     text, vision = (0 if side is None else len(side.transformer.resblocks) for side in sides)
     return text, vision
 

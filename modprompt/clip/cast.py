@@ -9,8 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.structure import CLIP
-from modprompt.clip.towers import Tower
+from modprompt.clip.towers import CLIP, Tower
 
 _ROUNDED = "modprompt_rounded"  # a CLIP's attribute: the type to which its matrices were rounded
 _COPIES: MutableMapping[nn.Module, Any] = weakref.WeakKeyDictionary()  # weak references to exact copies, by CLIP

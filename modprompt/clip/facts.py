@@ -13,12 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.cast import rounded_to
-from modprompt.clip.design import GELU, QUICK_GELU
-from modprompt.clip.sides import has_stock_text, has_tower, tokenizer_of
+from modprompt.clip.known import GELU, QUICK_GELU
 from modprompt.clip.source import Source
-from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer
-from modprompt.clip.towers import Tower, TowerCLIP
+from modprompt.clip.towers import CLIP, Tower, TowerCLIP, has_stock_text, has_tower, tokenizer_of
 from modprompt.errors import UserError
 
 _PLACE = "modprompt_facts"  # a CLIP's attribute with its facts

@@ -7,19 +7,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from modprompt.clip import build, hub, known, open_clips, present, source, transformers_names
-from modprompt.clip.design import SQUASH, Images
+from modprompt.clip import build, hub, known, open_clips, source, transformers_names
 from modprompt.clip.facts import facts_of, fingerprint, hashing, note
+from modprompt.clip.known import SQUASH, Asked, Images
 from modprompt.clip.open_clips import POSITIONS, VOCABULARY
-from modprompt.clip.present import Asked
 from modprompt.clip.source import BARE, OPENAI, SUFFIXES, TRANSFORMERS, Source
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays
 from modprompt.io.paths import of_user
 from modprompt.io.tensors import read_safetensors, read_shards, read_tensors
 
-_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
 _DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model computes its own
 _TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -78,7 +76,7 @@ def load(asked: Asked) -> CLIP:
     draw nothing.
     """
     found = source.find(asked)
-    present.note(asked)
+    known.note(asked)
     state = _read(found)
     model = _model_of(found, state)
     if model is None or open_clips.is_clips(model):
@@ -236,12 +234,12 @@ def describe(asked: Asked) -> str:
 def read_embedded() -> dict[str, Tensor]:
     """State dict of the embedded model; words that its training never used have zero embeddings."""
     try:
-        arrays = {name: torch.from_numpy(array) for name, array in read_all_arrays(_FILE).items()}
+        arrays = {name: torch.from_numpy(array) for name, array in read_all_arrays(known.EMBEDDED_FILE).items()}
         rows, size = arrays.pop("token_embedding.rows"), int(arrays.pop("token_embedding.size"))
         table = rows.new_zeros(size, rows.shape[1])
         table[arrays.pop("token_embedding.ids").long()] = rows
     except Exception:
-        raise UserError(f"the embedded model {_FILE} is missing or damaged: check it out again") from None
+        raise UserError(f"the embedded model {known.EMBEDDED_FILE} is missing or damaged: check it out again") from None
     return {**arrays, "token_embedding.weight": table}
 
 

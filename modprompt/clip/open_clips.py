@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.checks import known_names
-from modprompt.clip.design import FEATURES, GELU, PROMPTED, QUICK_GELU, RESNET, SHORTEST, SQUASH, Images, Kinds
+from modprompt.clip import package
+from modprompt.clip.known import FEATURES, GELU, PROMPTED, QUICK_GELU, RESNET, SHORTEST, SQUASH, Images, Kinds
 from modprompt.clip.tokenizers import Tokenizer
 from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
 from modprompt.errors import UserError
@@ -31,7 +32,6 @@ from modprompt.programs import one_line
 CONFIG_FILE, TRANSFORMERS_FILE = "open_clip_config.json", "config.json"
 POSITIONS, VOCABULARY = 77, 49408  # of the tokenizer of every CLIP of the family
 HEAD, RATIO = 64, 4  # width of a head, and of feed-forward parts in widths, in models that the `clip` package builds
-_EXTRA = "pip install 'open_clip_torch>=3.3,<4' 'timm>=1.0.17,<2' 'transformers>=5,<6'"  # the extra `towers`
 _MODEL = (
     "embed_dim", "quick_gelu", "vision_cfg", "text_cfg", "custom_text", "multimodal_cfg", "init_logit_scale",
     "init_logit_bias", "nonscalar_logit_scale", "output_dict", "cast_dtype",
@@ -66,41 +66,16 @@ class Tag(NamedTuple):
     differ: bool  # tag and config say different activations
 
 
-def package() -> Any:
-    """The package open_clip; UserError if it is missing, or no version that this was tried with."""
-    return _imported("open_clip", "open_clip_torch", (3, 3), 4)
-
-
-def transformers() -> Any:
-    """The package transformers, for tokenizers and text sides; raises as package."""
-    return _imported("transformers", "transformers", (5, 0), 6)
-
-
-def _imported(module: str, project: str, least: tuple[int, int], below: int) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f"this CLIP needs {project} ({one_line(error)[:160]}): {_EXTRA}") from None
-    version = str(getattr(found, "__version__", "0"))
-    parts = tuple(int(one) for one in re.findall(r"\d+", version)[:2])
-    if not (least <= parts and parts[0] < below):
-        needed = ".".join(map(str, least))
-        raise UserError(f"this CLIP needs {project} {needed} or newer, below {below}, not {version}: {_EXTRA}")
-    return found
-
-
 def tags() -> list[tuple[str, str]]:
     """(MODEL, TAG) of all that open_clip has weights of."""
-    return list(package().list_pretrained())
+    return list(package.open_clip().list_pretrained())
 
 
 def tag(name: str) -> Tag:
     """The tag MODEL/TAG; UserError if open_clip has none of that name, with similar ones, those of its model first."""
     model, _, which = name.rpartition("/")
     try:
-        found: Mapping[str, Any] = package().get_pretrained_cfg(model, which)
+        found: Mapping[str, Any] = package.open_clip().get_pretrained_cfg(model, which)
     except UserError as error:
         raise UserError(f"{name!r} is none of OpenAI's CLIPs, so it would be open_clip's; {error}") from None
     if not found:
@@ -127,10 +102,10 @@ def tell_activation(found: Tag) -> None:
 
 def model_config(model: str, where: str) -> dict[str, Any]:
     """open_clip's own model_cfg of a MODEL; UserError if it has none."""
-    found = package().get_model_config(model)
+    found = package.open_clip().get_model_config(model)
     if found is None:
         raise UserError(
-            f"{where}there is no model {model!r} of open_clip's{known_names(model, package().list_models())}"
+            f"{where}there is no model {model!r} of open_clip's{known_names(model, package.open_clip().list_models())}"
         )
     return checked(found, where)
 
@@ -142,7 +117,9 @@ def of_name(name: str) -> tuple[dict[str, Any], Images]:
     """
     where = "MODEL.BACKBONE.MODEL: "
     model = {} if "/" in name else model_config(name, where)
-    known = [name] if "/" in name else [f"{name}/{one}" for one in package().list_pretrained_tags_by_model(name)]
+    known = (
+        [name] if "/" in name else [f"{name}/{one}" for one in package.open_clip().list_pretrained_tags_by_model(name)]
+    )
     found = [tag(one) for one in known]
     if len({(one.model["quick_gelu"], one.images) for one in found}) > 1:
         raise UserError(f"{where}weights of {name} are run differently: name {' or '.join(known)}")
@@ -253,7 +230,7 @@ def checked(given: Any, where: str) -> dict[str, Any]:
 @functools.cache
 def _usual() -> dict[str, dict[str, Any]]:
     """open_clip's defaults, by part."""
-    model, coca = package().model, importlib.import_module("open_clip.coca_model")
+    model, coca = package.open_clip().model, importlib.import_module("open_clip.coca_model")
     kinds = {"text_cfg": model.CLIPTextCfg, "vision_cfg": model.CLIPVisionCfg, "multimodal_cfg": coca.MultimodalCfg}
     return {key: asdict(kind()) for key, kind in kinds.items()}
 
@@ -278,7 +255,7 @@ def is_stock_image(model: Mapping[str, Any]) -> bool:
 
 
 def kinds_of(model: Mapping[str, Any]) -> Kinds:
-    """The kinds of the sides of a model_cfg, as sides.py finds them in the model."""
+    """The kinds of the sides of a model_cfg, as towers.py finds them in the model."""
     text, image = model["text_cfg"], model["vision_cfg"]
     last = text.get("pool_type") == "last" and bool(text.get("no_causal_mask"))
     siglip = last and (text.get("proj_bias") or text.get("proj_type") == "none")
@@ -359,9 +336,9 @@ def _made(given: Mapping[str, Any], text: Path | None, where: str) -> Any:
     """open_clip's module, with random weights."""
     model: dict[str, Any] = {**copy.deepcopy(dict(given)), "nonscalar_logit_scale": False}
     if model["text_cfg"].get("hf_model_name"):
-        transformers()
+        package.transformers()
         model["text_cfg"].update(hf_model_name=str(text), hf_model_pretrained=False)
-    kind = package().CoCa if model.get("multimodal_cfg") else package().CustomTextCLIP
+    kind = package.open_clip().CoCa if model.get("multimodal_cfg") else package.open_clip().CustomTextCLIP
     if not model.get("multimodal_cfg"):
         model.pop("multimodal_cfg", None)
     before = logging.root.manager.disable

@@ -1,4 +1,4 @@
-"""The `clip` package that every CoOp-family codebase imports: mending its import, and which one is used.
+"""Packages that CLIPs come by, imported late; of `clip`, which every CoOp-family codebase imports, which one is used.
 
 The builds of OpenAI's package on PyPI begin with `from pkg_resources import packaging`. setuptools 70 removed that
 name, later ones the whole module, and Python 3.12 environments come without setuptools. Only a version check needs it.
@@ -7,13 +7,18 @@ name, later ones the whole module, and Python 3.12 environments come without set
 import importlib
 import importlib.machinery
 import importlib.util
+import re
 import sys
 import types
 import warnings
 from pathlib import Path
 from typing import Any
 
+from modprompt.errors import UserError
+from modprompt.programs import one_line
+
 _NAME = "pkg_resources"
+_EXTRA = "pip install 'open_clip_torch>=3.3,<4' 'timm>=1.0.17,<2' 'transformers>=5,<6'"  # the extra `towers`
 
 
 class _StandIn(types.ModuleType):
@@ -96,3 +101,28 @@ def import_clip() -> types.ModuleType:
     if importlib.util.find_spec("clip") is None:
         raise ImportError("no `clip` package found: install it with `pip install clip-anytorch`")
     return importlib.import_module("clip.clip")
+
+
+def open_clip() -> Any:
+    """The package open_clip; UserError if it is missing, or no version that this was tried with."""
+    return _imported("open_clip", "open_clip_torch", (3, 3))
+
+
+def transformers() -> Any:
+    """The package transformers, for tokenizers and text sides; raises as open_clip."""
+    return _imported("transformers", "transformers", (5, 0))
+
+
+def _imported(module: str, project: str, least: tuple[int, int]) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"this CLIP needs {project} ({one_line(error)[:160]}): {_EXTRA}") from None
+    version = str(getattr(found, "__version__", "0"))
+    if not least <= tuple(map(int, re.findall(r"\d+", version)[:2])) < (least[0] + 1,):
+        raise UserError(
+            f"this CLIP needs {project} {least[0]}.{least[1]} or newer, below {least[0] + 1}, not {version}: {_EXTRA}"
+        )
+    return found

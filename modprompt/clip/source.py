@@ -9,13 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modprompt.clip import file_tokenizer, hub, known, open_clips, transformers_names
-from modprompt.clip.design import ACTIVATIONS, Images
-from modprompt.clip.file_tokenizer import FileTokenizer, TokenizerPlan
+from modprompt.clip import hub, known, open_clips, package, tokenizers, transformers_names
+from modprompt.clip.known import ACTIVATIONS, Asked, Images
 from modprompt.clip.open_clips import CONFIG_FILE, POSITIONS, TRANSFORMERS_FILE, VOCABULARY
 from modprompt.clip.package import import_clip
-from modprompt.clip.present import Asked
-from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
+from modprompt.clip.tokenizers import ClipTokenizer, FileTokenizer, Tokenizer
 from modprompt.errors import UserError
 from modprompt.io.paths import of_user
 from modprompt.io.records import file_hash
@@ -121,7 +119,7 @@ def _openai_file(name: str) -> Path:
 def _of_tag(asked: Asked, found: open_clips.Tag) -> Source:
     open_clips.tell_activation(found)
     if found.model["text_cfg"].get("hf_tokenizer_name"):
-        open_clips.transformers()  # before the download
+        package.transformers()  # before the download
     names = (found.file,) if found.file else _OPEN_CLIP
     there = hub.snapshot(found.repo, known.at_revision(asked.name)[1], lambda names_there: _wanted(names_there, names))
     weights = there.folder / _pick(there.files(), found.repo, names)
@@ -144,7 +142,7 @@ def _of_path(asked: Asked) -> Source:
     path = of_user(asked.path)
     try:
         if not path.exists():
-            if asked.path.startswith(hub.PREFIX) or known.is_openai(asked.path) or asked.path == known.EMBEDDED:
+            if asked.path.startswith(hub.PREFIX) or known.plain(asked.path) in (*known.OPENAI, known.EMBEDDED):
                 raise UserError(f"MODEL.BACKBONE.PATH: {path} is a name: give it with --backbone (MODEL.BACKBONE.NAME)")
             raise UserError(f"MODEL.BACKBONE.PATH: no file or folder at {path}; {_RUN_EMBEDDED}")
         files = [one.name for one in path.iterdir() if one.is_file()] if path.is_dir() else []
@@ -191,8 +189,7 @@ def _wanted(there: Sequence[str], preferred: Sequence[str] = ()) -> list[str]:
     if not {CONFIG_FILE, TRANSFORMERS_FILE} & set(there):
         raise UserError(f"it has neither {CONFIG_FILE} nor {TRANSFORMERS_FILE}, which say how its weights are run")
     more = (CONFIG_FILE, TRANSFORMERS_FILE, *transformers_names.IMAGES_FILES, f"{TEXT_FOLDER}/{TRANSFORMERS_FILE}")
-    tokens = (*file_tokenizer.CARRIERS, *file_tokenizer.SETTINGS)
-    return [*needed, *(one for one in (*more, *tokens) if one in there)]
+    return [*needed, *(one for one in (*more, *tokenizers.FILES) if one in there)]
 
 
 def _pick(there: Sequence[str], where: str, preferred: Sequence[str] = ()) -> str:
@@ -259,15 +256,20 @@ def tokenizer_of(found: Source, text: Path | None) -> Tokenizer:
         end = part.get("eos_id", 2)
     if part.get("embed_cls"):
         padding = part.get("pad_id", 0)
-    clean, language = str(given.get("clean") or "whitespace"), str(given.get("language") or "")
-    plan = TokenizerPlan(length, clean, vocabulary, bool(given.get("strip_sep_token")), padding, end, language)
-    files = ", ".join((*file_tokenizer.CARRIERS, *file_tokenizer.SETTINGS))
-    lacking = f"it needs the tokenizer of {name} in its folder: copy its files ({files}: all that exist)"
+    lacking = f"it needs the tokenizer of {name} in its folder: copy its files ({', '.join(tokenizers.FILES)}: all that exist)"
     assert found.weights is not None  # the embedded model has no model_cfg
-    own = found.weights.parent
-    if not found.trusted and any((own / one).is_file() for one in file_tokenizer.CARRIERS):
-        return FileTokenizer(own, plan)
-    return FileTokenizer(_named(found, str(name), file_tokenizer.wanted, lacking), plan)
+    folder = found.weights.parent
+    if found.trusted or not any((folder / one).is_file() for one in tokenizers.CARRIERS):
+        folder = _named(found, str(name), _tokenizer_in, lacking)
+    tokenizer = FileTokenizer(folder, length, **given)
+    tokenizer.require_fitting(str(folder), vocabulary, padding, end)
+    return tokenizer
+
+
+def _tokenizer_in(there: Sequence[str]) -> list[str]:
+    if not any(one in there for one in tokenizers.CARRIERS):
+        raise UserError(f"it has no tokenizer: none of {', '.join(tokenizers.CARRIERS)}")
+    return [one for one in (*tokenizers.FILES, TRANSFORMERS_FILE) if one in there]
 
 
 def _named(found: Source, name: str, choose: hub.Choose, lacking: str) -> Path:

@@ -3,11 +3,15 @@
 Shapes: L ids of a text.
 """
 
+import hashlib
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from modprompt.clip import package
 from modprompt.clip.package import import_clip
 from modprompt.errors import UserError
 from modprompt.io.text import is_text
+from modprompt.programs import one_line
 
 
 class TokenizerFacts(NamedTuple):
@@ -98,3 +102,96 @@ class ClipTokenizer:
     @staticmethod
     def _special(which: str) -> int:
         return int(import_clip()._tokenizer.encoder[f"<|{which}oftext|>"])
+
+
+# ---------------------------------------------------------------------- files
+
+CARRIERS = (  # one of these must be there: it has the words
+    "tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.txt", "vocab.json",
+)  # fmt: skip
+FILES = (*CARRIERS, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
+
+
+class FileTokenizer:
+    """A tokenizer from a CLIP's own files (SigLIP's, Gemma's, BERT's, ...), run by transformers; a Tokenizer.
+
+    No code in the folder is run, nothing is downloaded.
+
+    Args:
+        folder: with the files.
+        length: ids of a text.
+        clean: open_clip's name of what is done to a text first.
+        strip_sep_token: write the end id as 0 (CLIPA).
+        language: of the texts, for tokenizers that mark it.
+
+    Raises:
+        UserError: if a package is missing, or the files are no tokenizer with an end, and padding behind it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        length: int,
+        clean: str = "whitespace",
+        strip_sep_token: bool = False,
+        language: str | None = None,
+    ):
+        package.transformers()
+        kind, safe = package.open_clip().tokenizer.HFTokenizer, {"local_files_only": True, "trust_remote_code": False}
+        self._zeroed: int | None = None
+        try:
+            read = kind(str(folder), clean=clean, language=language, clean_up_tokenization_spaces=False, **safe)
+            self._clean, self._tokenizer = read.clean_fn, read.tokenizer
+            ends = self._ids("", special=True)
+        except Exception as error:  # of many kinds, on unknown files
+            raise UserError(f"{folder} has no tokenizer that can be read ({one_line(error)[:160]})") from None
+        padding = self._tokenizer.pad_token_id
+        if padding is None or not ends or self._tokenizer.padding_side != "right":
+            raise UserError(
+                f"{folder}: this tokenizer must have an end token, and a padding token that stands behind it"
+            )
+        self._zeroed, end = (ends[-1], 0) if strip_sep_token else (None, ends[-1])
+        name = str(self._tokenizer.init_kwargs.get("tokenizer_class") or type(self._tokenizer).__name__)
+        name = name.replace("Fast", "").replace("Tokenizer", "").lower() or "files"
+        self.facts = TokenizerFacts(name, _sha256(folder), length, padding, end, clean)
+
+    def __deepcopy__(self, memo: Any) -> "FileTokenizer":
+        return self  # it never changes, and is large
+
+    def words(self, text: str) -> list[int]:
+        """Ids of the words of a text; as Tokenizer."""
+        return self._ids(text, special=False)
+
+    def row(self, text: str) -> list[int]:
+        """All ids of a text; as Tokenizer."""
+        ids = self._ids(text, special=True)
+        if len(ids) > self.facts.length:
+            raise TooLong
+        return ids + [self.facts.padding] * (self.facts.length - len(ids))
+
+    def word(self, number: int) -> str:
+        """The piece of an id, with the marks of its kind; as Tokenizer."""
+        return str(self._tokenizer.convert_ids_to_tokens(number) or "")
+
+    def _ids(self, text: str, special: bool) -> list[int]:
+        require_text(text)
+        found = self._tokenizer(self._clean(text), add_special_tokens=special, verbose=False)
+        return [0 if one == self._zeroed else int(one) for one in found["input_ids"]]
+
+    def require_fitting(self, where: str, vocabulary: int, padding: int | None, end: int | None) -> None:
+        """Raise UserError unless a text side of so many embeddings, that looks for these ids (if any), reads its own."""
+        looks = f"{where}: its text side has {vocabulary:,} embeddings, padding {padding}, end {end}"
+        mine, size = (self.facts.padding, self.facts.end), len(self._tokenizer)
+        if size > vocabulary or any(asked not in (None, one) for asked, one in zip((padding, end), mine)):
+            has = f"{size:,} words, padding {mine[0]}, end {mine[1]}"
+            raise UserError(f"{looks}, but this tokenizer {has}: it belongs to another CLIP")
+
+
+def _sha256(folder: Path) -> str:
+    """Hash of names and contents of the files."""
+    digest = hashlib.sha256()
+    for name in sorted(FILES):
+        if (folder / name).is_file():
+            content = (folder / name).read_bytes()
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from modprompt.clip.sides import has_stock_text, token_table, tokenizer_of
-from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import CLIP_BPE, ClipTokenizer, Tokenizer
+from modprompt.clip.towers import CLIP, has_stock_text, token_table, tokenizer_of
 from modprompt.errors import UserError
 
 _CLIPS = ClipTokenizer()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modprompt.clip.design import ACTIVATIONS, QUICK_GELU, SHORTEST, SQUASH, Images
+from modprompt.clip.known import ACTIVATIONS, QUICK_GELU, SHORTEST, SQUASH, Images
 from modprompt.clip.open_clips import POSITIONS, TRANSFORMERS_FILE, VOCABULARY, ratio, read_config, three
 from modprompt.errors import UserError
 

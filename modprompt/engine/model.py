@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.checks import one_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine import weight_cache
 from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled

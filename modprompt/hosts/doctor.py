@@ -137,8 +137,8 @@ def clip(folder: Path, host: Path | None) -> list[Finding]:
 
 def backbone(asked: str) -> list[Finding]:
     """The CLIP of a name, file or folder."""
+    from modprompt.clip.known import Asked
     from modprompt.clip.load import describe, path_of
-    from modprompt.clip.present import Asked
 
     path = path_of(asked)
     try:

@@ -8,11 +8,10 @@ from torch import nn
 
 from modprompt.clip.build import layers_of
 from modprompt.clip.cast import rounded_to
-from modprompt.clip.design import PROMPTED, RESNET, Kinds
 from modprompt.clip.facts import called
-from modprompt.clip.sides import kinds_of, tokenizer_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.known import PROMPTED, RESNET, Kinds
 from modprompt.clip.tokens import require_distinct_names, require_known_words
+from modprompt.clip.towers import CLIP, kinds_of, tokenizer_of
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.methods.model import PromptedModel

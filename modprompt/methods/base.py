@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from torch import nn
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.fields import Configured
 from modprompt.methods import assembly

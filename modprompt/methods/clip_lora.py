@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.build import layers_of
 from modprompt.clip.facts import called
-from modprompt.clip.sides import has_tower, image_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, has_tower, image_width, text_width
 from modprompt.engine.layer_change import Changes
 from modprompt.engine.low_rank import MATRICES, LowRank
 from modprompt.engine.prompts import Prompts

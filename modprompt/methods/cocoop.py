@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from modprompt.clip.sides import joint_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, joint_width, text_width
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from modprompt.checks import at_least
-from modprompt.clip.structure import CLIP
 from modprompt.clip.tokens import readable
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import Context, from_words, random_context
 from modprompt.engine.prompts import POSITIONS
 from modprompt.engine.schedule import BEFORE_START, MOST_TOKENS, Schedules, Shape, no_prompts, shallow

@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clip.sides import joint_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, joint_width
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError

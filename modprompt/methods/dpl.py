@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from modprompt.clip.build import draw_constructor
-from modprompt.clip.sides import text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, text_width
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import BEFORE_START, BEHIND_LN_PRE, Schedule, Schedules, Shape, by_lengths

@@ -19,8 +19,7 @@ from modprompt.clip.build import draw_constructor
 from modprompt.clip.cast import cast_products, exact
 from modprompt.clip.facts import called, facts_of
 from modprompt.clip.load import load_clip
-from modprompt.clip.sides import image_width, joint_width, text_width
-from modprompt.clip.structure import CLIP, QuickGELU
+from modprompt.clip.towers import CLIP, QuickGELU, image_width, joint_width, text_width
 from modprompt.engine.context import Context, words_or_random
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Additions, Prompts

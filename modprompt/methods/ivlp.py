@@ -6,7 +6,7 @@ prompt_depth_vision 0 with n_ctx_vision 0 is deep language prompting, which runs
 from dataclasses import dataclass
 
 from modprompt.checks import at_least
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, no_prompts, replacement
 from modprompt.fields import setting

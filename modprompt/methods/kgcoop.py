@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from modprompt.clip.build import draw_constructor
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedules
 from modprompt.fields import setting
 from modprompt.methods.coop import PHOTO, CoOp, of_coop

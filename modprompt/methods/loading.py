@@ -13,7 +13,7 @@ from modprompt.clip import known as known_clips
 from modprompt.clip.facts import ClipFacts, called, facts_of
 from modprompt.clip.load import load_clip, path_of
 from modprompt.clip.source import describes_itself
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import Schedule, Schedules, replacement
 from modprompt.fields import setting

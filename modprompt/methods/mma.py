@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.build import layers_of
-from modprompt.clip.sides import image_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, image_width, text_width
 from modprompt.engine.layer_change import Changes, LayerChange
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape, no_prompts

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.build import draw_inside
 from modprompt.clip.facts import called
-from modprompt.clip.sides import has_stock_image, image_width, joint_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, has_stock_image, image_width, joint_width, text_width
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Additions, Prompts, template_texts

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.facts import called, facts_of
-from modprompt.clip.sides import has_stock_image, joint_width, tokenizer_of
 from modprompt.clip.tokens import require_distinct_names, require_known_words
+from modprompt.clip.towers import has_stock_image, joint_width, tokenizer_of
 from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier, JointClassifier, OwnClassifier
 from modprompt.engine.model import Output, PromptedCLIP, beside

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import placeholders
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, TooManyTokens, modular
 from modprompt.errors import SettingError

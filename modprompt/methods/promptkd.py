@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import at_least
 from modprompt.clip.build import draw_prompts_inside
-from modprompt.clip.sides import joint_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, joint_width, text_width
 from modprompt.engine.context import LONGEST_FROM_WORDS, no_context
 from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
 from modprompt.errors import SettingError, UserError

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.facts import ClipFacts, facts_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.prompts import WHICH, class_texts
 from modprompt.errors import UserError
 from modprompt.fields import Configured, as_config

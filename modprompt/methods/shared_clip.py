@@ -9,9 +9,7 @@ from torch import nn
 
 from modprompt.clip.cast import cast_products, exact, exact_copy, moved, note_rounding, rounded_to
 from modprompt.clip.facts import ClipFacts, called, facts_of
-from modprompt.clip.sides import has_stock_text, has_tower
-from modprompt.clip.structure import CLIP
-from modprompt.clip.towers import STOCK_TEXT, TowerCLIP
+from modprompt.clip.towers import CLIP, STOCK_TEXT, TowerCLIP, has_stock_text, has_tower
 from modprompt.engine import precision
 from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.build import draw_constructor
 from modprompt.clip.cast import exact
-from modprompt.clip.sides import joint_width, text_width, tokenizer_of
-from modprompt.clip.structure import CLIP, QuickGELU
+from modprompt.clip.towers import CLIP, QuickGELU, joint_width, text_width, tokenizer_of
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import CARRY, MOST_TOKENS, Schedule, Schedules, Shape, Step

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.errors import SettingError
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from modprompt.checks import at_least
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import no_context
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import changed, setting

@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates

@@ -14,9 +14,8 @@ from modprompt.clip.build import require_input_size
 from modprompt.clip.cast import cast_products
 from modprompt.clip.facts import facts_of
 from modprompt.clip.known import whose
-from modprompt.clip.sides import has_tower, joint_width, kinds_of, tokenizer_of
-from modprompt.clip.structure import CLIP
 from modprompt.clip.tokens import require_known_words
+from modprompt.clip.towers import CLIP, has_tower, joint_width, kinds_of, tokenizer_of
 from modprompt.engine import precision
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import COMPILE

@@ -14,7 +14,7 @@ from dassl.metrics import compute_accuracy
 from dassl.utils import AverageMeter, MetricMeter
 from torch import Tensor
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine import precision
 from modprompt.engine.memory import take_share
 from modprompt.engine.model import Output

@@ -282,7 +282,7 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any
     if not node:
         return {}
     backbone_node = cfg.MODEL.BACKBONE
-    openai = not backbone_node.PATH and known.is_openai(backbone_node.NAME)
+    openai = not backbone_node.PATH and known.plain(backbone_node.NAME) in known.OPENAI
     facts = RunFacts(cfg.DATASET.NAME, cfg.DATASET.SUBSAMPLE_CLASSES, cfg.TEST.ONLY, openai)
     found = {f"TRAINER.{node}.{key}": value for key, value in method.decides(cfg.TRAINER[node], facts).items()}
     taken = {key: value for key, value in found.items() if key not in given}

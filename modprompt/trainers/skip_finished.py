@@ -9,7 +9,7 @@ from typing import Any
 
 from dassl.config import cfg_default
 
-from modprompt.clip import present
+from modprompt.clip import known
 from modprompt.data.rounds import goes_on
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results
@@ -35,7 +35,7 @@ def _looks(
     """How to look at what is there now, in this order: files of the split, what settings name, the CLIP, the images."""
     files = {f"files/{name}": same_run.look_at_file(name, find) for name in result.get("files") or {}}
     images = {same_run.IMAGES: lambda _: _image_differences(cfg, result, dataset_now)}
-    return {**files, **named_files.looks(result, texts_of(cfg), present.identity), **images}
+    return {**files, **named_files.looks(result, texts_of(cfg), known.identity), **images}
 
 
 def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callable[[], Any]) -> str:

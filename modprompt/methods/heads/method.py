@@ -10,8 +10,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.sides import joint_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, joint_width
 from modprompt.engine.encoders import TextEncoder
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.sides import joint_width
+from modprompt.clip.towers import joint_width
 from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.sides import image_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, image_width, text_width
 from modprompt.engine import text_layout
 from modprompt.engine.class_prompts import ClassPrompts, class_prompts
 from modprompt.engine.context import Context

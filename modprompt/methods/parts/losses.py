@@ -14,8 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from modprompt.clip.build import layers_of
-from modprompt.clip.sides import text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, text_width
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.encoders import image_encoder, text_encoder
 from modprompt.engine.model import Output

@@ -15,7 +15,7 @@ from torch import Tensor
 from modprompt.clip.facts import called, facts_of
 from modprompt.clip.load import images_of, load_clip
 from modprompt.clip.source import asked_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.model import Output
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from modprompt.clip.sides import tokenizer_of
 from modprompt.clip.tokenizers import TooLong
 from modprompt.clip.tokens import readable
+from modprompt.clip.towers import tokenizer_of
 from modprompt.engine.pooling import EMBEDDINGS, LOGITS
 from modprompt.engine.prompts import WHICH, template_texts
 from modprompt.errors import UserError

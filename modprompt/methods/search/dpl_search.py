@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from modprompt.checks import at_least, at_most
-from modprompt.clip.structure import CLIP
 from modprompt.clip.tokens import readable
+from modprompt.clip.towers import CLIP
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape, by_lengths
 from modprompt.fields import setting

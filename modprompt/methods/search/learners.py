@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clip.sides import image_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, image_width, text_width
 from modprompt.engine.additions import new_tokens
 from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.precision import no_autocast

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from modprompt.checks import at_most
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedule, Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting

@@ -5,9 +5,9 @@ import torch
 
 from modprompt.clip import build as backbone
 from modprompt.clip.facts import fingerprint, shape_of
+from modprompt.clip.known import Asked
 from modprompt.clip.load import load
 from modprompt.clip.package import import_clip
-from modprompt.clip.present import Asked
 from modprompt.errors import UserError
 from modprompt.io.tensors import read_tensors
 from tests.conftest import RESNET_HEADS, SAID, random_clip

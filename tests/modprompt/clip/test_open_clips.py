@@ -12,11 +12,19 @@ from PIL import Image
 import modprompt
 from modprompt.clip import known, open_clips
 from modprompt.clip.facts import facts_of, fingerprint
+from modprompt.clip.known import Asked
 from modprompt.clip.load import describe, images_of, load_clip
-from modprompt.clip.present import Asked
-from modprompt.clip.sides import has_stock_image, has_stock_text, kinds_of, logit_bias_of, tokenizer_of
 from modprompt.clip.tokenizers import ClipTokenizer
-from modprompt.clip.tower_sides import image_side, text_side
+from modprompt.clip.towers import (
+    Tower,
+    has_stock_image,
+    has_stock_text,
+    kinds_of,
+    logit_bias_of,
+    prompted_image,
+    takes_text_prompts,
+    tokenizer_of,
+)
 from modprompt.errors import UserError
 from tests import golden_towers, small_tokenizers
 from tests.other_clips import edit, other_package, write_weights
@@ -332,7 +340,7 @@ OWN_CODE = "raise SystemExit('it was run')\n"
     ("place", "value", "message"),
     [
         ("model_cfg.text_cfg.hf_tokenizer_name", None, "its config names no tokenizer"),
-        ("model_cfg.text_cfg.vocab_size", 10, "words, but the CLIP 10 embeddings"),
+        ("model_cfg.text_cfg.vocab_size", 10, "its text side has 10 embeddings, "),
         ("model_cfg.text_cfg.context_length", 32, "positional_embedding has the shape"),
         ("model_cfg.text_cfg.context_length", "64", "open_clip does not build"),
         ("model_cfg.text_cfg.width", float("nan"), "open_clip does not build"),
@@ -380,7 +388,7 @@ def test_what_is_missing_is_said(tmp_path):
     assert "must hold one file of weights" in refusal(tmp_path / "w")
     write(tmp_path / "b", BIOMED, text=BERT, tokenizer="bert")
     edit(tmp_path / "b" / "text_config" / "config.json", "pad_token_id", value=5)
-    assert "the padding id of this tokenizer is 0, but the CLIP looks for 5" in refusal(tmp_path / "b")
+    assert "padding 5, end None, but this tokenizer" in refusal(tmp_path / "b")
     (tmp_path / "b" / "text_config" / "own.py").write_text(OWN_CODE)
     edit(tmp_path / "b" / "text_config" / "config.json", "auto_map", value={"AutoConfig": "own.Config"})
     assert "names code of its own, which is never run" in refusal(tmp_path / "b")
@@ -434,10 +442,10 @@ def test_what_prompts_can_go_into_is_known_before_a_model_is_built(model):
     config = open_clips.model_config(model, "")
     found, embed = open_clips.kinds_of(config), config["embed_dim"]
     with torch.device("meta"):
-        image = image_side(image_tower(embed, dict(config["vision_cfg"])))
+        image = prompted_image(Tower(image_tower(embed, dict(config["vision_cfg"])), open_clips.encode))
         other = bool(config["text_cfg"].get("hf_model_name"))
-        text = None if other else text_side(text_tower(embed, dict(config["text_cfg"])))
-    assert (found.text == "prompted") == (open_clips.is_stock_text(config) or text is not None)
+        text = not other and takes_text_prompts(text_tower(embed, dict(config["text_cfg"])))
+    assert (found.text == "prompted") == (open_clips.is_stock_text(config) or text)
     stock = open_clips.is_stock_image(config) and not isinstance(config["vision_cfg"]["layers"], list)
     assert (found.image == "prompted") == (stock or image is not None)
 

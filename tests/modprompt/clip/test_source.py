@@ -8,10 +8,9 @@ import torch
 
 import modprompt
 from modprompt.clip import known
-from modprompt.clip.design import Images
 from modprompt.clip.facts import facts_of
+from modprompt.clip.known import Asked, Images
 from modprompt.clip.load import describe, images_of, load
-from modprompt.clip.present import Asked
 from modprompt.clip.source import describes_itself
 from modprompt.errors import UserError
 from tests.conftest import RESNET_HEADS, SAID
@@ -97,7 +96,7 @@ def test_openais_archive_is_known_by_its_hash_and_no_other_runs(tmp_path, monkey
     torch.jit.script(module).save(str(tmp_path / "any.pt"))
     assert "does not say how it is run" in refusal(tmp_path / "any.pt")
     assert "any.pt" in refusal(tmp_path / "any.pt", **SAID)
-    row = known.OpenAIs(sha256_of(tmp_path / "any.pt"), "ViT-B-1", 32, (1, 1))
+    row = known.OpenAIs(sha256_of(tmp_path / "any.pt"), 32, (1, 1))
     monkeypatch.setitem(known.OPENAI, "ViT-B/1", row)
     assert images_of(Asked(path=str(tmp_path / "any.pt"))).size == 32
     assert "do not make up a CLIP" in refusal(tmp_path / "any.pt")  # read, and of other names

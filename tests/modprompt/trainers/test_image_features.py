@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from modprompt import IVLP, CoCoOp, CoOp, ZeroshotCLIP, ZeroshotCLIP2
+from modprompt.clip.known import Asked
 from modprompt.clip.load import load
-from modprompt.clip.present import Asked
 from modprompt.engine import precision
 from modprompt.engine.precision import Precision
 from modprompt.trainers.image_features import FeatureBatches, encode

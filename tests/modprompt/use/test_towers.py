@@ -9,7 +9,7 @@ from PIL import Image
 
 import modprompt
 from modprompt.cli import main
-from modprompt.clip.design import Images
+from modprompt.clip.known import Images
 from modprompt.clip.load import image_transform
 from modprompt.use import export, export_files
 from modprompt.use.attention import attention_of, layers_of
