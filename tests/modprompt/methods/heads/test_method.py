@@ -49,7 +49,7 @@ def head_on(cls, clip_model, path, names=NAMES, **settings):
 
 @pytest.mark.parametrize(
     "front",
-    [modprompt.MPL, pytest.param(modprompt.KgCoOp, marks=pytest.mark.slow), modprompt.TCP, modprompt.MultiModalAdapter],
+    [modprompt.MPL, pytest.param(modprompt.KgCoOp, marks=pytest.mark.slow), modprompt.TCP, modprompt.CLIPLoRA],
 )
 def test_features_are_those_through_the_prompts(front, prompts, clip_model, images):
     before, path = prompts(front)
