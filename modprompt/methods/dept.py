@@ -25,7 +25,7 @@ from modprompt.methods.coop import CoOp
 from modprompt.methods.kgcoop import KgCoOp
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository, Training
+from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository, SavedAs, Training
 from modprompt.methods.parts.learners import HEAD, Classes, Learner
 from modprompt.methods.parts.losses import Objective, Rule, Term, cross_entropy
 from modprompt.methods.together import Addition
@@ -401,8 +401,7 @@ class ExtrasLinearProbeCoOp(CoOp):
     """CoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = CoOp.node
-    folder = "PromptLearner"
-    prefix = "prompt_learner."
+    saved_as = SavedAs("PromptLearner")
     logging = Logging()
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()
@@ -413,8 +412,7 @@ class ExtrasLinearProbeCoCoOp(CoCoOp):
     """CoCoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = CoCoOp.node
-    folder = "PromptLearner"
-    prefix = "prompt_learner."
+    saved_as = SavedAs("PromptLearner")
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()
 
@@ -424,8 +422,7 @@ class ExtrasLinearProbeKgCoOp(KgCoOp):
     """KgCoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = KgCoOp.node
-    folder = "PromptLearner"
-    prefix = "prompt_learner."
+    saved_as = SavedAs("PromptLearner")
     logging = Logging()
     repository = Repository(shared={**KgCoOp.repository.shared, **_SHARED})
     joined_by: ClassVar[Any] = DePT()

@@ -130,7 +130,7 @@ class PromptedModel(OnSharedClip):
 
     def _new_average(self) -> GaussianAverage | None:
         how = self.method.training.averaging
-        return how.over(self.epochs) if how and self.epochs else None
+        return GaussianAverage(self.epochs, *how) if how and self.epochs else None
 
     def end_epoch(self) -> bool:
         """Do what the method does between epochs; call it after the last step of each.

@@ -237,7 +237,7 @@ def _key(method: "Method", learner: Learner, name: str) -> str:
     if name.startswith(HEAD):
         return name[len(HEAD) :]
     key = learner.checkpoint_key(name)
-    return key if key.startswith(("image_encoder.", "text_encoder.")) else method.prefix + key
+    return key if key.startswith(("image_encoder.", "text_encoder.")) else method.saved_as.prefix + key
 
 
 def made_with(method: "Method", clip: Mapping[str, str]) -> dict[str, str]:

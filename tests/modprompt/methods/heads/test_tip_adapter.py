@@ -6,7 +6,8 @@ import torch
 
 from modprompt.errors import UserError
 from modprompt.methods.heads.base import cosines, unit
-from modprompt.methods.heads.tip_adapter import Found, Grid, TipAdapterHead, search
+from modprompt.methods.heads.method import Grid
+from modprompt.methods.heads.tip_adapter import Found, TipAdapterHead, search
 from tests.held import Held
 from tests.modprompt.methods.heads.golden import (
     BANK,
