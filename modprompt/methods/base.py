@@ -16,6 +16,7 @@ from modprompt.methods.parts.capabilities import (
     Repository,
     Results,
     RunFacts,
+    SavedAs,
     Searching,
     Training,
 )
@@ -35,8 +36,7 @@ class Method(Configured):
     The objects of parts/capabilities.py, in the attributes below, say what else a method can do.
     """
 
-    folder: ClassVar[str] = "prompt_learner"  # where its checkpoints are in a run's folder
-    prefix: ClassVar[str] = "prompt_learner."  # of the learner's names in them
+    saved_as: ClassVar[SavedAs] = SavedAs()
     prec: ClassVar[str] = "fp16"  # precision of a run unless it is set
     learner_of: ClassVar[str] = ""  # another method whose checkpoints it reads
     logging: ClassVar[Logging] = Logging()

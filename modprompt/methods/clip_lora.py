@@ -21,7 +21,16 @@ from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, setting
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Logging, Results, RunFacts, Searching, Steps, Training, own_scale
+from modprompt.methods.parts.capabilities import (
+    Logging,
+    Results,
+    RunFacts,
+    SavedAs,
+    Searching,
+    Steps,
+    Training,
+    own_scale,
+)
 from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
 from modprompt.methods.together import Addition, require_takes
 
@@ -233,7 +242,7 @@ class CLIPLoRA(LowRankSettings, Addition):
     """CLIP-LoRA: low-rank additions to attention, trained for a number of steps; with ENCODER text also on ResNets."""
 
     node = NODE
-    prefix = ""
+    saved_as = SavedAs(prefix="")
     prec = "amp"
     logging = Logging(accuracy=True)
     searching = Searching(refused="it has no prompts, and so no schedule")

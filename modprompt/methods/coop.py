@@ -12,7 +12,7 @@ from modprompt.engine.prompts import POSITIONS
 from modprompt.engine.schedule import BEFORE_START, MOST_TOKENS, Schedules, Shape, no_prompts, shallow
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.methods.parts.capabilities import Logging
+from modprompt.methods.parts.capabilities import Logging, SavedAs
 from modprompt.methods.parts.groups import LearnedText, WithDescriptions, written_out
 from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
@@ -29,7 +29,7 @@ def of_coop(*more: str) -> dict[str, str]:
 class OneContext(LearnedText, WithDescriptions):
     """A context of words or random vectors on the text side, carried to the end; nothing on the vision side."""
 
-    prefix = ""
+    saved_as = SavedAs(prefix="")
     own_words: ClassVar[str] = ""  # the words that True stands for, in methods that accept it
 
     # a checkpoint shows it, and with CTX_INIT it is not used

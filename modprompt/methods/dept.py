@@ -24,7 +24,7 @@ from modprompt.methods.coop import CoOp
 from modprompt.methods.kgcoop import KgCoOp
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository, Training
+from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository, SavedAs, Training
 from modprompt.methods.parts.learners import HEAD, Classes, Learner
 from modprompt.methods.parts.losses import Objective, Rule, Term, cross_entropy
 from modprompt.methods.together import Addition
@@ -400,8 +400,7 @@ class ExtrasLinearProbeCoOp(CoOp):
     """CoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = CoOp.node
-    folder = "PromptLearner"
-    prefix = "prompt_learner."
+    saved_as = SavedAs("PromptLearner")
     logging = Logging()
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()
@@ -412,8 +411,7 @@ class ExtrasLinearProbeCoCoOp(CoCoOp):
     """CoCoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = CoCoOp.node
-    folder = "PromptLearner"
-    prefix = "prompt_learner."
+    saved_as = SavedAs("PromptLearner")
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()
 
@@ -423,8 +421,7 @@ class ExtrasLinearProbeKgCoOp(KgCoOp):
     """KgCoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = KgCoOp.node
-    folder = "PromptLearner"
-    prefix = "prompt_learner."
+    saved_as = SavedAs("PromptLearner")
     logging = Logging()
     repository = Repository(shared={**KgCoOp.repository.shared, **_SHARED})
     joined_by: ClassVar[Any] = DePT()

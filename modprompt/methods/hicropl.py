@@ -29,7 +29,7 @@ from modprompt.fields import setting
 from modprompt.io.same_run import BLENDED, SENTENCES
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Repository, Results, Searching, Training
+from modprompt.methods.parts.capabilities import Repository, Results, SavedAs, Searching, Training
 from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.parts.losses import EPS, ClassTeacher, FrozenCLIP, Objective, Term, cross_entropy
 from modprompt.methods.parts.text import Sentences
@@ -42,7 +42,7 @@ class HiCroPL(Method):
     """HiCroPL: deep prompts of both sides, mapped from each other, and features blended with the frozen CLIP's."""
 
     node = "TRAINER.HICROPL"
-    folder = "VLPromptLearner"
+    saved_as = SavedAs("VLPromptLearner")
     searching = Searching(refused="PROMPT_DEPTH says which layers get prompts, CROSS_LAYER how they are mapped")
     wants_vision = True
     repository = Repository(shared={"OPTIM.EPS": "EPS"})

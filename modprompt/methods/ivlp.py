@@ -10,6 +10,7 @@ from modprompt.clip.towers import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, no_prompts, replacement
 from modprompt.fields import setting
+from modprompt.methods.parts.capabilities import SavedAs
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, written_out
 from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
@@ -40,7 +41,7 @@ class IVLP(LearnedText, DeepVision):
     """IVLP: replacement on both sides, with parameters of their own."""
 
     node = "TRAINER.IVLP"
-    folder = "VLPromptLearner"
+    saved_as = SavedAs("VLPromptLearner")
 
     n_ctx_text: int = setting(
         2, "context tokens, and prompt tokens before each deeper text layer", least=1, most=MOST_TOKENS

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Must, changed, setting
-from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import NONE
 from modprompt.methods.parts.capabilities import Results
@@ -16,9 +14,8 @@ from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.parts.losses import Objective, Term, cross_entropy
 from modprompt.methods.parts.teachers import IMAGES, Distillation, Taught, TeacherLogits
 from modprompt.methods.records import content_hashes
-from modprompt.methods.together import Addition, put_beside
+from modprompt.methods.together import Addition
 
-M = TypeVar("M", bound=Method)
 LABELS_NOT_READ = "labels of the training images were not read: a teacher said what they show (KDPL)"
 _BOTH_WAYS = 0.5  # the weight of each divergence
 
@@ -44,14 +41,6 @@ class KDPL(Taught, Addition):
     def schedules(self, shape: Shape) -> Schedules:
         """Refused: UserError."""
         raise UserError("KDPL is a loss for the prompts of a method: KDPL().over(modprompt.CoOp())")
-
-    def over(self, method: M) -> M:
-        """A method that learns from this teacher, which is loaded here.
-
-        Raises:
-            SettingError: on a method that accepts none, or one that searches for its schedule; without such a teacher.
-        """
-        return put_beside(method, self.prepared())
 
     @property
     def results(self) -> Results:

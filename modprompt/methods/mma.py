@@ -21,6 +21,7 @@ from modprompt.engine.text_layout import TextTokens
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.methods.base import Method
+from modprompt.methods.parts.capabilities import SavedAs
 from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.together import Addition, require_takes
 
@@ -181,8 +182,7 @@ class MultiModalAdapter(Addition):
     """MMA: adapters in the layers from ADAPTER_START to ADAPTER_END of both sides, no prompts; not on ResNets."""
 
     node = "TRAINER.MMADAPTER"
-    folder = "adapter_learner"
-    prefix = ""
+    saved_as = SavedAs("adapter_learner", "")
     prec = "amp"
     wants_vision = True
 

@@ -32,7 +32,16 @@ from modprompt.fields import Must, setting
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Logging, Repository, Results, RunFacts, Searching, Training, own_scale
+from modprompt.methods.parts.capabilities import (
+    Logging,
+    Repository,
+    Results,
+    RunFacts,
+    SavedAs,
+    Searching,
+    Training,
+    own_scale,
+)
 from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.parts.losses import ClassTeacher, FrozenCLIP, Objective, Term, mean_class_features
 
@@ -64,8 +73,7 @@ class MMRL(Method):
     """MMRL: tokens projected for upper layers of both sides; they also give each image a second feature."""
 
     node = "TRAINER.MMRL"
-    folder = "MultiModalRepresentationLearner"
-    prefix = "representation_learner."
+    saved_as = SavedAs("MultiModalRepresentationLearner", "representation_learner.")
     logging = Logging(accuracy=True)
     searching = Searching(refused="REP_LAYERS says which layers get tokens")
     wants_vision = True

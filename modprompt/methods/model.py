@@ -130,7 +130,7 @@ class PromptedModel(OnSharedClip):
 
     def _new_average(self) -> GaussianAverage | None:
         how = self.method.training.averaging
-        return how.over(self.epochs) if how and self.epochs else None
+        return GaussianAverage(self.epochs, *how) if how and self.epochs else None
 
     def end_epoch(self) -> bool:
         """Do what the method does between epochs; call it after the last step of each.
@@ -283,13 +283,13 @@ class PromptedModel(OnSharedClip):
 
     def projection(self) -> nn.Module | None:
         """A copy, float32 and in eval mode, of what comes between raw image features and cosines; None if nothing."""
-        own = getattr(self.prompt_learner, "projection", None)
+        own = self.prompt_learner.projection
         return None if own is None else copy.deepcopy(own).cpu().float().eval().requires_grad_(False)
 
     @property
     def has_own_logits(self) -> bool:
         """Whether logits are not scaled cosines but the learner's own, or a subclass's."""
-        own = type(self).logits is not PromptedCLIP.logits or hasattr(self.prompt_learner, "logits")
+        own = type(self).logits is not PromptedCLIP.logits or self.prompt_learner.logits is not None
         return own or self._joins_logits
 
     def class_matrix(self) -> Tensor:

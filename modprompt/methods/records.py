@@ -237,7 +237,7 @@ def _key(method: "Method", learner: Learner, name: str) -> str:
     if name.startswith(HEAD):
         return name[len(HEAD) :]
     key = learner.checkpoint_key(name)
-    return key if key.startswith(("image_encoder.", "text_encoder.")) else method.prefix + key
+    return key if key.startswith(("image_encoder.", "text_encoder.")) else method.saved_as.prefix + key
 
 
 def made_with(method: "Method", clip: Mapping[str, str]) -> dict[str, str]:
@@ -309,7 +309,7 @@ def classes_record(classes: Classes, learner: Learner) -> dict[str, Any]:
 
     Also the classes of the training, if they are others and that matters.
     """
-    own = getattr(learner, "templates", None) or learner.averaged
+    own = learner.templates or learner.averaged
     which = "" if learner.described is None else f"{WHICH}[phrase]"
     templates = own or class_texts([f"{{}}{which}"], learner.prefix, learner.ending)
     repeated = {"which": list(classes.which)} if classes.which else {}

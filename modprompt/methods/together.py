@@ -21,12 +21,18 @@ class Addition(Method):
     """A method that is added to the prompts of others, too, or only to them."""
 
     def over(self, method: M) -> M:
-        """A method with these additions to its prompts, trained together.
+        """A method with these additions to its prompts, trained together; what they name is read here.
 
         Raises:
-            SettingError: on a method that accepts none, or one that searches for its schedule.
+            SettingError: on a method that accepts none, or one that searches for its schedule; without what is named.
         """
-        return put_beside(method, self)
+        require_takes(type(method).__name__, self.node_name())
+        if method.search is not None:
+            raise SettingError([("ON", " does not work for a search: give the schedule that it found")])
+        there = method.joined_by
+        if there is not None and not isinstance(there, type(self)):
+            raise SettingError([("ON", f": {type(there).__name__} is already added to the prompts")])
+        return method.replace_private(joined_by=self.prepared())
 
     def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
         """A method's learner with these additions, newly drawn; `again` draws another learner of that method.
@@ -80,25 +86,6 @@ def require_takes(name: str, node: str) -> None:
         raise SettingError([("ON", f" does not work for {name}: it is added to the prompts of {others}")])
 
 
-def put_beside(method: M, beside: Addition) -> M:
-    """A method with another one added to its prompts, trained together.
-
-    Raises:
-        SettingError: on a method that accepts none, or one that searches for its schedule.
-    """
-    require_takes(type(method).__name__, beside.node_name())
-    if method.search is not None:
-        raise SettingError([("ON", " does not work for a search: give the schedule that it found")])
-    _require_alone(method, type(beside))
-    return method.replace_private(joined_by=beside)
-
-
-def _require_alone(method: Method, beside: "type[Method]") -> None:
-    there = method.joined_by
-    if there is not None and not isinstance(there, beside):
-        raise SettingError([("ON", f": {type(there).__name__} is already added to the prompts")])
-
-
 def joined(method: M, nodes: Mapping[str, Any]) -> M:
     """A method with the additions that the nodes under TRAINER ask for; itself if none is ON.
 
@@ -108,8 +95,6 @@ def joined(method: M, nodes: Mapping[str, Any]) -> M:
     for node in asked(nodes, type(method).__name__):
         other: Any = JOINING[node].method
         try:
-            require_takes(type(method).__name__, node)
-            _require_alone(method, other)
             method = other.of({**other.in_node(nodes[node]), "ON": False}).over(method)
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None

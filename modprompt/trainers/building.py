@@ -126,7 +126,7 @@ class Building(Part):
         trainer.scaler = precision.grad_scaler() if self.run.precision.scale_loss else None
         trainer.optim = optimiser if trainer.scaler is None else precision.fused(optimiser)
         trainer.sched = self.schedule(trainer.optim)
-        trainer.register_model(self.method.folder, view, trainer.optim, trainer.sched)
+        trainer.register_model(self.method.saved_as.folder, view, trainer.optim, trainer.sched)
         if trainer.search is not None:
             trainer.search.prepare()
 

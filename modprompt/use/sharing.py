@@ -66,7 +66,7 @@ def files_of(content: Checkpoint, path: Path, below: str = "") -> dict[str, Cont
             "load it with modprompt.load, save it with .save, and push that file"
         )
     name = content.record["method"]["name"]
-    folder = BY_NAME[name].method.folder if name in BY_NAME else "prompt_learner"
+    folder = BY_NAME[name].method.saved_as.folder if name in BY_NAME else "prompt_learner"
     file = "model.safetensors" if path.suffix == ".safetensors" else f"model.pth.tar-{content.epoch}"
     place = f"{below}/{folder}" if below else folder
     return {f"{place}/{file}": path, f"{place}/{POINTER}": f"{file}\n".encode()}

@@ -28,7 +28,7 @@ from modprompt.methods.heads.base import (
 from modprompt.methods.heads.clip_adapter import CLIPAdapterHead
 from modprompt.methods.heads.method import EnhancedBase, Grid, SearchedHead
 from modprompt.methods.heads.tip_adapter import TipAdapterHead
-from modprompt.methods.parts.capabilities import Logging
+from modprompt.methods.parts.capabilities import Logging, SavedAs
 
 _SEARCH, _TRAINED = "grid_search", "-f-"  # further words in INIT
 _TASK_RESIDUAL = 0.5
@@ -42,7 +42,7 @@ class ADAPTER(EnhancedBase, SearchedHead):
     """The head that INIT names, kept near the text by CONSTRAINT: ZS with none is ZS-LP, with l2 it is CLAP."""
 
     node = "TRAINER.ADAPTER"
-    folder = "adapter"
+    saved_as = SavedAs("adapter")
     logging = Logging(accuracy=True)
 
     init: str = setting(

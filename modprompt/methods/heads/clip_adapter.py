@@ -12,7 +12,7 @@ from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.heads.base import Head, cosines
 from modprompt.methods.heads.method import FreshViewsHead
-from modprompt.methods.parts.capabilities import Logging
+from modprompt.methods.parts.capabilities import Logging, SavedAs
 
 
 @dataclass(frozen=True, repr=False)
@@ -20,7 +20,7 @@ class CLIP_Adapter(FreshViewsHead):  # noqa: N801 - the name that users know
     """Two layers without biases, mixed with the features that they read; the same for all classes."""
 
     node = "TRAINER.CLIP_ADAPTER"
-    folder = "clip_adapter"
+    saved_as = SavedAs("clip_adapter")
     logging = Logging(accuracy=True)
 
     ratio: float = setting(0.2, "share of the adapted features, from 0 to 1", least=0)

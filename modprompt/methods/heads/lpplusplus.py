@@ -15,7 +15,7 @@ from modprompt.fields import setting
 from modprompt.io.images import AS_MANY
 from modprompt.methods.heads.base import TRAIN, VAL, Bank, Batch, Head, Rates, cosines, images_of, unit, unit_mean_text
 from modprompt.methods.heads.method import HeadMethod
-from modprompt.methods.parts.capabilities import Logging
+from modprompt.methods.parts.capabilities import Logging, SavedAs
 
 _ALPHA = 250.0  # factor of the mean cosine of images with their class's text
 _EVERY = 10  # steps from one of alpha to the next
@@ -27,7 +27,7 @@ class LPPlusPlus(HeadMethod):
     """All images in each step, with learning rates computed from their features: OPTIM is not read."""
 
     node = "TRAINER.LPPLUSPLUS"
-    folder = "lpplusplus"
+    saved_as = SavedAs("lpplusplus")
     logging = Logging(accuracy=True)
 
     train_epoch: int = setting(300, "epochs, each a step on all training images", least=1, compared=False)

@@ -91,7 +91,7 @@ class Front(NamedTuple):
         name = type(self.method).__name__
         if learner.pooling is not None or isinstance(learner, SearchLearner):
             raise UserError(f"{name} here has several prompts a class: no head can be put on these")
-        if hasattr(learner, "given_text"):
+        if learner.given_text is not None:
             raise UserError(f"{name} has class features of another CLIP: no head can be put on these")
         if content is not None:
             load_content(view_of(self.method, learner), content, self.path, made_with(self.method, of_clip(clip_model)))

@@ -96,7 +96,7 @@ class HeadBuilding(_OfHead, Building):
             print("note: the head reads features of classes and class tokens, not what its prompts read out")
         trainer.scaler = None
         trainer.max_epoch = self.method.epochs(trainer.max_epoch) if self.head.trains else 1  # else one without a step
-        trainer.register_model(self.method.folder, Saved(self.model))
+        trainer.register_model(self.method.saved_as.folder, Saved(self.model))
         if self.cfg.MODEL.INIT_WEIGHTS and self.cfg.TEST.ONLY:
             trainer.checkpoints.load_initial(self.head)
 
@@ -152,7 +152,7 @@ class HeadBuilding(_OfHead, Building):
 
     def make_rates(self) -> None:
         """Make the optimiser and its learning rates: the head's own, or those of OPTIM."""
-        trainer, folder = self.trainer, self.method.folder
+        trainer, folder = self.trainer, self.method.saved_as.folder
         if not self.head.trains:
             return
         rates = self.head.rates(trainer.max_epoch * len(trainer.train_loader_x))

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from modprompt.fields import setting
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, Bank, Head, Rates, cosines, unit, unit_mean_text
 from modprompt.methods.heads.method import FreshViewsHead, Grid, SearchedHead
-from modprompt.methods.parts.capabilities import Logging
+from modprompt.methods.parts.capabilities import Logging, SavedAs
 
 _LEAST = 0.1
 
@@ -71,7 +71,7 @@ class TipAdapter(SearchedHead, FreshViewsHead):
     """A cache of the training images in addition to zero-shot CLIP; nothing is trained."""
 
     node = "TRAINER.TIPADAPTER"
-    folder = "tip_adapter"
+    saved_as = SavedAs("tip_adapter")
 
     init_alpha: float = setting(1.0, "weight of the cache, if nothing is searched", least=0, compared=False)
     init_beta: float = setting(1.0, "sharpness of affinities, if nothing is searched", least=0, compared=False)

@@ -20,15 +20,10 @@ class GaussianAverage:
     Args:
         epochs: their number N.
         mean: of the density, in epochs.
-        std: of the density, in epochs.
-
-    Raises:
-        UserError: if std is not positive.
+        std: of the density, in epochs; more than 0.
     """
 
     def __init__(self, epochs: int, mean: float, std: float):
-        if std <= 0:
-            raise UserError(f"GPA_STD must be more than 0, got {std}")
         numbers = torch.arange(1, epochs + 1, dtype=torch.float64)
         self.weights = torch.softmax(-0.5 * ((numbers - mean) / std) ** 2, dim=0)
         self.epochs = 0  # in the sum so far
@@ -63,19 +58,15 @@ class GaussianAverage:
         self.epochs, self.total = state["epochs"], dict(state["total"])
 
 
-class Averaging(NamedTuple):
-    """The method ends with an average over epochs, weighted by a Gaussian; their number must be known.
+class SavedAs(NamedTuple):
+    """What the method's checkpoints are called.
 
-    mean: the epoch with the largest weight.
-    std: the spread in epochs.
+    folder: of them in a run's folder.
+    prefix: of the learner's names in them.
     """
 
-    mean: float
-    std: float
-
-    def over(self, epochs: int) -> GaussianAverage:
-        """A new average over so many epochs."""
-        return GaussianAverage(epochs, self.mean, self.std)
+    folder: str = "prompt_learner"
+    prefix: str = "prompt_learner."
 
 
 class RunFacts(NamedTuple):
@@ -169,7 +160,7 @@ class Training(NamedTuple):
 
     rates: what has a learning rate of its own.
     optimiser: what the optimiser's groups have in addition to OPTIM, as keywords of PyTorch's optimisers.
-    averaging: how it averages over epochs.
+    averaging: mean and spread, in epochs, of the Gaussian average over epochs that it ends with.
     steps: how many it has, if not epochs are counted.
     later_of_equals: whether the later of two epochs wins that are equal on validation.
     draws_masks: whether its steps draw random numbers other than for images: such steps are not compiled.
@@ -179,7 +170,7 @@ class Training(NamedTuple):
 
     rates: tuple[OwnRate, ...] = ()
     optimiser: Mapping[str, float] = {}
-    averaging: Averaging | None = None
+    averaging: tuple[float, float] | None = None
     steps: Steps | None = None
     later_of_equals: bool = False
     draws_masks: bool = False

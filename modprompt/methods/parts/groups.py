@@ -13,7 +13,7 @@ from modprompt.io.same_run import DESCRIPTIONS
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Averaging, Training
+from modprompt.methods.parts.capabilities import SavedAs, Training
 from modprompt.methods.parts.losses import (
     ClassTeacher,
     FrozenCLIP,
@@ -158,7 +158,7 @@ class Regularised(Method):
         """The average, unless gpa_std is 0; the frozen class features need CLIP's exact weights."""
         base = super().training
         return base._replace(
-            averaging=Averaging(self.gpa_mean, self.gpa_std) if self.gpa_std > 0 else None,
+            averaging=(self.gpa_mean, self.gpa_std) if self.gpa_std > 0 else None,
             exact_weights=any(self.weights()) or base.exact_weights,
         )
 
@@ -176,7 +176,7 @@ class Regularised(Method):
 class Coupled(LearnedText, PromptsVision):
     """The text side replaces n_ctx tokens per layer; the vision side is the method's own."""
 
-    folder = "MultiModalPromptLearner"
+    saved_as = SavedAs("MultiModalPromptLearner")
 
     n_ctx: int = setting(
         2, "context tokens before layer 0, and prompt tokens of each deep text layer", least=1, most=MOST_TOKENS

@@ -80,9 +80,9 @@ class Learner(nn.Module):
     adapters: LayerChanges | None  # learned changes of layers, if there are any
     joint_head: Any  # more logits, from raw features (methods/dept.py), learned too; None without
     # unit class features (C, E) in place of the text side's, and a module after the image side: from raw features
-    # (B, E) to those that cosines are computed of; a learner without these leaves both out
-    given_text: Tensor
-    projection: nn.Module
+    # (B, E) to those that cosines are computed of
+    given_text: Tensor | None
+    projection: nn.Module | None
     reads = False  # whether its prompts make a second feature of each image (engine/read_out.py); `logits` uses both
     trained_on: tuple[str, ...] | None = None  # class names; () if unknown; None if they do not matter
 
@@ -92,31 +92,33 @@ class Learner(nn.Module):
     prompt_text: ClassPrompts
     position = "end"  # of the class name
     words_type: torch.dtype | None = None  # of embedded words; None for CLIP's
+    templates: tuple[str, ...] = ()  # whole prompts, of which each makes a class feature
     averaged: tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends
     ctx: Tensor  # (n, T), or (C, n, T) for single classes, with `described` for their single prompts
 
     not_read: tuple[str, ...] = ()  # how names in its repository's checkpoints begin that are not learned
 
     # frozen class features (C, E), of length 1, with which class features are blended; image features are blended with
-    # those of the same CLIP, or of another's image side, `frozen_visual`; a learner that does not blend leaves both out
-    frozen_text: Tensor
-    frozen_visual: Any
+    # those of the same CLIP, or of another's image side, `frozen_visual`
+    frozen_text: Tensor | None
+    frozen_visual: Any = None
     sentences: Any = None  # for frozen class features (methods/parts/text.py), if a file has them
 
     described: Described | None = None  # phrases, which make several prompts of a class
     pooling: Pooling | None  # pools features of several prompts; None with one prompt per class
-    # (image (B, E), text (C, E) or (B, C, E), exp(logit_scale)) to logits (B, C), with parameters of its own; a learner
-    # with scaled cosines leaves it out
-    logits: nn.Module
+    # (image (B, E), text (C, E) or (B, C, E), exp(logit_scale)) to logits (B, C), with parameters of its own; None for
+    # scaled cosines
+    logits: nn.Module | None
 
     def __init__(self, schedules: Schedules, prefix: str, ending: str = "."):
         super().__init__()
         self.schedules = schedules
         self.prefix = prefix  # the words before a class name
         self.ending = ending  # those after it, if it comes after the context
-        self.pooling = None
-        self.adapters = None
-        self.joint_head = None
+        # not by __setattr__: a subclass may have properties of these names
+        vars(self).update(pooling=None, adapters=None, joint_head=None, logits=None, projection=None)
+        for name in ("given_text", "frozen_text"):
+            self.register_buffer(name, None, persistent=False)
 
     @property
     def beginning(self) -> str:

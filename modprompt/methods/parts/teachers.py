@@ -69,7 +69,7 @@ class Teacher(NamedTuple):
             raise UserError(f"the teacher, {self._whose}: {error}") from None
         learner = made.prompt_learner
         own = made.has_own_logits or learner.needs_image or learner.pooling is not None
-        if own or hasattr(learner, "given_text"):
+        if own or learner.given_text is not None:
             raise UserError(f"{self._whose}: {type(self.method).__name__} has no class features to teach with")
         if self.content is not None:
             stated = made_with(self.method, of_clip(self.clip_model))

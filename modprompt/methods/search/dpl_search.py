@@ -14,7 +14,7 @@ from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.dpl import OWN_PLACES
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Searching
+from modprompt.methods.parts.capabilities import SavedAs, Searching
 from modprompt.methods.parts.learners import Classes
 from modprompt.methods.parts.losses import Objective
 from modprompt.methods.search.learners import OptionsPromptLearner
@@ -29,7 +29,7 @@ class DPLSearch(AlphaSettings, Method):
     """
 
     node = "TRAINER.DPLSEARCH"
-    folder = "MultiModalPromptLearner"
+    saved_as = SavedAs("MultiModalPromptLearner")
     searching = Searching(always=True)
 
     n_ctx_vision: int = setting(4, "most prompt tokens of a vision layer", least=0)

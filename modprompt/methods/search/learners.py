@@ -59,8 +59,6 @@ class SearchLearner(Learner):
 
     def enter_alphas(self, side: str, options: Sequence[Sequence[Option]]) -> None:
         """Add the options of a side's layers, with newly drawn alphas."""
-        if not hasattr(self, "alphas"):
-            self.alphas, self.options = nn.ParameterDict(), {}
         self.options[side] = tuple(tuple(there) for there in options)
         most = max(map(len, options))
         self.alphas[side] = nn.Parameter(SPREAD * torch.randn(len(options), most))
@@ -156,6 +154,7 @@ class OptionsPromptLearner(SearchLearner):
         super().__init__(schedules, words)
         widths = text_width(clip_model), image_width(clip_model)
         self.register_buffer("ctx", torch.empty(0, widths[0]), persistent=False)
+        self.alphas, self.options = nn.ParameterDict(), {}
         self.vision_options = self._side("vision", widths[1], nn.init.normal_)
         self.text_options = self._side("text", widths[0], nn.init.uniform_)
         self.put_in(classnames, clip_model)
@@ -229,6 +228,7 @@ class SlotsPromptLearner(SearchLearner):
         super().__init__(inner.schedules, inner.prefix, inner.ending)
         self.inner = inner
         self.needs_image = inner.needs_image
+        self.alphas, self.options = nn.ParameterDict(), {}
         for side in ("vision", "text"):
             if side in options:
                 self.enter_alphas(side, options[side])
@@ -256,7 +256,7 @@ class SlotsPromptLearner(SearchLearner):
         return other
 
     @property
-    def logits(self) -> nn.Module:  # type: ignore[override]  # as the other's, if it has any
+    def logits(self) -> nn.Module | None:  # type: ignore[override]
         """The other's."""
         return self.inner.logits
 
