@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modprompt.engine.model import Output
 from modprompt.io import folder as run_folder
-from modprompt.io.steps import Row, Table
+from modprompt.io.run_files import Row, StepTable
 from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, waits
 from modprompt.methods.parts.step import Done, Step
 from modprompt.trainers.part import Part
@@ -28,7 +28,7 @@ class Loop(Part):
         made_step: what each batch goes through, made for the first.
     """
 
-    table: Table | None = None
+    table: StepTable | None = None
     made_step: Step | None = None
 
     @functools.cached_property
