@@ -25,9 +25,8 @@ from tqdm import tqdm
 from modprompt.checks import at_least, nearest
 from modprompt.errors import UserError
 from modprompt.io.arrays import arrays_hash, read_arrays
-from modprompt.io.files import write_json
+from modprompt.io.files import part_of, write_json
 from modprompt.io.images import HELD_OUT, TEST, VALIDATION, hold_out
-from modprompt.io.pictures import new_figure, save_figure
 from modprompt.programs import report
 
 SHOTS = (1, 2, 4, 8, 16)
@@ -220,7 +219,9 @@ def accuracy_pct(splits: dict[str, Split], shots: int, seed: int, steps: int) ->
 
 def figure(rows: list[dict[str, Any]], dataset: str, path: Path) -> None:
     """Accuracy over shots, mean and deviation, as PNG."""
-    fig = new_figure(5, 3.5)
+    from matplotlib.figure import Figure  # late: it takes long
+
+    fig = Figure(figsize=(5, 3.5), layout="constrained")
     axes = fig.subplots()
     shots = [row["shots"] for row in rows]
     axes.errorbar(
@@ -231,7 +232,8 @@ def figure(rows: list[dict[str, Any]], dataset: str, path: Path) -> None:
     axes.set_ylabel("accuracy (%)")
     axes.set_title(f"{dataset}: linear probe on CLIP features", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    save_figure(fig, path)
+    with part_of(path) as file:
+        fig.savefig(file, dpi=150, format="png")
 
 
 def run(argv: list[str] | None = None) -> None:

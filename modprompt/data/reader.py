@@ -10,6 +10,7 @@ from typing import Any
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
+from modprompt.data import published
 from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, fewer_than, hashes_of_seed, validation_of_seed
 from modprompt.data.image_check_cache import LookedAt, tell
 from modprompt.data.images import Image, datums, place_of_images
@@ -238,7 +239,7 @@ class FamilyDataset(DatasetBase):
     def state_split(self, split: Split, found: str, ours: bool) -> None:
         """Store the facts about a split that has this hash."""
         name = type(self).__name__
-        status = runs.split_status(
+        status = published.split_status(
             name, found, ours, lambda shots, seed: hashes_of_seed(split, shots, seed, self.image_dir)
         )
         self.split_facts = {"name": name, "status": status, "hash": found, **told_of_split(name, split)}

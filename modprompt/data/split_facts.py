@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from modprompt.data import published
 from modprompt.data.folder_images import FolderImages
 from modprompt.data.splits import PARTS, Split
-from modprompt.io import published
 
 
 def doubles(split: Split) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.io import lock, test_parts
+from modprompt.io import lock, run_files
 from modprompt.io import result as results
 from modprompt.io.checkpoint import find_checkpoint, model_folders, newest_checkpoint
 from modprompt.io.checkpoint import read as read_checkpoint
@@ -247,7 +247,7 @@ def take(folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
         remove_parts(folder)
         for entry in os.scandir(folder):
             if entry.is_dir(follow_symlinks=False) and not os.path.exists(os.path.join(entry.path, LOCK)):
-                ours = ("model*", "checkpoint", *test_parts.ALL)  # files of others are kept there, too
+                ours = ("model*", "checkpoint", *run_files.OF_TEST)  # files of others are kept there, too
                 remove_parts(entry.path, *(() if entry.name == "job" else ours))
     return held
 

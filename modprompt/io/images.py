@@ -9,15 +9,14 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from modprompt.io import published
 from modprompt.io.files import sha256_of
 
 READ_AS = "INPUT.READ_AS"  # in a run's record: the rule of its images; without it "family"
-PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
+NOT_KNOWN = "not known"  # a split's status
 VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
 WHOLE = "the whole validation split"
 AS_TRAINING = "as many validation images as of training"
@@ -181,25 +180,6 @@ def _contents(images: Sequence[Labelled], root: str) -> str:
 def list_hash(images: Iterable[Any], root: str) -> str:
     """Twelve hex digits of a list's paths, labels and class names, as few-shot lists were published by their hashes."""
     return _digits(f"{below(one.impath, root)}\t{one.label}\t{one.classname}\n" for one in images)[:12]
-
-
-def split_status(name: str, split_hash: str, ours: bool, few_shot: Callable[[int, int], str]) -> str:
-    """The status of a data set's split: published, ours, or not known.
-
-    Args:
-        name: of the data set.
-        split_hash: SHA-256 of the split in the form of the published files.
-        ours: whether this project made it.
-        few_shot: gives for shots and seed the hashes of the lists drawn from it, "training/validation".
-    """
-    if name in published.SPLIT_SHA256:
-        as_published = split_hash == published.SPLIT_SHA256[name]
-    else:
-        known = published.FEW_SHOT_SHA256.get(name, {})
-        as_published = bool(known) and all(few_shot(published.SHOTS, seed) == mine for seed, mine in known.items())
-    if as_published:
-        return PUBLISHED
-    return OURS if ours or split_hash == published.DIGITS_SHA256 else NOT_KNOWN
 
 
 def own_validation(dataset: Any) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modprompt.errors import UserError
-from modprompt.io import base_new, steps, test_parts
+from modprompt.io import base_new, run_files
 from modprompt.io import result as results
 from modprompt.io.files import copy_whole, sha256_of
 from modprompt.trainers import kept_features
@@ -28,11 +28,11 @@ def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) 
     Returns:
         The result's `top5_pct`, `ece_pct`, accuracies of halves and hashes of files, those that could be made.
     """
-    test_parts.remove(folder)
+    run_files.remove_test(folder)
     names = list(trainer.dm.dataset.classnames)
     why = answers.why_not or ("" if answers.classes == len(names) else "there are other classes than names")
     if why:
-        print(f"Top-5, calibration and {test_parts.FOLDER}/ are left out: {why}")
+        print(f"Top-5, calibration and {run_files.TEST}/ are left out: {why}")
         return {}
     parts, notes = answers.parts(names, trainer.dm.dataset, tested)
     for what, note in notes.items():
@@ -42,7 +42,7 @@ def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) 
         "top5_pct": answers.top_pct(),
         **({} if error is None else {"ece_pct": error}),
         **_halves(trainer, parts.confusion),
-        test_parts.KEY: {**test_parts.write(folder, parts), **_features(answers, trainer, folder, tested)},
+        run_files.TEST_KEY: {**run_files.write_test(folder, parts), **_features(answers, trainer, folder, tested)},
     }
 
 
@@ -74,11 +74,11 @@ def _halves(trainer: Any, confusion: "np.ndarray") -> dict[str, Any]:
 def of_training(folder: str) -> dict[str, str]:
     """The hash of the table of a training's steps; nothing if there is none, or it is damaged."""
     try:
-        there = steps.read(folder) is not None
+        there = run_files.read_steps(folder) is not None
     except UserError as error:
-        print(f"{steps.KEY} is left out: {error}")
+        print(f"{run_files.STEPS_KEY} is left out: {error}")
         return {}
-    return {steps.KEY: sha256_of(steps.path_of(folder))} if there else {}
+    return {run_files.STEPS_KEY: sha256_of(run_files.path_of_steps(folder))} if there else {}
 
 
 def of_another(source: str, folder: str) -> dict[str, Any]:
@@ -91,12 +91,12 @@ def of_another(source: str, folder: str) -> dict[str, Any]:
     Returns:
         Their entries of a result.
     """
-    test_parts.remove(folder)
+    run_files.remove_test(folder)
     result = results.read(source).result or {}
-    names = list(result.get(test_parts.KEY) or ())
+    names = list(result.get(run_files.TEST_KEY) or ())
     for name in names:
-        copy_whole(test_parts.path_of(source, name), test_parts.path_of(folder, name))
-    if os.path.isfile(steps.path_of(source)):
-        copy_whole(steps.path_of(source), steps.path_of(folder))
-    said = {key: result[key] for key in ("top5_pct", "ece_pct", test_parts.KEY) if key in result}
+        copy_whole(run_files.path_of_test(source, name), run_files.path_of_test(folder, name))
+    if os.path.isfile(run_files.path_of_steps(source)):
+        copy_whole(run_files.path_of_steps(source), run_files.path_of_steps(folder))
+    said = {key: result[key] for key in ("top5_pct", "ece_pct", run_files.TEST_KEY) if key in result}
     return {**said, **of_training(folder)}

@@ -19,7 +19,7 @@ from modprompt.clip.towers import ImageTower
 from modprompt.engine.precision import autocast_type
 from modprompt.errors import UserError
 from modprompt.io import result as results
-from modprompt.io import test_parts
+from modprompt.io import run_files
 from modprompt.io.arrays import read_arrays, write_arrays
 from modprompt.io.files import sha256_of
 from modprompt.io.image_files import rule_of_run
@@ -87,10 +87,10 @@ def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> di
     Returns:
         SHA-256 (hex) by the file's name, for the result's `test_files`.
     """
-    path = test_parts.path_of(folder, test_parts.FEATURES)
+    path = run_files.path_of_test(folder, run_files.FEATURES)
     digests = np.array(image_digests(images), np.str_)
     write_arrays(path, features=features.numpy(), images=digests, made_by=np.array(made))
-    return {test_parts.FEATURES: sha256_of(path)}
+    return {run_files.FEATURES: sha256_of(path)}
 
 
 def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -> dict[str, np.ndarray]:
@@ -105,7 +105,7 @@ def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -
     Raises:
         UserError: if they are damaged, or were made by something else.
     """
-    path = test_parts.whole(folder, result, test_parts.FEATURES)
+    path = run_files.whole_of_test(folder, result, run_files.FEATURES)
     if path is None:
         return {}
     features, images, by = read_arrays(path, "features", "images", "made_by")

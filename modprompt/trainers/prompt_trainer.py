@@ -21,7 +21,7 @@ from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
-from modprompt.io.steps import Row, Table
+from modprompt.io.run_files import Row, StepTable
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.trainers import backbone, card_errors, device, mistakes, run_config
@@ -77,7 +77,7 @@ class PromptTrainer(TrainerX):
     run: Run
     model: PromptedModel
     search: "SearchRun | None" = None
-    table: Table | None = None
+    table: StepTable | None = None
     unread: Unread
     clip_model: CLIP
     scaler: Any

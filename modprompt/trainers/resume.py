@@ -12,7 +12,7 @@ from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
-from modprompt.io import steps
+from modprompt.io import run_files
 from modprompt.io.checkpoint import BEST, read
 from modprompt.io.files import copy_whole
 from modprompt.io.images import TEST, images_hash, images_hash_of, selected_on
@@ -143,7 +143,7 @@ class Resume(Part):
         """Continue the table of steps where the run resumes; that of a finished run, tested again, stays."""
         own = self.cfg.OUTPUT_DIR
         if own and (self.trainer.start_epoch < self.trainer.max_epoch or self._gone_on_from != own):
-            self.trainer.table, note = steps.begin(own, self.trainer.start_epoch, self._gone_on_from)
+            self.trainer.table, note = run_files.begin_steps(own, self.trainer.start_epoch, self._gone_on_from)
             if note:
                 print(note)
 

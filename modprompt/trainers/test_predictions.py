@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from modprompt.io.images import below
-from modprompt.io.test_parts import BINS, MOST_TOP, TestParts, Wrong
+from modprompt.io.run_files import BINS, MOST_TOP, TestParts, Wrong
 
 _ODD = "the test did not give logits with a class for each image"
 

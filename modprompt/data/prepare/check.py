@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from modprompt.data import published
 from modprompt.data.images import undecodable
 from modprompt.data.listings import read_classnames
 from modprompt.data.prepare.recipe import Archive, Recipe
@@ -14,7 +15,6 @@ from modprompt.data.split_files import Storage
 from modprompt.data.splits import PARTS, Split, read_split, split_hash
 from modprompt.errors import UserError
 from modprompt.io import images as runs
-from modprompt.io import published
 
 
 def _split_of(name: str, folder: Path) -> tuple[Split, str, Path | None]:
@@ -38,8 +38,8 @@ def _split_of(name: str, folder: Path) -> tuple[Split, str, Path | None]:
 
 
 _SAYS = {
-    runs.PUBLISHED: "the published one",
-    runs.OURS: "drawn by this project",
+    published.PUBLISHED: "the published one",
+    published.OURS: "drawn by this project",
     runs.NOT_KNOWN: "not known: neither a published one nor drawn by this project",
 }
 
@@ -47,7 +47,7 @@ _SAYS = {
 def _faults_of_split(name: str, status: str, path: Path | None) -> list[str]:
     """Print the split's status; a fault if it is not the published one where one is known."""
     known = name in published.SPLIT_SHA256 or name in published.FEW_SHOT_SHA256
-    if known and status != runs.PUBLISHED and path is not None:
+    if known and status != published.PUBLISHED and path is not None:
         way = f"move {path} away, then run `modprompt prepare {name}` for the published one"
         return [f"split: {_SAYS[status]}, so that numbers cannot be compared with papers: {way}"]
     print(f"{name} split: {_SAYS[status]}" + ("" if known else "; no published one is known"))
@@ -86,7 +86,7 @@ def check(name: str, recipe: Recipe, root: Path, *, images: bool = True) -> list
         if size is not None and n_found != size:
             faults.append(f"{part}: {n_found:,} images, published are {size:,}")
         elif n_found:
-            as_published = " (as published)" if status == runs.PUBLISHED else ""
+            as_published = " (as published)" if status == published.PUBLISHED else ""
             print(f"{name} {part}: {n_found:,} images{as_published}")
     listed = (image for part in split for image in part or [])
     return faults + ([f"unreadable image {bad[0]} ({bad[1]})" for bad in undecodable(listed)] if images else [])

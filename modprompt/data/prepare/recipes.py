@@ -5,7 +5,7 @@ instructions; sizes are those of the published splits.
 from __future__ import annotations
 
 from modprompt.data.prepare.recipe import Archive, ByHand, File, Recipe
-from modprompt.io.published import SPLIT_SHA256
+from modprompt.data.published import SPLIT_SHA256
 
 _ROBOTS = "https://www.robots.ox.ac.uk/~vgg/data"
 _CLASSNAMES = File("classnames.txt", drive="1-61f_ol79pViBFDG_IDlUQSwoLcn2XXF")

@@ -14,7 +14,7 @@ from modprompt.io import pages
 from modprompt.io.image_files import FAMILY, read_rgb
 from modprompt.io.images import READ_AS
 from modprompt.io.paths import is_inside
-from modprompt.io.test_parts import Wrong
+from modprompt.io.run_files import Wrong
 
 MOST = 12  # pictures of a gallery
 _SIDE = 128  # pixels of the longer side of a picture

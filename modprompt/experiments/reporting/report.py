@@ -36,14 +36,13 @@ from modprompt.experiments.reporting import (
 )
 from modprompt.experiments.reporting.comparable import clips, warnings
 from modprompt.experiments.reporting.figures import draw
-from modprompt.experiments.reporting.figures.layout import Look
+from modprompt.experiments.reporting.figures.layout import Look, can_draw
 from modprompt.experiments.reporting.measured import Measured, looks_of
 from modprompt.experiments.reporting.results import Results, of_experiment, untested
 from modprompt.experiments.reporting.trees import add_tree, experiment_of_tree
 from modprompt.experiments.running import state, status
 from modprompt.io import pages
 from modprompt.io.files import write_json, write_whole
-from modprompt.io.pictures import can_draw
 from modprompt.io.tables import write_table
 from modprompt.io.text import markdown_text
 

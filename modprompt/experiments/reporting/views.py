@@ -15,7 +15,7 @@ from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting.results import Outcome, Results, most_shots, shots_in_words
 from modprompt.experiments.reporting.table import Cell, cell_of
-from modprompt.io import steps, test_parts
+from modprompt.io import run_files
 from modprompt.io.text import one_line
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Tested(NamedTuple):
     names: tuple[str, ...]
     confusion: NDArray[np.int64]
     calibration: Numbers
-    wrong: Sequence[test_parts.Wrong]
+    wrong: Sequence[run_files.Wrong]
     result: dict[str, Any]
     ece_pct: Cell | None = None
     seeds: int = 1
@@ -116,7 +116,7 @@ def tested(outcomes: Sequence[Outcome], faults: list[str]) -> Tested | None:
         faults: gets a message for what cannot be shown.
     """
     whole: Tested | None = None
-    for outcome, parts in _of_all(outcomes, test_parts.read, "its test recorded no classes", faults):
+    for outcome, parts in _of_all(outcomes, run_files.read_test, "its test recorded no classes", faults):
         names = tuple(distinct(parts.names))
         if whole is None:
             errors = [(one.result or {}).get("ece_pct") for one in outcomes]
@@ -174,7 +174,7 @@ def losses(outcomes: Sequence[Outcome], faults: list[str]) -> Numbers | None:
 
 def _losses(folder: Path, result: dict[str, Any]) -> dict[float, list[float]] | None:
     """Losses of the steps that have one, by epoch."""
-    read, found = steps.read(folder, result) or {}, dict[float, list[float]]()
+    read, found = run_files.read_steps(folder, result) or {}, dict[float, list[float]]()
     for epoch, loss in zip(read.get("epoch", ()), read.get("loss", ())):
         if math.isfinite(loss):
             found.setdefault(epoch, []).append(loss)

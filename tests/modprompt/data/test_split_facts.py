@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image as Picture
 
-from modprompt.data import splits
+from modprompt.data import published, splits
 from modprompt.data.images import Image
 from modprompt.data.split_facts import doubles
 from modprompt.data.splits import Split, read_split, split_folders, write_split
@@ -87,3 +87,31 @@ def test_odd_images_of_imagenet_are_counted_once_by_their_names(tmp_path, monkey
     monkeypatch.setattr("modprompt.data.image_check_cache.look_at_all", None)  # nothing is opened again
     monkeypatch.setattr("modprompt.data.image_check_cache._stamp", None)  # nor asked for
     assert read("ImageNet", tmp_path, shots=1).split_facts["odd_images"] == "1 with transparency"
+
+
+@pytest.mark.parametrize(
+    ("name", "digest", "ours", "status"),
+    [
+        ("EuroSAT", published.SPLIT_SHA256["EuroSAT"], False, "published"),
+        ("EuroSAT", published.SPLIT_SHA256["OxfordPets"], False, "not known"),
+        ("EuroSAT", "0" * 64, True, "ours"),
+        ("Caltech256", "0" * 64, True, "ours"),
+        ("Caltech256", "0" * 64, False, "not known"),
+        ("Digits", published.DIGITS_SHA256, False, "ours"),
+    ],
+)
+def test_status_by_the_hash_of_a_split_file(name, digest, ours, status):
+    assert published.split_status(name, digest, ours, few_shot=None) == status
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2, 3])
+def test_status_by_few_shot_lists_where_no_hash_of_the_file_is_known(wrong):
+    known = published.FEW_SHOT_SHA256["Food101"]
+    asked = []
+
+    def few_shot(shots, seed):
+        asked.append((shots, seed))
+        return "another" if seed == wrong else known[seed]
+
+    assert published.split_status("Food101", "0" * 64, True, few_shot) == ("ours" if wrong else "published")
+    assert set(asked) <= {(16, 1), (16, 2), (16, 3)}

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from modprompt.experiments.plan.job import Job
-from modprompt.io.test_parts import TestParts, Wrong, write
+from modprompt.io.run_files import TestParts, Wrong, write_test
 from tests.modprompt.experiments.fakes import finish
 
 NAMES = ("forest", "river", "lake")
@@ -34,7 +34,7 @@ def leave(
 ) -> None:
     """A finished run with the files of its test and its steps; five steps are an epoch."""
     folder = out / job.folder
-    more = {"test_files": write(folder, tested or parts()), "top5_pct": 99.0, "ece_pct": 2.5}
+    more = {"test_files": write_test(folder, tested or parts()), "top5_pct": 99.0, "ece_pct": 2.5}
     more["split"] = {"name": job.dataset, "status": "published", "hash": "ab" * 32}
     more["versions"] = {"modprompt": "0.3.0", "commit": "c" * 40}
     finish(job, out, accuracy, backbone="ViT-B/16", device="a card", **more)

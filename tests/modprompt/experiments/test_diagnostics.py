@@ -124,14 +124,14 @@ def test_bins_of_several_seeds_are_weighted_by_their_images(two, tmp_path):
         calibration = np.zeros((15, 3))
         calibration[3] = (images, images / 100, 0.5)
         made = parts()._replace(calibration=calibration)
-        outcomes.append(Outcome(1.0, "", {"test_files": views.test_parts.write(folder, made)}, folder))
+        outcomes.append(Outcome(1.0, "", {"test_files": views.run_files.write_test(folder, made)}, folder))
     assert views.tested(outcomes, []).calibration[3].tolist() == pytest.approx([40, (10 * 0.1 + 30 * 0.3) / 40, 0.5])
 
 
 def test_classes_of_other_names_are_not_added(tmp_path):
     outcomes = []
     for folder, names in ((tmp_path / "a", NAMES), (tmp_path / "b", ("x", "y", "z"))):
-        files = views.test_parts.write(folder, parts(names=names))
+        files = views.run_files.write_test(folder, parts(names=names))
         outcomes.append(Outcome(1.0, "", {"test_files": files}, folder))
     faults = []
     assert views.tested(outcomes, faults) is None
@@ -154,7 +154,7 @@ def test_a_method_whose_seeds_are_not_whole_is_in_no_picture_and_no_mean(column,
 
 def test_what_a_seed_has_not_left_is_shown_of_no_seed(tmp_path):
     outcomes = [
-        Outcome(1.0, "", {"test_files": views.test_parts.write(tmp_path / "a", parts())}, tmp_path / "a"),
+        Outcome(1.0, "", {"test_files": views.run_files.write_test(tmp_path / "a", parts())}, tmp_path / "a"),
         Outcome(1.0, "", {}, tmp_path / "b"),
     ]
     faults = []
@@ -246,7 +246,7 @@ def test_bins_count_the_images_of_a_seed(drawn, tmp_path):
 def test_the_error_of_calibration_is_that_of_the_results_over_seeds(tmp_path):
     outcomes = []
     for name, error in (("a", 2.0), ("b", 4.0)):
-        files = views.test_parts.write(tmp_path / name, parts())
+        files = views.run_files.write_test(tmp_path / name, parts())
         outcomes.append(Outcome(1.0, "", {"test_files": files, "ece_pct": error}, tmp_path / name))
     assert views.tested(outcomes, [])[-2:] == (Cell(3.0, 1.0), 2)
     outcomes[0].result.pop("ece_pct")

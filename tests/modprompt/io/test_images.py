@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 
 from modprompt.io import images as runs
-from modprompt.io import published
 
 Item = namedtuple("Item", "impath label classname")
 
@@ -79,34 +78,6 @@ def test_few_shot_images_are_hashed_by_content_and_others_by_size(tmp_path):
             hashes.append(runs.facts_of(Lists(train, None, test), cfg(shots))["images_hash"])
     assert hashes[0] != hashes[1] == hashes[2]
     assert hashes[3] == hashes[4] == hashes[5]
-
-
-@pytest.mark.parametrize(
-    ("name", "digest", "ours", "status"),
-    [
-        ("EuroSAT", published.SPLIT_SHA256["EuroSAT"], False, "published"),
-        ("EuroSAT", published.SPLIT_SHA256["OxfordPets"], False, "not known"),
-        ("EuroSAT", "0" * 64, True, "ours"),
-        ("Caltech256", "0" * 64, True, "ours"),
-        ("Caltech256", "0" * 64, False, "not known"),
-        ("Digits", published.DIGITS_SHA256, False, "ours"),
-    ],
-)
-def test_status_by_the_hash_of_a_split_file(name, digest, ours, status):
-    assert runs.split_status(name, digest, ours, few_shot=None) == status
-
-
-@pytest.mark.parametrize("wrong", [0, 1, 2, 3])
-def test_status_by_few_shot_lists_where_no_hash_of_the_file_is_known(wrong):
-    known = published.FEW_SHOT_SHA256["Food101"]
-    asked = []
-
-    def few_shot(shots, seed):
-        asked.append((shots, seed))
-        return "another" if seed == wrong else known[seed]
-
-    assert runs.split_status("Food101", "0" * 64, True, few_shot) == ("ours" if wrong else "published")
-    assert set(asked) <= {(16, 1), (16, 2), (16, 3)}
 
 
 def test_own_validation_images_are_none_of_the_test_images(tmp_path):

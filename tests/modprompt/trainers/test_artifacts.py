@@ -8,7 +8,7 @@ import yaml
 from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.io import result as results
-from modprompt.io import steps, test_parts
+from modprompt.io import run_files
 from modprompt.trainers import artifacts
 from modprompt.trainers import result as trainer_result
 from modprompt.trainers.prompt_trainer import PromptTrainer
@@ -27,7 +27,7 @@ def test_a_training_leaves_its_steps_and_the_files_of_its_test(command, tmp_path
     out = tmp_path / "out"
     assert train.main(command(METHODS["coop_end"], "TRAIN.PRINT_FREQ", 3)) == 0
     found = result(out)
-    parts = test_parts.read(out, found)
+    parts = run_files.read_test(out, found)
     assert parts.confusion.sum() == found["images"] == 20
     assert parts.confusion.trace() == found["correct"]
     assert len(parts.wrong) == 20 - found["correct"] > 0
@@ -40,7 +40,7 @@ def test_a_training_leaves_its_steps_and_the_files_of_its_test(command, tmp_path
     assert sorted(found["test_files"]) == sorted(path.name for path in (out / "test").iterdir())
     with (out / "test" / "classes.csv").open() as file:
         assert sum(int(row["correct"]) for row in csv.DictReader(file)) == found["correct"]
-    columns = steps.read(out, found)
+    columns = run_files.read_steps(out, found)
     assert list(columns) == ["epoch", "step", "loss", "acc", "lr"]
     assert columns["epoch"] == [1] * 5 + [2] * 5
     assert columns["step"] == list(range(1, 11))
@@ -76,7 +76,9 @@ def test_a_run_that_was_stopped_and_goes_on_has_each_step_once(way, command, tmp
     with monkeypatch.context() as patch:
         stopped(patch, 1, 3)
         assert train.main(words) == 130
-    assert steps.read(tmp_path / "out")["step"] == list(range(1, 8))  # of the second epoch those of its first line
+    assert run_files.read_steps(tmp_path / "out")["step"] == list(
+        range(1, 8)
+    )  # of the second epoch those of its first line
     assert train.main(to([*words, "RESUME", str(tmp_path / "out")], tmp_path / "elsewhere")) == 0
     assert train.main(words) == 0
     whole = (tmp_path / "whole" / "steps.csv").read_bytes()
@@ -104,8 +106,8 @@ def test_a_trained_run_that_is_tested_again_keeps_its_steps(command, tmp_path):
     assert train.main(to(words, tmp_path / "new")) == 0
     tested = result(tmp_path / "new")
     assert "steps_hash" not in tested
-    assert steps.read(tmp_path / "new") is None
-    assert test_parts.read(tmp_path / "new", tested).names != test_parts.read(tmp_path / "out", again).names
+    assert run_files.read_steps(tmp_path / "new") is None
+    assert run_files.read_test(tmp_path / "new", tested).names != run_files.read_test(tmp_path / "out", again).names
 
 
 @pytest.mark.slow
@@ -125,9 +127,9 @@ def test_files_of_a_test_that_was_killed_before_its_result_are_not_shown(command
     with pytest.raises(
         UserError, match=r"test\.npz is damaged, or belongs to another test than its result\.json: test again"
     ):
-        test_parts.read(tmp_path / "out", before)
+        run_files.read_test(tmp_path / "out", before)
     assert train.main(words) == 0
-    assert test_parts.read(tmp_path / "out", result(tmp_path / "out")) is not None
+    assert run_files.read_test(tmp_path / "out", result(tmp_path / "out")) is not None
 
 
 def test_a_test_that_leaves_no_files_takes_those_of_the_one_before_away(command, tmp_path, monkeypatch, capsys):
@@ -152,8 +154,8 @@ def test_rounds_leave_what_their_last_has_left(command, tmp_path):
     mine, theirs = result(out), result(last)
     for key in ("test_files", "steps_hash", "top5_pct", "ece_pct"):
         assert mine[key] == theirs[key]
-    assert test_parts.read(out, mine).wrong == test_parts.read(last, theirs).wrong
-    assert steps.read(out, mine) == steps.read(last, theirs)
+    assert run_files.read_test(out, mine).wrong == run_files.read_test(last, theirs).wrong
+    assert run_files.read_steps(out, mine) == run_files.read_steps(last, theirs)
 
 
 def test_a_table_of_steps_that_is_damaged_has_no_hash(tmp_path, capsys):

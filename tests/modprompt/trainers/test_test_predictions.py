@@ -8,7 +8,7 @@ import torch
 from sklearn.calibration import calibration_curve
 
 from modprompt.errors import UserError
-from modprompt.io.test_parts import Wrong
+from modprompt.io.run_files import Wrong
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.test_predictions import Answers, ece_pct
 

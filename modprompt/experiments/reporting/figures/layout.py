@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modprompt.io.pictures import new_figure, save_for_print
+from modprompt.io.files import part_of
 from modprompt.io.text import one_line
 
 if TYPE_CHECKING:
@@ -50,6 +52,11 @@ STYLE: Any = {
 }
 
 
+def can_draw() -> bool:
+    """Whether matplotlib is installed, which the package does not require."""
+    return find_spec("matplotlib") is not None
+
+
 @contextmanager
 def panels(
     path: Path,
@@ -77,12 +84,14 @@ def panels(
         shared: `sharex`, `sharey` and `gridspec_kw`, as for `subplots`.
     """
     import matplotlib
+    from matplotlib.figure import Figure
 
     across = across or min(4, len(titles))
     down = -(-len(titles) // across)
     high = high or (2.8 if len(titles) == 1 else 2.1 if across < 4 else 1.75)
     with matplotlib.rc_context(STYLE):
-        fig = new_figure(width or (PAGE_IN if len(titles) > 1 else _ALONE_IN), 0.2 + high * down)
+        size = (width or (PAGE_IN if len(titles) > 1 else _ALONE_IN), 0.2 + high * down)
+        fig = Figure(figsize=size, layout="constrained")
         grid = list(fig.subplots(down, across, squeeze=False, **shared).flat)
         short = names(titles, 100 // across)
         for axes, title in zip(grid, titles):
@@ -96,6 +105,28 @@ def panels(
             fig.supylabel(y)
         top_legend(fig, grid, strong)
         save_for_print(fig, path)
+
+
+def save_for_print(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and, for a paper, as PDF of the same name, each complete or not there.
+
+    The PDF has no date, so that equal figures are equal files. All is placed once and drawn once for each file:
+    `savefig` would do both twice, and that takes most of a report's time.
+    """
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    with part_of(path) as file:
+        _canvas("agg", figure, 220).print_png(file)
+    with part_of(path.with_suffix(".pdf")) as file:
+        _canvas("pdf", figure, 72).print_pdf(file, metadata={"CreationDate": None})
+
+
+def _canvas(kind: str, figure: Figure, dpi: int) -> Any:
+    canvas = import_module(f"matplotlib.backends.backend_{kind}").FigureCanvas(figure)
+    figure.set_dpi(dpi)
+    return canvas
 
 
 def top_legend(fig: Figure, drawn: Iterable[Axes], strong: str = "") -> None:

@@ -29,8 +29,8 @@ from modprompt.data.prepare.layout import prepare
 from modprompt.data.prepare.recipe import Archive, ByHand, File, Recipe
 from modprompt.data.prepare.recipes import RECIPES
 from modprompt.data.prepare.unpack import unpack
+from modprompt.data.published import SPLIT_SHA256
 from modprompt.errors import UserError
-from modprompt.io.published import SPLIT_SHA256
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from modprompt.cli import train
-from modprompt.io import test_parts
+from modprompt.io import run_files
 from modprompt.io.arrays import read_arrays
 from modprompt.methods.heads.run import HeadEvaluation
 from tests.conftest import ROOT
@@ -68,7 +68,7 @@ def test_kept_features_are_those_of_the_test_whatever_was_encoded_last(own, tmp_
     assert train.main([*of_all, "TEST.FEATURES_OF", kept]) == 0
     assert train.main(instead(of_all, out=tmp_path / "anew")) == 0
     assert result(tmp_path, "all")["halves"] == result(tmp_path, "anew")["halves"]
-    images = read_arrays(test_parts.path_of(tmp_path / "out", test_parts.FEATURES), "features", "images")
+    images = read_arrays(run_files.path_of_test(tmp_path / "out", run_files.FEATURES), "features", "images")
     assert [len(one) for one in images] == [result(tmp_path)["images"]] * 2
 
 

@@ -3,6 +3,12 @@
 Where the split file's hash is not known, the lists of 16 shots that seeds 1, 2 and 3 draw from it are.
 """
 
+from collections.abc import Callable
+
+from modprompt.io.images import NOT_KNOWN
+
+PUBLISHED, OURS = "published", "ours"
+
 # SHA-256 of the split files, by data set
 SPLIT_SHA256 = {
     "Caltech101": "52ce83205ff8ff8a1a18119aad6376120ae35c36e783a984bc560cbf10e73fa5",
@@ -30,3 +36,22 @@ CLASSES = {
     "ImageNet": 1000, "ImageNetA": 200, "ImageNetR": 200, "ImageNetSketch": 1000, "ImageNetV2": 1000,
     "OxfordFlowers": 102, "OxfordPets": 37, "StanfordCars": 196, "SUN397": 397, "UCF101": 101,
 }  # fmt: skip
+
+
+def split_status(name: str, split_hash: str, ours: bool, few_shot: Callable[[int, int], str]) -> str:
+    """The status of a data set's split: published, ours, or not known.
+
+    Args:
+        name: of the data set.
+        split_hash: SHA-256 of the split in the form of the published files.
+        ours: whether this project made it.
+        few_shot: gives for shots and seed the hashes of the lists drawn from it, "training/validation".
+    """
+    if name in SPLIT_SHA256:
+        as_published = split_hash == SPLIT_SHA256[name]
+    else:
+        known = FEW_SHOT_SHA256.get(name, {})
+        as_published = bool(known) and all(few_shot(SHOTS, seed) == mine for seed, mine in known.items())
+    if as_published:
+        return PUBLISHED
+    return OURS if ours or split_hash == DIGITS_SHA256 else NOT_KNOWN
