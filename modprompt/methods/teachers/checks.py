@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from modprompt.clip.known import asked_of
 from modprompt.clip.load import images_of
-from modprompt.clip.source import asked_of
 from modprompt.errors import UserError
 from modprompt.methods.table import BY_NAME, beside_of, row_of
 from modprompt.methods.teachers.teacher import Taught
