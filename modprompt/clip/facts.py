@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.cast import rounded_to
-from modprompt.clip.known import GELU, QUICK_GELU
-from modprompt.clip.source import Source
+from modprompt.clip.known import GELU, QUICK_GELU, Images
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.towers import CLIP, Tower, TowerCLIP, has_stock_text, has_tower, tokenizer_of
 from modprompt.errors import UserError
@@ -110,7 +109,7 @@ class ClipFacts(NamedTuple):
     activation: str  # what its tensors do not show, as `heads`: (text side, image side)
     heads: tuple[int, ...]
     fingerprint: str  # of all its weights, as `fingerprint` gives it
-    dialect: str = ""  # who says how it is run (source.py)
+    dialect: str = ""  # who says how it is run (load.py)
     commit: str = ""  # of the hub's repository that it came from
     sha256: str = ""  # of OpenAI's file
     resize: str = ""
@@ -136,14 +135,10 @@ class ClipFacts(NamedTuple):
         return cls(**found)
 
 
-def note(clip_model: CLIP, found: Source) -> None:
+def note(clip_model: CLIP, images: Images, **said: Any) -> None:
     """Keep what is known of a CLIP, whose `fingerprint` is set, on the module."""
-    images = found.images
-    clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(
-        name=found.name, file=found.file, mean=images.mean, std=images.std, interpolation=images.interpolation,
-        resize=images.resize, fingerprint=clip_model.fingerprint, dialect=found.dialect, commit=found.commit,
-        sha256=found.sha256, model=found.asked.model,
-    )  # fmt: skip
+    said.update({key: value for key, value in images._asdict().items() if key not in ("size", "stated")})
+    clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(fingerprint=clip_model.fingerprint, **said)
 
 
 def facts_of(clip_model: CLIP, anew: bool = False) -> ClipFacts:

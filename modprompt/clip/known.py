@@ -196,6 +196,12 @@ class Asked(NamedTuple):
         return " ".join([str(self.file or self.name), *said, *filter(None, [self.model])])
 
 
+def asked_of(backbone: Any) -> Asked:
+    """The CLIP that the node MODEL.BACKBONE of a run names."""
+    heads = tuple(backbone.HEADS) if isinstance(backbone.HEADS, (tuple, list)) else (backbone.HEADS,)
+    return Asked(backbone.NAME, backbone.PATH, backbone.ACTIVATION, heads, backbone.MODEL)
+
+
 def named(text: str) -> Asked:
     """What a setting means that is a name or a path."""
     is_path = text not in (*OPENAI, EMBEDDED) and of_user(text).exists()

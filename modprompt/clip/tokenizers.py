@@ -179,7 +179,7 @@ class FileTokenizer:
         return [0 if one == self._zeroed else int(one) for one in found["input_ids"]]
 
     def require_fitting(self, where: str, vocabulary: int, padding: int | None, end: int | None) -> None:
-        """Raise UserError unless a text side of so many embeddings, that looks for these ids (if any), reads its own."""
+        """Raise UserError unless a text side of so many embeddings, that looks for these ids, if any, reads it."""
         looks = f"{where}: its text side has {vocabulary:,} embeddings, padding {padding}, end {end}"
         mine, size = (self.facts.padding, self.facts.end), len(self._tokenizer)
         if size > vocabulary or any(asked not in (None, one) for asked, one in zip((padding, end), mine)):

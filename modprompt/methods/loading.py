@@ -11,8 +11,7 @@ from torch import nn
 from modprompt.clip import hub
 from modprompt.clip import known as known_clips
 from modprompt.clip.facts import ClipFacts, called, facts_of
-from modprompt.clip.load import load_clip, path_of
-from modprompt.clip.source import describes_itself
+from modprompt.clip.load import describes_itself, load_clip, path_of
 from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io import checkpoint

@@ -10,8 +10,7 @@ import modprompt
 from modprompt.clip import known
 from modprompt.clip.facts import facts_of
 from modprompt.clip.known import Asked, Images
-from modprompt.clip.load import describe, images_of, load
-from modprompt.clip.source import describes_itself
+from modprompt.clip.load import describe, describes_itself, images_of, load
 from modprompt.errors import UserError
 from tests.conftest import RESNET_HEADS, SAID
 from tests.other_clips import edit, open_clip_folder, transformers_folder
