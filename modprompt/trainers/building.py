@@ -71,13 +71,15 @@ class Building(Part):
         Raises:
             UserError: if settings do not fit, or a schedule does not fit a CLIP whose layers are known.
         """
-        kind, node = type(self.trainer), self.trainer.node_name
-        if not hasattr(kind, "method_class"):
-            raise UserError(f"{kind.__name__} has no method_class: docs/own_trainer.md says how to write one")
+        kind, node = self.trainer.method_class, self.trainer.node_name
+        if kind is None:
+            raise UserError(
+                f"{type(self.trainer).__name__} has no method_class: docs/own_trainer.md says how to write one"
+            )
         one_of("MODEL.COMPILE", cfg.MODEL.COMPILE, COMPILE)
         try:
             one_of("PREC", cfg.TRAINER[node].PREC, precision.CHOICES)
-            method: Method = method_of(kind.method_class, cfg.TRAINER[node]).prepared()
+            method: Method = method_of(kind, cfg.TRAINER[node]).prepared()
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None
         method = together.joined(method, cfg.TRAINER)

@@ -22,6 +22,7 @@ from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
 from modprompt.io.run_files import Row, StepTable
+from modprompt.io.settings import changes
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.trainers import backbone, card_errors, device, mistakes, run_config
@@ -31,6 +32,7 @@ from modprompt.trainers.evaluation import Evaluation
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.part import Run
 from modprompt.trainers.resume import Resume
+from modprompt.trainers.training_state import texts_of
 from modprompt.trainers.unread import Number, Place, Unread, waits
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class PromptTrainer(TrainerX):
         unread: the numbers of the steps since the last read.
     """
 
-    method_class: type[Method]
+    method_class: type[Method] | None = None
     node_name = ""  # the method's node under cfg.TRAINER
     parts: ClassVar[Parts] = PROMPTS
 
@@ -87,7 +89,8 @@ class PromptTrainer(TrainerX):
 
     def __init__(self, cfg: Any):
         with card_errors.told():
-            cfg = run_config.from_host(cfg, getattr(self, "method_class", None))
+            self._given = cfg, texts_of(cfg)  # as the program has it, and as it was
+            cfg = run_config.from_host(cfg, self.method_class)
             _begin(cfg)
             super().__init__(cfg)
             if getattr(self, "model", None) is None:  # some Dassl leaves that to before_train, which here resumes
@@ -147,7 +150,8 @@ class PromptTrainer(TrainerX):
 
     def before_train(self) -> None:
         """Resume, and start the clock; a codebase's program may have changed settings since the trainer was built."""
-        for change in run_config.changed_by_program(self.cfg):
+        given, before = self._given
+        for change in changes(before, texts_of(given)):
             print(f"note: {change}: the program changed it after its trainer was built: not read")
         self.resume.begin()
         if self.search is not None:
