@@ -6,6 +6,7 @@ from dassl.engine import build_trainer
 
 from modprompt.compat.defaults import require_possible
 from modprompt.errors import UserError
+from modprompt.io import folder
 from modprompt.io.settings import Settings
 from modprompt.trainers import run  # noqa: F401 - registers trainers and readers
 from modprompt.trainers.run_config import RunConfig, from_host, merged
@@ -56,10 +57,12 @@ def test_what_a_program_changes_after_its_trainer_was_built_is_said(tmp_path, ca
     theirs.merge_from_file(str(ROOT / "configs" / "datasets" / "digits.yaml"))
     theirs.TRAINER.NAME, theirs.MODEL.BACKBONE.NAME, theirs.OUTPUT_DIR = "MPL", "glyph-clip", str(tmp_path / "out")
     theirs.DATASET.ROOT, theirs.DATASET.NUM_SHOTS, theirs.TEST.NO_TEST = str(tmp_path), 1, True
-    theirs.OPTIM.MAX_EPOCH = 1
-    trainer = build_trainer(theirs)
-    theirs.OPTIM.MAX_EPOCH = 77
-    trainer.train()
+    theirs.INPUT.TRANSFORMS = ["normalize"]
+    theirs.OPTIM.MAX_EPOCH, theirs.TRAINER.MPL.PROMPT_DEPTH, theirs.DATALOADER.NUM_WORKERS = 1, 3, 0
+    with folder.hold(theirs.OUTPUT_DIR):
+        trainer = build_trainer(theirs)
+        theirs.OPTIM.MAX_EPOCH = 77
+        trainer.train()
     assert "note: OPTIM.MAX_EPOCH 1 -> 77: the program changed it after" in capsys.readouterr().out
     assert trainer.epoch == 0
 
