@@ -1,6 +1,7 @@
 """The model of a trainer: the CLIP of its settings, the method on it, and the optimiser of what it learns."""
 
 import dataclasses
+import random
 import warnings
 from typing import Any
 
@@ -25,14 +26,14 @@ from modprompt.io.same_run import of_tokenizer
 from modprompt.methods import together
 from modprompt.methods.assembly import require_sides
 from modprompt.methods.base import Method
-from modprompt.methods.parts.learners import TemplatePrompts
+from modprompt.methods.parts.learners import Learner, TemplatePrompts
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
+from modprompt.methods.parts.text import MODES
 from modprompt.methods.records import view_of
 from modprompt.methods.search import over as search
-from modprompt.trainers import backbone, mistakes, text_chunk
+from modprompt.trainers import backbone, mistakes
 from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.part import Part, Run
-from modprompt.trainers.telling import tell_of
 
 MOST_SHOTS = 16  # images of a class that are counted if no number of shots is given
 
@@ -175,7 +176,7 @@ class Building(Part):
             raise error.under(f"TRAINER.{self.run.node_name}") from None
         trainer.run = dataclasses.replace(trainer.run, feature_width=trainer.model.feature_width)
         trainer.model.to(trainer.device).cast(prec)
-        text_chunk.decide(trainer.model, cfg)
+        trainer.model.limit_text(cfg.MODEL.TEXT_CHUNK)
         trainer.model.compile_encoders(cfg.MODEL.COMPILE)
 
     def optimiser(self) -> Any:
@@ -258,3 +259,25 @@ class ZeroShotBuilding(Building):
         learner: Any = trainer.model.prompt_learner
         assert isinstance(learner, TemplatePrompts)
         print(f"Prompt templates ({len(learner.templates)}): {' | '.join(learner.templates)}")
+
+
+def tell_of(learner: Learner, draws_examples: bool = False) -> None:
+    """Print what it starts from, what describes the classes, the schedules, how much is trained.
+
+    With `draws_examples` also the prompts of ten classes at most, drawn by Python's generator: MPL's reference draws
+    them here, and what a training draws later (noise, translations) depends on it.
+    """
+    print(learner.beginning)
+    if draws_examples:
+        texts = learner.prompt_text.texts
+        print(f"Example prompts: {random.sample(texts, min(10, len(texts)))}")
+    described, pooling = learner.described, learner.pooling
+    if described is not None and pooling is not None:
+        prompts, classes = len(learner.prompt_text.texts), len(pooling.shares)
+        what = f"{MODES[described.pooled]}: the mean of their {described.pooled}"
+        print(f"Descriptions: {prompts} phrases of {classes} classes from {described.content.source}; {what}")
+    for side, schedule in learner.schedules._asdict().items():
+        if schedule.depth and side not in getattr(learner, "options", {}):  # a side with options tells its own schedule
+            print(schedule.table())
+    trained = [one for one in learner.parameters() if one.requires_grad]
+    print(f"Parameters to be updated: {sum(one.numel() for one in trained):,} in {len(trained)} tensors")

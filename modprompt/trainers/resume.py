@@ -20,7 +20,7 @@ from modprompt.io.result import runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP
 from modprompt.io.text import is_text
 from modprompt.methods.records import content_hashes
-from modprompt.trainers import text_chunk, training_state
+from modprompt.trainers import training_state
 from modprompt.trainers.part import Part
 from modprompt.trainers.run_folder import forget_kept, has_checkpoint, newest_state
 
@@ -55,8 +55,16 @@ class Resume(Part):
 
     @property
     def text_chunk(self) -> int | None:
-        """How many of the classes' own tokens are computed at a time; None if all are."""
-        return text_chunk.in_use(self.model, self.cfg)
+        """How many of the classes' own tokens are computed at a time, which changes rounding; None if all are.
+
+        Without MODEL.TEXT_CHUNK free memory decides, at each start.
+        """
+        model, batches = self.model, self.cfg.DATALOADER
+        # where prompts depend on the image, each image of a batch has its own
+        each = model.prompt_learner.needs_image
+        images = max(batches.TRAIN_X.BATCH_SIZE, batches.TEST.BATCH_SIZE) if each else 1
+        most, tokens = model.text_encoder.most_tokens, model.own_tokens * images
+        return None if most is None or most >= tokens else most
 
     def settings(self) -> dict[str, str]:
         """What must be the same to resume a run: settings, what they name, CLIP, training images."""

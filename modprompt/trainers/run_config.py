@@ -30,7 +30,7 @@ from modprompt.methods.parts import teachers
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
 from modprompt.methods.search import over as search
 from modprompt.methods.table import BY_NAME, always_beside, counts_steps, unread_of
-from modprompt.trainers import backbone, config, config_aliases, overrides, skip_finished
+from modprompt.trainers import backbone, config, overrides, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 
 
@@ -178,7 +178,7 @@ def _by_own_names(settings: Settings) -> Settings:
     """Settings, with those of nodes that the method shares in its repository under the method's own names."""
     name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
     method = _method_named(name) if name in TRAINER_REGISTRY.registered_names() else None
-    return settings if method is None else config_aliases.own_names(settings, name, method)
+    return settings if method is None else config.own_names(settings, name, method)
 
 
 def _method_of(cfg: CfgNode) -> Any:
@@ -349,7 +349,7 @@ def _of_data(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
 
 def _of_second_node(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     second = _second_node(_method_of(cfg))
-    return {} if second is None else config_aliases.stands_for(cfg, settings, second)
+    return {} if second is None else config.stands_for(cfg, settings, second)
 
 
 def _images(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:

@@ -26,8 +26,7 @@ from modprompt.methods.heads.model import HeadedModel, Saved
 from modprompt.methods.records import require_made_with
 from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints
-from modprompt.trainers.evaluation import Evaluation
-from modprompt.trainers.image_features import FeatureBatches, encode
+from modprompt.trainers.evaluation import Evaluation, FeatureBatches, encode
 from modprompt.trainers.part import Part
 from modprompt.trainers.prompt_trainer import Parts
 from modprompt.trainers.resume import Resume
