@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from modprompt.clip import hub
 from modprompt.clip.design import PROMPTED, RESNET, Kinds
 from modprompt.errors import UserError
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 
 EMBEDDED = "glyph-clip"
 

@@ -16,7 +16,7 @@ from modprompt.clip.source import BARE, OPENAI, SUFFIXES, TRANSFORMERS, Source
 from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.io.tensors import read_safetensors, read_shards, read_tensors
 
 _FILE = Path(__file__).parent / "models" / "glyph_clip.npz"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from modprompt.clip import hub, known
 from modprompt.errors import UserError
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.places import PACKAGE
 
 # a file's configs and tokenizer

@@ -17,7 +17,7 @@ from modprompt.clip.package import import_clip
 from modprompt.clip.present import Asked
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
 from modprompt.errors import UserError
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.io.records import file_hash
 
 LOG = logging.getLogger("modprompt")

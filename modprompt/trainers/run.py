@@ -21,7 +21,7 @@ from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files
 from modprompt.io import result as results
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.io.settings import Settings
 from modprompt.methods.search import file as schedule_file
 from modprompt.trainers import card_errors, device, run_header

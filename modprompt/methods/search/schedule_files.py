@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.errors import SettingError, UserError
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.io.settings import Given, Settings, as_text
 from modprompt.methods import table
 from modprompt.methods.search import file as schedule_file
