@@ -16,7 +16,7 @@ from modprompt.cli import config_files
 from modprompt.clip.known import EMBEDDED, plain
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.io.records import read_yaml
 from modprompt.io.settings import Settings
 from modprompt.methods.table import BY_NAME, config_of

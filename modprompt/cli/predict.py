@@ -21,8 +21,7 @@ from tqdm import tqdm
 from modprompt.checks import at_least
 from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
-from modprompt.io.files import read_text
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user, read_text
 from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import one_line, writable
 from modprompt.programs import import_modules, take_imports

@@ -19,7 +19,7 @@ from typing import Any
 from modprompt.clip import hub
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.programs import import_modules, take_imports
 
 Files = Mapping[str, Any]

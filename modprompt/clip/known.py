@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from modprompt.clip import hub
 from modprompt.errors import UserError
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.places import PACKAGE
 
 QUICK_GELU, GELU = "quick_gelu", "gelu"

@@ -21,7 +21,7 @@ from modprompt.clip.tokenizers import ClipTokenizer, FileTokenizer, Tokenizer
 from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_all_arrays
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.io.records import file_hash
 from modprompt.io.tensors import read_safetensors, read_shards, read_tensors
 

@@ -20,7 +20,7 @@ from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import PARTS, Split, write_split
 from modprompt.errors import UserError
 from modprompt.io import lock
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 
 _PART_OF_TEN = ("train",) * 5 + ("val",) * 2 + ("test",) * 3  # part of the k-th image of a class, by k modulo 10
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modprompt.errors import UserError
-from modprompt.io.files import Refused, open_regular
-from modprompt.io.paths import is_inside
+from modprompt.io.files import Refused, is_inside, open_regular
 
 _DATUM = ("dassl.data.datasets.base_dataset", "Datum")
 _LONGEST_PATH = 4096

@@ -20,9 +20,8 @@ from modprompt.data.images import Image, relative
 from modprompt.data.pool import Pool, groups_of, pool_of
 from modprompt.data.splits import Split, read_record
 from modprompt.errors import UserError
-from modprompt.io.files import write_json
+from modprompt.io.files import is_inside, write_json
 from modprompt.io.images import list_hash
-from modprompt.io.paths import is_inside
 from modprompt.io.records import sealed
 
 _VERSION = 1

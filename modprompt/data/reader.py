@@ -20,8 +20,8 @@ from modprompt.data.splits import Split, read_split, split_folders, split_hash, 
 from modprompt.data.subsample import subsample_classes, which_of_name
 from modprompt.errors import UserError
 from modprompt.io import images as runs
+from modprompt.io.files import of_user
 from modprompt.io.image_files import FAMILY
-from modprompt.io.paths import of_user
 from modprompt.io.text import one_line
 
 # the alternatives without images to choose by

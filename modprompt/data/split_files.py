@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modprompt.io import lock
-from modprompt.io.files import remove_parts
-from modprompt.io.paths import is_inside
+from modprompt.io.files import is_inside, remove_parts
 
 
 def cache_of(folder: Path) -> Path:

@@ -22,8 +22,7 @@ from dassl.utils import listdir_nohidden
 from modprompt.data.images import Image, class_folders, file_names, relative
 from modprompt.data.published import SPLIT_SHA256
 from modprompt.errors import UserError
-from modprompt.io.files import read_bytes, write_whole
-from modprompt.io.paths import is_inside
+from modprompt.io.files import is_inside, read_bytes, write_whole
 from modprompt.io.records import KEY, check_seal, parse_json, sealed
 
 PARTS = ("train", "val", "test")

@@ -26,7 +26,7 @@ from modprompt.hosts import trial
 from modprompt.hosts.codebase import PROGRAM, find, is_this_project, our_trainer
 from modprompt.hosts.train_line import has_line
 from modprompt.hosts.which_clip import require_own_clip
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.programs import signals_handled
 
 # modules, and their names for pip: those that all runs need, and those of the real Dassl and the clip package

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.io.files import PathLike, Refused, read_bytes
-from modprompt.io.paths import of_user
+from modprompt.io.files import PathLike, Refused, of_user, read_bytes
 from modprompt.io.records import KEY, check_seal, parse_json, sealed
 from modprompt.io.same_run import OF_METHODS, of_clip
 from modprompt.programs import one_line

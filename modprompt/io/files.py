@@ -1,16 +1,17 @@
-"""Files: read as bytes or text, written whole under a name that nobody can guess and then renamed, known by a hash.
+"""Files and paths: read as bytes or text, written whole under a name that nobody can guess, known by a hash.
 
 What cannot be read is one line.
 """
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, BinaryIO
 
 from modprompt.errors import UserError
@@ -20,6 +21,27 @@ PathLike = str | Path
 
 class Refused(ValueError):
     """What a file holds is not what its kind may hold; the text says what, and a caller that knows the path adds it."""
+
+
+def of_user(path: PathLike) -> Path:
+    """A path with a leading ~ or ~NAME replaced by that user's folder, if there is such a user."""
+    return Path(os.path.expanduser(path))
+
+
+def free_name(path: str) -> str:
+    """A path, or with a number after it (-2, -3, ...) if there is something of that name."""
+    later = (f"{path}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([path], later) if not os.path.lexists(name))
+
+
+def is_inside(name: object) -> bool:
+    """Whether a text is a relative path without `..`, on any system; it reads no disk."""
+    if not isinstance(name, str) or "\0" in name or name.startswith(("/", "\\")):
+        return False
+    if ":" in name and PureWindowsPath(name).drive:
+        return False
+    parts = {*name.replace("\\", "/").split("/")} - {"", "."}
+    return bool(parts) and ".." not in parts
 
 
 def open_regular(path: PathLike) -> BinaryIO:

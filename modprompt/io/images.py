@@ -5,13 +5,14 @@ project's readers has what only a reader knows in the attributes image_root, spl
 own_validation and selected_on; one of a host's reader has none of them, and then the lists themselves are examined.
 """
 
+import contextlib
 import hashlib
 import os
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from modprompt.io.files import sha256_of
 
@@ -27,18 +28,10 @@ FEW, ALL, AS_MANY = "few", "all", "as many"
 _RULE = "2:"  # the version of the rule, before a hash
 _MANY = 10_000  # images from which on a progress bar is shown
 _READERS = 8  # files that are read at a time
-
-
-class Labelled(Protocol):
-    """An image of a list: its path, and the number of its class."""
-
-    @property
-    def impath(self) -> str: ...
-    @property
-    def label(self) -> int: ...
-
-
-_Image = TypeVar("_Image", bound=Labelled)
+Lists = Mapping[str, Sequence[Any]]  # images by what they are for
+IMAGE_FILES = "image_files"  # in a result: what its images' files looked like and held
+_WHEN, _FOLDER = "seen_ns", "folder"  # in it: when they were looked at, and in which folder
+_CLOCKS_NS = 3600 * 10**9  # by which a file server's clock may be behind
 
 
 def _digits(texts: Iterable[str]) -> str:
@@ -48,7 +41,7 @@ def _digits(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _common_root(lists: Sequence[Sequence[Labelled] | None]) -> str:
+def _common_root(lists: Iterable[Sequence[Any] | None]) -> str:
     folders = {os.path.dirname(image.impath) for images in lists for image in images or []}
     try:
         return os.path.commonpath(list(folders)) if folders else ""
@@ -62,59 +55,56 @@ def below(path: str, root: str) -> str:
     return (path[len(folder) :] if root and path.startswith(folder) else path).replace(os.sep, "/")
 
 
-def images_hash(*lists: Sequence[Labelled] | None, root: str = "", first_by_content: bool = False) -> str:
+def _hashes(paths: list[str]) -> list[str]:
+    from tqdm import tqdm  # late: it takes a moment
+
+    silent = None if len(paths) > _MANY else True  # None: where standard error is a terminal
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(tqdm(pool.map(sha256_of, paths), "hashing images", len(paths), disable=silent, unit="image"))
+
+
+def images_hash(*lists: Sequence[Any] | None, root: str = "", first_by_content: bool = False) -> str:
     """A hash that tells lists of images (None: no list) from others, wherever they are: path, label and size in bytes.
 
-    Args:
-        lists: the lists.
-        root: the folder that paths are relative to; empty: the one that they have in common.
-        first_by_content: use the bytes of the first list's images in place of their sizes.
+    root: the folder that paths are relative to; empty: the one that they have in common. first_by_content: the first
+    list's images are told by their content, not by their size.
     """
     root = root or _common_root(lists)
 
     def rows() -> Iterable[str]:
         for number, images in enumerate(lists):
             paths = (image.impath for image in images or [])
-            if first_by_content and number == 0:
-                with ThreadPoolExecutor(_READERS) as pool:
-                    marks: Iterable[Any] = list(pool.map(sha256_of, paths))
-            else:
-                marks = (os.stat(path).st_size for path in paths)
+            by_content = first_by_content and number == 0
+            marks: Iterable[Any] = _hashes(list(paths)) if by_content else map(os.path.getsize, paths)
             yield from (f"{below(one.impath, root)}\t{one.label}\t{mark}\n" for one, mark in zip(images or [], marks))
             yield "\n"
 
     return _RULE + _digits(rows())[:16]
 
 
-IMAGE_FILES = "image_files"  # in a result: what its images' files looked like and held
-TRAINING = "training"
-_WHEN, _FOLDER = "seen_ns", "folder"  # in it: when they were looked at, and in which folder
-_CLOCKS_NS = 3600 * 10**9  # by which a file server's clock may be behind
-
-
-def lists_of(dataset: Any, cfg: Any) -> dict[str, Sequence[Labelled]]:
+def lists_of(dataset: Any, cfg: Any) -> Lists:
     """The images by which a run's numbers come about, by what they are for."""
     by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
-    found = {} if cfg.TEST.NO_TEST else {TEST: dataset.val if by_validation else dataset.test}
+    found: dict[str, Any] = {} if cfg.TEST.NO_TEST else {TEST: dataset.val if by_validation else dataset.test}
     if not getattr(cfg.TEST, "ONLY", False):
-        found[TRAINING] = dataset.train_x
+        found["training"] = dataset.train_x
         if selected_on(dataset, cfg) not in ("", TEST):
             found[VALIDATION] = dataset.val
     return {name: images for name, images in found.items() if images}
 
 
-def image_files(lists: Mapping[str, Sequence[Labelled]], root: str) -> dict[str, Any]:
+def image_files(lists: Lists, root: str) -> dict[str, Any]:
     """What the files of lists of images look like and hold, for a result; `root` is empty for a host's reader."""
-    root = root or _common_root([*lists.values()])
+    root = root or _common_root(lists.values())
     found: dict[str, Any] = {_WHEN: time.time_ns(), _FOLDER: _identity(root)}
     for name, images in lists.items():
         found[name] = {"looks": _looks(images, root), "holds": _contents(images, root)}
     return found
 
 
-def differing_images(recorded: Mapping[str, Any], lists: Mapping[str, Sequence[Labelled]], root: str) -> list[str]:
+def differing_images(recorded: Mapping[str, Any], lists: Lists, root: str) -> list[str]:
     """Which lists of a result have images now that hold something else, in words; sizes and times come first."""
-    root = root or _common_root([*lists.values()])
+    root = root or _common_root(lists.values())
     found = []
     for name, images in lists.items():
         one = recorded.get(name)
@@ -133,11 +123,7 @@ def unchanged_since(recorded: Mapping[str, Any], root: str, newest_ns: int) -> b
 
 
 def newest_change_ns(root: str) -> int:
-    """When something below a folder was changed last, by its inode, which no copying sets back.
-
-    Raises:
-        OSError: if a folder or file, or the target of a link, cannot be looked at.
-    """
+    """When something below a folder was changed last, by its inode, which no copying sets back; raises OSError."""
     newest, folders, known = 0, [root], set()
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -151,30 +137,20 @@ def newest_change_ns(root: str) -> int:
 
 
 def _identity(folder: str) -> str:
-    try:
+    with contextlib.suppress(OSError):
         found = os.stat(folder)
-    except OSError:
-        return ""
-    return f"{found.st_dev}:{found.st_ino}"
+        return f"{found.st_dev}:{found.st_ino}"
+    return ""
 
 
-def _looks(images: Sequence[Labelled], root: str) -> str:
-    def rows() -> Iterable[str]:
-        for path in dict.fromkeys(image.impath for image in images):
-            found = os.stat(path)
-            yield f"{below(path, root)}\t{found.st_size}\t{found.st_mtime_ns}\n"
-
-    return _digits(rows())[:16]
+def _looks(images: Sequence[Any], root: str) -> str:
+    files = ((path, os.stat(path)) for path in dict.fromkeys(image.impath for image in images))
+    return _digits(f"{below(path, root)}\t{found.st_size}\t{found.st_mtime_ns}\n" for path, found in files)[:16]
 
 
-def _contents(images: Sequence[Labelled], root: str) -> str:
-    from tqdm import tqdm  # late: it takes a moment
-
+def _contents(images: Sequence[Any], root: str) -> str:
     paths = list(dict.fromkeys(image.impath for image in images))
-    silent = None if len(paths) > _MANY else True  # None: where standard error is a terminal
-    with ThreadPoolExecutor(_READERS) as pool:
-        hashes = tqdm(pool.map(sha256_of, paths), "hashing images", len(paths), disable=silent, unit="image")
-        return _digits(f"{below(path, root)}\t{one}\n" for path, one in zip(paths, hashes))[:16]
+    return _digits(f"{below(path, root)}\t{one}\n" for path, one in zip(paths, _hashes(paths)))[:16]
 
 
 def list_hash(images: Iterable[Any], root: str) -> str:
@@ -242,15 +218,15 @@ def mark_of(result: Mapping[str, Any]) -> str:
     return str(result.get("selected_on_test") or mark(str(result.get("selected_on") or "")))
 
 
-def by_label(images: Iterable[_Image]) -> dict[int, list[_Image]]:
+def by_label(images: Iterable[Any]) -> dict[int, list[Any]]:
     """{label: images}, labels in order of first appearance."""
-    groups: dict[int, list[_Image]] = {}
+    groups: dict[int, list[Any]] = {}
     for image in images:
         groups.setdefault(image.label, []).append(image)
     return groups
 
 
-def hold_out(pool: Iterable[_Image], taken: Iterable[Labelled], per_class: int, seed: int) -> list[_Image]:
+def hold_out(pool: Iterable[Any], taken: Iterable[Any], per_class: int, seed: int) -> list[Any]:
     """Up to `per_class` images of each label that are not taken for training, to choose by; ascending labels.
 
     They come from their own generator, so that no other draw changes. A label without images left has none.

@@ -22,8 +22,7 @@ from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from modprompt.errors import UserError
-from modprompt.io.files import PathLike, Refused, open_regular, part_of, read_bytes, read_text, sha256_of
-from modprompt.io.paths import is_inside
+from modprompt.io.files import PathLike, Refused, is_inside, open_regular, part_of, read_bytes, read_text, sha256_of
 from modprompt.io.records import parse_json
 from modprompt.programs import one_line
 

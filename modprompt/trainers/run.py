@@ -21,8 +21,7 @@ from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files
 from modprompt.io import result as results
-from modprompt.io.files import write_whole
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user, write_whole
 from modprompt.io.settings import Settings
 from modprompt.io.text import one_line, writable
 from modprompt.methods.search import file as schedule_file

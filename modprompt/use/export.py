@@ -16,9 +16,8 @@ from modprompt.clip.known import Images
 from modprompt.clip.towers import has_image_tower, joint_width
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.files import part_of
+from modprompt.io.files import of_user, part_of
 from modprompt.io.image_files import FAMILY
-from modprompt.io.paths import of_user
 from modprompt.io.records import KEY
 from modprompt.io.tensors import write_safetensors, write_tensors
 from modprompt.methods.model import PromptedModel

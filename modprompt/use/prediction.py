@@ -16,9 +16,8 @@ from modprompt.clip.facts import called
 from modprompt.clip.towers import logit_bias_of
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
-from modprompt.io.files import PathLike, Refused
+from modprompt.io.files import PathLike, Refused, of_user
 from modprompt.io.image_files import FAMILY, SUFFIXES, is_image_name, oddities, opened, read_rgb
-from modprompt.io.paths import of_user
 from modprompt.methods.model import PromptedModel
 
 _READERS = 8  # images that are decoded at the same time

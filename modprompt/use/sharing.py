@@ -18,8 +18,7 @@ from modprompt.clip.hub import ask
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import POINTER, Checkpoint
-from modprompt.io.files import copy_whole, sha256_of, write_json
-from modprompt.io.paths import inside, of_user
+from modprompt.io.files import copy_whole, of_user, sha256_of, write_json
 from modprompt.methods.table import BY_NAME
 
 CARD, ORIGIN = "README.md", "pulled.json"
@@ -133,7 +132,7 @@ def pull(name: str, folder: str | Path = "") -> Pulled:
         checkpoint.read(found.folder / one)  # as weights; whatever else a file holds is refused
     with _whole(goal) as aside:
         for one in names:
-            copy_whole(found.folder / one, inside(aside, one, repo))
+            copy_whole(found.folder / one, aside / one)
         hashes = {one: sha256_of(aside / one) for one in names}
         write_json(aside / ORIGIN, {"repo": repo, "commit": found.commit, "sha256": hashes})
     runs = sorted({(goal / one).parent.parent for one in filter(is_weights, names)})

@@ -22,7 +22,7 @@ from modprompt.data.prepare.check import check  # noqa: E402
 from modprompt.data.prepare.layout import prepare  # noqa: E402
 from modprompt.data.prepare.recipes import RECIPES  # noqa: E402
 from modprompt.errors import UserError  # noqa: E402
-from modprompt.io.paths import of_user  # noqa: E402
+from modprompt.io.files import of_user  # noqa: E402
 from modprompt.programs import report  # noqa: E402
 
 

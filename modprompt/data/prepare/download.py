@@ -18,7 +18,6 @@ from tqdm import tqdm
 from modprompt.errors import UserError
 from modprompt.io import lock
 from modprompt.io.files import open_regular
-from modprompt.io.paths import is_link
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
@@ -217,7 +216,7 @@ def _download(target: Path, url: str, drive: str, digest: str) -> None:
     part = target.with_name(target.name + ".part")
     source = url or f"https://drive.google.com/file/d/{drive}"
     by_hand = f"fetch {source} by hand and put it at {target}"
-    if is_link(part):
+    if part.is_symlink():
         raise UserError(f"{target.name}: {part} is a link, and nothing is written through it: remove it and run again")
     try:
         if url:

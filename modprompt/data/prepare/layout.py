@@ -9,7 +9,6 @@ from modprompt.data.prepare.download import download, verify
 from modprompt.data.prepare.recipe import Archive, ByHand, File, Recipe
 from modprompt.data.prepare.unpack import unpack
 from modprompt.errors import UserError
-from modprompt.io.paths import inside_without_links, is_link
 
 _WORK = ".prepare"  # folder of archives and of what is being unpacked; gone when the tree is complete
 
@@ -33,15 +32,15 @@ def _say_if_different(target: Path, digest: str) -> None:
 def _get_archive(step: Archive, folder: Path) -> None:
     if all((folder / target).exists() for target in step.moves.values()):
         return
-    work = inside_without_links(folder, _WORK, "the layout")
+    work = folder / _WORK
     work.mkdir(exist_ok=True)
-    archive = inside_without_links(work, step.name, "the layout")
+    archive = work / step.name
     if not archive.exists():
         try:
             download(archive, url=step.url, drive=step.drive, digest=step.digest)
         except UserError as error:
             raise UserError(f"{error} ({step.note})" if step.note else str(error)) from None
-    unpacked = inside_without_links(work, f"{step.name}.unpacked", "the layout")
+    unpacked = work / f"{step.name}.unpacked"
     if unpacked.exists():  # left by a killed run
         shutil.rmtree(unpacked)
     unpack(archive, unpacked)
@@ -98,7 +97,7 @@ def prepare(recipe: Recipe, root: Path) -> list[str]:
         except UserError as error:
             failed.append(str(error))
     work = folder / _WORK
-    if work.is_dir() and not is_link(work) and not any(work.iterdir()):
+    if work.is_dir() and not work.is_symlink() and not any(work.iterdir()):
         work.rmdir()
     if failed:
         raise UserError(" | ".join([*failed, *by_hand]))

@@ -23,8 +23,7 @@ from typing import IO, Any, BinaryIO, NamedTuple
 from tqdm import tqdm
 
 from modprompt.errors import UserError
-from modprompt.io.files import open_regular
-from modprompt.io.paths import is_inside
+from modprompt.io.files import is_inside, open_regular
 
 _MOST_TIMES, _LEAST_ROOM = 200, 64 << 20  # what an archive may unpack to: so many times its size, and this at least
 _MOST_MEMBERS = 10_000_000  # ImageNet has 1.3 million images

@@ -34,9 +34,8 @@ from modprompt.data.split_files import Storage
 from modprompt.data.subsample import CHOICES
 from modprompt.errors import UserError
 from modprompt.io import images as runs
-from modprompt.io.files import Refused
+from modprompt.io.files import Refused, of_user
 from modprompt.io.image_files import FAMILY, PEOPLE, SUFFIXES, is_image_name
-from modprompt.io.paths import of_user
 from modprompt.io.text import is_text
 
 _OURS = ("classnames.txt", "labels.csv", os.path.basename(CHECKED))

@@ -18,7 +18,7 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import tests_apart
 from modprompt.experiments.plan.protocols import APART
 from modprompt.experiments.plan.stages import stage_of
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.io.settings import Settings
 from modprompt.methods.search.file import expanded
 from modprompt.programs import import_modules

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from modprompt.errors import UserError
 from modprompt.experiments.reporting.views import Tested
 from modprompt.io import pages
+from modprompt.io.files import is_inside
 from modprompt.io.image_files import FAMILY, read_rgb
 from modprompt.io.images import READ_AS
-from modprompt.io.paths import is_inside
 from modprompt.io.run_files import Wrong
 
 MOST = 12  # pictures of a gallery

@@ -14,7 +14,7 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
-from modprompt.io.paths import free_name
+from modprompt.io.files import free_name
 
 PATIENCE_S = 300.0
 

@@ -21,7 +21,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint, run_or_file
-from modprompt.io.paths import of_user
+from modprompt.io.files import of_user
 from modprompt.io.records import file_hash
 from modprompt.io.same_run import TEACHER, TEACHER_CKPT
 from modprompt.io.settings import read_settings

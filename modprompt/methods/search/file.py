@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.errors import SettingError, UserError
-from modprompt.io.files import PathLike, Refused, read_text, write_json
-from modprompt.io.paths import of_user
+from modprompt.io.files import PathLike, Refused, of_user, read_text, write_json
 from modprompt.io.records import KEY, check_seal, parse_json, sealed
 from modprompt.io.settings import Given, Settings, as_text
 from modprompt.methods import table

@@ -6,7 +6,7 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.io import files
-from modprompt.io.files import open_regular, part_of, read_bytes, read_text, remove_parts
+from modprompt.io.files import is_inside, open_regular, part_of, read_bytes, read_text, remove_parts
 
 
 def test_missing_files_stay_missing_files_and_all_else_is_a_line(tmp_path):
@@ -118,3 +118,18 @@ def test_leftovers_of_killed_writers_alone_are_removed(tmp_path):
     remove_parts(tmp_path, "model*", "link")
     remove_parts(tmp_path / "nowhere")
     assert names(tmp_path) == [".mine.part", ".mine.xyz.part", "mine", "mine.part"]
+
+
+@pytest.mark.parametrize("name", ["a", "a/b.txt", "./a", "a//b", "a b/ü.png", "..a/b.."])
+def test_relative_paths_are_inside(name):
+    assert is_inside(name)
+
+
+ELSEWHERE = [
+    "", ".", "..", "../a", "a/../../b", "a/..", "/etc/passwd", "\\a", "..\\a", "C:\\a", "C:a", "//h/s", "a\0b", 5, None,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_other_paths_are_not(name):
+    assert not is_inside(name)

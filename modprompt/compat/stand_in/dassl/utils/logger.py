@@ -5,7 +5,7 @@ import sys
 import time
 
 from dassl.utils.tools import mkdir_if_missing
-from modprompt.io.paths import free_name
+from modprompt.io.files import free_name
 
 
 class Logger:
