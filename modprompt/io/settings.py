@@ -156,6 +156,11 @@ def settings_hash(settings: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
+def texts_of(cfg: Mapping[str, Any]) -> dict[str, str]:
+    """All settings of a configuration, as {dotted key: text}."""
+    return {key: str(list(value) if isinstance(value, (tuple, list)) else value) for key, value in flat(cfg).items()}
+
+
 def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not set") -> list[str]:
     """What differs between two sets of settings, as "KEY old -> new"."""
     texts = ((key, old.get(key, unset), new.get(key, unset)) for key in sorted({**old, **new}))

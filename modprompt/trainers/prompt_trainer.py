@@ -22,7 +22,7 @@ from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
 from modprompt.io.run_files import Row, StepTable
-from modprompt.io.settings import changes
+from modprompt.io.settings import changes, texts_of
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.trainers import backbone, card_errors, device, mistakes, run_config
@@ -32,7 +32,6 @@ from modprompt.trainers.evaluation import Evaluation
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.part import Run
 from modprompt.trainers.resume import Resume
-from modprompt.trainers.training_state import texts_of
 from modprompt.trainers.unread import Number, Place, Unread, waits
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class PromptTrainer(TrainerX):
     def build_data_loader(self) -> None:
         """Dassl's, with test images made as the weights need them, and kept if TEST.IMAGE_CACHE names a folder."""
         cfg = self.cfg
-        with mistakes.of_reader(cfg):
+        with mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT):
             super().build_data_loader()
         if cfg.VERBOSE and not getattr(self.dm.dataset, "has_test", True):
             print("note: there are no test images (the one that is counted is a substitute): nothing is tested")
@@ -361,6 +360,6 @@ def _begin(cfg: Any) -> None:
     if cfg.ACTIVE.ROUNDS:
         raise UserError("ACTIVE.ROUNDS: only `modprompt active`, and the train.py of its project, run rounds")
     image_files.read_as(cfg.INPUT.READ_AS)
-    device.set_up(cfg)
-    if device.on_card(cfg):
+    device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
+    if device.on_card(cfg.USE_CUDA):
         take_share()

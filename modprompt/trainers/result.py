@@ -23,7 +23,7 @@ from modprompt.io.images import IMAGE_FILES, facts_of, image_files, labels_of_ch
 from modprompt.io.records import file_hash, sealed
 from modprompt.io.result import FILE_NAME, JOBS, VERSION, runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP_FILES, named_in
-from modprompt.io.settings import Settings, settings_hash
+from modprompt.io.settings import Settings, settings_hash, texts_of
 from modprompt.io.versions import versions
 from modprompt.methods.named_files import clip_files
 from modprompt.methods.records import classes_record
@@ -33,7 +33,6 @@ from modprompt.trainers.device import on_card
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.test_predictions import Answers
-from modprompt.trainers.training_state import texts_of
 
 
 def _of_model(trainer: PromptTrainer) -> dict[str, Any]:
@@ -206,7 +205,7 @@ class ResultRecorder:
         if self.results is None:
             return ""
         trainer, ours, folder = self.trainer, self.ours, cfg.OUTPUT_DIR
-        dataset, on_cuda, jobs = trainer.dm.dataset, on_card(cfg), os.environ.get(JOBS, "")
+        dataset, on_cuda, jobs = trainer.dm.dataset, on_card(cfg.USE_CUDA), os.environ.get(JOBS, "")
         given = settings.texts()
         by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
         tested = dataset.val if by_validation else dataset.test

@@ -140,7 +140,7 @@ def run(
 @contextlib.contextmanager
 def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> Iterator[None]:
     """Set device, seed and log for the run, and keep its config file."""
-    device.set_up(cfg, ours=True)
+    device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA, ours=True)
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)

@@ -15,10 +15,10 @@ from modprompt.io import folder as run_folder
 from modprompt.io import result as results
 from modprompt.io import same_run
 from modprompt.io.images import IMAGE_FILES, differing_images, images_hash_of, lists_of
-from modprompt.io.settings import as_text
+from modprompt.io.settings import as_text, texts_of
 from modprompt.methods import named_files
 from modprompt.trainers import backbone
-from modprompt.trainers.training_state import settings_of, texts_of
+from modprompt.trainers.training_state import settings_of
 
 ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: as --once here
 
