@@ -22,6 +22,7 @@ from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import COMPILE
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
+from modprompt.io.images import reader_facts
 from modprompt.io.same_run import of_tokenizer
 from modprompt.methods import together
 from modprompt.methods.assembly import require_sides
@@ -167,7 +168,7 @@ class Building(Part):
             cast_products(clip_model, torch.float16)  # for weights saved in float32
         else:
             clip_model.float()
-        names, which = trainer.dm.dataset.classnames, getattr(trainer.dm.dataset, "which", ())  # our readers have it
+        names, which = trainer.dm.dataset.classnames, reader_facts(trainer.dm.dataset).which
         try:
             trainer.model = self.method.on(
                 clip_model, names, dataset=cfg.DATASET.NAME, epochs=cfg.OPTIM.MAX_EPOCH, listed=True, which=which
@@ -207,7 +208,7 @@ class Building(Part):
             return
         images, classes = len(trainer.dm.dataset.train_x), len(trainer.dm.dataset.classnames)
         shots = self.cfg.DATASET.NUM_SHOTS
-        picked = getattr(trainer.dm.dataset, "picked", False)  # by rounds, from whatever list
+        picked = reader_facts(trainer.dm.dataset).picked  # by rounds, from whatever list
         if shots < 1 or picked:  # the whole split, or one's own images
             shots = min(MOST_SHOTS, -(-images // classes))
         self.each_step, self.steps, batches = True, counted.per_shot * shots, len(trainer.train_loader_x)

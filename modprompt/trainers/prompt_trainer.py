@@ -121,7 +121,7 @@ class PromptTrainer(TrainerX):
         cfg = self.cfg
         with mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT):
             super().build_data_loader()
-        if cfg.VERBOSE and not getattr(self.dm.dataset, "has_test", True):
+        if cfg.VERBOSE and not images.reader_facts(self.dm.dataset).has_test:
             print("note: there are no test images (the one that is counted is a substitute): nothing is tested")
         if backbone.requires_squash(cfg):
             backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)

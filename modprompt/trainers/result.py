@@ -19,7 +19,16 @@ from modprompt.io import folder as run_folder
 from modprompt.io.base_new import SEEN, base_classes
 from modprompt.io.checkpoint import CHOICE
 from modprompt.io.files import sha256_of, write_json
-from modprompt.io.images import IMAGE_FILES, facts_of, image_files, labels_of_choice, lists_of, mark_of, shots_of
+from modprompt.io.images import (
+    IMAGE_FILES,
+    facts_of,
+    image_files,
+    labels_of_choice,
+    lists_of,
+    mark_of,
+    reader_facts,
+    shots_of,
+)
 from modprompt.io.records import file_hash, sealed
 from modprompt.io.result import FILE_NAME, JOBS, VERSION, runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP_FILES, named_in
@@ -209,7 +218,8 @@ class ResultRecorder:
         given = settings.texts()
         by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
         tested = dataset.val if by_validation else dataset.test
-        notes = [*getattr(dataset, "notes", ()), *(ours.building.notes if ours else ())]
+        said = reader_facts(dataset)
+        notes = [*said.notes, *(ours.building.notes if ours else ())]
         choice = 0 if evaluated else self._labels_of_choice(cfg)
         ran = (ours.model.compiled if ours else "") or "eager"
         content = {
@@ -226,7 +236,7 @@ class ResultRecorder:
             **facts_of(dataset, cfg),
             **_of_choice(ours, model_dir),
             **({"labels_of_choice": choice} if choice else {}),
-            "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
+            "files": {name: file_hash(path) for name, path in said.record_files.items()},
             "evaluated": evaluated,
             **_of_checkpoint(ours, model_dir or folder, epoch),
             **({} if evaluated else {BEGAN_FROM: ours.resume.began_from if ours else self.began_from}),
@@ -261,7 +271,7 @@ class ResultRecorder:
         }
         content[CLIP_FILES] = clip_files(texts_of(cfg), named_in(content))
         if IMAGE_FILES not in content:
-            content[IMAGE_FILES] = image_files(lists_of(dataset, cfg), getattr(dataset, "image_root", ""))
+            content[IMAGE_FILES] = image_files(lists_of(dataset, cfg), said.image_root)
         marks = (mark_of(content), ours.model.mark() if ours else "")
         marked = "; ".join(dict.fromkeys(filter(None, marks)))
         content.update({"selected_on_test": marked} if marked else {})

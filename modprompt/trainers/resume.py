@@ -15,7 +15,7 @@ from modprompt.io import folder as run_folder
 from modprompt.io import run_files
 from modprompt.io.checkpoint import BEST, read
 from modprompt.io.files import copy_whole
-from modprompt.io.images import TEST, images_hash, images_hash_of, selected_on
+from modprompt.io.images import TEST, images_hash, images_hash_of, reader_facts, selected_on
 from modprompt.io.result import runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP
 from modprompt.io.text import is_text
@@ -91,7 +91,7 @@ class Resume(Part):
         kind = selected_on(dataset, self.cfg)
         if kind in ("", TEST) or not (self.best_on or self.trainer.search):
             return {}
-        return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=getattr(dataset, 'image_root', ''))}"}
+        return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=reader_facts(dataset).image_root)}"}
 
     @functools.cached_property
     def images_fingerprint(self) -> str:

@@ -22,6 +22,7 @@ from modprompt.io import folder as run_folder
 from modprompt.io import image_files
 from modprompt.io import result as results
 from modprompt.io.files import of_user, write_whole
+from modprompt.io.images import reader_facts
 from modprompt.io.settings import Settings
 from modprompt.io.text import one_line, writable
 from modprompt.methods.search import file as schedule_file
@@ -83,7 +84,7 @@ def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
 def warn_of_another_split(dataset: Any, model_dir: str) -> None:
     """Warn if a model was trained on another split of the data set than it is tested on."""
     trained = (run_folder.of_training(model_dir).result or {}).get("split")
-    mine = getattr(dataset, "split_facts", None)
+    mine = reader_facts(dataset).split_facts
     if (
         mine
         and isinstance(trained, dict)

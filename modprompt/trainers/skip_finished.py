@@ -14,7 +14,7 @@ from modprompt.data.rounds import goes_on
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results
 from modprompt.io import same_run
-from modprompt.io.images import IMAGE_FILES, differing_images, images_hash_of, lists_of
+from modprompt.io.images import IMAGE_FILES, differing_images, images_hash_of, lists_of, reader_facts
 from modprompt.io.settings import as_text, texts_of
 from modprompt.methods import named_files
 from modprompt.trainers import backbone
@@ -47,14 +47,13 @@ def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callabl
         recorded = recorded or result.get("images_hash")
         if recorded and recorded != now:
             return "the images, which have no known split file, have changed"
-    root = getattr(dataset, "image_root", "")
+    root = reader_facts(dataset).image_root
     return "; ".join(differing_images(result.get(IMAGE_FILES) or {}, lists_of(dataset, cfg), root))
 
 
 def split_hash(dataset: Any, cfg: Any) -> str:
     """The hash of a data set's split, or of its images if another project's reader does not give it."""
-    split: str = getattr(dataset, "split_facts", {}).get("hash", "")
-    return split or images_hash_of(dataset, cfg)
+    return reader_facts(dataset).split_facts.get("hash", "") or images_hash_of(dataset, cfg)
 
 
 def finished_before(

@@ -170,7 +170,7 @@ class SearchRun(Part):
         """Complain about settings that do not go with a search."""
         cfg = self.cfg
         for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
-            if cfg.TEST[key] == value and not getattr(cfg.TEST, "ONLY", False):
+            if cfg.TEST[key] == value and not cfg.TEST.ONLY:
                 raise UserError(f"TEST.{key} {value}: the alphas of a search have seen the validation images")
 
     def prepare(self) -> None:
@@ -184,14 +184,14 @@ class SearchRun(Part):
         except UserError as error:
             raise UserError(f"MOST_TOKENS {self.settings.most_tokens}: {error}") from None
         self._print_options()
-        if getattr(self.cfg.TEST, "ONLY", False):
+        if self.cfg.TEST.ONLY:
             return
         self._require_validation()
         self._history = [self._learner.alphas_now()]
 
     def _require_validation(self) -> None:
         dataset, name = self.trainer.dm.dataset, self.cfg.DATASET.NAME
-        held_out = getattr(dataset, "selected_on", "") == images.HELD_OUT
+        held_out = images.reader_facts(dataset).selected_on == images.HELD_OUT
         if self.trainer.val_loader is None or not (held_out or images.own_validation(dataset)):
             raise UserError(
                 f"{name} has no validation images for the search, which must not see test images: "
@@ -270,7 +270,7 @@ class SearchRun(Part):
         return {EXTRA: {**self.record, "mixture_pct": float(results["accuracy"])}} if self.record else {}
 
     def _seen(self) -> str:
-        return str(getattr(self.trainer.dm.dataset, "selected_on", "") or images.VALIDATION)
+        return images.reader_facts(self.trainer.dm.dataset).selected_on or images.VALIDATION
 
     def state(self) -> dict[str, Any]:
         """What must be kept for resuming."""
