@@ -4,10 +4,10 @@ Shapes: B images, C classes, E joint width.
 """
 
 import copy
-import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import torch
@@ -26,7 +26,7 @@ from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository, SavedAs, Training
 from modprompt.methods.parts.learners import HEAD, Classes, Learner
-from modprompt.methods.parts.losses import Objective, Rule, Term, cross_entropy
+from modprompt.methods.parts.losses import Objective, Term, cross_entropy
 from modprompt.methods.together import Addition
 
 LINEAR, SIMILARITY = "linear", "similarity"
@@ -338,11 +338,12 @@ class DePT(Addition):
                 "of the model that .with_classes was called on, or .on(clip_model, names)"
             )
         terms = [
-            Term(name, weight * (1 - self.weight) if of is cross_entropy else weight, _OnCosines(of))
+            Term(name, weight * (1 - self.weight) if of is cross_entropy else weight, partial(_on_cosines, of))
             for name, weight, of in objective.terms
         ]
-        own = Term("joint head", self.weight, functools.partial(_head_entropy, head))
-        rule = None if objective.rule is None else _RuleOnCosines(objective.rule)
+        own, rule = Term("joint head", self.weight, partial(_head_entropy, head)), objective.rule
+        if rule is not None:
+            rule = replace(rule, other=partial(_on_cosines, rule.other))
         return objective._replace(terms=(*terms, own), rule=rule)
 
     @property
@@ -357,29 +358,9 @@ class DePT(Addition):
         return f"DePT({', '.join(f'{key} {value}' for key, value in said)})"
 
 
-class _OnCosines:
+def _on_cosines(of: Any, output: Output, images: Tensor, labels: Tensor) -> Tensor:
     """A term of the method's objective, which sees the logits that there would be without a head."""
-
-    def __init__(self, of: Any):
-        self.of = of
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the tokens between products of a teacher in it."""
-        if hasattr(self.of, "set_stream"):
-            self.of.set_stream(stream)
-
-    def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        return cast(Tensor, self.of(output._replace(logits=output.each[0]), images, labels))
-
-
-class _RuleOnCosines:
-    """The same for the objective's rule, a Rule."""
-
-    def __init__(self, of: Rule):
-        self.of, self.noted, self.set_stream = of, of.noted, _OnCosines(of).set_stream
-
-    def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        return self.of(loss, output._replace(logits=output.each[0]), images, labels)
+    return cast(Tensor, of(output._replace(logits=output.each[0]), images, labels))
 
 
 def _head_entropy(head: JointHead, output: Output, images: Tensor, labels: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ class KDPL(Taught, Addition):
         said = TeacherLogits(teacher, model.classes, model, self.teacher_resize)
         of = Distillation(said, over=IMAGES, back=_BOTH_WAYS, scale=model.cosine_scale)
         terms = (Term("distillation", one.weight, of) if one.of is cross_entropy else one for one in objective.terms)
-        return objective._replace(terms=tuple(terms))
+        return objective._replace(terms=tuple(terms), teachers=(*objective.teachers, said))
 
     def known_by(self) -> str:
         """The text that identifies the teacher."""

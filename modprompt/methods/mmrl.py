@@ -167,14 +167,17 @@ class MMRL(Method):
 
     def objective(self, model: PromptedModel) -> Objective:
         """Cross entropy of both logits, and the distances of both features to the frozen ones."""
-        terms = [Term("class", self.alpha, _own_entropy), Term("read out", 1 - self.alpha, _read_entropy)]
-        if self.reg_weight:
-            template = self.words(model.classes.dataset)
-            features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, (template,))
-            frozen = FrozenCLIP(model.clip_model, model.stream)
-            terms.append(Term("image teacher", self.reg_weight, ImageTeacher(frozen)))
-            terms.append(Term("class teacher", self.reg_weight, ClassTeacher(features)))
-        return Objective(tuple(terms))
+        made = Objective((Term("class", self.alpha, _own_entropy), Term("read out", 1 - self.alpha, _read_entropy)))
+        if not self.reg_weight:
+            return made
+        template = self.words(model.classes.dataset)
+        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, (template,))
+        frozen = FrozenCLIP(model.clip_model, model.stream)
+        return made.plus(
+            Term("image teacher", self.reg_weight, ImageTeacher(frozen)),
+            Term("class teacher", self.reg_weight, ClassTeacher(features)),
+            teachers=[frozen],
+        )
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
@@ -209,6 +212,7 @@ def _read_entropy(output: Output, images: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(output.each[1].float(), labels)
 
 
+@dataclass(eq=False)
 class ImageTeacher:
     """One minus the mean cosine of the image features and the frozen CLIP's, for the same images.
 
@@ -216,12 +220,7 @@ class ImageTeacher:
         frozen: the CLIP without prompts.
     """
 
-    def __init__(self, frozen: FrozenCLIP):
-        self.frozen = frozen
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the teacher's tokens between products, as in the prompted model."""
-        self.frozen.set_stream(stream)
+    frozen: FrozenCLIP
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
         """For images (B, 3, H, W): from 0, all alike, to 2."""

@@ -143,7 +143,8 @@ class PromptKD(Taught, DeepVision):
         """
         given = model.prompt_learner.given_text
         teacher = TeacherLogits(self.teacher_at_hand(), model.classes, model, self.teacher_resize, given)
-        return Objective((Term("distillation", self.kd_weight, Distillation(teacher, self.temperature)),))
+        term = Term("distillation", self.kd_weight, Distillation(teacher, self.temperature))
+        return Objective((term,), teachers=(teacher,))
 
 
 class Projector(nn.Sequential):

@@ -125,7 +125,8 @@ class OnSharedClip(PromptedCLIP):
         """Set the type of the tokens between products, also in a teacher; None for that of the weights."""
         super().set_stream(stream)
         if self._objective is not None:
-            self._objective.set_stream(stream)
+            for teacher in self._objective.teachers:
+                teacher.set_stream(stream)
 
     def _require_own_type(self) -> None:
         mine, there = self.products, self.clip_model.dtype

@@ -85,7 +85,8 @@ class LearnedText(Method):
         if self.prograd_lambda:
             frozen = FrozenCLIP(model.clip_model, model.stream) if self.wants_vision else None
             teacher = LogitsTeacher(features, model.logit_scale, self.prograd_t, frozen)
-            made = made._replace(rule=Projected(teacher, self.prograd_lambda, model.prompt_learner.parameters))
+            rule = Projected(teacher, self.prograd_lambda, model.prompt_learner.parameters)
+            made = made.plus(teachers=[] if frozen is None else [frozen])._replace(rule=rule)
         return made
 
     def sides(self, shape: Shape) -> Schedules:
@@ -169,7 +170,8 @@ class Regularised(Method):
             return before
         features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, DIVERSE)
         frozen = FrozenCLIP(model.clip_model, model.stream)
-        return before.plus(Term("regularisation", 1.0, SelfRegularisation(frozen, features, self.weights())))
+        term = Term("regularisation", 1.0, SelfRegularisation(frozen, features, self.weights()))
+        return before.plus(term, teachers=[frozen])
 
 
 @dataclass(frozen=True, repr=False)

@@ -4,7 +4,8 @@ Shapes: B images, C classes, E joint width.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -30,43 +31,27 @@ class Term(NamedTuple):
     of: Callable[[Output, Tensor, Tensor], Tensor]
 
 
-class Rule(Protocol):
-    """A change of a loss's gradients before the step.
-
-    It acts where a loss is made, so that loss scales, recomputed chunks and users' loops need no change.
-    """
-
-    noted: dict[str, Tensor]  # scalars of the last step by name, for the log
-
-    def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        """A scalar with the loss's value, whose backward pass computes the gradients of the step."""
-
-
 def plain_log(output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
-    """What the log says of a step, by name; without gradients, on the device: the loss."""
+    """The loss, by name; without gradients, on the device."""
     return {"loss": loss}
 
 
 class Objective(NamedTuple):
     """The weighted sum of its terms, added up in their order; with a rule, that computes the gradients.
 
-    `log(output, labels (B,), loss)` is what the log says of a step, besides what the rule notes.
+    A rule acts where a loss is made, so that loss scales, recomputed chunks and users' loops need no change.
+    `log(output, labels (B,), loss)` is what the log says of a step, besides what the rule notes. `teachers` are the
+    frozen models in its terms and its rule: `set_stream` tells them what the model computes in.
     """
 
     terms: tuple[Term, ...]
-    rule: Rule | None = None
+    rule: "Projected | None" = None
     log: Callable[[Output, Tensor, Tensor], Mapping[str, Tensor]] = plain_log
+    teachers: tuple[Any, ...] = ()
 
-    def plus(self, *terms: Term) -> "Objective":
-        """The same with more terms at the end."""
-        return self._replace(terms=(*self.terms, *terms))
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the tokens between products of the teachers in it."""
-        parts: list[Any] = [*(term.of for term in self.terms), self.rule]
-        for part in parts:
-            if hasattr(part, "set_stream"):
-                part.set_stream(stream)
+    def plus(self, *terms: Term, teachers: Sequence[Any] = ()) -> "Objective":
+        """The same with more terms at the end, and their frozen models."""
+        return self._replace(terms=(*self.terms, *terms), teachers=(*self.teachers, *teachers))
 
     def noted(self) -> Mapping[str, Tensor]:
         """What the log says of the last step, by name, in addition to the method's own."""
@@ -142,6 +127,7 @@ class FrozenCLIP(nn.Module):
 EPS = 1e-7  # the least product of two lengths, as in the reference
 
 
+@dataclass(eq=False)
 class ClassTeacher:
     """One minus the mean cosine of the class features and the frozen ones, over all classes, in the batch or not.
 
@@ -151,8 +137,7 @@ class ClassTeacher:
         class_features: the frozen class features (C, E), normalised, float32.
     """
 
-    def __init__(self, class_features: Tensor):
-        self.class_features = class_features
+    class_features: Tensor
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
         """From 0, all alike, to 2; where class features depend on the image (B, C, E), the mean over images too."""
@@ -160,6 +145,7 @@ class ClassTeacher:
         return 1 - F.cosine_similarity(output.text.float(), self.class_features, dim=-1, eps=EPS).mean()
 
 
+@dataclass(eq=False)
 class LogitsTeacher:
     """The cross entropy of the logits and the frozen CLIP's, as probabilities, at a temperature T, times T squared.
 
@@ -172,18 +158,10 @@ class LogitsTeacher:
         frozen: computes the teacher's image features; None for the model's own, equal to them without vision prompts.
     """
 
-    def __init__(
-        self, class_features: Tensor, logit_scale: Tensor, temperature: float, frozen: FrozenCLIP | None = None
-    ):
-        self.class_features = class_features
-        self.logit_scale = logit_scale
-        self.temperature = temperature
-        self.frozen = frozen
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the teacher's tokens between products, as in the prompted model."""
-        if self.frozen is not None:
-            self.frozen.set_stream(stream)
+    class_features: Tensor
+    logit_scale: Tensor
+    temperature: float
+    frozen: FrozenCLIP | None = None
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
         """For images (B, 3, H, W); the mean over the batch."""
@@ -213,6 +191,7 @@ def mean_class_features(frozen: FrozenCLIP, classnames: Sequence[str], templates
     return F.normalize(total / len(templates), dim=-1)
 
 
+@dataclass(eq=False)
 class SelfRegularisation:
     """A loss that keeps prompted features near the frozen ones (equations 3 to 5).
 
@@ -222,14 +201,9 @@ class SelfRegularisation:
         weights: of the losses on class features, on image features, and on logits.
     """
 
-    def __init__(self, frozen: FrozenCLIP, class_features: Tensor, weights: Weights):
-        self.frozen = frozen
-        self.class_features = class_features
-        self.weights = weights
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the teacher's tokens between products, as in the prompted model."""
-        self.frozen.set_stream(stream)
+    frozen: FrozenCLIP
+    class_features: Tensor
+    weights: Weights
 
     def __call__(self, output: Output, image: Tensor, labels: Tensor) -> Tensor:
         """Mean absolute distances of features, and the divergence of logits, of images (B, 3, H, W)."""
@@ -238,12 +212,8 @@ class SelfRegularisation:
         text = F.l1_loss(output.text.float(), self.class_features)
         features = F.l1_loss(output.image.float(), teacher)
         goal = self.frozen.clip_model.logit_scale.exp().float() * teacher @ self.class_features.t()  # (B, C)
-        divergence = F.kl_div(
-            F.log_softmax(output.logits.float(), dim=1),
-            F.log_softmax(goal, dim=1),
-            reduction="sum",
-            log_target=True,
-        )
+        said, goal = F.log_softmax(output.logits.float(), dim=1), F.log_softmax(goal, dim=1)
+        divergence = F.kl_div(said, goal, reduction="sum", log_target=True)
         text_weight, image_weight, logits_weight = self.weights
         return text_weight * text + image_weight * features + logits_weight * divergence / output.logits.numel()
 
@@ -306,6 +276,7 @@ def _processes() -> Any:
     return None if around is None else around.process_group
 
 
+@dataclass(eq=False)
 class Projected:
     """A rule of an objective: each parameter's gradient, by itself, is projected if it goes against another loss.
 
@@ -313,26 +284,13 @@ class Projected:
         other: the other loss: `other(output, images (B, 3, H, W), labels (B,))` returns a scalar.
         weight: how much of the conflicting part is removed; 1 is all.
         parameters: returns what is learned.
-
-    Attributes:
         noted: for the log, "kl_loss", the other loss of the last step.
     """
 
-    def __init__(
-        self,
-        other: Callable[[Output, Tensor, Tensor], Tensor],
-        weight: float,
-        parameters: Callable[[], Iterator[nn.Parameter]],
-    ):
-        self.other = other
-        self.weight = weight
-        self.parameters = parameters
-        self.noted: dict[str, Tensor] = {}
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the teacher's tokens between products, as in the prompted model."""
-        if hasattr(self.other, "set_stream"):
-            self.other.set_stream(stream)
+    other: Callable[[Output, Tensor, Tensor], Tensor]
+    weight: float
+    parameters: Callable[[], Iterator[nn.Parameter]]
+    noted: dict[str, Tensor] = field(default_factory=dict)
 
     def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
         """The same value; its backward pass computes the projected gradients."""

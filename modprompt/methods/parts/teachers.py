@@ -381,6 +381,7 @@ def divergence(of: Tensor, to: Tensor, temperature: float, over: str) -> Tensor:
     return total / (len(of) if over == IMAGES else of.numel())
 
 
+@dataclass(eq=False)
 class Distillation:
     """The divergence of a teacher's probabilities from the student's, or both ways, times T squared.
 
@@ -394,19 +395,11 @@ class Distillation:
         scale: returns the factor of the teacher's cosines, a scalar; None for its own.
     """
 
-    def __init__(
-        self,
-        teacher: TeacherLogits,
-        temperature: float = 1.0,
-        over: str = CLASSES,
-        back: float = 0.0,
-        scale: Callable[[], Tensor] | None = None,
-    ):
-        self.teacher, self.temperature, self.over, self.back, self.scale = teacher, temperature, over, back, scale
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Cast the teacher as the student was cast."""
-        self.teacher.set_stream(stream)
+    teacher: TeacherLogits
+    temperature: float = 1.0
+    over: str = CLASSES
+    back: float = 0.0
+    scale: Callable[[], Tensor] | None = None
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
         """For images (B, 3, H, W), a scalar; labels are not read."""
