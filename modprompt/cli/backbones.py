@@ -33,8 +33,8 @@ def rows() -> Iterator[Row]:
         if tag == "openai":
             continue
         found = open_clips.tag(f"{model}/{tag}")
-        stock = open_clips.is_stock_text(found.model) or open_clips.is_stock_image(found.model)
-        activation = open_clips.activation_of(found.model) if stock else "-"
+        stock = any(open_clips.is_stock_side(found.model, key) for key in ("text_cfg", "vision_cfg"))
+        activation = ("quick_gelu" if found.model["quick_gelu"] else "gelu") if stock else "-"
         yield found.name, found.repo, activation, str(found.images.size), open_clips.kinds_of(found.model).runs
 
 

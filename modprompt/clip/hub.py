@@ -26,7 +26,6 @@ class Snapshot(NamedTuple):
 
     folder: Path  # snapshots/<commit> in the cache
     commit: str  # 40 hex digits
-    repo: str  # "owner/name"
 
     def files(self) -> list[str]:
         """Names of its files, "/" between their parts."""
@@ -75,7 +74,7 @@ def cached(repo: str, revision: str = "") -> Snapshot | None:
         folder = Path(package().snapshot_download(repo, **told))  # no pattern: any of its files may lack
     except Exception:  # of its own, of the system
         return None
-    return Snapshot(folder, folder.name, repo)
+    return Snapshot(folder, folder.name)
 
 
 def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) -> Snapshot:
@@ -108,4 +107,4 @@ def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) 
         raise UserError(f"{name}: {error}") from None
     told = {"revision": revision or None, "allow_patterns": wanted}
     folder = Path(ask(name, lambda client: client.snapshot_download(repo, **told)))
-    return Snapshot(folder, folder.name, repo)
+    return Snapshot(folder, folder.name)

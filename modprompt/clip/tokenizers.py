@@ -30,7 +30,7 @@ class TokenizerFacts(NamedTuple):
 
 
 CLIP_BPE = "clip"  # the name of CLIP's byte pairs
-_LENGTH = 77
+POSITIONS, VOCABULARY = 77, 49408  # of every CLIP with them
 _END_OF_WORD = "</w>"
 
 
@@ -67,7 +67,7 @@ def require_text(text: str) -> None:
 class ClipTokenizer:
     """CLIP's byte pairs, which the `clip` package has; `length` ids of a text."""
 
-    def __init__(self, length: int = _LENGTH):
+    def __init__(self, length: int = POSITIONS):
         self._length = length
 
     @property
@@ -109,7 +109,7 @@ class ClipTokenizer:
 CARRIERS = (  # one of these must be there: it has the words
     "tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.txt", "vocab.json",
 )  # fmt: skip
-FILES = (*CARRIERS, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
+SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 
 
 class FileTokenizer:
@@ -190,7 +190,7 @@ class FileTokenizer:
 def _sha256(folder: Path) -> str:
     """Hash of names and contents of the files."""
     digest = hashlib.sha256()
-    for name in sorted(FILES):
+    for name in sorted((*CARRIERS, *SETTINGS)):
         if (folder / name).is_file():
             content = (folder / name).read_bytes()
             digest.update(f"{name} {len(content)}\n".encode() + content)

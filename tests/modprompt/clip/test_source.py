@@ -70,7 +70,7 @@ def test_images_of_bare_weights_are_openais_in_the_size_that_they_have(clip_file
         ({"activation": "gelu", "heads": (1,)}, "MODEL.BACKBONE.HEADS must be two whole numbers, (text side, image"),
         ({"activation": "gelu", "heads": (1, 2.0)}, "MODEL.BACKBONE.HEADS must be two whole numbers"),
         ({"activation": "gelu", "heads": (0, 2)}, "MODEL.BACKBONE.HEADS must be two whole numbers"),
-        ({"activation": "gelu", "heads": (1, 3)}, "HEADS (1, 3) do not divide the widths 64 and 128"),
+        ({"activation": "gelu", "heads": (1, 3)}, "HEADS (1, 3): 3 does not divide the width 128"),
     ],
 )
 def test_options_that_no_weights_can_have(clip_file, said, message):
@@ -108,7 +108,7 @@ OPEN_CLIP, CONFIG, IMAGES = "open_clip_config.json", "config.json", "preprocesso
     ("file", "keys", "value", "message"),
     [
         (OPEN_CLIP, ("model_cfg", "text_cfg", "layers"), 3, "resblocks.2"),
-        (OPEN_CLIP, ("model_cfg", "vision_cfg", "width"), 256, "has the shape"),
+        (OPEN_CLIP, ("model_cfg", "vision_cfg", "width"), 256, "size mismatch for visual."),
         (CONFIG, ("text_config", "num_hidden_layers"), 3, "resblocks.2"),
         (CONFIG, ("vision_config", "hidden_act"), "quick_gelu", "hidden_act is gelu and quick_gelu"),
         (CONFIG, ("text_config", "layer_norm_eps"), 1e-6, "only 1e-05 is supported"),
@@ -156,15 +156,15 @@ def test_what_lies_in_a_folder_decides(copy, folders, tmp_path):
         (tmp_path / "empty" / other).touch()
     assert "there is: one.pt, two.pt" in refusal(tmp_path / "empty")
     assert "no file or folder at" in refusal(tmp_path / "nothing")
-    assert "is a name: give it with --backbone" in refusal("ViT-B/16")
+    assert "a name is given with --backbone" in refusal("ViT-B/16")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((3,), "name must be a CLIP's name"), (("",), "name must be"), (("x.pt", "cpu", "gelu"), None)],
+    [((3,), "there is no CLIP '3'"), (("",), "no CLIP is named"), (("x.pt", "cpu", "gelu"), None)],
 )
 def test_arguments_that_are_none_in_python(arguments, message):
     with pytest.raises(TypeError if message is None else UserError, match=message or "positional"):
         modprompt.load_clip(*arguments)
-    with pytest.raises(UserError, match="heads must be two whole numbers"):
+    with pytest.raises(UserError, match="HEADS must be two whole numbers"):
         modprompt.load_clip("x.pt", heads="12")
