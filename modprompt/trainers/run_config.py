@@ -197,7 +197,7 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
 def changed_by_program(cfg: RunConfig) -> list[str]:
     """What a codebase's program has changed in its own configuration since `from_host`, as "KEY old -> new"."""
     theirs, before = cfg.__dict__.get(_PROGRAMS, ({}, {}))
-    return changes(before, _texts(theirs))
+    return [*map(str, changes(before, _texts(theirs)))]
 
 
 def _texts(cfg: Mapping[str, Any]) -> dict[str, str]:
