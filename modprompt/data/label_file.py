@@ -12,7 +12,7 @@ from typing import NamedTuple
 from modprompt.data.class_names import ClassNames
 from modprompt.errors import UserError
 from modprompt.io.files import Refused
-from modprompt.io.tables import read_table, readings
+from modprompt.io.tables import read_table
 
 
 class Labelled(NamedTuple):
@@ -20,6 +20,11 @@ class Labelled(NamedTuple):
 
     label: int | None
     line: int
+
+
+def _readings(cell: str) -> list[str]:
+    """What a cell may mean, likeliest first: some people add spaces, some spreadsheets remove an apostrophe."""
+    return [cell, cell.strip(), f"'{cell.strip()}"]
 
 
 def read_labels(
@@ -40,14 +45,14 @@ def read_labels(
     found: dict[str, Labelled] = {}
     for line in read_table(path, ("file", "label")):
         where, cell = f"{path}, line {line.number}", line.cells["file"]
-        file = next((files[text] for text in readings(cell) if text in files), None)
+        file = next((files[text] for text in _readings(cell) if text in files), None)
         if file is None:
             what = unknown(cell[:200]) if cell.strip() else "it names no file: put the name back, or remove the line"
             raise UserError(f"{where}: {what}")
         if file in found:
             raise UserError(f"{where}: {file} is in line {found[file].line} already: keep one of the two")
         try:
-            label = names.find(readings(line.cells["label"])) if line.cells["label"].strip() else None
+            label = names.find(_readings(line.cells["label"])) if line.cells["label"].strip() else None
         except Refused as error:
             raise UserError(f"{where}: {error}") from None
         found[file] = Labelled(label, line.number)

@@ -6,7 +6,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -24,6 +24,18 @@ def write_arrays(path: PathLike, *, packed: bool = False, **arrays: np.ndarray) 
         save(file, **arrays)  # type: ignore[arg-type]  # none of them is called allow_pickle
 
 
+@contextlib.contextmanager
+def _opened(path: PathLike, begins: bytes) -> Iterator[BinaryIO]:
+    with open_regular(path) as file:
+        try:
+            if file.read(len(begins)) != begins:
+                raise Refused("it does not begin as such a file of NumPy does")
+            file.seek(0)
+            yield file
+        except Exception as error:  # numpy raises many kinds
+            raise UserError(f"{path} is damaged ({one_line(error)[:160]})") from None
+
+
 def read_arrays(path: PathLike, *names: str) -> tuple[np.ndarray, ...]:
     """The arrays of these names in a .npz file.
 
@@ -35,47 +47,19 @@ def read_arrays(path: PathLike, *names: str) -> tuple[np.ndarray, ...]:
 
 def read_all_arrays(path: PathLike, *names: str) -> dict[str, np.ndarray]:
     """As `read_arrays`, by name; without names all of them."""
-    with _damage_told(path) as file:
-        return _arrays_in(file, *names)
-
-
-@contextlib.contextmanager
-def _damage_told(path: PathLike) -> Iterator[BinaryIO]:
-    with open_regular(path) as file:
-        try:
-            yield file
-        except Exception as error:  # numpy raises many kinds
-            raise UserError(f"{path} is damaged ({one_line(error)[:160]})") from None
-
-
-def _arrays_in(file: BinaryIO, *names: str) -> dict[str, np.ndarray]:
-    with _load(file, b"PK\3\4") as found:
+    with _opened(path, b"PK\3\4") as file, np.load(file, allow_pickle=False) as found:
         arrays = {name: found[name] for name in names or found.files}
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # NumPy gives the bytes of other members
-            raise Refused(f"its member {name[:80]} is no array")
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # NumPy gives the bytes of other members
+                raise Refused(f"its member {name[:80]} is no array")
     return arrays
 
 
-def read_array(path: PathLike) -> np.ndarray:
-    """The array in a .npy file; raises as read_arrays."""
-    with _damage_told(path) as file:
-        array: np.ndarray = _load(file, b"\x93NUM")
-        return array
-
-
-def map_array(path: PathLike) -> np.ndarray:
-    """The array in a .npy file, mapped and not read; raises as read_arrays."""
-    with _damage_told(path):
-        found: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+def read_array(path: PathLike, maps: bool = False) -> np.ndarray:
+    """The array in a .npy file, read or only mapped; raises as read_arrays."""
+    with _opened(path, b"\x93NUM") as file:
+        found: np.ndarray = np.lib.format.open_memmap(path, mode="r") if maps else np.load(file, allow_pickle=False)
         return found
-
-
-def _load(file: BinaryIO, begins: bytes) -> Any:
-    if file.read(len(begins)) != begins:
-        raise Refused("it does not begin as such a file of NumPy does")
-    file.seek(0)
-    return np.load(file, allow_pickle=False)
 
 
 def arrays_hash(what: str, *arrays: np.ndarray) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modprompt.errors import UserError
 from modprompt.io.files import PathLike, Refused, of_user, read_bytes
 from modprompt.io.records import KEY, check_seal, parse_json, sealed
-from modprompt.io.same_run import OF_METHODS, of_clip
+from modprompt.io.same_run import CLIP, OF_METHODS, of_tokenizer
 from modprompt.programs import one_line
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _of_record(content: dict[str, Any], state: "dict[str, Tensor]", path: PathLi
     made_with.update({f"SEARCH.{field.upper()}": str(value) for field, value in method.get("search", {}).items()})
     made_with.update({name: method[name] for name in OF_METHODS if name in method})
     made_with["the method"] = method["learner"]
-    made_with.update(of_clip(clip.get("fingerprint", ""), clip))
+    made_with.update({CLIP: clip.get("fingerprint", ""), **of_tokenizer(clip)})
     settings = {str(key): str(value) for key, value in found.get("run", {}).get("settings", {}).items()}
     names = class_list(classes["names"])
     return Checkpoint(state, content["epoch"], made_with, names, settings, clip, found, content.get("val_result"))

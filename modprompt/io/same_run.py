@@ -9,11 +9,11 @@ heavy is imported here, so that thousands of results are compared quickly.
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io.records import file_hash
-from modprompt.io.settings import apart, decisive
+from modprompt.io.settings import Difference, changes, decisive
 
 CLIP, TOKENIZER = "the weights of CLIP", "the tokenizer of CLIP"  # the second only if it is not CLIP's own
 CLIPS_OWN = "CLIP's own"
@@ -40,7 +40,6 @@ CLIP_FILES = "clip_files"  # in a result: what the files of its CLIPs looked lik
 BEGAN_FROM = "began_from"  # in a result, a state and a checkpoint: the checkpoint that a training went on from
 
 _GIVEN = "given"  # in place of what is known by its content
-_UNSET = "not set"
 _FREE_IN_TESTS = ("DATALOADER.NUM_WORKERS",)  # a training's augmentation depends on it
 _IS_SETTING = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)*")
 _SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
@@ -52,30 +51,20 @@ _CLASSES = re.compile(r"(?:^|/)base2new/(?:train|test)_(base|new)/")
 Look = Callable[[str], str]  # gets a recorded text; says what is not so now, empty if it is
 
 
-class Difference(NamedTuple):
-    """A fact in which two runs differ; what one side lacks is "not set"."""
-
-    name: str
-    old: str
-    new: str
-
-    def __str__(self) -> str:
-        return f"{self.name[:100]} {' -> '.join(apart(self.old, self.new))}"
-
-
 def facts(result: Mapping[str, Any]) -> dict[str, str]:
     """The facts that a result recorded."""
-    named = named_in(result)
     files = {f"files/{name}": str(digest) for name, digest in (result.get("files") or {}).items()}
     images = of_images(result.get("input") or {})
     clip = {CLIP: str(result["backbone_hash"])} if result.get("backbone_hash") else {}
     clip |= {TOKENIZER: tokenizer_of(result.get("clip") or {}) or CLIPS_OWN} if clip else {}
-    return {**without_places(_mapping(result.get("settings")), named), **named, **files, **images, **clip, IMAGES: ""}
+    settings = wanted(result.get("settings") or {}, result)
+    return {**settings, **named_in(result), **files, **images, **clip, IMAGES: ""}
 
 
 def wanted(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, str]:
-    """The facts of a wanted run that its given settings say, to compare them with those of a result."""
-    return without_places(settings, named_in(result))
+    """The facts that a wanted run's given settings say, without the names of what a result knows by its content."""
+    ends = tuple(end for name in named_in(result) for end in NAMED[name])
+    return {key: _GIVEN if text and key.endswith(ends) else text for key, text in settings.items()}
 
 
 def of_images(made: Mapping[str, Any]) -> dict[str, str]:
@@ -85,24 +74,14 @@ def of_images(made: Mapping[str, Any]) -> dict[str, str]:
 
 def named_in(result: Mapping[str, Any]) -> dict[str, str]:
     """What a result's settings named, by the hash or fingerprint of its content."""
-    stated = {**_mapping(result.get("method")), INITIAL: result.get("init_weights")}
+    stated = {**(result.get("method") or {}), INITIAL: result.get("init_weights")}
     found = {name: str(stated[name]) for name in NAMED if stated.get(name)}
     if DESCRIPTIONS in found:
         found[DESCRIPTIONS] = found[DESCRIPTIONS].rpartition(" ")[2]  # behind its mode
-    blends = any(key.endswith(NAMED[BLENDED]) and text for key, text in _mapping(result.get("settings")).items())
+    blends = any(key.endswith(NAMED[BLENDED]) and text for key, text in (result.get("settings") or {}).items())
     if blends and BLENDED not in found and result.get("trainer") == "HiCroPL":  # the backbone, under another name
         found[BLENDED] = str(result.get("backbone_hash") or "")
     return found
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def without_places(settings: Mapping[str, str], named: Mapping[str, str]) -> dict[str, str]:
-    """Settings without the names of what is known by its content."""
-    ends = tuple(end for name in named for end in NAMED.get(name, ()))
-    return {key: _GIVEN if text and ends and key.endswith(ends) else text for key, text in settings.items()}
 
 
 def by_own_clip(settings: Mapping[str, str]) -> dict[str, str]:
@@ -120,26 +99,16 @@ def differing(
     tests: bool = False,
     whole: bool = False,
 ) -> list[Difference]:
-    """In which facts two runs differ, in the order of their names.
+    """In which facts a run that is there differs from the one that is wanted, in the order of their names.
 
-    Args:
-        then: of the run that is there.
-        now: of the one that is wanted.
-        defaults: what a setting is that one side lacks.
-        tests: whether the run only tests: then some settings decide nothing.
-        whole: whether both sides have all facts; else only settings may be missing, and other facts are compared where
-            both have them.
+    A setting that one side lacks has its default. Unless both sides are `whole`, other facts are compared where both
+    have them. If a run only `tests`, some settings decide nothing.
     """
-    sides = [_deciding(side, tests) for side in (then, now)]
-    names = sides[0].keys() | sides[1].keys()
+    old, new = (decisive(by_own_clip(side), _FREE_IN_TESTS if tests else ()) for side in (then, now))
     if not whole:
-        names = {name for name in names if _IS_SETTING.fullmatch(name) or all(name in side for side in sides)}
-    texts = ((name, *(side.get(name, (defaults or {}).get(name, _UNSET)) for side in sides)) for name in sorted(names))
-    return [Difference(name, old, new) for name, old, new in texts if old != new]
-
-
-def _deciding(side: Mapping[str, str], tests: bool) -> dict[str, str]:
-    return decisive(by_own_clip(side), _FREE_IN_TESTS if tests else ())
+        alone = {name for name in old.keys() ^ new.keys() if not _IS_SETTING.fullmatch(name)}
+        old, new = ({name: text for name, text in side.items() if name not in alone} for side in (old, new))
+    return changes(old, new, defaults)
 
 
 def differences(
@@ -150,15 +119,7 @@ def differences(
     defaults: Mapping[str, str] | None = None,
     tests: bool = False,
 ) -> list[str]:
-    """In words, in what a run that is there differs from the one that is wanted; empty if they are the same.
-
-    Args:
-        then: as in differing.
-        now: likewise.
-        looks: what is looked at on disk, by fact, if all else is the same.
-        defaults: as in differing.
-        tests: likewise.
-    """
+    """As differing, in words; if all else is the same, `looks` looks at what is on disk, by fact."""
     found = list(map(str, differing(then, now, defaults=defaults, tests=tests)))
     if found:
         return found
@@ -178,11 +139,6 @@ def of_tokenizer(clip: Mapping[str, Any]) -> dict[str, str]:
     """The fact of a CLIP's tokenizer; none if it is CLIP's own."""
     tokenizer = tokenizer_of(clip)
     return {TOKENIZER: tokenizer} if tokenizer else {}
-
-
-def of_clip(fingerprint: str, clip: Mapping[str, Any]) -> dict[str, str]:
-    """The facts of a CLIP."""
-    return {CLIP: fingerprint, **of_tokenizer(clip)}
 
 
 def look_at_file(name: str, find: Callable[[str], str | None]) -> Look:

@@ -87,11 +87,10 @@ def read_settings(path: str, bases: int = 8) -> dict[str, Any]:
     """
     file = Path(path)
     if not file.exists():
-        beside = file.parent.glob("*.yaml") if file.parent.is_dir() else ()
-        near = sorted(one.name for one in beside if not one.name.startswith("."))
-        hint = nearest(file.stem, [name[: -len(".yaml")] for name in near])
-        there = f"{'' if hint else ';'} there is: {', '.join(near)}" if near else ""
-        raise UserError(f"no config file {path}{hint}{there}")
+        near = sorted(file.parent.glob("[!.]*.yaml"))
+        hint = nearest(file.stem, [one.stem for one in near]) or ";"
+        there = f"{hint} there is: {', '.join(one.name for one in near)}" if near else ""
+        raise UserError(f"no config file {path}{there}")
     try:
         content = read_yaml(file) or {}
         if not isinstance(content, dict):
@@ -100,10 +99,8 @@ def read_settings(path: str, bases: int = 8) -> dict[str, Any]:
         if base is not None and not bases:
             raise Refused(f"it and its {BASE} are too many, or one is its own")
         return {**({} if base is None else read_settings(str(file.parent / str(base)), bases - 1)), **flat(content)}
-    except Refused as error:
+    except (Refused, RecursionError) as error:  # YAML can name a level inside itself
         raise UserError(f"{path} is not a YAML config ({str(error)[:120]})") from None
-    except RecursionError:  # YAML can name a level inside itself
-        raise UserError(f"{path} is not a YAML config (a level of it holds itself)") from None
 
 
 def names_base(path: Any) -> bool:
@@ -161,10 +158,24 @@ def texts_of(cfg: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(list(value) if isinstance(value, (tuple, list)) else value) for key, value in flat(cfg).items()}
 
 
-def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not set") -> list[str]:
-    """What differs between two sets of settings, as "KEY old -> new"."""
-    texts = ((key, old.get(key, unset), new.get(key, unset)) for key in sorted({**old, **new}))
-    return [f"{key[:_MOST_SHOWN]} {' -> '.join(apart(*both))}" for key, *both in texts if both[0] != both[1]]
+class Difference(NamedTuple):
+    """In what two sets of settings or facts differ."""
+
+    name: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.name[:_MOST_SHOWN]} {' -> '.join(apart(self.old, self.new))}"
+
+
+def changes(
+    old: Mapping[str, str], new: Mapping[str, str], defaults: Mapping[str, str] | None = None
+) -> list[Difference]:
+    """What differs between two sets, in the order of names; what one side lacks has its default, or is "not set"."""
+    sides = [{**dict.fromkeys({**old, **new}, "not set"), **(defaults or {}), **side} for side in (old, new)]
+    found = (Difference(name, sides[0][name], sides[1][name]) for name in sorted({**old, **new}))
+    return [one for one in found if one.old != one.new]
 
 
 def apart(*texts: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from modprompt.errors import UserError
@@ -39,22 +40,12 @@ def unshielded(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _RUNS.match(cell) else cell
 
 
-def readings(cell: str) -> list[str]:
-    """What a cell may mean, likeliest first: some people add spaces, some spreadsheets remove an apostrophe."""
-    return list(dict.fromkeys([cell, cell.strip(), f"'{cell.strip()}"]))
-
-
 def as_csv(rows: Iterable[Iterable[Cell]]) -> str:
     """Rows as text: numbers exactly, None as an empty cell."""
-    lines = _Lines()
-    csv.writer(lines).writerows(map(_shielded, row) for row in rows)
+    lines: list[str] = []  # with its own ends: with others a writer leaves a lone \\r without quotation marks
+    writer = csv.writer(SimpleNamespace(write=lines.append))  # type: ignore[arg-type]  # all that it calls
+    writer.writerows(map(_shielded, row) for row in rows)
     return "".join(line[:-2] + "\n" for line in lines)
-
-
-class _Lines(list[str]):
-    """What a writer with its own ends of lines writes: with others it leaves a lone \\r without quotation marks."""
-
-    write = list[str].append
 
 
 def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Iterable[Cell]]) -> None:
@@ -87,15 +78,12 @@ def read_table(path: PathLike, needed: Sequence[str]) -> list[TableLine]:
         head = [name.strip().lower() for name in next(reader, [])]
         for name in needed:
             if head.count(name) != 1:
-                said = f"there {head.count(name)} times: keep one" if name in head else "missing: put it back"
                 there = one_line(", ".join(head))[:200] or "nothing"
-                raise UserError(f"{path}, line 1: the column {name!r} is {said} (there is {there})")
+                raise UserError(f"{path}, line 1: there must be one column {name!r} (there is {there})")
         for cells in reader:
             if len(cells) > len(head):
-                said = f"it has {len(cells)} cells for {len(head)} columns"
-                raise UserError(
-                    f"{path}, line {reader.line_num}: {said}: put quotation marks around text with a separator"
-                )
+                said = f"it has {len(cells)} cells for {len(head)} columns: put quotation marks around separators"
+                raise UserError(f"{path}, line {reader.line_num}: {said}")
             if "".join(cells).strip():
                 by_name = dict(zip(head, map(unshielded, cells)))
                 lines.append(TableLine(reader.line_num, {name: by_name.get(name, "") for name in needed}))

@@ -1,5 +1,6 @@
 """The versions of the packages that a run was made with."""
 
+import contextlib
 import functools
 import importlib.metadata
 import platform
@@ -10,34 +11,20 @@ from modprompt.version import __version__
 
 
 @functools.cache
-def commit() -> str:
-    """The commit of the checkout that this package is used from; empty outside of one, or without Git."""
-    git = places.ROOT / ".git"  # nothing is searched: the package may lie in a folder of another repository
-    if not (places.is_checkout() and git.exists()):
-        return ""
-    try:
-        asked = subprocess.run(["git", f"--git-dir={git}", "rev-parse", "--verify", "HEAD"], capture_output=True)
-    except OSError:
-        return ""
-    return "" if asked.returncode else asked.stdout.decode("ascii", "replace").strip()
-
-
-@functools.cache
-def _installed(name: str) -> str | None:
-    """A package's version, which a process reads once; None for an extra that is not installed."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of what is installed of constraints.txt, which hosts do not have."""
+    """Versions of Python, of this package and of what is installed of constraints.txt, which hosts do not have.
+
+    `commit` is that of the checkout that this package is used from, if it is one of Git.
+    """
     found = {"python": platform.python_version(), "modprompt": __version__}
-    found.update({"commit": commit()} if commit() else {})
+    git = places.ROOT / ".git"  # nothing is searched: the package may lie in a folder of another repository
+    if places.is_checkout() and git.exists():
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            asked = ["git", f"--git-dir={git}", "rev-parse", "--verify", "HEAD"]
+            found["commit"] = subprocess.check_output(asked, text=True, stderr=subprocess.DEVNULL).strip()
     path = places.constraints()
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     for name in (line.partition("==")[0].lower() for line in lines if "==" in line and not line.startswith("#")):
-        version = _installed(name)
-        found.update({name: version} if version is not None else {})
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # an extra that is not installed
+            found[name] = importlib.metadata.version(name)
     return found

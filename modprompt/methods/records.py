@@ -265,7 +265,7 @@ def of_clip(clip_model: CLIP) -> dict[str, str]:
     """What tells a CLIP from others, by weights and tokenizer, as {name: text}."""
     facts = facts_of(clip_model)
     fingerprint = getattr(clip_model, "fingerprint", facts.fingerprint)
-    return same_run.of_clip(fingerprint, facts.as_record())
+    return {same_run.CLIP: fingerprint, **same_run.of_tokenizer(facts.as_record())}
 
 
 def content_hashes(method: "Method") -> dict[str, str]:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from modprompt.errors import UserError
 from modprompt.io import lock
-from modprompt.io.arrays import map_array
+from modprompt.io.arrays import read_array
 from modprompt.io.files import Refused, part_of, remove_parts
 from modprompt.io.image_files import rule_of_run
 from modprompt.trainers.kept_features import image_digests
@@ -106,11 +106,11 @@ class KeptImages(Dataset[dict[str, Any]]):
                 if works:
                     remove_parts(self.path.parent, self.path.name)  # of killed writers
                 self._write()
-                self.rows = map_array(self.path)
+                self.rows = read_array(self.path, maps=True)
 
     def _is_mapped(self) -> bool:
         try:
-            self.rows = map_array(self.path)
+            self.rows = read_array(self.path, maps=True)
             if self.rows.dtype == np.uint8 and self.rows.shape == (len(self), *self._first.shape):
                 return True
             said = f"{self.path} has {self.rows.dtype} {self.rows.shape}"

@@ -59,7 +59,7 @@ def read_bank(directory: str, settings: Mapping[str, str]) -> Views:
     theirs = content["settings"]
     other = changes(theirs, {key: text for key, text in settings.items() if key in theirs})
     if other:
-        raise UserError(f"{path} was made by a run with other settings ({'; '.join(other[:4])}): {to_do}")
+        raise UserError(f"{path} was made by a run with other settings ({'; '.join(map(str, other[:4]))}): {to_do}")
     return list(zip(content["features"], content["labels"]))
 
 

@@ -1,3 +1,4 @@
+import functools
 import subprocess
 import sys
 
@@ -7,7 +8,6 @@ from scipy.io import savemat
 
 from modprompt.errors import UserError
 from modprompt.io.arrays import (
-    map_array,
     read_all_arrays,
     read_array,
     read_arrays,
@@ -30,7 +30,7 @@ def test_arrays_come_back_by_name(tmp_path, packed):
     np.save(tmp_path / "deep" / "a.npy", x)
     assert (
         read_array(tmp_path / "deep" / "a.npy").tolist()
-        == map_array(tmp_path / "deep" / "a.npy").tolist()
+        == read_array(tmp_path / "deep" / "a.npy", maps=True).tolist()
         == x.tolist()
     )
     (tmp_path / "deep" / "a.npy").unlink()
@@ -47,7 +47,7 @@ def contents(tmp_path):
         yield path.name, path.read_bytes()
 
 
-@pytest.mark.parametrize("read", [read_all_arrays, read_array, map_array])
+@pytest.mark.parametrize("read", [read_all_arrays, read_array, functools.partial(read_array, maps=True)])
 def test_other_files_are_a_line(tmp_path, read):
     found = dict(contents(tmp_path))
     whole = found.pop("whole.npz" if read is read_all_arrays else "whole.npy")

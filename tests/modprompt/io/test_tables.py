@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modprompt.errors import UserError
-from modprompt.io.tables import as_csv, read_table, readings, unshielded, write_table
+from modprompt.io.tables import as_csv, read_table, unshielded, write_table
 
 ODD = st.text(st.sampled_from("=+-@'; \t\r\n,\"ab1.\u00e9"), max_size=8)
 
@@ -79,9 +79,9 @@ def test_ascii_has_no_mark_in_front_and_other_text_has_one(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "line 1: the column 'file' is missing: put it back (there is nothing)"),
-        ("file,x\na,b\n", "line 1: the column 'label' is missing: put it back (there is file, x)"),
-        ("file,label,label\n", "line 1: the column 'label' is there 2 times: keep one"),
+        ("", "line 1: there must be one column 'file' (there is nothing)"),
+        ("file,x\na,b\n", "line 1: there must be one column 'label' (there is file, x)"),
+        ("file,label,label\n", "line 1: there must be one column 'label' (there is file, label, label)"),
         ("file,label\na,b\na,b,c\n", "line 3: it has 3 cells for 2 columns: put quotation marks around"),
         ('file,label\na,"b\nc,d\n', "line 3: its quotation marks do not match (unexpected end of data)"),
         ('file,label\n"a"b,c\n', "line 2: its quotation marks do not match"),
@@ -107,7 +107,3 @@ def test_name_that_is_no_utf8_is_refused_and_nothing_is_left(tmp_path):
     with pytest.raises(UserError, match=r"is not written: a name in it is not UTF-8 text \('a.udcff'\): rename it"):
         write_table(tmp_path / "t.csv", ("file",), [("a\udcff",)])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_cell_may_have_got_spaces_or_lost_an_apostrophe():
-    assert readings(" cat ") == [" cat ", "cat", "'cat"]

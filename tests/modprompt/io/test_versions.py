@@ -18,9 +18,9 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "constraints.txt").write_text("# a==comment\nnumpy==0.0.1\nPyYAML==0.0.1\nnot-installed-anywhere==1\n")
     monkeypatch.setattr(places, "ROOT", tmp_path)
     monkeypatch.setattr(places, "is_checkout", lambda: True)
-    versions.commit.cache_clear()
+    versions.versions.cache_clear()
     yield tmp_path
-    versions.commit.cache_clear()
+    versions.versions.cache_clear()
 
 
 def git(folder, *words):
@@ -37,10 +37,10 @@ def test_commit_that_is_checked_out(folder, checkout, monkeypatch):
     (checkout / "inside").mkdir()
     monkeypatch.setattr(places, "ROOT", checkout / folder)
     monkeypatch.setenv("GIT_DIR", "elsewhere")
-    assert versions.commit() == git(checkout, "--git-dir", ".git", "rev-parse", "HEAD").strip()
+    assert versions.versions()["commit"] == git(checkout, "--git-dir", ".git", "rev-parse", "HEAD").strip()
     monkeypatch.setattr(places, "ROOT", checkout / "inside")  # in another repository
-    versions.commit.cache_clear()
-    assert versions.commit() == ""
+    versions.versions.cache_clear()
+    assert "commit" not in versions.versions()
 
 
 @pytest.mark.parametrize("path", [None, "", "no git"])
