@@ -54,7 +54,7 @@ def test_every_reader_has_a_front():
 def test_every_trainer_has_a_front_under_the_name_of_the_family_s_file():
     """`import trainers.coop` alone registers it, as the family's train.py does it."""
     program = "from modprompt.compat.find import add_to_path; add_to_path(); "
-    program += "import trainers.coop, trainers.zsclip, trainers.clip_adapter, trainers.mmadapter; "
+    program += "import trainers.coop, trainers.zsclip, trainers.clip_adapter; "
     program += "from trainers.maple import MaPLe; print(trainers.zsclip.ZeroshotCLIP2.__name__, MaPLe.__name__)"
     assert run_python("-c", program, folder=ROOT).stdout.split() == ["ZeroshotCLIP2", "MaPLe"]
     fronts = importlib.import_module("trainers")
