@@ -6,7 +6,7 @@ Shapes: V views, N training images, B images, C classes, T templates, D joint wi
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -122,7 +122,7 @@ def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
 class _OnAllViews(Head):
     """A head that is trained on all views of a bank, permuted; an epoch has as many samples as there are images."""
 
-    encodes: ClassVar[tuple[str, ...]] = (TEST, TRAIN)
+    encodes = (TEST, TRAIN)
 
     def batches(self, bank: Bank, size: int) -> Any:
         return PermutedViews(bank, size)
@@ -146,7 +146,7 @@ class PrototypesHead(_OnAllViews):
     rows = {"prototypes": 0, "base_text_features": 0, "known": 0}
     reads_text = True
     moves = False
-    may_lack: ClassVar[tuple[str, ...]] = ("multipliers", "rho")
+    may_lack = ("multipliers", "rho")
     prototypes: nn.Parameter
     base_text_features: Tensor
     logit_scale: Tensor

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from modprompt.fields import setting
 from modprompt.io.images import AS_MANY
-from modprompt.methods.heads.base import TRAIN, VAL, Bank, Batch, Head, Rates, cosines, images_of, unit, unit_mean_text
+from modprompt.methods.heads.base import TRAIN, VAL, Bank, Batch, Head, cosines, images_of, unit, unit_mean_text
 from modprompt.methods.heads.method import HeadMethod
 from modprompt.methods.parts.capabilities import Logging, SavedAs
 
@@ -143,9 +144,9 @@ class LPPlusPlusHead(Head):
     def batches(self, bank: Bank, size: int) -> list[Batch]:
         return [{"img": bank.views[0], "label": bank.labels[0]}]
 
-    def rates(self, steps: int) -> Rates | None:
+    def rates(self, steps: int) -> tuple[Optimizer, Any]:
         """SGD with the learning rates of `build`, constant."""
-        return Rates(TwoPaces(self))
+        return TwoPaces(self), None
 
     def for_classes(self, names: Sequence[str], which: Sequence[int] = ()) -> "LPPlusPlusHead":
         other = super().for_classes(names, which)
