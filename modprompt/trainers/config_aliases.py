@@ -21,6 +21,7 @@ GONE = {  # keys of earlier versions: what to do instead
     "TRAINER.PROMPTKD.ON": "train PromptKD by itself, or CoOp, MaPLe and others with TRAINER.KDPL.ON True",
     "TRAINER.DPLSEARCH.WRITE_NPY": _ALPHAS,
     "TRAINER.TRAINERSUPERNET.WRITE_NPY": _ALPHAS,
+    "TRAINER.ADAPTER.AS_PUBLISHED": "leave it out: TipA compares features of length 1",
     "TEST.FEATURE_CACHE": "a test keeps its features by TEST.KEEP_FEATURES True, for tests of the same prompts by "
     "TEST.FEATURES_OF",
 }

@@ -66,9 +66,9 @@ def test_alpha_goes_by_the_sum_of_all_gradients_every_tenth_step(steps):
         error = error / len(labels)
         speed = [0.9 * old + new for old, new in zip(speed, (error.T @ image, error.sum(0)))]
         summed = summed + (error * (image @ text.T)).sum(0)
-        weight, bias = weight - rates.probe * speed[0], bias - rates.probe * speed[1]
+        weight, bias = weight - rates[0] * speed[0], bias - rates[0] * speed[1]
         if number % 10 == 0:
-            alpha = alpha - rates.alpha * summed
+            alpha = alpha - rates[1] * summed
     head, _ = trained(steps)
     assert torch.allclose(head.weight.double(), weight, atol=1e-4)
     assert torch.allclose(head.bias.double(), bias, atol=1e-4)
