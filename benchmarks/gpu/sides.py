@@ -109,7 +109,7 @@ def _of_head(model: HeadedModel, place: Place) -> torch.optim.Optimizer:
     model.head.build(model.bank([view], labels), model.scale())
     rates = model.head.rates(1)
     assert rates is not None  # the measured heads have it
-    return rates.optimiser
+    return rates[0]
 
 
 def _tested(set_mode: Callable[[bool], object], logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -5,7 +5,7 @@ Shapes: B images, C classes, E joint width.
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -25,13 +25,12 @@ from modprompt.methods.kgcoop import KgCoOp
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository, SavedAs, Training
-from modprompt.methods.parts.learners import HEAD, Classes, Learner
+from modprompt.methods.parts.learners import HEAD, Classes, Learner, places
 from modprompt.methods.parts.losses import Objective, Term, cross_entropy
 from modprompt.methods.together import Addition
 
 LINEAR, SIMILARITY = "linear", "similarity"
 _ROWS = "linear_probe_proj.weight"
-_FAMILY = "ImageNet"  # its variants number classes of one name by its list
 
 
 class ChannelScale(nn.Module):
@@ -112,7 +111,7 @@ class JointHead(nn.Module):
         """Why logits of these classes are only scaled cosines, in a sentence; empty if they are not."""
         if not self.trained_on.names:
             return "logits are only scaled cosines: the file does not say for which classes the joint head has rows"
-        new = self._places(classes).count(-1)
+        new = places(self.trained_on, classes).count(-1)
         if not new:
             return ""
         return (
@@ -150,33 +149,15 @@ class JointHead(nn.Module):
 
     def _tell_apart(self, classes: Classes) -> None:
         self.classes = classes
-        places = self._places(classes)
-        self.knows, self.rows = -1 not in places, None
+        found = places(self.trained_on, classes)
+        self.knows, self.rows = -1 not in found, None
         if self.demands and not self.knows:
             raise UserError(
                 f"{self.said_of(classes)} (DEMAND_FUSION True): leave it out, or use the training's classes"
             )
-        if self.knows and places != list(range(len(self.trained_on.names))):
+        if self.knows and found != list(range(len(self.trained_on.names))):
             device = next((one.device for one in self.parameters()), None)
-            self.rows = torch.tensor(places, device=device)
-
-    def _places(self, classes: Classes) -> list[int]:
-        """For each of these classes the place of the same one in the training, -1 for none.
-
-        Found by name; several classes of one name are told apart by their number in the data set, if both sides know
-        it, and otherwise by their order, if there are equally many.
-        """
-        mine, theirs = self.trained_on, classes
-        if mine.names == theirs.names and (mine.which == theirs.which or not (mine.which and theirs.which)):
-            return list(range(len(mine.names)))
-        same = mine.dataset == theirs.dataset or (_FAMILY in mine.dataset and _FAMILY in theirs.dataset)
-        if same and (mine.which or theirs.which):
-            return _among(_numbered(mine), _numbered(theirs))
-        counts: dict[str, int] = {name: mine.names.count(name) for name in set(theirs.names)}
-        unsure = {name for name, count in counts.items() if count > 1 and count != theirs.names.count(name)}
-        return [
-            -1 if name in unsure else at for name, at in zip(theirs.names, _among(_by_order(mine), _by_order(theirs)))
-        ]
+            self.rows = torch.tensor(found, device=device)
 
     def take_sizes(self, state: Mapping[str, Tensor]) -> None:
         """Have as many rows as a checkpoint, since rows belong to its classes; names are the head's."""
@@ -245,27 +226,6 @@ class JointHead(nn.Module):
         mine = (labels[:, None] == torch.arange(text.shape[-2], device=labels.device)).to(text.dtype)  # (B, C)
         rows = mine @ text if text.dim() == 2 else (mine[:, None] @ text)[:, 0]  # (B, E)
         return (F.cross_entropy(self._linear(self._of_text(rows)).float(), labels) + of_images) / 2
-
-
-Key = tuple[str, int]
-
-
-def _by_order(classes: Classes) -> list[Key]:
-    seen: dict[str, int] = {}
-    found = []
-    for name in classes.names:
-        found.append((name, seen.get(name, 0)))
-        seen[name] = seen.get(name, 0) + 1
-    return found
-
-
-def _numbered(classes: Classes) -> list[Key]:
-    return list(zip(classes.names, classes.which)) if classes.which else _by_order(classes)
-
-
-def _among(mine: Sequence[Key], theirs: Sequence[Key]) -> list[int]:
-    places = {key: at for at, key in enumerate(mine)}
-    return [places.get(key, -1) for key in theirs]
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,7 +6,7 @@ Shapes: V views, N training images, B images, C classes, T templates, D joint wi
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,6 @@ from modprompt.methods.heads.base import (
     cosines,
     images_of,
     mean_text,
-    unit,
 )
 from modprompt.methods.heads.clip_adapter import CLIPAdapterHead
 from modprompt.methods.heads.method import EnhancedBase, Grid, SearchedHead
@@ -57,21 +56,18 @@ class ADAPTER(EnhancedBase, SearchedHead):
         compared=False,
     )
     views: int = setting(20, "augmented passes over the training images, all of them kept", least=1)
-    as_published: bool = setting(False, "TipA with affinities of raw features, as in the reference")
 
     def check(self) -> None:
         super().check()
-        faults = []
+        faults, held = [], self.held()
         if not self.kind:
             faults.append(("INIT", f" must be one of {', '.join(_HEADS)}, got {self.init!r}"))
         elif _SEARCH in self.init and self.kind != "TipA":
             faults.append(("INIT", f" {self.init}: only TipA has a search; set the values of {self.kind} run by run"))
-        if self.constraint != "none" and (
-            "l2" not in self.constraint or re.sub("|".join(("l2", *HOW, "[-_+ ,]")), "", self.constraint)
-        ):
+        if held and ("l2" not in held or re.sub("|".join(("l2", *HOW, "[-_+ ,]")), "", held)):
             allowed = f"none, or l2 and any of {', '.join(HOW)}, as in l2-balanced"
-            faults.append(("CONSTRAINT", f" must be {allowed}, got {self.constraint!r}"))
-        elif self.constraint != "none" and self.kind in ("ClipA", "TipA"):
+            faults.append(("CONSTRAINT", f" must be {allowed}, got {held!r}"))
+        elif held and self.kind in ("ClipA", "TipA"):
             faults.append(("CONSTRAINT", f" must be none with INIT {self.init}, which learns no class features"))
         if faults:
             raise SettingError(faults)
@@ -122,7 +118,7 @@ def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
 class _OnAllViews(Head):
     """A head that is trained on all views of a bank, permuted; an epoch has as many samples as there are images."""
 
-    encodes: ClassVar[tuple[str, ...]] = (TEST, TRAIN)
+    encodes = (TEST, TRAIN)
 
     def batches(self, bank: Bank, size: int) -> Any:
         return PermutedViews(bank, size)
@@ -146,7 +142,7 @@ class PrototypesHead(_OnAllViews):
     rows = {"prototypes": 0, "base_text_features": 0, "known": 0}
     reads_text = True
     moves = False
-    may_lack: ClassVar[tuple[str, ...]] = ("multipliers", "rho")
+    may_lack = ("multipliers", "rho")
     prototypes: nn.Parameter
     base_text_features: Tensor
     logit_scale: Tensor
@@ -166,7 +162,6 @@ class PrototypesHead(_OnAllViews):
         self.register_buffer("known", torch.ones(len(names), dtype=torch.bool), persistent=False)
 
     def build(self, bank: Bank, scale: Tensor) -> None:
-        """Compute the prototypes from the text, and the multipliers of the penalty."""
         text = mean_text(bank.text)
         self._put("base_text_features", text)
         self._put("logit_scale", scale.detach().log())
@@ -190,11 +185,6 @@ class PrototypesHead(_OnAllViews):
         return moved.square().sum(-1)
 
     def penalty(self) -> Tensor:
-        """The mean over classes of lambda_c |P_c - t_c|^2.
-
-        Raises:
-            UserError: if lambda is unknown.
-        """
         return (self._known_multipliers() * self._distances()).mean() if self.constraint else super().penalty()
 
     def _known_multipliers(self) -> Tensor:
@@ -216,7 +206,6 @@ class PrototypesHead(_OnAllViews):
         return are_others(self.base_text_features, text)
 
     def fault(self) -> str:
-        """Each class needs a multiplier, where there are any."""
         sizes = {len(getattr(self, name)) for name in self.may_lack if self.constraint}
         return "" if sizes <= {0} or sizes == {len(self.names)} else f"it has {max(sizes)} multipliers"
 
@@ -241,33 +230,12 @@ class ClipA(_Compared, CLIPAdapterHead):
 
 
 class TipA(_Compared, TipAdapterHead):
-    """Tip-Adapter with alpha = beta = 1; with `trained` its keys are trained at the configured learning rate.
-
-    Args:
-        names: of the C classes.
-        width: D.
-        trained: whether the keys are trained.
-        published: as the authors run it: affinities of raw features, the mean of raw class features, and training on
-            the cached features themselves, where the loss is about 0.
-    """
+    """Tip-Adapter with alpha = beta = 1; with `trained` its keys are trained at the configured learning rate."""
 
     keeps_rest = False
 
-    def __init__(self, names: Sequence[str], width: int, trained: bool, published: bool):
+    def __init__(self, names: Sequence[str], width: int, trained: bool):
         super().__init__(names, width, 1.0, 1.0, 0.0 if trained else None)
-        self.published = published
-
-    def batches(self, bank: Bank, size: int) -> PermutedViews:
-        mean = Bank(bank.views.mean(0, keepdim=True), bank.labels[:1], bank.text)
-        return PermutedViews(mean if self.published else bank, size)
-
-    def pooled(self, text: Tensor) -> Tensor:
-        """Class features (C, D), of length 1 unless `published`."""
-        return mean_text(text) if self.published else super().pooled(text)
-
-    def affinity(self, image: Tensor) -> Tensor:
-        """(B, N) of raw image features (B, D) with the keys."""
-        return image @ unit(self.keys).t() if self.published else super().affinity(image)
 
 
 _HEADS: dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the order in which INIT is searched
@@ -275,5 +243,5 @@ _HEADS: dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the o
     "ZS": lambda one, names, width: PrototypesHead(names, width, TEXT, one.held()),
     "TR": lambda one, names, width: PrototypesHead(names, width, RESIDUAL, one.held(), _TASK_RESIDUAL),
     "ClipA": lambda one, names, width: ClipA(names, width),
-    "TipA": lambda one, names, width: TipA(names, width, _TRAINED in one.init, one.as_published),
+    "TipA": lambda one, names, width: TipA(names, width, _TRAINED in one.init),
 }

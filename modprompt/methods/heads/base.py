@@ -5,9 +5,8 @@ images, C classes, T templates, D joint width.
 """
 
 import copy
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +15,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modprompt.errors import UserError
+<<<<<<< HEAD
 from modprompt.io.files import Refused
 from modprompt.io.tensors import require_learned
+=======
+from modprompt.io.checkpoint import require_learned
+from modprompt.io.safe_open import Refused
+from modprompt.methods.parts.learners import Classes, places
+>>>>>>> s-methods
 
 _ROUNDED = 0.02  # how far apart class features of half precision may be from those of single
 Batch = dict[str, Tensor]  # features (B, D) under "img", labels (B,) under "label", as loaders have them
@@ -156,13 +161,6 @@ H = TypeVar("H", bound="Head")
 TRAIN, VAL, TEST = "train", "val", "test"  # lists of images
 
 
-class Rates(NamedTuple):
-    """A head's own optimiser, and the schedule of its rates, stepped after every step; None for constant ones."""
-
-    optimiser: Optimizer
-    schedule: Any = None
-
-
 class Head(nn.Module):
     """A module from features to logits. Its state dict has all that was trained, in float32.
 
@@ -172,31 +170,21 @@ class Head(nn.Module):
     Attributes:
         names: of the C classes, in label order.
         which: for each, its number among the data set's classes of the same name; empty if unknown.
-        encodes: which images are encoded before training, in this order, since loaders draw numbers: of TRAIN, VAL and
-            TEST. Those of TRAIN become the bank's views.
-        from_bank: names of tensors whose first size follows from the bank, or from a checkpoint.
-        may_lack: names of tensors that a checkpoint may lack, as older ones and those of other codebases do. They are
-            empty until `build` or a checkpoint fills them, and what needs them says so.
-        rows: by name, the dimension of the classes in a tensor that has rows of single classes; rows of classes that it
-            was not made for are 0.
-        seeds_anew: whether its draws start again from the run's seed after CLIP is loaded, as in its reference.
-        in_order: whether passes over the training images for the bank go in their order; else each is shuffled.
-        keeps_rest: whether a last batch that is not full is trained on.
-        trains: whether anything is learned by steps.
-        reads_text: whether `build` asks for class features.
-        moves: whether each image may have class features of its own; otherwise it starts from one feature per class.
     """
 
-    encodes: ClassVar[tuple[str, ...]] = ()
-    from_bank: ClassVar[tuple[str, ...]] = ()
-    may_lack: ClassVar[tuple[str, ...]] = ()
-    rows: ClassVar[Mapping[str, int]] = {}
-    seeds_anew: ClassVar[bool] = False
-    in_order: ClassVar[bool] = True
-    keeps_rest: ClassVar[bool] = False
-    trains: bool = True
-    reads_text: ClassVar[bool] = False
-    moves: ClassVar[bool] = True
+    # images that are encoded before training, in this order, since loaders draw numbers: TRAIN's are the bank's views
+    encodes: tuple[str, ...] = ()
+    from_bank: tuple[str, ...] = ()  # tensors whose first size follows from the bank, or from a checkpoint
+    # tensors that a checkpoint may lack, as those of other codebases do: empty until `build` or a checkpoint fills them
+    may_lack: tuple[str, ...] = ()
+    # by name, the dimension of the classes in a tensor with rows of single classes; those of new classes are 0
+    rows: Mapping[str, int] = {}
+    seeds_anew = False  # whether its draws start again from the run's seed after CLIP is loaded, as in its reference
+    in_order = True  # whether passes over the training images for the bank go in their order; else each is shuffled
+    keeps_rest = False  # whether a last batch that is not full is trained on
+    trains = True  # whether anything is learned by steps
+    reads_text = False  # whether `build` asks for class features
+    moves = True  # whether each image may have class features of its own; else it starts from one feature per class
 
     def __init__(self, names: Sequence[str]):
         super().__init__()
@@ -233,14 +221,16 @@ class Head(nn.Module):
         return next((one.device for one in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
     def batches(self, bank: Bank, size: int) -> Any:
-        """What it is fitted on in each epoch, batches (data.py) of `size` images; None for newly encoded views."""
+        """What it is fitted on in each epoch, batches of `size` images; None for newly encoded views."""
         return None
 
     def end_epoch(self) -> None:
         """Do what is due between two epochs."""
 
-    def rates(self, steps: int) -> Rates | None:
-        """An optimiser of its own for a training of so many steps, made after `build`; None for the configured one."""
+    def rates(self, steps: int) -> tuple[Optimizer, Any] | None:
+        """An optimiser of its own for a training of so many steps, and its schedule, stepped after every step (None:
+        constant), made after `build`; None for the configured one.
+        """
         return None
 
     @property
@@ -253,7 +243,7 @@ class Head(nn.Module):
 
         All is shared except rows of classes, which are looked up by `places`, and are 0 for new classes.
         """
-        if tuple(names) == self.names and (not which or tuple(which) == self._own_which()):
+        if tuple(names) == self.names and (not which or tuple(which) == self.which):
             return self
         places = self.places(names, which)
         other = copy.copy(self)
@@ -267,25 +257,9 @@ class Head(nn.Module):
         return other
 
     def places(self, names: Sequence[str], which: Sequence[int] = ()) -> Tensor:
-        """For each of these classes the place of the same one among its own (C,), -1 for none.
-
-        Where the data set says which of the classes of one name each is, that decides; if it did not say so for the
-        head, the head's are the first of their names, as all classes and the base classes are. Otherwise a list that
-        begins with the head's own, as all classes begin with the base classes, has these and new ones. Otherwise
-        classes of one name are matched in order if there are equally many, and new if not: nobody can tell them apart.
-        """
-        own = zip(self.names, self._own_which() if which else _numbered(self.names))
-        places = {one: place for place, one in enumerate(own)}
-        found = [places.get(one, -1) for one in zip(names, which or _numbered(names))]
-        if not which and tuple(names[: len(self.names)]) == self.names:
-            found = [place if place < len(self.names) else -1 for place in range(len(names))]
-        elif not which:
-            mine, asked = Counter(self.names), Counter(names)
-            found = [place if mine[name] == asked[name] else -1 for name, place in zip(names, found)]
-        return torch.tensor(found, device=self._device())
-
-    def _own_which(self) -> tuple[int, ...]:
-        return self.which or _numbered(self.names)
+        """For each of these classes the place of the same one among its own (C,), -1 for none."""
+        mine = Classes(self.names, which=self.which if which else ())
+        return torch.tensor(places(mine, Classes(tuple(names), which=tuple(which))), device=self._device())
 
     def _put(self, name: str, value: Tensor) -> None:
         """Replace a parameter or buffer of the head itself."""
@@ -338,11 +312,6 @@ class Head(nn.Module):
     def fault(self) -> str:
         """Why tensors of a checkpoint do not fit each other; empty if they do."""
         return ""
-
-
-def _numbered(names: Sequence[str]) -> tuple[int, ...]:
-    """For each name, how many like it come before it."""
-    return tuple(names[:at].count(name) for at, name in enumerate(names))
 
 
 class HeadClassifier(nn.Module):

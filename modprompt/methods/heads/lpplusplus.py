@@ -5,15 +5,16 @@ Shapes: N training images, B images, C classes, D joint width.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from modprompt.fields import setting
 from modprompt.io.images import AS_MANY
-from modprompt.methods.heads.base import TRAIN, VAL, Bank, Batch, Head, Rates, cosines, images_of, unit, unit_mean_text
+from modprompt.methods.heads.base import TRAIN, VAL, Bank, Batch, Head, cosines, images_of, unit, unit_mean_text
 from modprompt.methods.heads.method import HeadMethod
 from modprompt.methods.parts.capabilities import Logging, SavedAs
 
@@ -31,7 +32,6 @@ class LPPlusPlus(HeadMethod):
     logging = Logging(accuracy=True)
 
     train_epoch: int = setting(300, "epochs, each a step on all training images", least=1, compared=False)
-
     best_epoch_on: str = setting(
         "",
         "as many: use the epoch that is best on as many validation as training images, as the reference does",
@@ -39,9 +39,7 @@ class LPPlusPlus(HeadMethod):
         compared=False,
     )
     latest_best: bool = setting(
-        False,
-        "with a best epoch: the last of equally good ones, as in the reference",
-        compared=False,
+        False, "with a best epoch: the last of equally good ones, as in the reference", compared=False
     )
 
     def head(self, names: Sequence[str], width: int) -> "LPPlusPlusHead":
@@ -55,8 +53,7 @@ class LPPlusPlus(HeadMethod):
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        chooses: str = settings["BEST_EPOCH_ON"]
-        return chooses
+        return str(settings["BEST_EPOCH_ON"])
 
     def best_on(self) -> str:
         return VAL if self.best_epoch_on else ""
@@ -65,15 +62,10 @@ class LPPlusPlus(HeadMethod):
         return self.latest_best
 
 
-class Steepness(NamedTuple):
-    """Learning rates from bounds on the curvature of the loss: for weight and bias, and for alpha."""
+def steepness(image: Tensor, near: Tensor) -> tuple[float, float]:
+    """Learning rates from bounds on the curvature of the loss: for weight and bias, and for alpha.
 
-    probe: float
-    alpha: float
-
-
-def steepness(image: Tensor, near: Tensor) -> Steepness:
-    """4 N / largest eigenvalue of F^T F, and N / (4 max_c sum_i (f_i w_c)^2).
+    4 N / largest eigenvalue of F^T F, and N / (4 max_c sum_i (f_i w_c)^2).
 
     Args:
         image: F, normalised features (N, D).
@@ -81,7 +73,7 @@ def steepness(image: Tensor, near: Tensor) -> Steepness:
     """
     largest = torch.linalg.eigvalsh((image.t() @ image).double())[-1]
     steepest = near.square().sum(0).max()
-    return Steepness(float(4 * len(image) / largest), float(len(image) / (4 * steepest)))
+    return float(4 * len(image) / largest), float(len(image) / (4 * steepest))
 
 
 def first_alpha(near: Tensor, labels: Tensor) -> float:
@@ -115,7 +107,7 @@ class LPPlusPlusHead(Head):
     weight: nn.Parameter
     bias: nn.Parameter
     alpha: nn.Parameter
-    steepness: Steepness
+    steepness: tuple[float, float]
 
     def __init__(self, names: Sequence[str], width: int):
         super().__init__(names)
@@ -143,9 +135,9 @@ class LPPlusPlusHead(Head):
     def batches(self, bank: Bank, size: int) -> list[Batch]:
         return [{"img": bank.views[0], "label": bank.labels[0]}]
 
-    def rates(self, steps: int) -> Rates | None:
+    def rates(self, steps: int) -> tuple[Optimizer, Any]:
         """SGD with the learning rates of `build`, constant."""
-        return Rates(TwoPaces(self))
+        return TwoPaces(self), None
 
     def for_classes(self, names: Sequence[str], which: Sequence[int] = ()) -> "LPPlusPlusHead":
         other = super().for_classes(names, which)
@@ -165,11 +157,11 @@ class TwoPaces(torch.optim.SGD):
     """
 
     def __init__(self, head: LPPlusPlusHead):
-        probe = {"params": [head.weight, head.bias], "lr": head.steepness.probe, "momentum": _MOMENTUM}
-        super().__init__([probe, {"params": [head.alpha], "lr": head.steepness.alpha}], lr=head.steepness.probe)
+        rate, of_alpha = head.steepness
+        probe = {"params": [head.weight, head.bias], "lr": rate, "momentum": _MOMENTUM}
+        super().__init__([probe, {"params": [head.alpha], "lr": of_alpha}], lr=rate)
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """One step of weight and bias, and of alpha where it is due."""
         (alpha,) = self.param_groups[1]["params"]
         kept = self.state[alpha]
         kept["steps"] = kept.get("steps", 0) + 1

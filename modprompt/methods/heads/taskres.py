@@ -49,7 +49,6 @@ class TaskResHead(Head):
         self.register_buffer("base_text_features", torch.zeros(len(names), width))
 
     def build(self, bank: Bank, scale: Tensor) -> None:
-        """Remember the class features, unless each image has its own."""
         if bank.text.dim() == 3:
             self.base_text_features = self.pooled(bank.text)
 

@@ -5,16 +5,16 @@ Shapes: B images, C classes, N training images, V views, T templates, D joint wi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from modprompt.fields import setting
-from modprompt.methods.heads.base import TEST, TRAIN, VAL, Bank, Head, Rates, cosines, unit, unit_mean_text
+from modprompt.methods.heads.base import TEST, TRAIN, VAL, Bank, Head, cosines, unit, unit_mean_text
 from modprompt.methods.heads.method import FreshViewsHead, Grid, SearchedHead
 from modprompt.methods.parts.capabilities import Logging, SavedAs
 
@@ -119,7 +119,7 @@ class TipAdapterHead(Head):
         lr: learning rate of the keys; None for a cache that is not trained.
     """
 
-    encodes: ClassVar[tuple[str, ...]] = (TRAIN, VAL, TEST)
+    encodes = (TRAIN, VAL, TEST)
     from_bank = ("keys", "values")
     seeds_anew = True
     keeps_rest = True
@@ -156,10 +156,10 @@ class TipAdapterHead(Head):
         cache = (-(self.beta - self.beta * self.affinity(image))).exp() @ self.values
         return scale * cosines(image, text) + cache * self.alpha
 
-    def rates(self, steps: int) -> Rates | None:
+    def rates(self, steps: int) -> tuple[Optimizer, Any] | None:
         """AdamW, with a cosine learning rate to 0 over all steps."""
         optimiser = AdamW([self.keys], lr=self.lr, eps=_EPS)
-        return Rates(optimiser, CosineAnnealingLR(optimiser, steps))
+        return optimiser, CosineAnnealingLR(optimiser, steps)
 
     def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Found:
         """Search for alpha and beta on validation images, and keep them.

@@ -5,6 +5,7 @@ Shapes: B images, C classes, n context tokens, T text width, V vision width, E j
 
 import contextlib
 import copy
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -23,6 +24,8 @@ from modprompt.errors import UserError
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.parts.text import Described
 
+_FAMILY = "ImageNet"  # its variants number classes of one name by its list
+
 
 class Classes(NamedTuple):
     """Class names in label order, and the name of the data set, which may have a template of its own.
@@ -34,6 +37,34 @@ class Classes(NamedTuple):
     names: tuple[str, ...]
     dataset: str = ""
     which: tuple[int, ...] = ()
+
+
+def places(mine: Classes, theirs: Classes) -> list[int]:
+    """For each of `theirs` the place of the same class in `mine`, -1 for none.
+
+    In one data set, the number of a class among those of its name decides; who does not say it has the first of their
+    names, as all classes and the base classes have. Otherwise a list that begins with `mine`, as all classes begin with
+    the base classes, has these and new ones. Otherwise classes of one name are matched in order if there are equally
+    many, and new if not: nobody can tell them apart.
+    """
+    if mine.names == theirs.names and (not theirs.which or mine.which == theirs.which):
+        return list(range(len(mine.names)))
+    of_one = mine.dataset == theirs.dataset or (_FAMILY in mine.dataset and _FAMILY in theirs.dataset)
+    told = of_one and bool(mine.which or theirs.which)
+    own, asked = (list(zip(one.names, (told and one.which) or _numbered(one.names))) for one in (mine, theirs))
+    at = {key: place for place, key in enumerate(own)}
+    found = [at.get(key, -1) for key in asked]
+    if told:
+        return found
+    if theirs.names[: len(own)] == mine.names:
+        return [place if place < len(own) else -1 for place in range(len(asked))]
+    counts, others = Counter(mine.names), Counter(theirs.names)
+    return [place if counts[name] == others[name] else -1 for name, place in zip(theirs.names, found)]
+
+
+def _numbered(names: Sequence[str]) -> list[int]:
+    """For each name, how many like it come before it."""
+    return [names[:at].count(name) for at, name in enumerate(names)]
 
 
 def trained_classes(content: Checkpoint) -> Classes:

@@ -8,8 +8,7 @@ import torch
 import modprompt
 from modprompt import MPL, CoCoOp, CoOp, DePT, ExtrasLinearProbeCoOp, KgCoOp, MaPLe, PromptSRC, UserError
 from modprompt.cli import train
-from modprompt.methods.dept import JointHead
-from modprompt.methods.parts.learners import Classes
+from modprompt.methods.parts.learners import Classes, places
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
@@ -131,10 +130,6 @@ def test_rows_go_by_name_and_cosines_stand_alone_where_one_lacks(base, clip_mode
 
 
 def test_classes_of_one_name_are_told_apart_by_their_place_in_the_data_set():
-    def places(mine, theirs):
-        head = JointHead(4, mine, "linear", True, 0.7, True, False, torch.float32)
-        return head._places(theirs)
-
     whole = Classes(("kite", "crane", "crane"), "ImageNet", (0, 0, 1))
     assert places(whole, whole) == [0, 1, 2]
     assert places(whole, Classes(("crane", "kite"), "ImageNetR", (1, 0))) == [2, 0]
