@@ -23,6 +23,7 @@ from modprompt.methods.heads.base import (
     cosines,
     images_of,
     mean_text,
+    unit,
 )
 from modprompt.methods.heads.clip_adapter import CLIPAdapterHead
 from modprompt.methods.heads.method import EnhancedBase, Grid, SearchedHead
@@ -56,6 +57,7 @@ class ADAPTER(EnhancedBase, SearchedHead):
         compared=False,
     )
     views: int = setting(20, "augmented passes over the training images, all of them kept", least=1)
+    as_published: bool = setting(False, "TipA with affinities of raw features, as in the reference")
 
     def check(self) -> None:
         super().check()
@@ -230,12 +232,29 @@ class ClipA(_Compared, CLIPAdapterHead):
 
 
 class TipA(_Compared, TipAdapterHead):
-    """Tip-Adapter with alpha = beta = 1; with `trained` its keys are trained at the configured learning rate."""
+    """Tip-Adapter with alpha = beta = 1; with `trained` its keys are trained at the configured learning rate.
+
+    published: as the authors run it: affinities of raw features, the mean of raw class features, and training on the
+        cached features themselves, where the loss is about 0.
+    """
 
     keeps_rest = False
 
-    def __init__(self, names: Sequence[str], width: int, trained: bool):
+    def __init__(self, names: Sequence[str], width: int, trained: bool, published: bool):
         super().__init__(names, width, 1.0, 1.0, 0.0 if trained else None)
+        self.published = published
+
+    def batches(self, bank: Bank, size: int) -> PermutedViews:
+        mean = Bank(bank.views.mean(0, keepdim=True), bank.labels[:1], bank.text)
+        return PermutedViews(mean if self.published else bank, size)
+
+    def pooled(self, text: Tensor) -> Tensor:
+        """Class features (C, D), of length 1 unless `published`."""
+        return mean_text(text) if self.published else super().pooled(text)
+
+    def affinity(self, image: Tensor) -> Tensor:
+        """(B, N) of raw image features (B, D) with the keys."""
+        return image @ unit(self.keys).t() if self.published else super().affinity(image)
 
 
 _HEADS: dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the order in which INIT is searched
@@ -243,5 +262,5 @@ _HEADS: dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the o
     "ZS": lambda one, names, width: PrototypesHead(names, width, TEXT, one.held()),
     "TR": lambda one, names, width: PrototypesHead(names, width, RESIDUAL, one.held(), _TASK_RESIDUAL),
     "ClipA": lambda one, names, width: ClipA(names, width),
-    "TipA": lambda one, names, width: TipA(names, width, _TRAINED in one.init),
+    "TipA": lambda one, names, width: TipA(names, width, _TRAINED in one.init, one.as_published),
 }

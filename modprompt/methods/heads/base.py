@@ -15,14 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modprompt.errors import UserError
-<<<<<<< HEAD
 from modprompt.io.files import Refused
 from modprompt.io.tensors import require_learned
-=======
-from modprompt.io.checkpoint import require_learned
-from modprompt.io.safe_open import Refused
 from modprompt.methods.parts.learners import Classes, places
->>>>>>> s-methods
 
 _ROUNDED = 0.02  # how far apart class features of half precision may be from those of single
 Batch = dict[str, Tensor]  # features (B, D) under "img", labels (B,) under "label", as loaders have them

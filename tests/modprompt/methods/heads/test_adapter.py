@@ -142,8 +142,8 @@ def test_clip_a_is_the_references():
     assert accuracy_and_sum(head, MEAN)[0] == golden["test_accuracy"]
 
 
-def tip_a(trained=False):
-    head = TipA(NAMES, 32, trained)
+def tip_a(published=False, trained=False):
+    head = TipA(NAMES, 32, trained, published)
     head.build(BANK, SCALE)
     return head
 
@@ -157,11 +157,24 @@ def test_tip_adapter_is_tip_adapter():
     )
 
 
-def test_keys_are_trained_on_views():
+def test_tip_adapter_as_published():
+    """Affinities of raw features, class features that are a raw mean; image by image."""
+    keys, labels = of_length_1(BANK.views.mean(0)), BANK.labels[0]
+    for image, logits in zip(FEATURES["test"][:5], tip_a(published=True)(FEATURES["test"][:5], MEAN, SCALE)):
+        cache = torch.zeros(5)
+        for key, label in zip(keys, labels):
+            cache[label] += torch.exp(-(1 - image @ key))
+        wanted = SCALE * of_length_1(MEAN) @ of_length_1(image) + cache
+        assert torch.allclose(logits, wanted, rtol=1e-4)
+
+
+def test_keys_are_trained_on_views_and_not_on_themselves():
     assert tip_a(trained=True).keys.requires_grad
     assert not tip_a().trains
     features = tip_a(trained=True).batches(BANK, 8).features
     assert torch.equal(features, BANK.views.flatten(0, 1))
+    published = tip_a(published=True, trained=True).batches(BANK, 8)
+    assert torch.equal(published.features, BANK.views.mean(0))
 
 
 def test_class_features_in_the_references_files_are_not_read():
