@@ -4,14 +4,14 @@ A model_cfg is what open_clip's configs say of a CLIP. The package gets none tha
 something, and reads no weights: these are read here, and must fit exactly.
 """
 
+import contextlib
 import copy
 import functools
 import importlib
 import inspect
 import json
-import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from modprompt.checks import known_names
 from modprompt.clip import package
 from modprompt.clip.known import FEATURES, PROMPTED, RESNET, SHORTEST, SQUASH, Images, Kinds
-from modprompt.clip.tokenizers import Tokenizer
+from modprompt.clip.tokenizers import FileTokenizer, Tokenizer
 from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
 from modprompt.errors import UserError
 from modprompt.io.files import Refused, read_text
@@ -133,28 +133,20 @@ def of_file(path: Path) -> tuple[dict[str, Any], Images]:
     config = read_config(path)
     if "model_cfg" not in config:
         config = {"model_cfg": config}
-    _require_known(config, ("model_cfg", "preprocess_cfg"), f"{path}: ")
-    model = checked(config["model_cfg"], f"{path}: ")
-    return model, _images(config.get("preprocess_cfg") or {}, _size(model, f"{path}: "), f"{path}: preprocess_cfg.")
-
-
-def _size(model: Mapping[str, Any], where: str) -> int:
-    return _side(model["vision_cfg"]["image_size"], f"{where}image_size")
-
-
-def _images(given: Any, size: int, at: str) -> Images:
-    images = Images(size)
-    usual = {"size": size, "mode": "RGB", "mean": images.mean, "std": images.std, "fill_color": 0}
-    usual.update(interpolation=images.interpolation, resize_mode=images.resize)
-    _require_known(given, usual, at)
-    found = {**usual, **given}
-    how, resize = found["interpolation"], found["resize_mode"]
+    model = checked(config.pop("model_cfg"), f"{path}: ")
+    made, at = config.pop("preprocess_cfg", None) or {}, f"{path}: preprocess_cfg."
+    if config:
+        raise UserError(f"{path}: {next(iter(config))} is not known here")
+    size = _size(model, f"{path}: ")
+    with _one_line(at[:-1]):
+        found = package.open_clip().transform.PreprocessCfg(**{"size": size, **made})
+    how, resize = found.interpolation, found.resize_mode
     if how not in ("bicubic", "bilinear") or resize not in (SHORTEST, SQUASH):
         only = f"bicubic or bilinear, and resize_mode {SHORTEST} or {SQUASH}"
         raise UserError(f"{at}only {only}, are supported, got {how} and {resize}")
-    if found["mode"] != "RGB" or _side(found["size"], f"{at}size") != size:
-        raise UserError(f"{at}images of mode {found['mode']} and size {found['size']}: the model needs RGB, {size}")
-    return Images(size, three(found["mean"], f"{at}mean"), three(found["std"], f"{at}std"), how, resize)
+    if found.size not in (size, [size, size]):
+        raise UserError(f"{at}size is {found.size}: the model needs {size}")
+    return model, Images(size, three(found.mean, f"{at}mean"), three(found.std, f"{at}std"), how, resize)
 
 
 def three(value: Any, name: str) -> tuple[float, ...]:
@@ -165,52 +157,56 @@ def three(value: Any, name: str) -> tuple[float, ...]:
     return tuple(map(float, numbers))
 
 
-def _side(value: Any, name: str) -> int:
-    sides = set(value) if isinstance(value, (list, tuple)) else {value}
-    side = sides.pop() if len(sides) == 1 else None
-    if type(side) is not int or not 0 < side < 1 << 14:
-        raise UserError(f"{name} must be the side of a square image in pixels, got {str(value)[:40]}")
-    return side
-
-
-def _require_known(part: Any, known: Any, at: str) -> None:
-    if not isinstance(part, dict):
-        raise UserError(f"{at[:-1]} must be an object, got {str(part)[:40]}")
-    odd = next((key for key in part if key not in known), None)
-    if odd is not None:
-        raise UserError(f"{at}{odd} = {json.dumps(part[odd])[:60]} is not known here: such a CLIP is not supported")
+def _size(model: Mapping[str, Any], where: str) -> int:
+    """The side of a model's images."""
+    given = model["vision_cfg"]["image_size"]
+    sides = given if isinstance(given, (list, tuple)) else [given]
+    if not sides or not all(type(one) is int and one == sides[0] and 0 < one < 1 << 14 for one in sides):
+        raise UserError(f"{where}image_size must be the side of a square image in pixels, got {str(given)[:40]}")
+    return int(sides[0])
 
 
 def checked(given: Any, where: str) -> dict[str, Any]:
     """A model_cfg with all sizes, in which nothing is unknown, or would be downloaded or run; else UserError."""
-    usual = _usual()
-    named = {*inspect.signature(package.open_clip().CustomTextCLIP).parameters, "custom_text", "multimodal_cfg"}
-    found: dict[str, Any] = copy.deepcopy(given)
-    _require_known(found, named, where)
-    for key, known in usual.items():
-        part: Any = found.get(key)
-        if part or key != "multimodal_cfg":
-            _require_known(part, known, f"{where}{key}.")
-            found[key] = {**{name: known[name] for name in _SIZES if name in known}, **part}
-    for part in (found, *(found[key] for key in usual if found.get(key))):
+    found: dict[str, Any] = copy.deepcopy(given) if isinstance(given, dict) else {}
+    for key, kind in _kinds().items():
+        if key in found or key != "multimodal_cfg":
+            with _one_line(f"{where}{key}"):
+                known = asdict(kind(**found.get(key, "")))
+            found[key].update({name: known[name] for name in _SIZES if name in known})
+    for part in (found, *(found[key] for key in _kinds() if key in found)):
         for key in _NO_PART:
             part.pop(key, None)
-    text, image = found["text_cfg"], found["vision_cfg"]
-    if image.get(_TIMM) and not _TIMM_NAME.fullmatch(str(image[_TIMM])):
-        raise UserError(f"{where}vision_cfg.{_TIMM} is {str(image[_TIMM])[:60]!r}, which is not a model of timm's")
-    kwargs = ("clean", "strip_sep_token", "language")
-    _require_known(text.get("tokenizer_kwargs") or {}, kwargs, f"{where}text_cfg.tokenizer_kwargs.")
+    with _one_line(where[:-2]):
+        inspect.signature(_kind(found)).bind(**found)
+    text, timm = found["text_cfg"], found["vision_cfg"].get(_TIMM)
+    with _one_line(f"{where}text_cfg.tokenizer_kwargs"):
+        inspect.signature(FileTokenizer).bind(None, 0, **(text.get("tokenizer_kwargs") or {}))
+    if timm and not _TIMM_NAME.fullmatch(str(timm)):
+        raise UserError(f"{where}vision_cfg.{_TIMM} is {str(timm)[:60]!r}, which is not a model of timm's")
     if text.get("tokenizer_mode"):
         raise UserError(f"{where}text_cfg.tokenizer_mode is {text['tokenizer_mode']!r}: only plain texts are supported")
     return found
 
 
+@contextlib.contextmanager
+def _one_line(where: str) -> Iterator[None]:
+    """Within it, what a class of open_clip's does not accept, as unknown keys, is a UserError."""
+    try:
+        yield
+    except (TypeError, AssertionError) as error:
+        raise UserError(f"{where} is not supported: {one_line(error)[:160]}") from None
+
+
+def _kind(model: Mapping[str, Any]) -> Any:
+    return package.open_clip().CoCa if "multimodal_cfg" in model else package.open_clip().CustomTextCLIP
+
+
 @functools.cache
-def _usual() -> dict[str, dict[str, Any]]:
-    """open_clip's defaults, by part."""
+def _kinds() -> dict[str, Any]:
+    """open_clip's classes of the parts of a model_cfg."""
     model, coca = package.open_clip().model, importlib.import_module("open_clip.coca_model")
-    kinds = {"text_cfg": model.CLIPTextCfg, "vision_cfg": model.CLIPVisionCfg, "multimodal_cfg": coca.MultimodalCfg}
-    return {key: asdict(kind()) for key, kind in kinds.items()}
+    return {"text_cfg": model.CLIPTextCfg, "vision_cfg": model.CLIPVisionCfg, "multimodal_cfg": coca.MultimodalCfg}
 
 
 # ---------------------------------------------------------------------- what a model_cfg says
@@ -220,8 +216,7 @@ def is_stock_side(model: Mapping[str, Any], key: str) -> bool:
     """Whether text_cfg is of OpenAI's transformer with CLIP's own words, or vision_cfg of its ViT or ResNet."""
     part = model[key]
     rest = {one: value for one, value in part.items() if one not in (*_SIZES, *_IDLE) and value not in (None, "", {})}
-    usual = _usual()[key] if rest else {}
-    return all(value == usual[one] for one, value in rest.items())
+    return not rest or all(value == getattr(_kinds()[key], one) for one, value in rest.items())
 
 
 def is_stock(model: Mapping[str, Any]) -> bool:
@@ -266,7 +261,14 @@ def build(model: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer: Toke
         UserError: if a package is missing, or names and shapes of the tensors are not exactly those of the model:
             position embeddings of another length are not resized.
     """
-    module = _made(model, where)
+    made = {**model, "nonscalar_logit_scale": False, "text_cfg": {**model["text_cfg"], "hf_model_pretrained": False}}
+    if model["text_cfg"].get("hf_model_name"):
+        package.transformers()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            module = _kind(model)(**made).float()  # a text side's config may name another type
+    except Exception as error:  # whatever a package raises on unknown values
+        raise UserError(f"open_clip does not build what the config of {where} says ({one_line(error)[:200]})") from None
     try:
         module.load_state_dict(package.open_clip().model.convert_to_custom_text_state_dict(state))
     except RuntimeError as error:
@@ -291,26 +293,6 @@ def encode(module: nn.Module, inputs: Tensor) -> Tensor:
     return features
 
 
-def _made(given: Mapping[str, Any], where: str) -> Any:
-    """open_clip's module, with random weights."""
-    model: dict[str, Any] = {**copy.deepcopy(dict(given)), "nonscalar_logit_scale": False}
-    model["text_cfg"]["hf_model_pretrained"] = False
-    if model["text_cfg"].get("hf_model_name"):
-        package.transformers()
-    kind = package.open_clip().CoCa if model.get("multimodal_cfg") else package.open_clip().CustomTextCLIP
-    if not model.get("multimodal_cfg"):
-        model.pop("multimodal_cfg", None)
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return kind(**model).float()  # a text side's config may name another type
-    except Exception as error:  # whatever a package raises on unknown values
-        raise UserError(f"open_clip does not build what the config of {where} says ({one_line(error)[:200]})") from None
-    finally:
-        logging.disable(before)
-
-
 def text_config(model: Mapping[str, Any]) -> dict[str, Any]:
     """The config.json in the folder that a model_cfg names for a text side that is transformers'; empty for others."""
     if not model["text_cfg"].get("hf_model_name"):
@@ -327,8 +309,9 @@ def _unshown(model: Mapping[str, Any]) -> str:
     told: dict[str, Any] = {}
     for key, one in model.items():
         if isinstance(one, dict):
-            known = {} if key == "multimodal_cfg" else _usual().get(key, {})
-            told[key] = {name: value for name, value in one.items() if name not in _UNTOLD and value != known.get(name)}
+            kind = None if key == "multimodal_cfg" else _kinds()[key]  # of which all is told
+            other = (name for name in one if name not in _UNTOLD and one[name] != getattr(kind, name, None))
+            told[key] = {name: one[name] for name in other}
         elif key not in _UNTOLD and not (key == "quick_gelu" and not one):  # with or without it, it is one model
             told[key] = one
     left = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures")
