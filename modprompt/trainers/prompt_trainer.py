@@ -11,7 +11,6 @@ from modprompt.engine.memory import take_share
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
-from modprompt.io.folder import Begins
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.deferred_metrics import Number
@@ -217,7 +216,7 @@ def _search_run(trainer: PromptTrainer) -> FeaturePart:
 def _begin(cfg: Any) -> None:
     """What comes before all else in another codebase; a program of ours has done it already."""
     if cfg.OUTPUT_DIR:
-        run_folder.keep(cfg.OUTPUT_DIR, Begins(cfg.TRAINER.NAME))
+        run_folder.keep(cfg.OUTPUT_DIR, cfg.TRAINER.NAME)
     if cfg.ACTIVE.ROUNDS:
         raise UserError("ACTIVE.ROUNDS: only `modprompt active`, and the train.py of its project, run rounds")
     image_files.read_as(cfg.INPUT.READ_AS)
