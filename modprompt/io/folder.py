@@ -17,7 +17,6 @@ from modprompt.errors import UserError
 from modprompt.io import lock, run_files
 from modprompt.io import result as results
 from modprompt.io.checkpoint import find_checkpoint, model_folders, newest_checkpoint
-from modprompt.io.checkpoint import read as read_checkpoint
 from modprompt.io.files import PathLike, remove_parts, sha256_of
 from modprompt.io.same_run import BEGAN_FROM
 from modprompt.io.settings import read_settings
@@ -57,25 +56,14 @@ def read(folder: PathLike) -> Holding:
     result, why = results.read(folder)
     trained = _has_begun(str(folder)) or bool(model_folders(folder))
     said = str((result or {}).get("trainer") or "")
-    if not said and (trained or why):  # by its settings, or in another codebase by its checkpoint
-        said = _of_config(folder, "TRAINER.NAME") or _of_checkpoint(folder)
+    if not said and (trained or why):
+        said = _of_config(folder, "TRAINER.NAME")
     return Holding(said, trained, result, why)
 
 
 def _has_begun(folder: str) -> bool:
     """Whether there is something that a training, or a run of another kind, resumes from."""
     return any(os.path.exists(os.path.join(folder, name)) for name in (STATE, ROUNDS))
-
-
-def _of_checkpoint(folder: PathLike) -> str:
-    models = model_folders(folder)
-    if not models:
-        return ""
-    try:
-        run = read_checkpoint(newest_checkpoint(str(models[0]))).record.get("run", {})
-    except (OSError, UserError):  # loading it reports what is wrong
-        return ""
-    return str(run.get("settings", {}).get("TRAINER.NAME", ""))
 
 
 def _of_config(folder: PathLike, key: str) -> str:

@@ -5,15 +5,12 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import lock, result
-from modprompt.io.checkpoint import record
 from modprompt.io.files import write_json
 from modprompt.io.records import sealed
-from modprompt.methods.records import write
 from tests.modprompt.io.test_lock import no_locks
 
 
@@ -55,27 +52,6 @@ def test_an_unfinished_trainings_folder_is_its_trainers(tmp_path):
     with pytest.raises(UserError, match="holds a training of CoOp"):
         run_folder.require_own(str(tmp_path), "MPL", True)
     run_folder.require_own(str(tmp_path), "CoOp", True)
-
-
-def ours(folder, trainer):
-    """A checkpoint as our trainers leave it in another codebase, where nothing else says whose it is."""
-    (folder / "prompt_learner").mkdir(parents=True)
-    method = {"name": "MPL", "node": "TRAINER.MPL", "learner": "MPL", "settings": {}, "config": {}}
-    parts = {"schedules": {}, "classes": {"names": ["a"]}, "run": {"settings": {"TRAINER.NAME": trainer}}}
-    write(folder / "prompt_learner" / "model.pth.tar-1", {"ctx": torch.zeros(1)}, record(method=method, **parts), 1)
-    return folder
-
-
-def test_a_folder_of_another_codebase_is_its_trainers(tmp_path):
-    assert run_folder.read(ours(tmp_path / "ours", "ModMPL")).trainer == "ModMPL"
-    assert run_folder.read(checkpoint(tmp_path / "theirs")).trainer == ""
-    for name, mine in {"ours": "ModMPL", "theirs": "VPT"}.items():
-        for trains in (True, None):
-            run_folder.require_own(tmp_path / name, mine, trains)
-    with pytest.raises(UserError) as caught:
-        run_folder.require_own(tmp_path / "ours", "MPL")
-    line = f"{tmp_path / 'ours'} holds a training of ModMPL: give another --output-dir for this run of MPL"
-    assert str(caught.value) == line
 
 
 def test_whoever_takes_a_folder_for_a_run_is_asked_which(tmp_path):
