@@ -16,7 +16,7 @@ from modprompt.errors import UserError
 from modprompt.io.files import PathLike, Refused, of_user, read_bytes
 from modprompt.io.records import KEY, check_seal, parse_json, sealed
 from modprompt.io.same_run import CLIP, OF_METHODS, of_tokenizer
-from modprompt.programs import one_line
+from modprompt.io.text import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,9 +50,8 @@ def model_folders(folder: PathLike) -> list[Path]:
 def _named(folder: str, wanted: str) -> str:
     names = _checkpoints(folder)
     if wanted not in names:
-        shown = wanted if wanted.isprintable() else ascii(wanted)  # it may come from a damaged file
-        there = ", ".join(names) or "nothing"
-        raise UserError(f"no {shown[:200]} in {folder}; there is: {there}; see --load-epoch")
+        there = ", ".join(names) or "nothing"  # the name may come from a damaged file
+        raise UserError(f"no {one_line(wanted)[:200]} in {folder}; there is: {there}; see --load-epoch")
     return os.path.join(folder, wanted)
 
 
@@ -162,7 +161,7 @@ def read(path: PathLike) -> Checkpoint:
         if isinstance(content.get(KEY), dict):
             return _of_record(content, state, path)
     except (LookupError, TypeError, AttributeError, Refused) as error:
-        raise UserError(f"{path} is damaged (its record: {one_line(error)[:160]}): {_TO_DO}") from None
+        raise UserError(f"{path} is damaged (its record: {one_line(str(error))[:160]}): {_TO_DO}") from None
     try:
         epoch = operator.index(content["epoch"])
     except (LookupError, TypeError):

@@ -53,10 +53,8 @@ class Descriptions(NamedTuple):
         missing = [name for name, key in zip(classnames, keys) if key not in self.phrases]
         if missing:
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-            shown, there = (", ".join(map(repr, names[:_SHOWN])) for names in (missing, list(self.phrases)))
-            near = known_names(_key(missing[0]), list(self.phrases)).partition(" (known")[0]
-            told = f"{len(missing)} of {len(keys)} classes: {shown}{more}{near or f' (it has {there}, ...)'}"
-            raise UserError(f"{self.source} has no phrases for {told}")
+            told = f"{', '.join(map(repr, missing[:_SHOWN]))}{more}{known_names(_key(missing[0]), list(self.phrases))}"
+            raise UserError(f"{self.source} has no phrases for {len(missing)} of {len(keys)} classes: {told}")
         return [self.phrases[key] for key in keys]
 
 
@@ -66,12 +64,12 @@ def read(name: str) -> Descriptions:
     name: a path, or X for descriptors/descriptors_X, as PCB has it, or descriptors/X.
     """
     asked = Path(os.path.expanduser(name))
-    inside = [] if asked.is_absolute() else [Path(_FOLDER) / f"descriptors_{name}", Path(_FOLDER) / name]
-    for path in (asked, *inside):
-        if os.path.isfile(str(path)):  # never an error, whatever the name
+    places = [asked, Path(_FOLDER) / f"descriptors_{name}", Path(_FOLDER) / name][: 1 if asked.is_absolute() else 3]
+    for path in places:
+        if os.path.isfile(path):  # never an error, whatever the name
             return read_file(path)
-    tried = "".join(f", nor {path}" for path in inside)
-    raise UserError(f"no descriptions at {asked}{tried} (folder {Path.cwd()}): give the path of a JSON file")
+    tried = ", nor ".join(map(str, places))
+    raise UserError(f"no descriptions at {tried} (folder {Path.cwd()}): give the path of a JSON file")
 
 
 def read_file(path: Path) -> Descriptions:
@@ -111,15 +109,14 @@ def read_sentences(setting: str, dataset: str) -> Descriptions | None:
 def of_record(content: Any, source: str) -> Descriptions:
     """Descriptions from what as_record() gave, read from a file; raises as read_file."""
     if not isinstance(content, dict) or not content:
-        form = '{"class": ["phrase", ...]}'
-        raise UserError(f"{source} must hold one JSON object {form} with a class, not {ascii(content)[:60]}")
+        form = 'one JSON object {"class": ["phrase", ...]} with a class'
+        raise UserError(f"{source} must hold {form}, not {ascii(content)[:60]}")
     phrases: dict[str, tuple[str, ...]] = {}
     for name, own in content.items():
         where = f"{source}: class {str(name)[:80]!r}"
         texts = own if isinstance(own, list) else []
         if not texts or not all(isinstance(one, str) and one.strip() and is_text(one) for one in texts):
-            said = ascii(own)[:80]
-            raise UserError(f"{where} must have a list of phrases, at least one and none of them empty, not {said}")
+            raise UserError(f"{where} must have a list of phrases, none of them empty, not {ascii(own)[:80]}")
         if phrases.setdefault(_key(str(name)), tuple(own)) != tuple(own):
             raise UserError(f"{where} occurs twice, with different phrases (case makes no difference)")
     return Descriptions(phrases, source)

@@ -17,10 +17,9 @@ from modprompt.errors import UserError
 from modprompt.io import lock, run_files
 from modprompt.io import result as results
 from modprompt.io.checkpoint import find_checkpoint, model_folders, newest_checkpoint
-from modprompt.io.checkpoint import read as read_checkpoint
-from modprompt.io.files import PathLike, Refused, remove_parts, sha256_of
-from modprompt.io.records import read_yaml
+from modprompt.io.files import PathLike, remove_parts, sha256_of
 from modprompt.io.same_run import BEGAN_FROM
+from modprompt.io.settings import read_settings
 
 LOCK = "job/lock"
 STARTER = "job/starter"  # the lock of the process that starts the run
@@ -57,8 +56,8 @@ def read(folder: PathLike) -> Holding:
     result, why = results.read(folder)
     trained = _has_begun(str(folder)) or bool(model_folders(folder))
     said = str((result or {}).get("trainer") or "")
-    if not said and (trained or why):  # by its settings, or in another codebase by its checkpoint
-        said = _of_config(folder, "TRAINER", "NAME") or _of_checkpoint(folder)
+    if not said and (trained or why):
+        said = _of_config(folder, "TRAINER.NAME")
     return Holding(said, trained, result, why)
 
 
@@ -67,26 +66,12 @@ def _has_begun(folder: str) -> bool:
     return any(os.path.exists(os.path.join(folder, name)) for name in (STATE, ROUNDS))
 
 
-def _of_checkpoint(folder: PathLike) -> str:
-    models = model_folders(folder)
-    if not models:
-        return ""
+def _of_config(folder: PathLike, key: str) -> str:
+    """One of all settings of the run in a folder; empty if its file does not say it."""
     try:
-        run = read_checkpoint(newest_checkpoint(str(models[0]))).record.get("run", {})
-    except (OSError, UserError):  # loading it reports what is wrong
+        return str(read_settings(os.path.join(folder, CONFIG)).get(key, ""))
+    except (OSError, UserError):
         return ""
-    return str(run.get("settings", {}).get("TRAINER.NAME", ""))
-
-
-def _of_config(folder: PathLike, *keys: str) -> str:
-    """A text among all settings of the run in a folder; empty if its file does not say it."""
-    try:
-        content = read_yaml(Path(folder) / CONFIG)
-    except (OSError, Refused, UserError):
-        return ""
-    for key in keys:
-        content = content.get(key) if isinstance(content, dict) else None
-    return content if isinstance(content, str) else ""
 
 
 def test_of(result: Mapping[str, Any] | None) -> str:
@@ -101,43 +86,32 @@ def of_training(folder: PathLike) -> results.Read:
     return results.Read(None, f"{results.FILE_NAME} is that of a test of {tested}") if tested else found
 
 
-class Begins(NamedTuple):
-    """A run that asks for a folder: its trainer, and whether it trains (None: other codebases have not said it yet)."""
-
-    trainer: str
-    trains: bool | None = None
-
-
-def require_own(folder: PathLike, run: Begins) -> str:
+def require_own(folder: PathLike, trainer: str, trains: bool | None = None) -> str:
     """Refuse a folder that another run has, before anything is written there; a message on what the run overwrites.
 
-    Raises UserError if the folder has another trainer's run, or a training and this is a test, or the reverse.
+    trains: None where other codebases have not said it yet. Raises UserError if the folder has another trainer's run,
+    or a training and this is a test, or the reverse.
     """
     found = read(folder)
     if found.is_free:
         return ""
-    other = bool(found.trainer) and found.trainer != run.trainer
-    tests_there = found.trained and run.trains is False
-    if other or tests_there or (run.trains and not found.trained and test_of(found.result)):
-        what = {True: "training", False: "test", None: "run"}[run.trains]
-        raise UserError(f"{folder} holds {found.what}: give another --output-dir for this {what} of {run.trainer}")
-    tested = test_of(found.result) if run.trains else ""
+    other = bool(found.trainer) and found.trainer != trainer
+    tests_there = found.trained and trains is False
+    if other or tests_there or (trains and not found.trained and test_of(found.result)):
+        what = {True: "training", False: "test", None: "run"}[trains]
+        raise UserError(f"{folder} holds {found.what}: give another --output-dir for this {what} of {trainer}")
+    tested = test_of(found.result) if trains else ""
     return f"the training's result replaces that of a test of {tested} in {folder}" if tested else ""
 
 
 def place_of_test(
     folder: str, model_dir: str, epoch: int | None, data: Mapping[str, str], settings: Mapping[str, str]
 ) -> str:
-    """Where a test goes: the folder asked for, or, if that is its training's, one in `tests/` there.
+    """Where a test goes: the folder asked for, or, if that is its training's (`model_dir`), one in `tests/` there.
 
-    A place that has another test of that name, with other settings or another root, stays as it is.
-
-    Args:
-        folder: the output folder that was asked for.
-        model_dir: that of the run whose model is tested; UserError if it has no such checkpoint.
-        epoch: which epoch; None for the best or last.
-        data: NAME, SUBSAMPLE_CLASSES and ROOT of DATASET.
-        settings: those that files and options gave.
+    A place that has another test of that name, with other settings or another root, stays as it is. data: NAME,
+    SUBSAMPLE_CLASSES and ROOT of DATASET. settings: those that files and options gave. Raises UserError if the training
+    has no checkpoint of this epoch.
     """
     if not folder or not model_dir or os.path.realpath(folder) != os.path.realpath(model_dir):
         return folder
@@ -150,10 +124,8 @@ def place_of_test(
     while True:
         place = os.path.join(folder, "tests", name if number == 1 else f"{name}_{number}")
         found = results.read(place).result
-        if found is None:
-            return place
-        same_root = os.path.realpath(_of_config(place, "DATASET", "ROOT")) == root
-        if same_root and found.get("settings") == settings:
+        same_root = os.path.realpath(_of_config(place, "DATASET.ROOT")) == root
+        if found is None or (same_root and found.get("settings") == settings):
             return place
         number += 1
 
@@ -216,8 +188,7 @@ def differing_beginning(result: Mapping[str, Any], resume: str) -> list[str]:
 
 
 def _hash_in(result: Mapping[str, Any]) -> str:
-    stated = result.get("checkpoint")
-    return str(stated.get("hash") or "") if isinstance(stated, dict) else ""
+    return str((result.get("checkpoint") or {}).get("hash") or "")
 
 
 # ---------------------------------------------------------------------- who works in it
@@ -264,30 +235,30 @@ def starting(folder: PathLike) -> Iterator[lock.Lock]:
         held.release()
 
 
-def keep(folder: PathLike, run: Begins | None = None) -> str:
-    """Hold a folder until this process ends, unless it does already; `run`, which begins there, is checked.
+def keep(folder: PathLike, trainer: str = "", trains: bool | None = None) -> str:
+    """Hold a folder until this process ends, unless it does already; raises as take.
 
-    Returns a message on what the run overwrites, mostly empty; raises as take, and as require_own.
+    With a trainer, whose run begins there, what it returns and raises is that of require_own, too.
     """
     real = os.path.realpath(folder)
     if real in _held:
         return ""
     _held[real] = take(folder)
     try:
-        return "" if run is None else require_own(folder, run)
+        return require_own(folder, trainer, trains) if trainer else ""
     except UserError:
         _held.pop(real).release()
         raise
 
 
 @contextlib.contextmanager
-def hold(folder: PathLike, run: Begins | None = None) -> Iterator[str]:
+def hold(folder: PathLike, trainer: str = "", trains: bool | None = None) -> Iterator[str]:
     """As keep, within a block, which gets the message; an empty name is no folder."""
     real = os.path.realpath(folder)
     if not folder or real in _held:
         yield ""
         return
-    said = keep(folder, run)
+    said = keep(folder, trainer, trains)
     try:
         yield said
     finally:

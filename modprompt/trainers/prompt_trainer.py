@@ -356,7 +356,7 @@ def _keep_partial(loader: Any) -> None:
 def _begin(cfg: Any) -> None:
     """What comes before all else in another codebase; a program of ours has done it already."""
     if cfg.OUTPUT_DIR:
-        run_folder.keep(cfg.OUTPUT_DIR, run_folder.Begins(cfg.TRAINER.NAME))
+        run_folder.keep(cfg.OUTPUT_DIR, cfg.TRAINER.NAME)
     if cfg.ACTIVE.ROUNDS:
         raise UserError("ACTIVE.ROUNDS: only `modprompt active`, and the train.py of its project, run rounds")
     image_files.read_as(cfg.INPUT.READ_AS)

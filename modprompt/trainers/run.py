@@ -123,7 +123,7 @@ def run(
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode, rounds):
         return
-    with run_folder.hold(cfg.OUTPUT_DIR, run_folder.Begins(cfg.TRAINER.NAME, trains(cfg, mode))) as said:
+    with run_folder.hold(cfg.OUTPUT_DIR, cfg.TRAINER.NAME, trains(cfg, mode)) as said:
         if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode, rounds):
             return  # finished by a process that held the folder until now
         with _begun(cfg, settings, trains(cfg, mode), said):
