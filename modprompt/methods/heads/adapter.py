@@ -6,7 +6,7 @@ Shapes: V views, N training images, B images, C classes, T templates, D joint wi
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -120,7 +120,7 @@ def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
 class _OnAllViews(Head):
     """A head that is trained on all views of a bank, permuted; an epoch has as many samples as there are images."""
 
-    encodes: ClassVar[tuple[str, ...]] = (TEST, TRAIN)
+    encodes: tuple[str, ...] = (TEST, TRAIN)
 
     def batches(self, bank: Bank, size: int) -> Any:
         return PermutedViews(bank, size)
