@@ -34,15 +34,6 @@ _DELETE, _TEST_AGAIN = "delete it, nothing else needs it", "test again to make i
 Columns = dict[str, list[float]]
 
 
-class Row(NamedTuple):
-    """What a step reported."""
-
-    epoch: int  # from 1
-    step: int  # from 1, of all steps of the training
-    said: Mapping[str, float]  # numbers by name; NaN for none
-    rate: float  # the learning rate
-
-
 def path_of_steps(run_folder: PathLike) -> str:
     """Where the table of a run's steps is."""
     return os.path.join(run_folder, STEPS)
@@ -79,11 +70,14 @@ class StepTable:
     def __init__(self, run_folder: PathLike, names: Sequence[str] = ()):
         self._folder, self._names, self._rows = run_folder, list(names), list[dict[str, Cell]]()
 
-    def add(self, row: Row) -> None:
-        """Remember a row until it is written; what a step names like a column of ours gets another name."""
+    def add(self, epoch: int, step: int, said: Mapping[str, float], rate: float) -> None:
+        """Remember what a step reported until it is written: epoch and step from 1, numbers by name, learning rate.
+
+        What it names like a column of ours gets another name; NaN is none.
+        """
         ours = (_EPOCH, _STEP, _RATE)
-        said = {one_line(f"{name}_said" if name in ours else name): float(value) for name, value in row.said.items()}
-        self._rows.append(_without_nan({_EPOCH: row.epoch, _STEP: row.step, **said, _RATE: float(row.rate)}))
+        named = {one_line(f"{name}_said" if name in ours else name): float(value) for name, value in said.items()}
+        self._rows.append(_without_nan({_EPOCH: epoch, _STEP: step, **named, _RATE: float(rate)}))
 
     def write(self) -> None:
         """Append what was added to the rows that are there; if that fails (OSError), nothing has changed.

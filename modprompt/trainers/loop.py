@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modprompt.engine.model import Output
 from modprompt.io import folder as run_folder
-from modprompt.io.run_files import Row, StepTable
+from modprompt.io.run_files import StepTable
 from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, waits
 from modprompt.methods.parts.step import Done, Step
 from modprompt.trainers.part import Part
@@ -147,7 +147,7 @@ class Loop(Part):
             meters.said.update(numbers)
             number = trainer.epoch * len(trainer.train_loader_x) + step
             if self.table is not None:
-                self.table.add(Row(trainer.epoch + 1, number + 1, numbers, rate))
+                self.table.add(trainer.epoch + 1, number + 1, numbers, rate)
             if hasattr(trainer, "write_scalar"):  # not every Dassl has TensorBoard
                 for name, meter in meters.said.meters.items():
                     trainer.write_scalar(f"train/{name}", meter.avg, number)
