@@ -37,8 +37,7 @@ def _epoch_of(name: str) -> int:
 
 def _checkpoints(folder: PathLike) -> list[str]:
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name.startswith("model") and not entry.is_dir()]
-    return sorted(name for name in names if not name.endswith(".part"))
+        return sorted(entry.name for entry in entries if entry.name.startswith("model") and not entry.is_dir())
 
 
 def model_folders(folder: PathLike) -> list[Path]:
@@ -60,8 +59,8 @@ def newest_checkpoint(folder: str) -> str:
     pointer = os.path.join(folder, POINTER)
     if not os.path.isfile(pointer):
         return _named(folder, max(_checkpoints(folder), key=_epoch_of, default="model.pth.tar-..."))
-    lines = read_bytes(pointer).decode("utf-8", "replace").splitlines() or [""]
-    return _named(folder, lines[0].strip() or "model.pth.tar-...")
+    name, *_ = read_bytes(pointer).decode("utf-8", "replace").split("\n")
+    return _named(folder, name.strip() or "model.pth.tar-...")
 
 
 def find_checkpoint(folder: str, epoch: int | None = None) -> str:
@@ -188,16 +187,13 @@ def _of_record(content: dict[str, Any], state: "dict[str, Tensor]", path: PathLi
         raise UserError(f"{path} has version {found['version']!r:.40}, made by a newer modprompt: update this one")
     check_seal({KEY: found}, path, _TO_DO)
     method, classes, clip = found["method"], found["classes"], found.get("clip", {})
+    nodes = [one for one in (method, method.get("beside")) if one]
     made_with = {
-        f"{one['node']}.{key}": str(value)
-        for one in (method, method.get("beside"))
-        if one
-        for key, value in one["config"].items()
+        **{f"{one['node']}.{key}": str(value) for one in nodes for key, value in one["config"].items()},
+        **{f"SEARCH.{field.upper()}": str(value) for field, value in method.get("search", {}).items()},
+        **{name: method[name] for name in OF_METHODS if name in method},
+        **{"the method": method["learner"], CLIP: clip.get("fingerprint", ""), **of_tokenizer(clip)},
     }
-    made_with.update({f"SEARCH.{field.upper()}": str(value) for field, value in method.get("search", {}).items()})
-    made_with.update({name: method[name] for name in OF_METHODS if name in method})
-    made_with["the method"] = method["learner"]
-    made_with.update({CLIP: clip.get("fingerprint", ""), **of_tokenizer(clip)})
     settings = {str(key): str(value) for key, value in found.get("run", {}).get("settings", {}).items()}
     names = class_list(classes["names"])
     return Checkpoint(state, content["epoch"], made_with, names, settings, clip, found, content.get("val_result"))
