@@ -64,10 +64,7 @@ def newest_checkpoint(folder: str) -> str:
 
 
 def find_checkpoint(folder: str, epoch: int | None = None) -> str:
-    """Path of the checkpoint of an epoch in a model's folder; without an epoch the best, or else the newest.
-
-    Raises UserError, which names those that are there, if there is none.
-    """
+    """That of an epoch in a model's folder; without one the best, or else the newest. UserError names those there."""
     if not os.path.isdir(folder):
         raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
     if epoch is None and BEST not in _checkpoints(folder):
@@ -76,10 +73,7 @@ def find_checkpoint(folder: str, epoch: int | None = None) -> str:
 
 
 def checkpoint_at(path: PathLike, epoch: int | None = None) -> str:
-    """Path of the checkpoint that a path means: for a run's output folder as find_checkpoint, else the file itself.
-
-    Raises UserError if the folder has none, or several models.
-    """
+    """The file itself, or of a run's output folder as find_checkpoint; UserError if it has no model, or several."""
     if not os.path.isdir(path):
         return str(path)
     inner = model_folders(path)
@@ -146,10 +140,7 @@ def record(**parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(path: PathLike) -> Checkpoint:
-    """The content of a checkpoint file, of torch.save or, by its suffix, of safetensors.
-
-    Raises UserError if the file is not a whole checkpoint, or has a newer version.
-    """
+    """The content of a file of torch.save or, by its suffix, safetensors; UserError if it is no whole checkpoint."""
     from modprompt.io.tensors import read_tensors
 
     try:

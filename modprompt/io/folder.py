@@ -131,10 +131,7 @@ def place_of_test(
 
 
 def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
-    """Name and SHA-256 of the checkpoint that a test of a run's folder loads; for several models those of all.
-
-    Raises UserError if one of its models has none, or none of this epoch.
-    """
+    """Name and SHA-256 of the checkpoint that a test of a run's folder loads, of several models all; else UserError."""
     paths = [find_checkpoint(str(model), epoch) for model in model_folders(folder)]
     names = ["/".join(path.split(os.sep)[-2:]) for path in paths]
     return {"name": " ".join(names), "hash": " ".join(map(sha256_of, paths))} if paths else {}
@@ -209,10 +206,7 @@ def _taken(folder: PathLike, name: str, patience_s: float = 2.0) -> lock.Lock:
 
 
 def take(folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
-    """Take a folder's lock, and remove what killed writers left there.
-
-    Raises Busy if another process has it, and UserError if the folder cannot be written.
-    """
+    """Take a folder's lock, and remove what killed writers left; raises Busy, or UserError if it cannot be written."""
     held = _taken(folder, LOCK, patience_s)
     if held.works:
         remove_parts(folder)

@@ -89,10 +89,7 @@ def read_rgb(path: PathLike, rule: str = FAMILY) -> Image.Image:
 
 
 def as_rgb(image: Image.Image, rule: str) -> Image.Image:
-    """An open image file in RGB, 8 bits a colour, by a rule.
-
-    Raises Refused if it is not defined what people see: floating-point numbers or 32 bits, under PEOPLE.
-    """
+    """An open image in 8-bit RGB by a rule; Refused if PEOPLE see nothing defined (floating-point, 32 bits)."""
     if rule == FAMILY:
         return image.convert("RGB")
     image.load()  # an orientation behind the pixels is known then
@@ -110,10 +107,7 @@ def as_people(image: Image.Image) -> Image.Image:
 
 
 def oddities(image: Image.Image) -> list[str]:
-    """Why the two rules read an image, open and not decoded, differently; in words, empty for most images.
-
-    What a PNG says behind its pixels is not looked at.
-    """
+    """Why the two rules read an open image differently, in words, mostly none; what is behind pixels is not seen."""
     found = []
     if _is_deep(image):
         found.append("with more than 8 bits a colour")

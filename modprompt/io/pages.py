@@ -19,10 +19,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def page(template: str, script: str = "", **values: Any) -> str:
-    """A whole page, which needs no other file, from a template that extends io/page.html.j2.
-
-    script: name of the one script that it runs; empty for none. Raises UserError if Jinja2 is not installed.
-    """
+    """A whole page from a template that extends io/page.html.j2, with one script or none; UserError without Jinja2."""
     style, code = source("io/page.css"), source(script) if script else ""
     rules = ["default-src 'none'", "img-src data:", f"style-src {_hash(style)}"]
     rules += [f"script-src {_hash(code)}"] if code else []

@@ -80,10 +80,7 @@ class StepTable:
         self._rows.append(_without_nan({_EPOCH: epoch, _STEP: step, **named, _RATE: float(rate)}))
 
     def write(self) -> None:
-        """Append what was added to the rows that are there; if that fails (OSError), nothing has changed.
-
-        Raises UserError if a step reports something for the first time, and the table is damaged.
-        """
+        """Append what was added; if that fails (OSError), nothing has changed. UserError if the table is damaged."""
         names = list(dict.fromkeys([*self._names, *(name for cells in self._rows for name in cells)]))
         if names != self._names:
             names = [*(name for name in names if name != _RATE), _RATE]
@@ -215,10 +212,7 @@ def _wrong(parts: TestParts, names: Sequence[str]) -> Iterator[list[Cell]]:
 
 
 def whole_of_test(run_folder: PathLike, result: Mapping[str, Any], name: str) -> str | None:
-    """Where a file of a run's test is; None if the run has left none of this name.
-
-    Raises UserError if it is damaged, lost, or of another test than the result.
-    """
+    """Where a file of a run's test is; None if it left none; UserError if it is damaged, lost or of another test."""
     hashes, path = result.get(TEST_KEY), path_of_test(run_folder, name)
     if not hashes or name not in hashes:
         return None

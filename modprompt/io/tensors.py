@@ -153,10 +153,7 @@ def _reason(error: Exception) -> str:
 
 
 def read_safetensors(path: PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors of a file on the CPU, in its order, and the texts stored with them, by name.
-
-    Raises as read_bytes, and UserError if it is cut off or of another kind.
-    """
+    """Tensors on the CPU, in the file's order, and texts by name; raises as read_bytes, UserError if it is damaged."""
     from safetensors.torch import load  # late: most runs read none
 
     content = read_bytes(path)
