@@ -55,10 +55,8 @@ def read(folder: PathLike) -> Holding:
     """What a folder holds; nothing if it does not exist."""
     result, why = results.read(folder)
     trained = _has_begun(str(folder)) or bool(model_folders(folder))
-    said = str((result or {}).get("trainer") or "")
-    if not said and (trained or why):
-        said = _of_config(folder, "TRAINER.NAME")
-    return Holding(said, trained, result, why)
+    said = (result or {}).get("trainer") or (_of_config(folder, "TRAINER.NAME") if trained or why else "")
+    return Holding(str(said), trained, result, why)
 
 
 def _has_begun(folder: str) -> bool:
@@ -249,14 +247,13 @@ def keep(folder: PathLike, trainer: str = "", trains: bool | None = None) -> str
 def hold(folder: PathLike, trainer: str = "", trains: bool | None = None) -> Iterator[str]:
     """As keep, within a block, which gets the message; an empty name is no folder."""
     real = os.path.realpath(folder)
-    if not folder or real in _held:
-        yield ""
-        return
-    said = keep(folder, trainer, trains)
+    is_new = bool(folder) and real not in _held
+    said = keep(folder, trainer, trains) if is_new else ""
     try:
         yield said
     finally:
-        _held.pop(real).release()
+        if is_new:
+            _held.pop(real).release()
 
 
 def require_still(folder: PathLike) -> None:

@@ -1,4 +1,3 @@
-
 import pytest
 
 from modprompt.io import pages
