@@ -6,7 +6,6 @@ Forked children do not have it: workers of a data loader outlive a killed run by
 import contextlib
 import errno
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,13 +77,11 @@ def alone(path: PathLike, taken: str, patience_s: float = 2.0, removes: bool = F
 
 def is_held(path: PathLike) -> bool:
     """Whether some process has the lock of a file, which may be another user's; OSError if it cannot be opened."""
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
     try:
+        import fcntl  # not on Windows
+
         file = open(path, "rb", buffering=0)  # noqa: SIM115 - a context below
-    except (FileNotFoundError, NotADirectoryError):
+    except (ImportError, FileNotFoundError, NotADirectoryError):
         return False
     with file:
         try:

@@ -43,7 +43,7 @@ def unshielded(cell: str) -> str:
 def as_csv(rows: Iterable[Iterable[Cell]]) -> str:
     """Rows as text: numbers exactly, None as an empty cell."""
     lines: list[str] = []  # with its own ends: with others a writer leaves a lone \\r without quotation marks
-    writer = csv.writer(SimpleNamespace(write=lines.append))  # type: ignore[arg-type]  # all that it calls
+    writer = csv.writer(SimpleNamespace(write=lines.append))  # all that it calls
     writer.writerows(map(_shielded, row) for row in rows)
     return "".join(line[:-2] + "\n" for line in lines)
 
