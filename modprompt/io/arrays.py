@@ -37,10 +37,7 @@ def _opened(path: PathLike, begins: bytes) -> Iterator[BinaryIO]:
 
 
 def read_arrays(path: PathLike, *names: str) -> tuple[np.ndarray, ...]:
-    """The arrays of these names in a .npz file.
-
-    Raises FileNotFoundError, or UserError if the file is damaged, lacks one of them, or holds other objects.
-    """
+    """The arrays of these names in a .npz file; raises FileNotFoundError, or UserError if it is not whole."""
     found = read_all_arrays(path, *names)
     return tuple(found[name] for name in names)
 

@@ -24,10 +24,7 @@ def harmonic_mean(base_pct: float, new_pct: float) -> float:
 
 
 def of_confusion(confusion: "np.ndarray") -> dict[str, Any] | None:
-    """Images, right ones and accuracy of the test images of either half, and the harmonic mean; None without images.
-
-    confusion: (C, C) images, rows by class and columns by predicted class, of all classes or of the half.
-    """
+    """Images, right ones and accuracy (percent) of either half, and H, of a confusion (C, C); None without images."""
     border = base_classes(len(confusion))
     found: dict[str, Any] = {}
     for name, rows in zip(NAMES, (slice(None, border), slice(border, None))):

@@ -37,8 +37,7 @@ def _epoch_of(name: str) -> int:
 
 def _checkpoints(folder: PathLike) -> list[str]:
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name.startswith("model") and not entry.is_dir()]
-    return sorted(name for name in names if not name.endswith(".part"))
+        return sorted(entry.name for entry in entries if entry.name.startswith("model") and not entry.is_dir())
 
 
 def model_folders(folder: PathLike) -> list[Path]:
@@ -60,15 +59,12 @@ def newest_checkpoint(folder: str) -> str:
     pointer = os.path.join(folder, POINTER)
     if not os.path.isfile(pointer):
         return _named(folder, max(_checkpoints(folder), key=_epoch_of, default="model.pth.tar-..."))
-    lines = read_bytes(pointer).decode("utf-8", "replace").splitlines() or [""]
-    return _named(folder, lines[0].strip() or "model.pth.tar-...")
+    name, *_ = read_bytes(pointer).decode("utf-8", "replace").split("\n")
+    return _named(folder, name.strip() or "model.pth.tar-...")
 
 
 def find_checkpoint(folder: str, epoch: int | None = None) -> str:
-    """Path of the checkpoint of an epoch in a model's folder; without an epoch the best, or else the newest.
-
-    Raises UserError, which names those that are there, if there is none.
-    """
+    """That of an epoch in a model's folder; without one the best, or else the newest. UserError names those there."""
     if not os.path.isdir(folder):
         raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
     if epoch is None and BEST not in _checkpoints(folder):
@@ -77,10 +73,7 @@ def find_checkpoint(folder: str, epoch: int | None = None) -> str:
 
 
 def checkpoint_at(path: PathLike, epoch: int | None = None) -> str:
-    """Path of the checkpoint that a path means: for a run's output folder as find_checkpoint, else the file itself.
-
-    Raises UserError if the folder has none, or several models.
-    """
+    """The file itself, or of a run's output folder as find_checkpoint; UserError if it has no model, or several."""
     if not os.path.isdir(path):
         return str(path)
     inner = model_folders(path)
@@ -147,10 +140,7 @@ def record(**parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(path: PathLike) -> Checkpoint:
-    """The content of a checkpoint file, of torch.save or, by its suffix, of safetensors.
-
-    Raises UserError if the file is not a whole checkpoint, or has a newer version.
-    """
+    """The content of a file of torch.save or, by its suffix, safetensors; UserError if it is no whole checkpoint."""
     from modprompt.io.tensors import read_tensors
 
     try:
@@ -188,16 +178,13 @@ def _of_record(content: dict[str, Any], state: "dict[str, Tensor]", path: PathLi
         raise UserError(f"{path} has version {found['version']!r:.40}, made by a newer modprompt: update this one")
     check_seal({KEY: found}, path, _TO_DO)
     method, classes, clip = found["method"], found["classes"], found.get("clip", {})
+    nodes = [one for one in (method, method.get("beside")) if one]
     made_with = {
-        f"{one['node']}.{key}": str(value)
-        for one in (method, method.get("beside"))
-        if one
-        for key, value in one["config"].items()
+        **{f"{one['node']}.{key}": str(value) for one in nodes for key, value in one["config"].items()},
+        **{f"SEARCH.{field.upper()}": str(value) for field, value in method.get("search", {}).items()},
+        **{name: method[name] for name in OF_METHODS if name in method},
+        **{"the method": method["learner"], CLIP: clip.get("fingerprint", ""), **of_tokenizer(clip)},
     }
-    made_with.update({f"SEARCH.{field.upper()}": str(value) for field, value in method.get("search", {}).items()})
-    made_with.update({name: method[name] for name in OF_METHODS if name in method})
-    made_with["the method"] = method["learner"]
-    made_with.update({CLIP: clip.get("fingerprint", ""), **of_tokenizer(clip)})
     settings = {str(key): str(value) for key, value in found.get("run", {}).get("settings", {}).items()}
     names = class_list(classes["names"])
     return Checkpoint(state, content["epoch"], made_with, names, settings, clip, found, content.get("val_result"))

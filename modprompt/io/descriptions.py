@@ -59,10 +59,7 @@ class Descriptions(NamedTuple):
 
 
 def read(name: str) -> Descriptions:
-    """The content of the file that a setting names; raises UserError if it has none, or as read_file.
-
-    name: a path, or X for descriptors/descriptors_X, as PCB has it, or descriptors/X.
-    """
+    """What is in a file: a path, or X for descriptors/descriptors_X (PCB's) or descriptors/X; raises as read_file."""
     asked = Path(os.path.expanduser(name))
     places = [asked, Path(_FOLDER) / f"descriptors_{name}", Path(_FOLDER) / name][: 1 if asked.is_absolute() else 3]
     for path in places:

@@ -45,10 +45,7 @@ def is_inside(name: object) -> bool:
 
 
 def open_regular(path: PathLike) -> BinaryIO:
-    """A file, open to read bytes.
-
-    Raises FileNotFoundError; UserError if it is a folder or may not be read; OSError if no more files can be opened.
-    """
+    """A file, open to read bytes; FileNotFoundError, UserError (a folder, no permission), or OSError of the machine."""
     try:
         return open(path, "rb")
     except (FileNotFoundError, NotADirectoryError):
@@ -66,10 +63,7 @@ def read_bytes(path: PathLike) -> bytes:
 
 
 def read_text(path: PathLike) -> str:
-    """All of a file of UTF-8 text, without a mark in front, lines ended by a plain newline.
-
-    Raises as open_regular, and UserError if it is not UTF-8.
-    """
+    """All of a UTF-8 text, without a mark in front, plain newlines; raises as open_regular, UserError if it is none."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:

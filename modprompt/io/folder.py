@@ -55,10 +55,8 @@ def read(folder: PathLike) -> Holding:
     """What a folder holds; nothing if it does not exist."""
     result, why = results.read(folder)
     trained = _has_begun(str(folder)) or bool(model_folders(folder))
-    said = str((result or {}).get("trainer") or "")
-    if not said and (trained or why):
-        said = _of_config(folder, "TRAINER.NAME")
-    return Holding(said, trained, result, why)
+    said = (result or {}).get("trainer") or (_of_config(folder, "TRAINER.NAME") if trained or why else "")
+    return Holding(str(said), trained, result, why)
 
 
 def _has_begun(folder: str) -> bool:
@@ -131,10 +129,7 @@ def place_of_test(
 
 
 def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
-    """Name and SHA-256 of the checkpoint that a test of a run's folder loads; for several models those of all.
-
-    Raises UserError if one of its models has none, or none of this epoch.
-    """
+    """Name and SHA-256 of the checkpoint that a test of a run's folder loads, of several models all; else UserError."""
     paths = [find_checkpoint(str(model), epoch) for model in model_folders(folder)]
     names = ["/".join(path.split(os.sep)[-2:]) for path in paths]
     return {"name": " ".join(names), "hash": " ".join(map(sha256_of, paths))} if paths else {}
@@ -209,10 +204,7 @@ def _taken(folder: PathLike, name: str, patience_s: float = 2.0) -> lock.Lock:
 
 
 def take(folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
-    """Take a folder's lock, and remove what killed writers left there.
-
-    Raises Busy if another process has it, and UserError if the folder cannot be written.
-    """
+    """Take a folder's lock, and remove what killed writers left; raises Busy, or UserError if it cannot be written."""
     held = _taken(folder, LOCK, patience_s)
     if held.works:
         remove_parts(folder)
@@ -255,14 +247,13 @@ def keep(folder: PathLike, trainer: str = "", trains: bool | None = None) -> str
 def hold(folder: PathLike, trainer: str = "", trains: bool | None = None) -> Iterator[str]:
     """As keep, within a block, which gets the message; an empty name is no folder."""
     real = os.path.realpath(folder)
-    if not folder or real in _held:
-        yield ""
-        return
-    said = keep(folder, trainer, trains)
+    is_new = bool(folder) and real not in _held
+    said = keep(folder, trainer, trains) if is_new else ""
     try:
         yield said
     finally:
-        _held.pop(real).release()
+        if is_new:
+            _held.pop(real).release()
 
 
 def require_still(folder: PathLike) -> None:

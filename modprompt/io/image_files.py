@@ -37,18 +37,12 @@ _BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
 
 def read_as(rule: str) -> None:
     """Set the rule by which a run's images are read, in this process and those that it starts: INPUT.READ_AS."""
-    if rule == PEOPLE:
-        os.environ[RULE_VARIABLE] = rule
-    else:
-        os.environ.pop(RULE_VARIABLE, None)
+    os.environ[RULE_VARIABLE] = rule
 
 
 def rule_of_run() -> str:
-    """The rule that read_as has set; raises UserError if the environment variable is no rule."""
-    rule = os.environ.get(RULE_VARIABLE, FAMILY)
-    if rule not in RULES:
-        raise UserError(f"{RULE_VARIABLE} must be {' or '.join(RULES)}, got {rule!r}")
-    return rule
+    """The rule that read_as has set."""
+    return os.environ.get(RULE_VARIABLE, FAMILY)
 
 
 def is_image_name(name: str) -> bool:
@@ -71,11 +65,10 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
             raise
         except UnidentifiedImageError:
             raise Refused(f"it is none of {', '.join(FORMATS)}, or damaged") from None
-        except MemoryError:
-            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(path)) from None
         except Exception as error:  # decoders raise all kinds
-            if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have none
-                raise OSError(error.errno, error.strerror, str(path)) from None
+            number = errno.ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
+            if number is not None:  # Pillow's own have none
+                raise OSError(number, os.strerror(number), str(path)) from None
             raise Refused(one_line(error)[:120]) from None
 
 
@@ -96,10 +89,7 @@ def read_rgb(path: PathLike, rule: str = FAMILY) -> Image.Image:
 
 
 def as_rgb(image: Image.Image, rule: str) -> Image.Image:
-    """An open image file in RGB, 8 bits a colour, by a rule.
-
-    Raises Refused if it is not defined what people see: floating-point numbers or 32 bits, under PEOPLE.
-    """
+    """An open image in 8-bit RGB by a rule; Refused if PEOPLE see nothing defined (floating-point, 32 bits)."""
     if rule == FAMILY:
         return image.convert("RGB")
     image.load()  # an orientation behind the pixels is known then
@@ -117,10 +107,7 @@ def as_people(image: Image.Image) -> Image.Image:
 
 
 def oddities(image: Image.Image) -> list[str]:
-    """Why the two rules read an image, open and not decoded, differently; in words, empty for most images.
-
-    What a PNG says behind its pixels is not looked at.
-    """
+    """Why the two rules read an open image differently, in words, mostly none; what is behind pixels is not seen."""
     found = []
     if _is_deep(image):
         found.append("with more than 8 bits a colour")

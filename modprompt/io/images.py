@@ -224,10 +224,7 @@ def chooses_by_validation(cfg: Any) -> bool:
 
 
 def chosen_by(cfg: Any) -> str:
-    """How many validation images a method's own choice uses: FEW, ALL or AS_MANY; "" for no choice, TEST if asked for.
-
-    With all training images, FEW and AS_MANY also mean all validation images.
-    """
+    """How many validation images a method chooses by: FEW, ALL (also for them with all shots), AS_MANY, "" or TEST."""
     by = _choose_by(cfg)
     if by == TEST:
         return by
@@ -268,10 +265,7 @@ def by_label(images: Iterable[Any]) -> dict[int, list[Any]]:
 
 
 def hold_out(pool: Iterable[Any], taken: Iterable[Any], per_class: int, seed: int) -> list[Any]:
-    """Up to `per_class` images of each label that are not taken for training, to choose by; ascending labels.
-
-    They come from their own generator, so that no other draw changes. A label without images left has none.
-    """
+    """Up to `per_class` images of each label that are not taken, to choose by; from a generator of their own."""
     rng = random.Random(f"held out {seed}")
     used = {image.impath for image in taken}
     groups = by_label(image for image in pool if image.impath not in used)

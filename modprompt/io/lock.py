@@ -78,12 +78,10 @@ def alone(path: PathLike, taken: str, patience_s: float = 2.0, removes: bool = F
 def is_held(path: PathLike) -> bool:
     """Whether some process has the lock of a file, which may be another user's; OSError if it cannot be opened."""
     try:
-        import fcntl
-    except ImportError:  # on Windows
-        return False
-    try:
+        import fcntl  # not on Windows
+
         file = open(path, "rb", buffering=0)  # noqa: SIM115 - a context below
-    except (FileNotFoundError, NotADirectoryError):
+    except (ImportError, FileNotFoundError, NotADirectoryError):
         return False
     with file:
         try:

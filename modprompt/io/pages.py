@@ -12,17 +12,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from modprompt.errors import UserError
 from modprompt.io.text import markdown_cell, writable
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def page(template: str, script: str = "", **values: Any) -> str:
-    """A whole page, which needs no other file, from a template that extends io/page.html.j2.
-
-    script: name of the one script that it runs; empty for none. Raises UserError if Jinja2 is not installed.
-    """
+    """A whole page from a template that extends io/page.html.j2, with one script (its name) or none."""
     style, code = source("io/page.css"), source(script) if script else ""
     rules = ["default-src 'none'", "img-src data:", f"style-src {_hash(style)}"]
     rules += [f"script-src {_hash(code)}"] if code else []
@@ -31,12 +27,12 @@ def page(template: str, script: str = "", **values: Any) -> str:
 
 
 def html(template: str, **values: Any) -> str:
-    """A page or a part of one; raises as page does."""
+    """A page or a part of one."""
     return str(_templates(escape).get_template(template).render(values))
 
 
 def markdown(template: str, **values: Any) -> str:
-    """A text in Markdown, in which values are inside lines; raises as page does."""
+    """A text in Markdown, in which values are inside lines."""
     return str(_templates(markdown_cell).get_template(template).render(values))
 
 
@@ -53,10 +49,8 @@ def data_address(picture: bytes, kind: str = "jpeg") -> str:
 @functools.cache
 def _templates(shown: Callable[[str], str]) -> Any:
     """The package's templates, in which every value that is not marked as safe appears as `shown` gives it."""
-    try:
-        import jinja2
-    except ImportError:
-        raise UserError("pages and cards are made with Jinja2, which is missing: pip install Jinja2") from None
+    import jinja2  # late: it takes a moment; PyTorch brings it
+
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_PACKAGE),
         autoescape=True,

@@ -26,8 +26,6 @@ def parse_json(text: str | bytes) -> Any:
         if isinstance(text, bytes):  # the json module would guess other encodings, and let half characters pass
             text = text.decode("utf-8-sig")
         return json.loads(text, object_pairs_hook=_once)
-    except Refused:
-        raise
     except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or more digits than Python reads
         raise Refused(one_line(error)[:160]) from None
 

@@ -34,15 +34,6 @@ _DELETE, _TEST_AGAIN = "delete it, nothing else needs it", "test again to make i
 Columns = dict[str, list[float]]
 
 
-class Row(NamedTuple):
-    """What a step reported."""
-
-    epoch: int  # from 1
-    step: int  # from 1, of all steps of the training
-    said: Mapping[str, float]  # numbers by name; NaN for none
-    rate: float  # the learning rate
-
-
 def path_of_steps(run_folder: PathLike) -> str:
     """Where the table of a run's steps is."""
     return os.path.join(run_folder, STEPS)
@@ -79,17 +70,17 @@ class StepTable:
     def __init__(self, run_folder: PathLike, names: Sequence[str] = ()):
         self._folder, self._names, self._rows = run_folder, list(names), list[dict[str, Cell]]()
 
-    def add(self, row: Row) -> None:
-        """Remember a row until it is written; what a step names like a column of ours gets another name."""
+    def add(self, epoch: int, step: int, said: Mapping[str, float], rate: float) -> None:
+        """Remember what a step reported until it is written: epoch and step from 1, numbers by name, learning rate.
+
+        What it names like a column of ours gets another name; NaN is none.
+        """
         ours = (_EPOCH, _STEP, _RATE)
-        said = {one_line(f"{name}_said" if name in ours else name): float(value) for name, value in row.said.items()}
-        self._rows.append(_without_nan({_EPOCH: row.epoch, _STEP: row.step, **said, _RATE: float(row.rate)}))
+        named = {one_line(f"{name}_said" if name in ours else name): float(value) for name, value in said.items()}
+        self._rows.append(_without_nan({_EPOCH: epoch, _STEP: step, **named, _RATE: float(rate)}))
 
     def write(self) -> None:
-        """Append what was added to the rows that are there; if that fails (OSError), nothing has changed.
-
-        Raises UserError if a step reports something for the first time, and the table is damaged.
-        """
+        """Append what was added; if that fails (OSError), nothing has changed. UserError if the table is damaged."""
         names = list(dict.fromkeys([*self._names, *(name for cells in self._rows for name in cells)]))
         if names != self._names:
             names = [*(name for name in names if name != _RATE), _RATE]
@@ -221,10 +212,7 @@ def _wrong(parts: TestParts, names: Sequence[str]) -> Iterator[list[Cell]]:
 
 
 def whole_of_test(run_folder: PathLike, result: Mapping[str, Any], name: str) -> str | None:
-    """Where a file of a run's test is; None if the run has left none of this name.
-
-    Raises UserError if it is damaged, lost, or of another test than the result.
-    """
+    """Where a file of a run's test is; None if it left none; UserError if it is damaged, lost or of another test."""
     hashes, path = result.get(TEST_KEY), path_of_test(run_folder, name)
     if not hashes or name not in hashes:
         return None

@@ -216,10 +216,7 @@ class Settings(dict[str, Given]):
     def read(
         cls, files: Iterable[str] = (), flags: Mapping[str, Any] | None = None, options: Sequence[str] = ()
     ) -> "Settings":
-        """What YAML files, flags ({key of FLAGS: value}) and KEY VALUE options give, in this order.
-
-        Each file is opened once, here; empty paths are skipped, and flags of None and "", which are not given.
-        """
+        """What YAML files, flags ({key of FLAGS: value}, None and "" are not given) and options give, in this order."""
         found = [
             (key, Given(value, f"file {path}"))
             for path in map(str, filter(None, files))

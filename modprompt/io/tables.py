@@ -61,10 +61,7 @@ def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Iterable[
 
 
 def read_table(path: PathLike, needed: Sequence[str]) -> list[TableLine]:
-    """The lines of a table that are not blank, with the cells of the needed columns; a cell that is cut off is empty.
-
-    Raises FileNotFoundError, or UserError if it is not text, or not a table with these columns.
-    """
+    """The lines that are not blank, with the needed cells ("" if cut off); UserError names the faulty line."""
     raw = read_bytes(path)
     try:
         text = raw.decode("utf-8-sig")

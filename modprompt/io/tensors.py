@@ -153,22 +153,15 @@ def _reason(error: Exception) -> str:
 
 
 def read_safetensors(path: PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors of a file on the CPU, in its order, and the texts stored with them, by name.
-
-    Raises UserError if it is missing, cut off or of another kind.
-    """
+    """Tensors on the CPU, in the file's order, and texts by name; raises as read_bytes, UserError if it is damaged."""
     from safetensors.torch import load  # late: most runs read none
 
+    content = read_bytes(path)
     try:
-        content = read_bytes(path)
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         texts = header.pop("__metadata__", {})
         return {name: tensors[name] for name in header}, texts
-    except FileNotFoundError:
-        raise UserError(f"no file at {path}") from None
-    except UserError:
-        raise
     except Exception as error:  # the package raises many kinds
         raise UserError(f"{path} cannot be read as safetensors ({one_line(error)[:160]})") from None
 
@@ -185,14 +178,12 @@ def write_safetensors(path: PathLike, tensors: Mapping[str, Tensor], metadata: M
 def read_shards(index: Path, read: Callable[[Path], Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors that an index of weights names, in its order; `read` gives those of one file by name.
 
-    An index is JSON: {"weight_map": {tensor's name: file's name}}, as model.safetensors.index.json. Raises as `read`,
-    and UserError if it is no such index, names another thing than a file next to it, or a file or tensor is missing.
+    An index is JSON: {"weight_map": {tensor's name: file's name}}, as model.safetensors.index.json. Raises as read_text
+    and `read`, and UserError if it is no such index, or a file next to it or a tensor is missing.
     """
     try:
         places: dict[str, str] = parse_json(read_text(index))["weight_map"]
         names = sorted(set(places.values()))
-    except FileNotFoundError:
-        raise UserError(f"no file at {index}") from None
     except (Refused, LookupError, TypeError, AttributeError) as error:
         raise UserError(f'{index} is not an index of weights with a "weight_map" ({error})') from None
     for name in names:  # all of them before the first is read, which can take minutes

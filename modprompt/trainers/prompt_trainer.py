@@ -21,7 +21,7 @@ from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
-from modprompt.io.run_files import Row, StepTable
+from modprompt.io.run_files import StepTable
 from modprompt.io.settings import changes, texts_of
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
@@ -235,7 +235,7 @@ class PromptTrainer(TrainerX):
             meters.said.update(numbers)
             number = self.epoch * len(self.train_loader_x) + at
             if self.table is not None:
-                self.table.add(Row(self.epoch + 1, number + 1, numbers, rate))
+                self.table.add(self.epoch + 1, number + 1, numbers, rate)
             if hasattr(self, "write_scalar"):  # not every Dassl has TensorBoard
                 for name, meter in meters.said.meters.items():
                     self.write_scalar(f"train/{name}", meter.avg, number)

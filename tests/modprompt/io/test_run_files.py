@@ -13,17 +13,16 @@ import pytest
 from modprompt.errors import UserError
 from modprompt.io import run_files
 from modprompt.io.files import sha256_of
-from modprompt.io.run_files import Row
 
 
 def step_rows(first, last):
     """Two steps an epoch."""
-    return [Row((at + 1) // 2, at, {"loss": 1 / at}, 1e-05) for at in range(first, last + 1)]
+    return [((at + 1) // 2, at, {"loss": 1 / at}, 1e-05) for at in range(first, last + 1)]
 
 
 def put(table, more):
     for row in more:
-        table.add(row)
+        table.add(*row)
     table.write()
 
 
@@ -40,7 +39,7 @@ def test_columns_are_those_that_were_written(tmp_path):
     assert run_files.read_steps(tmp_path) is None
     put(table, step_rows(1, 1))
     table.write()  # nothing is new
-    table.add(step_rows(2, 2)[0])
+    table.add(*step_rows(2, 2)[0])
     assert run_files.read_steps(tmp_path)["step"] == [1]
     put(table, step_rows(3, 3))
     assert (tmp_path / "steps.csv").read_text() == (
@@ -56,9 +55,9 @@ def test_columns_are_those_that_were_written(tmp_path):
 
 def test_a_step_may_say_more_than_the_first_or_less(tmp_path):
     table, _ = run_files.begin_steps(tmp_path, 0)
-    put(table, [Row(1, 1, {}, 0.1)])
-    put(table, [Row(1, 2, {"=gate, b": -math.inf, "lr": 2, "loss": math.nan}, 0.1)])
-    put(table, [Row(1, 3, {"loss": 3e20}, 0.1)])
+    put(table, [(1, 1, {}, 0.1)])
+    put(table, [(1, 2, {"=gate, b": -math.inf, "lr": 2, "loss": math.nan}, 0.1)])
+    put(table, [(1, 3, {"loss": 3e20}, 0.1)])
     found = run_files.read_steps(tmp_path)
     assert list(found) == ["epoch", "step", "=gate, b", "lr_said", "loss", "lr"]
     assert found["step"] == [1, 2, 3]
@@ -74,7 +73,7 @@ def test_a_failed_write_leaves_the_table_whole_and_the_rows_for_the_next(new_col
     path = written(tmp_path)
     before = path.read_bytes()
     table, _ = run_files.begin_steps(tmp_path, 2)
-    more = [row._replace(said={**row.said, "new": 1.0}) if new_column else row for row in step_rows(5, 8)]
+    more = [(*row[:2], {**row[2], "new": 1.0}, row[3]) if new_column else row for row in step_rows(5, 8)]
     bounds, at_bound = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 30, bounds[1]))
     try:
