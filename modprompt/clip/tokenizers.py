@@ -24,10 +24,6 @@ class TokenizerFacts(NamedTuple):
     end: int
     cleaning: str  # what is done to a text first: "lower", "canonicalize" or "whitespace"
 
-    def as_record(self) -> dict[str, Any]:
-        """Plain values for a file."""
-        return self._asdict()
-
 
 CLIP_BPE = "clip"  # the name of CLIP's byte pairs
 POSITIONS, VOCABULARY = 77, 49408  # of every CLIP with them
