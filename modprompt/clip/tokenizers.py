@@ -176,11 +176,11 @@ class FileTokenizer:
 
     def require_fitting(self, where: str, vocabulary: int, padding: int | None, end: int | None) -> None:
         """Raise UserError unless a text side of so many embeddings, that looks for these ids, if any, reads it."""
-        looks = f"{where}: its text side has {vocabulary:,} embeddings, padding {padding}, end {end}"
         mine, size = (self.facts.padding, self.facts.end), len(self._tokenizer)
         if size > vocabulary or any(asked not in (None, one) for asked, one in zip((padding, end), mine)):
-            has = f"{size:,} words, padding {mine[0]}, end {mine[1]}"
-            raise UserError(f"{looks}, but this tokenizer {has}: it belongs to another CLIP")
+            looks = f"its text side has {vocabulary:,} embeddings, padding {padding}, end {end}"
+            has = f"this tokenizer {size:,} words, padding {mine[0]}, end {mine[1]}"
+            raise UserError(f"{where}: {looks}, but {has}: it belongs to another CLIP")
 
 
 def _sha256(folder: Path) -> str:
