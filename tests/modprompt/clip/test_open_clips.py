@@ -407,9 +407,9 @@ def test_what_is_missing_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("module", "version", "message"),
     [
-        ("open_clip", "3.2.0", "needs open_clip_torch 3.3 or newer, below 4, not 3.2.0: pip install"),
-        ("transformers", "4.57.0", "needs transformers 5.0 or newer, below 6, not 4.57.0"),
-        ("open_clip", None, "needs open_clip_torch (import of open_clip halted"),
+        ("open_clip", "3.2.0", "needs open_clip_torch>=3.3,<4, not 3.2.0: pip install"),
+        ("transformers", "4.57.0", "needs transformers>=5,<6, not 4.57.0"),
+        ("open_clip", None, "needs open_clip_torch>=3.3,<4 (import of open_clip halted"),
     ],
 )
 def test_packages_that_are_lacking_or_old_are_one_line(module, version, message, tmp_path, monkeypatch):
