@@ -13,7 +13,7 @@ from torch import nn
 
 from modprompt.clip import open_clips
 from modprompt.clip.facts import facts_of
-from modprompt.clip.tokenizers import ClipTokenizer, TokenizerFacts, TooLong
+from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer, TokenizerFacts, TooLong
 from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
 from tests import golden_towers
 from tests.conftest import random_clip
@@ -23,7 +23,7 @@ WIDTH = 32  # E, as of random_clip
 PIXELS = 32
 
 
-class Words:
+class Words(Tokenizer):
     """A tokenizer whose words are those between spaces, each an id by its hash; end is 1, padding 0."""
 
     def __init__(self, sha256: str):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modprompt import places
+from modprompt.checks import some
 from modprompt.cli import config_files
 from modprompt.clip.known import EMBEDDED, plain
 from modprompt.data.names import config_file
@@ -25,7 +26,6 @@ _OF_SCRIPTS = ("scripts", "few_shot", "cross")  # what scripts/methods.sh reads
 _LARGE = "ViT-B/16"
 _GIVE = f"--backbone {_LARGE} (OpenAI's weights: 350 MB, downloaded at first use)"
 _BACKBONE = "MODEL.BACKBONE."
-_MOST_NAMED = 5
 
 
 def configs_by_clip(trainer: str) -> dict[str, str]:
@@ -173,10 +173,9 @@ def _embedded(command: Command) -> str:
         raise UserError(f"no CLIP is named for {dataset}: give {_GIVE}, or {EMBEDDED}, which only knows numerals")
     unknown = unknown_words(names or ())
     if unknown:
-        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
         raise UserError(
             f"{EMBEDDED}, which is used if no CLIP is named, has never seen the words "
-            f"{', '.join(map(repr, unknown[:_MOST_NAMED]))}{more}: give {_GIVE}"
+            f"{some(list(map(repr, unknown)))}: give {_GIVE}"
         )
     if EMBEDDED not in command.configs:
         raise UserError(f"{command.trainer} has no config for {EMBEDDED}, and no other CLIP is named: give {_GIVE}")

@@ -53,12 +53,6 @@ def _sides(clip_model: CLIP) -> tuple[nn.Module, nn.Module]:
     return clip_model.get_submodule(text), clip_model.visual
 
 
-def shape_of(clip_model: CLIP) -> tuple[str, tuple[int, ...]]:
-    """The activation (design.py), and the number of heads of the text side and of the image side; 0 for none."""
-    sides = [shape_of_side(side) for side in _sides(clip_model)]
-    return " ".join(sorted(sides[0][0] | sides[1][0])), tuple(heads for _, heads in sides)
-
-
 def shape_of_side(side: nn.Module) -> tuple[set[str], int]:
     """What a side's tensors do not show: its activations, and its number of heads (0 for none, and for a tower)."""
     found = [] if isinstance(side, Tower) else list(_unshown(side))
@@ -76,7 +70,7 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], str]]
         digests = pool.map(lambda pair: _digest(*pair), named)
 
         def finish(clip_model: CLIP) -> str:
-            if has_tower(clip_model) and isinstance(clip_model, TowerCLIP):
+            if isinstance(clip_model, TowerCLIP) and has_tower(clip_model):
                 version, shape = TOWER_VERSION, clip_model.unshown
             else:
                 unshown = [one for side in _sides(clip_model) for one in _unshown(side)]
@@ -105,7 +99,7 @@ class ClipFacts(NamedTuple):
     size: int  # side of its images in pixels
     mean: tuple[float, ...]  # of its images' channels; empty for a module from elsewhere, whose images are not known
     std: tuple[float, ...]
-    interpolation: str  # how images are scaled (design.py), as `resize`
+    interpolation: str  # how images are scaled (known.py), as `resize`
     activation: str  # what its tensors do not show, as `heads`: (text side, image side)
     heads: tuple[int, ...]
     fingerprint: str  # of all its weights, as `fingerprint` gives it
@@ -163,8 +157,8 @@ def called(clip_model: nn.Module) -> str:
 
 
 def _of_module(clip_model: CLIP) -> ClipFacts:
-    activation, heads = shape_of(clip_model)
+    text, image = map(shape_of_side, _sides(clip_model))
+    activation, heads = " ".join(sorted(text[0] | image[0])), (text[1], image[1])
     tokenizer = tokenizer_of(clip_model).facts
-    said = {} if tokenizer == ClipTokenizer().facts else tokenizer.as_record()
-    size = clip_model.visual.input_resolution
-    return ClipFacts("", "", size, (), (), "", activation, heads, "", tokenizer=said)
+    said = {} if tokenizer == ClipTokenizer().facts else tokenizer._asdict()
+    return ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "", tokenizer=said)

@@ -48,8 +48,8 @@ def of_user(name: str) -> tuple[str, str]:
 def parse(name: str) -> tuple[str, str]:
     """("owner/name", revision or "") of "hf-hub:owner/name@revision"; UserError if a name is not of that form."""
     repo, mark, revision = name.removeprefix(PREFIX).partition("@")
-    parts = repo.split("/")
-    if not name.startswith(PREFIX) or len(parts) != 2 or not all(parts) or (mark and not revision) or ".." in name:
+    whole = re.fullmatch("[^/]+/[^/]+", repo) and bool(mark) == bool(revision) and ".." not in name
+    if not (name.startswith(PREFIX) and whole):
         form = f"{PREFIX}owner/name, or {PREFIX}owner/name@revision"
         raise UserError(f"{name!r} does not name a repository of a hub: write {form}")
     return repo, revision

@@ -24,12 +24,6 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 PROMPTED = "prompted"  # a transformer for prompts: OpenAI's, or in a tower (towers.py)
 RESNET = "ResNet"  # CLIP's own, which has no layers for prompts
 FEATURES = "features"  # a tower that only gives features
-_RUNS = {
-    (True, True): "everything",
-    (True, False): "text side and heads",
-    (False, True): "vision side and heads",
-    (False, False): "heads",
-}
 EMBEDDED, EMBEDDED_FILE = "glyph-clip", PACKAGE / "clip" / "models" / "glyph_clip.npz"
 # a file's configs and tokenizer
 _BESIDE = ("*config.json", "tokenizer.json", "vocab.*", "merges.txt", "*tokens*.json", "*.model")
@@ -65,7 +59,8 @@ class Kinds(NamedTuple):
     @property
     def runs(self) -> str:
         """What runs on such a CLIP, in words."""
-        return _RUNS[self.text == PROMPTED, self.image == PROMPTED]
+        sides = [f"{side} side" for side, kind in zip(("text", "vision"), self) if kind == PROMPTED]
+        return "everything" if len(sides) == len(self) else " and ".join([*sides, "heads"])
 
 
 class OpenAIs(NamedTuple):

@@ -36,11 +36,6 @@ _UNUSED = {"roberta": 2, "xlm-roberta": 2}  # positions: theirs begin after the 
 _DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model computes its own
 _TYPES = (torch.float32, torch.float16, torch.bfloat16)
 _RUN_EMBEDDED = f"`modprompt train --trainer MPL` alone, or MODEL.BACKBONE.NAME {known.EMBEDDED}, runs the embedded one"
-_HOW_TO_SAY = (
-    "give open_clip's name of the model, MODEL.BACKBONE.MODEL, in Python model=; or MODEL.BACKBONE.ACTIVATION "
-    "(quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, image side; a head is 64 wide in most), in Python "
-    "activation= and heads=; or put the configs that came with it into its folder"
-)
 _NOT_ASKED = (
     "MODEL.BACKBONE.ACTIVATION, HEADS and MODEL are for weights from MODEL.BACKBONE.PATH that nothing else describes: "
     "{} already says it"
@@ -52,9 +47,9 @@ class Source(NamedTuple):
 
     asked: Asked
     name: str  # as it was asked for, a hub's with the commit that was used; empty for a file
-    weights: Path | None  # the file, or an index of several; None for the embedded model
+    weights: Path  # the file, or an index of several
     dialect: str  # who says how they are run: openai (also the embedded model), open_clip, transformers; bare: the user
-    model: dict[str, Any] | None  # open_clip's model_cfg; None for openai and bare
+    model: dict[str, Any]  # open_clip's model_cfg; empty for openai and bare
     images: Images  # how its images are made; their size is 0 if only the tensors say it
     sha256: str = ""  # of OpenAI's file
     commit: str = ""  # of a hub's repository
@@ -83,9 +78,9 @@ def find(asked: Asked) -> Source:
         return _of_hub(asked)
     known.require(name)
     if name == known.EMBEDDED:
-        return Source(asked, name, None, OPENAI, None, Images(32))
+        return Source(asked, name, known.EMBEDDED_FILE, OPENAI, {}, Images(32))
     row = known.OPENAI[name]
-    return Source(asked, name, _openai_file(name, row.sha256), OPENAI, None, Images(row.pixels), row.sha256)
+    return Source(asked, name, _openai_file(name), OPENAI, {}, Images(row.pixels), row.sha256)
 
 
 def describes_itself(path: str) -> bool:
@@ -96,14 +91,14 @@ def describes_itself(path: str) -> bool:
         return False
 
 
-def _openai_file(name: str, sha256: str) -> Path:
+def _openai_file(name: str) -> Path:
     path: Path = of_user("~/.cache/clip") / f"{name.replace('/', '-').replace('@', '-')}.pt"
     if path.is_file():
         return path  # its SHA-256 is compared when it is read
-    url = f"https://openaipublic.azureedge.net/clip/models/{sha256}/{path.name}"
+    clip = package.import_clip()
     try:
-        return Path(package.import_clip()._download(url, str(path.parent)))
-    except (OSError, RuntimeError) as error:
+        return Path(clip._download(clip._MODELS[name], str(path.parent)))
+    except (OSError, RuntimeError, KeyError) as error:  # an old package does not know all names
         raise UserError(
             f"no weights for {name}: {path} is not there and the download failed ({error}); put the file there or give "
             f"MODEL.BACKBONE.PATH; {_RUN_EMBEDDED}"
@@ -165,12 +160,17 @@ def _of_weights(asked: Asked, weights: Path) -> Source:
     if asked.model:
         return found(OPEN_CLIP, *open_clips.of_name(asked.model))
     if asked.heads:
-        return found(BARE, None, Images(stated=False))
+        return found(BARE, {}, Images(stated=False))
     digest = file_hash(weights) if weights.suffix in (".pt", ".pth") else ""
     row = next((one for one in known.OPENAI.values() if one.sha256 == digest), None)
     if row is None:
-        raise UserError(f"{weights} does not say how it is run: {_HOW_TO_SAY}")
-    return found(OPENAI, None, Images(row.pixels), digest)
+        raise UserError(
+            f"{weights} does not say how it is run: give open_clip's name of the model, MODEL.BACKBONE.MODEL, in "
+            "Python model=; or MODEL.BACKBONE.ACTIVATION (quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, "
+            "image side; a head is 64 wide in most), in Python activation= and heads=; or put the configs that came "
+            "with it into its folder"
+        )
+    return found(OPENAI, {}, Images(row.pixels), digest)
 
 
 def _wanted(there: Sequence[str], names: Sequence[str] = ()) -> list[str]:
@@ -205,8 +205,6 @@ def _tokenizer_of(found: Source) -> Tokenizer:
 
     Raises UserError if a file is missing, or belongs to another CLIP.
     """
-    assert found.model is not None
-    assert found.weights is not None
     part: dict[str, Any] = found.model["text_cfg"]
     folder, side, name = found.weights.parent, part.get("hf_model_name"), part.get("hf_tokenizer_name")
     if side:
@@ -216,25 +214,18 @@ def _tokenizer_of(found: Source) -> Tokenizer:
             config = _named(found, str(side), lacking, (TRANSFORMERS_FILE,))
         part["hf_model_name"] = str(config.parent)
     text, given = open_clips.text_config(found.model), part.get("tokenizer_kwargs") or {}
-    length, vocabulary = part.get("context_length", POSITIONS), part.get("vocab_size", VOCABULARY)
+    length, vocabulary = part.get("context_length", POSITIONS), (text or part).get("vocab_size", VOCABULARY)
     if not name:
         if text or vocabulary != VOCABULARY or given:
-            raise UserError(
-                f"{found.called}: its config names no tokenizer (text_cfg.hf_tokenizer_name), and CLIP's does not fit "
-                "this text side"
-            )
+            why = "and CLIP's does not fit this text side"
+            raise UserError(f"{found.called}: its config names no tokenizer (text_cfg.hf_tokenizer_name), {why}")
         return ClipTokenizer(length)
-    padding, end = None, None
-    if text:
-        vocabulary, kind = text.get("vocab_size", 0), text.get("model_type")
-        padding = text.get("pad_token_id", 0 if kind == "bert" else 1)
-        most = text.get("max_position_embeddings", length) - _UNUSED.get(str(kind), 0)
-        if length > most:
-            raise UserError(f"{found.called}: context_length is {length}, but its text side has {most} positions")
-    elif part.get("pool_type") == "eos":
-        end = part.get("eos_id", 2)
-    if part.get("embed_cls"):
-        padding = part.get("pad_id", 0)
+    kind = str(text.get("model_type"))
+    if text and length > text.get("max_position_embeddings", length) - _UNUSED.get(kind, 0):
+        raise UserError(f"{found.called}: context_length is {length}: its text side has fewer positions")
+    end = part.get("eos_id", 2) if part.get("pool_type") == "eos" and not text else None
+    padding = text.get("pad_token_id", 0 if kind == "bert" else 1) if text else None
+    padding = part.get("pad_id", 0) if part.get("embed_cls") else padding
     if known.is_tag(found.name) or not any((folder / one).is_file() for one in tokenizers.CARRIERS):
         files = ", ".join((*tokenizers.CARRIERS, *tokenizers.SETTINGS))
         lacking = f"the tokenizer of {name} in its folder: copy its files ({files}: all that exist)"
@@ -306,14 +297,18 @@ def load(asked: Asked) -> CLIP:
     """
     found = find(asked)
     known.note(asked)
-    state = _read(found)
-    if found.model is None or open_clips.is_clips(found.model):
+    if not found.model or open_clips.is_clips(found.model):
+        state = _read(found)
         with hashing(state) as fingerprint_of:
             clip_model = build.build_clip(state, asked.activation, asked.heads)
             clip_model.fingerprint = fingerprint_of(clip_model)
         _require_sizes(clip_model, found)
     else:
-        clip_model = cast(CLIP, open_clips.build(found.model, state, _tokenizer_of(found), found.called))
+        try:
+            tokenizer = _tokenizer_of(found)  # before weights are read, which takes longer
+        except TypeError as error:
+            raise UserError(f"{found.called}: what its config says of texts is not supported ({error})") from None
+        clip_model = cast(CLIP, open_clips.build(found.model, _read(found), tokenizer, found.called))
         clip_model.fingerprint = fingerprint(clip_model.state_dict(), clip_model)
     note(
         clip_model, found.images, name=found.name, file="" if found.name else of_user(asked.path).resolve().name,
@@ -325,7 +320,7 @@ def load(asked: Asked) -> CLIP:
 def _require_sizes(clip_model: CLIP, found: Source) -> None:
     """Raise UserError unless tensors, off which the `clip` package reads sizes, are those of the config."""
     sizes = [("vocab_size", VOCABULARY, clip_model.token_embedding.num_embeddings)]
-    if found.model is not None:
+    if found.model:
         text, image = found.model["text_cfg"], found.model["vision_cfg"]
         (texts, images), width = build.layers_of(clip_model), image_width(clip_model)
         sizes += [
@@ -343,7 +338,7 @@ def _require_sizes(clip_model: CLIP, found: Source) -> None:
 
 def _read(found: Source) -> dict[str, Tensor]:
     """The tensors of a source under OpenAI's names, or open_clip's: without wrappers, and what each model computes."""
-    if found.weights is None:
+    if found.weights == known.EMBEDDED_FILE:
         return read_embedded()
     where, code = found.called, found.sha256
     content = read_tensors(found.weights, (code,)) if code else _content(found.weights)
@@ -366,7 +361,7 @@ def _read(found: Source) -> dict[str, Tensor]:
             state[name] = state[name].reshape(())  # in some of open_clip's it is a vector of one
     if found.dialect == TRANSFORMERS:
         return transformers_names.to_openai(state, where)
-    if found.model is None or open_clips.is_stock(found.model):  # open_clip's custom_text
+    if not found.model or open_clips.is_stock(found.model):  # open_clip's custom_text
         return {name.removeprefix("text."): value for name, value in state.items()}
     return state
 
@@ -419,13 +414,6 @@ def _pixels(state: Mapping[str, Tensor], where: str) -> int:
     except KeyError as error:
         raise UserError(f"{where}: these weights do not make up a CLIP: {error} is missing") from None
     return int(round((places - 1) ** 0.5)) * patch
-
-
-def describe(asked: Asked) -> str:
-    """What a CLIP is and what says so, in one line; raises as images_of."""
-    images, found = images_of(asked), find(asked)
-    whose = f"{found.called}: {known.whose(found.name, found.dialect)} weights, {images.size} pixels"
-    return f"{whose}, {asked.activation}, {asked.heads} heads (text, image), as given" if asked.heads else whose
 
 
 def transform_of(clip_model: CLIP) -> Callable[..., Tensor]:

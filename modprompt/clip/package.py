@@ -7,7 +7,6 @@ name, later ones the whole module, and Python 3.12 environments come without set
 import importlib
 import importlib.machinery
 import importlib.util
-import re
 import sys
 import types
 import warnings
@@ -18,7 +17,7 @@ from modprompt.errors import UserError
 from modprompt.programs import one_line
 
 _NAME = "pkg_resources"
-_EXTRA = "pip install 'open_clip_torch>=3.3,<4' 'timm>=1.0.17,<2' 'transformers>=5,<6'"  # the extra `towers`
+_TOWERS = {"open_clip": "open_clip_torch>=3.3,<4", "timm": "timm>=1.0.17,<2", "transformers": "transformers>=5,<6"}
 
 
 class _StandIn(types.ModuleType):
@@ -70,14 +69,10 @@ def use_folder(folder: str | Path) -> None:
     own, loaded = own_folder(folder), sys.modules.get("clip.clip")
     if own is None:
         return
-    if loaded is not None:
-        place = Path(str(loaded.__file__)).parent
-        if place.resolve() != own:
-            warnings.warn(f"`clip` was imported from {place}, not from {own}", stacklevel=2)
-        return
-    spec = importlib.util.find_spec("clip")
-    if spec is None or spec.origin is None or Path(spec.origin).resolve().parent != own:
+    if loaded is None:
         load_package(own)
+    elif (place := Path(str(loaded.__file__)).parent).resolve() != own:
+        warnings.warn(f"`clip` was imported from {place}, not from {own}", stacklevel=2)
 
 
 def load_package(folder: Path) -> None:
@@ -105,24 +100,24 @@ def import_clip() -> types.ModuleType:
 
 def open_clip() -> Any:
     """The package open_clip; UserError if it is missing, or no version that this was tried with."""
-    return _imported("open_clip", "open_clip_torch", (3, 3))
+    return _of_towers("open_clip")
 
 
 def transformers() -> Any:
     """The package transformers, for tokenizers and text sides; raises as open_clip."""
-    return _imported("transformers", "transformers", (5, 0))
+    return _of_towers("transformers")
 
 
-def _imported(module: str, project: str, least: tuple[int, int]) -> Any:
+def _of_towers(module: str) -> Any:
+    from packaging.requirements import Requirement
+
+    wanted, extra = _TOWERS[module], " ".join(f"'{one}'" for one in _TOWERS.values())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"this CLIP needs {project} ({one_line(error)[:160]}): {_EXTRA}") from None
-    version = str(getattr(found, "__version__", "0"))
-    if not least <= tuple(map(int, re.findall(r"\d+", version)[:2])) < (least[0] + 1,):
-        raise UserError(
-            f"this CLIP needs {project} {least[0]}.{least[1]} or newer, below {least[0] + 1}, not {version}: {_EXTRA}"
-        )
+        raise UserError(f"this CLIP needs {wanted} ({one_line(error)[:160]}): pip install {extra}") from None
+    if not Requirement(wanted).specifier.contains(found.__version__, prereleases=True):
+        raise UserError(f"this CLIP needs {wanted}, not {found.__version__}: pip install {extra}")
     return found

@@ -10,22 +10,20 @@ from torch import Tensor
 
 from modprompt.clip.known import ACTIVATIONS, QUICK_GELU, SHORTEST, SQUASH, Images
 from modprompt.clip.open_clips import TRANSFORMERS_FILE, read_config, three
-from modprompt.clip.tokenizers import POSITIONS, VOCABULARY
 from modprompt.errors import UserError
 
 _IMAGES = ("preprocessor_config.json", "processor_config.json")  # transformers 5 writes the second
+_EPS = {"layer_norm_eps": 1e-5}
 _USUAL: dict[str, dict[str, Any]] = {
     "text_config": {
         "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8,
-        "hidden_act": QUICK_GELU, "vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS,
-        "layer_norm_eps": 1e-5,
+        "hidden_act": QUICK_GELU, **_EPS,
     },
     "vision_config": {
         "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
-        "hidden_act": QUICK_GELU, "image_size": 224, "patch_size": 32, "num_channels": 3, "layer_norm_eps": 1e-5,
+        "hidden_act": QUICK_GELU, "image_size": 224, "patch_size": 32, **_EPS,
     },
 }  # fmt: skip
-_FIXED = ("vocab_size", "max_position_embeddings", "num_channels", "layer_norm_eps")
 _RENAMED = (  # in this order
     ("text_model.encoder.layers.", "transformer.resblocks."),
     ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
@@ -59,19 +57,20 @@ def read(folder: Path) -> tuple[dict[str, Any], Images]:
             f"{path}: model_type {config.get('model_type')!r} is not read in transformers' form, only clip: "
             "open_clip's form of SigLIP, MetaCLIP 2 and others is (docs/backbones.md)"
         )
-    text, image = (_side(config, key, path) for key in _USUAL)
-    act = text["hidden_act"]
-    if act != image["hidden_act"] or act not in ACTIVATIONS:
-        both = f"{' or '.join(ACTIVATIONS)} on both sides"
-        raise UserError(f"{path}: hidden_act is {act} and {image['hidden_act']}: only {both} is supported")
-    more = {"patch_size": image["patch_size"], "image_size": image["image_size"]}
-    more["head_width"] = image["hidden_size"] // image["num_attention_heads"]
-    return {
-        "embed_dim": config.get("projection_dim", 512),
-        "quick_gelu": act == QUICK_GELU,
-        "text_cfg": {**_sizes(text), "heads": text["num_attention_heads"]},
-        "vision_cfg": {**_sizes(image), **more},
-    }, _images(folder, image["image_size"])
+    sides = [_side(config, key, path) for key in _USUAL]
+    ways = [{key: side[key] for key in ("hidden_act", *_EPS)} for side in sides]
+    if ways not in [[{"hidden_act": act, **_EPS}] * 2 for act in ACTIVATIONS]:
+        only = f"the same {' or '.join(ACTIVATIONS)}, and {_EPS}, on both sides"
+        raise UserError(f"{path}: only {only} are supported, got {ways[0]} and {ways[1]}")
+    try:
+        (text, words), (image, pixels) = ((_sizes(side), side) for side in sides)
+        image.update(patch_size=pixels["patch_size"], image_size=pixels["image_size"])
+        image["head_width"] = pixels["hidden_size"] // pixels["num_attention_heads"]
+    except (TypeError, ZeroDivisionError) as error:
+        raise UserError(f"{path}: its sizes must be whole numbers above 0 ({error})") from None
+    model = {"embed_dim": config.get("projection_dim", 512), "quick_gelu": words["hidden_act"] == QUICK_GELU}
+    text["heads"] = words["num_attention_heads"]
+    return {**model, "text_cfg": text, "vision_cfg": image}, _images(folder, image["image_size"])
 
 
 def _side(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
@@ -79,15 +78,10 @@ def _side(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     given, older = config.get(key) or {}, config.get(f"{key}_dict") or {}
     if not isinstance(given, dict) or not isinstance(older, dict) or not (given or older):
         raise UserError(f"{path}: {key} must be an object: it says how these weights are run")
-    found: dict[str, Any] = {**_USUAL[key], **older, **given}
-    for name, usual in _USUAL[key].items():
-        value = found[name]
-        if older.get(name, value) != value:
-            raise UserError(f"{path}: {key} and {key}_dict disagree on {name}: make them equal, or delete one")
-        if name in _FIXED and value != usual:
-            raise UserError(f"{path}: {key}.{name} is {str(value)[:40]}, only {usual} is supported")
-        if isinstance(usual, int) and not (type(value) is int and 0 < value < 1 << 20):
-            raise UserError(f"{path}: {key}.{name} must be a whole number above 0, got {str(value)[:40]}")
+    found = {name: given.get(name, older.get(name, usual)) for name, usual in _USUAL[key].items()}
+    odd = next((name for name, value in found.items() if older.get(name, value) != value), "")
+    if odd:
+        raise UserError(f"{path}: {key} and {key}_dict disagree on {odd}: make them equal, or delete one")
     return found
 
 
@@ -108,7 +102,7 @@ def _images(folder: Path, size: int) -> Images:
     squash = isinstance(config["size"], dict) and set(config["size"]) == {"height", "width"}
     asked = [config["size"], *([config["crop_size"]] if crops and "crop_size" in config else [])]
     sides = [side for one in asked for side in (one.values() if isinstance(one, dict) else [one])]
-    if set(sides) != {size} or not (squash or crops):
+    if any(side != size for side in sides) or not (squash or crops):
         raise UserError(f"{path}: images of {sides} pixels, cut: {crops}, do not fit the model, which needs {size}")
     usual = {"resample": (2, 3), **dict.fromkeys(("do_resize", "do_normalize", "do_rescale"), (True, None))}
     for key, allowed in usual.items():

@@ -127,7 +127,7 @@ def pull(name: str, folder: str | Path = "") -> Pulled:
     if os.path.lexists(goal):
         raise UserError(f"{goal} exists already: give another folder")
     found = hub.snapshot(repo, revision, _chosen, _BY_HAND)
-    names = _chosen([one for one in _names(found.folder) if _is_ours(one)])
+    names = _chosen(found.files())
     for one in filter(is_weights, names):
         checkpoint.read(found.folder / one)  # as weights; whatever else a file holds is refused
     with _whole(goal) as aside:
@@ -144,10 +144,6 @@ def _chosen(names: Sequence[str]) -> list[str]:
     if not any(map(is_weights, chosen)):
         raise UserError("it has no checkpoints of modprompt, as modprompt push puts there")
     return chosen
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modprompt.clip import build as backbone
-from modprompt.clip.facts import fingerprint, shape_of
+from modprompt.clip.facts import facts_of, fingerprint
 from modprompt.clip.known import Asked
 from modprompt.clip.load import load
 from modprompt.clip.package import import_clip
@@ -132,7 +132,7 @@ def test_what_is_run_otherwise_than_the_clip_package_does_draws_nothing(said, lo
     assert torch.equal(torch.get_rng_state(), before)
     backbone.draw_constructor(model)
     assert torch.equal(torch.get_rng_state(), before)
-    assert shape_of(model) == said
+    assert (facts_of(model).activation, facts_of(model).heads) == said
     assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == {
         name: tuple(value.shape) for name, value in small_state().items()
     }

@@ -13,7 +13,7 @@ import modprompt
 from modprompt.clip import known, open_clips
 from modprompt.clip.facts import facts_of, fingerprint
 from modprompt.clip.known import Asked
-from modprompt.clip.load import describe, images_of, load_clip
+from modprompt.clip.load import images_of, load_clip
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.towers import (
     Tower,
@@ -212,7 +212,6 @@ def test_folder_of_a_fine_tuned_siglip(tmp_path):
     assert (facts.tokenizer["length"], facts.tokenizer["cleaning"]) == (64, "canonicalize")
     assert type(facts).of_record(json.loads(json.dumps(facts.as_record()))) == facts
     assert images_of(Asked(path=str(tmp_path / "mine"))).size == 160
-    assert "160 pixels" in describe(Asked(path=str(tmp_path / "mine")))
     assert kinds_of(ours) == open_clips.kinds_of(open_clips.checked(SIGLIP, "")) == ("prompted", "features")
 
 
@@ -396,6 +395,10 @@ def test_what_is_missing_is_said(tmp_path):
     write(tmp_path / "b", BIOMED, text=BERT, tokenizer="bert")
     edit(tmp_path / "b" / "text_config" / "config.json", "pad_token_id", value=5)
     assert "padding 5, end None, but this tokenizer" in refusal(tmp_path / "b")
+    edit(tmp_path / "b" / "text_config" / "config.json", "max_position_embeddings", value="many")
+    assert "what its config says of texts is not supported" in refusal(tmp_path / "b")
+    edit(tmp_path / "b" / "text_config" / "config.json", "max_position_embeddings", value=100)
+    assert "context_length is 256: its text side has fewer positions" in refusal(tmp_path / "b")
     (tmp_path / "b" / "text_config" / "own.py").write_text(OWN_CODE)
     edit(tmp_path / "b" / "text_config" / "config.json", "auto_map", value={"AutoConfig": "own.Config"})
     assert "names code of its own, which is never run" in refusal(tmp_path / "b")
@@ -404,9 +407,9 @@ def test_what_is_missing_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("module", "version", "message"),
     [
-        ("open_clip", "3.2.0", "needs open_clip_torch 3.3 or newer, below 4, not 3.2.0: pip install"),
-        ("transformers", "4.57.0", "needs transformers 5.0 or newer, below 6, not 4.57.0"),
-        ("open_clip", None, "needs open_clip_torch (import of open_clip halted"),
+        ("open_clip", "3.2.0", "needs open_clip_torch>=3.3,<4, not 3.2.0: pip install"),
+        ("transformers", "4.57.0", "needs transformers>=5,<6, not 4.57.0"),
+        ("open_clip", None, "needs open_clip_torch>=3.3,<4 (import of open_clip halted"),
     ],
 )
 def test_packages_that_are_lacking_or_old_are_one_line(module, version, message, tmp_path, monkeypatch):
