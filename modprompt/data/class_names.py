@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from modprompt.checks import some
 from modprompt.io.files import Refused
 
 
