@@ -118,7 +118,7 @@ def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
 class _OnAllViews(Head):
     """A head that is trained on all views of a bank, permuted; an epoch has as many samples as there are images."""
 
-    encodes = (TEST, TRAIN)
+    encodes: tuple[str, ...] = (TEST, TRAIN)
 
     def batches(self, bank: Bank, size: int) -> Any:
         return PermutedViews(bank, size)

@@ -119,7 +119,7 @@ class TipAdapterHead(Head):
         lr: learning rate of the keys; None for a cache that is not trained.
     """
 
-    encodes = (TRAIN, VAL, TEST)
+    encodes: tuple[str, ...] = (TRAIN, VAL, TEST)
     from_bank = ("keys", "values")
     seeds_anew = True
     keeps_rest = True
