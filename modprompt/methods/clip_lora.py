@@ -163,7 +163,6 @@ class LowRankAdditions(nn.Module):
 
     Args:
         settings: which, and how.
-        clip_model: a stock CLIP.
         layers: by side, the layers that have any.
 
     Raises:
@@ -316,9 +315,6 @@ class LowRankTemplates(TemplatePrompts):
 
     Args:
         method: which additions, and how.
-        classnames: names of the C classes.
-        clip_model: a stock CLIP.
-        schedules: of both sides, without prompts.
 
     Raises:
         UserError: as TemplatePrompts, or on a CLIP with sides of another package.

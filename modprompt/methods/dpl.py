@@ -145,12 +145,10 @@ class LengthsPromptLearner(IndependentPromptLearner):
     """Own vectors for every layer that adds tokens; words are fixed.
 
     Random draws: vision prompts by layer, text prompts by layer, both from layer 0 on, normal with std 0.02; then what
-    the constructor of a CLIP draws, since the reference builds its teacher here.
+    the constructor of a CLIP draws, since the reference builds its teacher here. Text prompts after the start token
+    push the words on, as in MaPLe.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP, which gives the widths.
-        schedules: of both sides. Text prompts after the start token push the words on, as in MaPLe.
         words: in front of a class name.
         averaged: templates whose embedded words are averaged; without them the words are those of `words`.
 

@@ -199,9 +199,6 @@ class FlowLearner(Learner):
 
     Args:
         settings: N_CTX, CROSS_LAYER, PROMPT_DEPTH, FLOW and TESTS_WRITE.
-        classnames: names of the C classes.
-        clip_model: a CLIP that accepts prompts on both sides.
-        schedules: of both sides.
         context: what the text prompts of layer 0 start from.
         sentences: for the frozen class features.
         teacher: the CLIP whose image features are blended in; None for clip_model.

@@ -253,9 +253,6 @@ class AdapterLearner(Learner):
     """Fixed class prompts, and adapters in both sides.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a CLIP.
-        schedules: of both sides, without prompts.
         prefix: the words before a name.
         adapters: what is learned.
 

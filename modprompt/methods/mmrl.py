@@ -265,9 +265,6 @@ class RepresentationLearner(Learner):
     vision side and one to the text side, from which those of all layers start.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP, which gives the widths.
-        schedules: of both sides.
         settings: REP_DIM, N_REP_TOKENS, and the settings of logits.
         template: words of the prompts.
 

@@ -181,9 +181,6 @@ class ProjectedLearner(IndependentPromptLearner):
 
     Args:
         settings: CTX_INIT, for messages.
-        classnames: names of the C classes.
-        clip_model: a stock CLIP.
-        schedules: of both sides; without text prompts.
         drawn: initial values of layers of the vision side; others are drawn.
         class_features: the teacher's, (C, E_t) of length 1.
     """

@@ -121,9 +121,6 @@ class ClassTokensLearner(IndependentPromptLearner):
     teacher here; then linear1, linear2.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP, which gives widths and dtype.
-        schedules: of both sides; nothing on the vision side.
         context: as for IndependentPromptLearner.
         features: computes the network's input; in no checkpoint, called again for other classes.
         described: as for IndependentPromptLearner; all prompts of a class have its tokens.

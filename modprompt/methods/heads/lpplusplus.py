@@ -94,10 +94,6 @@ class LPPlusPlusHead(Head):
     """f W^T + b + alpha_c (f.w_c) of normalised features: W (C, D) from the sum of a class's images, b (C), alpha (C).
 
     A class that it was not made for has no W and b, and the mean of alpha: with only such classes it is zero-shot CLIP.
-
-    Args:
-        names: of the C classes.
-        width: D.
     """
 
     encodes = (TRAIN, VAL)

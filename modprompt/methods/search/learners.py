@@ -136,15 +136,12 @@ class SearchLearner(Learner):
 
 
 class OptionsPromptLearner(SearchLearner):
-    """Each option of each layer has tokens of its own; words are fixed.
+    """Each option of each layer has tokens of its own, schedules those of the longest; words are fixed.
 
     Random draws: vision alphas, vision tokens by layer and option (normal, std 1), text alphas, text tokens by layer
     and option (uniform on [0, 1)), as in the reference.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP with a vision transformer, which gives the widths.
-        schedules: of both sides, each layer with the tokens of its longest option.
         words: before a class name.
 
     Raises:
