@@ -278,7 +278,6 @@ class CLIPLoRA(LowRankSettings, Addition):
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
-        """CLIP's own scale, where it differs from OpenAI's."""
         return own_scale(settings, facts)
 
     @property
@@ -286,11 +285,6 @@ class CLIPLoRA(LowRankSettings, Addition):
         return Results(notes=self.differences())
 
     def schedules(self, shape: Shape) -> Schedules:
-        """No prompts anywhere.
-
-        Raises:
-            SettingError: if POSITION names a layer that the model does not have.
-        """
         self.layers(shape)
         return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
 
@@ -305,7 +299,6 @@ class CLIPLoRA(LowRankSettings, Addition):
         return LowRankTemplates(self, classes.names, clip_model, schedules)
 
     def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
-        """A method's learner with low-rank additions; UserError on a CLIP with sides of another package."""
         learner.take(LowRankAdditions(self, clip_model, self.layers(Shape(*layers_of(clip_model)))))
         return learner
 
@@ -329,11 +322,9 @@ class LowRankTemplates(TemplatePrompts):
 
     @property
     def beginning(self) -> str:
-        """Where the additions are."""
         return cast(LowRankAdditions, self.adapters).described
 
     def forward(self) -> Prompts:
-        """The prompts, and the current additions."""
         text, vision = self.schedules
         return self.adapted(Prompts(self.prompt_text(self.ctx), [None] * len(text), [None] * len(vision)))
 
@@ -343,12 +334,10 @@ class LowRankTemplates(TemplatePrompts):
         return name.replace("adapters.", "", 1)
 
     def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-        """A file of the reference, under our names."""
         found = of_repository(content, self.settings, self.layers, path)
         return content if found is None else found
 
     def as_repository(self) -> dict[str, Any]:
-        """What a file of the reference would hold for these additions."""
         state = {self.checkpoint_key(name): one for name, one in self.named_parameters()}
         return as_repository(state, self.settings, self.layers)
 

@@ -69,7 +69,6 @@ class DPL(LearnedText, PromptsVision, Regularised):
             raise SettingError(faults)
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Replacement by the lengths, or the schedule that is written out."""
         found: dict[str, Schedule] = {}
         faults: list[tuple[str, str]] = []
         for side, layers in (("text", shape.text_layers), ("vision", shape.vision_layers)):
@@ -109,12 +108,10 @@ class DPL(LearnedText, PromptsVision, Regularised):
         return template.partition("{}")[0].strip()
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "LengthsPromptLearner":
-        """Vectors for each layer, before fixed words."""
         averaged = templates.DIVERSE if self.ctx_init == "ensemble" else ()
         return LengthsPromptLearner(classes.names, clip_model, schedules, self.words(classes.dataset), averaged)
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """The same prompts for other classes, in the words of their data set."""
         other = copy.copy(learner)
         other.prefix = "X " * learner.schedules.text.among_words + self.words(classes.dataset)
         return super().for_classes(other, clip_model, classes)

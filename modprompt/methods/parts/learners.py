@@ -368,7 +368,6 @@ class IndependentPromptLearner(Learner):
         self.trains_text = bool(text.depth)
 
     def forward(self) -> Prompts:
-        """The current prompts, for both encoders."""
         return self._prompts(self.ctx)
 
     def _prompts(self, first: Tensor) -> Prompts:
@@ -494,7 +493,6 @@ class CoupledPromptLearner(Learner):
         return [found[layer] for layer in layers]
 
     def forward(self) -> Prompts:
-        """The current prompts, for both encoders."""
         first = self.ctx if self.schedules.text[0].add else self.ctx[:0]
         additions = self.with_first(first, self._text_additions())
         return self.adapted(Prompts(*additions, self._vision_additions()))
@@ -544,6 +542,5 @@ class TemplatePrompts(Learner):
         return template_texts(classnames, template)
 
     def forward(self) -> Prompts:
-        """The prompts of all templates."""
         text, vision = self.schedules
         return Prompts([prompts(self.ctx) for prompts in self.texts], [None] * len(text), [None] * len(vision))
