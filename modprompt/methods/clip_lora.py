@@ -162,7 +162,6 @@ class LowRankAdditions(nn.Module):
 
     Args:
         settings: which, and how.
-        clip_model: a stock CLIP.
         layers: by side, the layers that have any.
 
     Raises:
@@ -278,7 +277,6 @@ class CLIPLoRA(LowRankSettings, Addition):
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
-        """CLIP's own scale, where it differs from OpenAI's."""
         return own_scale(settings, facts)
 
     @property
@@ -286,11 +284,6 @@ class CLIPLoRA(LowRankSettings, Addition):
         return Results(notes=self.differences())
 
     def schedules(self, shape: Shape) -> Schedules:
-        """No prompts anywhere.
-
-        Raises:
-            SettingError: if POSITION names a layer that the model does not have.
-        """
         self.layers(shape)
         return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
 
@@ -305,7 +298,6 @@ class CLIPLoRA(LowRankSettings, Addition):
         return LowRankTemplates(self, classes.names, clip_model, schedules)
 
     def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
-        """A method's learner with low-rank additions; UserError on a CLIP with sides of another package."""
         learner.take(LowRankAdditions(self, clip_model, self.layers(Shape(*layers_of(clip_model)))))
         return learner
 
@@ -315,9 +307,6 @@ class LowRankTemplates(TemplatePrompts):
 
     Args:
         method: which additions, and how.
-        classnames: names of the C classes.
-        clip_model: a stock CLIP.
-        schedules: of both sides, without prompts.
 
     Raises:
         UserError: as TemplatePrompts, or on a CLIP with sides of another package.
@@ -332,11 +321,9 @@ class LowRankTemplates(TemplatePrompts):
 
     @property
     def beginning(self) -> str:
-        """Where the additions are."""
         return cast(LowRankAdditions, self.adapters).described
 
     def forward(self) -> Prompts:
-        """The prompts, and the current additions."""
         text, vision = self.schedules
         return self.adapted(Prompts(self.prompt_text(self.ctx), [None] * len(text), [None] * len(vision)))
 
@@ -346,12 +333,10 @@ class LowRankTemplates(TemplatePrompts):
         return name.replace("adapters.", "", 1)
 
     def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-        """A file of the reference, under our names."""
         found = of_repository(content, self.settings, self.layers, path)
         return content if found is None else found
 
     def as_repository(self) -> dict[str, Any]:
-        """What a file of the reference would hold for these additions."""
         state = {self.checkpoint_key(name): one for name, one in self.named_parameters()}
         return as_repository(state, self.settings, self.layers)
 

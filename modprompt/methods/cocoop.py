@@ -31,7 +31,6 @@ class CoCoOp(OneContext):
         return found
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ConditionalPromptLearner":
-        """A context on the text side, and the network that shifts it."""
         context = self.context(clip_model, classes)
         return ConditionalPromptLearner(classes.names, clip_model, schedules, context, described=self.described)
 

@@ -57,7 +57,6 @@ class OneContext(LearnedText, WithDescriptions):
         return len(self.words().split()) or self.n_ctx
 
     def schedules(self, shape: Shape) -> Schedules:
-        """A context carried to the end, or schedule_text; nothing on the vision side."""
         at_least("N_CTX", self.length(), 1)
         text = written_out("text", self.schedule_text, shape.text_layers, self.length(), "N_CTX")
         return Schedules(text or shallow(shape.text_layers, self.length(), "text"), no_prompts(shape.vision_layers))
@@ -97,7 +96,6 @@ class CoOp(OneContext):
             warnings.warn(text, stacklevel=4)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
-        """A context on the text side."""
         prompts = classes.names if self.described is None else self.described.prompts(classes.names)[0]
         context = self.context(clip_model, classes, len(prompts) if self.csc else None)
         position = self.class_token_position

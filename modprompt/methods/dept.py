@@ -46,7 +46,6 @@ class ChannelScale(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (..., E), scaled and shifted."""
         kind = features.dtype
         return torch.addcmul(self.bias.to(kind), features, self.scale.to(kind))
 
@@ -260,7 +259,6 @@ class DePT(Addition):
             raise SettingError([("WEIGHT", f" must be at most 1, got {self.weight:g}")])
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Refused: UserError."""
         raise UserError("DePT is added to the prompts of a method: DePT().over(modprompt.CoOp())")
 
     def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:

@@ -50,13 +50,11 @@ class IVLP(LearnedText, DeepVision):
     prompt_depth_text: int = setting(9, "text layers that receive prompts")
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Replacement on both sides, or the schedules that are written out."""
         n, depth = self.n_ctx_text, self.prompt_depth_text
         text = written_out("text", self.schedule_text, shape.text_layers, n, "N_CTX_TEXT")
         text = text or replacement(shape.text_layers, depth, n, "text", "PROMPT_DEPTH_TEXT")
         return Schedules(text, self.vision_schedule(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
-        """A context and deep prompts on the text side, deep prompts on the vision side."""
         context = words_or_random(self.ctx_init, self.n_ctx_text, clip_model, "N_CTX_TEXT")
         return IndependentPromptLearner(classes.names, clip_model, schedules, context)

@@ -39,7 +39,6 @@ class KDPL(Taught, Addition):
     )
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Refused: UserError."""
         raise UserError("KDPL is a loss for the prompts of a method: KDPL().over(modprompt.CoOp())")
 
     @property
@@ -74,5 +73,4 @@ class KDPL(Taught, Addition):
         return objective._replace(terms=tuple(terms), teachers=(*objective.teachers, said))
 
     def known_by(self) -> str:
-        """The text that identifies the teacher."""
         return f"KDPL({', '.join(f'{name} {text}' for name, text in content_hashes(self).items())})"

@@ -19,11 +19,9 @@ class MaPLe(Coupled):
     ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX is at most 4")
 
     def vision_rule(self, layers: int) -> Schedule:
-        """Each of the first prompt_depth layers replaces n_ctx tokens."""
         return replacement(layers, self.prompt_depth, self.n_ctx, "vision")
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
-        """The coupled learner; its context starts from words."""
         context = words_or_random(self.ctx_init, self.n_ctx, clip_model)
         return MaPLePromptLearner(classes.names, clip_model, schedules, context)
 

@@ -89,7 +89,6 @@ class Adapter(LayerChange):
         self.before = before
 
     def enters(self, x: Tensor) -> Tensor:
-        """Tokens with what is added."""
         return x if self.before is None else torch.add(x, self.before(x), alpha=self.scale)
 
     def residual(self, out: Tensor, h: Tensor) -> Tensor:
@@ -221,7 +220,6 @@ class MultiModalAdapter(Addition):
             raise SettingError([("ADAPTER_START", text)])
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "AdapterLearner":
-        """The adapters, and class names after the words."""
         adapters = self._adapters(clip_model)
         return AdapterLearner(classes.names, clip_model, schedules, self.text_ctx_init, adapters)
 
@@ -242,7 +240,6 @@ class MultiModalAdapter(Addition):
         return found
 
     def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
-        """A method's learner with adapters."""
         self._require_layers(Shape(*layers_of(clip_model)))
         learner.take(self._adapters(clip_model))
         return learner
@@ -252,9 +249,6 @@ class AdapterLearner(Learner):
     """Fixed class prompts, and adapters in both sides.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a CLIP.
-        schedules: of both sides, without prompts.
         prefix: the words before a name.
         adapters: what is learned.
 
@@ -274,7 +268,6 @@ class AdapterLearner(Learner):
         self.put_in(classnames, clip_model)
 
     def forward(self) -> Prompts:
-        """The prompts, and the current adapters."""
         text, vision = map(len, self.schedules)
         return self.adapted(Prompts(self._words(), [None] * text, [None] * vision))
 

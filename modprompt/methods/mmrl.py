@@ -160,13 +160,11 @@ class MMRL(Method):
         return RepresentationLearner
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """The same tokens for other classes, in their data set's template."""
         other = copy.copy(learner)
         other.templates = (self.words(classes.dataset),)
         return super().for_classes(other, clip_model, classes)
 
     def objective(self, model: PromptedModel) -> Objective:
-        """Cross entropy of both logits, and the distances of both features to the frozen ones."""
         made = Objective((Term("class", self.alpha, _own_entropy), Term("read out", 1 - self.alpha, _read_entropy)))
         if not self.reg_weight:
             return made
@@ -253,7 +251,6 @@ class FusedLogits(nn.Module):
         return self.alpha * own + (1 - self.alpha) * read if self.counts == FUSED else own
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-        """As PromptedCLIP.logits."""
         return self.made_of(self.each(image, text, scale))
 
 
@@ -264,9 +261,6 @@ class RepresentationLearner(Learner):
     vision side and one to the text side, from which those of all layers start.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP, which gives the widths.
-        schedules: of both sides.
         settings: REP_DIM, N_REP_TOKENS, and the settings of logits.
         template: words of the prompts.
 
@@ -300,7 +294,6 @@ class RepresentationLearner(Learner):
 
     @property
     def beginning(self) -> str:
-        """The template."""
         return f"Prompt templates ({len(self.templates)}): {' | '.join(self.templates)}"
 
     # ------------------------------ where MMRL++ differs
@@ -349,7 +342,6 @@ class RepresentationLearner(Learner):
             )
 
     def said_of(self, names: Sequence[str]) -> str:
-        """A message about which logits count for these classes, if not the fused ones."""
         trained_on, rule = set(self.trained_on or ()), self.settings.logits
         if rule == FUSED or (rule == AUTO and set(names) == trained_on):
             return ""
@@ -357,12 +349,10 @@ class RepresentationLearner(Learner):
         return f"logits are those of the class token ({'LOGITS class' if rule == CLASS else why})"
 
     def mark(self) -> str:
-        """A mark if TASK has chosen other logits than LOGITS auto would."""
         logits, task = self.logits, self.settings.task
         return f"logits by TASK {task}" if self.reads and task and logits.counts != logits.auto else ""
 
     def forward(self) -> Prompts:
-        """The current prompts, for both encoders."""
         each = zip(self._projected(), self.schedules)
         text, vision = (_at_layers(own, self.settings.rep_layers, len(side)) for own, side in each)
         return Prompts(self.prompt_text(self.ctx), text, vision, read=self._read())
@@ -518,7 +508,6 @@ class LowRankRepresentationLearner(RepresentationLearner):
 
     @property
     def images_by(self) -> str:  # type: ignore[override]
-        """The share of new tokens, which may differ in tests."""
         return f"{self.settings.share:g} of new tokens"
 
     def _draw_read_out(self, clip_model: CLIP) -> None:

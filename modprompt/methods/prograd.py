@@ -60,7 +60,6 @@ class ProGrad(CoOp):
         return self.n_ctx
 
     def context(self, clip_model: CLIP, classes: Classes, n_cls: int | None = None) -> Context:
-        """Zeros and the words, or random vectors."""
         words = self.words(classes.dataset)
         return zeros_and_words(words, self.n_ctx, clip_model) if words else super().context(clip_model, classes, n_cls)
 
@@ -78,7 +77,6 @@ class ProGrad(CoOp):
         return super().for_classes(other, clip_model, classes)
 
     def objective(self, model: PromptedModel) -> Objective:
-        """Named xe_loss in the log, beside kl_loss, the divergence."""
         return super().objective(model)._replace(log=_log)
 
 

@@ -99,7 +99,6 @@ class PromptKD(Taught, DeepVision):
         return {"TEACHER_CKPT": place.format(facts.dataset)} if place and not settings.get("TEACHER_CKPT") else {}
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Deep prompts only on the vision side."""
         return Schedules(no_prompts(shape.text_layers, "text"), self.vision_schedule(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ProjectedLearner":
@@ -180,9 +179,6 @@ class ProjectedLearner(IndependentPromptLearner):
 
     Args:
         settings: CTX_INIT, for messages.
-        classnames: names of the C classes.
-        clip_model: a stock CLIP.
-        schedules: of both sides; without text prompts.
         drawn: initial values of layers of the vision side; others are drawn.
         class_features: the teacher's, (C, E_t) of length 1.
     """
@@ -214,7 +210,6 @@ class ProjectedLearner(IndependentPromptLearner):
 
     @property
     def beginning(self) -> str:
-        """Which class features it is used with."""
         return (
             f"Class features of the teacher: {' x '.join(map(str, self.given_text.shape))}, in place of the text side's"
         )
@@ -244,7 +239,6 @@ class ProjectedLearner(IndependentPromptLearner):
         return other
 
     def beside(self) -> dict[str, Tensor]:
-        """The class features."""
         return {CLASS_FEATURES: self.given_text}
 
     def take_beside(self, state: Mapping[str, Tensor], path: str) -> None:

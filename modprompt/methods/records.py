@@ -91,7 +91,6 @@ class CheckpointView(nn.Module):
         return super().load_state_dict({key: one for key, one in state_dict.items() if key not in aside})
 
     def train(self, mode: bool = True) -> "CheckpointView":
-        """Set the learner's mode."""
         self.learner.train(mode)
         return super().train(mode)
 

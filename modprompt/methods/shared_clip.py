@@ -122,7 +122,6 @@ class OnSharedClip(PromptedCLIP):
             warn_of_rounding(clip_model)
 
     def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the tokens between products, also in a teacher; None for that of the weights."""
         super().set_stream(stream)
         if self._objective is not None:
             for teacher in self._objective.teachers:
@@ -153,12 +152,10 @@ class OnSharedClip(PromptedCLIP):
         return self
 
     def float(self: M) -> M:
-        """PREC fp32."""
         self.cast("fp32")
         return self
 
     def double(self: M) -> M:
-        """Refused: UserError."""
         return self.type(torch.float64)
 
     def type(self: M, dst_type: Any) -> M:

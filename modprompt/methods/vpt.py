@@ -25,9 +25,7 @@ class VPT(DeepVision):
         at_least("PROMPT_DEPTH_VISION", self.prompt_depth_vision, 1)
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Deep prompts only on the vision side."""
         return Schedules(no_prompts(shape.text_layers, "text"), self.vision_schedule(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
-        """Deep prompts on the vision side."""
         return IndependentPromptLearner(classes.names, clip_model, schedules, no_context(self.ctx_init, clip_model))

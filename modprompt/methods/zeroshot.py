@@ -24,15 +24,12 @@ class ZeroshotCLIP(Method):
         return False
 
     def schedules(self, shape: Shape) -> Schedules:
-        """No prompts anywhere."""
         return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
-        """Class names in the templates."""
         return TemplatePrompts(classes.names, clip_model, schedules, self.templates(classes.dataset))
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """Other class names in the templates of their data set."""
         other = copy.copy(learner)
         other.templates = tuple(self.templates(classes.dataset))
         return super().for_classes(other, clip_model, classes)

@@ -133,8 +133,6 @@ class PrototypesHead(_OnAllViews):
     made for, P is its text.
 
     Args:
-        names: of the C classes.
-        width: D.
         starts: RANDOM, TEXT or RESIDUAL.
         constraint: "" for no penalty; else how its multipliers are computed, with ADAPTATIVE new ones each epoch.
         scale: a.

@@ -159,8 +159,9 @@ TRAIN, VAL, TEST = "train", "val", "test"  # lists of images
 class Head(nn.Module):
     """A module from features to logits. Its state dict has all that was trained, in float32.
 
-    A subclass draws in its constructor what does not depend on the bank, and the rest in `build`; its parameters and
-    persistent buffers are named as in its checkpoints. The attributes below say what else it can do.
+    A subclass is made for the names of classes and D. It draws in its constructor what does not depend on the bank, and
+    the rest in `build`; its parameters and persistent buffers are named as in its checkpoints. The attributes below say
+    what else it can do.
 
     Attributes:
         names: of the C classes, in label order.

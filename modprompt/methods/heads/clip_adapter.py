@@ -39,8 +39,6 @@ class CLIPAdapterHead(Head):
     """s norm(r A(f) + (1 - r) f).t, with A(f) = relu(M2 relu(M1 f)) of raw features; M1 (D/k, D), M2 (D, D/k).
 
     Args:
-        names: of the C classes; it does not depend on them.
-        width: D.
         ratio: r, the share of the adapted features.
         reduction: k, how much narrower the network is in the middle.
         called: the network's name in checkpoints.

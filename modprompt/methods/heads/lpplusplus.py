@@ -16,7 +16,7 @@ from modprompt.fields import setting
 from modprompt.io.images import AS_MANY
 from modprompt.methods.heads.base import TRAIN, VAL, Bank, Batch, Head, cosines, images_of, unit, unit_mean_text
 from modprompt.methods.heads.method import HeadMethod
-from modprompt.methods.parts.capabilities import Logging, SavedAs
+from modprompt.methods.parts.capabilities import Logging, SavedAs, Training
 
 _ALPHA = 250.0  # factor of the mean cosine of images with their class's text
 _EVERY = 10  # steps from one of alpha to the next
@@ -58,8 +58,9 @@ class LPPlusPlus(HeadMethod):
     def best_on(self) -> str:
         return VAL if self.best_epoch_on else ""
 
-    def last_of_equals(self) -> bool:
-        return self.latest_best
+    @property
+    def training(self) -> Training:
+        return Training(later_of_equals=self.latest_best)
 
 
 def steepness(image: Tensor, near: Tensor) -> tuple[float, float]:
@@ -93,10 +94,6 @@ class LPPlusPlusHead(Head):
     """f W^T + b + alpha_c (f.w_c) of normalised features: W (C, D) from the sum of a class's images, b (C), alpha (C).
 
     A class that it was not made for has no W and b, and the mean of alpha: with only such classes it is zero-shot CLIP.
-
-    Args:
-        names: of the C classes.
-        width: D.
     """
 
     encodes = (TRAIN, VAL)

@@ -36,12 +36,6 @@ BANK = "bank.pth.tar"
 Views = Sequence[tuple[Tensor, Tensor]]  # passes over the training images: features (N, D) and labels (N,) of each
 
 
-def write_bank(directory: str, settings: Mapping[str, str], views: Views) -> None:
-    """Keep views in a run's folder; `settings` is what determines them, CLIP and training images too."""
-    features, labels = [features for features, _ in views], [labels for _, labels in views]
-    write_tensors(Path(directory, BANK), {"settings": dict(settings), "features": features, "labels": labels})
-
-
 def read_bank(directory: str, settings: Mapping[str, str]) -> Views:
     """The views of the run in a folder, for a run with these settings.
 
@@ -145,9 +139,11 @@ class HeadBuilding(_OfHead, Building):
         self.make_rates()
 
     def keep(self, views: Views) -> None:
-        """Keep the views of the bank, if there are any, for resuming."""
+        """Keep the views of the bank, if there are any, for resuming, with what determines them."""
         if views:
-            write_bank(self.cfg.OUTPUT_DIR, self.trainer.resume.settings(), views)
+            features, labels = [list(one) for one in zip(*views)]
+            content = {"settings": self.trainer.resume.settings(), "features": features, "labels": labels}
+            write_tensors(Path(self.cfg.OUTPUT_DIR, BANK), content)
 
     def make_rates(self) -> None:
         """Make the optimiser and its learning rates: the head's own, or those of OPTIM."""
@@ -241,10 +237,6 @@ class HeadResume(_OfHead, Resume):
     def best_on(self) -> str:
         return self.method.best_on() or super().best_on
 
-    @property
-    def last_of_equals(self) -> bool:
-        return self.method.last_of_equals()
-
     def begin(self) -> None:
         """Resume, or build the head."""
         trainer = self.trainer
@@ -308,10 +300,10 @@ class HeadResume(_OfHead, Resume):
         Args:
             best: the best epoch's checkpoint, if that is tested; the last epoch's file is then left as it is.
         """
-        trainer, grid, split = self.trainer, self.method.grid(), self.method.searched_on()
+        trainer, grid, dataset = self.trainer, self.method.grid(), self.trainer.dm.dataset
         if grid is None:
             return
-        dataset = trainer.dm.dataset
+        split = grid.on
         where = TEST if split == TEST else selected_on(dataset, self.cfg)
         if split == VAL and (not dataset.val or (where == TEST and not self.cfg.DATASET.VAL_FROM_TEST)):
             print("There are no validation images to search on: alpha and beta stay as given")
@@ -324,7 +316,7 @@ class HeadResume(_OfHead, Resume):
             self.training_s += time.perf_counter() - began_s
         right = f"{found.correct} of {found.images} images right"
         print(f"Found beta {found.beta:g}, alpha {found.alpha:g}: {right} ({where})")
-        trainer.checkpoints.found = {**found._asdict(), "grid": list(grid), "on": where}
+        trainer.checkpoints.found = {**found._asdict(), "grid": list(grid[:4]), "on": where}
         if best is None:
             trainer.save_model(trainer.max_epoch - 1, trainer.output_dir)
         else:

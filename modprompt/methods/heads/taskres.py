@@ -32,8 +32,6 @@ class TaskResHead(Head):
     """s f.norm(t + a X), of raw class features t, with X (C, D) starting from zeros.
 
     Args:
-        names: of the C classes.
-        width: D.
         residual_scale: a.
     """
 

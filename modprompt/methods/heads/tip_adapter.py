@@ -112,8 +112,6 @@ class TipAdapterHead(Head):
     """s f.w + alpha exp(-beta (1 - f K^T)) V: keys K (N, D) of the training images, their classes V (N, C).
 
     Args:
-        names: of the C classes.
-        width: D.
         alpha: weight of the cache, before any search.
         beta: sharpness of affinities, before any search.
         lr: learning rate of the keys; None for a cache that is not trained.

@@ -90,7 +90,6 @@ class LearnedText(Method):
         return made
 
     def sides(self, shape: Shape) -> Schedules:
-        """The schedules, with the text side's tokens at place_text."""
         return _placed(super().sides(shape), "text", self.place_text)
 
 
@@ -106,7 +105,6 @@ class PromptsVision(Method):
     )
 
     def sides(self, shape: Shape) -> Schedules:
-        """The schedules, with the vision side's tokens at place_vision."""
         return _placed(super().sides(shape), "vision", self.place_vision)
 
     @property
@@ -190,7 +188,6 @@ class Coupled(LearnedText, PromptsVision):
         raise NotImplementedError
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Replacement on the text side, the method's rule on the vision side, or the schedules that are written out."""
         text = written_out("text", self.schedule_text, shape.text_layers, self.n_ctx, "N_CTX")
         vision = written_out("vision", self.schedule_vision, shape.vision_layers, self.n_ctx, "N_CTX")
         text = text or replacement(shape.text_layers, self.prompt_depth, self.n_ctx, "text")
@@ -238,7 +235,6 @@ class WithDescriptions(Method):
         return self.replace_private(described=described)
 
     def metadata(self) -> dict[str, Any]:
-        """The hash of the phrases, and what they are for."""
         found = self.prepared().described
         return {**super().metadata(), **({} if found is None else {DESCRIPTIONS: str(found)})}
 

@@ -98,7 +98,8 @@ HEAD = "joint_head."  # before the names of a joint head's parameters in a learn
 class Learner(nn.Module):
     """A module whose call returns the current Prompts; all that is trained is in it.
 
-    A subclass makes its parameters, in the order of its random draws, and calls `put_in`. The attributes below say what
+    A subclass makes its parameters, in the order of its random draws, and calls `put_in`. Most are made of the names of
+    the C classes, a CLIP, which gives widths and dtype, and the schedules of both sides. The attributes below say what
     else it can do; the engine asks for them and for no class.
     """
 
@@ -326,12 +327,10 @@ def _per_layer(prompts: nn.ParameterDict, layers: int) -> Additions:
 class IndependentPromptLearner(Learner):
     """A context on the text side, and separate vectors for every deeper layer and for the vision side.
 
-    Random draws after those of the context: vision prompts by layer, then deep text prompts by layer.
+    If layer 0 of the text side adds tokens, they are the context. Random draws after those of the context: vision
+    prompts by layer, then deep text prompts by layer.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP, which gives widths and dtype.
-        schedules: of both sides; if layer 0 of the text side adds tokens, they are the context.
         context: what the context starts from; with no tokens, or if layer 0 adds none, the words are fixed.
         position: place of the class name; see PromptText.
         described: phrases of the classes, each of which makes a prompt; None for one prompt per class.
@@ -368,7 +367,6 @@ class IndependentPromptLearner(Learner):
         self.trains_text = bool(text.depth)
 
     def forward(self) -> Prompts:
-        """The current prompts, for both encoders."""
         return self._prompts(self.ctx)
 
     def _prompts(self, first: Tensor) -> Prompts:
@@ -396,17 +394,14 @@ class CoupledPromptLearner(Learner):
     text side adds nothing still has up to c source vectors if its vision side adds tokens.
 
     Random draws after those of the context: proj, the deep text prompts by layer, then one projection from which all of
-    txt2img_proj start from.
+    txt2img_proj start from. Layer 0 of each side adds c tokens or none; the vision side's come from the context even
+    where the text side has none.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP with a vision transformer, which gives widths and dtype.
-        schedules: of both sides; layer 0 of each adds c tokens or none. The vision side's come from the context even
-            where the text side has none.
         context: what the context starts from.
 
     Raises:
-        UserError: if a class prompt is longer than the text context.
+        UserError: as put_in.
     """
 
     in_clip_type = ("ctx", "proj.")
@@ -497,7 +492,6 @@ class CoupledPromptLearner(Learner):
         return [found[layer] for layer in layers]
 
     def forward(self) -> Prompts:
-        """The current prompts, for both encoders."""
         first = self.ctx if self.schedules.text[0].add else self.ctx[:0]
         additions = self.with_first(first, self._text_additions())
         return self.adapted(Prompts(*additions, self._vision_additions()))
@@ -510,18 +504,14 @@ class TemplatePrompts(Learner):
     """Class names in templates like "a photo of a {}."; a class's feature is the mean over them.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP.
-        schedules: of both sides, without prompts.
         templates: one or more.
         as_written: whether names keep their "_"; otherwise it becomes a space.
 
     Raises:
-        UserError: if a prompt is longer than the text context.
+        UserError: as put_in.
     """
 
-    trains_text = False
-    bound = False
+    trains_text = bound = False
 
     def __init__(
         self,
@@ -551,6 +541,5 @@ class TemplatePrompts(Learner):
         return template_texts(classnames, template)
 
     def forward(self) -> Prompts:
-        """The prompts of all templates."""
         text, vision = self.schedules
         return Prompts([prompts(self.ctx) for prompts in self.texts], [None] * len(text), [None] * len(vision))

@@ -263,7 +263,6 @@ class Taught(Method):
             raise SettingError([(keys[field], text) for field, text in error.faults]) from None
 
     def metadata(self) -> dict[str, Any]:
-        """Which CLIP the teacher is, and which prompts it has."""
         if self.taught_by:
             mine = dict(self.taught_by)
         elif self.teacher is not None:

@@ -11,9 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from modprompt.clip.tokenizers import TooLong
 from modprompt.clip.tokens import readable
-from modprompt.clip.towers import tokenizer_of
 from modprompt.engine.pooling import EMBEDDINGS, LOGITS
 from modprompt.engine.prompts import WHICH, template_texts
 from modprompt.errors import UserError
@@ -113,39 +111,22 @@ class Sentences(NamedTuple):
             return [(text,) for text in template_texts(classnames, self.template)]
         return self.content.of(classnames)
 
-    def require_fit(self, frozen: FrozenCLIP, classnames: Sequence[str]) -> None:
-        """Raise UserError if a sentence is longer than the text context of a CLIP."""
-        tokenizer = tokenizer_of(frozen.clip_model)
-        for name, own in zip(classnames, self.texts(classnames)):
-            for text in own:
-                try:
-                    tokenizer.row(text)
-                except TooLong:
-                    raise UserError(
-                        f"{self}: a sentence of class {readable(name)[:120]!r} is longer than the model's "
-                        f"{tokenizer.facts.length} text tokens: {text[:120]!r}; shorten it"
-                    ) from None
-
     def mean_features(self, frozen: FrozenCLIP, classnames: Sequence[str]) -> Tensor:
         """Class features (C, E), float32, of length 1: the mean over a class's sentences, each of length 1.
 
         Raises:
             UserError: if a class has no sentence, or one is too long.
         """
-        self.require_fit(frozen, classnames)
         each = self.texts(classnames)
-        texts = [text for own in each for text in own]
-        found = _features(frozen, texts)
-        means = [F.normalize(some, dim=-1).mean(0) for some in found.split([len(own) for own in each])]
+        classes = {text: name for name, own in zip(classnames, each) for text in own}  # equal texts are encoded once
+        texts, labels = list(classes), [readable(name) for name in classes.values()]
+        starts = range(0, len(texts), _AT_ONCE)
+        bar = tqdm(starts, desc="frozen features of sentences", leave=False, disable=True if len(starts) == 1 else None)
+        try:
+            parts = [frozen.text_features(texts[at : at + _AT_ONCE], labels[at : at + _AT_ONCE]).float() for at in bar]
+        except UserError as error:
+            said = str(error).partition("; shorten")[0]  # words that are not these
+            raise UserError(f"{self}: {said}; shorten the sentence") from None
+        places, found = {text: place for place, text in enumerate(texts)}, torch.cat(parts)
+        means = [F.normalize(found[[places[text] for text in own]], dim=-1).mean(0) for own in each]
         return F.normalize(torch.stack(means), dim=-1)
-
-
-def _features(frozen: FrozenCLIP, texts: Sequence[str]) -> Tensor:
-    """Features (N, E) of N texts; equal texts are encoded once."""
-    places: dict[str, int] = {}
-    order = [places.setdefault(text, len(places)) for text in texts]
-    different = list(places)
-    starts = range(0, len(different), _AT_ONCE)
-    bar = tqdm(starts, desc="frozen features of sentences", leave=False, disable=True if len(starts) == 1 else None)
-    parts = [frozen.text_features(different[start : start + _AT_ONCE]).float() for start in bar]
-    return torch.cat(parts)[torch.tensor(order)]

@@ -43,7 +43,6 @@ class DPLSearch(AlphaSettings, Method):
 
     @property
     def search(self) -> AlphaSettings:  # type: ignore[override]
-        """Its own settings."""
         return self
 
     @property
@@ -51,14 +50,12 @@ class DPLSearch(AlphaSettings, Method):
         return self.n_ctx_vision > 0
 
     def schedules(self, shape: Shape) -> Schedules:
-        """The longest option in every layer."""
         text, vision = [self.n_ctx_text] * shape.text_layers, [self.n_ctx_vision] * shape.vision_layers
         return Schedules(
             by_lengths(text, "text", OWN_PLACES["text"]), by_lengths(vision, "vision", OWN_PLACES["vision"])
         )
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> OptionsPromptLearner:
-        """Tokens of every option, before fixed words."""
         return OptionsPromptLearner(classes.names, clip_model, schedules, readable(self.ctx_init))
 
     def objective(self, model: PromptedModel) -> Objective:

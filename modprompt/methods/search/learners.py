@@ -135,15 +135,12 @@ class SearchLearner(Learner):
 
 
 class OptionsPromptLearner(SearchLearner):
-    """Each option of each layer has tokens of its own; words are fixed.
+    """Each option of each layer has tokens of its own, schedules those of the longest; words are fixed.
 
     Random draws: vision alphas, vision tokens by layer and option (normal, std 1), text alphas, text tokens by layer
     and option (uniform on [0, 1)), as in the reference.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP with a vision transformer, which gives the widths.
-        schedules: of both sides, each layer with the tokens of its longest option.
         words: before a class name.
 
     Raises:
@@ -183,7 +180,6 @@ class OptionsPromptLearner(SearchLearner):
         ]
 
     def forward(self) -> Prompts:
-        """The current options, for both encoders."""
         text, vision = self._additions("text", self.text_options), self._additions("vision", self.vision_options)
         return Prompts(self.prompt_text(self.ctx), text, vision)
 
@@ -246,11 +242,9 @@ class SlotsPromptLearner(SearchLearner):
         return self.inner.ctx
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """As the other's."""
         self.inner.put_in(classnames, clip_model)
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "SlotsPromptLearner":
-        """As the other's."""
         other = copy.copy(self)
         other.__dict__["_modules"] = {**self._modules, "inner": self.inner.for_classes(classnames, clip_model)}
         return other
@@ -265,7 +259,6 @@ class SlotsPromptLearner(SearchLearner):
         self.inner.cast(dtype)
 
     def forward(self, *inputs: Any) -> Prompts:
-        """The other's prompts, with the current presences."""
         prompts = self.inner(*inputs)
         return Prompts(
             prompts.text, self._slots("text", prompts.text_additions), self._slots("vision", prompts.vision_additions)
@@ -295,7 +288,6 @@ class SlotsPromptLearner(SearchLearner):
         return self.inner.checkpoint_key(own) if own else name
 
     def with_first(self, first: Tensor, additions: Additions) -> tuple[ClassTokens, Additions]:
-        """As the other's."""
         return self.inner.with_first(first, additions)
 
 

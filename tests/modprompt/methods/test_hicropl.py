@@ -399,7 +399,7 @@ def test_settings_that_do_not_fit_are_refused(settings, said, clip_model, tmp_pa
 def test_a_sentence_that_is_too_long_is_refused(clip_model, tmp_path):
     file = tmp_path / "sentences.json"
     file.write_text(json.dumps({"cat": ["a cat."], "x": ["x"], "golden retriever": ["long " * 99]}))
-    with pytest.raises(UserError, match="a sentence of class 'golden r.*"):
+    with pytest.raises(UserError, match="the prompt of class 'golden r.* shorten the sentence"):
         made(clip_model, sentences=str(file))
 
 
