@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modprompt.checks import known_names
 from modprompt.clip import package
 from modprompt.clip.known import FEATURES, PROMPTED, RESNET, SHORTEST, SQUASH, Images, Kinds
 from modprompt.clip.tokenizers import FileTokenizer, Tokenizer
-from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
+from modprompt.clip.towers import Tower, TowerCLIP
 from modprompt.errors import UserError
 from modprompt.io.files import Refused, read_text
 from modprompt.io.records import parse_json
@@ -278,19 +278,12 @@ def build(model: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer: Toke
     if is_stock_side(model, "vision_cfg"):
         visual.input_resolution = size
     else:
-        visual = ImageTower(visual, encode, size)
+        visual = Tower(visual, size)
     if not is_stock_side(model, "text_cfg"):
-        side = TextTower(side, encode)
+        side = Tower(side)
     found = TowerCLIP(visual, side, tokenizer, int(model["embed_dim"]), float(module.logit_scale.detach()), bias)
     found.unshown = _unshown(model)
     return found.eval()
-
-
-def encode(module: nn.Module, inputs: Tensor) -> Tensor:
-    """Features of one of open_clip's sides; other outputs are dropped."""
-    found: Any = module(inputs)
-    features: Tensor = found[0] if isinstance(found, tuple) else found
-    return features
 
 
 def text_config(model: Mapping[str, Any]) -> dict[str, Any]:

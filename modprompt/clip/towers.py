@@ -101,15 +101,14 @@ class Tower(nn.Module):
     """A package's module that encodes one side, unchanged in `module`, to features (B, E) that are not normalised.
 
     Its weights stay float32: with PREC amp, fp16 and bf16 its products run under autocast on a GPU, in the type
-    `products`, to which a stock side's matrices would be cast (None: float32). `encode` holds no tensors of its own.
+    `products`, to which a stock side's matrices would be cast (None: float32). Of several outputs the first counts.
     """
 
     products: torch.dtype | None = None
 
-    def __init__(self, module: nn.Module, encode: Callable[[nn.Module, Tensor], Tensor]):
+    def __init__(self, module: nn.Module, pixels: int = 0):
         super().__init__()
-        self.module = module
-        self._encode = encode
+        self.module, self.input_resolution = module, pixels  # of an image side
         self.train()
 
     @property
@@ -122,9 +121,11 @@ class Tower(nn.Module):
         return super().train(False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Features (B, E) of images (B, 3, H, W), or (C, E) of token ids (C, L)."""
+        """Features (B, E) of images (B, 3, H, W), or (C, E) of token ids (C, L), of the length of its tokenizer."""
         with self.autocast(inputs.device):
-            return self._encode(self.module, inputs).to(self.feature_type)
+            found = self.module(inputs.to(self.feature_type) if inputs.is_floating_point() else inputs)
+            features: Tensor = found[0] if isinstance(found, tuple) else found
+            return features.to(self.feature_type)
 
     def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
         """A context in which products on a GPU have the type `products`; it does nothing on a CPU."""
@@ -133,27 +134,10 @@ class Tower(nn.Module):
         return torch.autocast(device.type, dtype=self.products)
 
 
-class ImageTower(Tower):
-    """An image side that is not stock, of images with sides of so many pixels."""
-
-    def __init__(self, module: nn.Module, encode: Callable[[nn.Module, Tensor], Tensor], pixels: int):
-        super().__init__(module, encode)
-        self.input_resolution = pixels
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Features (B, E) of images (B, 3, H, W)."""
-        return super().forward(image.to(self.feature_type))
-
-
-class TextTower(Tower):
-    """A text side that is not stock: token ids (C, L), of the length of its tokenizer, to features (C, E)."""
-
-
 class TowerCLIP(nn.Module):
     """A dual encoder that the `clip` package does not build; other code asks about its sides by the functions below.
 
-    A stock text side is in its attributes (STOCK_TEXT), else `text` is a TextTower. `visual` is a stock side or an
-    ImageTower.
+    A stock text side is in its attributes (STOCK_TEXT), else `text` is a Tower. `visual` is a stock side or a Tower.
 
     Args:
         visual: the image side.
@@ -173,7 +157,7 @@ class TowerCLIP(nn.Module):
 
     def __init__(
         self,
-        visual: VisionTransformer | ResNet | ImageTower,
+        visual: VisionTransformer | ResNet | Tower,
         text: nn.Module,
         tokenizer: Tokenizer,
         width: int,
@@ -182,7 +166,7 @@ class TowerCLIP(nn.Module):
     ):
         super().__init__()
         self.visual = visual
-        self.text = text if isinstance(text, TextTower) else None
+        self.text = text if isinstance(text, Tower) else None
         if self.text is None:
             for name in STOCK_TEXT:
                 setattr(self, name, getattr(text, name))
@@ -197,7 +181,7 @@ class TowerCLIP(nn.Module):
         """The type in which prompts are made: a stock side's, or that of the towers' products."""
         if self.text is None:
             return self.text_projection.dtype
-        if isinstance(self.visual, ImageTower):
+        if isinstance(self.visual, Tower):
             return self.visual.products or self.visual.feature_type
         return self.visual.conv1.weight.dtype
 
@@ -249,7 +233,7 @@ def has_stock_image(clip_model: CLIP) -> bool:
 
 def has_image_tower(clip_model: CLIP) -> bool:
     """Whether its image side is a package's own."""
-    return isinstance(clip_model.visual, ImageTower)
+    return isinstance(clip_model.visual, Tower)
 
 
 def has_tower(clip_model: CLIP) -> bool:

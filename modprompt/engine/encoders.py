@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from modprompt.clip.towers import (
     CLIP,
     Block,
-    ImageTower,
     ResNet,
-    TextTower,
+    Tower,
     VisionTransformer,
     has_stock_text,
     prompted_image,
@@ -138,7 +137,7 @@ class ResNetEncoder(nn.Module):
 class ImageTowerEncoder(nn.Module):
     """Image features of a tower, which has no layers for prompts."""
 
-    def __init__(self, visual: ImageTower):
+    def __init__(self, visual: Tower):
         super().__init__()
         self.visual = visual
 
@@ -154,10 +153,10 @@ class ImageTowerEncoder(nn.Module):
 
 
 def image_encoder(
-    visual: VisionTransformer | ResNet | ImageTower, schedule: Schedule, stream: torch.dtype | None = None
+    visual: VisionTransformer | ResNet | Tower, schedule: Schedule, stream: torch.dtype | None = None
 ) -> VisionEncoder | ResNetEncoder | TowerVisionEncoder | ImageTowerEncoder:
     """The encoder for an image side; for a ResNet, or a tower without prompts, the schedule has no layers."""
-    if isinstance(visual, ImageTower):
+    if isinstance(visual, Tower):
         has_layers = prompted_image(visual) is not None
         return TowerVisionEncoder(visual, schedule, stream) if has_layers else ImageTowerEncoder(visual)
     if hasattr(visual, "transformer"):  # the class may come from any `clip` package: its attributes decide
@@ -166,7 +165,7 @@ def image_encoder(
 
 
 def unprompted(
-    visual: VisionTransformer | ResNet | ImageTower, stream: torch.dtype | None = None
+    visual: VisionTransformer | ResNet | Tower, stream: torch.dtype | None = None
 ) -> VisionEncoder | ResNetEncoder | TowerVisionEncoder | ImageTowerEncoder:
     """The encoder for an image side into which no prompts go."""
     side = prompted_image(visual)
@@ -347,7 +346,7 @@ class CausalTowerEncoder(TextEncoder):
         stream: as of TextEncoder.
     """
 
-    def __init__(self, tower: TextTower, side: Any, schedule: Schedule, stream: torch.dtype | None = None):
+    def __init__(self, tower: Tower, side: Any, schedule: Schedule, stream: torch.dtype | None = None):
         super().__init__(side, schedule, stream)
         self.tower = tower
 
@@ -372,7 +371,7 @@ class TextTowerEncoder(nn.Module):
 
     stream: torch.dtype | None = None  # it has none: features have the tower's type
 
-    def __init__(self, text: TextTower):
+    def __init__(self, text: Tower):
         super().__init__()
         self.text = text
         self.most_tokens: int | None = None
@@ -398,7 +397,7 @@ def text_encoder(
     """The encoder for a text side; for a tower without prompts the schedule has no layers."""
     if has_stock_text(clip_model):
         return TextEncoder(clip_model, schedule, stream)
-    side, tower = prompted_text(clip_model), cast(TextTower, clip_model.text)
+    side, tower = prompted_text(clip_model), cast(Tower, clip_model.text)
     if side is None:
         return TextTowerEncoder(tower)
     return (WholeTextEncoder if side.attn_mask is None else CausalTowerEncoder)(tower, side, schedule, stream)

@@ -6,7 +6,7 @@ Shapes: B images, L tokens, D width of the side, E joint width, n prompt tokens.
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.towers import ImageTower, prompted_image
+from modprompt.clip.towers import Tower, prompted_image
 from modprompt.engine.image_layers import Watch, through_layers
 from modprompt.engine.layer_change import Changes
 from modprompt.engine.prompts import Additions
@@ -26,7 +26,7 @@ class TowerVisionEncoder(nn.Module):
         stream: type of the tokens between products; None for that of the weights.
     """
 
-    def __init__(self, visual: ImageTower, schedule: Schedule, stream: torch.dtype | None = None):
+    def __init__(self, visual: Tower, schedule: Schedule, stream: torch.dtype | None = None):
         super().__init__()
         self.visual = visual
         self.side = prompted_image(visual)

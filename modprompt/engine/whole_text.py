@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import one_of
 from modprompt.clip.tokenizers import Tokenizer
-from modprompt.clip.towers import CLIP, TextTower, tokenizer_of
+from modprompt.clip.towers import CLIP, Tower, tokenizer_of
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import run_block, run_last_block
 from modprompt.engine.context import leading_placeholders
@@ -112,7 +112,7 @@ class WholeTextEncoder(nn.Module):
 
     def __init__(
         self,
-        tower: TextTower,
+        tower: Tower,
         side: Any,
         schedule: Schedule,
         stream: torch.dtype | None = None,

@@ -452,7 +452,7 @@ def test_what_prompts_can_go_into_is_known_before_a_model_is_built(model):
     config = open_clips.model_config(model, "")
     found, embed = open_clips.kinds_of(config), config["embed_dim"]
     with torch.device("meta"):
-        image = prompted_image(Tower(image_tower(embed, dict(config["vision_cfg"])), open_clips.encode))
+        image = prompted_image(Tower(image_tower(embed, dict(config["vision_cfg"]))))
         other = bool(config["text_cfg"].get("hf_model_name"))
         text = not other and takes_text_prompts(text_tower(embed, dict(config["text_cfg"])))
     assert (found.text == "prompted") == (open_clips.is_stock_side(config, "text_cfg") or text)

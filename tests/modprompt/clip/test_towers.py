@@ -12,7 +12,7 @@ from tests.other_clips import other_package
 def test_sides_hold_the_packages_own_weights_and_no_others(kind):
     found = siglips.made(kind)
     assert takes_text_prompts(found.text_module)
-    side = prompted_image(Tower(found.image_module, found.encode_image))
+    side = prompted_image(Tower(found.image_module))
     assert {id(one) for one in side.parameters()} == {id(one) for one in found.image_module.parameters()}
 
 
@@ -26,7 +26,7 @@ def test_an_image_side_that_has_more_or_less_is_none(more):
         shape = {"class_token": False, "global_pool": "map", **siglips.IMAGE, **more}
         (VisionTransformer,) = other_package("timm.models.vision_transformer", "VisionTransformer")
         found.image_module.trunk = VisionTransformer(**shape)
-    assert prompted_image(Tower(found.image_module, found.encode_image)) is None
+    assert prompted_image(Tower(found.image_module)) is None
 
 
 @pytest.mark.parametrize("more", [
