@@ -15,8 +15,9 @@ from modprompt.engine.encoders import TextEncoder
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts
 from modprompt.errors import SettingError, UserError
-from modprompt.io.checkpoint import Checkpoint, require_learned
-from modprompt.io.safe_open import Refused
+from modprompt.io.checkpoint import Checkpoint
+from modprompt.io.files import Refused
+from modprompt.io.tensors import require_learned
 from modprompt.methods.heads.base import Bank, Head, HeadClassifier, cosines, unit
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.learners import Classes, Learner
