@@ -44,55 +44,29 @@ _FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of 
 
 
 class CheckpointView(nn.Module):
-    """A learner's own parameters and buffers, under the names that checkpoints of its method give them.
+    """A learner, whose tensors have the names that checkpoints of its method give them.
 
     Args:
         learner: the learner.
-        key: returns a parameter's dotted name in a checkpoint for its name in the learner.
+        key: returns a tensor's name in a checkpoint for its name in the learner.
     """
-
-    learner: Learner
 
     def __init__(self, learner: Learner, key: Callable[[str], str]):
         super().__init__()
-        self.__dict__["learner"] = learner  # not a submodule: its parameters are registered below
-        self.names: dict[str, str] = {}  # the learner's names, by those in the checkpoint
-        self.buffer_keys: dict[str, str] = {}  # keys of the learner's saved buffers, by their names
-        for name, parameter in learner.named_parameters():
-            *path, leaf = key(name).split(".")
-            owner: nn.Module = self
-            for part in path:
-                if part not in owner._modules:
-                    owner.add_module(part, nn.Module())
-                owner = owner.get_submodule(part)
-            owner.register_parameter(leaf, parameter)
-            self.names[_bare(key(name))] = name
-        for name in learner.state_dict():
-            if name not in self.names.values():
-                self.buffer_keys[name] = key(name)
-                self.names[_bare(key(name))] = name
+        self.learner = learner
+        self.keys = {name: key(name) for name in learner.state_dict()}
+        self.names = {_bare(key): name for name, key in self.keys.items()}  # the learner's, by those in the checkpoint
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """What is learned, saved buffers and what a file has in addition, by the names of checkpoints."""
-        state: dict[str, Tensor] = super().state_dict(*args, **kwargs)
-        if self.buffer_keys:  # a move replaces them
-            buffers = self.learner.state_dict()
-            state.update({key: buffers[name] for name, key in self.buffer_keys.items()})
-        state.update(self.learner.beside())
-        return state
+        own = self.learner.state_dict(*args, **kwargs)
+        return {**{self.keys[name]: value for name, value in own.items()}, **self.learner.beside()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Load what state_dict returned; what a file has in addition is in the learner already."""
-        if not self.buffer_keys:
-            return super().load_state_dict(state_dict, *args, **kwargs)
-        buffers = {name: state_dict[key] for name, key in self.buffer_keys.items()}
-        self.learner.load_state_dict(buffers, strict=False)
-        aside = {*self.buffer_keys.values(), *self.learner.beside()}
-        return super().load_state_dict({key: one for key, one in state_dict.items() if key not in aside})
-
-    def train(self, mode: bool = True) -> "CheckpointView":
-        self.learner.train(mode)
-        return super().train(mode)
+        names, aside = {key: name for name, key in self.keys.items()}, self.learner.beside()
+        own = {names.get(key, key): value for key, value in state_dict.items() if key not in aside}
+        return self.learner.load_state_dict(own, *args, **kwargs)
 
 
 def _bare(key: str) -> str:
@@ -110,15 +84,8 @@ def learner_part(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if not inner:  # a learner saved without its prefix
         inner = {key: value for key, value in plain.items() if not key.startswith(_OF_CLIP)}
     learned = {**inner, **deep}
-    return {
-        key: value
-        for key, value in learned.items()
-        if key not in CLASS_TOKENS and not key.startswith(_FROZEN) and not _is_empty(value)
-    }
-
-
-def _is_empty(value: object) -> bool:
-    return isinstance(value, Tensor) and not value.numel()
+    full = {key: value for key, value in learned.items() if not isinstance(value, Tensor) or value.numel()}
+    return {key: value for key, value in full.items() if key not in CLASS_TOKENS and not key.startswith(_FROZEN)}
 
 
 def count_classes(state_dict: Mapping[str, Tensor]) -> int:
