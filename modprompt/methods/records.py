@@ -119,15 +119,9 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: str |
 
 
 def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: str | Path) -> None:
-    """Check what a checkpoint was made with.
+    """Raise UserError, which names the difference, unless a checkpoint was made with what is expected, {name: text}.
 
-    Args:
-        stated: what it says, as {name: text}; empty if it says nothing.
-        expected: what it must say.
-        path: of the file, for messages.
-
-    Raises:
-        UserError: if something differs; the message names it.
+    stated: what it says; empty if it says nothing.
     """
     if stated and expected:  # a file without these facts has none of them; the family's files say nothing at all
         none = dict.fromkeys(OF_METHODS, "none")
@@ -154,18 +148,10 @@ def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) ->
 
 
 def load_learner(view: CheckpointView, path: str | Path, made_with: Mapping[str, str] | None = None) -> Checkpoint:
-    """Load a checkpoint into a prompt learner; class tokens in it are dropped.
+    """Load a checkpoint, ours or the reference's, and return its content; its class tokens are dropped.
 
-    Args:
-        view: the learner.
-        path: a checkpoint file, ours or the reference's.
-        made_with: what the checkpoint must have been made with, where it says so.
-
-    Returns:
-        The file's content.
-
-    Raises:
-        UserError: if the file is not a whole checkpoint or does not fit; the message names the difference.
+    made_with: what it must have been made with, where it says so. Raises UserError if it is not a whole checkpoint or
+    does not fit; the message names the difference.
     """
     content = checkpoint.read(path)
     load_content(view, content, path, made_with)
@@ -208,13 +194,8 @@ def _key(method: "Method", learner: Learner, name: str) -> str:
 
 def made_with(method: "Method", clip: Mapping[str, str]) -> dict[str, str]:
     """What prompts of a method fit only with, as {name: text}; `clip` is what of_clip says of the CLIP."""
-    facts = {
-        **_compared(method),
-        **settings_beside(method),
-        "the method": method.learner_of or method.node_name(),
-        **clip,
-    }
-    return {**facts, **searched_by(method), **content_hashes(method)}
+    facts = {**_compared(method), **settings_beside(method), "the method": method.learner_of or method.node_name()}
+    return {**facts, **clip, **searched_by(method), **content_hashes(method)}
 
 
 def settings_beside(method: "Method") -> dict[str, str]:
@@ -281,13 +262,8 @@ def classes_record(classes: Classes, learner: Learner) -> dict[str, Any]:
     repeated = {"which": list(classes.which)} if classes.which else {}
     told = learner.trained_on is not None and learner.trained_on != classes.names
     others = {"trained_on": list(learner.trained_on or ())} if told else {}
-    return {
-        "names": list(classes.names),
-        "dataset": classes.dataset,
-        "templates": list(templates),
-        **repeated,
-        **others,
-    }
+    names = {"names": list(classes.names), "dataset": classes.dataset, "templates": list(templates)}
+    return {**names, **repeated, **others}
 
 
 def describe(
@@ -297,15 +273,7 @@ def describe(
     learner: Learner,
     run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of a model: what its file says of it.
-
-    Args:
-        method: its method_record.
-        classes: the classes that it tells apart.
-        clip: its CLIP.
-        learner: its prompts.
-        run: what is known of the run that made it, as plain values.
-    """
+    """The record of a model: what its file says of it; `method` is its method_record, `run` what made it."""
     sides = learner.schedules._asdict().items()
     return checkpoint.record(
         method={**method, **learner.stands_on()},
@@ -325,12 +293,5 @@ def _phrases_of(learner: Learner) -> dict[str, Any]:
 
 
 def write(path: str | Path, state: Mapping[str, Any], record: Mapping[str, Any], epoch: int = 0) -> None:
-    """Write a checkpoint, whole or not at all; what is there is replaced.
-
-    Args:
-        path: the file.
-        state: the tensors, under the family's names.
-        record: the result of describe().
-        epoch: number of finished epochs.
-    """
+    """Write a checkpoint, whole or not at all, with tensors under the family's names and what describe() returned."""
     write_tensors(str(path), {"state_dict": dict(state), "epoch": epoch, "val_result": None, KEY: dict(record)})

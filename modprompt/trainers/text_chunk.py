@@ -16,7 +16,7 @@ def decide(model: PromptedCLIP, cfg: Any) -> None:
 def in_use(model: PromptedCLIP, cfg: Any) -> int | None:
     """How many of the classes' own tokens a run computes at a time; None if all of them."""
     images = 1
-    if getattr(model.prompt_learner, "needs_image", False):  # then each image of a batch has prompts of its own
+    if model.prompt_learner.needs_image:  # then each image of a batch has prompts of its own
         images = max(cfg.DATALOADER.TRAIN_X.BATCH_SIZE, cfg.DATALOADER.TEST.BATCH_SIZE)
     most, tokens = model.text_encoder.most_tokens, model.own_tokens * images
     return None if most is None or most >= tokens else most
