@@ -70,7 +70,7 @@ class CheckpointView(nn.Module):
 
 
 def _bare(key: str) -> str:
-    return key[len(PREFIX) :] if key.startswith(PREFIX) else key
+    return key.removeprefix(PREFIX)
 
 
 def learner_part(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -78,7 +78,7 @@ def learner_part(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Empty tensors are left out: DPL's reference keeps one for each layer without prompts.
     """
-    plain = {key[7:] if key.startswith("module.") else key: value for key, value in state_dict.items()}
+    plain = {key.removeprefix("module."): value for key, value in state_dict.items()}
     deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT) or key.startswith(_BESIDE)}
     inner = {_bare(key): value for key, value in plain.items() if key.startswith(PREFIX)}
     if not inner:  # a learner saved without its prefix
