@@ -44,59 +44,33 @@ _FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of 
 
 
 class CheckpointView(nn.Module):
-    """A learner's own parameters and buffers, under the names that checkpoints of its method give them.
+    """A learner, whose tensors have the names that checkpoints of its method give them.
 
     Args:
         learner: the learner.
-        key: returns a parameter's dotted name in a checkpoint for its name in the learner.
+        key: returns a tensor's name in a checkpoint for its name in the learner.
     """
-
-    learner: Learner
 
     def __init__(self, learner: Learner, key: Callable[[str], str]):
         super().__init__()
-        self.__dict__["learner"] = learner  # not a submodule: its parameters are registered below
-        self.names: dict[str, str] = {}  # the learner's names, by those in the checkpoint
-        self.buffer_keys: dict[str, str] = {}  # keys of the learner's saved buffers, by their names
-        for name, parameter in learner.named_parameters():
-            *path, leaf = key(name).split(".")
-            owner: nn.Module = self
-            for part in path:
-                if part not in owner._modules:
-                    owner.add_module(part, nn.Module())
-                owner = owner.get_submodule(part)
-            owner.register_parameter(leaf, parameter)
-            self.names[_bare(key(name))] = name
-        for name in learner.state_dict():
-            if name not in self.names.values():
-                self.buffer_keys[name] = key(name)
-                self.names[_bare(key(name))] = name
+        self.learner = learner
+        self.keys = {name: key(name) for name in learner.state_dict()}
+        self.names = {_bare(key): name for name, key in self.keys.items()}  # the learner's, by those in the checkpoint
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """What is learned, saved buffers and what a file has in addition, by the names of checkpoints."""
-        state: dict[str, Tensor] = super().state_dict(*args, **kwargs)
-        if self.buffer_keys:  # a move replaces them
-            buffers = self.learner.state_dict()
-            state.update({key: buffers[name] for name, key in self.buffer_keys.items()})
-        state.update(self.learner.beside())
-        return state
+        own = self.learner.state_dict(*args, **kwargs)
+        return {**{self.keys[name]: value for name, value in own.items()}, **self.learner.beside()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Load what state_dict returned; what a file has in addition is in the learner already."""
-        if not self.buffer_keys:
-            return super().load_state_dict(state_dict, *args, **kwargs)
-        buffers = {name: state_dict[key] for name, key in self.buffer_keys.items()}
-        self.learner.load_state_dict(buffers, strict=False)
-        aside = {*self.buffer_keys.values(), *self.learner.beside()}
-        return super().load_state_dict({key: one for key, one in state_dict.items() if key not in aside})
-
-    def train(self, mode: bool = True) -> "CheckpointView":
-        self.learner.train(mode)
-        return super().train(mode)
+        names, aside = {key: name for name, key in self.keys.items()}, self.learner.beside()
+        own = {names.get(key, key): value for key, value in state_dict.items() if key not in aside}
+        return self.learner.load_state_dict(own, *args, **kwargs)
 
 
 def _bare(key: str) -> str:
-    return key[len(PREFIX) :] if key.startswith(PREFIX) else key
+    return key.removeprefix(PREFIX)
 
 
 def learner_part(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -104,21 +78,14 @@ def learner_part(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Empty tensors are left out: DPL's reference keeps one for each layer without prompts.
     """
-    plain = {key[7:] if key.startswith("module.") else key: value for key, value in state_dict.items()}
+    plain = {key.removeprefix("module."): value for key, value in state_dict.items()}
     deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT) or key.startswith(_BESIDE)}
     inner = {_bare(key): value for key, value in plain.items() if key.startswith(PREFIX)}
     if not inner:  # a learner saved without its prefix
         inner = {key: value for key, value in plain.items() if not key.startswith(_OF_CLIP)}
     learned = {**inner, **deep}
-    return {
-        key: value
-        for key, value in learned.items()
-        if key not in CLASS_TOKENS and not key.startswith(_FROZEN) and not _is_empty(value)
-    }
-
-
-def _is_empty(value: object) -> bool:
-    return isinstance(value, Tensor) and not value.numel()
+    full = {key: value for key, value in learned.items() if not isinstance(value, Tensor) or value.numel()}
+    return {key: value for key, value in full.items() if key not in CLASS_TOKENS and not key.startswith(_FROZEN)}
 
 
 def count_classes(state_dict: Mapping[str, Tensor]) -> int:
@@ -152,15 +119,9 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: str |
 
 
 def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: str | Path) -> None:
-    """Check what a checkpoint was made with.
+    """Raise UserError, which names the difference, unless a checkpoint was made with what is expected, {name: text}.
 
-    Args:
-        stated: what it says, as {name: text}; empty if it says nothing.
-        expected: what it must say.
-        path: of the file, for messages.
-
-    Raises:
-        UserError: if something differs; the message names it.
+    stated: what it says; empty if it says nothing.
     """
     if stated and expected:  # a file without these facts has none of them; the family's files say nothing at all
         none = dict.fromkeys(OF_METHODS, "none")
@@ -187,18 +148,10 @@ def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) ->
 
 
 def load_learner(view: CheckpointView, path: str | Path, made_with: Mapping[str, str] | None = None) -> Checkpoint:
-    """Load a checkpoint into a prompt learner; class tokens in it are dropped.
+    """Load a checkpoint, ours or the reference's, and return its content; its class tokens are dropped.
 
-    Args:
-        view: the learner.
-        path: a checkpoint file, ours or the reference's.
-        made_with: what the checkpoint must have been made with, where it says so.
-
-    Returns:
-        The file's content.
-
-    Raises:
-        UserError: if the file is not a whole checkpoint or does not fit; the message names the difference.
+    made_with: what it must have been made with, where it says so. Raises UserError if it is not a whole checkpoint or
+    does not fit; the message names the difference.
     """
     content = checkpoint.read(path)
     load_content(view, content, path, made_with)
@@ -241,13 +194,8 @@ def _key(method: "Method", learner: Learner, name: str) -> str:
 
 def made_with(method: "Method", clip: Mapping[str, str]) -> dict[str, str]:
     """What prompts of a method fit only with, as {name: text}; `clip` is what of_clip says of the CLIP."""
-    facts = {
-        **_compared(method),
-        **settings_beside(method),
-        "the method": method.learner_of or method.node_name(),
-        **clip,
-    }
-    return {**facts, **searched_by(method), **content_hashes(method)}
+    facts = {**_compared(method), **settings_beside(method), "the method": method.learner_of or method.node_name()}
+    return {**facts, **clip, **searched_by(method), **content_hashes(method)}
 
 
 def settings_beside(method: "Method") -> dict[str, str]:
@@ -314,13 +262,8 @@ def classes_record(classes: Classes, learner: Learner) -> dict[str, Any]:
     repeated = {"which": list(classes.which)} if classes.which else {}
     told = learner.trained_on is not None and learner.trained_on != classes.names
     others = {"trained_on": list(learner.trained_on or ())} if told else {}
-    return {
-        "names": list(classes.names),
-        "dataset": classes.dataset,
-        "templates": list(templates),
-        **repeated,
-        **others,
-    }
+    names = {"names": list(classes.names), "dataset": classes.dataset, "templates": list(templates)}
+    return {**names, **repeated, **others}
 
 
 def describe(
@@ -330,15 +273,7 @@ def describe(
     learner: Learner,
     run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of a model: what its file says of it.
-
-    Args:
-        method: its method_record.
-        classes: the classes that it tells apart.
-        clip: its CLIP.
-        learner: its prompts.
-        run: what is known of the run that made it, as plain values.
-    """
+    """The record of a model: what its file says of it; `method` is its method_record, `run` what made it."""
     sides = learner.schedules._asdict().items()
     return checkpoint.record(
         method={**method, **learner.stands_on()},
@@ -358,12 +293,5 @@ def _phrases_of(learner: Learner) -> dict[str, Any]:
 
 
 def write(path: str | Path, state: Mapping[str, Any], record: Mapping[str, Any], epoch: int = 0) -> None:
-    """Write a checkpoint, whole or not at all; what is there is replaced.
-
-    Args:
-        path: the file.
-        state: the tensors, under the family's names.
-        record: the result of describe().
-        epoch: number of finished epochs.
-    """
+    """Write a checkpoint, whole or not at all, with tensors under the family's names and what describe() returned."""
     write_tensors(str(path), {"state_dict": dict(state), "epoch": epoch, "val_result": None, KEY: dict(record)})

@@ -134,6 +134,7 @@ class Learner(nn.Module):
     # those of the same CLIP, or of another's image side, `frozen_visual`
     frozen_text: Tensor | None
     frozen_visual: Any = None
+    options: Mapping[str, Any] = {}  # by side that is searched: (remove, add) of each layer's options
     sentences: Any = None  # for frozen class features (methods/parts/text.py), if a file has them
 
     described: Described | None = None  # phrases, which make several prompts of a class

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from modprompt.clip.facts import called, facts_of
 from modprompt.clip.known import asked_of
@@ -168,8 +168,7 @@ def exact_features(teacher: Teacher, classes: Classes, device: torch.device) -> 
 def require_size(teacher: CLIP, student: CLIP, resize: bool) -> int:
     """The side in pixels to which a student's images are resized for a teacher; 0 if they fit as they are.
 
-    Raises:
-        UserError: if they do not fit and must not be resized.
+    Raises UserError if they do not fit and must not be resized.
     """
     mine, theirs = teacher.visual.input_resolution, student.visual.input_resolution
     if mine == theirs:
@@ -189,13 +188,9 @@ def renormalised(student: CLIP, teacher: CLIP) -> Callable[[Tensor], Tensor]:
     """
     of, to = facts_of(student), facts_of(teacher)
     if not of.mean or not to.mean or (of.mean, of.std) == (to.mean, to.std):
-        return _as_they_are
+        return nn.Identity()
     mean_of, std_of, mean_to, std_to = (torch.tensor(one)[:, None, None] for one in (of.mean, of.std, to.mean, to.std))
     return _Scaled(std_of / std_to, (mean_of - mean_to) / std_to)
-
-
-def _as_they_are(images: Tensor) -> Tensor:
-    return images
 
 
 class _Scaled:
@@ -212,7 +207,6 @@ class _Scaled:
 T = TypeVar("T", bound="Taught")
 PUBLISHED = PromptSRC(n_ctx_text=4, n_ctx_vision=4, prompt_depth_text=9, prompt_depth_vision=9)
 UNKNOWN = "not known"
-_NO_TEXT = "token_embedding."  # which the text encoder in checkpoints of the family lacks
 
 
 @dataclass(frozen=True, repr=False)
@@ -239,21 +233,13 @@ class Taught(Method):
     taught_by: ClassVar[Mapping[str, str]] = {}  # set on an instance from a checkpoint: which teacher it was
 
     def teacher_at_hand(self) -> Teacher:
-        """The teacher, which a loss needs.
-
-        Raises:
-            UserError: if the model comes from a checkpoint, without its teacher.
-        """
+        """The teacher, which a loss needs; UserError if the model comes from a checkpoint, without it."""
         if self.teacher is None:
             raise UserError("this model comes from a checkpoint, without its teacher: it has no loss")
         return self.teacher
 
     def prepared(self: T) -> T:
-        """This method, with its teacher read. Random generators stay as they are.
-
-        Raises:
-            SettingError: if there is none, or a tensor of its checkpoint is missing or does not fit.
-        """
+        """This method, with its teacher read; SettingError if there is none, or its checkpoint does not fit."""
         if self.teacher is not None or self.taught_by:
             return self
         try:
@@ -263,19 +249,14 @@ class Taught(Method):
             raise SettingError([(keys[field], text) for field, text in error.faults]) from None
 
     def metadata(self) -> dict[str, Any]:
-        if self.taught_by:
-            mine = dict(self.taught_by)
-        elif self.teacher is not None:
+        mine = dict(self.taught_by)
+        if self.teacher is not None:
             mine = {TEACHER: self.teacher.fingerprint, TEACHER_CKPT: self.teacher.digest or NONE}
-        else:
-            mine = {}
         return {**super().metadata(), **mine}
 
     def restore(self: T, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> T:
         """This method as a file describes it; no teacher is read."""
-        method = super().restore(stated, classes, path)
-        known = {name: str(stated.get(name, UNKNOWN)) for name in (TEACHER, TEACHER_CKPT)}
-        return method.replace_private(taught_by=known)
+        return self.replace_private(taught_by={one: str(stated.get(one, UNKNOWN)) for one in (TEACHER, TEACHER_CKPT)})
 
 
 def read(name: str, ckpt: str, config: str) -> Teacher:
@@ -315,11 +296,7 @@ def read(name: str, ckpt: str, config: str) -> Teacher:
 
 
 def _of_config(path: str) -> Method:
-    """The method whose settings are in a config file of its trainer.
-
-    Raises:
-        SettingError: if there is no such file, or it has settings of no method or of several.
-    """
+    """The method whose settings are in a config file; SettingError if there is none, or of no method or several."""
     try:
         given = read_settings(str(of_user(path)))
     except UserError as error:
@@ -343,17 +320,14 @@ def _require_prompts(method: Method, file: str) -> None:
 
 
 def _require_same_clip(content: Checkpoint, clip_model: CLIP, file: str) -> None:
-    """Raise UserError if a checkpoint holds a CLIP that lacks a tensor, or is not the teacher's.
-
-    The family's hold all of CLIP except the table of words, mostly in half precision.
-    """
-    state = {key[7:] if key.startswith("module.") else key: one for key, one in content.state_dict.items()}
+    """Raise UserError if a checkpoint holds a CLIP that lacks a tensor, or is not the teacher's, in half precision."""
+    state = {key.removeprefix("module."): one for key, one in content.state_dict.items()}
     if not any(key.startswith("image_encoder.") and "VPT" not in key for key in state):
         return
     for name, one in clip_model.state_dict().items():
         part = "image_encoder." if name.startswith("visual.") else "" if name == "logit_scale" else "text_encoder."
         key = part + name.removeprefix("visual.")
-        if name.startswith(_NO_TEXT):
+        if name.startswith("token_embedding."):  # which the text encoder in checkpoints of the family lacks
             continue
         there = state.get(key)
         if not isinstance(there, Tensor):

@@ -142,7 +142,7 @@ def made(cls, clip_model, names=NAMES, **settings):
 
 
 def plain_params(model):
-    return dict(view_of(model.method, model.prompt_learner).named_parameters())
+    return view_of(model.method, model.prompt_learner).state_dict(keep_vars=True)
 
 
 def ids_of(names, template=plain_teachers.CENTERED):
