@@ -4,12 +4,12 @@ Known by name are OpenAI's, glyph-clip, and open_clip's pretrained tags (MODEL/T
 weights are read, open_clip only for a name that is none of the others.
 """
 
-import difflib
 import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modprompt.checks import known_names
 from modprompt.clip import hub
 from modprompt.errors import UserError
 from modprompt.io.paths import of_user
@@ -25,6 +25,7 @@ PROMPTED = "prompted"  # a transformer for prompts: OpenAI's, or in a tower (tow
 RESNET = "ResNet"  # CLIP's own, which has no layers for prompts
 FEATURES = "features"  # a tower that only gives features
 EMBEDDED, EMBEDDED_FILE = "glyph-clip", PACKAGE / "clip" / "models" / "glyph_clip.npz"
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar")  # of files of weights
 # a file's configs and tokenizer
 _BESIDE = ("*config.json", "tokenizer.json", "vocab.*", "merges.txt", "*tokens*.json", "*.model")
 
@@ -121,9 +122,8 @@ def require(name: str, where: str = "") -> Any:
         if of_user(name).exists():
             raise UserError(f"{name} is a file or folder: give it as MODEL.BACKBONE.PATH")
         if "/" not in name or name.endswith("/"):
-            near = difflib.get_close_matches(name, [*OPENAI, EMBEDDED], n=3, cutoff=0.4)
-            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ";"
-            raise UserError(f"there is no CLIP {name!r}{hint} `modprompt backbones` lists all that are known")
+            near = known_names(name, [*OPENAI, EMBEDDED])
+            raise UserError(f"there is no CLIP {name!r}{near}: `modprompt backbones` lists all others")
         from modprompt.clip import open_clips
 
         return open_clips.tag(at_revision(name)[0])
@@ -198,9 +198,10 @@ def asked_of(backbone: Any) -> Asked:
 
 
 def named(text: str) -> Asked:
-    """What a setting means that is a name or a path."""
-    is_path = text not in (*OPENAI, EMBEDDED) and of_user(text).exists()
-    return Asked(path=text) if is_path else Asked(text)
+    """What a text means that is a name, or the path of a file or folder."""
+    path = of_user(text)
+    looks_so = path.suffix in SUFFIXES or text.startswith(("/", "./", "../", "~"))
+    return Asked(path=str(path)) if is_tag(text) and (looks_so or path.exists()) else Asked(text)
 
 
 def seen(clip: Asked) -> dict[str, str]:
