@@ -85,9 +85,6 @@ OPENAI = {
 }
 
 
-# ---------------------------------------------------------------------- names
-
-
 def plain(name: str) -> str:
     """OpenAI's own name for open_clip's MODEL/openai; every other name unchanged."""
     model, _, tag = name.rpartition("/")
@@ -99,12 +96,6 @@ def plain(name: str) -> str:
 def is_tag(name: str) -> bool:
     """Whether only open_clip can know a name."""
     return bool(name) and plain(name) not in (*OPENAI, EMBEDDED) and not name.startswith(hub.PREFIX)
-
-
-def at_revision(name: str) -> tuple[str, str]:
-    """(MODEL/TAG, revision) for open_clip's MODEL/TAG@revision; (name, "") for all others."""
-    plain_name, mark, revision = name.rpartition("@")
-    return (plain_name, revision) if mark and is_tag(name) else (name, "")
 
 
 def require(name: str, where: str = "") -> Any:
@@ -126,7 +117,7 @@ def require(name: str, where: str = "") -> Any:
             raise UserError(f"there is no CLIP {name!r}{near}: `modprompt backbones` lists all others")
         from modprompt.clip import open_clips
 
-        return open_clips.tag(at_revision(name)[0])
+        return open_clips.tag(name)
     except UserError as error:
         raise UserError(f"{where}: {error}" if where else str(error)) from None
 
@@ -152,7 +143,7 @@ def repository(name: str) -> tuple[str, str] | None:
     if name.startswith(hub.PREFIX):
         return hub.parse(name)
     found = require(name) if name else None
-    return None if found is None else (found.repo, at_revision(name)[1])
+    return None if found is None else (found.repo, found.revision)
 
 
 def pinned(name: str, commit: str) -> str:
@@ -163,9 +154,6 @@ def pinned(name: str, commit: str) -> str:
 def whose(name: str, dialect: str) -> str:
     """Whose weights a CLIP has, in words: the embedded one has OpenAI's names of tensors, but its own weights."""
     return "this project's own" if name == EMBEDDED else dialect
-
-
-# ---------------------------------------------------------------------- files
 
 
 class Asked(NamedTuple):

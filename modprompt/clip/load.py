@@ -60,9 +60,6 @@ class Source(NamedTuple):
         return self.name or str(self.weights)
 
 
-# ---------------------------------------------------------------------- where weights are
-
-
 def find(asked: Asked) -> Source:
     """The source of a CLIP, downloaded if need be; UserError if there is none, or nothing says how it is run."""
     if asked.activation not in ("", *ACTIVATIONS):
@@ -197,9 +194,6 @@ def _pick(there: Sequence[str], where: str, names: Sequence[str] = ()) -> str:
     return files[0]
 
 
-# ---------------------------------------------------------------------- texts
-
-
 def _tokenizer_of(found: Source) -> Tokenizer:
     """The tokenizer of open_clip's model; from here on its model_cfg names the folder of a text side's config.
 
@@ -247,9 +241,6 @@ def _named(found: Source, repo: str, lacking: str, needed: Sequence[str], more: 
         return [one for one in (*needed, *more) if one in there]
 
     return _fetched(found.called, repo, "", choose)[0]
-
-
-# ---------------------------------------------------------------------- the model
 
 
 def load_clip(
@@ -376,9 +367,6 @@ def read_embedded() -> dict[str, Tensor]:
     except Exception:
         raise UserError(f"the embedded model {known.EMBEDDED_FILE} is missing or damaged: check it out again") from None
     return {**arrays, "token_embedding.weight": table}
-
-
-# ---------------------------------------------------------------------- images
 
 
 def images_of(asked: Asked) -> Images:
