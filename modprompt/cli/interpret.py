@@ -16,7 +16,7 @@ from torch import Tensor
 from modprompt.checks import at_least
 from modprompt.clip import known
 from modprompt.clip.known import Asked
-from modprompt.clip.load import load, path_of
+from modprompt.clip.load import load
 from modprompt.clip.towers import CLIP, token_table, tokenizer_of
 from modprompt.errors import UserError
 from modprompt.io import descriptions
@@ -64,7 +64,7 @@ def _stated_name(content: Checkpoint, path: str) -> str:
         UserError: if it names a file.
     """
     name, file, commit = (str(content.clip.get(key) or "") for key in ("name", "file", "commit"))
-    if file or path_of(name):
+    if file or known.named(name).path:
         raise UserError(f"{path} was made with a CLIP from a file ({file or name}): give it with --backbone-path")
     return known.pinned(name, commit) or "ViT-B/16"
 

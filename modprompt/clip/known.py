@@ -4,12 +4,12 @@ Known by name are OpenAI's, glyph-clip, and open_clip's pretrained tags (MODEL/T
 weights are read, open_clip only for a name that is none of the others.
 """
 
-import difflib
 import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modprompt.checks import known_names
 from modprompt.clip import hub
 from modprompt.errors import UserError
 from modprompt.io.files import of_user
@@ -25,6 +25,7 @@ PROMPTED = "prompted"  # a transformer for prompts: OpenAI's, or in a tower (tow
 RESNET = "ResNet"  # CLIP's own, which has no layers for prompts
 FEATURES = "features"  # a tower that only gives features
 EMBEDDED, EMBEDDED_FILE = "glyph-clip", PACKAGE / "clip" / "models" / "glyph_clip.npz"
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar")  # of files of weights
 # a file's configs and tokenizer
 _BESIDE = ("*config.json", "tokenizer.json", "vocab.*", "merges.txt", "*tokens*.json", "*.model")
 
@@ -84,9 +85,6 @@ OPENAI = {
 }
 
 
-# ---------------------------------------------------------------------- names
-
-
 def plain(name: str) -> str:
     """OpenAI's own name for open_clip's MODEL/openai; every other name unchanged."""
     model, _, tag = name.rpartition("/")
@@ -98,12 +96,6 @@ def plain(name: str) -> str:
 def is_tag(name: str) -> bool:
     """Whether only open_clip can know a name."""
     return bool(name) and plain(name) not in (*OPENAI, EMBEDDED) and not name.startswith(hub.PREFIX)
-
-
-def at_revision(name: str) -> tuple[str, str]:
-    """(MODEL/TAG, revision) for open_clip's MODEL/TAG@revision; (name, "") for all others."""
-    plain_name, mark, revision = name.rpartition("@")
-    return (plain_name, revision) if mark and is_tag(name) else (name, "")
 
 
 def require(name: str, where: str = "") -> Any:
@@ -121,12 +113,11 @@ def require(name: str, where: str = "") -> Any:
         if of_user(name).exists():
             raise UserError(f"{name} is a file or folder: give it as MODEL.BACKBONE.PATH")
         if "/" not in name or name.endswith("/"):
-            near = difflib.get_close_matches(name, [*OPENAI, EMBEDDED], n=3, cutoff=0.4)
-            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ";"
-            raise UserError(f"there is no CLIP {name!r}{hint} `modprompt backbones` lists all that are known")
+            near = known_names(name, [*OPENAI, EMBEDDED])
+            raise UserError(f"there is no CLIP {name!r}{near}: `modprompt backbones` lists all others")
         from modprompt.clip import open_clips
 
-        return open_clips.tag(at_revision(name)[0])
+        return open_clips.tag(name)
     except UserError as error:
         raise UserError(f"{where}: {error}" if where else str(error)) from None
 
@@ -152,7 +143,7 @@ def repository(name: str) -> tuple[str, str] | None:
     if name.startswith(hub.PREFIX):
         return hub.parse(name)
     found = require(name) if name else None
-    return None if found is None else (found.repo, at_revision(name)[1])
+    return None if found is None else (found.repo, found.revision)
 
 
 def pinned(name: str, commit: str) -> str:
@@ -163,9 +154,6 @@ def pinned(name: str, commit: str) -> str:
 def whose(name: str, dialect: str) -> str:
     """Whose weights a CLIP has, in words: the embedded one has OpenAI's names of tensors, but its own weights."""
     return "this project's own" if name == EMBEDDED else dialect
-
-
-# ---------------------------------------------------------------------- files
 
 
 class Asked(NamedTuple):
@@ -198,9 +186,10 @@ def asked_of(backbone: Any) -> Asked:
 
 
 def named(text: str) -> Asked:
-    """What a setting means that is a name or a path."""
-    is_path = text not in (*OPENAI, EMBEDDED) and of_user(text).exists()
-    return Asked(path=text) if is_path else Asked(text)
+    """What a text means that is a name, or the path of a file or folder."""
+    path = of_user(text)
+    looks_so = path.suffix in SUFFIXES or text.startswith(("/", "./", "../", "~"))
+    return Asked(path=str(path)) if is_tag(text) and (looks_so or path.exists()) else Asked(text)
 
 
 def seen(clip: Asked) -> dict[str, str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modprompt.clip import build, hub, known, open_clips, package, tokenizers, transformers_names
 from modprompt.clip.facts import facts_of, fingerprint, hashing, note
-from modprompt.clip.known import ACTIVATIONS, SQUASH, Asked, Images
+from modprompt.clip.known import ACTIVATIONS, SQUASH, SUFFIXES, Asked, Images
 from modprompt.clip.open_clips import CONFIG_FILE, TRANSFORMERS_FILE
 from modprompt.clip.tokenizers import POSITIONS, VOCABULARY, ClipTokenizer, FileTokenizer, Tokenizer
 from modprompt.clip.towers import CLIP, image_width, joint_width, text_width
@@ -27,7 +27,6 @@ from modprompt.io.tensors import read_safetensors, read_shards, read_tensors
 
 LOG = logging.getLogger("modprompt")
 OPENAI, OPEN_CLIP, TRANSFORMERS, BARE = "openai", "open_clip", "transformers", "bare"
-SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar")
 _INDEX = ".index.json"  # behind the name of a file of weights that is in several
 _OPEN_CLIP = ("open_clip_model.safetensors", *(f"open_clip_pytorch_model{one}" for one in SUFFIXES[:3]))
 _TRANSFORMERS = ("model.safetensors", "pytorch_model.bin")
@@ -58,9 +57,6 @@ class Source(NamedTuple):
     def called(self) -> str:
         """The name of the weights in messages."""
         return self.name or str(self.weights)
-
-
-# ---------------------------------------------------------------------- where weights are
 
 
 def find(asked: Asked) -> Source:
@@ -197,9 +193,6 @@ def _pick(there: Sequence[str], where: str, names: Sequence[str] = ()) -> str:
     return files[0]
 
 
-# ---------------------------------------------------------------------- texts
-
-
 def _tokenizer_of(found: Source) -> Tokenizer:
     """The tokenizer of open_clip's model; from here on its model_cfg names the folder of a text side's config.
 
@@ -249,9 +242,6 @@ def _named(found: Source, repo: str, lacking: str, needed: Sequence[str], more: 
     return _fetched(found.called, repo, "", choose)[0]
 
 
-# ---------------------------------------------------------------------- the model
-
-
 def load_clip(
     name: str | Path = "ViT-B/16",
     device: str | torch.device | None = None,
@@ -276,17 +266,9 @@ def load_clip(
         UserError: on an unknown name, weights that cannot be found or read, or of which nothing says how to run them.
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    path = path_of(str(name))
-    clip_model = load(Asked("" if path else str(name), path, activation, tuple(heads), model)).eval()
+    clip_model = load(known.named(str(name))._replace(activation=activation, heads=tuple(heads), model=model)).eval()
     clip_model = (clip_model.float() if place.type == "cpu" else clip_model).to(place)
     return clip_model, transform_of(clip_model)
-
-
-def path_of(name: str) -> str:
-    """The file or folder that a name means; empty if it is a CLIP's name."""
-    path = of_user(name)
-    looks_so = path.suffix in SUFFIXES or name.startswith(("/", "./", "../", "~"))
-    return str(path) if known.is_tag(name) and (looks_so or path.exists()) else ""
 
 
 def load(asked: Asked) -> CLIP:
@@ -384,9 +366,6 @@ def read_embedded() -> dict[str, Tensor]:
     except Exception:
         raise UserError(f"the embedded model {known.EMBEDDED_FILE} is missing or damaged: check it out again") from None
     return {**arrays, "token_embedding.weight": table}
-
-
-# ---------------------------------------------------------------------- images
 
 
 def images_of(asked: Asked) -> Images:

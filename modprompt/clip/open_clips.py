@@ -55,6 +55,7 @@ class Tag(NamedTuple):
     model: dict[str, Any]  # its model_cfg, with the activation that its weights were trained with
     images: Images
     repo: str  # OWNER/NAME on the Hugging Face hub
+    revision: str  # that was asked for, if any
     file: str  # of its weights there; empty if it is one of open_clip's usual names
     differ: bool  # tag and config say different activations
 
@@ -65,7 +66,11 @@ def tags() -> list[tuple[str, str]]:
 
 
 def tag(name: str) -> Tag:
-    """The tag MODEL/TAG; UserError if open_clip has none of that name, with similar ones, those of its model first."""
+    """The tag MODEL/TAG or MODEL/TAG@revision.
+
+    Raises UserError if open_clip has none of that name, with similar ones, those of its model first.
+    """
+    name, _, revision = name.partition("@")
     model, _, which = name.rpartition("/")
     try:
         found: Mapping[str, Any] = package.open_clip().get_pretrained_cfg(model, which)
@@ -81,7 +86,7 @@ def tag(name: str) -> Tag:
     config["quick_gelu"] = says or trained  # as open_clip runs it where it is asked to force it
     mean, std = tuple(found["mean"]), tuple(found["std"])
     images = Images(_size(config, f"{name}: "), mean, std, found["interpolation"], found["resize_mode"])
-    return Tag(name, config, images, f"{owner}/{repo}", "".join(file), says != trained)
+    return Tag(name, config, images, f"{owner}/{repo}", revision, "".join(file), says != trained)
 
 
 def model_config(model: str, where: str) -> dict[str, Any]:
@@ -107,9 +112,6 @@ def of_name(name: str) -> tuple[dict[str, Any], Images]:
     if len(set(ways)) > 1:
         raise UserError(f"{where}weights of {name} are run differently: name {' or '.join(one.name for one in found)}")
     return found[0][1:3] if found else (model, Images(_size(model, where), stated=False))
-
-
-# ---------------------------------------------------------------------- configs beside weights
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -209,9 +211,6 @@ def _kinds() -> dict[str, Any]:
     return {"text_cfg": model.CLIPTextCfg, "vision_cfg": model.CLIPVisionCfg, "multimodal_cfg": coca.MultimodalCfg}
 
 
-# ---------------------------------------------------------------------- what a model_cfg says
-
-
 def is_stock_side(model: Mapping[str, Any], key: str) -> bool:
     """Whether text_cfg is of OpenAI's transformer with CLIP's own words, or vision_cfg of its ViT or ResNet."""
     part = model[key]
@@ -245,21 +244,11 @@ def is_clips(model: Mapping[str, Any]) -> bool:
     return same and bool(model.get("quick_gelu")) and is_stock(model)
 
 
-# ---------------------------------------------------------------------- models
-
-
 def build(model: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer: Tokenizer, where: str) -> TowerCLIP:
-    """The model of a model_cfg with these tensors, float32 and in eval mode; nothing is drawn.
+    """The model of a model_cfg with tensors of open_clip's names, float32 and in eval mode; nothing is drawn.
 
-    Args:
-        model: how it is made.
-        state: its tensors under open_clip's names.
-        tokenizer: its tokenizer.
-        where: the name of the weights in messages.
-
-    Raises:
-        UserError: if a package is missing, or names and shapes of the tensors are not exactly those of the model:
-            position embeddings of another length are not resized.
+    Raises UserError, in which the weights are called `where`, if a package is missing, or names and shapes are not
+    exactly those of the model: position embeddings of another length are not resized.
     """
     made = {**model, "nonscalar_logit_scale": False, "text_cfg": {**model["text_cfg"], "hf_model_pretrained": False}}
     if model["text_cfg"].get("hf_model_name"):

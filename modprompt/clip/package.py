@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from modprompt.errors import UserError
-from modprompt.programs import one_line
 
 _NAME = "pkg_resources"
 _TOWERS = {"open_clip": "open_clip_torch>=3.3,<4", "timm": "timm>=1.0.17,<2", "transformers": "transformers>=5,<6"}
@@ -109,7 +108,9 @@ def transformers() -> Any:
 
 
 def _of_towers(module: str) -> Any:
-    from packaging.requirements import Requirement
+    from packaging.requirements import Requirement  # late: `import modprompt` needs neither
+
+    from modprompt.programs import one_line
 
     wanted, extra = _TOWERS[module], " ".join(f"'{one}'" for one in _TOWERS.values())
     try:

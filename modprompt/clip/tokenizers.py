@@ -86,8 +86,6 @@ class ClipTokenizer(Tokenizer):
         return [START, *ids, END] if special else ids
 
 
-# ---------------------------------------------------------------------- files
-
 CARRIERS = (  # one of these must be there: it has the words
     "tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.txt", "vocab.json",
 )  # fmt: skip
@@ -95,19 +93,11 @@ SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.js
 
 
 class FileTokenizer(Tokenizer):
-    """A tokenizer from a CLIP's own files (SigLIP's, Gemma's, BERT's, ...), run by transformers; a Tokenizer.
+    """A tokenizer of L = length ids from a folder's files (SigLIP's, Gemma's, BERT's, ...), run by transformers.
 
-    No code in the folder is run, nothing is downloaded.
-
-    Args:
-        folder: with the files.
-        length: ids of a text.
-        clean: open_clip's name of what is done to a text first.
-        strip_sep_token: write the end id as 0 (CLIPA).
-        language: of the texts, for tokenizers that mark it.
-
-    Raises:
-        UserError: if a package is missing, or the files are no tokenizer with an end, and padding behind it.
+    No code in the folder is run, nothing is downloaded. `clean` is open_clip's name of what is done to a text first,
+    `language` for tokenizers that mark it; `strip_sep_token` writes the end id as 0 (CLIPA). Raises UserError if a
+    package is missing, or the files are no tokenizer with an end, and padding behind it.
     """
 
     def __init__(

@@ -24,9 +24,6 @@ T = TypeVar("T", bound="Tower")
 STOCK_TEXT = ("transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
 
 
-# ---------------------------------------------------------------------- stock parts: only QuickGELU has instances
-
-
 class QuickGELU(nn.Module):
     """OpenAI's approximation: x * sigmoid(1.702 x)."""
 
@@ -94,9 +91,6 @@ class CLIP(nn.Module):
     fingerprint: str  # only on models of load_clip
 
 
-# ---------------------------------------------------------------------- other packages' modules
-
-
 class Tower(nn.Module):
     """A package's module that encodes one side, unchanged in `module`, to features (B, E) that are not normalised.
 
@@ -137,15 +131,9 @@ class Tower(nn.Module):
 class TowerCLIP(nn.Module):
     """A dual encoder that the `clip` package does not build; other code asks about its sides by the functions below.
 
-    A stock text side is in its attributes (STOCK_TEXT), else `text` is a Tower. `visual` is a stock side or a Tower.
-
-    Args:
-        visual: the image side.
-        text: the text side: a tower, or a module with the attributes of a stock one, which move here.
-        tokenizer: its tokenizer.
-        width: E.
-        logit_scale: a logarithm; kept as a float32 parameter, whatever the type of the rest.
-        logit_bias: added to logits if each class has a sigmoid of its own; None for most.
+    `visual` is a stock side or a Tower; so is `text`, but the parts of a stock one (STOCK_TEXT) become attributes here,
+    and `text` is None. Of width E. `logit_scale`, a logarithm, stays float32, whatever the type of the rest;
+    `logit_bias` is added to logits if each class has a sigmoid of its own, None for most.
     """
 
     unshown: str = ""  # how it is run, as far as tensors do not show it; a part of its fingerprint
@@ -210,9 +198,6 @@ class TowerCLIP(nn.Module):
         return logits, logits.t()
 
 
-# ---------------------------------------------------------------------- what may be asked of a CLIP
-
-
 def kinds_of(clip_model: CLIP) -> Kinds:
     """The kinds of its sides."""
     other = FEATURES if has_image_tower(clip_model) else RESNET
@@ -274,9 +259,6 @@ def tokenizer_of(clip_model: CLIP) -> Tokenizer:
 def logit_bias_of(clip_model: CLIP) -> Tensor | None:
     """The scalar that is added to its logits if each class is judged by itself (a sigmoid); None for most."""
     return clip_model.logit_bias if isinstance(clip_model, TowerCLIP) else None
-
-
-# ---------------------------------------------------------------------- sides into which prompts can go
 
 
 def prompted_text(clip_model: CLIP) -> Any:

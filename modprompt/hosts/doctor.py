@@ -137,11 +137,10 @@ def clip(folder: Path, host: Path | None) -> list[Finding]:
 
 def backbone(asked: str) -> list[Finding]:
     """The CLIP of a name, file or folder."""
-    from modprompt.clip.known import Asked, whose
-    from modprompt.clip.load import find, images_of, path_of
+    from modprompt.clip.known import named, whose
+    from modprompt.clip.load import find, images_of
 
-    path = path_of(asked)
-    clip = Asked("" if path else asked, path)
+    clip = named(asked)
     try:
         pixels, found = images_of(clip).size, find(clip)
         return [Finding("CLIP", f"{asked}: {whose(found.name, found.dialect)} weights, {pixels} pixels")]

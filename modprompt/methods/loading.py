@@ -11,7 +11,7 @@ from torch import nn
 from modprompt.clip import hub
 from modprompt.clip import known as known_clips
 from modprompt.clip.facts import ClipFacts, called, facts_of
-from modprompt.clip.load import describes_itself, load_clip, path_of
+from modprompt.clip.load import describes_itself, load_clip
 from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
@@ -170,7 +170,7 @@ def _clip_of(
 
 def _loaded(clip: str | Path, facts: ClipFacts, device: str | torch.device | None) -> CLIP:
     """A CLIP by name or path; weights that do not say how they are run are run as the file says."""
-    path = path_of(str(clip))
+    path = known_clips.named(str(clip)).path
     stated = facts.model or facts.activation
     if not path or not stated or describes_itself(path):
         return load_clip(clip, device)[0]
