@@ -15,7 +15,7 @@ from modprompt.clip.present import Asked
 from modprompt.clip.source import BARE, OPENAI, SUFFIXES, TRANSFORMERS, Source
 from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
-from modprompt.io.arrays import read_all_arrays
+from modprompt.io.arrays import read_arrays
 from modprompt.io.files import of_user
 from modprompt.io.tensors import read_safetensors, read_shards, read_tensors
 
@@ -236,7 +236,7 @@ def describe(asked: Asked) -> str:
 def read_embedded() -> dict[str, Tensor]:
     """State dict of the embedded model; words that its training never used have zero embeddings."""
     try:
-        arrays = {name: torch.from_numpy(array) for name, array in read_all_arrays(_FILE).items()}
+        arrays = {name: torch.from_numpy(array) for name, array in read_arrays(_FILE).items()}
         rows, size = arrays.pop("token_embedding.rows"), int(arrays.pop("token_embedding.size"))
         table = rows.new_zeros(size, rows.shape[1])
         table[arrays.pop("token_embedding.ids").long()] = rows
