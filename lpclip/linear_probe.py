@@ -142,7 +142,7 @@ def read_split(path: Path) -> Split:
         near = nearest(path.parent.name, [name for name in sets if name != path.parent.name])
         raise UserError(f"no features at {path}{near}: run `python -m lpclip.feat_extractor` first; see --feature_dir")
     try:
-        features, labels = read_arrays(path, "feature_list", "label_list")
+        features, labels = read_arrays(path, "feature_list", "label_list").values()
     except UserError as error:
         raise UserError(f"{error}: {again}") from None
     if not (_are_features(features) and _are_labels(labels) and labels.shape == features.shape[:1]):
@@ -150,7 +150,7 @@ def read_split(path: Path) -> Split:
             f"{path} is damaged (not finite real N x E features with N labels, whole numbers from 0 up): {again}"
         )
     try:
-        own, made_of, seal = read_arrays(path, "own_validation", "made_of", "seal")
+        own, made_of, seal = read_arrays(path, "own_validation", "made_of", "seal").values()
     except UserError:
         print(f"{path} has no hash of its content, as CoOp's own extractor writes it")
         return Split(features, labels)
@@ -161,7 +161,7 @@ def read_split(path: Path) -> Split:
 
 def _has_own_validation(folder: Path) -> bool:
     try:
-        (said,) = read_arrays(folder / "train.npz", "own_validation")
+        (said,) = read_arrays(folder / "train.npz", "own_validation").values()
     except UserError:
         return True  # CoOp's own extractor does not say it
     return said.size != 1 or bool(said.item())
@@ -169,7 +169,7 @@ def _has_own_validation(folder: Path) -> bool:
 
 def _made_of(path: Path) -> str:
     try:
-        return str(read_arrays(path, "made_of")[0])
+        return str(read_arrays(path, "made_of")["made_of"])
     except (UserError, FileNotFoundError):
         return ""  # the same; or test images serve as validation
 

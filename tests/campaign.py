@@ -50,7 +50,7 @@ import modprompt
 from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.io import result
-from modprompt.io.arrays import read_all_arrays, read_array, write_arrays
+from modprompt.io.arrays import read_array, read_arrays, write_arrays
 from modprompt.io.descriptions import read_file
 from modprompt.io.files import write_json
 from modprompt.io.records import sealed
@@ -218,7 +218,7 @@ KINDS = (
     Kind("CLIP as a state dict", _as("a.pt", lambda to: torch.save(_half(), to)), _read_clip, True, 200),
     Kind("CLIP as TorchScript", _as("a.pt", _save_torchscript), _read_clip, True, 200),
     Kind("CLIP as safetensors", _as("a.safetensors", lambda to: save_file(_half(), str(to))), _read_clip, tries=200),
-    Kind("arrays, .npz", _as("a.npz", lambda to: write_arrays(to, a=_ARRAY)), read_all_arrays, True),
+    Kind("arrays, .npz", _as("a.npz", lambda to: write_arrays(to, a=_ARRAY)), read_arrays, True),
     Kind("alphas, .npy", _as("a.npy", lambda to: np.save(to, _ARRAY)), read_array),
     Kind("split", *_in_tree("EuroSAT", trees.eurosat, "split_*.json"), True),
     Kind("few-shot list", *_in_tree("EuroSAT", trees.eurosat, "shot_2*.json", 2), True),

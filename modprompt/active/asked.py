@@ -54,4 +54,4 @@ def _missing(file: Path) -> int:
         lines = read_table(file, (COLUMN,))
     except (OSError, ValueError):  # UserError is a ValueError
         return 0
-    return sum(not line.cells[COLUMN].strip() for line in lines)
+    return sum(not cells[COLUMN].strip() for _, cells in lines)

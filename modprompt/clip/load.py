@@ -20,7 +20,7 @@ from modprompt.clip.open_clips import CONFIG_FILE, TRANSFORMERS_FILE
 from modprompt.clip.tokenizers import POSITIONS, VOCABULARY, ClipTokenizer, FileTokenizer, Tokenizer
 from modprompt.clip.towers import CLIP, image_width, joint_width, text_width
 from modprompt.errors import UserError
-from modprompt.io.arrays import read_all_arrays
+from modprompt.io.arrays import read_arrays
 from modprompt.io.files import of_user
 from modprompt.io.records import file_hash
 from modprompt.io.tensors import read_safetensors, read_shards, read_tensors
@@ -359,7 +359,7 @@ def _content(path: Path) -> Any:
 def read_embedded() -> dict[str, Tensor]:
     """State dict of the embedded model; words that its training never used have zero embeddings."""
     try:
-        arrays = {name: torch.from_numpy(array) for name, array in read_all_arrays(known.EMBEDDED_FILE).items()}
+        arrays = {name: torch.from_numpy(array) for name, array in read_arrays(known.EMBEDDED_FILE).items()}
         rows, size = arrays.pop("token_embedding.rows"), int(arrays.pop("token_embedding.size"))
         table = rows.new_zeros(size, rows.shape[1])
         table[arrays.pop("token_embedding.ids").long()] = rows

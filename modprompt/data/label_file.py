@@ -43,8 +43,8 @@ def read_labels(
         UserError: if it is not such a table, or a line names no image, one twice, or an unknown class; it is named.
     """
     found: dict[str, Labelled] = {}
-    for line in read_table(path, ("file", "label")):
-        where, cell = f"{path}, line {line.number}", line.cells["file"]
+    for line, cells in read_table(path, ("file", "label")):
+        where, cell, said = f"{path}, line {line}", cells["file"], cells["label"]
         file = next((files[text] for text in _readings(cell) if text in files), None)
         if file is None:
             what = unknown(cell[:200]) if cell.strip() else "it names no file: put the name back, or remove the line"
@@ -52,8 +52,8 @@ def read_labels(
         if file in found:
             raise UserError(f"{where}: {file} is in line {found[file].line} already: keep one of the two")
         try:
-            label = names.find(_readings(line.cells["label"])) if line.cells["label"].strip() else None
+            label = names.find(_readings(said)) if said.strip() else None
         except Refused as error:
             raise UserError(f"{where}: {error}") from None
-        found[file] = Labelled(label, line.number)
+        found[file] = Labelled(label, line)
     return found

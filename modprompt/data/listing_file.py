@@ -158,7 +158,7 @@ class _Kept(NamedTuple):
         """
         name = f"{part}_text"
         try:
-            (array,) = read_arrays(self.path, name)
+            array = read_arrays(self.path, name)[name]
             if arrays_hash(name, array) != self.hashes[name]:
                 raise ValueError("its names belong to another listing")
             text = array.tobytes()
@@ -222,7 +222,7 @@ def _read(path: Path) -> _Kept:
         FileNotFoundError: if there is none.
         UserError: if it is damaged, or of another version.
     """
-    (raw,) = read_arrays(path, "facts")
+    raw = read_arrays(path, "facts")["facts"]
     try:
         content: dict[str, Any] = parse_json(raw.tobytes())
         if not check_seal(content, path):
@@ -233,7 +233,7 @@ def _read(path: Path) -> _Kept:
         folders, hashes, facts = content["folders"], content["arrays"], Facts(**content["facts"])
         if not all(isinstance(name, str) for some in folders.values() for name in some):
             raise ValueError("its folders have no names")
-        runs = dict(zip(folders, read_arrays(path, *(f"{part}_runs" for part in folders))))
+        runs = dict(zip(folders, read_arrays(path, *(f"{part}_runs" for part in folders)).values()))
         for part, array in runs.items():
             if arrays_hash(f"{part}_runs", array) != hashes[f"{part}_runs"] or f"{part}_text" not in hashes:
                 raise ValueError("its runs of files belong to another listing")

@@ -36,14 +36,8 @@ def _opened(path: PathLike, begins: bytes) -> Iterator[BinaryIO]:
             raise UserError(f"{path} is damaged ({one_line(error)[:160]})") from None
 
 
-def read_arrays(path: PathLike, *names: str) -> tuple[np.ndarray, ...]:
-    """The arrays of these names in a .npz file; raises FileNotFoundError, or UserError if it is not whole."""
-    found = read_all_arrays(path, *names)
-    return tuple(found[name] for name in names)
-
-
-def read_all_arrays(path: PathLike, *names: str) -> dict[str, np.ndarray]:
-    """As `read_arrays`, by name; without names all of them."""
+def read_arrays(path: PathLike, *names: str) -> dict[str, np.ndarray]:
+    """The arrays of these names, or all, in a .npz file; raises FileNotFoundError, or UserError if it is not whole."""
     with _opened(path, b"PK\3\4") as file, np.load(file, allow_pickle=False) as found:
         arrays = {name: found[name] for name in names or found.files}
         for name, array in arrays.items():

@@ -232,7 +232,8 @@ def read_test(run_folder: PathLike, result: Mapping[str, Any]) -> TestParts | No
         return None
     from modprompt.io.arrays import read_arrays
 
-    names, confusion, calibration, *wrong = read_arrays(path, "names", "confusion", "calibration", *_WRONG)
+    arrays = read_arrays(path, "names", "confusion", "calibration", *_WRONG)
+    names, confusion, calibration, *wrong = arrays.values()
     rows = zip(*(values.tolist() for values in wrong))
     found = [Wrong(image, label, tuple(top), tuple(shares), own) for image, label, top, shares, own in rows]
     return TestParts(names.tolist(), confusion, calibration, found)

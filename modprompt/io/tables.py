@@ -10,7 +10,6 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
-from typing import NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.io.files import PathLike, read_bytes, write_whole
@@ -20,13 +19,6 @@ Cell = str | int | float | None
 _SEPARATORS = ",;\t"
 _RUNS = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-
-
-class TableLine(NamedTuple):
-    """A line of a table: its number in the file, from 1, and the wanted cells, by column."""
-
-    number: int
-    cells: dict[str, str]
 
 
 def _shielded(cell: Cell) -> Cell:
@@ -60,8 +52,8 @@ def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Iterable[
         raise UserError(f"{path} is not written: a name in it is not UTF-8 text ({line[-80:]!r}): rename it") from None
 
 
-def read_table(path: PathLike, needed: Sequence[str]) -> list[TableLine]:
-    """The lines that are not blank, with the needed cells ("" if cut off); UserError names the faulty line."""
+def read_table(path: PathLike, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """The number of each line that is not blank, and its needed cells ("" if cut off); UserError says which line."""
     raw = read_bytes(path)
     try:
         text = raw.decode("utf-8-sig")
@@ -83,7 +75,7 @@ def read_table(path: PathLike, needed: Sequence[str]) -> list[TableLine]:
                 raise UserError(f"{path}, line {reader.line_num}: {said}")
             if "".join(cells).strip():
                 by_name = dict(zip(head, map(unshielded, cells)))
-                lines.append(TableLine(reader.line_num, {name: by_name.get(name, "") for name in needed}))
+                lines.append((reader.line_num, {name: by_name.get(name, "") for name in needed}))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: its quotation marks do not match ({error})") from None
     return lines

@@ -278,7 +278,7 @@ def tell_of(learner: Learner, draws_examples: bool = False) -> None:
         what = f"{MODES[described.pooled]}: the mean of their {described.pooled}"
         print(f"Descriptions: {prompts} phrases of {classes} classes from {described.content.source}; {what}")
     for side, schedule in learner.schedules._asdict().items():
-        if schedule.depth and side not in getattr(learner, "options", {}):  # a side with options tells its own schedule
+        if schedule.depth and side not in learner.options:  # a side with options tells its own schedule
             print(schedule.table())
     trained = [one for one in learner.parameters() if one.requires_grad]
     print(f"Parameters to be updated: {sum(one.numel() for one in trained):,} in {len(trained)} tensors")

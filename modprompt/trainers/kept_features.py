@@ -108,7 +108,7 @@ def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -
     path = run_files.whole_of_test(folder, result, run_files.FEATURES)
     if path is None:
         return {}
-    features, images, by = read_arrays(path, "features", "images", "made_by")
+    features, images, by = read_arrays(path, "features", "images", "made_by").values()
     fits = features.dtype == np.float32 and features.shape == (images.size, width)
     if not fits or (made and str(by) != made):
         raise UserError(f"{path} is of another CLIP, other prompts, or images made in another way")

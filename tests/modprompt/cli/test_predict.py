@@ -38,7 +38,7 @@ def test_a_line_an_image_and_a_table(run, photos, tmp_path, capsys):
     assert [line.partition(":")[0] for line in out] == [str(photos / "=a.png"), str(photos / "b.png")]
     assert all(line.count("%") == 2 for line in out)
     assert err == [f"note: written: {tmp_path / 'new' / 'out.csv'}"]
-    rows = [line.cells for line in read_table(tmp_path / "new" / "out.csv", COLUMNS)]
+    rows = [cells for _, cells in read_table(tmp_path / "new" / "out.csv", COLUMNS)]
     assert [row["rank"] for row in rows] == ["1", "2"] * 2
     assert {row["class"] for row in rows} <= set(NAMES)
     first = rows[0]

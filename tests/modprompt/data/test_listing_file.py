@@ -16,7 +16,7 @@ from modprompt.data import listing_file
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.split_files import Storage
 from modprompt.errors import UserError
-from modprompt.io.arrays import arrays_hash, read_all_arrays, write_arrays
+from modprompt.io.arrays import arrays_hash, read_arrays, write_arrays
 from modprompt.io.records import KEY, sealed
 from tests.modprompt.data import trees
 from tests.modprompt.data.at_once import lists_at_once
@@ -96,7 +96,7 @@ def test_training_names_are_not_even_read_where_the_few_shot_list_is_there(settl
 def test_few_shot_list_keeps_the_hash_of_the_listing(settled):
     anew(settled)
     record = json.loads((settled / "imagenet/split_fewshot/shot_2-seed_1.json").read_text())
-    content = json.loads(read_all_arrays(kept(settled), "facts")["facts"].tobytes())
+    content = json.loads(read_arrays(kept(settled), "facts")["facts"].tobytes())
     assert record["split"] == content["facts"]["pools"]
 
 
@@ -378,7 +378,7 @@ def test_file_that_is_replaced_where_there_are_no_locks_is_not_called_damaged(se
 
 def resealed(path, spoil, version=1):
     """The file with its content changed and sealed again, as whoever wants to deceive would do it."""
-    arrays = read_all_arrays(path)
+    arrays = read_arrays(path)
     content = json.loads(arrays.pop("facts").tobytes())
     spoil(content, arrays)
     content["arrays"] = {name: arrays_hash(name, array) for name, array in arrays.items()}

@@ -8,7 +8,6 @@ from scipy.io import savemat
 
 from modprompt.errors import UserError
 from modprompt.io.arrays import (
-    read_all_arrays,
     read_array,
     read_arrays,
     read_mat,
@@ -21,10 +20,10 @@ from modprompt.io.files import Refused
 def test_arrays_come_back_by_name(tmp_path, packed):
     path = tmp_path / "deep" / "a.npz"
     write_arrays(path, packed=packed, x=np.arange(6).reshape(2, 3), y=np.float64(2.5), z=np.array(["ä", "b"]))
-    x, y = read_arrays(path, "x", "y")
+    x, y = read_arrays(path, "x", "y").values()
     assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert y == 2.5
-    assert read_all_arrays(path)["z"].tolist() == ["ä", "b"]
+    assert read_arrays(path)["z"].tolist() == ["ä", "b"]
     with pytest.raises(UserError, match="a.npz is damaged .*none is not a file"):
         read_arrays(path, "none")
     np.save(tmp_path / "deep" / "a.npy", x)
@@ -47,10 +46,10 @@ def contents(tmp_path):
         yield path.name, path.read_bytes()
 
 
-@pytest.mark.parametrize("read", [read_all_arrays, read_array, functools.partial(read_array, maps=True)])
+@pytest.mark.parametrize("read", [read_arrays, read_array, functools.partial(read_array, maps=True)])
 def test_other_files_are_a_line(tmp_path, read):
     found = dict(contents(tmp_path))
-    whole = found.pop("whole.npz" if read is read_all_arrays else "whole.npy")
+    whole = found.pop("whole.npz" if read is read_arrays else "whole.npy")
     found |= {"empty": b"", "page": b"<html></html>", "cut off": whole[:-1], "half": whole[: len(whole) // 2]}
     path = tmp_path / "a"
     for kind, content in found.items():
@@ -71,7 +70,7 @@ def test_flipped_bit_is_refused_or_changes_nothing(tmp_path):
         raw[at] ^= 1 << at % 8
         path.write_bytes(raw)
         try:
-            x, y = read_arrays(path, "x", "y")
+            x, y = read_arrays(path, "x", "y").values()
         except UserError:
             continue
         assert (x.tolist(), y.tolist()) == (list(range(40)), ["a"])

@@ -45,7 +45,7 @@ def test_table_is_read_as_it_was_written(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("tables") / "t.csv"
     write_table(path, ("file", "label"), rows)
     kept = [row for row in rows if "".join(row).strip()]
-    assert [tuple(line.cells.values()) for line in read_table(path, ("file", "label"))] == kept
+    assert [tuple(cells.values()) for _, cells in read_table(path, ("file", "label"))] == kept
 
 
 def table(folder, content):
@@ -66,7 +66,7 @@ def test_what_spreadsheets_make_of_a_table_is_read(separator, end, encoding, tmp
 
 def test_columns_may_be_named_in_other_cases_and_cells_at_the_end_be_cut_off(tmp_path):
     lines = read_table(table(tmp_path, "Label , FILE\n,a.jpg\ncat\n"), ("label", "file"))
-    assert [line.cells for line in lines] == [{"label": "", "file": "a.jpg"}, {"label": "cat", "file": ""}]
+    assert [cells for _, cells in lines] == [{"label": "", "file": "a.jpg"}, {"label": "cat", "file": ""}]
 
 
 def test_ascii_has_no_mark_in_front_and_other_text_has_one(tmp_path):

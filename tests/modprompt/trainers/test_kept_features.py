@@ -8,7 +8,7 @@ import pytest
 
 from modprompt.cli import train
 from modprompt.io import result as results
-from modprompt.io.arrays import read_all_arrays, write_arrays
+from modprompt.io.arrays import read_arrays, write_arrays
 from modprompt.io.files import sha256_of
 from modprompt.io.records import sealed
 from tests.methods import METHODS, SEARCHES
@@ -129,7 +129,7 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     file.write_bytes(whole[:-9])
     refused("damaged", "is damaged, or belongs to another test")
     file.write_bytes(whole)
-    arrays = read_all_arrays(file)
+    arrays = read_arrays(file)
     for name, other in {
         "clip": {"made_by": np.array("another CLIP")},
         "width": {"features": arrays["features"][:, :1]},

@@ -69,7 +69,7 @@ def test_kept_features_are_those_of_the_test_whatever_was_encoded_last(own, tmp_
     assert train.main(instead(of_all, out=tmp_path / "anew")) == 0
     assert result(tmp_path, "all")["halves"] == result(tmp_path, "anew")["halves"]
     images = read_arrays(run_files.path_of_test(tmp_path / "out", run_files.FEATURES), "features", "images")
-    assert [len(one) for one in images] == [result(tmp_path)["images"]] * 2
+    assert [len(one) for one in images.values()] == [result(tmp_path)["images"]] * 2
 
 
 @pytest.mark.cover(1)
