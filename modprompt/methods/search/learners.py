@@ -22,8 +22,8 @@ from modprompt.engine.precision import no_autocast
 from modprompt.engine.prompts import Additions, ClassTokens, Prompts
 from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.methods.parts.learners import Learner
-from modprompt.methods.search.file import SIDES
-from modprompt.methods.search.space import ALL, Option, best_path, margins, steps_of
+from modprompt.methods.search.file import ALL, SIDES, Option
+from modprompt.methods.search.space import best_path, margins, steps_of
 from modprompt.methods.search.supernet import Options, Slots, log_of, presences
 
 SPREAD = 0.001  # std of the alphas before the first step (DPL, arXiv 2501.00457)

@@ -19,8 +19,9 @@ from modprompt.methods.base import Method
 from modprompt.methods.coop import CoOp
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, WithDescriptions
 from modprompt.methods.parts.learners import Classes
+from modprompt.methods.search.file import Option
 from modprompt.methods.search.learners import SlotsPromptLearner
-from modprompt.methods.search.space import MOST, AlphaSettings, Option, options
+from modprompt.methods.search.space import MOST, AlphaSettings, options
 
 M = TypeVar("M", bound=Method)
 SIDES = ("all", "text", "vision")
