@@ -21,8 +21,8 @@ from modprompt.engine.precision import no_autocast
 from modprompt.engine.prompts import Additions, ClassTokens, Prompts
 from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.methods.parts.learners import Learner
-from modprompt.methods.search.file import SIDES
-from modprompt.methods.search.space import ALL, Option, best_path, margins, steps_of
+from modprompt.methods.search.file import ALL, SIDES, Option
+from modprompt.methods.search.space import best_path, margins, steps_of
 from modprompt.methods.search.supernet import Options, Slots, log_of, presences
 
 SPREAD = 0.001  # std of the alphas before the first step (DPL, arXiv 2501.00457)
@@ -79,15 +79,6 @@ class SearchLearner(Learner):
         table: Tensor = (self.alphas[side].float() + missing).softmax(-1)
         return table
 
-    def place(self, side: str) -> str:
-        """Where a side's prompt tokens stand."""
-        place: str = getattr(self.schedules, side).place
-        return place
-
-    def _row(self, side: str, layer: int) -> Tensor:
-        row: Tensor = self.alphas[side][layer, : len(self.options[side][layer])]
-        return row
-
     def alphas_now(self) -> dict[str, Tensor]:
         """For each searched side a copy of the alphas (L, O), on the CPU."""
         return {side: values.detach().float().cpu().clone() for side, values in self.alphas.items()}
@@ -95,35 +86,28 @@ class SearchLearner(Learner):
     def found(self, most_tokens: int = 0) -> dict[str, Found]:
         """The best path of each searched side; a layer never removes more than reaches it.
 
-        Args:
-            most_tokens: limit of prompt tokens for all layers of a side together; 0 for none.
-
-        Raises:
-            UserError: if every path has more.
+        most_tokens limits prompt tokens for all layers of a side together (0: none); UserError if every path has more.
         """
         return {side: self._found(side, most_tokens) for side in SIDES if side in self.options}
 
     def _found(self, side: str, most_tokens: int) -> Found:
-        options, place = self.options[side], self.place(side)
-        logs = [self._row(side, layer).detach().float().log_softmax(-1).tolist() for layer in range(len(options))]
+        options, place, alphas = self.options[side], getattr(self.schedules, side).place, self.alphas[side].detach()
+        logs = [row[: len(there)].float().log_softmax(-1).tolist() for row, there in zip(alphas, options)]
         path = best_path(logs, options, most_tokens)
         return Found(Schedule(steps_of(path, options), side, place), path, margins(logs, path), options)
 
     @contextlib.contextmanager
     def decided(self, paths: Mapping[str, Sequence[int]]) -> Iterator[None]:
         """Within it each layer uses one option, by the sides' paths."""
-        before = {side: getattr(self, f"{side}_taken") for side in paths}
         for side, path in paths.items():
-            setattr(self, f"{side}_taken", self._one_hot(side, path))
+            alphas = self.alphas[side]
+            taken = F.one_hot(torch.tensor(path), alphas.shape[1]).to(alphas.device, torch.float32)
+            setattr(self, f"{side}_taken", taken)
         try:
             yield
         finally:
-            for side, taken in before.items():
-                setattr(self, f"{side}_taken", taken)
-
-    def _one_hot(self, side: str, path: Sequence[int]) -> Tensor:
-        alphas = self.alphas[side]
-        return F.one_hot(torch.tensor(path), alphas.shape[1]).to(alphas.device, torch.float32)
+            for side in paths:
+                setattr(self, f"{side}_taken", None)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """All parameters except the alphas, which have an optimiser of their own."""

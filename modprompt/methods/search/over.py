@@ -20,22 +20,10 @@ from modprompt.methods.coop import CoOp
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, WithDescriptions
 from modprompt.methods.parts.learners import Classes
 from modprompt.methods.search.learners import SlotsPromptLearner
-from modprompt.methods.search.space import MOST, AlphaSettings, Option, options
+from modprompt.methods.search.space import MOST, AlphaSettings, options
 
 M = TypeVar("M", bound=Method)
 SIDES = ("all", "text", "vision")
-
-
-def _require_searchable(method: Method) -> None:
-    """Raise SettingError if there cannot be a search for a method's schedule."""
-    name = type(method).__name__
-    if method.searching.always:
-        raise SettingError([("ON", f" does not work for {name}, which is a search by itself")])
-    if method.searching.refused:
-        raise SettingError([("ON", f" does not work for {name}: {method.searching.refused}")])
-    if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
-        key = "ASPATH" if method.aspath else "AEPATH"
-        raise SettingError([("ON", f" does not work with {key}: prompts of phrases are not searched")])
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,9 +64,14 @@ class Search(AlphaSettings):
         Raises:
             SettingError: if there are none, or the schedule of one is given.
         """
-        name = type(method).__name__
-        _require_searchable(method)
-        there = []
+        name, there = type(method).__name__, []
+        if method.searching.always:
+            raise SettingError([("ON", f" does not work for {name}, which is a search by itself")])
+        if method.searching.refused:
+            raise SettingError([("ON", f" does not work for {name}: {method.searching.refused}")])
+        if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
+            key = "ASPATH" if method.aspath else "AEPATH"
+            raise SettingError([("ON", f" does not work with {key}: prompts of phrases are not searched")])
         if isinstance(method, PromptsVision) and method.wants_vision:
             there.append("vision")
         if isinstance(method, LearnedText):
@@ -99,28 +92,22 @@ class Search(AlphaSettings):
     def slots_of(self, method: Method, clip_model: CLIP, classes: Classes, shape: Shape) -> SlotsPromptLearner:
         """A method's learner with slots instead of its schedule, and alphas."""
         wide = self.widened(method, shape)
-        inner = method.learner(clip_model, classes, wide)
-        return SlotsPromptLearner(inner, self._options(method, wide))
+        deep = options(self.remove, self.remove_all, self.add)
+        found = {side: getattr(wide, side) for side in self.searched(method)}
+        each: dict[str, Sequence[Sequence[tuple[int, int]]]]
+        each = {side: [[(0, own[0].add)], *[deep] * (len(own) - 1)] for side, own in found.items()}
+        return SlotsPromptLearner(method.learner(clip_model, classes, wide), each)
 
     def widened(self, method: Method, shape: Shape) -> Schedules:
         """A method's schedules; on searched sides with all that any option adds, and nothing removed."""
-        own = type(method).sides(method, shape)
-        wide = {side: self._wide(getattr(own, side)) for side in self.searched(method)}
-        return own._replace(**wide)
+        own = method.sides(shape)
+        return own._replace(**{side: self._wide(getattr(own, side)) for side in self.searched(method)})
 
     def _wide(self, own: Schedule) -> Schedule:
         try:
             return Schedule([(0, own[0].add), *[(0, self.add)] * (len(own) - 1)], own.side, own.place)
         except UserError as error:
             raise SettingError([("SEARCH.ADD", f" {self.add}, where nothing is removed: {error}")]) from None
-
-    def _options(self, method: Method, wide: Schedules) -> dict[str, Sequence[Sequence[Option]]]:
-        found: dict[str, Sequence[Sequence[Option]]] = {}
-        deep: list[Option] = options(self.remove, self.remove_all, self.add)
-        for side in self.searched(method):
-            schedule = getattr(wide, side)
-            found[side] = [[(0, schedule[0].add)], *[deep] * (len(schedule) - 1)]
-        return found
 
 
 RUNS = "RUNS"  # of the node SEARCH, set for a run whose method searches: it needs validation images
@@ -134,16 +121,10 @@ def help_text(method: Any) -> str:
 
 
 def decided(cfg: Any, given: Mapping[str, Any], method: Any, node: str) -> dict[str, bool]:
-    """Whether a run searches, as a setting.
+    """Whether a run searches, as a setting; UserError if it should, but has no prompts to learn.
 
-    Args:
-        cfg: its configuration, merged.
-        given: what files, flags and options give.
-        method: the class of the trainer's method; None for a trainer that is not ours.
-        node: the method's under TRAINER; empty for one that learns nothing.
-
-    Raises:
-        UserError: if it should search, but has no prompts to learn.
+    cfg is merged, `given` what files, flags and options give; `method` is the class of the trainer's method (None if it
+    is not ours), `node` its node under TRAINER (empty if it learns nothing).
     """
     always = method is not None and method.searching.always
     if cfg.SEARCH.ON and not node:

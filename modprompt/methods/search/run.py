@@ -15,9 +15,9 @@ from modprompt.errors import UserError
 from modprompt.io import images
 from modprompt.io.images import shots_of
 from modprompt.methods.search import file as schedule_file
-from modprompt.methods.search.file import SideOfSearch
+from modprompt.methods.search.file import ALL, Option, SideOfSearch
 from modprompt.methods.search.learners import Found, SearchLearner
-from modprompt.methods.search.space import ALL, BETAS, FIRST_BATCH, AlphaSettings, Option
+from modprompt.methods.search.space import BETAS, FIRST_BATCH, AlphaSettings
 from modprompt.trainers.part import Part
 from modprompt.trainers.unread import Number
 
@@ -32,57 +32,13 @@ def shown(options: Sequence[Option]) -> str:
     return f"remove {' or '.join(filter(None, (removes, whole)))}, add 0 to {max(add for _, add in options)}"
 
 
-def margins_line(found: Found) -> str:
-    """How sure each layer's choice is: the weight of the chosen option minus that of the best other."""
-    return f"{'margin':<14}" + "".join(f"{round(margin, 2) + 0.0:>6.2f}" for margin in found.margins)
-
-
-def write_found(
-    cfg: Any, learner: SearchLearner, found: Mapping[str, Found], history: Sequence[Mapping[str, Tensor]], seen: str
-) -> None:
-    """Write schedule.json.
-
-    Args:
-        cfg: of the run.
-        learner: the learner with the options.
-        found: the schedule of each searched side.
-        history: alphas (L, O) of each searched side, epoch by epoch.
-        seen: which images the alphas have learned from.
-    """
-    sides = {}
-    for side, schedule in learner.schedules._asdict().items():
-        if side in found:
-            sides[side] = _of_search(found[side], [epoch[side] for epoch in history])
-        else:
-            sides[side] = SideOfSearch(schedule.place, tuple(map(tuple, schedule)))
-    search = {
-        "trainer": cfg.TRAINER.NAME,
-        "dataset": cfg.DATASET.NAME,
-        "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
-        "shots": shots_of(cfg),
-        "seed": cfg.SEED,
-        "epochs": cfg.OPTIM.MAX_EPOCH,
-        "validation": seen,
-    }
-    path = str(Path(cfg.OUTPUT_DIR, schedule_file.FILE_NAME))
-    schedule_file.write(path, sides, search)
-    print(f"Schedule: {path}")
-
-
 def _of_search(found: Found, history: Sequence[Tensor]) -> SideOfSearch:
+    """A side that was searched, with its alphas (L, O) epoch by epoch."""
     values = tuple(
         tuple(tuple(row[: len(there)]) for row, there in zip(epoch.tolist(), found.options)) for epoch in history
     )
     steps: tuple[Option, ...] = tuple((step.remove, step.add) for step in found.schedule)
     return SideOfSearch(found.schedule.place, steps, found.margins, found.options, values)
-
-
-def record_of(found: Mapping[str, Found]) -> dict[str, Any]:
-    """The search in result.json: each side's pairs, written like SCHEDULE_TEXT, and the smallest margin."""
-    return {
-        side: {"steps": str([list(step) for step in one.schedule]), "least_margin": round(min(one.margins), 4)}
-        for side, one in found.items()
-    }
 
 
 class ValidationBatches:
@@ -167,10 +123,9 @@ class SearchRun(Part):
         return learner
 
     def check(self) -> None:
-        """Complain about settings that do not go with a search."""
-        cfg = self.cfg
+        test = self.cfg.TEST
         for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
-            if cfg.TEST[key] == value and not cfg.TEST.ONLY:
+            if test[key] == value and not test.ONLY:
                 raise UserError(f"TEST.{key} {value}: the alphas of a search have seen the validation images")
 
     def prepare(self) -> None:
@@ -221,8 +176,7 @@ class SearchRun(Part):
 
     @functools.cached_property
     def _validation(self) -> ValidationBatches:
-        theirs = self.trainer.val_loader
-        size = self.settings.alpha_batch  # a test's own size must not affect a search
+        theirs, size = self.trainer.val_loader, self.settings.alpha_batch  # a test's own size must not affect a search
         pinned, workers = theirs.pin_memory, theirs.num_workers
         loader = DataLoader(theirs.dataset, batch_size=size, num_workers=workers, pin_memory=pinned)
         return ValidationBatches(loader, self.settings.alpha_data == FIRST_BATCH)
@@ -238,17 +192,20 @@ class SearchRun(Part):
         return {"loss_val": loss}
 
     def end_epoch(self) -> None:
-        """Note the alphas."""
         self._history.append(self._learner.alphas_now())
 
     def end(self) -> None:
         """Write the schedule that was found, and test it with the search's prompts; then test the mixture."""
         found = self.model.found()
         for one in found.values():
-            print(f"{one.schedule.table()}\n{margins_line(one)}")
+            margins = "".join(f"{round(margin, 2) + 0.0:>6.2f}" for margin in one.margins)
+            print(f"{one.schedule.table()}\n{'margin':<14}{margins}")
         if self.cfg.OUTPUT_DIR:
             self._write_found(found)
-        self.record = {"validation": self._seen(), **record_of(found)}
+        self.record = {"validation": self._seen()}
+        for side, one in found.items():  # the pairs are written like SCHEDULE_TEXT
+            steps = str([list(step) for step in one.schedule])
+            self.record[side] = {"steps": steps, "least_margin": round(min(one.margins), 4)}
         if not self.cfg.TEST.NO_TEST:
             print("The schedule that was found, with the prompts of the search:")
             with self._learner.decided({side: one.path for side, one in found.items()}):
@@ -263,7 +220,24 @@ class SearchRun(Part):
                 return
             history = [self._learner.alphas_now()]
             print("Of the alphas only the last are known: those of earlier epochs were in the schedule.json before")
-        write_found(self.cfg, self._learner, found, history, self._seen())
+        cfg, sides = self.cfg, {}
+        for side, schedule in self._learner.schedules._asdict().items():
+            if side in found:
+                sides[side] = _of_search(found[side], [epoch[side] for epoch in history])
+            else:
+                sides[side] = SideOfSearch(schedule.place, tuple(map(tuple, schedule)))
+        search = {
+            "trainer": cfg.TRAINER.NAME,
+            "dataset": cfg.DATASET.NAME,
+            "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
+            "shots": shots_of(cfg),
+            "seed": cfg.SEED,
+            "epochs": cfg.OPTIM.MAX_EPOCH,
+            "validation": self._seen(),
+        }
+        path = str(Path(cfg.OUTPUT_DIR, schedule_file.FILE_NAME))
+        schedule_file.write(path, sides, search)
+        print(f"Schedule: {path}")
 
     def result(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """What was found, with its accuracy for the search's prompts; the run's accuracy is the mixture's."""
@@ -273,16 +247,11 @@ class SearchRun(Part):
         return images.reader_facts(self.trainer.dm.dataset).selected_on or images.VALIDATION
 
     def state(self) -> dict[str, Any]:
-        """What must be kept for resuming."""
-        state: dict[str, Any] = {
-            "optimiser": self._optimiser.state_dict(),
-            "taken": self._validation.taken,
-            "history": self._history,
-        }
-        return {EXTRA: {**state, **({} if self._scaler is None else {"scaler": self._scaler.state_dict()})}}
+        scale = {} if self._scaler is None else {"scaler": self._scaler.state_dict()}
+        taken, history = self._validation.taken, self._history
+        return {EXTRA: {"optimiser": self._optimiser.state_dict(), "taken": taken, "history": history, **scale}}
 
     def load_state(self, extras: Mapping[str, Any]) -> None:
-        """Restore what state returned."""
         state = extras[EXTRA]
         self._optimiser.load_state_dict(state["optimiser"])
         if self._scaler is not None and "scaler" in state:

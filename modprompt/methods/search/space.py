@@ -44,9 +44,6 @@ class AlphaSettings(Configured):
     )
 
 
-__all__ = ["ALL", "Option", "best_path", "margins", "options", "steps_of"]
-
-
 def options(remove: int, remove_all: bool, add: int) -> list[Option]:
     """A layer's options, ordered by what they remove, 0 to `remove`, then ALL; then by what they add, 0 to `add`."""
     removals = [*range(remove + 1), *([ALL] if remove_all else [])]

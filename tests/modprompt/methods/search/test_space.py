@@ -6,7 +6,8 @@ import pytest
 
 from modprompt.engine.schedule import Schedule
 from modprompt.errors import UserError
-from modprompt.methods.search.space import ALL, best_path, margins, options, steps_of
+from modprompt.methods.search.file import ALL
+from modprompt.methods.search.space import best_path, margins, options, steps_of
 
 
 def all_paths(layers, most_tokens):

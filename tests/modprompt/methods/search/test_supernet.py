@@ -11,8 +11,9 @@ from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.methods.parts.learners import Learner
+from modprompt.methods.search.file import ALL
 from modprompt.methods.search.over import Search
-from modprompt.methods.search.space import ALL, steps_of
+from modprompt.methods.search.space import steps_of
 from modprompt.methods.search.supernet import Slots, presences
 from tests import plain_dpl
 from tests.conftest import LAYOUTS, lay_out_for, random_clip
